@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
+#pragma once
+
+#include <bitnet/core/checked.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A fixed number of zero-initialised trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
+template <class T>
+requires std::is_trivially_copyable_v<T>
+class buffer {
+public:
+    static constexpr std::size_t alignment = 64;
+    static_assert(alignof(T) <= alignment);
+
+    buffer() noexcept = default;
+    buffer(buffer&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
+    buffer& operator=(buffer&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    buffer(const buffer&) = delete;
+    buffer& operator=(const buffer&) = delete;
+    ~buffer() { ::operator delete (data_, std::align_val_t{alignment}); }
+
+    /// `size` elements, all bytes zero.
+    /// \param what names the purpose in the error message.
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what) {
+        const auto bytes = checked_multiply(size, sizeof(T));
+        if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
+            return error{errc::out_of_memory, std::string(what) + ": " + std::to_string(size) + " elements of " +
+                                                  std::to_string(sizeof(T)) + " bytes exceed the address space"};
+        }
+        void* memory = ::operator new (static_cast<std::size_t>(*bytes), std::align_val_t{alignment}, std::nothrow);
+        if (memory == nullptr) {
+            return error{errc::out_of_memory,
+                         std::string(what) + ": " + std::to_string(*bytes) + " bytes could not be allocated"};
+        }
+        buffer made;
+        made.size_ = static_cast<std::size_t>(size);
+        made.data_ = static_cast<T*>(memory);
+        std::uninitialized_value_construct_n(made.data_, made.size_);
+        return made;
+    }
+
+    [[nodiscard]] T* data() noexcept { return data_; }
+    [[nodiscard]] const T* data() const noexcept { return data_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
+    [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
+    [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
+    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+
+private:
+    T* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI

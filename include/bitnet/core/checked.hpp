@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// Size arithmetic that notices overflow: for every size that a file or a caller controls.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// a + b, or nothing where it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
+    if (b > std::numeric_limits<std::uint64_t>::max() - a) {
+        return std::nullopt;
+    }
+    return a + b;
+}
+
+/// a * b, or nothing where it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
+    if (a != 0 && b > std::numeric_limits<std::uint64_t>::max() / a) {
+        return std::nullopt;
+    }
+    return a * b;
+}
+
+/// `value` rounded up to a multiple of `alignment` (a power of two), or nothing where that does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
+                                                                   std::uint64_t alignment) noexcept {
+    const auto padded = checked_add(value, alignment - 1);
+    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI

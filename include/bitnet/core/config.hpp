@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// The only macros of the library: version, target architecture, code regions. None configures behaviour.
+#pragma once
+
+#define BITNET_VERSION_MAJOR 0
+#define BITNET_VERSION_MINOR 1
+#define BITNET_VERSION_PATCH 0
+
+// Every name lives in `namespace bitnet::inline BITNET_ABI`, so that two versions can meet in one program.
+#define BITNET_ABI v0
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define BITNET_X86_64 1
+#else
+#define BITNET_X86_64 0
+#endif
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "bitnet.hpp reads little-endian files in place and refuses big-endian machines"
+#endif
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
+#error "bitnet.hpp needs float arithmetic in float precision: on 32-bit x86 compile with -msse2 -mfpmath=sse"
+#endif
+#if !defined(_MSC_VER) && __cplusplus < 202002L
+#error "bitnet.hpp needs C++20"
+#endif
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define BITNET_ALWAYS_INLINE __forceinline
+#else
+#define BITNET_ALWAYS_INLINE __attribute__((always_inline)) inline
+#endif
+
+#define BITNET_PRAGMA(text) _Pragma(#text)
+
+// BITNET_PRECISE_BEGIN .. END: float arithmetic exactly as written, whatever flags the including program is built with.
+// BITNET_TARGET_BEGIN(isa) .. END: the same, and functions are compiled for `isa`. Opened outside any namespace.
+#if defined(__clang__)
+#define BITNET_PRECISE_BEGIN _Pragma("float_control(precise, on, push)") _Pragma("clang fp contract(off)")
+#define BITNET_PRECISE_END _Pragma("float_control(pop)")
+#define BITNET_TARGET_BEGIN(isa)                                                                                       \
+    BITNET_PRECISE_BEGIN BITNET_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
+#define BITNET_TARGET_END _Pragma("clang attribute pop") BITNET_PRECISE_END
+#elif defined(__GNUC__)
+#define BITNET_PRECISE_BEGIN _Pragma("GCC push_options") _Pragma("GCC optimize(\"no-fast-math\", \"fp-contract=off\")")
+#define BITNET_PRECISE_END _Pragma("GCC pop_options")
+// gcc 12's AVX-512 headers warn inside themselves; the diagnostic pragmas silence that and nothing of ours.
+#define BITNET_TARGET_BEGIN(isa)                                                                                       \
+    BITNET_PRECISE_BEGIN BITNET_PRAGMA(GCC target(isa)) _Pragma("GCC diagnostic push")                                 \
+        _Pragma("GCC diagnostic ignored \"-Wuninitialized\"")                                                          \
+            _Pragma("GCC diagnostic ignored \"-Wmaybe-uninitialized\"")
+#define BITNET_TARGET_END _Pragma("GCC diagnostic pop") BITNET_PRECISE_END
+#elif defined(_MSC_VER)
+#define BITNET_PRECISE_BEGIN __pragma(float_control(precise, on, push)) __pragma(fp_contract(off))
+#define BITNET_PRECISE_END __pragma(float_control(pop))
+#define BITNET_TARGET_BEGIN(isa) BITNET_PRECISE_BEGIN
+#define BITNET_TARGET_END BITNET_PRECISE_END
+#endif

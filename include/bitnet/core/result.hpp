@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+// errc, error and result<T>: how the library says that something did not work. Nothing here throws.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+
+#include <cassert>
+#include <memory>
+#include <new>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What went wrong, for programs. The sentence for people is in error::message.
+enum class errc {
+    // the machine and the operating system
+    file_not_found = 1, ///< no such file
+    not_a_file,         ///< a directory, a pipe, ...
+    io_error,           ///< the operating system refused to open, map, read or write
+    out_of_memory,      ///< the message holds the bytes asked for
+    unsupported_cpu,    ///< no policy of the list runs on this CPU
+    thread_error,       ///< the operating system refused a thread
+    // bytes of a file
+    truncated,     ///< the file ends before what it announces
+    bad_magic,     ///< not a GGUF file
+    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped
+    bad_count,     ///< a count that the remaining bytes cannot hold
+    bad_key,       ///< a metadata key that is empty, too long or has a NUL byte
+    duplicate_key, ///< one metadata key twice
+    bad_value,     ///< unknown value type, nested array, bool other than 0 and 1
+    bad_alignment, ///< general.alignment of the wrong type, 0, not a power of two or above 64 KiB
+    bad_tensor_name,
+    duplicate_tensor,
+    bad_shape, ///< 0 or > 4 dimensions, a zero dimension, an overflowing product, a row that is no multiple of its
+               ///< block
+    unsupported_type, ///< a tensor type id that is unknown here
+    bad_offset,       ///< a tensor that is unaligned, overlaps another or lies beyond the file
+    bad_scale,        ///< a ternary scale that is not finite or not positive
+    bad_code,         ///< ternary code 3
+    bad_json,         ///< JSON text that does not follow RFC 8259
+    bad_utf8,         ///< bytes that are not UTF-8
+    // meaning of a file
+    unsupported_architecture,
+    missing_key,    ///< a metadata key that the architecture needs
+    wrong_type,     ///< a metadata value of another type than the key has
+    out_of_range,   ///< a hyper-parameter outside its sane range
+    inconsistent,   ///< two facts in the file that disagree
+    missing_tensor, ///< a tensor that the architecture needs
+    wrong_shape,    ///< a tensor of another shape than the hyper-parameters imply
+    wrong_layout,   ///< a ternary layout that the policy cannot take
+    bad_vocabulary, ///< tokens, scores, types or merges that do not fit together
+    unknown_pre_tokenizer,
+    unsupported_tokenizer,
+    // the caller's requests
+    invalid_argument, ///< a value outside its documented range
+    invalid_token,    ///< a token id outside the vocabulary
+    context_full,     ///< more tokens than the context has room for
+    nothing_fed,      ///< next() or logits() before any token was fed
+};
+
+/// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.
+struct error {
+    errc code{};
+    std::string message;
+};
+
+/// A value or an error. Like std::expected<T, error> of C++23, as far as this library needs it.
+template <class T> class [[nodiscard]] result {
+public:
+    using value_type = T;
+
+    result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(true) {
+        std::construct_at(std::addressof(value_), std::move(value));
+    }
+    result(bitnet::error failure) noexcept : ok_(false) {
+        std::construct_at(std::addressof(error_), std::move(failure));
+    }
+    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(other.ok_) {
+        take(std::move(other));
+    }
+    result& operator=(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {
+        if (this != &other) {
+            destroy();
+            ok_ = other.ok_;
+            take(std::move(other));
+        }
+        return *this;
+    }
+    result(const result&) = delete;
+    result& operator=(const result&) = delete;
+    ~result() { destroy(); }
+
+    [[nodiscard]] bool has_value() const noexcept { return ok_; }
+    explicit operator bool() const noexcept { return ok_; }
+
+    /// \pre has_value()
+    [[nodiscard]] T& operator*() & noexcept { return assert(ok_), value_; }
+    [[nodiscard]] const T& operator*() const& noexcept { return assert(ok_), value_; }
+    [[nodiscard]] T&& operator*() && noexcept { return assert(ok_), std::move(value_); }
+    [[nodiscard]] T* operator->() noexcept { return assert(ok_), std::addressof(value_); }
+    [[nodiscard]] const T* operator->() const noexcept { return assert(ok_), std::addressof(value_); }
+
+    /// \pre !has_value()
+    [[nodiscard]] const bitnet::error& error() const& noexcept { return assert(!ok_), error_; }
+    [[nodiscard]] bitnet::error&& error() && noexcept { return assert(!ok_), std::move(error_); }
+
+private:
+    void take(result&& other) {
+        if (ok_) {
+            std::construct_at(std::addressof(value_), std::move(other.value_));
+        } else {
+            std::construct_at(std::addressof(error_), std::move(other.error_));
+        }
+    }
+    void destroy() noexcept {
+        if (ok_) {
+            std::destroy_at(std::addressof(value_));
+        } else {
+            std::destroy_at(std::addressof(error_));
+        }
+    }
+
+    union {
+        T value_;
+        bitnet::error error_;
+    };
+    bool ok_;
+};
+
+/// Success without a value, or an error.
+template <> class [[nodiscard]] result<void> {
+public:
+    using value_type = void;
+
+    result() noexcept = default;
+    result(bitnet::error failure) noexcept : error_(std::move(failure)) {}
+
+    [[nodiscard]] bool has_value() const noexcept { return error_.code == errc{}; }
+    explicit operator bool() const noexcept { return has_value(); }
+
+    /// \pre !has_value()
+    [[nodiscard]] const bitnet::error& error() const& noexcept { return assert(!has_value()), error_; }
+    [[nodiscard]] bitnet::error&& error() && noexcept { return assert(!has_value()), std::move(error_); }
+
+private:
+    bitnet::error error_;
+};
+
+} // namespace bitnet::inline BITNET_ABI

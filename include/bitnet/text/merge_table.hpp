@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// merge_table: which two neighbouring tokens may become one, and how early.
+#pragma once
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/text/token.hpp>
+#include <bitnet/text/token_index.hpp>
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What two neighbours become. Lower ranks go first.
+struct merge {
+    static constexpr std::uint32_t never = std::numeric_limits<std::uint32_t>::max();
+    std::uint32_t rank = never;
+    token whole = no_token;
+};
+
+/// (left, right) -> merge: a flat hash table, at most two thirds full, linear probing, 16 bytes per slot so that a
+/// probe costs one cache line.
+class merge_table {
+public:
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<merge_table> allocate(std::uint64_t count) {
+        auto slots = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table");
+        if (!slots) {
+            return std::move(slots).error();
+        }
+        merge_table made;
+        made.slots_ = *std::move(slots);
+        return made;
+    }
+
+    /// Adds a pair. \pre `made.rank` < merge::never, and allocate() was told of at least as many pairs
+    [[nodiscard]] token_index::outcome insert(token left, token right, merge made) noexcept {
+        const std::size_t mask = slots_.size() - 1;
+        const std::size_t home = home_of(left, right);
+        for (std::size_t probe = 0; probe < longest_probe; ++probe) {
+            slot& s = slots_[(home + probe) & mask];
+            if (s.rank_plus_one == 0) {
+                s = {left, right, made.rank + 1, made.whole};
+                return token_index::outcome::inserted;
+            }
+            if (s.left == left && s.right == right) {
+                return token_index::outcome::duplicate;
+            }
+        }
+        return token_index::outcome::crowded;
+    }
+
+    /// The merge of two neighbours; {merge::never, no_token} where they have none.
+    [[nodiscard]] merge find(token left, token right) const noexcept {
+        const std::size_t mask = slots_.size() - 1;
+        for (std::size_t i = home_of(left, right) & mask;; i = (i + 1) & mask) {
+            const slot& s = slots_[i];
+            if (s.rank_plus_one == 0) { // never full: every probe ends here
+                return {};
+            }
+            if (s.left == left && s.right == right) {
+                return {s.rank_plus_one - 1, s.whole};
+            }
+        }
+    }
+
+private:
+    struct slot {
+        token left;
+        token right;
+        std::uint32_t rank_plus_one; ///< 0: free
+        token whole;
+    };
+
+    [[nodiscard]] static std::size_t home_of(token left, token right) noexcept {
+        const auto low = static_cast<std::uint64_t>(static_cast<std::uint32_t>(right));
+        std::uint64_t key = (static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32) | low;
+        key *= 0x9e3779b97f4a7c15u; // 2^64 divided by the golden ratio: an odd number without pattern
+        key = (key ^ (key >> 32)) * 0x9e3779b97f4a7c15u;
+        return static_cast<std::size_t>(key >> 32);
+    }
+
+    buffer<slot> slots_;
+};
+
+} // namespace bitnet::inline BITNET_ABI

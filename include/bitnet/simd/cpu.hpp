@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// What this CPU and this operating system can run, asked of cpuid and xgetbv. Asks only; changes nothing.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+
+#if BITNET_X86_64
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Instruction sets of an x86-64 machine, each true only where the operating system saves its registers too.
+struct x86_features {
+    bool avx2 = false;        ///< AVX2, FMA, F16C, BMI1 and BMI2: one level, as Haswell and Zen have it
+    bool avx_vnni = false;    ///< avx2 and AVX-VNNI (vpdpbusd on ymm)
+    bool avx512_vnni = false; ///< avx2 and AVX-512 F, CD, DQ, BW, VL, VNNI
+};
+
+#if BITNET_X86_64
+namespace cpu {
+
+struct registers {
+    std::uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+
+/// cpuid of (leaf, subleaf); all zero where the CPU has no such leaf.
+[[nodiscard]] inline registers cpuid(std::uint32_t leaf, std::uint32_t subleaf) noexcept {
+    registers r;
+#if defined(_MSC_VER) && !defined(__clang__)
+    int words[4];
+    __cpuid(words, 0);
+    if (static_cast<std::uint32_t>(words[0]) >= leaf) {
+        __cpuidex(words, static_cast<int>(leaf), static_cast<int>(subleaf));
+        r = {static_cast<std::uint32_t>(words[0]), static_cast<std::uint32_t>(words[1]),
+             static_cast<std::uint32_t>(words[2]), static_cast<std::uint32_t>(words[3])};
+    }
+#else
+    __get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx);
+#endif
+    return r;
+}
+
+/// XCR0: which register files the operating system saves. \pre cpuid says OSXSAVE.
+[[nodiscard]] inline std::uint64_t xgetbv() noexcept {
+#if defined(_MSC_VER) && !defined(__clang__)
+    return _xgetbv(0);
+#else
+    std::uint32_t low = 0;
+    std::uint32_t high = 0;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (std::uint64_t{high} << 32) | low;
+#endif
+}
+
+[[nodiscard]] constexpr bool has(std::uint32_t word, std::uint32_t bits) noexcept { return (word & bits) == bits; }
+
+} // namespace cpu
+
+/// Bit numbers: Intel SDM volume 2, CPUID.
+[[nodiscard]] inline x86_features detect_x86_features() noexcept {
+    x86_features found;
+    const auto leaf1 = cpu::cpuid(1, 0);
+    constexpr std::uint32_t osxsave = 1u << 27;
+    constexpr std::uint32_t fma_f16c_avx = (1u << 12) | (1u << 29) | (1u << 28);
+    if (!cpu::has(leaf1.ecx, osxsave | fma_f16c_avx)) {
+        return found;
+    }
+    constexpr std::uint64_t ymm_state = 0x06;        // SSE and AVX
+    constexpr std::uint64_t zmm_state = 0xe0 | 0x06; // opmask, ZMM_Hi256, Hi16_ZMM too
+    const std::uint64_t saved = cpu::xgetbv();
+    const auto leaf7 = cpu::cpuid(7, 0);
+    constexpr std::uint32_t bmi1_avx2_bmi2 = (1u << 3) | (1u << 5) | (1u << 8);
+    found.avx2 = (saved & ymm_state) == ymm_state && cpu::has(leaf7.ebx, bmi1_avx2_bmi2);
+    if (!found.avx2) {
+        return found;
+    }
+    found.avx_vnni = leaf7.eax >= 1 && cpu::has(cpu::cpuid(7, 1).eax, 1u << 4);
+    constexpr std::uint32_t f_dq_cd_bw_vl = (1u << 16) | (1u << 17) | (1u << 28) | (1u << 30) | (1u << 31);
+    found.avx512_vnni =
+        (saved & zmm_state) == zmm_state && cpu::has(leaf7.ebx, f_dq_cd_bw_vl) && cpu::has(leaf7.ecx, 1u << 11);
+    return found;
+}
+#else
+[[nodiscard]] inline x86_features detect_x86_features() noexcept { return {}; }
+#endif
+
+} // namespace bitnet::inline BITNET_ABI

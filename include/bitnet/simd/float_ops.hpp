@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// float_ops<Isa>: the float loops compiled for one instruction set. All of them give the bits of the scalar ones.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/simd/isa.hpp>
+#include <bitnet/simd/lane_ops.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Whole loops, never single operations: a call costs nothing against the loop, and the loop is compiled for `Isa`.
+/// Formulas and the order of summation stand in lane_ops.hpp; tests/simd/float_ops_test.cpp compares every
+/// instruction set with the scalar one bit for bit. Undefined for an Isa without float loops.
+template <class Isa> struct float_ops;
+
+} // namespace bitnet::inline BITNET_ABI
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// The oracle: lane_ops as written, multiply-adds emulated exactly. Wrapped in real functions, because an always_inline
+/// one would take on the caller's -ffast-math.
+template <> struct float_ops<isa::scalar> {
+    using ops = lane_ops<software_fma>;
+
+    static void rms_norm(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept {
+        ops::scale_by(x, weight, ops::inverse_rms(ops::sum_of_squares(x, n), n, eps), n, y);
+    }
+    static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
+        return ops::quantize(x, n, q);
+    }
+    static void dequantize(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
+        ops::dequantize(acc, factor, n, y);
+    }
+    static void dequantize_add(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
+        ops::dequantize_add(acc, factor, n, y);
+    }
+    static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        ops::relu2_times(gate, up, n, y);
+    }
+    static void silu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        ops::silu_times(gate, up, n, y);
+    }
+    static void rotate(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
+        ops::rotate(head, cos, sin, pairs);
+    }
+    template <class E>
+    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, const float* x, std::size_t cols,
+                         float* y) noexcept {
+        ops::dot_rows<E>(w, row_bytes, rows, x, cols, y);
+    }
+    template <class E>
+    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float scale,
+                       float* out) noexcept {
+        ops::scores(q, k, head_size, positions, scale, out);
+    }
+    static softmax_state exponentials(float* scores, std::size_t n) noexcept { return ops::exponentials(scores, n); }
+    template <class E>
+    static void weighted_values(const float* p, const E* v, std::size_t head_size, std::size_t positions,
+                                float* out) noexcept {
+        ops::weighted_values(p, v, head_size, positions, out);
+    }
+    static softmax_state merge(softmax_state earlier, float* out, softmax_state later, const float* block,
+                               std::size_t n) noexcept {
+        return ops::merge(earlier, out, later, block, n);
+    }
+    static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
+    template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
+        ops::widen_row<E>(x, n, y);
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// Instruction-set tags: what kernels are written for. available() says whether this machine runs them.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/simd/cpu.hpp>
+
+#include <concepts>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+namespace isa {
+
+/// Plain C++ for any machine: the oracle that every other instruction set equals bit for bit.
+struct scalar {
+    static constexpr std::string_view name = "scalar";
+    [[nodiscard]] static bool available() noexcept { return true; }
+};
+
+/// x86-64 with AVX2, FMA, F16C, BMI (Haswell 2013, Zen 2017 and later).
+struct avx2 {
+    static constexpr std::string_view name = "avx2";
+    [[nodiscard]] static bool available() noexcept { return detect_x86_features().avx2; }
+};
+
+/// avx2 and AVX-VNNI (Alder Lake 2021, Zen 5 2024 and later).
+struct avx_vnni {
+    static constexpr std::string_view name = "avx_vnni";
+    [[nodiscard]] static bool available() noexcept { return detect_x86_features().avx_vnni; }
+};
+
+/// AVX-512 with VNNI (Ice Lake 2019, Zen 4 2022 and later).
+struct avx512_vnni {
+    static constexpr std::string_view name = "avx512_vnni";
+    [[nodiscard]] static bool available() noexcept { return detect_x86_features().avx512_vnni; }
+};
+
+template <class T>
+concept instruction_set = requires {
+    { T::name } -> std::convertible_to<std::string_view>;
+    { T::available() }
+    noexcept->std::same_as<bool>;
+};
+
+} // namespace isa
+} // namespace bitnet::inline BITNET_ABI

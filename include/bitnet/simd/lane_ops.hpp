@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: MIT
+// lane_ops: the float loops of a transformer in plain C++, in the library's one order of summation.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/fma.hpp>
+#include <bitnet/core/half.hpp>
+
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// Reductions run in 16 lanes: element i goes to lane i mod 16, ascending, and the lanes fold l+8, l+4, l+2, l+1.
+inline constexpr std::size_t reduction_lanes = 16;
+/// Attention reduces over blocks of this many positions, anchored at position 0, and merges the blocks ascending.
+inline constexpr std::size_t attention_block = 256;
+
+/// What quantising one row gives besides the int8 values.
+struct row_quantization {
+    float scale;      ///< q = round(x * scale)
+    std::int32_t sum; ///< of all q: ternary kernels multiply by codes 0..2 and subtract it once
+};
+
+/// What a softmax over some positions needs to be merged with another one.
+struct softmax_state {
+    float max;
+    float sum; ///< of exp(score - max)
+};
+
+/// The loops, written once over plain floats; `Fma` says how a multiply-add is made, and every `Fma` gives the same
+/// bits. Inlined into the per-ISA wrappers of float_ops, whose target the compiler then vectorises for. Rules that keep
+/// the bits: a multiply-add is an explicit fma; no product is followed by a separate add; loops that do not reduce may
+/// run in any order, and are cut in 16s so that -O2 vectorises them.
+template <class Fma> struct lane_ops {
+    using lanes = float[reduction_lanes];
+
+    static BITNET_ALWAYS_INLINE float fold(const lanes& in) noexcept {
+        lanes l;
+        std::memcpy(l, in, sizeof l);
+        for (std::size_t half_width = reduction_lanes / 2; half_width != 0; half_width /= 2) {
+            for (std::size_t i = 0; i < half_width; ++i) {
+                l[i] = l[i] + l[i + half_width];
+            }
+        }
+        return l[0];
+    }
+
+    /// e^x within 2 units in the last place; 0 below -87 (never a denormal), e^88 above 88.
+    /// n = round(x / ln 2), r = x - n ln 2 in two parts, then e^r by its Taylor series to r^7 (the rest is below
+    /// (ln 2 / 2)^8 / 8! = 5e-9) and an exact scaling by 2^n.
+    static BITNET_ALWAYS_INLINE float exp(float x) noexcept {
+        constexpr float shift = 12582912.0f; // 1.5 * 2^23: adding it leaves the rounded integer in the low bits
+        const float upper = x > 88.0f ? 88.0f : x;
+        const float c = upper < -87.0f ? -87.0f : upper;
+        const float shifted = Fma::fma(c, 0x1.715476p+0f, shift);
+        const float n = shifted - shift;
+        const float r_high = Fma::fma(n, -0x1.62e43p-1f, c);
+        const float r = Fma::fma(n, 0x1.05c61p-29f, r_high);
+        float p = 0x1.a01a02p-13f; // 1/7!
+        p = Fma::fma(p, r, 0x1.6c16c2p-10f);
+        p = Fma::fma(p, r, 0x1.111112p-7f);
+        p = Fma::fma(p, r, 0x1.555556p-5f);
+        p = Fma::fma(p, r, 0x1.555556p-3f);
+        p = Fma::fma(p, r, 0.5f);
+        p = Fma::fma(p, r, 1.0f);
+        p = Fma::fma(p, r, 1.0f);
+        const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(shift))
+                                       << 23;
+        const float scaled = std::bit_cast<float>(std::bit_cast<std::uint32_t>(p) + exponent);
+        return x < -87.0f ? 0.0f : scaled;
+    }
+
+    static BITNET_ALWAYS_INLINE float sum_of_squares(const float* x, std::size_t n) noexcept {
+        lanes acc = {};
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                acc[l] = Fma::fma(x[i + l], x[i + l], acc[l]);
+            }
+        }
+        for (std::size_t l = 0; i + l < n; ++l) {
+            acc[l] = Fma::fma(x[i + l], x[i + l], acc[l]);
+        }
+        return fold(acc);
+    }
+
+    /// The factor of an RMSNorm: 1 / sqrt(mean square + eps).
+    static BITNET_ALWAYS_INLINE float inverse_rms(float sum_of_squares, std::size_t n, float eps) noexcept {
+        const float mean = sum_of_squares / static_cast<float>(n);
+        const float shifted = mean + eps;
+        return 1.0f / square_root(shifted);
+    }
+
+    /// y = (x * factor) * weight
+    static BITNET_ALWAYS_INLINE void scale_by(const float* x, const float* weight, float factor, std::size_t n,
+                                              float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                y[i + l] = (x[i + l] * factor) * weight[i + l];
+            }
+        }
+        for (; i < n; ++i) {
+            y[i] = (x[i] * factor) * weight[i];
+        }
+    }
+
+    /// max |x|; a NaN counts as absent.
+    static BITNET_ALWAYS_INLINE float absmax(const float* x, std::size_t n) noexcept {
+        lanes acc = {};
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                acc[l] = larger(magnitude(x[i + l]), acc[l]);
+            }
+        }
+        for (; i < n; ++i) {
+            acc[0] = larger(magnitude(x[i]), acc[0]);
+        }
+        float max = 0.0f;
+        for (const float lane : acc) {
+            max = larger(lane, max);
+        }
+        return max;
+    }
+
+    /// Absmax int8 quantisation of BitNet b1.58: s = 127 / max(max|x|, 1e-5), q = round_half_even(x * s) in [-128,
+    /// 127]. |x| * s is at most 127 and a rounding error, so the clamp to int8 never acts on finite input; what is not
+    /// finite gives some int8 and no undefined behaviour.
+    static BITNET_ALWAYS_INLINE row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
+        const float scale = quantization_scale(absmax(x, n));
+        return {scale, quantize_with(x, scale, n, q)};
+    }
+
+    /// The second half of quantize(), for a given scale. \return the sum of all q.
+    static BITNET_ALWAYS_INLINE std::int32_t quantize_with(const float* x, float scale, std::size_t n,
+                                                           std::int8_t* q) noexcept {
+        std::int32_t sum = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+            const std::int32_t rounded = round_to_int8(x[i] * scale);
+            q[i] = static_cast<std::int8_t>(rounded);
+            sum += rounded;
+        }
+        return sum;
+    }
+
+    static BITNET_ALWAYS_INLINE float quantization_scale(float largest) noexcept {
+        return 127.0f / larger(largest, 1e-5f);
+    }
+
+    /// y = acc * factor: an int32 dot product becomes a float. |acc| < 2^24 for every row of up to 2^16 columns.
+    static BITNET_ALWAYS_INLINE void dequantize(const std::int32_t* acc, float factor, std::size_t n,
+                                                float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                y[i + l] = static_cast<float>(acc[i + l]) * factor;
+            }
+        }
+        for (; i < n; ++i) {
+            y[i] = static_cast<float>(acc[i]) * factor;
+        }
+    }
+
+    /// y += acc * factor, the product rounded by the fma only: the residual stream takes a projection.
+    static BITNET_ALWAYS_INLINE void dequantize_add(const std::int32_t* acc, float factor, std::size_t n,
+                                                    float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                y[i + l] = Fma::fma(static_cast<float>(acc[i + l]), factor, y[i + l]);
+            }
+        }
+        for (; i < n; ++i) {
+            y[i] = Fma::fma(static_cast<float>(acc[i]), factor, y[i]);
+        }
+    }
+
+    /// y = relu(gate)^2 * up
+    static BITNET_ALWAYS_INLINE void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                const float g = larger(gate[i + l], 0.0f);
+                y[i + l] = (g * g) * up[i + l];
+            }
+        }
+        for (; i < n; ++i) {
+            const float g = larger(gate[i], 0.0f);
+            y[i] = (g * g) * up[i];
+        }
+    }
+
+    /// y = silu(gate) * up, silu(g) = g / (1 + e^-g)
+    static BITNET_ALWAYS_INLINE void silu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                y[i + l] = silu(gate[i + l]) * up[i + l];
+            }
+        }
+        for (; i < n; ++i) {
+            y[i] = silu(gate[i]) * up[i];
+        }
+    }
+
+    /// Rotary position embedding of one head, halves rotated against each other (NEOX order):
+    /// (a, b) at (j, j + pairs) becomes (a cos - b sin, b cos + a sin).
+    static BITNET_ALWAYS_INLINE void rotate(float* head, const float* cos, const float* sin,
+                                            std::size_t pairs) noexcept {
+        for (std::size_t j = 0; j < pairs; ++j) {
+            const float a = head[j];
+            const float b = head[j + pairs];
+            head[j] = Fma::fma(-b, sin[j], a * cos[j]);
+            head[j + pairs] = Fma::fma(a, sin[j], b * cos[j]);
+        }
+    }
+
+    /// y[r] = dot(row r of w, x) in the 16-lane order. w [rows, cols] of E, `row_bytes` apart, at any alignment.
+    template <class E>
+    static BITNET_ALWAYS_INLINE void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows,
+                                              const float* x, std::size_t cols, float* y) noexcept {
+        for (std::size_t r = 0; r < rows; ++r) {
+            const std::byte* row = w + r * row_bytes;
+            lanes acc = {};
+            for (std::size_t i = 0; i < cols; ++i) {
+                acc[i % 16] = Fma::fma(load<E>(row, i), x[i], acc[i % 16]);
+            }
+            y[r] = fold(acc);
+        }
+    }
+
+    /// scores[p] = (sum over d of q[d] * k[p][d], one fma chain) * scale, for the positions of one attention block.
+    /// k [positions / 16][head_size][16]: sixteen positions side by side. Writes whole sixteens.
+    template <class E>
+    static BITNET_ALWAYS_INLINE void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions,
+                                            float scale, float* out) noexcept {
+        for (std::size_t p = 0; p < positions; p += 16) {
+            const E* block = k + p * head_size;
+            lanes acc = {};
+            for (std::size_t d = 0; d < head_size; ++d) {
+                for (std::size_t l = 0; l < 16; ++l) {
+                    acc[l] = Fma::fma(q[d], widen(block[d * 16 + l]), acc[l]);
+                }
+            }
+            for (std::size_t l = 0; l < 16; ++l) {
+                out[p + l] = acc[l] * scale;
+            }
+        }
+    }
+
+    /// Turns scores into exp(score - max) in place and sums them in the 16-lane order. \pre 1 <= n <= attention_block
+    static BITNET_ALWAYS_INLINE softmax_state exponentials(float* scores, std::size_t n) noexcept {
+        float max = scores[0];
+        for (std::size_t i = 1; i < n; ++i) {
+            max = larger(scores[i], max);
+        }
+        lanes acc = {};
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                const float e = exp(scores[i + l] - max);
+                scores[i + l] = e;
+                acc[l] = acc[l] + e;
+            }
+        }
+        for (std::size_t l = 0; i + l < n; ++l) {
+            const float e = exp(scores[i + l] - max);
+            scores[i + l] = e;
+            acc[l] = acc[l] + e;
+        }
+        return {max, fold(acc)};
+    }
+
+    /// out[d] = sum over positions of p[position] * v[position][d], one fma chain per d, ascending. v [positions,
+    /// head_size].
+    template <class E>
+    static BITNET_ALWAYS_INLINE void weighted_values(const float* p, const E* v, std::size_t head_size,
+                                                     std::size_t positions, float* out) noexcept {
+        for (std::size_t d = 0; d < head_size; ++d) {
+            float acc = 0.0f;
+            for (std::size_t position = 0; position < positions; ++position) {
+                acc = Fma::fma(p[position], widen(v[position * head_size + d]), acc);
+            }
+            out[d] = acc;
+        }
+    }
+
+    /// Merges the softmax of a later block into that of the earlier ones: both are scaled to the larger maximum.
+    static BITNET_ALWAYS_INLINE softmax_state merge(softmax_state earlier, float* out, softmax_state later,
+                                                    const float* block, std::size_t n) noexcept {
+        const float max = larger(later.max, earlier.max);
+        const float keep = exp(earlier.max - max);
+        const float take = exp(later.max - max);
+        for (std::size_t d = 0; d < n; ++d) {
+            out[d] = Fma::fma(block[d], take, out[d] * keep);
+        }
+        return {max, Fma::fma(later.sum, take, earlier.sum * keep)};
+    }
+
+    static BITNET_ALWAYS_INLINE void divide(float* x, float divisor, std::size_t n) noexcept {
+        for (std::size_t i = 0; i < n; ++i) {
+            x[i] = x[i] / divisor;
+        }
+    }
+
+    /// y = x in another element type, exact when widening, to nearest even when narrowing.
+    template <class E>
+    static BITNET_ALWAYS_INLINE void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
+        for (std::size_t i = 0; i < n; ++i) {
+            y[i] = load<E>(x, i);
+        }
+    }
+
+    template <class E> static BITNET_ALWAYS_INLINE float load(const std::byte* row, std::size_t i) noexcept {
+        E element;
+        std::memcpy(&element, row + i * sizeof(E), sizeof(E));
+        return widen(element);
+    }
+
+private:
+    static BITNET_ALWAYS_INLINE float magnitude(float x) noexcept {
+        return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0x7fffffffu);
+    }
+    /// The larger of two; `b` when `a` is a NaN, as vmaxps does.
+    static BITNET_ALWAYS_INLINE float larger(float a, float b) noexcept { return a > b ? a : b; }
+
+    static BITNET_ALWAYS_INLINE float square_root(float x) noexcept {
+#if defined(__GNUC__) || defined(__clang__)
+        return __builtin_sqrtf(x);
+#else
+        return static_cast<float>(std::sqrt(x));
+#endif
+    }
+
+    static BITNET_ALWAYS_INLINE float silu(float g) noexcept {
+        const float e = exp(-g);
+        const float denominator = 1.0f + e;
+        return g / denominator;
+    }
+
+    /// Round half to even by adding 1.5 * 2^23, where the spacing of floats is 1. \param x a product, rounded already.
+    static BITNET_ALWAYS_INLINE std::int32_t round_to_int8(float x) noexcept {
+        constexpr float shift = 12582912.0f;
+        const float above = x > 127.0f ? 127.0f : x;
+        const float clamped = above < -128.0f ? -128.0f : above;
+        const float shifted = clamped + shift;
+        const std::uint32_t low = std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(shift);
+        return static_cast<std::int8_t>(static_cast<std::uint8_t>(low));
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END

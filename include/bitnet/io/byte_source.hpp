@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// byte_source: the bytes of a model wherever the host keeps them: a file, its own memory, a pak file.
+#pragma once
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/file_handle.hpp>
+#include <bitnet/io/mapped_file.hpp>
+
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Reads from wherever the host keeps its data: fills all of `out` with the bytes from `offset` on, or returns false.
+struct read_callback {
+    bool (*read)(void* context, std::uint64_t offset, std::span<std::byte> out) = nullptr;
+    void* context = nullptr;
+};
+
+/// Immutable bytes and the name that error messages give them. Owns them, maps them or borrows them; move-only.
+/// Moving it does not move the bytes: spans into them stay valid. Reading is thread-safe.
+class byte_source {
+public:
+    byte_source() noexcept = default;
+
+    /// Maps a file: no copy, no read. The file must not be shortened meanwhile (see mapped_file).
+    /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory.
+    [[nodiscard]] static result<byte_source> open(std::string_view utf8_path) {
+        auto mapping = mapped_file::open(utf8_path);
+        if (!mapping) {
+            return std::move(mapping).error();
+        }
+        byte_source source;
+        source.mapping_ = *std::move(mapping);
+        source.name_ = utf8_path;
+        return source;
+    }
+
+    /// Reads a file into memory of its own (64-byte aligned): safe against files that change later.
+    /// \return as open(); errc::truncated also when the file shrinks while it is read.
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) {
+        auto file = file_handle::open(utf8_path);
+        if (!file) {
+            return std::move(file).error();
+        }
+        auto source = allocate(file->size(), std::string(utf8_path));
+        if (!source) {
+            return source;
+        }
+        if (auto filled = file->read(source->copy_.span()); !filled) {
+            return std::move(filled).error();
+        }
+        return source;
+    }
+
+    /// The caller's own memory, which must outlive the source. Nothing is copied.
+    [[nodiscard]] static byte_source borrow(std::span<const std::byte> bytes, std::string name) {
+        byte_source source;
+        source.borrowed_ = bytes;
+        source.name_ = std::move(name);
+        return source;
+    }
+
+    /// Copies `size` bytes into memory of its own through `callback`, in ascending chunks of at most 16 MiB.
+    /// \pre callback.read != nullptr
+    /// \return errc::truncated when `size` is 0, io_error when the callback returns false, out_of_memory.
+    [[nodiscard]] static result<byte_source> from_callback(read_callback callback, std::uint64_t size,
+                                                           std::string name) {
+        assert(callback.read != nullptr);
+        if (size == 0) {
+            return error{errc::truncated, name + ": there is nothing to read (0 bytes)"};
+        }
+        auto source = allocate(size, std::move(name));
+        if (!source) {
+            return source;
+        }
+        constexpr std::size_t largest = std::size_t{16} << 20;
+        const auto all = source->copy_.span();
+        for (std::size_t offset = 0; offset < all.size(); offset += largest) {
+            const auto out = all.subspan(offset, std::min(largest, all.size() - offset));
+            if (!callback.read(callback.context, offset, out)) {
+                return error{errc::io_error, source->name_ + ": the read callback could not give " +
+                                                 std::to_string(out.size()) + " bytes at offset " +
+                                                 std::to_string(offset) + " of " + std::to_string(size)};
+            }
+        }
+        return source;
+    }
+
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+        if (mapping_.is_open()) {
+            return mapping_.bytes();
+        }
+        return copy_.empty() ? borrowed_ : copy_.span();
+    }
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] bool is_mapped() const noexcept { return mapping_.is_open(); }
+
+    /// Passes a hint on to the mapping. \return false where nothing is mapped or the system ignores it.
+    bool advise(access_hint hint) const noexcept { return mapping_.advise(hint); }
+
+private:
+    [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name) {
+        auto memory = buffer<std::byte>::allocate(size, name);
+        if (!memory) {
+            return std::move(memory).error();
+        }
+        byte_source source;
+        source.copy_ = *std::move(memory);
+        source.name_ = std::move(name);
+        return source;
+    }
+
+    mapped_file mapping_;
+    buffer<std::byte> copy_;
+    std::span<const std::byte> borrowed_;
+    std::string name_;
+};
+
+} // namespace bitnet::inline BITNET_ABI

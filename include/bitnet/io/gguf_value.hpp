@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// gguf_value: one metadata entry of a GGUF file, in place.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/io/gguf_types.hpp>
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The strings of a GGUF string array, one after the other (u64 length, bytes): a forward range of std::string_view.
+/// Borrows bytes that gguf_file::parse has checked.
+class gguf_strings {
+public:
+    class iterator {
+    public:
+        using value_type = std::string_view;
+        using difference_type = std::ptrdiff_t;
+        using iterator_category = std::input_iterator_tag; // in the old sense: operator* gives a value
+        using iterator_concept = std::forward_iterator_tag;
+
+        iterator() noexcept = default;
+        explicit iterator(const std::byte* at) noexcept : at_(at) {}
+        [[nodiscard]] std::string_view operator*() const noexcept {
+            return {reinterpret_cast<const char*>(at_ + sizeof(std::uint64_t)), length()};
+        }
+        iterator& operator++() noexcept {
+            at_ += sizeof(std::uint64_t) + length();
+            return *this;
+        }
+        iterator operator++(int) noexcept {
+            const iterator before = *this;
+            ++*this;
+            return before;
+        }
+        friend bool operator==(iterator, iterator) = default;
+
+    private:
+        [[nodiscard]] std::size_t length() const noexcept {
+            std::uint64_t length = 0;
+            std::memcpy(&length, at_, sizeof(length));
+            return static_cast<std::size_t>(length);
+        }
+        const std::byte* at_ = nullptr;
+    };
+
+    gguf_strings() noexcept = default;
+    /// \pre `bytes` holds exactly `count` strings.
+    gguf_strings(std::span<const std::byte> bytes, std::uint64_t count) noexcept
+        : bytes_(bytes), count_(static_cast<std::size_t>(count)) {}
+
+    [[nodiscard]] iterator begin() const noexcept { return iterator{bytes_.data()}; }
+    [[nodiscard]] iterator end() const noexcept { return iterator{bytes_.data() + bytes_.size()}; }
+    [[nodiscard]] std::size_t size() const noexcept { return count_; }
+    [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+
+private:
+    std::span<const std::byte> bytes_;
+    std::size_t count_ = 0;
+};
+
+/// One metadata entry. Everything points into the file's bytes, which must outlive it.
+struct gguf_value {
+    std::string_view key;
+    gguf_type type = gguf_type::u8;
+    gguf_type element_type = gguf_type::u8; ///< of an array; otherwise equal to `type`
+    std::uint64_t count = 1;                ///< elements of an array; otherwise 1
+    /// A number's bytes, a string's characters, or all elements of an array (strings with their lengths).
+    std::span<const std::byte> bytes;
+
+    [[nodiscard]] bool is_array_of(gguf_type element) const noexcept {
+        return type == gguf_type::array && element_type == element;
+    }
+
+    /// \pre type == gguf_type::string
+    [[nodiscard]] std::string_view string() const noexcept {
+        assert(type == gguf_type::string);
+        return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    }
+
+    /// The elements of a string array.
+    /// \pre is_array_of(gguf_type::string)
+    [[nodiscard]] gguf_strings strings() const noexcept {
+        assert(is_array_of(gguf_type::string));
+        return {bytes, count};
+    }
+
+    /// Element `i` of a numeric array, or, for i = 0, a single number. Needs no alignment.
+    /// \pre element_type == gguf_type_of<T>() and i < count
+    template <class T>
+    requires std::is_arithmetic_v<T>
+    [[nodiscard]] T element(std::uint64_t i) const noexcept {
+        assert(element_type == gguf_type_of<T>() && i < count);
+        T value;
+        std::memcpy(&value, bytes.data() + static_cast<std::size_t>(i) * sizeof(T), sizeof(T));
+        return value;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+#include <bitnet/kernel/i2s_avx2.hpp>
+#include <bitnet/kernel/i2s_avx512_vnni.hpp>
+#include <bitnet/kernel/i2s_avx_vnni.hpp>
+#include <bitnet/kernel/i2s_scalar.hpp>
+
+#include <doctest/doctest.h>
+
+#include <random>
+#include <vector>
+
+using namespace bitnet;
+
+namespace {
+
+template <class Isa, class Layout> struct pair {
+    using kernel_type = kernel<Isa, Layout>;
+    using isa_type = Isa;
+    using layout = Layout;
+};
+
+#if BITNET_X86_64
+#define KERNELS                                                                                                        \
+    pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>, pair<isa::avx2, i2s>,                  \
+        pair<isa::avx_vnni, i2s>, pair<isa::avx512_vnni, i2s>
+#else
+#define KERNELS pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>
+#endif
+
+struct problem {
+    std::size_t rows, cols, tokens;
+    std::vector<std::uint8_t> codes; // [rows, cols], one code a byte: independent of every layout
+    std::vector<std::int8_t> x;      // [tokens, cols]
+    std::vector<std::int32_t> sums;
+};
+
+enum class filling { random, extreme, zero, outlier, code_3 };
+
+problem make_problem(std::size_t rows, std::size_t cols, std::size_t tokens, filling how) {
+    std::mt19937 engine(static_cast<unsigned>(rows * 31 + cols * 7 + tokens));
+    problem p{rows, cols, tokens, {}, {}, {}};
+    const unsigned top = how == filling::code_3 ? 4 : 3;
+    for (std::size_t i = 0; i < rows * cols; ++i) {
+        p.codes.push_back(static_cast<std::uint8_t>(how == filling::extreme ? 2 : engine() % top));
+    }
+    for (std::size_t i = 0; i < tokens * cols; ++i) {
+        const int random = static_cast<int>(engine() % 255) - 127;
+        const int value = how == filling::zero      ? 0
+                          : how == filling::extreme ? (i % 3 == 0 ? -128 : 127)
+                          : how == filling::outlier ? (i % cols == cols / 2 ? -127 : 0)
+                                                    : random;
+        p.x.push_back(static_cast<std::int8_t>(value));
+    }
+    for (std::size_t t = 0; t < tokens; ++t) {
+        std::int32_t sum = 0;
+        for (std::size_t c = 0; c < cols; ++c) {
+            sum += p.x[t * cols + c];
+        }
+        p.sums.push_back(sum);
+    }
+    return p;
+}
+
+std::vector<std::int32_t> expected(const problem& p) {
+    std::vector<std::int32_t> y;
+    for (std::size_t t = 0; t < p.tokens; ++t) {
+        for (std::size_t r = 0; r < p.rows; ++r) {
+            std::int64_t sum = 0;
+            for (std::size_t c = 0; c < p.cols; ++c) {
+                sum += (static_cast<int>(p.codes[r * p.cols + c]) - 1) * static_cast<int>(p.x[t * p.cols + c]);
+            }
+            y.push_back(static_cast<std::int32_t>(sum));
+        }
+    }
+    return y;
+}
+
+template <class Layout> std::vector<std::uint8_t> pack(const problem& p) {
+    std::vector<std::uint8_t> bytes(p.rows * p.cols / 4);
+    for (std::size_t r = 0; r < p.rows; ++r) {
+        for (std::size_t c = 0; c < p.cols; ++c) {
+            std::uint8_t& byte = bytes[Layout::byte_index(r, c, p.cols)];
+            byte = static_cast<std::uint8_t>(byte | (p.codes[r * p.cols + c] << Layout::shift(r, c)));
+        }
+    }
+    return bytes;
+}
+
+} // namespace
+
+TEST_CASE_TEMPLATE("a ternary kernel is exact", K, KERNELS) {
+    static_assert(ternary_kernel<typename K::kernel_type>);
+    if (!K::isa_type::available()) {
+        MESSAGE("not run: this CPU has no " << std::string(K::isa_type::name));
+        return;
+    }
+    using layout = typename K::layout;
+    for (const filling how : {filling::random, filling::extreme, filling::zero, filling::outlier, filling::code_3}) {
+        for (const std::size_t cols : {128u, 256u, 384u, 768u, 1152u, 1280u, 2560u, 3200u, 6912u}) {
+            for (const std::size_t tokens : {1u, 2u, 3u, 5u}) {
+                const problem p = make_problem(12, cols, tokens, how);
+                const auto bytes = pack<layout>(p);
+                const typename layout::view w{bytes.data(), p.rows, p.cols};
+                const activation_view x{p.x.data(), p.sums.data(), p.cols, p.tokens};
+                std::vector<std::int32_t> y(p.rows * p.tokens);
+                K::kernel_type::rows(w, 0, p.rows, x, y.data(), p.rows);
+                REQUIRE(y == expected(p));
+            }
+        }
+    }
+}
+
+TEST_CASE_TEMPLATE("any range of rows gives the rows of the whole and touches nothing else", K, KERNELS) {
+    if (!K::isa_type::available()) {
+        return;
+    }
+    using layout = typename K::layout;
+    const problem p = make_problem(16, 640, 3, filling::random);
+    const auto whole = expected(p);
+    const auto bytes = pack<layout>(p);
+    const typename layout::view w{bytes.data(), p.rows, p.cols};
+    const activation_view x{p.x.data(), p.sums.data(), p.cols, p.tokens};
+    for (std::size_t first = 0; first < p.rows; ++first) {
+        for (std::size_t count = 1; first + count <= p.rows; ++count) {
+            constexpr std::int32_t untouched = 123456789;
+            std::vector<std::int32_t> y(p.rows * p.tokens + 1, untouched);
+            K::kernel_type::rows(w, first, count, x, y.data() + first, p.rows);
+            for (std::size_t i = 0; i < y.size(); ++i) {
+                const bool inside = i < whole.size() && i % p.rows >= first && i % p.rows < first + count;
+                REQUIRE(y[i] == (inside ? whole[i] : untouched));
+            }
+        }
+    }
+}
+
+TEST_CASE("the three byte orders lie in memory as their tables say") {
+    // A: column 0 in the top bits of byte 0, column 33 in bits 5:4 of byte 1, column 127 in the low bits of byte 31.
+    CHECK(i2s::byte_index(0, 0, 256) == 0);
+    CHECK(i2s::shift(0, 0) == 6);
+    CHECK(i2s::byte_index(0, 33, 256) == 1);
+    CHECK(i2s::shift(0, 33) == 4);
+    CHECK(i2s::byte_index(0, 127, 256) == 31);
+    CHECK(i2s::shift(0, 127) == 0);
+    CHECK(i2s::byte_index(2, 128, 256) == 2 * 64 + 32);
+    // B: blocks of 64 columns in 16 bytes.
+    CHECK(i2s_b::byte_index(0, 17, 256) == 1);
+    CHECK(i2s_b::shift(0, 17) == 4);
+    CHECK(i2s_b::byte_index(1, 64, 256) == 64 + 16);
+    // C: four rows share a byte.
+    CHECK(i2s_c::byte_index(5, 7, 256) == 256 + 7);
+    CHECK(i2s_c::shift(5, 7) == 4);
+}
+
+TEST_CASE("repacking keeps every weight, in every direction") {
+    const problem p = make_problem(8, 256, 1, filling::code_3);
+    const auto a = pack<i2s>(p);
+    const auto b = pack<i2s_b>(p);
+    const auto c = pack<i2s_c>(p);
+    std::vector<std::uint8_t> out(a.size());
+    repack<i2s, i2s_b>({b.data(), p.rows, p.cols}, out.data());
+    CHECK(out == a);
+    repack<i2s, i2s_c>({c.data(), p.rows, p.cols}, out.data());
+    CHECK(out == a);
+    repack<i2s_c, i2s>({a.data(), p.rows, p.cols}, out.data());
+    CHECK(out == c);
+    repack<i2s_b, i2s_c>({c.data(), p.rows, p.cols}, out.data());
+    CHECK(out == b);
+}
+
+TEST_CASE("code 3 is found wherever it stands, and only it") {
+    std::vector<std::uint8_t> bytes(100, 0b10'01'00'10);
+    CHECK_FALSE(has_code_3(bytes.data(), bytes.size()));
+    for (unsigned shift = 0; shift < 8; shift += 2) {
+        for (const std::size_t at : {0u, 50u, 99u}) {
+            auto bad = bytes;
+            bad[at] = static_cast<std::uint8_t>(bad[at] | (3u << shift));
+            CHECK(has_code_3(bad.data(), bad.size()));
+        }
+    }
+}
+
+TEST_CASE("a layout admits whole blocks only") {
+    CHECK(i2s::admits(1, 6912));
+    CHECK_FALSE(i2s::admits(1, 8640)); // 67.5 blocks: the 3B model's ffn_down
+    CHECK(i2s_b::admits(1, 8640));
+    CHECK(i2s_c::admits(4, 100));
+    CHECK_FALSE(i2s_c::admits(6, 100));
+}

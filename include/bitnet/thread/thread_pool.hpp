@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+// thread_pool: persistent workers that spin briefly between loops, then park.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/simd/float_environment.hpp>
+#include <bitnet/thread/native_thread.hpp>
+#include <bitnet/thread/pool.hpp>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+#endif
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <string>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// threads() - 1 workers beside the thread that calls run(). One loop at a time; run() is not reentrant.
+///
+/// Indices are handed out one by one from a single atomic word (loop number, indices left), by the caller too, and
+/// run() returns when all *claimed* indices are done. A worker that the operating system has not scheduled holds up
+/// nobody, so more threads than cores cost little: nothing ever waits for a thread to arrive, only for work that was
+/// taken. Between loops a worker spins for `spin_iterations` pauses (some 20 microseconds, the gap between two loops of
+/// one token) and then sleeps on a futex: an idle pool uses no CPU.
+class thread_pool {
+public:
+    static constexpr std::size_t max_threads = 1024;
+    static constexpr unsigned spin_iterations = 2000;
+
+    /// \param threads 1 to max_threads, the calling thread included.
+    /// \return errc::invalid_argument, errc::thread_error when the operating system refuses a thread.
+    [[nodiscard]] static result<std::unique_ptr<thread_pool>> open(std::size_t threads) {
+        if (threads == 0 || threads > max_threads) {
+            return error{errc::invalid_argument, "thread_pool: " + std::to_string(threads) +
+                                                     " threads asked for, 1 to " + std::to_string(max_threads) +
+                                                     " are possible"};
+        }
+        std::unique_ptr<thread_pool> pool(new (std::nothrow) thread_pool);
+        if (pool == nullptr) {
+            return error{errc::out_of_memory,
+                         "thread_pool: " + std::to_string(sizeof(thread_pool)) + " bytes could not be allocated"};
+        }
+        pool->workers_.reset(new (std::nothrow) native_thread[threads - 1]);
+        if (pool->workers_ == nullptr) {
+            return error{errc::out_of_memory, "thread_pool: " + std::to_string((threads - 1) * sizeof(native_thread)) +
+                                                  " bytes could not be allocated"};
+        }
+        for (std::size_t i = 0; i + 1 < threads; ++i) {
+            if (!pool->workers_[i].start(&thread_pool::work, pool.get())) {
+                return error{errc::thread_error, "thread_pool: the operating system refused thread " +
+                                                     std::to_string(i + 2) + " of " + std::to_string(threads)};
+            }
+            ++pool->started_;
+        }
+        return pool;
+    }
+
+    thread_pool(const thread_pool&) = delete;
+    thread_pool& operator=(const thread_pool&) = delete;
+    ~thread_pool() {
+        stopping_.store(true, std::memory_order_relaxed);
+        announce();
+        for (std::size_t i = 0; i < started_; ++i) {
+            workers_[i].join();
+        }
+    }
+
+    [[nodiscard]] std::size_t threads() const noexcept { return started_ + 1; }
+
+    /// \pre count < 2^32; called by one thread at a time.
+    void run(std::size_t count, loop_body body) noexcept {
+        if (count == 0) {
+            return;
+        }
+        if (started_ == 0 || count == 1) {
+            for (std::size_t i = 0; i < count; ++i) {
+                body(i);
+            }
+            return;
+        }
+        body_ = body;
+        count_ = count;
+        finished_.store(0, std::memory_order_relaxed);
+        ++loop_;
+        ticket_.store((std::uint64_t{loop_} << 32) | count, std::memory_order_release);
+        announce();
+        while (claim_one()) {
+        }
+        wait_until_finished(count);
+    }
+
+private:
+    thread_pool() noexcept = default;
+
+    /// Runs one index of the current loop. \return whether there was one left.
+    bool claim_one() noexcept {
+        std::uint64_t ticket = ticket_.load(std::memory_order_relaxed);
+        do {
+            if ((ticket & 0xffffffffu) == 0) {
+                return false;
+            }
+        } while (
+            !ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acquire, std::memory_order_relaxed));
+        // The loop cannot end before this index is done: body_ and count_ stay what they are.
+        const std::size_t count = count_;
+        body_(count - static_cast<std::size_t>(ticket & 0xffffffffu));
+        if (finished_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
+            finished_.notify_one();
+        }
+        return true;
+    }
+
+    void announce() noexcept {
+        generation_.fetch_add(1, std::memory_order_seq_cst);
+        if (sleepers_.load(std::memory_order_seq_cst) != 0) {
+            generation_.notify_all();
+        }
+    }
+
+    void wait_until_finished(std::size_t count) noexcept {
+        for (unsigned spin = 0; spin < spin_iterations; ++spin) {
+            if (finished_.load(std::memory_order_acquire) == count) {
+                return;
+            }
+            pause();
+        }
+        for (auto done = finished_.load(std::memory_order_acquire); done != count;
+             done = finished_.load(std::memory_order_acquire)) {
+            finished_.wait(done, std::memory_order_acquire);
+        }
+    }
+
+    static void work(void* self) noexcept {
+        const default_float_environment environment;
+        auto& pool = *static_cast<thread_pool*>(self);
+        std::uint32_t seen = 0;
+        for (;;) {
+            seen = pool.next_generation(seen);
+            if (pool.stopping_.load(std::memory_order_relaxed)) {
+                return;
+            }
+            while (pool.claim_one()) {
+            }
+        }
+    }
+
+    /// Waits until the generation is not `seen`. \return the new one.
+    std::uint32_t next_generation(std::uint32_t seen) noexcept {
+        for (unsigned spin = 0; spin < spin_iterations; ++spin) {
+            const std::uint32_t now = generation_.load(std::memory_order_acquire);
+            if (now != seen) {
+                return now;
+            }
+            pause();
+        }
+        sleepers_.fetch_add(1, std::memory_order_seq_cst);
+        std::uint32_t now = generation_.load(std::memory_order_seq_cst);
+        while (now == seen) {
+            generation_.wait(seen, std::memory_order_seq_cst);
+            now = generation_.load(std::memory_order_seq_cst);
+        }
+        sleepers_.fetch_sub(1, std::memory_order_relaxed);
+        return now;
+    }
+
+    static void pause() noexcept {
+#if BITNET_X86_64
+        _mm_pause();
+#elif defined(__aarch64__) && !defined(_MSC_VER)
+        __asm__ volatile("yield");
+#endif
+    }
+
+    alignas(64) std::atomic<std::uint64_t> ticket_{0};     ///< loop number << 32 | indices not yet claimed
+    alignas(64) std::atomic<std::uint32_t> finished_{0};   ///< indices done in this loop
+    alignas(64) std::atomic<std::uint32_t> generation_{0}; ///< rises with every loop; what sleepers wait on
+    std::atomic<std::uint32_t> sleepers_{0};
+    std::atomic<bool> stopping_{false};
+    loop_body body_{};
+    std::size_t count_ = 0;
+    std::uint32_t loop_ = 0;
+    std::unique_ptr<native_thread[]> workers_;
+    std::size_t started_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI

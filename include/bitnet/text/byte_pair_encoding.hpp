@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -23,18 +24,24 @@ namespace bitnet::inline BITNET_ABI {
 /// Turns bytes into tokens by merging. Immutable: any number of threads may encode at a time.
 class byte_pair_encoding {
 public:
-    /// `byte_tokens[b]` is the token of the single byte b.
+    /// `byte_tokens[b]` is the token of the single byte b, or no_token.
     byte_pair_encoding(const std::array<token, 256>& byte_tokens, merge_table merges) noexcept
-        : byte_tokens_(byte_tokens), merges_(std::move(merges)) {}
+        : byte_tokens_(byte_tokens), merges_(std::move(merges)),
+          complete_(std::find(byte_tokens.begin(), byte_tokens.end(), no_token) == byte_tokens.end()) {}
 
     /// The longest piece that encode() takes: positions are kept in 32 bits.
     static constexpr std::size_t longest_piece = std::numeric_limits<std::int32_t>::max();
 
     /// Appends the tokens of `piece` to `out`. \pre piece.size() <= longest_piece
     /// Cost for n bytes: O(n log n); pieces of more than 64 bytes allocate 36 n bytes for the time of the call.
-    /// \return errc::out_of_memory with the bytes asked for.
+    /// \return errc::invalid_argument for a byte that has no token; errc::out_of_memory with the bytes asked for.
     [[nodiscard]] result<void> encode(std::string_view piece, std::vector<token>& out) const {
         assert(piece.size() <= longest_piece);
+        if (!complete_) {
+            if (auto possible = check_bytes(piece); !possible) {
+                return possible;
+            }
+        }
         if (piece.size() > short_piece) {
             return encode_long(piece, out);
         }
@@ -47,6 +54,17 @@ private:
     static constexpr std::size_t short_piece = 64;
 
     [[nodiscard]] token token_of(char byte) const noexcept { return byte_tokens_[static_cast<unsigned char>(byte)]; }
+
+    [[nodiscard]] result<void> check_bytes(std::string_view piece) const {
+        for (const char byte : piece) {
+            if (token_of(byte) == no_token) {
+                return error{errc::invalid_argument, "the text holds byte " +
+                                                         std::to_string(static_cast<unsigned char>(byte)) +
+                                                         ", for which the vocabulary has no token"};
+            }
+        }
+        return {};
+    }
 
     void encode_short(std::string_view piece, std::vector<token>& out) const {
         std::array<token, short_piece> ids;
@@ -183,6 +201,7 @@ private:
 
     std::array<token, 256> byte_tokens_;
     merge_table merges_;
+    bool complete_; ///< every byte has a token
 };
 
 } // namespace bitnet::inline BITNET_ABI

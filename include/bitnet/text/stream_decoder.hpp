@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// stream_decoder: the text of one token after another, in whole code points.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/text/token.hpp>
+#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/utf8.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Turns tokens into text that can be shown at once: a code point whose bytes are spread over several tokens comes out
+/// with the last of them. Nothing is replaced: bytes that are not UTF-8 come out as they are, so that all the text
+/// that feed() and flush() return is, byte for byte, tokenizer::decode() of all the tokens.
+/// Holds back three bytes at most. Borrows the tokenizer, which must outlive it. Allocates only when it is made.
+class stream_decoder {
+public:
+    explicit stream_decoder(const tokenizer& t) : tokenizer_(&t) { text_.reserve(t.longest_token() + 3); }
+    explicit stream_decoder(tokenizer&&) = delete; // would dangle
+
+    /// The text that became complete with `id`; may be empty. A token outside the vocabulary has no text.
+    /// Valid until the next call.
+    [[nodiscard]] std::string_view feed(token id) {
+        drop_returned();
+        text_.append(tokenizer_->bytes_of(id));
+        returned_ = text_.size() - unfinished_tail(text_);
+        return std::string_view(text_).substr(0, returned_);
+    }
+
+    /// What is still held back: the start of a code point that never got complete. Valid until the next call.
+    [[nodiscard]] std::string_view flush() {
+        drop_returned();
+        returned_ = text_.size();
+        return text_;
+    }
+
+private:
+    void drop_returned() {
+        text_.erase(0, returned_);
+        returned_ = 0;
+    }
+
+    const tokenizer* tokenizer_;
+    std::string text_;                    ///< what was returned last, then what is held back
+    std::string::size_type returned_ = 0; ///< bytes of `text_` that were returned
+};
+
+} // namespace bitnet::inline BITNET_ABI

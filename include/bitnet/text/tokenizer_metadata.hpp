@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// Strict reading of the tokenizer.ggml.* keys of a GGUF file.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/gguf_types.hpp>
+#include <bitnet/io/gguf_value.hpp>
+#include <bitnet/text/token.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// errc::bad_vocabulary: "FILE: KEY WHY".
+[[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::string_view why) {
+    return {errc::bad_vocabulary, std::string(file.name()).append(": ").append(key).append(" ").append(why)};
+}
+
+/// errc::bad_vocabulary: "FILE: KEY[INDEX] WHY".
+[[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::uint64_t index,
+                                          std::string_view why) {
+    return bad_vocabulary(file, std::string(key) + "[" + std::to_string(index) + "]", why);
+}
+
+/// The array under `key`; null where the file has no such key.
+/// \return errc::bad_vocabulary where it is no array of exactly `element`.
+[[nodiscard]] inline result<const gguf_value*> find_array(const gguf_file& file, std::string_view key,
+                                                          gguf_type element) {
+    const gguf_value* value = file.find(key);
+    if (value == nullptr || value->is_array_of(element)) {
+        return value;
+    }
+    const bool is_array = value->type == gguf_type::array;
+    const auto found =
+        std::string(is_array ? "an array of " : "a ").append(name_of(is_array ? value->element_type : value->type));
+    return bad_vocabulary(file, key, "is " + found + ", an array of " + std::string(name_of(element)) + " is needed");
+}
+
+/// The same, with errc::missing_key where the file has no such key.
+[[nodiscard]] inline result<const gguf_value*> need_array(const gguf_file& file, std::string_view key,
+                                                          gguf_type element) {
+    auto found = find_array(file, key, element);
+    if (found && *found == nullptr) {
+        return error{errc::missing_key, std::string(file.name()).append(": the tokenizer needs ").append(key)};
+    }
+    return found;
+}
+
+/// The same as find_array, of exactly `count` elements, one for each token.
+[[nodiscard]] inline result<const gguf_value*> find_array_of(const gguf_file& file, std::string_view key,
+                                                             gguf_type element, std::uint64_t count) {
+    auto found = find_array(file, key, element);
+    if (found && *found != nullptr && (*found)->count != count) {
+        return bad_vocabulary(
+            file, key, "has " + std::to_string((*found)->count) + " elements for " + std::to_string(count) + " tokens");
+    }
+    return found;
+}
+
+/// The token id under `key`, of any integer type; nothing where the file has no such key.
+/// \return errc::wrong_type where it is no integer, errc::bad_vocabulary where it lies outside the vocabulary.
+[[nodiscard]] inline result<std::optional<token>> find_token_id(const gguf_file& file, std::string_view key,
+                                                                std::size_t vocabulary_size) {
+    if (file.find(key) == nullptr) {
+        return std::optional<token>{};
+    }
+    const auto id = file.get<std::int64_t>(key);
+    if (!id) {
+        return error{id.error()};
+    }
+    if (*id < 0 || static_cast<std::uint64_t>(*id) >= vocabulary_size) {
+        return bad_vocabulary(file, key,
+                              "is " + std::to_string(*id) + ", outside the vocabulary of " +
+                                  std::to_string(vocabulary_size) + " tokens");
+    }
+    return std::optional<token>{static_cast<token>(*id)};
+}
+
+} // namespace bitnet::inline BITNET_ABI

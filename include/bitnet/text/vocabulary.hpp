@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: MIT
+// vocabulary: the tokens of a byte-level model, their bytes and their kinds, read strictly from a GGUF file.
+#pragma once
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/gguf_types.hpp>
+#include <bitnet/io/gguf_value.hpp>
+#include <bitnet/io/quoted_name.hpp>
+#include <bitnet/text/byte_alphabet.hpp>
+#include <bitnet/text/token.hpp>
+#include <bitnet/text/token_index.hpp>
+#include <bitnet/text/token_matcher.hpp>
+#include <bitnet/text/tokenizer_metadata.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a token is for, with its id in tokenizer.ggml.token_type.
+enum class token_kind : std::uint8_t {
+    normal = 1,       ///< bytes in the byte alphabet; what merging makes
+    unknown = 2,      ///< spelled as it is; found in text on request only
+    control = 3,      ///< spelled as it is; found in text on request only
+    user_defined = 4, ///< spelled as it is; always found in text, before splitting
+    unused = 5,       ///< spelled as it is; never found
+    byte = 6,         ///< spelled <0xHH>, stands for that byte; never found
+};
+
+/// The tokens of a byte-level vocabulary. Owns its memory: the file may go once it is open. Immutable.
+class vocabulary {
+public:
+    /// A token has at most this many bytes (LLaMA-3's longest has 128), which bounds all work per position in text.
+    static constexpr std::size_t longest_token = 1024;
+
+    /// Reads tokenizer.ggml.tokens, .token_type and .scores. Where a file has no token_type, tokens spelled <|...|> are
+    /// control tokens and all others normal.
+    /// Cost: one pass; memory is the bytes of the tokens and about 25 bytes per token.
+    /// \return errc::missing_key; errc::bad_vocabulary (element types, counts, kinds, an empty, too long, duplicate or
+    /// undecodable token); errc::out_of_memory. tests/text/vocabulary_test.cpp has one of each.
+    [[nodiscard]] static result<vocabulary> open(const gguf_file& file) {
+        const auto spellings = need_array(file, tokens_key, gguf_type::string);
+        if (!spellings) {
+            return error{spellings.error()};
+        }
+        vocabulary made;
+        for (const auto step :
+             {&vocabulary::check_size, &vocabulary::read_kinds, &vocabulary::read_tokens,
+              &vocabulary::index_normal_tokens, &vocabulary::find_byte_tokens, &vocabulary::make_matchers}) {
+            if (auto done = (made.*step)(file, **spellings); !done) {
+                return std::move(done).error();
+            }
+        }
+        return made;
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return store_.size(); }
+    [[nodiscard]] bool contains(token id) const noexcept {
+        return id >= 0 && static_cast<std::size_t>(id) < store_.size();
+    }
+
+    /// The bytes that a token stands for. \pre contains(id)
+    [[nodiscard]] std::string_view bytes_of(token id) const noexcept { return store_[id]; }
+
+    /// \pre contains(id)
+    [[nodiscard]] token_kind kind_of(token id) const noexcept { return kinds_[static_cast<std::size_t>(id)]; }
+
+    /// The normal token of exactly these bytes, or no_token.
+    [[nodiscard]] token find(std::string_view bytes) const noexcept { return index_.find(store_, bytes); }
+
+    /// The token that is found in text on request under this spelling, or no_token.
+    [[nodiscard]] token find_special(std::string_view spelling) const noexcept {
+        const token_match match = specials_.next(store_, spelling, 0);
+        return match.position == 0 && match.size == spelling.size() ? match.id : no_token;
+    }
+
+    /// The next token in `text` from `from` on that is found as it is spelled: user-defined ones, and with
+    /// `parse_special` control and unknown ones too.
+    [[nodiscard]] token_match next_spelled(std::string_view text, std::size_t from, bool parse_special) const noexcept {
+        return (parse_special ? specials_ : user_defined_).next(store_, text, from);
+    }
+
+    /// The normal tokens of the 256 single bytes; no_token where there is none. (Vocabularies made from valid text
+    /// often lack the bytes that UTF-8 never uses, C0, C1 and F5 to FF; LLaMA-3 has all.)
+    [[nodiscard]] const std::array<token, 256>& byte_tokens() const noexcept { return byte_tokens_; }
+
+    /// Bytes of the longest token.
+    [[nodiscard]] std::size_t longest() const noexcept { return longest_; }
+
+private:
+    static constexpr std::string_view tokens_key = "tokenizer.ggml.tokens";
+    static constexpr std::string_view kinds_key = "tokenizer.ggml.token_type";
+    static constexpr std::string_view scores_key = "tokenizer.ggml.scores";
+
+    vocabulary() noexcept = default;
+
+    [[nodiscard]] result<void> check_size(const gguf_file& file, const gguf_value& spellings) {
+        constexpr std::uint64_t most = std::numeric_limits<token>::max();
+        if (spellings.count == 0 || spellings.count > most) {
+            return bad_vocabulary(file, tokens_key,
+                                  "has " + std::to_string(spellings.count) + " tokens, 1 to " + std::to_string(most) +
+                                      " are possible");
+        }
+        if (spellings.bytes.size() > std::numeric_limits<std::uint32_t>::max()) {
+            return bad_vocabulary(file, tokens_key,
+                                  "takes " + std::to_string(spellings.bytes.size()) +
+                                      " bytes, at most 4 GiB are possible");
+        }
+        // Byte-level models do not use the scores, but a file whose scores do not fit was not written with care.
+        if (const auto scores = find_array_of(file, scores_key, gguf_type::f32, spellings.count); !scores) {
+            return error{scores.error()};
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_kinds(const gguf_file& file, const gguf_value& spellings) {
+        const auto numbers = find_array_of(file, kinds_key, gguf_type::i32, spellings.count);
+        if (!numbers) {
+            return error{numbers.error()};
+        }
+        auto kinds = buffer<token_kind>::allocate(spellings.count, "token kinds");
+        if (!kinds) {
+            return std::move(kinds).error();
+        }
+        kinds_ = *std::move(kinds);
+        if (*numbers == nullptr) {
+            std::size_t i = 0;
+            for (const std::string_view spelling : spellings.strings()) {
+                const bool special = spelling.starts_with("<|") && spelling.ends_with("|>");
+                kinds_[i++] = special ? token_kind::control : token_kind::normal;
+            }
+            return {};
+        }
+        for (std::size_t i = 0; i < kinds_.size(); ++i) {
+            const auto number = (*numbers)->element<std::int32_t>(i);
+            if (number < 1 || number > 6) {
+                return bad_vocabulary(file, kinds_key, i, "is " + std::to_string(number) + ", 1 to 6 are known");
+            }
+            kinds_[i] = static_cast<token_kind>(number);
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_tokens(const gguf_file& file, const gguf_value& spellings) {
+        // The array has a length of eight bytes before every string, and no token is longer than its spelling.
+        auto store = token_store::allocate(spellings.count, spellings.bytes.size() - 8 * spellings.count);
+        if (!store) {
+            return std::move(store).error();
+        }
+        store_ = *std::move(store);
+        std::size_t i = 0;
+        for (const std::string_view spelling : spellings.strings()) {
+            const auto size = decode(kinds_[i], spelling, store_.free_space());
+            if (!size || *size == 0 || *size > longest_token) {
+                return undecodable(file, i, spelling);
+            }
+            store_.append(*size);
+            longest_ = std::max(longest_, *size);
+            ++i;
+        }
+        return {};
+    }
+
+    /// Writes what `spelling` stands for to `out`, where it has room. \return the size; nothing if it is misspelled.
+    [[nodiscard]] static std::optional<std::size_t> decode(token_kind kind, std::string_view spelling,
+                                                           char* out) noexcept {
+        if (kind == token_kind::normal) {
+            return byte_alphabet::decode(spelling, out);
+        }
+        if (kind != token_kind::byte) {
+            std::memcpy(out, spelling.data(), spelling.size());
+            return spelling.size();
+        }
+        const auto digit = [spelling](std::size_t i) { return std::string_view("0123456789ABCDEF").find(spelling[i]); };
+        if (spelling.size() != 6 || !spelling.starts_with("<0x") || spelling[5] != '>' || digit(3) > 15 ||
+            digit(4) > 15) {
+            return std::nullopt;
+        }
+        *out = static_cast<char>(static_cast<unsigned char>(digit(3) * 16 + digit(4)));
+        return 1;
+    }
+
+    [[nodiscard]] error undecodable(const gguf_file& file, std::size_t i, std::string_view spelling) const {
+        if (spelling.empty()) {
+            return bad_vocabulary(file, tokens_key, i, "is empty");
+        }
+        if (spelling.size() > longest_token) {
+            return bad_vocabulary(file, tokens_key, i,
+                                  "takes " + std::to_string(spelling.size()) + " bytes, at most " +
+                                      std::to_string(longest_token) + " are possible for a token");
+        }
+        const bool byte = kinds_[i] == token_kind::byte;
+        return bad_vocabulary(file, tokens_key, i,
+                              "is " + quoted_name(spelling) + ", which is not " +
+                                  (byte ? "<0xHH> with capital digits, as its token_type 6 asks"
+                                        : "in the byte alphabet, as its token_type 1 asks"));
+    }
+
+    [[nodiscard]] error duplicate(const gguf_file& file, token id, token other) const {
+        return bad_vocabulary(file, tokens_key, static_cast<std::uint64_t>(id),
+                              "is " + quoted_name(store_[id]) + ", which token " + std::to_string(other) + " is too");
+    }
+
+    [[nodiscard]] result<void> index_normal_tokens(const gguf_file& file, const gguf_value& spellings) {
+        auto index = token_index::allocate(spellings.count);
+        if (!index) {
+            return std::move(index).error();
+        }
+        index_ = *std::move(index);
+        for (token id = 0; contains(id); ++id) {
+            if (kind_of(id) != token_kind::normal) {
+                continue;
+            }
+            const auto outcome = index_.insert(store_, id);
+            if (outcome == token_index::outcome::duplicate) {
+                return duplicate(file, id, find(store_[id]));
+            }
+            if (outcome == token_index::outcome::crowded) {
+                return bad_vocabulary(file, tokens_key, static_cast<std::uint64_t>(id),
+                                      "collides with more than " + std::to_string(longest_probe) + " other tokens");
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> find_byte_tokens(const gguf_file&, const gguf_value&) {
+        for (std::size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
+            const char text = static_cast<char>(static_cast<unsigned char>(byte));
+            byte_tokens_[byte] = find({&text, 1});
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> make_matchers(const gguf_file& file, const gguf_value&) {
+        auto room = buffer<token>::allocate(size(), "special tokens");
+        if (!room) {
+            return std::move(room).error();
+        }
+        std::size_t count = 0;
+        for (token id = 0; contains(id); ++id) {
+            if (kind_of(id) != token_kind::normal && kind_of(id) != token_kind::byte) {
+                (*room)[count++] = id;
+            }
+        }
+        const std::span<token> spelled = room->span().first(count);
+        std::sort(spelled.begin(), spelled.end(),
+                  [this](token a, token b) { return store_[a] == store_[b] ? a < b : store_[a] < store_[b]; });
+        if (auto unique = check_spelled(file, spelled); !unique) {
+            return unique;
+        }
+        return keep_matchers(spelled);
+    }
+
+    /// \pre `spelled` is in the order of the tokens' bytes
+    [[nodiscard]] result<void> check_spelled(const gguf_file& file, std::span<const token> spelled) const {
+        std::array<char, longest_token> bytes;
+        for (std::size_t i = 0; i < spelled.size(); ++i) {
+            const std::string_view spelling = store_[spelled[i]];
+            if (i > 0 && store_[spelled[i - 1]] == spelling) {
+                return duplicate(file, spelled[i], spelled[i - 1]);
+            }
+            const auto size = byte_alphabet::decode(spelling, bytes.data());
+            const token normal = size ? find({bytes.data(), *size}) : no_token;
+            if (normal != no_token) {
+                return duplicate(file, spelled[i], normal);
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> keep_matchers(std::span<token> spelled) {
+        const auto keep = [this, &spelled](auto wanted) {
+            const auto end =
+                std::remove_if(spelled.begin(), spelled.end(), [&](token id) { return !wanted(kind_of(id)); });
+            spelled = {spelled.begin(), end};
+            return token_matcher::make(store_, spelled);
+        };
+        auto specials = keep([](token_kind kind) { return kind != token_kind::unused; });
+        if (!specials) {
+            return std::move(specials).error();
+        }
+        auto user_defined = keep([](token_kind kind) { return kind == token_kind::user_defined; });
+        if (!user_defined) {
+            return std::move(user_defined).error();
+        }
+        specials_ = *std::move(specials);
+        user_defined_ = *std::move(user_defined);
+        return {};
+    }
+
+    token_store store_;
+    buffer<token_kind> kinds_;
+    token_index index_;      ///< of the normal tokens
+    token_matcher specials_; ///< user-defined, control and unknown tokens
+    token_matcher user_defined_;
+    std::array<token, 256> byte_tokens_{};
+    std::size_t longest_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI

@@ -9,7 +9,7 @@ const block_size = 128; // code points; two bits each make four 64-bit words
 const classes = new Uint8Array(0x110000);
 [letters, numbers, spaces].forEach((ranges, i) => {
     for (const { begin, end } of ranges) {
-        classes.fill(i + 1, begin, end + 1); // end is inclusive
+        classes.fill(i + 1, begin, end); // `end` is one past the last
     }
 });
 

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+# What our own programs are built with, and no program that uses the library: warnings, sanitizers, the ladder.
+# Warnings become errors with -DCMAKE_COMPILE_WARNING_AS_ERROR=ON, as most presets say.
+
+add_library(bitnet_warnings INTERFACE)
+if(MSVC)
+    target_compile_options(bitnet_warnings INTERFACE /W4)
+else()
+    target_compile_options(bitnet_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow)
+endif()
+
+add_library(bitnet_sanitizers INTERFACE)
+if(BITNET_SANITIZE)
+    set(flags -fsanitize=${BITNET_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_compile_options(bitnet_sanitizers INTERFACE ${flags})
+    target_link_options(bitnet_sanitizers INTERFACE ${flags})
+endif()
+
+add_library(bitnet_developer INTERFACE)
+target_link_libraries(bitnet_developer INTERFACE bitnet bitnet_warnings bitnet_sanitizers)
+
+# One program <prefix>-<name> for each source file of the folder named <name><suffix>.cpp, an underscore in the name made a
+# hyphen; `ladder.cpp` is none of them. Further arguments are compile and link flags.
+function(bitnet_add_programs prefix folder suffix)
+    file(GLOB sources CONFIGURE_DEPENDS "${folder}/*${suffix}.cpp")
+    list(FILTER sources EXCLUDE REGEX "/ladder\\.cpp$")
+    foreach(source IN LISTS sources)
+        cmake_path(GET source STEM name)
+        string(REGEX REPLACE "${suffix}$" "" name ${name})
+        string(REPLACE "_" "-" name ${name})
+        add_executable(${prefix}-${name} ${source})
+        target_link_libraries(${prefix}-${name} PRIVATE bitnet_developer)
+        target_compile_options(${prefix}-${name} PRIVATE ${ARGN})
+        target_link_options(${prefix}-${name} PRIVATE ${ARGN})
+        if(TARGET bitnet_ladder AND NOT prefix STREQUAL "fuzz")
+            target_link_libraries(${prefix}-${name} PRIVATE bitnet_ladder)
+        endif()
+    endforeach()
+endfunction()

@@ -1,0 +1,6080 @@
+// SPDX-License-Identifier: MIT
+// bitnet.hpp in one file, generated from include/bitnet/ by cmake/amalgamate.cmake: edit there, not here.
+#pragma once
+
+// ---- bitnet/bitnet.hpp ----
+// All of bitnet.hpp.
+
+// ---- bitnet/core/buffer.hpp ----
+// buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
+
+// ---- bitnet/core/checked.hpp ----
+// Size arithmetic that notices overflow: for every size that a file or a caller controls.
+
+// ---- bitnet/core/config.hpp ----
+// The only macros of the library: version, target architecture, code regions. None configures behaviour.
+
+#define BITNET_VERSION_MAJOR 0
+#define BITNET_VERSION_MINOR 1
+#define BITNET_VERSION_PATCH 0
+
+// Every name lives in `namespace bitnet::inline BITNET_ABI`, so that two versions can meet in one program.
+#define BITNET_ABI v0
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define BITNET_X86_64 1
+#else
+#define BITNET_X86_64 0
+#endif
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "bitnet.hpp reads little-endian files in place and refuses big-endian machines"
+#endif
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
+#error "bitnet.hpp needs float arithmetic in float precision: on 32-bit x86 compile with -msse2 -mfpmath=sse"
+#endif
+#if !defined(_MSC_VER) && __cplusplus < 202002L
+#error "bitnet.hpp needs C++20"
+#endif
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define BITNET_ALWAYS_INLINE __forceinline
+#else
+#define BITNET_ALWAYS_INLINE __attribute__((always_inline)) inline
+#endif
+
+#define BITNET_PRAGMA(text) _Pragma(#text)
+
+// BITNET_PRECISE_BEGIN .. END: float arithmetic exactly as written, whatever flags the including program is built with.
+// BITNET_TARGET_BEGIN(isa) .. END: the same, and functions are compiled for `isa`. Opened outside any namespace.
+#if defined(__clang__)
+#define BITNET_PRECISE_BEGIN _Pragma("float_control(precise, on, push)") _Pragma("clang fp contract(off)")
+#define BITNET_PRECISE_END _Pragma("float_control(pop)")
+#define BITNET_TARGET_BEGIN(isa)                                                                                       \
+    BITNET_PRECISE_BEGIN BITNET_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
+#define BITNET_TARGET_END _Pragma("clang attribute pop") BITNET_PRECISE_END
+#elif defined(__GNUC__)
+#define BITNET_PRECISE_BEGIN _Pragma("GCC push_options") _Pragma("GCC optimize(\"no-fast-math\", \"fp-contract=off\")")
+#define BITNET_PRECISE_END _Pragma("GCC pop_options")
+// gcc 12's AVX-512 headers warn inside themselves; the diagnostic pragmas silence that and nothing of ours.
+#define BITNET_TARGET_BEGIN(isa)                                                                                       \
+    BITNET_PRECISE_BEGIN BITNET_PRAGMA(GCC target(isa)) _Pragma("GCC diagnostic push")                                 \
+        _Pragma("GCC diagnostic ignored \"-Wuninitialized\"")                                                          \
+            _Pragma("GCC diagnostic ignored \"-Wmaybe-uninitialized\"")
+#define BITNET_TARGET_END _Pragma("GCC diagnostic pop") BITNET_PRECISE_END
+#elif defined(_MSC_VER)
+#define BITNET_PRECISE_BEGIN __pragma(float_control(precise, on, push)) __pragma(fp_contract(off))
+#define BITNET_PRECISE_END __pragma(float_control(pop))
+#define BITNET_TARGET_BEGIN(isa) BITNET_PRECISE_BEGIN
+#define BITNET_TARGET_END BITNET_PRECISE_END
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// a + b, or nothing where it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
+    if (b > std::numeric_limits<std::uint64_t>::max() - a) {
+        return std::nullopt;
+    }
+    return a + b;
+}
+
+/// a * b, or nothing where it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
+    if (a != 0 && b > std::numeric_limits<std::uint64_t>::max() / a) {
+        return std::nullopt;
+    }
+    return a * b;
+}
+
+/// `value` rounded up to a multiple of `alignment` (a power of two), or nothing where that does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
+                                                                   std::uint64_t alignment) noexcept {
+    const auto padded = checked_add(value, alignment - 1);
+    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/core/result.hpp ----
+// errc, error and result<T>: how the library says that something did not work. Nothing here throws.
+
+#include <cassert>
+#include <memory>
+#include <new>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What went wrong, for programs. The sentence for people is in error::message.
+enum class errc {
+    // the machine and the operating system
+    file_not_found = 1, ///< no such file
+    not_a_file,         ///< a directory, a pipe, ...
+    io_error,           ///< the operating system refused to open, map, read or write
+    out_of_memory,      ///< the message holds the bytes asked for
+    unsupported_cpu,    ///< no policy of the list runs on this CPU
+    thread_error,       ///< the operating system refused a thread
+    // bytes of a file
+    truncated,     ///< the file ends before what it announces
+    bad_magic,     ///< not a GGUF file
+    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped
+    bad_count,     ///< a count that the remaining bytes cannot hold
+    bad_key,       ///< a metadata key that is empty, too long or has a NUL byte
+    duplicate_key, ///< one metadata key twice
+    bad_value,     ///< unknown value type, nested array, bool other than 0 and 1
+    bad_alignment, ///< general.alignment of the wrong type, 0, not a power of two or above 64 KiB
+    bad_tensor_name,
+    duplicate_tensor,
+    bad_shape, ///< 0 or > 4 dimensions, a zero dimension, an overflowing product, a row that is no multiple of its
+               ///< block
+    unsupported_type, ///< a tensor type id that is unknown here
+    bad_offset,       ///< a tensor that is unaligned, overlaps another or lies beyond the file
+    bad_scale,        ///< a ternary scale that is not finite or not positive
+    bad_code,         ///< ternary code 3
+    bad_json,         ///< JSON text that does not follow RFC 8259
+    bad_utf8,         ///< bytes that are not UTF-8
+    // meaning of a file
+    unsupported_architecture,
+    missing_key,    ///< a metadata key that the architecture needs
+    wrong_type,     ///< a metadata value of another type than the key has
+    out_of_range,   ///< a hyper-parameter outside its sane range
+    inconsistent,   ///< two facts in the file that disagree
+    missing_tensor, ///< a tensor that the architecture needs
+    wrong_shape,    ///< a tensor of another shape than the hyper-parameters imply
+    wrong_layout,   ///< a ternary layout that the policy cannot take
+    bad_vocabulary, ///< tokens, scores, types or merges that do not fit together
+    unknown_pre_tokenizer,
+    unsupported_tokenizer,
+    // the caller's requests
+    invalid_argument, ///< a value outside its documented range
+    invalid_token,    ///< a token id outside the vocabulary
+    context_full,     ///< more tokens than the context has room for
+    nothing_fed,      ///< next() or logits() before any token was fed
+};
+
+/// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.
+struct error {
+    errc code{};
+    std::string message;
+};
+
+/// A value or an error. Like std::expected<T, error> of C++23, as far as this library needs it.
+template <class T> class [[nodiscard]] result {
+public:
+    using value_type = T;
+
+    result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(true) {
+        std::construct_at(std::addressof(value_), std::move(value));
+    }
+    result(bitnet::error failure) noexcept : ok_(false) {
+        std::construct_at(std::addressof(error_), std::move(failure));
+    }
+    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(other.ok_) {
+        take(std::move(other));
+    }
+    result& operator=(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {
+        if (this != &other) {
+            destroy();
+            ok_ = other.ok_;
+            take(std::move(other));
+        }
+        return *this;
+    }
+    result(const result&) = delete;
+    result& operator=(const result&) = delete;
+    ~result() { destroy(); }
+
+    [[nodiscard]] bool has_value() const noexcept { return ok_; }
+    explicit operator bool() const noexcept { return ok_; }
+
+    /// \pre has_value()
+    [[nodiscard]] T& operator*() & noexcept { return assert(ok_), value_; }
+    [[nodiscard]] const T& operator*() const& noexcept { return assert(ok_), value_; }
+    [[nodiscard]] T&& operator*() && noexcept { return assert(ok_), std::move(value_); }
+    [[nodiscard]] T* operator->() noexcept { return assert(ok_), std::addressof(value_); }
+    [[nodiscard]] const T* operator->() const noexcept { return assert(ok_), std::addressof(value_); }
+
+    /// \pre !has_value()
+    [[nodiscard]] const bitnet::error& error() const& noexcept { return assert(!ok_), error_; }
+    [[nodiscard]] bitnet::error&& error() && noexcept { return assert(!ok_), std::move(error_); }
+
+private:
+    void take(result&& other) {
+        if (ok_) {
+            std::construct_at(std::addressof(value_), std::move(other.value_));
+        } else {
+            std::construct_at(std::addressof(error_), std::move(other.error_));
+        }
+    }
+    void destroy() noexcept {
+        if (ok_) {
+            std::destroy_at(std::addressof(value_));
+        } else {
+            std::destroy_at(std::addressof(error_));
+        }
+    }
+
+    union {
+        T value_;
+        bitnet::error error_;
+    };
+    bool ok_;
+};
+
+/// Success without a value, or an error.
+template <> class [[nodiscard]] result<void> {
+public:
+    using value_type = void;
+
+    result() noexcept = default;
+    result(bitnet::error failure) noexcept : error_(std::move(failure)) {}
+
+    [[nodiscard]] bool has_value() const noexcept { return error_.code == errc{}; }
+    explicit operator bool() const noexcept { return has_value(); }
+
+    /// \pre !has_value()
+    [[nodiscard]] const bitnet::error& error() const& noexcept { return assert(!has_value()), error_; }
+    [[nodiscard]] bitnet::error&& error() && noexcept { return assert(!has_value()), std::move(error_); }
+
+private:
+    bitnet::error error_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A fixed number of zero-initialised trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
+template <class T>
+requires std::is_trivially_copyable_v<T>
+class buffer {
+public:
+    static constexpr std::size_t alignment = 64;
+    static_assert(alignof(T) <= alignment);
+
+    buffer() noexcept = default;
+    buffer(buffer&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
+    buffer& operator=(buffer&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    buffer(const buffer&) = delete;
+    buffer& operator=(const buffer&) = delete;
+    ~buffer() { ::operator delete (data_, std::align_val_t{alignment}); }
+
+    /// `size` elements, all bytes zero.
+    /// \param what names the purpose in the error message.
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what) {
+        const auto bytes = checked_multiply(size, sizeof(T));
+        if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
+            return error{errc::out_of_memory, std::string(what) + ": " + std::to_string(size) + " elements of " +
+                                                  std::to_string(sizeof(T)) + " bytes exceed the address space"};
+        }
+        void* memory = ::operator new (static_cast<std::size_t>(*bytes), std::align_val_t{alignment}, std::nothrow);
+        if (memory == nullptr) {
+            return error{errc::out_of_memory,
+                         std::string(what) + ": " + std::to_string(*bytes) + " bytes could not be allocated"};
+        }
+        buffer made;
+        made.size_ = static_cast<std::size_t>(size);
+        made.data_ = static_cast<T*>(memory);
+        std::uninitialized_value_construct_n(made.data_, made.size_);
+        return made;
+    }
+
+    [[nodiscard]] T* data() noexcept { return data_; }
+    [[nodiscard]] const T* data() const noexcept { return data_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
+    [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
+    [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
+    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+
+private:
+    T* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/core/byte_reader.hpp ----
+// byte_reader: a cursor over untrusted little-endian bytes that never reads past their end.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Reads forward through bytes that it borrows. A read that does not fit returns nothing and moves nothing.
+class byte_reader {
+public:
+    explicit byte_reader(std::span<const std::byte> bytes, std::size_t offset = 0) noexcept
+        : bytes_(bytes), offset_(offset < bytes.size() ? offset : bytes.size()) {}
+
+    [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
+    [[nodiscard]] std::size_t remaining() const noexcept { return bytes_.size() - offset_; }
+
+    /// The next sizeof(T) bytes as a T. Needs no alignment.
+    template <class T>
+    requires std::is_arithmetic_v<T>
+    [[nodiscard]] std::optional<T> read() noexcept {
+        if (remaining() < sizeof(T)) {
+            return std::nullopt;
+        }
+        T value;
+        std::memcpy(&value, bytes_.data() + offset_, sizeof(T));
+        offset_ += sizeof(T);
+        return value;
+    }
+
+    /// The next `count` bytes, in place. `count` is 64 bits wide on purpose: it comes from a file.
+    [[nodiscard]] std::optional<std::span<const std::byte>> read_bytes(std::uint64_t count) noexcept {
+        if (count > remaining()) {
+            return std::nullopt;
+        }
+        const auto taken = bytes_.subspan(offset_, static_cast<std::size_t>(count));
+        offset_ += taken.size();
+        return taken;
+    }
+
+    /// A GGUF string: u64 length, then that many bytes, in place.
+    [[nodiscard]] std::optional<std::string_view> read_string() noexcept {
+        const std::size_t start = offset_;
+        if (const auto length = read<std::uint64_t>()) {
+            if (const auto text = read_bytes(*length)) {
+                return std::string_view(reinterpret_cast<const char*>(text->data()), text->size());
+            }
+        }
+        offset_ = start;
+        return std::nullopt;
+    }
+
+private:
+    std::span<const std::byte> bytes_;
+    std::size_t offset_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/core/fma.hpp ----
+// fused_multiply_add: float fma with one rounding on machines that have no such instruction.
+
+#include <bit>
+#include <cstdint>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// a * b + c with one rounding, bit for bit what an fma instruction gives, out of double arithmetic.
+///
+/// The product of two floats is exact in double (24 + 24 <= 53 bits). Its sum with c is split into the rounded sum and
+/// the exact rounding error (Knuth's two-sum); where the error is not zero, the sum is moved to the neighbour with an
+/// odd last bit (round to odd), which makes the final conversion to float round as if from the exact value: 53 >= 24 +
+/// 2 bits (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008). Proven against the hardware
+/// instruction by tests/core/fma_test.cpp.
+[[nodiscard]] BITNET_ALWAYS_INLINE float exact_fma(float a, float b, float c) noexcept {
+    const double product = static_cast<double>(a) * static_cast<double>(b);
+    const double addend = static_cast<double>(c);
+    const double sum = product + addend;
+    const double addend_part = sum - product;
+    const double product_part = sum - addend_part;
+    const double addend_error = addend - addend_part;
+    const double product_error = product - product_part;
+    const double rounding_error = product_error + addend_error;
+    const auto sum_bits = std::bit_cast<std::uint64_t>(sum);
+    const auto error_bits = std::bit_cast<std::uint64_t>(rounding_error);
+    constexpr std::uint64_t sign = 0x8000000000000000u;
+    constexpr std::uint64_t infinity = 0x7ff0000000000000u;
+    const bool inexact = (error_bits & ~sign) != 0;
+    const bool even = (sum_bits & 1) == 0;
+    const bool finite = (sum_bits & infinity) != infinity;
+    // Away from zero when the error has the sum's sign, towards zero when not: the exact value lies on that side.
+    const std::uint64_t away = ((sum_bits ^ error_bits) & sign) == 0 ? 1 : ~std::uint64_t{0};
+    const std::uint64_t odd = sum_bits + (inexact && even && finite ? away : 0);
+    return static_cast<float>(std::bit_cast<double>(odd));
+}
+
+/// Arithmetic backends of the float loops: how one multiply-add is made. Both give the same bits.
+struct software_fma {
+    [[nodiscard]] static BITNET_ALWAYS_INLINE float fma(float a, float b, float c) noexcept {
+        return exact_fma(a, b, c);
+    }
+};
+#if defined(__GNUC__) || defined(__clang__)
+/// Only inside a target region whose CPU has the instruction; elsewhere it would be a slow library call.
+struct hardware_fma {
+    [[nodiscard]] static BITNET_ALWAYS_INLINE float fma(float a, float b, float c) noexcept {
+        return __builtin_fmaf(a, b, c);
+    }
+};
+#else
+using hardware_fma = software_fma;
+#endif
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+// ---- bitnet/core/half.hpp ----
+// half (IEEE binary16) and bfloat16 as storage types: exact widening, round to nearest even when narrowing.
+
+#include <bit>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// An IEEE 754 binary16 number, stored only; arithmetic is done in float.
+struct half {
+    std::uint16_t bits;
+    friend bool operator==(half, half) = default;
+};
+
+/// The upper half of an IEEE 754 binary32 number, stored only.
+struct bfloat16 {
+    std::uint16_t bits;
+    friend bool operator==(bfloat16, bfloat16) = default;
+};
+
+[[nodiscard]] constexpr float widen(float value) noexcept { return value; }
+
+/// Exact, for all 65,536 values; a NaN becomes quiet and keeps its payload, as vcvtph2ps does.
+[[nodiscard]] constexpr float widen(half value) noexcept {
+    const std::uint32_t sign = static_cast<std::uint32_t>(value.bits & 0x8000u) << 16;
+    const std::uint32_t exponent = (value.bits >> 10) & 0x1fu;
+    const std::uint32_t fraction = value.bits & 0x3ffu;
+    if (exponent == 0x1f) {
+        const std::uint32_t quiet = fraction != 0 ? 0x400000u : 0u;
+        return std::bit_cast<float>(sign | 0x7f800000u | quiet | (fraction << 13));
+    }
+    if (exponent != 0) {
+        return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (fraction << 13));
+    }
+    if (fraction == 0) {
+        return std::bit_cast<float>(sign);
+    }
+    // Subnormal: fraction * 2^-24. Shift the leading one to bit 10; every step halves the exponent's weight.
+    const int shift = std::countl_zero(fraction) - 21;
+    const std::uint32_t normal = (fraction << shift) & 0x3ffu;
+    return std::bit_cast<float>(sign | (static_cast<std::uint32_t>(113 - shift) << 23) | (normal << 13));
+}
+
+[[nodiscard]] constexpr float widen(bfloat16 value) noexcept {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
+}
+
+/// Narrows a float to the element type `To`, to nearest, ties to even, as vcvtps2ph does.
+template <class To> [[nodiscard]] constexpr To narrow(float value) noexcept;
+
+template <> [[nodiscard]] constexpr float narrow<float>(float value) noexcept { return value; }
+
+template <> [[nodiscard]] constexpr half narrow<half>(float value) noexcept {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000u);
+    const std::uint32_t magnitude = bits & 0x7fffffffu;
+    const auto with_sign = [sign](std::uint32_t rest) { return half{static_cast<std::uint16_t>(sign | rest)}; };
+    if (magnitude > 0x7f800000u) {
+        return with_sign(0x7e00u | ((magnitude >> 13) & 0x3ffu)); // NaN: quiet, payload kept
+    }
+    if (magnitude >= 0x477ff000u) {
+        return with_sign(0x7c00u); // 65520 and above round to infinity
+    }
+    if (magnitude >= 0x38800000u) { // at least 2^-14: normal
+        const std::uint32_t rounded = magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u);
+        return with_sign(rounded >> 13);
+    }
+    if (magnitude <= 0x33000000u) {
+        return with_sign(0); // at most 2^-25, half of the smallest subnormal: ties to even is zero
+    }
+    const std::uint32_t mantissa = (magnitude & 0x7fffffu) | 0x800000u;
+    const std::uint32_t shift = 126 - (magnitude >> 23); // 14 (just below 2^-14) to 24 (just above 2^-25)
+    const std::uint32_t kept = mantissa >> shift;
+    const std::uint32_t rest = mantissa & ((1u << shift) - 1);
+    const std::uint32_t tie = 1u << (shift - 1);
+    return with_sign(kept + (rest > tie || (rest == tie && (kept & 1u) != 0) ? 1 : 0));
+}
+
+template <> [[nodiscard]] constexpr bfloat16 narrow<bfloat16>(float value) noexcept {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) {
+        return {static_cast<std::uint16_t>((bits >> 16) | 0x40u)};
+    }
+    return {static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/core/matrix_view.hpp ----
+// matrix_view<T>: rows of equal length in memory that somebody else owns.
+
+#include <cassert>
+#include <cstddef>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A [rows, cols] matrix, row-major, `stride` elements from row to row. Borrows its memory.
+template <class T> struct matrix_view {
+    T* data = nullptr;
+    std::size_t rows = 0;
+    std::size_t cols = 0;
+    std::size_t stride = 0; ///< elements; >= cols
+
+    matrix_view() noexcept = default;
+    matrix_view(T* first, std::size_t row_count, std::size_t col_count) noexcept
+        : data(first), rows(row_count), cols(col_count), stride(col_count) {}
+    matrix_view(T* first, std::size_t row_count, std::size_t col_count, std::size_t row_stride) noexcept
+        : data(first), rows(row_count), cols(col_count), stride(row_stride) {}
+    operator matrix_view<const T>() const noexcept { return {data, rows, cols, stride}; }
+
+    [[nodiscard]] std::span<T> row(std::size_t r) const noexcept {
+        return assert(r < rows), std::span<T>{data + r * stride, cols};
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/io/byte_source.hpp ----
+// byte_source: the bytes of a model wherever the host keeps them: a file, its own memory, a pak file.
+
+// ---- bitnet/io/file_handle.hpp ----
+// file_handle: one open file of POSIX or Windows, named by a UTF-8 path; every failure is a sentence.
+
+// ---- bitnet/io/win32.hpp ----
+// The dozen functions of kernel32 that io needs, declared without windows.h and its macros. Empty elsewhere.
+
+#if defined(_WIN32)
+// The very types of windows.h (HANDLE is void*, DWORD unsigned long, BOOL int), so both may meet in one program.
+struct _SECURITY_ATTRIBUTES;
+struct _OVERLAPPED;
+union _LARGE_INTEGER;
+extern "C" {
+__declspec(dllimport) void* __stdcall CreateFileW(const wchar_t*, unsigned long, unsigned long, _SECURITY_ATTRIBUTES*,
+                                                  unsigned long, unsigned long, void*);
+__declspec(dllimport) void* __stdcall CreateFileMappingW(void*, _SECURITY_ATTRIBUTES*, unsigned long, unsigned long,
+                                                         unsigned long, const wchar_t*);
+__declspec(dllimport) void* __stdcall MapViewOfFile(void*, unsigned long, unsigned long, unsigned long,
+                                                    decltype(sizeof(0)));
+__declspec(dllimport) int __stdcall UnmapViewOfFile(const void*);
+__declspec(dllimport) int __stdcall CloseHandle(void*);
+__declspec(dllimport) int __stdcall ReadFile(void*, void*, unsigned long, unsigned long*, _OVERLAPPED*);
+__declspec(dllimport) int __stdcall WriteFile(void*, const void*, unsigned long, unsigned long*, _OVERLAPPED*);
+__declspec(dllimport) int __stdcall GetFileSizeEx(void*, _LARGE_INTEGER*);
+__declspec(dllimport) unsigned long __stdcall GetFileType(void*);
+__declspec(dllimport) unsigned long __stdcall GetFileAttributesW(const wchar_t*);
+__declspec(dllimport) int __stdcall MoveFileExW(const wchar_t*, const wchar_t*, unsigned long);
+__declspec(dllimport) int __stdcall DeleteFileW(const wchar_t*);
+__declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int, unsigned long, const char*, int, wchar_t*, int);
+__declspec(dllimport) unsigned long __stdcall GetLastError();
+}
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#if !defined(_WIN32)
+#include <cerrno>
+#include <cstdio>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What the operating system offers, under one name on every system. Functions return 0 or the system's error number.
+struct operating_system {
+    enum class access { read, create };
+    struct facts {
+        bool regular = false;
+        std::uint64_t size = 0; ///< bytes
+    };
+
+#if defined(_WIN32)
+    using native = void*;
+    static native closed() noexcept { return reinterpret_cast<void*>(static_cast<std::intptr_t>(-1)); }
+
+    /// UTF-8 to UTF-16; empty where `path` is not UTF-8.
+    static std::wstring wide(const std::string& path) {
+        constexpr unsigned int utf8 = 65001;         // CP_UTF8
+        constexpr unsigned long strict = 0x00000008; // MB_ERR_INVALID_CHARS
+        const int bytes = static_cast<int>(path.size());
+        const int length = MultiByteToWideChar(utf8, strict, path.data(), bytes, nullptr, 0);
+        std::wstring converted(static_cast<std::size_t>(length > 0 ? length : 0), L'\0');
+        MultiByteToWideChar(utf8, strict, path.data(), bytes, converted.data(), length);
+        return converted;
+    }
+    static int open(const std::string& path, access wanted, native& file) {
+        const bool create = wanted == access::create;
+        const unsigned long rights = create ? 0x40000000u : 0x80000000u; // GENERIC_WRITE, GENERIC_READ
+        const unsigned long sharing = create ? 0u : 1u;                  // FILE_SHARE_READ
+        const unsigned long disposition = create ? 2u : 3u;              // CREATE_ALWAYS, OPEN_EXISTING
+        file = CreateFileW(wide(path).c_str(), rights, sharing, nullptr, disposition, 0x80u, nullptr);
+        return file != closed() ? 0 : static_cast<int>(GetLastError());
+    }
+    static bool is_directory(const std::string& path) {
+        const unsigned long attributes = GetFileAttributesW(wide(path).c_str());
+        return attributes != 0xffffffffu && (attributes & 0x10u) != 0; // FILE_ATTRIBUTE_DIRECTORY
+    }
+    static int look(native file, facts& found) noexcept {
+        std::int64_t size = 0; // LARGE_INTEGER is this number
+        if (GetFileSizeEx(file, reinterpret_cast<_LARGE_INTEGER*>(&size)) == 0) {
+            return static_cast<int>(GetLastError());
+        }
+        found = {GetFileType(file) == 1u, static_cast<std::uint64_t>(size)}; // FILE_TYPE_DISK
+        return 0;
+    }
+    static int read(native file, std::span<std::byte> out, std::size_t& taken) noexcept {
+        unsigned long count = 0;
+        const bool ok = ReadFile(file, out.data(), static_cast<unsigned long>(out.size()), &count, nullptr) != 0;
+        taken = count;
+        return ok ? 0 : static_cast<int>(GetLastError());
+    }
+    static int write(native file, std::span<const std::byte> bytes, std::size_t& taken) noexcept {
+        unsigned long count = 0;
+        const bool ok = WriteFile(file, bytes.data(), static_cast<unsigned long>(bytes.size()), &count, nullptr) != 0;
+        taken = count;
+        return ok ? 0 : static_cast<int>(GetLastError());
+    }
+    static int close(native file) noexcept { return CloseHandle(file) != 0 ? 0 : static_cast<int>(GetLastError()); }
+    static int rename(const std::string& from, const std::string& to) {
+        constexpr unsigned long replace_and_flush = 0x1u | 0x8u; // MOVEFILE_REPLACE_EXISTING | _WRITE_THROUGH
+        const bool ok = MoveFileExW(wide(from).c_str(), wide(to).c_str(), replace_and_flush) != 0;
+        return ok ? 0 : static_cast<int>(GetLastError());
+    }
+    static void remove(const std::string& path) { DeleteFileW(wide(path).c_str()); }
+    static bool means_missing(int code) noexcept { return code == 2 || code == 3; } // file, path not found
+    static std::string message(int code) { return std::system_category().message(code); }
+#else
+    using native = int;
+    static native closed() noexcept { return -1; }
+
+    static int open(const std::string& path, access wanted, native& file) noexcept {
+        // O_NONBLOCK: opening a pipe that nobody writes to must not hang; regular files ignore it.
+        const int flags = wanted == access::create ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY | O_NONBLOCK;
+        do {
+            file = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+        } while (file < 0 && errno == EINTR);
+        return file >= 0 ? 0 : errno;
+    }
+    static bool is_directory(const std::string& path) noexcept {
+        struct stat status = {};
+        return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+    }
+    static int look(native file, facts& found) noexcept {
+        struct stat status = {};
+        if (::fstat(file, &status) != 0) {
+            return errno;
+        }
+        found = {S_ISREG(status.st_mode), static_cast<std::uint64_t>(status.st_size)};
+        return 0;
+    }
+    static int read(native file, std::span<std::byte> out, std::size_t& taken) noexcept {
+        const auto count = ::read(file, out.data(), out.size());
+        taken = count > 0 ? static_cast<std::size_t>(count) : 0;
+        return count >= 0 || errno == EINTR ? 0 : errno;
+    }
+    static int write(native file, std::span<const std::byte> bytes, std::size_t& taken) noexcept {
+        const auto count = ::write(file, bytes.data(), bytes.size());
+        taken = count > 0 ? static_cast<std::size_t>(count) : 0;
+        return count >= 0 || errno == EINTR ? 0 : errno;
+    }
+    static int close(native file) noexcept { return ::close(file) == 0 || errno == EINTR ? 0 : errno; }
+    static int rename(const std::string& from, const std::string& to) noexcept {
+        return std::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
+    }
+    static void remove(const std::string& path) noexcept { ::unlink(path.c_str()); }
+    static bool means_missing(int code) noexcept { return code == ENOENT || code == ENOTDIR; }
+    static std::string message(int code) { return std::generic_category().message(code); }
+#endif
+};
+
+/// An open file and its path. Move-only; closes itself. Not for two threads at once.
+class file_handle {
+public:
+    file_handle() noexcept = default;
+    file_handle(file_handle&& other) noexcept
+        : file_(std::exchange(other.file_, operating_system::closed())), size_(std::exchange(other.size_, 0)),
+          path_(std::move(other.path_)) {}
+    file_handle& operator=(file_handle&& other) noexcept {
+        std::swap(file_, other.file_);
+        std::swap(size_, other.size_);
+        std::swap(path_, other.path_);
+        return *this;
+    }
+    file_handle(const file_handle&) = delete;
+    file_handle& operator=(const file_handle&) = delete;
+    ~file_handle() {
+        if (is_open()) {
+            operating_system::close(file_);
+        }
+    }
+
+    /// Opens a regular file that is not empty.
+    /// \return errc::file_not_found, not_a_file (a directory, a pipe, a device), truncated (an empty file) or io_error
+    /// (no permission and whatever else the system says), each with the path.
+    [[nodiscard]] static result<file_handle> open(std::string_view utf8_path) {
+        auto file = open_as(utf8_path, operating_system::access::read);
+        if (!file) {
+            return file;
+        }
+        operating_system::facts found;
+        if (const int code = operating_system::look(file->file_, found)) {
+            return file->failed("cannot be examined", code);
+        }
+        if (!found.regular) {
+            return error{errc::not_a_file, file->path_ + ": is not a regular file"};
+        }
+        if (found.size == 0) {
+            return error{errc::truncated, file->path_ + ": the file is empty (0 bytes)"};
+        }
+        file->size_ = found.size;
+        return file;
+    }
+
+    /// Creates a file for writing, or empties an existing one.
+    [[nodiscard]] static result<file_handle> create(std::string_view utf8_path) {
+        return open_as(utf8_path, operating_system::access::create);
+    }
+
+    [[nodiscard]] bool is_open() const noexcept { return file_ != operating_system::closed(); }
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; } ///< bytes when it was opened
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    [[nodiscard]] operating_system::native native() const noexcept { return file_; }
+
+    /// Fills `out` from the current position.
+    /// \return errc::truncated when the file ends first (somebody shortened it), or io_error.
+    [[nodiscard]] result<void> read(std::span<std::byte> out) {
+        const std::size_t wanted = out.size();
+        while (!out.empty()) {
+            std::size_t taken = 0;
+            if (const int code = operating_system::read(file_, out.first(std::min(out.size(), largest_step)), taken)) {
+                return failed("cannot be read", code);
+            }
+            if (taken == 0) {
+                return error{errc::truncated, path_ + ": ends " + std::to_string(out.size()) + " bytes before the " +
+                                                  std::to_string(wanted) + " bytes that it had when it was opened"};
+            }
+            out = out.subspan(taken);
+        }
+        return {};
+    }
+
+    /// Appends all of `bytes`. \return errc::io_error, a full disk for instance.
+    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) {
+        while (!bytes.empty()) {
+            std::size_t taken = 0;
+            const auto step = bytes.first(std::min(bytes.size(), largest_step));
+            if (const int code = operating_system::write(file_, step, taken)) {
+                return failed("cannot be written", code);
+            }
+            bytes = bytes.subspan(taken);
+        }
+        return {};
+    }
+
+    /// Closes now and says whether all that was written has been accepted.
+    [[nodiscard]] result<void> close() {
+        if (const int code = operating_system::close(std::exchange(file_, operating_system::closed()))) {
+            return failed("cannot be completed", code);
+        }
+        return {};
+    }
+
+    /// `path: what: the system's words (its number)`.
+    [[nodiscard]] error failed(std::string_view what, int code) const {
+        const errc kind = operating_system::means_missing(code) ? errc::file_not_found : errc::io_error;
+        return error{kind, path_ + ": " + std::string(what) + ": " + operating_system::message(code) +
+                               " (system error " + std::to_string(code) + ")"};
+    }
+
+private:
+    // 64 MiB: below every system's limit for one call.
+    static constexpr std::size_t largest_step = std::size_t{64} << 20;
+
+    [[nodiscard]] static result<file_handle> open_as(std::string_view utf8_path, operating_system::access wanted) {
+        file_handle file;
+        file.path_ = utf8_path;
+        if (utf8_path.empty() || utf8_path.find('\0') != std::string_view::npos) {
+            return error{errc::file_not_found, "the path of " + std::to_string(utf8_path.size()) +
+                                                   " bytes is empty or holds a NUL byte, so it names no file"};
+        }
+        if (operating_system::is_directory(file.path_)) {
+            return error{errc::not_a_file, file.path_ + ": is a directory, not a file"};
+        }
+        if (const int code = operating_system::open(file.path_, wanted, file.file_)) {
+            file.file_ = operating_system::closed();
+            return file.failed(wanted == operating_system::access::create ? "cannot be created" : "cannot be opened",
+                               code);
+        }
+        return file;
+    }
+
+    operating_system::native file_ = operating_system::closed();
+    std::uint64_t size_ = 0;
+    std::string path_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/io/mapped_file.hpp ----
+// mapped_file: a file's bytes in the address space, read-only, without copying them.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#if !defined(_WIN32)
+#include <cerrno>
+#include <sys/mman.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How the bytes will be read; a wish, not a promise.
+enum class access_hint {
+    normal,
+    sequential, ///< from start to end: read ahead far
+    random,     ///< do not read ahead
+    will_need,  ///< start reading all of it now
+    huge_pages, ///< back the range with huge pages where the system can
+};
+
+/// A read-only mapping of a whole file, page-aligned. Move-only; unmaps itself. Reading it is thread-safe.
+///
+/// The file must keep its length while it is mapped: a file that another program shortens raises SIGBUS (POSIX) or an
+/// in-page error (Windows) in whatever reads the lost pages, and no library can turn that into an error value. Where
+/// files can change, use byte_source::read, which copies. (Windows refuses to shorten a mapped file.)
+class mapped_file {
+public:
+    mapped_file() noexcept = default;
+    mapped_file(mapped_file&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
+    mapped_file& operator=(mapped_file&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    mapped_file(const mapped_file&) = delete;
+    mapped_file& operator=(const mapped_file&) = delete;
+    ~mapped_file() { unmap(); }
+
+    /// Maps the file at `utf8_path`. Reads nothing yet: pages come when they are touched.
+    /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory (larger than the
+    /// address space), each with the path.
+    [[nodiscard]] static result<mapped_file> open(std::string_view utf8_path) {
+        auto file = file_handle::open(utf8_path);
+        if (!file) {
+            return std::move(file).error();
+        }
+        if (file->size() > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
+            return error{errc::out_of_memory,
+                         file->path() + ": " + std::to_string(file->size()) + " bytes exceed the address space"};
+        }
+        mapped_file mapping;
+        mapping.size_ = static_cast<std::size_t>(file->size());
+        if (const int code = mapping.map(file->native())) {
+            mapping.size_ = 0;
+            return file->failed("cannot be mapped", code);
+        }
+        return mapping;
+    }
+
+    [[nodiscard]] bool is_open() const noexcept { return data_ != nullptr; }
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+        return {static_cast<const std::byte*>(data_), size_};
+    }
+
+    /// Tells the system how the bytes will be read. \return whether the system took the hint.
+    bool advise(access_hint hint) const noexcept;
+
+private:
+#if defined(_WIN32)
+    int map(void* file) noexcept {
+        void* section = CreateFileMappingW(file, nullptr, 0x02u, 0, 0, nullptr); // PAGE_READONLY
+        if (section == nullptr) {
+            return static_cast<int>(GetLastError());
+        }
+        data_ = MapViewOfFile(section, 0x04u, 0, 0, 0); // FILE_MAP_READ
+        const int code = data_ != nullptr ? 0 : static_cast<int>(GetLastError());
+        CloseHandle(section); // the view keeps the section alive
+        return code;
+    }
+    void unmap() noexcept {
+        if (data_ != nullptr) {
+            UnmapViewOfFile(data_);
+        }
+    }
+#else
+    int map(int file) noexcept {
+        void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file, 0);
+        if (mapped == MAP_FAILED) {
+            return errno;
+        }
+        data_ = mapped; // the mapping outlives the descriptor
+        return 0;
+    }
+    void unmap() noexcept {
+        if (data_ != nullptr) {
+            ::munmap(data_, size_);
+        }
+    }
+#endif
+
+    void* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+inline bool mapped_file::advise([[maybe_unused]] access_hint hint) const noexcept {
+#if defined(_WIN32)
+    return false;
+#else
+    if (data_ == nullptr) {
+        return false;
+    }
+    switch (hint) {
+    case access_hint::normal:
+        return ::madvise(data_, size_, MADV_NORMAL) == 0;
+    case access_hint::sequential:
+        return ::madvise(data_, size_, MADV_SEQUENTIAL) == 0;
+    case access_hint::random:
+        return ::madvise(data_, size_, MADV_RANDOM) == 0;
+    case access_hint::will_need:
+        return ::madvise(data_, size_, MADV_WILLNEED) == 0;
+    case access_hint::huge_pages:
+#if defined(MADV_HUGEPAGE)
+        return ::madvise(data_, size_, MADV_HUGEPAGE) == 0;
+#else
+        return false;
+#endif
+    }
+    return false;
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Reads from wherever the host keeps its data: fills all of `out` with the bytes from `offset` on, or returns false.
+struct read_callback {
+    bool (*read)(void* context, std::uint64_t offset, std::span<std::byte> out) = nullptr;
+    void* context = nullptr;
+};
+
+/// Immutable bytes and the name that error messages give them. Owns them, maps them or borrows them; move-only.
+/// Moving it does not move the bytes: spans into them stay valid. Reading is thread-safe.
+class byte_source {
+public:
+    byte_source() noexcept = default;
+
+    /// Maps a file: no copy, no read. The file must not be shortened meanwhile (see mapped_file).
+    /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory.
+    [[nodiscard]] static result<byte_source> open(std::string_view utf8_path) {
+        auto mapping = mapped_file::open(utf8_path);
+        if (!mapping) {
+            return std::move(mapping).error();
+        }
+        byte_source source;
+        source.mapping_ = *std::move(mapping);
+        source.name_ = utf8_path;
+        return source;
+    }
+
+    /// Reads a file into memory of its own (64-byte aligned): safe against files that change later.
+    /// \return as open(); errc::truncated also when the file shrinks while it is read.
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) {
+        auto file = file_handle::open(utf8_path);
+        if (!file) {
+            return std::move(file).error();
+        }
+        auto source = allocate(file->size(), std::string(utf8_path));
+        if (!source) {
+            return source;
+        }
+        if (auto filled = file->read(source->copy_.span()); !filled) {
+            return std::move(filled).error();
+        }
+        return source;
+    }
+
+    /// The caller's own memory, which must outlive the source. Nothing is copied.
+    [[nodiscard]] static byte_source borrow(std::span<const std::byte> bytes, std::string name) {
+        byte_source source;
+        source.borrowed_ = bytes;
+        source.name_ = std::move(name);
+        return source;
+    }
+
+    /// Copies `size` bytes into memory of its own through `callback`, in ascending chunks of at most 16 MiB.
+    /// \pre callback.read != nullptr
+    /// \return errc::truncated when `size` is 0, io_error when the callback returns false, out_of_memory.
+    [[nodiscard]] static result<byte_source> from_callback(read_callback callback, std::uint64_t size,
+                                                           std::string name) {
+        assert(callback.read != nullptr);
+        if (size == 0) {
+            return error{errc::truncated, name + ": there is nothing to read (0 bytes)"};
+        }
+        auto source = allocate(size, std::move(name));
+        if (!source) {
+            return source;
+        }
+        constexpr std::size_t largest = std::size_t{16} << 20;
+        const auto all = source->copy_.span();
+        for (std::size_t offset = 0; offset < all.size(); offset += largest) {
+            const auto out = all.subspan(offset, std::min(largest, all.size() - offset));
+            if (!callback.read(callback.context, offset, out)) {
+                return error{errc::io_error, source->name_ + ": the read callback could not give " +
+                                                 std::to_string(out.size()) + " bytes at offset " +
+                                                 std::to_string(offset) + " of " + std::to_string(size)};
+            }
+        }
+        return source;
+    }
+
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+        if (mapping_.is_open()) {
+            return mapping_.bytes();
+        }
+        return copy_.empty() ? borrowed_ : copy_.span();
+    }
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] bool is_mapped() const noexcept { return mapping_.is_open(); }
+
+    /// Passes a hint on to the mapping. \return false where nothing is mapped or the system ignores it.
+    bool advise(access_hint hint) const noexcept { return mapping_.advise(hint); }
+
+private:
+    [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name) {
+        auto memory = buffer<std::byte>::allocate(size, name);
+        if (!memory) {
+            return std::move(memory).error();
+        }
+        byte_source source;
+        source.copy_ = *std::move(memory);
+        source.name_ = std::move(name);
+        return source;
+    }
+
+    mapped_file mapping_;
+    buffer<std::byte> copy_;
+    std::span<const std::byte> borrowed_;
+    std::string name_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/io/gguf_reader.hpp ----
+// gguf_file: reads GGUF versions 2 and 3 in place and refuses what does not hold together.
+
+// ---- bitnet/io/gguf_types.hpp ----
+// The types of GGUF: of metadata values and of tensors, their names and their sizes in bytes.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The type of a metadata value, with its id in the file.
+enum class gguf_type : std::uint32_t {
+    u8 = 0,
+    i8 = 1,
+    u16 = 2,
+    i16 = 3,
+    u32 = 4,
+    i32 = 5,
+    f32 = 6,
+    boolean = 7,
+    string = 8,
+    array = 9,
+    u64 = 10,
+    i64 = 11,
+    f64 = 12,
+};
+
+/// "u32", "string", ...; "unknown" for an id that GGUF does not define.
+[[nodiscard]] constexpr std::string_view name_of(gguf_type type) noexcept {
+    constexpr std::array<std::string_view, 13> names{"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                                     "bool", "string", "array", "u64", "i64", "f64"};
+    const auto id = static_cast<std::size_t>(type);
+    return id < names.size() ? names[id] : "unknown";
+}
+
+/// Bytes of one value; 0 for strings, arrays and unknown ids, which have no fixed size.
+[[nodiscard]] constexpr std::uint64_t size_of(gguf_type type) noexcept {
+    constexpr std::array<std::uint8_t, 13> sizes{1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+    const auto id = static_cast<std::size_t>(type);
+    return id < sizes.size() ? sizes[id] : 0;
+}
+
+/// The GGUF type that holds a C++ number or bool.
+template <class T>
+requires std::is_arithmetic_v<T>
+[[nodiscard]] constexpr gguf_type gguf_type_of() noexcept {
+    if constexpr (std::is_same_v<T, bool>) {
+        return gguf_type::boolean;
+    } else if constexpr (std::is_floating_point_v<T>) {
+        static_assert(sizeof(T) == 4 || sizeof(T) == 8, "GGUF knows float and double");
+        return sizeof(T) == 4 ? gguf_type::f32 : gguf_type::f64;
+    } else {
+        constexpr bool is_signed = std::is_signed_v<T>;
+        switch (sizeof(T)) {
+        case 1:
+            return is_signed ? gguf_type::i8 : gguf_type::u8;
+        case 2:
+            return is_signed ? gguf_type::i16 : gguf_type::u16;
+        case 4:
+            return is_signed ? gguf_type::i32 : gguf_type::u32;
+        default:
+            return is_signed ? gguf_type::i64 : gguf_type::u64;
+        }
+    }
+}
+
+/// The element type of a tensor, with its id in the file. Ids 36 to 39 are those of microsoft/BitNet (upstream ggml
+/// used them for others), 134 and above those of ik_llama.cpp.
+enum class tensor_type : std::uint32_t {
+    f32 = 0,
+    f16 = 1,
+    q4_0 = 2,
+    q8_0 = 8,
+    q4_k = 12,
+    q6_k = 14,
+    bf16 = 30,
+    tq1_0 = 34,
+    tq2_0 = 35,
+    i2_s = 36,
+    i8_s = 37,
+    tl1 = 38,
+    tl2 = 39,
+    iq1_bn = 134,
+    iq2_bn = 135,
+    iq2_bn_r4 = 335,
+};
+
+/// How a tensor type stores its elements: blocks of `block_elements` in `block_bytes`, none of which crosses the end of
+/// a row unless `flat`; `row_bytes` more at the start of every row and `tail_bytes` more after the last one.
+struct tensor_format {
+    tensor_type type;
+    std::string_view name;
+    std::uint32_t block_elements;
+    std::uint32_t block_bytes;
+    std::uint32_t row_bytes = 0;  ///< a scale per row
+    std::uint32_t tail_bytes = 0; ///< one scale per tensor, padded
+    bool flat = false;            ///< the whole tensor is one run of blocks
+    std::uint32_t row_group = 1;  ///< rows that are stored interleaved
+};
+
+/// All tensor types that can be read. I2_S: four codes to a byte, then the f32 scale in 32 bytes; which code stands
+/// where depends on the layout (A, B or C), which no file tells. TL2 has no fixed block: see tensor_bytes.
+inline constexpr std::array<tensor_format, 16> tensor_formats{{
+    {tensor_type::f32, "F32", 1, 4},
+    {tensor_type::f16, "F16", 1, 2},
+    {tensor_type::q4_0, "Q4_0", 32, 18},    // f16 scale, 32 * 4 bits
+    {tensor_type::q8_0, "Q8_0", 32, 34},    // f16 scale, 32 * 8 bits
+    {tensor_type::q4_k, "Q4_K", 256, 144},  // 2 f16, 8 * 12 bits of scales, 256 * 4 bits
+    {tensor_type::q6_k, "Q6_K", 256, 210},  // 256 * 6 bits, 16 scales, f16
+    {tensor_type::bf16, "BF16", 1, 2},      //
+    {tensor_type::tq1_0, "TQ1_0", 256, 54}, // 48 * 5 + 4 * 4 trits, f16 scale
+    {tensor_type::tq2_0, "TQ2_0", 256, 66}, // 256 * 2 bits, f16 scale
+    {tensor_type::i2_s, "I2_S", 4, 1, 0, 32, true},
+    {tensor_type::i8_s, "I8_S", 1, 1},
+    {tensor_type::tl1, "TL1", 4, 1, 0, 32, true},
+    {tensor_type::tl2, "TL2", 1, 0},
+    {tensor_type::iq1_bn, "IQ1_BN", 64, 13, 2},                    // f16 scale per row
+    {tensor_type::iq2_bn, "IQ2_BN", 64, 16, 4},                    // f32 scale per row
+    {tensor_type::iq2_bn_r4, "IQ2_BN_R4", 64, 16, 4, 0, false, 4}, // four rows of it interleaved
+}};
+
+/// How `type` is stored; null for an id that is not known here.
+[[nodiscard]] constexpr const tensor_format* format_of(tensor_type type) noexcept {
+    for (const auto& format : tensor_formats) {
+        if (format.type == type) {
+            return &format;
+        }
+    }
+    return nullptr;
+}
+
+/// "F16", "I2_S", ...; "unknown" for an id that is not known here.
+[[nodiscard]] constexpr std::string_view name_of(tensor_type type) noexcept {
+    const auto* format = format_of(type);
+    return format != nullptr ? format->name : "unknown";
+}
+
+/// Dimensions of a tensor, fastest first; those that it does not have are 1.
+using tensor_dims = std::array<std::uint64_t, 4>;
+
+/// The product of all dimensions, or nothing where it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> element_count(const tensor_dims& dims) noexcept {
+    std::optional<std::uint64_t> product = 1;
+    for (const std::uint64_t dim : dims) {
+        product = product ? checked_multiply(*product, dim) : product;
+    }
+    return product;
+}
+
+/// How many elements of a row must be present at a time: `dims[0]` must be a multiple of it (for flat formats, the
+/// number of all elements). 1 for an unknown type.
+[[nodiscard]] constexpr bool fits_blocks(tensor_type type, const tensor_dims& dims) noexcept {
+    const auto* format = format_of(type);
+    if (format == nullptr) {
+        return false;
+    }
+    if (type == tensor_type::tl2) {
+        return dims[0] >= 256; // its last 256 columns are stored as pairs
+    }
+    const auto elements = element_count(dims);
+    const bool whole =
+        format->flat ? elements && *elements % format->block_elements == 0 : dims[0] % format->block_elements == 0;
+    return whole && dims[1] % format->row_group == 0;
+}
+
+/// TL2 as microsoft/BitNet counts it: three weights in 4 + 1 bits but for the last 256 columns, two weights in four
+/// bits there; padded to 32 bytes, and 32 bytes more.
+[[nodiscard]] constexpr std::optional<std::uint64_t> tl2_bytes(const tensor_dims& dims) noexcept {
+    const auto rows = checked_multiply(dims[1], checked_multiply(dims[2], dims[3]).value_or(0));
+    const auto triples = checked_multiply(dims[0] - 256, rows.value_or(0));
+    const auto triple_bits = triples ? checked_multiply(*triples / 3, 5) : triples;
+    const auto pair_bytes = checked_multiply(64, rows.value_or(0));
+    if (!rows || *rows == 0 || !triple_bits || !pair_bytes) {
+        return std::nullopt;
+    }
+    const auto sum = checked_add(*triple_bits / 8, *pair_bytes);
+    const auto padded = sum ? checked_align(*sum, 32) : sum;
+    return padded ? checked_add(*padded, 32) : padded;
+}
+
+/// Bytes that a tensor takes in the file, without the padding behind it; nothing on overflow.
+/// \pre fits_blocks(type, dims)
+[[nodiscard]] constexpr std::optional<std::uint64_t> tensor_bytes(tensor_type type, const tensor_dims& dims) noexcept {
+    const auto* format = format_of(type);
+    const auto elements = element_count(dims);
+    if (format == nullptr || !elements) {
+        return std::nullopt;
+    }
+    if (type == tensor_type::tl2) {
+        return tl2_bytes(dims);
+    }
+    const auto blocks = checked_multiply(*elements / format->block_elements, format->block_bytes);
+    const auto row_headers = checked_multiply(dims[0] != 0 ? *elements / dims[0] : 0, format->row_bytes);
+    const auto sum = blocks && row_headers ? checked_add(*blocks, *row_headers) : std::nullopt;
+    return sum ? checked_add(*sum, format->tail_bytes) : sum;
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/io/gguf_value.hpp ----
+// gguf_value: one metadata entry of a GGUF file, in place.
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The strings of a GGUF string array, one after the other (u64 length, bytes): a forward range of std::string_view.
+/// Borrows bytes that gguf_file::parse has checked.
+class gguf_strings {
+public:
+    class iterator {
+    public:
+        using value_type = std::string_view;
+        using difference_type = std::ptrdiff_t;
+        using iterator_category = std::input_iterator_tag; // in the old sense: operator* gives a value
+        using iterator_concept = std::forward_iterator_tag;
+
+        iterator() noexcept = default;
+        explicit iterator(const std::byte* at) noexcept : at_(at) {}
+        [[nodiscard]] std::string_view operator*() const noexcept {
+            return {reinterpret_cast<const char*>(at_ + sizeof(std::uint64_t)), length()};
+        }
+        iterator& operator++() noexcept {
+            at_ += sizeof(std::uint64_t) + length();
+            return *this;
+        }
+        iterator operator++(int) noexcept {
+            const iterator before = *this;
+            ++*this;
+            return before;
+        }
+        friend bool operator==(iterator, iterator) = default;
+
+    private:
+        [[nodiscard]] std::size_t length() const noexcept {
+            std::uint64_t length = 0;
+            std::memcpy(&length, at_, sizeof(length));
+            return static_cast<std::size_t>(length);
+        }
+        const std::byte* at_ = nullptr;
+    };
+
+    gguf_strings() noexcept = default;
+    /// \pre `bytes` holds exactly `count` strings.
+    gguf_strings(std::span<const std::byte> bytes, std::uint64_t count) noexcept
+        : bytes_(bytes), count_(static_cast<std::size_t>(count)) {}
+
+    [[nodiscard]] iterator begin() const noexcept { return iterator{bytes_.data()}; }
+    [[nodiscard]] iterator end() const noexcept { return iterator{bytes_.data() + bytes_.size()}; }
+    [[nodiscard]] std::size_t size() const noexcept { return count_; }
+    [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+
+private:
+    std::span<const std::byte> bytes_;
+    std::size_t count_ = 0;
+};
+
+/// One metadata entry. Everything points into the file's bytes, which must outlive it.
+struct gguf_value {
+    std::string_view key;
+    gguf_type type = gguf_type::u8;
+    gguf_type element_type = gguf_type::u8; ///< of an array; otherwise equal to `type`
+    std::uint64_t count = 1;                ///< elements of an array; otherwise 1
+    /// A number's bytes, a string's characters, or all elements of an array (strings with their lengths).
+    std::span<const std::byte> bytes;
+
+    [[nodiscard]] bool is_array_of(gguf_type element) const noexcept {
+        return type == gguf_type::array && element_type == element;
+    }
+
+    /// \pre type == gguf_type::string
+    [[nodiscard]] std::string_view string() const noexcept {
+        assert(type == gguf_type::string);
+        return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    }
+
+    /// The elements of a string array.
+    /// \pre is_array_of(gguf_type::string)
+    [[nodiscard]] gguf_strings strings() const noexcept {
+        assert(is_array_of(gguf_type::string));
+        return {bytes, count};
+    }
+
+    /// Element `i` of a numeric array, or, for i = 0, a single number. Needs no alignment.
+    /// \pre element_type == gguf_type_of<T>() and i < count
+    template <class T>
+    requires std::is_arithmetic_v<T>
+    [[nodiscard]] T element(std::uint64_t i) const noexcept {
+        assert(element_type == gguf_type_of<T>() && i < count);
+        T value;
+        std::memcpy(&value, bytes.data() + static_cast<std::size_t>(i) * sizeof(T), sizeof(T));
+        return value;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/io/quoted_name.hpp ----
+// quoted_name: names out of untrusted files, made fit for an error message.
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds 80 bytes becomes "...".
+/// A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
+[[nodiscard]] inline std::string quoted_name(std::string_view name) {
+    constexpr std::size_t longest = 80;
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string quoted = "'";
+    for (const char c : name.substr(0, longest)) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x20 && byte < 0x7f) {
+            quoted += c;
+        } else {
+            quoted += "\\x";
+            quoted += digits[byte >> 4];
+            quoted += digits[byte & 15];
+        }
+    }
+    return quoted += name.size() > longest ? "...'" : "'";
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One tensor of a GGUF file. Everything points into the file's bytes, which must outlive it. `bytes` is as aligned as
+/// the file in memory and general.alignment make it.
+struct gguf_tensor {
+    std::string_view name;
+    tensor_type type = tensor_type::f32;
+    tensor_dims dims{1, 1, 1, 1}; ///< fastest first; those beyond `rank` are 1
+    std::uint32_t rank = 0;
+    std::uint64_t offset = 0; ///< from the start of the file
+    std::span<const std::byte> bytes;
+};
+
+/// "[2560, 6912]", fastest dimension first.
+[[nodiscard]] inline std::string dims_text(const gguf_tensor& tensor) {
+    std::string text = "[";
+    for (std::uint32_t i = 0; i < tensor.rank; ++i) {
+        text += (i == 0 ? "" : ", ") + std::to_string(tensor.dims[i]);
+    }
+    return text + "]";
+}
+
+/// The metadata and tensors of one GGUF file, in place and checked. Borrows the file's bytes, which must outlive it;
+/// immutable, so reading is thread-safe. Move-only; pointers and spans that it gave stay valid when it moves.
+class gguf_file {
+public:
+    static constexpr std::uint64_t longest_key = 65536;
+    static constexpr std::uint64_t longest_tensor_name = 128;
+
+    /// Reads the header of `bytes`; touches no tensor data. `name` is what error messages call the file.
+    /// Cost: O(n log n) in the number of keys and of tensors, one pass over the metadata; memory for 64 bytes per key
+    /// and 96 per tensor, allocated after the counts are known to fit the file.
+    /// \return one of errc's "bytes of a file" codes, with a sentence naming the key or tensor and both numbers, or
+    /// errc::out_of_memory. Proven by tests/io/gguf_malformed_test.cpp.
+    [[nodiscard]] static result<gguf_file> parse(std::span<const std::byte> bytes, std::string_view name);
+
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] std::uint32_t version() const noexcept { return version_; }
+    [[nodiscard]] std::uint32_t alignment() const noexcept { return alignment_; } ///< bytes
+    [[nodiscard]] std::uint64_t data_offset() const noexcept { return data_offset_; }
+    /// In the order of the file.
+    [[nodiscard]] std::span<const gguf_value> metadata() const noexcept { return values_.span(); }
+    /// In the order of the file.
+    [[nodiscard]] std::span<const gguf_tensor> tensors() const noexcept { return tensors_.span(); }
+
+    /// The entry called `key`, or null. O(log n).
+    [[nodiscard]] const gguf_value* find(std::string_view key) const noexcept {
+        return search(values_, keys_sorted_, key, [](const gguf_value& v) { return v.key; });
+    }
+    /// The tensor called `tensor_name`, or null. O(log n).
+    [[nodiscard]] const gguf_tensor* find_tensor(std::string_view tensor_name) const noexcept {
+        return search(tensors_, names_sorted_, tensor_name, [](const gguf_tensor& t) { return t.name; });
+    }
+
+    /// The value of `key` as bool, an integer, float, double or std::string_view (into the file's bytes). An integer is
+    /// taken from any integer type if its value fits T, a double from f32 too; nothing else is converted.
+    /// \return errc::missing_key, wrong_type (names both types) or out_of_range (names the value).
+    template <class T> [[nodiscard]] result<T> get(std::string_view key) const {
+        const gguf_value* value = find(key);
+        if (value == nullptr) {
+            return error{errc::missing_key, name_ + ": the metadata has no key " + quoted_name(key) + " (" +
+                                                std::string(wanted<T>()) + " is needed)"};
+        }
+        return convert<T>(*value);
+    }
+
+    /// Like get(), but `fallback` where the key is missing. A value of a wrong type is still an error.
+    template <class T> [[nodiscard]] result<T> get_or(std::string_view key, T fallback) const {
+        const gguf_value* value = find(key);
+        return value != nullptr ? convert<T>(*value) : result<T>(std::move(fallback));
+    }
+
+private:
+    friend class gguf_parser;
+
+    template <class Element, class Key>
+    [[nodiscard]] static const Element* search(const buffer<Element>& all, const buffer<std::size_t>& sorted,
+                                               std::string_view wanted_key, Key key_of) noexcept {
+        const auto order = sorted.span();
+        const auto less = [&](std::size_t i, std::string_view k) { return key_of(all[i]) < k; };
+        const auto found = std::lower_bound(order.begin(), order.end(), wanted_key, less);
+        return found != order.end() && key_of(all[*found]) == wanted_key ? &all[*found] : nullptr;
+    }
+
+    template <class T> [[nodiscard]] static constexpr std::string_view wanted() noexcept {
+        if constexpr (std::is_arithmetic_v<T>) {
+            return name_of(gguf_type_of<T>());
+        } else {
+            static_assert(std::is_same_v<T, std::string_view>, "metadata is read as a number, bool or string_view");
+            return name_of(gguf_type::string);
+        }
+    }
+
+    [[nodiscard]] static std::string type_text(const gguf_value& value) {
+        const std::string element(name_of(value.element_type));
+        return value.type == gguf_type::array ? "array of " + std::to_string(value.count) + " " + element : element;
+    }
+
+    template <class T> [[nodiscard]] error wrong_type(const gguf_value& value) const {
+        return error{errc::wrong_type, name_ + ": metadata key " + quoted_name(value.key) + " is of type " +
+                                           type_text(value) + ", " + std::string(wanted<T>()) + " is needed"};
+    }
+
+    template <class T> [[nodiscard]] result<T> convert(const gguf_value& value) const {
+        if constexpr (std::is_same_v<T, std::string_view>) {
+            return value.type == gguf_type::string ? result<T>(value.string()) : wrong_type<T>(value);
+        } else if constexpr (std::is_same_v<T, bool>) {
+            return value.type == gguf_type::boolean ? result<T>(value.bytes[0] != std::byte{0}) : wrong_type<T>(value);
+        } else if constexpr (std::is_integral_v<T>) {
+            return convert_integer<T>(value);
+        } else {
+            if (value.type == gguf_type_of<T>()) {
+                return value.element<T>(0);
+            }
+            // Widening is exact; narrowing a double is not offered.
+            return value.type == gguf_type::f32 && sizeof(T) == 8 ? result<T>(static_cast<T>(value.element<float>(0)))
+                                                                  : wrong_type<T>(value);
+        }
+    }
+
+    template <class T> [[nodiscard]] result<T> convert_integer(const gguf_value& value) const {
+        switch (value.type) {
+        case gguf_type::u8:
+            return fit<T>(value, value.element<std::uint8_t>(0));
+        case gguf_type::i8:
+            return fit<T>(value, value.element<std::int8_t>(0));
+        case gguf_type::u16:
+            return fit<T>(value, value.element<std::uint16_t>(0));
+        case gguf_type::i16:
+            return fit<T>(value, value.element<std::int16_t>(0));
+        case gguf_type::u32:
+            return fit<T>(value, value.element<std::uint32_t>(0));
+        case gguf_type::i32:
+            return fit<T>(value, value.element<std::int32_t>(0));
+        case gguf_type::u64:
+            return fit<T>(value, value.element<std::uint64_t>(0));
+        case gguf_type::i64:
+            return fit<T>(value, value.element<std::int64_t>(0));
+        default:
+            return wrong_type<T>(value);
+        }
+    }
+
+    template <class T, class Stored> [[nodiscard]] result<T> fit(const gguf_value& value, Stored number) const {
+        if (std::in_range<T>(number)) {
+            return static_cast<T>(number);
+        }
+        return error{errc::out_of_range, name_ + ": metadata key " + quoted_name(value.key) + " is " +
+                                             std::to_string(number) + ", which does not fit the " +
+                                             std::string(wanted<T>()) + " that is needed"};
+    }
+
+    std::string name_;
+    std::uint32_t version_ = 0;
+    std::uint32_t alignment_ = 32;
+    std::uint64_t data_offset_ = 0;
+    buffer<gguf_value> values_;
+    buffer<gguf_tensor> tensors_;
+    buffer<std::size_t> keys_sorted_;  // indices of values_ by key
+    buffer<std::size_t> names_sorted_; // indices of tensors_ by name
+};
+
+/// One reading of a GGUF file: fills a gguf_file from front to back. Use gguf_file::parse.
+class gguf_parser {
+public:
+    gguf_parser(std::span<const std::byte> bytes, std::string_view name) : bytes_(bytes), reader_(bytes) {
+        file_.name_ = name;
+    }
+
+    [[nodiscard]] result<gguf_file> run() {
+        for (const auto step : {&gguf_parser::read_header, &gguf_parser::read_metadata, &gguf_parser::sort_keys,
+                                &gguf_parser::read_alignment, &gguf_parser::read_tensors, &gguf_parser::sort_names,
+                                &gguf_parser::place_tensors, &gguf_parser::check_overlaps}) {
+            if (auto done = (this->*step)(); !done) {
+                return std::move(done).error();
+            }
+        }
+        return std::move(file_);
+    }
+
+private:
+    [[nodiscard]] error fail(errc code, const std::string& sentence) const {
+        return error{code, file_.name_ + ": " + sentence};
+    }
+    [[nodiscard]] error ends(const std::string& where) const {
+        return fail(errc::truncated, "the file ends inside " + where + " (" + std::to_string(reader_.remaining()) +
+                                         " of its " + std::to_string(bytes_.size()) + " bytes are left there)");
+    }
+    [[nodiscard]] static std::string key_place(std::size_t i, std::string_view key) {
+        return "metadata key " + std::to_string(i) + " " + quoted_name(key);
+    }
+    [[nodiscard]] static std::string tensor_place(const gguf_tensor& tensor) {
+        return "tensor " + quoted_name(tensor.name);
+    }
+
+    [[nodiscard]] result<void> read_header() {
+        constexpr std::size_t header_bytes = 24; // magic, version, two counts
+        if (bytes_.size() < header_bytes) {
+            return fail(errc::truncated, "the file has " + std::to_string(bytes_.size()) +
+                                             " bytes, a GGUF header needs " + std::to_string(header_bytes));
+        }
+        const auto magic = *reader_.read_bytes(4);
+        if (std::memcmp(magic.data(), "GGUF", 4) != 0) {
+            const std::string_view found(reinterpret_cast<const char*>(magic.data()), 4);
+            return fail(errc::bad_magic, "starts with " + quoted_name(found) + " instead of 'GGUF'");
+        }
+        file_.version_ = *reader_.read<std::uint32_t>();
+        if (auto known = check_version(); !known) {
+            return known;
+        }
+        tensor_count_ = *reader_.read<std::uint64_t>();
+        key_count_ = *reader_.read<std::uint64_t>();
+        return check_counts();
+    }
+
+    [[nodiscard]] result<void> check_version() const {
+        const std::uint32_t version = file_.version_;
+        if (version == 2 || version == 3) {
+            return {};
+        }
+        if (version != 0 && (version & 0xffffu) == 0) {
+            return fail(errc::bad_version, "the version field is " + std::to_string(version) +
+                                               ": a byte-swapped (big-endian) GGUF file, only little-endian is read");
+        }
+        return fail(errc::bad_version, "GGUF version " + std::to_string(version) + ", only 2 and 3 are read");
+    }
+
+    [[nodiscard]] result<void> check_counts() const {
+        // The least that an entry takes: key length 8, key 1, type 4, value 1; name length 8, name 1, rank 4, one
+        // dimension 8, type 4, offset 8.
+        constexpr std::uint64_t least_key_bytes = 14;
+        constexpr std::uint64_t least_tensor_bytes = 33;
+        const std::uint64_t left = reader_.remaining();
+        if (key_count_ > left / least_key_bytes) {
+            return fail(errc::bad_count, "announces " + std::to_string(key_count_) + " metadata keys, but only " +
+                                             std::to_string(left) + " bytes follow");
+        }
+        if (tensor_count_ > (left - key_count_ * least_key_bytes) / least_tensor_bytes) {
+            return fail(errc::bad_count, "announces " + std::to_string(tensor_count_) + " tensors, but only " +
+                                             std::to_string(left) + " bytes follow");
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_metadata() {
+        auto values = buffer<gguf_value>::allocate(key_count_, file_.name_ + ": metadata");
+        if (!values) {
+            return std::move(values).error();
+        }
+        file_.values_ = *std::move(values);
+        for (std::size_t i = 0; i < file_.values_.size(); ++i) {
+            if (auto done = read_entry(i, file_.values_[i]); !done) {
+                return done;
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_entry(std::size_t i, gguf_value& value) {
+        const auto key = reader_.read_string();
+        if (!key) {
+            return ends("metadata key " + std::to_string(i) + " of " + std::to_string(key_count_));
+        }
+        if (key->empty() || key->size() > gguf_file::longest_key) {
+            return fail(errc::bad_key, "metadata key " + std::to_string(i) + " has " + std::to_string(key->size()) +
+                                           " bytes, 1 to " + std::to_string(gguf_file::longest_key) + " are allowed");
+        }
+        if (const auto nul = key->find('\0'); nul != std::string_view::npos) {
+            return fail(errc::bad_key, key_place(i, *key) + " holds a NUL byte at " + std::to_string(nul));
+        }
+        value.key = *key;
+        const auto type = reader_.read<std::uint32_t>();
+        if (!type) {
+            return ends("the type of " + key_place(i, *key));
+        }
+        value.type = value.element_type = static_cast<gguf_type>(*type);
+        return value.type == gguf_type::array ? read_array(i, value) : read_single(i, value);
+    }
+
+    [[nodiscard]] result<void> read_single(std::size_t i, gguf_value& value) {
+        if (value.type == gguf_type::string) {
+            const auto text = reader_.read_string();
+            if (!text) {
+                return ends("the string of " + key_place(i, value.key));
+            }
+            value.bytes = std::as_bytes(std::span(*text));
+            return {};
+        }
+        const std::uint64_t size = size_of(value.type);
+        if (size == 0) {
+            return unknown_type(i, value, value.type);
+        }
+        const auto bytes = reader_.read_bytes(size);
+        if (!bytes) {
+            return ends("the value of " + key_place(i, value.key));
+        }
+        value.bytes = *bytes;
+        return check_bools(i, value);
+    }
+
+    [[nodiscard]] result<void> read_array(std::size_t i, gguf_value& value) {
+        const auto element = reader_.read<std::uint32_t>();
+        const auto count = reader_.read<std::uint64_t>();
+        if (!element || !count) {
+            return ends("the array header of " + key_place(i, value.key));
+        }
+        value.element_type = static_cast<gguf_type>(*element);
+        value.count = *count;
+        if (value.element_type == gguf_type::array) {
+            return fail(errc::bad_value, key_place(i, value.key) + " is an array of arrays, which is not read");
+        }
+        if (value.element_type == gguf_type::string) {
+            return read_strings(i, value);
+        }
+        const std::uint64_t size = size_of(value.element_type);
+        if (size == 0) {
+            return unknown_type(i, value, value.element_type);
+        }
+        const auto total = checked_multiply(value.count, size);
+        const auto bytes = total ? reader_.read_bytes(*total) : std::nullopt;
+        if (!bytes) {
+            return bad_array_count(i, value);
+        }
+        value.bytes = *bytes;
+        return check_bools(i, value);
+    }
+
+    [[nodiscard]] result<void> read_strings(std::size_t i, gguf_value& value) {
+        if (value.count > reader_.remaining() / sizeof(std::uint64_t)) {
+            return bad_array_count(i, value);
+        }
+        const std::size_t start = reader_.offset();
+        for (std::uint64_t n = 0; n < value.count; ++n) {
+            if (!reader_.read_string()) {
+                return ends("string " + std::to_string(n) + " of the " + std::to_string(value.count) + " of " +
+                            key_place(i, value.key));
+            }
+        }
+        value.bytes = bytes_.subspan(start, reader_.offset() - start);
+        return {};
+    }
+
+    [[nodiscard]] error unknown_type(std::size_t i, const gguf_value& value, gguf_type type) const {
+        return fail(errc::bad_value, key_place(i, value.key) + " has the unknown value type " +
+                                         std::to_string(static_cast<std::uint32_t>(type)) + ", 0 to 12 are known");
+    }
+    [[nodiscard]] error bad_array_count(std::size_t i, const gguf_value& value) const {
+        return fail(errc::bad_count, key_place(i, value.key) + " announces an array of " + std::to_string(value.count) +
+                                         " " + std::string(name_of(value.element_type)) + ", but only " +
+                                         std::to_string(reader_.remaining()) + " bytes are left");
+    }
+
+    [[nodiscard]] result<void> check_bools(std::size_t i, const gguf_value& value) const {
+        if (value.element_type != gguf_type::boolean) {
+            return {};
+        }
+        const auto bad = std::ranges::find_if(value.bytes, [](std::byte b) { return b > std::byte{1}; });
+        if (bad == value.bytes.end()) {
+            return {};
+        }
+        return fail(errc::bad_value, key_place(i, value.key) + " holds the bool " +
+                                         std::to_string(static_cast<unsigned>(*bad)) + ", only 0 and 1 are bools");
+    }
+
+    /// The indices of `all`, sorted by key: they find duplicates now and names later.
+    template <class Element, class Key>
+    [[nodiscard]] result<buffer<std::size_t>> sorted_indices(const buffer<Element>& all, Key key_of) const {
+        auto order = buffer<std::size_t>::allocate(all.size(), file_.name_ + ": an index of names");
+        if (order) {
+            for (std::size_t i = 0; i < all.size(); ++i) {
+                (*order)[i] = i;
+            }
+            const auto less = [&](std::size_t a, std::size_t b) {
+                const auto compared = key_of(all[a]) <=> key_of(all[b]);
+                return compared != 0 ? compared < 0 : a < b;
+            };
+            std::ranges::sort(order->span(), less);
+        }
+        return order;
+    }
+
+    [[nodiscard]] result<void> sort_keys() {
+        auto order = sorted_indices(file_.values_, [](const gguf_value& v) { return v.key; });
+        if (!order) {
+            return std::move(order).error();
+        }
+        file_.keys_sorted_ = *std::move(order);
+        for (std::size_t i = 1; i < file_.keys_sorted_.size(); ++i) {
+            const std::size_t first = file_.keys_sorted_[i - 1];
+            const std::size_t second = file_.keys_sorted_[i];
+            if (file_.values_[first].key == file_.values_[second].key) {
+                return fail(errc::duplicate_key, "metadata key " + quoted_name(file_.values_[first].key) +
+                                                     " stands twice, as entry " + std::to_string(first) + " and " +
+                                                     std::to_string(second));
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_alignment() {
+        // The format asks for a multiple of 8; below that, floats could not be read in place.
+        constexpr std::uint32_t least = 8;
+        constexpr std::uint32_t largest = 65536;
+        const gguf_value* value = file_.find("general.alignment");
+        if (value == nullptr) {
+            return {};
+        }
+        if (value->type != gguf_type::u32) {
+            return fail(errc::bad_alignment,
+                        "general.alignment is of type " + std::string(name_of(value->type)) + ", it must be u32");
+        }
+        file_.alignment_ = value->element<std::uint32_t>(0);
+        if (file_.alignment_ < least || file_.alignment_ > largest || !std::has_single_bit(file_.alignment_)) {
+            return fail(errc::bad_alignment, "general.alignment is " + std::to_string(file_.alignment_) +
+                                                 ", it must be a power of two from " + std::to_string(least) + " to " +
+                                                 std::to_string(largest));
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_tensors() {
+        auto tensors = buffer<gguf_tensor>::allocate(tensor_count_, file_.name_ + ": tensor list");
+        if (!tensors) {
+            return std::move(tensors).error();
+        }
+        file_.tensors_ = *std::move(tensors);
+        for (std::size_t i = 0; i < file_.tensors_.size(); ++i) {
+            if (auto done = read_tensor(i, file_.tensors_[i]); !done) {
+                return done;
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_tensor(std::size_t i, gguf_tensor& tensor) {
+        const auto name = reader_.read_string();
+        if (!name) {
+            return ends("the name of tensor " + std::to_string(i) + " of " + std::to_string(tensor_count_));
+        }
+        if (name->empty() || name->size() > gguf_file::longest_tensor_name) {
+            return fail(errc::bad_tensor_name, "the name of tensor " + std::to_string(i) + " has " +
+                                                   std::to_string(name->size()) + " bytes, 1 to " +
+                                                   std::to_string(gguf_file::longest_tensor_name) + " are allowed");
+        }
+        tensor.name = *name;
+        if (const auto nul = name->find('\0'); nul != std::string_view::npos) {
+            return fail(errc::bad_tensor_name, tensor_place(tensor) + " holds a NUL byte at " + std::to_string(nul));
+        }
+        if (auto done = read_dims(tensor); !done) {
+            return done;
+        }
+        const auto type = reader_.read<std::uint32_t>();
+        const auto offset = reader_.read<std::uint64_t>();
+        if (!type || !offset) {
+            return ends("the type and offset of " + tensor_place(tensor));
+        }
+        tensor.type = static_cast<tensor_type>(*type);
+        tensor.offset = *offset; // from the data section, until place_tensors
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_dims(gguf_tensor& tensor) {
+        const auto rank = reader_.read<std::uint32_t>();
+        if (!rank) {
+            return ends("the number of dimensions of " + tensor_place(tensor));
+        }
+        if (*rank == 0 || *rank > tensor.dims.size()) {
+            return fail(errc::bad_shape,
+                        tensor_place(tensor) + " has " + std::to_string(*rank) + " dimensions, 1 to 4 are allowed");
+        }
+        tensor.rank = *rank;
+        for (std::uint32_t d = 0; d < *rank; ++d) {
+            const auto dim = reader_.read<std::uint64_t>();
+            if (!dim) {
+                return ends("dimension " + std::to_string(d) + " of " + tensor_place(tensor));
+            }
+            tensor.dims[d] = *dim;
+            if (*dim == 0 || *dim > static_cast<std::uint64_t>(INT64_MAX)) {
+                return fail(errc::bad_shape, tensor_place(tensor) + ": dimension " + std::to_string(d) + " is " +
+                                                 (*dim == 0 ? "0" : "negative") + ", it must be at least 1");
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> sort_names() {
+        auto order = sorted_indices(file_.tensors_, [](const gguf_tensor& t) { return t.name; });
+        if (!order) {
+            return std::move(order).error();
+        }
+        file_.names_sorted_ = *std::move(order);
+        for (std::size_t i = 1; i < file_.names_sorted_.size(); ++i) {
+            const std::size_t first = file_.names_sorted_[i - 1];
+            const std::size_t second = file_.names_sorted_[i];
+            if (file_.tensors_[first].name == file_.tensors_[second].name) {
+                return fail(errc::duplicate_tensor, tensor_place(file_.tensors_[first]) + " stands twice, as tensor " +
+                                                        std::to_string(first) + " and " + std::to_string(second));
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> place_tensors() {
+        const auto start = checked_align(reader_.offset(), file_.alignment_);
+        if (!start) {
+            return fail(errc::bad_offset, "the padding behind the tensor list overflows");
+        }
+        file_.data_offset_ = *start;
+        for (gguf_tensor& tensor : file_.tensors_.span()) {
+            const auto bytes = byte_size(tensor);
+            if (!bytes) {
+                return std::move(bytes).error();
+            }
+            if (auto done = place(tensor, *bytes); !done) {
+                return done;
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<std::uint64_t> byte_size(const gguf_tensor& tensor) const {
+        const auto* format = format_of(tensor.type);
+        if (format == nullptr) {
+            return fail(errc::unsupported_type, tensor_place(tensor) + " has the unknown tensor type " +
+                                                    std::to_string(static_cast<std::uint32_t>(tensor.type)));
+        }
+        const std::string shape = " of shape " + dims_text(tensor);
+        const auto elements = element_count(tensor.dims);
+        if (!elements || *elements > static_cast<std::uint64_t>(INT64_MAX)) {
+            return fail(errc::bad_shape,
+                        tensor_place(tensor) + shape + " has more elements than 64 bits with a sign can count");
+        }
+        if (!fits_blocks(tensor.type, tensor.dims)) {
+            return fail(errc::bad_shape, tensor_place(tensor) + shape + " does not fit the blocks of " +
+                                             std::string(format->name) + ": " + block_rule(*format));
+        }
+        const auto bytes = tensor_bytes(tensor.type, tensor.dims);
+        if (!bytes) {
+            return fail(errc::bad_shape, tensor_place(tensor) + shape + " has more bytes as " +
+                                             std::string(format->name) + " than 64 bits can count");
+        }
+        return *bytes;
+    }
+
+    [[nodiscard]] static std::string block_rule(const tensor_format& format) {
+        if (format.type == tensor_type::tl2) {
+            return "its rows must have at least 256 elements";
+        }
+        std::string rule = format.flat ? "the number of its elements" : "the first dimension";
+        rule += " must be a multiple of " + std::to_string(format.block_elements);
+        return format.row_group == 1 ? rule
+                                     : rule + " and the second a multiple of " + std::to_string(format.row_group);
+    }
+
+    [[nodiscard]] result<void> place(gguf_tensor& tensor, std::uint64_t bytes) {
+        if (tensor.offset % file_.alignment_ != 0) {
+            return fail(errc::bad_offset, tensor_place(tensor) + " starts at offset " + std::to_string(tensor.offset) +
+                                              ", which is no multiple of the alignment " +
+                                              std::to_string(file_.alignment_));
+        }
+        const auto first = checked_add(file_.data_offset_, tensor.offset);
+        const auto last = first ? checked_add(*first, bytes) : first;
+        if (!last || *last > bytes_.size()) {
+            return fail(errc::bad_offset, tensor_place(tensor) + " takes " + std::to_string(bytes) +
+                                              " bytes at offset " + std::to_string(tensor.offset) +
+                                              " of the data, which starts at " + std::to_string(file_.data_offset_) +
+                                              ", but the file has " + std::to_string(bytes_.size()) + " bytes");
+        }
+        tensor.offset = *first;
+        tensor.bytes = bytes_.subspan(static_cast<std::size_t>(*first), static_cast<std::size_t>(bytes));
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_overlaps() {
+        auto order = buffer<std::size_t>::allocate(file_.tensors_.size(), file_.name_ + ": an index of offsets");
+        if (!order) {
+            return std::move(order).error();
+        }
+        for (std::size_t i = 0; i < order->size(); ++i) {
+            (*order)[i] = i;
+        }
+        std::ranges::sort(order->span(), {}, [&](std::size_t i) { return file_.tensors_[i].offset; });
+        for (std::size_t i = 1; i < order->size(); ++i) {
+            if (auto done = check_neighbours(file_.tensors_[(*order)[i - 1]], file_.tensors_[(*order)[i]]); !done) {
+                return done;
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_neighbours(const gguf_tensor& lower, const gguf_tensor& upper) const {
+        const std::uint64_t space = upper.offset - lower.offset;
+        const std::uint64_t bytes = lower.bytes.size();
+        if (space < bytes) {
+            return fail(errc::bad_offset, tensor_place(lower) + " (bytes " + std::to_string(lower.offset) + " to " +
+                                              std::to_string(lower.offset + bytes) + ") and " + tensor_place(upper) +
+                                              " (from " + std::to_string(upper.offset) + ") overlap");
+        }
+        // Upstream ggml gave ids 36 to 39 to types of 4.25 bits and more per element: twice the bytes of ours.
+        const bool claimed_twice = lower.type >= tensor_type::i2_s && lower.type <= tensor_type::tl2;
+        if (claimed_twice && space / 2 >= bytes + file_.alignment_) {
+            return fail(errc::unsupported_type,
+                        tensor_place(lower) + " would take " + std::to_string(bytes) + " bytes as " +
+                            std::string(name_of(lower.type)) + ", but " + std::to_string(space) +
+                            " bytes lie before the next tensor: its type id means another type to whoever wrote it");
+        }
+        return {};
+    }
+
+    std::span<const std::byte> bytes_;
+    byte_reader reader_;
+    gguf_file file_;
+    std::uint64_t tensor_count_ = 0;
+    std::uint64_t key_count_ = 0;
+};
+
+inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std::string_view name) {
+    return gguf_parser(bytes, name).run();
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/kernel/i2s_avx2.hpp ----
+// I2_S (order A) for AVX2. Empty on other architectures.
+
+// ---- bitnet/kernel/kernel.hpp ----
+// kernel<Isa, Layout>: ternary matrix products of one instruction set on one layout, exact in int32.
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One or more quantised activation rows, [tokens, cols] of int8, and their sums. Borrows its memory.
+struct activation_view {
+    const std::int8_t* data = nullptr;
+    const std::int32_t* sums = nullptr; ///< [tokens]
+    std::size_t stride = 0;             ///< int8 values from token to token
+    std::size_t tokens = 0;
+};
+
+/// Undefined: a pair of instruction set and layout for which no kernel is written fails to compile, by name.
+template <class Isa, class Layout> struct kernel;
+
+/// y[t * y_stride + r] = sum over c of w[first + r, c] * x[t, c] for r < count: exact, and so the same on every Isa.
+/// Weights are code - 1; int32 holds any sum of up to 2^22 columns (2 * 128 * 2^22 = 2^30).
+template <class K>
+concept ternary_kernel = requires(const typename K::layout::view& w, std::size_t first, std::size_t count,
+                                  const activation_view& x, std::int32_t* y, std::size_t y_stride) {
+    { K::rows(w, first, count, x, y, y_stride) }
+    noexcept->std::same_as<void>;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/kernel/ternary_layout.hpp ----
+// The I2_S layout types: how ternary weights of two bits each lie in memory.
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The byte orders that all carry GGUF type id 36, "I2_S", with nothing in the file to tell them apart.
+enum class i2s_order {
+    planar_128, ///< A: the official files, converters, x86 builds: 128 weights of a row in 32 bytes
+    planar_64,  ///< B: files quantised by an Arm build: 64 weights of a row in 16 bytes
+    four_rows,  ///< C: x86 builds without ACT_PARALLEL: one column of four rows in a byte
+};
+
+/// Weights -1, 0, +1 as codes 0, 1, 2 of two bits. Code 3 is not written by anybody; every kernel gives it the value
+/// +2.
+///
+///   order      | bytes of rows r and columns c            | bits of column c
+///   planar_128 | row r: 32 bytes for each 128 columns     | byte c % 32 of its block, shift 6 - 2 * (c % 128 / 32)
+///   planar_64  | row r: 16 bytes for each 64 columns      | byte c % 16 of its block, shift 6 - 2 * (c % 64 / 16)
+///   four_rows  | rows 4k..4k+3: one byte for each column  | byte c, shift 6 - 2 * (r % 4)
+template <i2s_order Order> struct i2s_layout {
+    static constexpr i2s_order order = Order;
+    static constexpr std::string_view name = Order == i2s_order::planar_128  ? "i2_s"
+                                             : Order == i2s_order::planar_64 ? "i2_s (b, 64-blocks)"
+                                                                             : "i2_s (c, four rows)";
+    /// Columns must be a multiple of this many, so that no block crosses rows.
+    static constexpr std::size_t block_columns = Order == i2s_order::planar_128  ? 128
+                                                 : Order == i2s_order::planar_64 ? 64
+                                                                                 : 1;
+    /// Rows must be a multiple of this many.
+    static constexpr std::size_t block_rows = Order == i2s_order::four_rows ? 4 : 1;
+
+    /// A [rows, cols] matrix of codes in memory that somebody else owns. The scale is kept beside it, not here.
+    struct view {
+        const std::uint8_t* data = nullptr;
+        std::size_t rows = 0;
+        std::size_t cols = 0;
+    };
+
+    [[nodiscard]] static constexpr bool admits(std::size_t rows, std::size_t cols) noexcept {
+        return rows % block_rows == 0 && cols % block_columns == 0 && (rows * cols) % 4 == 0;
+    }
+
+    [[nodiscard]] static constexpr std::size_t byte_index(std::size_t row, std::size_t col, std::size_t cols) noexcept {
+        if constexpr (Order == i2s_order::four_rows) {
+            return row / 4 * cols + col;
+        } else {
+            constexpr std::size_t bytes = block_columns / 4;
+            return row * (cols / 4) + col / block_columns * bytes + col % bytes;
+        }
+    }
+    [[nodiscard]] static constexpr unsigned shift(std::size_t row, std::size_t col) noexcept {
+        const std::size_t plane =
+            Order == i2s_order::four_rows ? row % 4 : col % block_columns / (block_columns < 4 ? 1 : block_columns / 4);
+        return static_cast<unsigned>(6 - 2 * plane);
+    }
+
+    /// The code 0..3 at (row, col). \pre row < rows, col < cols
+    [[nodiscard]] static std::uint8_t code(const view& w, std::size_t row, std::size_t col) noexcept {
+        return static_cast<std::uint8_t>((w.data[byte_index(row, col, w.cols)] >> shift(row, col)) & 3u);
+    }
+};
+
+using i2s = i2s_layout<i2s_order::planar_128>;
+using i2s_b = i2s_layout<i2s_order::planar_64>;
+using i2s_c = i2s_layout<i2s_order::four_rows>;
+
+/// Copies codes from one layout to another. \pre to holds rows * cols / 4 bytes; both layouts admit the shape.
+template <class To, class From> void repack(const typename From::view& from, std::uint8_t* to) noexcept {
+    for (std::size_t i = 0; i < from.rows * from.cols / 4; ++i) {
+        to[i] = 0;
+    }
+    for (std::size_t r = 0; r < from.rows; ++r) {
+        for (std::size_t c = 0; c < from.cols; ++c) {
+            const unsigned code = From::code(from, r, c);
+            std::uint8_t& byte = to[To::byte_index(r, c, from.cols)];
+            byte = static_cast<std::uint8_t>(byte | (code << To::shift(r, c)));
+        }
+    }
+}
+
+/// Whether any of `count` packed bytes holds code 3: both bits of a pair set.
+[[nodiscard]] inline bool has_code_3(const std::uint8_t* bytes, std::size_t count) noexcept {
+    unsigned seen = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        seen |= bytes[i] & (static_cast<unsigned>(bytes[i]) >> 1) & 0x55u;
+    }
+    return seen != 0;
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/simd/isa.hpp ----
+// Instruction-set tags: what kernels are written for. available() says whether this machine runs them.
+
+// ---- bitnet/simd/cpu.hpp ----
+// What this CPU and this operating system can run, asked of cpuid and xgetbv. Asks only; changes nothing.
+
+#if BITNET_X86_64
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Instruction sets of an x86-64 machine, each true only where the operating system saves its registers too.
+struct x86_features {
+    bool avx2 = false;        ///< AVX2, FMA, F16C, BMI1 and BMI2: one level, as Haswell and Zen have it
+    bool avx_vnni = false;    ///< avx2 and AVX-VNNI (vpdpbusd on ymm)
+    bool avx512_vnni = false; ///< avx2 and AVX-512 F, CD, DQ, BW, VL, VNNI
+};
+
+#if BITNET_X86_64
+namespace cpu {
+
+struct registers {
+    std::uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+
+/// cpuid of (leaf, subleaf); all zero where the CPU has no such leaf.
+[[nodiscard]] inline registers cpuid(std::uint32_t leaf, std::uint32_t subleaf) noexcept {
+    registers r;
+#if defined(_MSC_VER) && !defined(__clang__)
+    int words[4];
+    __cpuid(words, 0);
+    if (static_cast<std::uint32_t>(words[0]) >= leaf) {
+        __cpuidex(words, static_cast<int>(leaf), static_cast<int>(subleaf));
+        r = {static_cast<std::uint32_t>(words[0]), static_cast<std::uint32_t>(words[1]),
+             static_cast<std::uint32_t>(words[2]), static_cast<std::uint32_t>(words[3])};
+    }
+#else
+    __get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx);
+#endif
+    return r;
+}
+
+/// XCR0: which register files the operating system saves. \pre cpuid says OSXSAVE.
+[[nodiscard]] inline std::uint64_t xgetbv() noexcept {
+#if defined(_MSC_VER) && !defined(__clang__)
+    return _xgetbv(0);
+#else
+    std::uint32_t low = 0;
+    std::uint32_t high = 0;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (std::uint64_t{high} << 32) | low;
+#endif
+}
+
+[[nodiscard]] constexpr bool has(std::uint32_t word, std::uint32_t bits) noexcept { return (word & bits) == bits; }
+
+} // namespace cpu
+
+/// Bit numbers: Intel SDM volume 2, CPUID.
+[[nodiscard]] inline x86_features detect_x86_features() noexcept {
+    x86_features found;
+    const auto leaf1 = cpu::cpuid(1, 0);
+    constexpr std::uint32_t osxsave = 1u << 27;
+    constexpr std::uint32_t fma_f16c_avx = (1u << 12) | (1u << 29) | (1u << 28);
+    if (!cpu::has(leaf1.ecx, osxsave | fma_f16c_avx)) {
+        return found;
+    }
+    constexpr std::uint64_t ymm_state = 0x06;        // SSE and AVX
+    constexpr std::uint64_t zmm_state = 0xe0 | 0x06; // opmask, ZMM_Hi256, Hi16_ZMM too
+    const std::uint64_t saved = cpu::xgetbv();
+    const auto leaf7 = cpu::cpuid(7, 0);
+    constexpr std::uint32_t bmi1_avx2_bmi2 = (1u << 3) | (1u << 5) | (1u << 8);
+    found.avx2 = (saved & ymm_state) == ymm_state && cpu::has(leaf7.ebx, bmi1_avx2_bmi2);
+    if (!found.avx2) {
+        return found;
+    }
+    found.avx_vnni = leaf7.eax >= 1 && cpu::has(cpu::cpuid(7, 1).eax, 1u << 4);
+    constexpr std::uint32_t f_dq_cd_bw_vl = (1u << 16) | (1u << 17) | (1u << 28) | (1u << 30) | (1u << 31);
+    found.avx512_vnni =
+        (saved & zmm_state) == zmm_state && cpu::has(leaf7.ebx, f_dq_cd_bw_vl) && cpu::has(leaf7.ecx, 1u << 11);
+    return found;
+}
+#else
+[[nodiscard]] inline x86_features detect_x86_features() noexcept { return {}; }
+#endif
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <concepts>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+namespace isa {
+
+/// Plain C++ for any machine: the oracle that every other instruction set equals bit for bit.
+struct scalar {
+    static constexpr std::string_view name = "scalar";
+    [[nodiscard]] static bool available() noexcept { return true; }
+};
+
+/// x86-64 with AVX2, FMA, F16C, BMI (Haswell 2013, Zen 2017 and later).
+struct avx2 {
+    static constexpr std::string_view name = "avx2";
+    [[nodiscard]] static bool available() noexcept { return detect_x86_features().avx2; }
+};
+
+/// avx2 and AVX-VNNI (Alder Lake 2021, Zen 5 2024 and later).
+struct avx_vnni {
+    static constexpr std::string_view name = "avx_vnni";
+    [[nodiscard]] static bool available() noexcept { return detect_x86_features().avx_vnni; }
+};
+
+/// AVX-512 with VNNI (Ice Lake 2019, Zen 4 2022 and later).
+struct avx512_vnni {
+    static constexpr std::string_view name = "avx512_vnni";
+    [[nodiscard]] static bool available() noexcept { return detect_x86_features().avx512_vnni; }
+};
+
+template <class T>
+concept instruction_set = requires {
+    { T::name } -> std::convertible_to<std::string_view>;
+    { T::available() }
+    noexcept->std::same_as<bool>;
+};
+
+} // namespace isa
+} // namespace bitnet::inline BITNET_ABI
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
+namespace bitnet::inline BITNET_ABI {
+
+/// A block of 128 columns is one ymm register of weights:
+///
+///   bits of byte j | 7:6     | 5:4        | 3:2        | 1:0
+///   column         | j       | 32 + j     | 64 + j     | 96 + j
+///
+/// Each plane is moved to bits 1:0 and multiplied by 32 activations with vpmaddubsw (unsigned codes 0..3, signed int8).
+/// Overflow: a pair is at most 2 * 3 * 128 = 768, the four planes of a block 3072; int16 holds ten blocks (30720), so
+/// eight are added before widening to int32. The sum of the activations is subtracted once, as weight = code - 1.
+template <> struct kernel<isa::avx2, i2s> {
+    using layout = i2s;
+
+    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        std::size_t r = 0;
+        for (; r + 4 <= count; r += 4) {
+            tokens<4>(w, first + r, x, y + r, y_stride);
+        }
+        for (; r < count; ++r) {
+            tokens<1>(w, first + r, x, y + r, y_stride);
+        }
+    }
+
+private:
+    static constexpr std::size_t blocks_in_int16 = 8;
+
+    template <int Rows>
+    static BITNET_ALWAYS_INLINE void tokens(const i2s::view& w, std::size_t row, const activation_view& x,
+                                            std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::uint8_t* weights = w.data + row * (w.cols / 4);
+        std::size_t t = 0;
+        if constexpr (Rows > 1) {
+            for (; t + 2 <= x.tokens; t += 2) { // unpack once for two tokens; more spill the sixteen registers
+                tile<2, 2>(weights, w.cols, x, t, y, y_stride);
+                tile<2, 2>(weights + 2 * (w.cols / 4), w.cols, x, t, y + 2, y_stride);
+            }
+        }
+        for (; t < x.tokens; ++t) {
+            tile<Rows, 1>(weights, w.cols, x, t, y, y_stride);
+        }
+    }
+
+    template <int Rows, int Tokens>
+    static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
+                                          std::size_t token, std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::size_t blocks = cols / 128;
+        __m256i total[Rows][Tokens];
+        for (auto& row : total) {
+            for (auto& sum : row) {
+                sum = _mm256_setzero_si256();
+            }
+        }
+        for (std::size_t begin = 0; begin < blocks; begin += blocks_in_int16) {
+            const std::size_t end = begin + blocks_in_int16 < blocks ? begin + blocks_in_int16 : blocks;
+            add_blocks<Rows, Tokens>(w, cols / 4, begin, end, x.data + token * x.stride, x.stride, total);
+        }
+        for (int r = 0; r < Rows; ++r) {
+            for (int t = 0; t < Tokens; ++t) {
+                const std::size_t at = token + static_cast<std::size_t>(t);
+                y[at * y_stride + static_cast<std::size_t>(r)] = horizontal_sum(total[r][t]) - x.sums[at];
+            }
+        }
+    }
+
+    template <int Rows, int Tokens>
+    static BITNET_ALWAYS_INLINE void add_blocks(const std::uint8_t* w, std::size_t row_bytes, std::size_t begin,
+                                                std::size_t end, const std::int8_t* x, std::size_t x_stride,
+                                                __m256i (&total)[Rows][Tokens]) noexcept {
+        __m256i words[Rows][Tokens];
+        for (auto& row : words) {
+            for (auto& sum : row) {
+                sum = _mm256_setzero_si256();
+            }
+        }
+        for (std::size_t b = begin; b < end; ++b) {
+            for (int r = 0; r < Rows; ++r) {
+                const std::uint8_t* p = w + static_cast<std::size_t>(r) * row_bytes + b * 32;
+                _mm_prefetch(reinterpret_cast<const char*>(p) + 2560, _MM_HINT_T0);
+                const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+                for (int t = 0; t < Tokens; ++t) {
+                    const __m256i products = block_products(q, x + static_cast<std::size_t>(t) * x_stride + b * 128);
+                    words[r][t] = _mm256_add_epi16(words[r][t], products);
+                }
+            }
+        }
+        for (int r = 0; r < Rows; ++r) {
+            for (int t = 0; t < Tokens; ++t) {
+                const __m256i pairs = _mm256_madd_epi16(words[r][t], _mm256_set1_epi16(1));
+                total[r][t] = _mm256_add_epi32(total[r][t], pairs);
+            }
+        }
+    }
+
+    /// Sixteen int16 sums over the 128 columns of one block.
+    static BITNET_ALWAYS_INLINE __m256i block_products(__m256i q, const std::int8_t* x) noexcept {
+        const __m256i low_bits = _mm256_set1_epi8(3);
+        const __m256i p0 = multiply(_mm256_and_si256(_mm256_srli_epi16(q, 6), low_bits), x);
+        const __m256i p1 = multiply(_mm256_and_si256(_mm256_srli_epi16(q, 4), low_bits), x + 32);
+        const __m256i p2 = multiply(_mm256_and_si256(_mm256_srli_epi16(q, 2), low_bits), x + 64);
+        const __m256i p3 = multiply(_mm256_and_si256(q, low_bits), x + 96);
+        return _mm256_add_epi16(_mm256_add_epi16(p0, p1), _mm256_add_epi16(p2, p3));
+    }
+    static BITNET_ALWAYS_INLINE __m256i multiply(__m256i codes, const std::int8_t* x) noexcept {
+        return _mm256_maddubs_epi16(codes, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+    }
+
+    static BITNET_ALWAYS_INLINE std::int32_t horizontal_sum(__m256i v) noexcept {
+        __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+        return _mm_cvtsi128_si32(s);
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
+// ---- bitnet/kernel/i2s_avx512_vnni.hpp ----
+// I2_S (order A) for AVX-512 VNNI. Empty on other architectures.
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2,avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx512vnni")
+namespace bitnet::inline BITNET_ABI {
+
+/// Two blocks of 128 columns are one zmm register of weights; byte j < 32 belongs to the first, byte 32 + j to the
+/// second:
+///
+///   bits of byte j | 7:6     | 5:4        | 3:2        | 1:0
+///   column         | j       | 32 + j     | 64 + j     | 96 + j     of the byte's block
+///   masked value   | code*64 | code*16    | code*4     | code
+///
+/// The activations of a plane are 32 of the first block and 32 of the second, put together by one vinserti64x4; an odd
+/// last block has zeros for the second. Masked in place and shifted down at the end, as in i2s_avx_vnni.hpp.
+/// Overflow: as there, 98304 for a register; safe to 21,000 registers (5.4 M columns).
+template <> struct kernel<isa::avx512_vnni, i2s> {
+    using layout = i2s;
+
+    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        std::size_t r = 0;
+        for (; r + 4 <= count; r += 4) {
+            tokens<4>(w, first + r, x, y + r, y_stride);
+        }
+        for (; r < count; ++r) {
+            tokens<1>(w, first + r, x, y + r, y_stride);
+        }
+    }
+
+private:
+    template <int Rows>
+    static BITNET_ALWAYS_INLINE void tokens(const i2s::view& w, std::size_t row, const activation_view& x,
+                                            std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::size_t row_bytes = w.cols / 4;
+        const std::uint8_t* weights = w.data + row * row_bytes;
+        std::size_t t = 0;
+        if constexpr (Rows == 4) {
+            for (; t + 2 <= x.tokens; t += 2) { // 2 rows x 2 tokens: sixteen accumulators of thirty-two registers
+                tile<2, 2>(weights, w.cols, x, t, y, y_stride);
+                tile<2, 2>(weights + 2 * row_bytes, w.cols, x, t, y + 2, y_stride);
+            }
+        }
+        for (; t < x.tokens; ++t) {
+            tile<Rows, 1>(weights, w.cols, x, t, y, y_stride);
+        }
+    }
+
+    template <int Rows, int Tokens>
+    static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
+                                          std::size_t token, std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::int8_t* activations = x.data + token * x.stride;
+        __m512i sums[Rows][Tokens][4];
+        for (auto& row : sums) {
+            for (auto& planes : row) {
+                for (auto& sum : planes) {
+                    sum = _mm512_setzero_si512();
+                }
+            }
+        }
+        const std::size_t pairs = cols / 256;
+        for (std::size_t b = 0; b < pairs; ++b) {
+            add_pair<Rows, Tokens, true>(w + b * 64, cols / 4, activations + b * 256, x.stride, sums);
+        }
+        if (cols % 256 != 0) {
+            add_pair<Rows, Tokens, false>(w + pairs * 64, cols / 4, activations + pairs * 256, x.stride, sums);
+        }
+        for (int r = 0; r < Rows; ++r) {
+            for (int t = 0; t < Tokens; ++t) {
+                const std::size_t at = token + static_cast<std::size_t>(t);
+                y[at * y_stride + static_cast<std::size_t>(r)] = total(sums[r][t]) - x.sums[at];
+            }
+        }
+    }
+
+    template <int Rows, int Tokens, bool Both>
+    static BITNET_ALWAYS_INLINE void add_pair(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
+                                              std::size_t x_stride, __m512i (&sums)[Rows][Tokens][4]) noexcept {
+        __m512i values[Tokens][4];
+        for (int t = 0; t < Tokens; ++t) {
+            for (int plane = 0; plane < 4; ++plane) {
+                values[t][plane] = activations<Both>(x + static_cast<std::size_t>(t) * x_stride + 32 * plane);
+            }
+        }
+        const __m512i planes[4] = {_mm512_set1_epi8(static_cast<char>(0xc0)), _mm512_set1_epi8(0x30),
+                                   _mm512_set1_epi8(0x0c), _mm512_set1_epi8(0x03)};
+        for (int r = 0; r < Rows; ++r) {
+            const std::uint8_t* p = w + static_cast<std::size_t>(r) * row_bytes;
+            _mm_prefetch(reinterpret_cast<const char*>(p) + 2560, _MM_HINT_T0);
+            const __m512i q = weights<Both>(p);
+            for (int plane = 0; plane < 4; ++plane) {
+                const __m512i codes = _mm512_and_si512(q, planes[plane]);
+                for (int t = 0; t < Tokens; ++t) {
+                    sums[r][t][plane] = _mm512_dpbusd_epi32(sums[r][t][plane], codes, values[t][plane]);
+                }
+            }
+        }
+    }
+
+    template <bool Both> static BITNET_ALWAYS_INLINE __m512i weights(const std::uint8_t* p) noexcept {
+        if constexpr (Both) {
+            return _mm512_loadu_si512(p);
+        } else {
+            return _mm512_maskz_loadu_epi64(0x0f, p);
+        }
+    }
+
+    /// 32 activations of each of two neighbouring blocks.
+    template <bool Both> static BITNET_ALWAYS_INLINE __m512i activations(const std::int8_t* x) noexcept {
+        if constexpr (Both) {
+            const __m512i first = _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+            return _mm512_inserti64x4(first, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 128)), 1);
+        } else {
+            return _mm512_maskz_loadu_epi64(0x0f, x);
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE std::int32_t total(const __m512i (&sums)[4]) noexcept {
+        const __m512i upper = _mm512_add_epi32(_mm512_srai_epi32(sums[0], 6), _mm512_srai_epi32(sums[1], 4));
+        const __m512i lower = _mm512_add_epi32(_mm512_srai_epi32(sums[2], 2), sums[3]);
+        const __m512i all = _mm512_add_epi32(upper, lower);
+        const __m256i v = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+        __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+        return _mm_cvtsi128_si32(s);
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
+// ---- bitnet/kernel/i2s_avx_vnni.hpp ----
+// I2_S (order A) for AVX-VNNI. Empty on other architectures.
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2,avxvnni")
+namespace bitnet::inline BITNET_ABI {
+
+/// A block of 128 columns is one ymm register of weights:
+///
+///   bits of byte j | 7:6     | 5:4        | 3:2        | 1:0
+///   column         | j       | 32 + j     | 64 + j     | 96 + j
+///   masked value   | code*64 | code*16    | code*4     | code
+///
+/// No shifts in the loop: each plane is masked where it stands, multiplied with vpdpbusd into an accumulator of its
+/// own, and the accumulators are shifted down once at the end, exactly, being multiples of 64, 16 and 4. Overflow: a
+/// block adds at most 4 * 192 * 128 = 98304 to an int32 lane; that is safe to 21,000 blocks (2.7 M columns).
+template <> struct kernel<isa::avx_vnni, i2s> {
+    using layout = i2s;
+
+    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        std::size_t r = 0;
+        for (; r + 2 <= count; r += 2) {
+            tokens<2>(w, first + r, x, y + r, y_stride);
+        }
+        for (; r < count; ++r) {
+            tokens<1>(w, first + r, x, y + r, y_stride);
+        }
+    }
+
+private:
+    template <int Rows>
+    static BITNET_ALWAYS_INLINE void tokens(const i2s::view& w, std::size_t row, const activation_view& x,
+                                            std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::size_t row_bytes = w.cols / 4;
+        const std::uint8_t* weights = w.data + row * row_bytes;
+        std::size_t t = 0;
+        for (; t + 2 <= x.tokens; t += 2) { // one row's masked planes serve two tokens: eight accumulators
+            for (int r = 0; r < Rows; ++r) {
+                const std::size_t offset = static_cast<std::size_t>(r);
+                tile<1, 2>(weights + offset * row_bytes, w.cols, x, t, y + offset, y_stride);
+            }
+        }
+        for (; t < x.tokens; ++t) {
+            tile<Rows, 1>(weights, w.cols, x, t, y, y_stride);
+        }
+    }
+
+    template <int Rows, int Tokens>
+    static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
+                                          std::size_t token, std::int32_t* y, std::size_t y_stride) noexcept {
+        __m256i sums[Rows][Tokens][4];
+        for (auto& row : sums) {
+            for (auto& planes : row) {
+                for (auto& sum : planes) {
+                    sum = _mm256_setzero_si256();
+                }
+            }
+        }
+        for (std::size_t b = 0; b < cols / 128; ++b) {
+            for (int r = 0; r < Rows; ++r) {
+                const std::uint8_t* p = w + static_cast<std::size_t>(r) * (cols / 4) + b * 32;
+                _mm_prefetch(reinterpret_cast<const char*>(p) + 2560, _MM_HINT_T0);
+                const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+                for (int t = 0; t < Tokens; ++t) {
+                    add_block(q, x.data + (token + static_cast<std::size_t>(t)) * x.stride + b * 128, sums[r][t]);
+                }
+            }
+        }
+        for (int r = 0; r < Rows; ++r) {
+            for (int t = 0; t < Tokens; ++t) {
+                const std::size_t at = token + static_cast<std::size_t>(t);
+                y[at * y_stride + static_cast<std::size_t>(r)] = total(sums[r][t]) - x.sums[at];
+            }
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE void add_block(__m256i q, const std::int8_t* x, __m256i (&sums)[4]) noexcept {
+        const __m256i planes[4] = {_mm256_set1_epi8(static_cast<char>(0xc0)), _mm256_set1_epi8(0x30),
+                                   _mm256_set1_epi8(0x0c), _mm256_set1_epi8(0x03)};
+        for (int plane = 0; plane < 4; ++plane) {
+            const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 32 * plane));
+            sums[plane] = _mm256_dpbusd_avx_epi32(sums[plane], _mm256_and_si256(q, planes[plane]), values);
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE std::int32_t total(const __m256i (&sums)[4]) noexcept {
+        const __m256i upper = _mm256_add_epi32(_mm256_srai_epi32(sums[0], 6), _mm256_srai_epi32(sums[1], 4));
+        const __m256i lower = _mm256_add_epi32(_mm256_srai_epi32(sums[2], 2), sums[3]);
+        const __m256i v = _mm256_add_epi32(upper, lower);
+        __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+        return _mm_cvtsi128_si32(s);
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
+// ---- bitnet/kernel/i2s_scalar.hpp ----
+// The oracle of all ternary kernels: I2_S in its three byte orders, one weight at a time.
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+template <i2s_order Order> struct kernel<isa::scalar, i2s_layout<Order>> {
+    using layout = i2s_layout<Order>;
+
+    static void rows(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        for (std::size_t t = 0; t < x.tokens; ++t) {
+            for (std::size_t r = 0; r < count; ++r) {
+                y[t * y_stride + r] = dot(w, first + r, x.data + t * x.stride);
+            }
+        }
+    }
+
+private:
+    static std::int32_t dot(const typename layout::view& w, std::size_t row, const std::int8_t* x) noexcept {
+        std::int32_t sum = 0;
+        for (std::size_t c = 0; c < w.cols; ++c) {
+            sum += (static_cast<std::int32_t>(layout::code(w, row, c)) - 1) * x[c];
+        }
+        return sum;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/simd/float_environment.hpp ----
+// default_float_environment: round to nearest and keep denormals while the library computes, whatever the host has set.
+
+#if BITNET_X86_64
+#include <xmmintrin.h>
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Sets the IEEE default for this thread and restores the caller's setting when it goes out of scope.
+/// Needed because -ffast-math links start-up code that flushes denormals, and hosts change rounding.
+class default_float_environment {
+public:
+    default_float_environment() noexcept : saved_(load()) { store(ieee_default); }
+    ~default_float_environment() { store(saved_); }
+    default_float_environment(const default_float_environment&) = delete;
+    default_float_environment& operator=(const default_float_environment&) = delete;
+
+private:
+#if BITNET_X86_64
+    using word = std::uint32_t;
+    static constexpr word ieee_default = 0x1f80; // MXCSR after reset: all exceptions masked, nearest, no DAZ, no FTZ
+    [[nodiscard]] static word load() noexcept { return _mm_getcsr(); }
+    static void store(word value) noexcept { _mm_setcsr(value); }
+#elif defined(__aarch64__) && !defined(_MSC_VER)
+    using word = std::uint64_t;
+    static constexpr word ieee_default = 0; // FPCR: nearest, no flush to zero, IEEE half precision
+    [[nodiscard]] static word load() noexcept {
+        word value;
+        __asm__ volatile("mrs %0, fpcr" : "=r"(value));
+        return value;
+    }
+    static void store(word value) noexcept { __asm__ volatile("msr fpcr, %0" : : "r"(value)); }
+#else
+    using word = std::uint32_t;
+    static constexpr word ieee_default = 0;
+    [[nodiscard]] static word load() noexcept { return 0; }
+    static void store(word) noexcept {}
+#endif
+    word saved_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/simd/float_ops.hpp ----
+// float_ops<Isa>: the float loops compiled for one instruction set. All of them give the bits of the scalar ones.
+
+// ---- bitnet/simd/lane_ops.hpp ----
+// lane_ops: the float loops of a transformer in plain C++, in the library's one order of summation.
+
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// Reductions run in 16 lanes: element i goes to lane i mod 16, ascending, and the lanes fold l+8, l+4, l+2, l+1.
+inline constexpr std::size_t reduction_lanes = 16;
+/// Attention reduces over blocks of this many positions, anchored at position 0, and merges the blocks ascending.
+inline constexpr std::size_t attention_block = 256;
+
+/// What quantising one row gives besides the int8 values.
+struct row_quantization {
+    float scale;      ///< q = round(x * scale)
+    std::int32_t sum; ///< of all q: ternary kernels multiply by codes 0..2 and subtract it once
+};
+
+/// What a softmax over some positions needs to be merged with another one.
+struct softmax_state {
+    float max;
+    float sum; ///< of exp(score - max)
+};
+
+/// The loops, written once over plain floats; `Fma` says how a multiply-add is made, and every `Fma` gives the same
+/// bits. Inlined into the per-ISA wrappers of float_ops, whose target the compiler then vectorises for. Rules that keep
+/// the bits: a multiply-add is an explicit fma; no product is followed by a separate add; loops that do not reduce may
+/// run in any order, and are cut in 16s so that -O2 vectorises them.
+template <class Fma> struct lane_ops {
+    using lanes = float[reduction_lanes];
+
+    static BITNET_ALWAYS_INLINE float fold(const lanes& in) noexcept {
+        lanes l;
+        std::memcpy(l, in, sizeof l);
+        for (std::size_t half_width = reduction_lanes / 2; half_width != 0; half_width /= 2) {
+            for (std::size_t i = 0; i < half_width; ++i) {
+                l[i] = l[i] + l[i + half_width];
+            }
+        }
+        return l[0];
+    }
+
+    /// e^x within 2 units in the last place; 0 below -87 (never a denormal), e^88 above 88.
+    /// n = round(x / ln 2), r = x - n ln 2 in two parts, then e^r by its Taylor series to r^7 (the rest is below
+    /// (ln 2 / 2)^8 / 8! = 5e-9) and an exact scaling by 2^n.
+    static BITNET_ALWAYS_INLINE float exp(float x) noexcept {
+        constexpr float shift = 12582912.0f; // 1.5 * 2^23: adding it leaves the rounded integer in the low bits
+        const float upper = x > 88.0f ? 88.0f : x;
+        const float c = upper < -87.0f ? -87.0f : upper;
+        const float shifted = Fma::fma(c, 0x1.715476p+0f, shift);
+        const float n = shifted - shift;
+        const float r_high = Fma::fma(n, -0x1.62e43p-1f, c);
+        const float r = Fma::fma(n, 0x1.05c61p-29f, r_high);
+        float p = 0x1.a01a02p-13f; // 1/7!
+        p = Fma::fma(p, r, 0x1.6c16c2p-10f);
+        p = Fma::fma(p, r, 0x1.111112p-7f);
+        p = Fma::fma(p, r, 0x1.555556p-5f);
+        p = Fma::fma(p, r, 0x1.555556p-3f);
+        p = Fma::fma(p, r, 0.5f);
+        p = Fma::fma(p, r, 1.0f);
+        p = Fma::fma(p, r, 1.0f);
+        const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(shift))
+                                       << 23;
+        const float scaled = std::bit_cast<float>(std::bit_cast<std::uint32_t>(p) + exponent);
+        return x < -87.0f ? 0.0f : scaled;
+    }
+
+    static BITNET_ALWAYS_INLINE float sum_of_squares(const float* x, std::size_t n) noexcept {
+        lanes acc = {};
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                acc[l] = Fma::fma(x[i + l], x[i + l], acc[l]);
+            }
+        }
+        for (std::size_t l = 0; i + l < n; ++l) {
+            acc[l] = Fma::fma(x[i + l], x[i + l], acc[l]);
+        }
+        return fold(acc);
+    }
+
+    /// The factor of an RMSNorm: 1 / sqrt(mean square + eps).
+    static BITNET_ALWAYS_INLINE float inverse_rms(float sum_of_squares, std::size_t n, float eps) noexcept {
+        const float mean = sum_of_squares / static_cast<float>(n);
+        const float shifted = mean + eps;
+        return 1.0f / square_root(shifted);
+    }
+
+    /// y = (x * factor) * weight
+    static BITNET_ALWAYS_INLINE void scale_by(const float* x, const float* weight, float factor, std::size_t n,
+                                              float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                y[i + l] = (x[i + l] * factor) * weight[i + l];
+            }
+        }
+        for (; i < n; ++i) {
+            y[i] = (x[i] * factor) * weight[i];
+        }
+    }
+
+    /// max |x|; a NaN counts as absent.
+    static BITNET_ALWAYS_INLINE float absmax(const float* x, std::size_t n) noexcept {
+        lanes acc = {};
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                acc[l] = larger(magnitude(x[i + l]), acc[l]);
+            }
+        }
+        for (; i < n; ++i) {
+            acc[0] = larger(magnitude(x[i]), acc[0]);
+        }
+        float max = 0.0f;
+        for (const float lane : acc) {
+            max = larger(lane, max);
+        }
+        return max;
+    }
+
+    /// Absmax int8 quantisation of BitNet b1.58: s = 127 / max(max|x|, 1e-5), q = round_half_even(x * s) in [-128,
+    /// 127]. |x| * s is at most 127 and a rounding error, so the clamp to int8 never acts on finite input; what is not
+    /// finite gives some int8 and no undefined behaviour.
+    static BITNET_ALWAYS_INLINE row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
+        const float scale = quantization_scale(absmax(x, n));
+        return {scale, quantize_with(x, scale, n, q)};
+    }
+
+    /// The second half of quantize(), for a given scale. \return the sum of all q.
+    static BITNET_ALWAYS_INLINE std::int32_t quantize_with(const float* x, float scale, std::size_t n,
+                                                           std::int8_t* q) noexcept {
+        std::int32_t sum = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+            const std::int32_t rounded = round_to_int8(x[i] * scale);
+            q[i] = static_cast<std::int8_t>(rounded);
+            sum += rounded;
+        }
+        return sum;
+    }
+
+    static BITNET_ALWAYS_INLINE float quantization_scale(float largest) noexcept {
+        return 127.0f / larger(largest, 1e-5f);
+    }
+
+    /// y = acc * factor: an int32 dot product becomes a float. |acc| < 2^24 for every row of up to 2^16 columns.
+    static BITNET_ALWAYS_INLINE void dequantize(const std::int32_t* acc, float factor, std::size_t n,
+                                                float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                y[i + l] = static_cast<float>(acc[i + l]) * factor;
+            }
+        }
+        for (; i < n; ++i) {
+            y[i] = static_cast<float>(acc[i]) * factor;
+        }
+    }
+
+    /// y += acc * factor, the product rounded by the fma only: the residual stream takes a projection.
+    static BITNET_ALWAYS_INLINE void dequantize_add(const std::int32_t* acc, float factor, std::size_t n,
+                                                    float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                y[i + l] = Fma::fma(static_cast<float>(acc[i + l]), factor, y[i + l]);
+            }
+        }
+        for (; i < n; ++i) {
+            y[i] = Fma::fma(static_cast<float>(acc[i]), factor, y[i]);
+        }
+    }
+
+    /// y = relu(gate)^2 * up
+    static BITNET_ALWAYS_INLINE void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                const float g = larger(gate[i + l], 0.0f);
+                y[i + l] = (g * g) * up[i + l];
+            }
+        }
+        for (; i < n; ++i) {
+            const float g = larger(gate[i], 0.0f);
+            y[i] = (g * g) * up[i];
+        }
+    }
+
+    /// y = silu(gate) * up, silu(g) = g / (1 + e^-g)
+    static BITNET_ALWAYS_INLINE void silu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                y[i + l] = silu(gate[i + l]) * up[i + l];
+            }
+        }
+        for (; i < n; ++i) {
+            y[i] = silu(gate[i]) * up[i];
+        }
+    }
+
+    /// Rotary position embedding of one head, halves rotated against each other (NEOX order):
+    /// (a, b) at (j, j + pairs) becomes (a cos - b sin, b cos + a sin).
+    static BITNET_ALWAYS_INLINE void rotate(float* head, const float* cos, const float* sin,
+                                            std::size_t pairs) noexcept {
+        for (std::size_t j = 0; j < pairs; ++j) {
+            const float a = head[j];
+            const float b = head[j + pairs];
+            head[j] = Fma::fma(-b, sin[j], a * cos[j]);
+            head[j + pairs] = Fma::fma(a, sin[j], b * cos[j]);
+        }
+    }
+
+    /// y[r] = dot(row r of w, x) in the 16-lane order. w [rows, cols] of E, `row_bytes` apart, at any alignment.
+    template <class E>
+    static BITNET_ALWAYS_INLINE void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows,
+                                              const float* x, std::size_t cols, float* y) noexcept {
+        for (std::size_t r = 0; r < rows; ++r) {
+            const std::byte* row = w + r * row_bytes;
+            lanes acc = {};
+            for (std::size_t i = 0; i < cols; ++i) {
+                acc[i % 16] = Fma::fma(load<E>(row, i), x[i], acc[i % 16]);
+            }
+            y[r] = fold(acc);
+        }
+    }
+
+    /// scores[p] = (sum over d of q[d] * k[p][d], one fma chain) * scale, for the positions of one attention block.
+    /// k [positions / 16][head_size][16]: sixteen positions side by side. Writes whole sixteens.
+    template <class E>
+    static BITNET_ALWAYS_INLINE void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions,
+                                            float scale, float* out) noexcept {
+        for (std::size_t p = 0; p < positions; p += 16) {
+            const E* block = k + p * head_size;
+            lanes acc = {};
+            for (std::size_t d = 0; d < head_size; ++d) {
+                for (std::size_t l = 0; l < 16; ++l) {
+                    acc[l] = Fma::fma(q[d], widen(block[d * 16 + l]), acc[l]);
+                }
+            }
+            for (std::size_t l = 0; l < 16; ++l) {
+                out[p + l] = acc[l] * scale;
+            }
+        }
+    }
+
+    /// Turns scores into exp(score - max) in place and sums them in the 16-lane order. \pre 1 <= n <= attention_block
+    static BITNET_ALWAYS_INLINE softmax_state exponentials(float* scores, std::size_t n) noexcept {
+        float max = scores[0];
+        for (std::size_t i = 1; i < n; ++i) {
+            max = larger(scores[i], max);
+        }
+        lanes acc = {};
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                const float e = exp(scores[i + l] - max);
+                scores[i + l] = e;
+                acc[l] = acc[l] + e;
+            }
+        }
+        for (std::size_t l = 0; i + l < n; ++l) {
+            const float e = exp(scores[i + l] - max);
+            scores[i + l] = e;
+            acc[l] = acc[l] + e;
+        }
+        return {max, fold(acc)};
+    }
+
+    /// out[d] = sum over positions of p[position] * v[position][d], one fma chain per d, ascending. v [positions,
+    /// head_size].
+    template <class E>
+    static BITNET_ALWAYS_INLINE void weighted_values(const float* p, const E* v, std::size_t head_size,
+                                                     std::size_t positions, float* out) noexcept {
+        for (std::size_t d = 0; d < head_size; ++d) {
+            float acc = 0.0f;
+            for (std::size_t position = 0; position < positions; ++position) {
+                acc = Fma::fma(p[position], widen(v[position * head_size + d]), acc);
+            }
+            out[d] = acc;
+        }
+    }
+
+    /// Merges the softmax of a later block into that of the earlier ones: both are scaled to the larger maximum.
+    static BITNET_ALWAYS_INLINE softmax_state merge(softmax_state earlier, float* out, softmax_state later,
+                                                    const float* block, std::size_t n) noexcept {
+        const float max = larger(later.max, earlier.max);
+        const float keep = exp(earlier.max - max);
+        const float take = exp(later.max - max);
+        for (std::size_t d = 0; d < n; ++d) {
+            out[d] = Fma::fma(block[d], take, out[d] * keep);
+        }
+        return {max, Fma::fma(later.sum, take, earlier.sum * keep)};
+    }
+
+    static BITNET_ALWAYS_INLINE void divide(float* x, float divisor, std::size_t n) noexcept {
+        for (std::size_t i = 0; i < n; ++i) {
+            x[i] = x[i] / divisor;
+        }
+    }
+
+    /// y = x in another element type, exact when widening, to nearest even when narrowing.
+    template <class E>
+    static BITNET_ALWAYS_INLINE void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
+        for (std::size_t i = 0; i < n; ++i) {
+            y[i] = load<E>(x, i);
+        }
+    }
+
+    template <class E> static BITNET_ALWAYS_INLINE float load(const std::byte* row, std::size_t i) noexcept {
+        E element;
+        std::memcpy(&element, row + i * sizeof(E), sizeof(E));
+        return widen(element);
+    }
+
+private:
+    static BITNET_ALWAYS_INLINE float magnitude(float x) noexcept {
+        return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0x7fffffffu);
+    }
+    /// The larger of two; `b` when `a` is a NaN, as vmaxps does.
+    static BITNET_ALWAYS_INLINE float larger(float a, float b) noexcept { return a > b ? a : b; }
+
+    static BITNET_ALWAYS_INLINE float square_root(float x) noexcept {
+#if defined(__GNUC__) || defined(__clang__)
+        return __builtin_sqrtf(x);
+#else
+        return static_cast<float>(std::sqrt(x));
+#endif
+    }
+
+    static BITNET_ALWAYS_INLINE float silu(float g) noexcept {
+        const float e = exp(-g);
+        const float denominator = 1.0f + e;
+        return g / denominator;
+    }
+
+    /// Round half to even by adding 1.5 * 2^23, where the spacing of floats is 1. \param x a product, rounded already.
+    static BITNET_ALWAYS_INLINE std::int32_t round_to_int8(float x) noexcept {
+        constexpr float shift = 12582912.0f;
+        const float above = x > 127.0f ? 127.0f : x;
+        const float clamped = above < -128.0f ? -128.0f : above;
+        const float shifted = clamped + shift;
+        const std::uint32_t low = std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(shift);
+        return static_cast<std::int8_t>(static_cast<std::uint8_t>(low));
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Whole loops, never single operations: a call costs nothing against the loop, and the loop is compiled for `Isa`.
+/// Formulas and the order of summation stand in lane_ops.hpp; tests/simd/float_ops_test.cpp compares every
+/// instruction set with the scalar one bit for bit. Undefined for an Isa without float loops.
+template <class Isa> struct float_ops;
+
+} // namespace bitnet::inline BITNET_ABI
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// The oracle: lane_ops as written, multiply-adds emulated exactly. Wrapped in real functions, because an always_inline
+/// one would take on the caller's -ffast-math.
+template <> struct float_ops<isa::scalar> {
+    using ops = lane_ops<software_fma>;
+
+    static void rms_norm(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept {
+        ops::scale_by(x, weight, ops::inverse_rms(ops::sum_of_squares(x, n), n, eps), n, y);
+    }
+    static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
+        return ops::quantize(x, n, q);
+    }
+    static void dequantize(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
+        ops::dequantize(acc, factor, n, y);
+    }
+    static void dequantize_add(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
+        ops::dequantize_add(acc, factor, n, y);
+    }
+    static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        ops::relu2_times(gate, up, n, y);
+    }
+    static void silu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        ops::silu_times(gate, up, n, y);
+    }
+    static void rotate(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
+        ops::rotate(head, cos, sin, pairs);
+    }
+    template <class E>
+    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, const float* x, std::size_t cols,
+                         float* y) noexcept {
+        ops::dot_rows<E>(w, row_bytes, rows, x, cols, y);
+    }
+    template <class E>
+    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float scale,
+                       float* out) noexcept {
+        ops::scores(q, k, head_size, positions, scale, out);
+    }
+    static softmax_state exponentials(float* scores, std::size_t n) noexcept { return ops::exponentials(scores, n); }
+    template <class E>
+    static void weighted_values(const float* p, const E* v, std::size_t head_size, std::size_t positions,
+                                float* out) noexcept {
+        ops::weighted_values(p, v, head_size, positions, out);
+    }
+    static softmax_state merge(softmax_state earlier, float* out, softmax_state later, const float* block,
+                               std::size_t n) noexcept {
+        return ops::merge(earlier, out, later, block, n);
+    }
+    static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
+    template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
+        ops::widen_row<E>(x, n, y);
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+// ---- bitnet/simd/float_ops_avx2.hpp ----
+// float_ops for AVX2 + FMA + F16C: sixteen lanes are two ymm registers. Empty on other architectures.
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
+namespace bitnet::inline BITNET_ABI {
+
+template <> struct float_ops<isa::avx2> {
+    using ops = lane_ops<hardware_fma>;
+
+    static void rms_norm(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept {
+        ops::scale_by(x, weight, ops::inverse_rms(sum_of_squares(x, n), n, eps), n, y);
+    }
+
+    static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
+        const float scale = ops::quantization_scale(ops::absmax(x, n));
+        const std::size_t whole = n / 16 * 16;
+        __m256i sums = _mm256_setzero_si256();
+        for (std::size_t i = 0; i < whole; i += 16) {
+            sums = _mm256_add_epi32(sums, quantize_16(x + i, scale, q + i));
+        }
+        std::int32_t lanes[8];
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), sums);
+        std::int32_t sum = 0;
+        for (const std::int32_t lane : lanes) {
+            sum += lane;
+        }
+        return {scale, sum + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
+    }
+
+    static void dequantize(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
+        ops::dequantize(acc, factor, n, y);
+    }
+    static void dequantize_add(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
+        ops::dequantize_add(acc, factor, n, y);
+    }
+    static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        ops::relu2_times(gate, up, n, y);
+    }
+    static void silu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        ops::silu_times(gate, up, n, y);
+    }
+    static void rotate(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
+        ops::rotate(head, cos, sin, pairs);
+    }
+
+    template <class E>
+    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, const float* x, std::size_t cols,
+                         float* y) noexcept {
+        std::size_t r = 0;
+        for (; r + 4 <= rows; r += 4) {
+            dot<4, E>(w + r * row_bytes, row_bytes, x, cols, y + r);
+        }
+        for (; r < rows; ++r) {
+            dot<1, E>(w + r * row_bytes, row_bytes, x, cols, y + r);
+        }
+    }
+
+    template <class E>
+    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float scale,
+                       float* out) noexcept {
+        std::size_t p = 0;
+        for (; p + 64 <= positions; p += 64) {
+            score_blocks<4>(q, k + p * head_size, head_size, scale, out + p);
+        }
+        for (; p < positions; p += 16) {
+            score_blocks<1>(q, k + p * head_size, head_size, scale, out + p);
+        }
+    }
+
+    static softmax_state exponentials(float* scores, std::size_t n) noexcept { return ops::exponentials(scores, n); }
+
+    template <class E>
+    static void weighted_values(const float* p, const E* v, std::size_t head_size, std::size_t positions,
+                                float* out) noexcept {
+        std::size_t d = 0;
+        for (; d + 64 <= head_size; d += 64) {
+            weighted_columns<8>(p, v + d, head_size, positions, out + d);
+        }
+        for (; d + 8 <= head_size; d += 8) {
+            weighted_columns<1>(p, v + d, head_size, positions, out + d);
+        }
+        for (; d < head_size; ++d) {
+            float acc = 0.0f;
+            for (std::size_t position = 0; position < positions; ++position) {
+                acc = hardware_fma::fma(p[position], widen(v[position * head_size + d]), acc);
+            }
+            out[d] = acc;
+        }
+    }
+
+    static softmax_state merge(softmax_state earlier, float* out, softmax_state later, const float* block,
+                               std::size_t n) noexcept {
+        return ops::merge(earlier, out, later, block, n);
+    }
+    static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
+
+    template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 8 <= n; i += 8) {
+            _mm256_storeu_ps(y + i, load<E>(x + i * sizeof(E)));
+        }
+        ops::template widen_row<E>(x + i * sizeof(E), n - i, y + i);
+    }
+
+private:
+    /// Eight elements as floats; F16C makes a quiet NaN of a signalling one, as widen() does.
+    template <class E> static BITNET_ALWAYS_INLINE __m256 load(const std::byte* x) noexcept {
+        if constexpr (std::is_same_v<E, half>) {
+            return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
+        } else if constexpr (std::is_same_v<E, bfloat16>) {
+            const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
+            return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+        } else {
+            return _mm256_loadu_ps(reinterpret_cast<const float*>(x));
+        }
+    }
+    template <class E> static BITNET_ALWAYS_INLINE __m256 load(const E* x) noexcept {
+        return load<E>(reinterpret_cast<const std::byte*>(x));
+    }
+
+    /// low holds lanes 0-7, high lanes 8-15: fold l+8, l+4, l+2, l+1.
+    static BITNET_ALWAYS_INLINE float fold(__m256 low, __m256 high) noexcept {
+        const __m256 by8 = _mm256_add_ps(low, high);
+        const __m128 by4 = _mm_add_ps(_mm256_castps256_ps128(by8), _mm256_extractf128_ps(by8, 1));
+        const __m128 by2 = _mm_add_ps(by4, _mm_movehl_ps(by4, by4));
+        return _mm_cvtss_f32(_mm_add_ss(by2, _mm_shuffle_ps(by2, by2, 1)));
+    }
+
+    /// Folds after adding the last n < 16 elements to their lanes, one by one.
+    template <class E>
+    static BITNET_ALWAYS_INLINE float fold_tail(__m256 low, __m256 high, const std::byte* w, const float* x,
+                                                std::size_t n) noexcept {
+        float lanes[16];
+        _mm256_storeu_ps(lanes, low);
+        _mm256_storeu_ps(lanes + 8, high);
+        for (std::size_t l = 0; l < n; ++l) {
+            lanes[l] = hardware_fma::fma(ops::template load<E>(w, l), x[l], lanes[l]);
+        }
+        return ops::fold(lanes);
+    }
+
+    static float sum_of_squares(const float* x, std::size_t n) noexcept {
+        __m256 low = _mm256_setzero_ps();
+        __m256 high = _mm256_setzero_ps();
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            const __m256 a = _mm256_loadu_ps(x + i);
+            const __m256 b = _mm256_loadu_ps(x + i + 8);
+            low = _mm256_fmadd_ps(a, a, low);
+            high = _mm256_fmadd_ps(b, b, high);
+        }
+        return fold_tail<float>(low, high, reinterpret_cast<const std::byte*>(x + i), x + i, n - i);
+    }
+
+    /// Sixteen values to int8; gives their sums in eight lanes. vcvtps2dq rounds half to even.
+    static BITNET_ALWAYS_INLINE __m256i quantize_16(const float* x, float scale, std::int8_t* q) noexcept {
+        const __m256 s = _mm256_set1_ps(scale);
+        const __m256 top = _mm256_set1_ps(127.0f);
+        const __m256 bottom = _mm256_set1_ps(-128.0f);
+        const __m256 a = _mm256_max_ps(_mm256_min_ps(_mm256_mul_ps(_mm256_loadu_ps(x), s), top), bottom);
+        const __m256 b = _mm256_max_ps(_mm256_min_ps(_mm256_mul_ps(_mm256_loadu_ps(x + 8), s), top), bottom);
+        const __m256i low = _mm256_cvtps_epi32(a);
+        const __m256i high = _mm256_cvtps_epi32(b);
+        const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
+        const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(q), bytes);
+        return _mm256_add_epi32(low, high);
+    }
+
+    /// Rows that share the loads of x; prefetch 2 KiB ahead, where the hardware prefetcher alone leaves half the speed.
+    template <int Rows, class E>
+    static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, const float* x, std::size_t cols,
+                                         float* y) noexcept {
+        __m256 low[Rows];
+        __m256 high[Rows];
+        for (int r = 0; r < Rows; ++r) {
+            low[r] = _mm256_setzero_ps();
+            high[r] = _mm256_setzero_ps();
+        }
+        std::size_t i = 0;
+        for (; i + 16 <= cols; i += 16) {
+            const __m256 a = _mm256_loadu_ps(x + i);
+            const __m256 b = _mm256_loadu_ps(x + i + 8);
+            for (int r = 0; r < Rows; ++r) {
+                const std::byte* p = w + static_cast<std::size_t>(r) * row_bytes + i * sizeof(E);
+                _mm_prefetch(reinterpret_cast<const char*>(p) + 2048, _MM_HINT_T0);
+                low[r] = _mm256_fmadd_ps(load<E>(p), a, low[r]);
+                high[r] = _mm256_fmadd_ps(load<E>(p + 8 * sizeof(E)), b, high[r]);
+            }
+        }
+        for (int r = 0; r < Rows; ++r) {
+            const std::byte* rest = w + static_cast<std::size_t>(r) * row_bytes + i * sizeof(E);
+            y[r] = fold_tail<E>(low[r], high[r], rest, x + i, cols - i);
+        }
+    }
+
+    template <int Blocks, class E>
+    static BITNET_ALWAYS_INLINE void score_blocks(const float* q, const E* k, std::size_t head_size, float scale,
+                                                  float* out) noexcept {
+        __m256 acc[2 * Blocks];
+        for (auto& a : acc) {
+            a = _mm256_setzero_ps();
+        }
+        for (std::size_t d = 0; d < head_size; ++d) {
+            const __m256 qd = _mm256_set1_ps(q[d]);
+            for (int b = 0; b < Blocks; ++b) {
+                const E* block = k + (static_cast<std::size_t>(b) * head_size + d) * 16;
+                acc[2 * b] = _mm256_fmadd_ps(qd, load(block), acc[2 * b]);
+                acc[2 * b + 1] = _mm256_fmadd_ps(qd, load(block + 8), acc[2 * b + 1]);
+            }
+        }
+        for (int i = 0; i < 2 * Blocks; ++i) {
+            _mm256_storeu_ps(out + 8 * i, _mm256_mul_ps(acc[i], _mm256_set1_ps(scale)));
+        }
+    }
+
+    template <int Columns, class E>
+    static BITNET_ALWAYS_INLINE void weighted_columns(const float* p, const E* v, std::size_t head_size,
+                                                      std::size_t positions, float* out) noexcept {
+        __m256 acc[Columns];
+        for (auto& a : acc) {
+            a = _mm256_setzero_ps();
+        }
+        for (std::size_t position = 0; position < positions; ++position) {
+            const __m256 weight = _mm256_set1_ps(p[position]);
+            for (int c = 0; c < Columns; ++c) {
+                acc[c] =
+                    _mm256_fmadd_ps(weight, load(v + position * head_size + static_cast<std::size_t>(8 * c)), acc[c]);
+            }
+        }
+        for (int c = 0; c < Columns; ++c) {
+            _mm256_storeu_ps(out + 8 * c, acc[c]);
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+
+namespace bitnet::inline BITNET_ABI {
+
+/// AVX-VNNI adds integer dot products only: the float loops are those of AVX2.
+template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {};
+
+} // namespace bitnet::inline BITNET_ABI
+#endif
+
+// ---- bitnet/simd/float_ops_avx512.hpp ----
+// float_ops for AVX-512: sixteen lanes are one zmm register. Empty on other architectures.
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2,avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx512vnni")
+namespace bitnet::inline BITNET_ABI {
+
+template <> struct float_ops<isa::avx512_vnni> {
+    using ops = lane_ops<hardware_fma>;
+
+    static void rms_norm(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept {
+        ops::scale_by(x, weight, ops::inverse_rms(sum_of_squares(x, n), n, eps), n, y);
+    }
+
+    static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
+        const float scale = ops::quantization_scale(ops::absmax(x, n));
+        const std::size_t whole = n / 16 * 16;
+        __m512i sums = _mm512_setzero_si512();
+        for (std::size_t i = 0; i < whole; i += 16) {
+            const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(x + i), _mm512_set1_ps(scale));
+            const __m512i rounded = _mm512_cvtps_epi32(scaled); // half to even
+            const __m128i bytes = _mm512_cvtsepi32_epi8(rounded);
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i), bytes);
+            sums = _mm512_add_epi32(sums, _mm512_cvtepi8_epi32(bytes));
+        }
+        std::int32_t lanes[16];
+        _mm512_storeu_si512(lanes, sums);
+        std::int32_t sum = 0;
+        for (const std::int32_t lane : lanes) {
+            sum += lane;
+        }
+        return {scale, sum + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
+    }
+
+    static void dequantize(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
+        ops::dequantize(acc, factor, n, y);
+    }
+    static void dequantize_add(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
+        ops::dequantize_add(acc, factor, n, y);
+    }
+    static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        ops::relu2_times(gate, up, n, y);
+    }
+    static void silu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        ops::silu_times(gate, up, n, y);
+    }
+    static void rotate(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
+        ops::rotate(head, cos, sin, pairs);
+    }
+
+    template <class E>
+    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, const float* x, std::size_t cols,
+                         float* y) noexcept {
+        std::size_t r = 0;
+        for (; r + 4 <= rows; r += 4) {
+            dot<4, E>(w + r * row_bytes, row_bytes, x, cols, y + r);
+        }
+        for (; r < rows; ++r) {
+            dot<1, E>(w + r * row_bytes, row_bytes, x, cols, y + r);
+        }
+    }
+
+    template <class E>
+    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float scale,
+                       float* out) noexcept {
+        std::size_t p = 0;
+        for (; p + 64 <= positions; p += 64) {
+            score_blocks<4>(q, k + p * head_size, head_size, scale, out + p);
+        }
+        for (; p < positions; p += 16) {
+            score_blocks<1>(q, k + p * head_size, head_size, scale, out + p);
+        }
+    }
+
+    static softmax_state exponentials(float* scores, std::size_t n) noexcept { return ops::exponentials(scores, n); }
+
+    template <class E>
+    static void weighted_values(const float* p, const E* v, std::size_t head_size, std::size_t positions,
+                                float* out) noexcept {
+        std::size_t d = 0;
+        for (; d + 128 <= head_size; d += 128) {
+            weighted_columns<8>(p, v + d, head_size, positions, tail_mask(16), out + d);
+        }
+        for (; d < head_size; d += 16) {
+            weighted_columns<1>(p, v + d, head_size, positions, tail_mask(head_size - d), out + d);
+        }
+    }
+
+    static softmax_state merge(softmax_state earlier, float* out, softmax_state later, const float* block,
+                               std::size_t n) noexcept {
+        return ops::merge(earlier, out, later, block, n);
+    }
+    static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
+
+    template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
+        for (std::size_t i = 0; i < n; i += 16) {
+            const __mmask16 mask = tail_mask(n - i);
+            _mm512_mask_storeu_ps(y + i, mask, load<E>(x + i * sizeof(E), mask));
+        }
+    }
+
+private:
+    /// The lanes of the next `rest` elements: all sixteen, or the first `rest`.
+    static BITNET_ALWAYS_INLINE __mmask16 tail_mask(std::size_t rest) noexcept {
+        return static_cast<__mmask16>(rest >= 16 ? 0xffffu : (1u << rest) - 1);
+    }
+
+    /// Up to sixteen elements as floats; masked-off ones are zero and not read.
+    template <class E> static BITNET_ALWAYS_INLINE __m512 load(const std::byte* x, __mmask16 mask) noexcept {
+        if constexpr (std::is_same_v<E, half>) {
+            return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, x));
+        } else if constexpr (std::is_same_v<E, bfloat16>) {
+            const __m256i bits = _mm256_maskz_loadu_epi16(mask, x);
+            return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+        } else {
+            return _mm512_maskz_loadu_ps(mask, x);
+        }
+    }
+    template <class E> static BITNET_ALWAYS_INLINE __m512 load(const std::byte* x) noexcept {
+        if constexpr (std::is_same_v<E, half>) {
+            return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+        } else if constexpr (std::is_same_v<E, bfloat16>) {
+            const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
+            return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+        } else {
+            return _mm512_loadu_ps(x);
+        }
+    }
+    template <class E> static BITNET_ALWAYS_INLINE __m512 load(const E* x) noexcept {
+        return load<E>(reinterpret_cast<const std::byte*>(x));
+    }
+
+    /// Fold l+8, l+4, l+2, l+1.
+    static BITNET_ALWAYS_INLINE float fold(__m512 lanes) noexcept {
+        const __m256 upper = _mm512_extractf32x8_ps(lanes, 1);
+        const __m256 by8 = _mm256_add_ps(_mm512_castps512_ps256(lanes), upper);
+        const __m128 by4 = _mm_add_ps(_mm256_castps256_ps128(by8), _mm256_extractf128_ps(by8, 1));
+        const __m128 by2 = _mm_add_ps(by4, _mm_movehl_ps(by4, by4));
+        return _mm_cvtss_f32(_mm_add_ss(by2, _mm_shuffle_ps(by2, by2, 1)));
+    }
+
+    static float sum_of_squares(const float* x, std::size_t n) noexcept {
+        __m512 acc = _mm512_setzero_ps();
+        for (std::size_t i = 0; i < n; i += 16) {
+            const __mmask16 mask = tail_mask(n - i);
+            const __m512 a = _mm512_maskz_loadu_ps(mask, x + i);
+            acc = _mm512_mask3_fmadd_ps(a, a, acc, mask);
+        }
+        return fold(acc);
+    }
+
+    /// Rows that share the loads of x; prefetch 2 KiB ahead, where the hardware prefetcher alone leaves half the speed.
+    template <int Rows, class E>
+    static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, const float* x, std::size_t cols,
+                                         float* y) noexcept {
+        __m512 acc[Rows];
+        for (auto& a : acc) {
+            a = _mm512_setzero_ps();
+        }
+        std::size_t i = 0;
+        for (; i + 16 <= cols; i += 16) {
+            const __m512 a = _mm512_loadu_ps(x + i);
+            for (int r = 0; r < Rows; ++r) {
+                const std::byte* p = w + static_cast<std::size_t>(r) * row_bytes + i * sizeof(E);
+                _mm_prefetch(reinterpret_cast<const char*>(p) + 2048, _MM_HINT_T0);
+                acc[r] = _mm512_fmadd_ps(load<E>(p), a, acc[r]);
+            }
+        }
+        const __mmask16 mask = tail_mask(cols - i);
+        const __m512 a = _mm512_maskz_loadu_ps(mask, x + i);
+        for (int r = 0; r < Rows; ++r) {
+            const std::byte* rest = w + static_cast<std::size_t>(r) * row_bytes + i * sizeof(E);
+            y[r] = fold(_mm512_mask3_fmadd_ps(load<E>(rest, mask), a, acc[r], mask));
+        }
+    }
+
+    template <int Blocks, class E>
+    static BITNET_ALWAYS_INLINE void score_blocks(const float* q, const E* k, std::size_t head_size, float scale,
+                                                  float* out) noexcept {
+        __m512 acc[Blocks];
+        for (auto& a : acc) {
+            a = _mm512_setzero_ps();
+        }
+        for (std::size_t d = 0; d < head_size; ++d) {
+            const __m512 qd = _mm512_set1_ps(q[d]);
+            for (int b = 0; b < Blocks; ++b) {
+                acc[b] = _mm512_fmadd_ps(qd, load(k + (static_cast<std::size_t>(b) * head_size + d) * 16), acc[b]);
+            }
+        }
+        for (int b = 0; b < Blocks; ++b) {
+            _mm512_storeu_ps(out + 16 * b, _mm512_mul_ps(acc[b], _mm512_set1_ps(scale)));
+        }
+    }
+
+    template <int Columns, class E>
+    static BITNET_ALWAYS_INLINE void weighted_columns(const float* p, const E* v, std::size_t head_size,
+                                                      std::size_t positions, __mmask16 mask, float* out) noexcept {
+        __m512 acc[Columns];
+        for (auto& a : acc) {
+            a = _mm512_setzero_ps();
+        }
+        for (std::size_t position = 0; position < positions; ++position) {
+            const __m512 weight = _mm512_set1_ps(p[position]);
+            const auto* row = reinterpret_cast<const std::byte*>(v + position * head_size);
+            for (int c = 0; c < Columns; ++c) {
+                const std::byte* column = row + static_cast<std::size_t>(16 * c) * sizeof(E);
+                acc[c] = _mm512_fmadd_ps(weight, load<E>(column, mask), acc[c]);
+            }
+        }
+        for (int c = 0; c < Columns; ++c) {
+            _mm512_mask_storeu_ps(out + 16 * c, mask, acc[c]);
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
+// ---- bitnet/text/byte_alphabet.hpp ----
+// The byte alphabet of GPT-2: how vocabulary files spell arbitrary bytes as printable characters.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// 256 characters, one per byte. Printable characters of Latin-1 (21-7E, A1-AC, AE-FF) stand for their own number; the
+/// other 68 bytes, ascending, are U+0100 to U+0143. Source: Radford et al. 2019, the encoder published with GPT-2.
+namespace byte_alphabet {
+inline constexpr std::size_t size = 0x144; ///< one past the largest character
+
+[[nodiscard]] constexpr bool stands_for_itself(unsigned byte) noexcept {
+    return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte != 0xad);
+}
+
+/// The byte of each character below `size`; -1 where the character is not in the alphabet.
+inline constexpr std::array<std::int16_t, size> bytes = [] {
+    std::array<std::int16_t, size> table{};
+    table.fill(-1);
+    std::size_t next = 0x100;
+    for (unsigned byte = 0; byte < 256; ++byte) {
+        table[stands_for_itself(byte) ? byte : next++] = static_cast<std::int16_t>(byte);
+    }
+    return table;
+}();
+
+/// Writes the bytes that `spelling` stands for to `out`, which has room for spelling.size() bytes.
+/// \return how many; nothing where a character is not in the alphabet or not UTF-8.
+[[nodiscard]] inline std::optional<std::size_t> decode(std::string_view spelling, char* out) noexcept {
+    std::size_t written = 0;
+    for (std::size_t i = 0; i < spelling.size(); ++i) {
+        std::size_t character = static_cast<unsigned char>(spelling[i]);
+        if (character >= 0x80) { // the alphabet ends at U+0143: two bytes are the most
+            const unsigned next = i + 1 < spelling.size() ? static_cast<unsigned char>(spelling[i + 1]) : 0;
+            if (character < 0xc2 || character > 0xc5 || (next & 0xc0u) != 0x80) {
+                return std::nullopt;
+            }
+            character = ((character & 0x1f) << 6) | (next & 0x3fu);
+            ++i;
+        }
+        if (character >= size || bytes[character] < 0) {
+            return std::nullopt;
+        }
+        out[written++] = static_cast<char>(static_cast<unsigned char>(bytes[character]));
+    }
+    return written;
+}
+} // namespace byte_alphabet
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/text/byte_pair_encoding.hpp ----
+// Byte pair encoding of one piece of text: neighbours merge, lowest rank first, leftmost on ties.
+
+// ---- bitnet/text/merge_table.hpp ----
+// merge_table: which two neighbouring tokens may become one, and how early.
+
+// ---- bitnet/text/token.hpp ----
+// token: the number of one entry of a vocabulary.
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Index of an entry of a vocabulary: 0 to vocabulary_size() - 1. GGUF and every runtime use 32 signed bits.
+using token = std::int32_t;
+
+/// No entry of any vocabulary.
+inline constexpr token no_token = -1;
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/text/token_index.hpp ----
+// token_store and token_index: the bytes of every token, and the token of given bytes.
+
+#include <bit>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The bytes of tokens 0, 1, 2, ... one after another in one block of memory that it owns.
+class token_store {
+public:
+    /// Room for `count` tokens of `bytes` bytes in total.
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<token_store> allocate(std::uint64_t count, std::uint64_t bytes) {
+        token_store made;
+        auto ends = buffer<std::uint32_t>::allocate(count + 1, "token offsets");
+        if (!ends) {
+            return std::move(ends).error();
+        }
+        auto text = buffer<char>::allocate(bytes, "token bytes");
+        if (!text) {
+            return std::move(text).error();
+        }
+        made.ends_ = *std::move(ends);
+        made.bytes_ = *std::move(text);
+        return made;
+    }
+
+    /// Where the next token's bytes go. They are not part of the store before append().
+    [[nodiscard]] char* free_space() noexcept { return bytes_.data() + ends_[count_]; }
+
+    /// Makes the first `size` bytes of free_space() the next token. \pre they fit what was allocated
+    void append(std::size_t size) noexcept {
+        assert(count_ + 1 < ends_.size() && size <= bytes_.size() - ends_[count_]);
+        ends_[count_ + 1] = ends_[count_] + static_cast<std::uint32_t>(size);
+        ++count_;
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return count_; }
+
+    /// \pre 0 <= id < size()
+    [[nodiscard]] std::string_view operator[](token id) const noexcept {
+        const auto i = static_cast<std::size_t>(id);
+        assert(i < count_);
+        return {bytes_.data() + ends_[i], ends_[i + 1] - ends_[i]};
+    }
+
+private:
+    buffer<std::uint32_t> ends_; ///< ends_[i + 1] is where token i ends
+    buffer<char> bytes_;
+    std::size_t count_ = 0;
+};
+
+/// Tables below give up when a key is this far from its place. Half full, with honest keys, the farthest of a million
+/// is below 100; only a file made to collide comes here, and would otherwise make loading quadratic.
+inline constexpr std::size_t longest_probe = 1024;
+
+/// 64 well mixed bits of a short string, eight bytes at a time.
+[[nodiscard]] inline std::uint64_t hash_bytes(std::string_view bytes) noexcept {
+    constexpr std::uint64_t odd = 0x9e3779b97f4a7c15u; // 2^64 divided by the golden ratio
+    const auto mix = [](std::uint64_t h) { return (h ^ (h >> 32)) * odd; };
+    std::uint64_t hash = bytes.size() * odd;
+    const char* at = bytes.data();
+    std::size_t left = bytes.size();
+    std::uint64_t word = 0;
+    for (; left >= 8; at += 8, left -= 8) {
+        std::memcpy(&word, at, 8);
+        hash = mix(hash ^ word);
+    }
+    word = 0;
+    if (left >= 4) { // two halves that may overlap: no byte loop
+        std::uint32_t low = 0;
+        std::uint32_t high = 0;
+        std::memcpy(&low, at, 4);
+        std::memcpy(&high, at + left - 4, 4);
+        word = low | (std::uint64_t{high} << 32);
+    } else if (left != 0) {
+        const auto byte = [at](std::size_t i) { return std::uint64_t{static_cast<unsigned char>(at[i])}; };
+        word = byte(0) | (byte(left / 2) << 8) | (byte(left - 1) << 16);
+    }
+    hash = mix(hash ^ word);
+    return hash ^ (hash >> 29);
+}
+
+/// The token of given bytes: a flat hash table, at most half full, linear probing. Holds ids; the bytes stay in the
+/// token_store, which is passed in so that both can be moved freely.
+class token_index {
+public:
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<token_index> allocate(std::uint64_t count) {
+        auto slots = buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index");
+        if (!slots) {
+            return std::move(slots).error();
+        }
+        token_index made;
+        made.slots_ = *std::move(slots);
+        return made;
+    }
+
+    enum class outcome { inserted, duplicate, crowded };
+
+    /// Adds token `id` of `store`. `crowded`: longest_probe was reached.
+    [[nodiscard]] outcome insert(const token_store& store, token id) noexcept {
+        const std::string_view bytes = store[id];
+        const std::uint64_t hash = hash_bytes(bytes);
+        const std::size_t mask = slots_.size() - 1;
+        for (std::size_t probe = 0; probe < longest_probe; ++probe) {
+            slot& s = slots_[(static_cast<std::size_t>(hash >> 32) + probe) & mask];
+            if (s.token_plus_one == 0) {
+                s = {static_cast<std::uint32_t>(hash), static_cast<std::uint32_t>(id) + 1};
+                return outcome::inserted;
+            }
+            if (holds(s, hash, bytes, store)) {
+                return outcome::duplicate;
+            }
+        }
+        return outcome::crowded;
+    }
+
+    /// The token with exactly these bytes, or no_token.
+    [[nodiscard]] token find(const token_store& store, std::string_view bytes) const noexcept {
+        const std::uint64_t hash = hash_bytes(bytes);
+        const std::size_t mask = slots_.size() - 1;
+        for (std::size_t i = static_cast<std::size_t>(hash >> 32) & mask;; i = (i + 1) & mask) {
+            const slot& s = slots_[i];
+            if (s.token_plus_one == 0) { // at most half full: every probe ends here
+                return no_token;
+            }
+            if (holds(s, hash, bytes, store)) {
+                return static_cast<token>(s.token_plus_one - 1);
+            }
+        }
+    }
+
+private:
+    struct slot {
+        std::uint32_t tag; ///< low half of the hash; the place comes from the high half
+        std::uint32_t token_plus_one;
+    };
+
+    [[nodiscard]] static bool holds(const slot& s, std::uint64_t hash, std::string_view bytes,
+                                    const token_store& store) noexcept {
+        return s.tag == static_cast<std::uint32_t>(hash) && store[static_cast<token>(s.token_plus_one - 1)] == bytes;
+    }
+
+    buffer<slot> slots_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What two neighbours become. Lower ranks go first.
+struct merge {
+    static constexpr std::uint32_t never = std::numeric_limits<std::uint32_t>::max();
+    std::uint32_t rank = never;
+    token whole = no_token;
+};
+
+/// (left, right) -> merge: a flat hash table, at most two thirds full, linear probing, 16 bytes per slot so that a
+/// probe costs one cache line.
+class merge_table {
+public:
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<merge_table> allocate(std::uint64_t count) {
+        auto slots = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table");
+        if (!slots) {
+            return std::move(slots).error();
+        }
+        merge_table made;
+        made.slots_ = *std::move(slots);
+        return made;
+    }
+
+    /// Adds a pair. \pre `made.rank` < merge::never, and allocate() was told of at least as many pairs
+    [[nodiscard]] token_index::outcome insert(token left, token right, merge made) noexcept {
+        const std::size_t mask = slots_.size() - 1;
+        const std::size_t home = home_of(left, right);
+        for (std::size_t probe = 0; probe < longest_probe; ++probe) {
+            slot& s = slots_[(home + probe) & mask];
+            if (s.rank_plus_one == 0) {
+                s = {left, right, made.rank + 1, made.whole};
+                return token_index::outcome::inserted;
+            }
+            if (s.left == left && s.right == right) {
+                return token_index::outcome::duplicate;
+            }
+        }
+        return token_index::outcome::crowded;
+    }
+
+    /// The merge of two neighbours; {merge::never, no_token} where they have none.
+    [[nodiscard]] merge find(token left, token right) const noexcept {
+        const std::size_t mask = slots_.size() - 1;
+        for (std::size_t i = home_of(left, right) & mask;; i = (i + 1) & mask) {
+            const slot& s = slots_[i];
+            if (s.rank_plus_one == 0) { // never full: every probe ends here
+                return {};
+            }
+            if (s.left == left && s.right == right) {
+                return {s.rank_plus_one - 1, s.whole};
+            }
+        }
+    }
+
+private:
+    struct slot {
+        token left;
+        token right;
+        std::uint32_t rank_plus_one; ///< 0: free
+        token whole;
+    };
+
+    [[nodiscard]] static std::size_t home_of(token left, token right) noexcept {
+        const auto low = static_cast<std::uint64_t>(static_cast<std::uint32_t>(right));
+        std::uint64_t key = (static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32) | low;
+        key *= 0x9e3779b97f4a7c15u; // 2^64 divided by the golden ratio: an odd number without pattern
+        key = (key ^ (key >> 32)) * 0x9e3779b97f4a7c15u;
+        return static_cast<std::size_t>(key >> 32);
+    }
+
+    buffer<slot> slots_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Turns bytes into tokens by merging. Immutable: any number of threads may encode at a time.
+class byte_pair_encoding {
+public:
+    /// `byte_tokens[b]` is the token of the single byte b, or no_token.
+    byte_pair_encoding(const std::array<token, 256>& byte_tokens, merge_table merges) noexcept
+        : byte_tokens_(byte_tokens), merges_(std::move(merges)),
+          complete_(std::find(byte_tokens.begin(), byte_tokens.end(), no_token) == byte_tokens.end()) {}
+
+    /// The longest piece that encode() takes: positions are kept in 32 bits.
+    static constexpr std::size_t longest_piece = std::numeric_limits<std::int32_t>::max();
+
+    /// Appends the tokens of `piece` to `out`. \pre piece.size() <= longest_piece
+    /// Cost for n bytes: O(n log n); pieces of more than 64 bytes allocate 36 n bytes for the time of the call.
+    /// \return errc::invalid_argument for a byte that has no token; errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] result<void> encode(std::string_view piece, std::vector<token>& out) const {
+        assert(piece.size() <= longest_piece);
+        if (!complete_) {
+            if (auto possible = check_bytes(piece); !possible) {
+                return possible;
+            }
+        }
+        if (piece.size() > short_piece) {
+            return encode_long(piece, out);
+        }
+        encode_short(piece, out);
+        return {};
+    }
+
+private:
+    /// Up to here, finding the lowest rank by looking at all of them beats a heap.
+    static constexpr std::size_t short_piece = 64;
+
+    [[nodiscard]] token token_of(char byte) const noexcept { return byte_tokens_[static_cast<unsigned char>(byte)]; }
+
+    [[nodiscard]] result<void> check_bytes(std::string_view piece) const {
+        for (const char byte : piece) {
+            if (token_of(byte) == no_token) {
+                return error{errc::invalid_argument, "the text holds byte " +
+                                                         std::to_string(static_cast<unsigned char>(byte)) +
+                                                         ", for which the vocabulary has no token"};
+            }
+        }
+        return {};
+    }
+
+    void encode_short(std::string_view piece, std::vector<token>& out) const {
+        std::array<token, short_piece> ids;
+        std::array<merge, short_piece> pairs; // pairs[i] merges ids[i] and ids[i + 1]
+        std::size_t count = piece.size();
+        for (std::size_t i = 0; i < count; ++i) {
+            ids[i] = token_of(piece[i]);
+        }
+        for (std::size_t i = 0; i + 1 < count; ++i) {
+            pairs[i] = merges_.find(ids[i], ids[i + 1]);
+        }
+        while (count > 1) {
+            const auto first = pairs.begin();
+            const auto last = first + static_cast<std::ptrdiff_t>(count - 1);
+            const auto lowest = static_cast<std::size_t>(
+                std::min_element(first, last, [](const merge& a, const merge& b) { return a.rank < b.rank; }) - first);
+            if (pairs[lowest].rank == merge::never) {
+                break;
+            }
+            ids[lowest] = pairs[lowest].whole;
+            --count;
+            for (std::size_t i = lowest + 1; i < count; ++i) {
+                ids[i] = ids[i + 1];
+                pairs[i - 1] = pairs[i];
+            }
+            if (lowest > 0) {
+                pairs[lowest - 1] = merges_.find(ids[lowest - 1], ids[lowest]);
+            }
+            if (lowest + 1 < count) {
+                pairs[lowest] = merges_.find(ids[lowest], ids[lowest + 1]);
+            }
+        }
+        out.insert(out.end(), ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(count));
+    }
+
+    /// A token of a long piece, in a doubly linked list; its place in the array is its first byte.
+    struct node {
+        token id;
+        std::uint32_t previous;
+        std::uint32_t next;
+        merge pair; ///< with the next one
+    };
+    static constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
+
+    /// A heap of (rank, position): the lowest rank, and of equal ones the leftmost, is on top. Entries are not removed
+    /// when their pair disappears; one counts only while its node still has a pair of that rank.
+    class queue {
+    public:
+        explicit queue(buffer<std::uint64_t> room) noexcept : room_(std::move(room)) {}
+
+        void add(std::uint32_t rank, std::uint32_t position) noexcept {
+            if (rank != merge::never) {
+                assert(size_ < room_.size());
+                room_[size_++] = (std::uint64_t{rank} << 32) | position;
+            }
+        }
+        void arrange() noexcept { std::make_heap(room_.data(), room_.data() + size_, later); }
+        void push(std::uint32_t rank, std::uint32_t position) noexcept {
+            const std::size_t before = size_;
+            add(rank, position);
+            if (size_ != before) {
+                std::push_heap(room_.data(), room_.data() + size_, later);
+            }
+        }
+        [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+        std::uint64_t pop() noexcept {
+            std::pop_heap(room_.data(), room_.data() + size_, later);
+            return room_[--size_];
+        }
+
+    private:
+        static constexpr auto later = [](std::uint64_t a, std::uint64_t b) { return a > b; };
+
+        buffer<std::uint64_t> room_;
+        std::size_t size_ = 0;
+    };
+
+    [[nodiscard]] result<void> encode_long(std::string_view piece, std::vector<token>& out) const {
+        auto allocated = buffer<node>::allocate(piece.size(), "merging a long piece of text");
+        if (!allocated) {
+            return std::move(allocated).error();
+        }
+        // One entry per pair at first, fewer than n. A merge takes one out and puts two in; there are fewer than n.
+        auto room = buffer<std::uint64_t>::allocate(2 * std::uint64_t{piece.size()}, "merging a long piece of text");
+        if (!room) {
+            return std::move(room).error();
+        }
+        buffer<node>& nodes = *allocated;
+        queue candidates(*std::move(room));
+        link(piece, nodes, candidates);
+        while (!candidates.empty()) {
+            const std::uint64_t top = candidates.pop();
+            const auto position = static_cast<std::uint32_t>(top);
+            if (nodes[position].pair.rank == static_cast<std::uint32_t>(top >> 32)) {
+                merge_with_next(nodes, position, candidates);
+            }
+        }
+        for (std::uint32_t i = 0; i != none; i = nodes[i].next) {
+            out.push_back(nodes[i].id);
+        }
+        return {};
+    }
+
+    void link(std::string_view piece, buffer<node>& nodes, queue& candidates) const noexcept {
+        const auto count = static_cast<std::uint32_t>(piece.size());
+        for (std::uint32_t i = 0; i < count; ++i) {
+            nodes[i] = {token_of(piece[i]), i == 0 ? none : i - 1, i + 1 == count ? none : i + 1, {}};
+        }
+        for (std::uint32_t i = 0; i + 1 < count; ++i) {
+            nodes[i].pair = merges_.find(nodes[i].id, nodes[i + 1].id);
+            candidates.add(nodes[i].pair.rank, i);
+        }
+        candidates.arrange();
+    }
+
+    void merge_with_next(buffer<node>& nodes, std::uint32_t position, queue& candidates) const noexcept {
+        node& left = nodes[position];
+        node& right = nodes[left.next];
+        left.id = left.pair.whole;
+        left.next = right.next;
+        right.pair = {}; // entries for it in the queue count no more
+        left.pair = {};
+        if (left.next != none) {
+            nodes[left.next].previous = position;
+            left.pair = merges_.find(left.id, nodes[left.next].id);
+            candidates.push(left.pair.rank, position);
+        }
+        if (left.previous != none) {
+            node& before = nodes[left.previous];
+            before.pair = merges_.find(before.id, left.id);
+            candidates.push(before.pair.rank, left.previous);
+        }
+    }
+
+    std::array<token, 256> byte_tokens_;
+    merge_table merges_;
+    bool complete_; ///< every byte has a token
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/text/merge_list.hpp ----
+// read_merges: the merges of a byte-level model, from a GGUF file, every one of them checked.
+
+// ---- bitnet/text/tokenizer_metadata.hpp ----
+// Strict reading of the tokenizer.ggml.* keys of a GGUF file.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// errc::bad_vocabulary: "FILE: KEY WHY".
+[[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::string_view why) {
+    return {errc::bad_vocabulary, std::string(file.name()).append(": ").append(key).append(" ").append(why)};
+}
+
+/// errc::bad_vocabulary: "FILE: KEY[INDEX] WHY".
+[[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::uint64_t index,
+                                          std::string_view why) {
+    return bad_vocabulary(file, std::string(key) + "[" + std::to_string(index) + "]", why);
+}
+
+/// The array under `key`; null where the file has no such key.
+/// \return errc::bad_vocabulary where it is no array of exactly `element`.
+[[nodiscard]] inline result<const gguf_value*> find_array(const gguf_file& file, std::string_view key,
+                                                          gguf_type element) {
+    const gguf_value* value = file.find(key);
+    if (value == nullptr || value->is_array_of(element)) {
+        return value;
+    }
+    const bool is_array = value->type == gguf_type::array;
+    const auto found =
+        std::string(is_array ? "an array of " : "a ").append(name_of(is_array ? value->element_type : value->type));
+    return bad_vocabulary(file, key, "is " + found + ", an array of " + std::string(name_of(element)) + " is needed");
+}
+
+/// The same, with errc::missing_key where the file has no such key.
+[[nodiscard]] inline result<const gguf_value*> need_array(const gguf_file& file, std::string_view key,
+                                                          gguf_type element) {
+    auto found = find_array(file, key, element);
+    if (found && *found == nullptr) {
+        return error{errc::missing_key, std::string(file.name()).append(": the tokenizer needs ").append(key)};
+    }
+    return found;
+}
+
+/// The same as find_array, of exactly `count` elements, one for each token.
+[[nodiscard]] inline result<const gguf_value*> find_array_of(const gguf_file& file, std::string_view key,
+                                                             gguf_type element, std::uint64_t count) {
+    auto found = find_array(file, key, element);
+    if (found && *found != nullptr && (*found)->count != count) {
+        return bad_vocabulary(
+            file, key, "has " + std::to_string((*found)->count) + " elements for " + std::to_string(count) + " tokens");
+    }
+    return found;
+}
+
+/// The token id under `key`, of any integer type; nothing where the file has no such key.
+/// \return errc::wrong_type where it is no integer, errc::bad_vocabulary where it lies outside the vocabulary.
+[[nodiscard]] inline result<std::optional<token>> find_token_id(const gguf_file& file, std::string_view key,
+                                                                std::size_t vocabulary_size) {
+    if (file.find(key) == nullptr) {
+        return std::optional<token>{};
+    }
+    const auto id = file.get<std::int64_t>(key);
+    if (!id) {
+        return error{id.error()};
+    }
+    if (*id < 0 || static_cast<std::uint64_t>(*id) >= vocabulary_size) {
+        return bad_vocabulary(file, key,
+                              "is " + std::to_string(*id) + ", outside the vocabulary of " +
+                                  std::to_string(vocabulary_size) + " tokens");
+    }
+    return std::optional<token>{static_cast<token>(*id)};
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/text/vocabulary.hpp ----
+// vocabulary: the tokens of a byte-level model, their bytes and their kinds, read strictly from a GGUF file.
+
+// ---- bitnet/text/token_matcher.hpp ----
+// token_matcher: finds tokens that stand in text as they are spelled, such as <|eot_id|>.
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One token found in text. `size` 0: there was none up to the end, which is `position`.
+struct token_match {
+    std::size_t position = 0;
+    std::size_t size = 0;
+    token id = no_token;
+};
+
+/// A set of tokens in the order of their bytes. Leftmost first, the longest where several start at one place.
+class token_matcher {
+public:
+    token_matcher() noexcept = default;
+
+    /// \pre the tokens of `ids` are in strictly ascending order of their bytes, and none of these is empty
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<token_matcher> make(const token_store& store, std::span<const token> ids) {
+        auto sorted = buffer<token>::allocate(ids.size(), "special tokens");
+        if (!sorted) {
+            return std::move(sorted).error();
+        }
+        token_matcher made;
+        made.ids_ = *std::move(sorted);
+        std::copy(ids.begin(), ids.end(), made.ids_.data());
+        for (const token id : ids) {
+            assert(!store[id].empty());
+            made.starts_[static_cast<unsigned char>(store[id][0])] = true;
+        }
+        return made;
+    }
+
+    [[nodiscard]] bool empty() const noexcept { return ids_.empty(); }
+
+    /// The first of the tokens in `text` from `from` on. Cost: one table read per byte, and for a byte that starts some
+    /// token two binary searches per matching byte.
+    [[nodiscard]] token_match next(const token_store& store, std::string_view text, std::size_t from) const noexcept {
+        for (std::size_t i = from; !ids_.empty() && i < text.size(); ++i) {
+            if (!starts_[static_cast<unsigned char>(text[i])]) {
+                continue;
+            }
+            if (const token id = longest_at(store, text.substr(i)); id != no_token) {
+                return {i, store[id].size(), id};
+            }
+        }
+        return {text.size(), 0, no_token};
+    }
+
+private:
+    [[nodiscard]] token longest_at(const token_store& store, std::string_view rest) const noexcept {
+        token best = no_token;
+        auto candidates = ids_.span(); // those that share their first `depth` bytes with `rest`
+        for (std::size_t depth = 0; !candidates.empty(); ++depth) {
+            if (store[candidates.front()].size() == depth) { // a prefix of all the others, hence first
+                best = candidates.front();
+                candidates = candidates.subspan(1);
+            }
+            if (depth == rest.size()) {
+                break;
+            }
+            const auto wanted = static_cast<unsigned char>(rest[depth]);
+            const auto byte = [&](token id) { return static_cast<unsigned char>(store[id][depth]); };
+            const auto low =
+                std::partition_point(candidates.begin(), candidates.end(), [&](token id) { return byte(id) < wanted; });
+            const auto high = std::partition_point(low, candidates.end(), [&](token id) { return byte(id) == wanted; });
+            candidates = {low, high};
+        }
+        return best;
+    }
+
+    buffer<token> ids_;
+    std::array<bool, 256> starts_{}; ///< bytes with which some token starts
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a token is for, with its id in tokenizer.ggml.token_type.
+enum class token_kind : std::uint8_t {
+    normal = 1,       ///< bytes in the byte alphabet; what merging makes
+    unknown = 2,      ///< spelled as it is; found in text on request only
+    control = 3,      ///< spelled as it is; found in text on request only
+    user_defined = 4, ///< spelled as it is; always found in text, before splitting
+    unused = 5,       ///< spelled as it is; never found
+    byte = 6,         ///< spelled <0xHH>, stands for that byte; never found
+};
+
+/// The tokens of a byte-level vocabulary. Owns its memory: the file may go once it is open. Immutable.
+class vocabulary {
+public:
+    /// A token has at most this many bytes (LLaMA-3's longest has 128), which bounds all work per position in text.
+    static constexpr std::size_t longest_token = 1024;
+
+    /// Reads tokenizer.ggml.tokens, .token_type and .scores. Where a file has no token_type, tokens spelled <|...|> are
+    /// control tokens and all others normal.
+    /// Cost: one pass; memory is the bytes of the tokens and about 25 bytes per token.
+    /// \return errc::missing_key; errc::bad_vocabulary (element types, counts, kinds, an empty, too long, duplicate or
+    /// undecodable token); errc::out_of_memory. tests/text/vocabulary_test.cpp has one of each.
+    [[nodiscard]] static result<vocabulary> open(const gguf_file& file) {
+        const auto spellings = need_array(file, tokens_key, gguf_type::string);
+        if (!spellings) {
+            return error{spellings.error()};
+        }
+        vocabulary made;
+        for (const auto step :
+             {&vocabulary::check_size, &vocabulary::read_kinds, &vocabulary::read_tokens,
+              &vocabulary::index_normal_tokens, &vocabulary::find_byte_tokens, &vocabulary::make_matchers}) {
+            if (auto done = (made.*step)(file, **spellings); !done) {
+                return std::move(done).error();
+            }
+        }
+        return made;
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return store_.size(); }
+    [[nodiscard]] bool contains(token id) const noexcept {
+        return id >= 0 && static_cast<std::size_t>(id) < store_.size();
+    }
+
+    /// The bytes that a token stands for. \pre contains(id)
+    [[nodiscard]] std::string_view bytes_of(token id) const noexcept { return store_[id]; }
+
+    /// \pre contains(id)
+    [[nodiscard]] token_kind kind_of(token id) const noexcept { return kinds_[static_cast<std::size_t>(id)]; }
+
+    /// The normal token of exactly these bytes, or no_token.
+    [[nodiscard]] token find(std::string_view bytes) const noexcept { return index_.find(store_, bytes); }
+
+    /// The token that is found in text on request under this spelling, or no_token.
+    [[nodiscard]] token find_special(std::string_view spelling) const noexcept {
+        const token_match match = specials_.next(store_, spelling, 0);
+        return match.position == 0 && match.size == spelling.size() ? match.id : no_token;
+    }
+
+    /// The next token in `text` from `from` on that is found as it is spelled: user-defined ones, and with
+    /// `parse_special` control and unknown ones too.
+    [[nodiscard]] token_match next_spelled(std::string_view text, std::size_t from, bool parse_special) const noexcept {
+        return (parse_special ? specials_ : user_defined_).next(store_, text, from);
+    }
+
+    /// The normal tokens of the 256 single bytes; no_token where there is none. (Vocabularies made from valid text
+    /// often lack the bytes that UTF-8 never uses, C0, C1 and F5 to FF; LLaMA-3 has all.)
+    [[nodiscard]] const std::array<token, 256>& byte_tokens() const noexcept { return byte_tokens_; }
+
+    /// Bytes of the longest token.
+    [[nodiscard]] std::size_t longest() const noexcept { return longest_; }
+
+private:
+    static constexpr std::string_view tokens_key = "tokenizer.ggml.tokens";
+    static constexpr std::string_view kinds_key = "tokenizer.ggml.token_type";
+    static constexpr std::string_view scores_key = "tokenizer.ggml.scores";
+
+    vocabulary() noexcept = default;
+
+    [[nodiscard]] result<void> check_size(const gguf_file& file, const gguf_value& spellings) {
+        constexpr std::uint64_t most = std::numeric_limits<token>::max();
+        if (spellings.count == 0 || spellings.count > most) {
+            return bad_vocabulary(file, tokens_key,
+                                  "has " + std::to_string(spellings.count) + " tokens, 1 to " + std::to_string(most) +
+                                      " are possible");
+        }
+        if (spellings.bytes.size() > std::numeric_limits<std::uint32_t>::max()) {
+            return bad_vocabulary(file, tokens_key,
+                                  "takes " + std::to_string(spellings.bytes.size()) +
+                                      " bytes, at most 4 GiB are possible");
+        }
+        // Byte-level models do not use the scores, but a file whose scores do not fit was not written with care.
+        if (const auto scores = find_array_of(file, scores_key, gguf_type::f32, spellings.count); !scores) {
+            return error{scores.error()};
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_kinds(const gguf_file& file, const gguf_value& spellings) {
+        const auto numbers = find_array_of(file, kinds_key, gguf_type::i32, spellings.count);
+        if (!numbers) {
+            return error{numbers.error()};
+        }
+        auto kinds = buffer<token_kind>::allocate(spellings.count, "token kinds");
+        if (!kinds) {
+            return std::move(kinds).error();
+        }
+        kinds_ = *std::move(kinds);
+        if (*numbers == nullptr) {
+            std::size_t i = 0;
+            for (const std::string_view spelling : spellings.strings()) {
+                const bool special = spelling.starts_with("<|") && spelling.ends_with("|>");
+                kinds_[i++] = special ? token_kind::control : token_kind::normal;
+            }
+            return {};
+        }
+        for (std::size_t i = 0; i < kinds_.size(); ++i) {
+            const auto number = (*numbers)->element<std::int32_t>(i);
+            if (number < 1 || number > 6) {
+                return bad_vocabulary(file, kinds_key, i, "is " + std::to_string(number) + ", 1 to 6 are known");
+            }
+            kinds_[i] = static_cast<token_kind>(number);
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_tokens(const gguf_file& file, const gguf_value& spellings) {
+        // The array has a length of eight bytes before every string, and no token is longer than its spelling.
+        auto store = token_store::allocate(spellings.count, spellings.bytes.size() - 8 * spellings.count);
+        if (!store) {
+            return std::move(store).error();
+        }
+        store_ = *std::move(store);
+        std::size_t i = 0;
+        for (const std::string_view spelling : spellings.strings()) {
+            const auto size = decode(kinds_[i], spelling, store_.free_space());
+            if (!size || *size == 0 || *size > longest_token) {
+                return undecodable(file, i, spelling);
+            }
+            store_.append(*size);
+            longest_ = std::max(longest_, *size);
+            ++i;
+        }
+        return {};
+    }
+
+    /// Writes what `spelling` stands for to `out`, where it has room. \return the size; nothing if it is misspelled.
+    [[nodiscard]] static std::optional<std::size_t> decode(token_kind kind, std::string_view spelling,
+                                                           char* out) noexcept {
+        if (kind == token_kind::normal) {
+            return byte_alphabet::decode(spelling, out);
+        }
+        if (kind != token_kind::byte) {
+            std::memcpy(out, spelling.data(), spelling.size());
+            return spelling.size();
+        }
+        const auto digit = [spelling](std::size_t i) { return std::string_view("0123456789ABCDEF").find(spelling[i]); };
+        if (spelling.size() != 6 || !spelling.starts_with("<0x") || spelling[5] != '>' || digit(3) > 15 ||
+            digit(4) > 15) {
+            return std::nullopt;
+        }
+        *out = static_cast<char>(static_cast<unsigned char>(digit(3) * 16 + digit(4)));
+        return 1;
+    }
+
+    [[nodiscard]] error undecodable(const gguf_file& file, std::size_t i, std::string_view spelling) const {
+        if (spelling.empty()) {
+            return bad_vocabulary(file, tokens_key, i, "is empty");
+        }
+        if (spelling.size() > longest_token) {
+            return bad_vocabulary(file, tokens_key, i,
+                                  "takes " + std::to_string(spelling.size()) + " bytes, at most " +
+                                      std::to_string(longest_token) + " are possible for a token");
+        }
+        const bool byte = kinds_[i] == token_kind::byte;
+        return bad_vocabulary(file, tokens_key, i,
+                              "is " + quoted_name(spelling) + ", which is not " +
+                                  (byte ? "<0xHH> with capital digits, as its token_type 6 asks"
+                                        : "in the byte alphabet, as its token_type 1 asks"));
+    }
+
+    [[nodiscard]] error duplicate(const gguf_file& file, token id, token other) const {
+        return bad_vocabulary(file, tokens_key, static_cast<std::uint64_t>(id),
+                              "is " + quoted_name(store_[id]) + ", which token " + std::to_string(other) + " is too");
+    }
+
+    [[nodiscard]] result<void> index_normal_tokens(const gguf_file& file, const gguf_value& spellings) {
+        auto index = token_index::allocate(spellings.count);
+        if (!index) {
+            return std::move(index).error();
+        }
+        index_ = *std::move(index);
+        for (token id = 0; contains(id); ++id) {
+            if (kind_of(id) != token_kind::normal) {
+                continue;
+            }
+            const auto outcome = index_.insert(store_, id);
+            if (outcome == token_index::outcome::duplicate) {
+                return duplicate(file, id, find(store_[id]));
+            }
+            if (outcome == token_index::outcome::crowded) {
+                return bad_vocabulary(file, tokens_key, static_cast<std::uint64_t>(id),
+                                      "collides with more than " + std::to_string(longest_probe) + " other tokens");
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> find_byte_tokens(const gguf_file&, const gguf_value&) {
+        for (std::size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
+            const char text = static_cast<char>(static_cast<unsigned char>(byte));
+            byte_tokens_[byte] = find({&text, 1});
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> make_matchers(const gguf_file& file, const gguf_value&) {
+        auto room = buffer<token>::allocate(size(), "special tokens");
+        if (!room) {
+            return std::move(room).error();
+        }
+        std::size_t count = 0;
+        for (token id = 0; contains(id); ++id) {
+            if (kind_of(id) != token_kind::normal && kind_of(id) != token_kind::byte) {
+                (*room)[count++] = id;
+            }
+        }
+        const std::span<token> spelled = room->span().first(count);
+        std::sort(spelled.begin(), spelled.end(),
+                  [this](token a, token b) { return store_[a] == store_[b] ? a < b : store_[a] < store_[b]; });
+        if (auto unique = check_spelled(file, spelled); !unique) {
+            return unique;
+        }
+        return keep_matchers(spelled);
+    }
+
+    /// \pre `spelled` is in the order of the tokens' bytes
+    [[nodiscard]] result<void> check_spelled(const gguf_file& file, std::span<const token> spelled) const {
+        std::array<char, longest_token> bytes;
+        for (std::size_t i = 0; i < spelled.size(); ++i) {
+            const std::string_view spelling = store_[spelled[i]];
+            if (i > 0 && store_[spelled[i - 1]] == spelling) {
+                return duplicate(file, spelled[i], spelled[i - 1]);
+            }
+            const auto size = byte_alphabet::decode(spelling, bytes.data());
+            const token normal = size ? find({bytes.data(), *size}) : no_token;
+            if (normal != no_token) {
+                return duplicate(file, spelled[i], normal);
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> keep_matchers(std::span<token> spelled) {
+        const auto keep = [this, &spelled](auto wanted) {
+            const auto end =
+                std::remove_if(spelled.begin(), spelled.end(), [&](token id) { return !wanted(kind_of(id)); });
+            spelled = {spelled.begin(), end};
+            return token_matcher::make(store_, spelled);
+        };
+        auto specials = keep([](token_kind kind) { return kind != token_kind::unused; });
+        if (!specials) {
+            return std::move(specials).error();
+        }
+        auto user_defined = keep([](token_kind kind) { return kind == token_kind::user_defined; });
+        if (!user_defined) {
+            return std::move(user_defined).error();
+        }
+        specials_ = *std::move(specials);
+        user_defined_ = *std::move(user_defined);
+        return {};
+    }
+
+    token_store store_;
+    buffer<token_kind> kinds_;
+    token_index index_;      ///< of the normal tokens
+    token_matcher specials_; ///< user-defined, control and unknown tokens
+    token_matcher user_defined_;
+    std::array<token, 256> byte_tokens_{};
+    std::size_t longest_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Reads tokenizer.ggml.merges: "LEFT RIGHT" in the byte alphabet, in the order of their ranks, into a table.
+/// Use read_merges().
+class merge_reader {
+public:
+    merge_reader(const gguf_file& file, const vocabulary& tokens) noexcept : file_(file), tokens_(tokens) {}
+
+    [[nodiscard]] result<merge_table> run() {
+        const auto list = need_array(file_, key, gguf_type::string);
+        if (!list) {
+            return error{list.error()};
+        }
+        if ((*list)->count >= merge::never) {
+            return bad_vocabulary(file_, key,
+                                  "has " + std::to_string((*list)->count) + " elements, fewer than " +
+                                      std::to_string(merge::never) + " are possible");
+        }
+        auto table = merge_table::allocate((*list)->count);
+        if (!table) {
+            return table;
+        }
+        std::uint32_t rank = 0;
+        for (const std::string_view text : (*list)->strings()) {
+            if (auto done = add(*table, text, rank); !done) {
+                return std::move(done).error();
+            }
+            ++rank;
+        }
+        return table;
+    }
+
+private:
+    static constexpr std::string_view key = "tokenizer.ggml.merges";
+
+    [[nodiscard]] result<void> add(merge_table& table, std::string_view text, std::uint32_t rank) {
+        const std::size_t space = text.find(' ');
+        if (space == std::string_view::npos || text.size() > 4 * vocabulary::longest_token) {
+            return bad_vocabulary(file_, key, rank,
+                                  "is " + quoted_name(text) + ", not two tokens with one space between");
+        }
+        const std::string_view left = text.substr(0, space);
+        const std::string_view right = text.substr(space + 1);
+        // The halves are decoded next to each other: together they are the bytes of the whole.
+        const auto left_size = byte_alphabet::decode(left, bytes_.data());
+        const auto right_size = left_size ? byte_alphabet::decode(right, bytes_.data() + *left_size) : std::nullopt;
+        if (!right_size) {
+            return missing(text, rank, left_size ? right : left);
+        }
+        const token left_id = tokens_.find({bytes_.data(), *left_size});
+        const token right_id = tokens_.find({bytes_.data() + *left_size, *right_size});
+        if (left_id == no_token || right_id == no_token) {
+            return missing(text, rank, left_id == no_token ? left : right);
+        }
+        const token whole = tokens_.find({bytes_.data(), *left_size + *right_size});
+        if (whole == no_token) {
+            return missing(text, rank, std::string(left).append(right));
+        }
+        return insert(table, text, left_id, right_id, {rank, whole});
+    }
+
+    [[nodiscard]] result<void> insert(merge_table& table, std::string_view text, token left, token right, merge made) {
+        switch (table.insert(left, right, made)) {
+        case token_index::outcome::duplicate:
+            return bad_vocabulary(file_, key, made.rank,
+                                  "is " + quoted_name(text) + ", which element " +
+                                      std::to_string(table.find(left, right).rank) + " is too");
+        case token_index::outcome::crowded:
+            return bad_vocabulary(file_, key, made.rank,
+                                  "collides with more than " + std::to_string(longest_probe) + " other merges");
+        default:
+            return {};
+        }
+    }
+
+    [[nodiscard]] error missing(std::string_view text, std::uint32_t rank, std::string_view part) const {
+        return bad_vocabulary(file_, key, rank,
+                              "is " + quoted_name(text) + ", but " + quoted_name(part) + " is none of the " +
+                                  std::to_string(tokens_.size()) + " tokens");
+    }
+
+    const gguf_file& file_;
+    const vocabulary& tokens_;
+    std::array<char, 4 * vocabulary::longest_token> bytes_{}; ///< no text that decodes is longer than its spelling
+};
+
+/// The merges of `file` between tokens of `tokens`. Cost: three look-ups per merge, memory 24 to 48 bytes per merge.
+/// \return errc::missing_key; errc::bad_vocabulary (no two halves, a half or the whole that is no token, a merge
+/// twice); errc::out_of_memory. tests/text/merge_list_test.cpp has one of each.
+[[nodiscard]] inline result<merge_table> read_merges(const gguf_file& file, const vocabulary& tokens) {
+    return merge_reader(file, tokens).run();
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/text/pre_tokenizer.hpp ----
+// Splitters: how a tokenizer family cuts text into pieces before merging, each written by hand from its pattern.
+
+// ---- bitnet/text/unicode_classes.hpp ----
+// Letter, number or whitespace, by Unicode 16.0. Generated by cmake/unicode/generate.mjs: do not edit.
+//
+// The tables are derived from the Unicode Character Database, which comes under this notice:
+//
+// UNICODE LICENSE V3
+//
+// COPYRIGHT AND PERMISSION NOTICE
+//
+// Copyright (c) 1991-2024 Unicode, Inc.
+//
+// NOTICE TO USER: Carefully read the following legal agreement. BY DOWNLOADING, INSTALLING, COPYING OR OTHERWISE USING
+// DATA FILES, AND/OR SOFTWARE, YOU UNEQUIVOCALLY ACCEPT, AND AGREE TO BE BOUND BY, ALL OF THE TERMS AND CONDITIONS OF
+// THIS AGREEMENT. IF YOU DO NOT AGREE, DO NOT DOWNLOAD, INSTALL, COPY, DISTRIBUTE OR USE THE DATA FILES OR SOFTWARE.
+//
+// Permission is hereby granted, free of charge, to any person obtaining a copy of data files and any associated
+// documentation (the "Data Files") or software and any associated documentation (the "Software") to deal in the Data
+// Files or Software without restriction, including without limitation the rights to use, copy, modify, merge, publish,
+// distribute, and/or sell copies of the Data Files or Software, and to permit persons to whom the Data Files or
+// Software are furnished to do so, provided that either (a) this copyright and permission notice appear with all copies
+// of the Data Files or Software, or (b) this copyright and permission notice appear in associated Documentation.
+//
+// THE DATA FILES AND SOFTWARE ARE PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT
+// LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT OF THIRD PARTY
+// RIGHTS.
+//
+// IN NO EVENT SHALL THE COPYRIGHT HOLDER OR HOLDERS INCLUDED IN THIS NOTICE BE LIABLE FOR ANY CLAIM, OR ANY SPECIAL
+// INDIRECT OR CONSEQUENTIAL DAMAGES, OR ANY DAMAGES WHATSOEVER RESULTING FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN
+// AN ACTION OF CONTRACT, NEGLIGENCE OR OTHER TORTIOUS ACTION, ARISING OUT OF OR IN CONNECTION WITH THE USE OR
+// PERFORMANCE OF THE DATA FILES OR SOFTWARE.
+//
+// Except as contained in this notice, the name of a copyright holder shall not be used in advertising or otherwise to
+// promote the sale, use or other dealings in these Data Files or Software without prior written authorization of the
+// copyright holder.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What the pre-tokenizers' regular expressions ask of a code point. The four classes do not overlap.
+enum class char_class : std::uint8_t {
+    other,  ///< none of the others; marks, punctuation, symbols, unassigned
+    letter, ///< \p{L}
+    number, ///< \p{N}
+    space,  ///< \s, the property White_Space
+};
+
+namespace unicode_tables {
+inline constexpr char32_t limit = 0x32400; ///< from here on every code point is char_class::other
+// clang-format off
+/// For each 128 code points, the number of their block.
+inline constexpr std::array<std::uint8_t, 1608> index{
+    0, 1, 2, 2, 2, 3, 4, 5, 2, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22,
+    23, 24, 25, 26, 27, 28, 29, 30, 2, 2, 31, 32, 33, 34, 35, 2, 2, 2, 36, 37, 38, 39, 40, 41, 42, 43,
+    44, 45, 46, 47, 48, 49, 2, 50, 2, 2, 51, 52, 53, 54, 55, 56, 57, 57, 57, 57, 58, 59, 57, 57, 57, 57,
+    60, 61, 57, 57, 57, 57, 57, 57, 57, 57, 2, 62, 63, 64, 65, 57, 57, 57, 66, 67, 68, 69, 70, 71, 57, 57,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 50,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 72, 2, 2, 73, 74, 75, 76, 77, 78,
+    79, 80, 81, 82, 83, 84, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 85, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57,
+    57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57,
+    57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57,
+    57, 57, 57, 57, 2, 2, 86, 87, 88, 89, 2, 2, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 57, 100, 101, 102,
+    2, 103, 104, 105, 2, 2, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125,
+    126, 127, 128, 129, 130, 131, 132, 133, 57, 134, 135, 136, 137, 57, 138, 139, 140, 141, 142, 143, 57, 144, 145, 146, 147, 148,
+    57, 149, 150, 151, 2, 2, 2, 2, 2, 2, 2, 152, 153, 2, 154, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57,
+    57, 57, 57, 57, 57, 57, 57, 57, 57, 155, 2, 2, 2, 2, 2, 2, 2, 2, 156, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 97, 2, 2,
+    2, 2, 157, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57,
+    57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57,
+    57, 57, 57, 57, 158, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 2, 2, 2, 2, 159, 160, 161, 146,
+    57, 57, 162, 57, 163, 164, 165, 166, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 167, 2, 2, 2, 2, 2, 2, 2, 2, 2, 168, 169, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57,
+    57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57,
+    57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57,
+    57, 57, 57, 57, 57, 170, 2, 2, 171, 2, 2, 172, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57,
+    57, 57, 57, 57, 173, 174, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57,
+    57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 175, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 176, 177, 57,
+    178, 179, 180, 2, 2, 181, 182, 183, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 184, 57, 185, 57,
+    186, 57, 57, 187, 57, 57, 57, 188, 57, 189, 57, 57, 57, 190, 2, 191, 192, 57, 57, 57, 57, 57, 193, 194, 195, 57,
+    196, 197, 57, 57, 57, 57, 198, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57,
+    57, 175, 57, 57, 57, 57, 57, 57, 57, 57, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 199, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 200, 2, 201, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 202, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 203, 2, 2, 2, 2, 204, 57, 57, 57, 57, 57, 57, 57,
+    57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 57, 2, 2, 2, 2, 205, 57, 57, 57, 57, 57, 57, 57, 57, 57,
+    57, 57, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 206, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 207,
+};
+/// Four words per block, two bits per code point, the first code point lowest.
+inline constexpr std::array<std::uint64_t, 4 * 208> blocks{
+    0x000000000ffc0000u, 0x000aaaaa00000003u, 0x0015555555555554u, 0x0015555555555554u,
+    0x0000000000000c00u, 0x2a1804a000100003u, 0x5555155555555555u, 0x5555155555555555u,
+    0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u,
+    0x5555555555555555u, 0x5555555555555555u, 0x0000000555555005u, 0x0000000011000155u,
+    0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u, 0x4550515500000000u,
+    0x5555555551151000u, 0x5555555555555545u, 0x5555555555555555u, 0x5555455555555555u,
+    0x5555555555500005u, 0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u,
+    0x5555555555555555u, 0x5555555455555555u, 0x0004155555555555u, 0x5555555555555555u,
+    0x0000000000015555u, 0x0000000000000000u, 0x5555555500000000u, 0x0000001540155555u,
+    0x0000000000000000u, 0x5555555555555555u, 0x0000000000155555u, 0x55555554500aaaaau,
+    0x5555555555555555u, 0x5555555555555555u, 0x0000045555555555u, 0x415aaaaa50001400u,
+    0x5555555100000000u, 0x0000000055555555u, 0x5555555554000000u, 0x5555555555555555u,
+    0x5555555555555555u, 0x0000000400000555u, 0x55555555555aaaaau, 0x0010050000155555u,
+    0x0010055555555555u, 0x0000000000010100u, 0x0001555555555555u, 0x5555555500155555u,
+    0x0000000015545555u, 0x5555555555555555u, 0x0000000000055555u, 0x0000000000000000u,
+    0x5555555555555500u, 0x0405555555555555u, 0x5555000100000000u, 0x55555554aaaaa005u,
+    0x5555554141555401u, 0x0405501155515555u, 0x4500000010000000u, 0x010aaa05aaaaa005u,
+    0x5555554140155400u, 0x0005145155515555u, 0x1154000000000000u, 0x00000150aaaaa000u,
+    0x5555554545555400u, 0x0405545155515555u, 0x0000000100000000u, 0x00040000aaaaa005u,
+    0x5555554141555400u, 0x0405545155515555u, 0x4500000000000000u, 0x0000aaa4aaaaa005u,
+    0x5114055150155440u, 0x0005555550150140u, 0x0000000100000000u, 0x0000002aaaaaa000u,
+    0x5555555151555400u, 0x0405555555515555u, 0x0415000000000000u, 0x2aaa0000aaaaa005u,
+    0x5555555151555401u, 0x0405545555515555u, 0x1400000000000000u, 0x00000014aaaaa005u,
+    0x5555555151555500u, 0x0415555555555555u, 0x6aaa150010000000u, 0x5552aaaaaaaaa005u,
+    0x5550155555555400u, 0x0455554555555555u, 0x0000000000001555u, 0x00000000aaaaa000u,
+    0x5555555555555554u, 0x0000005155555555u, 0x000aaaaa00001555u, 0x0000000000000000u,
+    0x5555555555155114u, 0x0400005155554455u, 0x550aaaaa00001155u, 0x0000000000000000u,
+    0x0000000000000001u, 0x000000aaaaaaaaaau, 0x5555555555545555u, 0x0000000001555555u,
+    0x0000000001550000u, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x5555555555555555u, 0x4000000000155555u, 0x05500555000aaaaau, 0x5555540150001404u,
+    0x000aaaaa10000005u, 0x5555555555555555u, 0x5555555504004555u, 0x5515555555555555u,
+    0x5555555555555555u, 0x5555555555555555u, 0x0551155505515555u, 0x5555555555555555u,
+    0x5555555505515555u, 0x1555055155555555u, 0x5555155555550551u, 0x5555555555555555u,
+    0x5555055155555555u, 0x5555555555555555u, 0x0015555555555555u, 0x02aaaaaaaaa80000u,
+    0x0000000055555555u, 0x5555555555555555u, 0x5555555555555555u, 0x0555055555555555u,
+    0x5555555555555554u, 0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u,
+    0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x5555555541555555u,
+    0x0015555555555557u, 0x5555555555555555u, 0x5555555555555555u, 0x00015556a0155555u,
+    0x4000000555555555u, 0x0000000555555555u, 0x0000000555555555u, 0x0000000151555555u,
+    0x5555555555555555u, 0x0000005555555555u, 0x0100400000000000u, 0x000aaaaa000aaaaau,
+    0x000aaaaa00000000u, 0x5555555555555555u, 0x5555555555555555u, 0x0001555555555555u,
+    0x5555555555554155u, 0x5555555500115555u, 0x5555555555555555u, 0x0000055555555555u,
+    0x1555555555555555u, 0x0000000000000000u, 0x55555555aaaaa000u, 0x0000015505555555u,
+    0x5555555555555555u, 0x5555555500555555u, 0x002aaaaa00055555u, 0x0000000000000000u,
+    0x0000155555555555u, 0x5555555555555555u, 0x0000015555555555u, 0x0000000000000000u,
+    0x000aaaaa000aaaaau, 0x0000000000004000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x5555555555555400u, 0x0000005555555555u, 0x000aaaaa01555400u, 0x0000000000000000u,
+    0x5555555555555540u, 0x555aaaaa50000001u, 0x5555555555555555u, 0x0000000000000555u,
+    0x5555555555555555u, 0x0000000000000055u, 0x555aaaaa540aaaaau, 0x0555555555555555u,
+    0x5555555500155555u, 0x5415555555555555u, 0x0000000000000000u, 0x0010145551540000u,
+    0x5555555555555555u, 0x5555555555555555u, 0x0000000000000000u, 0x0000000000000000u,
+    0x0555055555555555u, 0x5555555555555555u, 0x4444555505550555u, 0x0555555555555555u,
+    0x5555555555555555u, 0x1155515555555555u, 0x0055505501555150u, 0x0155515001555555u,
+    0x00000000003fffffu, 0x00000000c00f0000u, 0xc000000000000000u, 0x400aaa0600000000u,
+    0x01555555000aaaaau, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x0554045555504010u, 0x5505555545511100u, 0xaaaaaaaa10055400u, 0xaaaaaaaaaaaaaaaau,
+    0x00000000000aa96au, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u, 0xaaaaaaaaaaaaaaaau,
+    0x00aaaaaaaaaaaaaau, 0x0000000000000000u, 0x0000000000000000u, 0xaaaaaaaaaaa00000u,
+    0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u, 0xaaaaa00000000000u,
+    0x000000aaaaaaaaaau, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x0800005015400155u,
+    0x5555555555555555u, 0x5555555504004555u, 0x5555555555555555u, 0x0000000040005555u,
+    0x0000155555555555u, 0x1555155515551555u, 0x1555155515551555u, 0x0000000000000000u,
+    0x0000000000000000u, 0x0000000040000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x0000000000009403u, 0x016a0554000aaaa8u, 0x5555555555555554u, 0x5555555555555555u,
+    0x5400155555555555u, 0x5555555555555554u, 0x5555555555555555u, 0x5515555555555555u,
+    0x5555555555555400u, 0x5555555455555555u, 0x5555555555555555u, 0x5555555555555555u,
+    0x00000aa015555555u, 0x5555555555555555u, 0x0000000000000000u, 0x5555555500000000u,
+    0x0000000000000000u, 0x00000000000aaaaau, 0xaaaaaaa8aaaa0000u, 0x0000000000000000u,
+    0x00000000000aaaaau, 0xaaaaaaa800000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x0000000001555555u, 0x0000000000000000u, 0x5555555500000000u, 0x0555555555555555u,
+    0x5555555501555555u, 0x00000000005aaaaau, 0x5555555555555555u, 0x4000000015555555u,
+    0x0555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x00000000aaaaa555u,
+    0x5555400000000000u, 0x5555555555555550u, 0x5555555555555555u, 0x5555555555555555u,
+    0x5555555555415555u, 0x5555555555555555u, 0x0155544505555555u, 0x5555555000000000u,
+    0x5555555555154545u, 0x00000aaa00000015u, 0x5555555555555555u, 0x0000005555555555u,
+    0x5555555555555550u, 0x0000005555555555u, 0x000aaaaa00000000u, 0x1440555000000000u,
+    0x55555555555aaaaau, 0x5555555500000555u, 0x0000000000001555u, 0x0155555555555555u,
+    0x5555555555555500u, 0x0000001555555555u, 0x000aaaaa40000000u, 0x155aaaaa55555155u,
+    0x5555555555555555u, 0x0000000000015555u, 0x000aaaaa00555515u, 0x5010155555555555u,
+    0x5555555555555555u, 0x0554140455555555u, 0x0540000000000011u, 0x0000015000155555u,
+    0x0000155415541554u, 0x5555555515551555u, 0x5515555555555555u, 0x5555555500055555u,
+    0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x000aaaaa00000015u,
+    0x5555555555555555u, 0x5555555500000055u, 0x5555555555401555u, 0x0055555555555555u,
+    0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x5555555505555555u,
+    0x5555555555555555u, 0x5555555555555555u, 0x0005555555555555u, 0x0000000000000000u,
+    0x4400554000001555u, 0x1155155555515555u, 0x5555555555555145u, 0x5555555555555555u,
+    0x5555555555555555u, 0x0000000555555555u, 0x5555554000000000u, 0x5555555555555555u,
+    0x5555555555555555u, 0x0555555555555555u, 0x5555555500000000u, 0x5555555555555555u,
+    0x5555555055555555u, 0x5555555555555555u, 0x0000000000005555u, 0x0055555500000000u,
+    0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u, 0x5555515500000000u,
+    0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x0155555555555555u,
+    0x000aaaaa00000000u, 0x0015555555555554u, 0x0015555555555554u, 0x5555555555555000u,
+    0x5555555555555555u, 0x1555555555555555u, 0x0150555055505550u, 0x0000000000000000u,
+    0x5555555554555555u, 0x4515555555551555u, 0x0555555505555555u, 0x0000000000000000u,
+    0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x0015555555555555u,
+    0xaaaaaaaaaaaa8000u, 0x000000aaaaaaaaaau, 0xaaaaaaaaaaaaaaaau, 0x0002aaaaaaaaaaaau,
+    0x0000000000a00000u, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x0155555555555555u, 0x5555555555555555u, 0x0000000155555555u, 0x00aaaaaaaaaaaaa8u,
+    0x5555555555555555u, 0x55555555540000aau, 0x5555555500255559u, 0x0000055555555555u,
+    0x0555555555555555u, 0x5555555555555555u, 0x00000aa855550055u, 0x0000000000000000u,
+    0x0555555555555555u, 0x55555555000aaaaau, 0x5555005555555555u, 0x0055555555555555u,
+    0x5555555555555555u, 0x5555555500005555u, 0x5555555555555555u, 0x5515555500000055u,
+    0x5555451555155555u, 0x0145554555555545u, 0x5555555555555555u, 0x0000005555555555u,
+    0x5555555555555555u, 0x0000155555555555u, 0x0000055555555555u, 0x0000000000005555u,
+    0x5555555555554555u, 0x0015555155555555u, 0x0000000000000000u, 0x0000000000000000u,
+    0x5555555555510555u, 0x4101455555555555u, 0xaaaa055555555555u, 0xaaa8155555555555u,
+    0x1555555555555555u, 0x00000000aaaa8000u, 0x0000000000000000u, 0xaa80051555555555u,
+    0x00aaa55555555555u, 0x0005555555555555u, 0x0000000000000000u, 0x0000000000000000u,
+    0x5555555555555555u, 0x5a00555555555555u, 0xaaaaaaa0aaaaaaaau, 0xaaaaaaaaaaaaaaaau,
+    0x5554545500000001u, 0x0000055555555555u, 0x000000000002aaaau, 0x2955555555555555u,
+    0xa955555555555555u, 0x0000000000000000u, 0x5555555555545555u, 0x00000000aa800155u,
+    0x5555555555555555u, 0x0000055555555555u, 0xaaaa055555555555u, 0xaaaa001555555555u,
+    0x0000000555555555u, 0x00000000aaa80000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x5555555555555555u, 0x5555555555555555u, 0x0000000000015555u, 0x0000000000000000u,
+    0x5555555555555555u, 0x0000001555555555u, 0x5555555555555555u, 0xaaa0001555555555u,
+    0x5555555555555555u, 0x000aaaaa00000055u, 0x55555555555aaaaau, 0x5555555540000555u,
+    0x0000000000000555u, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u, 0x2aaaaaaaaaaaaaaau,
+    0x5555555555555555u, 0x0000000500055555u, 0x0000000000000150u, 0x0000000000000000u,
+    0xa955555555555555u, 0x5555555500006aaau, 0x000002a800000555u, 0x5555555500000000u,
+    0x0000000000000005u, 0x5555555500000000u, 0x0000000000aaa955u, 0x0000155555555555u,
+    0x5555555555555540u, 0x0000555555555555u, 0xaaaaaaa000000000u, 0x00000414aaaaaaaau,
+    0x5555555555555540u, 0x0000000055555555u, 0x5555555500000000u, 0x000aaaaa00015555u,
+    0x5555555555555540u, 0xaaaaa00000001555u, 0x5555555500004100u, 0x0000101555555555u,
+    0x5555555555555540u, 0x0000001555555555u, 0x011aaaaa00000154u, 0x000002aaaaaaaaa8u,
+    0x5555554555555555u, 0x4000000000555555u, 0x0000000000000001u, 0x0000000000000000u,
+    0x4555555545511555u, 0x5555555500015555u, 0x1555555555555555u, 0x000aaaaa00000000u,
+    0x5555554141555400u, 0x0405545155515555u, 0x5400000100000000u, 0x0000000000000005u,
+    0x5555555510455555u, 0x0000455555555555u, 0x0000004400000000u, 0x0000000000000000u,
+    0x5555555555555555u, 0x0000015555555555u, 0x400aaaaa00154000u, 0x0000000000000005u,
+    0x5555555555555555u, 0x0000000055555555u, 0x000aaaaa00004500u, 0x0000000000000000u,
+    0x5555555555555555u, 0x0000000015555555u, 0x0055000000000000u, 0x0000000000000000u,
+    0x5555555555555555u, 0x0000000055555555u, 0x000aaaaa00000100u, 0x0000000000000000u,
+    0x5555555555555555u, 0x0001000000155555u, 0xaaaaaaaa000aaaaau, 0x00000000000000aau,
+    0x0015555555555555u, 0x00aaaaaa00000000u, 0x0000000000001555u, 0x0000000000000000u,
+    0x5555555555555555u, 0x0000000000555555u, 0x0000000000000000u, 0x0000000000000000u,
+    0x0000000000000000u, 0x5555555555555555u, 0x5555555555555555u, 0x4000002aaaaaaaaau,
+    0x5555145555041555u, 0x4000000055555555u, 0x000aaaaa00000004u, 0x0000000000000000u,
+    0x0000000000000000u, 0x5555555555505555u, 0x0000000155555555u, 0x0000000000000044u,
+    0x5555555555400001u, 0x0010001555555555u, 0x5500000100000000u, 0x5555555555555555u,
+    0x0400000000055555u, 0x5555555500000000u, 0x5555555555555555u, 0x0001555555555555u,
+    0x0000000000000000u, 0x0000000000000000u, 0x5555555555555555u, 0x000aaaaa00000001u,
+    0x5555555555515555u, 0x0000000015555555u, 0xaaaaaaaa00000001u, 0x5555555002aaaaaau,
+    0x0000000055555555u, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x5555555555451555u, 0x0000000155555555u, 0x000aaaaa00001000u, 0x5555555555514555u,
+    0x0001000000055555u, 0x00000000000aaaaau, 0x0000000000000000u, 0x0000000000000000u,
+    0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u, 0x0000001555555555u,
+    0x5555555155555510u, 0x0000005555555555u, 0x000aaaaa00000000u, 0x0000000000000000u,
+    0x0000000000000000u, 0x0000000100000000u, 0x000002aaaaaaaaaau, 0x0000000000000000u,
+    0x0005555555555555u, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0xaaaaaaaaaaaaaaaau, 0xaaaaaaaaaaaaaaaau, 0xaaaaaaaaaaaaaaaau, 0x000000002aaaaaaau,
+    0x5555555555555555u, 0x5555555555555555u, 0x0000000000000055u, 0x0000000000000000u,
+    0x5555555500000000u, 0x5555555555555555u, 0x5555555555555555u, 0x0000000155555555u,
+    0x5555555555555555u, 0x0000000055555555u, 0x0000000000001554u, 0x5555555555555555u,
+    0x5555555555555555u, 0x5555555555555555u, 0x0000000000001555u, 0x0000000000000000u,
+    0x0555555555555555u, 0x000aaaaa00000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x5555555555555555u, 0x0001555555555555u, 0x1555555555555555u, 0x55555555000aaaaau,
+    0x5555555555555555u, 0x1555555555555555u, 0x55555555000aaaaau, 0x0000000005555555u,
+    0x5555555555555555u, 0x0000000055555555u, 0xaa8aaaaa00000055u, 0x540055555555554au,
+    0x0000000000000000u, 0x0000000000000000u, 0x5555555555555555u, 0x000aaaaa01555555u,
+    0x0000000000000000u, 0x0000000000000000u, 0x5555555555555555u, 0x5555555555555555u,
+    0x00002aaaaaaaaaaau, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x5555555555555555u, 0x5555555555555555u, 0x0000000100155555u, 0x0000000000000000u,
+    0x5555554000000000u, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000045u,
+    0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x0000555555555555u,
+    0x5555555555555555u, 0x5555555555555555u, 0x0000055555555555u, 0x4000000000000000u,
+    0x0000000000015555u, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u, 0x1455545500000000u,
+    0x5555555555555555u, 0x0000001000000015u, 0x0000041500000000u, 0x5555555500005500u,
+    0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x0055555555555555u,
+    0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x0155555500155555u,
+    0x0005555500015555u, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u, 0x000aaaaa00000000u,
+    0x0000000000000000u, 0x0000000000000000u, 0x000000aaaaaaaaaau, 0x000000aaaaaaaaaau,
+    0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u, 0x0002aaaaaaaaaaaau,
+    0x5555555555555555u, 0x5555555555555555u, 0x5555515555555555u, 0x5555555555555555u,
+    0x5155555555555555u, 0x5445555551541410u, 0x5555555555555455u, 0x5555555555555555u,
+    0x5155515554154555u, 0x1545555555555555u, 0x5555555155501155u, 0x5555555555555555u,
+    0x5555555555555555u, 0x5555555555550555u, 0x5515555555555551u, 0x5515555555555555u,
+    0x5555515555555555u, 0x5555515555555555u, 0x5555555515555555u, 0x5555555515555555u,
+    0x5555555555515555u, 0x5555555555515555u, 0xaaaaaaaaa0555515u, 0xaaaaaaaaaaaaaaaau,
+    0x1555555555555555u, 0x0000000000155400u, 0x0000000000000000u, 0x0000000000000000u,
+    0x0000000000000000u, 0x5555555500000000u, 0x5555555555555555u, 0x0000000005555555u,
+    0x5555555555555555u, 0x0555400001555555u, 0x00000000100aaaaau, 0x0000000000000000u,
+    0x5555555500000000u, 0x0000000005555555u, 0x5555555555555555u, 0x000aaaaa00555555u,
+    0x0000000000000000u, 0x0000000000000000u, 0x5555555500000000u, 0x000aaaaa00555555u,
+    0x0000000000000000u, 0x0000000000000000u, 0x5555555500000000u, 0x002aaaa905555555u,
+    0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u, 0x1555555514551555u,
+    0x5555555555555555u, 0x5555555555555555u, 0x00000000aaaa8155u, 0x0000000000000000u,
+    0x5555555555555555u, 0x5555555555555555u, 0x000aaaaa00400055u, 0x0000000000000000u,
+    0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u, 0xaaaaaaa800000000u,
+    0xaaaaaaaaaaaaaaaau, 0x000002a8a8aaaaaau, 0x0000000000000000u, 0x0000000000000000u,
+    0xaaaaaaaaaaaaaaa8u, 0x0aaaaaaa8aaaaaaau, 0x0000000000000000u, 0x0000000000000000u,
+    0x5555555555555455u, 0x0044551555544114u, 0x4444411454444010u, 0x1154551555154114u,
+    0x0055555555455555u, 0x0055555555455454u, 0x0000000000000000u, 0x0000000000000000u,
+    0x0000000002aaaaaau, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x0000000000000000u,
+    0x5555555555555555u, 0x0005555555555555u, 0x5555555555555555u, 0x5555555555555555u,
+    0x0555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u,
+    0x5555555555555555u, 0x5555555500000005u, 0x5555555555555555u, 0x5555555555555555u,
+    0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x5555555500000001u,
+    0x5555555555555555u, 0x5555555555555555u, 0x0555555555555555u, 0x0000000000000000u,
+    0x0555555555555555u, 0x0000000000000000u, 0x0000000000000000u, 0x0000000000000000u,
+    0x5555555555555555u, 0x5555555555555555u, 0x5555555500155555u, 0x5555555555555555u,
+    0x5555555555555555u, 0x0000000055555555u, 0x0000000000000000u, 0x0000000000000000u,
+};
+// clang-format on
+} // namespace unicode_tables
+
+/// The class of a code point by Unicode 16.0; char_class::other beyond U+10FFFF. Cost: two table reads.
+/// Proven for every scalar value by "golden: cp_sweep" in tests/text/tokenizer_test.cpp.
+[[nodiscard]] constexpr char_class class_of(char32_t code_point) noexcept {
+    if (code_point >= unicode_tables::limit) {
+        return char_class::other;
+    }
+    const std::size_t block = unicode_tables::index[code_point >> 7];
+    const std::uint64_t word = unicode_tables::blocks[4 * block + ((code_point >> 5) & 3u)];
+    return static_cast<char_class>((word >> (2 * (code_point & 31u))) & 3u);
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/text/utf8.hpp ----
+// UTF-8 by the Unicode standard, table 3-7: no overlong forms, no surrogates, nothing beyond U+10FFFF.
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Stands for a byte that is not part of well-formed UTF-8. Larger than every code point.
+inline constexpr char32_t invalid_code_point = 0xffffffffu;
+
+/// One code point and the bytes it takes; a byte that fits nowhere is {invalid_code_point, 1}.
+struct decoded_code_point {
+    char32_t value;
+    std::uint32_t size; ///< bytes, 1 to 4
+};
+
+/// What a first byte announces. `size` 0: it can start no sequence.
+struct utf8_lead {
+    std::uint8_t size;
+    std::uint8_t second_low;  ///< bounds of the second byte, where there is one
+    std::uint8_t second_high; ///< (every further byte lies in 80..BF)
+};
+
+[[nodiscard]] constexpr utf8_lead utf8_lead_of(unsigned char first) noexcept {
+    if (first < 0x80) {
+        return {1, 0, 0};
+    }
+    if (first < 0xc2 || first > 0xf4) {
+        return {0, 0, 0};
+    }
+    if (first < 0xe0) {
+        return {2, 0x80, 0xbf};
+    }
+    if (first < 0xf0) { // E0 would be overlong below A0, ED a surrogate above 9F
+        return {3, static_cast<std::uint8_t>(first == 0xe0 ? 0xa0 : 0x80),
+                static_cast<std::uint8_t>(first == 0xed ? 0x9f : 0xbf)};
+    }
+    return {4, static_cast<std::uint8_t>(first == 0xf0 ? 0x90 : 0x80),
+            static_cast<std::uint8_t>(first == 0xf4 ? 0x8f : 0xbf)};
+}
+
+/// How many bytes from the start of `rest` agree with what its first byte announces: 0 to 4.
+[[nodiscard]] constexpr std::size_t utf8_prefix_size(std::string_view rest) noexcept {
+    if (rest.empty()) {
+        return 0;
+    }
+    const utf8_lead lead = utf8_lead_of(static_cast<unsigned char>(rest[0]));
+    std::size_t good = lead.size == 0 ? 0 : 1;
+    while (good < lead.size && good < rest.size()) {
+        const auto byte = static_cast<unsigned char>(rest[good]);
+        const unsigned low = good == 1 ? lead.second_low : 0x80u;
+        const unsigned high = good == 1 ? lead.second_high : 0xbfu;
+        if (byte < low || byte > high) {
+            break;
+        }
+        ++good;
+    }
+    return good;
+}
+
+/// The code point at the start of `rest`. \pre !rest.empty()
+[[nodiscard]] constexpr decoded_code_point first_code_point(std::string_view rest) noexcept {
+    assert(!rest.empty());
+    const auto first = static_cast<unsigned char>(rest[0]);
+    if (first < 0x80) {
+        return {first, 1};
+    }
+    const std::size_t size = utf8_lead_of(first).size;
+    if (size == 0 || utf8_prefix_size(rest) != size) {
+        return {invalid_code_point, 1};
+    }
+    char32_t value = first & (0x7fu >> size);
+    for (std::size_t i = 1; i < size; ++i) {
+        value = (value << 6) | (static_cast<unsigned char>(rest[i]) & 0x3fu);
+    }
+    return {value, static_cast<std::uint32_t>(size)};
+}
+
+/// Bytes at the end of `text` that start a code point which is not complete yet: 0 to 3.
+[[nodiscard]] constexpr std::size_t unfinished_tail(std::string_view text) noexcept {
+    for (std::size_t tail = 1; tail <= 3 && tail <= text.size(); ++tail) {
+        const std::string_view end = text.substr(text.size() - tail);
+        const std::size_t announced = utf8_lead_of(static_cast<unsigned char>(end[0])).size;
+        if (announced > tail && utf8_prefix_size(end) == tail) {
+            return tail;
+        }
+    }
+    return 0;
+}
+
+/// Appends the UTF-8 form of a scalar value. \pre code_point <= U+10FFFF and no surrogate
+inline void append_utf8(std::string& out, char32_t code_point) {
+    assert(code_point <= 0x10ffff && (code_point < 0xd800 || code_point > 0xdfff));
+    const auto put = [&out](char32_t byte) { out.push_back(static_cast<char>(static_cast<unsigned char>(byte))); };
+    if (code_point < 0x80) {
+        return put(code_point);
+    }
+    if (code_point < 0x800) {
+        put(0xc0 | (code_point >> 6));
+    } else if (code_point < 0x10000) {
+        put(0xe0 | (code_point >> 12));
+        put(0x80 | ((code_point >> 6) & 0x3f));
+    } else {
+        put(0xf0 | (code_point >> 18));
+        put(0x80 | ((code_point >> 12) & 0x3f));
+        put(0x80 | ((code_point >> 6) & 0x3f));
+    }
+    put(0x80 | (code_point & 0x3f));
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace pre_tokenizing {
+/// char_class of the ASCII characters: most text never leaves this table.
+inline constexpr std::array<char_class, 128> ascii_classes = [] {
+    std::array<char_class, 128> classes{};
+    for (std::size_t c = 0; c < classes.size(); ++c) {
+        classes[c] = class_of(static_cast<char32_t>(c));
+    }
+    return classes;
+}();
+
+[[nodiscard]] constexpr bool is_line_end(char c) noexcept { return c == '\r' || c == '\n'; }
+} // namespace pre_tokenizing
+
+/// Cuts text as LLaMA-3 does. The pieces, in order, are the text. Borrows the text.
+///
+/// The pattern, first alternative first, each greedy, classes by Unicode 16.0:
+///
+///     (?i:'s|'t|'re|'ve|'m|'ll|'d) | [^\r\n\p{L}\p{N}]?\p{L}+ | \p{N}{1,3} | ' '?[^\s\p{L}\p{N}]+[\r\n]*
+///     | \s*[\r\n]+ | \s+(?!\S) | \s+
+///
+/// Case folding makes U+017F (long s) an s. A byte that is not UTF-8 is a character of no class.
+/// Cost: linear, every byte is looked at no more than four times; allocates nothing.
+/// Proven by the golden files in tests/text/tokenizer_test.cpp, among them every scalar value in context.
+class llama3_splitter {
+public:
+    explicit constexpr llama3_splitter(std::string_view text) noexcept : text_(text) {}
+
+    /// The next piece; empty only at the end of the text.
+    [[nodiscard]] constexpr std::string_view next() noexcept {
+        if (position_ == text_.size()) {
+            return {};
+        }
+        const std::size_t begin = position_;
+        position_ = piece_end(begin);
+        return text_.substr(begin, position_ - begin);
+    }
+
+private:
+    struct character {
+        char_class kind;
+        std::uint32_t size; ///< bytes; 0 at the end of the text
+    };
+
+    [[nodiscard]] constexpr character at(std::size_t i) const noexcept {
+        if (i >= text_.size()) {
+            return {char_class::other, 0};
+        }
+        const auto byte = static_cast<unsigned char>(text_[i]);
+        if (byte < 0x80) {
+            return {pre_tokenizing::ascii_classes[byte], 1};
+        }
+        const decoded_code_point decoded = first_code_point(text_.substr(i));
+        return {class_of(decoded.value), decoded.size};
+    }
+
+    /// Where the run of characters of class `kind` that starts at `i` ends; at most `most` of them.
+    [[nodiscard]] constexpr std::size_t run_end(std::size_t i, char_class kind,
+                                                std::size_t most = SIZE_MAX) const noexcept {
+        for (std::size_t n = 0; n < most; ++n) {
+            const character c = at(i);
+            if (c.size == 0 || c.kind != kind) {
+                break;
+            }
+            i += c.size;
+        }
+        return i;
+    }
+
+    [[nodiscard]] constexpr std::size_t piece_end(std::size_t begin) const noexcept {
+        if (text_[begin] == '\'') {
+            if (const std::size_t size = contraction_size(text_.substr(begin + 1))) {
+                return begin + 1 + size;
+            }
+        }
+        const character first = at(begin);
+        const std::size_t second = begin + first.size;
+        if (first.kind == char_class::letter) {
+            return run_end(second, char_class::letter);
+        }
+        if (first.kind == char_class::number) {
+            return run_end(second, char_class::number, 2);
+        }
+        if (!pre_tokenizing::is_line_end(text_[begin])) {
+            if (const std::size_t end = run_end(second, char_class::letter); end != second) {
+                return end;
+            }
+        }
+        const std::size_t symbols = text_[begin] == ' ' ? second : begin;
+        if (const std::size_t end = run_end(symbols, char_class::other); end != symbols) {
+            return line_ends_end(end);
+        }
+        return white_space_end(begin);
+    }
+
+    /// Bytes after the apostrophe that belong to an English contraction; 0 if it is none.
+    [[nodiscard]] static constexpr std::size_t contraction_size(std::string_view rest) noexcept {
+        const auto lower = [rest](std::size_t i) { return i < rest.size() ? rest[i] | 0x20 : 0; };
+        const int first = lower(0);
+        if (first == 's' || first == 't' || first == 'm' || first == 'd') {
+            return 1;
+        }
+        const int second = lower(1);
+        const bool two = ((first == 'r' || first == 'v') && second == 'e') || (first == 'l' && second == 'l');
+        return two || rest.starts_with("\xc5\xbf") ? 2 : 0;
+    }
+
+    [[nodiscard]] constexpr std::size_t line_ends_end(std::size_t i) const noexcept {
+        while (i < text_.size() && pre_tokenizing::is_line_end(text_[i])) {
+            ++i;
+        }
+        return i;
+    }
+
+    /// White space: up to its last line end; else all of it at the end of the text; else all but the last character,
+    /// which is left to the next piece; else that one character.
+    [[nodiscard]] constexpr std::size_t white_space_end(std::size_t begin) const noexcept {
+        std::size_t end = begin;
+        std::size_t last = begin;
+        std::size_t after_line_end = begin;
+        for (character c = at(end); c.size != 0 && c.kind == char_class::space; c = at(end)) {
+            last = end;
+            end += c.size;
+            after_line_end = pre_tokenizing::is_line_end(text_[last]) ? end : after_line_end;
+        }
+        if (after_line_end != begin) {
+            return after_line_end;
+        }
+        return end == text_.size() || last == begin ? end : last;
+    }
+
+    std::string_view text_;
+    std::size_t position_ = 0;
+};
+
+/// The names under which GGUF files ask for llama3_splitter, in tokenizer.ggml.pre. All of them take a piece that is
+/// a token as it stands, before any merging ("ignore_merges").
+inline constexpr std::array<std::string_view, 3> llama3_splitter_names{"llama-bpe", "llama3", "llama-v3"};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/text/stream_decoder.hpp ----
+// stream_decoder: the text of one token after another, in whole code points.
+
+// ---- bitnet/text/tokenizer.hpp ----
+// tokenizer: text to tokens and back, for byte-level models that split text as LLaMA-3 does.
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct tokenizer_options {
+    /// One of llama3_splitter_names, used instead of what the file says; empty: the file decides.
+    std::string_view pre_tokenizer = {};
+};
+
+struct encode_options {
+    /// Whether control tokens that stand in the text, such as <|eot_id|>, become those tokens. Off: they are text like
+    /// any other, which is what a user's own words have to be.
+    bool parse_special = false;
+};
+
+/// Which splitter is in use, and how that was decided.
+struct pre_tokenizer_choice {
+    std::string name;      ///< as a file would spell it, "llama-bpe"
+    bool inferred = false; ///< the file names none; the vocabulary tells
+    std::string why;       ///< a sentence for people
+};
+
+/// Text to tokens and back. Owns its tables: the file may go once it is open. Immutable: any number of threads may use
+/// it at a time. Move-only.
+///
+/// encode() takes any bytes: those that are not UTF-8 count as characters of no class, one by one. decode(encode(x)) is
+/// x for every x. (Only a vocabulary without tokens for some bytes makes encode() fail on these; LLaMA-3 has all.)
+class tokenizer {
+public:
+    /// Reads all tokenizer.ggml.* keys that it uses.
+    /// Cost for LLaMA-3's 128,256 tokens and 280,147 merges: one pass over 5.5 MB, memory about 13 MB.
+    /// \return errc::unsupported_tokenizer (tokenizer.ggml.model is not gpt2), unknown_pre_tokenizer, missing_key,
+    /// wrong_type, bad_vocabulary or out_of_memory, naming the file, the key and both disagreeing numbers.
+    [[nodiscard]] static result<tokenizer> open(const gguf_file& file, tokenizer_options options = {});
+
+    /// The tokens of `text`, without BOS. Cost: linear but for pieces of text without a boundary, O(n log n) for these.
+    /// \return errc::invalid_argument for text of 2 GiB or more and for a byte without token; errc::out_of_memory.
+    [[nodiscard]] result<std::vector<token>> encode(std::string_view text, encode_options options = {}) const {
+        std::vector<token> tokens;
+        if (auto done = encode(text, tokens, options); !done) {
+            return std::move(done).error();
+        }
+        return tokens;
+    }
+
+    /// The same, appended to `out`: for messages that are put together, and for callers who keep their memory.
+    [[nodiscard]] result<void> encode(std::string_view text, std::vector<token>& out,
+                                      encode_options options = {}) const {
+        if (text.size() > byte_pair_encoding::longest_piece) {
+            return error{errc::invalid_argument, "the text has " + std::to_string(text.size()) + " bytes, at most " +
+                                                     std::to_string(byte_pair_encoding::longest_piece) +
+                                                     " can be encoded at a time"};
+        }
+        for (std::size_t from = 0; from < text.size();) {
+            const token_match match = tokens_.next_spelled(text, from, options.parse_special);
+            if (auto done = encode_plain(text.substr(from, match.position - from), out); !done) {
+                return done;
+            }
+            if (match.size != 0) {
+                out.push_back(match.id);
+            }
+            from = match.position + match.size;
+        }
+        return {};
+    }
+
+    /// The bytes that a token stands for, or its spelling if it is a control token; empty outside the vocabulary.
+    /// Lives as long as the tokenizer. Need not be whole code points: see stream_decoder.
+    [[nodiscard]] std::string_view bytes_of(token id) const noexcept {
+        return tokens_.contains(id) ? tokens_.bytes_of(id) : std::string_view{};
+    }
+
+    /// The bytes of all tokens, one after another, nothing tidied.
+    [[nodiscard]] std::string decode(std::span<const token> tokens) const {
+        std::string text;
+        for (const token id : tokens) {
+            text.append(bytes_of(id));
+        }
+        return text;
+    }
+
+    [[nodiscard]] std::size_t vocabulary_size() const noexcept { return tokens_.size(); }
+    [[nodiscard]] bool contains(token id) const noexcept { return tokens_.contains(id); }
+
+    /// Whether a token is a control or unknown token, which no text becomes unless encode_options asks for it.
+    [[nodiscard]] bool is_special(token id) const noexcept {
+        return contains(id) &&
+               (tokens_.kind_of(id) == token_kind::control || tokens_.kind_of(id) == token_kind::unknown);
+    }
+
+    /// The token that is spelled like this and found in text with parse_special; nothing if there is none.
+    [[nodiscard]] std::optional<token> find_special(std::string_view spelling) const noexcept {
+        const token id = tokens_.find_special(spelling);
+        return id == no_token ? std::nullopt : std::optional{id};
+    }
+
+    [[nodiscard]] std::optional<token> bos() const noexcept { return bos_; } ///< begins every sequence
+    [[nodiscard]] std::optional<token> eos() const noexcept { return eos_; } ///< ends a document
+    [[nodiscard]] std::optional<token> eot() const noexcept { return eot_; } ///< ends a turn of a dialog
+
+    /// Whether the model expects bos() in front: tokenizer.ggml.add_bos_token, or where that is missing, whether there
+    /// is a BOS. encode() never adds it.
+    [[nodiscard]] bool add_bos() const noexcept { return add_bos_; }
+
+    /// The tokens after which generation ends: eos, eot, eom and <|end_of_text|>, as far as they exist; ascending.
+    [[nodiscard]] std::span<const token> stop_tokens() const noexcept { return {stops_.data(), stop_count_}; }
+    [[nodiscard]] bool is_stop(token id) const noexcept {
+        const auto stops = stop_tokens();
+        return std::find(stops.begin(), stops.end(), id) != stops.end();
+    }
+
+    [[nodiscard]] const pre_tokenizer_choice& pre_tokenizer() const noexcept { return pre_tokenizer_; }
+
+    /// Bytes of the longest token.
+    [[nodiscard]] std::size_t longest_token() const noexcept { return tokens_.longest(); }
+
+private:
+    static constexpr std::string_view model_key = "tokenizer.ggml.model";
+    static constexpr std::string_view pre_key = "tokenizer.ggml.pre";
+
+    tokenizer(vocabulary tokens, byte_pair_encoding merging) noexcept
+        : tokens_(std::move(tokens)), merging_(std::move(merging)) {}
+
+    [[nodiscard]] result<void> encode_plain(std::string_view text, std::vector<token>& out) const {
+        llama3_splitter splitter(text);
+        for (std::string_view piece = splitter.next(); !piece.empty(); piece = splitter.next()) {
+            if (const token whole = tokens_.find(piece); whole != no_token) {
+                out.push_back(whole); // 588 tokens of LLaMA-3 can be reached in no other way
+            } else if (auto done = merging_.encode(piece, out); !done) {
+                return done;
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] static result<void> check_model(const gguf_file& file);
+    [[nodiscard]] result<void> choose_pre_tokenizer(const gguf_file& file, std::string_view wanted);
+    [[nodiscard]] error unknown_pre_tokenizer(const gguf_file& file, const std::string& what) const;
+    [[nodiscard]] std::string resemblance() const;
+    [[nodiscard]] result<void> read_ids(const gguf_file& file);
+    [[nodiscard]] result<void> read_add_bos(const gguf_file& file);
+    void add_stop(std::optional<token> id) noexcept;
+
+    vocabulary tokens_;
+    byte_pair_encoding merging_;
+    pre_tokenizer_choice pre_tokenizer_;
+    std::optional<token> bos_;
+    std::optional<token> eos_;
+    std::optional<token> eot_;
+    std::array<token, 8> stops_{};
+    std::size_t stop_count_ = 0;
+    bool add_bos_ = false;
+};
+
+inline result<tokenizer> tokenizer::open(const gguf_file& file, tokenizer_options options) {
+    if (auto known = check_model(file); !known) {
+        return std::move(known).error();
+    }
+    auto tokens = vocabulary::open(file);
+    if (!tokens) {
+        return std::move(tokens).error();
+    }
+    auto merges = read_merges(file, *tokens);
+    if (!merges) {
+        return std::move(merges).error();
+    }
+    byte_pair_encoding merging(tokens->byte_tokens(), *std::move(merges));
+    tokenizer made(*std::move(tokens), std::move(merging));
+    if (auto done = made.read_ids(file); !done) {
+        return std::move(done).error();
+    }
+    if (auto done = made.choose_pre_tokenizer(file, options.pre_tokenizer); !done) {
+        return std::move(done).error();
+    }
+    return made;
+}
+
+inline result<void> tokenizer::check_model(const gguf_file& file) {
+    const auto model = file.get<std::string_view>(model_key);
+    if (!model) {
+        return error{model.error()};
+    }
+    if (*model != "gpt2") {
+        return error{errc::unsupported_tokenizer, std::string(file.name()) + ": " + std::string(model_key) + " is " +
+                                                      quoted_name(*model) +
+                                                      ", only 'gpt2' (byte-level BPE) can be read"};
+    }
+    return {};
+}
+
+inline result<void> tokenizer::choose_pre_tokenizer(const gguf_file& file, std::string_view wanted) {
+    const auto in_file = file.get_or<std::string_view>(pre_key, {});
+    if (!in_file) {
+        return error{in_file.error()};
+    }
+    const auto known = [](std::string_view name) {
+        return std::find(llama3_splitter_names.begin(), llama3_splitter_names.end(), name) !=
+               llama3_splitter_names.end();
+    };
+    const std::string said = in_file->empty() ? "does not say" : "says " + quoted_name(*in_file);
+    if (!wanted.empty()) {
+        if (!known(wanted)) {
+            return unknown_pre_tokenizer(file, "the caller asks for the pre-tokenizer " + quoted_name(wanted));
+        }
+        pre_tokenizer_ = {std::string(wanted), false, "chosen by the caller; the file " + said};
+        return {};
+    }
+    if (!in_file->empty()) {
+        if (!known(*in_file)) {
+            return unknown_pre_tokenizer(file, std::string(pre_key) + " is " + quoted_name(*in_file));
+        }
+        pre_tokenizer_ = {std::string(*in_file), false, "the file says so in " + std::string(pre_key)};
+        return {};
+    }
+    const std::string reason = resemblance();
+    if (reason.empty()) {
+        return unknown_pre_tokenizer(file, std::string(pre_key) + " is missing, and the vocabulary of " +
+                                               std::to_string(vocabulary_size()) +
+                                               " tokens is not of LLaMA-3's family");
+    }
+    pre_tokenizer_ = {"llama-bpe", true, std::string(pre_key) + " is missing; " + reason};
+    return {};
+}
+
+inline error tokenizer::unknown_pre_tokenizer(const gguf_file& file, const std::string& what) const {
+    std::string known;
+    for (const std::string_view name : llama3_splitter_names) {
+        known.append(known.empty() ? "" : ", ").append(name);
+    }
+    return {errc::unknown_pre_tokenizer, std::string(file.name()) + ": " + what + "; known are: " + known +
+                                             " (tokenizer_options::pre_tokenizer overrides the file)"};
+}
+
+/// Why the vocabulary must be of LLaMA-3's family; empty if nothing tells so.
+inline std::string tokenizer::resemblance() const {
+    if (vocabulary_size() == 128256 && bos_ == 128000) {
+        return "128256 tokens with BOS 128000 are LLaMA-3's vocabulary";
+    }
+    struct place {
+        std::string_view spelling;
+        token from_bos;
+    };
+    // As in LLaMA-3, 3.1, 3.2 and 3.3, whose other control tokens changed names between versions.
+    constexpr std::array<place, 4> order{
+        {{"<|end_of_text|>", 1}, {"<|start_header_id|>", 6}, {"<|end_header_id|>", 7}, {"<|eot_id|>", 9}}};
+    const token begin = tokens_.find_special("<|begin_of_text|>");
+    for (const auto& [spelling, from_bos] : order) {
+        if (begin == no_token || tokens_.find_special(spelling) != begin + from_bos) {
+            return {};
+        }
+    }
+    return "the control tokens from <|begin_of_text|> (" + std::to_string(begin) + ") to <|eot_id|> (" +
+           std::to_string(begin + 9) + ") stand in LLaMA-3's order";
+}
+
+inline result<void> tokenizer::read_ids(const gguf_file& file) {
+    struct key {
+        std::string_view name;
+        std::optional<token>* id;
+    };
+    std::optional<token> eom;
+    for (const auto& value : file.metadata()) {
+        if (!value.key.starts_with("tokenizer.ggml.") || !value.key.ends_with("_token_id")) {
+            continue;
+        }
+        auto id = find_token_id(file, value.key, vocabulary_size());
+        if (!id) {
+            return std::move(id).error();
+        }
+        for (const auto& [name, target] : {key{"bos", &bos_}, key{"eos", &eos_}, key{"eot", &eot_}, key{"eom", &eom}}) {
+            if (value.key.substr(15, value.key.size() - 24) == name) {
+                *target = *id;
+            }
+        }
+    }
+    eot_ = eot_ ? eot_ : find_special("<|eot_id|>");
+    eom = eom ? eom : find_special("<|eom_id|>");
+    for (const auto& id : {eos_, eot_, eom, find_special("<|end_of_text|>")}) {
+        add_stop(id);
+    }
+    return read_add_bos(file);
+}
+
+inline result<void> tokenizer::read_add_bos(const gguf_file& file) {
+    constexpr std::string_view key = "tokenizer.ggml.add_bos_token";
+    const auto add = file.get_or<bool>(key, bos_.has_value());
+    if (!add) {
+        return error{add.error()};
+    }
+    if (*add && !bos_) {
+        return bad_vocabulary(file, key, "is true, but there is no tokenizer.ggml.bos_token_id");
+    }
+    add_bos_ = *add;
+    return {};
+}
+
+inline void tokenizer::add_stop(std::optional<token> id) noexcept {
+    if (id && !is_stop(*id)) {
+        stops_[stop_count_++] = *id;
+        std::sort(stops_.begin(), stops_.begin() + static_cast<std::ptrdiff_t>(stop_count_));
+    }
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Turns tokens into text that can be shown at once: a code point whose bytes are spread over several tokens comes out
+/// with the last of them. Nothing is replaced: bytes that are not UTF-8 come out as they are, so that all the text
+/// that feed() and flush() return is, byte for byte, tokenizer::decode() of all the tokens.
+/// Holds back three bytes at most. Borrows the tokenizer, which must outlive it. Allocates only when it is made.
+class stream_decoder {
+public:
+    explicit stream_decoder(const tokenizer& t) : tokenizer_(&t) { text_.reserve(t.longest_token() + 3); }
+    explicit stream_decoder(tokenizer&&) = delete; // would dangle
+
+    /// The text that became complete with `id`; may be empty. A token outside the vocabulary has no text.
+    /// Valid until the next call.
+    [[nodiscard]] std::string_view feed(token id) {
+        drop_returned();
+        text_.append(tokenizer_->bytes_of(id));
+        returned_ = text_.size() - unfinished_tail(text_);
+        return std::string_view(text_).substr(0, returned_);
+    }
+
+    /// What is still held back: the start of a code point that never got complete. Valid until the next call.
+    [[nodiscard]] std::string_view flush() {
+        drop_returned();
+        returned_ = text_.size();
+        return text_;
+    }
+
+private:
+    void drop_returned() {
+        text_.erase(0, returned_);
+        returned_ = 0;
+    }
+
+    const tokenizer* tokenizer_;
+    std::string text_;                    ///< what was returned last, then what is held back
+    std::string::size_type returned_ = 0; ///< bytes of `text_` that were returned
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/thread/native_thread.hpp ----
+// native_thread: a joined operating-system thread whose creation can fail without an exception.
+
+#if defined(_WIN32)
+#include <process.h>
+extern "C" {
+__declspec(dllimport) unsigned long __stdcall WaitForSingleObject(void*, unsigned long);
+__declspec(dllimport) int __stdcall CloseHandle(void*);
+}
+#else
+#include <pthread.h>
+#endif
+
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Unlike std::thread, start() reports failure, also under -fno-exceptions. join() is called by the destructor.
+class native_thread {
+public:
+    using entry = void (*)(void* argument) noexcept;
+
+    native_thread() noexcept = default;
+    native_thread(const native_thread&) = delete;
+    native_thread& operator=(const native_thread&) = delete;
+    ~native_thread() { join(); }
+
+    /// \return whether the thread runs. \pre not started before; this object does not move until join().
+    [[nodiscard]] bool start(entry function, void* argument) noexcept {
+        function_ = function;
+        argument_ = argument;
+#if defined(_WIN32)
+        handle_ = reinterpret_cast<void*>(_beginthreadex(nullptr, 0, &native_thread::trampoline, this, 0, nullptr));
+        joinable_ = handle_ != nullptr;
+#else
+        joinable_ = pthread_create(&handle_, nullptr, &native_thread::trampoline, this) == 0;
+#endif
+        return joinable_;
+    }
+
+    /// Waits for the thread's end; does nothing where none runs.
+    void join() noexcept {
+        if (!std::exchange(joinable_, false)) {
+            return;
+        }
+#if defined(_WIN32)
+        constexpr unsigned long infinite = 0xffffffffUL;
+        WaitForSingleObject(handle_, infinite);
+        CloseHandle(handle_);
+#else
+        pthread_join(handle_, nullptr);
+#endif
+    }
+
+private:
+#if defined(_WIN32)
+    static unsigned __stdcall trampoline(void* self) noexcept {
+        run(self);
+        return 0;
+    }
+    void* handle_ = nullptr;
+#else
+    static void* trampoline(void* self) noexcept {
+        run(self);
+        return nullptr;
+    }
+    pthread_t handle_{};
+#endif
+    static void run(void* self) noexcept {
+        const auto* thread = static_cast<native_thread*>(self);
+        thread->function_(thread->argument_);
+    }
+
+    entry function_ = nullptr;
+    void* argument_ = nullptr;
+    bool joinable_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/thread/pool.hpp ----
+// The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
+
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One task of a loop, erased: `function(context, index)`. The context outlives the loop.
+struct loop_body {
+    void (*function)(void* context, std::size_t index) noexcept;
+    void* context;
+
+    void operator()(std::size_t index) const noexcept { function(context, index); }
+};
+
+/// A pool runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done.
+template <class P>
+concept thread_pool_type = requires(P& pool, const P& constant, std::size_t count, loop_body body) {
+    { pool.run(count, body) }
+    noexcept->std::same_as<void>;
+    { constant.threads() }
+    noexcept->std::convertible_to<std::size_t>;
+    { P::open(std::size_t{}) } -> std::same_as<result<std::unique_ptr<P>>>;
+};
+
+/// Calls f(index) for every index below `count` on the threads of `pool`.
+template <thread_pool_type Pool, class F> void parallel_for(Pool& pool, std::size_t count, F&& f) noexcept {
+    using body = std::remove_reference_t<F>;
+    const auto call = [](void* context, std::size_t index) noexcept { (*static_cast<body*>(context))(index); };
+    pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
+}
+
+/// No threads at all: for single-threaded hosts, browsers and tests.
+class inline_pool {
+public:
+    /// \param threads is ignored: there is one.
+    [[nodiscard]] static result<std::unique_ptr<inline_pool>> open([[maybe_unused]] std::size_t threads) {
+        return std::make_unique<inline_pool>();
+    }
+    void run(std::size_t count, loop_body body) noexcept {
+        for (std::size_t i = 0; i < count; ++i) {
+            body(i);
+        }
+    }
+    [[nodiscard]] std::size_t threads() const noexcept { return 1; }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/thread/thread_pool.hpp ----
+// thread_pool: persistent workers that spin briefly between loops, then park.
+
+#if BITNET_X86_64
+#include <immintrin.h>
+#endif
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <string>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// threads() - 1 workers beside the thread that calls run(). One loop at a time; run() is not reentrant.
+///
+/// Indices are handed out one by one from a single atomic word (loop number, indices left), by the caller too, and
+/// run() returns when all *claimed* indices are done. A worker that the operating system has not scheduled holds up
+/// nobody, so more threads than cores cost little: nothing ever waits for a thread to arrive, only for work that was
+/// taken. Between loops a worker spins for `spin_iterations` pauses (some 20 microseconds, the gap between two loops of
+/// one token) and then sleeps on a futex: an idle pool uses no CPU.
+class thread_pool {
+public:
+    static constexpr std::size_t max_threads = 1024;
+    static constexpr unsigned spin_iterations = 2000;
+
+    /// \param threads 1 to max_threads, the calling thread included.
+    /// \return errc::invalid_argument, errc::thread_error when the operating system refuses a thread.
+    [[nodiscard]] static result<std::unique_ptr<thread_pool>> open(std::size_t threads) {
+        if (threads == 0 || threads > max_threads) {
+            return error{errc::invalid_argument, "thread_pool: " + std::to_string(threads) +
+                                                     " threads asked for, 1 to " + std::to_string(max_threads) +
+                                                     " are possible"};
+        }
+        std::unique_ptr<thread_pool> pool(new (std::nothrow) thread_pool);
+        if (pool == nullptr) {
+            return error{errc::out_of_memory,
+                         "thread_pool: " + std::to_string(sizeof(thread_pool)) + " bytes could not be allocated"};
+        }
+        pool->workers_.reset(new (std::nothrow) native_thread[threads - 1]);
+        if (pool->workers_ == nullptr) {
+            return error{errc::out_of_memory, "thread_pool: " + std::to_string((threads - 1) * sizeof(native_thread)) +
+                                                  " bytes could not be allocated"};
+        }
+        for (std::size_t i = 0; i + 1 < threads; ++i) {
+            if (!pool->workers_[i].start(&thread_pool::work, pool.get())) {
+                return error{errc::thread_error, "thread_pool: the operating system refused thread " +
+                                                     std::to_string(i + 2) + " of " + std::to_string(threads)};
+            }
+            ++pool->started_;
+        }
+        return pool;
+    }
+
+    thread_pool(const thread_pool&) = delete;
+    thread_pool& operator=(const thread_pool&) = delete;
+    ~thread_pool() {
+        stopping_.store(true, std::memory_order_relaxed);
+        announce();
+        for (std::size_t i = 0; i < started_; ++i) {
+            workers_[i].join();
+        }
+    }
+
+    [[nodiscard]] std::size_t threads() const noexcept { return started_ + 1; }
+
+    /// \pre count < 2^32; called by one thread at a time.
+    void run(std::size_t count, loop_body body) noexcept {
+        if (count == 0) {
+            return;
+        }
+        if (started_ == 0 || count == 1) {
+            for (std::size_t i = 0; i < count; ++i) {
+                body(i);
+            }
+            return;
+        }
+        body_ = body;
+        count_ = count;
+        finished_.store(0, std::memory_order_relaxed);
+        ++loop_;
+        ticket_.store((std::uint64_t{loop_} << 32) | count, std::memory_order_release);
+        announce();
+        while (claim_one()) {
+        }
+        wait_until_finished(count);
+    }
+
+private:
+    thread_pool() noexcept = default;
+
+    /// Runs one index of the current loop. \return whether there was one left.
+    bool claim_one() noexcept {
+        std::uint64_t ticket = ticket_.load(std::memory_order_relaxed);
+        do {
+            if ((ticket & 0xffffffffu) == 0) {
+                return false;
+            }
+        } while (
+            !ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acquire, std::memory_order_relaxed));
+        // The loop cannot end before this index is done: body_ and count_ stay what they are.
+        const std::size_t count = count_;
+        body_(count - static_cast<std::size_t>(ticket & 0xffffffffu));
+        if (finished_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
+            finished_.notify_one();
+        }
+        return true;
+    }
+
+    void announce() noexcept {
+        generation_.fetch_add(1, std::memory_order_seq_cst);
+        if (sleepers_.load(std::memory_order_seq_cst) != 0) {
+            generation_.notify_all();
+        }
+    }
+
+    void wait_until_finished(std::size_t count) noexcept {
+        for (unsigned spin = 0; spin < spin_iterations; ++spin) {
+            if (finished_.load(std::memory_order_acquire) == count) {
+                return;
+            }
+            pause();
+        }
+        for (auto done = finished_.load(std::memory_order_acquire); done != count;
+             done = finished_.load(std::memory_order_acquire)) {
+            finished_.wait(done, std::memory_order_acquire);
+        }
+    }
+
+    static void work(void* self) noexcept {
+        const default_float_environment environment;
+        auto& pool = *static_cast<thread_pool*>(self);
+        std::uint32_t seen = 0;
+        for (;;) {
+            seen = pool.next_generation(seen);
+            if (pool.stopping_.load(std::memory_order_relaxed)) {
+                return;
+            }
+            while (pool.claim_one()) {
+            }
+        }
+    }
+
+    /// Waits until the generation is not `seen`. \return the new one.
+    std::uint32_t next_generation(std::uint32_t seen) noexcept {
+        for (unsigned spin = 0; spin < spin_iterations; ++spin) {
+            const std::uint32_t now = generation_.load(std::memory_order_acquire);
+            if (now != seen) {
+                return now;
+            }
+            pause();
+        }
+        sleepers_.fetch_add(1, std::memory_order_seq_cst);
+        std::uint32_t now = generation_.load(std::memory_order_seq_cst);
+        while (now == seen) {
+            generation_.wait(seen, std::memory_order_seq_cst);
+            now = generation_.load(std::memory_order_seq_cst);
+        }
+        sleepers_.fetch_sub(1, std::memory_order_relaxed);
+        return now;
+    }
+
+    static void pause() noexcept {
+#if BITNET_X86_64
+        _mm_pause();
+#elif defined(__aarch64__) && !defined(_MSC_VER)
+        __asm__ volatile("yield");
+#endif
+    }
+
+    alignas(64) std::atomic<std::uint64_t> ticket_{0};     ///< loop number << 32 | indices not yet claimed
+    alignas(64) std::atomic<std::uint32_t> finished_{0};   ///< indices done in this loop
+    alignas(64) std::atomic<std::uint32_t> generation_{0}; ///< rises with every loop; what sleepers wait on
+    std::atomic<std::uint32_t> sleepers_{0};
+    std::atomic<bool> stopping_{false};
+    loop_body body_{};
+    std::size_t count_ = 0;
+    std::uint32_t loop_ = 0;
+    std::unique_ptr<native_thread[]> workers_;
+    std::size_t started_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// Where the tests find their data: golden files outside the repository, and the tiny model inside it.
+#pragma once
+
+#include <filesystem>
+#include <iostream>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+/// The path of a golden file, such as "tiny/golden/golden.json". Its root is the CMake variable BITNET_TEST_DATA.
+[[nodiscard]] inline std::string golden_path(std::string_view relative) {
+    return std::string(BITNET_TEST_DATA_DIR) + "/" + std::string(relative);
+}
+
+/// Whether there is golden data on this machine at all. A single missing file is for the test to fail on.
+[[nodiscard]] inline bool golden_available() {
+    std::error_code ignored;
+    return std::filesystem::is_directory(BITNET_TEST_DATA_DIR, ignored);
+}
+
+/// True where there is no golden data, after printing the line by which ctest reports the test as skipped:
+/// `if (skip_without_golden()) return;` opens every test case named "golden: ...".
+[[nodiscard]] inline bool skip_without_golden() {
+    if (golden_available()) {
+        return false;
+    }
+    std::cout << "SKIPPED (no golden data): nothing at " << BITNET_TEST_DATA_DIR << std::endl;
+    return true;
+}
+
+/// The path of the tiny model that is part of the repository.
+[[nodiscard]] inline std::string tiny_model_path() { return BITNET_TEST_MODEL; }

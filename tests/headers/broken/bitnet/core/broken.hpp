@@ -1,0 +1,17 @@
+// One offence of each kind that check.cmake looks for. Nothing includes or compiles this.
+#include "result.hpp"
+
+#include <iostream>
+
+#if 1
+#include <bitnet/run/above.hpp>
+#endif
+
+#define BROKEN 1
+
+inline void broken(int how) {
+    if (how == 0) {
+        abort();
+    }
+    throw how;
+}

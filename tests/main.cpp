@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+// The doctest runner of every test program. A filter that selects no test case is a failure, not a success.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+
+#include <iostream>
+
+namespace {
+
+unsigned selected = 0;
+
+struct count_selected : doctest::IReporter {
+    explicit count_selected(const doctest::ContextOptions&) {}
+    void test_run_end(const doctest::TestRunStats& stats) override { selected = stats.numTestCasesPassingFilters; }
+    void report_query(const doctest::QueryData&) override {}
+    void test_run_start() override {}
+    void test_case_start(const doctest::TestCaseData&) override {}
+    void test_case_reenter(const doctest::TestCaseData&) override {}
+    void test_case_end(const doctest::CurrentTestCaseStats&) override {}
+    void test_case_exception(const doctest::TestCaseException&) override {}
+    void subcase_start(const doctest::SubcaseSignature&) override {}
+    void subcase_end() override {}
+    void log_assert(const doctest::AssertData&) override {}
+    void log_message(const doctest::MessageData&) override {}
+    void test_case_skipped(const doctest::TestCaseData&) override {}
+};
+
+REGISTER_LISTENER("count_selected", 1, count_selected);
+
+} // namespace
+
+int main(int argc, char** argv) {
+    doctest::Context context(argc, argv);
+    const int status = context.run();
+    const bool query = context.shouldExit(); // --help, --list-test-cases and the like
+    if (!query && status == 0 && selected == 0) {
+        std::cerr << "no test case was selected\n";
+        return 1;
+    }
+    return status;
+}

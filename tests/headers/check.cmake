@@ -44,7 +44,7 @@ function(check_include header included)
 endfunction()
 
 function(check_first_lines header text)
-    if(NOT text MATCHES "^// SPDX-License-Identifier: MIT\n// [^\n]+\n")
+    if(NOT text MATCHES "^// SPDX-License-Identifier: MIT( AND [A-Za-z0-9.-]+)?\n// [^\n]+\n")
         offence(${header} "does not open with the SPDX line and a line that says its purpose")
     endif()
     if(NOT text MATCHES "\n#pragma once\n")

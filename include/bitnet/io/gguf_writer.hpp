@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: MIT
+// gguf_writer: writes GGUF files to memory or to disk; tensor data may be made while it is written.
+#pragma once
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/checked.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/file_handle.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/gguf_types.hpp>
+#include <bitnet/io/quoted_name.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <optional>
+#include <ranges>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Bytes that grow; says so, instead of throwing, when memory ends.
+class growing_bytes {
+public:
+    growing_bytes() noexcept = default;
+    growing_bytes(growing_bytes&& other) noexcept
+        : memory_(std::move(other.memory_)), used_(std::exchange(other.used_, std::size_t{0})),
+          ran_out_(other.ran_out_) {}
+    growing_bytes& operator=(growing_bytes&& other) noexcept {
+        std::swap(memory_, other.memory_);
+        std::swap(used_, other.used_);
+        std::swap(ran_out_, other.ran_out_);
+        return *this;
+    }
+    growing_bytes(const growing_bytes&) = delete;
+    growing_bytes& operator=(const growing_bytes&) = delete;
+    ~growing_bytes() = default;
+
+    /// \return false where memory ended; then nothing is appended, now and later.
+    bool append(std::span<const std::byte> more) {
+        if (more.size() > memory_.size() - used_ && !grow(more.size())) {
+            return false;
+        }
+        std::ranges::copy(more, memory_.data() + used_);
+        used_ += more.size();
+        return true;
+    }
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return memory_.span().first(used_); }
+    [[nodiscard]] bool ran_out() const noexcept { return ran_out_; }
+
+private:
+    bool grow(std::size_t more) {
+        const auto wanted = checked_add(used_, more);
+        const auto doubled = checked_multiply(memory_.size(), 2);
+        auto larger = buffer<std::byte>::allocate(std::max(wanted.value_or(UINT64_MAX), doubled.value_or(0)), "");
+        if (ran_out_ || !larger) {
+            ran_out_ = true;
+            return false;
+        }
+        std::ranges::copy(bytes(), larger->data());
+        memory_ = *std::move(larger);
+        return true;
+    }
+    buffer<std::byte> memory_;
+    std::size_t used_ = 0;
+    bool ran_out_ = false;
+};
+
+struct gguf_writer_options {
+    std::uint32_t version = 3;
+    std::uint32_t alignment = 32; ///< bytes; any other value than 32 is written as general.alignment
+};
+
+/// Collects metadata and tensors and writes them in the order in which they were added.
+///
+/// The first mistake (a key twice, data of the wrong size, ...) is kept and returned by write_file and write_memory;
+/// what is added after it is ignored. Metadata is copied; tensor data is borrowed until it is written.
+class gguf_writer {
+public:
+    explicit gguf_writer(gguf_writer_options options = {}) : options_(options) {
+        if (options.version != 2 && options.version != 3) {
+            fail(errc::invalid_argument,
+                 "GGUF version " + std::to_string(options.version) + ", only 2 and 3 can be written");
+        }
+        if (!std::has_single_bit(options.alignment) || options.alignment < 8 || options.alignment > 65536) {
+            fail(errc::bad_alignment,
+                 "alignment " + std::to_string(options.alignment) + ", it must be a power of two from 8 to 65536");
+        }
+        if (options.alignment != 32) {
+            add("general.alignment", options.alignment);
+        }
+    }
+
+    /// A number or bool; its C++ type decides the type in the file (int is i32, unsigned u32, float f32).
+    template <class T>
+    requires std::is_arithmetic_v<T>
+    void add(std::string_view key, T value) {
+        if (begin_entry(key, gguf_type_of<T>())) {
+            put(value);
+        }
+    }
+    void add(std::string_view key, std::string_view text) {
+        if (begin_entry(key, gguf_type::string)) {
+            put_string(text);
+        }
+    }
+
+    /// An array of numbers.
+    template <class T>
+    requires std::is_arithmetic_v<T>
+    void add_array(std::string_view key, std::span<const T> values) {
+        if (begin_entry(key, gguf_type::array)) {
+            put(static_cast<std::uint32_t>(gguf_type_of<T>()));
+            put(static_cast<std::uint64_t>(values.size()));
+            metadata_.append(std::as_bytes(values));
+        }
+    }
+    /// An array of strings: any range whose elements convert to std::string_view and that can be walked twice.
+    template <std::ranges::forward_range Strings>
+    requires std::convertible_to<std::ranges::range_reference_t<Strings>, std::string_view>
+    void add_strings(std::string_view key, const Strings& strings) {
+        if (begin_entry(key, gguf_type::array)) {
+            put(static_cast<std::uint32_t>(gguf_type::string));
+            put(static_cast<std::uint64_t>(std::ranges::distance(strings)));
+            for (const auto& text : strings) {
+                put_string(text);
+            }
+        }
+    }
+
+    /// A tensor of `dims` (fastest first) whose data is `bytes`, which must live until the file is written.
+    void add_tensor(std::string_view name, tensor_type type, std::span<const std::uint64_t> dims,
+                    std::span<const std::byte> bytes) {
+        if (add_tensor_entry(name, type, dims)) {
+            tensors_.back().bytes = bytes;
+            if (bytes.size() != tensors_.back().size) {
+                fail(errc::invalid_argument, tensors_.back(),
+                     "got " + std::to_string(bytes.size()) + " bytes, its shape and type need " +
+                         std::to_string(tensors_.back().size));
+            }
+        }
+    }
+    /// A tensor whose data `generator` makes while the file is written, in ascending chunks of at most 1 MiB; offsets
+    /// count from the tensor's start. The context must live until then.
+    /// \pre generator.read != nullptr
+    void add_tensor(std::string_view name, tensor_type type, std::span<const std::uint64_t> dims,
+                    read_callback generator) {
+        assert(generator.read != nullptr);
+        if (add_tensor_entry(name, type, dims)) {
+            tensors_.back().generator = generator;
+        }
+    }
+
+    /// Bytes of the file as it stands.
+    [[nodiscard]] std::uint64_t file_size() const noexcept { return data_offset() + data_size_; }
+
+    /// The whole file in memory.
+    /// \return the first mistake made with this writer, errc::out_of_memory, or io_error where a generator fails.
+    [[nodiscard]] result<buffer<std::byte>> write_memory() const {
+        if (auto ready = check("memory"); !ready) {
+            return std::move(ready).error();
+        }
+        auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory");
+        if (!memory) {
+            return memory;
+        }
+        std::size_t used = 0;
+        const auto sink = [&](std::span<const std::byte> bytes) {
+            std::ranges::copy(bytes, memory->data() + used);
+            used += bytes.size();
+            return result<void>{};
+        };
+        if (auto written = write_all(sink, "memory"); !written) {
+            return std::move(written).error();
+        }
+        return memory;
+    }
+
+    /// Writes `utf8_path`: first under that name with ".partial" behind it, which takes the place of `utf8_path` when
+    /// all is written and is removed when something fails, so that nobody sees half a file.
+    /// \return the bytes written; the first mistake made with this writer; errc::io_error (a full disk, no permission,
+    /// a generator that fails), file_not_found (no such folder) or not_a_file.
+    [[nodiscard]] result<std::uint64_t> write_file(std::string_view utf8_path) const {
+        if (auto ready = check(utf8_path); !ready) {
+            return std::move(ready).error();
+        }
+        const std::string path(utf8_path);
+        const std::string partial = path + ".partial";
+        if (operating_system::is_directory(path)) {
+            return error{errc::not_a_file, path + ": is a directory, not a file"};
+        }
+        auto written = write_partial(partial);
+        if (written) {
+            if (const int code = operating_system::rename(partial, path)) {
+                written = error{errc::io_error,
+                                path + ": " + partial + " cannot be renamed to it: " + operating_system::message(code)};
+            }
+        }
+        if (!written) {
+            operating_system::remove(partial);
+            return std::move(written).error();
+        }
+        return file_size();
+    }
+
+private:
+    struct entry {
+        std::string name;
+        tensor_type type;
+        std::vector<std::uint64_t> dims;
+        std::uint64_t offset = 0;
+        std::uint64_t size = 0; ///< bytes, without padding
+        std::span<const std::byte> bytes;
+        read_callback generator;
+    };
+
+    void fail(errc code, std::string sentence) {
+        if (!failed_) {
+            failed_ = true;
+            failure_ = {code, std::move(sentence)};
+        }
+    }
+    void fail(errc code, const entry& tensor, const std::string& sentence) {
+        fail(code, "tensor " + quoted_name(tensor.name) + ": " + sentence);
+    }
+
+    template <class T> void put(T value) { metadata_.append(std::as_bytes(std::span<const T, 1>(&value, 1))); }
+    void put_string(std::string_view text) {
+        put(static_cast<std::uint64_t>(text.size()));
+        metadata_.append(std::as_bytes(std::span(text)));
+    }
+    [[nodiscard]] bool begin_entry(std::string_view key, gguf_type type) {
+        if (key.empty() || key.size() > gguf_file::longest_key || key.find('\0') != std::string_view::npos) {
+            fail(errc::bad_key, "the metadata key " + quoted_name(key) + " of " + std::to_string(key.size()) +
+                                    " bytes must have 1 to 65536 bytes, none of them NUL");
+        }
+        if (failed_) {
+            return false;
+        }
+        keys_.emplace_back(key);
+        put_string(key);
+        put(static_cast<std::uint32_t>(type));
+        return true;
+    }
+
+    [[nodiscard]] bool add_tensor_entry(std::string_view name, tensor_type type, std::span<const std::uint64_t> dims) {
+        entry tensor{std::string(name), type, {dims.begin(), dims.end()}, data_size_, 0, {}, {}};
+        if (name.empty() || name.size() > gguf_file::longest_tensor_name || name.find('\0') != std::string_view::npos) {
+            fail(errc::bad_tensor_name, tensor,
+                 "a name of " + std::to_string(name.size()) + " bytes; 1 to 128 are allowed, none of them NUL");
+        }
+        tensor_dims shape{1, 1, 1, 1};
+        const bool ranked = !dims.empty() && dims.size() <= shape.size() && std::ranges::count(dims, 0u) == 0;
+        std::ranges::copy(dims.first(std::min(dims.size(), shape.size())), shape.begin());
+        const auto bytes = ranked && fits_blocks(type, shape) ? tensor_bytes(type, shape) : std::nullopt;
+        const auto end = bytes ? checked_add(data_size_, *bytes) : bytes;
+        const auto padded = end ? checked_align(*end, options_.alignment) : end;
+        if (!padded || *padded > largest_data) {
+            fail(errc::bad_shape, tensor,
+                 "a shape of " + std::to_string(dims.size()) + " dimensions that the type " +
+                     std::string(name_of(type)) + " cannot have");
+        }
+        if (failed_) {
+            return false;
+        }
+        tensor.size = *bytes;
+        data_size_ = *padded;
+        tensors_.push_back(std::move(tensor));
+        return true;
+    }
+
+    /// Whether all that was added can be written; `target` is what error messages call the file.
+    [[nodiscard]] result<void> check(std::string_view target) const {
+        if (failed_) {
+            return error{failure_.code, std::string(target) + ": " + failure_.message};
+        }
+        if (metadata_.ran_out()) {
+            return error{errc::out_of_memory, std::string(target) + ": the metadata of more than " +
+                                                  std::to_string(metadata_.bytes().size()) +
+                                                  " bytes could not be allocated"};
+        }
+        std::vector<std::string_view> names(keys_.begin(), keys_.end());
+        if (auto once = check_unique(names, target, errc::duplicate_key, "metadata key "); !once) {
+            return once;
+        }
+        names.clear();
+        std::ranges::transform(tensors_, std::back_inserter(names),
+                               [](const entry& t) { return std::string_view(t.name); });
+        return check_unique(names, target, errc::duplicate_tensor, "tensor ");
+    }
+
+    [[nodiscard]] static result<void> check_unique(std::vector<std::string_view>& names, std::string_view target,
+                                                   errc code, std::string_view what) {
+        std::ranges::sort(names);
+        const auto twice = std::ranges::adjacent_find(names);
+        if (twice == names.end()) {
+            return {};
+        }
+        return error{code, std::string(target) + ": " + std::string(what) + quoted_name(*twice) + " was added twice"};
+    }
+
+    [[nodiscard]] std::uint64_t tensor_list_size() const noexcept {
+        std::uint64_t size = 0;
+        for (const entry& tensor : tensors_) {
+            size += 8 + tensor.name.size() + 4 + 8 * tensor.dims.size() + 4 + 8;
+        }
+        return size;
+    }
+    [[nodiscard]] std::uint64_t data_offset() const noexcept {
+        constexpr std::uint64_t header = 24;
+        const std::uint64_t end = header + metadata_.bytes().size() + tensor_list_size();
+        return checked_align(end, options_.alignment).value_or(end);
+    }
+
+    /// Header, metadata and tensor list, padded up to the data.
+    [[nodiscard]] growing_bytes header() const {
+        growing_bytes out;
+        const auto put_into = [&](const auto& value) { out.append(std::as_bytes(std::span(&value, 1))); };
+        const auto put_text = [&](std::string_view text) { out.append(std::as_bytes(std::span(text))); };
+        put_text("GGUF");
+        put_into(options_.version);
+        put_into(static_cast<std::uint64_t>(tensors_.size()));
+        put_into(static_cast<std::uint64_t>(keys_.size()));
+        out.append(metadata_.bytes());
+        for (const entry& tensor : tensors_) {
+            put_into(static_cast<std::uint64_t>(tensor.name.size()));
+            put_text(tensor.name);
+            put_into(static_cast<std::uint32_t>(tensor.dims.size()));
+            out.append(std::as_bytes(std::span(tensor.dims)));
+            put_into(static_cast<std::uint32_t>(tensor.type));
+            put_into(tensor.offset);
+        }
+        if (out.ran_out()) {
+            return out;
+        }
+        const std::vector<std::byte> padding(static_cast<std::size_t>(data_offset() - out.bytes().size()));
+        out.append(padding);
+        return out;
+    }
+
+    [[nodiscard]] result<void> write_partial(const std::string& partial) const {
+        auto file = file_handle::create(partial);
+        if (!file) {
+            return std::move(file).error();
+        }
+        const auto sink = [&](std::span<const std::byte> bytes) { return file->write(bytes); };
+        auto written = write_all(sink, partial);
+        auto closed = file->close(); // before the caller removes or renames it: Windows insists
+        return written ? std::move(closed) : std::move(written);
+    }
+
+    template <class Sink> [[nodiscard]] result<void> write_all(const Sink& sink, std::string_view target) const {
+        const growing_bytes start = header();
+        if (start.ran_out()) {
+            return error{errc::out_of_memory, std::string(target) + ": a header of " + std::to_string(data_offset()) +
+                                                  " bytes could not be allocated"};
+        }
+        if (auto written = sink(start.bytes()); !written) {
+            return written;
+        }
+        auto chunk = buffer<std::byte>::allocate(chunk_bytes, target);
+        if (!chunk) {
+            return std::move(chunk).error();
+        }
+        for (const entry& tensor : tensors_) {
+            if (auto written = write_tensor(sink, tensor, chunk->span(), target); !written) {
+                return written;
+            }
+        }
+        return {};
+    }
+
+    template <class Sink>
+    [[nodiscard]] result<void> write_tensor(const Sink& sink, const entry& tensor, std::span<std::byte> chunk,
+                                            std::string_view target) const {
+        if (tensor.generator.read == nullptr) {
+            if (auto written = sink(tensor.bytes); !written) {
+                return written;
+            }
+        } else if (auto written = write_generated(sink, tensor, chunk, target); !written) {
+            return written;
+        }
+        const std::uint64_t end = tensor.offset + tensor.size;
+        const auto padding = chunk.first(static_cast<std::size_t>(*checked_align(end, options_.alignment) - end));
+        std::ranges::fill(padding, std::byte{0});
+        return sink(padding);
+    }
+
+    template <class Sink>
+    [[nodiscard]] result<void> write_generated(const Sink& sink, const entry& tensor, std::span<std::byte> chunk,
+                                               std::string_view target) const {
+        for (std::uint64_t offset = 0; offset < tensor.size; offset += chunk.size()) {
+            const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), tensor.size - offset));
+            if (!tensor.generator.read(tensor.generator.context, offset, chunk.first(size))) {
+                return error{errc::io_error, std::string(target) + ": tensor " + quoted_name(tensor.name) +
+                                                 ": its generator could not give " + std::to_string(size) +
+                                                 " bytes at offset " + std::to_string(offset) + " of " +
+                                                 std::to_string(tensor.size)};
+            }
+            if (auto written = sink(chunk.first(size)); !written) {
+                return written;
+            }
+        }
+        return {};
+    }
+
+    // A quarter of what 64 bits hold, so that sums with a header cannot overflow.
+    static constexpr std::uint64_t largest_data = std::uint64_t{1} << 62;
+    // At least as large as the largest padding.
+    static constexpr std::size_t chunk_bytes = std::size_t{1} << 20;
+
+    gguf_writer_options options_;
+    growing_bytes metadata_;
+    std::vector<std::string> keys_;
+    std::vector<entry> tensors_;
+    std::uint64_t data_size_ = 0;
+    error failure_;
+    bool failed_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// Checks of I2_S tensors that look at their data: the scale, the codes, and whether rows fit a layout's blocks.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/quoted_name.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The codes of an I2_S tensor, four to a byte, without the 32 bytes of the scale behind them.
+/// \pre tensor.type == tensor_type::i2_s
+[[nodiscard]] inline std::span<const std::byte> i2s_codes(const gguf_tensor& tensor) noexcept {
+    assert(tensor.type == tensor_type::i2_s && tensor.bytes.size() >= 32);
+    return tensor.bytes.first(tensor.bytes.size() - 32);
+}
+
+/// The scale of an I2_S tensor: the float behind its codes. Reads one page of the file.
+/// \pre tensor.type == tensor_type::i2_s
+/// \return errc::bad_scale where it is not finite or not above zero.
+[[nodiscard]] inline result<float> i2s_scale(const gguf_tensor& tensor, std::string_view file) {
+    float scale = 0;
+    const auto codes = i2s_codes(tensor);
+    std::memcpy(&scale, codes.data() + codes.size(), sizeof(scale));
+    // By bits, because -ffast-math folds comparisons with infinity: above +0, below +infinity, sign clear.
+    const auto bits = std::bit_cast<std::uint32_t>(scale);
+    if (bits == 0 || bits >= 0x7f800000u) {
+        return error{errc::bad_scale, std::string(file) + ": tensor " + quoted_name(tensor.name) +
+                                          ": its I2_S scale has the bits " + std::to_string(bits) +
+                                          ", it must be a finite float above zero (bits 1 to 2139095039)"};
+    }
+    return scale;
+}
+
+/// Where a two-bit field of the byte is 3. The fields are the same in every I2_S layout.
+[[nodiscard]] constexpr std::uint64_t i2s_invalid_codes(std::uint64_t codes) noexcept {
+    return codes & (codes >> 1) & 0x5555555555555555u;
+}
+
+/// Whether no code of an I2_S tensor is 3, the one that means nothing. Reads the whole tensor.
+/// \pre tensor.type == tensor_type::i2_s
+/// \return errc::bad_code with the first byte that holds one.
+[[nodiscard]] inline result<void> check_i2s_codes(const gguf_tensor& tensor, std::string_view file) {
+    const auto codes = i2s_codes(tensor);
+    std::size_t at = 0;
+    for (constexpr std::size_t step = 4096; at + step <= codes.size(); at += step) {
+        std::uint64_t bad = 0; // no branch inside the step: the compiler makes vectors of it
+        for (std::size_t i = 0; i < step; i += sizeof(std::uint64_t)) {
+            std::uint64_t word = 0;
+            std::memcpy(&word, codes.data() + at + i, sizeof(word));
+            bad |= i2s_invalid_codes(word);
+        }
+        if (bad != 0) {
+            break;
+        }
+    }
+    const auto rest = codes.subspan(at);
+    const auto found = std::ranges::find_if(
+        rest, [](std::byte b) { return i2s_invalid_codes(std::to_integer<std::uint64_t>(b)) != 0; });
+    if (found == rest.end()) {
+        return {};
+    }
+    return error{errc::bad_code, std::string(file) + ": tensor " + quoted_name(tensor.name) + ": byte " +
+                                     std::to_string(found - codes.begin()) + " of its " + std::to_string(codes.size()) +
+                                     " bytes of codes is " + std::to_string(std::to_integer<unsigned>(*found)) +
+                                     ", which holds the code 3; only 0, 1 and 2 are ternary"};
+}
+
+/// Whether every row of an I2_S tensor starts at a block of a layout: 128 values for layout A ("x86"), 64 for B
+/// ("ARM"), 1 for C (whose rows come in fours). The file does not tell which layout it has, so the caller does.
+/// \return errc::bad_shape with both numbers.
+[[nodiscard]] inline result<void> check_i2s_rows(const gguf_tensor& tensor, std::uint64_t block_values,
+                                                 std::string_view file) {
+    if (tensor.dims[0] % block_values == 0) {
+        return {};
+    }
+    return error{errc::bad_shape, std::string(file) + ": tensor " + quoted_name(tensor.name) + " of shape " +
+                                      dims_text(tensor) + ": its rows of " + std::to_string(tensor.dims[0]) +
+                                      " values are no multiple of the " + std::to_string(block_values) +
+                                      " values of an I2_S block, so they would start inside blocks"};
+}
+
+} // namespace bitnet::inline BITNET_ABI

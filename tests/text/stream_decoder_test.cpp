@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// stream_decoder: whole code points, every byte, nothing held back for longer than needed.
+#include <bitnet/text/stream_decoder.hpp>
+#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/utf8.hpp>
+
+#include <text/small_vocabulary.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+using namespace bitnet;
+
+static_assert(!std::is_constructible_v<stream_decoder, tokenizer&&>, "it would dangle");
+
+namespace {
+tokenizer open_small() {
+    const auto file = small_vocabulary().file();
+    REQUIRE(file);
+    auto opened = tokenizer::open(file->file);
+    REQUIRE(opened);
+    return *std::move(opened);
+}
+token byte(unsigned char b) { return b; }
+} // namespace
+
+TEST_CASE("a code point comes out with its last byte") {
+    const tokenizer t = open_small();
+    stream_decoder decoder(t);
+    CHECK(decoder.feed('a') == "a");
+    CHECK(decoder.feed(byte(0xf0)).empty());
+    CHECK(decoder.feed(byte(0x9f)).empty());
+    CHECK(decoder.feed(byte(0x98)).empty());
+    CHECK(decoder.feed(byte(0x80)) == "\xf0\x9f\x98\x80");
+    CHECK(decoder.feed(t.find_special("<|eot_id|>").value()) == "<|eot_id|>");
+    CHECK(decoder.flush().empty());
+}
+
+TEST_CASE("bytes that are not UTF-8 come out as they are, as soon as that is certain") {
+    const tokenizer t = open_small();
+    stream_decoder decoder(t);
+    CHECK(decoder.feed(byte(0xff)) == "\xff");
+    CHECK(decoder.feed(byte(0x80)) == "\x80");
+    CHECK(decoder.feed(byte(0xe2)).empty());
+    CHECK(decoder.feed('a') == "\xe2"
+                               "a");
+    CHECK(decoder.feed(byte(0xe2)).empty());
+    CHECK(decoder.feed(byte(0x82)).empty());
+    CHECK(decoder.flush() == "\xe2\x82");
+    CHECK(decoder.flush().empty());
+    CHECK(decoder.feed('b') == "b");
+}
+
+TEST_CASE("a token outside the vocabulary has no text and loses none") {
+    const tokenizer t = open_small();
+    stream_decoder decoder(t);
+    CHECK(decoder.feed(byte(0xc3)).empty());
+    CHECK(decoder.feed(-1).empty());
+    CHECK(decoder.feed(1000000).empty());
+    CHECK(decoder.feed(byte(0xa9)) == "\xc3\xa9");
+}
+
+TEST_CASE("random tokens: all the text is what decode gives, byte for byte, and at most three bytes wait") {
+    const tokenizer t = open_small();
+    std::uint64_t state = 9;
+    std::size_t differing = 0;
+    for (int round = 0; round < 500; ++round) {
+        std::vector<token> tokens;
+        for (int i = 0; i < 60; ++i) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            // Half of them among the bytes of multi-byte characters.
+            const auto high = static_cast<token>(state >> 33);
+            tokens.push_back((state >> 32 & 1) != 0 ? 0x80 + high % 0x80 : high % 279);
+        }
+        stream_decoder decoder(t);
+        std::string text;
+        std::size_t fed = 0;
+        for (const token id : tokens) {
+            fed += t.bytes_of(id).size();
+            text += decoder.feed(id);
+            differing += fed - text.size() > 3 ? 1 : 0;
+        }
+        text += decoder.flush();
+        differing += text != t.decode(tokens) ? 1 : 0;
+    }
+    CHECK(differing == 0);
+}
+
+TEST_CASE("valid text, one byte a token, comes out in whole code points and at once") {
+    const tokenizer t = open_small();
+    stream_decoder decoder(t);
+    std::size_t differing = 0;
+    for (char32_t c = 0; c <= 0x10ffff; c += c == 0xd7ff ? 0x801 : 1) {
+        std::string expected;
+        append_utf8(expected, c);
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+            const auto piece = decoder.feed(byte(static_cast<unsigned char>(expected[i])));
+            differing += piece != (i + 1 == expected.size() ? expected : "") ? 1 : 0;
+        }
+    }
+    CHECK(differing == 0);
+}

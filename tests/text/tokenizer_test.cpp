@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: MIT
+// tokenizer: encoding, decoding, what it reports; and all golden files, with no difference.
+#include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/json.hpp>
+#include <bitnet/text/stream_decoder.hpp>
+#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/utf8.hpp>
+
+#include <golden/golden_data.hpp>
+#include <text/small_vocabulary.hpp>
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using namespace bitnet;
+
+namespace {
+using ids = std::vector<token>;
+
+tokenizer open_small(const small_vocabulary& keys, tokenizer_options options = {}) {
+    const auto file = keys.file();
+    REQUIRE(file);
+    auto opened = tokenizer::open(file->file, options);
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    return *std::move(opened); // and the file goes: the tokenizer needs it no more
+}
+
+tokenizer open_file(const std::string& path) {
+    const auto source = byte_source::open(path);
+    REQUIRE_MESSAGE(source, (source ? "" : source.error().message));
+    const auto file = gguf_file::parse(source->bytes(), path);
+    REQUIRE_MESSAGE(file, (file ? "" : file.error().message));
+    auto opened = tokenizer::open(*file);
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    return *std::move(opened);
+}
+
+const tokenizer& llama3() {
+    static const tokenizer opened = open_file(golden_path("tokenizer/llama3-vocab.gguf"));
+    return opened;
+}
+
+std::string read_text(const std::string& path) {
+    std::ifstream in(path, std::ios::binary);
+    REQUIRE(in);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+ids ids_of(const json_value& list) {
+    ids read;
+    for (const json_value id : list.elements()) {
+        read.push_back(id.as_integer<token>().value());
+    }
+    return read;
+}
+
+struct golden_case {
+    std::string text;
+    ids expected;
+};
+
+golden_case case_of(const json_value& object) {
+    golden_case c;
+    const auto text = object.find("text");
+    const auto list = object.find("ids");
+    REQUIRE(text);
+    REQUIRE(list);
+    c.text = text->as_string().value();
+    c.expected = ids_of(*list);
+    return c;
+}
+
+/// How many cases of a JSON Lines file differ; `cases` counts them.
+std::size_t differences(const std::string& name, bool parse_special, std::size_t& cases) {
+    std::istringstream lines(read_text(golden_path("tokenizer/" + name)));
+    std::size_t differing = 0;
+    cases = 0;
+    for (std::string line; std::getline(lines, line);) {
+        const auto document = json_document::parse(line, name);
+        REQUIRE_MESSAGE(document, (document ? "" : document.error().message));
+        const golden_case c = case_of(document->root());
+        const auto encoded = llama3().encode(c.text, {.parse_special = parse_special});
+        REQUIRE(encoded);
+        if (*encoded != c.expected || llama3().decode(*encoded) != c.text) {
+            ++differing;
+            MESSAGE(name, " differs: ", c.text);
+        }
+        ++cases;
+    }
+    return differing;
+}
+
+/// FNV-1a 64 as the golden sweep counts it.
+struct digest {
+    std::uint64_t value = 0xcbf29ce484222325u;
+    void add(std::uint32_t number) {
+        for (int i = 0; i < 4; ++i, number >>= 8) {
+            value = (value ^ (number & 0xff)) * 0x100000001b3u;
+        }
+    }
+    void add(const ids& tokens) {
+        add(static_cast<std::uint32_t>(tokens.size()));
+        for (const token id : tokens) {
+            add(static_cast<std::uint32_t>(id));
+        }
+    }
+};
+
+ids sweep_ids(char32_t c) {
+    std::string s;
+    append_utf8(s, c);
+    const std::string text = "a" + s + "1" + s + "2345 " + s + "'s\n" + s + s + "'ll";
+    const auto encoded = llama3().encode(text);
+    REQUIRE(encoded);
+    REQUIRE(llama3().decode(*encoded) == text);
+    return *encoded;
+}
+} // namespace
+
+TEST_CASE("pieces become whole tokens where there is one, and are merged otherwise") {
+    const small_vocabulary keys;
+    const tokenizer t = open_small(keys);
+    CHECK(*t.encode("hello world") == ids{keys.token_of("hello"), keys.token_of("\u0120world")});
+    CHECK(*t.encode("xyzzy") == ids{keys.token_of("xyzzy")});
+    CHECK(*t.encode("xyzzyx") == ids{'x', 'y', 'z', 'z', 'y', 'x'});
+    CHECK(*t.encode("hellx") == ids{keys.token_of("hell"), 'x'});
+    CHECK(t.encode("")->empty());
+}
+
+TEST_CASE("control tokens in text are text unless parsing them is asked for") {
+    const small_vocabulary keys;
+    const tokenizer t = open_small(keys);
+    const std::string text = "hello<|eot_id|><|eot_id|";
+    CHECK(t.encode(text)->size() == 1 + 10 + 9);
+    const auto parsed = t.encode(text, {.parse_special = true});
+    REQUIRE(parsed->size() == 2 + 9);
+    CHECK((*parsed)[1] == keys.token_of("<|eot_id|>"));
+    CHECK(t.decode(*parsed) == text);
+    CHECK(t.is_special((*parsed)[1]));
+    CHECK(!t.is_special((*parsed)[0]));
+    CHECK(!t.is_special(-1));
+    CHECK(!t.is_special(279));
+}
+
+TEST_CASE("encoding appends to what the caller has") {
+    const tokenizer t = open_small({});
+    ids out{7};
+    REQUIRE(t.encode("ab", out));
+    CHECK(out == ids{7, 'a', 'b'});
+}
+
+TEST_CASE("random bytes come back from decode(encode(x)) as they were") {
+    const tokenizer t = open_small({});
+    std::uint64_t state = 5;
+    std::size_t differing = 0;
+    for (int round = 0; round < 2000; ++round) {
+        std::string text;
+        for (int i = 0; i < 120; ++i) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            text += static_cast<char>(static_cast<unsigned char>(state >> 56));
+        }
+        for (const bool special : {false, true}) {
+            const auto encoded = t.encode(text, {.parse_special = special});
+            REQUIRE(encoded);
+            differing += t.decode(*encoded) != text ? 1 : 0;
+        }
+    }
+    CHECK(differing == 0);
+}
+
+TEST_CASE("tokens outside the vocabulary have no bytes") {
+    const tokenizer t = open_small({});
+    CHECK(t.bytes_of(-1).empty());
+    CHECK(t.bytes_of(279).empty());
+    CHECK(t.bytes_of(INT32_MAX).empty());
+    CHECK(t.decode(ids{'a', -5, 'b', 100000}) == "ab");
+}
+
+TEST_CASE("the tokenizer reports its special tokens, from the keys or from their spelling") {
+    small_vocabulary keys;
+    const tokenizer by_spelling = open_small(keys);
+    CHECK(by_spelling.bos() == keys.token_of("<|begin_of_text|>"));
+    CHECK(by_spelling.eos() == keys.token_of("<|end_of_text|>"));
+    CHECK(by_spelling.eot() == keys.token_of("<|eot_id|>"));
+    CHECK(by_spelling.find_special("<|eot_id|>") == keys.token_of("<|eot_id|>"));
+    CHECK(!by_spelling.find_special("xyzzy"));
+    REQUIRE(by_spelling.stop_tokens().size() == 2);
+    CHECK(by_spelling.is_stop(keys.token_of("<|end_of_text|>")));
+    CHECK(by_spelling.is_stop(keys.token_of("<|eot_id|>")));
+    CHECK(!by_spelling.is_stop(keys.token_of("<|begin_of_text|>")));
+    keys.ids.emplace_back("eot", keys.id_of("xyzzy"));
+    keys.ids.emplace_back("eom", keys.id_of("<|reserved_special_token_2|>"));
+    const tokenizer by_key = open_small(keys);
+    CHECK(by_key.eot() == keys.token_of("xyzzy"));
+    CHECK(by_key.is_stop(keys.token_of("<|reserved_special_token_2|>")));
+    CHECK(by_key.stop_tokens().size() == 3);
+}
+
+TEST_CASE("BOS is added where the file says so, or where it says nothing and there is one") {
+    small_vocabulary keys;
+    CHECK(open_small(keys).add_bos());
+    keys.add_bos = false;
+    CHECK(!open_small(keys).add_bos());
+    keys.add_bos.reset();
+    CHECK(open_small(keys).add_bos());
+    keys.ids.clear();
+    CHECK(!open_small(keys).add_bos());
+    CHECK(!open_small(keys).bos());
+}
+
+TEST_CASE("the pre-tokenizer is the caller's, the file's or what the vocabulary tells, and says which") {
+    small_vocabulary keys;
+    const tokenizer named = open_small(keys);
+    CHECK(named.pre_tokenizer().name == "llama-bpe");
+    CHECK(!named.pre_tokenizer().inferred);
+    keys.pre.reset();
+    const tokenizer inferred = open_small(keys);
+    CHECK(inferred.pre_tokenizer().name == "llama-bpe");
+    CHECK(inferred.pre_tokenizer().inferred);
+    CHECK(inferred.pre_tokenizer().why.find("LLaMA-3's order") != std::string::npos);
+    keys.pre = "falcon";
+    const tokenizer overridden = open_small(keys, {.pre_tokenizer = "llama3"});
+    CHECK(overridden.pre_tokenizer().name == "llama3");
+    CHECK(!overridden.pre_tokenizer().inferred);
+    CHECK(overridden.pre_tokenizer().why.find("'falcon'") != std::string::npos);
+    const auto file = keys.file();
+    REQUIRE(file);
+    const auto wrong = tokenizer::open(file->file, {.pre_tokenizer = "nonsense"});
+    REQUIRE(!wrong);
+    CHECK(wrong.error().code == errc::unknown_pre_tokenizer);
+    CHECK(wrong.error().message.find("'nonsense'") != std::string::npos);
+}
+
+TEST_CASE("a megabyte of one letter, of spaces or of broken UTF-8 takes less than a second") {
+    const tokenizer t = open_small({});
+    for (const std::string unit : {"a", " ", "\xe2", "ab", "h e"}) {
+        std::string text;
+        while (text.size() < (1u << 20)) {
+            text += unit;
+        }
+        const auto start = std::chrono::steady_clock::now();
+        const auto encoded = t.encode(text);
+        const auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        REQUIRE(encoded);
+        CHECK(t.decode(*encoded) == text);
+        // Unoptimised and sanitised builds are an order of magnitude slower; quadratic time would be hours.
+        CHECK(seconds < 10);
+    }
+}
+
+TEST_CASE("golden: public.jsonl, special tokens as text") {
+    if (skip_without_golden()) {
+        return;
+    }
+    std::size_t cases = 0;
+    CHECK(differences("public.jsonl", false, cases) == 0);
+    CHECK(cases == 2979);
+}
+
+TEST_CASE("golden: special.jsonl, special tokens parsed") {
+    if (skip_without_golden()) {
+        return;
+    }
+    std::size_t cases = 0;
+    CHECK(differences("special.jsonl", true, cases) == 0);
+    CHECK(cases == 168);
+}
+
+TEST_CASE("golden: vectors that llama.cpp publishes") {
+    if (skip_without_golden()) {
+        return;
+    }
+    std::size_t cases = 0;
+    CHECK(differences("llamacpp_vec.jsonl", false, cases) == 0);
+    CHECK(cases >= 46);
+}
+
+TEST_CASE("golden: code points on which Unicode versions differ") {
+    if (skip_without_golden()) {
+        return;
+    }
+    std::size_t cases = 0;
+    CHECK(differences("unicode_version.jsonl", false, cases) == 0);
+    CHECK(cases == 91);
+}
+
+TEST_CASE("golden: texts on which a fallback splitter fails") {
+    if (skip_without_golden()) {
+        return;
+    }
+    std::size_t cases = 0;
+    CHECK(differences("default_pre.jsonl", false, cases) == 0);
+    CHECK(cases == 440);
+}
+
+TEST_CASE("golden: every scalar value in context") {
+    if (skip_without_golden()) {
+        return;
+    }
+    std::istringstream lines(read_text(golden_path("tokenizer/cp_sweep.tsv")));
+    std::size_t blocks = 0;
+    std::size_t differing = 0;
+    digest total;
+    for (std::string line; std::getline(lines, line);) {
+        std::istringstream fields(line);
+        std::string block;
+        std::string expected;
+        fields >> block >> expected;
+        if (line.starts_with("#") || block == "tokens") {
+            continue;
+        }
+        digest found;
+        const bool sum = block == "total";
+        const auto first = static_cast<char32_t>(sum ? 0 : std::strtoul(block.c_str(), nullptr, 16));
+        for (char32_t c = first; !sum && c < first + 256; ++c) {
+            if (c < 0xd800 || c > 0xdfff) {
+                const ids tokens = sweep_ids(c);
+                found.add(tokens);
+                total.add(tokens);
+            }
+        }
+        differing += (sum ? total.value : found.value) != std::strtoull(expected.c_str(), nullptr, 16) ? 1 : 0;
+        blocks += sum ? 0 : 1;
+    }
+    CHECK(blocks == 0x1100 - 8); // without the surrogates
+    CHECK(differing == 0);
+}
+
+TEST_CASE("golden: every token's text, encoded again") {
+    if (skip_without_golden()) {
+        return;
+    }
+    digest found;
+    std::size_t valid = 0;
+    std::size_t same = 0;
+    for (token id = 0; id < 128000; ++id) {
+        const std::string_view text = llama3().bytes_of(id);
+        bool utf8 = true;
+        for (std::size_t i = 0; i < text.size() && utf8;) {
+            const auto c = first_code_point(text.substr(i));
+            utf8 = c.value != invalid_code_point;
+            i += c.size;
+        }
+        if (utf8) {
+            const auto encoded = llama3().encode(text);
+            REQUIRE(encoded);
+            found.add(*encoded);
+            same += *encoded == ids{id} ? 1 : 0;
+            ++valid;
+        }
+    }
+    CHECK(valid == 126648);
+    CHECK(same == 126648);
+    CHECK(found.value == 0x408cd026e6b22edbu);
+}
+
+TEST_CASE("golden: the LLaMA-3 vocabulary reports what it is") {
+    if (skip_without_golden()) {
+        return;
+    }
+    CHECK(llama3().vocabulary_size() == 128256);
+    CHECK(llama3().bos() == 128000);
+    CHECK(llama3().eos() == 128001);
+    CHECK(llama3().eot() == 128009);
+    CHECK(llama3().add_bos());
+    CHECK(llama3().longest_token() == 128);
+    const auto stops = llama3().stop_tokens();
+    CHECK(ids(stops.begin(), stops.end()) == ids{128001, 128009});
+}
+
+TEST_CASE("golden: the tiny model's texts, with and without a named pre-tokenizer") {
+    if (skip_without_golden()) {
+        return;
+    }
+    const std::string name = "tiny/golden/tokenizer.json";
+    const auto document = json_document::parse(read_text(golden_path(name)), name);
+    REQUIRE(document);
+    for (const std::string file : {"tiny/tiny-a-i2_s.gguf", "tiny/tiny-a-i2_s-nopre.gguf"}) {
+        const tokenizer t = open_file(golden_path(file));
+        CHECK(t.pre_tokenizer().inferred == (file.find("nopre") != std::string::npos));
+        std::size_t cases = 0;
+        for (const json_value object : document->root().elements()) {
+            const golden_case c = case_of(object);
+            CAPTURE(c.text);
+            CHECK(*t.encode(c.text, {.parse_special = true}) == c.expected);
+            CHECK(t.decode(c.expected) == c.text);
+            if (const auto list = object.find("ids_no_special")) {
+                CHECK(*t.encode(c.text) == ids_of(*list));
+            }
+            ++cases;
+        }
+        CHECK(cases == 23);
+    }
+}
+
+TEST_CASE("golden: vocabularies of other families are refused by name, and open when the caller insists") {
+    if (skip_without_golden()) {
+        return;
+    }
+    const std::map<std::string, errc> expected{
+        {"falcon", errc::unknown_pre_tokenizer},         {"gpt-2", errc::unknown_pre_tokenizer},
+        {"starcoder", errc::unknown_pre_tokenizer},      {"refact", errc::unknown_pre_tokenizer},
+        {"deepseek-coder", errc::unknown_pre_tokenizer}, {"deepseek-llm", errc::unknown_pre_tokenizer},
+        {"llama-spm", errc::unsupported_tokenizer},      {"phi-3", errc::unsupported_tokenizer}};
+    for (const auto& [name, code] : expected) {
+        CAPTURE(name);
+        const auto source = byte_source::open(golden_path("tokenizer/others/" + name + ".gguf"));
+        REQUIRE(source);
+        const auto file = gguf_file::parse(source->bytes(), name);
+        REQUIRE(file);
+        const auto refused = tokenizer::open(*file);
+        REQUIRE(!refused);
+        CHECK(refused.error().code == code);
+        if (code == errc::unknown_pre_tokenizer) {
+            const auto forced = tokenizer::open(*file, {.pre_tokenizer = "llama-bpe"});
+            REQUIRE_MESSAGE(forced, (forced ? "" : forced.error().message));
+            const std::string text = "Hello world, 12 \u00e9t\u00e9s!";
+            CHECK(forced->decode(*forced->encode(text)) == text);
+        }
+    }
+}

@@ -167,18 +167,6 @@ TEST_CASE("repacking keeps every weight, in every direction") {
     CHECK(out == b);
 }
 
-TEST_CASE("code 3 is found wherever it stands, and only it") {
-    std::vector<std::uint8_t> bytes(100, 0b10'01'00'10);
-    CHECK_FALSE(has_code_3(bytes.data(), bytes.size()));
-    for (unsigned shift = 0; shift < 8; shift += 2) {
-        for (const std::size_t at : {0u, 50u, 99u}) {
-            auto bad = bytes;
-            bad[at] = static_cast<std::uint8_t>(bad[at] | (3u << shift));
-            CHECK(has_code_3(bad.data(), bad.size()));
-        }
-    }
-}
-
 TEST_CASE("a layout admits whole blocks only") {
     CHECK(i2s::admits(1, 6912));
     CHECK_FALSE(i2s::admits(1, 8640)); // 67.5 blocks: the 3B model's ffn_down

@@ -151,8 +151,8 @@ TEST_CASE_TEMPLATE("dequantise, activations and rotation give the scalar bits", 
         };
         both([&](auto o, float* y) { o.relu2_times(gate.data(), up.data(), n, y); });
         both([&](auto o, float* y) { o.silu_times(gate.data(), up.data(), n, y); });
-        both([&](auto o, float* y) { o.dequantize(acc.data(), 0.0123f, n, y); });
-        both([&](auto o, float* y) { o.dequantize_add(acc.data(), 0.0123f, n, y); });
+        both([&](auto o, float* y) { o.dequantize(acc.data(), 0.0123f, 7.7f, n, y); });
+        both([&](auto o, float* y) { o.dequantize_add(acc.data(), 0.0123f, 7.7f, n, y); });
         both([&](auto o, float* y) { o.rotate(y, gate.data(), gate.data() + n / 2, n / 2); });
         both([&](auto o, float* y) { o.divide(y, 3.7f, n); });
         both([&](auto o, float* y) { y[0] += o.merge({1.5f, 2.0f}, y, {0.25f, 3.0f}, gate.data(), n).sum; });
@@ -198,7 +198,7 @@ TEST_CASE_TEMPLATE("attention over one block gives the scalar bits", Isa, ISAS_B
             const auto q = random_floats(head_size, 11);
             const auto k = narrowed<E>(random_floats(256 * head_size, 12));
             const auto v = narrowed<E>(random_floats(256 * head_size, 13));
-            ops.scores(q.data(), k.data(), head_size, positions, 0.125f, scores.data());
+            ops.scores(q.data(), k.data(), head_size, positions, scores.data());
             const softmax_state state = ops.exponentials(scores.data(), positions);
             ops.weighted_values(scores.data(), v.data(), head_size, positions, out.data());
             out.push_back(state.max);

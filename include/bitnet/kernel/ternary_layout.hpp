@@ -86,13 +86,4 @@ template <class To, class From> void repack(const typename From::view& from, std
     }
 }
 
-/// Whether any of `count` packed bytes holds code 3: both bits of a pair set.
-[[nodiscard]] inline bool has_code_3(const std::uint8_t* bytes, std::size_t count) noexcept {
-    unsigned seen = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-        seen |= bytes[i] & (static_cast<unsigned>(bytes[i]) >> 1) & 0x55u;
-    }
-    return seen != 0;
-}
-
 } // namespace bitnet::inline BITNET_ABI

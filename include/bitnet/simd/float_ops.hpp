@@ -32,11 +32,13 @@ template <> struct float_ops<isa::scalar> {
     static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
         return ops::quantize(x, n, q);
     }
-    static void dequantize(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
-        ops::dequantize(acc, factor, n, y);
+    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
+                           float* y) noexcept {
+        ops::dequantize(acc, weight_scale / activation_scale, n, y);
     }
-    static void dequantize_add(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
-        ops::dequantize_add(acc, factor, n, y);
+    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
+                               float* y) noexcept {
+        ops::dequantize_add(acc, weight_scale / activation_scale, n, y);
     }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         ops::relu2_times(gate, up, n, y);
@@ -53,9 +55,8 @@ template <> struct float_ops<isa::scalar> {
         ops::dot_rows<E>(w, row_bytes, rows, x, cols, y);
     }
     template <class E>
-    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float scale,
-                       float* out) noexcept {
-        ops::scores(q, k, head_size, positions, scale, out);
+    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float* out) noexcept {
+        ops::scores(q, k, head_size, positions, ops::score_scale(head_size), out);
     }
     static softmax_state exponentials(float* scores, std::size_t n) noexcept { return ops::exponentials(scores, n); }
     template <class E>

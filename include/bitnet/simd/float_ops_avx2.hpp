@@ -39,11 +39,13 @@ template <> struct float_ops<isa::avx2> {
         return {scale, sum + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
     }
 
-    static void dequantize(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
-        ops::dequantize(acc, factor, n, y);
+    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
+                           float* y) noexcept {
+        ops::dequantize(acc, weight_scale / activation_scale, n, y);
     }
-    static void dequantize_add(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
-        ops::dequantize_add(acc, factor, n, y);
+    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
+                               float* y) noexcept {
+        ops::dequantize_add(acc, weight_scale / activation_scale, n, y);
     }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         ops::relu2_times(gate, up, n, y);
@@ -68,8 +70,8 @@ template <> struct float_ops<isa::avx2> {
     }
 
     template <class E>
-    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float scale,
-                       float* out) noexcept {
+    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float* out) noexcept {
+        const float scale = ops::score_scale(head_size);
         std::size_t p = 0;
         for (; p + 64 <= positions; p += 64) {
             score_blocks<4>(q, k + p * head_size, head_size, scale, out + p);

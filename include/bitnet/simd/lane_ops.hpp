@@ -153,7 +153,8 @@ template <class Fma> struct lane_ops {
         return 127.0f / larger(largest, 1e-5f);
     }
 
-    /// y = acc * factor: an int32 dot product becomes a float. |acc| < 2^24 for every row of up to 2^16 columns.
+    /// y = acc * factor: an int32 dot product becomes a float (exactly, for rows of up to 2^16 columns: |acc| < 2^24).
+    /// factor = weight scale / activation scale.
     static BITNET_ALWAYS_INLINE void dequantize(const std::int32_t* acc, float factor, std::size_t n,
                                                 float* y) noexcept {
         std::size_t i = 0;
@@ -233,6 +234,11 @@ template <class Fma> struct lane_ops {
             }
             y[r] = fold(acc);
         }
+    }
+
+    /// What attention scores are multiplied by: 1 / sqrt(head_size).
+    static BITNET_ALWAYS_INLINE float score_scale(std::size_t head_size) noexcept {
+        return 1.0f / square_root(static_cast<float>(head_size));
     }
 
     /// scores[p] = (sum over d of q[d] * k[p][d], one fma chain) * scale, for the positions of one attention block.

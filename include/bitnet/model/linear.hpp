@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// Ternary linear layers: quantise rows once, multiply them by one or several matrices in one parallel loop.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/model/scratch.hpp>
+#include <bitnet/model/weights.hpp>
+#include <bitnet/policy.hpp>
+#include <bitnet/thread/pool.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A task takes this many rows of a matrix: about 64 KiB of weights, so that a chunk stays in a first or second level
+/// cache while all rows of activations pass it. A multiple of 4, which kernels and layout C like.
+[[nodiscard]] constexpr std::size_t rows_per_task(std::size_t cols) noexcept {
+    constexpr std::size_t bytes_per_task = 64 * 1024;
+    constexpr std::size_t least = 16;
+    constexpr std::size_t most = 128;
+    return std::clamp(bytes_per_task / std::max<std::size_t>(cols / 4, 1) / 4 * 4, least, most);
+}
+
+/// x [rows, cols] -> RMSNorm -> int8, row by row in parallel. `normed` is working memory of the same shape.
+template <policy_type P>
+void normalize_and_quantize(typename P::pool& pool, const float* x, std::size_t rows, std::size_t cols,
+                            const float* norm, float epsilon, float* normed, quantized_rows& out) noexcept {
+    out.used_rows = rows;
+    parallel_for(pool, rows, [&](std::size_t r) noexcept {
+        P::loops::rms_norm(x + r * cols, norm, epsilon, cols, normed + r * cols);
+        const row_quantization row = P::loops::quantize(normed + r * cols, cols, out.row(r));
+        out.scales[r] = row.scale;
+        out.sums[r] = row.sum;
+    });
+}
+
+/// Rows [first, first + count) of w times every row of x. Calls store(row of x, its scale, products [count]) for each
+/// row; a product is worth product * w.scale / scale. \pre count <= 128
+template <policy_type P, class Store>
+void multiply_rows(const ternary_matrix<typename P::layout>& w, std::size_t first, std::size_t count,
+                   const quantized_rows& x, Store&& store) noexcept {
+    constexpr std::size_t most_rows = 128;
+    constexpr std::size_t most_tokens = 32; // 16 KiB of stack
+    std::array<std::int32_t, most_rows * most_tokens> products;
+    for (std::size_t begin = 0; begin < x.used_rows; begin += most_tokens) {
+        const std::size_t tokens = std::min(most_tokens, x.used_rows - begin);
+        P::ternary::rows(w.codes, first, count, x.view(begin, tokens), products.data(), count);
+        for (std::size_t t = 0; t < tokens; ++t) {
+            store(begin + t, x.scales[begin + t], products.data() + t * count);
+        }
+    }
+}
+
+/// One matrix and where its products go: out [rows of x, rows of w].
+template <class Layout> struct projection {
+    const ternary_matrix<Layout>* matrix;
+    float* out;
+};
+
+/// out = x w^T for several matrices that share their input, in one parallel loop.
+template <policy_type P, std::size_t Count>
+void project(typename P::pool& pool, const std::array<projection<typename P::layout>, Count>& all,
+             const quantized_rows& x) noexcept {
+    const std::size_t chunk = rows_per_task(all[0].matrix->cols());
+    std::array<std::size_t, Count + 1> task_ends{};
+    for (std::size_t i = 0; i < Count; ++i) {
+        task_ends[i + 1] = task_ends[i] + (all[i].matrix->rows() + chunk - 1) / chunk;
+    }
+    parallel_for(pool, task_ends[Count], [&](std::size_t task) noexcept {
+        std::size_t i = 0;
+        while (task >= task_ends[i + 1]) {
+            ++i;
+        }
+        const auto& w = *all[i].matrix;
+        const std::size_t first = (task - task_ends[i]) * chunk;
+        const std::size_t count = std::min(chunk, w.rows() - first);
+        multiply_rows<P>(w, first, count, x, [&](std::size_t row, float scale, const std::int32_t* products) noexcept {
+            P::loops::dequantize(products, w.scale, scale, count, all[i].out + row * w.rows() + first);
+        });
+    });
+}
+
+/// residual += x w^T.
+template <policy_type P>
+void project_add(typename P::pool& pool, const ternary_matrix<typename P::layout>& w, const quantized_rows& x,
+                 float* residual) noexcept {
+    const std::size_t chunk = rows_per_task(w.cols());
+    parallel_for(pool, (w.rows() + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+        const std::size_t first = task * chunk;
+        const std::size_t count = std::min(chunk, w.rows() - first);
+        multiply_rows<P>(w, first, count, x, [&](std::size_t row, float scale, const std::int32_t* products) noexcept {
+            P::loops::dequantize_add(products, w.scale, scale, count, residual + row * w.rows() + first);
+        });
+    });
+}
+
+} // namespace bitnet::inline BITNET_ABI

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+// transformer<P>: one forward pass over a batch of (sequence, position, token), in steps that the caller sequences.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/model/attention.hpp>
+#include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/linear.hpp>
+#include <bitnet/model/scratch.hpp>
+#include <bitnet/model/weights.hpp>
+#include <bitnet/policy.hpp>
+#include <bitnet/simd/rotary.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The graph of bitnet-b1.58, bitnet-25 and bitnet (Ma et al., "The Era of 1-bit LLMs", 2024; BitNet b1.58 2B4T report,
+/// 2025):
+///
+///     x = embedding[token]
+///     each layer: x += o(sub_norm(attention(rope(q(n)), rope(k(n)), v(n))))   with n = norm(x)
+///                 x += down(sub_norm(activation(gate(m)) * up(m)))             with m = norm(x)
+///     logits = embedding * norm(x)
+///
+/// Every matrix but the embedding is ternary and takes its input quantised to int8, row by row.
+/// embed(), then layer(0), layer(1), ..., then logits() for the rows that are asked for: no loop over layers in here,
+/// so a caller can stop between layers. All steps of a pass use the same rows. Allocates in open() only.
+template <policy_type P> class transformer {
+public:
+    using kv_element = typename P::kv_element;
+    using row = sequence_row<kv_element>;
+    using pool_type = typename P::pool;
+
+    /// Borrows its arguments but the numbers. \return errc::out_of_memory.
+    [[nodiscard]] static result<transformer> open(const hyper_parameters& model,
+                                                  const weights<typename P::layout>& weights,
+                                                  const rotary_frequencies& frequencies, std::size_t max_rows) {
+        auto memory = scratch::open(model, max_rows);
+        if (!memory) {
+            return std::move(memory).error();
+        }
+        return transformer(model, weights, frequencies, *std::move(memory));
+    }
+
+    [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows(); }
+
+    /// Starts a pass: looks the tokens up. \pre 1 <= rows.size() <= max_rows(); ids inside the vocabulary; rows of one
+    /// sequence have ascending positions and their cache has room. `rows` lives until the pass is over.
+    void embed(pool_type& pool, std::span<const row> rows) noexcept {
+        assert(!rows.empty() && rows.size() <= max_rows());
+        rows_ = rows;
+        const dense_matrix& table = weights_->embedding();
+        parallel_for(pool, rows.size(), [&](std::size_t r) noexcept {
+            const std::byte* source = table.data + static_cast<std::size_t>(rows[r].id) * table.row_bytes();
+            widen_row(table.element, source, table.cols, scratch_.residual() + r * table.cols);
+            const std::size_t pairs = frequencies_->pairs();
+            frequencies_->angles(rows[r].position, scratch_.cosines() + r * pairs, scratch_.sines() + r * pairs);
+        });
+    }
+
+    /// Runs layer `index` over all rows and stores their keys and values. \pre the layers below have run.
+    void layer(pool_type& pool, std::size_t index) noexcept {
+        const auto& w = weights_->layer(index);
+        const std::size_t rows = rows_.size();
+        quantize(pool, scratch_.residual(), model_->hidden, w.attn_norm);
+        project<P, 3>(pool,
+                      {{{&w.attn_q, scratch_.query()}, {&w.attn_k, scratch_.key()}, {&w.attn_v, scratch_.value()}}},
+                      scratch_.quantized);
+        parallel_for(pool, rows, [&](std::size_t r) noexcept { rotate_and_store(index, r); });
+        parallel_for(pool, rows * model_->heads, [&](std::size_t task) noexcept { attend_one(index, task); });
+        quantize(pool, scratch_.attended(), model_->query_columns(), w.attn_sub_norm);
+        project_add<P>(pool, w.attn_output, scratch_.quantized, scratch_.residual());
+        quantize(pool, scratch_.residual(), model_->hidden, w.ffn_norm);
+        gate_and_up(pool, w);
+        quantize(pool, scratch_.gated(), model_->feed_forward, w.ffn_sub_norm);
+        project_add<P>(pool, w.ffn_down, scratch_.quantized, scratch_.residual());
+    }
+
+    /// logits [vocabulary] of one row of the pass. Reads the whole head once. \pre all layers have run.
+    void logits(pool_type& pool, std::size_t row_index, std::span<float> out) noexcept {
+        const dense_matrix& head = weights_->head();
+        float* x = scratch_.normed();
+        P::loops::rms_norm(scratch_.residual() + row_index * model_->hidden, weights_->output_norm(),
+                           model_->rms_epsilon, model_->hidden, x);
+        constexpr std::size_t chunk = 64;
+        parallel_for(pool, (head.rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+            const std::size_t first = task * chunk;
+            head_rows(head, first, std::min(chunk, head.rows - first), x, out.data() + first);
+        });
+    }
+
+private:
+    transformer(const hyper_parameters& model, const weights<typename P::layout>& weights,
+                const rotary_frequencies& frequencies, scratch memory)
+        : model_(&model), weights_(&weights), frequencies_(&frequencies), scratch_(std::move(memory)) {}
+
+    /// Norms and quantises all rows of x [rows, cols] for the products that follow.
+    void quantize(pool_type& pool, const float* x, std::size_t cols, const float* norm) noexcept {
+        normalize_and_quantize<P>(pool, x, rows_.size(), cols, norm, model_->rms_epsilon, scratch_.normed(),
+                                  scratch_.quantized);
+    }
+
+    void rotate_and_store(std::size_t layer, std::size_t r) noexcept {
+        const std::size_t pairs = frequencies_->pairs();
+        const float* cosines = scratch_.cosines() + r * pairs;
+        const float* sines = scratch_.sines() + r * pairs;
+        float* query = scratch_.query() + r * model_->query_columns();
+        float* key = scratch_.key() + r * model_->kv_columns();
+        for (std::size_t h = 0; h < model_->heads; ++h) {
+            P::loops::rotate(query + h * model_->head_size, cosines, sines, pairs);
+        }
+        for (std::size_t h = 0; h < model_->kv_heads; ++h) {
+            P::loops::rotate(key + h * model_->head_size, cosines, sines, pairs);
+        }
+        rows_[r].cache->store(layer, rows_[r].position, key, scratch_.value() + r * model_->kv_columns());
+    }
+
+    void attend_one(std::size_t layer, std::size_t task) noexcept {
+        const std::size_t r = task / model_->heads;
+        const std::size_t head = task % model_->heads;
+        const std::size_t at = r * model_->query_columns() + head * model_->head_size;
+        attend<P>(scratch_.query() + at, *rows_[r].cache, layer, head / model_->heads_per_kv(), model_->head_size,
+                  rows_[r].position, scratch_.attended() + at);
+    }
+
+    /// gated = activation(x gate^T) * (x up^T): both products of a chunk by one task, joined while still in cache.
+    void gate_and_up(pool_type& pool, const layer_weights<typename P::layout>& w) noexcept {
+        const std::size_t cols = model_->feed_forward;
+        const std::size_t chunk = rows_per_task(w.ffn_gate.cols());
+        parallel_for(pool, (cols + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+            const std::size_t first = task * chunk;
+            const std::size_t count = std::min(chunk, cols - first);
+            float* gated = scratch_.gated() + first;
+            multiply_rows<P>(w.ffn_gate, first, count, scratch_.quantized,
+                             [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
+                                 P::loops::dequantize(products, w.ffn_gate.scale, scale, count, gated + r * cols);
+                             });
+            multiply_rows<P>(w.ffn_up, first, count, scratch_.quantized,
+                             [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
+                                 std::array<float, 128> up; // rows_per_task() at most
+                                 P::loops::dequantize(products, w.ffn_up.scale, scale, count, up.data());
+                                 activate(gated + r * cols, up.data(), count);
+                             });
+        });
+    }
+
+    void activate(float* gate, const float* up, std::size_t n) const noexcept {
+        if (model_->activation == activation_function::relu2) {
+            P::loops::relu2_times(gate, up, n, gate);
+        } else {
+            P::loops::silu_times(gate, up, n, gate);
+        }
+    }
+
+    static void widen_row(dense_element element, const std::byte* source, std::size_t n, float* out) noexcept {
+        switch (element) {
+        case dense_element::f32:
+            return P::loops::template widen_row<float>(source, n, out);
+        case dense_element::f16:
+            return P::loops::template widen_row<half>(source, n, out);
+        case dense_element::bf16:
+            return P::loops::template widen_row<bfloat16>(source, n, out);
+        }
+    }
+
+    static void head_rows(const dense_matrix& head, std::size_t first, std::size_t count, const float* x,
+                          float* out) noexcept {
+        const std::byte* w = head.data + first * head.row_bytes();
+        switch (head.element) {
+        case dense_element::f32:
+            return P::loops::template dot_rows<float>(w, head.row_bytes(), count, x, head.cols, out);
+        case dense_element::f16:
+            return P::loops::template dot_rows<half>(w, head.row_bytes(), count, x, head.cols, out);
+        case dense_element::bf16:
+            return P::loops::template dot_rows<bfloat16>(w, head.row_bytes(), count, x, head.cols, out);
+        }
+    }
+
+    const hyper_parameters* model_;
+    const weights<typename P::layout>* weights_;
+    const rotary_frequencies* frequencies_;
+    scratch scratch_;
+    std::span<const row> rows_;
+};
+
+} // namespace bitnet::inline BITNET_ABI

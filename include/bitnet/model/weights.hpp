@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: MIT
+// weights<Layout>: the tensors of a model, in place in the file's bytes wherever the layout allows.
+#pragma once
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/checked.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/half.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/i2s_tensor.hpp>
+#include <bitnet/kernel/ternary_layout.hpp>
+#include <bitnet/model/hyper_parameters.hpp>
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A ternary matrix [rows, cols] and its one scale: weight = (code - 1) * scale.
+template <class Layout> struct ternary_matrix {
+    typename Layout::view codes;
+    float scale = 0;
+
+    [[nodiscard]] std::size_t rows() const noexcept { return codes.rows; }
+    [[nodiscard]] std::size_t cols() const noexcept { return codes.cols; }
+};
+
+/// What the elements of a dense matrix are.
+enum class dense_element { f32, f16, bf16 };
+
+/// The embedding and head, [rows, cols], in the file's own type and place, at any alignment.
+struct dense_matrix {
+    const std::byte* data = nullptr;
+    std::size_t rows = 0;
+    std::size_t cols = 0;
+    dense_element element = dense_element::f16;
+
+    [[nodiscard]] std::size_t row_bytes() const noexcept {
+        return cols * (element == dense_element::f32 ? sizeof(float) : sizeof(half));
+    }
+};
+
+/// The matrices and norms of one transformer block. Shapes are [rows, cols] = [outputs, inputs].
+template <class Layout> struct layer_weights {
+    const float* attn_norm = nullptr;     ///< [hidden]
+    ternary_matrix<Layout> attn_q;        ///< [query_columns, hidden]
+    ternary_matrix<Layout> attn_k;        ///< [kv_columns, hidden]
+    ternary_matrix<Layout> attn_v;        ///< [kv_columns, hidden]
+    const float* attn_sub_norm = nullptr; ///< [query_columns]
+    ternary_matrix<Layout> attn_output;   ///< [hidden, query_columns]
+    const float* ffn_norm = nullptr;      ///< [hidden]
+    ternary_matrix<Layout> ffn_gate;      ///< [feed_forward, hidden]
+    ternary_matrix<Layout> ffn_up;        ///< [feed_forward, hidden]
+    const float* ffn_sub_norm = nullptr;  ///< [feed_forward]
+    ternary_matrix<Layout> ffn_down;      ///< [hidden, feed_forward]
+};
+
+struct weight_options {
+    /// Which of the three byte orders the file's I2_S tensors have: the file does not tell. A but for files that were
+    /// quantised on Arm (B) or by an x86 build without ACT_PARALLEL (C).
+    i2s_order file_order = i2s_order::planar_128;
+    /// Whether every code of every ternary tensor is looked at, to refuse code 3. Reads all weights once.
+    bool verify_codes = false;
+};
+
+/// All weights of a model. Borrows the file's bytes, which must outlive it; owns the norms (widened to float) and the
+/// ternary tensors that had to be repacked. Immutable once open.
+template <class Layout> class weights {
+public:
+    /// \return errc::missing_tensor, wrong_shape, unsupported_type, wrong_layout, bad_scale, bad_code or out_of_memory,
+    /// naming the file, the tensor and both shapes or numbers.
+    [[nodiscard]] static result<weights> open(const gguf_file& file, const hyper_parameters& model,
+                                              const weight_options& options);
+
+    [[nodiscard]] const dense_matrix& embedding() const noexcept { return embedding_; } ///< [vocabulary, hidden]
+    [[nodiscard]] const dense_matrix& head() const noexcept { return embedding_; }      ///< tied to the embedding
+    [[nodiscard]] const float* output_norm() const noexcept { return output_norm_; }    ///< [hidden]
+    [[nodiscard]] const layer_weights<Layout>& layer(std::size_t i) const noexcept { return layers_[i]; }
+
+    /// How many ternary tensors were not in the policy's layout, and the bytes made of them.
+    [[nodiscard]] std::size_t repacked_tensors() const noexcept { return repacked_tensors_; }
+    [[nodiscard]] std::uint64_t repacked_bytes() const noexcept { return repacked_bytes_; }
+
+private:
+    template <class L> friend class weight_reader;
+
+    dense_matrix embedding_;
+    const float* output_norm_ = nullptr;
+    std::unique_ptr<layer_weights<Layout>[]> layers_;
+    buffer<float> norms_;
+    buffer<std::uint8_t> repacked_;
+    std::size_t repacked_tensors_ = 0;
+    std::uint64_t repacked_bytes_ = 0;
+};
+
+/// One reading of a file's tensors; the first failure stays. Use weights::open.
+template <class Layout> class weight_reader {
+public:
+    weight_reader(const gguf_file& file, const hyper_parameters& model, const weight_options& options)
+        : file_(file), model_(model), options_(options) {}
+
+    [[nodiscard]] result<weights<Layout>> run() {
+        if (auto made = allocate(); !made) {
+            return std::move(made).error();
+        }
+        read_embedding();
+        made_.output_norm_ = norm("output_norm.weight", model_.hidden);
+        for (std::size_t i = 0; i < model_.layers && ok(); ++i) {
+            read_layer("blk." + std::to_string(i) + ".", made_.layers_[i]);
+        }
+        if (!ok()) {
+            return std::move(failure_);
+        }
+        return std::move(made_);
+    }
+
+private:
+    [[nodiscard]] bool ok() const noexcept { return failure_.code == errc{}; }
+
+    void fail(errc code, std::string_view tensor, const std::string& sentence) {
+        if (ok()) {
+            failure_ = {code, file_.name() + ": tensor '" + std::string(tensor) + "': " + sentence};
+        }
+    }
+
+    void fail(const error& failure) {
+        if (ok()) {
+            failure_ = failure;
+        }
+    }
+
+    /// Norms are copied (and widened): a few MB at most, and then always aligned floats.
+    [[nodiscard]] result<void> allocate() {
+        const std::uint64_t per_layer = 2 * model_.hidden + model_.query_columns() + model_.feed_forward;
+        auto norms = buffer<float>::allocate(per_layer * model_.layers + model_.hidden, "norm weights");
+        if (!norms) {
+            return std::move(norms).error();
+        }
+        made_.norms_ = *std::move(norms);
+        made_.layers_.reset(new (std::nothrow) layer_weights<Layout>[model_.layers]);
+        if (made_.layers_ == nullptr) {
+            return error{errc::out_of_memory,
+                         "layer table: " + std::to_string(model_.layers * sizeof(layer_weights<Layout>)) +
+                             " bytes could not be allocated"};
+        }
+        return needs_repacking() ? allocate_repacked() : result<void>{};
+    }
+
+    [[nodiscard]] bool needs_repacking() const noexcept { return options_.file_order != Layout::order; }
+
+    [[nodiscard]] result<void> allocate_repacked() {
+        const std::uint64_t attention = (2 * model_.query_columns() + 2 * model_.kv_columns()) * model_.hidden;
+        const std::uint64_t per_layer = attention + std::uint64_t{3} * model_.feed_forward * model_.hidden;
+        const auto codes = checked_multiply(per_layer, model_.layers);
+        if (!codes) {
+            return error{errc::out_of_memory, "repacked weights: the number of codes overflows 64 bits"};
+        }
+        auto bytes = buffer<std::uint8_t>::allocate(*codes / 4, "repacked weights");
+        if (!bytes) {
+            return std::move(bytes).error();
+        }
+        made_.repacked_ = *std::move(bytes);
+        return {};
+    }
+
+    [[nodiscard]] const gguf_tensor* find(const std::string& name, std::uint64_t rows, std::uint64_t cols) {
+        const gguf_tensor* tensor = file_.find_tensor(name);
+        if (tensor == nullptr) {
+            fail(errc::missing_tensor, name, "not in the file");
+            return nullptr;
+        }
+        if (tensor->dims != tensor_dims{cols, rows, 1, 1}) {
+            fail(errc::wrong_shape, name,
+                 dims_text(*tensor) + " in the file, [" + std::to_string(cols) +
+                     (rows == 1 ? "" : ", " + std::to_string(rows)) + "] expected from the hyper-parameters");
+            return nullptr;
+        }
+        return tensor;
+    }
+
+    void read_embedding() {
+        const gguf_tensor* tensor = find("token_embd.weight", model_.vocabulary, model_.hidden);
+        if (tensor == nullptr) {
+            return;
+        }
+        made_.embedding_ = {tensor->bytes.data(), model_.vocabulary, model_.hidden, dense_element::f16};
+        switch (tensor->type) {
+        case tensor_type::f16:
+            break;
+        case tensor_type::f32:
+            made_.embedding_.element = dense_element::f32;
+            break;
+        case tensor_type::bf16:
+            made_.embedding_.element = dense_element::bf16;
+            break;
+        default:
+            fail(errc::unsupported_type, tensor->name,
+                 "type " + std::string(name_of(tensor->type)) + " in the file, F16, F32 or BF16 expected");
+        }
+    }
+
+    [[nodiscard]] const float* norm(const std::string& name, std::size_t size) {
+        const gguf_tensor* tensor = ok() ? find(name, 1, size) : nullptr;
+        if (tensor == nullptr) {
+            return nullptr;
+        }
+        float* out = made_.norms_.data() + used_norms_;
+        used_norms_ += size;
+        switch (tensor->type) {
+        case tensor_type::f32:
+            std::memcpy(out, tensor->bytes.data(), size * sizeof(float));
+            break;
+        case tensor_type::f16:
+            widen_into<half>(*tensor, out);
+            break;
+        case tensor_type::bf16:
+            widen_into<bfloat16>(*tensor, out);
+            break;
+        default:
+            fail(errc::unsupported_type, name,
+                 "type " + std::string(name_of(tensor->type)) + " in the file, F32, F16 or BF16 expected");
+        }
+        return out;
+    }
+    template <class E> static void widen_into(const gguf_tensor& tensor, float* out) noexcept {
+        for (std::size_t i = 0; i < tensor.bytes.size() / sizeof(E); ++i) {
+            E element;
+            std::memcpy(&element, tensor.bytes.data() + i * sizeof(E), sizeof(E));
+            out[i] = widen(element);
+        }
+    }
+
+    void read_layer(const std::string& prefix, layer_weights<Layout>& layer) {
+        const std::size_t q = model_.query_columns();
+        layer.attn_norm = norm(prefix + "attn_norm.weight", model_.hidden);
+        layer.attn_q = matrix(prefix + "attn_q", q, model_.hidden);
+        layer.attn_k = matrix(prefix + "attn_k", model_.kv_columns(), model_.hidden);
+        layer.attn_v = matrix(prefix + "attn_v", model_.kv_columns(), model_.hidden);
+        layer.attn_sub_norm = norm(prefix + "attn_sub_norm.weight", q);
+        layer.attn_output = matrix(prefix + "attn_output", model_.hidden, q);
+        layer.ffn_norm = norm(prefix + "ffn_norm.weight", model_.hidden);
+        layer.ffn_gate = matrix(prefix + "ffn_gate", model_.feed_forward, model_.hidden);
+        layer.ffn_up = matrix(prefix + "ffn_up", model_.feed_forward, model_.hidden);
+        layer.ffn_sub_norm = norm(prefix + "ffn_sub_norm.weight", model_.feed_forward);
+        layer.ffn_down = matrix(prefix + "ffn_down", model_.hidden, model_.feed_forward);
+    }
+
+    /// The ternary tensor `name`.weight, and the scalar `name`.scale that files of architecture bitnet may have beside
+    /// it.
+    [[nodiscard]] ternary_matrix<Layout> matrix(const std::string& name, std::size_t rows, std::size_t cols) {
+        const gguf_tensor* tensor = ok() ? find(name + ".weight", rows, cols) : nullptr;
+        if (tensor == nullptr) {
+            return {};
+        }
+        if (tensor->type != tensor_type::i2_s) {
+            fail(errc::unsupported_type, tensor->name,
+                 "type " + std::string(name_of(tensor->type)) + " in the file, I2_S expected");
+            return {};
+        }
+        ternary_matrix<Layout> made;
+        made.scale = scale(*tensor) * extra_scale(name + ".scale");
+        check_scale(tensor->name, made.scale);
+        switch (options_.file_order) {
+        case i2s_order::planar_128:
+            made.codes = codes<i2s>(*tensor, rows, cols);
+            break;
+        case i2s_order::planar_64:
+            made.codes = codes<i2s_b>(*tensor, rows, cols);
+            break;
+        case i2s_order::four_rows:
+            made.codes = codes<i2s_c>(*tensor, rows, cols);
+            break;
+        }
+        return made;
+    }
+
+    [[nodiscard]] float scale(const gguf_tensor& tensor) {
+        const auto value = i2s_scale(tensor, file_.name());
+        if (!value) {
+            fail(value.error());
+            return 1.0f;
+        }
+        return *value;
+    }
+    [[nodiscard]] float extra_scale(const std::string& name) {
+        const gguf_tensor* tensor = file_.find_tensor(name);
+        if (tensor == nullptr) {
+            return 1.0f;
+        }
+        float value = 0;
+        if (tensor->type != tensor_type::f32 || tensor->dims != tensor_dims{1, 1, 1, 1}) {
+            fail(errc::wrong_shape, name,
+                 std::string(name_of(tensor->type)) + " " + dims_text(*tensor) + " in the file, F32 [1] expected");
+            return 1.0f;
+        }
+        std::memcpy(&value, tensor->bytes.data(), sizeof value);
+        check_scale(name, value);
+        return value;
+    }
+    void check_scale(std::string_view name, float value) {
+        const auto bits = std::bit_cast<std::uint32_t>(value); // isfinite() would vanish under -ffast-math
+        if (bits == 0 || bits >= 0x7f800000u) {
+            fail(errc::bad_scale, name,
+                 (bits & 0x7fffffffu) >= 0x7f800000u
+                     ? std::string("the scale is not finite")
+                     : "the scale is " + std::to_string(value) + ", it must be above 0");
+        }
+    }
+
+    /// The codes of `tensor`, which lie in layout `From`: in place, or repacked.
+    template <class From>
+    [[nodiscard]] typename Layout::view codes(const gguf_tensor& tensor, std::size_t rows, std::size_t cols) {
+        const auto* bytes = reinterpret_cast<const std::uint8_t*>(tensor.bytes.data());
+        if (!admits<From>(tensor) || !admits<Layout>(tensor)) {
+            return {};
+        }
+        if (options_.verify_codes) {
+            if (const auto checked = check_i2s_codes(tensor, file_.name()); !checked) {
+                fail(checked.error());
+                return {};
+            }
+        }
+        if constexpr (std::is_same_v<From, Layout>) {
+            return {bytes, rows, cols};
+        } else {
+            std::uint8_t* out = made_.repacked_.data() + made_.repacked_bytes_;
+            repack<Layout, From>({bytes, rows, cols}, out);
+            ++made_.repacked_tensors_;
+            made_.repacked_bytes_ += rows * cols / 4;
+            return {out, rows, cols};
+        }
+    }
+
+    template <class L> [[nodiscard]] bool admits(const gguf_tensor& tensor) {
+        const auto rows = static_cast<std::size_t>(tensor.dims[1]);
+        const auto cols = static_cast<std::size_t>(tensor.dims[0]);
+        if (!L::admits(rows, cols)) {
+            fail(errc::wrong_layout, tensor.name,
+                 dims_text(tensor) + " in the file, layout " + std::string(L::name) +
+                     " needs columns in multiples of " + std::to_string(L::block_columns) +
+                     " and rows in multiples of " + std::to_string(L::block_rows));
+            return false;
+        }
+        return true;
+    }
+
+    const gguf_file& file_;
+    const hyper_parameters& model_;
+    const weight_options& options_;
+    weights<Layout> made_;
+    std::size_t used_norms_ = 0;
+    error failure_;
+};
+
+template <class Layout>
+result<weights<Layout>> weights<Layout>::open(const gguf_file& file, const hyper_parameters& model,
+                                              const weight_options& options) {
+    return weight_reader<Layout>(file, model, options).run();
+}
+
+} // namespace bitnet::inline BITNET_ABI

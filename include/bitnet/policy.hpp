@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// policy: every compile-time choice in one type. What a file decides (head type, activation) is a run-time switch.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/half.hpp>
+#include <bitnet/kernel/i2s_avx2.hpp>
+#include <bitnet/kernel/i2s_avx512_vnni.hpp>
+#include <bitnet/kernel/i2s_avx_vnni.hpp>
+#include <bitnet/kernel/i2s_scalar.hpp>
+#include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/ternary_layout.hpp>
+#include <bitnet/simd/float_ops.hpp>
+#include <bitnet/simd/float_ops_avx2.hpp>
+#include <bitnet/simd/float_ops_avx512.hpp>
+#include <bitnet/simd/isa.hpp>
+#include <bitnet/thread/pool.hpp>
+#include <bitnet/thread/thread_pool.hpp>
+
+#include <concepts>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a KV cache may be made of: half is exact to 11 bits and half the memory, float is exact.
+template <class T>
+concept kv_element_type = std::same_as<T, half> || std::same_as<T, float>;
+
+/// Types in, types out. The first parameter is all that users spell; the rest goes through with_*, so that a misspelt
+/// choice does not compile:
+///
+///     struct laptop : bitnet::policy<bitnet::isa::avx2>::with_kv<float> {};   // deriving keeps symbols short
+///
+/// \tparam Isa the instruction set of all loops; `Isa::available()` tells whether this machine has it
+/// \tparam Layout how ternary weights lie in memory while the model runs; files in another one are repacked
+/// \tparam Kv the element of the KV cache
+/// \tparam Pool who runs parallel loops
+template <isa::instruction_set Isa, class Layout = i2s, kv_element_type Kv = half, thread_pool_type Pool = thread_pool>
+requires ternary_kernel<kernel<Isa, Layout>>
+struct policy {
+    using isa = Isa;
+    using layout = Layout;
+    using kv_element = Kv;
+    using pool = Pool;
+    using ternary = kernel<Isa, Layout>;
+    using loops = float_ops<Isa>;
+
+    template <class L> using with_layout = policy<Isa, L, Kv, Pool>;
+    template <class E> using with_kv = policy<Isa, Layout, E, Pool>;
+    template <class T> using with_pool = policy<Isa, Layout, Kv, T>;
+};
+
+template <class P>
+concept policy_type = requires {
+    typename P::isa;
+    typename P::layout;
+    typename P::kv_element;
+    typename P::pool;
+    typename P::ternary;
+    typename P::loops;
+};
+
+/// The best instruction set that this translation unit's own compile flags enable: no dispatch, and the program needs
+/// a machine that has it anyway. See bitnet::any_cpu for the choice at run time.
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+using native = policy<isa::avx512_vnni>;
+#elif defined(__AVXVNNI__) && defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+using native = policy<isa::avx_vnni>;
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+using native = policy<isa::avx2>;
+#else
+using native = policy<isa::scalar>;
+#endif
+
+} // namespace bitnet::inline BITNET_ABI

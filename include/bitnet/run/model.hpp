@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+// model<P>: an opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/kernel/ternary_layout.hpp>
+#include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/weights.hpp>
+#include <bitnet/policy.hpp>
+#include <bitnet/simd/rotary.hpp>
+#include <bitnet/text/tokenizer.hpp>
+
+#include <cassert>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct open_options {
+    /// Name of the pre-tokenizer, instead of the file's own or the inferred one: see tokenizer_options.
+    std::string_view pre_tokenizer = {};
+    /// Whether the tokenizer is read. Without one a model still runs on token ids, and opens faster.
+    bool load_tokenizer = true;
+    /// Byte order of the file's I2_S tensors, which no file tells: see i2s_order.
+    i2s_order file_order = i2s_order::planar_128;
+    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default mapped
+    /// files are not scanned and other sources are.
+    std::optional<bool> verify_codes = {};
+};
+
+/// What is known of a model before its weights are laid out for a policy.
+struct model_facts {
+    byte_source source;
+    gguf_file file;
+    hyper_parameters parameters;
+    std::optional<tokenizer> text;
+    rotary_frequencies frequencies;
+    std::vector<std::string> notes;
+
+    [[nodiscard]] static result<std::unique_ptr<model_facts>> read(byte_source source, const open_options& options);
+
+private:
+    model_facts(byte_source bytes, gguf_file parsed, hyper_parameters read, rotary_frequencies turns)
+        : source(std::move(bytes)), file(std::move(parsed)), parameters(std::move(read)),
+          frequencies(std::move(turns)) {}
+
+    [[nodiscard]] result<void> read_tokenizer(const open_options& options);
+};
+
+/// The type of a file's ternary tensors, so that a program can choose a policy before it opens a model.
+/// \return errc::missing_tensor where the file has no blk.0.attn_q.weight.
+[[nodiscard]] inline result<tensor_type> layout_of(const gguf_file& file) {
+    const gguf_tensor* tensor = file.find_tensor("blk.0.attn_q.weight");
+    if (tensor == nullptr) {
+        return error{errc::missing_tensor, file.name() + ": tensor 'blk.0.attn_q.weight': not in the file"};
+    }
+    return tensor->type;
+}
+[[nodiscard]] inline result<tensor_type> layout_of(const byte_source& source) {
+    const auto file = gguf_file::parse(source.bytes(), source.name());
+    return file ? layout_of(*file) : result<tensor_type>(file.error());
+}
+
+/// A model ready to run with policy P. Move-only; moving it moves nothing that sessions borrow.
+/// Memory: the file's pages as the system maps them, norms, tokenizer, and what had to be repacked.
+template <policy_type P> class model {
+public:
+    using policy = P;
+
+    /// Maps the GGUF file at `utf8_path` and opens it. The file must not be shortened meanwhile: see byte_source.
+    /// \return errc::unsupported_cpu where P::isa is not available, and any error of byte_source::open,
+    /// gguf_file::parse, hyper_parameters::read, tokenizer::open and weights::open: each names file and place.
+    [[nodiscard]] static result<model> open(std::string_view utf8_path, open_options options = {}) {
+        auto source = byte_source::open(utf8_path);
+        return source ? open(*std::move(source), options) : result<model>(std::move(source).error());
+    }
+
+    /// The same from a source that the model takes over: borrowed memory, a callback's bytes, a file that was read.
+    [[nodiscard]] static result<model> open(byte_source source, open_options options = {}) {
+        if (!P::isa::available()) {
+            return error{errc::unsupported_cpu, source.name() + ": this CPU or operating system does not support " +
+                                                    std::string(P::isa::name)};
+        }
+        auto facts = model_facts::read(std::move(source), options);
+        if (!facts) {
+            return std::move(facts).error();
+        }
+        const weight_options ternary{options.file_order, options.verify_codes.value_or(!(*facts)->source.is_mapped())};
+        auto tensors = weights<typename P::layout>::open((*facts)->file, (*facts)->parameters, ternary);
+        if (!tensors) {
+            return std::move(tensors).error();
+        }
+        return finish(*std::move(facts), *std::move(tensors));
+    }
+
+    [[nodiscard]] const hyper_parameters& parameters() const noexcept { return state_->facts->parameters; }
+    [[nodiscard]] const gguf_file& file() const noexcept { return state_->facts->file; }
+
+    [[nodiscard]] bool has_text() const noexcept { return state_->facts->text.has_value(); }
+    /// \pre has_text(): the model was opened with open_options::load_tokenizer.
+    [[nodiscard]] const tokenizer& text() const noexcept {
+        assert(has_text());
+        return *state_->facts->text;
+    }
+
+    [[nodiscard]] const weights<typename P::layout>& tensors() const noexcept { return state_->tensors; }
+    [[nodiscard]] const rotary_frequencies& frequencies() const noexcept { return state_->facts->frequencies; }
+
+    /// What was decided or passed over while opening, a sentence each: an inferred pre-tokenizer, repacked tensors, a
+    /// tensor that the architecture does not use.
+    [[nodiscard]] std::span<const std::string> notes() const noexcept { return state_->facts->notes; }
+
+private:
+    struct state {
+        std::unique_ptr<model_facts> facts;
+        weights<typename P::layout> tensors;
+    };
+    explicit model(std::unique_ptr<state> opened) noexcept : state_(std::move(opened)) {}
+
+    [[nodiscard]] static result<model> finish(std::unique_ptr<model_facts> facts, weights<typename P::layout> tensors) {
+        if (tensors.repacked_tensors() != 0) {
+            facts->notes.push_back(std::to_string(tensors.repacked_tensors()) +
+                                   " ternary tensors were repacked to layout " + std::string(P::layout::name) + ": " +
+                                   std::to_string(tensors.repacked_bytes()) + " bytes");
+        }
+        std::unique_ptr<state> opened(new (std::nothrow) state{std::move(facts), std::move(tensors)});
+        if (opened == nullptr) {
+            return error{errc::out_of_memory,
+                         "model: " + std::to_string(sizeof(state)) + " bytes could not be allocated"};
+        }
+        return model(std::move(opened));
+    }
+
+    std::unique_ptr<state> state_;
+};
+
+inline result<std::unique_ptr<model_facts>> model_facts::read(byte_source source, const open_options& options) {
+    auto file = gguf_file::parse(source.bytes(), source.name());
+    if (!file) {
+        return std::move(file).error();
+    }
+    auto parameters = hyper_parameters::read(*file);
+    if (!parameters) {
+        return std::move(parameters).error();
+    }
+    auto frequencies = rotary_frequencies::open(parameters->rope_theta, parameters->head_size);
+    if (!frequencies) {
+        return std::move(frequencies).error();
+    }
+    std::unique_ptr<model_facts> facts(new (std::nothrow) model_facts(std::move(source), *std::move(file),
+                                                                      *std::move(parameters), *std::move(frequencies)));
+    if (facts == nullptr) {
+        return error{errc::out_of_memory,
+                     "model: " + std::to_string(sizeof(model_facts)) + " bytes could not be allocated"};
+    }
+    if (facts->file.find_tensor("output.weight") != nullptr) {
+        facts->notes.emplace_back("tensor 'output.weight' is not used: architecture " + facts->parameters.architecture +
+                                  " ties the head to the embedding");
+    }
+    if (auto read = facts->read_tokenizer(options); !read) {
+        return std::move(read).error();
+    }
+    return facts;
+}
+
+inline result<void> model_facts::read_tokenizer(const open_options& options) {
+    if (!options.load_tokenizer) {
+        return {};
+    }
+    auto opened = tokenizer::open(file, {.pre_tokenizer = options.pre_tokenizer});
+    if (!opened) {
+        return std::move(opened).error();
+    }
+    if (opened->vocabulary_size() != parameters.vocabulary) {
+        return error{errc::inconsistent,
+                     file.name() + ": 'tokenizer.ggml.tokens' has " + std::to_string(opened->vocabulary_size()) +
+                         " entries, 'token_embd.weight' has " + std::to_string(parameters.vocabulary) + " rows"};
+    }
+    if (opened->pre_tokenizer().inferred) {
+        notes.push_back(opened->pre_tokenizer().why);
+    }
+    text.emplace(*std::move(opened));
+    return {};
+}
+
+} // namespace bitnet::inline BITNET_ABI

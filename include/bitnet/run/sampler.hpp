@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+// sampler: chooses the next token from logits. The same seed gives the same tokens on every platform.
+#pragma once
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/fma.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/simd/lane_ops.hpp>
+#include <bitnet/text/token.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Steps are taken in this order: penalties, top_k, top_p, min_p, temperature, draw. temperature 0 is greedy: the
+/// largest logit after penalties, the lowest id on ties.
+struct sampler_options {
+    float temperature = 0.8f;        ///< >= 0; probabilities are softmax(logits / temperature)
+    std::size_t top_k = 40;          ///< keep the k largest; 0 keeps all
+    float top_p = 0.95f;             ///< 0 to 1; keep the fewest that reach this share of the probability; 1 keeps all
+    float min_p = 0.0f;              ///< 0 to 1; keep those with at least this share of the largest probability
+    float repeat_penalty = 1.0f;     ///< > 0; divides positive and multiplies negative logits of recent tokens
+    float presence_penalty = 0.0f;   ///< subtracted once from the logits of recent tokens
+    float frequency_penalty = 0.0f;  ///< subtracted for each time a token is among the recent ones
+    std::size_t penalty_window = 64; ///< how many tokens are recent
+    std::uint64_t seed = 0;
+
+    [[nodiscard]] static sampler_options greedy() noexcept {
+        sampler_options options;
+        options.temperature = 0.0f;
+        return options;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// Holds its settings, its random state and the recent tokens. One sampler serves one sequence.
+/// Allocates in open() only: 16 bytes for each token of the vocabulary.
+class sampler {
+public:
+    static constexpr std::size_t largest_window = 1u << 16;
+
+    /// \param vocabulary number of logits. \return errc::invalid_argument naming the option and its range,
+    /// errc::out_of_memory.
+    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
+        sampler made;
+        if (auto checked = check(options); !checked) {
+            return std::move(checked).error();
+        }
+        made.options_ = options;
+        made.random_ = options.seed;
+        auto candidates = buffer<candidate>::allocate(vocabulary, "sampler candidates");
+        auto counts = buffer<std::uint32_t>::allocate(vocabulary, "sampler counts");
+        auto recent = buffer<token>::allocate(options.penalty_window, "recent tokens");
+        for (const error* failure : {failure_of(candidates), failure_of(counts), failure_of(recent)}) {
+            if (failure != nullptr) {
+                return *failure;
+            }
+        }
+        made.candidates_ = *std::move(candidates);
+        made.counts_ = *std::move(counts);
+        made.recent_ = *std::move(recent);
+        return made;
+    }
+
+    /// Chooses a token. Changes only the random state; call accept() with what was really taken.
+    /// \pre logits.size() is the vocabulary size given to open(), and not 0.
+    [[nodiscard]] token choose(std::span<const float> logits) noexcept {
+        assert(logits.size() == candidates_.size() && !logits.empty());
+        for (std::size_t i = 0; i < logits.size(); ++i) {
+            candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
+        }
+        if (is_greedy()) {
+            return std::min_element(candidates_.data(), candidates_.data() + candidates_.size(), precedes)->id;
+        }
+        std::size_t kept = keep_top_k(candidates_.size());
+        kept = keep_top_p(kept);
+        kept = keep_min_p(kept);
+        return draw(kept);
+    }
+
+    /// Counts a token among the recent ones: those that were chosen, and those of the prompt if they should count.
+    /// \pre 0 <= id < vocabulary
+    void accept(token id) noexcept {
+        if (recent_.empty()) {
+            return;
+        }
+        const std::size_t at = accepted_ % recent_.size();
+        if (accepted_ >= recent_.size()) {
+            --counts_[static_cast<std::size_t>(recent_[at])];
+        }
+        recent_[at] = id;
+        ++counts_[static_cast<std::size_t>(id)];
+        ++accepted_;
+    }
+
+    /// Forgets recent tokens and starts the random sequence anew.
+    void reset() noexcept {
+        std::fill_n(counts_.data(), counts_.size(), 0u);
+        accepted_ = 0;
+        random_ = options_.seed;
+    }
+
+    [[nodiscard]] const sampler_options& options() const noexcept { return options_; }
+    [[nodiscard]] bool is_greedy() const noexcept { return options_.temperature == 0.0f; }
+
+private:
+    using loops = lane_ops<software_fma>;
+
+    struct candidate {
+        float logit;
+        token id;
+        float weight;
+    };
+
+    sampler() noexcept = default;
+
+    template <class T> [[nodiscard]] static const error* failure_of(const result<T>& made) noexcept {
+        return made ? nullptr : &made.error();
+    }
+
+    [[nodiscard]] static result<void> check(const sampler_options& o) {
+        const std::pair<std::string_view, bool> rules[] = {
+            {"temperature must be 0 to 1e6", within(o.temperature, 0.0f, 1e6f)},
+            {"top_p must be 0 to 1", within(o.top_p, 0.0f, 1.0f)},
+            {"min_p must be 0 to 1", within(o.min_p, 0.0f, 1.0f)},
+            {"repeat_penalty must be 0.001 to 1000", within(o.repeat_penalty, 0.001f, 1000.0f)},
+            {"presence_penalty must be -1000 to 1000", within(o.presence_penalty, -1000.0f, 1000.0f)},
+            {"frequency_penalty must be -1000 to 1000", within(o.frequency_penalty, -1000.0f, 1000.0f)},
+            {"penalty_window must be 0 to 65536", o.penalty_window <= largest_window},
+        };
+        for (const auto& [sentence, holds] : rules) {
+            if (!holds) {
+                return error{errc::invalid_argument, "sampler: " + std::string(sentence)};
+            }
+        }
+        return {};
+    }
+    [[nodiscard]] static bool within(float value, float low, float high) noexcept {
+        return value >= low && value <= high;
+    }
+
+    /// Orders floats as integers, NaN below everything: a strict order whatever the flags of the including program.
+    [[nodiscard]] static std::int32_t order_of(float x) noexcept {
+        const auto bits = std::bit_cast<std::int32_t>(x);
+        if ((bits & 0x7fffffff) > 0x7f800000) {
+            return INT32_MIN;
+        }
+        return bits < 0 ? -(bits & 0x7fffffff) : bits;
+    }
+    [[nodiscard]] static bool precedes(const candidate& a, const candidate& b) noexcept {
+        const std::int32_t x = order_of(a.logit);
+        const std::int32_t y = order_of(b.logit);
+        return x != y ? x > y : a.id < b.id;
+    }
+
+    [[nodiscard]] float penalized(float logit, std::uint32_t count) const noexcept {
+        if (count == 0) {
+            return logit;
+        }
+        const float p = options_.repeat_penalty;
+        const float repeated = logit > 0.0f ? logit / p : logit * p;
+        const float present = repeated - options_.presence_penalty;
+        return exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
+    }
+
+    /// Sorts the k largest to the front, where a later step needs an order or a cut.
+    [[nodiscard]] std::size_t keep_top_k(std::size_t n) noexcept {
+        candidate* first = candidates_.data();
+        const std::size_t k = options_.top_k == 0 ? n : std::min(options_.top_k, n);
+        if (k < n) {
+            std::nth_element(first, first + k, first + n, precedes);
+        }
+        std::sort(first, first + k, precedes);
+        return k;
+    }
+
+    [[nodiscard]] std::size_t keep_top_p(std::size_t n) noexcept {
+        if (options_.top_p >= 1.0f) {
+            return n;
+        }
+        const float sum = weigh(n, 1.0f);
+        const float enough = options_.top_p * sum;
+        float reached = 0.0f;
+        for (std::size_t i = 0; i < n; ++i) {
+            reached = reached + candidates_[i].weight;
+            if (reached >= enough) {
+                return i + 1;
+            }
+        }
+        return n;
+    }
+
+    [[nodiscard]] std::size_t keep_min_p(std::size_t n) noexcept {
+        if (options_.min_p <= 0.0f) {
+            return n;
+        }
+        weigh(n, 1.0f);
+        std::size_t kept = 1;
+        while (kept < n && candidates_[kept].weight >= options_.min_p) {
+            ++kept;
+        }
+        return kept;
+    }
+
+    [[nodiscard]] token draw(std::size_t n) noexcept {
+        const float sum = weigh(n, options_.temperature);
+        const float target = uniform() * sum;
+        float reached = 0.0f;
+        for (std::size_t i = 0; i < n; ++i) {
+            reached = reached + candidates_[i].weight;
+            if (reached > target) {
+                return candidates_[i].id;
+            }
+        }
+        return candidates_[0].id; // all weights rounded away, or logits that are not numbers
+    }
+
+    /// weight = e^((logit - largest) / temperature) for the first n. \return their sum, ascending.
+    float weigh(std::size_t n, float temperature) noexcept {
+        float sum = 0.0f;
+        for (std::size_t i = 0; i < n; ++i) {
+            const float below = candidates_[i].logit - candidates_[0].logit;
+            const float weight = loops::exp(below / temperature);
+            candidates_[i].weight = weight;
+            sum = sum + weight;
+        }
+        return sum;
+    }
+
+    /// Uniform in [0, 1) with 24 bits, by splitmix64 (Steele, Lea and Flood, 2014).
+    [[nodiscard]] float uniform() noexcept {
+        random_ += 0x9e3779b97f4a7c15u;
+        std::uint64_t z = random_;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+        z = z ^ (z >> 31);
+        return static_cast<float>(z >> 40) * 0x1p-24f;
+    }
+
+    sampler_options options_;
+    std::uint64_t random_ = 0;
+    buffer<candidate> candidates_;
+    buffer<std::uint32_t> counts_; ///< [vocabulary] how often each token is among the recent ones
+    buffer<token> recent_;         ///< ring
+    std::size_t accepted_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END

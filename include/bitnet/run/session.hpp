@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+// session<P>: one conversation with a model: its position, its KV cache and its working memory.
+#pragma once
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/model/kv_cache.hpp>
+#include <bitnet/model/transformer.hpp>
+#include <bitnet/policy.hpp>
+#include <bitnet/run/model.hpp>
+#include <bitnet/run/sampler.hpp>
+#include <bitnet/simd/float_environment.hpp>
+#include <bitnet/text/token.hpp>
+
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct session_options {
+    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096.
+    std::size_t context = 0;
+    /// Threads that a step uses, the calling one included. One by default: the host decides.
+    std::size_t threads = 1;
+    /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
+    std::size_t batch = 128;
+    /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
+    bool stop_at_stop_tokens = true;
+};
+
+/// Why next() gave no token.
+enum class stop_reason {
+    none,         ///< it gave one, or was not called
+    stop_token,   ///< the model ended its turn; the stop token is part of the sequence
+    context_full, ///< position() is context()
+    error,        ///< see error()
+};
+
+/// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
+struct logits_visitor {
+    void (*function)(void* context, std::size_t index, std::span<const float> logits);
+    void* context;
+
+    void operator()(std::size_t index, std::span<const float> logits) const { function(context, index, logits); }
+};
+
+/// Erases visit(index, logits), which must outlive the visitor.
+template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noexcept {
+    const auto call = [](void* context, std::size_t index, std::span<const float> logits) {
+        (*static_cast<Visit*>(context))(index, logits);
+    };
+    return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
+}
+
+/// Borrows the model, which must outlive it. Belongs to one thread at a time. Allocates in open() only:
+/// 2 * layers * context * kv_heads * head_size elements of `P::kv_element`, scratch for `batch` rows (under 150 KiB a
+/// row for the 2B model), and the logits.
+template <policy_type P> class session {
+public:
+    static constexpr std::size_t default_context = 4096;
+    static constexpr std::size_t largest_batch = 4096;
+
+    /// \return errc::invalid_argument (a context beyond the model's, no threads, no batch), errc::out_of_memory with
+    /// the bytes asked for, errc::thread_error.
+    [[nodiscard]] static result<session> open(const model<P>& opened, session_options options = {}) {
+        auto pool = P::pool::open(options.threads);
+        if (!pool) {
+            return std::move(pool).error();
+        }
+        typename P::pool& runs = **pool;
+        return make(opened, runs, *std::move(pool), options);
+    }
+    /// The same on the caller's pool, which must outlive the session; options.threads is not used.
+    [[nodiscard]] static result<session> open(const model<P>& opened, typename P::pool& pool,
+                                              session_options options = {}) {
+        return make(opened, pool, nullptr, options);
+    }
+    static result<session> open(model<P>&&, session_options = {}) = delete;                    // would dangle
+    static result<session> open(model<P>&&, typename P::pool&, session_options = {}) = delete; // would dangle
+
+    /// Appends tokens to the sequence and runs them through the model, `batch` at a time.
+    /// \return errc::invalid_token, errc::context_full if position() + tokens.size() exceeds the context; nothing is
+    /// fed then, and the session goes on as it was.
+    [[nodiscard]] result<void> feed(std::span<const token> tokens) { return feed_rows(tokens, nullptr); }
+
+    /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
+    /// head once per token.
+    template <class Visit> [[nodiscard]] result<void> feed_each(std::span<const token> tokens, Visit&& visit) {
+        const logits_visitor visitor = visitor_of(visit);
+        return feed_rows(tokens, &visitor);
+    }
+
+    /// The next token; empty at a stop token, at the end of the context and after an error. stop_reason() tells which,
+    /// error() carries the sentence. The token is part of the sequence from here on; it runs through the model with the
+    /// following call. After an empty answer the session can be fed and asked again.
+    /// \pre `choose` was opened for this model's vocabulary size.
+    [[nodiscard]] std::optional<token> next(sampler& choose) {
+        if (position() != 0 && position() == context()) {
+            return stopped(bitnet::stop_reason::context_full);
+        }
+        const auto scores = logits();
+        if (!scores) {
+            error_ = scores.error();
+            return stopped(bitnet::stop_reason::error);
+        }
+        const token chosen = choose.choose(*scores);
+        choose.accept(chosen);
+        pending_ = chosen;
+        if (options_.stop_at_stop_tokens && text_ != nullptr && text_->is_stop(chosen)) {
+            return stopped(bitnet::stop_reason::stop_token);
+        }
+        stop_reason_ = bitnet::stop_reason::none;
+        return chosen;
+    }
+
+    /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
+    /// \return errc::nothing_fed before the first token.
+    [[nodiscard]] result<std::span<const float>> logits() {
+        if (position() == 0) {
+            return bitnet::error{errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
+        }
+        const default_float_environment environment;
+        if (pending_) {
+            const token last = *std::exchange(pending_, std::nullopt);
+            run({&last, 1});
+        }
+        if (!logits_valid_) {
+            transformer_.logits(*pool_, last_row_, logits_.span());
+            logits_valid_ = true;
+        }
+        return std::span<const float>(logits_.span());
+    }
+
+    /// Tokens in the sequence: those fed and those that next() gave.
+    [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
+    [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
+    [[nodiscard]] std::size_t threads() const noexcept { return pool_->threads(); }
+
+    [[nodiscard]] bitnet::stop_reason stop_reason() const noexcept { return stop_reason_; }
+    /// \pre stop_reason() == stop_reason::error
+    [[nodiscard]] const bitnet::error& error() const noexcept { return error_; }
+
+    /// Starts an empty sequence. Frees and allocates nothing.
+    void reset() noexcept {
+        cached_ = 0;
+        pending_.reset();
+        logits_valid_ = false;
+        stop_reason_ = bitnet::stop_reason::none;
+    }
+
+private:
+    using row = sequence_row<typename P::kv_element>;
+
+    [[nodiscard]] static result<session> make(const model<P>& opened, typename P::pool& pool,
+                                              std::unique_ptr<typename P::pool> owned, session_options options) {
+        const hyper_parameters& parameters = opened.parameters();
+        if (options.context == 0) {
+            options.context = std::min(parameters.context, default_context);
+        }
+        if (auto checked = check(parameters, options); !checked) {
+            return std::move(checked).error();
+        }
+        options.batch = std::min(options.batch, options.context);
+        auto cache = kv_cache<typename P::kv_element>::open(parameters, options.context);
+        if (!cache) {
+            return std::move(cache).error();
+        }
+        auto forward = transformer<P>::open(parameters, opened.tensors(), opened.frequencies(), options.batch);
+        if (!forward) {
+            return std::move(forward).error();
+        }
+        auto rows = buffer<row>::allocate(options.batch, "batch rows");
+        if (!rows) {
+            return std::move(rows).error();
+        }
+        auto logits = buffer<float>::allocate(parameters.vocabulary, "logits");
+        if (!logits) {
+            return std::move(logits).error();
+        }
+        session made(opened, pool, std::move(owned), options, *std::move(cache), *std::move(forward));
+        made.rows_ = *std::move(rows);
+        made.logits_ = *std::move(logits);
+        return made;
+    }
+
+    [[nodiscard]] static result<void> check(const hyper_parameters& parameters, const session_options& options) {
+        if (options.context > parameters.context) {
+            return bitnet::error{errc::invalid_argument, "session: a context of " + std::to_string(options.context) +
+                                                             " was asked for, the model has " +
+                                                             std::to_string(parameters.context)};
+        }
+        if (options.batch == 0 || options.batch > largest_batch) {
+            return bitnet::error{errc::invalid_argument, "session: a batch of " + std::to_string(options.batch) +
+                                                             " was asked for, 1 to " + std::to_string(largest_batch) +
+                                                             " are possible"};
+        }
+        return {};
+    }
+
+    session(const model<P>& opened, typename P::pool& pool, std::unique_ptr<typename P::pool> owned,
+            const session_options& options, kv_cache<typename P::kv_element> cache, transformer<P> forward)
+        : parameters_(&opened.parameters()), text_(opened.has_text() ? &opened.text() : nullptr), pool_(&pool),
+          owned_pool_(std::move(owned)), options_(options), cache_(std::move(cache)), transformer_(std::move(forward)) {
+    }
+
+    std::optional<token> stopped(bitnet::stop_reason why) noexcept {
+        stop_reason_ = why;
+        return std::nullopt;
+    }
+
+    [[nodiscard]] result<void> feed_rows(std::span<const token> tokens, const logits_visitor* visitor) {
+        if (auto checked = check_tokens(tokens); !checked) {
+            return checked;
+        }
+        const default_float_environment environment;
+        if (pending_ && !tokens.empty()) {
+            const token last = *std::exchange(pending_, std::nullopt);
+            run({&last, 1});
+        }
+        for (std::size_t begin = 0; begin < tokens.size(); begin += options_.batch) {
+            const auto part = tokens.subspan(begin, std::min(options_.batch, tokens.size() - begin));
+            run(part);
+            for (std::size_t i = 0; visitor != nullptr && i < part.size(); ++i) {
+                transformer_.logits(*pool_, i, logits_.span());
+                logits_valid_ = i + 1 == part.size();
+                (*visitor)(begin + i, logits_.span());
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_tokens(std::span<const token> tokens) const {
+        if (tokens.size() > context() - position()) {
+            return bitnet::error{errc::context_full, "session: " + std::to_string(tokens.size()) +
+                                                         " tokens do not fit, the context has " +
+                                                         std::to_string(context()) + " positions and " +
+                                                         std::to_string(position()) + " are taken"};
+        }
+        const std::size_t vocabulary = parameters_->vocabulary;
+        for (std::size_t i = 0; i < tokens.size(); ++i) {
+            if (tokens[i] < 0 || static_cast<std::size_t>(tokens[i]) >= vocabulary) {
+                return bitnet::error{errc::invalid_token, "session: token " + std::to_string(i) + " is " +
+                                                              std::to_string(tokens[i]) + ", the vocabulary has " +
+                                                              std::to_string(vocabulary)};
+            }
+        }
+        return {};
+    }
+
+    /// One pass. \pre 1 <= tokens.size() <= batch, checked tokens, room in the context.
+    void run(std::span<const token> tokens) noexcept {
+        for (std::size_t i = 0; i < tokens.size(); ++i) {
+            rows_[i] = {&cache_, cached_ + i, tokens[i]};
+        }
+        transformer_.embed(*pool_, rows_.span().first(tokens.size()));
+        for (std::size_t layer = 0; layer < parameters_->layers; ++layer) {
+            transformer_.layer(*pool_, layer);
+        }
+        cached_ += tokens.size();
+        last_row_ = tokens.size() - 1;
+        logits_valid_ = false;
+    }
+
+    const hyper_parameters* parameters_;
+    const tokenizer* text_; ///< null without one
+    typename P::pool* pool_;
+    std::unique_ptr<typename P::pool> owned_pool_;
+    session_options options_;
+    kv_cache<typename P::kv_element> cache_;
+    transformer<P> transformer_;
+    buffer<row> rows_;
+    buffer<float> logits_;
+    std::size_t cached_ = 0;   ///< positions in the cache
+    std::size_t last_row_ = 0; ///< of the last pass
+    bool logits_valid_ = false;
+    std::optional<token> pending_; ///< given by next(), not yet run
+    bitnet::stop_reason stop_reason_ = bitnet::stop_reason::none;
+    bitnet::error error_;
+};
+
+} // namespace bitnet::inline BITNET_ABI

@@ -19,14 +19,14 @@ endif()
 add_library(bitnet_developer INTERFACE)
 target_link_libraries(bitnet_developer INTERFACE bitnet bitnet_warnings bitnet_sanitizers)
 
-# One program <prefix>-<name> for each source file of the folder named <name><suffix>.cpp, an underscore in the name made a
+# One program <prefix>-<name> for each <name>.cpp or <name>_<prefix>.cpp of the folder, an underscore in the name made a
 # hyphen; `ladder.cpp` is none of them. Further arguments are compile and link flags.
-function(bitnet_add_programs prefix folder suffix)
-    file(GLOB sources CONFIGURE_DEPENDS "${folder}/*${suffix}.cpp")
+function(bitnet_add_programs prefix folder)
+    file(GLOB sources CONFIGURE_DEPENDS "${folder}/*.cpp")
     list(FILTER sources EXCLUDE REGEX "/ladder\\.cpp$")
     foreach(source IN LISTS sources)
-        cmake_path(GET source FILENAME name)
-        string(REGEX REPLACE "${suffix}\\.cpp$" "" name ${name})
+        cmake_path(GET source STEM name)
+        string(REGEX REPLACE "_${prefix}$" "" name ${name})
         string(REPLACE "_" "-" name ${name})
         add_executable(${prefix}-${name} ${source})
         target_link_libraries(${prefix}-${name} PRIVATE bitnet_developer)

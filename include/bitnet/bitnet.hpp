@@ -6,6 +6,8 @@
 #include <bitnet/core/byte_reader.hpp>
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/decimal.hpp>
+#include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/matrix_view.hpp>
@@ -15,6 +17,9 @@
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
 #include <bitnet/io/gguf_value.hpp>
+#include <bitnet/io/gguf_writer.hpp>
+#include <bitnet/io/i2s_tensor.hpp>
+#include <bitnet/io/json.hpp>
 #include <bitnet/io/mapped_file.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/io/win32.hpp>
@@ -24,6 +29,19 @@
 #include <bitnet/kernel/i2s_scalar.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
+#include <bitnet/model/attention.hpp>
+#include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/kv_cache.hpp>
+#include <bitnet/model/linear.hpp>
+#include <bitnet/model/scratch.hpp>
+#include <bitnet/model/transformer.hpp>
+#include <bitnet/model/weights.hpp>
+#include <bitnet/policy.hpp>
+#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/dispatch.hpp>
+#include <bitnet/run/model.hpp>
+#include <bitnet/run/sampler.hpp>
+#include <bitnet/run/session.hpp>
 #include <bitnet/simd/cpu.hpp>
 #include <bitnet/simd/float_environment.hpp>
 #include <bitnet/simd/float_ops.hpp>
@@ -31,6 +49,7 @@
 #include <bitnet/simd/float_ops_avx512.hpp>
 #include <bitnet/simd/isa.hpp>
 #include <bitnet/simd/lane_ops.hpp>
+#include <bitnet/simd/rotary.hpp>
 #include <bitnet/text/byte_alphabet.hpp>
 #include <bitnet/text/byte_pair_encoding.hpp>
 #include <bitnet/text/merge_list.hpp>

@@ -385,6 +385,309 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+// ---- bitnet/core/decimal.hpp ----
+// parse_decimal: text to double, correctly rounded, whatever the locale, the C++ library and the compiler's flags.
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A natural number of up to 4,480 bits, just enough arithmetic for parse_decimal.
+class big_natural {
+public:
+    [[nodiscard]] bool is_zero() const noexcept { return used_ == 0; }
+
+    /// this = this * factor + addend
+    void multiply_add(std::uint32_t factor, std::uint32_t addend) noexcept {
+        std::uint64_t carry = addend;
+        for (std::size_t i = 0; i < used_; ++i) {
+            carry += std::uint64_t{words_[i]} * factor;
+            words_[i] = static_cast<std::uint32_t>(carry);
+            carry >>= 32;
+        }
+        push(static_cast<std::uint32_t>(carry));
+    }
+    void multiply_by_power_of_ten(std::int64_t power) noexcept {
+        for (; power >= 9; power -= 9) {
+            multiply_add(1000000000u, 0);
+        }
+        for (; power > 0; --power) {
+            multiply_add(10, 0);
+        }
+    }
+    [[nodiscard]] int bits() const noexcept {
+        return used_ == 0 ? 0 : static_cast<int>(used_ * 32) - std::countl_zero(words_[used_ - 1]);
+    }
+    void shift_left(int count) noexcept {
+        const auto whole = static_cast<std::size_t>(count / 32);
+        const int part = count % 32;
+        std::uint32_t above = 0;
+        if (part != 0) {
+            for (std::size_t i = 0; i < used_; ++i) {
+                const std::uint32_t word = words_[i];
+                words_[i] = (word << part) | above;
+                above = word >> (32 - part);
+            }
+            push(above);
+        }
+        if (whole != 0 && used_ != 0) {
+            std::copy_backward(words_.begin(), words_.begin() + static_cast<std::ptrdiff_t>(used_),
+                               words_.begin() + static_cast<std::ptrdiff_t>(used_ + whole));
+            std::fill_n(words_.begin(), whole, 0u);
+            used_ += whole;
+        }
+    }
+    [[nodiscard]] bool at_least(const big_natural& other) const noexcept {
+        if (used_ != other.used_) {
+            return used_ > other.used_;
+        }
+        for (std::size_t i = used_; i-- > 0;) {
+            if (words_[i] != other.words_[i]) {
+                return words_[i] > other.words_[i];
+            }
+        }
+        return true;
+    }
+    /// \pre at_least(other)
+    void subtract(const big_natural& other) noexcept {
+        std::uint64_t borrow = 0;
+        for (std::size_t i = 0; i < used_; ++i) {
+            const std::uint64_t taken = (i < other.used_ ? other.words_[i] : 0) + borrow;
+            borrow = words_[i] < taken ? 1 : 0;
+            words_[i] = static_cast<std::uint32_t>(words_[i] - taken);
+        }
+        while (used_ != 0 && words_[used_ - 1] == 0) {
+            --used_;
+        }
+    }
+
+private:
+    void push(std::uint32_t word) noexcept {
+        if (word != 0) {
+            words_[used_++] = word;
+        }
+    }
+    // 800 digits over a power of ten of 1,143 are 3,797 bits, aligning adds none: 119 words.
+    std::array<std::uint32_t, 140> words_{};
+    std::size_t used_ = 0;
+};
+
+/// The digits and the exponent of a decimal number: value = digits * 10^exponent.
+struct decimal_number {
+    big_natural digits;
+    std::int64_t digit_count = 0; ///< without leading zeros
+    std::int64_t exponent = 0;
+    bool negative = false;
+};
+
+/// Takes a decimal number apart, from left to right.
+class decimal_scanner {
+public:
+    explicit decimal_scanner(std::string_view text) noexcept : text_(text) {}
+
+    [[nodiscard]] std::optional<decimal_number> scan() noexcept {
+        number_.negative = skip('-');
+        if (!take_digits(0) || (skip('.') && !take_digits(1))) {
+            return std::nullopt;
+        }
+        if ((skip('e') || skip('E')) && !take_exponent()) {
+            return std::nullopt;
+        }
+        if (dropped_) {
+            number_.digits.multiply_add(10, 1);
+            ++number_.digit_count;
+            --number_.exponent;
+        }
+        return at_ == text_.size() ? std::optional{number_} : std::nullopt;
+    }
+
+private:
+    // Digits beyond the 800th only decide ties (767 can matter, for halfway cases of the smallest doubles), so a 1 in
+    // the 801st place stands for all of them.
+    static constexpr std::int64_t most_digits = 800;
+
+    [[nodiscard]] bool is_digit() const noexcept {
+        return at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9';
+    }
+    bool skip(char wanted) noexcept {
+        const bool found = at_ < text_.size() && text_[at_] == wanted;
+        at_ += found ? 1 : 0;
+        return found;
+    }
+    /// `scale`: by how many powers of ten each digit moves the others (1 behind the point).
+    [[nodiscard]] bool take_digits(std::int64_t scale) noexcept {
+        const std::size_t first = at_;
+        for (; is_digit(); ++at_) {
+            const auto digit = static_cast<std::uint32_t>(text_[at_] - '0');
+            const bool kept = number_.digit_count < most_digits;
+            if (kept && (digit != 0 || number_.digit_count != 0)) {
+                number_.digits.multiply_add(10, digit);
+                ++number_.digit_count;
+            }
+            dropped_ = dropped_ || (!kept && digit != 0);
+            number_.exponent += (kept ? 0 : 1) - scale;
+        }
+        return at_ > first;
+    }
+    [[nodiscard]] bool take_exponent() noexcept {
+        const bool minus = skip('-');
+        if (!minus) {
+            skip('+');
+        }
+        const std::size_t first = at_;
+        std::int64_t power = 0;
+        for (; is_digit(); ++at_) {
+            // Beyond any number of digits that fits memory, so the clamp cannot change a value.
+            power = std::min<std::int64_t>(power * 10 + (text_[at_] - '0'), std::int64_t{1} << 56);
+        }
+        number_.exponent += minus ? -power : power;
+        return at_ > first;
+    }
+
+    std::string_view text_;
+    std::size_t at_ = 0;
+    bool dropped_ = false;
+    decimal_number number_;
+};
+
+/// upper / lower = (quotient + less than one, 0 only if exact) * 2^(power - 63), quotient of 64 bits with the top one
+/// set.
+struct binary_quotient {
+    std::uint64_t quotient = 0;
+    int power = 0;
+    bool exact = false;
+};
+
+/// Schoolbook division, one bit at a time.
+[[nodiscard]] inline binary_quotient divide(big_natural upper, big_natural lower) noexcept {
+    binary_quotient made;
+    made.power = upper.bits() - lower.bits();
+    lower.shift_left(std::max(made.power, 0));
+    upper.shift_left(std::max(-made.power, 0));
+    if (!upper.at_least(lower)) {
+        upper.shift_left(1);
+        --made.power;
+    }
+    for (int i = 0; i < 64; ++i) {
+        const bool one = upper.at_least(lower);
+        if (one) {
+            upper.subtract(lower);
+        }
+        made.quotient = (made.quotient << 1) | (one ? 1u : 0u);
+        upper.shift_left(1);
+    }
+    made.exact = upper.is_zero();
+    return made;
+}
+
+/// The bits of the nearest double, ties to even; nothing above the largest.
+[[nodiscard]] inline std::optional<std::uint64_t> round_to_double_bits(const binary_quotient& value) noexcept {
+    // Keep 53 bits, fewer below the smallest normal double; round on what is cut off.
+    const int cut = 11 + std::max(-1022 - value.power, 0);
+    if (cut > 64) {
+        return 0;
+    }
+    const std::uint64_t kept = cut == 64 ? 0 : value.quotient >> cut;
+    const std::uint64_t half = std::uint64_t{1} << (cut - 1);
+    const std::uint64_t rest = value.quotient & (half | (half - 1));
+    const bool up = rest > half || (rest == half && (!value.exact || (kept & 1) != 0));
+    const std::uint64_t exponent = value.power >= -1022 ? static_cast<std::uint64_t>(value.power + 1022) << 52 : 0;
+    const std::uint64_t bits = exponent + kept + (up ? 1 : 0); // kept brings the leading one: + 1 in the exponent
+    constexpr std::uint64_t infinity = 0x7ff0000000000000u;
+    return bits < infinity ? std::optional{bits} : std::nullopt;
+}
+
+/// The double nearest to |number|, as bits; nothing above the largest double.
+[[nodiscard]] inline std::optional<std::uint64_t> nearest_double_bits(const decimal_number& number) noexcept {
+    const std::int64_t magnitude = number.digit_count + number.exponent; // value < 10^magnitude
+    if (number.digits.is_zero() || magnitude < -330) {
+        return 0;
+    }
+    if (magnitude > 310) {
+        return std::nullopt;
+    }
+    big_natural upper = number.digits;
+    big_natural lower;
+    lower.multiply_add(1, 1);
+    upper.multiply_by_power_of_ten(number.exponent);
+    lower.multiply_by_power_of_ten(-number.exponent);
+    return round_to_double_bits(divide(upper, lower));
+}
+
+/// The double nearest to all of `text`, ties to even: an optional '-', digits, optionally '.' and digits, optionally an
+/// exponent; nothing where `text` is anything else or exceeds the largest double. Integer arithmetic only, so that
+/// neither a locale nor -ffast-math changes a bit; std::from_chars for double is missing in libraries that are in use.
+/// Cost: a few microseconds, linear in the text. Proven against std::from_chars by tests/core/decimal_test.cpp.
+[[nodiscard]] inline std::optional<double> parse_decimal(std::string_view text) noexcept {
+    const auto number = decimal_scanner(text).scan();
+    const auto bits = number ? nearest_double_bits(*number) : std::nullopt;
+    constexpr std::uint64_t sign = 0x8000000000000000u;
+    return bits ? std::optional{std::bit_cast<double>(*bits | (number->negative ? sign : 0))} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/core/fixed_point.hpp ----
+// Logarithm and exponential in integer arithmetic: the same bits on every compiler, whatever its float flags and libm.
+
+#include <bit>
+#include <cassert>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The upper 64 bits of a * b.
+[[nodiscard]] constexpr std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) noexcept {
+    constexpr std::uint64_t low_half = 0xffffffffu;
+    const std::uint64_t low = (a & low_half) * (b & low_half);
+    const std::uint64_t cross1 = (a >> 32) * (b & low_half);
+    const std::uint64_t cross2 = (a & low_half) * (b >> 32);
+    const std::uint64_t middle = (low >> 32) + (cross1 & low_half) + (cross2 & low_half);
+    return (a >> 32) * (b >> 32) + (cross1 >> 32) + (cross2 >> 32) + (middle >> 32);
+}
+
+/// Fraction bits of the logarithms below: 7 bits before the point suffice for any float above 1.
+inline constexpr int log2_fraction_bits = 57;
+
+/// log2(x) * 2^57, for 1 <= x < 2^127; wrong by at most 2 units. One bit of the logarithm for each squaring of x.
+[[nodiscard]] constexpr std::uint64_t log2_fixed(float x) noexcept {
+    const auto bits = std::bit_cast<std::uint32_t>(x);
+    assert(bits >= 0x3f800000u && bits < 0x7f000000u);
+    std::uint64_t result = (bits >> 23) - 127;
+    std::uint64_t mantissa = (std::uint64_t{bits & 0x7fffffu} | 0x800000u) << 40; // [1, 2) as 1.63 bits
+    for (int i = 0; i < log2_fraction_bits; ++i) {
+        const std::uint64_t square = multiply_high(mantissa, mantissa); // [1, 4) as 2.62 bits
+        const bool carry = (square >> 63) != 0;
+        result = (result << 1) | (carry ? 1u : 0u);
+        mantissa = carry ? square : square << 1;
+    }
+    return result;
+}
+
+/// 2^-x * 2^64 for x > 0 given as x * 2^57; wrong by less than 64 units.
+/// e^-u = 1 - (u - u^2/2! + u^3/3! - ...), u = fraction(x) ln 2 < 0.7: the 24th term is below 2^-90.
+[[nodiscard]] constexpr std::uint64_t exp2_negative_fixed(std::uint64_t x) noexcept {
+    constexpr std::uint64_t ln2 = 0xb17217f7d1cf79acu; // * 2^-64
+    const std::uint64_t whole = x >> log2_fraction_bits;
+    const std::uint64_t u = multiply_high(x << (64 - log2_fraction_bits), ln2);
+    std::uint64_t term = u;
+    std::uint64_t decrease = u;
+    for (std::uint64_t n = 2; n <= 24; ++n) {
+        term = multiply_high(term, u) / n;
+        decrease = n % 2 == 0 ? decrease - term : decrease + term;
+    }
+    const std::uint64_t fraction = ~decrease; // 2^64 - decrease, less one unit so that 2^-0 fits
+    return whole > 63 ? 0 : fraction >> whole;
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
 // ---- bitnet/core/fma.hpp ----
 // fused_multiply_add: float fma with one rounding on machines that have no such instruction.
 
@@ -2082,6 +2385,1135 @@ inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std:
 
 } // namespace bitnet::inline BITNET_ABI
 
+// ---- bitnet/io/gguf_writer.hpp ----
+// gguf_writer: writes GGUF files to memory or to disk; tensor data may be made while it is written.
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <optional>
+#include <ranges>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Bytes that grow; says so, instead of throwing, when memory ends.
+class growing_bytes {
+public:
+    growing_bytes() noexcept = default;
+    growing_bytes(growing_bytes&& other) noexcept
+        : memory_(std::move(other.memory_)), used_(std::exchange(other.used_, std::size_t{0})),
+          ran_out_(other.ran_out_) {}
+    growing_bytes& operator=(growing_bytes&& other) noexcept {
+        std::swap(memory_, other.memory_);
+        std::swap(used_, other.used_);
+        std::swap(ran_out_, other.ran_out_);
+        return *this;
+    }
+    growing_bytes(const growing_bytes&) = delete;
+    growing_bytes& operator=(const growing_bytes&) = delete;
+    ~growing_bytes() = default;
+
+    /// \return false where memory ended; then nothing is appended, now and later.
+    bool append(std::span<const std::byte> more) {
+        if (more.size() > memory_.size() - used_ && !grow(more.size())) {
+            return false;
+        }
+        std::ranges::copy(more, memory_.data() + used_);
+        used_ += more.size();
+        return true;
+    }
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return memory_.span().first(used_); }
+    [[nodiscard]] bool ran_out() const noexcept { return ran_out_; }
+
+private:
+    bool grow(std::size_t more) {
+        const auto wanted = checked_add(used_, more);
+        const auto doubled = checked_multiply(memory_.size(), 2);
+        auto larger = buffer<std::byte>::allocate(std::max(wanted.value_or(UINT64_MAX), doubled.value_or(0)), "");
+        if (ran_out_ || !larger) {
+            ran_out_ = true;
+            return false;
+        }
+        std::ranges::copy(bytes(), larger->data());
+        memory_ = *std::move(larger);
+        return true;
+    }
+    buffer<std::byte> memory_;
+    std::size_t used_ = 0;
+    bool ran_out_ = false;
+};
+
+struct gguf_writer_options {
+    std::uint32_t version = 3;
+    std::uint32_t alignment = 32; ///< bytes; any other value than 32 is written as general.alignment
+};
+
+/// Collects metadata and tensors and writes them in the order in which they were added.
+///
+/// The first mistake (a key twice, data of the wrong size, ...) is kept and returned by write_file and write_memory;
+/// what is added after it is ignored. Metadata is copied; tensor data is borrowed until it is written.
+class gguf_writer {
+public:
+    explicit gguf_writer(gguf_writer_options options = {}) : options_(options) {
+        if (options.version != 2 && options.version != 3) {
+            fail(errc::invalid_argument,
+                 "GGUF version " + std::to_string(options.version) + ", only 2 and 3 can be written");
+        }
+        if (!std::has_single_bit(options.alignment) || options.alignment < 8 || options.alignment > 65536) {
+            fail(errc::bad_alignment,
+                 "alignment " + std::to_string(options.alignment) + ", it must be a power of two from 8 to 65536");
+        }
+        if (options.alignment != 32) {
+            add("general.alignment", options.alignment);
+        }
+    }
+
+    /// A number or bool; its C++ type decides the type in the file (int is i32, unsigned u32, float f32).
+    template <class T>
+    requires std::is_arithmetic_v<T>
+    void add(std::string_view key, T value) {
+        if (begin_entry(key, gguf_type_of<T>())) {
+            put(value);
+        }
+    }
+    void add(std::string_view key, std::string_view text) {
+        if (begin_entry(key, gguf_type::string)) {
+            put_string(text);
+        }
+    }
+
+    /// An array of numbers.
+    template <class T>
+    requires std::is_arithmetic_v<T>
+    void add_array(std::string_view key, std::span<const T> values) {
+        if (begin_entry(key, gguf_type::array)) {
+            put(static_cast<std::uint32_t>(gguf_type_of<T>()));
+            put(static_cast<std::uint64_t>(values.size()));
+            metadata_.append(std::as_bytes(values));
+        }
+    }
+    /// An array of strings: any range whose elements convert to std::string_view and that can be walked twice.
+    template <std::ranges::forward_range Strings>
+    requires std::convertible_to<std::ranges::range_reference_t<Strings>, std::string_view>
+    void add_strings(std::string_view key, const Strings& strings) {
+        if (begin_entry(key, gguf_type::array)) {
+            put(static_cast<std::uint32_t>(gguf_type::string));
+            put(static_cast<std::uint64_t>(std::ranges::distance(strings)));
+            for (const auto& text : strings) {
+                put_string(text);
+            }
+        }
+    }
+
+    /// A tensor of `dims` (fastest first) whose data is `bytes`, which must live until the file is written.
+    void add_tensor(std::string_view name, tensor_type type, std::span<const std::uint64_t> dims,
+                    std::span<const std::byte> bytes) {
+        if (add_tensor_entry(name, type, dims)) {
+            tensors_.back().bytes = bytes;
+            if (bytes.size() != tensors_.back().size) {
+                fail(errc::invalid_argument, tensors_.back(),
+                     "got " + std::to_string(bytes.size()) + " bytes, its shape and type need " +
+                         std::to_string(tensors_.back().size));
+            }
+        }
+    }
+    /// A tensor whose data `generator` makes while the file is written, in ascending chunks of at most 1 MiB; offsets
+    /// count from the tensor's start. The context must live until then.
+    /// \pre generator.read != nullptr
+    void add_tensor(std::string_view name, tensor_type type, std::span<const std::uint64_t> dims,
+                    read_callback generator) {
+        assert(generator.read != nullptr);
+        if (add_tensor_entry(name, type, dims)) {
+            tensors_.back().generator = generator;
+        }
+    }
+
+    /// Bytes of the file as it stands.
+    [[nodiscard]] std::uint64_t file_size() const noexcept { return data_offset() + data_size_; }
+
+    /// The whole file in memory.
+    /// \return the first mistake made with this writer, errc::out_of_memory, or io_error where a generator fails.
+    [[nodiscard]] result<buffer<std::byte>> write_memory() const {
+        if (auto ready = check("memory"); !ready) {
+            return std::move(ready).error();
+        }
+        auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory");
+        if (!memory) {
+            return memory;
+        }
+        std::size_t used = 0;
+        const auto sink = [&](std::span<const std::byte> bytes) {
+            std::ranges::copy(bytes, memory->data() + used);
+            used += bytes.size();
+            return result<void>{};
+        };
+        if (auto written = write_all(sink, "memory"); !written) {
+            return std::move(written).error();
+        }
+        return memory;
+    }
+
+    /// Writes `utf8_path`: first under that name with ".partial" behind it, which takes the place of `utf8_path` when
+    /// all is written and is removed when something fails, so that nobody sees half a file.
+    /// \return the bytes written; the first mistake made with this writer; errc::io_error (a full disk, no permission,
+    /// a generator that fails), file_not_found (no such folder) or not_a_file.
+    [[nodiscard]] result<std::uint64_t> write_file(std::string_view utf8_path) const {
+        if (auto ready = check(utf8_path); !ready) {
+            return std::move(ready).error();
+        }
+        const std::string path(utf8_path);
+        const std::string partial = path + ".partial";
+        if (operating_system::is_directory(path)) {
+            return error{errc::not_a_file, path + ": is a directory, not a file"};
+        }
+        auto written = write_partial(partial);
+        if (written) {
+            if (const int code = operating_system::rename(partial, path)) {
+                written = error{errc::io_error,
+                                path + ": " + partial + " cannot be renamed to it: " + operating_system::message(code)};
+            }
+        }
+        if (!written) {
+            operating_system::remove(partial);
+            return std::move(written).error();
+        }
+        return file_size();
+    }
+
+private:
+    struct entry {
+        std::string name;
+        tensor_type type;
+        std::vector<std::uint64_t> dims;
+        std::uint64_t offset = 0;
+        std::uint64_t size = 0; ///< bytes, without padding
+        std::span<const std::byte> bytes;
+        read_callback generator;
+    };
+
+    void fail(errc code, std::string sentence) {
+        if (!failed_) {
+            failed_ = true;
+            failure_ = {code, std::move(sentence)};
+        }
+    }
+    void fail(errc code, const entry& tensor, const std::string& sentence) {
+        fail(code, "tensor " + quoted_name(tensor.name) + ": " + sentence);
+    }
+
+    template <class T> void put(T value) { metadata_.append(std::as_bytes(std::span<const T, 1>(&value, 1))); }
+    void put_string(std::string_view text) {
+        put(static_cast<std::uint64_t>(text.size()));
+        metadata_.append(std::as_bytes(std::span(text)));
+    }
+    [[nodiscard]] bool begin_entry(std::string_view key, gguf_type type) {
+        if (key.empty() || key.size() > gguf_file::longest_key || key.find('\0') != std::string_view::npos) {
+            fail(errc::bad_key, "the metadata key " + quoted_name(key) + " of " + std::to_string(key.size()) +
+                                    " bytes must have 1 to 65536 bytes, none of them NUL");
+        }
+        if (failed_) {
+            return false;
+        }
+        keys_.emplace_back(key);
+        put_string(key);
+        put(static_cast<std::uint32_t>(type));
+        return true;
+    }
+
+    [[nodiscard]] bool add_tensor_entry(std::string_view name, tensor_type type, std::span<const std::uint64_t> dims) {
+        entry tensor{std::string(name), type, {dims.begin(), dims.end()}, data_size_, 0, {}, {}};
+        if (name.empty() || name.size() > gguf_file::longest_tensor_name || name.find('\0') != std::string_view::npos) {
+            fail(errc::bad_tensor_name, tensor,
+                 "a name of " + std::to_string(name.size()) + " bytes; 1 to 128 are allowed, none of them NUL");
+        }
+        tensor_dims shape{1, 1, 1, 1};
+        const bool ranked = !dims.empty() && dims.size() <= shape.size() && std::ranges::count(dims, 0u) == 0;
+        std::ranges::copy(dims.first(std::min(dims.size(), shape.size())), shape.begin());
+        const auto bytes = ranked && fits_blocks(type, shape) ? tensor_bytes(type, shape) : std::nullopt;
+        const auto end = bytes ? checked_add(data_size_, *bytes) : bytes;
+        const auto padded = end ? checked_align(*end, options_.alignment) : end;
+        if (!padded || *padded > largest_data) {
+            fail(errc::bad_shape, tensor,
+                 "a shape of " + std::to_string(dims.size()) + " dimensions that the type " +
+                     std::string(name_of(type)) + " cannot have");
+        }
+        if (failed_) {
+            return false;
+        }
+        tensor.size = *bytes;
+        data_size_ = *padded;
+        tensors_.push_back(std::move(tensor));
+        return true;
+    }
+
+    /// Whether all that was added can be written; `target` is what error messages call the file.
+    [[nodiscard]] result<void> check(std::string_view target) const {
+        if (failed_) {
+            return error{failure_.code, std::string(target) + ": " + failure_.message};
+        }
+        if (metadata_.ran_out()) {
+            return error{errc::out_of_memory, std::string(target) + ": the metadata of more than " +
+                                                  std::to_string(metadata_.bytes().size()) +
+                                                  " bytes could not be allocated"};
+        }
+        std::vector<std::string_view> names(keys_.begin(), keys_.end());
+        if (auto once = check_unique(names, target, errc::duplicate_key, "metadata key "); !once) {
+            return once;
+        }
+        names.clear();
+        std::ranges::transform(tensors_, std::back_inserter(names),
+                               [](const entry& t) { return std::string_view(t.name); });
+        return check_unique(names, target, errc::duplicate_tensor, "tensor ");
+    }
+
+    [[nodiscard]] static result<void> check_unique(std::vector<std::string_view>& names, std::string_view target,
+                                                   errc code, std::string_view what) {
+        std::ranges::sort(names);
+        const auto twice = std::ranges::adjacent_find(names);
+        if (twice == names.end()) {
+            return {};
+        }
+        return error{code, std::string(target) + ": " + std::string(what) + quoted_name(*twice) + " was added twice"};
+    }
+
+    [[nodiscard]] std::uint64_t tensor_list_size() const noexcept {
+        std::uint64_t size = 0;
+        for (const entry& tensor : tensors_) {
+            size += 8 + tensor.name.size() + 4 + 8 * tensor.dims.size() + 4 + 8;
+        }
+        return size;
+    }
+    [[nodiscard]] std::uint64_t data_offset() const noexcept {
+        constexpr std::uint64_t header = 24;
+        const std::uint64_t end = header + metadata_.bytes().size() + tensor_list_size();
+        return checked_align(end, options_.alignment).value_or(end);
+    }
+
+    /// Header, metadata and tensor list, padded up to the data.
+    [[nodiscard]] growing_bytes header() const {
+        growing_bytes out;
+        const auto put_into = [&](const auto& value) { out.append(std::as_bytes(std::span(&value, 1))); };
+        const auto put_text = [&](std::string_view text) { out.append(std::as_bytes(std::span(text))); };
+        put_text("GGUF");
+        put_into(options_.version);
+        put_into(static_cast<std::uint64_t>(tensors_.size()));
+        put_into(static_cast<std::uint64_t>(keys_.size()));
+        out.append(metadata_.bytes());
+        for (const entry& tensor : tensors_) {
+            put_into(static_cast<std::uint64_t>(tensor.name.size()));
+            put_text(tensor.name);
+            put_into(static_cast<std::uint32_t>(tensor.dims.size()));
+            out.append(std::as_bytes(std::span(tensor.dims)));
+            put_into(static_cast<std::uint32_t>(tensor.type));
+            put_into(tensor.offset);
+        }
+        if (out.ran_out()) {
+            return out;
+        }
+        const std::vector<std::byte> padding(static_cast<std::size_t>(data_offset() - out.bytes().size()));
+        out.append(padding);
+        return out;
+    }
+
+    [[nodiscard]] result<void> write_partial(const std::string& partial) const {
+        auto file = file_handle::create(partial);
+        if (!file) {
+            return std::move(file).error();
+        }
+        const auto sink = [&](std::span<const std::byte> bytes) { return file->write(bytes); };
+        auto written = write_all(sink, partial);
+        auto closed = file->close(); // before the caller removes or renames it: Windows insists
+        return written ? std::move(closed) : std::move(written);
+    }
+
+    template <class Sink> [[nodiscard]] result<void> write_all(const Sink& sink, std::string_view target) const {
+        const growing_bytes start = header();
+        if (start.ran_out()) {
+            return error{errc::out_of_memory, std::string(target) + ": a header of " + std::to_string(data_offset()) +
+                                                  " bytes could not be allocated"};
+        }
+        if (auto written = sink(start.bytes()); !written) {
+            return written;
+        }
+        auto chunk = buffer<std::byte>::allocate(chunk_bytes, target);
+        if (!chunk) {
+            return std::move(chunk).error();
+        }
+        for (const entry& tensor : tensors_) {
+            if (auto written = write_tensor(sink, tensor, chunk->span(), target); !written) {
+                return written;
+            }
+        }
+        return {};
+    }
+
+    template <class Sink>
+    [[nodiscard]] result<void> write_tensor(const Sink& sink, const entry& tensor, std::span<std::byte> chunk,
+                                            std::string_view target) const {
+        if (tensor.generator.read == nullptr) {
+            if (auto written = sink(tensor.bytes); !written) {
+                return written;
+            }
+        } else if (auto written = write_generated(sink, tensor, chunk, target); !written) {
+            return written;
+        }
+        const std::uint64_t end = tensor.offset + tensor.size;
+        const auto padding = chunk.first(static_cast<std::size_t>(*checked_align(end, options_.alignment) - end));
+        std::ranges::fill(padding, std::byte{0});
+        return sink(padding);
+    }
+
+    template <class Sink>
+    [[nodiscard]] result<void> write_generated(const Sink& sink, const entry& tensor, std::span<std::byte> chunk,
+                                               std::string_view target) const {
+        for (std::uint64_t offset = 0; offset < tensor.size; offset += chunk.size()) {
+            const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), tensor.size - offset));
+            if (!tensor.generator.read(tensor.generator.context, offset, chunk.first(size))) {
+                return error{errc::io_error, std::string(target) + ": tensor " + quoted_name(tensor.name) +
+                                                 ": its generator could not give " + std::to_string(size) +
+                                                 " bytes at offset " + std::to_string(offset) + " of " +
+                                                 std::to_string(tensor.size)};
+            }
+            if (auto written = sink(chunk.first(size)); !written) {
+                return written;
+            }
+        }
+        return {};
+    }
+
+    // A quarter of what 64 bits hold, so that sums with a header cannot overflow.
+    static constexpr std::uint64_t largest_data = std::uint64_t{1} << 62;
+    // At least as large as the largest padding.
+    static constexpr std::size_t chunk_bytes = std::size_t{1} << 20;
+
+    gguf_writer_options options_;
+    growing_bytes metadata_;
+    std::vector<std::string> keys_;
+    std::vector<entry> tensors_;
+    std::uint64_t data_size_ = 0;
+    error failure_;
+    bool failed_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/io/i2s_tensor.hpp ----
+// Checks of I2_S tensors that look at their data: the scale, the codes, and whether rows fit a layout's blocks.
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The codes of an I2_S tensor, four to a byte, without the 32 bytes of the scale behind them.
+/// \pre tensor.type == tensor_type::i2_s
+[[nodiscard]] inline std::span<const std::byte> i2s_codes(const gguf_tensor& tensor) noexcept {
+    assert(tensor.type == tensor_type::i2_s && tensor.bytes.size() >= 32);
+    return tensor.bytes.first(tensor.bytes.size() - 32);
+}
+
+/// The scale of an I2_S tensor: the float behind its codes. Reads one page of the file.
+/// \pre tensor.type == tensor_type::i2_s
+/// \return errc::bad_scale where it is not finite or not above zero.
+[[nodiscard]] inline result<float> i2s_scale(const gguf_tensor& tensor, std::string_view file) {
+    float scale = 0;
+    const auto codes = i2s_codes(tensor);
+    std::memcpy(&scale, codes.data() + codes.size(), sizeof(scale));
+    // By bits, because -ffast-math folds comparisons with infinity: above +0, below +infinity, sign clear.
+    const auto bits = std::bit_cast<std::uint32_t>(scale);
+    if (bits == 0 || bits >= 0x7f800000u) {
+        return error{errc::bad_scale, std::string(file) + ": tensor " + quoted_name(tensor.name) +
+                                          ": its I2_S scale has the bits " + std::to_string(bits) +
+                                          ", it must be a finite float above zero (bits 1 to 2139095039)"};
+    }
+    return scale;
+}
+
+/// Where a two-bit field of the byte is 3. The fields are the same in every I2_S layout.
+[[nodiscard]] constexpr std::uint64_t i2s_invalid_codes(std::uint64_t codes) noexcept {
+    return codes & (codes >> 1) & 0x5555555555555555u;
+}
+
+/// Whether no code of an I2_S tensor is 3, the one that means nothing. Reads the whole tensor.
+/// \pre tensor.type == tensor_type::i2_s
+/// \return errc::bad_code with the first byte that holds one.
+[[nodiscard]] inline result<void> check_i2s_codes(const gguf_tensor& tensor, std::string_view file) {
+    const auto codes = i2s_codes(tensor);
+    std::size_t at = 0;
+    for (constexpr std::size_t step = 4096; at + step <= codes.size(); at += step) {
+        std::uint64_t bad = 0; // no branch inside the step: the compiler makes vectors of it
+        for (std::size_t i = 0; i < step; i += sizeof(std::uint64_t)) {
+            std::uint64_t word = 0;
+            std::memcpy(&word, codes.data() + at + i, sizeof(word));
+            bad |= i2s_invalid_codes(word);
+        }
+        if (bad != 0) {
+            break;
+        }
+    }
+    const auto rest = codes.subspan(at);
+    const auto found = std::ranges::find_if(
+        rest, [](std::byte b) { return i2s_invalid_codes(std::to_integer<std::uint64_t>(b)) != 0; });
+    if (found == rest.end()) {
+        return {};
+    }
+    return error{errc::bad_code, std::string(file) + ": tensor " + quoted_name(tensor.name) + ": byte " +
+                                     std::to_string(found - codes.begin()) + " of its " + std::to_string(codes.size()) +
+                                     " bytes of codes is " + std::to_string(std::to_integer<unsigned>(*found)) +
+                                     ", which holds the code 3; only 0, 1 and 2 are ternary"};
+}
+
+/// Whether every row of an I2_S tensor starts at a block of a layout: 128 values for layout A ("x86"), 64 for B
+/// ("ARM"), 1 for C (whose rows come in fours). The file does not tell which layout it has, so the caller does.
+/// \return errc::bad_shape with both numbers.
+[[nodiscard]] inline result<void> check_i2s_rows(const gguf_tensor& tensor, std::uint64_t block_values,
+                                                 std::string_view file) {
+    if (tensor.dims[0] % block_values == 0) {
+        return {};
+    }
+    return error{errc::bad_shape, std::string(file) + ": tensor " + quoted_name(tensor.name) + " of shape " +
+                                      dims_text(tensor) + ": its rows of " + std::to_string(tensor.dims[0]) +
+                                      " values are no multiple of the " + std::to_string(block_values) +
+                                      " values of an I2_S block, so they would start inside blocks"};
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/io/json.hpp ----
+// json_document: reads JSON strictly by RFC 8259; append_json_string writes strings as pure ASCII.
+
+#include <algorithm>
+#include <cassert>
+#include <charconv>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One step through UTF-8 text: a code point, or the longest prefix that could have begun one.
+struct utf8_step {
+    char32_t code_point = 0xfffd;
+    std::size_t bytes = 1; ///< at least 1
+    bool valid = false;
+
+    /// \pre !rest.empty()
+    [[nodiscard]] static constexpr utf8_step at_start_of(std::string_view rest) noexcept {
+        const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(rest[i]); };
+        const unsigned lead = byte(0);
+        if (lead < 0x80) {
+            return {lead, 1, true};
+        }
+        if (lead < 0xc2 || lead > 0xf4) {
+            return {};
+        }
+        const std::size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+        char32_t value = lead & (0xffu >> (length + 1));
+        for (std::size_t i = 1; i < length; ++i) {
+            // The second byte's range keeps out overlong forms, surrogates and what lies beyond U+10FFFF.
+            const unsigned low = i == 1 && lead == 0xe0 ? 0xa0u : i == 1 && lead == 0xf0 ? 0x90u : 0x80u;
+            const unsigned high = i == 1 && lead == 0xed ? 0x9fu : i == 1 && lead == 0xf4 ? 0x8fu : 0xbfu;
+            if (i >= rest.size() || byte(i) < low || byte(i) > high) {
+                return {0xfffd, i, false};
+            }
+            value = (value << 6) | (byte(i) & 0x3fu);
+        }
+        return {value, length, true};
+    }
+};
+
+enum class json_type : std::uint8_t { null, boolean, number, string, array, object };
+
+/// "null", "boolean", ...
+[[nodiscard]] constexpr std::string_view name_of(json_type type) noexcept {
+    constexpr std::string_view names[] = {"null", "boolean", "number", "string", "array", "object"};
+    return names[static_cast<std::size_t>(type)];
+}
+
+/// One value, key or container in a json_document's table; containers stand before what they hold.
+struct json_node {
+    std::uint32_t start; ///< strings, numbers: first character; objects: first place in the order of keys; bool: value
+    std::uint32_t size;  ///< strings, numbers: characters; containers: elements or members
+    std::uint32_t next;  ///< the node behind this one and all that it holds
+    json_type type;
+};
+
+struct json_member;
+
+/// A value inside a json_document, which must outlive it; the size of three pointers, to be passed by value.
+class json_value {
+public:
+    template <class Item> class sequence;
+
+    [[nodiscard]] json_type type() const noexcept { return node().type; }
+    [[nodiscard]] bool is_null() const noexcept { return type() == json_type::null; }
+    [[nodiscard]] bool is_object() const noexcept { return type() == json_type::object; }
+    [[nodiscard]] bool is_array() const noexcept { return type() == json_type::array; }
+
+    /// The value if it is of that type, otherwise nothing.
+    [[nodiscard]] std::optional<bool> as_bool() const noexcept {
+        return type() == json_type::boolean ? std::optional{node().start != 0} : std::nullopt;
+    }
+    [[nodiscard]] std::optional<std::string_view> as_string() const noexcept {
+        return type() == json_type::string ? std::optional{characters()} : std::nullopt;
+    }
+    /// A number that is written without fraction and exponent and fits T.
+    template <std::integral T> [[nodiscard]] std::optional<T> as_integer() const noexcept {
+        T value{};
+        const std::string_view text = type() == json_type::number ? characters() : std::string_view{};
+        const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool whole = !text.empty() && read.ec == std::errc{} && read.ptr == text.data() + text.size();
+        return whole ? std::optional{value} : std::nullopt;
+    }
+    /// A number as the nearest double; nothing above the largest one. Costs microseconds.
+    [[nodiscard]] std::optional<double> as_double() const noexcept {
+        return type() == json_type::number ? parse_decimal(characters()) : std::nullopt;
+    }
+
+    /// Elements of an array or members of an object; 0 for other types.
+    [[nodiscard]] std::size_t size() const noexcept { return is_array() || is_object() ? node().size : 0; }
+    /// A forward range of json_value: the elements of an array, in order. Empty for other types.
+    [[nodiscard]] sequence<json_value> elements() const noexcept;
+    /// A forward range of json_member: the members of an object, in the order of the text. Empty for other types.
+    [[nodiscard]] sequence<json_member> members() const noexcept;
+    /// The member of an object called `key`; nothing where there is none or this is no object. O(log members).
+    [[nodiscard]] std::optional<json_value> find(std::string_view key) const noexcept;
+
+private:
+    friend class json_document;
+
+    json_value(const json_node* nodes, const std::uint32_t* order, const char* text, std::uint32_t index) noexcept
+        : nodes_(nodes), order_(order), text_(text), index_(index) {}
+    [[nodiscard]] const json_node& node() const noexcept { return nodes_[index_]; }
+    [[nodiscard]] std::string_view characters() const noexcept { return {text_ + node().start, node().size}; }
+    [[nodiscard]] json_value at(std::uint32_t index) const noexcept { return {nodes_, order_, text_, index}; }
+
+    const json_node* nodes_;
+    const std::uint32_t* order_;
+    const char* text_;
+    std::uint32_t index_;
+};
+
+/// A key of an object and its value.
+struct json_member {
+    std::string_view key;
+    json_value value;
+};
+
+/// What a json_value holds, one after the other.
+template <class Item> class json_value::sequence {
+public:
+    class iterator {
+    public:
+        using value_type = Item;
+        using difference_type = std::ptrdiff_t;
+        using iterator_category = std::input_iterator_tag; // in the old sense: operator* gives a value
+        using iterator_concept = std::forward_iterator_tag;
+
+        iterator() noexcept : at_(nullptr, nullptr, nullptr, 0) {}
+        explicit iterator(json_value at) noexcept : at_(at) {}
+        [[nodiscard]] Item operator*() const noexcept {
+            if constexpr (std::is_same_v<Item, json_member>) {
+                return {at_.characters(), at_.at(at_.index_ + 1)};
+            } else {
+                return at_;
+            }
+        }
+        iterator& operator++() noexcept {
+            const std::uint32_t value = at_.index_ + (std::is_same_v<Item, json_member> ? 1u : 0u);
+            at_ = at_.at(at_.nodes_[value].next);
+            return *this;
+        }
+        iterator operator++(int) noexcept {
+            const iterator before = *this;
+            ++*this;
+            return before;
+        }
+        [[nodiscard]] bool operator==(const iterator& other) const noexcept { return at_.index_ == other.at_.index_; }
+
+    private:
+        json_value at_;
+    };
+
+    sequence(json_value first, json_value behind, std::size_t size) noexcept
+        : first_(first), behind_(behind), size_(size) {}
+    [[nodiscard]] iterator begin() const noexcept { return iterator{first_}; }
+    [[nodiscard]] iterator end() const noexcept { return iterator{behind_}; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+private:
+    json_value first_;
+    json_value behind_;
+    std::size_t size_;
+};
+
+inline json_value::sequence<json_value> json_value::elements() const noexcept {
+    const std::uint32_t first = index_ + 1;
+    return {at(first), at(is_array() ? node().next : first), is_array() ? size() : 0};
+}
+
+inline json_value::sequence<json_member> json_value::members() const noexcept {
+    const std::uint32_t first = index_ + 1;
+    return {at(first), at(is_object() ? node().next : first), is_object() ? size() : 0};
+}
+
+inline std::optional<json_value> json_value::find(std::string_view key) const noexcept {
+    if (!is_object()) {
+        return std::nullopt;
+    }
+    const std::uint32_t* first = order_ + node().start;
+    const std::uint32_t* last = first + node().size;
+    const auto less = [&](std::uint32_t i, std::string_view k) { return at(i).characters() < k; };
+    const std::uint32_t* found = std::lower_bound(first, last, key, less);
+    return found != last && at(*found).characters() == key ? std::optional{at(*found + 1)} : std::nullopt;
+}
+
+struct json_options {
+    std::uint32_t depth = 64; ///< containers inside each other; at most 1024
+};
+
+/// A JSON text, read and checked. Owns all that its values show: the text itself need not outlive it. Move-only;
+/// values stay valid when it moves.
+class json_document {
+public:
+    /// Reads one JSON value and nothing behind it, by RFC 8259: UTF-8 only, no comments, no trailing commas. Stricter
+    /// where the RFC leaves room: a key twice in an object and a lone surrogate are refused, and so is a byte order
+    /// mark. `name` is what error messages call the text. Cost: O(n log n); memory at most 17 bytes and an index of 4
+    /// bytes per '[', '{', ',' and ':' of the text, plus the text's size, allocated at once.
+    /// \pre options.depth <= 1024
+    /// \return errc::bad_json with line and byte offset, errc::bad_utf8 likewise, or errc::out_of_memory.
+    [[nodiscard]] static result<json_document> parse(std::string_view text, std::string_view name,
+                                                     json_options options = {});
+
+    [[nodiscard]] json_value root() const& noexcept { return {nodes_.data(), order_.data(), text_.data(), 0}; }
+    json_value root() && = delete; // would dangle
+
+private:
+    friend class json_parser;
+
+    buffer<json_node> nodes_;
+    buffer<std::uint32_t> order_; // per object: the nodes of its keys, sorted
+    buffer<char> text_;           // strings without escapes, numbers as written
+};
+
+/// One reading of a JSON text. Use json_document::parse.
+class json_parser {
+public:
+    json_parser(std::string_view text, std::string_view name, json_options options)
+        : text_(text), name_(name), depth_left_(options.depth) {
+        assert(options.depth <= 1024);
+    }
+
+    [[nodiscard]] result<json_document> run() {
+        if (text_.size() >= std::numeric_limits<std::uint32_t>::max()) {
+            return error{errc::bad_json, std::string(name_) + ": " + std::to_string(text_.size()) +
+                                             " bytes are more than a JSON text may have here (4 GiB)"};
+        }
+        if (auto made = allocate(); !made) {
+            return std::move(made).error();
+        }
+        skip_whitespace();
+        if (auto read = read_value(); !read) {
+            return std::move(read).error();
+        }
+        skip_whitespace();
+        if (at_ != text_.size()) {
+            return std::move(fail("the end of the text is expected here").error_);
+        }
+        return std::move(document_);
+    }
+
+private:
+    /// An error on its way out; converts to every result.
+    struct failure {
+        error error_;
+        operator result<void>() && { return std::move(error_); }
+    };
+
+    [[nodiscard]] failure fail(std::string_view sentence, errc code = errc::bad_json) const {
+        const auto lines = std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(at_), '\n');
+        return {error{code, std::string(name_) + ": line " + std::to_string(lines + 1) + ", byte " +
+                                std::to_string(at_) + ": " + std::string(sentence)}};
+    }
+
+    /// Every value but the first stands behind one of [ { , : and every key behind { or , so counting them bounds both.
+    [[nodiscard]] result<void> allocate() {
+        std::uint64_t bound = 1;
+        for (const char c : text_) {
+            bound += c == '[' || c == '{' || c == ',' || c == ':' ? 1 : 0;
+        }
+        const auto colons = static_cast<std::uint64_t>(std::count(text_.begin(), text_.end(), ':'));
+        const std::string what = std::string(name_) + ": JSON";
+        auto nodes = buffer<json_node>::allocate(bound + 1, what); // one more: something stands behind the last
+        auto order = buffer<std::uint32_t>::allocate(colons, what);
+        auto text = buffer<char>::allocate(text_.size(), what);
+        if (!nodes || !order || !text) {
+            return std::move(!nodes ? std::move(nodes).error()
+                                    : std::move(!order ? std::move(order).error() : std::move(text).error()));
+        }
+        document_.nodes_ = *std::move(nodes);
+        document_.order_ = *std::move(order);
+        document_.text_ = *std::move(text);
+        return {};
+    }
+
+    [[nodiscard]] bool at_end() const noexcept { return at_ == text_.size(); }
+    [[nodiscard]] char peek() const noexcept { return at_end() ? '\0' : text_[at_]; }
+    bool skip(char wanted) noexcept {
+        const bool found = !at_end() && text_[at_] == wanted;
+        at_ += found ? 1 : 0;
+        return found;
+    }
+    void skip_whitespace() noexcept {
+        while (!at_end() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) {
+            ++at_;
+        }
+    }
+
+    [[nodiscard]] json_node& open_node(json_type type) noexcept {
+        json_node& node = document_.nodes_[nodes_used_++];
+        node = {0, 0, nodes_used_, type};
+        return node;
+    }
+    void put(char c) noexcept { document_.text_[text_used_++] = c; }
+    void put(std::string_view characters) noexcept {
+        std::ranges::copy(characters, document_.text_.data() + text_used_);
+        text_used_ += static_cast<std::uint32_t>(characters.size());
+    }
+
+    [[nodiscard]] result<void> read_value() {
+        switch (peek()) {
+        case '{':
+            return read_object();
+        case '[':
+            return read_array();
+        case '"':
+            return read_string();
+        case 't':
+            return read_word("true", json_type::boolean, 1);
+        case 'f':
+            return read_word("false", json_type::boolean, 0);
+        case 'n':
+            return read_word("null", json_type::null, 0);
+        default:
+            return read_number();
+        }
+    }
+
+    [[nodiscard]] result<void> read_word(std::string_view word, json_type type, std::uint32_t value) {
+        if (text_.substr(at_, word.size()) != word) {
+            return fail("a value is expected here");
+        }
+        at_ += word.size();
+        open_node(type).start = value;
+        return {};
+    }
+
+    std::size_t skip_digits() noexcept {
+        const std::size_t first = at_;
+        while (peek() >= '0' && peek() <= '9') {
+            ++at_;
+        }
+        return at_ - first;
+    }
+
+    [[nodiscard]] result<void> read_number() {
+        const std::size_t first = at_;
+        const bool minus = skip('-');
+        if (!skip('0') && skip_digits() == 0) {
+            return fail(minus      ? "a digit is expected here"
+                        : at_end() ? "the text ends where a value is expected"
+                                   : "a value is expected here");
+        }
+        if (skip('.') && skip_digits() == 0) {
+            return fail("a digit is expected behind the decimal point");
+        }
+        if (skip('e') || skip('E')) {
+            if (!skip('-')) {
+                skip('+');
+            }
+            if (skip_digits() == 0) {
+                return fail("a digit is expected in the exponent");
+            }
+        }
+        json_node& node = open_node(json_type::number);
+        node.start = text_used_;
+        node.size = static_cast<std::uint32_t>(at_ - first);
+        put(text_.substr(first, at_ - first));
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_string() {
+        assert(peek() == '"');
+        ++at_;
+        json_node& node = open_node(json_type::string);
+        node.start = text_used_;
+        while (!skip('"')) {
+            if (auto read = peek() == '\\' ? read_escape() : read_characters(); !read) {
+                return read;
+            }
+        }
+        node.size = text_used_ - node.start;
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_characters() {
+        if (at_end()) {
+            return fail("the text ends inside a string");
+        }
+        if (static_cast<unsigned char>(text_[at_]) < 0x20) {
+            return fail("a control character inside a string must be escaped");
+        }
+        const auto step = utf8_step::at_start_of(text_.substr(at_));
+        if (!step.valid) {
+            return fail("the string is not UTF-8", errc::bad_utf8);
+        }
+        put(text_.substr(at_, step.bytes));
+        at_ += step.bytes;
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_escape() {
+        constexpr std::string_view written = "\"\\/bfnrt";
+        constexpr std::string_view meant = "\"\\/\b\f\n\r\t";
+        ++at_;
+        if (skip('u')) {
+            return read_unicode_escape();
+        }
+        const auto which = at_end() ? std::string_view::npos : written.find(text_[at_]);
+        if (which == std::string_view::npos) {
+            return fail("there is no such escape in JSON");
+        }
+        put(meant[which]);
+        ++at_;
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_unicode_escape() {
+        auto first = read_four_digits();
+        if (!first) {
+            return fail("\\u needs four hexadecimal digits");
+        }
+        char32_t code_point = *first;
+        if (code_point >= 0xd800 && code_point < 0xe000) {
+            const bool high = code_point < 0xdc00;
+            const auto low = high && skip('\\') && skip('u') ? read_four_digits() : std::nullopt;
+            if (!low || *low < 0xdc00 || *low > 0xdfff) {
+                return fail("a surrogate must be one of a pair");
+            }
+            code_point = 0x10000 + ((code_point - 0xd800) << 10) + (*low - 0xdc00);
+        }
+        put_utf8(code_point);
+        return {};
+    }
+
+    [[nodiscard]] std::optional<char32_t> read_four_digits() noexcept {
+        std::uint32_t value = 0;
+        const std::string_view digits = text_.substr(at_, 4);
+        const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+        if (digits.size() != 4 || read.ec != std::errc{} || read.ptr != digits.data() + 4) {
+            return std::nullopt;
+        }
+        at_ += 4;
+        return value;
+    }
+
+    /// At most 4 bytes for the 12 of a surrogate pair, 3 for the 6 of a single escape: the text only shrinks.
+    void put_utf8(char32_t c) noexcept {
+        const auto tail = [&](unsigned shift) { put(static_cast<char>(0x80u | ((c >> shift) & 0x3fu))); };
+        if (c < 0x80) {
+            put(static_cast<char>(c));
+        } else if (c < 0x800) {
+            put(static_cast<char>(0xc0u | (c >> 6)));
+            tail(0);
+        } else if (c < 0x10000) {
+            put(static_cast<char>(0xe0u | (c >> 12)));
+            tail(6);
+            tail(0);
+        } else {
+            put(static_cast<char>(0xf0u | (c >> 18)));
+            tail(12);
+            tail(6);
+            tail(0);
+        }
+    }
+
+    [[nodiscard]] result<void> enter() {
+        if (depth_left_ == 0) {
+            return fail("the containers are nested more deeply than is allowed here");
+        }
+        --depth_left_;
+        ++at_;
+        skip_whitespace();
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_array() {
+        if (auto entered = enter(); !entered) {
+            return entered;
+        }
+        json_node& array = open_node(json_type::array);
+        bool more = !skip(']');
+        while (more) {
+            if (auto read = read_value(); !read) {
+                return read;
+            }
+            ++array.size;
+            skip_whitespace();
+            more = skip(',');
+            if (!more && !skip(']')) {
+                return fail("',' or ']' is expected here");
+            }
+            skip_whitespace_if(more);
+        }
+        array.next = nodes_used_;
+        ++depth_left_;
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_object() {
+        if (auto entered = enter(); !entered) {
+            return entered;
+        }
+        json_node& object = open_node(json_type::object);
+        bool more = !skip('}');
+        while (more) {
+            if (auto read = read_member(); !read) {
+                return read;
+            }
+            ++object.size;
+            skip_whitespace();
+            more = skip(',');
+            if (!more && !skip('}')) {
+                return fail("',' or '}' is expected here");
+            }
+            skip_whitespace_if(more);
+        }
+        object.next = nodes_used_;
+        ++depth_left_;
+        return sort_keys(object);
+    }
+
+    void skip_whitespace_if(bool more) noexcept {
+        if (more) {
+            skip_whitespace();
+        }
+    }
+
+    [[nodiscard]] result<void> read_member() {
+        if (peek() != '"') {
+            return fail("a key in double quotes is expected here");
+        }
+        if (auto key = read_string(); !key) {
+            return key;
+        }
+        skip_whitespace();
+        if (!skip(':')) {
+            return fail("':' is expected behind a key");
+        }
+        skip_whitespace();
+        return read_value();
+    }
+
+    [[nodiscard]] result<void> sort_keys(json_node& object) {
+        object.start = order_used_;
+        const json_node* nodes = document_.nodes_.data();
+        std::uint32_t key = static_cast<std::uint32_t>(&object - nodes) + 1;
+        for (std::uint32_t i = 0; i < object.size; ++i) {
+            document_.order_[order_used_++] = key;
+            key = nodes[key + 1].next;
+        }
+        const auto characters = [&](std::uint32_t node) {
+            return std::string_view(document_.text_.data() + nodes[node].start, nodes[node].size);
+        };
+        const auto order = document_.order_.span().subspan(object.start, object.size);
+        std::ranges::sort(order, {}, characters);
+        const auto same = std::ranges::adjacent_find(order, {}, characters);
+        if (same != order.end()) {
+            return fail("the object that ends here has the key " + quoted_name(characters(*same)) + " twice");
+        }
+        return {};
+    }
+
+    std::string_view text_;
+    std::string_view name_;
+    std::size_t at_ = 0;
+    std::uint32_t depth_left_;
+    json_document document_;
+    std::uint32_t nodes_used_ = 0;
+    std::uint32_t text_used_ = 0;
+    std::uint32_t order_used_ = 0;
+};
+
+inline result<json_document> json_document::parse(std::string_view text, std::string_view name, json_options options) {
+    return json_parser(text, name, options).run();
+}
+
+/// Appends \uXXXX.
+inline void append_json_escape(std::string& out, std::uint32_t unit) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    out += "\\u";
+    for (int shift = 12; shift >= 0; shift -= 4) {
+        out += digits[(unit >> shift) & 15u];
+    }
+}
+
+/// Appends `utf8` as a JSON string with its quotes, in pure ASCII: what is not printable ASCII becomes \uXXXX, beyond
+/// U+FFFF as a surrogate pair, and every longest prefix of something that is not UTF-8 becomes \ufffd.
+inline void append_json_string(std::string& out, std::string_view utf8) {
+    constexpr std::string_view meant = "\"\\\b\f\n\r\t";
+    constexpr std::string_view written = "\"\\bfnrt";
+    out += '"';
+    while (!utf8.empty()) {
+        const auto step = utf8_step::at_start_of(utf8);
+        const char32_t c = step.code_point;
+        const auto named = c < 0x80 ? meant.find(static_cast<char>(c)) : std::string_view::npos;
+        if (named != std::string_view::npos) {
+            out += '\\';
+            out += written[named];
+        } else if (c >= 0x20 && c < 0x7f) {
+            out += static_cast<char>(c);
+        } else if (c < 0x10000) {
+            append_json_escape(out, c);
+        } else {
+            append_json_escape(out, 0xd800u + ((c - 0x10000u) >> 10));
+            append_json_escape(out, 0xdc00u + ((c - 0x10000u) & 0x3ffu));
+        }
+        utf8.remove_prefix(step.bytes);
+    }
+    out += '"';
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
 // ---- bitnet/kernel/i2s_avx2.hpp ----
 // I2_S (order A) for AVX2. Empty on other architectures.
 
@@ -2199,15 +3631,6 @@ template <class To, class From> void repack(const typename From::view& from, std
             byte = static_cast<std::uint8_t>(byte | (code << To::shift(r, c)));
         }
     }
-}
-
-/// Whether any of `count` packed bytes holds code 3: both bits of a pair set.
-[[nodiscard]] inline bool has_code_3(const std::uint8_t* bytes, std::size_t count) noexcept {
-    unsigned seen = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-        seen |= bytes[i] & (static_cast<unsigned>(bytes[i]) >> 1) & 0x55u;
-    }
-    return seen != 0;
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -2750,51 +4173,315 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
-// ---- bitnet/simd/float_environment.hpp ----
-// default_float_environment: round to nearest and keep denormals while the library computes, whatever the host has set.
+// ---- bitnet/model/attention.hpp ----
+// Causal grouped-query attention over the KV cache.
 
-#if BITNET_X86_64
-#include <xmmintrin.h>
-#endif
+// ---- bitnet/model/hyper_parameters.hpp ----
+// hyper_parameters: the sizes and constants of a model, read from GGUF metadata and checked.
 
+#include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Sets the IEEE default for this thread and restores the caller's setting when it goes out of scope.
-/// Needed because -ffast-math links start-up code that flushes denormals, and hosts change rounding.
-class default_float_environment {
+/// The function between the two halves of a gated feed-forward layer.
+enum class activation_function {
+    relu2, ///< relu(gate)^2 * up: bitnet-b1.58, bitnet-25
+    silu,  ///< silu(gate) * up: bitnet
+};
+
+[[nodiscard]] constexpr std::string_view name_of(activation_function f) noexcept {
+    return f == activation_function::relu2 ? "relu2" : "silu";
+}
+
+/// Sizes are counts of elements. All are checked: nothing that follows can divide by zero, overflow or be absurdly
+/// large.
+struct hyper_parameters {
+    std::string architecture; ///< general.architecture: "bitnet-b1.58", "bitnet-25" or "bitnet"
+    std::string model_name;   ///< general.name; may be empty
+    std::size_t layers = 0;
+    std::size_t hidden = 0;       ///< columns of the residual stream
+    std::size_t feed_forward = 0; ///< columns between ffn_up and ffn_down
+    std::size_t heads = 0;
+    std::size_t kv_heads = 0;  ///< heads / kv_heads query heads share one key and value head
+    std::size_t head_size = 0; ///< columns of one head
+    std::size_t vocabulary = 0;
+    std::size_t context = 0; ///< positions the model was trained for
+    float rms_epsilon = 0;
+    float rope_theta = 0;
+    activation_function activation = activation_function::relu2;
+
+    [[nodiscard]] std::size_t query_columns() const noexcept { return heads * head_size; }
+    [[nodiscard]] std::size_t kv_columns() const noexcept { return kv_heads * head_size; }
+    [[nodiscard]] std::size_t heads_per_kv() const noexcept { return heads / kv_heads; }
+
+    /// Reads the keys of `file`. \return errc::unsupported_architecture, missing_key, wrong_type, out_of_range or
+    /// inconsistent, naming the file, the key and both numbers.
+    [[nodiscard]] static result<hyper_parameters> read(const gguf_file& file);
+};
+
+/// Reads and checks one key after the other; the first failure stays.
+class hyper_parameter_reader {
 public:
-    default_float_environment() noexcept : saved_(load()) { store(ieee_default); }
-    ~default_float_environment() { store(saved_); }
-    default_float_environment(const default_float_environment&) = delete;
-    default_float_environment& operator=(const default_float_environment&) = delete;
+    explicit hyper_parameter_reader(const gguf_file& file) : file_(file) {}
+
+    [[nodiscard]] result<hyper_parameters> run() {
+        read_architecture();
+        read_sizes();
+        read_heads();
+        read_constants();
+        if (failure_.code != errc{}) {
+            return std::move(failure_);
+        }
+        return std::move(made_);
+    }
 
 private:
-#if BITNET_X86_64
-    using word = std::uint32_t;
-    static constexpr word ieee_default = 0x1f80; // MXCSR after reset: all exceptions masked, nearest, no DAZ, no FTZ
-    [[nodiscard]] static word load() noexcept { return _mm_getcsr(); }
-    static void store(word value) noexcept { _mm_setcsr(value); }
-#elif defined(__aarch64__) && !defined(_MSC_VER)
-    using word = std::uint64_t;
-    static constexpr word ieee_default = 0; // FPCR: nearest, no flush to zero, IEEE half precision
-    [[nodiscard]] static word load() noexcept {
-        word value;
-        __asm__ volatile("mrs %0, fpcr" : "=r"(value));
-        return value;
+    // Far above every published model, far below anything that could overflow: 2^16 * 2^18 weights fit 64 bits.
+    static constexpr std::uint64_t most_layers = 1024;
+    static constexpr std::uint64_t most_columns = 1u << 16;
+    static constexpr std::uint64_t most_feed_forward = 1u << 18;
+    static constexpr std::uint64_t most_heads = 1024;
+    static constexpr std::uint64_t most_head_size = 1024;
+    static constexpr std::uint64_t most_vocabulary = 1u << 22;
+    static constexpr std::uint64_t most_context = 1u << 20;
+
+    void fail(errc code, const std::string& sentence) {
+        if (failure_.code == errc{}) {
+            failure_ = {code, file_.name() + ": " + sentence};
+        }
     }
-    static void store(word value) noexcept { __asm__ volatile("msr fpcr, %0" : : "r"(value)); }
-#else
-    using word = std::uint32_t;
-    static constexpr word ieee_default = 0;
-    [[nodiscard]] static word load() noexcept { return 0; }
-    static void store(word) noexcept {}
-#endif
-    word saved_;
+    void fail(error failure) {
+        if (failure_.code == errc{}) {
+            failure_ = std::move(failure);
+        }
+    }
+
+    [[nodiscard]] std::string key(std::string_view suffix) const {
+        return made_.architecture + '.' + std::string(suffix);
+    }
+
+    /// The value of `suffix`, 1 to `most`; 1 after a failure, so that reading can go on.
+    [[nodiscard]] std::size_t size(std::string_view suffix, std::uint64_t most) {
+        const auto value = file_.get<std::uint64_t>(key(suffix));
+        if (!value) {
+            fail(value.error());
+            return 1;
+        }
+        if (*value == 0 || *value > most) {
+            fail(errc::out_of_range, "'" + key(suffix) + "' is " + std::to_string(*value) + ", 1 to " +
+                                         std::to_string(most) + " are possible");
+            return 1;
+        }
+        return static_cast<std::size_t>(*value);
+    }
+    [[nodiscard]] std::size_t size_or(std::string_view suffix, std::uint64_t most, std::size_t fallback) {
+        return file_.find(key(suffix)) != nullptr ? size(suffix, most) : fallback;
+    }
+
+    void read_architecture() {
+        const auto name = file_.get<std::string_view>("general.architecture");
+        if (!name) {
+            fail(name.error());
+            return;
+        }
+        made_.architecture = std::string(*name);
+        if (*name == "bitnet") {
+            made_.activation = activation_function::silu;
+        } else if (*name != "bitnet-b1.58" && *name != "bitnet-25") {
+            fail(errc::unsupported_architecture, "'general.architecture' is '" + made_.architecture.substr(0, 64) +
+                                                     "'; bitnet-b1.58, bitnet-25 and bitnet can be run");
+        }
+        const auto title = file_.get_or<std::string_view>("general.name", "");
+        made_.model_name = title ? std::string(*title) : std::string();
+    }
+
+    void read_sizes() {
+        made_.layers = size("block_count", most_layers);
+        made_.hidden = size("embedding_length", most_columns);
+        made_.feed_forward = size("feed_forward_length", most_feed_forward);
+        made_.context = size("context_length", most_context);
+        read_vocabulary();
+    }
+
+    /// The vocabulary is what the embedding has rows for; vocab_size and the token list, where present, must agree.
+    void read_vocabulary() {
+        const auto* embedding = file_.find_tensor("token_embd.weight");
+        if (embedding == nullptr) {
+            fail(errc::missing_tensor, "there is no tensor 'token_embd.weight'");
+            return;
+        }
+        const std::uint64_t rows = embedding->dims[1];
+        if (rows > most_vocabulary) {
+            fail(errc::out_of_range, "'token_embd.weight' has " + std::to_string(rows) + " rows, up to " +
+                                         std::to_string(most_vocabulary) + " are possible");
+            return;
+        }
+        made_.vocabulary = static_cast<std::size_t>(rows);
+        const std::size_t said = size_or("vocab_size", most_vocabulary, made_.vocabulary);
+        if (said != made_.vocabulary) {
+            fail(errc::inconsistent, "'" + key("vocab_size") + "' is " + std::to_string(said) +
+                                         ", 'token_embd.weight' has " + std::to_string(rows) + " rows");
+        }
+    }
+
+    void read_heads() {
+        made_.heads = size("attention.head_count", most_heads);
+        made_.kv_heads = size_or("attention.head_count_kv", most_heads, made_.heads);
+        if (made_.heads % made_.kv_heads != 0) {
+            fail(errc::inconsistent, "'" + key("attention.head_count") + "' is " + std::to_string(made_.heads) +
+                                         ", no multiple of '" + key("attention.head_count_kv") + "', " +
+                                         std::to_string(made_.kv_heads));
+        }
+        made_.head_size = size_or("attention.key_length", most_head_size, made_.hidden / made_.heads);
+        if (file_.find(key("attention.key_length")) == nullptr && made_.hidden % made_.heads != 0) {
+            fail(errc::inconsistent, "'" + key("embedding_length") + "' is " + std::to_string(made_.hidden) +
+                                         ", no multiple of '" + key("attention.head_count") + "', " +
+                                         std::to_string(made_.heads));
+        }
+        same_as_head_size("attention.value_length");
+        same_as_head_size("rope.dimension_count");
+        if (made_.head_size == 0 || made_.head_size % 2 != 0 || made_.head_size > most_head_size) {
+            fail(errc::out_of_range, "the head size is " + std::to_string(made_.head_size) +
+                                         ", an even number from 2 to " + std::to_string(most_head_size) + " is needed");
+        }
+    }
+
+    void same_as_head_size(std::string_view suffix) {
+        const std::size_t value = size_or(suffix, most_head_size, made_.head_size);
+        if (value != made_.head_size) {
+            fail(errc::inconsistent, "'" + key(suffix) + "' is " + std::to_string(value) + ", the head size is " +
+                                         std::to_string(made_.head_size));
+        }
+    }
+
+    void read_constants() {
+        made_.rms_epsilon = positive("attention.layer_norm_rms_epsilon", 0.0f, 1.0f);
+        made_.rope_theta =
+            file_.find(key("rope.freq_base")) != nullptr ? positive("rope.freq_base", 1.0f, 1e30f) : 10000.0f;
+        const auto scaling = file_.get_or<std::string_view>(key("rope.scaling.type"), "none");
+        if (!scaling) {
+            fail(scaling.error());
+        } else if (*scaling != "none") {
+            fail(errc::unsupported_architecture, "'" + key("rope.scaling.type") + "' is '" +
+                                                     std::string(scaling->substr(0, 64)) + "'; only none can be run");
+        }
+    }
+
+    /// A finite number above `above` and up to `most`. Compared as bits: -ffast-math compiles isfinite() away.
+    [[nodiscard]] float positive(std::string_view suffix, float above, float most) {
+        const auto value = file_.get<float>(key(suffix));
+        if (!value) {
+            fail(value.error());
+            return 1.0f;
+        }
+        const auto bits = std::bit_cast<std::uint32_t>(*value); // positive floats order as their bits
+        if (bits <= std::bit_cast<std::uint32_t>(above) || bits > std::bit_cast<std::uint32_t>(most)) {
+            const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
+            fail(errc::out_of_range, "'" + key(suffix) + "' is " + (finite ? std::to_string(*value) : "not finite") +
+                                         ", it must be above " + std::to_string(above) + " and at most " +
+                                         std::to_string(most));
+            return 1.0f;
+        }
+        return *value;
+    }
+
+    const gguf_file& file_;
+    hyper_parameters made_;
+    error failure_;
+};
+
+inline result<hyper_parameters> hyper_parameters::read(const gguf_file& file) {
+    return hyper_parameter_reader(file).run();
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/model/kv_cache.hpp ----
+// kv_cache<E>: the keys and values of every position that a sequence has passed.
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Keys [layer][kv_head][position / 16][head_size][16], so that one fma chain per position runs in sixteen lanes;
+/// values [layer][kv_head][position][head_size]. The order is private to this class and float_ops.
+/// Starts all zero, so that lanes beyond the last position are finite.
+template <class E> class kv_cache {
+public:
+    kv_cache() noexcept = default;
+
+    /// Bytes of a cache: 2 * layers * kv_heads * context (rounded up to 16) * head_size elements.
+    [[nodiscard]] static std::uint64_t bytes(const hyper_parameters& model, std::size_t context) noexcept {
+        return 2 * sizeof(E) * elements(model, context);
+    }
+
+    /// \pre 1 <= context <= 2^20. \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<kv_cache> open(const hyper_parameters& model, std::size_t context) {
+        auto keys = buffer<E>::allocate(elements(model, context), "KV cache (keys)");
+        if (!keys) {
+            return std::move(keys).error();
+        }
+        auto values = buffer<E>::allocate(elements(model, context), "KV cache (values)");
+        if (!values) {
+            return std::move(values).error();
+        }
+        kv_cache made;
+        made.keys_ = *std::move(keys);
+        made.values_ = *std::move(values);
+        made.kv_heads_ = model.kv_heads;
+        made.head_size_ = model.head_size;
+        made.positions_ = padded(context);
+        return made;
+    }
+
+    /// Stores one position's key and value rows, [kv_heads * head_size] floats each, rounded to E.
+    void store(std::size_t layer, std::size_t position, const float* key, const float* value) noexcept {
+        for (std::size_t head = 0; head < kv_heads_; ++head) {
+            E* block = keys_.data() + at(layer, head) + position / 16 * 16 * head_size_ + position % 16;
+            E* row = values_.data() + at(layer, head) + position * head_size_;
+            for (std::size_t d = 0; d < head_size_; ++d) {
+                block[d * 16] = narrow<E>(key[head * head_size_ + d]);
+                row[d] = narrow<E>(value[head * head_size_ + d]);
+            }
+        }
+    }
+
+    /// The keys and values of one head from `position` on, a multiple of 16.
+    [[nodiscard]] const E* keys(std::size_t layer, std::size_t head, std::size_t position) const noexcept {
+        return keys_.data() + at(layer, head) + position * head_size_;
+    }
+    [[nodiscard]] const E* values(std::size_t layer, std::size_t head, std::size_t position) const noexcept {
+        return values_.data() + at(layer, head) + position * head_size_;
+    }
+
+private:
+    [[nodiscard]] static std::size_t padded(std::size_t context) noexcept { return (context + 15) / 16 * 16; }
+    /// Cannot overflow: 2^10 layers, 2^10 heads, 2^20 positions and 2^10 columns are 2^50.
+    [[nodiscard]] static std::uint64_t elements(const hyper_parameters& model, std::size_t context) noexcept {
+        return std::uint64_t{model.layers} * model.kv_heads * padded(context) * model.head_size;
+    }
+    [[nodiscard]] std::size_t at(std::size_t layer, std::size_t head) const noexcept {
+        return (layer * kv_heads_ + head) * positions_ * head_size_;
+    }
+
+    buffer<E> keys_;
+    buffer<E> values_;
+    std::size_t kv_heads_ = 0;
+    std::size_t head_size_ = 0;
+    std::size_t positions_ = 0;
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/policy.hpp ----
+// policy: every compile-time choice in one type. What a file decides (head type, activation) is a run-time switch.
 
 // ---- bitnet/simd/float_ops.hpp ----
 // float_ops<Isa>: the float loops compiled for one instruction set. All of them give the bits of the scalar ones.
@@ -2949,7 +4636,8 @@ template <class Fma> struct lane_ops {
         return 127.0f / larger(largest, 1e-5f);
     }
 
-    /// y = acc * factor: an int32 dot product becomes a float. |acc| < 2^24 for every row of up to 2^16 columns.
+    /// y = acc * factor: an int32 dot product becomes a float (exactly, for rows of up to 2^16 columns: |acc| < 2^24).
+    /// factor = weight scale / activation scale.
     static BITNET_ALWAYS_INLINE void dequantize(const std::int32_t* acc, float factor, std::size_t n,
                                                 float* y) noexcept {
         std::size_t i = 0;
@@ -3029,6 +4717,11 @@ template <class Fma> struct lane_ops {
             }
             y[r] = fold(acc);
         }
+    }
+
+    /// What attention scores are multiplied by: 1 / sqrt(head_size).
+    static BITNET_ALWAYS_INLINE float score_scale(std::size_t head_size) noexcept {
+        return 1.0f / square_root(static_cast<float>(head_size));
     }
 
     /// scores[p] = (sum over d of q[d] * k[p][d], one fma chain) * scale, for the positions of one attention block.
@@ -3180,11 +4873,13 @@ template <> struct float_ops<isa::scalar> {
     static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
         return ops::quantize(x, n, q);
     }
-    static void dequantize(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
-        ops::dequantize(acc, factor, n, y);
+    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
+                           float* y) noexcept {
+        ops::dequantize(acc, weight_scale / activation_scale, n, y);
     }
-    static void dequantize_add(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
-        ops::dequantize_add(acc, factor, n, y);
+    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
+                               float* y) noexcept {
+        ops::dequantize_add(acc, weight_scale / activation_scale, n, y);
     }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         ops::relu2_times(gate, up, n, y);
@@ -3201,9 +4896,8 @@ template <> struct float_ops<isa::scalar> {
         ops::dot_rows<E>(w, row_bytes, rows, x, cols, y);
     }
     template <class E>
-    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float scale,
-                       float* out) noexcept {
-        ops::scores(q, k, head_size, positions, scale, out);
+    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float* out) noexcept {
+        ops::scores(q, k, head_size, positions, ops::score_scale(head_size), out);
     }
     static softmax_state exponentials(float* scores, std::size_t n) noexcept { return ops::exponentials(scores, n); }
     template <class E>
@@ -3260,11 +4954,13 @@ template <> struct float_ops<isa::avx2> {
         return {scale, sum + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
     }
 
-    static void dequantize(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
-        ops::dequantize(acc, factor, n, y);
+    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
+                           float* y) noexcept {
+        ops::dequantize(acc, weight_scale / activation_scale, n, y);
     }
-    static void dequantize_add(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
-        ops::dequantize_add(acc, factor, n, y);
+    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
+                               float* y) noexcept {
+        ops::dequantize_add(acc, weight_scale / activation_scale, n, y);
     }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         ops::relu2_times(gate, up, n, y);
@@ -3289,8 +4985,8 @@ template <> struct float_ops<isa::avx2> {
     }
 
     template <class E>
-    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float scale,
-                       float* out) noexcept {
+    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float* out) noexcept {
+        const float scale = ops::score_scale(head_size);
         std::size_t p = 0;
         for (; p + 64 <= positions; p += 64) {
             score_blocks<4>(q, k + p * head_size, head_size, scale, out + p);
@@ -3518,11 +5214,13 @@ template <> struct float_ops<isa::avx512_vnni> {
         return {scale, sum + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
     }
 
-    static void dequantize(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
-        ops::dequantize(acc, factor, n, y);
+    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
+                           float* y) noexcept {
+        ops::dequantize(acc, weight_scale / activation_scale, n, y);
     }
-    static void dequantize_add(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
-        ops::dequantize_add(acc, factor, n, y);
+    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
+                               float* y) noexcept {
+        ops::dequantize_add(acc, weight_scale / activation_scale, n, y);
     }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         ops::relu2_times(gate, up, n, y);
@@ -3547,8 +5245,8 @@ template <> struct float_ops<isa::avx512_vnni> {
     }
 
     template <class E>
-    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float scale,
-                       float* out) noexcept {
+    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float* out) noexcept {
+        const float scale = ops::score_scale(head_size);
         std::size_t p = 0;
         for (; p + 64 <= positions; p += 64) {
             score_blocks<4>(q, k + p * head_size, head_size, scale, out + p);
@@ -3703,67 +5401,426 @@ private:
 BITNET_TARGET_END
 #endif
 
-// ---- bitnet/text/byte_alphabet.hpp ----
-// The byte alphabet of GPT-2: how vocabulary files spell arbitrary bytes as printable characters.
+// ---- bitnet/thread/pool.hpp ----
+// The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
 
-#include <array>
+#include <concepts>
 #include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <string_view>
+#include <memory>
+#include <type_traits>
 
 namespace bitnet::inline BITNET_ABI {
 
-/// 256 characters, one per byte. Printable characters of Latin-1 (21-7E, A1-AC, AE-FF) stand for their own number; the
-/// other 68 bytes, ascending, are U+0100 to U+0143. Source: Radford et al. 2019, the encoder published with GPT-2.
-namespace byte_alphabet {
-inline constexpr std::size_t size = 0x144; ///< one past the largest character
+/// One task of a loop, erased: `function(context, index)`. The context outlives the loop.
+struct loop_body {
+    void (*function)(void* context, std::size_t index) noexcept;
+    void* context;
 
-[[nodiscard]] constexpr bool stands_for_itself(unsigned byte) noexcept {
-    return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte != 0xad);
+    void operator()(std::size_t index) const noexcept { function(context, index); }
+};
+
+/// A pool runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done.
+template <class P>
+concept thread_pool_type = requires(P& pool, const P& constant, std::size_t count, loop_body body) {
+    { pool.run(count, body) }
+    noexcept->std::same_as<void>;
+    { constant.threads() }
+    noexcept->std::convertible_to<std::size_t>;
+    { P::open(std::size_t{}) } -> std::same_as<result<std::unique_ptr<P>>>;
+};
+
+/// Calls f(index) for every index below `count` on the threads of `pool`.
+template <thread_pool_type Pool, class F> void parallel_for(Pool& pool, std::size_t count, F&& f) noexcept {
+    using body = std::remove_reference_t<F>;
+    const auto call = [](void* context, std::size_t index) noexcept { (*static_cast<body*>(context))(index); };
+    pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
 }
 
-/// The byte of each character below `size`; -1 where the character is not in the alphabet.
-inline constexpr std::array<std::int16_t, size> bytes = [] {
-    std::array<std::int16_t, size> table{};
-    table.fill(-1);
-    std::size_t next = 0x100;
-    for (unsigned byte = 0; byte < 256; ++byte) {
-        table[stands_for_itself(byte) ? byte : next++] = static_cast<std::int16_t>(byte);
+/// No threads at all: for single-threaded hosts, browsers and tests.
+class inline_pool {
+public:
+    /// \param threads is ignored: there is one.
+    [[nodiscard]] static result<std::unique_ptr<inline_pool>> open([[maybe_unused]] std::size_t threads) {
+        return std::make_unique<inline_pool>();
     }
-    return table;
-}();
-
-/// Writes the bytes that `spelling` stands for to `out`, which has room for spelling.size() bytes.
-/// \return how many; nothing where a character is not in the alphabet or not UTF-8.
-[[nodiscard]] inline std::optional<std::size_t> decode(std::string_view spelling, char* out) noexcept {
-    std::size_t written = 0;
-    for (std::size_t i = 0; i < spelling.size(); ++i) {
-        std::size_t character = static_cast<unsigned char>(spelling[i]);
-        if (character >= 0x80) { // the alphabet ends at U+0143: two bytes are the most
-            const unsigned next = i + 1 < spelling.size() ? static_cast<unsigned char>(spelling[i + 1]) : 0;
-            if (character < 0xc2 || character > 0xc5 || (next & 0xc0u) != 0x80) {
-                return std::nullopt;
-            }
-            character = ((character & 0x1f) << 6) | (next & 0x3fu);
-            ++i;
+    void run(std::size_t count, loop_body body) noexcept {
+        for (std::size_t i = 0; i < count; ++i) {
+            body(i);
         }
-        if (character >= size || bytes[character] < 0) {
-            return std::nullopt;
-        }
-        out[written++] = static_cast<char>(static_cast<unsigned char>(bytes[character]));
     }
-    return written;
-}
-} // namespace byte_alphabet
+    [[nodiscard]] std::size_t threads() const noexcept { return 1; }
+};
 
 } // namespace bitnet::inline BITNET_ABI
 
-// ---- bitnet/text/byte_pair_encoding.hpp ----
-// Byte pair encoding of one piece of text: neighbours merge, lowest rank first, leftmost on ties.
+// ---- bitnet/thread/thread_pool.hpp ----
+// thread_pool: persistent workers that spin briefly between loops, then park.
 
-// ---- bitnet/text/merge_table.hpp ----
-// merge_table: which two neighbouring tokens may become one, and how early.
+// ---- bitnet/simd/float_environment.hpp ----
+// default_float_environment: round to nearest and keep denormals while the library computes, whatever the host has set.
+
+#if BITNET_X86_64
+#include <xmmintrin.h>
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Sets the IEEE default for this thread and restores the caller's setting when it goes out of scope.
+/// Needed because -ffast-math links start-up code that flushes denormals, and hosts change rounding.
+class default_float_environment {
+public:
+    default_float_environment() noexcept : saved_(load()) { store(ieee_default); }
+    ~default_float_environment() { store(saved_); }
+    default_float_environment(const default_float_environment&) = delete;
+    default_float_environment& operator=(const default_float_environment&) = delete;
+
+private:
+#if BITNET_X86_64
+    using word = std::uint32_t;
+    static constexpr word ieee_default = 0x1f80; // MXCSR after reset: all exceptions masked, nearest, no DAZ, no FTZ
+    [[nodiscard]] static word load() noexcept { return _mm_getcsr(); }
+    static void store(word value) noexcept { _mm_setcsr(value); }
+#elif defined(__aarch64__) && !defined(_MSC_VER)
+    using word = std::uint64_t;
+    static constexpr word ieee_default = 0; // FPCR: nearest, no flush to zero, IEEE half precision
+    [[nodiscard]] static word load() noexcept {
+        word value;
+        __asm__ volatile("mrs %0, fpcr" : "=r"(value));
+        return value;
+    }
+    static void store(word value) noexcept { __asm__ volatile("msr fpcr, %0" : : "r"(value)); }
+#else
+    using word = std::uint32_t;
+    static constexpr word ieee_default = 0;
+    [[nodiscard]] static word load() noexcept { return 0; }
+    static void store(word) noexcept {}
+#endif
+    word saved_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/thread/native_thread.hpp ----
+// native_thread: a joined operating-system thread whose creation can fail without an exception.
+
+#if defined(_WIN32)
+#include <process.h>
+extern "C" {
+__declspec(dllimport) unsigned long __stdcall WaitForSingleObject(void*, unsigned long);
+__declspec(dllimport) int __stdcall CloseHandle(void*);
+}
+#else
+#include <pthread.h>
+#endif
+
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Unlike std::thread, start() reports failure, also under -fno-exceptions. join() is called by the destructor.
+class native_thread {
+public:
+    using entry = void (*)(void* argument) noexcept;
+
+    native_thread() noexcept = default;
+    native_thread(const native_thread&) = delete;
+    native_thread& operator=(const native_thread&) = delete;
+    ~native_thread() { join(); }
+
+    /// \return whether the thread runs. \pre not started before; this object does not move until join().
+    [[nodiscard]] bool start(entry function, void* argument) noexcept {
+        function_ = function;
+        argument_ = argument;
+#if defined(_WIN32)
+        handle_ = reinterpret_cast<void*>(_beginthreadex(nullptr, 0, &native_thread::trampoline, this, 0, nullptr));
+        joinable_ = handle_ != nullptr;
+#else
+        joinable_ = pthread_create(&handle_, nullptr, &native_thread::trampoline, this) == 0;
+#endif
+        return joinable_;
+    }
+
+    /// Waits for the thread's end; does nothing where none runs.
+    void join() noexcept {
+        if (!std::exchange(joinable_, false)) {
+            return;
+        }
+#if defined(_WIN32)
+        constexpr unsigned long infinite = 0xffffffffUL;
+        WaitForSingleObject(handle_, infinite);
+        CloseHandle(handle_);
+#else
+        pthread_join(handle_, nullptr);
+#endif
+    }
+
+private:
+#if defined(_WIN32)
+    static unsigned __stdcall trampoline(void* self) noexcept {
+        run(self);
+        return 0;
+    }
+    void* handle_ = nullptr;
+#else
+    static void* trampoline(void* self) noexcept {
+        run(self);
+        return nullptr;
+    }
+    pthread_t handle_{};
+#endif
+    static void run(void* self) noexcept {
+        const auto* thread = static_cast<native_thread*>(self);
+        thread->function_(thread->argument_);
+    }
+
+    entry function_ = nullptr;
+    void* argument_ = nullptr;
+    bool joinable_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#if BITNET_X86_64
+#include <immintrin.h>
+#endif
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <string>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// threads() - 1 workers beside the thread that calls run(). One loop at a time; run() is not reentrant.
+///
+/// Indices are handed out one by one from a single atomic word (loop number, indices left), by the caller too, and
+/// run() returns when all *claimed* indices are done. A worker that the operating system has not scheduled holds up
+/// nobody, so more threads than cores cost little: nothing ever waits for a thread to arrive, only for work that was
+/// taken. Between loops a worker spins for `spin_iterations` pauses (some 20 microseconds, the gap between two loops of
+/// one token) and then sleeps on a futex: an idle pool uses no CPU.
+class thread_pool {
+public:
+    static constexpr std::size_t max_threads = 1024;
+    static constexpr unsigned spin_iterations = 2000;
+
+    /// \param threads 1 to max_threads, the calling thread included.
+    /// \return errc::invalid_argument, errc::thread_error when the operating system refuses a thread.
+    [[nodiscard]] static result<std::unique_ptr<thread_pool>> open(std::size_t threads) {
+        if (threads == 0 || threads > max_threads) {
+            return error{errc::invalid_argument, "thread_pool: " + std::to_string(threads) +
+                                                     " threads asked for, 1 to " + std::to_string(max_threads) +
+                                                     " are possible"};
+        }
+        std::unique_ptr<thread_pool> pool(new (std::nothrow) thread_pool);
+        if (pool == nullptr) {
+            return error{errc::out_of_memory,
+                         "thread_pool: " + std::to_string(sizeof(thread_pool)) + " bytes could not be allocated"};
+        }
+        pool->workers_.reset(new (std::nothrow) native_thread[threads - 1]);
+        if (pool->workers_ == nullptr) {
+            return error{errc::out_of_memory, "thread_pool: " + std::to_string((threads - 1) * sizeof(native_thread)) +
+                                                  " bytes could not be allocated"};
+        }
+        for (std::size_t i = 0; i + 1 < threads; ++i) {
+            if (!pool->workers_[i].start(&thread_pool::work, pool.get())) {
+                return error{errc::thread_error, "thread_pool: the operating system refused thread " +
+                                                     std::to_string(i + 2) + " of " + std::to_string(threads)};
+            }
+            ++pool->started_;
+        }
+        return pool;
+    }
+
+    thread_pool(const thread_pool&) = delete;
+    thread_pool& operator=(const thread_pool&) = delete;
+    ~thread_pool() {
+        stopping_.store(true, std::memory_order_relaxed);
+        announce();
+        for (std::size_t i = 0; i < started_; ++i) {
+            workers_[i].join();
+        }
+    }
+
+    [[nodiscard]] std::size_t threads() const noexcept { return started_ + 1; }
+
+    /// \pre count < 2^32; called by one thread at a time.
+    void run(std::size_t count, loop_body body) noexcept {
+        if (count == 0) {
+            return;
+        }
+        if (started_ == 0 || count == 1) {
+            for (std::size_t i = 0; i < count; ++i) {
+                body(i);
+            }
+            return;
+        }
+        body_ = body;
+        count_ = count;
+        finished_.store(0, std::memory_order_relaxed);
+        ++loop_;
+        ticket_.store((std::uint64_t{loop_} << 32) | count, std::memory_order_release);
+        announce();
+        while (claim_one()) {
+        }
+        wait_until_finished(count);
+    }
+
+private:
+    thread_pool() noexcept = default;
+
+    /// Runs one index of the current loop. \return whether there was one left.
+    bool claim_one() noexcept {
+        std::uint64_t ticket = ticket_.load(std::memory_order_relaxed);
+        do {
+            if ((ticket & 0xffffffffu) == 0) {
+                return false;
+            }
+        } while (
+            !ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acquire, std::memory_order_relaxed));
+        // The loop cannot end before this index is done: body_ and count_ stay what they are.
+        const std::size_t count = count_;
+        body_(count - static_cast<std::size_t>(ticket & 0xffffffffu));
+        if (finished_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
+            finished_.notify_one();
+        }
+        return true;
+    }
+
+    void announce() noexcept {
+        generation_.fetch_add(1, std::memory_order_seq_cst);
+        if (sleepers_.load(std::memory_order_seq_cst) != 0) {
+            generation_.notify_all();
+        }
+    }
+
+    void wait_until_finished(std::size_t count) noexcept {
+        for (unsigned spin = 0; spin < spin_iterations; ++spin) {
+            if (finished_.load(std::memory_order_acquire) == count) {
+                return;
+            }
+            pause();
+        }
+        for (auto done = finished_.load(std::memory_order_acquire); done != count;
+             done = finished_.load(std::memory_order_acquire)) {
+            finished_.wait(done, std::memory_order_acquire);
+        }
+    }
+
+    static void work(void* self) noexcept {
+        const default_float_environment environment;
+        auto& pool = *static_cast<thread_pool*>(self);
+        std::uint32_t seen = 0;
+        for (;;) {
+            seen = pool.next_generation(seen);
+            if (pool.stopping_.load(std::memory_order_relaxed)) {
+                return;
+            }
+            while (pool.claim_one()) {
+            }
+        }
+    }
+
+    /// Waits until the generation is not `seen`. \return the new one.
+    std::uint32_t next_generation(std::uint32_t seen) noexcept {
+        for (unsigned spin = 0; spin < spin_iterations; ++spin) {
+            const std::uint32_t now = generation_.load(std::memory_order_acquire);
+            if (now != seen) {
+                return now;
+            }
+            pause();
+        }
+        sleepers_.fetch_add(1, std::memory_order_seq_cst);
+        std::uint32_t now = generation_.load(std::memory_order_seq_cst);
+        while (now == seen) {
+            generation_.wait(seen, std::memory_order_seq_cst);
+            now = generation_.load(std::memory_order_seq_cst);
+        }
+        sleepers_.fetch_sub(1, std::memory_order_relaxed);
+        return now;
+    }
+
+    static void pause() noexcept {
+#if BITNET_X86_64
+        _mm_pause();
+#elif defined(__aarch64__) && !defined(_MSC_VER)
+        __asm__ volatile("yield");
+#endif
+    }
+
+    alignas(64) std::atomic<std::uint64_t> ticket_{0};     ///< loop number << 32 | indices not yet claimed
+    alignas(64) std::atomic<std::uint32_t> finished_{0};   ///< indices done in this loop
+    alignas(64) std::atomic<std::uint32_t> generation_{0}; ///< rises with every loop; what sleepers wait on
+    std::atomic<std::uint32_t> sleepers_{0};
+    std::atomic<bool> stopping_{false};
+    loop_body body_{};
+    std::size_t count_ = 0;
+    std::uint32_t loop_ = 0;
+    std::unique_ptr<native_thread[]> workers_;
+    std::size_t started_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <concepts>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a KV cache may be made of: half is exact to 11 bits and half the memory, float is exact.
+template <class T>
+concept kv_element_type = std::same_as<T, half> || std::same_as<T, float>;
+
+/// Types in, types out. The first parameter is all that users spell; the rest goes through with_*, so that a misspelt
+/// choice does not compile:
+///
+///     struct laptop : bitnet::policy<bitnet::isa::avx2>::with_kv<float> {};   // deriving keeps symbols short
+///
+/// \tparam Isa the instruction set of all loops; `Isa::available()` tells whether this machine has it
+/// \tparam Layout how ternary weights lie in memory while the model runs; files in another one are repacked
+/// \tparam Kv the element of the KV cache
+/// \tparam Pool who runs parallel loops
+template <isa::instruction_set Isa, class Layout = i2s, kv_element_type Kv = half, thread_pool_type Pool = thread_pool>
+requires ternary_kernel<kernel<Isa, Layout>>
+struct policy {
+    using isa = Isa;
+    using layout = Layout;
+    using kv_element = Kv;
+    using pool = Pool;
+    using ternary = kernel<Isa, Layout>;
+    using loops = float_ops<Isa>;
+
+    template <class L> using with_layout = policy<Isa, L, Kv, Pool>;
+    template <class E> using with_kv = policy<Isa, Layout, E, Pool>;
+    template <class T> using with_pool = policy<Isa, Layout, Kv, T>;
+};
+
+template <class P>
+concept policy_type = requires {
+    typename P::isa;
+    typename P::layout;
+    typename P::kv_element;
+    typename P::pool;
+    typename P::ternary;
+    typename P::loops;
+};
+
+/// The best instruction set that this translation unit's own compile flags enable: no dispatch, and the program needs
+/// a machine that has it anyway. See bitnet::any_cpu for the choice at run time.
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+using native = policy<isa::avx512_vnni>;
+#elif defined(__AVXVNNI__) && defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+using native = policy<isa::avx_vnni>;
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+using native = policy<isa::avx2>;
+#else
+using native = policy<isa::scalar>;
+#endif
+
+} // namespace bitnet::inline BITNET_ABI
 
 // ---- bitnet/text/token.hpp ----
 // token: the number of one entry of a vocabulary.
@@ -3779,6 +5836,940 @@ using token = std::int32_t;
 inline constexpr token no_token = -1;
 
 } // namespace bitnet::inline BITNET_ABI
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One row of a forward pass: a token at a position of a sequence, whose cache holds all earlier positions.
+template <class Kv> struct sequence_row {
+    kv_cache<Kv>* cache;
+    std::size_t position;
+    token id;
+};
+
+/// One query head at one position attends to positions 0..position: out = softmax(q k^T / sqrt(head_size)) v.
+/// Blocks of 256 positions are reduced one by one and merged ascending, so the bits depend on the position alone.
+/// q, out [head_size]
+template <policy_type P>
+void attend(const float* q, const kv_cache<typename P::kv_element>& cache, std::size_t layer, std::size_t kv_head,
+            std::size_t head_size, std::size_t position, float* out) noexcept {
+    constexpr std::size_t largest_head = 1024; // hyper_parameters refuses larger ones
+    std::array<float, attention_block> scores;
+    std::array<float, largest_head> block;
+    softmax_state state{};
+    for (std::size_t first = 0; first <= position; first += attention_block) {
+        const std::size_t count = std::min(attention_block, position + 1 - first);
+        P::loops::scores(q, cache.keys(layer, kv_head, first), head_size, count, scores.data());
+        const softmax_state here = P::loops::exponentials(scores.data(), count);
+        const auto* values = cache.values(layer, kv_head, first);
+        if (first == 0) {
+            P::loops::weighted_values(scores.data(), values, head_size, count, out);
+            state = here;
+        } else {
+            P::loops::weighted_values(scores.data(), values, head_size, count, block.data());
+            state = P::loops::merge(state, out, here, block.data(), head_size);
+        }
+    }
+    P::loops::divide(out, state.sum, head_size);
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/model/linear.hpp ----
+// Ternary linear layers: quantise rows once, multiply them by one or several matrices in one parallel loop.
+
+// ---- bitnet/model/scratch.hpp ----
+// scratch: the working memory of one forward pass. Belongs to a session, never to the model.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Rows of int8 activations with their scales and sums: the input of every ternary product. [rows, cols]
+struct quantized_rows {
+    buffer<std::int8_t> values;
+    buffer<float> scales;      ///< [rows]; value = int8 / scale
+    buffer<std::int32_t> sums; ///< [rows]
+    std::size_t stride = 0;    ///< int8 values from row to row
+    std::size_t used_rows = 0; ///< of this pass
+
+    [[nodiscard]] std::int8_t* row(std::size_t r) noexcept { return values.data() + r * stride; }
+    [[nodiscard]] activation_view view(std::size_t first, std::size_t count) const noexcept {
+        return {values.data() + first * stride, sums.data() + first, stride, count};
+    }
+};
+
+/// Buffers for up to max_rows() rows, allocated once; nothing allocates after open().
+class scratch {
+public:
+    scratch() noexcept = default;
+
+    /// \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<scratch> open(const hyper_parameters& model, std::size_t max_rows) {
+        scratch made;
+        made.max_rows_ = max_rows;
+        const std::size_t widest = std::max({model.hidden, model.query_columns(), model.feed_forward});
+        error failure;
+        const auto floats = [&](buffer<float>& into, std::size_t cols) { allocate(into, max_rows * cols, failure); };
+        floats(made.residual_, model.hidden);
+        floats(made.normed_, widest);
+        floats(made.query_, model.query_columns());
+        floats(made.key_, model.kv_columns());
+        floats(made.value_, model.kv_columns());
+        floats(made.attended_, model.query_columns());
+        floats(made.gated_, model.feed_forward);
+        floats(made.cosines_, model.head_size / 2);
+        floats(made.sines_, model.head_size / 2);
+        floats(made.quantized.scales, 1);
+        allocate(made.quantized.sums, max_rows, failure);
+        made.quantized.stride = (widest + 63) / 64 * 64;
+        allocate(made.quantized.values, max_rows * made.quantized.stride, failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        return made;
+    }
+
+    [[nodiscard]] std::size_t max_rows() const noexcept { return max_rows_; }
+
+    /// [max_rows(), cols] each; which columns a buffer has is said at open().
+    [[nodiscard]] float* residual() noexcept { return residual_.data(); }
+    [[nodiscard]] float* normed() noexcept { return normed_.data(); }
+    [[nodiscard]] float* query() noexcept { return query_.data(); }
+    [[nodiscard]] float* key() noexcept { return key_.data(); }
+    [[nodiscard]] float* value() noexcept { return value_.data(); }
+    [[nodiscard]] float* attended() noexcept { return attended_.data(); }
+    [[nodiscard]] float* gated() noexcept { return gated_.data(); }
+    [[nodiscard]] float* cosines() noexcept { return cosines_.data(); }
+    [[nodiscard]] float* sines() noexcept { return sines_.data(); }
+
+    quantized_rows quantized;
+
+private:
+    template <class T> static void allocate(buffer<T>& into, std::size_t size, error& failure) {
+        auto made = buffer<T>::allocate(size, "scratch");
+        if (made) {
+            into = *std::move(made);
+        } else if (failure.code == errc{}) {
+            failure = std::move(made).error();
+        }
+    }
+
+    std::size_t max_rows_ = 0;
+    buffer<float> residual_;
+    buffer<float> normed_;
+    buffer<float> query_;
+    buffer<float> key_;
+    buffer<float> value_;
+    buffer<float> attended_;
+    buffer<float> gated_;
+    buffer<float> cosines_;
+    buffer<float> sines_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/model/weights.hpp ----
+// weights<Layout>: the tensors of a model, in place in the file's bytes wherever the layout allows.
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A ternary matrix [rows, cols] and its one scale: weight = (code - 1) * scale.
+template <class Layout> struct ternary_matrix {
+    typename Layout::view codes;
+    float scale = 0;
+
+    [[nodiscard]] std::size_t rows() const noexcept { return codes.rows; }
+    [[nodiscard]] std::size_t cols() const noexcept { return codes.cols; }
+};
+
+/// What the elements of a dense matrix are.
+enum class dense_element { f32, f16, bf16 };
+
+/// The embedding and head, [rows, cols], in the file's own type and place, at any alignment.
+struct dense_matrix {
+    const std::byte* data = nullptr;
+    std::size_t rows = 0;
+    std::size_t cols = 0;
+    dense_element element = dense_element::f16;
+
+    [[nodiscard]] std::size_t row_bytes() const noexcept {
+        return cols * (element == dense_element::f32 ? sizeof(float) : sizeof(half));
+    }
+};
+
+/// The matrices and norms of one transformer block. Shapes are [rows, cols] = [outputs, inputs].
+template <class Layout> struct layer_weights {
+    const float* attn_norm = nullptr;     ///< [hidden]
+    ternary_matrix<Layout> attn_q;        ///< [query_columns, hidden]
+    ternary_matrix<Layout> attn_k;        ///< [kv_columns, hidden]
+    ternary_matrix<Layout> attn_v;        ///< [kv_columns, hidden]
+    const float* attn_sub_norm = nullptr; ///< [query_columns]
+    ternary_matrix<Layout> attn_output;   ///< [hidden, query_columns]
+    const float* ffn_norm = nullptr;      ///< [hidden]
+    ternary_matrix<Layout> ffn_gate;      ///< [feed_forward, hidden]
+    ternary_matrix<Layout> ffn_up;        ///< [feed_forward, hidden]
+    const float* ffn_sub_norm = nullptr;  ///< [feed_forward]
+    ternary_matrix<Layout> ffn_down;      ///< [hidden, feed_forward]
+};
+
+struct weight_options {
+    /// Which of the three byte orders the file's I2_S tensors have: the file does not tell. A but for files that were
+    /// quantised on Arm (B) or by an x86 build without ACT_PARALLEL (C).
+    i2s_order file_order = i2s_order::planar_128;
+    /// Whether every code of every ternary tensor is looked at, to refuse code 3. Reads all weights once.
+    bool verify_codes = false;
+};
+
+/// All weights of a model. Borrows the file's bytes, which must outlive it; owns the norms (widened to float) and the
+/// ternary tensors that had to be repacked. Immutable once open.
+template <class Layout> class weights {
+public:
+    /// \return errc::missing_tensor, wrong_shape, unsupported_type, wrong_layout, bad_scale, bad_code or out_of_memory,
+    /// naming the file, the tensor and both shapes or numbers.
+    [[nodiscard]] static result<weights> open(const gguf_file& file, const hyper_parameters& model,
+                                              const weight_options& options);
+
+    [[nodiscard]] const dense_matrix& embedding() const noexcept { return embedding_; } ///< [vocabulary, hidden]
+    [[nodiscard]] const dense_matrix& head() const noexcept { return embedding_; }      ///< tied to the embedding
+    [[nodiscard]] const float* output_norm() const noexcept { return output_norm_; }    ///< [hidden]
+    [[nodiscard]] const layer_weights<Layout>& layer(std::size_t i) const noexcept { return layers_[i]; }
+
+    /// How many ternary tensors were not in the policy's layout, and the bytes made of them.
+    [[nodiscard]] std::size_t repacked_tensors() const noexcept { return repacked_tensors_; }
+    [[nodiscard]] std::uint64_t repacked_bytes() const noexcept { return repacked_bytes_; }
+
+private:
+    template <class L> friend class weight_reader;
+
+    dense_matrix embedding_;
+    const float* output_norm_ = nullptr;
+    std::unique_ptr<layer_weights<Layout>[]> layers_;
+    buffer<float> norms_;
+    buffer<std::uint8_t> repacked_;
+    std::size_t repacked_tensors_ = 0;
+    std::uint64_t repacked_bytes_ = 0;
+};
+
+/// One reading of a file's tensors; the first failure stays. Use weights::open.
+template <class Layout> class weight_reader {
+public:
+    weight_reader(const gguf_file& file, const hyper_parameters& model, const weight_options& options)
+        : file_(file), model_(model), options_(options) {}
+
+    [[nodiscard]] result<weights<Layout>> run() {
+        if (auto made = allocate(); !made) {
+            return std::move(made).error();
+        }
+        read_embedding();
+        made_.output_norm_ = norm("output_norm.weight", model_.hidden);
+        for (std::size_t i = 0; i < model_.layers && ok(); ++i) {
+            read_layer("blk." + std::to_string(i) + ".", made_.layers_[i]);
+        }
+        if (!ok()) {
+            return std::move(failure_);
+        }
+        return std::move(made_);
+    }
+
+private:
+    [[nodiscard]] bool ok() const noexcept { return failure_.code == errc{}; }
+
+    void fail(errc code, std::string_view tensor, const std::string& sentence) {
+        if (ok()) {
+            failure_ = {code, file_.name() + ": tensor '" + std::string(tensor) + "': " + sentence};
+        }
+    }
+
+    void fail(const error& failure) {
+        if (ok()) {
+            failure_ = failure;
+        }
+    }
+
+    /// Norms are copied (and widened): a few MB at most, and then always aligned floats.
+    [[nodiscard]] result<void> allocate() {
+        const std::uint64_t per_layer = 2 * model_.hidden + model_.query_columns() + model_.feed_forward;
+        auto norms = buffer<float>::allocate(per_layer * model_.layers + model_.hidden, "norm weights");
+        if (!norms) {
+            return std::move(norms).error();
+        }
+        made_.norms_ = *std::move(norms);
+        made_.layers_.reset(new (std::nothrow) layer_weights<Layout>[model_.layers]);
+        if (made_.layers_ == nullptr) {
+            return error{errc::out_of_memory,
+                         "layer table: " + std::to_string(model_.layers * sizeof(layer_weights<Layout>)) +
+                             " bytes could not be allocated"};
+        }
+        return needs_repacking() ? allocate_repacked() : result<void>{};
+    }
+
+    [[nodiscard]] bool needs_repacking() const noexcept { return options_.file_order != Layout::order; }
+
+    [[nodiscard]] result<void> allocate_repacked() {
+        const std::uint64_t attention = (2 * model_.query_columns() + 2 * model_.kv_columns()) * model_.hidden;
+        const std::uint64_t per_layer = attention + std::uint64_t{3} * model_.feed_forward * model_.hidden;
+        const auto codes = checked_multiply(per_layer, model_.layers);
+        if (!codes) {
+            return error{errc::out_of_memory, "repacked weights: the number of codes overflows 64 bits"};
+        }
+        auto bytes = buffer<std::uint8_t>::allocate(*codes / 4, "repacked weights");
+        if (!bytes) {
+            return std::move(bytes).error();
+        }
+        made_.repacked_ = *std::move(bytes);
+        return {};
+    }
+
+    [[nodiscard]] const gguf_tensor* find(const std::string& name, std::uint64_t rows, std::uint64_t cols) {
+        const gguf_tensor* tensor = file_.find_tensor(name);
+        if (tensor == nullptr) {
+            fail(errc::missing_tensor, name, "not in the file");
+            return nullptr;
+        }
+        if (tensor->dims != tensor_dims{cols, rows, 1, 1}) {
+            fail(errc::wrong_shape, name,
+                 dims_text(*tensor) + " in the file, [" + std::to_string(cols) +
+                     (rows == 1 ? "" : ", " + std::to_string(rows)) + "] expected from the hyper-parameters");
+            return nullptr;
+        }
+        return tensor;
+    }
+
+    void read_embedding() {
+        const gguf_tensor* tensor = find("token_embd.weight", model_.vocabulary, model_.hidden);
+        if (tensor == nullptr) {
+            return;
+        }
+        made_.embedding_ = {tensor->bytes.data(), model_.vocabulary, model_.hidden, dense_element::f16};
+        switch (tensor->type) {
+        case tensor_type::f16:
+            break;
+        case tensor_type::f32:
+            made_.embedding_.element = dense_element::f32;
+            break;
+        case tensor_type::bf16:
+            made_.embedding_.element = dense_element::bf16;
+            break;
+        default:
+            fail(errc::unsupported_type, tensor->name,
+                 "type " + std::string(name_of(tensor->type)) + " in the file, F16, F32 or BF16 expected");
+        }
+    }
+
+    [[nodiscard]] const float* norm(const std::string& name, std::size_t size) {
+        const gguf_tensor* tensor = ok() ? find(name, 1, size) : nullptr;
+        if (tensor == nullptr) {
+            return nullptr;
+        }
+        float* out = made_.norms_.data() + used_norms_;
+        used_norms_ += size;
+        switch (tensor->type) {
+        case tensor_type::f32:
+            std::memcpy(out, tensor->bytes.data(), size * sizeof(float));
+            break;
+        case tensor_type::f16:
+            widen_into<half>(*tensor, out);
+            break;
+        case tensor_type::bf16:
+            widen_into<bfloat16>(*tensor, out);
+            break;
+        default:
+            fail(errc::unsupported_type, name,
+                 "type " + std::string(name_of(tensor->type)) + " in the file, F32, F16 or BF16 expected");
+        }
+        return out;
+    }
+    template <class E> static void widen_into(const gguf_tensor& tensor, float* out) noexcept {
+        for (std::size_t i = 0; i < tensor.bytes.size() / sizeof(E); ++i) {
+            E element;
+            std::memcpy(&element, tensor.bytes.data() + i * sizeof(E), sizeof(E));
+            out[i] = widen(element);
+        }
+    }
+
+    void read_layer(const std::string& prefix, layer_weights<Layout>& layer) {
+        const std::size_t q = model_.query_columns();
+        layer.attn_norm = norm(prefix + "attn_norm.weight", model_.hidden);
+        layer.attn_q = matrix(prefix + "attn_q", q, model_.hidden);
+        layer.attn_k = matrix(prefix + "attn_k", model_.kv_columns(), model_.hidden);
+        layer.attn_v = matrix(prefix + "attn_v", model_.kv_columns(), model_.hidden);
+        layer.attn_sub_norm = norm(prefix + "attn_sub_norm.weight", q);
+        layer.attn_output = matrix(prefix + "attn_output", model_.hidden, q);
+        layer.ffn_norm = norm(prefix + "ffn_norm.weight", model_.hidden);
+        layer.ffn_gate = matrix(prefix + "ffn_gate", model_.feed_forward, model_.hidden);
+        layer.ffn_up = matrix(prefix + "ffn_up", model_.feed_forward, model_.hidden);
+        layer.ffn_sub_norm = norm(prefix + "ffn_sub_norm.weight", model_.feed_forward);
+        layer.ffn_down = matrix(prefix + "ffn_down", model_.hidden, model_.feed_forward);
+    }
+
+    /// The ternary tensor `name`.weight, and the scalar `name`.scale that files of architecture bitnet may have beside
+    /// it.
+    [[nodiscard]] ternary_matrix<Layout> matrix(const std::string& name, std::size_t rows, std::size_t cols) {
+        const gguf_tensor* tensor = ok() ? find(name + ".weight", rows, cols) : nullptr;
+        if (tensor == nullptr) {
+            return {};
+        }
+        if (tensor->type != tensor_type::i2_s) {
+            fail(errc::unsupported_type, tensor->name,
+                 "type " + std::string(name_of(tensor->type)) + " in the file, I2_S expected");
+            return {};
+        }
+        ternary_matrix<Layout> made;
+        made.scale = scale(*tensor) * extra_scale(name + ".scale");
+        check_scale(tensor->name, made.scale);
+        switch (options_.file_order) {
+        case i2s_order::planar_128:
+            made.codes = codes<i2s>(*tensor, rows, cols);
+            break;
+        case i2s_order::planar_64:
+            made.codes = codes<i2s_b>(*tensor, rows, cols);
+            break;
+        case i2s_order::four_rows:
+            made.codes = codes<i2s_c>(*tensor, rows, cols);
+            break;
+        }
+        return made;
+    }
+
+    [[nodiscard]] float scale(const gguf_tensor& tensor) {
+        const auto value = i2s_scale(tensor, file_.name());
+        if (!value) {
+            fail(value.error());
+            return 1.0f;
+        }
+        return *value;
+    }
+    [[nodiscard]] float extra_scale(const std::string& name) {
+        const gguf_tensor* tensor = file_.find_tensor(name);
+        if (tensor == nullptr) {
+            return 1.0f;
+        }
+        float value = 0;
+        if (tensor->type != tensor_type::f32 || tensor->dims != tensor_dims{1, 1, 1, 1}) {
+            fail(errc::wrong_shape, name,
+                 std::string(name_of(tensor->type)) + " " + dims_text(*tensor) + " in the file, F32 [1] expected");
+            return 1.0f;
+        }
+        std::memcpy(&value, tensor->bytes.data(), sizeof value);
+        check_scale(name, value);
+        return value;
+    }
+    void check_scale(std::string_view name, float value) {
+        const auto bits = std::bit_cast<std::uint32_t>(value); // isfinite() would vanish under -ffast-math
+        if (bits == 0 || bits >= 0x7f800000u) {
+            fail(errc::bad_scale, name,
+                 (bits & 0x7fffffffu) >= 0x7f800000u
+                     ? std::string("the scale is not finite")
+                     : "the scale is " + std::to_string(value) + ", it must be above 0");
+        }
+    }
+
+    /// The codes of `tensor`, which lie in layout `From`: in place, or repacked.
+    template <class From>
+    [[nodiscard]] typename Layout::view codes(const gguf_tensor& tensor, std::size_t rows, std::size_t cols) {
+        const auto* bytes = reinterpret_cast<const std::uint8_t*>(tensor.bytes.data());
+        if (!admits<From>(tensor) || !admits<Layout>(tensor)) {
+            return {};
+        }
+        if (options_.verify_codes) {
+            if (const auto checked = check_i2s_codes(tensor, file_.name()); !checked) {
+                fail(checked.error());
+                return {};
+            }
+        }
+        if constexpr (std::is_same_v<From, Layout>) {
+            return {bytes, rows, cols};
+        } else {
+            std::uint8_t* out = made_.repacked_.data() + made_.repacked_bytes_;
+            repack<Layout, From>({bytes, rows, cols}, out);
+            ++made_.repacked_tensors_;
+            made_.repacked_bytes_ += rows * cols / 4;
+            return {out, rows, cols};
+        }
+    }
+
+    template <class L> [[nodiscard]] bool admits(const gguf_tensor& tensor) {
+        const auto rows = static_cast<std::size_t>(tensor.dims[1]);
+        const auto cols = static_cast<std::size_t>(tensor.dims[0]);
+        if (!L::admits(rows, cols)) {
+            fail(errc::wrong_layout, tensor.name,
+                 dims_text(tensor) + " in the file, layout " + std::string(L::name) +
+                     " needs columns in multiples of " + std::to_string(L::block_columns) +
+                     " and rows in multiples of " + std::to_string(L::block_rows));
+            return false;
+        }
+        return true;
+    }
+
+    const gguf_file& file_;
+    const hyper_parameters& model_;
+    const weight_options& options_;
+    weights<Layout> made_;
+    std::size_t used_norms_ = 0;
+    error failure_;
+};
+
+template <class Layout>
+result<weights<Layout>> weights<Layout>::open(const gguf_file& file, const hyper_parameters& model,
+                                              const weight_options& options) {
+    return weight_reader<Layout>(file, model, options).run();
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A task takes this many rows of a matrix: about 64 KiB of weights, so that a chunk stays in a first or second level
+/// cache while all rows of activations pass it. A multiple of 4, which kernels and layout C like.
+[[nodiscard]] constexpr std::size_t rows_per_task(std::size_t cols) noexcept {
+    constexpr std::size_t bytes_per_task = 64 * 1024;
+    constexpr std::size_t least = 16;
+    constexpr std::size_t most = 128;
+    return std::clamp(bytes_per_task / std::max<std::size_t>(cols / 4, 1) / 4 * 4, least, most);
+}
+
+/// x [rows, cols] -> RMSNorm -> int8, row by row in parallel. `normed` is working memory of the same shape.
+template <policy_type P>
+void normalize_and_quantize(typename P::pool& pool, const float* x, std::size_t rows, std::size_t cols,
+                            const float* norm, float epsilon, float* normed, quantized_rows& out) noexcept {
+    out.used_rows = rows;
+    parallel_for(pool, rows, [&](std::size_t r) noexcept {
+        P::loops::rms_norm(x + r * cols, norm, epsilon, cols, normed + r * cols);
+        const row_quantization row = P::loops::quantize(normed + r * cols, cols, out.row(r));
+        out.scales[r] = row.scale;
+        out.sums[r] = row.sum;
+    });
+}
+
+/// Rows [first, first + count) of w times every row of x. Calls store(row of x, its scale, products [count]) for each
+/// row; a product is worth product * w.scale / scale. \pre count <= 128
+template <policy_type P, class Store>
+void multiply_rows(const ternary_matrix<typename P::layout>& w, std::size_t first, std::size_t count,
+                   const quantized_rows& x, Store&& store) noexcept {
+    constexpr std::size_t most_rows = 128;
+    constexpr std::size_t most_tokens = 32; // 16 KiB of stack
+    std::array<std::int32_t, most_rows * most_tokens> products;
+    for (std::size_t begin = 0; begin < x.used_rows; begin += most_tokens) {
+        const std::size_t tokens = std::min(most_tokens, x.used_rows - begin);
+        P::ternary::rows(w.codes, first, count, x.view(begin, tokens), products.data(), count);
+        for (std::size_t t = 0; t < tokens; ++t) {
+            store(begin + t, x.scales[begin + t], products.data() + t * count);
+        }
+    }
+}
+
+/// One matrix and where its products go: out [rows of x, rows of w].
+template <class Layout> struct projection {
+    const ternary_matrix<Layout>* matrix;
+    float* out;
+};
+
+/// out = x w^T for several matrices that share their input, in one parallel loop.
+template <policy_type P, std::size_t Count>
+void project(typename P::pool& pool, const std::array<projection<typename P::layout>, Count>& all,
+             const quantized_rows& x) noexcept {
+    const std::size_t chunk = rows_per_task(all[0].matrix->cols());
+    std::array<std::size_t, Count + 1> task_ends{};
+    for (std::size_t i = 0; i < Count; ++i) {
+        task_ends[i + 1] = task_ends[i] + (all[i].matrix->rows() + chunk - 1) / chunk;
+    }
+    parallel_for(pool, task_ends[Count], [&](std::size_t task) noexcept {
+        std::size_t i = 0;
+        while (task >= task_ends[i + 1]) {
+            ++i;
+        }
+        const auto& w = *all[i].matrix;
+        const std::size_t first = (task - task_ends[i]) * chunk;
+        const std::size_t count = std::min(chunk, w.rows() - first);
+        multiply_rows<P>(w, first, count, x, [&](std::size_t row, float scale, const std::int32_t* products) noexcept {
+            P::loops::dequantize(products, w.scale, scale, count, all[i].out + row * w.rows() + first);
+        });
+    });
+}
+
+/// residual += x w^T.
+template <policy_type P>
+void project_add(typename P::pool& pool, const ternary_matrix<typename P::layout>& w, const quantized_rows& x,
+                 float* residual) noexcept {
+    const std::size_t chunk = rows_per_task(w.cols());
+    parallel_for(pool, (w.rows() + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+        const std::size_t first = task * chunk;
+        const std::size_t count = std::min(chunk, w.rows() - first);
+        multiply_rows<P>(w, first, count, x, [&](std::size_t row, float scale, const std::int32_t* products) noexcept {
+            P::loops::dequantize_add(products, w.scale, scale, count, residual + row * w.rows() + first);
+        });
+    });
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/model/transformer.hpp ----
+// transformer<P>: one forward pass over a batch of (sequence, position, token), in steps that the caller sequences.
+
+// ---- bitnet/simd/rotary.hpp ----
+// Rotary position embedding: the angles of every position, from integer phases, the same bits everywhere.
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+struct sine_cosine {
+    float sine;
+    float cosine;
+};
+
+/// Sine and cosine of phase / 2^64 turns, each within 2 units in the last place of 1.
+/// The phase is cut to the nearest quarter turn and a rest of at most an eighth, t in [-1/2, 1/2] quarter turns; then
+/// the Taylor series of sin and cos of (pi/2) t, whose first left-out terms are below 2e-9.
+[[nodiscard]] inline sine_cosine sine_cosine_of_turns(std::uint64_t phase) noexcept {
+    constexpr std::uint64_t eighth = std::uint64_t{1} << 61;
+    const std::uint64_t quarter = (phase + eighth) >> 62;
+    const auto rest = static_cast<std::int64_t>(phase - (quarter << 62));
+    const float t = static_cast<float>(rest) * 0x1p-62f;
+    const float t2 = t * t;
+    float s = 0x1.507834p-13f; // (pi/2)^9 / 9!
+    s = exact_fma(s, t2, -0x1.32d2ccp-8f);
+    s = exact_fma(s, t2, 0x1.466bc6p-4f);
+    s = exact_fma(s, t2, -0x1.4abbcep-1f);
+    s = exact_fma(s, t2, 0x1.921fb6p+0f); // pi/2
+    s = s * t;
+    float c = -0x1.a6d1f2p-16f; // -(pi/2)^10 / 10!
+    c = exact_fma(c, t2, 0x1.e1f506p-11f);
+    c = exact_fma(c, t2, -0x1.55d3c8p-6f);
+    c = exact_fma(c, t2, 0x1.03c1fp-2f);
+    c = exact_fma(c, t2, -0x1.3bd3ccp+0f);
+    c = exact_fma(c, t2, 1.0f);
+    switch (quarter & 3) {
+    case 0:
+        return {s, c};
+    case 1:
+        return {c, -s};
+    case 2:
+        return {-s, -c};
+    default:
+        return {-c, s};
+    }
+}
+
+/// The frequencies theta^(-2 j / head_size), j < head_size / 2, as turns per position * 2^64.
+/// position * frequency is then exact modulo whole turns, in 64-bit integers that wrap: no float argument reduction,
+/// and an angle at position 2^20 is as good as one at position 1 (the frequency's error of 2^-48 grows to 2^-28 turns).
+/// Source: Su et al., "RoFormer", 2021.
+class rotary_frequencies {
+public:
+    rotary_frequencies() noexcept = default;
+
+    /// \pre 1 <= theta < 2^126, head_size even and not zero. \return errc::out_of_memory
+    [[nodiscard]] static result<rotary_frequencies> open(float theta, std::size_t head_size) {
+        constexpr std::uint64_t log2_of_2pi = 0x54d90e6931bbeebu; // * 2^57
+        auto turns = buffer<std::uint64_t>::allocate(head_size / 2, "rotary frequencies");
+        if (!turns) {
+            return std::move(turns).error();
+        }
+        const std::uint64_t step = log2_fixed(theta) / head_size;
+        for (std::size_t j = 0; j < turns->size(); ++j) {
+            (*turns)[j] = exp2_negative_fixed(log2_of_2pi + step * 2 * j);
+        }
+        rotary_frequencies made;
+        made.turns_ = *std::move(turns);
+        return made;
+    }
+
+    [[nodiscard]] std::size_t pairs() const noexcept { return turns_.size(); }
+
+    /// Writes cos and sin of position * frequency, [pairs()] each.
+    void angles(std::uint64_t position, float* cosines, float* sines) const noexcept {
+        for (std::size_t j = 0; j < turns_.size(); ++j) {
+            const sine_cosine angle = sine_cosine_of_turns(turns_[j] * position);
+            cosines[j] = angle.cosine;
+            sines[j] = angle.sine;
+        }
+    }
+
+private:
+    buffer<std::uint64_t> turns_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The graph of bitnet-b1.58, bitnet-25 and bitnet (Ma et al., "The Era of 1-bit LLMs", 2024; BitNet b1.58 2B4T report,
+/// 2025):
+///
+///     x = embedding[token]
+///     each layer: x += o(sub_norm(attention(rope(q(n)), rope(k(n)), v(n))))   with n = norm(x)
+///                 x += down(sub_norm(activation(gate(m)) * up(m)))             with m = norm(x)
+///     logits = embedding * norm(x)
+///
+/// Every matrix but the embedding is ternary and takes its input quantised to int8, row by row.
+/// embed(), then layer(0), layer(1), ..., then logits() for the rows that are asked for: no loop over layers in here,
+/// so a caller can stop between layers. All steps of a pass use the same rows. Allocates in open() only.
+template <policy_type P> class transformer {
+public:
+    using kv_element = typename P::kv_element;
+    using row = sequence_row<kv_element>;
+    using pool_type = typename P::pool;
+
+    /// Borrows its arguments but the numbers. \return errc::out_of_memory.
+    [[nodiscard]] static result<transformer> open(const hyper_parameters& model,
+                                                  const weights<typename P::layout>& weights,
+                                                  const rotary_frequencies& frequencies, std::size_t max_rows) {
+        auto memory = scratch::open(model, max_rows);
+        if (!memory) {
+            return std::move(memory).error();
+        }
+        return transformer(model, weights, frequencies, *std::move(memory));
+    }
+
+    [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows(); }
+
+    /// Starts a pass: looks the tokens up. \pre 1 <= rows.size() <= max_rows(); ids inside the vocabulary; rows of one
+    /// sequence have ascending positions and their cache has room. `rows` lives until the pass is over.
+    void embed(pool_type& pool, std::span<const row> rows) noexcept {
+        assert(!rows.empty() && rows.size() <= max_rows());
+        rows_ = rows;
+        const dense_matrix& table = weights_->embedding();
+        parallel_for(pool, rows.size(), [&](std::size_t r) noexcept {
+            const std::byte* source = table.data + static_cast<std::size_t>(rows[r].id) * table.row_bytes();
+            widen_row(table.element, source, table.cols, scratch_.residual() + r * table.cols);
+            const std::size_t pairs = frequencies_->pairs();
+            frequencies_->angles(rows[r].position, scratch_.cosines() + r * pairs, scratch_.sines() + r * pairs);
+        });
+    }
+
+    /// Runs layer `index` over all rows and stores their keys and values. \pre the layers below have run.
+    void layer(pool_type& pool, std::size_t index) noexcept {
+        const auto& w = weights_->layer(index);
+        const std::size_t rows = rows_.size();
+        quantize(pool, scratch_.residual(), model_->hidden, w.attn_norm);
+        project<P, 3>(pool,
+                      {{{&w.attn_q, scratch_.query()}, {&w.attn_k, scratch_.key()}, {&w.attn_v, scratch_.value()}}},
+                      scratch_.quantized);
+        parallel_for(pool, rows, [&](std::size_t r) noexcept { rotate_and_store(index, r); });
+        parallel_for(pool, rows * model_->heads, [&](std::size_t task) noexcept { attend_one(index, task); });
+        quantize(pool, scratch_.attended(), model_->query_columns(), w.attn_sub_norm);
+        project_add<P>(pool, w.attn_output, scratch_.quantized, scratch_.residual());
+        quantize(pool, scratch_.residual(), model_->hidden, w.ffn_norm);
+        gate_and_up(pool, w);
+        quantize(pool, scratch_.gated(), model_->feed_forward, w.ffn_sub_norm);
+        project_add<P>(pool, w.ffn_down, scratch_.quantized, scratch_.residual());
+    }
+
+    /// logits [vocabulary] of one row of the pass. Reads the whole head once. \pre all layers have run.
+    void logits(pool_type& pool, std::size_t row_index, std::span<float> out) noexcept {
+        const dense_matrix& head = weights_->head();
+        float* x = scratch_.normed();
+        P::loops::rms_norm(scratch_.residual() + row_index * model_->hidden, weights_->output_norm(),
+                           model_->rms_epsilon, model_->hidden, x);
+        constexpr std::size_t chunk = 64;
+        parallel_for(pool, (head.rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+            const std::size_t first = task * chunk;
+            head_rows(head, first, std::min(chunk, head.rows - first), x, out.data() + first);
+        });
+    }
+
+private:
+    transformer(const hyper_parameters& model, const weights<typename P::layout>& weights,
+                const rotary_frequencies& frequencies, scratch memory)
+        : model_(&model), weights_(&weights), frequencies_(&frequencies), scratch_(std::move(memory)) {}
+
+    /// Norms and quantises all rows of x [rows, cols] for the products that follow.
+    void quantize(pool_type& pool, const float* x, std::size_t cols, const float* norm) noexcept {
+        normalize_and_quantize<P>(pool, x, rows_.size(), cols, norm, model_->rms_epsilon, scratch_.normed(),
+                                  scratch_.quantized);
+    }
+
+    void rotate_and_store(std::size_t layer, std::size_t r) noexcept {
+        const std::size_t pairs = frequencies_->pairs();
+        const float* cosines = scratch_.cosines() + r * pairs;
+        const float* sines = scratch_.sines() + r * pairs;
+        float* query = scratch_.query() + r * model_->query_columns();
+        float* key = scratch_.key() + r * model_->kv_columns();
+        for (std::size_t h = 0; h < model_->heads; ++h) {
+            P::loops::rotate(query + h * model_->head_size, cosines, sines, pairs);
+        }
+        for (std::size_t h = 0; h < model_->kv_heads; ++h) {
+            P::loops::rotate(key + h * model_->head_size, cosines, sines, pairs);
+        }
+        rows_[r].cache->store(layer, rows_[r].position, key, scratch_.value() + r * model_->kv_columns());
+    }
+
+    void attend_one(std::size_t layer, std::size_t task) noexcept {
+        const std::size_t r = task / model_->heads;
+        const std::size_t head = task % model_->heads;
+        const std::size_t at = r * model_->query_columns() + head * model_->head_size;
+        attend<P>(scratch_.query() + at, *rows_[r].cache, layer, head / model_->heads_per_kv(), model_->head_size,
+                  rows_[r].position, scratch_.attended() + at);
+    }
+
+    /// gated = activation(x gate^T) * (x up^T): both products of a chunk by one task, joined while still in cache.
+    void gate_and_up(pool_type& pool, const layer_weights<typename P::layout>& w) noexcept {
+        const std::size_t cols = model_->feed_forward;
+        const std::size_t chunk = rows_per_task(w.ffn_gate.cols());
+        parallel_for(pool, (cols + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+            const std::size_t first = task * chunk;
+            const std::size_t count = std::min(chunk, cols - first);
+            float* gated = scratch_.gated() + first;
+            multiply_rows<P>(w.ffn_gate, first, count, scratch_.quantized,
+                             [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
+                                 P::loops::dequantize(products, w.ffn_gate.scale, scale, count, gated + r * cols);
+                             });
+            multiply_rows<P>(w.ffn_up, first, count, scratch_.quantized,
+                             [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
+                                 std::array<float, 128> up; // rows_per_task() at most
+                                 P::loops::dequantize(products, w.ffn_up.scale, scale, count, up.data());
+                                 activate(gated + r * cols, up.data(), count);
+                             });
+        });
+    }
+
+    void activate(float* gate, const float* up, std::size_t n) const noexcept {
+        if (model_->activation == activation_function::relu2) {
+            P::loops::relu2_times(gate, up, n, gate);
+        } else {
+            P::loops::silu_times(gate, up, n, gate);
+        }
+    }
+
+    static void widen_row(dense_element element, const std::byte* source, std::size_t n, float* out) noexcept {
+        switch (element) {
+        case dense_element::f32:
+            return P::loops::template widen_row<float>(source, n, out);
+        case dense_element::f16:
+            return P::loops::template widen_row<half>(source, n, out);
+        case dense_element::bf16:
+            return P::loops::template widen_row<bfloat16>(source, n, out);
+        }
+    }
+
+    static void head_rows(const dense_matrix& head, std::size_t first, std::size_t count, const float* x,
+                          float* out) noexcept {
+        const std::byte* w = head.data + first * head.row_bytes();
+        switch (head.element) {
+        case dense_element::f32:
+            return P::loops::template dot_rows<float>(w, head.row_bytes(), count, x, head.cols, out);
+        case dense_element::f16:
+            return P::loops::template dot_rows<half>(w, head.row_bytes(), count, x, head.cols, out);
+        case dense_element::bf16:
+            return P::loops::template dot_rows<bfloat16>(w, head.row_bytes(), count, x, head.cols, out);
+        }
+    }
+
+    const hyper_parameters* model_;
+    const weights<typename P::layout>* weights_;
+    const rotary_frequencies* frequencies_;
+    scratch scratch_;
+    std::span<const row> rows_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/run/any_model.hpp ----
+// any_model and any_session: models and sessions of whichever policy this machine can run, as plain types.
+
+// ---- bitnet/run/dispatch.hpp ----
+// Choosing a policy at run time: with_first_available, ladder, any_cpu.
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Calls f.operator()<P>() for the first P of the list whose instruction set this machine has. Dispatch once, at the
+/// top: below the call everything is static.
+///
+///     bitnet::with_first_available<wide, any>([&]<class P>() { run<P>(argv[1]); });
+///
+/// \return whether there was one. A list that ends in a scalar policy always has one.
+template <policy_type First, policy_type... Rest, class F> bool with_first_available(F&& f) {
+    if (First::isa::available()) {
+        f.template operator()<First>();
+        return true;
+    }
+    if constexpr (sizeof...(Rest) != 0) {
+        return with_first_available<Rest...>(f);
+    } else {
+        return false;
+    }
+}
+
+/// A list of policies, the fastest first.
+template <policy_type... P> struct ladder {
+    template <class E> using with_kv = ladder<typename P::template with_kv<E>...>;
+    template <class T> using with_pool = ladder<typename P::template with_pool<T>...>;
+
+    /// Names of the instruction sets, in order.
+    static constexpr std::array<std::string_view, sizeof...(P)> names = {P::isa::name...};
+
+    /// with_first_available over the list.
+    template <class F> static bool with_first_available(F&& f) { return bitnet::with_first_available<P...>(f); }
+
+    /// Calls f.operator()<Q>() for the policy of that instruction set. \return whether it is in the list.
+    template <class F> static bool with_isa(std::string_view name, F&& f) {
+        return ((P::isa::name == name && (f.template operator()<P>(), true)) || ...);
+    }
+};
+
+/// Every kernel that exists for this architecture, the fastest first, scalar last: runs on any CPU, needs no -m flag.
+#if BITNET_X86_64
+using any_cpu = ladder<policy<isa::avx512_vnni>, policy<isa::avx_vnni>, policy<isa::avx2>, policy<isa::scalar>>;
+#else
+using any_cpu = ladder<policy<isa::scalar>>;
+#endif
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/run/model.hpp ----
+// model<P>: an opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions.
+
+// ---- bitnet/text/tokenizer.hpp ----
+// tokenizer: text to tokens and back, for byte-level models that split text as LLaMA-3 does.
+
+// ---- bitnet/text/byte_pair_encoding.hpp ----
+// Byte pair encoding of one piece of text: neighbours merge, lowest rank first, leftmost on ties.
+
+// ---- bitnet/text/merge_table.hpp ----
+// merge_table: which two neighbouring tokens may become one, and how early.
 
 // ---- bitnet/text/token_index.hpp ----
 // token_store and token_index: the bytes of every token, and the token of given bytes.
@@ -4218,6 +7209,62 @@ private:
 
 // ---- bitnet/text/merge_list.hpp ----
 // read_merges: the merges of a byte-level model, from a GGUF file, every one of them checked.
+
+// ---- bitnet/text/byte_alphabet.hpp ----
+// The byte alphabet of GPT-2: how vocabulary files spell arbitrary bytes as printable characters.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// 256 characters, one per byte. Printable characters of Latin-1 (21-7E, A1-AC, AE-FF) stand for their own number; the
+/// other 68 bytes, ascending, are U+0100 to U+0143. Source: Radford et al. 2019, the encoder published with GPT-2.
+namespace byte_alphabet {
+inline constexpr std::size_t size = 0x144; ///< one past the largest character
+
+[[nodiscard]] constexpr bool stands_for_itself(unsigned byte) noexcept {
+    return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte != 0xad);
+}
+
+/// The byte of each character below `size`; -1 where the character is not in the alphabet.
+inline constexpr std::array<std::int16_t, size> bytes = [] {
+    std::array<std::int16_t, size> table{};
+    table.fill(-1);
+    std::size_t next = 0x100;
+    for (unsigned byte = 0; byte < 256; ++byte) {
+        table[stands_for_itself(byte) ? byte : next++] = static_cast<std::int16_t>(byte);
+    }
+    return table;
+}();
+
+/// Writes the bytes that `spelling` stands for to `out`, which has room for spelling.size() bytes.
+/// \return how many; nothing where a character is not in the alphabet or not UTF-8.
+[[nodiscard]] inline std::optional<std::size_t> decode(std::string_view spelling, char* out) noexcept {
+    std::size_t written = 0;
+    for (std::size_t i = 0; i < spelling.size(); ++i) {
+        std::size_t character = static_cast<unsigned char>(spelling[i]);
+        if (character >= 0x80) { // the alphabet ends at U+0143: two bytes are the most
+            const unsigned next = i + 1 < spelling.size() ? static_cast<unsigned char>(spelling[i + 1]) : 0;
+            if (character < 0xc2 || character > 0xc5 || (next & 0xc0u) != 0x80) {
+                return std::nullopt;
+            }
+            character = ((character & 0x1f) << 6) | (next & 0x3fu);
+            ++i;
+        }
+        if (character >= size || bytes[character] < 0) {
+            return std::nullopt;
+        }
+        out[written++] = static_cast<char>(static_cast<unsigned char>(bytes[character]));
+    }
+    return written;
+}
+} // namespace byte_alphabet
+
+} // namespace bitnet::inline BITNET_ABI
 
 // ---- bitnet/text/tokenizer_metadata.hpp ----
 // Strict reading of the tokenizer.ggml.* keys of a GGUF file.
@@ -4791,6 +7838,7 @@ private:
 // Splitters: how a tokenizer family cuts text into pieces before merging, each written by hand from its pattern.
 
 // ---- bitnet/text/unicode_classes.hpp ----
+// SPDX-License-Identifier: MIT AND Unicode-3.0
 // Letter, number or whitespace, by Unicode 16.0. Generated by cmake/unicode/generate.mjs: do not edit.
 //
 // The tables are derived from the Unicode Character Database, which comes under this notice:
@@ -5397,12 +8445,6 @@ inline constexpr std::array<std::string_view, 3> llama3_splitter_names{"llama-bp
 
 } // namespace bitnet::inline BITNET_ABI
 
-// ---- bitnet/text/stream_decoder.hpp ----
-// stream_decoder: the text of one token after another, in whole code points.
-
-// ---- bitnet/text/tokenizer.hpp ----
-// tokenizer: text to tokens and back, for byte-level models that split text as LLaMA-3 does.
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -5717,6 +8759,924 @@ inline void tokenizer::add_stop(std::optional<token> id) noexcept {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#include <cassert>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct open_options {
+    /// Name of the pre-tokenizer, instead of the file's own or the inferred one: see tokenizer_options.
+    std::string_view pre_tokenizer = {};
+    /// Whether the tokenizer is read. Without one a model still runs on token ids, and opens faster.
+    bool load_tokenizer = true;
+    /// Byte order of the file's I2_S tensors, which no file tells: see i2s_order.
+    i2s_order file_order = i2s_order::planar_128;
+    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default mapped
+    /// files are not scanned and other sources are.
+    std::optional<bool> verify_codes = {};
+};
+
+/// What is known of a model before its weights are laid out for a policy.
+struct model_facts {
+    byte_source source;
+    gguf_file file;
+    hyper_parameters parameters;
+    std::optional<tokenizer> text;
+    rotary_frequencies frequencies;
+    std::vector<std::string> notes;
+
+    [[nodiscard]] static result<std::unique_ptr<model_facts>> read(byte_source source, const open_options& options);
+
+private:
+    model_facts(byte_source bytes, gguf_file parsed, hyper_parameters read, rotary_frequencies turns)
+        : source(std::move(bytes)), file(std::move(parsed)), parameters(std::move(read)),
+          frequencies(std::move(turns)) {}
+
+    [[nodiscard]] result<void> read_tokenizer(const open_options& options);
+};
+
+/// The type of a file's ternary tensors, so that a program can choose a policy before it opens a model.
+/// \return errc::missing_tensor where the file has no blk.0.attn_q.weight.
+[[nodiscard]] inline result<tensor_type> layout_of(const gguf_file& file) {
+    const gguf_tensor* tensor = file.find_tensor("blk.0.attn_q.weight");
+    if (tensor == nullptr) {
+        return error{errc::missing_tensor, file.name() + ": tensor 'blk.0.attn_q.weight': not in the file"};
+    }
+    return tensor->type;
+}
+[[nodiscard]] inline result<tensor_type> layout_of(const byte_source& source) {
+    const auto file = gguf_file::parse(source.bytes(), source.name());
+    return file ? layout_of(*file) : result<tensor_type>(file.error());
+}
+
+/// A model ready to run with policy P. Move-only; moving it moves nothing that sessions borrow.
+/// Memory: the file's pages as the system maps them, norms, tokenizer, and what had to be repacked.
+template <policy_type P> class model {
+public:
+    using policy = P;
+
+    /// Maps the GGUF file at `utf8_path` and opens it. The file must not be shortened meanwhile: see byte_source.
+    /// \return errc::unsupported_cpu where P::isa is not available, and any error of byte_source::open,
+    /// gguf_file::parse, hyper_parameters::read, tokenizer::open and weights::open: each names file and place.
+    [[nodiscard]] static result<model> open(std::string_view utf8_path, open_options options = {}) {
+        auto source = byte_source::open(utf8_path);
+        return source ? open(*std::move(source), options) : result<model>(std::move(source).error());
+    }
+
+    /// The same from a source that the model takes over: borrowed memory, a callback's bytes, a file that was read.
+    [[nodiscard]] static result<model> open(byte_source source, open_options options = {}) {
+        if (!P::isa::available()) {
+            return error{errc::unsupported_cpu, source.name() + ": this CPU or operating system does not support " +
+                                                    std::string(P::isa::name)};
+        }
+        auto facts = model_facts::read(std::move(source), options);
+        if (!facts) {
+            return std::move(facts).error();
+        }
+        const weight_options ternary{options.file_order, options.verify_codes.value_or(!(*facts)->source.is_mapped())};
+        auto tensors = weights<typename P::layout>::open((*facts)->file, (*facts)->parameters, ternary);
+        if (!tensors) {
+            return std::move(tensors).error();
+        }
+        return finish(*std::move(facts), *std::move(tensors));
+    }
+
+    [[nodiscard]] const hyper_parameters& parameters() const noexcept { return state_->facts->parameters; }
+    [[nodiscard]] const gguf_file& file() const noexcept { return state_->facts->file; }
+
+    [[nodiscard]] bool has_text() const noexcept { return state_->facts->text.has_value(); }
+    /// \pre has_text(): the model was opened with open_options::load_tokenizer.
+    [[nodiscard]] const tokenizer& text() const noexcept {
+        assert(has_text());
+        return *state_->facts->text;
+    }
+
+    [[nodiscard]] const weights<typename P::layout>& tensors() const noexcept { return state_->tensors; }
+    [[nodiscard]] const rotary_frequencies& frequencies() const noexcept { return state_->facts->frequencies; }
+
+    /// What was decided or passed over while opening, a sentence each: an inferred pre-tokenizer, repacked tensors, a
+    /// tensor that the architecture does not use.
+    [[nodiscard]] std::span<const std::string> notes() const noexcept { return state_->facts->notes; }
+
+private:
+    struct state {
+        std::unique_ptr<model_facts> facts;
+        weights<typename P::layout> tensors;
+    };
+    explicit model(std::unique_ptr<state> opened) noexcept : state_(std::move(opened)) {}
+
+    [[nodiscard]] static result<model> finish(std::unique_ptr<model_facts> facts, weights<typename P::layout> tensors) {
+        if (tensors.repacked_tensors() != 0) {
+            facts->notes.push_back(std::to_string(tensors.repacked_tensors()) +
+                                   " ternary tensors were repacked to layout " + std::string(P::layout::name) + ": " +
+                                   std::to_string(tensors.repacked_bytes()) + " bytes");
+        }
+        std::unique_ptr<state> opened(new (std::nothrow) state{std::move(facts), std::move(tensors)});
+        if (opened == nullptr) {
+            return error{errc::out_of_memory,
+                         "model: " + std::to_string(sizeof(state)) + " bytes could not be allocated"};
+        }
+        return model(std::move(opened));
+    }
+
+    std::unique_ptr<state> state_;
+};
+
+inline result<std::unique_ptr<model_facts>> model_facts::read(byte_source source, const open_options& options) {
+    auto file = gguf_file::parse(source.bytes(), source.name());
+    if (!file) {
+        return std::move(file).error();
+    }
+    auto parameters = hyper_parameters::read(*file);
+    if (!parameters) {
+        return std::move(parameters).error();
+    }
+    auto frequencies = rotary_frequencies::open(parameters->rope_theta, parameters->head_size);
+    if (!frequencies) {
+        return std::move(frequencies).error();
+    }
+    std::unique_ptr<model_facts> facts(new (std::nothrow) model_facts(std::move(source), *std::move(file),
+                                                                      *std::move(parameters), *std::move(frequencies)));
+    if (facts == nullptr) {
+        return error{errc::out_of_memory,
+                     "model: " + std::to_string(sizeof(model_facts)) + " bytes could not be allocated"};
+    }
+    if (facts->file.find_tensor("output.weight") != nullptr) {
+        facts->notes.emplace_back("tensor 'output.weight' is not used: architecture " + facts->parameters.architecture +
+                                  " ties the head to the embedding");
+    }
+    if (auto read = facts->read_tokenizer(options); !read) {
+        return std::move(read).error();
+    }
+    return facts;
+}
+
+inline result<void> model_facts::read_tokenizer(const open_options& options) {
+    if (!options.load_tokenizer) {
+        return {};
+    }
+    auto opened = tokenizer::open(file, {.pre_tokenizer = options.pre_tokenizer});
+    if (!opened) {
+        return std::move(opened).error();
+    }
+    if (opened->vocabulary_size() != parameters.vocabulary) {
+        return error{errc::inconsistent,
+                     file.name() + ": 'tokenizer.ggml.tokens' has " + std::to_string(opened->vocabulary_size()) +
+                         " entries, 'token_embd.weight' has " + std::to_string(parameters.vocabulary) + " rows"};
+    }
+    if (opened->pre_tokenizer().inferred) {
+        notes.push_back(opened->pre_tokenizer().why);
+    }
+    text.emplace(*std::move(opened));
+    return {};
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/run/sampler.hpp ----
+// sampler: chooses the next token from logits. The same seed gives the same tokens on every platform.
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Steps are taken in this order: penalties, top_k, top_p, min_p, temperature, draw. temperature 0 is greedy: the
+/// largest logit after penalties, the lowest id on ties.
+struct sampler_options {
+    float temperature = 0.8f;        ///< >= 0; probabilities are softmax(logits / temperature)
+    std::size_t top_k = 40;          ///< keep the k largest; 0 keeps all
+    float top_p = 0.95f;             ///< 0 to 1; keep the fewest that reach this share of the probability; 1 keeps all
+    float min_p = 0.0f;              ///< 0 to 1; keep those with at least this share of the largest probability
+    float repeat_penalty = 1.0f;     ///< > 0; divides positive and multiplies negative logits of recent tokens
+    float presence_penalty = 0.0f;   ///< subtracted once from the logits of recent tokens
+    float frequency_penalty = 0.0f;  ///< subtracted for each time a token is among the recent ones
+    std::size_t penalty_window = 64; ///< how many tokens are recent
+    std::uint64_t seed = 0;
+
+    [[nodiscard]] static sampler_options greedy() noexcept {
+        sampler_options options;
+        options.temperature = 0.0f;
+        return options;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// Holds its settings, its random state and the recent tokens. One sampler serves one sequence.
+/// Allocates in open() only: 16 bytes for each token of the vocabulary.
+class sampler {
+public:
+    static constexpr std::size_t largest_window = 1u << 16;
+
+    /// \param vocabulary number of logits. \return errc::invalid_argument naming the option and its range,
+    /// errc::out_of_memory.
+    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
+        sampler made;
+        if (auto checked = check(options); !checked) {
+            return std::move(checked).error();
+        }
+        made.options_ = options;
+        made.random_ = options.seed;
+        auto candidates = buffer<candidate>::allocate(vocabulary, "sampler candidates");
+        auto counts = buffer<std::uint32_t>::allocate(vocabulary, "sampler counts");
+        auto recent = buffer<token>::allocate(options.penalty_window, "recent tokens");
+        for (const error* failure : {failure_of(candidates), failure_of(counts), failure_of(recent)}) {
+            if (failure != nullptr) {
+                return *failure;
+            }
+        }
+        made.candidates_ = *std::move(candidates);
+        made.counts_ = *std::move(counts);
+        made.recent_ = *std::move(recent);
+        return made;
+    }
+
+    /// Chooses a token. Changes only the random state; call accept() with what was really taken.
+    /// \pre logits.size() is the vocabulary size given to open(), and not 0.
+    [[nodiscard]] token choose(std::span<const float> logits) noexcept {
+        assert(logits.size() == candidates_.size() && !logits.empty());
+        for (std::size_t i = 0; i < logits.size(); ++i) {
+            candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
+        }
+        if (is_greedy()) {
+            return std::min_element(candidates_.data(), candidates_.data() + candidates_.size(), precedes)->id;
+        }
+        std::size_t kept = keep_top_k(candidates_.size());
+        kept = keep_top_p(kept);
+        kept = keep_min_p(kept);
+        return draw(kept);
+    }
+
+    /// Counts a token among the recent ones: those that were chosen, and those of the prompt if they should count.
+    /// \pre 0 <= id < vocabulary
+    void accept(token id) noexcept {
+        if (recent_.empty()) {
+            return;
+        }
+        const std::size_t at = accepted_ % recent_.size();
+        if (accepted_ >= recent_.size()) {
+            --counts_[static_cast<std::size_t>(recent_[at])];
+        }
+        recent_[at] = id;
+        ++counts_[static_cast<std::size_t>(id)];
+        ++accepted_;
+    }
+
+    /// Forgets recent tokens and starts the random sequence anew.
+    void reset() noexcept {
+        std::fill_n(counts_.data(), counts_.size(), 0u);
+        accepted_ = 0;
+        random_ = options_.seed;
+    }
+
+    [[nodiscard]] const sampler_options& options() const noexcept { return options_; }
+    [[nodiscard]] bool is_greedy() const noexcept { return options_.temperature == 0.0f; }
+
+private:
+    using loops = lane_ops<software_fma>;
+
+    struct candidate {
+        float logit;
+        token id;
+        float weight;
+    };
+
+    sampler() noexcept = default;
+
+    template <class T> [[nodiscard]] static const error* failure_of(const result<T>& made) noexcept {
+        return made ? nullptr : &made.error();
+    }
+
+    [[nodiscard]] static result<void> check(const sampler_options& o) {
+        const std::pair<std::string_view, bool> rules[] = {
+            {"temperature must be 0 to 1e6", within(o.temperature, 0.0f, 1e6f)},
+            {"top_p must be 0 to 1", within(o.top_p, 0.0f, 1.0f)},
+            {"min_p must be 0 to 1", within(o.min_p, 0.0f, 1.0f)},
+            {"repeat_penalty must be 0.001 to 1000", within(o.repeat_penalty, 0.001f, 1000.0f)},
+            {"presence_penalty must be -1000 to 1000", within(o.presence_penalty, -1000.0f, 1000.0f)},
+            {"frequency_penalty must be -1000 to 1000", within(o.frequency_penalty, -1000.0f, 1000.0f)},
+            {"penalty_window must be 0 to 65536", o.penalty_window <= largest_window},
+        };
+        for (const auto& [sentence, holds] : rules) {
+            if (!holds) {
+                return error{errc::invalid_argument, "sampler: " + std::string(sentence)};
+            }
+        }
+        return {};
+    }
+    [[nodiscard]] static bool within(float value, float low, float high) noexcept {
+        return value >= low && value <= high;
+    }
+
+    /// Orders floats as integers, NaN below everything: a strict order whatever the flags of the including program.
+    [[nodiscard]] static std::int32_t order_of(float x) noexcept {
+        const auto bits = std::bit_cast<std::int32_t>(x);
+        if ((bits & 0x7fffffff) > 0x7f800000) {
+            return INT32_MIN;
+        }
+        return bits < 0 ? -(bits & 0x7fffffff) : bits;
+    }
+    [[nodiscard]] static bool precedes(const candidate& a, const candidate& b) noexcept {
+        const std::int32_t x = order_of(a.logit);
+        const std::int32_t y = order_of(b.logit);
+        return x != y ? x > y : a.id < b.id;
+    }
+
+    [[nodiscard]] float penalized(float logit, std::uint32_t count) const noexcept {
+        if (count == 0) {
+            return logit;
+        }
+        const float p = options_.repeat_penalty;
+        const float repeated = logit > 0.0f ? logit / p : logit * p;
+        const float present = repeated - options_.presence_penalty;
+        return exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
+    }
+
+    /// Sorts the k largest to the front, where a later step needs an order or a cut.
+    [[nodiscard]] std::size_t keep_top_k(std::size_t n) noexcept {
+        candidate* first = candidates_.data();
+        const std::size_t k = options_.top_k == 0 ? n : std::min(options_.top_k, n);
+        if (k < n) {
+            std::nth_element(first, first + k, first + n, precedes);
+        }
+        std::sort(first, first + k, precedes);
+        return k;
+    }
+
+    [[nodiscard]] std::size_t keep_top_p(std::size_t n) noexcept {
+        if (options_.top_p >= 1.0f) {
+            return n;
+        }
+        const float sum = weigh(n, 1.0f);
+        const float enough = options_.top_p * sum;
+        float reached = 0.0f;
+        for (std::size_t i = 0; i < n; ++i) {
+            reached = reached + candidates_[i].weight;
+            if (reached >= enough) {
+                return i + 1;
+            }
+        }
+        return n;
+    }
+
+    [[nodiscard]] std::size_t keep_min_p(std::size_t n) noexcept {
+        if (options_.min_p <= 0.0f) {
+            return n;
+        }
+        weigh(n, 1.0f);
+        std::size_t kept = 1;
+        while (kept < n && candidates_[kept].weight >= options_.min_p) {
+            ++kept;
+        }
+        return kept;
+    }
+
+    [[nodiscard]] token draw(std::size_t n) noexcept {
+        const float sum = weigh(n, options_.temperature);
+        const float target = uniform() * sum;
+        float reached = 0.0f;
+        for (std::size_t i = 0; i < n; ++i) {
+            reached = reached + candidates_[i].weight;
+            if (reached > target) {
+                return candidates_[i].id;
+            }
+        }
+        return candidates_[0].id; // all weights rounded away, or logits that are not numbers
+    }
+
+    /// weight = e^((logit - largest) / temperature) for the first n. \return their sum, ascending.
+    float weigh(std::size_t n, float temperature) noexcept {
+        float sum = 0.0f;
+        for (std::size_t i = 0; i < n; ++i) {
+            const float below = candidates_[i].logit - candidates_[0].logit;
+            const float weight = loops::exp(below / temperature);
+            candidates_[i].weight = weight;
+            sum = sum + weight;
+        }
+        return sum;
+    }
+
+    /// Uniform in [0, 1) with 24 bits, by splitmix64 (Steele, Lea and Flood, 2014).
+    [[nodiscard]] float uniform() noexcept {
+        random_ += 0x9e3779b97f4a7c15u;
+        std::uint64_t z = random_;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+        z = z ^ (z >> 31);
+        return static_cast<float>(z >> 40) * 0x1p-24f;
+    }
+
+    sampler_options options_;
+    std::uint64_t random_ = 0;
+    buffer<candidate> candidates_;
+    buffer<std::uint32_t> counts_; ///< [vocabulary] how often each token is among the recent ones
+    buffer<token> recent_;         ///< ring
+    std::size_t accepted_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+// ---- bitnet/run/session.hpp ----
+// session<P>: one conversation with a model: its position, its KV cache and its working memory.
+
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct session_options {
+    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096.
+    std::size_t context = 0;
+    /// Threads that a step uses, the calling one included. One by default: the host decides.
+    std::size_t threads = 1;
+    /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
+    std::size_t batch = 128;
+    /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
+    bool stop_at_stop_tokens = true;
+};
+
+/// Why next() gave no token.
+enum class stop_reason {
+    none,         ///< it gave one, or was not called
+    stop_token,   ///< the model ended its turn; the stop token is part of the sequence
+    context_full, ///< position() is context()
+    error,        ///< see error()
+};
+
+/// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
+struct logits_visitor {
+    void (*function)(void* context, std::size_t index, std::span<const float> logits);
+    void* context;
+
+    void operator()(std::size_t index, std::span<const float> logits) const { function(context, index, logits); }
+};
+
+/// Erases visit(index, logits), which must outlive the visitor.
+template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noexcept {
+    const auto call = [](void* context, std::size_t index, std::span<const float> logits) {
+        (*static_cast<Visit*>(context))(index, logits);
+    };
+    return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
+}
+
+/// Borrows the model, which must outlive it. Belongs to one thread at a time. Allocates in open() only:
+/// 2 * layers * context * kv_heads * head_size elements of `P::kv_element`, scratch for `batch` rows (under 150 KiB a
+/// row for the 2B model), and the logits.
+template <policy_type P> class session {
+public:
+    static constexpr std::size_t default_context = 4096;
+    static constexpr std::size_t largest_batch = 4096;
+
+    /// \return errc::invalid_argument (a context beyond the model's, no threads, no batch), errc::out_of_memory with
+    /// the bytes asked for, errc::thread_error.
+    [[nodiscard]] static result<session> open(const model<P>& opened, session_options options = {}) {
+        auto pool = P::pool::open(options.threads);
+        if (!pool) {
+            return std::move(pool).error();
+        }
+        typename P::pool& runs = **pool;
+        return make(opened, runs, *std::move(pool), options);
+    }
+    /// The same on the caller's pool, which must outlive the session; options.threads is not used.
+    [[nodiscard]] static result<session> open(const model<P>& opened, typename P::pool& pool,
+                                              session_options options = {}) {
+        return make(opened, pool, nullptr, options);
+    }
+    static result<session> open(model<P>&&, session_options = {}) = delete;                    // would dangle
+    static result<session> open(model<P>&&, typename P::pool&, session_options = {}) = delete; // would dangle
+
+    /// Appends tokens to the sequence and runs them through the model, `batch` at a time.
+    /// \return errc::invalid_token, errc::context_full if position() + tokens.size() exceeds the context; nothing is
+    /// fed then, and the session goes on as it was.
+    [[nodiscard]] result<void> feed(std::span<const token> tokens) { return feed_rows(tokens, nullptr); }
+
+    /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
+    /// head once per token.
+    template <class Visit> [[nodiscard]] result<void> feed_each(std::span<const token> tokens, Visit&& visit) {
+        const logits_visitor visitor = visitor_of(visit);
+        return feed_rows(tokens, &visitor);
+    }
+
+    /// The next token; empty at a stop token, at the end of the context and after an error. stop_reason() tells which,
+    /// error() carries the sentence. The token is part of the sequence from here on; it runs through the model with the
+    /// following call. After an empty answer the session can be fed and asked again.
+    /// \pre `choose` was opened for this model's vocabulary size.
+    [[nodiscard]] std::optional<token> next(sampler& choose) {
+        if (position() != 0 && position() == context()) {
+            return stopped(bitnet::stop_reason::context_full);
+        }
+        const auto scores = logits();
+        if (!scores) {
+            error_ = scores.error();
+            return stopped(bitnet::stop_reason::error);
+        }
+        const token chosen = choose.choose(*scores);
+        choose.accept(chosen);
+        pending_ = chosen;
+        if (options_.stop_at_stop_tokens && text_ != nullptr && text_->is_stop(chosen)) {
+            return stopped(bitnet::stop_reason::stop_token);
+        }
+        stop_reason_ = bitnet::stop_reason::none;
+        return chosen;
+    }
+
+    /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
+    /// \return errc::nothing_fed before the first token.
+    [[nodiscard]] result<std::span<const float>> logits() {
+        if (position() == 0) {
+            return bitnet::error{errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
+        }
+        const default_float_environment environment;
+        if (pending_) {
+            const token last = *std::exchange(pending_, std::nullopt);
+            run({&last, 1});
+        }
+        if (!logits_valid_) {
+            transformer_.logits(*pool_, last_row_, logits_.span());
+            logits_valid_ = true;
+        }
+        return std::span<const float>(logits_.span());
+    }
+
+    /// Tokens in the sequence: those fed and those that next() gave.
+    [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
+    [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
+    [[nodiscard]] std::size_t threads() const noexcept { return pool_->threads(); }
+
+    [[nodiscard]] bitnet::stop_reason stop_reason() const noexcept { return stop_reason_; }
+    /// \pre stop_reason() == stop_reason::error
+    [[nodiscard]] const bitnet::error& error() const noexcept { return error_; }
+
+    /// Starts an empty sequence. Frees and allocates nothing.
+    void reset() noexcept {
+        cached_ = 0;
+        pending_.reset();
+        logits_valid_ = false;
+        stop_reason_ = bitnet::stop_reason::none;
+    }
+
+private:
+    using row = sequence_row<typename P::kv_element>;
+
+    [[nodiscard]] static result<session> make(const model<P>& opened, typename P::pool& pool,
+                                              std::unique_ptr<typename P::pool> owned, session_options options) {
+        const hyper_parameters& parameters = opened.parameters();
+        if (options.context == 0) {
+            options.context = std::min(parameters.context, default_context);
+        }
+        if (auto checked = check(parameters, options); !checked) {
+            return std::move(checked).error();
+        }
+        options.batch = std::min(options.batch, options.context);
+        auto cache = kv_cache<typename P::kv_element>::open(parameters, options.context);
+        if (!cache) {
+            return std::move(cache).error();
+        }
+        auto forward = transformer<P>::open(parameters, opened.tensors(), opened.frequencies(), options.batch);
+        if (!forward) {
+            return std::move(forward).error();
+        }
+        auto rows = buffer<row>::allocate(options.batch, "batch rows");
+        if (!rows) {
+            return std::move(rows).error();
+        }
+        auto logits = buffer<float>::allocate(parameters.vocabulary, "logits");
+        if (!logits) {
+            return std::move(logits).error();
+        }
+        session made(opened, pool, std::move(owned), options, *std::move(cache), *std::move(forward));
+        made.rows_ = *std::move(rows);
+        made.logits_ = *std::move(logits);
+        return made;
+    }
+
+    [[nodiscard]] static result<void> check(const hyper_parameters& parameters, const session_options& options) {
+        if (options.context > parameters.context) {
+            return bitnet::error{errc::invalid_argument, "session: a context of " + std::to_string(options.context) +
+                                                             " was asked for, the model has " +
+                                                             std::to_string(parameters.context)};
+        }
+        if (options.batch == 0 || options.batch > largest_batch) {
+            return bitnet::error{errc::invalid_argument, "session: a batch of " + std::to_string(options.batch) +
+                                                             " was asked for, 1 to " + std::to_string(largest_batch) +
+                                                             " are possible"};
+        }
+        return {};
+    }
+
+    session(const model<P>& opened, typename P::pool& pool, std::unique_ptr<typename P::pool> owned,
+            const session_options& options, kv_cache<typename P::kv_element> cache, transformer<P> forward)
+        : parameters_(&opened.parameters()), text_(opened.has_text() ? &opened.text() : nullptr), pool_(&pool),
+          owned_pool_(std::move(owned)), options_(options), cache_(std::move(cache)), transformer_(std::move(forward)) {
+    }
+
+    std::optional<token> stopped(bitnet::stop_reason why) noexcept {
+        stop_reason_ = why;
+        return std::nullopt;
+    }
+
+    [[nodiscard]] result<void> feed_rows(std::span<const token> tokens, const logits_visitor* visitor) {
+        if (auto checked = check_tokens(tokens); !checked) {
+            return checked;
+        }
+        const default_float_environment environment;
+        if (pending_ && !tokens.empty()) {
+            const token last = *std::exchange(pending_, std::nullopt);
+            run({&last, 1});
+        }
+        for (std::size_t begin = 0; begin < tokens.size(); begin += options_.batch) {
+            const auto part = tokens.subspan(begin, std::min(options_.batch, tokens.size() - begin));
+            run(part);
+            for (std::size_t i = 0; visitor != nullptr && i < part.size(); ++i) {
+                transformer_.logits(*pool_, i, logits_.span());
+                logits_valid_ = i + 1 == part.size();
+                (*visitor)(begin + i, logits_.span());
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_tokens(std::span<const token> tokens) const {
+        if (tokens.size() > context() - position()) {
+            return bitnet::error{errc::context_full, "session: " + std::to_string(tokens.size()) +
+                                                         " tokens do not fit, the context has " +
+                                                         std::to_string(context()) + " positions and " +
+                                                         std::to_string(position()) + " are taken"};
+        }
+        const std::size_t vocabulary = parameters_->vocabulary;
+        for (std::size_t i = 0; i < tokens.size(); ++i) {
+            if (tokens[i] < 0 || static_cast<std::size_t>(tokens[i]) >= vocabulary) {
+                return bitnet::error{errc::invalid_token, "session: token " + std::to_string(i) + " is " +
+                                                              std::to_string(tokens[i]) + ", the vocabulary has " +
+                                                              std::to_string(vocabulary)};
+            }
+        }
+        return {};
+    }
+
+    /// One pass. \pre 1 <= tokens.size() <= batch, checked tokens, room in the context.
+    void run(std::span<const token> tokens) noexcept {
+        for (std::size_t i = 0; i < tokens.size(); ++i) {
+            rows_[i] = {&cache_, cached_ + i, tokens[i]};
+        }
+        transformer_.embed(*pool_, rows_.span().first(tokens.size()));
+        for (std::size_t layer = 0; layer < parameters_->layers; ++layer) {
+            transformer_.layer(*pool_, layer);
+        }
+        cached_ += tokens.size();
+        last_row_ = tokens.size() - 1;
+        logits_valid_ = false;
+    }
+
+    const hyper_parameters* parameters_;
+    const tokenizer* text_; ///< null without one
+    typename P::pool* pool_;
+    std::unique_ptr<typename P::pool> owned_pool_;
+    session_options options_;
+    kv_cache<typename P::kv_element> cache_;
+    transformer<P> transformer_;
+    buffer<row> rows_;
+    buffer<float> logits_;
+    std::size_t cached_ = 0;   ///< positions in the cache
+    std::size_t last_row_ = 0; ///< of the last pass
+    bool logits_valid_ = false;
+    std::optional<token> pending_; ///< given by next(), not yet run
+    bitnet::stop_reason stop_reason_ = bitnet::stop_reason::none;
+    bitnet::error error_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a session can do, whatever its policy. See session<P> for what the functions promise.
+class session_interface {
+public:
+    virtual ~session_interface() = default;
+    [[nodiscard]] virtual result<void> feed(std::span<const token> tokens) = 0;
+    [[nodiscard]] virtual result<void> feed_each(std::span<const token> tokens, const logits_visitor& visitor) = 0;
+    [[nodiscard]] virtual std::optional<token> next(sampler& choose) = 0;
+    [[nodiscard]] virtual result<std::span<const float>> logits() = 0;
+    [[nodiscard]] virtual std::size_t position() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t context() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t threads() const noexcept = 0;
+    [[nodiscard]] virtual bitnet::stop_reason stop_reason() const noexcept = 0;
+    [[nodiscard]] virtual const bitnet::error& error() const noexcept = 0;
+    virtual void reset() noexcept = 0;
+};
+
+/// What a model can do, whatever its policy. See model<P>.
+class model_interface {
+public:
+    virtual ~model_interface() = default;
+    [[nodiscard]] virtual const hyper_parameters& parameters() const noexcept = 0;
+    [[nodiscard]] virtual const gguf_file& file() const noexcept = 0;
+    [[nodiscard]] virtual bool has_text() const noexcept = 0;
+    [[nodiscard]] virtual const tokenizer& text() const noexcept = 0;
+    [[nodiscard]] virtual std::span<const std::string> notes() const noexcept = 0;
+    [[nodiscard]] virtual std::string_view isa() const noexcept = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<session_interface>> open_session(const session_options&) const = 0;
+};
+
+/// The virtual functions of session_interface over session<P>.
+template <policy_type P> class erased_session final : public session_interface {
+public:
+    explicit erased_session(session<P> opened) noexcept : session_(std::move(opened)) {}
+
+    result<void> feed(std::span<const token> tokens) override { return session_.feed(tokens); }
+    result<void> feed_each(std::span<const token> tokens, const logits_visitor& visitor) override {
+        return session_.feed_each(tokens, visitor);
+    }
+    std::optional<token> next(sampler& choose) override { return session_.next(choose); }
+    result<std::span<const float>> logits() override { return session_.logits(); }
+    std::size_t position() const noexcept override { return session_.position(); }
+    std::size_t context() const noexcept override { return session_.context(); }
+    std::size_t threads() const noexcept override { return session_.threads(); }
+    bitnet::stop_reason stop_reason() const noexcept override { return session_.stop_reason(); }
+    const bitnet::error& error() const noexcept override { return session_.error(); }
+    void reset() noexcept override { session_.reset(); }
+
+private:
+    session<P> session_;
+};
+
+/// The virtual functions of model_interface over model<P>.
+template <policy_type P> class erased_model final : public model_interface {
+public:
+    explicit erased_model(model<P> opened) noexcept : model_(std::move(opened)) {}
+
+    const hyper_parameters& parameters() const noexcept override { return model_.parameters(); }
+    const gguf_file& file() const noexcept override { return model_.file(); }
+    bool has_text() const noexcept override { return model_.has_text(); }
+    const tokenizer& text() const noexcept override { return model_.text(); }
+    std::span<const std::string> notes() const noexcept override { return model_.notes(); }
+    std::string_view isa() const noexcept override { return P::isa::name; }
+    result<std::unique_ptr<session_interface>> open_session(const session_options& options) const override {
+        auto opened = session<P>::open(model_, options);
+        if (!opened) {
+            return std::move(opened).error();
+        }
+        std::unique_ptr<session_interface> erased(new (std::nothrow) erased_session<P>(*std::move(opened)));
+        if (erased == nullptr) {
+            return bitnet::error{errc::out_of_memory, "session: " + std::to_string(sizeof(erased_session<P>)) +
+                                                          " bytes could not be allocated"};
+        }
+        return erased;
+    }
+
+private:
+    model<P> model_;
+};
+
+/// A model whose policy was chosen at run time from a list. A plain type that a class can hold; move-only; what it
+/// gives stays valid when it moves.
+///
+///     class storyteller {
+///         bitnet::any_model model_;
+///         bitnet::any_session session_;   // after model_: it borrows it
+///     };
+///
+/// One virtual call per feed or next; below it everything is as static as with model<P>.
+class any_model {
+public:
+    /// Opens the file with the first policy of `Ladder` that this CPU can run, or with the one named `isa`.
+    /// \return errc::unsupported_cpu where there is none or it is not available, and what model<P>::open returns.
+    template <class Ladder = any_cpu>
+    [[nodiscard]] static result<any_model> open(std::string_view utf8_path, open_options options = {},
+                                                std::string_view isa = {});
+    /// The same from a source that the model takes over.
+    template <class Ladder = any_cpu>
+    [[nodiscard]] static result<any_model> open(byte_source source, open_options options = {},
+                                                std::string_view isa = {});
+
+    [[nodiscard]] const hyper_parameters& parameters() const noexcept { return model_->parameters(); }
+    [[nodiscard]] const gguf_file& file() const noexcept { return model_->file(); }
+    [[nodiscard]] bool has_text() const noexcept { return model_->has_text(); }
+    /// \pre has_text()
+    [[nodiscard]] const tokenizer& text() const noexcept { return model_->text(); }
+    [[nodiscard]] std::span<const std::string> notes() const noexcept { return model_->notes(); }
+    [[nodiscard]] std::string_view isa() const noexcept { return model_->isa(); } ///< "avx2", ...
+
+private:
+    friend class any_session;
+    explicit any_model(std::unique_ptr<model_interface> erased) noexcept : model_(std::move(erased)) {}
+
+    template <policy_type P>
+    [[nodiscard]] static result<any_model> erase(byte_source source, const open_options& options);
+
+    std::unique_ptr<model_interface> model_;
+};
+
+/// A session with an any_model, which must outlive it. Move-only, and belongs to one thread at a time.
+class any_session {
+public:
+    /// \return what session<P>::open returns.
+    [[nodiscard]] static result<any_session> open(const any_model& opened, session_options options = {}) {
+        auto erased = opened.model_->open_session(options);
+        return erased ? result<any_session>(any_session(*std::move(erased))) : std::move(erased).error();
+    }
+    static result<any_session> open(any_model&&, session_options = {}) = delete; // would dangle
+
+    [[nodiscard]] result<void> feed(std::span<const token> tokens) { return session_->feed(tokens); }
+    template <class Visit> [[nodiscard]] result<void> feed_each(std::span<const token> tokens, Visit&& visit) {
+        return session_->feed_each(tokens, visitor_of(visit));
+    }
+    [[nodiscard]] std::optional<token> next(sampler& choose) { return session_->next(choose); }
+    [[nodiscard]] result<std::span<const float>> logits() { return session_->logits(); }
+    [[nodiscard]] std::size_t position() const noexcept { return session_->position(); }
+    [[nodiscard]] std::size_t context() const noexcept { return session_->context(); }
+    [[nodiscard]] std::size_t threads() const noexcept { return session_->threads(); }
+    [[nodiscard]] bitnet::stop_reason stop_reason() const noexcept { return session_->stop_reason(); }
+    [[nodiscard]] const bitnet::error& error() const noexcept { return session_->error(); }
+    void reset() noexcept { session_->reset(); }
+
+private:
+    explicit any_session(std::unique_ptr<session_interface> erased) noexcept : session_(std::move(erased)) {}
+
+    std::unique_ptr<session_interface> session_;
+};
+
+// Defined outside the class, so that a program can declare `extern template` for its ladder and build it once.
+
+template <class Ladder>
+result<any_model> any_model::open(std::string_view utf8_path, open_options options, std::string_view isa) {
+    auto source = byte_source::open(utf8_path);
+    return source ? open<Ladder>(*std::move(source), options, isa) : result<any_model>(std::move(source).error());
+}
+
+template <class Ladder>
+result<any_model> any_model::open(byte_source source, open_options options, std::string_view isa) {
+    std::string names;
+    for (const std::string_view name : Ladder::names) {
+        names += (names.empty() ? "" : ", ") + std::string(name);
+    }
+    result<any_model> opened =
+        bitnet::error{errc::unsupported_cpu, isa.empty() ? "this CPU runs none of: " + names
+                                                         : "'" + std::string(isa) + "' is none of: " + names};
+    const auto open_with = [&]<class P>() { opened = erase<P>(std::move(source), options); };
+    if (isa.empty()) {
+        Ladder::with_first_available(open_with);
+    } else {
+        Ladder::with_isa(isa, open_with);
+    }
+    return opened;
+}
+
+template <policy_type P> result<any_model> any_model::erase(byte_source source, const open_options& options) {
+    auto opened = model<P>::open(std::move(source), options);
+    if (!opened) {
+        return std::move(opened).error();
+    }
+    std::unique_ptr<model_interface> erased(new (std::nothrow) erased_model<P>(*std::move(opened)));
+    if (erased == nullptr) {
+        return bitnet::error{errc::out_of_memory,
+                             "model: " + std::to_string(sizeof(erased_model<P>)) + " bytes could not be allocated"};
+    }
+    return any_model(std::move(erased));
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/text/stream_decoder.hpp ----
+// stream_decoder: the text of one token after another, in whole code points.
+
 #include <string>
 #include <string_view>
 
@@ -5756,325 +9716,6 @@ private:
     const tokenizer* tokenizer_;
     std::string text_;                    ///< what was returned last, then what is held back
     std::string::size_type returned_ = 0; ///< bytes of `text_` that were returned
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-// ---- bitnet/thread/native_thread.hpp ----
-// native_thread: a joined operating-system thread whose creation can fail without an exception.
-
-#if defined(_WIN32)
-#include <process.h>
-extern "C" {
-__declspec(dllimport) unsigned long __stdcall WaitForSingleObject(void*, unsigned long);
-__declspec(dllimport) int __stdcall CloseHandle(void*);
-}
-#else
-#include <pthread.h>
-#endif
-
-#include <cstdint>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// Unlike std::thread, start() reports failure, also under -fno-exceptions. join() is called by the destructor.
-class native_thread {
-public:
-    using entry = void (*)(void* argument) noexcept;
-
-    native_thread() noexcept = default;
-    native_thread(const native_thread&) = delete;
-    native_thread& operator=(const native_thread&) = delete;
-    ~native_thread() { join(); }
-
-    /// \return whether the thread runs. \pre not started before; this object does not move until join().
-    [[nodiscard]] bool start(entry function, void* argument) noexcept {
-        function_ = function;
-        argument_ = argument;
-#if defined(_WIN32)
-        handle_ = reinterpret_cast<void*>(_beginthreadex(nullptr, 0, &native_thread::trampoline, this, 0, nullptr));
-        joinable_ = handle_ != nullptr;
-#else
-        joinable_ = pthread_create(&handle_, nullptr, &native_thread::trampoline, this) == 0;
-#endif
-        return joinable_;
-    }
-
-    /// Waits for the thread's end; does nothing where none runs.
-    void join() noexcept {
-        if (!std::exchange(joinable_, false)) {
-            return;
-        }
-#if defined(_WIN32)
-        constexpr unsigned long infinite = 0xffffffffUL;
-        WaitForSingleObject(handle_, infinite);
-        CloseHandle(handle_);
-#else
-        pthread_join(handle_, nullptr);
-#endif
-    }
-
-private:
-#if defined(_WIN32)
-    static unsigned __stdcall trampoline(void* self) noexcept {
-        run(self);
-        return 0;
-    }
-    void* handle_ = nullptr;
-#else
-    static void* trampoline(void* self) noexcept {
-        run(self);
-        return nullptr;
-    }
-    pthread_t handle_{};
-#endif
-    static void run(void* self) noexcept {
-        const auto* thread = static_cast<native_thread*>(self);
-        thread->function_(thread->argument_);
-    }
-
-    entry function_ = nullptr;
-    void* argument_ = nullptr;
-    bool joinable_ = false;
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-// ---- bitnet/thread/pool.hpp ----
-// The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
-
-#include <concepts>
-#include <cstddef>
-#include <memory>
-#include <type_traits>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// One task of a loop, erased: `function(context, index)`. The context outlives the loop.
-struct loop_body {
-    void (*function)(void* context, std::size_t index) noexcept;
-    void* context;
-
-    void operator()(std::size_t index) const noexcept { function(context, index); }
-};
-
-/// A pool runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done.
-template <class P>
-concept thread_pool_type = requires(P& pool, const P& constant, std::size_t count, loop_body body) {
-    { pool.run(count, body) }
-    noexcept->std::same_as<void>;
-    { constant.threads() }
-    noexcept->std::convertible_to<std::size_t>;
-    { P::open(std::size_t{}) } -> std::same_as<result<std::unique_ptr<P>>>;
-};
-
-/// Calls f(index) for every index below `count` on the threads of `pool`.
-template <thread_pool_type Pool, class F> void parallel_for(Pool& pool, std::size_t count, F&& f) noexcept {
-    using body = std::remove_reference_t<F>;
-    const auto call = [](void* context, std::size_t index) noexcept { (*static_cast<body*>(context))(index); };
-    pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
-}
-
-/// No threads at all: for single-threaded hosts, browsers and tests.
-class inline_pool {
-public:
-    /// \param threads is ignored: there is one.
-    [[nodiscard]] static result<std::unique_ptr<inline_pool>> open([[maybe_unused]] std::size_t threads) {
-        return std::make_unique<inline_pool>();
-    }
-    void run(std::size_t count, loop_body body) noexcept {
-        for (std::size_t i = 0; i < count; ++i) {
-            body(i);
-        }
-    }
-    [[nodiscard]] std::size_t threads() const noexcept { return 1; }
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-// ---- bitnet/thread/thread_pool.hpp ----
-// thread_pool: persistent workers that spin briefly between loops, then park.
-
-#if BITNET_X86_64
-#include <immintrin.h>
-#endif
-
-#include <atomic>
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-#include <new>
-#include <string>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// threads() - 1 workers beside the thread that calls run(). One loop at a time; run() is not reentrant.
-///
-/// Indices are handed out one by one from a single atomic word (loop number, indices left), by the caller too, and
-/// run() returns when all *claimed* indices are done. A worker that the operating system has not scheduled holds up
-/// nobody, so more threads than cores cost little: nothing ever waits for a thread to arrive, only for work that was
-/// taken. Between loops a worker spins for `spin_iterations` pauses (some 20 microseconds, the gap between two loops of
-/// one token) and then sleeps on a futex: an idle pool uses no CPU.
-class thread_pool {
-public:
-    static constexpr std::size_t max_threads = 1024;
-    static constexpr unsigned spin_iterations = 2000;
-
-    /// \param threads 1 to max_threads, the calling thread included.
-    /// \return errc::invalid_argument, errc::thread_error when the operating system refuses a thread.
-    [[nodiscard]] static result<std::unique_ptr<thread_pool>> open(std::size_t threads) {
-        if (threads == 0 || threads > max_threads) {
-            return error{errc::invalid_argument, "thread_pool: " + std::to_string(threads) +
-                                                     " threads asked for, 1 to " + std::to_string(max_threads) +
-                                                     " are possible"};
-        }
-        std::unique_ptr<thread_pool> pool(new (std::nothrow) thread_pool);
-        if (pool == nullptr) {
-            return error{errc::out_of_memory,
-                         "thread_pool: " + std::to_string(sizeof(thread_pool)) + " bytes could not be allocated"};
-        }
-        pool->workers_.reset(new (std::nothrow) native_thread[threads - 1]);
-        if (pool->workers_ == nullptr) {
-            return error{errc::out_of_memory, "thread_pool: " + std::to_string((threads - 1) * sizeof(native_thread)) +
-                                                  " bytes could not be allocated"};
-        }
-        for (std::size_t i = 0; i + 1 < threads; ++i) {
-            if (!pool->workers_[i].start(&thread_pool::work, pool.get())) {
-                return error{errc::thread_error, "thread_pool: the operating system refused thread " +
-                                                     std::to_string(i + 2) + " of " + std::to_string(threads)};
-            }
-            ++pool->started_;
-        }
-        return pool;
-    }
-
-    thread_pool(const thread_pool&) = delete;
-    thread_pool& operator=(const thread_pool&) = delete;
-    ~thread_pool() {
-        stopping_.store(true, std::memory_order_relaxed);
-        announce();
-        for (std::size_t i = 0; i < started_; ++i) {
-            workers_[i].join();
-        }
-    }
-
-    [[nodiscard]] std::size_t threads() const noexcept { return started_ + 1; }
-
-    /// \pre count < 2^32; called by one thread at a time.
-    void run(std::size_t count, loop_body body) noexcept {
-        if (count == 0) {
-            return;
-        }
-        if (started_ == 0 || count == 1) {
-            for (std::size_t i = 0; i < count; ++i) {
-                body(i);
-            }
-            return;
-        }
-        body_ = body;
-        count_ = count;
-        finished_.store(0, std::memory_order_relaxed);
-        ++loop_;
-        ticket_.store((std::uint64_t{loop_} << 32) | count, std::memory_order_release);
-        announce();
-        while (claim_one()) {
-        }
-        wait_until_finished(count);
-    }
-
-private:
-    thread_pool() noexcept = default;
-
-    /// Runs one index of the current loop. \return whether there was one left.
-    bool claim_one() noexcept {
-        std::uint64_t ticket = ticket_.load(std::memory_order_relaxed);
-        do {
-            if ((ticket & 0xffffffffu) == 0) {
-                return false;
-            }
-        } while (
-            !ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acquire, std::memory_order_relaxed));
-        // The loop cannot end before this index is done: body_ and count_ stay what they are.
-        const std::size_t count = count_;
-        body_(count - static_cast<std::size_t>(ticket & 0xffffffffu));
-        if (finished_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
-            finished_.notify_one();
-        }
-        return true;
-    }
-
-    void announce() noexcept {
-        generation_.fetch_add(1, std::memory_order_seq_cst);
-        if (sleepers_.load(std::memory_order_seq_cst) != 0) {
-            generation_.notify_all();
-        }
-    }
-
-    void wait_until_finished(std::size_t count) noexcept {
-        for (unsigned spin = 0; spin < spin_iterations; ++spin) {
-            if (finished_.load(std::memory_order_acquire) == count) {
-                return;
-            }
-            pause();
-        }
-        for (auto done = finished_.load(std::memory_order_acquire); done != count;
-             done = finished_.load(std::memory_order_acquire)) {
-            finished_.wait(done, std::memory_order_acquire);
-        }
-    }
-
-    static void work(void* self) noexcept {
-        const default_float_environment environment;
-        auto& pool = *static_cast<thread_pool*>(self);
-        std::uint32_t seen = 0;
-        for (;;) {
-            seen = pool.next_generation(seen);
-            if (pool.stopping_.load(std::memory_order_relaxed)) {
-                return;
-            }
-            while (pool.claim_one()) {
-            }
-        }
-    }
-
-    /// Waits until the generation is not `seen`. \return the new one.
-    std::uint32_t next_generation(std::uint32_t seen) noexcept {
-        for (unsigned spin = 0; spin < spin_iterations; ++spin) {
-            const std::uint32_t now = generation_.load(std::memory_order_acquire);
-            if (now != seen) {
-                return now;
-            }
-            pause();
-        }
-        sleepers_.fetch_add(1, std::memory_order_seq_cst);
-        std::uint32_t now = generation_.load(std::memory_order_seq_cst);
-        while (now == seen) {
-            generation_.wait(seen, std::memory_order_seq_cst);
-            now = generation_.load(std::memory_order_seq_cst);
-        }
-        sleepers_.fetch_sub(1, std::memory_order_relaxed);
-        return now;
-    }
-
-    static void pause() noexcept {
-#if BITNET_X86_64
-        _mm_pause();
-#elif defined(__aarch64__) && !defined(_MSC_VER)
-        __asm__ volatile("yield");
-#endif
-    }
-
-    alignas(64) std::atomic<std::uint64_t> ticket_{0};     ///< loop number << 32 | indices not yet claimed
-    alignas(64) std::atomic<std::uint32_t> finished_{0};   ///< indices done in this loop
-    alignas(64) std::atomic<std::uint32_t> generation_{0}; ///< rises with every loop; what sleepers wait on
-    std::atomic<std::uint32_t> sleepers_{0};
-    std::atomic<bool> stopping_{false};
-    loop_body body_{};
-    std::size_t count_ = 0;
-    std::uint32_t loop_ = 0;
-    std::unique_ptr<native_thread[]> workers_;
-    std::size_t started_ = 0;
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -49,7 +49,7 @@ process.stdout.write(
     template
         .replaceAll('@LIMIT@', '0x' + limit.toString(16))
         .replaceAll('@INDEX_SIZE@', String(index.length))
-        .replaceAll('@BLOCK_COUNT@', String(blocks.size))
+        .replaceAll('@WORD_COUNT@', String(4 * blocks.size))
         .replace('@INDEX@', wrap(index, 26))
         .replace('@BLOCKS@', wrap([...blocks.keys()], 1)),
 );

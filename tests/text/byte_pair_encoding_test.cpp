@@ -75,7 +75,7 @@ TEST_CASE("merging agrees with the plain method, for pieces short and long") {
     for (int round = 0; round < 150; ++round) {
         merges expected(random, 1 + random(40));
         const byte_pair_encoding encoding(expected.bytes, std::move(expected.table));
-        for (const std::size_t size : {1, 2, 3, 10, 63, 64, 65, 66, 100, 400}) {
+        for (const std::size_t size : {1u, 2u, 3u, 10u, 63u, 64u, 65u, 66u, 100u, 400u}) {
             std::string text;
             while (text.size() < size) {
                 text += static_cast<char>('a' + random(3));
@@ -95,7 +95,7 @@ TEST_CASE("equal neighbours merge from the left") {
     std::array<token, 256> bytes{};
     bytes['a'] = 'a';
     const byte_pair_encoding encoding(bytes, std::move(table));
-    for (const std::size_t size : {3, 63, 65, 1001}) {
+    for (const std::size_t size : {3u, 63u, 65u, 1001u}) {
         std::vector<token> ids;
         REQUIRE(encoding.encode(std::string(size, 'a'), ids));
         CHECK(ids.size() == size / 2 + 1);

@@ -112,7 +112,7 @@ private:
 
 /// The merges of `file` between tokens of `tokens`. Cost: three look-ups per merge, memory 24 to 48 bytes per merge.
 /// \return errc::missing_key; errc::bad_vocabulary (no two halves, a half or the whole that is no token, a merge
-/// twice); errc::out_of_memory. tests/text/merge_list_test.cpp has one of each.
+/// twice); errc::out_of_memory. tests/text/vocabulary_test.cpp has one of each.
 [[nodiscard]] inline result<merge_table> read_merges(const gguf_file& file, const vocabulary& tokens) {
     return merge_reader(file, tokens).run();
 }

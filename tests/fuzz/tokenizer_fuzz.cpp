@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+// Fuzzes the tokenizer: any text through a good vocabulary, and vocabularies spoiled piece by piece.
+#include <bitnet/text/stream_decoder.hpp>
+#include <bitnet/text/tokenizer.hpp>
+
+#include "../text/small_vocabulary.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace {
+
+void expect(bool holds) {
+    if (!holds) {
+        __builtin_trap();
+    }
+}
+
+/// Numbers and strings out of the fuzzer's bytes; zeros and empty strings once they are used up.
+class input {
+public:
+    input(const std::uint8_t* data, std::size_t size) : rest_(reinterpret_cast<const char*>(data), size) {}
+
+    std::size_t byte() { return static_cast<unsigned char>(take(1)[0]); }
+    std::size_t below(std::size_t bound) {
+        const std::size_t high = byte();
+        const std::size_t number = high << 8 | byte();
+        return bound == 0 ? 0 : number % bound;
+    }
+    std::string text(std::size_t longest) { return take(below(longest + 1)); }
+    std::string_view rest() const { return rest_; }
+    bool empty() const { return rest_.empty(); }
+
+private:
+    std::string take(std::size_t size) {
+        std::string taken(rest_.substr(0, size));
+        rest_.remove_prefix(taken.size());
+        taken.resize(size);
+        return taken;
+    }
+    std::string_view rest_;
+};
+
+void check_stream(const bitnet::tokenizer& t, const std::vector<bitnet::token>& tokens, std::string_view text) {
+    bitnet::stream_decoder decoder(t);
+    std::string streamed;
+    std::size_t fed = 0;
+    for (const bitnet::token id : tokens) {
+        fed += t.bytes_of(id).size();
+        streamed += decoder.feed(id);
+        expect(fed - streamed.size() <= 3);
+    }
+    streamed += decoder.flush();
+    expect(streamed == text);
+}
+
+/// \param complete whether every byte has a token, so that encoding cannot fail
+void check_round_trip(const bitnet::tokenizer& t, std::string_view text, bool complete) {
+    for (const bool special : {false, true}) {
+        const auto encoded = t.encode(text, {.parse_special = special});
+        if (!encoded) {
+            expect(!complete && encoded.error().code == bitnet::errc::invalid_argument);
+            continue;
+        }
+        for (const bitnet::token id : *encoded) {
+            expect(t.contains(id) && !t.bytes_of(id).empty());
+            expect(special || !t.is_special(id));
+        }
+        expect(t.decode(*encoded) == text);
+        check_stream(t, *encoded, text);
+    }
+}
+
+std::size_t index_of(input& in, const std::vector<std::string>& list) { return in.below(list.size()); }
+
+void spoil_tokens(small_vocabulary& keys, input& in) {
+    if (keys.tokens.empty()) {
+        return;
+    }
+    std::string& chosen = keys.tokens[index_of(in, keys.tokens)];
+    switch (in.byte() % 6) {
+    case 0:
+        chosen = in.text(12);
+        break;
+    case 1:
+        chosen = keys.tokens[index_of(in, keys.tokens)];
+        break;
+    case 2:
+        chosen += keys.tokens[index_of(in, keys.tokens)];
+        break;
+    case 3:
+        chosen = "<0x" + in.text(2) + ">";
+        break;
+    case 4:
+        chosen = std::string(in.below(2000), 'a');
+        break;
+    default:
+        keys.tokens.resize(in.below(keys.tokens.size() + 1));
+    }
+}
+
+void spoil_merges(small_vocabulary& keys, input& in) {
+    if (!keys.merges || keys.merges->empty() || keys.tokens.empty()) {
+        keys.merges.reset();
+        return;
+    }
+    const std::string pair = keys.tokens[index_of(in, keys.tokens)] + " " + keys.tokens[index_of(in, keys.tokens)];
+    switch (in.byte() % 4) {
+    case 0:
+        (*keys.merges)[index_of(in, *keys.merges)] = in.text(12);
+        break;
+    case 1:
+        (*keys.merges)[index_of(in, *keys.merges)] = pair;
+        break;
+    case 2:
+        keys.merges->insert(keys.merges->begin() + static_cast<std::ptrdiff_t>(index_of(in, *keys.merges)), pair);
+        break;
+    default:
+        keys.merges->pop_back();
+    }
+}
+
+/// Adds what holds together: a merge and its token, a token of any kind.
+void extend(small_vocabulary& keys, input& in) {
+    if (!keys.kinds || !keys.scores || !keys.merges || keys.tokens.empty()) {
+        return;
+    }
+    if (in.byte() % 2 == 0) {
+        keys.add_merge(keys.tokens[index_of(in, keys.tokens)] + " " + keys.tokens[index_of(in, keys.tokens)]);
+    } else {
+        const auto kind = static_cast<std::int32_t>(in.byte() % 8);
+        keys.add_token(in.text(12), kind);
+    }
+}
+
+void spoil_numbers(small_vocabulary& keys, input& in) {
+    switch (in.byte() % 5) {
+    case 0:
+        if (keys.kinds && !keys.kinds->empty()) {
+            (*keys.kinds)[in.below(keys.kinds->size())] = static_cast<std::int32_t>(in.byte()) - 2;
+        }
+        break;
+    case 1:
+        if (keys.kinds) {
+            keys.kinds->resize(in.below(300), 1);
+        }
+        break;
+    case 2:
+        keys.kinds.reset();
+        break;
+    case 3:
+        keys.scores.reset();
+        break;
+    default:
+        keys.ids.emplace_back(in.text(3), static_cast<std::uint32_t>(in.below(300)));
+    }
+}
+
+void spoil_names(small_vocabulary& keys, input& in) {
+    switch (in.byte() % 4) {
+    case 0:
+        keys.pre.reset();
+        break;
+    case 1:
+        keys.pre = in.text(10);
+        break;
+    case 2:
+        keys.model = in.text(5);
+        break;
+    default:
+        keys.add_bos.reset();
+        keys.ids.clear();
+    }
+}
+
+void fuzz_vocabulary(input in) {
+    static const small_vocabulary good;
+    small_vocabulary keys = good;
+    for (std::size_t n = 1 + in.byte() % 8; n > 0 && !in.empty(); --n) {
+        switch (in.byte() % 5) {
+        case 0:
+            spoil_tokens(keys, in);
+            break;
+        case 1:
+            spoil_merges(keys, in);
+            break;
+        case 2:
+            spoil_numbers(keys, in);
+            break;
+        case 3:
+            spoil_names(keys, in);
+            break;
+        default:
+            extend(keys, in);
+        }
+    }
+    const auto file = keys.file();
+    if (!file) {
+        return; // the writer refused a key twice, or one that is no key
+    }
+    const auto opened = bitnet::tokenizer::open(file->file);
+    if (!opened) {
+        expect(opened.error().code != bitnet::errc{} && opened.error().message.starts_with("small.gguf: "));
+        return;
+    }
+    check_round_trip(*opened, in.rest(), false);
+    check_round_trip(*opened, "hello <|eot_id|> world  12345\n\xe4\xb8\xad xyzzy's", false);
+}
+
+const bitnet::tokenizer& good_tokenizer() {
+    static const bitnet::tokenizer opened = [] {
+        const auto file = small_vocabulary().file();
+        expect(file.has_value());
+        auto made = bitnet::tokenizer::open(file->file);
+        expect(made.has_value());
+        return *std::move(made);
+    }();
+    return opened;
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    input in(data, size);
+    if (in.byte() % 2 == 0) {
+        check_round_trip(good_tokenizer(), in.rest(), true);
+    } else {
+        fuzz_vocabulary(in);
+    }
+    return 0;
+}

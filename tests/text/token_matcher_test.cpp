@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // token_index and token_matcher against plain maps and plain search.
+#include <bitnet/text/merge_table.hpp>
 #include <bitnet/text/token_index.hpp>
 #include <bitnet/text/token_matcher.hpp>
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <set>
 #include <string>
@@ -80,6 +82,24 @@ TEST_CASE("short strings that differ in one byte or in length hash differently")
         }
     }
     CHECK(hashes.size() == count);
+}
+
+TEST_CASE("a crowded table says so and does not search on") {
+    std::vector<std::string> texts;
+    for (std::size_t i = 0; i <= longest_probe; ++i) {
+        texts.push_back(std::to_string(i));
+    }
+    const auto store = store_of(texts);
+    auto index = token_index::allocate(longest_probe / 2 - 1); // longest_probe slots
+    auto table = merge_table::allocate(longest_probe / 2);     // as many
+    REQUIRE(index);
+    REQUIRE(table);
+    for (token i = 0; i < static_cast<token>(longest_probe); ++i) {
+        REQUIRE(index->insert(store, i) == token_index::outcome::inserted);
+        REQUIRE(table->insert(i, i, {0, i}) == token_index::outcome::inserted);
+    }
+    CHECK(index->insert(store, static_cast<token>(longest_probe)) == token_index::outcome::crowded);
+    CHECK(table->insert(-1, -1, {0, 0}) == token_index::outcome::crowded);
 }
 
 TEST_CASE("a matcher finds the leftmost token and of several there the longest") {

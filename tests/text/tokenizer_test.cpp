@@ -280,6 +280,30 @@ TEST_CASE("the pre-tokenizer is the caller's, the file's or what the vocabulary 
     CHECK(wrong.error().message.find("'nonsense'") != std::string::npos);
 }
 
+TEST_CASE("128256 tokens with BOS 128000 are taken for LLaMA-3's, whatever the control tokens are called") {
+    small_vocabulary keys;
+    keys.pre.reset();
+    keys.tokens.resize(keys.tokens.size() - 10); // without its control tokens
+    keys.kinds->resize(keys.tokens.size());
+    keys.scores->resize(keys.tokens.size());
+    while (keys.tokens.size() < 128256) {
+        const std::size_t id = keys.tokens.size();
+        keys.add_token((id < 128000 ? "word" : "control") + std::to_string(id), id < 128000 ? 1 : 3);
+    }
+    keys.ids = {{"bos", 128000}, {"eos", 128001}};
+    const tokenizer t = open_small(keys);
+    CHECK(t.pre_tokenizer().name == "llama-bpe");
+    CHECK(t.pre_tokenizer().inferred);
+    CHECK(t.pre_tokenizer().why.find("128256 tokens with BOS 128000") != std::string::npos);
+    CHECK(!t.eot());
+    keys.ids[0].second = 128002;
+    const auto file = keys.file();
+    REQUIRE(file);
+    const auto other = tokenizer::open(file->file);
+    REQUIRE(!other);
+    CHECK(other.error().code == errc::unknown_pre_tokenizer);
+}
+
 TEST_CASE("a megabyte without a boundary takes seconds at most, where quadratic time would be hours") {
     const tokenizer t = open_small({});
     for (const std::string unit : {"a", " ", "\xe2", "ab", "h e"}) {
@@ -332,6 +356,26 @@ TEST_CASE("golden: texts on which a fallback splitter fails") {
     std::size_t cases = 0;
     CHECK(differences("default_pre.jsonl", false, cases) == 0);
     CHECK(cases == 440);
+}
+
+TEST_CASE("golden: dialogs as chat templates render them") {
+    if (skip_without_golden()) {
+        return;
+    }
+    std::istringstream lines(read_text(golden_path("tokenizer/chat.jsonl")));
+    std::size_t rendered = 0;
+    for (std::string line; std::getline(lines, line); ++rendered) {
+        const auto document = json_document::parse(line, "chat.jsonl");
+        REQUIRE(document);
+        for (const std::string style : {"bitnet", "llama3"}) {
+            const auto text = document->root().find(style);
+            const auto list = document->root().find(style + "_ids");
+            REQUIRE(text);
+            REQUIRE(list);
+            CHECK(*llama3().encode(text->as_string().value(), {.parse_special = true}) == ids_of(*list));
+        }
+    }
+    CHECK(rendered == 30);
 }
 
 TEST_CASE("golden: every scalar value in context") {

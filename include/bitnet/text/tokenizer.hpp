@@ -52,7 +52,7 @@ struct pre_tokenizer_choice {
 class tokenizer {
 public:
     /// Reads all tokenizer.ggml.* keys that it uses.
-    /// Cost for LLaMA-3's 128,256 tokens and 280,147 merges: one pass over 5.5 MB, memory about 13 MB.
+    /// Cost for LLaMA-3's 128,256 tokens and 280,147 merges: one pass over 5.5 MB, memory about 12 MB.
     /// \return errc::unsupported_tokenizer (tokenizer.ggml.model is not gpt2), unknown_pre_tokenizer, missing_key,
     /// wrong_type, bad_vocabulary or out_of_memory, naming the file, the key and both disagreeing numbers.
     [[nodiscard]] static result<tokenizer> open(const gguf_file& file, tokenizer_options options = {});

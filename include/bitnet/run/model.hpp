@@ -187,7 +187,8 @@ inline result<void> model_facts::read_tokenizer(const open_options& options) {
                          " entries, 'token_embd.weight' has " + std::to_string(parameters.vocabulary) + " rows"};
     }
     if (opened->pre_tokenizer().inferred) {
-        notes.push_back(opened->pre_tokenizer().why);
+        notes.push_back("pre-tokenizer " + opened->pre_tokenizer().name +
+                        " was inferred: " + opened->pre_tokenizer().why);
     }
     text.emplace(*std::move(opened));
     return {};

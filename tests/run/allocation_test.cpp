@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+// The steady state allocates nothing: every operator new of this program is counted.
+#include "golden/tiny_model_writer.hpp"
+
+#include <bitnet/run/any_model.hpp>
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+namespace {
+
+std::atomic<std::size_t> allocations{0};
+
+void* counted(std::size_t size, std::size_t alignment) noexcept {
+    ++allocations;
+    return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+
+void* counted_or_end(std::size_t size, std::size_t alignment) {
+    void* memory = counted(size, alignment);
+    if (memory == nullptr) {
+        std::abort();
+    }
+    return memory;
+}
+
+} // namespace
+
+void* operator new(std::size_t size) { return counted_or_end(size, alignof(std::max_align_t)); }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+    return counted(size, alignof(std::max_align_t));
+}
+void* operator new(std::size_t size, std::align_val_t a) { return counted_or_end(size, static_cast<std::size_t>(a)); }
+void* operator new(std::size_t size, std::align_val_t a, const std::nothrow_t&) noexcept {
+    return counted(size, static_cast<std::size_t>(a));
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
+using namespace bitnet;
+
+TEST_CASE("feed, next, logits and reset allocate nothing") {
+    bitnet_tests::model_shape shape;
+    shape.context = 600;
+    auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const auto model = any_model::open(byte_source::borrow(bytes->span(), "tiny"));
+    REQUIRE(model);
+    auto session = any_session::open(*model, {.threads = 3, .stop_at_stop_tokens = false});
+    REQUIRE(session);
+    for (const bool is_greedy : {true, false}) {
+        sampler_options options;
+        options.temperature = is_greedy ? 0.0f : 0.8f;
+        options.repeat_penalty = 1.1f;
+        auto choose = sampler::open(options, model->parameters().vocabulary);
+        REQUIRE(choose);
+        const std::vector<token> prompt(300, 5);
+        const std::size_t before = allocations.load();
+        bool ok = session->feed(prompt).has_value();
+        for (int i = 0; i < 100; ++i) {
+            ok = ok && session->next(*choose).has_value() && session->logits().has_value();
+        }
+        session->reset();
+        CHECK(allocations.load() == before);
+        CHECK(ok);
+    }
+}
+
+TEST_CASE("weights that are used as stored are not copied") {
+    bitnet_tests::model_shape shape;
+    shape.hidden = 512;
+    shape.head_dim = 256;
+    shape.ffn = 1024;
+    auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const auto opened = model<policy<isa::scalar>>::open(byte_source::borrow(bytes->span(), "tiny"));
+    REQUIRE(opened);
+    const auto* first = reinterpret_cast<const std::uint8_t*>(bytes->data());
+    const auto inside = [&](const void* p) {
+        const auto* byte = static_cast<const std::uint8_t*>(p);
+        return byte >= first && byte < first + bytes->size();
+    };
+    const auto& layer = opened->tensors().layer(0);
+    for (const auto* matrix : {&layer.attn_q, &layer.attn_k, &layer.attn_v, &layer.attn_output, &layer.ffn_gate,
+                               &layer.ffn_up, &layer.ffn_down}) {
+        CHECK(inside(matrix->codes.data));
+    }
+    CHECK(inside(opened->tensors().head().data));
+    CHECK(opened->tensors().repacked_tensors() == 0);
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// One constant for all machines, compilers and compiler flags: a digest of the tiny model's logits and tokens.
+// Built several times: with -ffast-math, -O3 -march=native and both.
+#include "golden/golden_data.hpp"
+
+#include <bitnet/run/dispatch.hpp>
+#include <bitnet/run/model.hpp>
+#include <bitnet/run/session.hpp>
+
+#include <doctest/doctest.h>
+
+#include <bit>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+using namespace bitnet;
+
+namespace {
+
+/// FNV-1a over 32-bit words.
+struct digest {
+    std::uint64_t value = 0xcbf29ce484222325u;
+    void add(std::uint32_t word) {
+        for (int byte = 0; byte < 4; ++byte) {
+            value = (value ^ ((word >> (8 * byte)) & 0xffu)) * 0x100000001b3u;
+        }
+    }
+};
+
+const char* const prompts[] = {"Once upon a time",
+                               "The wolf said to the fox,",
+                               "There was once a poor woodcutter who lived",
+                               "\"Who are you?\" asked the old woman.",
+                               "A",
+                               "in the deep, dark wood 1234567 stood"};
+
+struct way {
+    std::size_t threads;
+    std::size_t piece;
+};
+
+template <class P> void feed_in_pieces(session<P>& s, const std::vector<token>& ids, std::size_t piece) {
+    for (std::size_t at = 0; at < ids.size(); at += piece) {
+        REQUIRE(s.feed(std::span(ids).subspan(at, std::min(piece, ids.size() - at))));
+    }
+}
+
+/// All logits after each prompt, then eight greedy and eight sampled tokens.
+template <class P> std::uint64_t digest_of(const model<P>& opened, way how) {
+    digest sum;
+    auto s = session<P>::open(opened, {.context = 96, .threads = how.threads});
+    auto greedy = sampler::open(sampler_options::greedy(), opened.parameters().vocabulary);
+    sampler_options options;
+    options.seed = 42;
+    options.repeat_penalty = 1.1f;
+    auto drawing = sampler::open(options, opened.parameters().vocabulary);
+    REQUIRE(s);
+    REQUIRE(greedy);
+    REQUIRE(drawing);
+    for (const char* prompt : prompts) {
+        auto ids = opened.text().encode(prompt);
+        REQUIRE(ids);
+        ids->insert(ids->begin(), opened.text().bos().value());
+        s->reset();
+        feed_in_pieces(*s, *ids, how.piece);
+        const auto logits = s->logits();
+        REQUIRE(logits);
+        for (const float logit : *logits) {
+            sum.add(std::bit_cast<std::uint32_t>(logit));
+        }
+        for (sampler* choose : {&*greedy, &*drawing}) {
+            for (int i = 0; i < 8; ++i) {
+                const auto chosen = s->next(*choose);
+                sum.add(chosen ? static_cast<std::uint32_t>(*chosen) : 0xffffffffu);
+            }
+        }
+    }
+    return sum.value;
+}
+
+template <class P> void check_digest() {
+    if (!P::isa::available()) {
+        MESSAGE("not run: this CPU has no " << std::string(P::isa::name));
+        return;
+    }
+    constexpr std::uint64_t expected = 0;
+    const auto opened = model<P>::open(tiny_model_path());
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    for (const way how : {way{1, 1000}, way{2, 1000}, way{3, 1000}, way{2, 1}, way{3, 3}}) {
+        CHECK_MESSAGE(digest_of(*opened, how) == expected, "threads " << how.threads << ", pieces of " << how.piece);
+    }
+}
+
+} // namespace
+
+TEST_CASE("the digest of the scalar code") { check_digest<policy<isa::scalar>>(); }
+
+TEST_CASE("the digest of what this translation unit's flags enable") { check_digest<native>(); }
+
+#if BITNET_X86_64
+TEST_CASE("the digest of AVX2") { check_digest<policy<isa::avx2>>(); }
+
+TEST_CASE("the digest of AVX-VNNI") { check_digest<policy<isa::avx_vnni>>(); }
+
+TEST_CASE("the digest of AVX-512 VNNI") { check_digest<policy<isa::avx512_vnni>>(); }
+#endif

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+#include <bitnet/run/sampler.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <vector>
+
+using namespace bitnet;
+
+namespace {
+
+sampler make(const sampler_options& options, std::size_t vocabulary) {
+    auto made = sampler::open(options, vocabulary);
+    REQUIRE_MESSAGE(made, (made ? "" : made.error().message));
+    return *std::move(made);
+}
+
+/// Everything kept, so that single options can be tried.
+sampler_options open_options_of_sampler() {
+    sampler_options options;
+    options.temperature = 1.0f;
+    options.top_k = 0;
+    options.top_p = 1.0f;
+    return options;
+}
+
+std::map<token, int> histogram(sampler& choose, std::span<const float> logits, int draws) {
+    std::map<token, int> counts;
+    for (int i = 0; i < draws; ++i) {
+        ++counts[choose.choose(logits)];
+    }
+    return counts;
+}
+
+} // namespace
+
+TEST_CASE("greedy takes the largest logit, the lowest id on ties, and never a NaN") {
+    auto choose = make(sampler_options::greedy(), 5);
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    CHECK(choose.choose(std::vector<float>{1, 5, 3, 5, 2}) == 1);
+    CHECK(choose.choose(std::vector<float>{nan, -3, -2, nan, -9}) == 2);
+    CHECK(choose.choose(std::vector<float>{-0.0f, 0.0f, -1, -1, -1}) == 0);
+    CHECK(choose.choose(std::vector<float>{nan, nan, nan, nan, nan}) == 0);
+    CHECK(choose.choose(std::vector<float>{-1, -2, std::numeric_limits<float>::infinity(), 9, 9}) == 2);
+}
+
+TEST_CASE("draws follow softmax(logits / temperature)") {
+    const std::vector<float> logits{0.0f, 1.0f, 2.0f, -1.0f};
+    for (const float temperature : {0.5f, 1.0f, 2.0f}) {
+        auto options = open_options_of_sampler();
+        options.temperature = temperature;
+        options.seed = 7;
+        auto choose = make(options, logits.size());
+        const int draws = 40000;
+        const auto counts = histogram(choose, logits, draws);
+        double total = 0;
+        for (const float logit : logits) {
+            total += std::exp(logit / temperature);
+        }
+        for (std::size_t i = 0; i < logits.size(); ++i) {
+            const double p = std::exp(logits[i] / temperature) / total;
+            const double share =
+                static_cast<double>(counts.contains(static_cast<token>(i)) ? counts.at(static_cast<token>(i)) : 0) /
+                draws;
+            CHECK(std::abs(share - p) < 5 * std::sqrt(p * (1 - p) / draws)); // five standard deviations
+        }
+    }
+}
+
+TEST_CASE("top_k, top_p and min_p cut where they say") {
+    // Probabilities 0.5, 0.25, 0.15, 0.1.
+    const std::vector<float> logits{std::log(0.1f), std::log(0.5f), std::log(0.15f), std::log(0.25f)};
+    const auto kept = [&](auto&& set) {
+        auto options = open_options_of_sampler();
+        set(options);
+        auto choose = make(options, logits.size());
+        return histogram(choose, logits, 3000).size();
+    };
+    CHECK(kept([](auto&) {}) == 4);
+    CHECK(kept([](auto& o) { o.top_k = 1; }) == 1);
+    CHECK(kept([](auto& o) { o.top_k = 3; }) == 3);
+    CHECK(kept([](auto& o) { o.top_k = 400; }) == 4);
+    CHECK(kept([](auto& o) { o.top_p = 0.45f; }) == 1);
+    CHECK(kept([](auto& o) { o.top_p = 0.7f; }) == 2);
+    CHECK(kept([](auto& o) { o.top_p = 0.8f; }) == 3);
+    CHECK(kept([](auto& o) { o.top_p = 0.0f; }) == 1);
+    CHECK(kept([](auto& o) { o.min_p = 0.4f; }) == 2);
+    CHECK(kept([](auto& o) { o.min_p = 0.25f; }) == 3);
+    CHECK(kept([](auto& o) { o.min_p = 1.0f; }) == 1);
+}
+
+TEST_CASE("penalties act on recent tokens, count them, and forget those outside the window") {
+    const std::vector<float> logits{2.0f, 1.5f, -1.0f};
+    auto options = sampler_options::greedy();
+    options.repeat_penalty = 2.0f;
+    options.penalty_window = 2;
+    auto choose = make(options, 3);
+    CHECK(choose.choose(logits) == 0);
+    choose.accept(0); // 2.0 / 2 < 1.5
+    CHECK(choose.choose(logits) == 1);
+    choose.accept(1); // 0.75 < 1.0
+    CHECK(choose.choose(logits) == 0);
+    choose.accept(2);
+    choose.accept(2); // 0 and 1 have left the window
+    CHECK(choose.choose(logits) == 0);
+    choose.reset();
+    CHECK(choose.choose(logits) == 0);
+
+    options = sampler_options::greedy();
+    options.frequency_penalty = 0.3f;
+    auto frequent = make(options, 3);
+    frequent.accept(0);
+    CHECK(frequent.choose(logits) == 0); // 1.7
+    frequent.accept(0);
+    CHECK(frequent.choose(logits) == 1); // 1.4
+    options = sampler_options::greedy();
+    options.presence_penalty = 0.3f;
+    auto present = make(options, 3);
+    present.accept(0);
+    present.accept(0);
+    CHECK(present.choose(logits) == 0); // 1.7, however often
+    options.presence_penalty = 0.6f;
+    auto more = make(options, 3);
+    more.accept(0);
+    CHECK(more.choose(logits) == 1);
+}
+
+TEST_CASE("the same seed draws the same tokens, and these are the ones every platform draws") {
+    std::vector<float> logits;
+    for (int i = 0; i < 100; ++i) {
+        logits.push_back(static_cast<float>((i * 37) % 100) / 25.0f);
+    }
+    sampler_options options;
+    options.seed = 1234;
+    auto choose = make(options, logits.size());
+    std::vector<token> drawn;
+    for (int i = 0; i < 12; ++i) {
+        drawn.push_back(choose.choose(logits));
+    }
+    auto again = make(options, logits.size());
+    for (const token t : drawn) {
+        CHECK(again.choose(logits) == t);
+    }
+    options.seed = 1235;
+    auto other = make(options, logits.size());
+    std::vector<token> others;
+    for (int i = 0; i < 12; ++i) {
+        others.push_back(other.choose(logits));
+    }
+    CHECK(others != drawn);
+    choose.reset();
+    CHECK(choose.choose(logits) == drawn[0]);
+}
+
+TEST_CASE("options outside their range are refused by name") {
+    const auto refused = [](auto&& set) {
+        sampler_options options;
+        set(options);
+        const auto made = sampler::open(options, 10);
+        REQUIRE_FALSE(made);
+        CHECK(made.error().code == errc::invalid_argument);
+        return made.error().message;
+    };
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    CHECK(refused([](auto& o) { o.temperature = -1; }) == "sampler: temperature must be 0 to 1e6");
+    CHECK(refused([&](auto& o) { o.temperature = nan; }).find("temperature") != std::string::npos);
+    CHECK(refused([](auto& o) { o.top_p = 1.5f; }).find("top_p") != std::string::npos);
+    CHECK(refused([](auto& o) { o.min_p = -0.1f; }).find("min_p") != std::string::npos);
+    CHECK(refused([](auto& o) { o.repeat_penalty = 0; }).find("repeat_penalty") != std::string::npos);
+    CHECK(refused([&](auto& o) { o.frequency_penalty = nan; }).find("frequency_penalty") != std::string::npos);
+    CHECK(refused([](auto& o) { o.penalty_window = 1u << 20; }).find("penalty_window") != std::string::npos);
+}

@@ -90,9 +90,13 @@ std::uint64_t touch(const bitnet::gguf_file& file) {
 
 } // namespace
 
-// Every large piece of memory of the library comes from here (core/buffer.hpp).
+// Every large piece of memory of the library comes from here (core/buffer.hpp). A size that no machine has is refused
+// here, because AddressSanitizer would end the program instead.
 void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
     allocated_bytes += size;
+    if (size > std::size_t{1} << 40) {
+        return nullptr;
+    }
     const std::size_t unit = static_cast<std::size_t>(alignment);
     return std::aligned_alloc(unit, (std::max<std::size_t>(size, 1) + unit - 1) / unit * unit);
 }

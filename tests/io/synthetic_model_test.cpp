@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+#include "../bench/synthetic_model.hpp"
+#include "../golden/golden_data.hpp"
+#include "../golden/tiny_model_writer.hpp"
+
+#include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/i2s_tensor.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+using bitnet_tests::find_synthetic_shape;
+using bitnet_tests::synthetic_model;
+
+namespace {
+
+/// FNV-1a, 64 bits.
+std::uint64_t digest(std::span<const std::byte> bytes) {
+    std::uint64_t hash = 0xcbf29ce484222325u;
+    for (const std::byte b : bytes) {
+        hash = (hash ^ std::to_integer<std::uint64_t>(b)) * 0x100000001b3u;
+    }
+    return hash;
+}
+
+} // namespace
+
+TEST_CASE("the synthetic tiny model is the same everywhere, for ever") {
+    const auto bytes = synthetic_model(*find_synthetic_shape("tiny"), 1).writer().write_memory();
+    REQUIRE(bytes);
+    CHECK(bytes->size() == 1939840);
+    CHECK(digest(bytes->span()) == 122759159033232285u);
+    const auto other = synthetic_model(*find_synthetic_shape("tiny"), 2).writer().write_memory();
+    REQUIRE(other);
+    CHECK(digest(other->span()) != digest(bytes->span()));
+}
+
+TEST_CASE("the tiniest model of the tests is the same everywhere, for ever") {
+    const auto bytes = bitnet_tests::tiny_model();
+    REQUIRE(bytes);
+    CHECK(digest(bytes->span()) == 5284383351528128507u);
+}
+
+TEST_CASE("a tensor is the same in whatever pieces it is made") {
+    bitnet_tests::random_tensor tensor{"t", bitnet_tests::random_tensor::kind::ternary, {128, 5}, 0.5f, 7, 3, 0, {}};
+    tensor.prepare();
+    std::array<std::byte, 128 * 5 / 4 + 32> whole{};
+    std::array<std::byte, 128 * 5 / 4 + 32> pieces{};
+    tensor.fill(0, whole);
+    for (std::size_t at = 0, size = 1; at < pieces.size(); at += size, ++size) {
+        tensor.fill(at, std::span(pieces).subspan(at, std::min(size, pieces.size() - at)));
+    }
+    CHECK(whole == pieces);
+}
+
+TEST_CASE("the synthetic tiny model holds together and has no code 3") {
+    const auto bytes = synthetic_model(*find_synthetic_shape("tiny"), 1).writer().write_memory();
+    REQUIRE(bytes);
+    const auto file = bitnet::gguf_file::parse(bytes->span(), "tiny");
+    REQUIRE(file);
+    CHECK(file->tensors().size() == 46);
+    CHECK(*file->get<std::uint32_t>("bitnet-b1.58.embedding_length") == 256);
+    CHECK(*file->get<std::uint32_t>("tokenizer.ggml.bos_token_id") == 1792);
+    std::array<std::size_t, 4> codes{};
+    for (const auto& tensor : file->tensors()) {
+        if (tensor.type == bitnet::tensor_type::i2_s) {
+            CHECK(bitnet::i2s_scale(tensor, "tiny").has_value());
+            CHECK(bitnet::check_i2s_codes(tensor, "tiny").has_value());
+            for (const std::byte b : bitnet::i2s_codes(tensor)) {
+                ++codes[std::to_integer<std::size_t>(b & std::byte{3})];
+            }
+        }
+    }
+    const double all = static_cast<double>(codes[0] + codes[1] + codes[2]);
+    CHECK(static_cast<double>(codes[0]) / all == doctest::Approx(0.25).epsilon(0.02));
+    CHECK(static_cast<double>(codes[1]) / all == doctest::Approx(0.5).epsilon(0.02));
+    CHECK(codes[3] == 0);
+}
+
+TEST_CASE("the synthetic vocabulary of LLaMA-3's size is made of merges of its own tokens") {
+    const auto list = bitnet_tests::synthetic_tokens(128256);
+    REQUIRE(list.tokens.size() == 128256);
+    CHECK(list.plain == 128000);
+    CHECK(list.tokens[128000] == "<|begin_of_text|>");
+    CHECK(list.tokens[128009] == "<|eot_id|>");
+    CHECK(list.tokens[128255] == "<|reserved_special_token_250|>");
+    const std::unordered_set<std::string_view> known(list.tokens.begin(), list.tokens.end());
+    CHECK(known.size() == list.tokens.size());
+    std::unordered_set<std::string> reachable;
+    bool consistent = true;
+    for (const std::string& merge : list.merges) {
+        const auto space = merge.find(' ');
+        const std::string left = merge.substr(0, space);
+        const std::string right = merge.substr(space + 1);
+        consistent = consistent && known.contains(left) && known.contains(right) && known.contains(left + right);
+        reachable.insert(left + right);
+    }
+    CHECK(consistent);
+    CHECK(reachable.size() == 128000 - 256); // every token that is no single byte
+    CHECK(std::unordered_set<std::string>(list.merges.begin(), list.merges.end()).size() == list.merges.size());
+}
+
+TEST_CASE("golden: the synthetic tensors are those of the reference generator") {
+    if (skip_without_golden()) {
+        return;
+    }
+    const auto source = bitnet::byte_source::open(golden_path("bitnetcpp/synth-tiny-i2_s.gguf"));
+    REQUIRE(source);
+    const auto reference = bitnet::gguf_file::parse(source->bytes(), source->name());
+    const auto bytes = synthetic_model(*find_synthetic_shape("tiny"), 1).writer().write_memory();
+    REQUIRE(bytes);
+    const auto ours = bitnet::gguf_file::parse(bytes->span(), "ours");
+    REQUIRE(ours);
+    REQUIRE(reference);
+    REQUIRE(ours->tensors().size() == reference->tensors().size());
+    for (const auto& tensor : reference->tensors()) {
+        CAPTURE(std::string(tensor.name));
+        const auto* made = ours->find_tensor(tensor.name);
+        REQUIRE(made != nullptr);
+        CHECK(std::ranges::equal(made->bytes, tensor.bytes));
+    }
+}

@@ -79,29 +79,34 @@ template <class P> std::uint64_t digest_of(const model<P>& opened, way how) {
     return sum.value;
 }
 
-template <class P> void check_digest() {
+const std::vector<way> all_ways{{1, 1000}, {2, 1000}, {3, 1000}, {2, 1}, {3, 3}};
+const std::vector<way> few_ways{{1, 1000}, {3, 3}}; // for the scalar code, which takes a second for each
+
+template <class P> void check_digest(const std::vector<way>& ways) {
     if (!P::isa::available()) {
         MESSAGE("not run: this CPU has no " << std::string(P::isa::name));
         return;
     }
-    constexpr std::uint64_t expected = 0;
+    constexpr std::uint64_t expected = 0x12a06f1a982935c6u;
     const auto opened = model<P>::open(tiny_model_path());
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
-    for (const way how : {way{1, 1000}, way{2, 1000}, way{3, 1000}, way{2, 1}, way{3, 3}}) {
+    for (const way how : ways) {
         CHECK_MESSAGE(digest_of(*opened, how) == expected, "threads " << how.threads << ", pieces of " << how.piece);
     }
 }
 
 } // namespace
 
-TEST_CASE("the digest of the scalar code") { check_digest<policy<isa::scalar>>(); }
+TEST_CASE("the digest of the scalar code") { check_digest<policy<isa::scalar>>(few_ways); }
 
-TEST_CASE("the digest of what this translation unit's flags enable") { check_digest<native>(); }
+TEST_CASE("the digest of what this translation unit's flags enable") {
+    check_digest<native>(native::isa::name == "scalar" ? few_ways : all_ways);
+}
 
 #if BITNET_X86_64
-TEST_CASE("the digest of AVX2") { check_digest<policy<isa::avx2>>(); }
+TEST_CASE("the digest of AVX2") { check_digest<policy<isa::avx2>>(all_ways); }
 
-TEST_CASE("the digest of AVX-VNNI") { check_digest<policy<isa::avx_vnni>>(); }
+TEST_CASE("the digest of AVX-VNNI") { check_digest<policy<isa::avx_vnni>>(all_ways); }
 
-TEST_CASE("the digest of AVX-512 VNNI") { check_digest<policy<isa::avx512_vnni>>(); }
+TEST_CASE("the digest of AVX-512 VNNI") { check_digest<policy<isa::avx512_vnni>>(all_ways); }
 #endif

@@ -61,7 +61,7 @@ public:
                 return found;
             }
         }
-        assert(!"no such key");
+        assert(false && "no such key");
         return keys_.front();
     }
     [[nodiscard]] const tensor_position& tensor(std::string_view name) const {
@@ -70,7 +70,7 @@ public:
                 return found;
             }
         }
-        assert(!"no such tensor");
+        assert(false && "no such tensor");
         return tensors_.front();
     }
     [[nodiscard]] const std::vector<key_position>& keys() const noexcept { return keys_; }

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+// Fuzzes the GGUF reader: raw bytes, and a good file in which the input chooses fields to change.
+#include "../golden/gguf_editor.hpp"
+#include "../golden/tiny_model_writer.hpp"
+
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/i2s_tensor.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+void require(bool holds) {
+    if (!holds) {
+        __builtin_trap();
+    }
+}
+
+/// A number in the good file's header: where it stands and how many bytes it has.
+struct field {
+    std::size_t at;
+    std::size_t size;
+};
+
+struct good_file {
+    std::vector<std::byte> bytes;
+    std::vector<field> fields;
+    std::size_t header = 0;
+};
+
+good_file make_good_file() {
+    bitnet_tests::model_shape shape;
+    shape.scale_tensors = true;
+    auto model = bitnet_tests::tiny_model(shape);
+    require(model.has_value());
+    bitnet_tests::gguf_editor editor(model->span());
+    using bitnet::gguf_type;
+    using edit = bitnet_tests::gguf_editor;
+    editor.add_key("general.alignment", gguf_type::u32, edit::number(32u));
+    editor.add_key("flags", gguf_type::array,
+                   edit::number(7u) + edit::number(std::uint64_t{3}) + std::string("\1\0\1", 3));
+    good_file good{
+        {editor.bytes().begin(), editor.bytes().end()}, {{0, 4}, {4, 4}, {8, 8}, {16, 8}}, editor.data_start()};
+    for (const auto& key : editor.keys()) {
+        for (const field f : {field{key.length, 8}, field{key.key, 1}, field{key.type, 4}, field{key.value, 4},
+                              field{key.value, 8}, field{key.element_count, 8}, field{key.elements, 8}}) {
+            good.fields.push_back(f);
+        }
+    }
+    for (const auto& tensor : editor.tensors()) {
+        for (const field f : {field{tensor.length, 8}, field{tensor.characters, 1}, field{tensor.rank, 4},
+                              field{tensor.dims, 8}, field{tensor.dims + 8, 8}, field{tensor.type, 4},
+                              field{tensor.offset, 8}, field{tensor.data + tensor.data_size - 32, 4}}) {
+            good.fields.push_back(f);
+        }
+    }
+    return good;
+}
+
+/// Takes numbers off the input; zeros when it is empty.
+class choices {
+public:
+    choices(const std::uint8_t* data, std::size_t size) : data_(data), left_(size) {}
+    [[nodiscard]] bool empty() const noexcept { return left_ == 0; }
+    template <class T> [[nodiscard]] T take() {
+        T value{};
+        const std::size_t size = std::min(sizeof(T), left_);
+        std::memcpy(&value, data_, size);
+        data_ += size;
+        left_ -= size;
+        return value;
+    }
+
+private:
+    const std::uint8_t* data_;
+    std::size_t left_;
+};
+
+std::uint64_t interesting(choices& input, std::uint64_t old) {
+    constexpr std::array<std::uint64_t, 14> values{
+        0,          1,          2,          3,          4,          9,          36,
+        0x7fffffff, 0x80000000, 0xffffffff, 1ull << 32, 1ull << 62, 1ull << 63, ~std::uint64_t{0}};
+    const auto which = input.take<std::uint8_t>();
+    switch (which & 3u) {
+    case 0:
+        return values[(which >> 2) % values.size()];
+    case 1:
+        return old + (which >> 2);
+    case 2:
+        return old - (which >> 2);
+    default:
+        return input.take<std::uint64_t>();
+    }
+}
+
+void change(std::vector<std::byte>& bytes, const good_file& good, choices& input) {
+    const auto what = input.take<std::uint8_t>();
+    const auto where = input.take<std::uint16_t>();
+    if (what < 8) {
+        bytes.resize(std::min<std::size_t>(bytes.size(), where * std::size_t{what + 1u}));
+    } else if (what < 16) {
+        const std::size_t at = std::min<std::size_t>(where, bytes.size());
+        const std::size_t count = std::min<std::size_t>(bytes.size() - at, what);
+        bytes.erase(bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                    bytes.begin() + static_cast<std::ptrdiff_t>(at + count));
+    } else if (what < 32) {
+        const std::size_t at = where % good.header;
+        if (at < bytes.size()) {
+            bytes[at] = std::byte{input.take<std::uint8_t>()};
+        }
+    } else {
+        const field f = good.fields[where % good.fields.size()];
+        if (f.at + f.size <= bytes.size()) {
+            std::uint64_t value = 0;
+            std::memcpy(&value, bytes.data() + f.at, f.size);
+            value = interesting(input, value);
+            std::memcpy(bytes.data() + f.at, &value, f.size);
+        }
+    }
+}
+
+std::uint64_t touch_metadata(const bitnet::gguf_file& file) {
+    std::uint64_t sum = 0;
+    for (const auto& value : file.metadata()) {
+        require(file.find(value.key) == &value);
+        if (value.is_array_of(bitnet::gguf_type::string)) {
+            std::uint64_t count = 0;
+            for (const std::string_view text : value.strings()) {
+                sum += static_cast<std::uint64_t>(std::ranges::count(text, 'e'));
+                ++count;
+            }
+            require(count == value.count);
+        } else {
+            require(value.type == bitnet::gguf_type::string ||
+                    value.bytes.size() == value.count * size_of(value.element_type));
+            for (const std::byte b : value.bytes) {
+                sum += std::to_integer<std::uint64_t>(b);
+            }
+        }
+        const auto number = file.get<std::int64_t>(value.key);
+        const auto text = file.get<std::string_view>(value.key);
+        sum += number ? static_cast<std::uint64_t>(*number) : number.error().message.size();
+        sum += text ? text->size() : text.error().message.size();
+    }
+    return sum;
+}
+
+std::uint64_t touch_tensors(const bitnet::gguf_file& file, std::span<const std::byte> bytes) {
+    std::uint64_t sum = 0;
+    for (const auto& tensor : file.tensors()) {
+        require(file.find_tensor(tensor.name) == &tensor);
+        require(!tensor.bytes.empty() && tensor.offset % file.alignment() == 0);
+        require(tensor.offset + tensor.bytes.size() <= bytes.size());
+        require(tensor.bytes.data() == bytes.data() + tensor.offset);
+        for (const std::byte b : tensor.bytes) {
+            sum += std::to_integer<std::uint64_t>(b);
+        }
+        if (tensor.type == bitnet::tensor_type::i2_s) {
+            sum += bitnet::i2s_scale(tensor, file.name()).has_value();
+            sum += bitnet::check_i2s_codes(tensor, file.name()).has_value();
+            sum += bitnet::check_i2s_rows(tensor, 128, file.name()).has_value();
+        }
+    }
+    return sum;
+}
+
+void parse_and_touch(std::span<const std::byte> bytes) {
+    const std::vector<std::byte> exact(bytes.begin(), bytes.end()); // the sanitizer watches its end
+    const auto file = bitnet::gguf_file::parse(exact, "fuzz");
+    if (!file) {
+        require(file.error().code != bitnet::errc{} && file.error().message.size() < 1000);
+        return;
+    }
+    volatile std::uint64_t sum = touch_metadata(*file) + touch_tensors(*file, exact);
+    static_cast<void>(sum);
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    static const good_file good = make_good_file();
+    if (size >= 4 && std::memcmp(data, "GGUF", 4) == 0) {
+        parse_and_touch(std::as_bytes(std::span(data, size)));
+        return 0;
+    }
+    choices input(data, size);
+    std::vector<std::byte> bytes = good.bytes;
+    for (int i = 0; i < 16 && !input.empty(); ++i) {
+        change(bytes, good, input);
+    }
+    parse_and_touch(bytes);
+    return 0;
+}

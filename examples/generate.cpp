@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT
+// bitnet-generate: continues a prompt, token by token.
+#include "json_writer.hpp"
+#include "model_options.hpp"
+#include "streams.hpp"
+
+#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/sampler.hpp>
+#include <bitnet/text/stream_decoder.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace {
+
+constexpr std::string_view program = "bitnet-generate";
+
+struct settings {
+    tools::model_options model;
+    bitnet::sampler_options sampling;
+    std::string prompt;
+    std::size_t tokens = 256;
+    bool special = false;
+    bool echo = false;
+    bool ignore_eos = false;
+    bool ids = false;
+    std::string stats = "text";
+
+    void add_to(tools::options& all) {
+        model.add_file(all);
+        all.required("-p", "PROMPT", prompt, "the text to continue");
+        all.number<std::size_t>("-n", "N", tokens, 0, std::size_t{1} << 30, "tokens to generate, at most");
+        model.add_context(all, 1);
+        add_sampling(all);
+        all.flag("--special", special, "control tokens that the prompt spells, such as <|eot_id|>, are those tokens");
+        all.flag("--ignore-eos", ignore_eos, "go on behind a stop token");
+        all.flag("--echo", echo, "print the prompt first, unless --ids");
+        all.flag("--ids", ids, "print the ids of the generated tokens on one line instead of text");
+        constexpr std::array<std::string_view, 3> kinds{"text", "json", "none"};
+        all.choice("--stats", kinds, stats, "what stderr tells: lines, one JSON object, or nothing");
+        model.add_running(all);
+        model.add_text(all);
+        model.add_reading(all);
+    }
+
+    void add_sampling(tools::options& all) {
+        constexpr std::size_t most_k = std::size_t{1} << 30;
+        constexpr std::uint64_t most_seed = std::numeric_limits<std::uint64_t>::max();
+        all.number<float>("--temp", "T", sampling.temperature, 0.0f, 1e6f, "temperature; 0 takes the likeliest token");
+        all.number<std::size_t>("--top-k", "K", sampling.top_k, 0, most_k, "keep the K likeliest tokens; 0 keeps all");
+        all.number<float>("--top-p", "P", sampling.top_p, 0.0f, 1.0f, "keep the fewest that reach this probability");
+        all.number<float>("--min-p", "P", sampling.min_p, 0.0f, 1.0f, "keep those with this share of the likeliest");
+        all.number<float>("--repeat-penalty", "R", sampling.repeat_penalty, 0.001f, 1000.0f,
+                          "makes the last 64 tokens less likely, the prompt's included");
+        all.number<std::uint64_t>("--seed", "S", sampling.seed, 0, most_seed, "start of the random numbers");
+    }
+};
+
+class stopwatch {
+public:
+    /// Milliseconds since the last lap, or since it was made.
+    double lap() {
+        const auto now = clock::now();
+        return std::chrono::duration<double, std::milli>(now - std::exchange(last_, now)).count();
+    }
+
+private:
+    using clock = std::chrono::steady_clock;
+    clock::time_point last_ = clock::now();
+};
+
+/// What was done and how long it took, in milliseconds.
+struct statistics {
+    double load_ms = 0;
+    std::size_t prompt_tokens = 0;
+    double prompt_ms = 0; ///< until the first token was chosen
+    std::size_t generated_tokens = 0;
+    double generated_ms = 0; ///< from the first token to the last
+    std::string_view stopped = "length";
+
+    [[nodiscard]] double prompt_rate() const { return rate(prompt_tokens, prompt_ms); }
+    [[nodiscard]] double generated_rate() const {
+        return rate(generated_tokens > 1 ? generated_tokens - 1 : 0, generated_ms);
+    }
+
+private:
+    [[nodiscard]] static double rate(std::size_t tokens, double ms) {
+        return ms > 0 ? 1000.0 * static_cast<double>(tokens) / ms : 0;
+    }
+};
+
+/// The model, a session with it, and what is printed on the way.
+class generation {
+public:
+    generation(const settings& chosen, const bitnet::any_model& model) : settings_(chosen), model_(model) {}
+
+    [[nodiscard]] bitnet::result<void> run() {
+        auto prompt = encode();
+        if (!prompt) {
+            return std::move(prompt).error();
+        }
+        auto options = settings_.model.to_session();
+        options.stop_at_stop_tokens = !settings_.ignore_eos;
+        auto session = bitnet::any_session::open(model_, options);
+        if (!session) {
+            return std::move(session).error();
+        }
+        auto choose = bitnet::sampler::open(settings_.sampling, model_.parameters().vocabulary);
+        if (!choose) {
+            return std::move(choose).error();
+        }
+        context_ = session->context();
+        stats.prompt_tokens = prompt->size();
+        stopwatch watch;
+        if (auto fed = session->feed(*prompt); !fed) {
+            return fed;
+        }
+        for (const bitnet::token id : *prompt) {
+            choose->accept(id);
+        }
+        return loop(*session, *choose, watch);
+    }
+
+    [[nodiscard]] std::size_t context() const noexcept { return context_; }
+
+    statistics stats;
+
+private:
+    [[nodiscard]] bitnet::result<std::vector<bitnet::token>> encode() const {
+        const bitnet::tokenizer& text = model_.text();
+        std::vector<bitnet::token> tokens;
+        if (text.add_bos()) {
+            tokens.push_back(*text.bos());
+        }
+        if (auto done = text.encode(settings_.prompt, tokens, {.parse_special = settings_.special}); !done) {
+            return std::move(done).error();
+        }
+        if (tokens.empty()) {
+            return bitnet::error{bitnet::errc::nothing_fed, "the prompt is empty, and " + model_.file().name() +
+                                                                " adds no BOS token: there is nothing to continue"};
+        }
+        return tokens;
+    }
+
+    [[nodiscard]] bitnet::result<void> loop(bitnet::any_session& session, bitnet::sampler& choose, stopwatch& watch) {
+        bitnet::stream_decoder decoder(model_.text());
+        bool written = !settings_.echo || settings_.ids || tools::put(settings_.prompt);
+        while (written && stats.generated_tokens < settings_.tokens) {
+            const auto id = session.next(choose);
+            (stats.generated_tokens == 0 ? stats.prompt_ms : stats.generated_ms) += watch.lap();
+            if (!id) {
+                stats.stopped =
+                    session.stop_reason() == bitnet::stop_reason::stop_token ? "stop token" : "context full";
+                break;
+            }
+            written = print(*id, decoder);
+            ++stats.generated_tokens;
+        }
+        if (session.stop_reason() == bitnet::stop_reason::error) {
+            return bitnet::error{session.error()};
+        }
+        stats.prompt_ms += settings_.tokens == 0 ? watch.lap() : 0;
+        if (!written || !tools::put(settings_.ids ? "\n" : decoder.flush())) {
+            return bitnet::error{bitnet::errc::io_error, "stdout takes no more bytes"};
+        }
+        return {};
+    }
+
+    [[nodiscard]] bool print(bitnet::token id, bitnet::stream_decoder& decoder) {
+        if (settings_.ids) {
+            return tools::put((stats.generated_tokens == 0 ? "" : " ") + std::to_string(id));
+        }
+        return tools::put(decoder.feed(id));
+    }
+
+    const settings& settings_;
+    const bitnet::any_model& model_;
+    std::size_t context_ = 0;
+};
+
+void print_lines(const settings& chosen, const bitnet::any_model& model, const generation& done) {
+    const statistics& s = done.stats;
+    std::fprintf(stderr, "\nseed %llu, isa %s, kv %s, %zu threads, context %zu, stopped by %.*s\n",
+                 static_cast<unsigned long long>(chosen.sampling.seed), std::string(model.isa()).c_str(),
+                 chosen.model.kv.c_str(), chosen.model.threads, done.context(), static_cast<int>(s.stopped.size()),
+                 s.stopped.data());
+    std::fprintf(stderr, "load %.1f ms; prompt %zu tokens, %.1f tok/s; generated %zu tokens, %.1f tok/s\n", s.load_ms,
+                 s.prompt_tokens, s.prompt_rate(), s.generated_tokens, s.generated_rate());
+}
+
+void print_json(const settings& chosen, const bitnet::any_model& model, const generation& done) {
+    const statistics& s = done.stats;
+    tools::json_writer json;
+    json.begin('{');
+    json.member("load_ms", s.load_ms);
+    json.member("prompt_tokens", s.prompt_tokens);
+    json.member("prompt_ms", s.prompt_ms);
+    json.member("prompt_tokens_per_second", s.prompt_rate());
+    json.member("generated_tokens", s.generated_tokens);
+    json.member("generated_ms", s.generated_ms);
+    json.member("generated_tokens_per_second", s.generated_rate());
+    json.member("stopped_by", s.stopped);
+    json.member("threads", chosen.model.threads);
+    json.member("isa", model.isa());
+    json.member("kv", chosen.model.kv);
+    json.member("context", done.context());
+    json.member("seed", chosen.sampling.seed);
+    json.begin("notes", '[');
+    for (const std::string& note : model.notes()) {
+        json.value(note);
+    }
+    json.end(']');
+    json.end('}');
+    std::fprintf(stderr, "%s\n", json.text().c_str());
+}
+
+int run(const settings& chosen) {
+    stopwatch watch;
+    auto model = tools::open_model(chosen.model.file, chosen.model.to_open(), chosen.model.isa, chosen.model.kv);
+    if (!model) {
+        return tools::fail(program, model.error().message);
+    }
+    generation work(chosen, *model);
+    work.stats.load_ms = watch.lap();
+    if (chosen.stats == "text") {
+        for (const std::string& note : model->notes()) {
+            std::fprintf(stderr, "note: %s\n", note.c_str());
+        }
+    }
+    if (const auto done = work.run(); !done) {
+        return tools::fail(program, done.error().message);
+    }
+    if (chosen.stats == "text") {
+        print_lines(chosen, *model, work);
+    } else if (chosen.stats == "json") {
+        print_json(chosen, *model, work);
+    }
+    return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    tools::use_binary_streams();
+    tools::options all(std::string(program), "Continues a prompt: text to stdout as it comes, figures to stderr.");
+    settings chosen;
+    chosen.add_to(all);
+    if (const auto status = all.read(argc, argv)) {
+        return *status;
+    }
+    return run(chosen);
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// bitnet-inspect: what a GGUF file holds, what would be made of it, and whether it runs here. Looks at every ternary
+// code. Useful for vocabularies and for models that cannot be run, too.
+#include "inspection.hpp"
+#include "inspection_json.hpp"
+#include "inspection_table.hpp"
+#include "model_options.hpp"
+#include "options.hpp"
+#include "streams.hpp"
+
+#include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+namespace {
+
+constexpr std::string_view program = "bitnet-inspect";
+
+int run(const tools::model_options& chosen, bool json) {
+    const auto source = bitnet::byte_source::open(chosen.file);
+    if (!source) {
+        return tools::fail(program, source.error().message);
+    }
+    const auto file = bitnet::gguf_file::parse(source->bytes(), source->name());
+    if (!file) {
+        return tools::fail(program, file.error().message);
+    }
+    const tools::report made = tools::look_at(*file, source->bytes().size(), chosen);
+    bool written = true;
+    if (json) {
+        written = tools::put(tools::as_json(made));
+    } else {
+        tools::print_table(made);
+        written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+    }
+    return written ? 0 : tools::fail(program, "stdout takes no more bytes");
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    tools::use_binary_streams();
+    tools::options options(std::string(program), "Shows what a GGUF file holds and whether it runs here.");
+    tools::model_options chosen;
+    bool json = false;
+    options.argument("FILE", chosen.file, "a GGUF file: a model or a vocabulary");
+    options.flag("--json", json, "as one JSON object on one line");
+    chosen.add_text(options);
+    chosen.add_reading(options);
+    if (const auto status = options.read(argc, argv)) {
+        return *status;
+    }
+    return run(chosen, json);
+}

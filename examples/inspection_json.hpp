@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+// A report as one JSON object.
+#pragma once
+
+#include "inspection.hpp"
+#include "json_writer.hpp"
+
+#include <bitnet/io/gguf_value.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace tools {
+
+/// How many elements of a long array are shown.
+inline constexpr std::size_t shown_elements = 6;
+
+/// Calls f(number) with element `i`, in its own type. \pre a number or a bool
+template <class F> void with_element(const bitnet::gguf_value& value, std::uint64_t i, F&& f) {
+    using bitnet::gguf_type;
+    switch (value.element_type) {
+    case gguf_type::u8:
+        return f(value.element<std::uint8_t>(i));
+    case gguf_type::i8:
+        return f(value.element<std::int8_t>(i));
+    case gguf_type::u16:
+        return f(value.element<std::uint16_t>(i));
+    case gguf_type::i16:
+        return f(value.element<std::int16_t>(i));
+    case gguf_type::u32:
+        return f(value.element<std::uint32_t>(i));
+    case gguf_type::i32:
+        return f(value.element<std::int32_t>(i));
+    case gguf_type::u64:
+        return f(value.element<std::uint64_t>(i));
+    case gguf_type::i64:
+        return f(value.element<std::int64_t>(i));
+    case gguf_type::f32:
+        return f(value.element<float>(i));
+    case gguf_type::f64:
+        return f(value.element<double>(i));
+    default:
+        return f(value.element<bool>(i));
+    }
+}
+
+/// The first elements of an array, as JSON.
+inline void write_elements(json_writer& json, const bitnet::gguf_value& value) {
+    json.begin('[');
+    if (value.is_array_of(bitnet::gguf_type::string)) {
+        std::size_t left = shown_elements;
+        for (const std::string_view element : value.strings()) {
+            if (left-- == 0) {
+                break;
+            }
+            json.value(element);
+        }
+    } else {
+        for (std::uint64_t i = 0; i < std::min<std::uint64_t>(value.count, shown_elements); ++i) {
+            with_element(value, i, [&](auto number) { json.value(number); });
+        }
+    }
+    json.end(']');
+}
+
+inline void write_value(json_writer& json, const bitnet::gguf_value& value) {
+    if (value.type == bitnet::gguf_type::array) {
+        write_elements(json, value);
+    } else if (value.type == bitnet::gguf_type::string) {
+        json.value(value.string());
+    } else {
+        with_element(value, 0, [&](auto number) { json.value(number); });
+    }
+}
+
+inline void write_metadata(json_writer& json, const bitnet::gguf_file& file) {
+    json.begin("metadata", '[');
+    for (const bitnet::gguf_value& value : file.metadata()) {
+        const bool array = value.type == bitnet::gguf_type::array;
+        json.begin('{');
+        json.member("key", value.key);
+        json.member("type", bitnet::name_of(value.type));
+        if (array) {
+            json.member("element_type", bitnet::name_of(value.element_type));
+            json.member("count", value.count);
+        }
+        json.name(array ? "first" : "value");
+        write_value(json, value);
+        json.end('}');
+    }
+    json.end(']');
+}
+
+inline void write_total(json_writer& json, const total& sum) {
+    json.member("tensors", sum.tensors);
+    json.member("elements", sum.elements);
+    json.member("bytes", sum.bytes);
+}
+
+inline void write_tensors(json_writer& json, const report& made) {
+    json.begin("tensors", '[');
+    for (const bitnet::gguf_tensor& tensor : made.file.tensors()) {
+        json.begin('{');
+        json.member("name", tensor.name);
+        json.member("type", bitnet::name_of(tensor.type));
+        json.begin("dims", '[');
+        for (std::uint32_t i = 0; i < tensor.rank; ++i) {
+            json.value(tensor.dims[i]);
+        }
+        json.end(']');
+        json.member("offset", tensor.offset);
+        json.member("bytes", tensor.bytes.size());
+        json.end('}');
+    }
+    json.end(']');
+    json.begin("totals", '[');
+    for (const auto& [type, sum] : made.totals) {
+        json.begin('{');
+        json.member("type", type);
+        write_total(json, sum);
+        json.end('}');
+    }
+    json.end(']');
+    json.begin("total", '{');
+    write_total(json, made.all);
+    json.end('}');
+}
+
+inline void write_model(json_writer& json, const report& made) {
+    json.begin("model", '{');
+    if (made.parameters) {
+        const bitnet::hyper_parameters& p = *made.parameters;
+        json.member("architecture", p.architecture);
+        json.member("name", p.model_name);
+        json.member("layers", p.layers);
+        json.member("hidden", p.hidden);
+        json.member("feed_forward", p.feed_forward);
+        json.member("heads", p.heads);
+        json.member("kv_heads", p.kv_heads);
+        json.member("head_size", p.head_size);
+        json.member("vocabulary", p.vocabulary);
+        json.member("context", p.context);
+        json.member("activation", bitnet::name_of(p.activation));
+        json.member("kv_cache_bytes_f16", kv_bytes(p, p.context, false));
+        json.member("kv_cache_bytes_f32", kv_bytes(p, p.context, true));
+        json.member("head_type", head_type(made.file));
+        json.member("layout", layout_name(made.file));
+    } else {
+        json.member("error", made.parameters.error().message);
+    }
+    json.end('}');
+}
+
+inline void write_text(json_writer& json, const report& made) {
+    json.begin("tokenizer", '{');
+    if (made.text) {
+        json.member("vocabulary", made.text->vocabulary_size());
+        json.member("pre_tokenizer", made.text->pre_tokenizer().name);
+        json.member("inferred", made.text->pre_tokenizer().inferred);
+        json.member("why", made.text->pre_tokenizer().why);
+        json.member("add_bos", made.text->add_bos());
+        json.begin("stop_tokens", '[');
+        for (const bitnet::token id : made.text->stop_tokens()) {
+            json.value(id);
+        }
+        json.end(']');
+    } else {
+        json.member("error", made.text.error().message);
+    }
+    json.end('}');
+}
+
+inline void write_strings(json_writer& json, std::string_view key, std::span<const std::string> strings) {
+    json.begin(key, '[');
+    for (const std::string& each : strings) {
+        json.value(each);
+    }
+    json.end(']');
+}
+
+inline std::string as_json(const report& made) {
+    json_writer json;
+    json.begin('{');
+    json.member("file", made.file.name());
+    json.member("bytes", made.file_bytes);
+    json.member("gguf_version", made.file.version());
+    json.member("alignment", made.file.alignment());
+    write_metadata(json, made.file);
+    write_tensors(json, made);
+    write_model(json, made);
+    write_text(json, made);
+    json.member("ternary_tensors", made.ternary_tensors);
+    write_strings(json, "bad_tensors", made.bad_tensors);
+    json.member("runs", made.runs());
+    if (made.opened) {
+        json.member("isa", made.opened->isa());
+        write_strings(json, "notes", made.opened->notes());
+    }
+    if (!made.runs()) {
+        json.member("why_not", made.why_not());
+    }
+    json.end('}');
+    return json.text() + "\n";
+}
+
+} // namespace tools

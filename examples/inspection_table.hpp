@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+// A report as lines for people.
+#pragma once
+
+#include "inspection.hpp"
+#include "inspection_json.hpp"
+#include "json_writer.hpp"
+
+#include <bitnet/io/gguf_value.hpp>
+#include <bitnet/io/quoted_name.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+namespace tools {
+
+/// `text` cut to what fits a line.
+inline std::string shortened(std::string text) {
+    constexpr std::size_t shown_characters = 80;
+    if (text.size() > shown_characters) {
+        text.resize(shown_characters - 3);
+        text += "...";
+    }
+    return text;
+}
+
+inline void print_metadata(const bitnet::gguf_file& file) {
+    std::printf("metadata\n");
+    for (const bitnet::gguf_value& value : file.metadata()) {
+        json_writer json; // its strings are pure ASCII: nothing in a file can reach the terminal as it is
+        write_value(json, value);
+        std::string type(bitnet::name_of(value.type));
+        if (value.type == bitnet::gguf_type::array) {
+            type = std::to_string(value.count) + " " + std::string(bitnet::name_of(value.element_type));
+        }
+        const std::string key = bitnet::quoted_name(value.key);
+        std::printf("  %-46s %-14s %s\n", key.c_str(), type.c_str(), shortened(json.text()).c_str());
+    }
+}
+
+inline void print_tensors(const report& made) {
+    std::printf("\ntensors (dimensions fastest first)\n");
+    for (const bitnet::gguf_tensor& tensor : made.file.tensors()) {
+        std::printf("  %-32s %-5s %-16s %12zu bytes\n", bitnet::quoted_name(tensor.name).c_str(),
+                    std::string(bitnet::name_of(tensor.type)).c_str(), bitnet::dims_text(tensor).c_str(),
+                    tensor.bytes.size());
+    }
+    const auto line = [](std::string_view name, const total& sum) {
+        std::printf("  %-32s %6llu tensors %14llu elements %12llu bytes\n", std::string(name).c_str(),
+                    static_cast<unsigned long long>(sum.tensors), static_cast<unsigned long long>(sum.elements),
+                    static_cast<unsigned long long>(sum.bytes));
+    };
+    std::printf("\ntotals\n");
+    for (const auto& [type, sum] : made.totals) {
+        line(type, sum);
+    }
+    line("all", made.all);
+}
+
+inline void print_model(const report& made) {
+    std::printf("\nmodel\n");
+    if (!made.parameters) {
+        std::printf("  %s\n", made.parameters.error().message.c_str());
+        return;
+    }
+    const bitnet::hyper_parameters& p = *made.parameters;
+    const std::size_t usual = std::min<std::size_t>(p.context, 4096);
+    std::printf("  architecture %s, activation %s, %zu layers, hidden %zu, feed-forward %zu\n", p.architecture.c_str(),
+                std::string(bitnet::name_of(p.activation)).c_str(), p.layers, p.hidden, p.feed_forward);
+    std::printf("  %zu heads, %zu key and value heads of %zu, vocabulary %zu, context %zu\n", p.heads, p.kv_heads,
+                p.head_size, p.vocabulary, p.context);
+    std::printf("  ternary tensors %s, embedding and head %s\n", std::string(layout_name(made.file)).c_str(),
+                std::string(head_type(made.file)).c_str());
+    std::printf("  KV cache for %zu positions: %llu bytes as f16, %llu as f32\n", usual,
+                static_cast<unsigned long long>(kv_bytes(p, usual, false)),
+                static_cast<unsigned long long>(kv_bytes(p, usual, true)));
+}
+
+inline void print_text(const report& made) {
+    std::printf("\ntokenizer\n");
+    if (!made.text) {
+        std::printf("  %s\n", made.text.error().message.c_str());
+        return;
+    }
+    const auto& splitter = made.text->pre_tokenizer();
+    std::printf("  %zu tokens, BOS is %sadded, stop tokens", made.text->vocabulary_size(),
+                made.text->add_bos() ? "" : "not ");
+    for (const bitnet::token id : made.text->stop_tokens()) {
+        std::printf(" %d", id);
+    }
+    std::printf("\n  pre-tokenizer %s%s: %s\n", splitter.name.c_str(), splitter.inferred ? " (inferred)" : "",
+                splitter.why.c_str());
+}
+
+inline void print_verdict(const report& made) {
+    std::printf("\n%llu ternary tensors, all scales and codes looked at: %zu mistakes\n",
+                static_cast<unsigned long long>(made.ternary_tensors), made.bad_tensors.size());
+    for (const std::string& sentence : made.bad_tensors) {
+        std::printf("  %s\n", sentence.c_str());
+    }
+    if (made.opened) {
+        for (const std::string& note : made.opened->notes()) {
+            std::printf("note: %s\n", note.c_str());
+        }
+    }
+    if (made.runs()) {
+        std::printf("runs here, with %s\n", std::string(made.opened->isa()).c_str());
+    } else {
+        std::printf("does not run: %s\n", made.why_not().c_str());
+    }
+}
+
+inline void print_table(const report& made) {
+    std::printf("%s: GGUF version %u, %llu bytes, alignment %u\n\n", made.file.name().c_str(), made.file.version(),
+                static_cast<unsigned long long>(made.file_bytes), made.file.alignment());
+    print_metadata(made.file);
+    print_tensors(made);
+    print_model(made);
+    print_text(made);
+    print_verdict(made);
+}
+
+} // namespace tools

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+// model_options: what all tools that open a model can be told about it.
+#pragma once
+
+#include "ladder.hpp"
+#include "options.hpp"
+
+#include <bitnet/run/any_model.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <thread>
+
+namespace tools {
+
+struct model_options {
+    std::string file;
+    std::string isa;
+    std::string kv = "f16";
+    std::string pre_tokenizer;
+    std::string i2s_source = "a";
+    std::size_t threads = std::max<std::size_t>(1, std::thread::hardware_concurrency());
+    std::size_t context = 0;
+
+    static constexpr std::size_t most_threads = bitnet::thread_pool::max_threads;
+    static constexpr std::size_t most_context = std::size_t{1} << 20;
+
+    void add_file(options& all) { all.required("-m", "FILE", file, "the model, a GGUF file"); }
+
+    /// How the file is read: --i2s-source.
+    void add_reading(options& all) {
+        constexpr std::array<std::string_view, 3> sources{"a", "b", "c"};
+        all.choice("--i2s-source", sources, i2s_source, "byte order of I2_S tensors, which no file tells");
+    }
+    /// How text is split: --pre.
+    void add_text(options& all) {
+        all.text("--pre", "NAME", pre_tokenizer, "pre-tokenizer, instead of the file's or the inferred one");
+    }
+    /// How the model runs: -t, --isa, --kv.
+    void add_running(options& all) {
+        constexpr std::array<std::string_view, 2> elements{"f16", "f32"};
+        all.number<std::size_t>("-t", "THREADS", threads, 1, most_threads, "threads that work on a step",
+                                "all, here " + std::to_string(threads));
+        all.choice("--isa", bitnet::any_cpu::names, isa, "instruction set", "the best available");
+        all.choice("--kv", elements, kv, "element of the KV cache");
+    }
+    /// How long a sequence may get: -c.
+    void add_context(options& all, std::size_t least) {
+        all.number<std::size_t>("-c", "CTX", context, least, most_context, "positions of the context",
+                                "the model's, at most 4096");
+    }
+
+    [[nodiscard]] bitnet::open_options to_open() const {
+        bitnet::open_options open;
+        open.pre_tokenizer = pre_tokenizer;
+        open.file_order = i2s_source == "b"   ? bitnet::i2s_order::planar_64
+                          : i2s_source == "c" ? bitnet::i2s_order::four_rows
+                                              : bitnet::i2s_order::planar_128;
+        return open;
+    }
+    [[nodiscard]] bitnet::session_options to_session() const {
+        bitnet::session_options session;
+        session.threads = threads;
+        session.context = context;
+        return session;
+    }
+};
+
+} // namespace tools

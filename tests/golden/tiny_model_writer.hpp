@@ -296,7 +296,7 @@ private:
         add(block + what + ".weight", kind::ternary, {columns, rows},
             gain / std::sqrt(0.5 * static_cast<double>(columns)));
         if (shape_.scale_tensors) {
-            add(block + what + ".scale", kind::constant, {1}, 1.0);
+            add(block + what + ".scale", kind::constant, {1}, 0.75);
         }
     }
 

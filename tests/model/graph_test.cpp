@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT
+// The graph of every architecture against a double-precision forward, and the ways weights come in.
+#include "golden/gguf_editor.hpp"
+#include "golden/tiny_model_writer.hpp"
+#include "reference_forward.hpp"
+
+#include <bitnet/run/model.hpp>
+#include <bitnet/run/session.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+using namespace bitnet;
+
+namespace {
+
+using tested = native::with_kv<float>;
+using edit = bitnet_tests::gguf_editor;
+
+const std::vector<int> tokens{3, 290, 17, 111, 64, 0, 255};
+
+template <class P = tested>
+std::vector<std::vector<float>> logits_of(std::span<const std::byte> bytes, open_options options = {}) {
+    const auto opened = model<P>::open(byte_source::borrow(bytes, "test"), options);
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    auto s = session<P>::open(*opened);
+    REQUIRE(s);
+    std::vector<std::vector<float>> rows;
+    REQUIRE(s->feed_each(tokens,
+                         [&](std::size_t, std::span<const float> row) { rows.emplace_back(row.begin(), row.end()); }));
+    return rows;
+}
+
+/// Float32 differs from double by rounding only, until a rounding turns an int8 over; then by about 1 %.
+void check_graph(const bitnet_tests::model_shape& shape) {
+    const auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const auto file = gguf_file::parse(bytes->span(), "test");
+    REQUIRE(file);
+    const auto expected = bitnet_tests::reference_forward(*file).logits(tokens);
+    const auto actual = logits_of(bytes->span());
+    REQUIRE(actual.size() == expected.size());
+    double largest = 0;
+    double largest_first = 0;
+    for (std::size_t r = 0; r < expected.size(); ++r) {
+        for (std::size_t i = 0; i < expected[r].size(); ++i) {
+            const double difference = std::abs(static_cast<double>(actual[r][i]) - expected[r][i]);
+            largest = std::max(largest, difference);
+            largest_first = r == 0 ? std::max(largest_first, difference) : largest_first;
+        }
+    }
+    MESSAGE(shape.architecture << ": position 0 differs by " << largest_first << ", all positions by " << largest);
+    CHECK(largest_first < 1e-4);
+    CHECK(largest < 0.1);
+}
+
+/// All keys but arrays: what a model without tokenizer needs.
+void copy_model_keys(const gguf_file& file, gguf_writer& writer) {
+    for (const auto& value : file.metadata()) {
+        if (value.type == gguf_type::string) {
+            writer.add(value.key, value.string());
+        } else if (value.type == gguf_type::u32) {
+            writer.add(value.key, value.element<std::uint32_t>(0));
+        } else if (value.type == gguf_type::f32) {
+            writer.add(value.key, value.element<float>(0));
+        }
+    }
+}
+
+bitnet_tests::model_shape grouped() {
+    bitnet_tests::model_shape shape;
+    shape.layers = 2;
+    shape.hidden = 256;
+    shape.ffn = 384;
+    shape.heads = 4;
+    shape.kv_heads = 2;
+    shape.head_dim = 64;
+    return shape;
+}
+
+} // namespace
+
+TEST_CASE("bitnet-b1.58 and bitnet-25: ReLU² layers equal the double-precision graph") {
+    check_graph(grouped());
+    auto first_upload = grouped();
+    first_upload.architecture = "bitnet-25";
+    check_graph(first_upload);
+}
+
+TEST_CASE("bitnet: SiLU layers with .scale tensors equal the double-precision graph") {
+    auto shape = grouped();
+    shape.architecture = "bitnet";
+    shape.theta = 10000.0f;
+    shape.kv_heads = 4;
+    check_graph(shape);
+    shape.scale_tensors = true;
+    check_graph(shape);
+}
+
+TEST_CASE("heads of 96 that do not add up to the hidden size equal the double-precision graph") {
+    auto shape = grouped();
+    shape.heads = 4;
+    shape.kv_heads = 1;
+    shape.head_dim = 96; // 384 query columns, hidden 256
+    check_graph(shape);
+}
+
+TEST_CASE("a .scale tensor multiplies its matrix") {
+    auto shape = grouped();
+    shape.architecture = "bitnet";
+    shape.scale_tensors = true;
+    const auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    edit editor(bytes->span());
+    editor.poke(editor.tensor("blk.0.ffn_down.scale").data, 2.0f);
+    const auto twice = logits_of(editor.bytes());
+    edit other(bytes->span());
+    const auto& down = other.tensor("blk.0.ffn_down.weight");
+    const std::size_t scale_at = down.data + down.data_size - 32;
+    const float factor = other.peek<float>(other.tensor("blk.0.ffn_down.scale").data);
+    other.poke(scale_at, other.peek<float>(scale_at) * (2.0f / factor));
+    CHECK(twice == logits_of(other.bytes()));
+    CHECK(twice != logits_of(bytes->span()));
+    editor.poke(editor.tensor("blk.0.ffn_down.scale").data, -1.0f);
+    const auto refused = model<tested>::open(byte_source::borrow(editor.bytes(), "test"));
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == errc::bad_scale);
+    CHECK(refused.error().message.find("'blk.0.ffn_down.scale'") != std::string::npos);
+}
+
+TEST_CASE("an output.weight that the architecture does not use is passed over with a note") {
+    const auto bytes = bitnet_tests::tiny_model();
+    REQUIRE(bytes);
+    const auto file = gguf_file::parse(bytes->span(), "test");
+    REQUIRE(file);
+    const auto& embedding = *file->find_tensor("token_embd.weight");
+    gguf_writer writer;
+    copy_model_keys(*file, writer);
+    for (const auto& tensor : file->tensors()) {
+        writer.add_tensor(tensor.name, tensor.type, std::span(tensor.dims).first(tensor.rank), tensor.bytes);
+    }
+    const std::vector<std::byte> noise(embedding.bytes.size(), std::byte{0x33});
+    writer.add_tensor("output.weight", embedding.type, std::span(embedding.dims).first(2), noise);
+    const auto written = writer.write_memory();
+    REQUIRE(written);
+    const open_options without_text{.load_tokenizer = false};
+    const auto opened = model<tested>::open(byte_source::borrow(written->span(), "test"), without_text);
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    REQUIRE(opened->notes().size() == 1);
+    CHECK(opened->notes()[0].find("'output.weight' is not used") != std::string::npos);
+    CHECK_FALSE(opened->has_text());
+    CHECK(logits_of(written->span(), without_text) == logits_of(bytes->span()));
+}
+
+TEST_CASE("files in byte orders B and C give the logits of A once their order is named") {
+    const auto shape = grouped();
+    const auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const auto expected = logits_of(bytes->span());
+    const auto reordered = [&]<class To>() {
+        std::vector<std::byte> copy(bytes->data(), bytes->data() + bytes->size());
+        const auto file = gguf_file::parse(bytes->span(), "test");
+        REQUIRE(file);
+        for (const auto& tensor : file->tensors()) {
+            if (tensor.type == tensor_type::i2_s) {
+                repack<To, i2s>(
+                    {reinterpret_cast<const std::uint8_t*>(tensor.bytes.data()), tensor.dims[1], tensor.dims[0]},
+                    reinterpret_cast<std::uint8_t*>(copy.data() + tensor.offset));
+            }
+        }
+        return copy;
+    };
+    const auto b = reordered.operator()<i2s_b>();
+    const auto c = reordered.operator()<i2s_c>();
+    CHECK(logits_of(b, {.file_order = i2s_order::planar_64}) == expected);
+    CHECK(logits_of(c, {.file_order = i2s_order::four_rows}) == expected);
+    CHECK(logits_of(b) != expected); // nothing in the file tells
+    using in_place_b = policy<isa::scalar>::with_layout<i2s_b>::with_kv<float>;
+    CHECK(logits_of<in_place_b>(b, {.file_order = i2s_order::planar_64}) == expected);
+    using in_place_c = policy<isa::scalar>::with_layout<i2s_c>::with_kv<float>;
+    CHECK(logits_of<in_place_c>(bytes->span()) == expected);
+
+    const auto opened = model<tested>::open(byte_source::borrow(b, "test"), {.file_order = i2s_order::planar_64});
+    REQUIRE(opened);
+    CHECK(opened->tensors().repacked_tensors() == 14);
+    CHECK(opened->tensors().repacked_bytes() == 2 * (256u * 256 * 2 + 256u * 128 * 2 + 256u * 384 * 3) / 4);
+    REQUIRE(opened->notes().size() == 1);
+    CHECK(opened->notes()[0].starts_with("14 ternary tensors were repacked to layout i2_s: "));
+}
+
+TEST_CASE("norms and embeddings may be F32, F16 or BF16") {
+    const auto bytes = bitnet_tests::tiny_model(grouped());
+    REQUIRE(bytes);
+    const auto file = gguf_file::parse(bytes->span(), "test");
+    REQUIRE(file);
+    // Every embedding is rounded to bfloat16 first, which F16 cannot hold exactly: so the F32 and BF16 files agree.
+    const auto as = [&](tensor_type wanted) {
+        gguf_writer writer;
+        copy_model_keys(*file, writer);
+        std::vector<std::vector<std::byte>> kept;
+        kept.reserve(file->tensors().size());
+        for (const auto& tensor : file->tensors()) {
+            const auto dims = std::span(tensor.dims).first(tensor.rank);
+            if (tensor.type == tensor_type::i2_s) {
+                writer.add_tensor(tensor.name, tensor.type, dims, tensor.bytes);
+                continue;
+            }
+            const std::size_t size = tensor.type == tensor_type::f16 ? 2 : 4;
+            std::vector<std::byte> data;
+            for (std::size_t i = 0; i < tensor.bytes.size(); i += size) {
+                half narrow_value{};
+                float value = 0;
+                std::memcpy(size == 2 ? static_cast<void*>(&narrow_value) : &value, tensor.bytes.data() + i, size);
+                const bfloat16 rounded = narrow<bfloat16>(size == 2 ? widen(narrow_value) : value);
+                const float wide = widen(rounded);
+                const std::size_t at = data.size();
+                data.resize(at + (wanted == tensor_type::f32 ? 4 : 2));
+                std::memcpy(data.data() + at, wanted == tensor_type::f32 ? static_cast<const void*>(&wide) : &rounded,
+                            data.size() - at);
+            }
+            kept.push_back(std::move(data));
+            writer.add_tensor(tensor.name, wanted, dims, kept.back());
+        }
+        auto written = writer.write_memory();
+        REQUIRE(written);
+        return *std::move(written);
+    };
+    const auto wide = as(tensor_type::f32);
+    const auto narrow_file = as(tensor_type::bf16);
+    const open_options without_text{.load_tokenizer = false};
+    CHECK(logits_of(wide.span(), without_text) == logits_of(narrow_file.span(), without_text));
+    const auto reference = gguf_file::parse(wide.span(), "wide");
+    REQUIRE(reference);
+    const auto expected = bitnet_tests::reference_forward(*reference).logits(tokens);
+    const auto actual = logits_of(wide.span(), without_text);
+    for (std::size_t i = 0; i < expected[0].size(); ++i) {
+        CHECK(std::abs(static_cast<double>(actual[0][i]) - expected[0][i]) < 1e-4);
+    }
+}
+
+TEST_CASE("sources may be spans, callbacks and files that are read: the same logits") {
+    const auto bytes = bitnet_tests::tiny_model();
+    REQUIRE(bytes);
+    const auto read = [](void* context, std::uint64_t offset, std::span<std::byte> out) {
+        std::memcpy(out.data(), static_cast<const buffer<std::byte>*>(context)->data() + offset, out.size());
+        return true;
+    };
+    auto source = byte_source::from_callback({read, const_cast<buffer<std::byte>*>(&*bytes)}, bytes->size(), "pak");
+    REQUIRE(source);
+    const auto opened = model<tested>::open(*std::move(source));
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    auto s = session<tested>::open(*opened);
+    REQUIRE(s);
+    REQUIRE(s->feed(tokens));
+    const auto logits = s->logits();
+    REQUIRE(logits);
+    CHECK(std::vector<float>(logits->begin(), logits->end()) == logits_of(bytes->span()).back());
+    const auto layout = layout_of(byte_source::borrow(bytes->span(), "span"));
+    REQUIRE(layout);
+    CHECK(*layout == tensor_type::i2_s);
+}

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+// A slow, independent forward pass in double precision, straight from the GGUF file: the oracle of the graph.
+#pragma once
+
+#include <bitnet/io/gguf_reader.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace bitnet_tests {
+
+using rows_of_doubles = std::vector<std::vector<double>>;
+
+/// Numbers as in the paper: int8 activations by absmax in float, everything else double; K and V are kept exact.
+/// Shares no code with the library but the file reader. Codes in layout A only.
+class reference_forward {
+public:
+    explicit reference_forward(const bitnet::gguf_file& file) : file_(file) {
+        const auto name = file.get<std::string_view>("general.architecture");
+        prefix_ = std::string(*name) + ".";
+        silu_ = *name == "bitnet";
+        layers_ = size("block_count");
+        heads_ = size("attention.head_count");
+        kv_heads_ = size("attention.head_count_kv");
+        head_size_ = size("rope.dimension_count");
+        epsilon_ = static_cast<double>(*file.get<float>(prefix_ + "attention.layer_norm_rms_epsilon"));
+        theta_ = static_cast<double>(*file.get<float>(prefix_ + "rope.freq_base"));
+    }
+
+    /// Logits after each token.
+    [[nodiscard]] rows_of_doubles logits(const std::vector<int>& tokens) const {
+        const rows_of_doubles embedding = dense("token_embd.weight");
+        rows_of_doubles x;
+        for (const int token : tokens) {
+            x.push_back(embedding[static_cast<std::size_t>(token)]);
+        }
+        for (std::size_t layer = 0; layer < layers_; ++layer) {
+            const std::string block = "blk." + std::to_string(layer) + ".";
+            attention(block, x);
+            feed_forward(block, x);
+        }
+        rows_of_doubles out;
+        for (const auto& row : x) {
+            const auto n = norm(row, "output_norm.weight");
+            out.emplace_back();
+            for (const auto& weights : embedding) {
+                out.back().push_back(dot(weights, n));
+            }
+        }
+        return out;
+    }
+
+private:
+    [[nodiscard]] std::size_t size(const std::string& key) const {
+        return static_cast<std::size_t>(*file_.get<std::uint64_t>(prefix_ + key));
+    }
+
+    static double dot(const std::vector<double>& a, const std::vector<double>& b) {
+        double sum = 0;
+        for (std::size_t i = 0; i < a.size(); ++i) {
+            sum += a[i] * b[i];
+        }
+        return sum;
+    }
+
+    static double half_to_double(std::uint16_t bits) {
+        const int exponent = (bits >> 10) & 31;
+        const double fraction = bits & 1023;
+        const double magnitude = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
+        return (bits & 0x8000) != 0 ? -magnitude : magnitude;
+    }
+
+    [[nodiscard]] rows_of_doubles dense(const std::string& name) const {
+        const auto& t = *file_.find_tensor(name);
+        rows_of_doubles rows(t.dims[1], std::vector<double>(t.dims[0]));
+        std::size_t at = 0;
+        for (auto& row : rows) {
+            for (double& value : row) {
+                if (t.type == bitnet::tensor_type::f16) {
+                    std::uint16_t bits = 0;
+                    std::memcpy(&bits, t.bytes.data() + 2 * at++, 2);
+                    value = half_to_double(bits);
+                } else {
+                    float wide = 0;
+                    std::memcpy(&wide, t.bytes.data() + 4 * at++, 4);
+                    value = static_cast<double>(wide);
+                }
+            }
+        }
+        return rows;
+    }
+
+    [[nodiscard]] std::vector<double> norm(const std::vector<double>& x, const std::string& name) const {
+        const auto weight = dense(name)[0];
+        const double root = std::sqrt(dot(x, x) / static_cast<double>(x.size()) + epsilon_);
+        std::vector<double> y;
+        for (std::size_t i = 0; i < x.size(); ++i) {
+            y.push_back(x[i] / root * weight[i]);
+        }
+        return y;
+    }
+
+    [[nodiscard]] std::vector<double> linear(const std::vector<double>& x, const std::string& name) const {
+        const auto& t = *file_.find_tensor(name + ".weight");
+        float largest = 1e-5f;
+        for (const double value : x) {
+            largest = std::max(largest, std::abs(static_cast<float>(value)));
+        }
+        const float s = 127.0f / largest;
+        std::vector<double> q;
+        for (const double value : x) {
+            q.push_back(std::nearbyint(static_cast<float>(value) * s));
+        }
+        float scale = 0;
+        std::memcpy(&scale, t.bytes.data() + t.dims[0] * t.dims[1] / 4, 4);
+        double factor = static_cast<double>(scale);
+        if (const auto* extra = file_.find_tensor(name + ".scale")) {
+            std::memcpy(&scale, extra->bytes.data(), 4);
+            factor *= static_cast<double>(scale);
+        }
+        std::vector<double> y(t.dims[1]);
+        for (std::size_t r = 0; r < y.size(); ++r) {
+            for (std::size_t c = 0; c < t.dims[0]; ++c) {
+                const std::size_t flat = r * t.dims[0] + c;
+                const auto byte = static_cast<unsigned>(t.bytes[flat / 128 * 32 + flat % 32]);
+                const int code = static_cast<int>((byte >> (6 - 2 * (flat % 128 / 32))) & 3u);
+                y[r] += (code - 1) * q[c];
+            }
+            y[r] *= factor / static_cast<double>(s);
+        }
+        return y;
+    }
+
+    void rotate(std::vector<double>& x, std::size_t position) const {
+        const std::size_t half = head_size_ / 2;
+        for (std::size_t head = 0; head < x.size() / head_size_; ++head) {
+            for (std::size_t j = 0; j < half; ++j) {
+                const double angle = static_cast<double>(position) *
+                                     std::pow(theta_, -2.0 * static_cast<double>(j) / static_cast<double>(head_size_));
+                double& a = x[head * head_size_ + j];
+                double& b = x[head * head_size_ + j + half];
+                const double rotated = a * std::cos(angle) - b * std::sin(angle);
+                b = a * std::sin(angle) + b * std::cos(angle);
+                a = rotated;
+            }
+        }
+    }
+
+    void attention(const std::string& block, rows_of_doubles& x) const {
+        rows_of_doubles keys;
+        rows_of_doubles values;
+        for (std::size_t position = 0; position < x.size(); ++position) {
+            const auto n = norm(x[position], block + "attn_norm.weight");
+            auto q = linear(n, block + "attn_q");
+            keys.push_back(linear(n, block + "attn_k"));
+            values.push_back(linear(n, block + "attn_v"));
+            rotate(q, position);
+            rotate(keys.back(), position);
+            const auto attended = norm(attend(q, keys, values), block + "attn_sub_norm.weight");
+            add(x[position], linear(attended, block + "attn_output"));
+        }
+    }
+
+    [[nodiscard]] std::vector<double> attend(const std::vector<double>& q, const rows_of_doubles& keys,
+                                             const rows_of_doubles& values) const {
+        std::vector<double> out(q.size());
+        for (std::size_t head = 0; head < heads_; ++head) {
+            const std::size_t q_at = head * head_size_;
+            const std::size_t kv_at = head / (heads_ / kv_heads_) * head_size_;
+            std::vector<double> weights;
+            double total = 0;
+            for (const auto& key : keys) {
+                double score = 0;
+                for (std::size_t d = 0; d < head_size_; ++d) {
+                    score += q[q_at + d] * key[kv_at + d];
+                }
+                weights.push_back(std::exp(score / std::sqrt(static_cast<double>(head_size_))));
+                total += weights.back();
+            }
+            for (std::size_t p = 0; p < keys.size(); ++p) {
+                for (std::size_t d = 0; d < head_size_; ++d) {
+                    out[q_at + d] += weights[p] / total * values[p][kv_at + d];
+                }
+            }
+        }
+        return out;
+    }
+
+    void feed_forward(const std::string& block, rows_of_doubles& x) const {
+        for (auto& row : x) {
+            const auto n = norm(row, block + "ffn_norm.weight");
+            auto gate = linear(n, block + "ffn_gate");
+            const auto up = linear(n, block + "ffn_up");
+            for (std::size_t i = 0; i < gate.size(); ++i) {
+                const double g = gate[i];
+                gate[i] = (silu_ ? g / (1 + std::exp(-g)) : std::max(g, 0.0) * std::max(g, 0.0)) * up[i];
+            }
+            add(row, linear(norm(gate, block + "ffn_sub_norm.weight"), block + "ffn_down"));
+        }
+    }
+
+    static void add(std::vector<double>& x, const std::vector<double>& y) {
+        for (std::size_t i = 0; i < x.size(); ++i) {
+            x[i] += y[i];
+        }
+    }
+
+    const bitnet::gguf_file& file_;
+    std::string prefix_;
+    bool silu_ = false;
+    std::size_t layers_ = 0;
+    std::size_t heads_ = 0;
+    std::size_t kv_heads_ = 0;
+    std::size_t head_size_ = 0;
+    double epsilon_ = 0;
+    double theta_ = 0;
+};
+
+} // namespace bitnet_tests

@@ -32,10 +32,11 @@ public:
         std::filesystem::remove_all(path_, ignored);
     }
 
-    [[nodiscard]] std::string path(const std::string& name) const { return (path_ / name).string(); }
-    [[nodiscard]] std::string path() const { return path_.string(); }
+    /// Paths are UTF-8, as the library takes them.
+    [[nodiscard]] std::string path(const std::string& name) const { return utf8(path_ / from_utf8(name)); }
+    [[nodiscard]] std::string path() const { return utf8(path_); }
     [[nodiscard]] std::string write(const std::string& name, std::string_view text) const {
-        std::ofstream(path(name), std::ios::binary) << text;
+        std::ofstream(path_ / from_utf8(name), std::ios::binary) << text;
         return path(name);
     }
     [[nodiscard]] std::size_t files() const {
@@ -47,6 +48,13 @@ public:
     }
 
 private:
+    [[nodiscard]] static std::string utf8(const std::filesystem::path& path) {
+        const auto text = path.u8string();
+        return {text.begin(), text.end()};
+    }
+    [[nodiscard]] static std::filesystem::path from_utf8(const std::string& name) {
+        return {std::u8string(name.begin(), name.end())};
+    }
     std::filesystem::path path_;
 };
 

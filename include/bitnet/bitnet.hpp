@@ -8,6 +8,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/decimal.hpp>
 #include <bitnet/core/fixed_point.hpp>
+#include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/matrix_view.hpp>
@@ -43,7 +44,6 @@
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session.hpp>
 #include <bitnet/simd/cpu.hpp>
-#include <bitnet/simd/float_environment.hpp>
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/float_ops_avx512.hpp>

@@ -688,6 +688,52 @@ inline constexpr int log2_fraction_bits = 57;
 
 } // namespace bitnet::inline BITNET_ABI
 
+// ---- bitnet/core/float_environment.hpp ----
+// default_float_environment: round to nearest and keep denormals while the library computes, whatever the host has set.
+
+#if BITNET_X86_64
+#include <xmmintrin.h>
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Sets the IEEE default for this thread and restores the caller's setting when it goes out of scope.
+/// Needed because -ffast-math links start-up code that flushes denormals, and hosts change rounding.
+class default_float_environment {
+public:
+    default_float_environment() noexcept : saved_(load()) { store(ieee_default); }
+    ~default_float_environment() { store(saved_); }
+    default_float_environment(const default_float_environment&) = delete;
+    default_float_environment& operator=(const default_float_environment&) = delete;
+
+private:
+#if BITNET_X86_64
+    using word = std::uint32_t;
+    static constexpr word ieee_default = 0x1f80; // MXCSR after reset: all exceptions masked, nearest, no DAZ, no FTZ
+    [[nodiscard]] static word load() noexcept { return _mm_getcsr(); }
+    static void store(word value) noexcept { _mm_setcsr(value); }
+#elif defined(__aarch64__) && !defined(_MSC_VER)
+    using word = std::uint64_t;
+    static constexpr word ieee_default = 0; // FPCR: nearest, no flush to zero, IEEE half precision
+    [[nodiscard]] static word load() noexcept {
+        word value;
+        __asm__ volatile("mrs %0, fpcr" : "=r"(value));
+        return value;
+    }
+    static void store(word value) noexcept { __asm__ volatile("msr fpcr, %0" : : "r"(value)); }
+#else
+    using word = std::uint32_t;
+    static constexpr word ieee_default = 0;
+    [[nodiscard]] static word load() noexcept { return 0; }
+    static void store(word) noexcept {}
+#endif
+    word saved_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
 // ---- bitnet/core/fma.hpp ----
 // fused_multiply_add: float fma with one rounding on machines that have no such instruction.
 
@@ -5456,52 +5502,6 @@ public:
 // ---- bitnet/thread/thread_pool.hpp ----
 // thread_pool: persistent workers that spin briefly between loops, then park.
 
-// ---- bitnet/simd/float_environment.hpp ----
-// default_float_environment: round to nearest and keep denormals while the library computes, whatever the host has set.
-
-#if BITNET_X86_64
-#include <xmmintrin.h>
-#endif
-
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// Sets the IEEE default for this thread and restores the caller's setting when it goes out of scope.
-/// Needed because -ffast-math links start-up code that flushes denormals, and hosts change rounding.
-class default_float_environment {
-public:
-    default_float_environment() noexcept : saved_(load()) { store(ieee_default); }
-    ~default_float_environment() { store(saved_); }
-    default_float_environment(const default_float_environment&) = delete;
-    default_float_environment& operator=(const default_float_environment&) = delete;
-
-private:
-#if BITNET_X86_64
-    using word = std::uint32_t;
-    static constexpr word ieee_default = 0x1f80; // MXCSR after reset: all exceptions masked, nearest, no DAZ, no FTZ
-    [[nodiscard]] static word load() noexcept { return _mm_getcsr(); }
-    static void store(word value) noexcept { _mm_setcsr(value); }
-#elif defined(__aarch64__) && !defined(_MSC_VER)
-    using word = std::uint64_t;
-    static constexpr word ieee_default = 0; // FPCR: nearest, no flush to zero, IEEE half precision
-    [[nodiscard]] static word load() noexcept {
-        word value;
-        __asm__ volatile("mrs %0, fpcr" : "=r"(value));
-        return value;
-    }
-    static void store(word value) noexcept { __asm__ volatile("msr fpcr, %0" : : "r"(value)); }
-#else
-    using word = std::uint32_t;
-    static constexpr word ieee_default = 0;
-    [[nodiscard]] static word load() noexcept { return 0; }
-    static void store(word) noexcept {}
-#endif
-    word saved_;
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
 // ---- bitnet/thread/native_thread.hpp ----
 // native_thread: a joined operating-system thread whose creation can fail without an exception.
 
@@ -7827,7 +7827,7 @@ private:
 
 /// The merges of `file` between tokens of `tokens`. Cost: three look-ups per merge, memory 24 to 48 bytes per merge.
 /// \return errc::missing_key; errc::bad_vocabulary (no two halves, a half or the whole that is no token, a merge
-/// twice); errc::out_of_memory. tests/text/merge_list_test.cpp has one of each.
+/// twice); errc::out_of_memory. tests/text/vocabulary_test.cpp has one of each.
 [[nodiscard]] inline result<merge_table> read_merges(const gguf_file& file, const vocabulary& tokens) {
     return merge_reader(file, tokens).run();
 }
@@ -7956,7 +7956,7 @@ inline constexpr std::array<std::uint8_t, 1608> index{
     2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 207,
 };
 /// Four words per block, two bits per code point, the first code point lowest.
-inline constexpr std::array<std::uint64_t, 4 * 208> blocks{
+inline constexpr std::array<std::uint64_t, 832> blocks{
     0x000000000ffc0000u, 0x000aaaaa00000003u, 0x0015555555555554u, 0x0015555555555554u,
     0x0000000000000c00u, 0x2a1804a000100003u, 0x5555155555555555u, 0x5555155555555555u,
     0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u, 0x5555555555555555u,
@@ -8170,7 +8170,8 @@ inline constexpr std::array<std::uint64_t, 4 * 208> blocks{
 } // namespace unicode_tables
 
 /// The class of a code point by Unicode 16.0; char_class::other beyond U+10FFFF. Cost: two table reads.
-/// Proven for every scalar value by "golden: cp_sweep" in tests/text/tokenizer_test.cpp.
+/// Proven by tests/text/unicode_classes_test.cpp, and in context for
+/// every scalar value by tests/text/tokenizer_test.cpp.
 [[nodiscard]] constexpr char_class class_of(char32_t code_point) noexcept {
     if (code_point >= unicode_tables::limit) {
         return char_class::other;
@@ -8484,7 +8485,7 @@ struct pre_tokenizer_choice {
 class tokenizer {
 public:
     /// Reads all tokenizer.ggml.* keys that it uses.
-    /// Cost for LLaMA-3's 128,256 tokens and 280,147 merges: one pass over 5.5 MB, memory about 13 MB.
+    /// Cost for LLaMA-3's 128,256 tokens and 280,147 merges: one pass over 5.5 MB, memory about 12 MB.
     /// \return errc::unsupported_tokenizer (tokenizer.ggml.model is not gpt2), unknown_pre_tokenizer, missing_key,
     /// wrong_type, bad_vocabulary or out_of_memory, naming the file, the key and both disagreeing numbers.
     [[nodiscard]] static result<tokenizer> open(const gguf_file& file, tokenizer_options options = {});
@@ -8933,7 +8934,8 @@ inline result<void> model_facts::read_tokenizer(const open_options& options) {
                          " entries, 'token_embd.weight' has " + std::to_string(parameters.vocabulary) + " rows"};
     }
     if (opened->pre_tokenizer().inferred) {
-        notes.push_back(opened->pre_tokenizer().why);
+        notes.push_back("pre-tokenizer " + opened->pre_tokenizer().name +
+                        " was inferred: " + opened->pre_tokenizer().why);
     }
     text.emplace(*std::move(opened));
     return {};

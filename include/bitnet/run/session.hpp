@@ -4,13 +4,13 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/sampler.hpp>
-#include <bitnet/simd/float_environment.hpp>
 #include <bitnet/text/token.hpp>
 
 #include <algorithm>

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/result.hpp>
-#include <bitnet/simd/float_environment.hpp>
 #include <bitnet/thread/native_thread.hpp>
 #include <bitnet/thread/pool.hpp>
 

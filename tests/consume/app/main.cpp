@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT
-// A small program that uses the library from two translation units.
+// A small program that uses the library from two translation units: consumer MODEL.gguf
+#include "storyteller.hpp"
+
 #include <bitnet/bitnet.hpp>
 
 #include <iostream>
 
-bitnet::result<bitnet::buffer<float>> make_weights(std::uint64_t size);
-
-int main() {
-    const auto weights = make_weights(1000);
-    if (!weights) {
-        std::cerr << weights.error().message << '\n';
+int main(int argc, char** argv) {
+    auto opened = storyteller::open(argc > 1 ? argv[1] : "");
+    if (!opened) {
+        std::cerr << opened.error().message << '\n';
         return 1;
     }
-    const auto refused = make_weights(~0ull);
-    if (weights->size() != 1000 || refused || refused.error().code != bitnet::errc::out_of_memory) {
+    const auto story = (*opened)->tell("Once upon a time", 12);
+    if (!story) {
+        std::cerr << story.error().message << '\n';
         return 1;
     }
-    std::cout << refused.error().message << '\n';
-    return 0;
+    std::cout << (*opened)->isa() << ": Once upon a time" << *story << '\n';
+    return *story == " there was a great many years, and the King's daughter" ? 0 : 1;
 }

@@ -13,6 +13,7 @@
 #include <bitnet/io/json.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
+#include <cstdio>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -117,6 +118,9 @@ int run(const settings& chosen) {
     const auto tokens = bitnet::tokenizer::open(*file, {.pre_tokenizer = chosen.pre_tokenizer});
     if (!tokens) {
         return tools::fail(program, tokens.error().message);
+    }
+    if (tokens->pre_tokenizer().inferred) {
+        std::fprintf(stderr, "note: %s\n", tokens->pre_tokenizer().why.c_str());
     }
     std::string line;
     for (std::size_t number = 1; std::getline(std::cin, line); ++number) {

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+// bitnet-inspect as a process.
+#include "models.hpp"
+#include "process.hpp"
+
+#include <bitnet/io/json.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using namespace bitnet_tests;
+
+namespace {
+
+/// What --json prints about a file: one line of valid JSON in pure ASCII.
+bitnet::json_document inspect(const std::string& file) {
+    const std::string text = output("inspect", {file, "--json"});
+    INFO(text);
+    CHECK(text.find('\n') == text.size() - 1);
+    auto json = bitnet::json_document::parse(text, "inspect");
+    REQUIRE(json);
+    return *std::move(json);
+}
+
+bitnet::json_value member(const bitnet::json_document& json, std::string_view key) {
+    const auto value = json.root().find(key);
+    REQUIRE(value);
+    return *value;
+}
+std::string string(bitnet::json_value object, std::string_view key) {
+    const auto value = object.find(key);
+    REQUIRE(value);
+    return std::string(value->as_string().value_or("no string"));
+}
+std::int64_t number(bitnet::json_value object, std::string_view key) {
+    const auto value = object.find(key);
+    REQUIRE(value);
+    return value->as_integer<std::int64_t>().value_or(-1);
+}
+
+} // namespace
+
+TEST_CASE("the JSON of a model tells metadata, tensors, totals, sizes, tokenizer and that it runs") {
+    const auto json = inspect(tiny);
+    CHECK(number(json.root(), "bytes") == static_cast<std::int64_t>(contents(tiny).size()));
+    CHECK(member(json, "metadata").size() == 25);
+    CHECK(member(json, "tensors").size() == 68);
+    CHECK(member(json, "totals").size() == 3);
+    CHECK(number(member(json, "total"), "elements") == 5784832);
+    const auto model = member(json, "model");
+    CHECK(string(model, "architecture") == "bitnet-b1.58");
+    CHECK(number(model, "layers") == 6);
+    CHECK(number(model, "context") == 512);
+    CHECK(number(model, "kv_cache_bytes_f16") == 2 * 2 * 6 * 2 * 512 * 64);
+    CHECK(number(model, "kv_cache_bytes_f32") == 2 * 4 * 6 * 2 * 512 * 64);
+    CHECK(string(model, "head_type") == "F16");
+    CHECK(string(model, "layout") == "I2_S");
+    CHECK(string(member(json, "tokenizer"), "pre_tokenizer") == "llama-bpe");
+    CHECK(number(json.root(), "ternary_tensors") == 42);
+    CHECK(member(json, "bad_tensors").size() == 0);
+    CHECK(member(json, "runs").as_bool() == true);
+    CHECK(available_isas().back() == string(json.root(), "isa"));
+}
+
+TEST_CASE("metadata comes with types, and long arrays are cut") {
+    const auto json = inspect(tiny);
+    bool tokens = false;
+    bool epsilon = false;
+    for (const bitnet::json_value entry : member(json, "metadata").elements()) {
+        if (string(entry, "key") == "tokenizer.ggml.tokens") {
+            tokens = true;
+            CHECK(string(entry, "element_type") == "string");
+            CHECK(number(entry, "count") == 4128);
+            CHECK(entry.find("first")->size() == 6);
+        } else if (string(entry, "key") == "bitnet-b1.58.attention.layer_norm_rms_epsilon") {
+            epsilon = true;
+            CHECK(entry.find("value")->as_double() == 1e-5);
+        }
+    }
+    CHECK(tokens);
+    CHECK(epsilon);
+}
+
+TEST_CASE("the table tells the same to people") {
+    const std::string table = output("inspect", {tiny});
+    for (const std::string_view part :
+         {"GGUF version 3", "'bitnet-b1.58.block_count'", "'blk.5.attn_v.weight'", "[256, 128]", "4128 string",
+          "42 tensors", "5784832 elements", "architecture bitnet-b1.58", "1572864 bytes as f16",
+          "pre-tokenizer llama-bpe", "42 ternary tensors, all scales and codes looked at: 0 mistakes",
+          "runs here, with "}) {
+        INFO(part);
+        CHECK(contains(table, part));
+    }
+}
+
+TEST_CASE("an inferred pre-tokenizer is shown with the reason") {
+    const temporary_folder folder;
+    const std::string file = write_without_pre(folder);
+    const auto json = inspect(file);
+    const auto text = member(json, "tokenizer");
+    CHECK(text.find("inferred")->as_bool() == true);
+    CHECK(contains(string(text, "why"), "tokenizer.ggml.pre is missing"));
+    CHECK(member(json, "notes").size() == 1);
+    CHECK(contains(output("inspect", {file}), "pre-tokenizer llama-bpe (inferred): "));
+    CHECK(contains(output("inspect", {file, "--pre", "llama3"}), "chosen by the caller"));
+}
+
+TEST_CASE("a vocabulary without weights is shown and does not run") {
+    const temporary_folder folder;
+    const std::string file = write_vocabulary(folder);
+    const auto json = inspect(file);
+    CHECK(member(json, "tensors").size() == 0);
+    CHECK(number(member(json, "tokenizer"), "vocabulary") == 4128);
+    CHECK(member(json, "runs").as_bool() == false);
+    CHECK(contains(string(json.root(), "why_not"), "token_embd.weight"));
+    CHECK(contains(output("inspect", {file}), "does not run: "));
+}
+
+TEST_CASE("a model of another architecture is shown and does not run") {
+    const temporary_folder folder;
+    auto editor = edit_tiny();
+    editor.set_value("general.architecture", bitnet::gguf_type::string, gguf_editor::string("mamba\x1b[31m"));
+    const std::string file = folder.write("other.gguf", as_text(editor.bytes()));
+    const auto json = inspect(file);
+    CHECK(member(json, "tensors").size() == 68);
+    CHECK(contains(string(member(json, "model"), "error"), "mamba"));
+    CHECK(member(json, "runs").as_bool() == false);
+    CHECK(contains(string(json.root(), "why_not"), "mamba"));
+}
+
+TEST_CASE("a code that is none is found, though a mapped model opens without looking at codes") {
+    const temporary_folder folder;
+    const std::string file = write_with_bad_code(folder);
+    const auto json = inspect(file);
+    REQUIRE(member(json, "bad_tensors").size() == 1);
+    CHECK(contains(*(*member(json, "bad_tensors").elements().begin()).as_string(), "'blk.3.ffn_up.weight'"));
+    CHECK(member(json, "runs").as_bool() == false);
+    CHECK(contains(output("inspect", {file}), "byte 77"));
+    CHECK(run("generate", {"-m", file, "-p", "Once", "-n", "1"}).status == 0);
+}
+
+TEST_CASE("another byte order of the ternary tensors is repacked, which is said") {
+    const std::string table = output("inspect", {tiny, "--i2s-source", "b"});
+    CHECK(contains(table, "42 ternary tensors were repacked"));
+}
+
+TEST_CASE("golden: LLaMA-3's vocabulary and those of other models are shown") {
+    if (skip_without_golden()) {
+        return;
+    }
+    const auto llama = inspect(golden_path("tokenizer/llama3-vocab.gguf"));
+    CHECK(number(member(llama, "tokenizer"), "vocabulary") == 128256);
+    const auto falcon = inspect(golden_path("tokenizer/others/falcon.gguf"));
+    CHECK(contains(string(member(falcon, "tokenizer"), "error"), "falcon"));
+    CHECK(member(falcon, "runs").as_bool() == false);
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+// bitnet-logits and bitnet-perplexity as processes.
+#include "models.hpp"
+#include "process.hpp"
+
+#include <bitnet/io/json.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using namespace bitnet_tests;
+
+namespace {
+
+constexpr std::size_t vocabulary = 4128;
+constexpr std::string_view ids = "4096,2365,681,258,525,429,308"; // "Once upon a time there was", behind BOS
+constexpr std::size_t id_count = 7;
+
+std::vector<std::string> with(std::vector<std::string> more, std::string_view list = ids) {
+    more.insert(more.begin(), {"-m", tiny, "--ids", std::string(list)});
+    return more;
+}
+
+std::vector<float> floats(const std::string& bytes) {
+    REQUIRE(bytes.size() % sizeof(float) == 0);
+    std::vector<float> values(bytes.size() / sizeof(float));
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+}
+
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+    REQUIRE(a.size() == b.size());
+    double largest = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        largest = std::max(largest, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+    }
+    return largest;
+}
+
+/// The number behind `key` in the output of bitnet-perplexity.
+double figure(const std::string& text, const std::string& key) {
+    const auto at = ("\n" + text).find("\n" + key + " ");
+    REQUIRE(at != std::string::npos);
+    std::istringstream rest(text.substr(at + key.size() + 1));
+    double value = 0;
+    rest >> value;
+    REQUIRE(!rest.fail());
+    return value;
+}
+
+} // namespace
+
+TEST_CASE("the logits after the last token are the last row of those after all tokens") {
+    const std::string last = output("logits", with({}));
+    const std::string all = output("logits", with({"--all"}));
+    CHECK(last.size() == 4 * vocabulary);
+    REQUIRE(all.size() == 4 * vocabulary * id_count);
+    CHECK(all.substr(all.size() - last.size()) == last);
+    CHECK(all.substr(0, last.size()) == output("logits", with({}, "4096")));
+    const auto values = floats(all);
+    CHECK(std::all_of(values.begin(), values.end(), [](float f) { return std::isfinite(f); }));
+}
+
+TEST_CASE("logits are the same bytes with any instruction set and any number of threads") {
+    for (const std::string kv : {"f16", "f32"}) {
+        const std::string first = output("logits", with({"--all", "--kv", kv, "--isa", "scalar", "-t", "1"}));
+        for (const std::string& isa : available_isas()) {
+            for (const std::string threads : {"1", "2", "3"}) {
+                INFO(isa << ", " << threads << " threads");
+                CHECK((output("logits", with({"--all", "--kv", kv, "--isa", isa, "-t", threads})) == first));
+            }
+        }
+    }
+}
+
+TEST_CASE("the element of the KV cache is chosen by --kv") {
+    const auto f16 = floats(output("logits", with({"--kv", "f16"})));
+    const auto f32 = floats(output("logits", with({"--kv", "f32"})));
+    const double difference = largest_difference(f16, f32);
+    CHECK(difference > 0);
+    CHECK(difference < 0.5);
+    CHECK((output("logits", with({})) == output("logits", with({"--kv", "f16"}))));
+}
+
+TEST_CASE("a token outside the vocabulary and more tokens than the context has are errors") {
+    for (const std::string list : {"4128", "-1", "1,2,99999"}) {
+        const outcome ran = run("logits", with({}, list));
+        INFO(list << ": " << ran.err);
+        CHECK(ran.status == 1);
+        CHECK(ran.out.empty());
+        CHECK(contains(ran.err, list.substr(list.rfind(',') + 1)));
+        CHECK(contains(ran.err, "4128"));
+    }
+    std::string many = "1";
+    for (int i = 1; i < 513; ++i) {
+        many += ",1";
+    }
+    const outcome ran = run("logits", with({}, many));
+    CHECK(ran.status == 1);
+    CHECK(contains(ran.err, "513"));
+    CHECK(contains(ran.err, "512"));
+    CHECK(output("logits", with({}, many.substr(2))).size() == 4 * vocabulary);
+}
+
+TEST_CASE("--i2s-source changes how ternary tensors are read") {
+    const std::string a = output("logits", with({}));
+    CHECK((output("logits", with({"--i2s-source", "a"})) == a));
+    CHECK((output("logits", with({"--i2s-source", "b"})) != a));
+    CHECK((output("logits", with({"--i2s-source", "c"})) != a));
+}
+
+TEST_CASE("golden: logits of ten prompts are within 0.3 of the reference, half of them within 0.001") {
+    if (skip_without_golden()) {
+        return;
+    }
+    const auto json = bitnet::json_document::parse(contents(golden_path("tiny/golden/golden.json")), "golden.json");
+    REQUIRE(json);
+    std::size_t prompt = 0;
+    std::size_t close = 0;
+    for (const bitnet::json_value each : json->root().find("prompts")->elements()) {
+        std::string list;
+        for (const bitnet::json_value id : each.find("ids")->elements()) {
+            list += (list.empty() ? "" : ",") + std::to_string(*id.as_integer<int>());
+        }
+        const auto ours = floats(output("logits", with({"--kv", "f32"}, list)));
+        const std::string name = "tiny/golden/logits_" + std::to_string(prompt++) + ".f32";
+        const double difference = largest_difference(ours, floats(contents(golden_path(name))));
+        INFO(name);
+        CHECK(difference <= 0.3);
+        close += difference <= 1e-3 ? 1 : 0;
+    }
+    CHECK(prompt == 10);
+    CHECK(close >= 5);
+}
+
+TEST_CASE("perplexity is what the logits of each chunk behind BOS say") {
+    const temporary_folder folder;
+    const std::string text = "Once upon a time there was a king who had three daughters, and the youngest was fair.";
+    const auto encoded = output("tokenize", {"-m", tiny}, "{\"text\":\"" + text + "\"}\n");
+    const auto json = bitnet::json_document::parse(encoded, "ids");
+    REQUIRE(json);
+    std::vector<int> tokens;
+    for (const bitnet::json_value id : json->root().find("ids")->elements()) {
+        tokens.push_back(*id.as_integer<int>());
+    }
+    double total = 0;
+    constexpr std::size_t chunk = 7;
+    for (std::size_t begin = 0; begin < tokens.size(); begin += chunk) {
+        std::string list = "4096";
+        const std::size_t end = std::min(begin + chunk, tokens.size());
+        for (std::size_t i = begin; i + 1 < end; ++i) {
+            list += "," + std::to_string(tokens[i]);
+        }
+        const auto logits = floats(output("logits", with({"--all"}, list)));
+        for (std::size_t i = begin; i < end; ++i) {
+            const float* row = logits.data() + (i - begin) * vocabulary;
+            double sum = 0;
+            for (std::size_t v = 0; v < vocabulary; ++v) {
+                sum += std::exp(static_cast<double>(row[v]));
+            }
+            total += std::log(sum) - static_cast<double>(row[tokens[i]]);
+        }
+    }
+    CHECK(tokens.size() % chunk > 1); // a last chunk that is shorter
+    const std::string printed =
+        output("perplexity", {"-m", tiny, "-f", folder.write("text.txt", text), "-c", std::to_string(chunk + 1)});
+    const auto count = static_cast<double>(tokens.size());
+    CHECK(figure(printed, "tokens") == count);
+    CHECK(figure(printed, "bytes") == static_cast<double>(text.size()));
+    CHECK(figure(printed, "context") == chunk + 1);
+    CHECK(figure(printed, "mean negative log likelihood") == doctest::Approx(total / count).epsilon(1e-6));
+    CHECK(figure(printed, "perplexity") == doctest::Approx(std::exp(total / count)).epsilon(1e-5));
+    CHECK(figure(printed, "bits per byte") ==
+          doctest::Approx(total / std::log(2.0) / static_cast<double>(text.size())).epsilon(1e-5));
+}
+
+TEST_CASE("perplexity prints the same with any number of threads, and no progress where nobody watches") {
+    const temporary_folder folder;
+    const std::string path =
+        folder.write("text.txt", "The king said to his daughter that she must go into the forest.");
+    const outcome first = run("perplexity", {"-m", tiny, "-f", path, "-t", "1", "-c", "9"});
+    CHECK(first.status == 0);
+    CHECK(first.err.empty());
+    CHECK(output("perplexity", {"-m", tiny, "-f", path, "-t", "3", "-c", "9"}) == first.out);
+    CHECK(output("perplexity", {"-m", tiny, "-f", path, "-t", "2", "-c", "9", "--isa", "scalar"}) == first.out);
+}
+
+TEST_CASE("perplexity names a text that is missing, empty or a directory, and a context that is too long") {
+    const temporary_folder folder;
+    const std::vector<std::pair<std::vector<std::string>, std::string>> cases{
+        {{"-f", folder.path("missing.txt")}, "missing.txt"},
+        {{"-f", folder.write("empty.txt", "")}, "empty"},
+        {{"-f", folder.path()}, "is a directory"},
+        {{"-f", folder.write("text.txt", "Once"), "-c", "513"}, "513"},
+    };
+    for (auto [arguments, sentence] : cases) {
+        arguments.insert(arguments.end(), {"-m", tiny});
+        const outcome ran = run("perplexity", arguments);
+        INFO(ran.err);
+        CHECK(ran.status == 1);
+        CHECK(ran.out.empty());
+        CHECK(contains(ran.err, sentence));
+    }
+}
+
+TEST_CASE("golden: perplexity of the held-out text is 49.386 within 0.1 %, within 0.3 % with an F16 KV cache") {
+    if (skip_without_golden()) {
+        return;
+    }
+    const auto measure = [](const std::string& kv) {
+        return output("perplexity",
+                      {"-m", tiny, "-f", golden_path("tiny/golden/heldout20k.txt"), "-c", "512", "--kv", kv});
+    };
+    const std::string f32 = measure("f32");
+    CHECK(figure(f32, "tokens") == 5081);
+    CHECK(figure(f32, "perplexity") == doctest::Approx(49.386146).epsilon(0.001));
+    CHECK(figure(f32, "bits per byte") == doctest::Approx(1.434386).epsilon(0.001));
+    CHECK(figure(measure("f16"), "perplexity") == doctest::Approx(49.386146).epsilon(0.003));
+}

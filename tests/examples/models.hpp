@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// The tiny model and files made of it, for tests of the example programs.
+#pragma once
+
+#include "../golden/gguf_editor.hpp"
+#include "../golden/golden_data.hpp"
+#include "process.hpp"
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace bitnet_tests {
+
+inline const std::string tiny = tiny_model_path();
+
+/// An editor of the tiny model's bytes.
+[[nodiscard]] inline gguf_editor edit_tiny() {
+    const std::string bytes = contents(tiny);
+    return gguf_editor(std::as_bytes(std::span(bytes)));
+}
+
+/// The tiny model without the name of its pre-tokenizer, as the official 2B-4T file is.
+[[nodiscard]] inline std::string write_without_pre(const temporary_folder& folder) {
+    auto editor = edit_tiny();
+    editor.remove_key("tokenizer.ggml.pre");
+    return folder.write("nopre.gguf", as_text(editor.bytes()));
+}
+
+/// The tiny model, told to begin nothing with BOS.
+[[nodiscard]] inline std::string write_without_bos(const temporary_folder& folder) {
+    auto editor = edit_tiny();
+    editor.poke<std::uint8_t>(editor.key("tokenizer.ggml.add_bos_token").value, 0);
+    return folder.write("nobos.gguf", as_text(editor.bytes()));
+}
+
+/// The tiny model's metadata without any tensor: a vocabulary.
+[[nodiscard]] inline std::string write_vocabulary(const temporary_folder& folder) {
+    auto editor = edit_tiny();
+    editor.poke<std::uint64_t>(gguf_editor::tensor_count, 0);
+    editor.truncate(editor.keys_end());
+    return folder.write("vocabulary.gguf", as_text(editor.bytes()));
+}
+
+/// The tiny model with code 3 in one ternary tensor.
+[[nodiscard]] inline std::string write_with_bad_code(const temporary_folder& folder) {
+    auto editor = edit_tiny();
+    editor.poke<std::uint8_t>(editor.tensor("blk.3.ffn_up.weight").data + 77, 0xff);
+    return folder.write("badcode.gguf", as_text(editor.bytes()));
+}
+
+} // namespace bitnet_tests

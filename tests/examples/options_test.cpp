@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+// Command lines and files that no program can work with.
+#include "models.hpp"
+#include "process.hpp"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+using namespace bitnet_tests;
+
+namespace {
+
+struct command {
+    std::string tool;
+    std::vector<std::string> arguments;
+    std::string sentence; ///< part of what stderr says
+};
+
+/// A command line of each tool that works if `model` is one.
+std::vector<command> one_of_each(const std::string& model, const std::string& text) {
+    return {{"generate", {"-m", model, "-p", "Once", "-n", "1"}, {}},
+            {"tokenize", {"-m", model}, {}},
+            {"logits", {"-m", model, "--ids", "1"}, {}},
+            {"inspect", {model}, {}},
+            {"perplexity", {"-m", model, "-f", text}, {}}};
+}
+
+} // namespace
+
+TEST_CASE("a mistake in the options is named, prints nothing to stdout and exits with 2") {
+    const std::vector<command> mistakes{
+        {"generate", {}, "-m FILE is missing"},
+        {"generate", {"-m", tiny}, "-p PROMPT is missing"},
+        {"generate", {"-m", tiny, "-p"}, "-p needs a value, PROMPT"},
+        {"generate", {"-m", tiny, "-p", "x", "--frobnicate"}, "there is no option '--frobnicate'"},
+        {"generate", {"-m", tiny, "-p", "x", "-q", "1"}, "there is no option '-q'"},
+        {"generate", {"-m", tiny, "-p", "x", "y"}, "nothing takes the argument 'y'"},
+        {"generate", {"-m", tiny, "-p", "x", "-n", "ten"}, "-n takes an integer from 0 to 1073741824, not 'ten'"},
+        {"generate", {"-m", tiny, "-p", "x", "-n", "-1"}, "-n takes an integer from 0"},
+        {"generate", {"-m", tiny, "-p", "x", "-n", "1.5"}, "not '1.5'"},
+        {"generate", {"-m", tiny, "-p", "x", "-n", " 1"}, "not ' 1'"},
+        {"generate", {"-m", tiny, "-p", "x", "-n", ""}, "not ''"},
+        {"generate", {"-m", tiny, "-p", "x", "-n", "99999999999999999999"}, "-n takes an integer"},
+        {"generate", {"-m", tiny, "-p", "x", "-t", "0"}, "-t takes an integer from 1 to 1024, not '0'"},
+        {"generate", {"-m", tiny, "-p", "x", "-c", "0"}, "-c takes an integer from 1 to 1048576, not '0'"},
+        {"generate", {"-m", tiny, "-p", "x", "--temp", "hot"}, "--temp takes a number from 0 to"},
+        {"generate", {"-m", tiny, "-p", "x", "--temp", "-0.5"}, "not '-0.5'"},
+        {"generate", {"-m", tiny, "-p", "x", "--temp", "nan"}, "not 'nan'"},
+        {"generate", {"-m", tiny, "-p", "x", "--temp", "0.8x"}, "not '0.8x'"},
+        {"generate", {"-m", tiny, "-p", "x", "--top-p", "1.01"}, "--top-p takes a number from 0 to 1"},
+        {"generate", {"-m", tiny, "-p", "x", "--min-p", "inf"}, "--min-p takes a number from 0 to 1"},
+        {"generate", {"-m", tiny, "-p", "x", "--repeat-penalty", "0"}, "--repeat-penalty takes a number"},
+        {"generate", {"-m", tiny, "-p", "x", "--seed", "-1"}, "--seed takes an integer from 0 to 18446744073709551615"},
+        {"generate", {"-m", tiny, "-p", "x", "--isa", "mmx"}, "--isa takes one of"},
+        {"generate", {"-m", tiny, "-p", "x", "--kv", "f64"}, "--kv takes one of f16|f32, not 'f64'"},
+        {"generate", {"-m", tiny, "-p", "x", "--stats=xml"}, "--stats takes one of text|json|none, not 'xml'"},
+        {"generate", {"-m", tiny, "-p", "x", "--ids=yes"}, "--ids takes no value"},
+        {"generate", {"-m", tiny, "-p", "x", "--i2s-source", "d"}, "--i2s-source takes one of a|b|c, not 'd'"},
+        {"tokenize", {}, "-m FILE is missing"},
+        {"tokenize", {"-m", tiny, "--encode"}, "there is no option '--encode'"},
+        {"logits", {"-m", tiny}, "--ids ID,ID... is missing"},
+        {"logits", {"-m", tiny, "--ids", ""}, "--ids takes integers with commas between them"},
+        {"logits", {"-m", tiny, "--ids", "1,,2"}, "not '1,,2'"},
+        {"logits", {"-m", tiny, "--ids", "1,2,"}, "not '1,2,'"},
+        {"logits", {"-m", tiny, "--ids", "1, 2"}, "not '1, 2'"},
+        {"logits", {"-m", tiny, "--ids", "1;2"}, "not '1;2'"},
+        {"logits", {"-m", tiny, "--ids", "4294967296"}, "not '4294967296'"},
+        {"inspect", {}, "FILE is missing"},
+        {"inspect", {tiny, "another"}, "nothing takes the argument 'another'"},
+        {"inspect", {tiny, "--xml"}, "there is no option '--xml'"},
+        {"perplexity", {"-m", tiny}, "-f TEXT is missing"},
+        {"perplexity", {"-m", tiny, "-f", "x", "-c", "1"}, "-c takes an integer from 2"},
+    };
+    for (const auto& [tool, arguments, sentence] : mistakes) {
+        const outcome ran = run(tool, arguments);
+        INFO("bitnet-" << tool << " should say: " << sentence << ", said: " << ran.err);
+        CHECK(ran.status == 2);
+        CHECK(ran.out.empty());
+        CHECK(ran.err.starts_with("bitnet-" + tool + ": "));
+        CHECK(contains(ran.err, sentence));
+        CHECK(ran.err.find('\n') == ran.err.size() - 1);
+    }
+}
+
+TEST_CASE("--help names every option and exits with 0") {
+    const std::vector<command> expected{
+        {"generate",
+         {"-m",      "-p",        "-n",      "-t",           "-c",
+          "--temp",  "--top-k",   "--top-p", "--min-p",      "--repeat-penalty",
+          "--seed",  "--isa",     "--kv",    "--ignore-eos", "--ids",
+          "--stats", "--special", "--echo",  "--pre",        "--i2s-source",
+          "--help"},
+         "[0.8]"},
+        {"tokenize", {"-m", "--special", "--decode", "--pre"}, {}},
+        {"logits", {"-m", "--ids", "--isa", "--kv", "-t", "--all", "--i2s-source"}, "[f16]"},
+        {"inspect", {"FILE", "--json", "--pre", "--i2s-source"}, {}},
+        {"perplexity", {"-m", "-f", "-c", "-t", "--kv", "--isa", "--pre", "--i2s-source"}, {}},
+    };
+    for (const auto& [tool, names, fallback] : expected) {
+        const std::string usage = output(tool, {"--help"});
+        CHECK(usage.starts_with("usage: bitnet-" + tool + " "));
+        CHECK(contains(usage, fallback));
+        for (const std::string& name : names) {
+            INFO(tool << " " << name);
+            CHECK(contains(usage, "\n  " + name + " "));
+        }
+    }
+}
+
+TEST_CASE("a file that is missing, a directory, empty, cut off or something else is an error that names it") {
+    const temporary_folder folder;
+    const std::string good = contents(tiny);
+    const std::vector<std::pair<std::string, std::string>> files{
+        {folder.path("missing.gguf"), "cannot be opened"},
+        {folder.path(), "is a directory, not a file"},
+        {folder.write("empty.gguf", ""), "empty"},
+        {folder.write("text.gguf", "Once upon a time there was no model in this file."), "GGUF"},
+        {folder.write("header.gguf", good.substr(0, 100000)), "'tokenizer.ggml.merges'"},
+        {folder.write("data.gguf", good.substr(0, good.size() - 1000)), "tensor 'output_norm.weight'"},
+    };
+    const std::string text = folder.write("text.txt", "Once upon a time");
+    for (const auto& [path, sentence] : files) {
+        for (const auto& [tool, arguments, nothing] : one_of_each(path, text)) {
+            const outcome ran = run(tool, arguments);
+            INFO(tool << " " << path << ": " << ran.err);
+            CHECK(ran.status == 1);
+            CHECK(ran.out.empty());
+            CHECK(ran.err.starts_with("bitnet-" + tool + ": "));
+            CHECK(contains(ran.err, path));
+            CHECK(contains(ran.err, sentence));
+        }
+    }
+}
+
+TEST_CASE("a full disk is an error") {
+    if (!std::filesystem::exists("/dev/full")) {
+        return;
+    }
+    const temporary_folder folder;
+    const std::string text = folder.write("text.txt", "Once upon a time");
+    for (const auto& [tool, arguments, nothing] : one_of_each(tiny, text)) {
+        std::string command = shell_word(std::string(BITNET_TOOLS_DIR) + "/bitnet-" + tool);
+        for (const std::string& argument : arguments) {
+            command += " " + shell_word(argument);
+        }
+        const std::string in = folder.write("in", "{\"text\":\"Once\"}\n");
+        const int status =
+            std::system((command + " <" + shell_word(in) + " >/dev/full 2>" + shell_word(folder.path("err"))).c_str());
+        INFO(tool << ": " << contents(folder.path("err")));
+        CHECK(WEXITSTATUS(status) == 1);
+        CHECK(contains(contents(folder.path("err")), "stdout takes no more bytes"));
+    }
+}
+
+TEST_CASE("an instruction set that this machine lacks is an error, and one that it has is not") {
+    const auto here = available_isas();
+    for (const std::string isa : {"scalar", "avx2", "avx_vnni", "avx512_vnni"}) {
+        const outcome ran = run("logits", {"-m", tiny, "--ids", "1", "--isa", isa});
+        const bool available = std::find(here.begin(), here.end(), isa) != here.end();
+        INFO(isa << ": " << ran.err);
+        CHECK((ran.status == 0) == available);
+        CHECK((available || contains(ran.err, isa)));
+    }
+}

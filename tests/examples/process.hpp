@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// run: starts one of the example programs and waits for it. POSIX only.
+#pragma once
+
+#include "../io/temporary_folder.hpp"
+
+#include <bitnet/simd/isa.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <sys/wait.h>
+#include <vector>
+
+namespace bitnet_tests {
+
+struct outcome {
+    int status = -1; ///< the exit status; 128 and a signal's number above it for a crash
+    std::string out;
+    std::string err;
+};
+
+/// `word` as the shell takes it literally.
+[[nodiscard]] inline std::string shell_word(std::string_view word) {
+    std::string made = "'";
+    for (const char c : word) {
+        made += c == '\'' ? "'\\''" : std::string(1, c);
+    }
+    return made + "'";
+}
+
+[[nodiscard]] inline std::string contents(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Runs bitnet-<tool> with `arguments`, and `input` on its stdin.
+[[nodiscard]] inline outcome run(const std::string& tool, const std::vector<std::string>& arguments,
+                                 std::string_view input = {}) {
+    const temporary_folder folder;
+    std::string command = shell_word(std::string(BITNET_TOOLS_DIR) + "/bitnet-" + tool);
+    for (const std::string& argument : arguments) {
+        command += " " + shell_word(argument);
+    }
+    command += " <" + shell_word(folder.write("in", input)) + " >" + shell_word(folder.path("out")) + " 2>" +
+               shell_word(folder.path("err"));
+    const int status = std::system(command.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, contents(folder.path("out")), contents(folder.path("err"))};
+}
+
+/// What the program wrote to stdout, after checking that it succeeded.
+[[nodiscard]] inline std::string output(const std::string& tool, const std::vector<std::string>& arguments,
+                                        std::string_view input = {}) {
+    const outcome ran = run(tool, arguments, input);
+    INFO(tool << ": " << ran.err);
+    REQUIRE(ran.status == 0);
+    return ran.out;
+}
+
+[[nodiscard]] inline bool contains(std::string_view text, std::string_view part) {
+    return text.find(part) != std::string_view::npos;
+}
+
+/// Names of the instruction sets that this machine has.
+[[nodiscard]] inline std::vector<std::string> available_isas() {
+    std::vector<std::string> names{"scalar"};
+    const auto add = [&]<class Isa>(Isa) {
+        if (Isa::available()) {
+            names.emplace_back(Isa::name);
+        }
+    };
+    add(bitnet::isa::avx2{});
+    add(bitnet::isa::avx_vnni{});
+    add(bitnet::isa::avx512_vnni{});
+    return names;
+}
+
+} // namespace bitnet_tests

@@ -128,7 +128,7 @@ TEST_CASE("sizes that would overflow are refused when they are added") {
     counter numbers;
     gguf_writer writer;
     for (int i = 0; i < 9; ++i) {
-        writer.add_tensor("t" + std::to_string(i), tensor_type::i8_s, dims{1ull << 61},
+        writer.add_tensor(std::string("t").append(std::to_string(i)), tensor_type::i8_s, dims{1ull << 61},
                           bitnet::read_callback{&counter::read, &numbers});
     }
     CHECK(refusal(writer, "'t2'") == errc::bad_shape);

@@ -214,8 +214,8 @@ class json_document {
 public:
     /// Reads one JSON value and nothing behind it, by RFC 8259: UTF-8 only, no comments, no trailing commas. Stricter
     /// where the RFC leaves room: a key twice in an object and a lone surrogate are refused, and so is a byte order
-    /// mark. `name` is what error messages call the text. Cost: O(n log n); memory at most 17 bytes and an index of 4
-    /// bytes per '[', '{', ',' and ':' of the text, plus the text's size, allocated at once.
+    /// mark. `name` is what error messages call the text. Cost: O(n log n); memory for
+    /// 16 bytes per '[', '{', ',' and ':' of the text, 4 more per ':', and the text once, allocated before reading.
     /// \pre options.depth <= 1024
     /// \return errc::bad_json with line and byte offset, errc::bad_utf8 likewise, or errc::out_of_memory.
     [[nodiscard]] static result<json_document> parse(std::string_view text, std::string_view name,

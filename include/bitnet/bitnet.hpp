@@ -13,6 +13,7 @@
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/fwd.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/gguf_reader.hpp>

@@ -910,6 +910,54 @@ template <class T> struct matrix_view {
 
 } // namespace bitnet::inline BITNET_ABI
 
+// ---- bitnet/fwd.hpp ----
+// Forward declarations of public names, for headers of programs that only mention them.
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+using token = std::int32_t;
+
+enum class errc;
+struct error;
+template <class T> class result;
+
+struct half;
+struct bfloat16;
+template <class T> struct matrix_view;
+
+class byte_source;
+class gguf_file;
+class gguf_writer;
+class json_document;
+
+class tokenizer;
+class stream_decoder;
+struct encode_options;
+struct tokenizer_options;
+
+namespace isa {
+struct scalar;
+struct avx2;
+struct avx_vnni;
+struct avx512_vnni;
+} // namespace isa
+
+class thread_pool;
+class inline_pool;
+
+struct hyper_parameters;
+struct open_options;
+struct session_options;
+struct sampler_options;
+enum class stop_reason;
+class sampler;
+class any_model;
+class any_session;
+
+} // namespace bitnet::inline BITNET_ABI
+
 // ---- bitnet/io/byte_source.hpp ----
 // byte_source: the bytes of a model wherever the host keeps them: a file, its own memory, a pak file.
 
@@ -3152,8 +3200,8 @@ class json_document {
 public:
     /// Reads one JSON value and nothing behind it, by RFC 8259: UTF-8 only, no comments, no trailing commas. Stricter
     /// where the RFC leaves room: a key twice in an object and a lone surrogate are refused, and so is a byte order
-    /// mark. `name` is what error messages call the text. Cost: O(n log n); memory at most 17 bytes and an index of 4
-    /// bytes per '[', '{', ',' and ':' of the text, plus the text's size, allocated at once.
+    /// mark. `name` is what error messages call the text. Cost: O(n log n); memory for
+    /// 16 bytes per '[', '{', ',' and ':' of the text, 4 more per ':', and the text once, allocated before reading.
     /// \pre options.depth <= 1024
     /// \return errc::bad_json with line and byte offset, errc::bad_utf8 likewise, or errc::out_of_memory.
     [[nodiscard]] static result<json_document> parse(std::string_view text, std::string_view name,
@@ -5886,6 +5934,7 @@ void attend(const float* q, const kv_cache<typename P::kv_element>& cache, std::
 // scratch: the working memory of one forward pass. Belongs to a session, never to the model.
 
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -5906,51 +5955,59 @@ struct quantized_rows {
     }
 };
 
-/// Buffers for up to max_rows() rows, allocated once; nothing allocates after open().
-class scratch {
-public:
-    scratch() noexcept = default;
+/// Floats of [rows, cols] that are allocated once and viewed with as many rows as a pass has.
+struct float_rows {
+    buffer<float> values;
+    std::size_t cols = 0;
+
+    [[nodiscard]] matrix_view<float> first(std::size_t rows) noexcept {
+        assert(rows * cols <= values.size());
+        return {values.data(), rows, cols};
+    }
+};
+
+/// Buffers for up to max_rows rows, allocated once; nothing allocates after open().
+struct scratch {
+    std::size_t max_rows = 0;
+    float_rows residual; ///< [rows, hidden]
+    float_rows normed;   ///< [rows, the widest of all]
+    float_rows query;    ///< [rows, query_columns]
+    float_rows key;      ///< [rows, kv_columns]
+    float_rows value;    ///< [rows, kv_columns]
+    float_rows attended; ///< [rows, query_columns]
+    float_rows gated;    ///< [rows, feed_forward]
+    float_rows cosines;  ///< [rows, head_size / 2]
+    float_rows sines;    ///< [rows, head_size / 2]
+    quantized_rows quantized;
 
     /// \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<scratch> open(const hyper_parameters& model, std::size_t max_rows) {
         scratch made;
-        made.max_rows_ = max_rows;
+        made.max_rows = max_rows;
         const std::size_t widest = std::max({model.hidden, model.query_columns(), model.feed_forward});
         error failure;
-        const auto floats = [&](buffer<float>& into, std::size_t cols) { allocate(into, max_rows * cols, failure); };
-        floats(made.residual_, model.hidden);
-        floats(made.normed_, widest);
-        floats(made.query_, model.query_columns());
-        floats(made.key_, model.kv_columns());
-        floats(made.value_, model.kv_columns());
-        floats(made.attended_, model.query_columns());
-        floats(made.gated_, model.feed_forward);
-        floats(made.cosines_, model.head_size / 2);
-        floats(made.sines_, model.head_size / 2);
-        floats(made.quantized.scales, 1);
-        allocate(made.quantized.sums, max_rows, failure);
+        const auto floats = [&](float_rows& into, std::size_t cols) {
+            into.cols = cols;
+            allocate(into.values, max_rows * cols, failure);
+        };
+        floats(made.residual, model.hidden);
+        floats(made.normed, widest);
+        floats(made.query, model.query_columns());
+        floats(made.key, model.kv_columns());
+        floats(made.value, model.kv_columns());
+        floats(made.attended, model.query_columns());
+        floats(made.gated, model.feed_forward);
+        floats(made.cosines, model.head_size / 2);
+        floats(made.sines, model.head_size / 2);
         made.quantized.stride = (widest + 63) / 64 * 64;
         allocate(made.quantized.values, max_rows * made.quantized.stride, failure);
+        allocate(made.quantized.scales, max_rows, failure);
+        allocate(made.quantized.sums, max_rows, failure);
         if (failure.code != errc{}) {
             return failure;
         }
         return made;
     }
-
-    [[nodiscard]] std::size_t max_rows() const noexcept { return max_rows_; }
-
-    /// [max_rows(), cols] each; which columns a buffer has is said at open().
-    [[nodiscard]] float* residual() noexcept { return residual_.data(); }
-    [[nodiscard]] float* normed() noexcept { return normed_.data(); }
-    [[nodiscard]] float* query() noexcept { return query_.data(); }
-    [[nodiscard]] float* key() noexcept { return key_.data(); }
-    [[nodiscard]] float* value() noexcept { return value_.data(); }
-    [[nodiscard]] float* attended() noexcept { return attended_.data(); }
-    [[nodiscard]] float* gated() noexcept { return gated_.data(); }
-    [[nodiscard]] float* cosines() noexcept { return cosines_.data(); }
-    [[nodiscard]] float* sines() noexcept { return sines_.data(); }
-
-    quantized_rows quantized;
 
 private:
     template <class T> static void allocate(buffer<T>& into, std::size_t size, error& failure) {
@@ -5961,17 +6018,6 @@ private:
             failure = std::move(made).error();
         }
     }
-
-    std::size_t max_rows_ = 0;
-    buffer<float> residual_;
-    buffer<float> normed_;
-    buffer<float> query_;
-    buffer<float> key_;
-    buffer<float> value_;
-    buffer<float> attended_;
-    buffer<float> gated_;
-    buffer<float> cosines_;
-    buffer<float> sines_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -6353,14 +6399,15 @@ namespace bitnet::inline BITNET_ABI {
     return std::clamp(bytes_per_task / std::max<std::size_t>(cols / 4, 1) / 4 * 4, least, most);
 }
 
-/// x [rows, cols] -> RMSNorm -> int8, row by row in parallel. `normed` is working memory of the same shape.
+/// x [rows, cols] -> RMSNorm -> int8, row by row in parallel. `normed` is working memory of at least x.cols columns.
 template <policy_type P>
-void normalize_and_quantize(typename P::pool& pool, const float* x, std::size_t rows, std::size_t cols,
-                            const float* norm, float epsilon, float* normed, quantized_rows& out) noexcept {
-    out.used_rows = rows;
-    parallel_for(pool, rows, [&](std::size_t r) noexcept {
-        P::loops::rms_norm(x + r * cols, norm, epsilon, cols, normed + r * cols);
-        const row_quantization row = P::loops::quantize(normed + r * cols, cols, out.row(r));
+void normalize_and_quantize(typename P::pool& pool, matrix_view<const float> x, const float* norm, float epsilon,
+                            matrix_view<float> normed, quantized_rows& out) noexcept {
+    out.used_rows = x.rows;
+    parallel_for(pool, x.rows, [&](std::size_t r) noexcept {
+        float* y = normed.row(r).data();
+        P::loops::rms_norm(x.row(r).data(), norm, epsilon, x.cols, y);
+        const row_quantization row = P::loops::quantize(y, x.cols, out.row(r));
         out.scales[r] = row.scale;
         out.sums[r] = row.sum;
     });
@@ -6383,10 +6430,10 @@ void multiply_rows(const ternary_matrix<typename P::layout>& w, std::size_t firs
     }
 }
 
-/// One matrix and where its products go: out [rows of x, rows of w].
+/// One matrix and where its products go: out [rows of x, rows of the matrix].
 template <class Layout> struct projection {
     const ternary_matrix<Layout>* matrix;
-    float* out;
+    matrix_view<float> out;
 };
 
 /// out = x w^T for several matrices that share their input, in one parallel loop.
@@ -6407,7 +6454,7 @@ void project(typename P::pool& pool, const std::array<projection<typename P::lay
         const std::size_t first = (task - task_ends[i]) * chunk;
         const std::size_t count = std::min(chunk, w.rows() - first);
         multiply_rows<P>(w, first, count, x, [&](std::size_t row, float scale, const std::int32_t* products) noexcept {
-            P::loops::dequantize(products, w.scale, scale, count, all[i].out + row * w.rows() + first);
+            P::loops::dequantize(products, w.scale, scale, count, all[i].out.row(row).data() + first);
         });
     });
 }
@@ -6415,13 +6462,13 @@ void project(typename P::pool& pool, const std::array<projection<typename P::lay
 /// residual += x w^T.
 template <policy_type P>
 void project_add(typename P::pool& pool, const ternary_matrix<typename P::layout>& w, const quantized_rows& x,
-                 float* residual) noexcept {
+                 matrix_view<float> residual) noexcept {
     const std::size_t chunk = rows_per_task(w.cols());
     parallel_for(pool, (w.rows() + chunk - 1) / chunk, [&](std::size_t task) noexcept {
         const std::size_t first = task * chunk;
         const std::size_t count = std::min(chunk, w.rows() - first);
         multiply_rows<P>(w, first, count, x, [&](std::size_t row, float scale, const std::int32_t* products) noexcept {
-            P::loops::dequantize_add(products, w.scale, scale, count, residual + row * w.rows() + first);
+            P::loops::dequantize_add(products, w.scale, scale, count, residual.row(row).data() + first);
         });
     });
 }
@@ -6559,7 +6606,7 @@ public:
         return transformer(model, weights, frequencies, *std::move(memory));
     }
 
-    [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows(); }
+    [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows; }
 
     /// Starts a pass: looks the tokens up. \pre 1 <= rows.size() <= max_rows(); ids inside the vocabulary; rows of one
     /// sequence have ascending positions and their cache has room. `rows` lives until the pass is over.
@@ -6569,36 +6616,35 @@ public:
         const dense_matrix& table = weights_->embedding();
         parallel_for(pool, rows.size(), [&](std::size_t r) noexcept {
             const std::byte* source = table.data + static_cast<std::size_t>(rows[r].id) * table.row_bytes();
-            widen_row(table.element, source, table.cols, scratch_.residual() + r * table.cols);
-            const std::size_t pairs = frequencies_->pairs();
-            frequencies_->angles(rows[r].position, scratch_.cosines() + r * pairs, scratch_.sines() + r * pairs);
+            widen_row(table.element, source, table.cols, row_of(scratch_.residual, r));
+            frequencies_->angles(rows[r].position, row_of(scratch_.cosines, r), row_of(scratch_.sines, r));
         });
     }
 
     /// Runs layer `index` over all rows and stores their keys and values. \pre the layers below have run.
     void layer(pool_type& pool, std::size_t index) noexcept {
         const auto& w = weights_->layer(index);
-        const std::size_t rows = rows_.size();
-        quantize(pool, scratch_.residual(), model_->hidden, w.attn_norm);
-        project<P, 3>(pool,
-                      {{{&w.attn_q, scratch_.query()}, {&w.attn_k, scratch_.key()}, {&w.attn_v, scratch_.value()}}},
-                      scratch_.quantized);
-        parallel_for(pool, rows, [&](std::size_t r) noexcept { rotate_and_store(index, r); });
-        parallel_for(pool, rows * model_->heads, [&](std::size_t task) noexcept { attend_one(index, task); });
-        quantize(pool, scratch_.attended(), model_->query_columns(), w.attn_sub_norm);
-        project_add<P>(pool, w.attn_output, scratch_.quantized, scratch_.residual());
-        quantize(pool, scratch_.residual(), model_->hidden, w.ffn_norm);
+        quantize(pool, scratch_.residual, w.attn_norm);
+        project<P, 3>(
+            pool,
+            {{{&w.attn_q, used(scratch_.query)}, {&w.attn_k, used(scratch_.key)}, {&w.attn_v, used(scratch_.value)}}},
+            scratch_.quantized);
+        parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept { rotate_and_store(index, r); });
+        parallel_for(pool, rows_.size() * model_->heads, [&](std::size_t task) noexcept { attend_one(index, task); });
+        quantize(pool, scratch_.attended, w.attn_sub_norm);
+        project_add<P>(pool, w.attn_output, scratch_.quantized, used(scratch_.residual));
+        quantize(pool, scratch_.residual, w.ffn_norm);
         gate_and_up(pool, w);
-        quantize(pool, scratch_.gated(), model_->feed_forward, w.ffn_sub_norm);
-        project_add<P>(pool, w.ffn_down, scratch_.quantized, scratch_.residual());
+        quantize(pool, scratch_.gated, w.ffn_sub_norm);
+        project_add<P>(pool, w.ffn_down, scratch_.quantized, used(scratch_.residual));
     }
 
     /// logits [vocabulary] of one row of the pass. Reads the whole head once. \pre all layers have run.
     void logits(pool_type& pool, std::size_t row_index, std::span<float> out) noexcept {
         const dense_matrix& head = weights_->head();
-        float* x = scratch_.normed();
-        P::loops::rms_norm(scratch_.residual() + row_index * model_->hidden, weights_->output_norm(),
-                           model_->rms_epsilon, model_->hidden, x);
+        float* x = row_of(scratch_.normed, 0);
+        P::loops::rms_norm(row_of(scratch_.residual, row_index), weights_->output_norm(), model_->rms_epsilon,
+                           model_->hidden, x);
         constexpr std::size_t chunk = 64;
         parallel_for(pool, (head.rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
             const std::size_t first = task * chunk;
@@ -6611,33 +6657,36 @@ private:
                 const rotary_frequencies& frequencies, scratch memory)
         : model_(&model), weights_(&weights), frequencies_(&frequencies), scratch_(std::move(memory)) {}
 
-    /// Norms and quantises all rows of x [rows, cols] for the products that follow.
-    void quantize(pool_type& pool, const float* x, std::size_t cols, const float* norm) noexcept {
-        normalize_and_quantize<P>(pool, x, rows_.size(), cols, norm, model_->rms_epsilon, scratch_.normed(),
-                                  scratch_.quantized);
+    [[nodiscard]] matrix_view<float> used(float_rows& all) const noexcept { return all.first(rows_.size()); }
+    [[nodiscard]] static float* row_of(float_rows& all, std::size_t r) noexcept {
+        return all.values.data() + r * all.cols;
+    }
+
+    /// Norms and quantises all rows of x for the products that follow.
+    void quantize(pool_type& pool, float_rows& x, const float* norm) noexcept {
+        normalize_and_quantize<P>(pool, used(x), norm, model_->rms_epsilon, used(scratch_.normed), scratch_.quantized);
     }
 
     void rotate_and_store(std::size_t layer, std::size_t r) noexcept {
-        const std::size_t pairs = frequencies_->pairs();
-        const float* cosines = scratch_.cosines() + r * pairs;
-        const float* sines = scratch_.sines() + r * pairs;
-        float* query = scratch_.query() + r * model_->query_columns();
-        float* key = scratch_.key() + r * model_->kv_columns();
+        const float* cosines = row_of(scratch_.cosines, r);
+        const float* sines = row_of(scratch_.sines, r);
+        float* query = row_of(scratch_.query, r);
+        float* key = row_of(scratch_.key, r);
         for (std::size_t h = 0; h < model_->heads; ++h) {
-            P::loops::rotate(query + h * model_->head_size, cosines, sines, pairs);
+            P::loops::rotate(query + h * model_->head_size, cosines, sines, frequencies_->pairs());
         }
         for (std::size_t h = 0; h < model_->kv_heads; ++h) {
-            P::loops::rotate(key + h * model_->head_size, cosines, sines, pairs);
+            P::loops::rotate(key + h * model_->head_size, cosines, sines, frequencies_->pairs());
         }
-        rows_[r].cache->store(layer, rows_[r].position, key, scratch_.value() + r * model_->kv_columns());
+        rows_[r].cache->store(layer, rows_[r].position, key, row_of(scratch_.value, r));
     }
 
     void attend_one(std::size_t layer, std::size_t task) noexcept {
         const std::size_t r = task / model_->heads;
         const std::size_t head = task % model_->heads;
-        const std::size_t at = r * model_->query_columns() + head * model_->head_size;
-        attend<P>(scratch_.query() + at, *rows_[r].cache, layer, head / model_->heads_per_kv(), model_->head_size,
-                  rows_[r].position, scratch_.attended() + at);
+        const std::size_t at = head * model_->head_size;
+        attend<P>(row_of(scratch_.query, r) + at, *rows_[r].cache, layer, head / model_->heads_per_kv(),
+                  model_->head_size, rows_[r].position, row_of(scratch_.attended, r) + at);
     }
 
     /// gated = activation(x gate^T) * (x up^T): both products of a chunk by one task, joined while still in cache.
@@ -6647,16 +6696,16 @@ private:
         parallel_for(pool, (cols + chunk - 1) / chunk, [&](std::size_t task) noexcept {
             const std::size_t first = task * chunk;
             const std::size_t count = std::min(chunk, cols - first);
-            float* gated = scratch_.gated() + first;
             multiply_rows<P>(w.ffn_gate, first, count, scratch_.quantized,
                              [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
-                                 P::loops::dequantize(products, w.ffn_gate.scale, scale, count, gated + r * cols);
+                                 P::loops::dequantize(products, w.ffn_gate.scale, scale, count,
+                                                      row_of(scratch_.gated, r) + first);
                              });
             multiply_rows<P>(w.ffn_up, first, count, scratch_.quantized,
                              [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
                                  std::array<float, 128> up; // rows_per_task() at most
                                  P::loops::dequantize(products, w.ffn_up.scale, scale, count, up.data());
-                                 activate(gated + r * cols, up.data(), count);
+                                 activate(row_of(scratch_.gated, r) + first, up.data(), count);
                              });
         });
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/matrix_view.hpp>
 #include <bitnet/model/scratch.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
@@ -24,14 +25,15 @@ namespace bitnet::inline BITNET_ABI {
     return std::clamp(bytes_per_task / std::max<std::size_t>(cols / 4, 1) / 4 * 4, least, most);
 }
 
-/// x [rows, cols] -> RMSNorm -> int8, row by row in parallel. `normed` is working memory of the same shape.
+/// x [rows, cols] -> RMSNorm -> int8, row by row in parallel. `normed` is working memory of at least x.cols columns.
 template <policy_type P>
-void normalize_and_quantize(typename P::pool& pool, const float* x, std::size_t rows, std::size_t cols,
-                            const float* norm, float epsilon, float* normed, quantized_rows& out) noexcept {
-    out.used_rows = rows;
-    parallel_for(pool, rows, [&](std::size_t r) noexcept {
-        P::loops::rms_norm(x + r * cols, norm, epsilon, cols, normed + r * cols);
-        const row_quantization row = P::loops::quantize(normed + r * cols, cols, out.row(r));
+void normalize_and_quantize(typename P::pool& pool, matrix_view<const float> x, const float* norm, float epsilon,
+                            matrix_view<float> normed, quantized_rows& out) noexcept {
+    out.used_rows = x.rows;
+    parallel_for(pool, x.rows, [&](std::size_t r) noexcept {
+        float* y = normed.row(r).data();
+        P::loops::rms_norm(x.row(r).data(), norm, epsilon, x.cols, y);
+        const row_quantization row = P::loops::quantize(y, x.cols, out.row(r));
         out.scales[r] = row.scale;
         out.sums[r] = row.sum;
     });
@@ -54,10 +56,10 @@ void multiply_rows(const ternary_matrix<typename P::layout>& w, std::size_t firs
     }
 }
 
-/// One matrix and where its products go: out [rows of x, rows of w].
+/// One matrix and where its products go: out [rows of x, rows of the matrix].
 template <class Layout> struct projection {
     const ternary_matrix<Layout>* matrix;
-    float* out;
+    matrix_view<float> out;
 };
 
 /// out = x w^T for several matrices that share their input, in one parallel loop.
@@ -78,7 +80,7 @@ void project(typename P::pool& pool, const std::array<projection<typename P::lay
         const std::size_t first = (task - task_ends[i]) * chunk;
         const std::size_t count = std::min(chunk, w.rows() - first);
         multiply_rows<P>(w, first, count, x, [&](std::size_t row, float scale, const std::int32_t* products) noexcept {
-            P::loops::dequantize(products, w.scale, scale, count, all[i].out + row * w.rows() + first);
+            P::loops::dequantize(products, w.scale, scale, count, all[i].out.row(row).data() + first);
         });
     });
 }
@@ -86,13 +88,13 @@ void project(typename P::pool& pool, const std::array<projection<typename P::lay
 /// residual += x w^T.
 template <policy_type P>
 void project_add(typename P::pool& pool, const ternary_matrix<typename P::layout>& w, const quantized_rows& x,
-                 float* residual) noexcept {
+                 matrix_view<float> residual) noexcept {
     const std::size_t chunk = rows_per_task(w.cols());
     parallel_for(pool, (w.rows() + chunk - 1) / chunk, [&](std::size_t task) noexcept {
         const std::size_t first = task * chunk;
         const std::size_t count = std::min(chunk, w.rows() - first);
         multiply_rows<P>(w, first, count, x, [&](std::size_t row, float scale, const std::int32_t* products) noexcept {
-            P::loops::dequantize_add(products, w.scale, scale, count, residual + row * w.rows() + first);
+            P::loops::dequantize_add(products, w.scale, scale, count, residual.row(row).data() + first);
         });
     });
 }

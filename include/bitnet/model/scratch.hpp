@@ -4,11 +4,13 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/matrix_view.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -29,51 +31,59 @@ struct quantized_rows {
     }
 };
 
-/// Buffers for up to max_rows() rows, allocated once; nothing allocates after open().
-class scratch {
-public:
-    scratch() noexcept = default;
+/// Floats of [rows, cols] that are allocated once and viewed with as many rows as a pass has.
+struct float_rows {
+    buffer<float> values;
+    std::size_t cols = 0;
+
+    [[nodiscard]] matrix_view<float> first(std::size_t rows) noexcept {
+        assert(rows * cols <= values.size());
+        return {values.data(), rows, cols};
+    }
+};
+
+/// Buffers for up to max_rows rows, allocated once; nothing allocates after open().
+struct scratch {
+    std::size_t max_rows = 0;
+    float_rows residual; ///< [rows, hidden]
+    float_rows normed;   ///< [rows, the widest of all]
+    float_rows query;    ///< [rows, query_columns]
+    float_rows key;      ///< [rows, kv_columns]
+    float_rows value;    ///< [rows, kv_columns]
+    float_rows attended; ///< [rows, query_columns]
+    float_rows gated;    ///< [rows, feed_forward]
+    float_rows cosines;  ///< [rows, head_size / 2]
+    float_rows sines;    ///< [rows, head_size / 2]
+    quantized_rows quantized;
 
     /// \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<scratch> open(const hyper_parameters& model, std::size_t max_rows) {
         scratch made;
-        made.max_rows_ = max_rows;
+        made.max_rows = max_rows;
         const std::size_t widest = std::max({model.hidden, model.query_columns(), model.feed_forward});
         error failure;
-        const auto floats = [&](buffer<float>& into, std::size_t cols) { allocate(into, max_rows * cols, failure); };
-        floats(made.residual_, model.hidden);
-        floats(made.normed_, widest);
-        floats(made.query_, model.query_columns());
-        floats(made.key_, model.kv_columns());
-        floats(made.value_, model.kv_columns());
-        floats(made.attended_, model.query_columns());
-        floats(made.gated_, model.feed_forward);
-        floats(made.cosines_, model.head_size / 2);
-        floats(made.sines_, model.head_size / 2);
-        floats(made.quantized.scales, 1);
-        allocate(made.quantized.sums, max_rows, failure);
+        const auto floats = [&](float_rows& into, std::size_t cols) {
+            into.cols = cols;
+            allocate(into.values, max_rows * cols, failure);
+        };
+        floats(made.residual, model.hidden);
+        floats(made.normed, widest);
+        floats(made.query, model.query_columns());
+        floats(made.key, model.kv_columns());
+        floats(made.value, model.kv_columns());
+        floats(made.attended, model.query_columns());
+        floats(made.gated, model.feed_forward);
+        floats(made.cosines, model.head_size / 2);
+        floats(made.sines, model.head_size / 2);
         made.quantized.stride = (widest + 63) / 64 * 64;
         allocate(made.quantized.values, max_rows * made.quantized.stride, failure);
+        allocate(made.quantized.scales, max_rows, failure);
+        allocate(made.quantized.sums, max_rows, failure);
         if (failure.code != errc{}) {
             return failure;
         }
         return made;
     }
-
-    [[nodiscard]] std::size_t max_rows() const noexcept { return max_rows_; }
-
-    /// [max_rows(), cols] each; which columns a buffer has is said at open().
-    [[nodiscard]] float* residual() noexcept { return residual_.data(); }
-    [[nodiscard]] float* normed() noexcept { return normed_.data(); }
-    [[nodiscard]] float* query() noexcept { return query_.data(); }
-    [[nodiscard]] float* key() noexcept { return key_.data(); }
-    [[nodiscard]] float* value() noexcept { return value_.data(); }
-    [[nodiscard]] float* attended() noexcept { return attended_.data(); }
-    [[nodiscard]] float* gated() noexcept { return gated_.data(); }
-    [[nodiscard]] float* cosines() noexcept { return cosines_.data(); }
-    [[nodiscard]] float* sines() noexcept { return sines_.data(); }
-
-    quantized_rows quantized;
 
 private:
     template <class T> static void allocate(buffer<T>& into, std::size_t size, error& failure) {
@@ -84,17 +94,6 @@ private:
             failure = std::move(made).error();
         }
     }
-
-    std::size_t max_rows_ = 0;
-    buffer<float> residual_;
-    buffer<float> normed_;
-    buffer<float> query_;
-    buffer<float> key_;
-    buffer<float> value_;
-    buffer<float> attended_;
-    buffer<float> gated_;
-    buffer<float> cosines_;
-    buffer<float> sines_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -50,7 +50,7 @@ public:
         return transformer(model, weights, frequencies, *std::move(memory));
     }
 
-    [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows(); }
+    [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows; }
 
     /// Starts a pass: looks the tokens up. \pre 1 <= rows.size() <= max_rows(); ids inside the vocabulary; rows of one
     /// sequence have ascending positions and their cache has room. `rows` lives until the pass is over.
@@ -60,36 +60,35 @@ public:
         const dense_matrix& table = weights_->embedding();
         parallel_for(pool, rows.size(), [&](std::size_t r) noexcept {
             const std::byte* source = table.data + static_cast<std::size_t>(rows[r].id) * table.row_bytes();
-            widen_row(table.element, source, table.cols, scratch_.residual() + r * table.cols);
-            const std::size_t pairs = frequencies_->pairs();
-            frequencies_->angles(rows[r].position, scratch_.cosines() + r * pairs, scratch_.sines() + r * pairs);
+            widen_row(table.element, source, table.cols, row_of(scratch_.residual, r));
+            frequencies_->angles(rows[r].position, row_of(scratch_.cosines, r), row_of(scratch_.sines, r));
         });
     }
 
     /// Runs layer `index` over all rows and stores their keys and values. \pre the layers below have run.
     void layer(pool_type& pool, std::size_t index) noexcept {
         const auto& w = weights_->layer(index);
-        const std::size_t rows = rows_.size();
-        quantize(pool, scratch_.residual(), model_->hidden, w.attn_norm);
-        project<P, 3>(pool,
-                      {{{&w.attn_q, scratch_.query()}, {&w.attn_k, scratch_.key()}, {&w.attn_v, scratch_.value()}}},
-                      scratch_.quantized);
-        parallel_for(pool, rows, [&](std::size_t r) noexcept { rotate_and_store(index, r); });
-        parallel_for(pool, rows * model_->heads, [&](std::size_t task) noexcept { attend_one(index, task); });
-        quantize(pool, scratch_.attended(), model_->query_columns(), w.attn_sub_norm);
-        project_add<P>(pool, w.attn_output, scratch_.quantized, scratch_.residual());
-        quantize(pool, scratch_.residual(), model_->hidden, w.ffn_norm);
+        quantize(pool, scratch_.residual, w.attn_norm);
+        project<P, 3>(
+            pool,
+            {{{&w.attn_q, used(scratch_.query)}, {&w.attn_k, used(scratch_.key)}, {&w.attn_v, used(scratch_.value)}}},
+            scratch_.quantized);
+        parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept { rotate_and_store(index, r); });
+        parallel_for(pool, rows_.size() * model_->heads, [&](std::size_t task) noexcept { attend_one(index, task); });
+        quantize(pool, scratch_.attended, w.attn_sub_norm);
+        project_add<P>(pool, w.attn_output, scratch_.quantized, used(scratch_.residual));
+        quantize(pool, scratch_.residual, w.ffn_norm);
         gate_and_up(pool, w);
-        quantize(pool, scratch_.gated(), model_->feed_forward, w.ffn_sub_norm);
-        project_add<P>(pool, w.ffn_down, scratch_.quantized, scratch_.residual());
+        quantize(pool, scratch_.gated, w.ffn_sub_norm);
+        project_add<P>(pool, w.ffn_down, scratch_.quantized, used(scratch_.residual));
     }
 
     /// logits [vocabulary] of one row of the pass. Reads the whole head once. \pre all layers have run.
     void logits(pool_type& pool, std::size_t row_index, std::span<float> out) noexcept {
         const dense_matrix& head = weights_->head();
-        float* x = scratch_.normed();
-        P::loops::rms_norm(scratch_.residual() + row_index * model_->hidden, weights_->output_norm(),
-                           model_->rms_epsilon, model_->hidden, x);
+        float* x = row_of(scratch_.normed, 0);
+        P::loops::rms_norm(row_of(scratch_.residual, row_index), weights_->output_norm(), model_->rms_epsilon,
+                           model_->hidden, x);
         constexpr std::size_t chunk = 64;
         parallel_for(pool, (head.rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
             const std::size_t first = task * chunk;
@@ -102,33 +101,36 @@ private:
                 const rotary_frequencies& frequencies, scratch memory)
         : model_(&model), weights_(&weights), frequencies_(&frequencies), scratch_(std::move(memory)) {}
 
-    /// Norms and quantises all rows of x [rows, cols] for the products that follow.
-    void quantize(pool_type& pool, const float* x, std::size_t cols, const float* norm) noexcept {
-        normalize_and_quantize<P>(pool, x, rows_.size(), cols, norm, model_->rms_epsilon, scratch_.normed(),
-                                  scratch_.quantized);
+    [[nodiscard]] matrix_view<float> used(float_rows& all) const noexcept { return all.first(rows_.size()); }
+    [[nodiscard]] static float* row_of(float_rows& all, std::size_t r) noexcept {
+        return all.values.data() + r * all.cols;
+    }
+
+    /// Norms and quantises all rows of x for the products that follow.
+    void quantize(pool_type& pool, float_rows& x, const float* norm) noexcept {
+        normalize_and_quantize<P>(pool, used(x), norm, model_->rms_epsilon, used(scratch_.normed), scratch_.quantized);
     }
 
     void rotate_and_store(std::size_t layer, std::size_t r) noexcept {
-        const std::size_t pairs = frequencies_->pairs();
-        const float* cosines = scratch_.cosines() + r * pairs;
-        const float* sines = scratch_.sines() + r * pairs;
-        float* query = scratch_.query() + r * model_->query_columns();
-        float* key = scratch_.key() + r * model_->kv_columns();
+        const float* cosines = row_of(scratch_.cosines, r);
+        const float* sines = row_of(scratch_.sines, r);
+        float* query = row_of(scratch_.query, r);
+        float* key = row_of(scratch_.key, r);
         for (std::size_t h = 0; h < model_->heads; ++h) {
-            P::loops::rotate(query + h * model_->head_size, cosines, sines, pairs);
+            P::loops::rotate(query + h * model_->head_size, cosines, sines, frequencies_->pairs());
         }
         for (std::size_t h = 0; h < model_->kv_heads; ++h) {
-            P::loops::rotate(key + h * model_->head_size, cosines, sines, pairs);
+            P::loops::rotate(key + h * model_->head_size, cosines, sines, frequencies_->pairs());
         }
-        rows_[r].cache->store(layer, rows_[r].position, key, scratch_.value() + r * model_->kv_columns());
+        rows_[r].cache->store(layer, rows_[r].position, key, row_of(scratch_.value, r));
     }
 
     void attend_one(std::size_t layer, std::size_t task) noexcept {
         const std::size_t r = task / model_->heads;
         const std::size_t head = task % model_->heads;
-        const std::size_t at = r * model_->query_columns() + head * model_->head_size;
-        attend<P>(scratch_.query() + at, *rows_[r].cache, layer, head / model_->heads_per_kv(), model_->head_size,
-                  rows_[r].position, scratch_.attended() + at);
+        const std::size_t at = head * model_->head_size;
+        attend<P>(row_of(scratch_.query, r) + at, *rows_[r].cache, layer, head / model_->heads_per_kv(),
+                  model_->head_size, rows_[r].position, row_of(scratch_.attended, r) + at);
     }
 
     /// gated = activation(x gate^T) * (x up^T): both products of a chunk by one task, joined while still in cache.
@@ -138,16 +140,16 @@ private:
         parallel_for(pool, (cols + chunk - 1) / chunk, [&](std::size_t task) noexcept {
             const std::size_t first = task * chunk;
             const std::size_t count = std::min(chunk, cols - first);
-            float* gated = scratch_.gated() + first;
             multiply_rows<P>(w.ffn_gate, first, count, scratch_.quantized,
                              [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
-                                 P::loops::dequantize(products, w.ffn_gate.scale, scale, count, gated + r * cols);
+                                 P::loops::dequantize(products, w.ffn_gate.scale, scale, count,
+                                                      row_of(scratch_.gated, r) + first);
                              });
             multiply_rows<P>(w.ffn_up, first, count, scratch_.quantized,
                              [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
                                  std::array<float, 128> up; // rows_per_task() at most
                                  P::loops::dequantize(products, w.ffn_up.scale, scale, count, up.data());
-                                 activate(gated + r * cols, up.data(), count);
+                                 activate(row_of(scratch_.gated, r) + first, up.data(), count);
                              });
         });
     }

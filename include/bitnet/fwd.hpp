@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+// Forward declarations of public names, for headers of programs that only mention them.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+using token = std::int32_t;
+
+enum class errc;
+struct error;
+template <class T> class result;
+
+struct half;
+struct bfloat16;
+template <class T> struct matrix_view;
+
+class byte_source;
+class gguf_file;
+class gguf_writer;
+class json_document;
+
+class tokenizer;
+class stream_decoder;
+struct encode_options;
+struct tokenizer_options;
+
+namespace isa {
+struct scalar;
+struct avx2;
+struct avx_vnni;
+struct avx512_vnni;
+} // namespace isa
+
+class thread_pool;
+class inline_pool;
+
+struct hyper_parameters;
+struct open_options;
+struct session_options;
+struct sampler_options;
+enum class stop_reason;
+class sampler;
+class any_model;
+class any_session;
+
+} // namespace bitnet::inline BITNET_ABI

@@ -105,7 +105,7 @@ TEST_CASE("floats, bools and strings are given as what they are and nothing else
           "test.gguf: metadata key 'words' is of type array of 3 string, f32 is needed");
 }
 
-TEST_CASE("a missing key is an error, or the fallback where one is given; a wrong one is always an error") {
+TEST_CASE("a missing key is an error, or the fallback where one is given, and a wrong one is always an error") {
     const auto bytes = one_of_each();
     const auto file = parse(bytes.span());
     CHECK(file.find("missing") == nullptr);

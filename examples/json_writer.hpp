@@ -27,7 +27,7 @@ public:
     /// As few digits as tell the number from its neighbours. JSON knows no infinity and no NaN: they become null.
     void value(std::floating_point auto number) {
         char digits[32];
-        const auto written = std::to_chars(digits, digits + sizeof digits, number);
+        const auto written = std::to_chars(digits, digits + sizeof digits, number, std::chars_format::general);
         const std::string_view text(digits, static_cast<std::size_t>(written.ptr - digits));
         separate() += text.find_first_of("in") == std::string_view::npos ? text : "null"; // inf, nan
     }

@@ -13,6 +13,7 @@
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/utf8.hpp>
 #include <bitnet/fwd.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/file_handle.hpp>
@@ -63,7 +64,6 @@
 #include <bitnet/text/tokenizer.hpp>
 #include <bitnet/text/tokenizer_metadata.hpp>
 #include <bitnet/text/unicode_classes.hpp>
-#include <bitnet/text/utf8.hpp>
 #include <bitnet/text/vocabulary.hpp>
 #include <bitnet/thread/native_thread.hpp>
 #include <bitnet/thread/pool.hpp>

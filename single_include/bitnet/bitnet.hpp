@@ -263,7 +263,7 @@ private:
 
 namespace bitnet::inline BITNET_ABI {
 
-/// A fixed number of zero-initialised trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
+/// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
 template <class T>
 requires std::is_trivially_copyable_v<T>
 class buffer {
@@ -287,6 +287,15 @@ public:
     /// \param what names the purpose in the error message.
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what) {
+        auto made = allocate_uninitialized(size, what);
+        if (made) {
+            std::uninitialized_value_construct_n(made->data_, made->size_);
+        }
+        return made;
+    }
+
+    /// The same with bytes of any value: pages that are never written need no memory.
+    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what) {
         const auto bytes = checked_multiply(size, sizeof(T));
         if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
             return error{errc::out_of_memory, std::string(what) + ": " + std::to_string(size) + " elements of " +
@@ -300,7 +309,6 @@ public:
         buffer made;
         made.size_ = static_cast<std::size_t>(size);
         made.data_ = static_cast<T*>(memory);
-        std::uninitialized_value_construct_n(made.data_, made.size_);
         return made;
     }
 
@@ -907,6 +915,122 @@ template <class T> struct matrix_view {
         return assert(r < rows), std::span<T>{data + r * stride, cols};
     }
 };
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/core/utf8.hpp ----
+// UTF-8 by the Unicode standard, table 3-7: no overlong forms, no surrogates, nothing beyond U+10FFFF.
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Stands for a byte that is not part of well-formed UTF-8. Larger than every code point.
+inline constexpr char32_t invalid_code_point = 0xffffffffu;
+
+/// One code point and the bytes it takes; a byte that fits nowhere is {invalid_code_point, 1}.
+struct decoded_code_point {
+    char32_t value;
+    std::uint32_t size; ///< bytes, 1 to 4
+};
+
+/// What a first byte announces. `size` 0: it can start no sequence.
+struct utf8_lead {
+    std::uint8_t size;
+    std::uint8_t second_low;  ///< bounds of the second byte, where there is one
+    std::uint8_t second_high; ///< (every further byte lies in 80..BF)
+};
+
+[[nodiscard]] constexpr utf8_lead utf8_lead_of(unsigned char first) noexcept {
+    if (first < 0x80) {
+        return {1, 0, 0};
+    }
+    if (first < 0xc2 || first > 0xf4) {
+        return {0, 0, 0};
+    }
+    if (first < 0xe0) {
+        return {2, 0x80, 0xbf};
+    }
+    if (first < 0xf0) { // E0 would be overlong below A0, ED a surrogate above 9F
+        return {3, static_cast<std::uint8_t>(first == 0xe0 ? 0xa0 : 0x80),
+                static_cast<std::uint8_t>(first == 0xed ? 0x9f : 0xbf)};
+    }
+    return {4, static_cast<std::uint8_t>(first == 0xf0 ? 0x90 : 0x80),
+            static_cast<std::uint8_t>(first == 0xf4 ? 0x8f : 0xbf)};
+}
+
+/// How many bytes from the start of `rest` agree with what its first byte announces: 0 to 4.
+[[nodiscard]] constexpr std::size_t utf8_prefix_size(std::string_view rest) noexcept {
+    if (rest.empty()) {
+        return 0;
+    }
+    const utf8_lead lead = utf8_lead_of(static_cast<unsigned char>(rest[0]));
+    std::size_t good = lead.size == 0 ? 0 : 1;
+    while (good < lead.size && good < rest.size()) {
+        const auto byte = static_cast<unsigned char>(rest[good]);
+        const unsigned low = good == 1 ? lead.second_low : 0x80u;
+        const unsigned high = good == 1 ? lead.second_high : 0xbfu;
+        if (byte < low || byte > high) {
+            break;
+        }
+        ++good;
+    }
+    return good;
+}
+
+/// The code point at the start of `rest`. \pre !rest.empty()
+[[nodiscard]] constexpr decoded_code_point first_code_point(std::string_view rest) noexcept {
+    assert(!rest.empty());
+    const auto first = static_cast<unsigned char>(rest[0]);
+    if (first < 0x80) {
+        return {first, 1};
+    }
+    const std::size_t size = utf8_lead_of(first).size;
+    if (size == 0 || utf8_prefix_size(rest) != size) {
+        return {invalid_code_point, 1};
+    }
+    char32_t value = first & (0x7fu >> size);
+    for (std::size_t i = 1; i < size; ++i) {
+        value = (value << 6) | (static_cast<unsigned char>(rest[i]) & 0x3fu);
+    }
+    return {value, static_cast<std::uint32_t>(size)};
+}
+
+/// Bytes at the end of `text` that start a code point which is not complete yet: 0 to 3.
+[[nodiscard]] constexpr std::size_t unfinished_tail(std::string_view text) noexcept {
+    for (std::size_t tail = 1; tail <= 3 && tail <= text.size(); ++tail) {
+        const std::string_view end = text.substr(text.size() - tail);
+        const std::size_t announced = utf8_lead_of(static_cast<unsigned char>(end[0])).size;
+        if (announced > tail && utf8_prefix_size(end) == tail) {
+            return tail;
+        }
+    }
+    return 0;
+}
+
+/// Appends the UTF-8 form of a scalar value. \pre code_point <= U+10FFFF and no surrogate
+inline void append_utf8(std::string& out, char32_t code_point) {
+    assert(code_point <= 0x10ffff && (code_point < 0xd800 || code_point > 0xdfff));
+    const auto put = [&out](char32_t byte) { out.push_back(static_cast<char>(static_cast<unsigned char>(byte))); };
+    if (code_point < 0x80) {
+        return put(code_point);
+    }
+    if (code_point < 0x800) {
+        put(0xc0 | (code_point >> 6));
+    } else if (code_point < 0x10000) {
+        put(0xe0 | (code_point >> 12));
+        put(0x80 | ((code_point >> 6) & 0x3f));
+    } else {
+        put(0xf0 | (code_point >> 18));
+        put(0x80 | ((code_point >> 12) & 0x3f));
+        put(0x80 | ((code_point >> 6) & 0x3f));
+    }
+    put(0x80 | (code_point & 0x3f));
+}
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -2903,7 +3027,7 @@ private:
 } // namespace bitnet::inline BITNET_ABI
 
 // ---- bitnet/io/i2s_tensor.hpp ----
-// Checks of I2_S tensors that look at their data: the scale, the codes, and whether rows fit a layout's blocks.
+// Checks of I2_S tensors that look at their data: the scale and the codes.
 
 #include <algorithm>
 #include <bit>
@@ -2975,20 +3099,6 @@ namespace bitnet::inline BITNET_ABI {
                                      ", which holds the code 3; only 0, 1 and 2 are ternary"};
 }
 
-/// Whether every row of an I2_S tensor starts at a block of a layout: 128 values for layout A ("x86"), 64 for B
-/// ("ARM"), 1 for C (whose rows come in fours). The file does not tell which layout it has, so the caller does.
-/// \return errc::bad_shape with both numbers.
-[[nodiscard]] inline result<void> check_i2s_rows(const gguf_tensor& tensor, std::uint64_t block_values,
-                                                 std::string_view file) {
-    if (tensor.dims[0] % block_values == 0) {
-        return {};
-    }
-    return error{errc::bad_shape, std::string(file) + ": tensor " + quoted_name(tensor.name) + " of shape " +
-                                      dims_text(tensor) + ": its rows of " + std::to_string(tensor.dims[0]) +
-                                      " values are no multiple of the " + std::to_string(block_values) +
-                                      " values of an I2_S block, so they would start inside blocks"};
-}
-
 } // namespace bitnet::inline BITNET_ABI
 
 // ---- bitnet/io/json.hpp ----
@@ -3012,37 +3122,6 @@ namespace bitnet::inline BITNET_ABI {
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
-
-/// One step through UTF-8 text: a code point, or the longest prefix that could have begun one.
-struct utf8_step {
-    char32_t code_point = 0xfffd;
-    std::size_t bytes = 1; ///< at least 1
-    bool valid = false;
-
-    /// \pre !rest.empty()
-    [[nodiscard]] static constexpr utf8_step at_start_of(std::string_view rest) noexcept {
-        const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(rest[i]); };
-        const unsigned lead = byte(0);
-        if (lead < 0x80) {
-            return {lead, 1, true};
-        }
-        if (lead < 0xc2 || lead > 0xf4) {
-            return {};
-        }
-        const std::size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-        char32_t value = lead & (0xffu >> (length + 1));
-        for (std::size_t i = 1; i < length; ++i) {
-            // The second byte's range keeps out overlong forms, surrogates and what lies beyond U+10FFFF.
-            const unsigned low = i == 1 && lead == 0xe0 ? 0xa0u : i == 1 && lead == 0xf0 ? 0x90u : 0x80u;
-            const unsigned high = i == 1 && lead == 0xed ? 0x9fu : i == 1 && lead == 0xf4 ? 0x8fu : 0xbfu;
-            if (i >= rest.size() || byte(i) < low || byte(i) > high) {
-                return {0xfffd, i, false};
-            }
-            value = (value << 6) | (byte(i) & 0x3fu);
-        }
-        return {value, length, true};
-    }
-};
 
 enum class json_type : std::uint8_t { null, boolean, number, string, array, object };
 
@@ -3386,12 +3465,12 @@ private:
         if (static_cast<unsigned char>(text_[at_]) < 0x20) {
             return fail("a control character inside a string must be escaped");
         }
-        const auto step = utf8_step::at_start_of(text_.substr(at_));
-        if (!step.valid) {
+        const auto character = first_code_point(text_.substr(at_));
+        if (character.value == invalid_code_point) {
             return fail("the string is not UTF-8", errc::bad_utf8);
         }
-        put(text_.substr(at_, step.bytes));
-        at_ += step.bytes;
+        put(text_.substr(at_, character.size));
+        at_ += character.size;
         return {};
     }
 
@@ -3587,8 +3666,9 @@ inline void append_json_string(std::string& out, std::string_view utf8) {
     constexpr std::string_view written = "\"\\bfnrt";
     out += '"';
     while (!utf8.empty()) {
-        const auto step = utf8_step::at_start_of(utf8);
-        const char32_t c = step.code_point;
+        const auto first = first_code_point(utf8);
+        const bool valid = first.value != invalid_code_point;
+        const char32_t c = valid ? first.value : 0xfffd;
         const auto named = c < 0x80 ? meant.find(static_cast<char>(c)) : std::string_view::npos;
         if (named != std::string_view::npos) {
             out += '\\';
@@ -3601,7 +3681,7 @@ inline void append_json_string(std::string& out, std::string_view utf8) {
             append_json_escape(out, 0xd800u + ((c - 0x10000u) >> 10));
             append_json_escape(out, 0xdc00u + ((c - 0x10000u) & 0x3ffu));
         }
-        utf8.remove_prefix(step.bytes);
+        utf8.remove_prefix(valid ? first.size : std::max<std::size_t>(utf8_prefix_size(utf8), 1));
     }
     out += '"';
 }
@@ -3916,7 +3996,7 @@ private:
 
     template <int Rows, int Tokens>
     static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
-                                          std::size_t token, std::int32_t* y, std::size_t y_stride) noexcept {
+                                          std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
         const std::size_t blocks = cols / 128;
         __m256i total[Rows][Tokens];
         for (auto& row : total) {
@@ -3926,11 +4006,11 @@ private:
         }
         for (std::size_t begin = 0; begin < blocks; begin += blocks_in_int16) {
             const std::size_t end = begin + blocks_in_int16 < blocks ? begin + blocks_in_int16 : blocks;
-            add_blocks<Rows, Tokens>(w, cols / 4, begin, end, x.data + token * x.stride, x.stride, total);
+            add_blocks<Rows, Tokens>(w, cols / 4, begin, end, x.data + first_token * x.stride, x.stride, total);
         }
         for (int r = 0; r < Rows; ++r) {
             for (int t = 0; t < Tokens; ++t) {
-                const std::size_t at = token + static_cast<std::size_t>(t);
+                const std::size_t at = first_token + static_cast<std::size_t>(t);
                 y[at * y_stride + static_cast<std::size_t>(r)] = horizontal_sum(total[r][t]) - x.sums[at];
             }
         }
@@ -4046,8 +4126,8 @@ private:
 
     template <int Rows, int Tokens>
     static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
-                                          std::size_t token, std::int32_t* y, std::size_t y_stride) noexcept {
-        const std::int8_t* activations = x.data + token * x.stride;
+                                          std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::int8_t* activations = x.data + first_token * x.stride;
         __m512i sums[Rows][Tokens][4];
         for (auto& row : sums) {
             for (auto& planes : row) {
@@ -4065,7 +4145,7 @@ private:
         }
         for (int r = 0; r < Rows; ++r) {
             for (int t = 0; t < Tokens; ++t) {
-                const std::size_t at = token + static_cast<std::size_t>(t);
+                const std::size_t at = first_token + static_cast<std::size_t>(t);
                 y[at * y_stride + static_cast<std::size_t>(r)] = total(sums[r][t]) - x.sums[at];
             }
         }
@@ -4184,7 +4264,7 @@ private:
 
     template <int Rows, int Tokens>
     static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
-                                          std::size_t token, std::int32_t* y, std::size_t y_stride) noexcept {
+                                          std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
         __m256i sums[Rows][Tokens][4];
         for (auto& row : sums) {
             for (auto& planes : row) {
@@ -4199,13 +4279,13 @@ private:
                 _mm_prefetch(reinterpret_cast<const char*>(p) + 2560, _MM_HINT_T0);
                 const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
                 for (int t = 0; t < Tokens; ++t) {
-                    add_block(q, x.data + (token + static_cast<std::size_t>(t)) * x.stride + b * 128, sums[r][t]);
+                    add_block(q, x.data + (first_token + static_cast<std::size_t>(t)) * x.stride + b * 128, sums[r][t]);
                 }
             }
         }
         for (int r = 0; r < Rows; ++r) {
             for (int t = 0; t < Tokens; ++t) {
-                const std::size_t at = token + static_cast<std::size_t>(t);
+                const std::size_t at = first_token + static_cast<std::size_t>(t);
                 y[at * y_stride + static_cast<std::size_t>(r)] = total(sums[r][t]) - x.sums[at];
             }
         }
@@ -4498,6 +4578,7 @@ inline result<hyper_parameters> hyper_parameters::read(const gguf_file& file) {
 // ---- bitnet/model/kv_cache.hpp ----
 // kv_cache<E>: the keys and values of every position that a sequence has passed.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -4506,7 +4587,7 @@ namespace bitnet::inline BITNET_ABI {
 
 /// Keys [layer][kv_head][position / 16][head_size][16], so that one fma chain per position runs in sixteen lanes;
 /// values [layer][kv_head][position][head_size]. The order is private to this class and float_ops.
-/// Starts all zero, so that lanes beyond the last position are finite.
+/// Memory is written as the sequence grows: a short one in a long context takes what it needs.
 template <class E> class kv_cache {
 public:
     kv_cache() noexcept = default;
@@ -4518,11 +4599,11 @@ public:
 
     /// \pre 1 <= context <= 2^20. \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<kv_cache> open(const hyper_parameters& model, std::size_t context) {
-        auto keys = buffer<E>::allocate(elements(model, context), "KV cache (keys)");
+        auto keys = buffer<E>::allocate_uninitialized(elements(model, context), "KV cache (keys)");
         if (!keys) {
             return std::move(keys).error();
         }
-        auto values = buffer<E>::allocate(elements(model, context), "KV cache (values)");
+        auto values = buffer<E>::allocate_uninitialized(elements(model, context), "KV cache (values)");
         if (!values) {
             return std::move(values).error();
         }
@@ -4535,7 +4616,18 @@ public:
         return made;
     }
 
+    /// Prepares `count` positions from `first` on, before any of them is stored: keys of sixteen positions are read
+    /// together, so those that do not exist yet must have some value.
+    void extend(std::size_t first, std::size_t count) noexcept {
+        const std::size_t begin = (first + 15) / 16 * 16;
+        const std::size_t end = padded(first + count);
+        for (std::size_t at_head = 0; begin < end && at_head < keys_.size(); at_head += positions_ * head_size_) {
+            std::fill_n(keys_.data() + at_head + begin * head_size_, (end - begin) * head_size_, E{});
+        }
+    }
+
     /// Stores one position's key and value rows, [kv_heads * head_size] floats each, rounded to E.
+    /// \pre extend() was called for the position. Different positions may be stored by different threads.
     void store(std::size_t layer, std::size_t position, const float* key, const float* value) noexcept {
         for (std::size_t head = 0; head < kv_heads_; ++head) {
             E* block = keys_.data() + at(layer, head) + position / 16 * 16 * head_size_ + position % 16;
@@ -8232,122 +8324,6 @@ inline constexpr std::array<std::uint64_t, 832> blocks{
 
 } // namespace bitnet::inline BITNET_ABI
 
-// ---- bitnet/text/utf8.hpp ----
-// UTF-8 by the Unicode standard, table 3-7: no overlong forms, no surrogates, nothing beyond U+10FFFF.
-
-#include <cassert>
-#include <cstddef>
-#include <cstdint>
-#include <string>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// Stands for a byte that is not part of well-formed UTF-8. Larger than every code point.
-inline constexpr char32_t invalid_code_point = 0xffffffffu;
-
-/// One code point and the bytes it takes; a byte that fits nowhere is {invalid_code_point, 1}.
-struct decoded_code_point {
-    char32_t value;
-    std::uint32_t size; ///< bytes, 1 to 4
-};
-
-/// What a first byte announces. `size` 0: it can start no sequence.
-struct utf8_lead {
-    std::uint8_t size;
-    std::uint8_t second_low;  ///< bounds of the second byte, where there is one
-    std::uint8_t second_high; ///< (every further byte lies in 80..BF)
-};
-
-[[nodiscard]] constexpr utf8_lead utf8_lead_of(unsigned char first) noexcept {
-    if (first < 0x80) {
-        return {1, 0, 0};
-    }
-    if (first < 0xc2 || first > 0xf4) {
-        return {0, 0, 0};
-    }
-    if (first < 0xe0) {
-        return {2, 0x80, 0xbf};
-    }
-    if (first < 0xf0) { // E0 would be overlong below A0, ED a surrogate above 9F
-        return {3, static_cast<std::uint8_t>(first == 0xe0 ? 0xa0 : 0x80),
-                static_cast<std::uint8_t>(first == 0xed ? 0x9f : 0xbf)};
-    }
-    return {4, static_cast<std::uint8_t>(first == 0xf0 ? 0x90 : 0x80),
-            static_cast<std::uint8_t>(first == 0xf4 ? 0x8f : 0xbf)};
-}
-
-/// How many bytes from the start of `rest` agree with what its first byte announces: 0 to 4.
-[[nodiscard]] constexpr std::size_t utf8_prefix_size(std::string_view rest) noexcept {
-    if (rest.empty()) {
-        return 0;
-    }
-    const utf8_lead lead = utf8_lead_of(static_cast<unsigned char>(rest[0]));
-    std::size_t good = lead.size == 0 ? 0 : 1;
-    while (good < lead.size && good < rest.size()) {
-        const auto byte = static_cast<unsigned char>(rest[good]);
-        const unsigned low = good == 1 ? lead.second_low : 0x80u;
-        const unsigned high = good == 1 ? lead.second_high : 0xbfu;
-        if (byte < low || byte > high) {
-            break;
-        }
-        ++good;
-    }
-    return good;
-}
-
-/// The code point at the start of `rest`. \pre !rest.empty()
-[[nodiscard]] constexpr decoded_code_point first_code_point(std::string_view rest) noexcept {
-    assert(!rest.empty());
-    const auto first = static_cast<unsigned char>(rest[0]);
-    if (first < 0x80) {
-        return {first, 1};
-    }
-    const std::size_t size = utf8_lead_of(first).size;
-    if (size == 0 || utf8_prefix_size(rest) != size) {
-        return {invalid_code_point, 1};
-    }
-    char32_t value = first & (0x7fu >> size);
-    for (std::size_t i = 1; i < size; ++i) {
-        value = (value << 6) | (static_cast<unsigned char>(rest[i]) & 0x3fu);
-    }
-    return {value, static_cast<std::uint32_t>(size)};
-}
-
-/// Bytes at the end of `text` that start a code point which is not complete yet: 0 to 3.
-[[nodiscard]] constexpr std::size_t unfinished_tail(std::string_view text) noexcept {
-    for (std::size_t tail = 1; tail <= 3 && tail <= text.size(); ++tail) {
-        const std::string_view end = text.substr(text.size() - tail);
-        const std::size_t announced = utf8_lead_of(static_cast<unsigned char>(end[0])).size;
-        if (announced > tail && utf8_prefix_size(end) == tail) {
-            return tail;
-        }
-    }
-    return 0;
-}
-
-/// Appends the UTF-8 form of a scalar value. \pre code_point <= U+10FFFF and no surrogate
-inline void append_utf8(std::string& out, char32_t code_point) {
-    assert(code_point <= 0x10ffff && (code_point < 0xd800 || code_point > 0xdfff));
-    const auto put = [&out](char32_t byte) { out.push_back(static_cast<char>(static_cast<unsigned char>(byte))); };
-    if (code_point < 0x80) {
-        return put(code_point);
-    }
-    if (code_point < 0x800) {
-        put(0xc0 | (code_point >> 6));
-    } else if (code_point < 0x10000) {
-        put(0xe0 | (code_point >> 12));
-        put(0x80 | ((code_point >> 6) & 0x3f));
-    } else {
-        put(0xf0 | (code_point >> 18));
-        put(0x80 | ((code_point >> 12) & 0x3f));
-        put(0x80 | ((code_point >> 6) & 0x3f));
-    }
-    put(0x80 | (code_point & 0x3f));
-}
-
-} // namespace bitnet::inline BITNET_ABI
-
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -9065,6 +9041,7 @@ public:
     /// \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
         assert(logits.size() == candidates_.size() && !logits.empty());
+        const default_float_environment environment;
         for (std::size_t i = 0; i < logits.size(); ++i) {
             candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
         }
@@ -9157,8 +9134,8 @@ private:
             return logit;
         }
         const float p = options_.repeat_penalty;
-        const float repeated = logit > 0.0f ? logit / p : logit * p;
-        const float present = repeated - options_.presence_penalty;
+        const float absent = -options_.presence_penalty;
+        const float present = logit > 0.0f ? logit / p + absent : exact_fma(logit, p, absent);
         return exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
     }
 
@@ -9315,7 +9292,8 @@ public:
         typename P::pool& runs = **pool;
         return make(opened, runs, *std::move(pool), options);
     }
-    /// The same on the caller's pool, which must outlive the session; options.threads is not used.
+    /// The same on the caller's pool, which must outlive the session; options.threads is not used. Sessions that share
+    /// a pool take turns: a pool runs one loop at a time.
     [[nodiscard]] static result<session> open(const model<P>& opened, typename P::pool& pool,
                                               session_options options = {}) {
         return make(opened, pool, nullptr, options);
@@ -9497,6 +9475,7 @@ private:
         for (std::size_t i = 0; i < tokens.size(); ++i) {
             rows_[i] = {&cache_, cached_ + i, tokens[i]};
         }
+        cache_.extend(cached_, tokens.size());
         transformer_.embed(*pool_, rows_.span().first(tokens.size()));
         for (std::size_t layer = 0; layer < parameters_->layers; ++layer) {
             transformer_.layer(*pool_, layer);

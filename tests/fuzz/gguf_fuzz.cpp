@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Fuzzes the GGUF reader: raw bytes, and a good file in which the input chooses fields to change.
+// Fuzzes the GGUF reader and the model behind it: raw bytes, and a good file in which the input chooses fields to
+// change.
 #include "../golden/gguf_editor.hpp"
 #include "../golden/tiny_model_writer.hpp"
 
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/i2s_tensor.hpp>
+#include <bitnet/run/model.hpp>
+#include <bitnet/run/session.hpp>
 
 #include <algorithm>
 #include <array>
@@ -165,10 +168,27 @@ std::uint64_t touch_tensors(const bitnet::gguf_file& file, std::span<const std::
         if (tensor.type == bitnet::tensor_type::i2_s) {
             sum += bitnet::i2s_scale(tensor, file.name()).has_value();
             sum += bitnet::check_i2s_codes(tensor, file.name()).has_value();
-            sum += bitnet::check_i2s_rows(tensor, 128, file.name()).has_value();
         }
     }
     return sum;
+}
+
+/// Opens the file as a model and, where that works, runs tokens through it, also of the last position.
+void run_model(std::span<const std::byte> bytes) {
+    using plain = bitnet::policy<bitnet::isa::scalar>::with_pool<bitnet::inline_pool>;
+    const auto model = bitnet::model<plain>::open(bitnet::byte_source::borrow(bytes, "fuzz"));
+    if (!model) {
+        require(model.error().code != bitnet::errc{} && model.error().message.size() < 1000);
+        return;
+    }
+    auto session =
+        bitnet::session<plain>::open(*model, {.context = std::min<std::size_t>(model->parameters().context, 8)});
+    require(session.has_value());
+    const auto vocabulary = static_cast<bitnet::token>(model->parameters().vocabulary);
+    const bitnet::token ids[] = {0, vocabulary - 1};
+    require(vocabulary < 1 || session->feed(std::span(ids).first(session->context() < 2 ? 1 : 2)).has_value());
+    require(!session->feed(std::span(&vocabulary, 1)).has_value());
+    require(session->logits().has_value());
 }
 
 void parse_and_touch(std::span<const std::byte> bytes) {
@@ -180,6 +200,7 @@ void parse_and_touch(std::span<const std::byte> bytes) {
     }
     volatile std::uint64_t sum = touch_metadata(*file) + touch_tensors(*file, exact);
     static_cast<void>(sum);
+    run_model(exact);
 }
 
 } // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The byte alphabet: a bijection, spelled as everybody spells it.
+#include <bitnet/core/utf8.hpp>
 #include <bitnet/text/byte_alphabet.hpp>
-#include <bitnet/text/utf8.hpp>
 
 #include <doctest/doctest.h>
 

@@ -7,7 +7,7 @@
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/text/byte_alphabet.hpp>
 #include <bitnet/text/token.hpp>
-#include <bitnet/text/utf8.hpp>
+#include <bitnet/core/utf8.hpp>
 
 #include <cstddef>
 #include <cstdint>

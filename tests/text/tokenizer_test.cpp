@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // tokenizer: encoding, decoding, what it reports; and all golden files, with no difference.
+#include <bitnet/core/utf8.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/json.hpp>
 #include <bitnet/text/stream_decoder.hpp>
 #include <bitnet/text/tokenizer.hpp>
-#include <bitnet/text/utf8.hpp>
 
 #include <golden/golden_data.hpp>
 #include <text/small_vocabulary.hpp>

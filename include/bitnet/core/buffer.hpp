@@ -18,7 +18,7 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// A fixed number of zero-initialised trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
+/// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
 template <class T>
 requires std::is_trivially_copyable_v<T>
 class buffer {
@@ -42,6 +42,15 @@ public:
     /// \param what names the purpose in the error message.
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what) {
+        auto made = allocate_uninitialized(size, what);
+        if (made) {
+            std::uninitialized_value_construct_n(made->data_, made->size_);
+        }
+        return made;
+    }
+
+    /// The same with bytes of any value: pages that are never written need no memory.
+    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what) {
         const auto bytes = checked_multiply(size, sizeof(T));
         if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
             return error{errc::out_of_memory, std::string(what) + ": " + std::to_string(size) + " elements of " +
@@ -55,7 +64,6 @@ public:
         buffer made;
         made.size_ = static_cast<std::size_t>(size);
         made.data_ = static_cast<T*>(memory);
-        std::uninitialized_value_construct_n(made.data_, made.size_);
         return made;
     }
 

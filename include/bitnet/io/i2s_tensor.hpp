@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Checks of I2_S tensors that look at their data: the scale, the codes, and whether rows fit a layout's blocks.
+// Checks of I2_S tensors that look at their data: the scale and the codes.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -75,20 +75,6 @@ namespace bitnet::inline BITNET_ABI {
                                      std::to_string(found - codes.begin()) + " of its " + std::to_string(codes.size()) +
                                      " bytes of codes is " + std::to_string(std::to_integer<unsigned>(*found)) +
                                      ", which holds the code 3; only 0, 1 and 2 are ternary"};
-}
-
-/// Whether every row of an I2_S tensor starts at a block of a layout: 128 values for layout A ("x86"), 64 for B
-/// ("ARM"), 1 for C (whose rows come in fours). The file does not tell which layout it has, so the caller does.
-/// \return errc::bad_shape with both numbers.
-[[nodiscard]] inline result<void> check_i2s_rows(const gguf_tensor& tensor, std::uint64_t block_values,
-                                                 std::string_view file) {
-    if (tensor.dims[0] % block_values == 0) {
-        return {};
-    }
-    return error{errc::bad_shape, std::string(file) + ": tensor " + quoted_name(tensor.name) + " of shape " +
-                                      dims_text(tensor) + ": its rows of " + std::to_string(tensor.dims[0]) +
-                                      " values are no multiple of the " + std::to_string(block_values) +
-                                      " values of an I2_S block, so they would start inside blocks"};
 }
 
 } // namespace bitnet::inline BITNET_ABI

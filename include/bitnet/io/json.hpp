@@ -6,6 +6,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/decimal.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/utf8.hpp>
 #include <bitnet/io/quoted_name.hpp>
 
 #include <algorithm>
@@ -26,37 +27,6 @@
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
-
-/// One step through UTF-8 text: a code point, or the longest prefix that could have begun one.
-struct utf8_step {
-    char32_t code_point = 0xfffd;
-    std::size_t bytes = 1; ///< at least 1
-    bool valid = false;
-
-    /// \pre !rest.empty()
-    [[nodiscard]] static constexpr utf8_step at_start_of(std::string_view rest) noexcept {
-        const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(rest[i]); };
-        const unsigned lead = byte(0);
-        if (lead < 0x80) {
-            return {lead, 1, true};
-        }
-        if (lead < 0xc2 || lead > 0xf4) {
-            return {};
-        }
-        const std::size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-        char32_t value = lead & (0xffu >> (length + 1));
-        for (std::size_t i = 1; i < length; ++i) {
-            // The second byte's range keeps out overlong forms, surrogates and what lies beyond U+10FFFF.
-            const unsigned low = i == 1 && lead == 0xe0 ? 0xa0u : i == 1 && lead == 0xf0 ? 0x90u : 0x80u;
-            const unsigned high = i == 1 && lead == 0xed ? 0x9fu : i == 1 && lead == 0xf4 ? 0x8fu : 0xbfu;
-            if (i >= rest.size() || byte(i) < low || byte(i) > high) {
-                return {0xfffd, i, false};
-            }
-            value = (value << 6) | (byte(i) & 0x3fu);
-        }
-        return {value, length, true};
-    }
-};
 
 enum class json_type : std::uint8_t { null, boolean, number, string, array, object };
 
@@ -400,12 +370,12 @@ private:
         if (static_cast<unsigned char>(text_[at_]) < 0x20) {
             return fail("a control character inside a string must be escaped");
         }
-        const auto step = utf8_step::at_start_of(text_.substr(at_));
-        if (!step.valid) {
+        const auto character = first_code_point(text_.substr(at_));
+        if (character.value == invalid_code_point) {
             return fail("the string is not UTF-8", errc::bad_utf8);
         }
-        put(text_.substr(at_, step.bytes));
-        at_ += step.bytes;
+        put(text_.substr(at_, character.size));
+        at_ += character.size;
         return {};
     }
 
@@ -601,8 +571,9 @@ inline void append_json_string(std::string& out, std::string_view utf8) {
     constexpr std::string_view written = "\"\\bfnrt";
     out += '"';
     while (!utf8.empty()) {
-        const auto step = utf8_step::at_start_of(utf8);
-        const char32_t c = step.code_point;
+        const auto first = first_code_point(utf8);
+        const bool valid = first.value != invalid_code_point;
+        const char32_t c = valid ? first.value : 0xfffd;
         const auto named = c < 0x80 ? meant.find(static_cast<char>(c)) : std::string_view::npos;
         if (named != std::string_view::npos) {
             out += '\\';
@@ -615,7 +586,7 @@ inline void append_json_string(std::string& out, std::string_view utf8) {
             append_json_escape(out, 0xd800u + ((c - 0x10000u) >> 10));
             append_json_escape(out, 0xdc00u + ((c - 0x10000u) & 0x3ffu));
         }
-        utf8.remove_prefix(step.bytes);
+        utf8.remove_prefix(valid ? first.size : std::max<std::size_t>(utf8_prefix_size(utf8), 1));
     }
     out += '"';
 }

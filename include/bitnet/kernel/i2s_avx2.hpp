@@ -59,7 +59,7 @@ private:
 
     template <int Rows, int Tokens>
     static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
-                                          std::size_t token, std::int32_t* y, std::size_t y_stride) noexcept {
+                                          std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
         const std::size_t blocks = cols / 128;
         __m256i total[Rows][Tokens];
         for (auto& row : total) {
@@ -69,11 +69,11 @@ private:
         }
         for (std::size_t begin = 0; begin < blocks; begin += blocks_in_int16) {
             const std::size_t end = begin + blocks_in_int16 < blocks ? begin + blocks_in_int16 : blocks;
-            add_blocks<Rows, Tokens>(w, cols / 4, begin, end, x.data + token * x.stride, x.stride, total);
+            add_blocks<Rows, Tokens>(w, cols / 4, begin, end, x.data + first_token * x.stride, x.stride, total);
         }
         for (int r = 0; r < Rows; ++r) {
             for (int t = 0; t < Tokens; ++t) {
-                const std::size_t at = token + static_cast<std::size_t>(t);
+                const std::size_t at = first_token + static_cast<std::size_t>(t);
                 y[at * y_stride + static_cast<std::size_t>(r)] = horizontal_sum(total[r][t]) - x.sums[at];
             }
         }

@@ -60,8 +60,8 @@ private:
 
     template <int Rows, int Tokens>
     static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
-                                          std::size_t token, std::int32_t* y, std::size_t y_stride) noexcept {
-        const std::int8_t* activations = x.data + token * x.stride;
+                                          std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::int8_t* activations = x.data + first_token * x.stride;
         __m512i sums[Rows][Tokens][4];
         for (auto& row : sums) {
             for (auto& planes : row) {
@@ -79,7 +79,7 @@ private:
         }
         for (int r = 0; r < Rows; ++r) {
             for (int t = 0; t < Tokens; ++t) {
-                const std::size_t at = token + static_cast<std::size_t>(t);
+                const std::size_t at = first_token + static_cast<std::size_t>(t);
                 y[at * y_stride + static_cast<std::size_t>(r)] = total(sums[r][t]) - x.sums[at];
             }
         }

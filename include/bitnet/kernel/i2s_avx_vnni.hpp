@@ -59,7 +59,7 @@ private:
 
     template <int Rows, int Tokens>
     static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
-                                          std::size_t token, std::int32_t* y, std::size_t y_stride) noexcept {
+                                          std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
         __m256i sums[Rows][Tokens][4];
         for (auto& row : sums) {
             for (auto& planes : row) {
@@ -74,13 +74,13 @@ private:
                 _mm_prefetch(reinterpret_cast<const char*>(p) + 2560, _MM_HINT_T0);
                 const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
                 for (int t = 0; t < Tokens; ++t) {
-                    add_block(q, x.data + (token + static_cast<std::size_t>(t)) * x.stride + b * 128, sums[r][t]);
+                    add_block(q, x.data + (first_token + static_cast<std::size_t>(t)) * x.stride + b * 128, sums[r][t]);
                 }
             }
         }
         for (int r = 0; r < Rows; ++r) {
             for (int t = 0; t < Tokens; ++t) {
-                const std::size_t at = token + static_cast<std::size_t>(t);
+                const std::size_t at = first_token + static_cast<std::size_t>(t);
                 y[at * y_stride + static_cast<std::size_t>(r)] = total(sums[r][t]) - x.sums[at];
             }
         }

@@ -8,6 +8,7 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -16,7 +17,7 @@ namespace bitnet::inline BITNET_ABI {
 
 /// Keys [layer][kv_head][position / 16][head_size][16], so that one fma chain per position runs in sixteen lanes;
 /// values [layer][kv_head][position][head_size]. The order is private to this class and float_ops.
-/// Starts all zero, so that lanes beyond the last position are finite.
+/// Memory is written as the sequence grows: a short one in a long context takes what it needs.
 template <class E> class kv_cache {
 public:
     kv_cache() noexcept = default;
@@ -28,11 +29,11 @@ public:
 
     /// \pre 1 <= context <= 2^20. \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<kv_cache> open(const hyper_parameters& model, std::size_t context) {
-        auto keys = buffer<E>::allocate(elements(model, context), "KV cache (keys)");
+        auto keys = buffer<E>::allocate_uninitialized(elements(model, context), "KV cache (keys)");
         if (!keys) {
             return std::move(keys).error();
         }
-        auto values = buffer<E>::allocate(elements(model, context), "KV cache (values)");
+        auto values = buffer<E>::allocate_uninitialized(elements(model, context), "KV cache (values)");
         if (!values) {
             return std::move(values).error();
         }
@@ -45,7 +46,18 @@ public:
         return made;
     }
 
+    /// Prepares `count` positions from `first` on, before any of them is stored: keys of sixteen positions are read
+    /// together, so those that do not exist yet must have some value.
+    void extend(std::size_t first, std::size_t count) noexcept {
+        const std::size_t begin = (first + 15) / 16 * 16;
+        const std::size_t end = padded(first + count);
+        for (std::size_t at_head = 0; begin < end && at_head < keys_.size(); at_head += positions_ * head_size_) {
+            std::fill_n(keys_.data() + at_head + begin * head_size_, (end - begin) * head_size_, E{});
+        }
+    }
+
     /// Stores one position's key and value rows, [kv_heads * head_size] floats each, rounded to E.
+    /// \pre extend() was called for the position. Different positions may be stored by different threads.
     void store(std::size_t layer, std::size_t position, const float* key, const float* value) noexcept {
         for (std::size_t head = 0; head < kv_heads_; ++head) {
             E* block = keys_.data() + at(layer, head) + position / 16 * 16 * head_size_ + position % 16;

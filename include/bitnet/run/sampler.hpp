@@ -4,6 +4,7 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/simd/lane_ops.hpp>
@@ -79,6 +80,7 @@ public:
     /// \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
         assert(logits.size() == candidates_.size() && !logits.empty());
+        const default_float_environment environment;
         for (std::size_t i = 0; i < logits.size(); ++i) {
             candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
         }
@@ -171,8 +173,8 @@ private:
             return logit;
         }
         const float p = options_.repeat_penalty;
-        const float repeated = logit > 0.0f ? logit / p : logit * p;
-        const float present = repeated - options_.presence_penalty;
+        const float absent = -options_.presence_penalty;
+        const float present = logit > 0.0f ? logit / p + absent : exact_fma(logit, p, absent);
         return exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
     }
 

@@ -78,7 +78,8 @@ public:
         typename P::pool& runs = **pool;
         return make(opened, runs, *std::move(pool), options);
     }
-    /// The same on the caller's pool, which must outlive the session; options.threads is not used.
+    /// The same on the caller's pool, which must outlive the session; options.threads is not used. Sessions that share
+    /// a pool take turns: a pool runs one loop at a time.
     [[nodiscard]] static result<session> open(const model<P>& opened, typename P::pool& pool,
                                               session_options options = {}) {
         return make(opened, pool, nullptr, options);
@@ -260,6 +261,7 @@ private:
         for (std::size_t i = 0; i < tokens.size(); ++i) {
             rows_[i] = {&cache_, cached_ + i, tokens[i]};
         }
+        cache_.extend(cached_, tokens.size());
         transformer_.embed(*pool_, rows_.span().first(tokens.size()));
         for (std::size_t layer = 0; layer < parameters_->layers; ++layer) {
             transformer_.layer(*pool_, layer);

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/utf8.hpp>
 #include <bitnet/text/unicode_classes.hpp>
-#include <bitnet/text/utf8.hpp>
 
 #include <array>
 #include <cstddef>

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/utf8.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
-#include <bitnet/text/utf8.hpp>
 
 #include <string>
 #include <string_view>

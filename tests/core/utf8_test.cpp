@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // UTF-8: every scalar value, every kind of malformed byte.
-#include <bitnet/text/utf8.hpp>
+#include <bitnet/core/utf8.hpp>
 
 #include <doctest/doctest.h>
 

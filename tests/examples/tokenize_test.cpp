@@ -152,7 +152,7 @@ TEST_CASE("a line that is wrong is named by its number, after the lines before i
     }
 }
 
-TEST_CASE("an inferred pre-tokenizer is reported, and --pre overrides it") {
+TEST_CASE("an inferred pre-tokenizer is noted on stderr, and --pre overrides it") {
     const temporary_folder folder;
     const std::string file = write_without_pre(folder);
     const std::string line = "{\"text\":\"Once upon a time\"}\n";

@@ -142,12 +142,12 @@ int main(int argc, char** argv) {
     std::ios::sync_with_stdio(false);
     tools::options options(
         std::string(program),
-        "Reads JSON Lines from stdin, {\"text\":...}, and writes {\"ids\":[...]} for each, without BOS.");
+        R"(Reads JSON Lines from stdin, {"text":...}, and writes {"ids":[...]} for each, without BOS.)");
     settings chosen;
     options.required("-m", "FILE", chosen.file, "the model or vocabulary, a GGUF file; its weights are not read");
     options.flag("--special", chosen.special,
                  "control tokens that the text spells, such as <|eot_id|>, are those tokens");
-    options.flag("--decode", chosen.decode, "the other way: {\"ids\":[...]} in, {\"text\":...} out");
+    options.flag("--decode", chosen.decode, R"(the other way: {"ids":[...]} in, {"text":...} out)");
     options.text("--pre", "NAME", chosen.pre_tokenizer, "pre-tokenizer, instead of the file's or the inferred one");
     if (const auto status = options.read(argc, argv)) {
         return *status;

@@ -5,8 +5,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace bitnet_tests;
@@ -74,13 +77,13 @@ TEST_CASE("a mistake in the options is named, prints nothing to stdout and exits
         {"perplexity", {"-m", tiny}, "-f TEXT is missing"},
         {"perplexity", {"-m", tiny, "-f", "x", "-c", "1"}, "-c takes an integer from 2"},
     };
-    for (const auto& [tool, arguments, sentence] : mistakes) {
-        const outcome ran = run(tool, arguments);
-        INFO("bitnet-" << tool << " should say: " << sentence << ", said: " << ran.err);
+    for (const command& each : mistakes) {
+        const outcome ran = run(each.tool, each.arguments);
+        INFO("bitnet-" << each.tool << " should say: " << each.sentence << ", said: " << ran.err);
         CHECK(ran.status == 2);
         CHECK(ran.out.empty());
-        CHECK(ran.err.starts_with("bitnet-" + tool + ": "));
-        CHECK(contains(ran.err, sentence));
+        CHECK(ran.err.starts_with("bitnet-" + each.tool + ": "));
+        CHECK(contains(ran.err, each.sentence));
         CHECK(ran.err.find('\n') == ran.err.size() - 1);
     }
 }
@@ -99,12 +102,12 @@ TEST_CASE("--help names every option and exits with 0") {
         {"inspect", {"FILE", "--json", "--pre", "--i2s-source"}, {}},
         {"perplexity", {"-m", "-f", "-c", "-t", "--kv", "--isa", "--pre", "--i2s-source"}, {}},
     };
-    for (const auto& [tool, names, fallback] : expected) {
-        const std::string usage = output(tool, {"--help"});
-        CHECK(usage.starts_with("usage: bitnet-" + tool + " "));
-        CHECK(contains(usage, fallback));
-        for (const std::string& name : names) {
-            INFO(tool << " " << name);
+    for (const command& each : expected) {
+        const std::string usage = output(each.tool, {"--help"});
+        CHECK(usage.starts_with("usage: bitnet-" + each.tool + " "));
+        CHECK(contains(usage, each.sentence));
+        for (const std::string& name : each.arguments) {
+            INFO(each.tool << " " << name);
             CHECK(contains(usage, "\n  " + name + " "));
         }
     }
@@ -122,15 +125,15 @@ TEST_CASE("a file that is missing, a directory, empty, cut off or something else
         {folder.write("data.gguf", good.substr(0, good.size() - 1000)), "tensor 'output_norm.weight'"},
     };
     const std::string text = folder.write("text.txt", "Once upon a time");
-    for (const auto& [path, sentence] : files) {
-        for (const auto& [tool, arguments, nothing] : one_of_each(path, text)) {
-            const outcome ran = run(tool, arguments);
-            INFO(tool << " " << path << ": " << ran.err);
+    for (const auto& file : files) {
+        for (const command& each : one_of_each(file.first, text)) {
+            const outcome ran = run(each.tool, each.arguments);
+            INFO(each.tool << ": " << ran.err);
             CHECK(ran.status == 1);
             CHECK(ran.out.empty());
-            CHECK(ran.err.starts_with("bitnet-" + tool + ": "));
-            CHECK(contains(ran.err, path));
-            CHECK(contains(ran.err, sentence));
+            CHECK(ran.err.starts_with("bitnet-" + each.tool + ": "));
+            CHECK(contains(ran.err, file.first));
+            CHECK(contains(ran.err, file.second));
         }
     }
 }
@@ -141,15 +144,12 @@ TEST_CASE("a full disk is an error") {
     }
     const temporary_folder folder;
     const std::string text = folder.write("text.txt", "Once upon a time");
-    for (const auto& [tool, arguments, nothing] : one_of_each(tiny, text)) {
-        std::string command = shell_word(std::string(BITNET_TOOLS_DIR) + "/bitnet-" + tool);
-        for (const std::string& argument : arguments) {
-            command += " " + shell_word(argument);
-        }
+    for (const command& each : one_of_each(tiny, text)) {
+        const std::string line = command_line(each.tool, each.arguments);
         const std::string in = folder.write("in", "{\"text\":\"Once\"}\n");
         const int status =
-            std::system((command + " <" + shell_word(in) + " >/dev/full 2>" + shell_word(folder.path("err"))).c_str());
-        INFO(tool << ": " << contents(folder.path("err")));
+            std::system((line + " <" + shell_word(in) + " >/dev/full 2>" + shell_word(folder.path("err"))).c_str());
+        INFO(each.tool << ": " << contents(folder.path("err")));
         CHECK(WEXITSTATUS(status) == 1);
         CHECK(contains(contents(folder.path("err")), "stdout takes no more bytes"));
     }

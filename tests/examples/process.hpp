@@ -38,14 +38,20 @@ struct outcome {
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// Runs bitnet-<tool> with `arguments`, and `input` on its stdin.
-[[nodiscard]] inline outcome run(const std::string& tool, const std::vector<std::string>& arguments,
-                                 std::string_view input = {}) {
-    const temporary_folder folder;
+/// The command that starts bitnet-<tool>.
+[[nodiscard]] inline std::string command_line(const std::string& tool, const std::vector<std::string>& arguments) {
     std::string command = shell_word(std::string(BITNET_TOOLS_DIR) + "/bitnet-" + tool);
     for (const std::string& argument : arguments) {
         command += " " + shell_word(argument);
     }
+    return command;
+}
+
+/// Runs bitnet-<tool> with `arguments`, and `input` on its stdin.
+[[nodiscard]] inline outcome run(const std::string& tool, const std::vector<std::string>& arguments,
+                                 std::string_view input = {}) {
+    const temporary_folder folder;
+    std::string command = command_line(tool, arguments);
     command += " <" + shell_word(folder.write("in", input)) + " >" + shell_word(folder.path("out")) + " 2>" +
                shell_word(folder.path("err"));
     const int status = std::system(command.c_str());

@@ -11,6 +11,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 using namespace bitnet_tests;
@@ -133,14 +134,14 @@ TEST_CASE("a line that is wrong is named by its number, after the lines before i
         {"{\"text\":\"\xff\"}", "not UTF-8"},
         {"{\"text\":\"a\"} {\"text\":\"b\"}", "the end of the text"},
     };
-    for (const auto& [line, sentence] : texts) {
-        const outcome ran = run("tokenize", {"-m", tiny}, good + good + line + "\n" + good);
-        INFO(line << ": " << ran.err);
+    for (const auto& each : texts) {
+        const outcome ran = run("tokenize", {"-m", tiny}, good + good + each.first + "\n" + good);
+        INFO(each.first << ": " << ran.err);
         CHECK(ran.status == 1);
         CHECK(ran.out == "{\"ids\":[2365]}\n{\"ids\":[2365]}\n");
         CHECK(contains(ran.err, "bitnet-tokenize: standard input: line 3"));
         CHECK(!contains(ran.err, "line 1"));
-        CHECK(contains(ran.err, sentence));
+        CHECK(contains(ran.err, each.second));
     }
     for (const std::string line : {"{\"ids\":[4128]}", "{\"ids\":[-1]}", "{\"ids\":[1.5]}", "{\"ids\":[\"1\"]}",
                                    "{\"ids\":[99999999999]}", "{\"ids\":1}", "{\"text\":\"Once\"}"}) {

@@ -8,6 +8,7 @@
 #include "options.hpp"
 #include "streams.hpp"
 
+#include <bitnet/core/utf8.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/json.hpp>
@@ -35,11 +36,11 @@ bitnet::error mistake(const std::string& sentence) { return {bitnet::errc::inval
 
 bool is_utf8(std::string_view bytes) {
     while (!bytes.empty()) {
-        const auto step = bitnet::utf8_step::at_start_of(bytes);
-        if (!step.valid) {
+        const auto first = bitnet::first_code_point(bytes);
+        if (first.value == bitnet::invalid_code_point) {
             return false;
         }
-        bytes.remove_prefix(step.bytes);
+        bytes.remove_prefix(first.size);
     }
     return true;
 }

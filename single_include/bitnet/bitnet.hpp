@@ -45,6 +45,13 @@
 
 #define BITNET_PRAGMA(text) _Pragma(#text)
 
+// Before a loop of a few steps over an array of vector registers. gcc's -O2 would leave loop and array in memory.
+#if defined(__GNUC__) && !defined(__clang__)
+#define BITNET_UNROLL _Pragma("GCC unroll 16")
+#else
+#define BITNET_UNROLL
+#endif
+
 // BITNET_PRECISE_BEGIN .. END: float arithmetic exactly as written, whatever flags the including program is built with.
 // BITNET_TARGET_BEGIN(isa) .. END: the same, and functions are compiled for `isa`. Opened outside any namespace.
 #if defined(__clang__)
@@ -3978,7 +3985,7 @@ template <> struct kernel<isa::avx2, i2s> {
 private:
     static constexpr std::size_t blocks_in_int16 = 8;
 
-    template <int Rows>
+    template <std::size_t Rows>
     static BITNET_ALWAYS_INLINE void tokens(const i2s::view& w, std::size_t row, const activation_view& x,
                                             std::int32_t* y, std::size_t y_stride) noexcept {
         const std::uint8_t* weights = w.data + row * (w.cols / 4);
@@ -3994,12 +4001,14 @@ private:
         }
     }
 
-    template <int Rows, int Tokens>
+    template <std::size_t Rows, std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
                                           std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
         const std::size_t blocks = cols / 128;
         __m256i total[Rows][Tokens];
+        BITNET_UNROLL
         for (auto& row : total) {
+            BITNET_UNROLL
             for (auto& sum : row) {
                 sum = _mm256_setzero_si256();
             }
@@ -4008,37 +4017,45 @@ private:
             const std::size_t end = begin + blocks_in_int16 < blocks ? begin + blocks_in_int16 : blocks;
             add_blocks<Rows, Tokens>(w, cols / 4, begin, end, x.data + first_token * x.stride, x.stride, total);
         }
-        for (int r = 0; r < Rows; ++r) {
-            for (int t = 0; t < Tokens; ++t) {
-                const std::size_t at = first_token + static_cast<std::size_t>(t);
-                y[at * y_stride + static_cast<std::size_t>(r)] = horizontal_sum(total[r][t]) - x.sums[at];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                const std::size_t at = first_token + t;
+                y[at * y_stride + r] = horizontal_sum(total[r][t]) - x.sums[at];
             }
         }
     }
 
-    template <int Rows, int Tokens>
+    template <std::size_t Rows, std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_blocks(const std::uint8_t* w, std::size_t row_bytes, std::size_t begin,
                                                 std::size_t end, const std::int8_t* x, std::size_t x_stride,
                                                 __m256i (&total)[Rows][Tokens]) noexcept {
         __m256i words[Rows][Tokens];
+        BITNET_UNROLL
         for (auto& row : words) {
+            BITNET_UNROLL
             for (auto& sum : row) {
                 sum = _mm256_setzero_si256();
             }
         }
         for (std::size_t b = begin; b < end; ++b) {
-            for (int r = 0; r < Rows; ++r) {
-                const std::uint8_t* p = w + static_cast<std::size_t>(r) * row_bytes + b * 32;
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                const std::uint8_t* p = w + r * row_bytes + b * 32;
                 _mm_prefetch(reinterpret_cast<const char*>(p) + 2560, _MM_HINT_T0);
                 const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-                for (int t = 0; t < Tokens; ++t) {
-                    const __m256i products = block_products(q, x + static_cast<std::size_t>(t) * x_stride + b * 128);
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    const __m256i products = block_products(q, x + t * x_stride + b * 128);
                     words[r][t] = _mm256_add_epi16(words[r][t], products);
                 }
             }
         }
-        for (int r = 0; r < Rows; ++r) {
-            for (int t = 0; t < Tokens; ++t) {
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
                 const __m256i pairs = _mm256_madd_epi16(words[r][t], _mm256_set1_epi16(1));
                 total[r][t] = _mm256_add_epi32(total[r][t], pairs);
             }
@@ -4107,7 +4124,7 @@ template <> struct kernel<isa::avx512_vnni, i2s> {
     }
 
 private:
-    template <int Rows>
+    template <std::size_t Rows>
     static BITNET_ALWAYS_INLINE void tokens(const i2s::view& w, std::size_t row, const activation_view& x,
                                             std::int32_t* y, std::size_t y_stride) noexcept {
         const std::size_t row_bytes = w.cols / 4;
@@ -4124,13 +4141,16 @@ private:
         }
     }
 
-    template <int Rows, int Tokens>
+    template <std::size_t Rows, std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
                                           std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
         const std::int8_t* activations = x.data + first_token * x.stride;
         __m512i sums[Rows][Tokens][4];
+        BITNET_UNROLL
         for (auto& row : sums) {
+            BITNET_UNROLL
             for (auto& planes : row) {
+                BITNET_UNROLL
                 for (auto& sum : planes) {
                     sum = _mm512_setzero_si512();
                 }
@@ -4143,32 +4163,39 @@ private:
         if (cols % 256 != 0) {
             add_pair<Rows, Tokens, false>(w + pairs * 64, cols / 4, activations + pairs * 256, x.stride, sums);
         }
-        for (int r = 0; r < Rows; ++r) {
-            for (int t = 0; t < Tokens; ++t) {
-                const std::size_t at = first_token + static_cast<std::size_t>(t);
-                y[at * y_stride + static_cast<std::size_t>(r)] = total(sums[r][t]) - x.sums[at];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                const std::size_t at = first_token + t;
+                y[at * y_stride + r] = total(sums[r][t]) - x.sums[at];
             }
         }
     }
 
-    template <int Rows, int Tokens, bool Both>
+    template <std::size_t Rows, std::size_t Tokens, bool Both>
     static BITNET_ALWAYS_INLINE void add_pair(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
                                               std::size_t x_stride, __m512i (&sums)[Rows][Tokens][4]) noexcept {
         __m512i values[Tokens][4];
-        for (int t = 0; t < Tokens; ++t) {
-            for (int plane = 0; plane < 4; ++plane) {
-                values[t][plane] = activations<Both>(x + static_cast<std::size_t>(t) * x_stride + 32 * plane);
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            BITNET_UNROLL
+            for (std::size_t plane = 0; plane < 4; ++plane) {
+                values[t][plane] = activations<Both>(x + t * x_stride + 32 * plane);
             }
         }
         const __m512i planes[4] = {_mm512_set1_epi8(static_cast<char>(0xc0)), _mm512_set1_epi8(0x30),
                                    _mm512_set1_epi8(0x0c), _mm512_set1_epi8(0x03)};
-        for (int r = 0; r < Rows; ++r) {
-            const std::uint8_t* p = w + static_cast<std::size_t>(r) * row_bytes;
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const std::uint8_t* p = w + r * row_bytes;
             _mm_prefetch(reinterpret_cast<const char*>(p) + 2560, _MM_HINT_T0);
             const __m512i q = weights<Both>(p);
-            for (int plane = 0; plane < 4; ++plane) {
+            BITNET_UNROLL
+            for (std::size_t plane = 0; plane < 4; ++plane) {
                 const __m512i codes = _mm512_and_si512(q, planes[plane]);
-                for (int t = 0; t < Tokens; ++t) {
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
                     sums[r][t][plane] = _mm512_dpbusd_epi32(sums[r][t][plane], codes, values[t][plane]);
                 }
             }
@@ -4245,16 +4272,16 @@ template <> struct kernel<isa::avx_vnni, i2s> {
     }
 
 private:
-    template <int Rows>
+    template <std::size_t Rows>
     static BITNET_ALWAYS_INLINE void tokens(const i2s::view& w, std::size_t row, const activation_view& x,
                                             std::int32_t* y, std::size_t y_stride) noexcept {
         const std::size_t row_bytes = w.cols / 4;
         const std::uint8_t* weights = w.data + row * row_bytes;
         std::size_t t = 0;
         for (; t + 2 <= x.tokens; t += 2) { // one row's masked planes serve two tokens: eight accumulators
-            for (int r = 0; r < Rows; ++r) {
-                const std::size_t offset = static_cast<std::size_t>(r);
-                tile<1, 2>(weights + offset * row_bytes, w.cols, x, t, y + offset, y_stride);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                tile<1, 2>(weights + r * row_bytes, w.cols, x, t, y + r, y_stride);
             }
         }
         for (; t < x.tokens; ++t) {
@@ -4262,31 +4289,38 @@ private:
         }
     }
 
-    template <int Rows, int Tokens>
+    template <std::size_t Rows, std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
                                           std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
         __m256i sums[Rows][Tokens][4];
+        BITNET_UNROLL
         for (auto& row : sums) {
+            BITNET_UNROLL
             for (auto& planes : row) {
+                BITNET_UNROLL
                 for (auto& sum : planes) {
                     sum = _mm256_setzero_si256();
                 }
             }
         }
         for (std::size_t b = 0; b < cols / 128; ++b) {
-            for (int r = 0; r < Rows; ++r) {
-                const std::uint8_t* p = w + static_cast<std::size_t>(r) * (cols / 4) + b * 32;
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                const std::uint8_t* p = w + r * (cols / 4) + b * 32;
                 _mm_prefetch(reinterpret_cast<const char*>(p) + 2560, _MM_HINT_T0);
                 const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-                for (int t = 0; t < Tokens; ++t) {
-                    add_block(q, x.data + (first_token + static_cast<std::size_t>(t)) * x.stride + b * 128, sums[r][t]);
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    add_block(q, x.data + (first_token + t) * x.stride + b * 128, sums[r][t]);
                 }
             }
         }
-        for (int r = 0; r < Rows; ++r) {
-            for (int t = 0; t < Tokens; ++t) {
-                const std::size_t at = first_token + static_cast<std::size_t>(t);
-                y[at * y_stride + static_cast<std::size_t>(r)] = total(sums[r][t]) - x.sums[at];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                const std::size_t at = first_token + t;
+                y[at * y_stride + r] = total(sums[r][t]) - x.sums[at];
             }
         }
     }
@@ -4294,7 +4328,8 @@ private:
     static BITNET_ALWAYS_INLINE void add_block(__m256i q, const std::int8_t* x, __m256i (&sums)[4]) noexcept {
         const __m256i planes[4] = {_mm256_set1_epi8(static_cast<char>(0xc0)), _mm256_set1_epi8(0x30),
                                    _mm256_set1_epi8(0x0c), _mm256_set1_epi8(0x03)};
-        for (int plane = 0; plane < 4; ++plane) {
+        BITNET_UNROLL
+        for (std::size_t plane = 0; plane < 4; ++plane) {
             const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 32 * plane));
             sums[plane] = _mm256_dpbusd_avx_epi32(sums[plane], _mm256_and_si256(q, planes[plane]), values);
         }
@@ -4467,8 +4502,8 @@ private:
         if (*name == "bitnet") {
             made_.activation = activation_function::silu;
         } else if (*name != "bitnet-b1.58" && *name != "bitnet-25") {
-            fail(errc::unsupported_architecture, "'general.architecture' is '" + made_.architecture.substr(0, 64) +
-                                                     "'; bitnet-b1.58, bitnet-25 and bitnet can be run");
+            fail(errc::unsupported_architecture, "'general.architecture' is " + quoted_name(made_.architecture) +
+                                                     "; bitnet-b1.58, bitnet-25 and bitnet can be run");
         }
         const auto title = file_.get_or<std::string_view>("general.name", "");
         made_.model_name = title ? std::string(*title) : std::string();
@@ -4541,8 +4576,8 @@ private:
         if (!scaling) {
             fail(scaling.error());
         } else if (*scaling != "none") {
-            fail(errc::unsupported_architecture, "'" + key("rope.scaling.type") + "' is '" +
-                                                     std::string(scaling->substr(0, 64)) + "'; only none can be run");
+            fail(errc::unsupported_architecture,
+                 "'" + key("rope.scaling.type") + "' is " + quoted_name(*scaling) + "; only none can be run");
         }
     }
 
@@ -5283,12 +5318,13 @@ private:
     }
 
     /// Rows that share the loads of x; prefetch 2 KiB ahead, where the hardware prefetcher alone leaves half the speed.
-    template <int Rows, class E>
+    template <std::size_t Rows, class E>
     static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, const float* x, std::size_t cols,
                                          float* y) noexcept {
         __m256 low[Rows];
         __m256 high[Rows];
-        for (int r = 0; r < Rows; ++r) {
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
             low[r] = _mm256_setzero_ps();
             high[r] = _mm256_setzero_ps();
         }
@@ -5296,54 +5332,61 @@ private:
         for (; i + 16 <= cols; i += 16) {
             const __m256 a = _mm256_loadu_ps(x + i);
             const __m256 b = _mm256_loadu_ps(x + i + 8);
-            for (int r = 0; r < Rows; ++r) {
-                const std::byte* p = w + static_cast<std::size_t>(r) * row_bytes + i * sizeof(E);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                const std::byte* p = w + r * row_bytes + i * sizeof(E);
                 _mm_prefetch(reinterpret_cast<const char*>(p) + 2048, _MM_HINT_T0);
                 low[r] = _mm256_fmadd_ps(load<E>(p), a, low[r]);
                 high[r] = _mm256_fmadd_ps(load<E>(p + 8 * sizeof(E)), b, high[r]);
             }
         }
-        for (int r = 0; r < Rows; ++r) {
-            const std::byte* rest = w + static_cast<std::size_t>(r) * row_bytes + i * sizeof(E);
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const std::byte* rest = w + r * row_bytes + i * sizeof(E);
             y[r] = fold_tail<E>(low[r], high[r], rest, x + i, cols - i);
         }
     }
 
-    template <int Blocks, class E>
+    template <std::size_t Blocks, class E>
     static BITNET_ALWAYS_INLINE void score_blocks(const float* q, const E* k, std::size_t head_size, float scale,
                                                   float* out) noexcept {
         __m256 acc[2 * Blocks];
+        BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm256_setzero_ps();
         }
         for (std::size_t d = 0; d < head_size; ++d) {
             const __m256 qd = _mm256_set1_ps(q[d]);
-            for (int b = 0; b < Blocks; ++b) {
-                const E* block = k + (static_cast<std::size_t>(b) * head_size + d) * 16;
+            BITNET_UNROLL
+            for (std::size_t b = 0; b < Blocks; ++b) {
+                const E* block = k + (b * head_size + d) * 16;
                 acc[2 * b] = _mm256_fmadd_ps(qd, load(block), acc[2 * b]);
                 acc[2 * b + 1] = _mm256_fmadd_ps(qd, load(block + 8), acc[2 * b + 1]);
             }
         }
-        for (int i = 0; i < 2 * Blocks; ++i) {
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < 2 * Blocks; ++i) {
             _mm256_storeu_ps(out + 8 * i, _mm256_mul_ps(acc[i], _mm256_set1_ps(scale)));
         }
     }
 
-    template <int Columns, class E>
+    template <std::size_t Columns, class E>
     static BITNET_ALWAYS_INLINE void weighted_columns(const float* p, const E* v, std::size_t head_size,
                                                       std::size_t positions, float* out) noexcept {
         __m256 acc[Columns];
+        BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm256_setzero_ps();
         }
         for (std::size_t position = 0; position < positions; ++position) {
             const __m256 weight = _mm256_set1_ps(p[position]);
-            for (int c = 0; c < Columns; ++c) {
-                acc[c] =
-                    _mm256_fmadd_ps(weight, load(v + position * head_size + static_cast<std::size_t>(8 * c)), acc[c]);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < Columns; ++c) {
+                acc[c] = _mm256_fmadd_ps(weight, load(v + position * head_size + 8 * c), acc[c]);
             }
         }
-        for (int c = 0; c < Columns; ++c) {
+        BITNET_UNROLL
+        for (std::size_t c = 0; c < Columns; ++c) {
             _mm256_storeu_ps(out + 8 * c, acc[c]);
         }
     }
@@ -5520,64 +5563,73 @@ private:
     }
 
     /// Rows that share the loads of x; prefetch 2 KiB ahead, where the hardware prefetcher alone leaves half the speed.
-    template <int Rows, class E>
+    template <std::size_t Rows, class E>
     static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, const float* x, std::size_t cols,
                                          float* y) noexcept {
         __m512 acc[Rows];
+        BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm512_setzero_ps();
         }
         std::size_t i = 0;
         for (; i + 16 <= cols; i += 16) {
             const __m512 a = _mm512_loadu_ps(x + i);
-            for (int r = 0; r < Rows; ++r) {
-                const std::byte* p = w + static_cast<std::size_t>(r) * row_bytes + i * sizeof(E);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                const std::byte* p = w + r * row_bytes + i * sizeof(E);
                 _mm_prefetch(reinterpret_cast<const char*>(p) + 2048, _MM_HINT_T0);
                 acc[r] = _mm512_fmadd_ps(load<E>(p), a, acc[r]);
             }
         }
         const __mmask16 mask = tail_mask(cols - i);
         const __m512 a = _mm512_maskz_loadu_ps(mask, x + i);
-        for (int r = 0; r < Rows; ++r) {
-            const std::byte* rest = w + static_cast<std::size_t>(r) * row_bytes + i * sizeof(E);
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const std::byte* rest = w + r * row_bytes + i * sizeof(E);
             y[r] = fold(_mm512_mask3_fmadd_ps(load<E>(rest, mask), a, acc[r], mask));
         }
     }
 
-    template <int Blocks, class E>
+    template <std::size_t Blocks, class E>
     static BITNET_ALWAYS_INLINE void score_blocks(const float* q, const E* k, std::size_t head_size, float scale,
                                                   float* out) noexcept {
         __m512 acc[Blocks];
+        BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm512_setzero_ps();
         }
         for (std::size_t d = 0; d < head_size; ++d) {
             const __m512 qd = _mm512_set1_ps(q[d]);
-            for (int b = 0; b < Blocks; ++b) {
-                acc[b] = _mm512_fmadd_ps(qd, load(k + (static_cast<std::size_t>(b) * head_size + d) * 16), acc[b]);
+            BITNET_UNROLL
+            for (std::size_t b = 0; b < Blocks; ++b) {
+                acc[b] = _mm512_fmadd_ps(qd, load(k + (b * head_size + d) * 16), acc[b]);
             }
         }
-        for (int b = 0; b < Blocks; ++b) {
+        BITNET_UNROLL
+        for (std::size_t b = 0; b < Blocks; ++b) {
             _mm512_storeu_ps(out + 16 * b, _mm512_mul_ps(acc[b], _mm512_set1_ps(scale)));
         }
     }
 
-    template <int Columns, class E>
+    template <std::size_t Columns, class E>
     static BITNET_ALWAYS_INLINE void weighted_columns(const float* p, const E* v, std::size_t head_size,
                                                       std::size_t positions, __mmask16 mask, float* out) noexcept {
         __m512 acc[Columns];
+        BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm512_setzero_ps();
         }
         for (std::size_t position = 0; position < positions; ++position) {
             const __m512 weight = _mm512_set1_ps(p[position]);
             const auto* row = reinterpret_cast<const std::byte*>(v + position * head_size);
-            for (int c = 0; c < Columns; ++c) {
-                const std::byte* column = row + static_cast<std::size_t>(16 * c) * sizeof(E);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < Columns; ++c) {
+                const std::byte* column = row + 16 * c * sizeof(E);
                 acc[c] = _mm512_fmadd_ps(weight, load<E>(column, mask), acc[c]);
             }
         }
-        for (int c = 0; c < Columns; ++c) {
+        BITNET_UNROLL
+        for (std::size_t c = 0; c < Columns; ++c) {
             _mm512_mask_storeu_ps(out + 16 * c, mask, acc[c]);
         }
     }
@@ -6485,7 +6537,7 @@ namespace bitnet::inline BITNET_ABI {
 /// A task takes this many rows of a matrix: about 64 KiB of weights, so that a chunk stays in a first or second level
 /// cache while all rows of activations pass it. A multiple of 4, which kernels and layout C like.
 [[nodiscard]] constexpr std::size_t rows_per_task(std::size_t cols) noexcept {
-    constexpr std::size_t bytes_per_task = 64 * 1024;
+    constexpr std::size_t bytes_per_task = std::size_t{64} * 1024;
     constexpr std::size_t least = 16;
     constexpr std::size_t most = 128;
     return std::clamp(bytes_per_task / std::max<std::size_t>(cols / 4, 1) / 4 * 4, least, most);

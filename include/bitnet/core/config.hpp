@@ -33,6 +33,13 @@
 
 #define BITNET_PRAGMA(text) _Pragma(#text)
 
+// Before a loop of a few steps over an array of vector registers. gcc's -O2 would leave loop and array in memory.
+#if defined(__GNUC__) && !defined(__clang__)
+#define BITNET_UNROLL _Pragma("GCC unroll 16")
+#else
+#define BITNET_UNROLL
+#endif
+
 // BITNET_PRECISE_BEGIN .. END: float arithmetic exactly as written, whatever flags the including program is built with.
 // BITNET_TARGET_BEGIN(isa) .. END: the same, and functions are compiled for `isa`. Opened outside any namespace.
 #if defined(__clang__)

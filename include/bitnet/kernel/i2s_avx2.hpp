@@ -41,7 +41,7 @@ template <> struct kernel<isa::avx2, i2s> {
 private:
     static constexpr std::size_t blocks_in_int16 = 8;
 
-    template <int Rows>
+    template <std::size_t Rows>
     static BITNET_ALWAYS_INLINE void tokens(const i2s::view& w, std::size_t row, const activation_view& x,
                                             std::int32_t* y, std::size_t y_stride) noexcept {
         const std::uint8_t* weights = w.data + row * (w.cols / 4);
@@ -57,12 +57,14 @@ private:
         }
     }
 
-    template <int Rows, int Tokens>
+    template <std::size_t Rows, std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
                                           std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
         const std::size_t blocks = cols / 128;
         __m256i total[Rows][Tokens];
+        BITNET_UNROLL
         for (auto& row : total) {
+            BITNET_UNROLL
             for (auto& sum : row) {
                 sum = _mm256_setzero_si256();
             }
@@ -71,37 +73,45 @@ private:
             const std::size_t end = begin + blocks_in_int16 < blocks ? begin + blocks_in_int16 : blocks;
             add_blocks<Rows, Tokens>(w, cols / 4, begin, end, x.data + first_token * x.stride, x.stride, total);
         }
-        for (int r = 0; r < Rows; ++r) {
-            for (int t = 0; t < Tokens; ++t) {
-                const std::size_t at = first_token + static_cast<std::size_t>(t);
-                y[at * y_stride + static_cast<std::size_t>(r)] = horizontal_sum(total[r][t]) - x.sums[at];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                const std::size_t at = first_token + t;
+                y[at * y_stride + r] = horizontal_sum(total[r][t]) - x.sums[at];
             }
         }
     }
 
-    template <int Rows, int Tokens>
+    template <std::size_t Rows, std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_blocks(const std::uint8_t* w, std::size_t row_bytes, std::size_t begin,
                                                 std::size_t end, const std::int8_t* x, std::size_t x_stride,
                                                 __m256i (&total)[Rows][Tokens]) noexcept {
         __m256i words[Rows][Tokens];
+        BITNET_UNROLL
         for (auto& row : words) {
+            BITNET_UNROLL
             for (auto& sum : row) {
                 sum = _mm256_setzero_si256();
             }
         }
         for (std::size_t b = begin; b < end; ++b) {
-            for (int r = 0; r < Rows; ++r) {
-                const std::uint8_t* p = w + static_cast<std::size_t>(r) * row_bytes + b * 32;
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                const std::uint8_t* p = w + r * row_bytes + b * 32;
                 _mm_prefetch(reinterpret_cast<const char*>(p) + 2560, _MM_HINT_T0);
                 const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-                for (int t = 0; t < Tokens; ++t) {
-                    const __m256i products = block_products(q, x + static_cast<std::size_t>(t) * x_stride + b * 128);
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    const __m256i products = block_products(q, x + t * x_stride + b * 128);
                     words[r][t] = _mm256_add_epi16(words[r][t], products);
                 }
             }
         }
-        for (int r = 0; r < Rows; ++r) {
-            for (int t = 0; t < Tokens; ++t) {
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
                 const __m256i pairs = _mm256_madd_epi16(words[r][t], _mm256_set1_epi16(1));
                 total[r][t] = _mm256_add_epi32(total[r][t], pairs);
             }

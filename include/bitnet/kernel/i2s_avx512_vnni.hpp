@@ -41,7 +41,7 @@ template <> struct kernel<isa::avx512_vnni, i2s> {
     }
 
 private:
-    template <int Rows>
+    template <std::size_t Rows>
     static BITNET_ALWAYS_INLINE void tokens(const i2s::view& w, std::size_t row, const activation_view& x,
                                             std::int32_t* y, std::size_t y_stride) noexcept {
         const std::size_t row_bytes = w.cols / 4;
@@ -58,13 +58,16 @@ private:
         }
     }
 
-    template <int Rows, int Tokens>
+    template <std::size_t Rows, std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
                                           std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
         const std::int8_t* activations = x.data + first_token * x.stride;
         __m512i sums[Rows][Tokens][4];
+        BITNET_UNROLL
         for (auto& row : sums) {
+            BITNET_UNROLL
             for (auto& planes : row) {
+                BITNET_UNROLL
                 for (auto& sum : planes) {
                     sum = _mm512_setzero_si512();
                 }
@@ -77,32 +80,39 @@ private:
         if (cols % 256 != 0) {
             add_pair<Rows, Tokens, false>(w + pairs * 64, cols / 4, activations + pairs * 256, x.stride, sums);
         }
-        for (int r = 0; r < Rows; ++r) {
-            for (int t = 0; t < Tokens; ++t) {
-                const std::size_t at = first_token + static_cast<std::size_t>(t);
-                y[at * y_stride + static_cast<std::size_t>(r)] = total(sums[r][t]) - x.sums[at];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                const std::size_t at = first_token + t;
+                y[at * y_stride + r] = total(sums[r][t]) - x.sums[at];
             }
         }
     }
 
-    template <int Rows, int Tokens, bool Both>
+    template <std::size_t Rows, std::size_t Tokens, bool Both>
     static BITNET_ALWAYS_INLINE void add_pair(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
                                               std::size_t x_stride, __m512i (&sums)[Rows][Tokens][4]) noexcept {
         __m512i values[Tokens][4];
-        for (int t = 0; t < Tokens; ++t) {
-            for (int plane = 0; plane < 4; ++plane) {
-                values[t][plane] = activations<Both>(x + static_cast<std::size_t>(t) * x_stride + 32 * plane);
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            BITNET_UNROLL
+            for (std::size_t plane = 0; plane < 4; ++plane) {
+                values[t][plane] = activations<Both>(x + t * x_stride + 32 * plane);
             }
         }
         const __m512i planes[4] = {_mm512_set1_epi8(static_cast<char>(0xc0)), _mm512_set1_epi8(0x30),
                                    _mm512_set1_epi8(0x0c), _mm512_set1_epi8(0x03)};
-        for (int r = 0; r < Rows; ++r) {
-            const std::uint8_t* p = w + static_cast<std::size_t>(r) * row_bytes;
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const std::uint8_t* p = w + r * row_bytes;
             _mm_prefetch(reinterpret_cast<const char*>(p) + 2560, _MM_HINT_T0);
             const __m512i q = weights<Both>(p);
-            for (int plane = 0; plane < 4; ++plane) {
+            BITNET_UNROLL
+            for (std::size_t plane = 0; plane < 4; ++plane) {
                 const __m512i codes = _mm512_and_si512(q, planes[plane]);
-                for (int t = 0; t < Tokens; ++t) {
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
                     sums[r][t][plane] = _mm512_dpbusd_epi32(sums[r][t][plane], codes, values[t][plane]);
                 }
             }

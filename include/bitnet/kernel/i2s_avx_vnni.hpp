@@ -40,16 +40,16 @@ template <> struct kernel<isa::avx_vnni, i2s> {
     }
 
 private:
-    template <int Rows>
+    template <std::size_t Rows>
     static BITNET_ALWAYS_INLINE void tokens(const i2s::view& w, std::size_t row, const activation_view& x,
                                             std::int32_t* y, std::size_t y_stride) noexcept {
         const std::size_t row_bytes = w.cols / 4;
         const std::uint8_t* weights = w.data + row * row_bytes;
         std::size_t t = 0;
         for (; t + 2 <= x.tokens; t += 2) { // one row's masked planes serve two tokens: eight accumulators
-            for (int r = 0; r < Rows; ++r) {
-                const std::size_t offset = static_cast<std::size_t>(r);
-                tile<1, 2>(weights + offset * row_bytes, w.cols, x, t, y + offset, y_stride);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                tile<1, 2>(weights + r * row_bytes, w.cols, x, t, y + r, y_stride);
             }
         }
         for (; t < x.tokens; ++t) {
@@ -57,31 +57,38 @@ private:
         }
     }
 
-    template <int Rows, int Tokens>
+    template <std::size_t Rows, std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
                                           std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
         __m256i sums[Rows][Tokens][4];
+        BITNET_UNROLL
         for (auto& row : sums) {
+            BITNET_UNROLL
             for (auto& planes : row) {
+                BITNET_UNROLL
                 for (auto& sum : planes) {
                     sum = _mm256_setzero_si256();
                 }
             }
         }
         for (std::size_t b = 0; b < cols / 128; ++b) {
-            for (int r = 0; r < Rows; ++r) {
-                const std::uint8_t* p = w + static_cast<std::size_t>(r) * (cols / 4) + b * 32;
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                const std::uint8_t* p = w + r * (cols / 4) + b * 32;
                 _mm_prefetch(reinterpret_cast<const char*>(p) + 2560, _MM_HINT_T0);
                 const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-                for (int t = 0; t < Tokens; ++t) {
-                    add_block(q, x.data + (first_token + static_cast<std::size_t>(t)) * x.stride + b * 128, sums[r][t]);
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    add_block(q, x.data + (first_token + t) * x.stride + b * 128, sums[r][t]);
                 }
             }
         }
-        for (int r = 0; r < Rows; ++r) {
-            for (int t = 0; t < Tokens; ++t) {
-                const std::size_t at = first_token + static_cast<std::size_t>(t);
-                y[at * y_stride + static_cast<std::size_t>(r)] = total(sums[r][t]) - x.sums[at];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                const std::size_t at = first_token + t;
+                y[at * y_stride + r] = total(sums[r][t]) - x.sums[at];
             }
         }
     }
@@ -89,7 +96,8 @@ private:
     static BITNET_ALWAYS_INLINE void add_block(__m256i q, const std::int8_t* x, __m256i (&sums)[4]) noexcept {
         const __m256i planes[4] = {_mm256_set1_epi8(static_cast<char>(0xc0)), _mm256_set1_epi8(0x30),
                                    _mm256_set1_epi8(0x0c), _mm256_set1_epi8(0x03)};
-        for (int plane = 0; plane < 4; ++plane) {
+        BITNET_UNROLL
+        for (std::size_t plane = 0; plane < 4; ++plane) {
             const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 32 * plane));
             sums[plane] = _mm256_dpbusd_avx_epi32(sums[plane], _mm256_and_si256(q, planes[plane]), values);
         }

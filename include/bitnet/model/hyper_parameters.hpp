@@ -5,6 +5,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/quoted_name.hpp>
 
 #include <bit>
 #include <cstddef>
@@ -120,8 +121,8 @@ private:
         if (*name == "bitnet") {
             made_.activation = activation_function::silu;
         } else if (*name != "bitnet-b1.58" && *name != "bitnet-25") {
-            fail(errc::unsupported_architecture, "'general.architecture' is '" + made_.architecture.substr(0, 64) +
-                                                     "'; bitnet-b1.58, bitnet-25 and bitnet can be run");
+            fail(errc::unsupported_architecture, "'general.architecture' is " + quoted_name(made_.architecture) +
+                                                     "; bitnet-b1.58, bitnet-25 and bitnet can be run");
         }
         const auto title = file_.get_or<std::string_view>("general.name", "");
         made_.model_name = title ? std::string(*title) : std::string();
@@ -194,8 +195,8 @@ private:
         if (!scaling) {
             fail(scaling.error());
         } else if (*scaling != "none") {
-            fail(errc::unsupported_architecture, "'" + key("rope.scaling.type") + "' is '" +
-                                                     std::string(scaling->substr(0, 64)) + "'; only none can be run");
+            fail(errc::unsupported_architecture,
+                 "'" + key("rope.scaling.type") + "' is " + quoted_name(*scaling) + "; only none can be run");
         }
     }
 

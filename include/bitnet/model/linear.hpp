@@ -19,7 +19,7 @@ namespace bitnet::inline BITNET_ABI {
 /// A task takes this many rows of a matrix: about 64 KiB of weights, so that a chunk stays in a first or second level
 /// cache while all rows of activations pass it. A multiple of 4, which kernels and layout C like.
 [[nodiscard]] constexpr std::size_t rows_per_task(std::size_t cols) noexcept {
-    constexpr std::size_t bytes_per_task = 64 * 1024;
+    constexpr std::size_t bytes_per_task = std::size_t{64} * 1024;
     constexpr std::size_t least = 16;
     constexpr std::size_t most = 128;
     return std::clamp(bytes_per_task / std::max<std::size_t>(cols / 4, 1) / 4 * 4, least, most);

@@ -182,12 +182,13 @@ private:
     }
 
     /// Rows that share the loads of x; prefetch 2 KiB ahead, where the hardware prefetcher alone leaves half the speed.
-    template <int Rows, class E>
+    template <std::size_t Rows, class E>
     static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, const float* x, std::size_t cols,
                                          float* y) noexcept {
         __m256 low[Rows];
         __m256 high[Rows];
-        for (int r = 0; r < Rows; ++r) {
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
             low[r] = _mm256_setzero_ps();
             high[r] = _mm256_setzero_ps();
         }
@@ -195,54 +196,61 @@ private:
         for (; i + 16 <= cols; i += 16) {
             const __m256 a = _mm256_loadu_ps(x + i);
             const __m256 b = _mm256_loadu_ps(x + i + 8);
-            for (int r = 0; r < Rows; ++r) {
-                const std::byte* p = w + static_cast<std::size_t>(r) * row_bytes + i * sizeof(E);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                const std::byte* p = w + r * row_bytes + i * sizeof(E);
                 _mm_prefetch(reinterpret_cast<const char*>(p) + 2048, _MM_HINT_T0);
                 low[r] = _mm256_fmadd_ps(load<E>(p), a, low[r]);
                 high[r] = _mm256_fmadd_ps(load<E>(p + 8 * sizeof(E)), b, high[r]);
             }
         }
-        for (int r = 0; r < Rows; ++r) {
-            const std::byte* rest = w + static_cast<std::size_t>(r) * row_bytes + i * sizeof(E);
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const std::byte* rest = w + r * row_bytes + i * sizeof(E);
             y[r] = fold_tail<E>(low[r], high[r], rest, x + i, cols - i);
         }
     }
 
-    template <int Blocks, class E>
+    template <std::size_t Blocks, class E>
     static BITNET_ALWAYS_INLINE void score_blocks(const float* q, const E* k, std::size_t head_size, float scale,
                                                   float* out) noexcept {
         __m256 acc[2 * Blocks];
+        BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm256_setzero_ps();
         }
         for (std::size_t d = 0; d < head_size; ++d) {
             const __m256 qd = _mm256_set1_ps(q[d]);
-            for (int b = 0; b < Blocks; ++b) {
-                const E* block = k + (static_cast<std::size_t>(b) * head_size + d) * 16;
+            BITNET_UNROLL
+            for (std::size_t b = 0; b < Blocks; ++b) {
+                const E* block = k + (b * head_size + d) * 16;
                 acc[2 * b] = _mm256_fmadd_ps(qd, load(block), acc[2 * b]);
                 acc[2 * b + 1] = _mm256_fmadd_ps(qd, load(block + 8), acc[2 * b + 1]);
             }
         }
-        for (int i = 0; i < 2 * Blocks; ++i) {
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < 2 * Blocks; ++i) {
             _mm256_storeu_ps(out + 8 * i, _mm256_mul_ps(acc[i], _mm256_set1_ps(scale)));
         }
     }
 
-    template <int Columns, class E>
+    template <std::size_t Columns, class E>
     static BITNET_ALWAYS_INLINE void weighted_columns(const float* p, const E* v, std::size_t head_size,
                                                       std::size_t positions, float* out) noexcept {
         __m256 acc[Columns];
+        BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm256_setzero_ps();
         }
         for (std::size_t position = 0; position < positions; ++position) {
             const __m256 weight = _mm256_set1_ps(p[position]);
-            for (int c = 0; c < Columns; ++c) {
-                acc[c] =
-                    _mm256_fmadd_ps(weight, load(v + position * head_size + static_cast<std::size_t>(8 * c)), acc[c]);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < Columns; ++c) {
+                acc[c] = _mm256_fmadd_ps(weight, load(v + position * head_size + 8 * c), acc[c]);
             }
         }
-        for (int c = 0; c < Columns; ++c) {
+        BITNET_UNROLL
+        for (std::size_t c = 0; c < Columns; ++c) {
             _mm256_storeu_ps(out + 8 * c, acc[c]);
         }
     }

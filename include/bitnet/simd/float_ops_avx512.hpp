@@ -163,64 +163,73 @@ private:
     }
 
     /// Rows that share the loads of x; prefetch 2 KiB ahead, where the hardware prefetcher alone leaves half the speed.
-    template <int Rows, class E>
+    template <std::size_t Rows, class E>
     static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, const float* x, std::size_t cols,
                                          float* y) noexcept {
         __m512 acc[Rows];
+        BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm512_setzero_ps();
         }
         std::size_t i = 0;
         for (; i + 16 <= cols; i += 16) {
             const __m512 a = _mm512_loadu_ps(x + i);
-            for (int r = 0; r < Rows; ++r) {
-                const std::byte* p = w + static_cast<std::size_t>(r) * row_bytes + i * sizeof(E);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                const std::byte* p = w + r * row_bytes + i * sizeof(E);
                 _mm_prefetch(reinterpret_cast<const char*>(p) + 2048, _MM_HINT_T0);
                 acc[r] = _mm512_fmadd_ps(load<E>(p), a, acc[r]);
             }
         }
         const __mmask16 mask = tail_mask(cols - i);
         const __m512 a = _mm512_maskz_loadu_ps(mask, x + i);
-        for (int r = 0; r < Rows; ++r) {
-            const std::byte* rest = w + static_cast<std::size_t>(r) * row_bytes + i * sizeof(E);
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const std::byte* rest = w + r * row_bytes + i * sizeof(E);
             y[r] = fold(_mm512_mask3_fmadd_ps(load<E>(rest, mask), a, acc[r], mask));
         }
     }
 
-    template <int Blocks, class E>
+    template <std::size_t Blocks, class E>
     static BITNET_ALWAYS_INLINE void score_blocks(const float* q, const E* k, std::size_t head_size, float scale,
                                                   float* out) noexcept {
         __m512 acc[Blocks];
+        BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm512_setzero_ps();
         }
         for (std::size_t d = 0; d < head_size; ++d) {
             const __m512 qd = _mm512_set1_ps(q[d]);
-            for (int b = 0; b < Blocks; ++b) {
-                acc[b] = _mm512_fmadd_ps(qd, load(k + (static_cast<std::size_t>(b) * head_size + d) * 16), acc[b]);
+            BITNET_UNROLL
+            for (std::size_t b = 0; b < Blocks; ++b) {
+                acc[b] = _mm512_fmadd_ps(qd, load(k + (b * head_size + d) * 16), acc[b]);
             }
         }
-        for (int b = 0; b < Blocks; ++b) {
+        BITNET_UNROLL
+        for (std::size_t b = 0; b < Blocks; ++b) {
             _mm512_storeu_ps(out + 16 * b, _mm512_mul_ps(acc[b], _mm512_set1_ps(scale)));
         }
     }
 
-    template <int Columns, class E>
+    template <std::size_t Columns, class E>
     static BITNET_ALWAYS_INLINE void weighted_columns(const float* p, const E* v, std::size_t head_size,
                                                       std::size_t positions, __mmask16 mask, float* out) noexcept {
         __m512 acc[Columns];
+        BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm512_setzero_ps();
         }
         for (std::size_t position = 0; position < positions; ++position) {
             const __m512 weight = _mm512_set1_ps(p[position]);
             const auto* row = reinterpret_cast<const std::byte*>(v + position * head_size);
-            for (int c = 0; c < Columns; ++c) {
-                const std::byte* column = row + static_cast<std::size_t>(16 * c) * sizeof(E);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < Columns; ++c) {
+                const std::byte* column = row + 16 * c * sizeof(E);
                 acc[c] = _mm512_fmadd_ps(weight, load<E>(column, mask), acc[c]);
             }
         }
-        for (int c = 0; c < Columns; ++c) {
+        BITNET_UNROLL
+        for (std::size_t c = 0; c < Columns; ++c) {
             _mm512_mask_storeu_ps(out + 16 * c, mask, acc[c]);
         }
     }

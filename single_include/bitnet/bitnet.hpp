@@ -5793,8 +5793,8 @@ namespace bitnet::inline BITNET_ABI {
 /// Indices are handed out one by one from a single atomic word (loop number, indices left), by the caller too, and
 /// run() returns when all *claimed* indices are done. A worker that the operating system has not scheduled holds up
 /// nobody, so more threads than cores cost little: nothing ever waits for a thread to arrive, only for work that was
-/// taken. Between loops a worker spins for `spin_iterations` pauses (some 20 microseconds, the gap between two loops of
-/// one token) and then sleeps on a futex: an idle pool uses no CPU.
+/// taken. Between loops a worker spins for `spin_iterations` pauses (20 to 150 microseconds, by CPU: more than the gap
+/// between two loops of one token) and then sleeps on a futex: an idle pool uses no CPU.
 class thread_pool {
 public:
     static constexpr std::size_t max_threads = 1024;

@@ -649,10 +649,12 @@ struct binary_quotient {
 } // namespace bitnet::inline BITNET_ABI
 
 // ---- bitnet/core/fixed_point.hpp ----
-// Logarithm and exponential in integer arithmetic: the same bits on every compiler, whatever its float flags and libm.
+// Logarithm, exponential and square root by integers: the same bits on every compiler, whatever its float flags and
+// libm.
 
 #include <bit>
 #include <cassert>
+#include <cmath>
 #include <cstdint>
 
 namespace bitnet::inline BITNET_ABI {
@@ -699,6 +701,36 @@ inline constexpr int log2_fraction_bits = 57;
     }
     const std::uint64_t fraction = ~decrease; // 2^64 - decrease, less one unit so that 2^-0 fits
     return whole > 63 ? 0 : fraction >> whole;
+}
+
+/// The square root rounded to nearest even, as IEEE 754 and sqrtss have it; a NaN below zero.
+/// Under -ffast-math clang makes an estimate of every sqrt that it sees, whatever pragma stands around it. So the root
+/// is taken of the 50-bit integer m * 2^25, where x = m * 2^(e - 23), e even and 1 <= m * 2^-23 < 4: that has 24 bits
+/// and one more to round by. (A tie is impossible: an odd root has an odd square.)
+[[nodiscard]] inline float exact_square_root(float x) noexcept {
+    const auto bits = std::bit_cast<std::uint32_t>(x);
+    constexpr std::uint32_t infinity = 0x7f800000u;
+    constexpr std::uint32_t smallest_normal = 0x00800000u;
+    if ((bits & 0x7fffffffu) == 0 || bits == infinity) {
+        return x;
+    }
+    if (bits > infinity) {
+        return std::bit_cast<float>(0x7fc00000u);
+    }
+    if (bits < smallest_normal) {
+        return exact_square_root(x * 0x1p24f) * 0x1p-12f;
+    }
+    const std::uint32_t odd = ~(bits >> 23) & 1u; // the bias 127 is odd
+    const std::uint64_t square = std::uint64_t{(bits & 0x7fffffu) | smallest_normal} << (25 + odd);
+    auto root = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(square))); // an estimate will do
+    while (root * root > square) {
+        --root;
+    }
+    while ((root + 1) * (root + 1) <= square) {
+        ++root;
+    }
+    const std::uint32_t exponent = ((bits >> 23) + 127 - odd) / 2;
+    return std::bit_cast<float>((exponent << 23) + static_cast<std::uint32_t>((root + 1) / 2 - smallest_normal));
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -4711,7 +4743,6 @@ private:
 // lane_ops: the float loops of a transformer in plain C++, in the library's one order of summation.
 
 #include <bit>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -4797,7 +4828,7 @@ template <class Fma> struct lane_ops {
     static BITNET_ALWAYS_INLINE float inverse_rms(float sum_of_squares, std::size_t n, float eps) noexcept {
         const float mean = sum_of_squares / static_cast<float>(n);
         const float shifted = mean + eps;
-        return 1.0f / square_root(shifted);
+        return 1.0f / exact_square_root(shifted);
     }
 
     /// y = (x * factor) * weight
@@ -4942,7 +4973,7 @@ template <class Fma> struct lane_ops {
 
     /// What attention scores are multiplied by: 1 / sqrt(head_size).
     static BITNET_ALWAYS_INLINE float score_scale(std::size_t head_size) noexcept {
-        return 1.0f / square_root(static_cast<float>(head_size));
+        return 1.0f / exact_square_root(static_cast<float>(head_size));
     }
 
     /// scores[p] = (sum over d of q[d] * k[p][d], one fma chain) * scale, for the positions of one attention block.
@@ -5039,14 +5070,6 @@ private:
     }
     /// The larger of two; `b` when `a` is a NaN, as vmaxps does.
     static BITNET_ALWAYS_INLINE float larger(float a, float b) noexcept { return a > b ? a : b; }
-
-    static BITNET_ALWAYS_INLINE float square_root(float x) noexcept {
-#if defined(__GNUC__) || defined(__clang__)
-        return __builtin_sqrtf(x);
-#else
-        return static_cast<float>(std::sqrt(x));
-#endif
-    }
 
     static BITNET_ALWAYS_INLINE float silu(float g) noexcept {
         const float e = exp(-g);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/half.hpp>
 
@@ -58,6 +59,21 @@ TEST_CASE("exact_fma rounds once where a * b + c would round twice") {
     const float a = 1.0f + 0x1p-12f;
     CHECK(exact_fma(a, a, -1.0f) == 0x1p-11f + 0x1p-24f);
     CHECK(a * a - 1.0f != exact_fma(a, a, -1.0f));
+}
+
+TEST_CASE("exact_square_root is the correctly rounded root") {
+    CHECK(exact_square_root(0.0f) == 0.0f);
+    CHECK(exact_square_root(1.0f) == 1.0f);
+    CHECK(exact_square_root(4.0f) == 2.0f);
+    CHECK(exact_square_root(0x1p-149f) == std::sqrt(0x1p-149f));
+    CHECK(is_nan(std::bit_cast<std::uint32_t>(exact_square_root(-1.0f))));
+    CHECK(std::bit_cast<std::uint32_t>(exact_square_root(std::bit_cast<float>(0x7f800000u))) == 0x7f800000u);
+    std::size_t different = 0;
+    for (std::uint32_t bits = 1; bits < 0x7f800000u; bits += 1009) { // a prime: all exponents, all kinds of mantissas
+        const float x = std::bit_cast<float>(bits);
+        different += same(exact_square_root(x), std::sqrt(x)) ? 0 : 1;
+    }
+    CHECK(different == 0);
 }
 
 TEST_CASE("every half widens and narrows back to itself") {

@@ -3,11 +3,11 @@
 #pragma once
 
 #include <bitnet/core/buffer.hpp>
+#include <bitnet/core/utf8.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/text/byte_alphabet.hpp>
 #include <bitnet/text/token.hpp>
-#include <bitnet/core/utf8.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Logarithm and exponential in integer arithmetic: the same bits on every compiler, whatever its float flags and libm.
+// Logarithm, exponential and square root by integers: the same bits on every compiler, whatever its float flags and
+// libm.
 #pragma once
 
 #include <bitnet/core/config.hpp>
 
 #include <bit>
 #include <cassert>
+#include <cmath>
 #include <cstdint>
 
 namespace bitnet::inline BITNET_ABI {
@@ -52,6 +54,36 @@ inline constexpr int log2_fraction_bits = 57;
     }
     const std::uint64_t fraction = ~decrease; // 2^64 - decrease, less one unit so that 2^-0 fits
     return whole > 63 ? 0 : fraction >> whole;
+}
+
+/// The square root rounded to nearest even, as IEEE 754 and sqrtss have it; a NaN below zero.
+/// Under -ffast-math clang makes an estimate of every sqrt that it sees, whatever pragma stands around it. So the root
+/// is taken of the 50-bit integer m * 2^25, where x = m * 2^(e - 23), e even and 1 <= m * 2^-23 < 4: that has 24 bits
+/// and one more to round by. (A tie is impossible: an odd root has an odd square.)
+[[nodiscard]] inline float exact_square_root(float x) noexcept {
+    const auto bits = std::bit_cast<std::uint32_t>(x);
+    constexpr std::uint32_t infinity = 0x7f800000u;
+    constexpr std::uint32_t smallest_normal = 0x00800000u;
+    if ((bits & 0x7fffffffu) == 0 || bits == infinity) {
+        return x;
+    }
+    if (bits > infinity) {
+        return std::bit_cast<float>(0x7fc00000u);
+    }
+    if (bits < smallest_normal) {
+        return exact_square_root(x * 0x1p24f) * 0x1p-12f;
+    }
+    const std::uint32_t odd = ~(bits >> 23) & 1u; // the bias 127 is odd
+    const std::uint64_t square = std::uint64_t{(bits & 0x7fffffu) | smallest_normal} << (25 + odd);
+    auto root = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(square))); // an estimate will do
+    while (root * root > square) {
+        --root;
+    }
+    while ((root + 1) * (root + 1) <= square) {
+        ++root;
+    }
+    const std::uint32_t exponent = ((bits >> 23) + 127 - odd) / 2;
+    return std::bit_cast<float>((exponent << 23) + static_cast<std::uint32_t>((root + 1) / 2 - smallest_normal));
 }
 
 } // namespace bitnet::inline BITNET_ABI

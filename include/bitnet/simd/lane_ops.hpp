@@ -3,11 +3,11 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/half.hpp>
 
 #include <bit>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -93,7 +93,7 @@ template <class Fma> struct lane_ops {
     static BITNET_ALWAYS_INLINE float inverse_rms(float sum_of_squares, std::size_t n, float eps) noexcept {
         const float mean = sum_of_squares / static_cast<float>(n);
         const float shifted = mean + eps;
-        return 1.0f / square_root(shifted);
+        return 1.0f / exact_square_root(shifted);
     }
 
     /// y = (x * factor) * weight
@@ -238,7 +238,7 @@ template <class Fma> struct lane_ops {
 
     /// What attention scores are multiplied by: 1 / sqrt(head_size).
     static BITNET_ALWAYS_INLINE float score_scale(std::size_t head_size) noexcept {
-        return 1.0f / square_root(static_cast<float>(head_size));
+        return 1.0f / exact_square_root(static_cast<float>(head_size));
     }
 
     /// scores[p] = (sum over d of q[d] * k[p][d], one fma chain) * scale, for the positions of one attention block.
@@ -335,14 +335,6 @@ private:
     }
     /// The larger of two; `b` when `a` is a NaN, as vmaxps does.
     static BITNET_ALWAYS_INLINE float larger(float a, float b) noexcept { return a > b ? a : b; }
-
-    static BITNET_ALWAYS_INLINE float square_root(float x) noexcept {
-#if defined(__GNUC__) || defined(__clang__)
-        return __builtin_sqrtf(x);
-#else
-        return static_cast<float>(std::sqrt(x));
-#endif
-    }
 
     static BITNET_ALWAYS_INLINE float silu(float g) noexcept {
         const float e = exp(-g);

@@ -43,7 +43,7 @@ public:
     [[nodiscard]] static result<transformer> open(const hyper_parameters& model,
                                                   const weights<typename P::layout>& weights,
                                                   const rotary_frequencies& frequencies, std::size_t max_rows) {
-        auto memory = scratch::open(model, max_rows);
+        auto memory = scratch::open<typename P::ternary>(model, max_rows);
         if (!memory) {
             return std::move(memory).error();
         }

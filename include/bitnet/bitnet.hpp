@@ -33,6 +33,7 @@
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/model/attention.hpp>
+#include <bitnet/model/head.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/linear.hpp>

@@ -166,15 +166,30 @@ TEST_CASE_TEMPLATE("dot products of rows give the scalar bits in every element t
     const auto check = [](auto element, std::size_t n) {
         using E = decltype(element);
         const std::size_t rows = 7;
-        auto weights = narrowed<E>(random_floats(rows * n, 9));
-        const auto x = random_floats(n, 10);
+        const std::size_t tokens = 11; // whole tiles of every size, and rests
+        const std::size_t stride = n + 3;
+        const auto weights = narrowed<E>(random_floats(rows * n, 9));
+        const auto x = random_floats(tokens * stride, 10);
         std::vector<std::byte> bytes(weights.size() * sizeof(E) + 1);
         std::memcpy(bytes.data() + 1, weights.data(), weights.size() * sizeof(E)); // misaligned on purpose
-        std::vector<float> expected(rows);
-        std::vector<float> actual(rows);
-        oracle::template dot_rows<E>(bytes.data() + 1, n * sizeof(E), rows, x.data(), n, expected.data());
-        float_ops<Isa>::template dot_rows<E>(bytes.data() + 1, n * sizeof(E), rows, x.data(), n, actual.data());
-        CHECK_MESSAGE(same_bits(expected, actual), "n = " << n << ", element of " << sizeof(E) << " bytes");
+        const auto run = [&](auto ops, std::size_t first, std::size_t count, std::vector<float>& into) {
+            std::vector<float*> y;
+            for (std::size_t t = first; t < first + count; ++t) {
+                y.push_back(into.data() + t * rows);
+            }
+            ops.template dot_rows<E>(bytes.data() + 1, n * sizeof(E), rows,
+                                     matrix_view<const float>(x.data() + first * stride, count, n, stride), y.data());
+        };
+        std::vector<float> expected(tokens * rows);
+        std::vector<float> together(tokens * rows);
+        std::vector<float> alone(tokens * rows);
+        run(oracle{}, 0, tokens, expected);
+        run(float_ops<Isa>{}, 0, tokens, together);
+        for (std::size_t t = 0; t < tokens; ++t) {
+            run(float_ops<Isa>{}, t, 1, alone);
+        }
+        CHECK_MESSAGE(same_bits(expected, together), "n = " << n << ", element of " << sizeof(E) << " bytes");
+        CHECK_MESSAGE(same_bits(expected, alone), "n = " << n << ", element of " << sizeof(E) << " bytes");
         std::vector<float> wide(n);
         std::vector<float> wide_oracle(n);
         oracle::template widen_row<E>(bytes.data() + 1, n, wide_oracle.data());

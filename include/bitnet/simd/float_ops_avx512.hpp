@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/core/matrix_view.hpp>
 #include <bitnet/simd/float_ops.hpp>
 
 #include <cstddef>
@@ -62,14 +63,14 @@ template <> struct float_ops<isa::avx512_vnni> {
     }
 
     template <class E>
-    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, const float* x, std::size_t cols,
-                         float* y) noexcept {
-        std::size_t r = 0;
-        for (; r + 4 <= rows; r += 4) {
-            dot<4, E>(w + r * row_bytes, row_bytes, x, cols, y + r);
+    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
+                         float* const* y) noexcept {
+        std::size_t t = 0;
+        for (; t + 4 <= x.rows; t += 4) {
+            dot_tokens<4, 4, E>(w, row_bytes, rows, x, y, t);
         }
-        for (; r < rows; ++r) {
-            dot<1, E>(w + r * row_bytes, row_bytes, x, cols, y + r);
+        for (; t < x.rows; ++t) {
+            dot_tokens<4, 1, E>(w, row_bytes, rows, x, y, t);
         }
     }
 
@@ -162,31 +163,68 @@ private:
         return fold(acc);
     }
 
-    /// Rows that share the loads of x; prefetch 2 KiB ahead, where the hardware prefetcher alone leaves half the speed.
-    template <std::size_t Rows, class E>
-    static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, const float* x, std::size_t cols,
-                                         float* y) noexcept {
-        __m512 acc[Rows];
+    /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot_tokens(const std::byte* w, std::size_t row_bytes, std::size_t rows,
+                                                matrix_view<const float> x, float* const* y, std::size_t t) noexcept {
+        const matrix_view<const float> tokens(x.data + t * x.stride, Tokens, x.cols, x.stride);
+        std::size_t r = 0;
+        for (; r + Rows <= rows; r += Rows) {
+            dot<Rows, Tokens, E>(w, row_bytes, r, tokens, y + t);
+        }
+        for (; r < rows; ++r) {
+            dot<1, Tokens, E>(w, row_bytes, r, tokens, y + t);
+        }
+    }
+
+    /// One tile: rows [first, first + Rows) share the loads of x, tokens those of w. Prefetch 2 KiB ahead, where the
+    /// hardware prefetcher alone leaves half the speed.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, std::size_t first,
+                                         matrix_view<const float> x, float* const* y) noexcept {
+        const std::byte* row = w + first * row_bytes;
+        __m512 acc[Rows * Tokens];
         BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm512_setzero_ps();
         }
         std::size_t i = 0;
-        for (; i + 16 <= cols; i += 16) {
-            const __m512 a = _mm512_loadu_ps(x + i);
-            BITNET_UNROLL
-            for (std::size_t r = 0; r < Rows; ++r) {
-                const std::byte* p = w + r * row_bytes + i * sizeof(E);
-                _mm_prefetch(reinterpret_cast<const char*>(p) + 2048, _MM_HINT_T0);
-                acc[r] = _mm512_fmadd_ps(load<E>(p), a, acc[r]);
-            }
+        for (; i + 16 <= x.cols; i += 16) {
+            dot_step<Rows, Tokens, E, true>(row, row_bytes, i, x, acc);
         }
-        const __mmask16 mask = tail_mask(cols - i);
-        const __m512 a = _mm512_maskz_loadu_ps(mask, x + i);
+        if (i < x.cols) {
+            dot_step<Rows, Tokens, E, false>(row, row_bytes, i, x, acc);
+        }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const std::byte* rest = w + r * row_bytes + i * sizeof(E);
-            y[r] = fold(_mm512_mask3_fmadd_ps(load<E>(rest, mask), a, acc[r], mask));
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                y[t][first + r] = fold(acc[r * Tokens + t]);
+            }
+        }
+    }
+
+    /// Columns [i, i + 16) of a tile, or those that are left; lanes behind the last column stay as they are.
+    template <std::size_t Rows, std::size_t Tokens, class E, bool Whole>
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* row, std::size_t row_bytes, std::size_t i,
+                                              matrix_view<const float> x, __m512* acc) noexcept {
+        const __mmask16 mask = tail_mask(x.cols - i);
+        __m512 a[Tokens];
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const float* from = x.data + t * x.stride + i;
+            a[t] = Whole ? _mm512_loadu_ps(from) : _mm512_maskz_loadu_ps(mask, from);
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const std::byte* p = row + r * row_bytes + i * sizeof(E);
+            _mm_prefetch(reinterpret_cast<const char*>(p) + 2048, _MM_HINT_T0);
+            const __m512 b = Whole ? load<E>(p) : load<E>(p, mask);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                __m512& sum = acc[r * Tokens + t];
+                sum = Whole ? _mm512_fmadd_ps(b, a[t], sum) : _mm512_mask3_fmadd_ps(b, a[t], sum, mask);
+            }
         }
     }
 

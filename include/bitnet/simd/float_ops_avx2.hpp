@@ -62,11 +62,14 @@ template <> struct float_ops<isa::avx2> {
     static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
                          float* const* y) noexcept {
         std::size_t t = 0;
-        for (; t + 3 <= x.rows; t += 3) {
+        for (; t + 3 <= x.rows && t + 4 != x.rows; t += 3) {
             dot_tokens<2, 3, E>(w, row_bytes, rows, x, y, t);
         }
+        for (; t + 2 <= x.rows; t += 2) {
+            dot_tokens<2, 2, E>(w, row_bytes, rows, x, y, t);
+        }
         for (; t < x.rows; ++t) {
-            dot_tokens<4, 1, E>(w, row_bytes, rows, x, y, t);
+            dot_tokens<2, 1, E>(w, row_bytes, rows, x, y, t);
         }
     }
 
@@ -182,6 +185,18 @@ private:
         return _mm256_add_epi32(low, high);
     }
 
+    /// How far a prefetch runs ahead of the tile behind the one that is worked on.
+    static constexpr std::size_t prefetch_lead = 1024;
+
+    /// Prefetches `Bytes` bytes. \return what lies behind them.
+    template <std::size_t Bytes> static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Bytes; i += 64) {
+            _mm_prefetch(reinterpret_cast<const char*>(p) + i, _MM_HINT_T1);
+        }
+        return p + Bytes;
+    }
+
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
     template <std::size_t Rows, std::size_t Tokens, class E>
     static BITNET_ALWAYS_INLINE void dot_tokens(const std::byte* w, std::size_t row_bytes, std::size_t rows,
@@ -196,8 +211,8 @@ private:
         }
     }
 
-    /// One tile: rows [first, first + Rows) share the loads of x, tokens those of w. Prefetch 2 KiB ahead, where the
-    /// hardware prefetcher alone leaves half the speed.
+    /// One tile: rows [first, first + Rows) share the loads of x, tokens those of w. Prefetches the tile behind it into
+    /// the second level, in the order of addresses: twice the speed of prefetching every row for itself.
     template <std::size_t Rows, std::size_t Tokens, class E>
     static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, std::size_t first,
                                          matrix_view<const float> x, float* const* y) noexcept {
@@ -209,12 +224,10 @@ private:
             low[k] = _mm256_setzero_ps();
             high[k] = _mm256_setzero_ps();
         }
+        const std::byte* next = row + Rows * row_bytes + prefetch_lead;
         std::size_t i = 0;
         for (; i + 16 <= x.cols; i += 16) {
-            BITNET_UNROLL
-            for (std::size_t r = 0; r < Rows; ++r) {
-                _mm_prefetch(reinterpret_cast<const char*>(row + r * row_bytes + i * sizeof(E)) + 2048, _MM_HINT_T0);
-            }
+            next = prefetch<Rows * 16 * sizeof(E)>(next);
             dot_step<Rows, Tokens, E>(row, row_bytes, i, x, low);
             dot_step<Rows, Tokens, E>(row, row_bytes, i + 8, x, high);
         }

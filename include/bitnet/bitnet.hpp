@@ -12,6 +12,7 @@
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/fwd.hpp>

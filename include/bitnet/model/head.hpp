@@ -3,8 +3,8 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/half.hpp>
 #include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/quantized_block.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/thread/pool.hpp>
@@ -19,30 +19,19 @@ namespace bitnet::inline BITNET_ABI {
 
 /// Row `r` of an embedding as floats: out [table.cols].
 template <policy_type P> void widen_row(const dense_matrix& table, std::size_t r, float* out) noexcept {
-    const std::byte* source = table.data + r * table.row_bytes();
-    switch (table.element) {
-    case dense_element::f32:
-        return P::loops::template widen_row<float>(source, table.cols, out);
-    case dense_element::f16:
-        return P::loops::template widen_row<half>(source, table.cols, out);
-    case dense_element::bf16:
-        return P::loops::template widen_row<bfloat16>(source, table.cols, out);
-    }
+    with_element(table.element, [&]<class E>() {
+        P::loops::template widen_row<E>(table.data + r * row_bytes_of<E>(table.cols), table.cols, out);
+    });
 }
 
 /// y[t][r] = dot(row first + r of the head, row t of x) for r < count.
 template <policy_type P>
 void dot_rows(const dense_matrix& head, std::size_t first, std::size_t count, matrix_view<const float> x,
               float* const* y) noexcept {
-    const std::byte* w = head.data + first * head.row_bytes();
-    switch (head.element) {
-    case dense_element::f32:
-        return P::loops::template dot_rows<float>(w, head.row_bytes(), count, x, y);
-    case dense_element::f16:
-        return P::loops::template dot_rows<half>(w, head.row_bytes(), count, x, y);
-    case dense_element::bf16:
-        return P::loops::template dot_rows<bfloat16>(w, head.row_bytes(), count, x, y);
-    }
+    with_element(head.element, [&]<class E>() {
+        const std::size_t row_bytes = row_bytes_of<E>(head.cols);
+        P::loops::template dot_rows<E>(head.data + first * row_bytes, row_bytes, count, x, y);
+    });
 }
 
 /// out[t] [head.rows] = head * row t of x, for all rows of x [tokens, head.cols]. Reads the head from memory once: a

@@ -5,6 +5,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/quantized_block.hpp>
 #include <bitnet/simd/float_ops.hpp>
 
 #include <cstddef>
@@ -115,9 +116,11 @@ template <> struct float_ops<isa::avx2> {
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
         std::size_t i = 0;
         for (; i + 8 <= n; i += 8) {
-            _mm256_storeu_ps(y + i, load<E>(x + i * sizeof(E)));
+            _mm256_storeu_ps(y + i, load<E>(x, i));
         }
-        ops::template widen_row<E>(x + i * sizeof(E), n - i, y + i);
+        for (; i < n; ++i) {
+            y[i] = element_at<E>(x, i);
+        }
     }
 
 private:
@@ -136,6 +139,28 @@ private:
         return load<E>(reinterpret_cast<const std::byte*>(x));
     }
 
+    /// Columns [i, i + 8) of a row. \pre i is a multiple of 8
+    template <class E> static BITNET_ALWAYS_INLINE __m256 load(const std::byte* row, std::size_t i) noexcept {
+        if constexpr (std::is_same_v<E, q8_0>) {
+            const std::byte* block = row + i / q8_0::block_columns * q8_0::block_bytes;
+            const __m256i q = _mm256_cvtepi8_epi32(load_8(block + 2 + i % q8_0::block_columns));
+            return _mm256_mul_ps(_mm256_set1_ps(element_at<half>(block, 0)), _mm256_cvtepi32_ps(q));
+        } else if constexpr (std::is_same_v<E, q6_k>) {
+            const q6_k::sixteen all = q6_k::at(row, i);
+            const __m128i low = _mm_srl_epi16(load_8(all.low + i % 16), _mm_cvtsi32_si128(all.low_shift));
+            const __m128i high = _mm_srl_epi16(load_8(all.high + i % 16), _mm_cvtsi32_si128(all.high_shift));
+            const __m128i top = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
+            const __m128i code = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), top);
+            const __m256i q = _mm256_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(32)));
+            return _mm256_mul_ps(_mm256_set1_ps(all.scale), _mm256_cvtepi32_ps(q));
+        } else {
+            return load<E>(row + i * sizeof(E));
+        }
+    }
+    static BITNET_ALWAYS_INLINE __m128i load_8(const std::byte* bytes) noexcept {
+        return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes));
+    }
+
     /// low holds lanes 0-7, high lanes 8-15: fold l+8, l+4, l+2, l+1.
     static BITNET_ALWAYS_INLINE float fold(__m256 low, __m256 high) noexcept {
         const __m256 by8 = _mm256_add_ps(low, high);
@@ -144,15 +169,18 @@ private:
         return _mm_cvtss_f32(_mm_add_ss(by2, _mm_shuffle_ps(by2, by2, 1)));
     }
 
-    /// Folds after adding the last n < 16 elements to their lanes, one by one.
+    /// Folds after adding the last elements [i, n), fewer than 16, to their lanes, one by one.
     template <class E>
     static BITNET_ALWAYS_INLINE float fold_tail(__m256 low, __m256 high, const std::byte* w, const float* x,
-                                                std::size_t n) noexcept {
+                                                std::size_t i, std::size_t n) noexcept {
+        if (i == n) {
+            return fold(low, high);
+        }
         float lanes[16];
         _mm256_storeu_ps(lanes, low);
         _mm256_storeu_ps(lanes + 8, high);
-        for (std::size_t l = 0; l < n; ++l) {
-            lanes[l] = hardware_fma::fma(ops::template load<E>(w, l), x[l], lanes[l]);
+        for (std::size_t l = 0; i + l < n; ++l) {
+            lanes[l] = hardware_fma::fma(element_at<E>(w, i + l), x[i + l], lanes[l]);
         }
         return ops::fold(lanes);
     }
@@ -167,7 +195,7 @@ private:
             low = _mm256_fmadd_ps(a, a, low);
             high = _mm256_fmadd_ps(b, b, high);
         }
-        return fold_tail<float>(low, high, reinterpret_cast<const std::byte*>(x + i), x + i, n - i);
+        return fold_tail<float>(low, high, reinterpret_cast<const std::byte*>(x), x, i, n);
     }
 
     /// Sixteen values to int8; gives their sums in eight lanes. vcvtps2dq rounds half to even.
@@ -227,17 +255,16 @@ private:
         const std::byte* next = row + Rows * row_bytes + prefetch_lead;
         std::size_t i = 0;
         for (; i + 16 <= x.cols; i += 16) {
-            next = prefetch<Rows * 16 * sizeof(E)>(next);
+            next = prefetch<Rows * row_bytes_of<E>(16)>(next);
             dot_step<Rows, Tokens, E>(row, row_bytes, i, x, low);
             dot_step<Rows, Tokens, E>(row, row_bytes, i + 8, x, high);
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const std::byte* rest = row + r * row_bytes + i * sizeof(E);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
                 const std::size_t k = r * Tokens + t;
-                y[t][first + r] = fold_tail<E>(low[k], high[k], rest, x.data + t * x.stride + i, x.cols - i);
+                y[t][first + r] = fold_tail<E>(low[k], high[k], row + r * row_bytes, x.data + t * x.stride, i, x.cols);
             }
         }
     }
@@ -253,7 +280,7 @@ private:
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const __m256 b = load<E>(row + r * row_bytes + i * sizeof(E));
+            const __m256 b = load<E>(row + r * row_bytes, i);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
                 acc[r * Tokens + t] = _mm256_fmadd_ps(b, a[t], acc[r * Tokens + t]);

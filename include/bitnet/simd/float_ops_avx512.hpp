@@ -5,6 +5,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/quantized_block.hpp>
 #include <bitnet/simd/float_ops.hpp>
 
 #include <cstddef>
@@ -110,9 +111,12 @@ template <> struct float_ops<isa::avx512_vnni> {
     static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
-        for (std::size_t i = 0; i < n; i += 16) {
-            const __mmask16 mask = tail_mask(n - i);
-            _mm512_mask_storeu_ps(y + i, mask, load<E>(x + i * sizeof(E), mask));
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            _mm512_storeu_ps(y + i, load<E>(x, i));
+        }
+        if (i < n) {
+            _mm512_mask_storeu_ps(y + i, tail_mask(n - i), load_tail<E>(x, i, n - i));
         }
     }
 
@@ -145,6 +149,37 @@ private:
     }
     template <class E> static BITNET_ALWAYS_INLINE __m512 load(const E* x) noexcept {
         return load<E>(reinterpret_cast<const std::byte*>(x));
+    }
+
+    /// Columns [i, i + 16) of a row. \pre i is a multiple of 16
+    template <class E> static BITNET_ALWAYS_INLINE __m512 load(const std::byte* row, std::size_t i) noexcept {
+        if constexpr (std::is_same_v<E, q8_0>) {
+            const std::byte* block = row + i / q8_0::block_columns * q8_0::block_bytes;
+            const __m512i q = _mm512_cvtepi8_epi32(load_16(block + 2 + i % q8_0::block_columns));
+            return _mm512_mul_ps(_mm512_set1_ps(element_at<half>(block, 0)), _mm512_cvtepi32_ps(q));
+        } else if constexpr (std::is_same_v<E, q6_k>) {
+            const q6_k::sixteen all = q6_k::at(row, i);
+            const __m128i low = _mm_srl_epi16(load_16(all.low), _mm_cvtsi32_si128(all.low_shift));
+            const __m128i high = _mm_srl_epi16(load_16(all.high), _mm_cvtsi32_si128(all.high_shift));
+            const __m128i top = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
+            const __m128i code = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), top);
+            const __m512i q = _mm512_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(32)));
+            return _mm512_mul_ps(_mm512_set1_ps(all.scale), _mm512_cvtepi32_ps(q));
+        } else {
+            return load<E>(row + i * sizeof(E));
+        }
+    }
+    /// Columns [i, i + rest) of a row, zeros behind them. Blocks end with the row's last sixteen: nothing to do there.
+    template <class E>
+    static BITNET_ALWAYS_INLINE __m512 load_tail(const std::byte* row, std::size_t i, std::size_t rest) noexcept {
+        if constexpr (block_format<E>) {
+            return _mm512_setzero_ps();
+        } else {
+            return load<E>(row + i * sizeof(E), tail_mask(rest));
+        }
+    }
+    static BITNET_ALWAYS_INLINE __m128i load_16(const std::byte* bytes) noexcept {
+        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
     }
 
     /// Fold l+8, l+4, l+2, l+1.
@@ -206,7 +241,7 @@ private:
         const std::byte* next = row + Rows * row_bytes + prefetch_lead;
         std::size_t i = 0;
         for (; i + 16 <= x.cols; i += 16) {
-            next = prefetch<Rows * 16 * sizeof(E)>(next);
+            next = prefetch<Rows * row_bytes_of<E>(16)>(next);
             dot_step<Rows, Tokens, E, true>(row, row_bytes, i, x, acc);
         }
         if (i < x.cols) {
@@ -234,8 +269,8 @@ private:
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const std::byte* p = row + r * row_bytes + i * sizeof(E);
-            const __m512 b = Whole ? load<E>(p) : load<E>(p, mask);
+            const std::byte* p = row + r * row_bytes;
+            const __m512 b = Whole ? load<E>(p, i) : load_tail<E>(p, i, x.cols - i);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
                 __m512& sum = acc[r * Tokens + t];

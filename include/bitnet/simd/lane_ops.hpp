@@ -7,6 +7,7 @@
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/quantized_block.hpp>
 
 #include <bit>
 #include <cstddef>
@@ -234,7 +235,7 @@ template <class Fma> struct lane_ops {
                 const std::byte* row = w + r * row_bytes;
                 lanes acc = {};
                 for (std::size_t i = 0; i < x.cols; ++i) {
-                    acc[i % 16] = Fma::fma(load<E>(row, i), token[i], acc[i % 16]);
+                    acc[i % 16] = Fma::fma(element_at<E>(row, i), token[i], acc[i % 16]);
                 }
                 y[t][r] = fold(acc);
             }
@@ -324,14 +325,8 @@ template <class Fma> struct lane_ops {
     template <class E>
     static BITNET_ALWAYS_INLINE void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
         for (std::size_t i = 0; i < n; ++i) {
-            y[i] = load<E>(x, i);
+            y[i] = element_at<E>(x, i);
         }
-    }
-
-    template <class E> static BITNET_ALWAYS_INLINE float load(const std::byte* row, std::size_t i) noexcept {
-        E element;
-        std::memcpy(&element, row + i * sizeof(E), sizeof(E));
-        return widen(element);
     }
 
 private:

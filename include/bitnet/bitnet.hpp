@@ -12,6 +12,7 @@
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/fwd.hpp>
@@ -33,6 +34,7 @@
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/model/attention.hpp>
+#include <bitnet/model/head.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/linear.hpp>

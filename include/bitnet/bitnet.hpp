@@ -26,11 +26,15 @@
 #include <bitnet/io/mapped_file.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/io/win32.hpp>
+#include <bitnet/kernel/amx_tiles.hpp>
+#include <bitnet/kernel/i2s_amx_int8.hpp>
 #include <bitnet/kernel/i2s_avx2.hpp>
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
 #include <bitnet/kernel/i2s_avx_vnni.hpp>
 #include <bitnet/kernel/i2s_scalar.hpp>
+#include <bitnet/kernel/i2s_tiling.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/lane_sums.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/model/attention.hpp>
 #include <bitnet/model/hyper_parameters.hpp>

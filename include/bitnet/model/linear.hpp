@@ -18,13 +18,11 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// A task takes this many rows of a matrix: about 64 KiB of weights, so that a chunk stays in a first or second level
-/// cache while all rows of activations pass it. A multiple of 4, which kernels and layout C like.
+/// A task takes this many rows of a matrix: 40 to 64 KiB of weights, so that a chunk stays in a first or second level
+/// cache while all rows of activations pass it. A multiple of 32, the rows of a pair of AMX tiles.
 [[nodiscard]] constexpr std::size_t rows_per_task(std::size_t cols) noexcept {
     constexpr std::size_t bytes_per_task = std::size_t{64} * 1024;
-    constexpr std::size_t least = 16;
-    constexpr std::size_t most = 128;
-    return std::clamp(bytes_per_task / std::max<std::size_t>(cols / 4, 1) / 4 * 4, least, most);
+    return cols / 4 * 64 <= bytes_per_task ? 64 : 32;
 }
 
 /// One row -> RMSNorm -> int8, zeroed to a multiple of activation_padding. `normed` is working memory [x.size()].
@@ -63,10 +61,11 @@ void normalize_and_quantize(typename P::pool& pool, matrix_view<const float> x, 
 template <policy_type P, class Store>
 void multiply_rows(const ternary_matrix<typename P::layout>& w, std::size_t first, std::size_t count,
                    const quantized_rows& x, Store&& store) noexcept {
-    constexpr std::size_t most_rows = 128;
-    constexpr std::size_t most_tokens = 32; // 16 KiB of stack
-    static_assert(most_tokens % tokens_per_group<typename P::ternary>() == 0);
-    std::array<std::int32_t, most_rows * most_tokens> products;
+    constexpr std::size_t group = tokens_per_group<typename P::ternary>();
+    constexpr std::size_t most_products = 8192; // 32 KiB of stack: 128 tokens of 64 rows
+    static_assert(most_products / 128 >= group);
+    std::array<std::int32_t, most_products> products;
+    const std::size_t most_tokens = most_products / count / group * group;
     for (std::size_t begin = 0; begin < x.used_rows; begin += most_tokens) {
         const std::size_t tokens = std::min(most_tokens, x.used_rows - begin);
         P::ternary::rows(w.codes, first, count, x.view(begin, tokens), products.data(), count);

@@ -11,6 +11,7 @@
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/core/huge_pages.hpp>
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
@@ -51,7 +52,9 @@
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/linear.hpp>
+#include <bitnet/model/ranking.hpp>
 #include <bitnet/model/scratch.hpp>
+#include <bitnet/model/screened_head.hpp>
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
@@ -67,6 +70,7 @@
 #include <bitnet/simd/isa.hpp>
 #include <bitnet/simd/lane_ops.hpp>
 #include <bitnet/simd/rotary.hpp>
+#include <bitnet/simd/screen.hpp>
 #include <bitnet/text/byte_alphabet.hpp>
 #include <bitnet/text/byte_pair_encoding.hpp>
 #include <bitnet/text/merge_list.hpp>

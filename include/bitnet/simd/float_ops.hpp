@@ -6,9 +6,11 @@
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/simd/isa.hpp>
 #include <bitnet/simd/lane_ops.hpp>
+#include <bitnet/simd/screen.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -54,6 +56,17 @@ template <> struct float_ops<isa::scalar> {
     static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
                          float* const* y) noexcept {
         ops::dot_rows<E>(w, row_bytes, rows, x, y);
+    }
+    template <class E>
+    static void dot_listed(const std::byte* w, std::size_t row_bytes, std::span<const std::uint32_t> rows,
+                           const float* x, std::size_t cols, float* y) noexcept {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            float* const to = y + i;
+            ops::dot_rows<E>(w + rows[i] * row_bytes, row_bytes, 1, {x, 1, cols}, &to);
+        }
+    }
+    static void screen_rows(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept {
+        bitnet::screen_rows<software_fma>(rows, count, x, upper);
     }
     template <class E>
     static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float* out) noexcept {

@@ -7,9 +7,13 @@
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/simd/float_ops.hpp>
+#include <bitnet/simd/screen.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 #include <type_traits>
 
 #if BITNET_X86_64
@@ -71,6 +75,28 @@ template <> struct float_ops<isa::avx2> {
         }
         for (; t < x.rows; ++t) {
             dot_tokens<2, 1, E>(w, row_bytes, rows, x, y, t);
+        }
+    }
+
+    /// y[i] = the dot product of row rows[i] of w with x, as dot_rows gives it. Prefetches the row that is listed next.
+    template <class E>
+    static void dot_listed(const std::byte* w, std::size_t row_bytes, std::span<const std::uint32_t> rows,
+                           const float* x, std::size_t cols, float* y) noexcept {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
+            dot<1, 1, E>(w + rows[i] * row_bytes, row_bytes, next, {x, 1, cols}, &y, i);
+        }
+    }
+
+    /// Bounds of the products of all rows of a screen, two rows at a time.
+    static void screen_rows(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept {
+        const std::size_t row_bytes = screen_layout::row_bytes(x.blocks * screen_layout::block_columns);
+        std::size_t r = 0;
+        for (; r + 2 <= count; r += 2) {
+            screen<2>(rows + r * row_bytes, row_bytes, x, upper + r);
+        }
+        for (; r < count; ++r) {
+            screen<1>(rows + r * row_bytes, row_bytes, x, upper + r);
         }
     }
 
@@ -232,19 +258,21 @@ private:
         const matrix_view<const float> tokens(x.data + t * x.stride, Tokens, x.cols, x.stride);
         std::size_t r = 0;
         for (; r + Rows <= rows; r += Rows) {
-            dot<Rows, Tokens, E>(w, row_bytes, r, tokens, y + t);
+            const std::byte* row = w + r * row_bytes;
+            dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
         }
         for (; r < rows; ++r) {
-            dot<1, Tokens, E>(w, row_bytes, r, tokens, y + t);
+            const std::byte* row = w + r * row_bytes;
+            dot<1, Tokens, E>(row, row_bytes, row + row_bytes + prefetch_lead, tokens, y + t, r);
         }
     }
 
-    /// One tile: rows [first, first + Rows) share the loads of x, tokens those of w. Prefetches the tile behind it into
-    /// the second level, in the order of addresses: twice the speed of prefetching every row for itself.
+    /// One tile: `Rows` rows share the loads of x, tokens those of w. y[t][first + r]. Prefetches `next` into the
+    /// second level, for contiguous rows the tile behind in the order of addresses: twice the speed of every row for
+    /// itself.
     template <std::size_t Rows, std::size_t Tokens, class E>
-    static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, std::size_t first,
-                                         matrix_view<const float> x, float* const* y) noexcept {
-        const std::byte* row = w + first * row_bytes;
+    static BITNET_ALWAYS_INLINE void dot(const std::byte* row, std::size_t row_bytes, const std::byte* next,
+                                         matrix_view<const float> x, float* const* y, std::size_t first) noexcept {
         __m256 low[Rows * Tokens];
         __m256 high[Rows * Tokens];
         BITNET_UNROLL
@@ -252,7 +280,6 @@ private:
             low[k] = _mm256_setzero_ps();
             high[k] = _mm256_setzero_ps();
         }
-        const std::byte* next = row + Rows * row_bytes + prefetch_lead;
         std::size_t i = 0;
         for (; i + 16 <= x.cols; i += 16) {
             next = prefetch<Rows * row_bytes_of<E>(16)>(next);
@@ -286,6 +313,63 @@ private:
                 acc[r * Tokens + t] = _mm256_fmadd_ps(b, a[t], acc[r * Tokens + t]);
             }
         }
+    }
+
+    /// Rows that share the loads of x; scales and the fold are in the order of bitnet::screen_rows.
+    template <std::size_t Rows>
+    static BITNET_ALWAYS_INLINE void screen(const std::byte* rows, std::size_t row_bytes, const screen_input& x,
+                                            float* upper) noexcept {
+        const std::byte* next = rows + Rows * row_bytes + prefetch_lead;
+        __m256 low[Rows];
+        __m256 high[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            low[r] = _mm256_setzero_ps();
+            high[r] = _mm256_setzero_ps();
+        }
+        for (std::size_t b = 0; b < x.blocks; ++b) {
+            next = prefetch<Rows * screen_layout::block_bytes>(next);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                const std::byte* block = rows + r * row_bytes + b * screen_layout::block_bytes;
+                float scale;
+                std::memcpy(&scale, block + screen_layout::scale_at, sizeof scale);
+                const __m256 s = _mm256_set1_ps(scale);
+                low[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(screen_half<0>(block, b, x)), s, low[r]);
+                high[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(screen_half<1>(block, b, x)), s, high[r]);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const std::byte* tail = rows + r * row_bytes + x.blocks * screen_layout::block_bytes;
+            upper[r] = upper_bound_of<hardware_fma>(fold(low[r], high[r]), tail, x);
+        }
+    }
+
+    /// The eight sums of columns [32 Half, 32 Half + 32) and the same of the second 64. A pair of products is at most
+    /// 2 * 63 * 128, two pairs 32,256: int16 is safe.
+    template <int Half>
+    static BITNET_ALWAYS_INLINE __m256i screen_half(const std::byte* block, std::size_t b,
+                                                    const screen_input& x) noexcept {
+        const __m256i nibble = _mm256_set1_epi8(15);
+        const __m256i top = _mm256_set1_epi8(0x30);
+        const __m256i low = load_32(block + 32 * Half);
+        const __m256i high = load_32(block + screen_layout::high_at);
+        const __m256i high0 = _mm256_and_si256(_mm256_slli_epi16(high, 4 - 2 * Half), top);
+        const __m256i high1 = _mm256_and_si256(_mm256_srli_epi16(high, 2 * Half), top);
+        const __m256i code0 = _mm256_or_si256(_mm256_and_si256(low, nibble), high0);
+        const __m256i code1 = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(low, 4), nibble), high1);
+        const std::size_t at = b * screen_layout::block_columns + 32 * Half;
+        const __m256i coarse = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.high + at)),
+                                                _mm256_maddubs_epi16(code1, load_32(x.high + at + 64)));
+        const __m256i fine = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.low + at)),
+                                              _mm256_maddubs_epi16(code1, load_32(x.low + at + 64)));
+        const __m256i sums = _mm256_add_epi32(_mm256_madd_epi16(coarse, _mm256_set1_epi16(256)),
+                                              _mm256_madd_epi16(fine, _mm256_set1_epi16(1)));
+        return _mm256_add_epi32(sums, load_32(x.offset + 16 * b + 8 * Half));
+    }
+    static BITNET_ALWAYS_INLINE __m256i load_32(const void* bytes) noexcept {
+        return _mm256_loadu_si256(static_cast<const __m256i*>(bytes));
     }
 
     template <std::size_t Blocks, class E>

@@ -7,9 +7,13 @@
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/simd/float_ops.hpp>
+#include <bitnet/simd/screen.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 #include <type_traits>
 
 #if BITNET_X86_64
@@ -75,6 +79,28 @@ template <> struct float_ops<isa::avx512_vnni> {
         }
         for (; t < x.rows; ++t) {
             dot_tokens<2, 1, E>(w, row_bytes, rows, x, y, t);
+        }
+    }
+
+    /// y[i] = the dot product of row rows[i] of w with x, as dot_rows gives it. Prefetches the row that is listed next.
+    template <class E>
+    static void dot_listed(const std::byte* w, std::size_t row_bytes, std::span<const std::uint32_t> rows,
+                           const float* x, std::size_t cols, float* y) noexcept {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
+            dot<1, 1, E>(w + rows[i] * row_bytes, row_bytes, next, {x, 1, cols}, &y, i);
+        }
+    }
+
+    /// Bounds of the products of all rows of a screen, two rows at a time.
+    static void screen_rows(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept {
+        const std::size_t row_bytes = screen_layout::row_bytes(x.blocks * screen_layout::block_columns);
+        std::size_t r = 0;
+        for (; r + 2 <= count; r += 2) {
+            screen<2>(rows + r * row_bytes, row_bytes, x, upper + r);
+        }
+        for (; r < count; ++r) {
+            screen<1>(rows + r * row_bytes, row_bytes, x, upper + r);
         }
     }
 
@@ -220,25 +246,26 @@ private:
         const matrix_view<const float> tokens(x.data + t * x.stride, Tokens, x.cols, x.stride);
         std::size_t r = 0;
         for (; r + Rows <= rows; r += Rows) {
-            dot<Rows, Tokens, E>(w, row_bytes, r, tokens, y + t);
+            const std::byte* row = w + r * row_bytes;
+            dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
         }
         for (; r < rows; ++r) {
-            dot<1, Tokens, E>(w, row_bytes, r, tokens, y + t);
+            const std::byte* row = w + r * row_bytes;
+            dot<1, Tokens, E>(row, row_bytes, row + row_bytes + prefetch_lead, tokens, y + t, r);
         }
     }
 
-    /// One tile: rows [first, first + Rows) share the loads of x, tokens those of w. Prefetches the tile behind it into
-    /// the second level, in the order of addresses: twice the speed of prefetching every row for itself.
+    /// One tile: `Rows` rows share the loads of x, tokens those of w. y[t][first + r]. Prefetches `next` into the
+    /// second level, for contiguous rows the tile behind in the order of addresses: twice the speed of every row for
+    /// itself.
     template <std::size_t Rows, std::size_t Tokens, class E>
-    static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, std::size_t first,
-                                         matrix_view<const float> x, float* const* y) noexcept {
-        const std::byte* row = w + first * row_bytes;
+    static BITNET_ALWAYS_INLINE void dot(const std::byte* row, std::size_t row_bytes, const std::byte* next,
+                                         matrix_view<const float> x, float* const* y, std::size_t first) noexcept {
         __m512 acc[Rows * Tokens];
         BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm512_setzero_ps();
         }
-        const std::byte* next = row + Rows * row_bytes + prefetch_lead;
         std::size_t i = 0;
         for (; i + 16 <= x.cols; i += 16) {
             next = prefetch<Rows * row_bytes_of<E>(16)>(next);
@@ -277,6 +304,59 @@ private:
                 sum = Whole ? _mm512_fmadd_ps(b, a[t], sum) : _mm512_mask3_fmadd_ps(b, a[t], sum, mask);
             }
         }
+    }
+
+    /// Rows that share the loads of x. The integers of two multiplications by bytes, high and low, are joined as
+    /// 256 high + low; scales and the fold are in the order of bitnet::screen_rows.
+    template <std::size_t Rows>
+    static BITNET_ALWAYS_INLINE void screen(const std::byte* rows, std::size_t row_bytes, const screen_input& x,
+                                            float* upper) noexcept {
+        const std::byte* next = rows + Rows * row_bytes + prefetch_lead;
+        __m512 acc[Rows];
+        BITNET_UNROLL
+        for (auto& a : acc) {
+            a = _mm512_setzero_ps();
+        }
+        for (std::size_t b = 0; b < x.blocks; ++b) {
+            const std::byte* block = rows + b * screen_layout::block_bytes;
+            next = prefetch<Rows * screen_layout::block_bytes>(next);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                acc[r] = screen_block(block + r * row_bytes, b, x, acc[r]);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const std::byte* tail = rows + r * row_bytes + x.blocks * screen_layout::block_bytes;
+            upper[r] = upper_bound_of<hardware_fma>(fold(acc[r]), tail, x);
+        }
+    }
+
+    /// acc + the scaled sums of one block.
+    static BITNET_ALWAYS_INLINE __m512 screen_block(const std::byte* block, std::size_t b, const screen_input& x,
+                                                    __m512 acc) noexcept {
+        const __m512i nibble = _mm512_set1_epi8(15);
+        const __m512i top = _mm512_set1_epi8(0x30);
+        const __m512i low = _mm512_loadu_si512(block);
+        const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + screen_layout::high_at));
+        const __m512i high = _mm512_broadcast_i64x4(pairs);
+        // Bits 0-1 and 2-3 of `high` belong to the first 64 columns, 4-5 and 6-7 to the others; all go to bits 4-5.
+        const __m512i shift_up = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
+        const __m512i shift_down = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
+        const __m512i high0 = _mm512_and_si512(_mm512_sllv_epi16(high, shift_up), top);
+        const __m512i high1 = _mm512_and_si512(_mm512_srlv_epi16(high, shift_down), top);
+        const __m512i code0 = _mm512_or_si512(_mm512_and_si512(low, nibble), high0);
+        const __m512i code1 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(low, 4), nibble), high1);
+        const std::int8_t* x_high = x.high + b * screen_layout::block_columns;
+        const std::int8_t* x_low = x.low + b * screen_layout::block_columns;
+        __m512i coarse = _mm512_dpbusd_epi32(_mm512_setzero_si512(), code0, _mm512_loadu_si512(x_high));
+        coarse = _mm512_dpbusd_epi32(coarse, code1, _mm512_loadu_si512(x_high + 64));
+        __m512i fine = _mm512_dpbusd_epi32(_mm512_loadu_si512(x.offset + 16 * b), code0, _mm512_loadu_si512(x_low));
+        fine = _mm512_dpbusd_epi32(fine, code1, _mm512_loadu_si512(x_low + 64));
+        const __m512i sums = _mm512_add_epi32(fine, _mm512_slli_epi32(coarse, 8));
+        float scale;
+        std::memcpy(&scale, block + screen_layout::scale_at, sizeof scale);
+        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_set1_ps(scale), acc);
     }
 
     template <std::size_t Blocks, class E>

@@ -11,6 +11,7 @@
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/core/huge_pages.hpp>
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/utf8.hpp>

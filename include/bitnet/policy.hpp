@@ -4,12 +4,20 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/dense_avx2.hpp>
+#include <bitnet/kernel/dense_avx512_vnni.hpp>
+#include <bitnet/kernel/dense_avx_vnni.hpp>
 #include <bitnet/kernel/i2s_avx2.hpp>
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
 #include <bitnet/kernel/i2s_avx_vnni.hpp>
-#include <bitnet/kernel/i2s_scalar.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/scalar.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
+#include <bitnet/kernel/tl1.hpp>
+#include <bitnet/kernel/tl1_avx2.hpp>
+#include <bitnet/kernel/tl2.hpp>
+#include <bitnet/kernel/tl2_avx2.hpp>
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/float_ops_avx512.hpp>

@@ -51,6 +51,23 @@ template <class E> std::vector<E> narrowed(const std::vector<float>& x) {
     return y;
 }
 
+/// Rows of random elements, misaligned on purpose: they begin at byte 1.
+template <class E> std::vector<std::byte> row_data(std::size_t rows, std::size_t n) {
+    std::vector<std::byte> bytes(rows * row_bytes_of<E>(n) + 1);
+    if constexpr (block_format<E>) {
+        std::mt19937 engine(9);
+        std::generate(bytes.begin(), bytes.end(), [&] { return static_cast<std::byte>(engine() & 0xff); });
+        const std::size_t factor_at = E::block_bytes == 210 ? 208 : 0;
+        for (std::size_t block = 1; block < bytes.size(); block += E::block_bytes) {
+            bytes[block + factor_at + 1] &= std::byte{0xbf}; // below 2, so that no factor is infinite
+        }
+    } else {
+        const auto elements = narrowed<E>(random_floats(rows * n, 9));
+        std::memcpy(bytes.data() + 1, elements.data(), elements.size() * sizeof(E));
+    }
+    return bytes;
+}
+
 template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
 }
@@ -172,15 +189,29 @@ TEST_CASE_TEMPLATE("dot products of rows give the scalar bits in every element t
     const auto check = [](auto element, std::size_t n) {
         using E = decltype(element);
         const std::size_t rows = 7;
-        auto weights = narrowed<E>(random_floats(rows * n, 9));
-        const auto x = random_floats(n, 10);
-        std::vector<std::byte> bytes(weights.size() * sizeof(E) + 1);
-        std::memcpy(bytes.data() + 1, weights.data(), weights.size() * sizeof(E)); // misaligned on purpose
-        std::vector<float> expected(rows);
-        std::vector<float> actual(rows);
-        oracle::template dot_rows<E>(bytes.data() + 1, n * sizeof(E), rows, x.data(), n, expected.data());
-        float_ops<Isa>::template dot_rows<E>(bytes.data() + 1, n * sizeof(E), rows, x.data(), n, actual.data());
-        CHECK_MESSAGE(same_bits(expected, actual), "n = " << n << ", element of " << sizeof(E) << " bytes");
+        const std::size_t tokens = 11; // whole tiles of every size, and rests
+        const std::size_t stride = n + 3;
+        const std::size_t row_bytes = row_bytes_of<E>(n);
+        const auto x = random_floats(tokens * stride, 10);
+        const auto bytes = row_data<E>(rows, n);
+        const auto run = [&](auto ops, std::size_t first, std::size_t count, std::vector<float>& into) {
+            std::vector<float*> y;
+            for (std::size_t t = first; t < first + count; ++t) {
+                y.push_back(into.data() + t * rows);
+            }
+            ops.template dot_rows<E>(bytes.data() + 1, row_bytes, rows,
+                                     matrix_view<const float>(x.data() + first * stride, count, n, stride), y.data());
+        };
+        std::vector<float> expected(tokens * rows);
+        std::vector<float> together(tokens * rows);
+        std::vector<float> alone(tokens * rows);
+        run(oracle{}, 0, tokens, expected);
+        run(float_ops<Isa>{}, 0, tokens, together);
+        for (std::size_t t = 0; t < tokens; ++t) {
+            run(float_ops<Isa>{}, t, 1, alone);
+        }
+        CHECK_MESSAGE(same_bits(expected, together), "n = " << n << ", rows of " << row_bytes << " bytes");
+        CHECK_MESSAGE(same_bits(expected, alone), "n = " << n << ", rows of " << row_bytes << " bytes");
         std::vector<float> wide(n);
         std::vector<float> wide_oracle(n);
         oracle::template widen_row<E>(bytes.data() + 1, n, wide_oracle.data());
@@ -191,6 +222,12 @@ TEST_CASE_TEMPLATE("dot products of rows give the scalar bits in every element t
         check(float{}, n);
         check(half{}, n);
         check(bfloat16{}, n);
+        if (n % 32 == 0) {
+            check(q8_0{}, n);
+        }
+        if (n % 256 == 0) {
+            check(q6_k{}, n);
+        }
     }
 }
 

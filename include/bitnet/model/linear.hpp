@@ -13,6 +13,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -25,17 +27,34 @@ namespace bitnet::inline BITNET_ABI {
     return std::clamp(bytes_per_task / std::max<std::size_t>(cols / 4, 1) / 4 * 4, least, most);
 }
 
-/// x [rows, cols] -> RMSNorm -> int8, row by row in parallel. `normed` is working memory of at least x.cols columns.
+/// One row -> RMSNorm -> int8, zeroed to a multiple of activation_padding. `normed` is working memory [x.size()].
+template <policy_type P>
+void normalize_and_quantize_row(std::span<const float> x, const float* norm, float epsilon, float* normed,
+                                quantized_rows& out, std::size_t r) noexcept {
+    P::loops::rms_norm(x.data(), norm, epsilon, x.size(), normed);
+    const row_quantization row = P::loops::quantize(normed, x.size(), out.row(r));
+    out.scales[r] = row.scale;
+    out.sums[r] = row.sum;
+    const std::size_t padded = (x.size() + activation_padding - 1) / activation_padding * activation_padding;
+    std::memset(out.row(r) + x.size(), 0, padded - x.size());
+}
+
+/// x [rows, cols] -> RMSNorm -> int8, in parallel, and arranged where the kernel wants that: a task is one group of
+/// rows. `normed` is working memory of at least x.cols columns.
 template <policy_type P>
 void normalize_and_quantize(typename P::pool& pool, matrix_view<const float> x, const float* norm, float epsilon,
                             matrix_view<float> normed, quantized_rows& out) noexcept {
+    constexpr std::size_t group_rows = tokens_per_group<typename P::ternary>();
     out.used_rows = x.rows;
-    parallel_for(pool, x.rows, [&](std::size_t r) noexcept {
-        float* y = normed.row(r).data();
-        P::loops::rms_norm(x.row(r).data(), norm, epsilon, x.cols, y);
-        const row_quantization row = P::loops::quantize(y, x.cols, out.row(r));
-        out.scales[r] = row.scale;
-        out.sums[r] = row.sum;
+    parallel_for(pool, (x.rows + group_rows - 1) / group_rows, [&](std::size_t group) noexcept {
+        const std::size_t first = group * group_rows;
+        const std::size_t end = std::min(first + group_rows, x.rows);
+        for (std::size_t r = first; r < end; ++r) {
+            normalize_and_quantize_row<P>(x.row(r), norm, epsilon, normed.row(r).data(), out, r);
+        }
+        if constexpr (arranging_kernel<typename P::ternary>) {
+            P::ternary::arrange(out.view(0, x.rows), first, x.cols, out.group(group));
+        }
     });
 }
 
@@ -46,6 +65,7 @@ void multiply_rows(const ternary_matrix<typename P::layout>& w, std::size_t firs
                    const quantized_rows& x, Store&& store) noexcept {
     constexpr std::size_t most_rows = 128;
     constexpr std::size_t most_tokens = 32; // 16 KiB of stack
+    static_assert(most_tokens % tokens_per_group<typename P::ternary>() == 0);
     std::array<std::int32_t, most_rows * most_tokens> products;
     for (std::size_t begin = 0; begin < x.used_rows; begin += most_tokens) {
         const std::size_t tokens = std::min(most_tokens, x.used_rows - begin);

@@ -19,16 +19,29 @@
 namespace bitnet::inline BITNET_ABI {
 
 /// Rows of int8 activations with their scales and sums: the input of every ternary product. [rows, cols]
+/// One buffer serves inputs of several widths; whoever fills it zeroes each row to a multiple of activation_padding.
 struct quantized_rows {
     buffer<std::int8_t> values;
-    buffer<float> scales;      ///< [rows]; value = int8 / scale
-    buffer<std::int32_t> sums; ///< [rows]
-    std::size_t stride = 0;    ///< int8 values from row to row
-    std::size_t used_rows = 0; ///< of this pass
+    buffer<float> scales;            ///< [rows]; value = int8 / scale
+    buffer<std::int32_t> sums;       ///< [rows]
+    buffer<std::byte> arranged;      ///< [groups of rows], as the kernel arranges them; empty if it does not
+    std::size_t stride = 0;          ///< int8 values from row to row
+    std::size_t used_rows = 0;       ///< of this pass
+    std::size_t group_rows = 1;      ///< rows that the kernel arranges together
+    std::size_t arranged_stride = 0; ///< bytes from group to group
 
     [[nodiscard]] std::int8_t* row(std::size_t r) noexcept { return values.data() + r * stride; }
+    /// The arranged group of rows g * group_rows and following.
+    [[nodiscard]] std::byte* group(std::size_t g) noexcept { return arranged.data() + g * arranged_stride; }
+    /// \pre `first` is a multiple of group_rows; `count` is one too or ends at used_rows.
     [[nodiscard]] activation_view view(std::size_t first, std::size_t count) const noexcept {
-        return {values.data() + first * stride, sums.data() + first, stride, count};
+        assert(first % group_rows == 0);
+        return {values.data() + first * stride,
+                sums.data() + first,
+                stride,
+                count,
+                arranged.data() + first / group_rows * arranged_stride,
+                arranged_stride};
     }
 };
 
@@ -73,7 +86,8 @@ struct scratch {
     quantized_rows quantized;
     attention_parts parts;
 
-    /// \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
+    /// For products by `Kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
+    template <ternary_kernel Kernel>
     [[nodiscard]] static result<scratch> open(const hyper_parameters& model, std::size_t max_rows) {
         scratch made;
         made.max_rows = max_rows;
@@ -92,8 +106,14 @@ struct scratch {
         floats(made.gated, model.feed_forward);
         floats(made.cosines, model.head_size / 2);
         floats(made.sines, model.head_size / 2);
-        made.quantized.stride = (widest + 63) / 64 * 64;
+        made.quantized.stride = (widest + activation_padding - 1) / activation_padding * activation_padding;
         allocate(made.quantized.values, max_rows * made.quantized.stride, failure);
+        if constexpr (arranging_kernel<Kernel>) {
+            made.quantized.group_rows = Kernel::arranged_tokens;
+            made.quantized.arranged_stride = (Kernel::arranged_bytes(widest) + 63) / 64 * 64;
+            const std::size_t groups = (max_rows + Kernel::arranged_tokens - 1) / Kernel::arranged_tokens;
+            allocate(made.quantized.arranged, groups * made.quantized.arranged_stride, failure);
+        }
         allocate(made.quantized.scales, max_rows, failure);
         allocate(made.quantized.sums, max_rows, failure);
         made.parts.cols = model.query_columns();

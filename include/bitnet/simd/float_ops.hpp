@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/matrix_view.hpp>
 #include <bitnet/simd/isa.hpp>
 #include <bitnet/simd/lane_ops.hpp>
 
@@ -50,9 +51,9 @@ template <> struct float_ops<isa::scalar> {
         ops::rotate(head, cos, sin, pairs);
     }
     template <class E>
-    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, const float* x, std::size_t cols,
-                         float* y) noexcept {
-        ops::dot_rows<E>(w, row_bytes, rows, x, cols, y);
+    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
+                         float* const* y) noexcept {
+        ops::dot_rows<E>(w, row_bytes, rows, x, y);
     }
     /// For `queries` queries at once: `out` has a row of attention_block floats for each.
     template <class E>

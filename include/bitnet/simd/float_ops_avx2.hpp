@@ -4,6 +4,8 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/quantized_block.hpp>
 #include <bitnet/simd/float_ops.hpp>
 
 #include <cstddef>
@@ -58,14 +60,17 @@ template <> struct float_ops<isa::avx2> {
     }
 
     template <class E>
-    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, const float* x, std::size_t cols,
-                         float* y) noexcept {
-        std::size_t r = 0;
-        for (; r + 4 <= rows; r += 4) {
-            dot<4, E>(w + r * row_bytes, row_bytes, x, cols, y + r);
+    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
+                         float* const* y) noexcept {
+        std::size_t t = 0;
+        for (; t + 3 <= x.rows && t + 4 != x.rows; t += 3) {
+            dot_tokens<2, 3, E>(w, row_bytes, rows, x, y, t);
         }
-        for (; r < rows; ++r) {
-            dot<1, E>(w + r * row_bytes, row_bytes, x, cols, y + r);
+        for (; t + 2 <= x.rows; t += 2) {
+            dot_tokens<2, 2, E>(w, row_bytes, rows, x, y, t);
+        }
+        for (; t < x.rows; ++t) {
+            dot_tokens<2, 1, E>(w, row_bytes, rows, x, y, t);
         }
     }
 
@@ -127,9 +132,11 @@ template <> struct float_ops<isa::avx2> {
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
         std::size_t i = 0;
         for (; i + 8 <= n; i += 8) {
-            _mm256_storeu_ps(y + i, load<E>(x + i * sizeof(E)));
+            _mm256_storeu_ps(y + i, load<E>(x, i));
         }
-        ops::template widen_row<E>(x + i * sizeof(E), n - i, y + i);
+        for (; i < n; ++i) {
+            y[i] = element_at<E>(x, i);
+        }
     }
 
 private:
@@ -151,6 +158,28 @@ private:
         return load<E>(reinterpret_cast<const std::byte*>(x));
     }
 
+    /// Columns [i, i + 8) of a row. \pre i is a multiple of 8
+    template <class E> static BITNET_ALWAYS_INLINE __m256 load(const std::byte* row, std::size_t i) noexcept {
+        if constexpr (std::is_same_v<E, q8_0>) {
+            const std::byte* block = row + i / q8_0::block_columns * q8_0::block_bytes;
+            const __m256i q = _mm256_cvtepi8_epi32(load_8(block + 2 + i % q8_0::block_columns));
+            return _mm256_mul_ps(_mm256_set1_ps(element_at<half>(block, 0)), _mm256_cvtepi32_ps(q));
+        } else if constexpr (std::is_same_v<E, q6_k>) {
+            const q6_k::sixteen all = q6_k::at(row, i);
+            const __m128i low = _mm_srl_epi16(load_8(all.low + i % 16), _mm_cvtsi32_si128(all.low_shift));
+            const __m128i high = _mm_srl_epi16(load_8(all.high + i % 16), _mm_cvtsi32_si128(all.high_shift));
+            const __m128i top = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
+            const __m128i code = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), top);
+            const __m256i q = _mm256_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(32)));
+            return _mm256_mul_ps(_mm256_set1_ps(all.scale), _mm256_cvtepi32_ps(q));
+        } else {
+            return load<E>(row + i * sizeof(E));
+        }
+    }
+    static BITNET_ALWAYS_INLINE __m128i load_8(const std::byte* bytes) noexcept {
+        return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes));
+    }
+
     /// low holds lanes 0-7, high lanes 8-15: fold l+8, l+4, l+2, l+1.
     static BITNET_ALWAYS_INLINE float fold(__m256 low, __m256 high) noexcept {
         const __m256 by8 = _mm256_add_ps(low, high);
@@ -159,15 +188,18 @@ private:
         return _mm_cvtss_f32(_mm_add_ss(by2, _mm_shuffle_ps(by2, by2, 1)));
     }
 
-    /// Folds after adding the last n < 16 elements to their lanes, one by one.
+    /// Folds after adding the last elements [i, n), fewer than 16, to their lanes, one by one.
     template <class E>
     static BITNET_ALWAYS_INLINE float fold_tail(__m256 low, __m256 high, const std::byte* w, const float* x,
-                                                std::size_t n) noexcept {
+                                                std::size_t i, std::size_t n) noexcept {
+        if (i == n) {
+            return fold(low, high);
+        }
         float lanes[16];
         _mm256_storeu_ps(lanes, low);
         _mm256_storeu_ps(lanes + 8, high);
-        for (std::size_t l = 0; l < n; ++l) {
-            lanes[l] = hardware_fma::fma(ops::template load<E>(w, l), x[l], lanes[l]);
+        for (std::size_t l = 0; i + l < n; ++l) {
+            lanes[l] = hardware_fma::fma(element_at<E>(w, i + l), x[i + l], lanes[l]);
         }
         return ops::fold(lanes);
     }
@@ -182,7 +214,7 @@ private:
             low = _mm256_fmadd_ps(a, a, low);
             high = _mm256_fmadd_ps(b, b, high);
         }
-        return fold_tail<float>(low, high, reinterpret_cast<const std::byte*>(x + i), x + i, n - i);
+        return fold_tail<float>(low, high, reinterpret_cast<const std::byte*>(x), x, i, n);
     }
 
     /// Sixteen values to int8; gives their sums in eight lanes. vcvtps2dq rounds half to even.
@@ -200,33 +232,78 @@ private:
         return _mm256_add_epi32(low, high);
     }
 
-    /// Rows that share the loads of x; prefetch 2 KiB ahead, where the hardware prefetcher alone leaves half the speed.
-    template <std::size_t Rows, class E>
-    static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, const float* x, std::size_t cols,
-                                         float* y) noexcept {
-        __m256 low[Rows];
-        __m256 high[Rows];
+    /// How far a prefetch runs ahead of the tile behind the one that is worked on.
+    static constexpr std::size_t prefetch_lead = 1024;
+
+    /// Prefetches `Bytes` bytes. \return what lies behind them.
+    template <std::size_t Bytes> static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Bytes; i += 64) {
+            _mm_prefetch(reinterpret_cast<const char*>(p) + i, _MM_HINT_T1);
+        }
+        return p + Bytes;
+    }
+
+    /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot_tokens(const std::byte* w, std::size_t row_bytes, std::size_t rows,
+                                                matrix_view<const float> x, float* const* y, std::size_t t) noexcept {
+        const matrix_view<const float> tokens(x.data + t * x.stride, Tokens, x.cols, x.stride);
+        std::size_t r = 0;
+        for (; r + Rows <= rows; r += Rows) {
+            dot<Rows, Tokens, E>(w, row_bytes, r, tokens, y + t);
+        }
+        for (; r < rows; ++r) {
+            dot<1, Tokens, E>(w, row_bytes, r, tokens, y + t);
+        }
+    }
+
+    /// One tile: rows [first, first + Rows) share the loads of x, tokens those of w. Prefetches the tile behind it into
+    /// the second level, in the order of addresses: twice the speed of prefetching every row for itself.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, std::size_t first,
+                                         matrix_view<const float> x, float* const* y) noexcept {
+        const std::byte* row = w + first * row_bytes;
+        __m256 low[Rows * Tokens];
+        __m256 high[Rows * Tokens];
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < Rows * Tokens; ++k) {
+            low[k] = _mm256_setzero_ps();
+            high[k] = _mm256_setzero_ps();
+        }
+        const std::byte* next = row + Rows * row_bytes + prefetch_lead;
+        std::size_t i = 0;
+        for (; i + 16 <= x.cols; i += 16) {
+            next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+            dot_step<Rows, Tokens, E>(row, row_bytes, i, x, low);
+            dot_step<Rows, Tokens, E>(row, row_bytes, i + 8, x, high);
+        }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            low[r] = _mm256_setzero_ps();
-            high[r] = _mm256_setzero_ps();
-        }
-        std::size_t i = 0;
-        for (; i + 16 <= cols; i += 16) {
-            const __m256 a = _mm256_loadu_ps(x + i);
-            const __m256 b = _mm256_loadu_ps(x + i + 8);
             BITNET_UNROLL
-            for (std::size_t r = 0; r < Rows; ++r) {
-                const std::byte* p = w + r * row_bytes + i * sizeof(E);
-                _mm_prefetch(reinterpret_cast<const char*>(p) + 2048, _MM_HINT_T0);
-                low[r] = _mm256_fmadd_ps(load<E>(p), a, low[r]);
-                high[r] = _mm256_fmadd_ps(load<E>(p + 8 * sizeof(E)), b, high[r]);
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                const std::size_t k = r * Tokens + t;
+                y[t][first + r] = fold_tail<E>(low[k], high[k], row + r * row_bytes, x.data + t * x.stride, i, x.cols);
             }
         }
+    }
+
+    /// Columns [i, i + 8) of a tile.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* row, std::size_t row_bytes, std::size_t i,
+                                              matrix_view<const float> x, __m256* acc) noexcept {
+        __m256 a[Tokens];
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            a[t] = _mm256_loadu_ps(x.data + t * x.stride + i);
+        }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const std::byte* rest = w + r * row_bytes + i * sizeof(E);
-            y[r] = fold_tail<E>(low[r], high[r], rest, x + i, cols - i);
+            const __m256 b = load<E>(row + r * row_bytes, i);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                acc[r * Tokens + t] = _mm256_fmadd_ps(b, a[t], acc[r * Tokens + t]);
+            }
         }
     }
 

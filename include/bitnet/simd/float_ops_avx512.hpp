@@ -4,6 +4,8 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/quantized_block.hpp>
 #include <bitnet/simd/float_ops.hpp>
 
 #include <cstddef>
@@ -62,14 +64,17 @@ template <> struct float_ops<isa::avx512_vnni> {
     }
 
     template <class E>
-    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, const float* x, std::size_t cols,
-                         float* y) noexcept {
-        std::size_t r = 0;
-        for (; r + 4 <= rows; r += 4) {
-            dot<4, E>(w + r * row_bytes, row_bytes, x, cols, y + r);
+    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
+                         float* const* y) noexcept {
+        std::size_t t = 0;
+        for (; t + 4 <= x.rows; t += 4) {
+            dot_tokens<4, 4, E>(w, row_bytes, rows, x, y, t);
         }
-        for (; r < rows; ++r) {
-            dot<1, E>(w + r * row_bytes, row_bytes, x, cols, y + r);
+        for (; t + 2 <= x.rows; t += 2) {
+            dot_tokens<4, 2, E>(w, row_bytes, rows, x, y, t);
+        }
+        for (; t < x.rows; ++t) {
+            dot_tokens<2, 1, E>(w, row_bytes, rows, x, y, t);
         }
     }
 
@@ -129,9 +134,12 @@ template <> struct float_ops<isa::avx512_vnni> {
     }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
-        for (std::size_t i = 0; i < n; i += 16) {
-            const __mmask16 mask = tail_mask(n - i);
-            _mm512_mask_storeu_ps(y + i, mask, load<E>(x + i * sizeof(E), mask));
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            _mm512_storeu_ps(y + i, load<E>(x, i));
+        }
+        if (i < n) {
+            _mm512_mask_storeu_ps(y + i, tail_mask(n - i), load_tail<E>(x, i, n - i));
         }
     }
 
@@ -171,6 +179,37 @@ private:
         return load<E>(reinterpret_cast<const std::byte*>(x));
     }
 
+    /// Columns [i, i + 16) of a row. \pre i is a multiple of 16
+    template <class E> static BITNET_ALWAYS_INLINE __m512 load(const std::byte* row, std::size_t i) noexcept {
+        if constexpr (std::is_same_v<E, q8_0>) {
+            const std::byte* block = row + i / q8_0::block_columns * q8_0::block_bytes;
+            const __m512i q = _mm512_cvtepi8_epi32(load_16(block + 2 + i % q8_0::block_columns));
+            return _mm512_mul_ps(_mm512_set1_ps(element_at<half>(block, 0)), _mm512_cvtepi32_ps(q));
+        } else if constexpr (std::is_same_v<E, q6_k>) {
+            const q6_k::sixteen all = q6_k::at(row, i);
+            const __m128i low = _mm_srl_epi16(load_16(all.low), _mm_cvtsi32_si128(all.low_shift));
+            const __m128i high = _mm_srl_epi16(load_16(all.high), _mm_cvtsi32_si128(all.high_shift));
+            const __m128i top = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
+            const __m128i code = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), top);
+            const __m512i q = _mm512_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(32)));
+            return _mm512_mul_ps(_mm512_set1_ps(all.scale), _mm512_cvtepi32_ps(q));
+        } else {
+            return load<E>(row + i * sizeof(E));
+        }
+    }
+    /// Columns [i, i + rest) of a row, zeros behind them. Blocks end with the row's last sixteen: nothing to do there.
+    template <class E>
+    static BITNET_ALWAYS_INLINE __m512 load_tail(const std::byte* row, std::size_t i, std::size_t rest) noexcept {
+        if constexpr (block_format<E>) {
+            return _mm512_setzero_ps();
+        } else {
+            return load<E>(row + i * sizeof(E), tail_mask(rest));
+        }
+    }
+    static BITNET_ALWAYS_INLINE __m128i load_16(const std::byte* bytes) noexcept {
+        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+    }
+
     /// Fold l+8, l+4, l+2, l+1.
     static BITNET_ALWAYS_INLINE float fold(__m512 lanes) noexcept {
         const __m256 upper = _mm512_extractf32x8_ps(lanes, 1);
@@ -190,31 +229,81 @@ private:
         return fold(acc);
     }
 
-    /// Rows that share the loads of x; prefetch 2 KiB ahead, where the hardware prefetcher alone leaves half the speed.
-    template <std::size_t Rows, class E>
-    static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, const float* x, std::size_t cols,
-                                         float* y) noexcept {
-        __m512 acc[Rows];
+    /// How far a prefetch runs ahead of the tile behind the one that is worked on.
+    static constexpr std::size_t prefetch_lead = 1024;
+
+    /// Prefetches `Bytes` bytes. \return what lies behind them.
+    template <std::size_t Bytes> static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Bytes; i += 64) {
+            _mm_prefetch(reinterpret_cast<const char*>(p) + i, _MM_HINT_T1);
+        }
+        return p + Bytes;
+    }
+
+    /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot_tokens(const std::byte* w, std::size_t row_bytes, std::size_t rows,
+                                                matrix_view<const float> x, float* const* y, std::size_t t) noexcept {
+        const matrix_view<const float> tokens(x.data + t * x.stride, Tokens, x.cols, x.stride);
+        std::size_t r = 0;
+        for (; r + Rows <= rows; r += Rows) {
+            dot<Rows, Tokens, E>(w, row_bytes, r, tokens, y + t);
+        }
+        for (; r < rows; ++r) {
+            dot<1, Tokens, E>(w, row_bytes, r, tokens, y + t);
+        }
+    }
+
+    /// One tile: rows [first, first + Rows) share the loads of x, tokens those of w. Prefetches the tile behind it into
+    /// the second level, in the order of addresses: twice the speed of prefetching every row for itself.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, std::size_t first,
+                                         matrix_view<const float> x, float* const* y) noexcept {
+        const std::byte* row = w + first * row_bytes;
+        __m512 acc[Rows * Tokens];
         BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm512_setzero_ps();
         }
+        const std::byte* next = row + Rows * row_bytes + prefetch_lead;
         std::size_t i = 0;
-        for (; i + 16 <= cols; i += 16) {
-            const __m512 a = _mm512_loadu_ps(x + i);
-            BITNET_UNROLL
-            for (std::size_t r = 0; r < Rows; ++r) {
-                const std::byte* p = w + r * row_bytes + i * sizeof(E);
-                _mm_prefetch(reinterpret_cast<const char*>(p) + 2048, _MM_HINT_T0);
-                acc[r] = _mm512_fmadd_ps(load<E>(p), a, acc[r]);
-            }
+        for (; i + 16 <= x.cols; i += 16) {
+            next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+            dot_step<Rows, Tokens, E, true>(row, row_bytes, i, x, acc);
         }
-        const __mmask16 mask = tail_mask(cols - i);
-        const __m512 a = _mm512_maskz_loadu_ps(mask, x + i);
+        if (i < x.cols) {
+            dot_step<Rows, Tokens, E, false>(row, row_bytes, i, x, acc);
+        }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const std::byte* rest = w + r * row_bytes + i * sizeof(E);
-            y[r] = fold(_mm512_mask3_fmadd_ps(load<E>(rest, mask), a, acc[r], mask));
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                y[t][first + r] = fold(acc[r * Tokens + t]);
+            }
+        }
+    }
+
+    /// Columns [i, i + 16) of a tile, or those that are left; lanes behind the last column stay as they are.
+    template <std::size_t Rows, std::size_t Tokens, class E, bool Whole>
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* row, std::size_t row_bytes, std::size_t i,
+                                              matrix_view<const float> x, __m512* acc) noexcept {
+        const __mmask16 mask = tail_mask(x.cols - i);
+        __m512 a[Tokens];
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const float* from = x.data + t * x.stride + i;
+            a[t] = Whole ? _mm512_loadu_ps(from) : _mm512_maskz_loadu_ps(mask, from);
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const std::byte* p = row + r * row_bytes;
+            const __m512 b = Whole ? load<E>(p, i) : load_tail<E>(p, i, x.cols - i);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                __m512& sum = acc[r * Tokens + t];
+                sum = Whole ? _mm512_fmadd_ps(b, a[t], sum) : _mm512_mask3_fmadd_ps(b, a[t], sum, mask);
+            }
         }
     }
 

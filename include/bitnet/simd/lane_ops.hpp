@@ -6,6 +6,8 @@
 #include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/quantized_block.hpp>
 
 #include <bit>
 #include <cstddef>
@@ -223,17 +225,21 @@ template <class Fma> struct lane_ops {
         }
     }
 
-    /// y[r] = dot(row r of w, x) in the 16-lane order. w [rows, cols] of E, `row_bytes` apart, at any alignment.
+    /// y[t][r] = dot(row r of w, row t of x), every one in the 16-lane order whatever the number of tokens.
+    /// w [rows, x.cols] of E, `row_bytes` apart, at any alignment; x [tokens, cols]; y has x.rows pointers.
     template <class E>
     static BITNET_ALWAYS_INLINE void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows,
-                                              const float* x, std::size_t cols, float* y) noexcept {
-        for (std::size_t r = 0; r < rows; ++r) {
-            const std::byte* row = w + r * row_bytes;
-            lanes acc = {};
-            for (std::size_t i = 0; i < cols; ++i) {
-                acc[i % 16] = Fma::fma(load<E>(row, i), x[i], acc[i % 16]);
+                                              matrix_view<const float> x, float* const* y) noexcept {
+        for (std::size_t t = 0; t < x.rows; ++t) {
+            const float* token = x.data + t * x.stride;
+            for (std::size_t r = 0; r < rows; ++r) {
+                const std::byte* row = w + r * row_bytes;
+                lanes acc = {};
+                for (std::size_t i = 0; i < x.cols; ++i) {
+                    acc[i % 16] = Fma::fma(element_at<E>(row, i), token[i], acc[i % 16]);
+                }
+                y[t][r] = fold(acc);
             }
-            y[r] = fold(acc);
         }
     }
 
@@ -370,14 +376,8 @@ template <class Fma> struct lane_ops {
     template <class E>
     static BITNET_ALWAYS_INLINE void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
         for (std::size_t i = 0; i < n; ++i) {
-            y[i] = load<E>(x, i);
+            y[i] = element_at<E>(x, i);
         }
-    }
-
-    template <class E> static BITNET_ALWAYS_INLINE float load(const std::byte* row, std::size_t i) noexcept {
-        E element;
-        std::memcpy(&element, row + i * sizeof(E), sizeof(E));
-        return widen(element);
     }
 
 private:

@@ -27,12 +27,14 @@
 #include <bitnet/thread/thread_pool.hpp>
 
 #include <concepts>
+#include <cstdint>
 
 namespace bitnet::inline BITNET_ABI {
 
-/// What a KV cache may be made of: half is exact to 11 bits and half the memory, float is exact.
+/// What a KV cache may be made of: float is exact, half is exact to 11 bits and half the memory. std::int8_t is a
+/// quarter of it and approximate: keys and values are absmax quantised, position by position and head by head.
 template <class T>
-concept kv_element_type = std::same_as<T, half> || std::same_as<T, float>;
+concept kv_element_type = std::same_as<T, half> || std::same_as<T, float> || std::same_as<T, std::int8_t>;
 
 /// Types in, types out. The first parameter is all that users spell; the rest goes through with_*, so that a misspelt
 /// choice does not compile:

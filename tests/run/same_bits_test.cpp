@@ -98,6 +98,7 @@ TEST_CASE_TEMPLATE("logits are the same for any threads and chunks, and those of
     }
     check_all_ways<Isa, half>(odd_shape(), 90);
     check_all_ways<Isa, float>(odd_shape(), 40);
+    check_all_ways<Isa, std::int8_t>(odd_shape(), 40);
 }
 
 TEST_CASE_TEMPLATE("embeddings in Q8_0 and Q6_K give the scalar bits", Isa, ISAS) {

@@ -74,7 +74,7 @@ public:
             {{{&w.attn_q, used(scratch_.query)}, {&w.attn_k, used(scratch_.key)}, {&w.attn_v, used(scratch_.value)}}},
             scratch_.quantized);
         parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept { rotate_and_store(index, r); });
-        parallel_for(pool, rows_.size() * model_->heads, [&](std::size_t task) noexcept { attend_one(index, task); });
+        attention<P>(*model_, index, rows_, used(scratch_.query), used(scratch_.attended), scratch_.parts).run(pool);
         quantize(pool, scratch_.attended, w.attn_sub_norm);
         project_add<P>(pool, w.attn_output, scratch_.quantized, used(scratch_.residual));
         quantize(pool, scratch_.residual, w.ffn_norm);
@@ -126,15 +126,8 @@ private:
         for (std::size_t h = 0; h < model_->kv_heads; ++h) {
             P::loops::rotate(key + h * model_->head_size, cosines, sines, frequencies_->pairs());
         }
-        rows_[r].cache->store(layer, rows_[r].position, key, row_of(scratch_.value, r));
-    }
-
-    void attend_one(std::size_t layer, std::size_t task) noexcept {
-        const std::size_t r = task / model_->heads;
-        const std::size_t head = task % model_->heads;
-        const std::size_t at = head * model_->head_size;
-        attend<P>(row_of(scratch_.query, r) + at, *rows_[r].cache, layer, head / model_->heads_per_kv(),
-                  model_->head_size, rows_[r].position, row_of(scratch_.attended, r) + at);
+        const float* value = row_of(scratch_.value, r);
+        rows_[r].cache->template store<typename P::loops>(layer, rows_[r].position, key, value);
     }
 
     /// gated = activation(x gate^T) * (x up^T): both products of a chunk by one task, joined while still in cache.

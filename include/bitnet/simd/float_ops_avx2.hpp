@@ -101,35 +101,35 @@ template <> struct float_ops<isa::avx2> {
     }
 
     template <class E>
-    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float* out) noexcept {
+    static void scores(const float* const* q, std::size_t queries, const E* k, std::size_t head_size,
+                       std::size_t positions, float* out) noexcept {
         const float scale = ops::score_scale(head_size);
-        std::size_t p = 0;
-        for (; p + 64 <= positions; p += 64) {
-            score_blocks<4>(q, k + p * head_size, head_size, scale, out + p);
+        std::size_t i = 0;
+        for (; i + 4 <= queries; i += 4) {
+            score_queries<4, 1>(q + i, k, head_size, positions, scale, out + i * attention_block);
         }
-        for (; p < positions; p += 16) {
-            score_blocks<1>(q, k + p * head_size, head_size, scale, out + p);
+        for (; i + 2 <= queries; i += 2) {
+            score_queries<2, 2>(q + i, k, head_size, positions, scale, out + i * attention_block);
+        }
+        for (; i < queries; ++i) {
+            score_queries<1, 4>(q + i, k, head_size, positions, scale, out + i * attention_block);
         }
     }
 
     static softmax_state exponentials(float* scores, std::size_t n) noexcept { return ops::exponentials(scores, n); }
 
     template <class E>
-    static void weighted_values(const float* p, const E* v, std::size_t head_size, std::size_t positions,
-                                float* out) noexcept {
-        std::size_t d = 0;
-        for (; d + 64 <= head_size; d += 64) {
-            weighted_columns<8>(p, v + d, head_size, positions, out + d);
+    static void weighted_values(const float* p, std::size_t queries, const E* v, std::size_t head_size,
+                                std::size_t begin, std::size_t end, float* const* out) noexcept {
+        std::size_t i = 0;
+        for (; i + 4 <= queries; i += 4) {
+            weigh_queries<4, 2>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
-        for (; d + 8 <= head_size; d += 8) {
-            weighted_columns<1>(p, v + d, head_size, positions, out + d);
+        for (; i + 2 <= queries; i += 2) {
+            weigh_queries<2, 4>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
-        for (; d < head_size; ++d) {
-            float acc = 0.0f;
-            for (std::size_t position = 0; position < positions; ++position) {
-                acc = hardware_fma::fma(p[position], widen(v[position * head_size + d]), acc);
-            }
-            out[d] = acc;
+        for (; i < queries; ++i) {
+            weigh_queries<1, 8>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
     }
 
@@ -137,7 +137,23 @@ template <> struct float_ops<isa::avx2> {
                                std::size_t n) noexcept {
         return ops::merge(earlier, out, later, block, n);
     }
+    static void multiply(float* x, const float* y, std::size_t n) noexcept { ops::multiply(x, y, n); }
     static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
+
+    template <class E> static float narrow_row(const float* x, std::size_t n, E* y) noexcept {
+        if constexpr (std::is_same_v<E, std::int8_t>) {
+            return ops::step_of(quantize(x, n, y));
+        } else if constexpr (std::is_same_v<E, half>) {
+            std::size_t i = 0;
+            for (; i + 8 <= n; i += 8) {
+                const __m128i halves = _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT);
+                _mm_storeu_si128(reinterpret_cast<__m128i*>(y + i), halves);
+            }
+            return ops::narrow_row(x + i, n - i, y + i);
+        } else {
+            return ops::narrow_row(x, n, y);
+        }
+    }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
         std::size_t i = 0;
@@ -157,6 +173,9 @@ private:
         } else if constexpr (std::is_same_v<E, bfloat16>) {
             const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
             return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+        } else if constexpr (std::is_same_v<E, std::int8_t>) {
+            const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x));
+            return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
         } else {
             return _mm256_loadu_ps(reinterpret_cast<const float*>(x));
         }
@@ -372,47 +391,129 @@ private:
         return _mm256_loadu_si256(static_cast<const __m256i*>(bytes));
     }
 
-    template <std::size_t Blocks, class E>
-    static BITNET_ALWAYS_INLINE void score_blocks(const float* q, const E* k, std::size_t head_size, float scale,
-                                                  float* out) noexcept {
-        __m256 acc[2 * Blocks];
-        BITNET_UNROLL
-        for (auto& a : acc) {
-            a = _mm256_setzero_ps();
+    /// Scores of a few queries, which share the loads of k: eight accumulators of sixteen registers, as many as hide
+    /// the latency of an fma.
+    template <std::size_t Queries, std::size_t Blocks, class E>
+    static BITNET_ALWAYS_INLINE void score_queries(const float* const* q, const E* k, std::size_t head_size,
+                                                   std::size_t positions, float scale, float* out) noexcept {
+        std::size_t p = 0;
+        for (; p + 16 * Blocks <= positions; p += 16 * Blocks) {
+            score_tile<Queries, Blocks>(q, k + p * head_size, head_size, scale, out + p);
         }
-        for (std::size_t d = 0; d < head_size; ++d) {
-            const __m256 qd = _mm256_set1_ps(q[d]);
-            BITNET_UNROLL
-            for (std::size_t b = 0; b < Blocks; ++b) {
-                const E* block = k + (b * head_size + d) * 16;
-                acc[2 * b] = _mm256_fmadd_ps(qd, load(block), acc[2 * b]);
-                acc[2 * b + 1] = _mm256_fmadd_ps(qd, load(block + 8), acc[2 * b + 1]);
-            }
-        }
-        BITNET_UNROLL
-        for (std::size_t i = 0; i < 2 * Blocks; ++i) {
-            _mm256_storeu_ps(out + 8 * i, _mm256_mul_ps(acc[i], _mm256_set1_ps(scale)));
+        for (; p < positions; p += 16) {
+            score_tile<Queries, 1>(q, k + p * head_size, head_size, scale, out + p);
         }
     }
 
-    template <std::size_t Columns, class E>
-    static BITNET_ALWAYS_INLINE void weighted_columns(const float* p, const E* v, std::size_t head_size,
-                                                      std::size_t positions, float* out) noexcept {
-        __m256 acc[Columns];
+    /// Queries x (16 * Blocks positions). Prefetches 8 KB ahead: streams of 2 to 4 KB are too short for the hardware to
+    /// follow.
+    template <std::size_t Queries, std::size_t Blocks, class E>
+    static BITNET_ALWAYS_INLINE void score_tile(const float* const* q, const E* k, std::size_t head_size, float scale,
+                                                float* out) noexcept {
+        __m256 acc[Queries][2 * Blocks];
         BITNET_UNROLL
-        for (auto& a : acc) {
-            a = _mm256_setzero_ps();
-        }
-        for (std::size_t position = 0; position < positions; ++position) {
-            const __m256 weight = _mm256_set1_ps(p[position]);
+        for (auto& row : acc) {
             BITNET_UNROLL
-            for (std::size_t c = 0; c < Columns; ++c) {
-                acc[c] = _mm256_fmadd_ps(weight, load(v + position * head_size + 8 * c), acc[c]);
+            for (auto& a : row) {
+                a = _mm256_setzero_ps();
+            }
+        }
+        for (std::size_t d = 0; d < head_size; ++d) {
+            __m256 keys[2 * Blocks];
+            BITNET_UNROLL
+            for (std::size_t b = 0; b < Blocks; ++b) {
+                const E* block = k + (b * head_size + d) * 16;
+                _mm_prefetch(reinterpret_cast<const char*>(block) + 8192, _MM_HINT_T1);
+                keys[2 * b] = load(block);
+                keys[2 * b + 1] = load(block + 8);
+            }
+            BITNET_UNROLL
+            for (std::size_t i = 0; i < Queries; ++i) {
+                const __m256 qd = _mm256_set1_ps(q[i][d]);
+                BITNET_UNROLL
+                for (std::size_t b = 0; b < 2 * Blocks; ++b) {
+                    acc[i][b] = _mm256_fmadd_ps(qd, keys[b], acc[i][b]);
+                }
             }
         }
         BITNET_UNROLL
-        for (std::size_t c = 0; c < Columns; ++c) {
-            _mm256_storeu_ps(out + 8 * c, acc[c]);
+        for (std::size_t i = 0; i < Queries; ++i) {
+            BITNET_UNROLL
+            for (std::size_t b = 0; b < 2 * Blocks; ++b) {
+                _mm256_storeu_ps(out + i * attention_block + 8 * b, _mm256_mul_ps(acc[i][b], _mm256_set1_ps(scale)));
+            }
+        }
+    }
+
+    /// Values weighted for a few queries, which share the loads of v: 32 positions at a time, so that they stay in the
+    /// first-level cache while all columns pass.
+    template <std::size_t Queries, std::size_t Columns, class E>
+    static BITNET_ALWAYS_INLINE void weigh_queries(const float* p, const E* v, std::size_t head_size, std::size_t begin,
+                                                   std::size_t end, float* const* out) noexcept {
+        while (begin < end) {
+            const std::size_t stop = begin + 32 < end ? begin + 32 : end;
+            std::size_t d = 0;
+            for (; d + 8 * Columns <= head_size; d += 8 * Columns) {
+                weigh_tile<Queries, Columns>(p, v + d, head_size, begin, stop, d, out);
+            }
+            for (; d + 8 <= head_size; d += 8) {
+                weigh_tile<Queries, 1>(p, v + d, head_size, begin, stop, d, out);
+            }
+            weigh_tail<Queries>(p, v, head_size, begin, stop, d, out);
+            begin = stop;
+        }
+    }
+
+    /// Queries x (8 * Columns columns, from `d` of out on). Prefetches the same columns 32 positions ahead.
+    template <std::size_t Queries, std::size_t Columns, class E>
+    static BITNET_ALWAYS_INLINE void weigh_tile(const float* p, const E* v, std::size_t head_size, std::size_t begin,
+                                                std::size_t end, std::size_t d, float* const* out) noexcept {
+        __m256 acc[Queries][Columns];
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Queries; ++i) {
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < Columns; ++c) {
+                acc[i][c] = begin == 0 ? _mm256_setzero_ps() : _mm256_loadu_ps(out[i] + d + 8 * c);
+            }
+        }
+        for (std::size_t position = begin; position < end; ++position) {
+            const E* row = v + position * head_size;
+            _mm_prefetch(reinterpret_cast<const char*>(row + 32 * head_size), _MM_HINT_T1);
+            __m256 values[Columns];
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < Columns; ++c) {
+                values[c] = load(row + 8 * c);
+            }
+            BITNET_UNROLL
+            for (std::size_t i = 0; i < Queries; ++i) {
+                const __m256 weight = _mm256_set1_ps(p[i * attention_block + position]);
+                BITNET_UNROLL
+                for (std::size_t c = 0; c < Columns; ++c) {
+                    acc[i][c] = _mm256_fmadd_ps(weight, values[c], acc[i][c]);
+                }
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Queries; ++i) {
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < Columns; ++c) {
+                _mm256_storeu_ps(out[i] + d + 8 * c, acc[i][c]);
+            }
+        }
+    }
+
+    /// The last columns, fewer than eight, from `d` on.
+    template <std::size_t Queries, class E>
+    static BITNET_ALWAYS_INLINE void weigh_tail(const float* p, const E* v, std::size_t head_size, std::size_t begin,
+                                                std::size_t end, std::size_t d, float* const* out) noexcept {
+        for (; d < head_size; ++d) {
+            for (std::size_t i = 0; i < Queries; ++i) {
+                float acc = begin == 0 ? 0.0f : out[i][d];
+                for (std::size_t position = begin; position < end; ++position) {
+                    acc = hardware_fma::fma(p[i * attention_block + position], widen(v[position * head_size + d]), acc);
+                }
+                out[i][d] = acc;
+            }
         }
     }
 };

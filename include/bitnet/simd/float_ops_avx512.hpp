@@ -105,28 +105,35 @@ template <> struct float_ops<isa::avx512_vnni> {
     }
 
     template <class E>
-    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float* out) noexcept {
+    static void scores(const float* const* q, std::size_t queries, const E* k, std::size_t head_size,
+                       std::size_t positions, float* out) noexcept {
         const float scale = ops::score_scale(head_size);
-        std::size_t p = 0;
-        for (; p + 64 <= positions; p += 64) {
-            score_blocks<4>(q, k + p * head_size, head_size, scale, out + p);
+        std::size_t i = 0;
+        for (; i + 4 <= queries; i += 4) {
+            score_queries<4>(q + i, k, head_size, positions, scale, out + i * attention_block);
         }
-        for (; p < positions; p += 16) {
-            score_blocks<1>(q, k + p * head_size, head_size, scale, out + p);
+        for (; i + 2 <= queries; i += 2) {
+            score_queries<2>(q + i, k, head_size, positions, scale, out + i * attention_block);
+        }
+        for (; i < queries; ++i) {
+            score_queries<1>(q + i, k, head_size, positions, scale, out + i * attention_block);
         }
     }
 
     static softmax_state exponentials(float* scores, std::size_t n) noexcept { return ops::exponentials(scores, n); }
 
     template <class E>
-    static void weighted_values(const float* p, const E* v, std::size_t head_size, std::size_t positions,
-                                float* out) noexcept {
-        std::size_t d = 0;
-        for (; d + 128 <= head_size; d += 128) {
-            weighted_columns<8>(p, v + d, head_size, positions, tail_mask(16), out + d);
+    static void weighted_values(const float* p, std::size_t queries, const E* v, std::size_t head_size,
+                                std::size_t begin, std::size_t end, float* const* out) noexcept {
+        std::size_t i = 0;
+        for (; i + 4 <= queries; i += 4) {
+            weigh_queries<4>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
-        for (; d < head_size; d += 16) {
-            weighted_columns<1>(p, v + d, head_size, positions, tail_mask(head_size - d), out + d);
+        for (; i + 2 <= queries; i += 2) {
+            weigh_queries<2>(p + i * attention_block, v, head_size, begin, end, out + i);
+        }
+        for (; i < queries; ++i) {
+            weigh_queries<1>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
     }
 
@@ -134,7 +141,23 @@ template <> struct float_ops<isa::avx512_vnni> {
                                std::size_t n) noexcept {
         return ops::merge(earlier, out, later, block, n);
     }
+    static void multiply(float* x, const float* y, std::size_t n) noexcept { ops::multiply(x, y, n); }
     static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
+
+    template <class E> static float narrow_row(const float* x, std::size_t n, E* y) noexcept {
+        if constexpr (std::is_same_v<E, std::int8_t>) {
+            return ops::step_of(quantize(x, n, y));
+        } else if constexpr (std::is_same_v<E, half>) {
+            for (std::size_t i = 0; i < n; i += 16) {
+                const __mmask16 mask = tail_mask(n - i);
+                const __m512 a = _mm512_maskz_loadu_ps(mask, x + i);
+                _mm256_mask_storeu_epi16(y + i, mask, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+            }
+            return 1.0f;
+        } else {
+            return ops::narrow_row(x, n, y);
+        }
+    }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
         std::size_t i = 0;
@@ -159,6 +182,8 @@ private:
         } else if constexpr (std::is_same_v<E, bfloat16>) {
             const __m256i bits = _mm256_maskz_loadu_epi16(mask, x);
             return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+        } else if constexpr (std::is_same_v<E, std::int8_t>) {
+            return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, x)));
         } else {
             return _mm512_maskz_loadu_ps(mask, x);
         }
@@ -169,6 +194,9 @@ private:
         } else if constexpr (std::is_same_v<E, bfloat16>) {
             const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
             return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+        } else if constexpr (std::is_same_v<E, std::int8_t>) {
+            const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
+            return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
         } else {
             return _mm512_loadu_ps(x);
         }
@@ -359,47 +387,114 @@ private:
         return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_set1_ps(scale), acc);
     }
 
-    template <std::size_t Blocks, class E>
-    static BITNET_ALWAYS_INLINE void score_blocks(const float* q, const E* k, std::size_t head_size, float scale,
-                                                  float* out) noexcept {
-        __m512 acc[Blocks];
-        BITNET_UNROLL
-        for (auto& a : acc) {
-            a = _mm512_setzero_ps();
+    /// Scores of a few queries, which share the loads of k: 64 positions in up to 16 accumulators.
+    template <std::size_t Queries, class E>
+    static BITNET_ALWAYS_INLINE void score_queries(const float* const* q, const E* k, std::size_t head_size,
+                                                   std::size_t positions, float scale, float* out) noexcept {
+        std::size_t p = 0;
+        for (; p + 64 <= positions; p += 64) {
+            score_tile<Queries, 4>(q, k + p * head_size, head_size, scale, out + p);
         }
-        for (std::size_t d = 0; d < head_size; ++d) {
-            const __m512 qd = _mm512_set1_ps(q[d]);
-            BITNET_UNROLL
-            for (std::size_t b = 0; b < Blocks; ++b) {
-                acc[b] = _mm512_fmadd_ps(qd, load(k + (b * head_size + d) * 16), acc[b]);
-            }
-        }
-        BITNET_UNROLL
-        for (std::size_t b = 0; b < Blocks; ++b) {
-            _mm512_storeu_ps(out + 16 * b, _mm512_mul_ps(acc[b], _mm512_set1_ps(scale)));
+        for (; p < positions; p += 16) {
+            score_tile<Queries, 1>(q, k + p * head_size, head_size, scale, out + p);
         }
     }
 
-    template <std::size_t Columns, class E>
-    static BITNET_ALWAYS_INLINE void weighted_columns(const float* p, const E* v, std::size_t head_size,
-                                                      std::size_t positions, __mmask16 mask, float* out) noexcept {
-        __m512 acc[Columns];
+    /// Queries x (16 * Blocks positions). Prefetches what the next tile reads: several streams of 2 to 4 KB are too
+    /// short for the hardware to follow.
+    template <std::size_t Queries, std::size_t Blocks, class E>
+    static BITNET_ALWAYS_INLINE void score_tile(const float* const* q, const E* k, std::size_t head_size, float scale,
+                                                float* out) noexcept {
+        __m512 acc[Queries][Blocks];
         BITNET_UNROLL
-        for (auto& a : acc) {
-            a = _mm512_setzero_ps();
-        }
-        for (std::size_t position = 0; position < positions; ++position) {
-            const __m512 weight = _mm512_set1_ps(p[position]);
-            const auto* row = reinterpret_cast<const std::byte*>(v + position * head_size);
+        for (auto& row : acc) {
             BITNET_UNROLL
-            for (std::size_t c = 0; c < Columns; ++c) {
-                const std::byte* column = row + 16 * c * sizeof(E);
-                acc[c] = _mm512_fmadd_ps(weight, load<E>(column, mask), acc[c]);
+            for (auto& a : row) {
+                a = _mm512_setzero_ps();
+            }
+        }
+        const std::size_t ahead = Blocks * head_size * 16;
+        for (std::size_t d = 0; d < head_size; ++d) {
+            __m512 keys[Blocks];
+            BITNET_UNROLL
+            for (std::size_t b = 0; b < Blocks; ++b) {
+                const E* block = k + (b * head_size + d) * 16;
+                _mm_prefetch(reinterpret_cast<const char*>(block + ahead), _MM_HINT_T1);
+                keys[b] = load(block);
+            }
+            BITNET_UNROLL
+            for (std::size_t i = 0; i < Queries; ++i) {
+                const __m512 qd = _mm512_set1_ps(q[i][d]);
+                BITNET_UNROLL
+                for (std::size_t b = 0; b < Blocks; ++b) {
+                    acc[i][b] = _mm512_fmadd_ps(qd, keys[b], acc[i][b]);
+                }
             }
         }
         BITNET_UNROLL
-        for (std::size_t c = 0; c < Columns; ++c) {
-            _mm512_mask_storeu_ps(out + 16 * c, mask, acc[c]);
+        for (std::size_t i = 0; i < Queries; ++i) {
+            BITNET_UNROLL
+            for (std::size_t b = 0; b < Blocks; ++b) {
+                _mm512_storeu_ps(out + i * attention_block + 16 * b, _mm512_mul_ps(acc[i][b], _mm512_set1_ps(scale)));
+            }
+        }
+    }
+
+    /// Values weighted for a few queries, which share the loads of v: 32 positions at a time, so that they stay in the
+    /// first-level cache while all columns pass.
+    template <std::size_t Queries, class E>
+    static BITNET_ALWAYS_INLINE void weigh_queries(const float* p, const E* v, std::size_t head_size, std::size_t begin,
+                                                   std::size_t end, float* const* out) noexcept {
+        while (begin < end) {
+            const std::size_t stop = begin + 32 < end ? begin + 32 : end;
+            std::size_t d = 0;
+            for (; d + 64 <= head_size; d += 64) {
+                weigh_tile<Queries, 4>(p, v + d, head_size, begin, stop, tail_mask(16), d, out);
+            }
+            for (; d < head_size; d += 16) {
+                weigh_tile<Queries, 1>(p, v + d, head_size, begin, stop, tail_mask(head_size - d), d, out);
+            }
+            begin = stop;
+        }
+    }
+
+    /// Queries x (16 * Columns columns, from `d` of out on). Prefetches the same columns 32 positions ahead.
+    template <std::size_t Queries, std::size_t Columns, class E>
+    static BITNET_ALWAYS_INLINE void weigh_tile(const float* p, const E* v, std::size_t head_size, std::size_t begin,
+                                                std::size_t end, __mmask16 mask, std::size_t d,
+                                                float* const* out) noexcept {
+        __m512 acc[Queries][Columns];
+        const __mmask16 resumed = begin == 0 ? __mmask16{0} : mask;
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Queries; ++i) {
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < Columns; ++c) {
+                acc[i][c] = _mm512_maskz_loadu_ps(resumed, out[i] + d + 16 * c);
+            }
+        }
+        for (std::size_t position = begin; position < end; ++position) {
+            __m512 values[Columns];
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < Columns; ++c) {
+                const E* column = v + position * head_size + 16 * c;
+                _mm_prefetch(reinterpret_cast<const char*>(column + 32 * head_size), _MM_HINT_T1);
+                values[c] = load<E>(reinterpret_cast<const std::byte*>(column), mask);
+            }
+            BITNET_UNROLL
+            for (std::size_t i = 0; i < Queries; ++i) {
+                const __m512 weight = _mm512_set1_ps(p[i * attention_block + position]);
+                BITNET_UNROLL
+                for (std::size_t c = 0; c < Columns; ++c) {
+                    acc[i][c] = _mm512_fmadd_ps(weight, values[c], acc[i][c]);
+                }
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Queries; ++i) {
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < Columns; ++c) {
+                _mm512_mask_storeu_ps(out[i] + d + 16 * c, mask, acc[i][c]);
+            }
         }
     }
 };

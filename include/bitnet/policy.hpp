@@ -4,13 +4,21 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/dense_avx2.hpp>
+#include <bitnet/kernel/dense_avx512_vnni.hpp>
+#include <bitnet/kernel/dense_avx_vnni.hpp>
 #include <bitnet/kernel/i2s_amx_int8.hpp>
 #include <bitnet/kernel/i2s_avx2.hpp>
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
 #include <bitnet/kernel/i2s_avx_vnni.hpp>
-#include <bitnet/kernel/i2s_scalar.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/scalar.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
+#include <bitnet/kernel/tl1.hpp>
+#include <bitnet/kernel/tl1_avx2.hpp>
+#include <bitnet/kernel/tl2.hpp>
+#include <bitnet/kernel/tl2_avx2.hpp>
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/float_ops_avx512.hpp>
@@ -19,12 +27,14 @@
 #include <bitnet/thread/thread_pool.hpp>
 
 #include <concepts>
+#include <cstdint>
 
 namespace bitnet::inline BITNET_ABI {
 
-/// What a KV cache may be made of: half is exact to 11 bits and half the memory, float is exact.
+/// What a KV cache may be made of: float is exact, half is exact to 11 bits and half the memory. std::int8_t is a
+/// quarter of it and approximate: keys and values are absmax quantised, position by position and head by head.
 template <class T>
-concept kv_element_type = std::same_as<T, half> || std::same_as<T, float>;
+concept kv_element_type = std::same_as<T, half> || std::same_as<T, float> || std::same_as<T, std::int8_t>;
 
 /// Types in, types out. The first parameter is all that users spell; the rest goes through with_*, so that a misspelt
 /// choice does not compile:

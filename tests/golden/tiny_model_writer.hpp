@@ -40,8 +40,11 @@ namespace bitnet_tests {
 ///   others:  element i is made from g = the sum of the four 16-bit halves of word(t, i), less 131070, over 37837.2:
 ///            Irwin-Hall of order 4, mean 0, standard deviation 1. Embeddings are F16 of g * scale, norms F32 of
 ///            1 + 0.1 * g; a constant is F32 of scale.
+///   blocks:  an embedding in Q8_0 or Q6_K: byte b is byte b % 8 of word(t, b / 8), but the half d of every block is
+///   such
+///            that the values have a standard deviation near scale.
 struct random_tensor {
-    enum class kind { ternary, embedding, norm, constant };
+    enum class kind { ternary, embedding, blocks, norm, constant };
 
     std::string name;
     kind what = kind::norm;
@@ -51,6 +54,7 @@ struct random_tensor {
     std::uint64_t index = 0;
     std::uint64_t code_bytes = 0;
     std::vector<bitnet::half> halves; ///< embedding values by the sum of the halves
+    bitnet::tensor_type block_type = bitnet::tensor_type::q8_0;
 
     static constexpr std::size_t sums = 4 * 65535 + 1;
     [[nodiscard]] static float normal(std::size_t sum) noexcept {
@@ -67,6 +71,8 @@ struct random_tensor {
             return bitnet::tensor_type::i2_s;
         case kind::embedding:
             return bitnet::tensor_type::f16;
+        case kind::blocks:
+            return block_type;
         default:
             return bitnet::tensor_type::f32;
         }
@@ -115,10 +121,28 @@ struct random_tensor {
         }
     }
 
+    /// Uniform bytes have a standard deviation of 73.9, six bits one of 18.5.
+    void fill_blocks(std::uint64_t offset, std::span<std::byte> out) const noexcept {
+        const bool wide = block_type == bitnet::tensor_type::q8_0;
+        const std::uint64_t block_bytes = wide ? 34 : 210;
+        const std::uint64_t factor_at = wide ? 0 : 208;
+        const auto factor = bitnet::narrow<bitnet::half>(scale / (wide ? 73.9f : 73.9f * 18.5f));
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            const std::uint64_t at = offset + i;
+            const std::uint64_t behind = at % block_bytes - factor_at;
+            const std::uint64_t word =
+                behind < 2 ? factor.bits >> (8 * behind) : random_word(seed, index, at / 8) >> (8 * (at % 8));
+            out[i] = static_cast<std::byte>(word & 0xffu);
+        }
+    }
+
     /// \pre offset and out.size() are multiples of the element's size
     void fill(std::uint64_t offset, std::span<std::byte> out) const noexcept {
         if (what == kind::ternary) {
             return fill_ternary(offset, out);
+        }
+        if (what == kind::blocks) {
+            return fill_blocks(offset, out);
         }
         const std::size_t size = what == kind::embedding ? sizeof(bitnet::half) : sizeof(float);
         for (std::size_t i = 0; i < out.size(); i += size) {
@@ -217,6 +241,7 @@ struct model_shape {
     bool names_pre_tokenizer = true; ///< the official 2B-4T file lacks tokenizer.ggml.pre
     bool scale_tensors = false;      ///< blk.N.<t>.scale [1] F32 beside every ternary tensor, as old bitnet files have
     std::uint32_t alignment = 32;
+    bitnet::tensor_type embedding = bitnet::tensor_type::f16; ///< or Q8_0, Q6_K
 };
 
 /// A model that can be written: metadata as in the official 2B-4T file, tensors in the order of its list. Movable; the
@@ -282,8 +307,15 @@ private:
     }
 
     void add(std::string name, kind what, std::vector<std::uint64_t> dims, double scale) {
-        tensors_.push_back(
-            {std::move(name), what, std::move(dims), static_cast<float>(scale), shape_.seed, tensors_.size(), 0, {}});
+        tensors_.push_back({std::move(name),
+                            what,
+                            std::move(dims),
+                            static_cast<float>(scale),
+                            shape_.seed,
+                            tensors_.size(),
+                            0,
+                            {},
+                            shape_.embedding});
         random_tensor& tensor = tensors_.back();
         tensor.prepare();
         writer_.add_tensor(tensor.name, tensor.type(), tensor.dims,
@@ -305,7 +337,8 @@ private:
         const std::uint64_t ffn = shape_.ffn;
         const std::uint64_t queries = std::uint64_t{shape_.heads} * shape_.head_dim;
         const std::uint64_t keys = std::uint64_t{shape_.kv_heads} * shape_.head_dim;
-        add("token_embd.weight", kind::embedding, {hidden, tokens_.tokens.size()},
+        const bool blocks = shape_.embedding != bitnet::tensor_type::f16;
+        add("token_embd.weight", blocks ? kind::blocks : kind::embedding, {hidden, tokens_.tokens.size()},
             1.5 / std::sqrt(static_cast<double>(hidden)));
         for (std::uint32_t layer = 0; layer < shape_.layers; ++layer) {
             const std::string block = "blk." + std::to_string(layer) + ".";

@@ -6,7 +6,7 @@
 #include <bitnet/kernel/i2s_avx2.hpp>
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
 #include <bitnet/kernel/i2s_avx_vnni.hpp>
-#include <bitnet/kernel/i2s_scalar.hpp>
+#include <bitnet/kernel/scalar.hpp>
 
 #include <doctest/doctest.h>
 

@@ -108,6 +108,14 @@ TEST_CASE("heads of 96 that do not add up to the hidden size equal the double-pr
     check_graph(shape);
 }
 
+TEST_CASE("embeddings in Q8_0 and Q6_K equal the double-precision graph over an independent decoder") {
+    auto shape = grouped();
+    for (const auto type : {tensor_type::q8_0, tensor_type::q6_k}) {
+        shape.embedding = type;
+        check_graph(shape);
+    }
+}
+
 TEST_CASE("a .scale tensor multiplies its matrix") {
     auto shape = grouped();
     shape.architecture = "bitnet";

@@ -137,8 +137,8 @@ const senseless_model table[] = {
          f.poke(f.tensor("blk.0.attn_q.weight").type, 0u);
      },
      errc::wrong_shape, "attn_q"},
-    {"an embedding of 8-bit blocks", [](edit& f) { f.poke(f.tensor("token_embd.weight").type, 8u); },
-     errc::unsupported_type, "type Q8_0"},
+    {"an embedding of 4-bit blocks", [](edit& f) { f.poke(f.tensor("token_embd.weight").type, 2u); },
+     errc::unsupported_type, "type Q4_0"},
     {"a norm of bytes", [](edit& f) { f.poke(f.tensor("output_norm.weight").type, 37u); }, errc::unsupported_type,
      "type I8_S"},
     {"a scale of infinity",

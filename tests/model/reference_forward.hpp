@@ -5,6 +5,7 @@
 #include <bitnet/io/gguf_reader.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -73,9 +74,47 @@ private:
         return (bits & 0x8000) != 0 ? -magnitude : magnitude;
     }
 
+    /// ggml's Q8_0 (f16, 32 int8) and Q6_K (128 bytes of low nibbles, 64 of high pairs, 16 int8 scales, f16), walked in
+    /// the order of the bytes.
+    static void fill_from_blocks(const bitnet::gguf_tensor& t, rows_of_doubles& rows) {
+        const auto byte = [&](std::size_t i) { return static_cast<unsigned>(t.bytes[i]); };
+        const auto signed_byte = [&](std::size_t i) { return static_cast<double>(static_cast<signed char>(byte(i))); };
+        const auto half_at = [&](std::size_t i) {
+            return half_to_double(static_cast<std::uint16_t>(byte(i) | byte(i + 1) << 8));
+        };
+        const auto put = [&](std::size_t flat, double value) { rows[flat / t.dims[0]][flat % t.dims[0]] = value; };
+        const std::size_t elements = t.dims[0] * t.dims[1];
+        if (t.type == bitnet::tensor_type::q8_0) {
+            for (std::size_t i = 0; i < elements; ++i) {
+                put(i, half_at(i / 32 * 34) * signed_byte(i / 32 * 34 + 2 + i % 32));
+            }
+            return;
+        }
+        for (std::size_t block = 0; block < elements / 256; ++block) {
+            const std::size_t at = block * 210;
+            for (std::size_t n = 0; n < 2; ++n) {
+                for (std::size_t l = 0; l < 32; ++l) {
+                    const unsigned a = byte(at + 64 * n + l);
+                    const unsigned b = byte(at + 64 * n + 32 + l);
+                    const unsigned h = byte(at + 128 + 32 * n + l);
+                    const std::array<unsigned, 4> q{(a & 15) | (h & 3) << 4, (b & 15) | (h >> 2 & 3) << 4,
+                                                    a >> 4 | (h >> 4 & 3) << 4, b >> 4 | (h >> 6) << 4};
+                    for (std::size_t k = 0; k < 4; ++k) {
+                        const double scale = half_at(at + 208) * signed_byte(at + 192 + 8 * n + 2 * k + l / 16);
+                        put(block * 256 + 128 * n + 32 * k + l, scale * (static_cast<double>(q[k]) - 32.0));
+                    }
+                }
+            }
+        }
+    }
+
     [[nodiscard]] rows_of_doubles dense(const std::string& name) const {
         const auto& t = *file_.find_tensor(name);
         rows_of_doubles rows(t.dims[1], std::vector<double>(t.dims[0]));
+        if (t.type == bitnet::tensor_type::q8_0 || t.type == bitnet::tensor_type::q6_k) {
+            fill_from_blocks(t, rows);
+            return rows;
+        }
         std::size_t at = 0;
         for (auto& row : rows) {
             for (double& value : row) {

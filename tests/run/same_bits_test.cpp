@@ -98,6 +98,22 @@ TEST_CASE_TEMPLATE("logits are the same for any threads and chunks, and those of
     }
     check_all_ways<Isa, half>(odd_shape(), 90);
     check_all_ways<Isa, float>(odd_shape(), 40);
+    check_all_ways<Isa, std::int8_t>(odd_shape(), 40);
+}
+
+TEST_CASE_TEMPLATE("embeddings in Q8_0 and Q6_K give the scalar bits", Isa, ISAS) {
+    if (!Isa::available()) {
+        return;
+    }
+    bitnet_tests::model_shape shape;
+    shape.hidden = 512;
+    shape.ffn = 384;
+    shape.heads = 4;
+    shape.head_dim = 64;
+    for (const auto type : {tensor_type::q8_0, tensor_type::q6_k}) {
+        shape.embedding = type;
+        check_all_ways<Isa, half>(shape, 20);
+    }
 }
 
 TEST_CASE_TEMPLATE("logits are the same beyond one attention block of 256 positions", Isa, ISAS) {

@@ -140,21 +140,26 @@ TEST_CASE("a reset session repeats itself") {
     CHECK(copy(s->logits()) == first);
 }
 
-TEST_CASE("feed_each shows the logits after every token") {
+TEST_CASE("feed_each shows the logits after every token, however many are computed together") {
     const auto m = small_model::open();
-    auto s = session<plain>::open(m.opened, {.batch = 3});
-    auto t = session<plain>::open(m.opened);
-    REQUIRE(s);
-    REQUIRE(t);
-    const token ids[] = {7, 8, 9, 200, 31, 1, 2};
-    std::size_t visits = 0;
-    REQUIRE(s->feed_each(ids, [&](std::size_t i, std::span<const float> row) {
-        CHECK(i == visits++);
-        REQUIRE(t->feed(std::span(ids).subspan(i, 1)));
-        CHECK(copy(t->logits()) == std::vector<float>(row.begin(), row.end()));
-    }));
-    CHECK(visits == 7);
-    CHECK(copy(s->logits()) == copy(t->logits()));
+    std::vector<token> ids;
+    for (token id = 0; id < 19; ++id) {
+        ids.push_back(id * 13 + 7);
+    }
+    for (const std::size_t batch : {3u, 11u, 64u}) {
+        auto s = session<plain>::open(m.opened, {.batch = batch});
+        auto t = session<plain>::open(m.opened);
+        REQUIRE(s);
+        REQUIRE(t);
+        std::size_t visits = 0;
+        REQUIRE(s->feed_each(ids, [&](std::size_t i, std::span<const float> row) {
+            CHECK(i == visits++);
+            REQUIRE(t->feed(std::span(ids).subspan(i, 1)));
+            CHECK(copy(t->logits()) == std::vector<float>(row.begin(), row.end()));
+        }));
+        CHECK(visits == ids.size());
+        CHECK(copy(s->logits()) == copy(t->logits()));
+    }
 }
 
 TEST_CASE("next ends at a stop token, keeps it in the sequence, and goes on when fed") {

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -37,12 +38,34 @@ std::vector<float> random_floats(std::size_t n, unsigned seed, float spread = 1.
     return x;
 }
 
+/// Each value in E; as an integer, the nearest one.
 template <class E> std::vector<E> narrowed(const std::vector<float>& x) {
     std::vector<E> y;
     for (const float value : x) {
-        y.push_back(narrow<E>(value));
+        if constexpr (std::is_integral_v<E>) {
+            y.push_back(static_cast<E>(value));
+        } else {
+            y.push_back(narrow<E>(value));
+        }
     }
     return y;
+}
+
+/// Rows of random elements, misaligned on purpose: they begin at byte 1.
+template <class E> std::vector<std::byte> row_data(std::size_t rows, std::size_t n) {
+    std::vector<std::byte> bytes(rows * row_bytes_of<E>(n) + 1);
+    if constexpr (block_format<E>) {
+        std::mt19937 engine(9);
+        std::generate(bytes.begin(), bytes.end(), [&] { return static_cast<std::byte>(engine() & 0xff); });
+        const std::size_t factor_at = E::block_bytes == 210 ? 208 : 0;
+        for (std::size_t block = 1; block < bytes.size(); block += E::block_bytes) {
+            bytes[block + factor_at + 1] &= std::byte{0xbf}; // below 2, so that no factor is infinite
+        }
+    } else {
+        const auto elements = narrowed<E>(random_floats(rows * n, 9));
+        std::memcpy(bytes.data() + 1, elements.data(), elements.size() * sizeof(E));
+    }
+    return bytes;
 }
 
 template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
@@ -166,15 +189,29 @@ TEST_CASE_TEMPLATE("dot products of rows give the scalar bits in every element t
     const auto check = [](auto element, std::size_t n) {
         using E = decltype(element);
         const std::size_t rows = 7;
-        auto weights = narrowed<E>(random_floats(rows * n, 9));
-        const auto x = random_floats(n, 10);
-        std::vector<std::byte> bytes(weights.size() * sizeof(E) + 1);
-        std::memcpy(bytes.data() + 1, weights.data(), weights.size() * sizeof(E)); // misaligned on purpose
-        std::vector<float> expected(rows);
-        std::vector<float> actual(rows);
-        oracle::template dot_rows<E>(bytes.data() + 1, n * sizeof(E), rows, x.data(), n, expected.data());
-        float_ops<Isa>::template dot_rows<E>(bytes.data() + 1, n * sizeof(E), rows, x.data(), n, actual.data());
-        CHECK_MESSAGE(same_bits(expected, actual), "n = " << n << ", element of " << sizeof(E) << " bytes");
+        const std::size_t tokens = 11; // whole tiles of every size, and rests
+        const std::size_t stride = n + 3;
+        const std::size_t row_bytes = row_bytes_of<E>(n);
+        const auto x = random_floats(tokens * stride, 10);
+        const auto bytes = row_data<E>(rows, n);
+        const auto run = [&](auto ops, std::size_t first, std::size_t count, std::vector<float>& into) {
+            std::vector<float*> y;
+            for (std::size_t t = first; t < first + count; ++t) {
+                y.push_back(into.data() + t * rows);
+            }
+            ops.template dot_rows<E>(bytes.data() + 1, row_bytes, rows,
+                                     matrix_view<const float>(x.data() + first * stride, count, n, stride), y.data());
+        };
+        std::vector<float> expected(tokens * rows);
+        std::vector<float> together(tokens * rows);
+        std::vector<float> alone(tokens * rows);
+        run(oracle{}, 0, tokens, expected);
+        run(float_ops<Isa>{}, 0, tokens, together);
+        for (std::size_t t = 0; t < tokens; ++t) {
+            run(float_ops<Isa>{}, t, 1, alone);
+        }
+        CHECK_MESSAGE(same_bits(expected, together), "n = " << n << ", rows of " << row_bytes << " bytes");
+        CHECK_MESSAGE(same_bits(expected, alone), "n = " << n << ", rows of " << row_bytes << " bytes");
         std::vector<float> wide(n);
         std::vector<float> wide_oracle(n);
         oracle::template widen_row<E>(bytes.data() + 1, n, wide_oracle.data());
@@ -185,6 +222,12 @@ TEST_CASE_TEMPLATE("dot products of rows give the scalar bits in every element t
         check(float{}, n);
         check(half{}, n);
         check(bfloat16{}, n);
+        if (n % 32 == 0) {
+            check(q8_0{}, n);
+        }
+        if (n % 256 == 0) {
+            check(q6_k{}, n);
+        }
     }
 }
 
@@ -192,32 +235,93 @@ TEST_CASE_TEMPLATE("attention over one block gives the scalar bits", Isa, ISAS_B
     if (!runs_here(Isa::available(), Isa::name)) {
         return;
     }
-    const auto check = [](auto element, std::size_t head_size, std::size_t positions) {
+    const auto check = [](auto element, std::size_t head_size, std::size_t positions, std::size_t queries) {
         using E = decltype(element);
-        const auto run = [&](auto ops, std::vector<float>& out, std::vector<float>& scores) {
-            const auto q = random_floats(head_size, 11);
-            const auto k = narrowed<E>(random_floats(256 * head_size, 12));
-            const auto v = narrowed<E>(random_floats(256 * head_size, 13));
-            ops.scores(q.data(), k.data(), head_size, positions, scores.data());
-            const softmax_state state = ops.exponentials(scores.data(), positions);
-            ops.weighted_values(scores.data(), v.data(), head_size, positions, out.data());
-            out.push_back(state.max);
-            out.push_back(state.sum);
+        const auto q = random_floats(queries * head_size, 11);
+        const auto k = narrowed<E>(random_floats(256 * head_size, 12, std::is_integral_v<E> ? 15.0f : 1.0f));
+        const auto v = narrowed<E>(random_floats(256 * head_size, 13, std::is_integral_v<E> ? 15.0f : 1.0f));
+        const auto scales = random_floats(256, 14);
+        const auto run = [&](auto ops) {
+            std::vector<float> scores(queries * attention_block);
+            std::vector<float> sums(queries * head_size, 7.0f); // to be overwritten
+            std::vector<const float*> rows;
+            std::vector<float*> out;
+            for (std::size_t i = 0; i < queries; ++i) {
+                rows.push_back(q.data() + i * head_size);
+                out.push_back(sums.data() + i * head_size);
+            }
+            ops.scores(rows.data(), queries, k.data(), head_size, positions, scores.data());
+            std::vector<float> all = scores;
+            for (std::size_t i = 0; i < queries; ++i) {
+                ops.multiply(scores.data() + i * attention_block, scales.data(), positions);
+                const softmax_state state = ops.exponentials(scores.data() + i * attention_block, positions);
+                all.push_back(state.max);
+                all.push_back(state.sum);
+            }
+            const std::size_t begun = positions / 3;
+            ops.weighted_values(scores.data(), queries, v.data(), head_size, 0, begun, out.data());
+            ops.weighted_values(scores.data(), queries, v.data(), head_size, begun, positions, out.data());
+            all.insert(all.end(), scores.begin(), scores.end());
+            all.insert(all.end(), sums.begin(), sums.end());
+            return all;
         };
-        std::vector<float> expected(head_size);
-        std::vector<float> actual(head_size);
-        std::vector<float> expected_scores(256);
-        std::vector<float> actual_scores(256);
-        run(oracle{}, expected, expected_scores);
-        run(float_ops<Isa>{}, actual, actual_scores);
-        CHECK_MESSAGE(same_bits(expected, actual), "head_size " << head_size << ", positions " << positions);
+        const auto expected = run(oracle{});
+        const auto actual = run(float_ops<Isa>{});
+        CHECK_MESSAGE(same_bits(expected, actual), "head_size " << head_size << ", positions " << positions
+                                                                << ", queries " << queries << ", element of "
+                                                                << sizeof(E) << " bytes");
     };
     for (const std::size_t head_size : {64u, 80u, 96u, 100u, 128u, 136u, 256u}) {
         for (const std::size_t positions : {1u, 2u, 15u, 16u, 17u, 63u, 64u, 65u, 100u, 255u, 256u}) {
-            check(half{}, head_size, positions);
-            check(float{}, head_size, positions);
+            const std::size_t queries = 1 + (head_size + positions) % 7; // 1 to 7: tiles of four, two and one
+            check(half{}, head_size, positions, queries);
+            check(float{}, head_size, positions, queries);
+            check(std::int8_t{}, head_size, positions, queries);
         }
     }
+}
+
+TEST_CASE_TEMPLATE("rows are narrowed to the scalar bits in every element of a KV cache", Isa, ISAS_BESIDE_SCALAR) {
+    if (!runs_here(Isa::available(), Isa::name)) {
+        return;
+    }
+    const auto check = [](auto element, const std::vector<float>& x) {
+        using E = decltype(element);
+        std::vector<E> expected(x.size());
+        std::vector<E> actual(x.size());
+        const float a = oracle::narrow_row(x.data(), x.size(), expected.data());
+        const float b = float_ops<Isa>::narrow_row(x.data(), x.size(), actual.data());
+        CHECK(same_bits(expected, actual));
+        CHECK(std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b));
+    };
+    for (const std::size_t n : lengths) {
+        auto x = random_floats(n, 15, 1e3f);
+        check(float{}, x);
+        check(std::int8_t{}, x);
+        x[n / 2] = 1e-7f; // a subnormal half
+        x[n - 1] = 7e4f;  // an infinite one
+        check(half{}, x);
+    }
+}
+
+TEST_CASE("a row narrowed to int8 comes back within half a step of absmax / 127") {
+    for (const std::size_t n : lengths) {
+        const auto x = random_floats(n, 16, 50.0f);
+        float largest = 0;
+        for (const float value : x) {
+            largest = std::max(largest, std::abs(value));
+        }
+        std::vector<std::int8_t> q(n);
+        const float step = oracle::narrow_row(x.data(), n, q.data());
+        CHECK(step == doctest::Approx(largest / 127).epsilon(1e-6));
+        for (std::size_t i = 0; i < n; ++i) {
+            CHECK(std::abs(widen(q[i]) * step - x[i]) <= 0.5001f * step);
+        }
+    }
+    const float zeros[3] = {};
+    std::int8_t q[3] = {1, 1, 1};
+    CHECK(oracle::narrow_row(zeros, 3, q) == doctest::Approx(1e-5 / 127)); // no division by zero
+    CHECK((q[0] == 0 && q[1] == 0 && q[2] == 0));
 }
 
 TEST_CASE("exp is within two units in the last place and never denormal") {

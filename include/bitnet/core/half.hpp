@@ -22,6 +22,7 @@ struct bfloat16 {
 };
 
 [[nodiscard]] constexpr float widen(float value) noexcept { return value; }
+[[nodiscard]] constexpr float widen(std::int8_t value) noexcept { return static_cast<float>(value); }
 
 /// Exact, for all 65,536 values; a NaN becomes quiet and keeps its payload, as vcvtph2ps does.
 [[nodiscard]] constexpr float widen(half value) noexcept {

@@ -1,15 +1,61 @@
 // SPDX-License-Identifier: MIT
-// The I2_S layout types: how ternary weights of two bits each lie in memory.
+// Ternary layouts: how weights of -1, 0, +1 lie in memory. The concept, repacking, and the three orders of I2_S.
 #pragma once
 
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <numeric>
+#include <optional>
 #include <string_view>
 
 namespace bitnet::inline BITNET_ABI {
+
+/// A [rows, cols] matrix of codes in memory that somebody else owns. The scale is kept beside it, not here.
+template <class Layout> struct ternary_view {
+    const std::uint8_t* data = nullptr;
+    std::size_t rows = 0;
+    std::size_t cols = 0;
+};
+
+/// Weights -1, 0, +1 are codes 0, 1, 2. A layout cuts a matrix into blocks of block_rows x block_columns codes, each
+/// block_bytes long: first those of the first block_rows rows by ascending columns, then the next rows. Blocks that
+/// reach over the end of the matrix hold code 1 there; admits() tells which shapes may do that.
+template <class L>
+concept ternary_layout = requires(const typename L::view& w, std::size_t row, std::size_t col, const std::uint8_t* in,
+                                  std::uint8_t* out, std::size_t stride) {
+    { L::name } -> std::convertible_to<std::string_view>;
+    { L::block_rows } -> std::convertible_to<std::size_t>;
+    { L::block_columns } -> std::convertible_to<std::size_t>;
+    { L::block_bytes } -> std::convertible_to<std::size_t>;
+    { L::admits(row, col) }
+    noexcept->std::same_as<bool>;
+    { L::code(w, row, col) }
+    noexcept->std::same_as<std::uint8_t>;
+    { L::pack_block(in, stride, out) } // codes [block_rows, block_columns], `stride` bytes from row to row -> a block
+    noexcept->std::same_as<void>;
+    { L::unpack_block(in, out, stride) }
+    noexcept->std::same_as<void>;
+};
+
+/// How many blocks lie side by side in a row of `cols` columns.
+template <class L> [[nodiscard]] constexpr std::size_t blocks_across(std::size_t cols) noexcept {
+    return cols / L::block_columns + (cols % L::block_columns != 0 ? 1 : 0);
+}
+/// How many blocks lie below each other in `rows` rows.
+template <class L> [[nodiscard]] constexpr std::size_t blocks_down(std::size_t rows) noexcept {
+    return rows / L::block_rows + (rows % L::block_rows != 0 ? 1 : 0);
+}
+/// Bytes of a whole matrix; nothing on overflow.
+template <class L>
+[[nodiscard]] constexpr std::optional<std::uint64_t> layout_bytes(std::size_t rows, std::size_t cols) noexcept {
+    const auto blocks = checked_multiply(blocks_down<L>(rows), blocks_across<L>(cols));
+    return blocks ? checked_multiply(*blocks, L::block_bytes) : blocks;
+}
 
 /// The byte orders that all carry GGUF type id 36, "I2_S", with nothing in the file to tell them apart.
 enum class i2s_order {
@@ -37,12 +83,9 @@ template <i2s_order Order> struct i2s_layout {
     /// Rows must be a multiple of this many.
     static constexpr std::size_t block_rows = Order == i2s_order::four_rows ? 4 : 1;
 
-    /// A [rows, cols] matrix of codes in memory that somebody else owns. The scale is kept beside it, not here.
-    struct view {
-        const std::uint8_t* data = nullptr;
-        std::size_t rows = 0;
-        std::size_t cols = 0;
-    };
+    static constexpr std::size_t block_bytes = block_rows * block_columns / 4;
+
+    using view = ternary_view<i2s_layout>;
 
     [[nodiscard]] static constexpr bool admits(std::size_t rows, std::size_t cols) noexcept {
         return rows % block_rows == 0 && cols % block_columns == 0 && (rows * cols) % 4 == 0;
@@ -66,24 +109,77 @@ template <i2s_order Order> struct i2s_layout {
     [[nodiscard]] static std::uint8_t code(const view& w, std::size_t row, std::size_t col) noexcept {
         return static_cast<std::uint8_t>((w.data[byte_index(row, col, w.cols)] >> shift(row, col)) & 3u);
     }
+
+    static void pack_block(const std::uint8_t* codes, std::size_t stride, std::uint8_t* block) noexcept {
+        const std::size_t plane = plane_stride(stride);
+        std::uint8_t packed[block_bytes];
+        for (std::size_t i = 0; i < block_bytes; ++i) {
+            packed[i] = static_cast<std::uint8_t>(codes[i] << 6 | codes[plane + i] << 4 | codes[2 * plane + i] << 2 |
+                                                  codes[3 * plane + i]);
+        }
+        std::memcpy(block, packed, block_bytes);
+    }
+    static void unpack_block(const std::uint8_t* block, std::uint8_t* codes, std::size_t stride) noexcept {
+        std::uint8_t packed[block_bytes];
+        std::memcpy(packed, block, block_bytes);
+        for (std::size_t plane = 0; plane < 4; ++plane) {
+            for (std::size_t i = 0; i < block_bytes; ++i) {
+                codes[plane * plane_stride(stride) + i] =
+                    static_cast<std::uint8_t>((packed[i] >> (6 - 2 * plane)) & 3u);
+            }
+        }
+    }
+
+private:
+    /// From the codes of one bit pair of a block to those of the next: the next row (C), or the next columns.
+    [[nodiscard]] static constexpr std::size_t plane_stride(std::size_t row_stride) noexcept {
+        return Order == i2s_order::four_rows ? row_stride : block_bytes;
+    }
 };
 
 using i2s = i2s_layout<i2s_order::planar_128>;
 using i2s_b = i2s_layout<i2s_order::planar_64>;
 using i2s_c = i2s_layout<i2s_order::four_rows>;
 
-/// Copies codes from one layout to another. \pre to holds rows * cols / 4 bytes; both layouts admit the shape.
-template <class To, class From> void repack(const typename From::view& from, std::uint8_t* to) noexcept {
-    for (std::size_t i = 0; i < from.rows * from.cols / 4; ++i) {
-        to[i] = 0;
-    }
-    for (std::size_t r = 0; r < from.rows; ++r) {
-        for (std::size_t c = 0; c < from.cols; ++c) {
-            const unsigned code = From::code(from, r, c);
-            std::uint8_t& byte = to[To::byte_index(r, c, from.cols)];
-            byte = static_cast<std::uint8_t>(byte | (code << To::shift(r, c)));
+/// Rows that repack_rows takes at a time: whole blocks of both layouts.
+template <ternary_layout To, ternary_layout From>
+inline constexpr std::size_t repacked_rows = std::lcm(To::block_rows, From::block_rows);
+
+/// Copies the codes of rows [first, first + count) from one layout to another, where `to` is the whole new matrix.
+/// Goes through one byte a code in 30 KiB of stack at most. \pre `first` is a multiple of repacked_rows, `count` is one
+/// or ends the matrix; both layouts admit the shape; `To` can hold the codes: only I2_S knows code 3.
+template <ternary_layout To, ternary_layout From>
+void repack_rows(const typename From::view& from, std::size_t first, std::size_t count, std::uint8_t* to) noexcept {
+    constexpr std::size_t rows = repacked_rows<To, From>;
+    constexpr std::size_t cols = std::lcm(To::block_columns, From::block_columns);
+    std::uint8_t codes[rows * cols];
+    const auto each_block = [&]<ternary_layout L>(std::size_t row, std::size_t col, auto&& visit) {
+        const std::size_t across = blocks_across<L>(from.cols);
+        for (std::size_t r = 0; r < rows && row + r < from.rows; r += L::block_rows) {
+            for (std::size_t c = 0; c < cols && col + c < from.cols; c += L::block_columns) {
+                const std::size_t block = (row + r) / L::block_rows * across + (col + c) / L::block_columns;
+                visit(block * L::block_bytes, codes + r * cols + c);
+            }
+        }
+    };
+    for (std::size_t row = first; row < first + count; row += rows) {
+        for (std::size_t col = 0; col < from.cols; col += cols) {
+            if (row + rows > from.rows || col + cols > from.cols) {
+                std::memset(codes, 1, sizeof codes);
+            }
+            each_block.template operator()<From>(row, col, [&](std::size_t at, std::uint8_t* unpacked) {
+                From::unpack_block(from.data + at, unpacked, cols);
+            });
+            each_block.template operator()<To>(
+                row, col, [&](std::size_t at, std::uint8_t* unpacked) { To::pack_block(unpacked, cols, to + at); });
         }
     }
+}
+
+/// repack_rows() of all rows. \pre `to` holds layout_bytes<To>(rows, cols).
+template <ternary_layout To, ternary_layout From>
+void repack(const typename From::view& from, std::uint8_t* to) noexcept {
+    repack_rows<To, From>(from, 0, from.rows, to);
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -3,15 +3,19 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/matrix_view.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/kv_cache.hpp>
+#include <bitnet/model/scratch.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/text/token.hpp>
+#include <bitnet/thread/pool.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -20,32 +24,218 @@ template <class Kv> struct sequence_row {
     kv_cache<Kv>* cache;
     std::size_t position;
     token id;
+
+    /// How many attention blocks hold positions 0..position.
+    [[nodiscard]] std::size_t blocks() const noexcept { return position / attention_block + 1; }
 };
 
-/// One query head at one position attends to positions 0..position: out = softmax(q k^T / sqrt(head_size)) v.
-/// Blocks of 256 positions are reduced one by one and merged ascending, so the bits depend on the position alone.
-/// q, out [head_size]
+/// Up to four queries that pass one block of keys and values together, so that its loads are shared.
+struct attention_tile {
+    static constexpr std::size_t most = 4;
+
+    std::size_t size = 0;
+    std::array<const float*, most> queries{}; ///< [head_size] each
+    std::array<std::size_t, most> counts{};   ///< how many positions of the block a query sees: at least 1, ascending
+    std::array<float*, most> out{};           ///< [head_size] each: the sum of weighted values
+    std::array<softmax_state, most> states{}; ///< of the block
+
+    void add(const float* query, std::size_t count, float* result) noexcept {
+        queries[size] = query;
+        counts[size] = count;
+        out[size] = result;
+        ++size;
+    }
+};
+
+/// The softmax of one block, not yet divided by its sum.
 template <policy_type P>
-void attend(const float* q, const kv_cache<typename P::kv_element>& cache, std::size_t layer, std::size_t kv_head,
-            std::size_t head_size, std::size_t position, float* out) noexcept {
-    constexpr std::size_t largest_head = 1024; // hyper_parameters refuses larger ones
-    std::array<float, attention_block> scores;
-    std::array<float, largest_head> block;
-    softmax_state state{};
-    for (std::size_t first = 0; first <= position; first += attention_block) {
-        const std::size_t count = std::min(attention_block, position + 1 - first);
-        P::loops::scores(q, cache.keys(layer, kv_head, first), head_size, count, scores.data());
-        const softmax_state here = P::loops::exponentials(scores.data(), count);
-        const auto* values = cache.values(layer, kv_head, first);
-        if (first == 0) {
-            P::loops::weighted_values(scores.data(), values, head_size, count, out);
-            state = here;
-        } else {
-            P::loops::weighted_values(scores.data(), values, head_size, count, block.data());
-            state = P::loops::merge(state, out, here, block.data(), head_size);
+void attend_tile(const kv_block<typename P::kv_element>& block, std::size_t head_size, attention_tile& tile) noexcept {
+    std::array<float, attention_tile::most * attention_block> weights;
+    P::loops::scores(tile.queries.data(), tile.size, block.keys, head_size, tile.counts[tile.size - 1], weights.data());
+    for (std::size_t i = 0; i < tile.size; ++i) {
+        float* row = weights.data() + i * attention_block;
+        if constexpr (kv_cache<typename P::kv_element>::is_scaled) {
+            P::loops::multiply(row, block.key_scales, tile.counts[i]);
+        }
+        tile.states[i] = P::loops::exponentials(row, tile.counts[i]);
+        if constexpr (kv_cache<typename P::kv_element>::is_scaled) {
+            P::loops::multiply(row, block.value_scales, tile.counts[i]);
         }
     }
-    P::loops::divide(out, state.sum, head_size);
+    const std::size_t seen_by_all = tile.counts[0];
+    P::loops::weighted_values(weights.data(), tile.size, block.values, head_size, 0, seen_by_all, tile.out.data());
+    for (std::size_t i = 0; i < tile.size; ++i) {
+        P::loops::weighted_values(weights.data() + i * attention_block, 1, block.values, head_size, seen_by_all,
+                                  tile.counts[i], tile.out.data() + i);
+    }
 }
+
+/// Every row of a pass attends to positions 0..position of its sequence:
+/// out = softmax(q k^T / sqrt(head_size)) v, head by head; the heads of a group share keys and values.
+///
+/// Blocks of 256 positions are reduced one by one and merged ascending by one thread, so that the bits depend on the
+/// position alone. Where rows are few and sequences long, blocks are the tasks, and their parts meet in scratch;
+/// elsewhere a task takes up to four rows of a group, all blocks.
+/// Source: the online softmax of Milakov and Gimelshein, 2018; tests/run/same_bits_test.cpp.
+template <policy_type P> class attention {
+public:
+    using row = sequence_row<typename P::kv_element>;
+
+    /// query, out [rows, heads * head_size]
+    attention(const hyper_parameters& model, std::size_t layer, std::span<const row> rows, matrix_view<float> query,
+              matrix_view<float> out, attention_parts& parts) noexcept
+        : model_(model), layer_(layer), rows_(rows), query_(query), out_(out), parts_(parts) {}
+
+    void run(typename P::pool& pool) const noexcept {
+        std::size_t blocks = 0;
+        for (const row& each : rows_) {
+            blocks += each.blocks();
+        }
+        constexpr std::size_t tasks_per_thread = 8; // so that a slow core does not hold up the rest
+        const bool is_enough = rows_.size() * model_.kv_heads >= tasks_per_thread * pool.threads();
+        if (pool.threads() == 1 || is_enough || blocks == rows_.size() || blocks > attention_parts::most) {
+            const std::size_t groups = (rows_.size() + rows_per_task() - 1) / rows_per_task();
+            return parallel_for(pool, groups * model_.kv_heads, [&](std::size_t task) noexcept {
+                attend_rows(task / model_.kv_heads * rows_per_task(), task % model_.kv_heads);
+            });
+        }
+        parallel_for(pool, blocks * model_.kv_heads,
+                     [&](std::size_t task) noexcept { attend_part(task / model_.kv_heads, task % model_.kv_heads); });
+        parallel_for(pool, rows_.size() * model_.kv_heads,
+                     [&](std::size_t task) noexcept { merge_parts(task / model_.kv_heads, task % model_.kv_heads); });
+    }
+
+private:
+    static constexpr std::size_t most_rows = 4;
+    static constexpr std::size_t queries_per_task = 16;
+    static constexpr std::size_t largest_head = 1024; // hyper_parameters refuses larger ones
+
+    /// One query head of one row, and what its blocks have come to.
+    struct running_query {
+        std::size_t row;
+        std::size_t column; ///< of the head, in query_ and out_
+        softmax_state state;
+    };
+
+    [[nodiscard]] std::size_t rows_per_task() const noexcept {
+        return std::clamp<std::size_t>(queries_per_task / model_.heads_per_kv(), 1, most_rows);
+    }
+
+    /// The rows from `first` on that a task takes, in runs of neighbours: the same sequence, ascending positions.
+    void attend_rows(std::size_t first, std::size_t kv_head) const noexcept {
+        const std::size_t end = std::min(first + rows_per_task(), rows_.size());
+        while (first < end) {
+            std::size_t next = first + 1;
+            while (next < end && rows_[next].cache == rows_[first].cache &&
+                   rows_[next].position > rows_[next - 1].position) {
+                ++next;
+            }
+            for (std::size_t head = 0; head < model_.heads_per_kv(); head += queries_per_task) {
+                attend_neighbours(first, next, kv_head, head);
+            }
+            first = next;
+        }
+    }
+
+    /// Rows [first, end) of one sequence, up to queries_per_task heads of a group from `head` on.
+    void attend_neighbours(std::size_t first, std::size_t end, std::size_t kv_head, std::size_t head) const noexcept {
+        std::array<running_query, queries_per_task> all;
+        std::size_t size = 0;
+        const std::size_t head_end = std::min(head + queries_per_task, model_.heads_per_kv());
+        for (std::size_t r = first; r < end; ++r) {
+            for (std::size_t h = head; h < head_end; ++h) {
+                all[size++] = {r, (kv_head * model_.heads_per_kv() + h) * model_.head_size, {}};
+            }
+        }
+        const row& last = rows_[end - 1];
+        for (std::size_t b = 0; b < last.blocks(); ++b) {
+            const auto block = last.cache->block(layer_, kv_head, b * attention_block);
+            std::size_t begin = 0;
+            while (rows_[all[begin].row].blocks() <= b) {
+                ++begin;
+            }
+            for (; begin < size; begin += attention_tile::most) {
+                const std::size_t count = std::min(attention_tile::most, size - begin);
+                attend_and_merge(block, b, std::span(all).subspan(begin, count));
+            }
+        }
+        for (const running_query& each : std::span(all).first(size)) {
+            P::loops::divide(out_of(each), each.state.sum, model_.head_size);
+        }
+    }
+
+    /// Block `b` for up to four queries: the first goes to out_, later ones are merged into it.
+    void attend_and_merge(const kv_block<typename P::kv_element>& block, std::size_t b,
+                          std::span<running_query> some) const noexcept {
+        std::array<float, attention_tile::most * largest_head> later;
+        attention_tile tile;
+        for (const running_query& each : some) {
+            float* out = b == 0 ? out_of(each) : later.data() + tile.size * model_.head_size;
+            tile.add(query_.row(each.row).data() + each.column, seen(rows_[each.row], b), out);
+        }
+        attend_tile<P>(block, model_.head_size, tile);
+        for (std::size_t i = 0; i < some.size(); ++i) {
+            some[i].state =
+                b == 0 ? tile.states[i]
+                       : P::loops::merge(some[i].state, out_of(some[i]), tile.states[i], tile.out[i], model_.head_size);
+        }
+    }
+
+    /// The part of one block, counted over all rows, for all heads of a group.
+    void attend_part(std::size_t part, std::size_t kv_head) const noexcept {
+        std::size_t r = 0;
+        std::size_t b = part;
+        while (b >= rows_[r].blocks()) {
+            b -= rows_[r++].blocks();
+        }
+        const auto block = rows_[r].cache->block(layer_, kv_head, b * attention_block);
+        const std::size_t end = (kv_head + 1) * model_.heads_per_kv();
+        for (std::size_t head = kv_head * model_.heads_per_kv(); head < end; head += attention_tile::most) {
+            attention_tile tile;
+            for (std::size_t h = head; h < std::min(head + attention_tile::most, end); ++h) {
+                const std::size_t column = h * model_.head_size;
+                tile.add(query_.row(r).data() + column, seen(rows_[r], b), parts_.vector(part) + column);
+            }
+            attend_tile<P>(block, model_.head_size, tile);
+            std::copy_n(tile.states.data(), tile.size, parts_.states(part) + head);
+        }
+    }
+
+    /// out_ of one row and all heads of a group from the parts of its blocks, ascending.
+    void merge_parts(std::size_t r, std::size_t kv_head) const noexcept {
+        std::size_t part = 0;
+        for (std::size_t earlier = 0; earlier < r; ++earlier) {
+            part += rows_[earlier].blocks();
+        }
+        const std::size_t end = part + rows_[r].blocks();
+        for (std::size_t h = 0; h < model_.heads_per_kv(); ++h) {
+            const std::size_t head = kv_head * model_.heads_per_kv() + h;
+            const std::size_t column = head * model_.head_size;
+            float* out = out_.row(r).data() + column;
+            std::copy_n(parts_.vector(part) + column, model_.head_size, out);
+            softmax_state state = parts_.states(part)[head];
+            for (std::size_t later = part + 1; later < end; ++later) {
+                state = P::loops::merge(state, out, parts_.states(later)[head], parts_.vector(later) + column,
+                                        model_.head_size);
+            }
+            P::loops::divide(out, state.sum, model_.head_size);
+        }
+    }
+
+    [[nodiscard]] float* out_of(const running_query& each) const noexcept {
+        return out_.row(each.row).data() + each.column;
+    }
+    /// How many positions of block `b` a row sees.
+    [[nodiscard]] static std::size_t seen(const row& each, std::size_t b) noexcept {
+        return std::min(attention_block, each.position + 1 - b * attention_block);
+    }
+
+    const hyper_parameters& model_;
+    std::size_t layer_;
+    std::span<const row> rows_;
+    matrix_view<float> query_;
+    matrix_view<float> out_;
+    attention_parts& parts_;
+};
 
 } // namespace bitnet::inline BITNET_ABI

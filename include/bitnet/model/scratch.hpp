@@ -8,6 +8,7 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/simd/lane_ops.hpp>
 
 #include <algorithm>
 #include <cassert>
@@ -55,6 +56,21 @@ struct float_rows {
     }
 };
 
+/// What single blocks of attention come to before they are merged.
+struct attention_parts {
+    /// Blocks over all rows of a pass; a pass with more has tasks enough without splitting rows into blocks, or is one
+    /// sequence beyond 32,768 positions, whose tasks are then its KV heads.
+    static constexpr std::size_t most = 128;
+
+    buffer<float> vectors;            ///< [most, query_columns]
+    buffer<softmax_state> all_states; ///< [most, heads]
+    std::size_t cols = 0;
+    std::size_t heads = 0;
+
+    [[nodiscard]] float* vector(std::size_t part) noexcept { return vectors.data() + part * cols; }
+    [[nodiscard]] softmax_state* states(std::size_t part) noexcept { return all_states.data() + part * heads; }
+};
+
 /// Buffers for up to max_rows rows, allocated once; nothing allocates after open().
 struct scratch {
     std::size_t max_rows = 0;
@@ -68,6 +84,7 @@ struct scratch {
     float_rows cosines;  ///< [rows, head_size / 2]
     float_rows sines;    ///< [rows, head_size / 2]
     quantized_rows quantized;
+    attention_parts parts;
 
     /// For products by `Kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
     template <ternary_kernel Kernel>
@@ -99,6 +116,10 @@ struct scratch {
         }
         allocate(made.quantized.scales, max_rows, failure);
         allocate(made.quantized.sums, max_rows, failure);
+        made.parts.cols = model.query_columns();
+        made.parts.heads = model.heads;
+        allocate(made.parts.vectors, attention_parts::most * model.query_columns(), failure);
+        allocate(made.parts.all_states, attention_parts::most * model.heads, failure);
         if (failure.code != errc{}) {
             return failure;
         }

@@ -5,6 +5,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/model/attention.hpp>
+#include <bitnet/model/head.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/linear.hpp>
 #include <bitnet/model/scratch.hpp>
@@ -59,8 +60,7 @@ public:
         rows_ = rows;
         const dense_matrix& table = weights_->embedding();
         parallel_for(pool, rows.size(), [&](std::size_t r) noexcept {
-            const std::byte* source = table.data + static_cast<std::size_t>(rows[r].id) * table.row_bytes();
-            widen_row(table.element, source, table.cols, row_of(scratch_.residual, r));
+            widen_row<P>(table, static_cast<std::size_t>(rows[r].id), row_of(scratch_.residual, r));
             frequencies_->angles(rows[r].position, row_of(scratch_.cosines, r), row_of(scratch_.sines, r));
         });
     }
@@ -74,7 +74,7 @@ public:
             {{{&w.attn_q, used(scratch_.query)}, {&w.attn_k, used(scratch_.key)}, {&w.attn_v, used(scratch_.value)}}},
             scratch_.quantized);
         parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept { rotate_and_store(index, r); });
-        parallel_for(pool, rows_.size() * model_->heads, [&](std::size_t task) noexcept { attend_one(index, task); });
+        attention<P>(*model_, index, rows_, used(scratch_.query), used(scratch_.attended), scratch_.parts).run(pool);
         quantize(pool, scratch_.attended, w.attn_sub_norm);
         project_add<P>(pool, w.attn_output, scratch_.quantized, used(scratch_.residual));
         quantize(pool, scratch_.residual, w.ffn_norm);
@@ -83,17 +83,21 @@ public:
         project_add<P>(pool, w.ffn_down, scratch_.quantized, used(scratch_.residual));
     }
 
-    /// logits [vocabulary] of one row of the pass. Reads the whole head once. \pre all layers have run.
-    void logits(pool_type& pool, std::size_t row_index, std::span<float> out) noexcept {
-        const dense_matrix& head = weights_->head();
-        float* x = row_of(scratch_.normed, 0);
-        P::loops::rms_norm(row_of(scratch_.residual, row_index), weights_->output_norm(), model_->rms_epsilon,
-                           model_->hidden, x);
-        constexpr std::size_t chunk = 64;
-        parallel_for(pool, (head.rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
-            const std::size_t first = task * chunk;
-            head_rows(head, first, std::min(chunk, head.rows - first), x, out.data() + first);
+    /// Logits of rows `rows[i]` of the pass to out[i] [vocabulary], the same bits as one by one. Reads the head once.
+    /// \pre all layers have run; rows.size() == out.size() <= max_rows(); rows below the number of this pass.
+    void logits(pool_type& pool, std::span<const std::size_t> rows, std::span<float* const> out) noexcept {
+        assert(rows.size() == out.size() && rows.size() <= max_rows());
+        parallel_for(pool, rows.size(), [&](std::size_t i) noexcept {
+            P::loops::rms_norm(row_of(scratch_.residual, rows[i]), weights_->output_norm(), model_->rms_epsilon,
+                               model_->hidden, row_of(scratch_.normed, i));
         });
+        const float_rows& normed = scratch_.normed;
+        head_products<P>(pool, weights_->head(), {normed.values.data(), rows.size(), model_->hidden, normed.cols}, out);
+    }
+    /// The same for one row.
+    void logits(pool_type& pool, std::size_t row_index, std::span<float> out) noexcept {
+        float* const to = out.data();
+        logits(pool, {&row_index, 1}, {&to, 1});
     }
 
 private:
@@ -122,15 +126,8 @@ private:
         for (std::size_t h = 0; h < model_->kv_heads; ++h) {
             P::loops::rotate(key + h * model_->head_size, cosines, sines, frequencies_->pairs());
         }
-        rows_[r].cache->store(layer, rows_[r].position, key, row_of(scratch_.value, r));
-    }
-
-    void attend_one(std::size_t layer, std::size_t task) noexcept {
-        const std::size_t r = task / model_->heads;
-        const std::size_t head = task % model_->heads;
-        const std::size_t at = head * model_->head_size;
-        attend<P>(row_of(scratch_.query, r) + at, *rows_[r].cache, layer, head / model_->heads_per_kv(),
-                  model_->head_size, rows_[r].position, row_of(scratch_.attended, r) + at);
+        const float* value = row_of(scratch_.value, r);
+        rows_[r].cache->template store<typename P::loops>(layer, rows_[r].position, key, value);
     }
 
     /// gated = activation(x gate^T) * (x up^T): both products of a chunk by one task, joined while still in cache.
@@ -159,30 +156,6 @@ private:
             P::loops::relu2_times(gate, up, n, gate);
         } else {
             P::loops::silu_times(gate, up, n, gate);
-        }
-    }
-
-    static void widen_row(dense_element element, const std::byte* source, std::size_t n, float* out) noexcept {
-        switch (element) {
-        case dense_element::f32:
-            return P::loops::template widen_row<float>(source, n, out);
-        case dense_element::f16:
-            return P::loops::template widen_row<half>(source, n, out);
-        case dense_element::bf16:
-            return P::loops::template widen_row<bfloat16>(source, n, out);
-        }
-    }
-
-    static void head_rows(const dense_matrix& head, std::size_t first, std::size_t count, const float* x,
-                          float* out) noexcept {
-        const std::byte* w = head.data + first * head.row_bytes();
-        switch (head.element) {
-        case dense_element::f32:
-            return P::loops::template dot_rows<float>(w, head.row_bytes(), count, x, head.cols, out);
-        case dense_element::f16:
-            return P::loops::template dot_rows<half>(w, head.row_bytes(), count, x, head.cols, out);
-        case dense_element::bf16:
-            return P::loops::template dot_rows<bfloat16>(w, head.row_bytes(), count, x, head.cols, out);
         }
     }
 

@@ -6,6 +6,7 @@
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/i2s_tensor.hpp>
@@ -36,7 +37,24 @@ template <class Layout> struct ternary_matrix {
 };
 
 /// What the elements of a dense matrix are.
-enum class dense_element { f32, f16, bf16 };
+enum class dense_element { f32, f16, bf16, q8_0, q6_k };
+
+/// Calls f.operator()<E>() for the type of the elements.
+template <class F> auto with_element(dense_element element, F&& f) noexcept {
+    switch (element) {
+    case dense_element::f32:
+        return f.template operator()<float>();
+    case dense_element::bf16:
+        return f.template operator()<bfloat16>();
+    case dense_element::q8_0:
+        return f.template operator()<bitnet::q8_0>();
+    case dense_element::q6_k:
+        return f.template operator()<bitnet::q6_k>();
+    case dense_element::f16:
+        break;
+    }
+    return f.template operator()<half>();
+}
 
 /// The embedding and head, [rows, cols], in the file's own type and place, at any alignment.
 struct dense_matrix {
@@ -46,7 +64,7 @@ struct dense_matrix {
     dense_element element = dense_element::f16;
 
     [[nodiscard]] std::size_t row_bytes() const noexcept {
-        return cols * (element == dense_element::f32 ? sizeof(float) : sizeof(half));
+        return with_element(element, [this]<class E>() { return row_bytes_of<E>(cols); });
     }
 };
 
@@ -203,9 +221,15 @@ private:
         case tensor_type::bf16:
             made_.embedding_.element = dense_element::bf16;
             break;
+        case tensor_type::q8_0: // the reader has refused rows that are not whole blocks
+            made_.embedding_.element = dense_element::q8_0;
+            break;
+        case tensor_type::q6_k:
+            made_.embedding_.element = dense_element::q6_k;
+            break;
         default:
             fail(errc::unsupported_type, tensor->name,
-                 "type " + std::string(name_of(tensor->type)) + " in the file, F16, F32 or BF16 expected");
+                 "type " + std::string(name_of(tensor->type)) + " in the file, F16, F32, BF16, Q8_0 or Q6_K expected");
         }
     }
 

@@ -14,6 +14,7 @@
 #include <bitnet/text/token.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -93,7 +94,7 @@ public:
     [[nodiscard]] result<void> feed(std::span<const token> tokens) { return feed_rows(tokens, nullptr); }
 
     /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
-    /// head once per token.
+    /// head once for eight tokens.
     template <class Visit> [[nodiscard]] result<void> feed_each(std::span<const token> tokens, Visit&& visit) {
         const logits_visitor visitor = visitor_of(visit);
         return feed_rows(tokens, &visitor);
@@ -134,10 +135,10 @@ public:
             run({&last, 1});
         }
         if (!logits_valid_) {
-            transformer_.logits(*pool_, last_row_, logits_.span());
+            transformer_.logits(*pool_, last_row_, {logits_row(0), parameters_->vocabulary});
             logits_valid_ = true;
         }
-        return std::span<const float>(logits_.span());
+        return std::span<const float>(logits_row(0), parameters_->vocabulary);
     }
 
     /// Tokens in the sequence: those fed and those that next() gave.
@@ -159,6 +160,7 @@ public:
 
 private:
     using row = sequence_row<typename P::kv_element>;
+    static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
 
     [[nodiscard]] static result<session> make(const model<P>& opened, typename P::pool& pool,
                                               std::unique_ptr<typename P::pool> owned, session_options options) {
@@ -182,7 +184,8 @@ private:
         if (!rows) {
             return std::move(rows).error();
         }
-        auto logits = buffer<float>::allocate(parameters.vocabulary, "logits");
+        auto logits =
+            buffer<float>::allocate_uninitialized(std::uint64_t{parameters.vocabulary} * logits_rows, "logits");
         if (!logits) {
             return std::move(logits).error();
         }
@@ -229,14 +232,32 @@ private:
         for (std::size_t begin = 0; begin < tokens.size(); begin += options_.batch) {
             const auto part = tokens.subspan(begin, std::min(options_.batch, tokens.size() - begin));
             run(part);
-            for (std::size_t i = 0; visitor != nullptr && i < part.size(); ++i) {
-                transformer_.logits(*pool_, i, logits_.span());
-                logits_valid_ = i + 1 == part.size();
-                (*visitor)(begin + i, logits_.span());
+            if (visitor != nullptr) {
+                visit_each(begin, part.size(), *visitor);
             }
         }
         return {};
     }
+
+    /// Shows the logits of the `count` rows of the last pass, several from one reading of the head.
+    void visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
+        std::array<std::size_t, logits_rows> rows;
+        std::array<float*, logits_rows> out;
+        for (std::size_t first = 0; first < count; first += logits_rows) {
+            const std::size_t some = std::min(logits_rows, count - first);
+            for (std::size_t i = 0; i < some; ++i) {
+                rows[i] = first + i;
+                out[i] = logits_row(some - 1 - i); // the last one to row 0, where logits() looks
+            }
+            transformer_.logits(*pool_, std::span(rows).first(some), std::span<float* const>(out).first(some));
+            for (std::size_t i = 0; i < some; ++i) {
+                visitor(begin + first + i, {out[i], parameters_->vocabulary});
+            }
+        }
+        logits_valid_ = true;
+    }
+
+    [[nodiscard]] float* logits_row(std::size_t i) noexcept { return logits_.data() + i * parameters_->vocabulary; }
 
     [[nodiscard]] result<void> check_tokens(std::span<const token> tokens) const {
         if (tokens.size() > context() - position()) {
@@ -279,7 +300,7 @@ private:
     kv_cache<typename P::kv_element> cache_;
     transformer<P> transformer_;
     buffer<row> rows_;
-    buffer<float> logits_;
+    buffer<float> logits_;     ///< [logits_rows, vocabulary]; those of the last token come first
     std::size_t cached_ = 0;   ///< positions in the cache
     std::size_t last_row_ = 0; ///< of the last pass
     bool logits_valid_ = false;

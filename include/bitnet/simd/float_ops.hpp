@@ -3,11 +3,14 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/matrix_view.hpp>
 #include <bitnet/simd/isa.hpp>
 #include <bitnet/simd/lane_ops.hpp>
+#include <bitnet/simd/screen.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -50,25 +53,47 @@ template <> struct float_ops<isa::scalar> {
         ops::rotate(head, cos, sin, pairs);
     }
     template <class E>
-    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, const float* x, std::size_t cols,
-                         float* y) noexcept {
-        ops::dot_rows<E>(w, row_bytes, rows, x, cols, y);
+    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
+                         float* const* y) noexcept {
+        ops::dot_rows<E>(w, row_bytes, rows, x, y);
     }
     template <class E>
-    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float* out) noexcept {
-        ops::scores(q, k, head_size, positions, ops::score_scale(head_size), out);
+    static void dot_listed(const std::byte* w, std::size_t row_bytes, std::span<const std::uint32_t> rows,
+                           const float* x, std::size_t cols, float* y) noexcept {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            float* const to = y + i;
+            ops::dot_rows<E>(w + rows[i] * row_bytes, row_bytes, 1, {x, 1, cols}, &to);
+        }
+    }
+    static void screen_rows(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept {
+        bitnet::screen_rows<software_fma>(rows, count, x, upper);
+    }
+    /// For `queries` queries at once: `out` has a row of attention_block floats for each.
+    template <class E>
+    static void scores(const float* const* q, std::size_t queries, const E* k, std::size_t head_size,
+                       std::size_t positions, float* out) noexcept {
+        for (std::size_t i = 0; i < queries; ++i) {
+            ops::scores(q[i], k, head_size, positions, ops::score_scale(head_size), out + i * attention_block);
+        }
     }
     static softmax_state exponentials(float* scores, std::size_t n) noexcept { return ops::exponentials(scores, n); }
+    /// For `queries` queries at once: `p` has a row of attention_block floats for each, out[i] is [head_size].
     template <class E>
-    static void weighted_values(const float* p, const E* v, std::size_t head_size, std::size_t positions,
-                                float* out) noexcept {
-        ops::weighted_values(p, v, head_size, positions, out);
+    static void weighted_values(const float* p, std::size_t queries, const E* v, std::size_t head_size,
+                                std::size_t begin, std::size_t end, float* const* out) noexcept {
+        for (std::size_t i = 0; i < queries; ++i) {
+            ops::weighted_values(p + i * attention_block, v, head_size, begin, end, out[i]);
+        }
     }
     static softmax_state merge(softmax_state earlier, float* out, softmax_state later, const float* block,
                                std::size_t n) noexcept {
         return ops::merge(earlier, out, later, block, n);
     }
+    static void multiply(float* x, const float* y, std::size_t n) noexcept { ops::multiply(x, y, n); }
     static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
+    template <class E> static float narrow_row(const float* x, std::size_t n, E* y) noexcept {
+        return ops::narrow_row(x, n, y);
+    }
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
         ops::widen_row<E>(x, n, y);
     }

@@ -4,10 +4,16 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/quantized_block.hpp>
 #include <bitnet/simd/float_ops.hpp>
+#include <bitnet/simd/screen.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 #include <type_traits>
 
 #if BITNET_X86_64
@@ -58,47 +64,72 @@ template <> struct float_ops<isa::avx2> {
     }
 
     template <class E>
-    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, const float* x, std::size_t cols,
-                         float* y) noexcept {
-        std::size_t r = 0;
-        for (; r + 4 <= rows; r += 4) {
-            dot<4, E>(w + r * row_bytes, row_bytes, x, cols, y + r);
+    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
+                         float* const* y) noexcept {
+        std::size_t t = 0;
+        for (; t + 3 <= x.rows && t + 4 != x.rows; t += 3) {
+            dot_tokens<2, 3, E>(w, row_bytes, rows, x, y, t);
         }
-        for (; r < rows; ++r) {
-            dot<1, E>(w + r * row_bytes, row_bytes, x, cols, y + r);
+        for (; t + 2 <= x.rows; t += 2) {
+            dot_tokens<2, 2, E>(w, row_bytes, rows, x, y, t);
+        }
+        for (; t < x.rows; ++t) {
+            dot_tokens<2, 1, E>(w, row_bytes, rows, x, y, t);
+        }
+    }
+
+    /// y[i] = the dot product of row rows[i] of w with x, as dot_rows gives it. Prefetches the row that is listed next.
+    template <class E>
+    static void dot_listed(const std::byte* w, std::size_t row_bytes, std::span<const std::uint32_t> rows,
+                           const float* x, std::size_t cols, float* y) noexcept {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
+            dot<1, 1, E>(w + rows[i] * row_bytes, row_bytes, next, {x, 1, cols}, &y, i);
+        }
+    }
+
+    /// Bounds of the products of all rows of a screen, two rows at a time.
+    static void screen_rows(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept {
+        const std::size_t row_bytes = screen_layout::row_bytes(x.blocks * screen_layout::block_columns);
+        std::size_t r = 0;
+        for (; r + 2 <= count; r += 2) {
+            screen<2>(rows + r * row_bytes, row_bytes, x, upper + r);
+        }
+        for (; r < count; ++r) {
+            screen<1>(rows + r * row_bytes, row_bytes, x, upper + r);
         }
     }
 
     template <class E>
-    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float* out) noexcept {
+    static void scores(const float* const* q, std::size_t queries, const E* k, std::size_t head_size,
+                       std::size_t positions, float* out) noexcept {
         const float scale = ops::score_scale(head_size);
-        std::size_t p = 0;
-        for (; p + 64 <= positions; p += 64) {
-            score_blocks<4>(q, k + p * head_size, head_size, scale, out + p);
+        std::size_t i = 0;
+        for (; i + 4 <= queries; i += 4) {
+            score_queries<4, 1>(q + i, k, head_size, positions, scale, out + i * attention_block);
         }
-        for (; p < positions; p += 16) {
-            score_blocks<1>(q, k + p * head_size, head_size, scale, out + p);
+        for (; i + 2 <= queries; i += 2) {
+            score_queries<2, 2>(q + i, k, head_size, positions, scale, out + i * attention_block);
+        }
+        for (; i < queries; ++i) {
+            score_queries<1, 4>(q + i, k, head_size, positions, scale, out + i * attention_block);
         }
     }
 
     static softmax_state exponentials(float* scores, std::size_t n) noexcept { return ops::exponentials(scores, n); }
 
     template <class E>
-    static void weighted_values(const float* p, const E* v, std::size_t head_size, std::size_t positions,
-                                float* out) noexcept {
-        std::size_t d = 0;
-        for (; d + 64 <= head_size; d += 64) {
-            weighted_columns<8>(p, v + d, head_size, positions, out + d);
+    static void weighted_values(const float* p, std::size_t queries, const E* v, std::size_t head_size,
+                                std::size_t begin, std::size_t end, float* const* out) noexcept {
+        std::size_t i = 0;
+        for (; i + 4 <= queries; i += 4) {
+            weigh_queries<4, 2>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
-        for (; d + 8 <= head_size; d += 8) {
-            weighted_columns<1>(p, v + d, head_size, positions, out + d);
+        for (; i + 2 <= queries; i += 2) {
+            weigh_queries<2, 4>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
-        for (; d < head_size; ++d) {
-            float acc = 0.0f;
-            for (std::size_t position = 0; position < positions; ++position) {
-                acc = hardware_fma::fma(p[position], widen(v[position * head_size + d]), acc);
-            }
-            out[d] = acc;
+        for (; i < queries; ++i) {
+            weigh_queries<1, 8>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
     }
 
@@ -106,14 +137,32 @@ template <> struct float_ops<isa::avx2> {
                                std::size_t n) noexcept {
         return ops::merge(earlier, out, later, block, n);
     }
+    static void multiply(float* x, const float* y, std::size_t n) noexcept { ops::multiply(x, y, n); }
     static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
+
+    template <class E> static float narrow_row(const float* x, std::size_t n, E* y) noexcept {
+        if constexpr (std::is_same_v<E, std::int8_t>) {
+            return ops::step_of(quantize(x, n, y));
+        } else if constexpr (std::is_same_v<E, half>) {
+            std::size_t i = 0;
+            for (; i + 8 <= n; i += 8) {
+                const __m128i halves = _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT);
+                _mm_storeu_si128(reinterpret_cast<__m128i*>(y + i), halves);
+            }
+            return ops::narrow_row(x + i, n - i, y + i);
+        } else {
+            return ops::narrow_row(x, n, y);
+        }
+    }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
         std::size_t i = 0;
         for (; i + 8 <= n; i += 8) {
-            _mm256_storeu_ps(y + i, load<E>(x + i * sizeof(E)));
+            _mm256_storeu_ps(y + i, load<E>(x, i));
         }
-        ops::template widen_row<E>(x + i * sizeof(E), n - i, y + i);
+        for (; i < n; ++i) {
+            y[i] = element_at<E>(x, i);
+        }
     }
 
 private:
@@ -124,12 +173,37 @@ private:
         } else if constexpr (std::is_same_v<E, bfloat16>) {
             const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
             return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+        } else if constexpr (std::is_same_v<E, std::int8_t>) {
+            const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x));
+            return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
         } else {
             return _mm256_loadu_ps(reinterpret_cast<const float*>(x));
         }
     }
     template <class E> static BITNET_ALWAYS_INLINE __m256 load(const E* x) noexcept {
         return load<E>(reinterpret_cast<const std::byte*>(x));
+    }
+
+    /// Columns [i, i + 8) of a row. \pre i is a multiple of 8
+    template <class E> static BITNET_ALWAYS_INLINE __m256 load(const std::byte* row, std::size_t i) noexcept {
+        if constexpr (std::is_same_v<E, q8_0>) {
+            const std::byte* block = row + i / q8_0::block_columns * q8_0::block_bytes;
+            const __m256i q = _mm256_cvtepi8_epi32(load_8(block + 2 + i % q8_0::block_columns));
+            return _mm256_mul_ps(_mm256_set1_ps(element_at<half>(block, 0)), _mm256_cvtepi32_ps(q));
+        } else if constexpr (std::is_same_v<E, q6_k>) {
+            const q6_k::sixteen all = q6_k::at(row, i);
+            const __m128i low = _mm_srl_epi16(load_8(all.low + i % 16), _mm_cvtsi32_si128(all.low_shift));
+            const __m128i high = _mm_srl_epi16(load_8(all.high + i % 16), _mm_cvtsi32_si128(all.high_shift));
+            const __m128i top = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
+            const __m128i code = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), top);
+            const __m256i q = _mm256_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(32)));
+            return _mm256_mul_ps(_mm256_set1_ps(all.scale), _mm256_cvtepi32_ps(q));
+        } else {
+            return load<E>(row + i * sizeof(E));
+        }
+    }
+    static BITNET_ALWAYS_INLINE __m128i load_8(const std::byte* bytes) noexcept {
+        return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes));
     }
 
     /// low holds lanes 0-7, high lanes 8-15: fold l+8, l+4, l+2, l+1.
@@ -140,15 +214,18 @@ private:
         return _mm_cvtss_f32(_mm_add_ss(by2, _mm_shuffle_ps(by2, by2, 1)));
     }
 
-    /// Folds after adding the last n < 16 elements to their lanes, one by one.
+    /// Folds after adding the last elements [i, n), fewer than 16, to their lanes, one by one.
     template <class E>
     static BITNET_ALWAYS_INLINE float fold_tail(__m256 low, __m256 high, const std::byte* w, const float* x,
-                                                std::size_t n) noexcept {
+                                                std::size_t i, std::size_t n) noexcept {
+        if (i == n) {
+            return fold(low, high);
+        }
         float lanes[16];
         _mm256_storeu_ps(lanes, low);
         _mm256_storeu_ps(lanes + 8, high);
-        for (std::size_t l = 0; l < n; ++l) {
-            lanes[l] = hardware_fma::fma(ops::template load<E>(w, l), x[l], lanes[l]);
+        for (std::size_t l = 0; i + l < n; ++l) {
+            lanes[l] = hardware_fma::fma(element_at<E>(w, i + l), x[i + l], lanes[l]);
         }
         return ops::fold(lanes);
     }
@@ -163,7 +240,7 @@ private:
             low = _mm256_fmadd_ps(a, a, low);
             high = _mm256_fmadd_ps(b, b, high);
         }
-        return fold_tail<float>(low, high, reinterpret_cast<const std::byte*>(x + i), x + i, n - i);
+        return fold_tail<float>(low, high, reinterpret_cast<const std::byte*>(x), x, i, n);
     }
 
     /// Sixteen values to int8; gives their sums in eight lanes. vcvtps2dq rounds half to even.
@@ -181,10 +258,87 @@ private:
         return _mm256_add_epi32(low, high);
     }
 
-    /// Rows that share the loads of x; prefetch 2 KiB ahead, where the hardware prefetcher alone leaves half the speed.
-    template <std::size_t Rows, class E>
-    static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, const float* x, std::size_t cols,
-                                         float* y) noexcept {
+    /// How far a prefetch runs ahead of the tile behind the one that is worked on.
+    static constexpr std::size_t prefetch_lead = 1024;
+
+    /// Prefetches `Bytes` bytes. \return what lies behind them.
+    template <std::size_t Bytes> static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Bytes; i += 64) {
+            _mm_prefetch(reinterpret_cast<const char*>(p) + i, _MM_HINT_T1);
+        }
+        return p + Bytes;
+    }
+
+    /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot_tokens(const std::byte* w, std::size_t row_bytes, std::size_t rows,
+                                                matrix_view<const float> x, float* const* y, std::size_t t) noexcept {
+        const matrix_view<const float> tokens(x.data + t * x.stride, Tokens, x.cols, x.stride);
+        std::size_t r = 0;
+        for (; r + Rows <= rows; r += Rows) {
+            const std::byte* row = w + r * row_bytes;
+            dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
+        }
+        for (; r < rows; ++r) {
+            const std::byte* row = w + r * row_bytes;
+            dot<1, Tokens, E>(row, row_bytes, row + row_bytes + prefetch_lead, tokens, y + t, r);
+        }
+    }
+
+    /// One tile: `Rows` rows share the loads of x, tokens those of w. y[t][first + r]. Prefetches `next` into the
+    /// second level, for contiguous rows the tile behind in the order of addresses: twice the speed of every row for
+    /// itself.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot(const std::byte* row, std::size_t row_bytes, const std::byte* next,
+                                         matrix_view<const float> x, float* const* y, std::size_t first) noexcept {
+        __m256 low[Rows * Tokens];
+        __m256 high[Rows * Tokens];
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < Rows * Tokens; ++k) {
+            low[k] = _mm256_setzero_ps();
+            high[k] = _mm256_setzero_ps();
+        }
+        std::size_t i = 0;
+        for (; i + 16 <= x.cols; i += 16) {
+            next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+            dot_step<Rows, Tokens, E>(row, row_bytes, i, x, low);
+            dot_step<Rows, Tokens, E>(row, row_bytes, i + 8, x, high);
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                const std::size_t k = r * Tokens + t;
+                y[t][first + r] = fold_tail<E>(low[k], high[k], row + r * row_bytes, x.data + t * x.stride, i, x.cols);
+            }
+        }
+    }
+
+    /// Columns [i, i + 8) of a tile.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* row, std::size_t row_bytes, std::size_t i,
+                                              matrix_view<const float> x, __m256* acc) noexcept {
+        __m256 a[Tokens];
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            a[t] = _mm256_loadu_ps(x.data + t * x.stride + i);
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const __m256 b = load<E>(row + r * row_bytes, i);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                acc[r * Tokens + t] = _mm256_fmadd_ps(b, a[t], acc[r * Tokens + t]);
+            }
+        }
+    }
+
+    /// Rows that share the loads of x; scales and the fold are in the order of bitnet::screen_rows.
+    template <std::size_t Rows>
+    static BITNET_ALWAYS_INLINE void screen(const std::byte* rows, std::size_t row_bytes, const screen_input& x,
+                                            float* upper) noexcept {
+        const std::byte* next = rows + Rows * row_bytes + prefetch_lead;
         __m256 low[Rows];
         __m256 high[Rows];
         BITNET_UNROLL
@@ -192,66 +346,174 @@ private:
             low[r] = _mm256_setzero_ps();
             high[r] = _mm256_setzero_ps();
         }
-        std::size_t i = 0;
-        for (; i + 16 <= cols; i += 16) {
-            const __m256 a = _mm256_loadu_ps(x + i);
-            const __m256 b = _mm256_loadu_ps(x + i + 8);
+        for (std::size_t b = 0; b < x.blocks; ++b) {
+            next = prefetch<Rows * screen_layout::block_bytes>(next);
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
-                const std::byte* p = w + r * row_bytes + i * sizeof(E);
-                _mm_prefetch(reinterpret_cast<const char*>(p) + 2048, _MM_HINT_T0);
-                low[r] = _mm256_fmadd_ps(load<E>(p), a, low[r]);
-                high[r] = _mm256_fmadd_ps(load<E>(p + 8 * sizeof(E)), b, high[r]);
+                const std::byte* block = rows + r * row_bytes + b * screen_layout::block_bytes;
+                float scale;
+                std::memcpy(&scale, block + screen_layout::scale_at, sizeof scale);
+                const __m256 s = _mm256_set1_ps(scale);
+                low[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(screen_half<0>(block, b, x)), s, low[r]);
+                high[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(screen_half<1>(block, b, x)), s, high[r]);
             }
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const std::byte* rest = w + r * row_bytes + i * sizeof(E);
-            y[r] = fold_tail<E>(low[r], high[r], rest, x + i, cols - i);
+            const std::byte* tail = rows + r * row_bytes + x.blocks * screen_layout::block_bytes;
+            upper[r] = upper_bound_of<hardware_fma>(fold(low[r], high[r]), tail, x);
         }
     }
 
-    template <std::size_t Blocks, class E>
-    static BITNET_ALWAYS_INLINE void score_blocks(const float* q, const E* k, std::size_t head_size, float scale,
-                                                  float* out) noexcept {
-        __m256 acc[2 * Blocks];
+    /// The eight sums of columns [32 Half, 32 Half + 32) and the same of the second 64. A pair of products is at most
+    /// 2 * 63 * 128, two pairs 32,256: int16 is safe.
+    template <int Half>
+    static BITNET_ALWAYS_INLINE __m256i screen_half(const std::byte* block, std::size_t b,
+                                                    const screen_input& x) noexcept {
+        const __m256i nibble = _mm256_set1_epi8(15);
+        const __m256i top = _mm256_set1_epi8(0x30);
+        const __m256i low = load_32(block + 32 * Half);
+        const __m256i high = load_32(block + screen_layout::high_at);
+        const __m256i high0 = _mm256_and_si256(_mm256_slli_epi16(high, 4 - 2 * Half), top);
+        const __m256i high1 = _mm256_and_si256(_mm256_srli_epi16(high, 2 * Half), top);
+        const __m256i code0 = _mm256_or_si256(_mm256_and_si256(low, nibble), high0);
+        const __m256i code1 = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(low, 4), nibble), high1);
+        const std::size_t at = b * screen_layout::block_columns + 32 * Half;
+        const __m256i coarse = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.high + at)),
+                                                _mm256_maddubs_epi16(code1, load_32(x.high + at + 64)));
+        const __m256i fine = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.low + at)),
+                                              _mm256_maddubs_epi16(code1, load_32(x.low + at + 64)));
+        const __m256i sums = _mm256_add_epi32(_mm256_madd_epi16(coarse, _mm256_set1_epi16(256)),
+                                              _mm256_madd_epi16(fine, _mm256_set1_epi16(1)));
+        return _mm256_add_epi32(sums, load_32(x.offset + 16 * b + 8 * Half));
+    }
+    static BITNET_ALWAYS_INLINE __m256i load_32(const void* bytes) noexcept {
+        return _mm256_loadu_si256(static_cast<const __m256i*>(bytes));
+    }
+
+    /// Scores of a few queries, which share the loads of k: eight accumulators of sixteen registers, as many as hide
+    /// the latency of an fma.
+    template <std::size_t Queries, std::size_t Blocks, class E>
+    static BITNET_ALWAYS_INLINE void score_queries(const float* const* q, const E* k, std::size_t head_size,
+                                                   std::size_t positions, float scale, float* out) noexcept {
+        std::size_t p = 0;
+        for (; p + 16 * Blocks <= positions; p += 16 * Blocks) {
+            score_tile<Queries, Blocks>(q, k + p * head_size, head_size, scale, out + p);
+        }
+        for (; p < positions; p += 16) {
+            score_tile<Queries, 1>(q, k + p * head_size, head_size, scale, out + p);
+        }
+    }
+
+    /// Queries x (16 * Blocks positions). Prefetches 8 KB ahead: streams of 2 to 4 KB are too short for the hardware to
+    /// follow.
+    template <std::size_t Queries, std::size_t Blocks, class E>
+    static BITNET_ALWAYS_INLINE void score_tile(const float* const* q, const E* k, std::size_t head_size, float scale,
+                                                float* out) noexcept {
+        __m256 acc[Queries][2 * Blocks];
         BITNET_UNROLL
-        for (auto& a : acc) {
-            a = _mm256_setzero_ps();
+        for (auto& row : acc) {
+            BITNET_UNROLL
+            for (auto& a : row) {
+                a = _mm256_setzero_ps();
+            }
         }
         for (std::size_t d = 0; d < head_size; ++d) {
-            const __m256 qd = _mm256_set1_ps(q[d]);
+            __m256 keys[2 * Blocks];
             BITNET_UNROLL
             for (std::size_t b = 0; b < Blocks; ++b) {
                 const E* block = k + (b * head_size + d) * 16;
-                acc[2 * b] = _mm256_fmadd_ps(qd, load(block), acc[2 * b]);
-                acc[2 * b + 1] = _mm256_fmadd_ps(qd, load(block + 8), acc[2 * b + 1]);
+                _mm_prefetch(reinterpret_cast<const char*>(block) + 8192, _MM_HINT_T1);
+                keys[2 * b] = load(block);
+                keys[2 * b + 1] = load(block + 8);
+            }
+            BITNET_UNROLL
+            for (std::size_t i = 0; i < Queries; ++i) {
+                const __m256 qd = _mm256_set1_ps(q[i][d]);
+                BITNET_UNROLL
+                for (std::size_t b = 0; b < 2 * Blocks; ++b) {
+                    acc[i][b] = _mm256_fmadd_ps(qd, keys[b], acc[i][b]);
+                }
             }
         }
         BITNET_UNROLL
-        for (std::size_t i = 0; i < 2 * Blocks; ++i) {
-            _mm256_storeu_ps(out + 8 * i, _mm256_mul_ps(acc[i], _mm256_set1_ps(scale)));
+        for (std::size_t i = 0; i < Queries; ++i) {
+            BITNET_UNROLL
+            for (std::size_t b = 0; b < 2 * Blocks; ++b) {
+                _mm256_storeu_ps(out + i * attention_block + 8 * b, _mm256_mul_ps(acc[i][b], _mm256_set1_ps(scale)));
+            }
         }
     }
 
-    template <std::size_t Columns, class E>
-    static BITNET_ALWAYS_INLINE void weighted_columns(const float* p, const E* v, std::size_t head_size,
-                                                      std::size_t positions, float* out) noexcept {
-        __m256 acc[Columns];
-        BITNET_UNROLL
-        for (auto& a : acc) {
-            a = _mm256_setzero_ps();
+    /// Values weighted for a few queries, which share the loads of v: 32 positions at a time, so that they stay in the
+    /// first-level cache while all columns pass.
+    template <std::size_t Queries, std::size_t Columns, class E>
+    static BITNET_ALWAYS_INLINE void weigh_queries(const float* p, const E* v, std::size_t head_size, std::size_t begin,
+                                                   std::size_t end, float* const* out) noexcept {
+        while (begin < end) {
+            const std::size_t stop = begin + 32 < end ? begin + 32 : end;
+            std::size_t d = 0;
+            for (; d + 8 * Columns <= head_size; d += 8 * Columns) {
+                weigh_tile<Queries, Columns>(p, v + d, head_size, begin, stop, d, out);
+            }
+            for (; d + 8 <= head_size; d += 8) {
+                weigh_tile<Queries, 1>(p, v + d, head_size, begin, stop, d, out);
+            }
+            weigh_tail<Queries>(p, v, head_size, begin, stop, d, out);
+            begin = stop;
         }
-        for (std::size_t position = 0; position < positions; ++position) {
-            const __m256 weight = _mm256_set1_ps(p[position]);
+    }
+
+    /// Queries x (8 * Columns columns, from `d` of out on). Prefetches the same columns 32 positions ahead.
+    template <std::size_t Queries, std::size_t Columns, class E>
+    static BITNET_ALWAYS_INLINE void weigh_tile(const float* p, const E* v, std::size_t head_size, std::size_t begin,
+                                                std::size_t end, std::size_t d, float* const* out) noexcept {
+        __m256 acc[Queries][Columns];
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Queries; ++i) {
             BITNET_UNROLL
             for (std::size_t c = 0; c < Columns; ++c) {
-                acc[c] = _mm256_fmadd_ps(weight, load(v + position * head_size + 8 * c), acc[c]);
+                acc[i][c] = begin == 0 ? _mm256_setzero_ps() : _mm256_loadu_ps(out[i] + d + 8 * c);
+            }
+        }
+        for (std::size_t position = begin; position < end; ++position) {
+            const E* row = v + position * head_size;
+            _mm_prefetch(reinterpret_cast<const char*>(row + 32 * head_size), _MM_HINT_T1);
+            __m256 values[Columns];
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < Columns; ++c) {
+                values[c] = load(row + 8 * c);
+            }
+            BITNET_UNROLL
+            for (std::size_t i = 0; i < Queries; ++i) {
+                const __m256 weight = _mm256_set1_ps(p[i * attention_block + position]);
+                BITNET_UNROLL
+                for (std::size_t c = 0; c < Columns; ++c) {
+                    acc[i][c] = _mm256_fmadd_ps(weight, values[c], acc[i][c]);
+                }
             }
         }
         BITNET_UNROLL
-        for (std::size_t c = 0; c < Columns; ++c) {
-            _mm256_storeu_ps(out + 8 * c, acc[c]);
+        for (std::size_t i = 0; i < Queries; ++i) {
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < Columns; ++c) {
+                _mm256_storeu_ps(out[i] + d + 8 * c, acc[i][c]);
+            }
+        }
+    }
+
+    /// The last columns, fewer than eight, from `d` on.
+    template <std::size_t Queries, class E>
+    static BITNET_ALWAYS_INLINE void weigh_tail(const float* p, const E* v, std::size_t head_size, std::size_t begin,
+                                                std::size_t end, std::size_t d, float* const* out) noexcept {
+        for (; d < head_size; ++d) {
+            for (std::size_t i = 0; i < Queries; ++i) {
+                float acc = begin == 0 ? 0.0f : out[i][d];
+                for (std::size_t position = begin; position < end; ++position) {
+                    acc = hardware_fma::fma(p[i * attention_block + position], widen(v[position * head_size + d]), acc);
+                }
+                out[i][d] = acc;
+            }
         }
     }
 };

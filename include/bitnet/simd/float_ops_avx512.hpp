@@ -4,10 +4,16 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/quantized_block.hpp>
 #include <bitnet/simd/float_ops.hpp>
+#include <bitnet/simd/screen.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 #include <type_traits>
 
 #if BITNET_X86_64
@@ -62,40 +68,72 @@ template <> struct float_ops<isa::avx512_vnni> {
     }
 
     template <class E>
-    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, const float* x, std::size_t cols,
-                         float* y) noexcept {
-        std::size_t r = 0;
-        for (; r + 4 <= rows; r += 4) {
-            dot<4, E>(w + r * row_bytes, row_bytes, x, cols, y + r);
+    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
+                         float* const* y) noexcept {
+        std::size_t t = 0;
+        for (; t + 4 <= x.rows; t += 4) {
+            dot_tokens<4, 4, E>(w, row_bytes, rows, x, y, t);
         }
-        for (; r < rows; ++r) {
-            dot<1, E>(w + r * row_bytes, row_bytes, x, cols, y + r);
+        for (; t + 2 <= x.rows; t += 2) {
+            dot_tokens<4, 2, E>(w, row_bytes, rows, x, y, t);
+        }
+        for (; t < x.rows; ++t) {
+            dot_tokens<2, 1, E>(w, row_bytes, rows, x, y, t);
+        }
+    }
+
+    /// y[i] = the dot product of row rows[i] of w with x, as dot_rows gives it. Prefetches the row that is listed next.
+    template <class E>
+    static void dot_listed(const std::byte* w, std::size_t row_bytes, std::span<const std::uint32_t> rows,
+                           const float* x, std::size_t cols, float* y) noexcept {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
+            dot<1, 1, E>(w + rows[i] * row_bytes, row_bytes, next, {x, 1, cols}, &y, i);
+        }
+    }
+
+    /// Bounds of the products of all rows of a screen, two rows at a time.
+    static void screen_rows(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept {
+        const std::size_t row_bytes = screen_layout::row_bytes(x.blocks * screen_layout::block_columns);
+        std::size_t r = 0;
+        for (; r + 2 <= count; r += 2) {
+            screen<2>(rows + r * row_bytes, row_bytes, x, upper + r);
+        }
+        for (; r < count; ++r) {
+            screen<1>(rows + r * row_bytes, row_bytes, x, upper + r);
         }
     }
 
     template <class E>
-    static void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions, float* out) noexcept {
+    static void scores(const float* const* q, std::size_t queries, const E* k, std::size_t head_size,
+                       std::size_t positions, float* out) noexcept {
         const float scale = ops::score_scale(head_size);
-        std::size_t p = 0;
-        for (; p + 64 <= positions; p += 64) {
-            score_blocks<4>(q, k + p * head_size, head_size, scale, out + p);
+        std::size_t i = 0;
+        for (; i + 4 <= queries; i += 4) {
+            score_queries<4>(q + i, k, head_size, positions, scale, out + i * attention_block);
         }
-        for (; p < positions; p += 16) {
-            score_blocks<1>(q, k + p * head_size, head_size, scale, out + p);
+        for (; i + 2 <= queries; i += 2) {
+            score_queries<2>(q + i, k, head_size, positions, scale, out + i * attention_block);
+        }
+        for (; i < queries; ++i) {
+            score_queries<1>(q + i, k, head_size, positions, scale, out + i * attention_block);
         }
     }
 
     static softmax_state exponentials(float* scores, std::size_t n) noexcept { return ops::exponentials(scores, n); }
 
     template <class E>
-    static void weighted_values(const float* p, const E* v, std::size_t head_size, std::size_t positions,
-                                float* out) noexcept {
-        std::size_t d = 0;
-        for (; d + 128 <= head_size; d += 128) {
-            weighted_columns<8>(p, v + d, head_size, positions, tail_mask(16), out + d);
+    static void weighted_values(const float* p, std::size_t queries, const E* v, std::size_t head_size,
+                                std::size_t begin, std::size_t end, float* const* out) noexcept {
+        std::size_t i = 0;
+        for (; i + 4 <= queries; i += 4) {
+            weigh_queries<4>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
-        for (; d < head_size; d += 16) {
-            weighted_columns<1>(p, v + d, head_size, positions, tail_mask(head_size - d), out + d);
+        for (; i + 2 <= queries; i += 2) {
+            weigh_queries<2>(p + i * attention_block, v, head_size, begin, end, out + i);
+        }
+        for (; i < queries; ++i) {
+            weigh_queries<1>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
     }
 
@@ -103,12 +141,31 @@ template <> struct float_ops<isa::avx512_vnni> {
                                std::size_t n) noexcept {
         return ops::merge(earlier, out, later, block, n);
     }
+    static void multiply(float* x, const float* y, std::size_t n) noexcept { ops::multiply(x, y, n); }
     static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
 
+    template <class E> static float narrow_row(const float* x, std::size_t n, E* y) noexcept {
+        if constexpr (std::is_same_v<E, std::int8_t>) {
+            return ops::step_of(quantize(x, n, y));
+        } else if constexpr (std::is_same_v<E, half>) {
+            for (std::size_t i = 0; i < n; i += 16) {
+                const __mmask16 mask = tail_mask(n - i);
+                const __m512 a = _mm512_maskz_loadu_ps(mask, x + i);
+                _mm256_mask_storeu_epi16(y + i, mask, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+            }
+            return 1.0f;
+        } else {
+            return ops::narrow_row(x, n, y);
+        }
+    }
+
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
-        for (std::size_t i = 0; i < n; i += 16) {
-            const __mmask16 mask = tail_mask(n - i);
-            _mm512_mask_storeu_ps(y + i, mask, load<E>(x + i * sizeof(E), mask));
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            _mm512_storeu_ps(y + i, load<E>(x, i));
+        }
+        if (i < n) {
+            _mm512_mask_storeu_ps(y + i, tail_mask(n - i), load_tail<E>(x, i, n - i));
         }
     }
 
@@ -125,6 +182,8 @@ private:
         } else if constexpr (std::is_same_v<E, bfloat16>) {
             const __m256i bits = _mm256_maskz_loadu_epi16(mask, x);
             return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+        } else if constexpr (std::is_same_v<E, std::int8_t>) {
+            return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, x)));
         } else {
             return _mm512_maskz_loadu_ps(mask, x);
         }
@@ -135,12 +194,46 @@ private:
         } else if constexpr (std::is_same_v<E, bfloat16>) {
             const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
             return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+        } else if constexpr (std::is_same_v<E, std::int8_t>) {
+            const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
+            return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
         } else {
             return _mm512_loadu_ps(x);
         }
     }
     template <class E> static BITNET_ALWAYS_INLINE __m512 load(const E* x) noexcept {
         return load<E>(reinterpret_cast<const std::byte*>(x));
+    }
+
+    /// Columns [i, i + 16) of a row. \pre i is a multiple of 16
+    template <class E> static BITNET_ALWAYS_INLINE __m512 load(const std::byte* row, std::size_t i) noexcept {
+        if constexpr (std::is_same_v<E, q8_0>) {
+            const std::byte* block = row + i / q8_0::block_columns * q8_0::block_bytes;
+            const __m512i q = _mm512_cvtepi8_epi32(load_16(block + 2 + i % q8_0::block_columns));
+            return _mm512_mul_ps(_mm512_set1_ps(element_at<half>(block, 0)), _mm512_cvtepi32_ps(q));
+        } else if constexpr (std::is_same_v<E, q6_k>) {
+            const q6_k::sixteen all = q6_k::at(row, i);
+            const __m128i low = _mm_srl_epi16(load_16(all.low), _mm_cvtsi32_si128(all.low_shift));
+            const __m128i high = _mm_srl_epi16(load_16(all.high), _mm_cvtsi32_si128(all.high_shift));
+            const __m128i top = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
+            const __m128i code = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), top);
+            const __m512i q = _mm512_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(32)));
+            return _mm512_mul_ps(_mm512_set1_ps(all.scale), _mm512_cvtepi32_ps(q));
+        } else {
+            return load<E>(row + i * sizeof(E));
+        }
+    }
+    /// Columns [i, i + rest) of a row, zeros behind them. Blocks end with the row's last sixteen: nothing to do there.
+    template <class E>
+    static BITNET_ALWAYS_INLINE __m512 load_tail(const std::byte* row, std::size_t i, std::size_t rest) noexcept {
+        if constexpr (block_format<E>) {
+            return _mm512_setzero_ps();
+        } else {
+            return load<E>(row + i * sizeof(E), tail_mask(rest));
+        }
+    }
+    static BITNET_ALWAYS_INLINE __m128i load_16(const std::byte* bytes) noexcept {
+        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
     }
 
     /// Fold l+8, l+4, l+2, l+1.
@@ -162,75 +255,246 @@ private:
         return fold(acc);
     }
 
-    /// Rows that share the loads of x; prefetch 2 KiB ahead, where the hardware prefetcher alone leaves half the speed.
-    template <std::size_t Rows, class E>
-    static BITNET_ALWAYS_INLINE void dot(const std::byte* w, std::size_t row_bytes, const float* x, std::size_t cols,
-                                         float* y) noexcept {
-        __m512 acc[Rows];
+    /// How far a prefetch runs ahead of the tile behind the one that is worked on.
+    static constexpr std::size_t prefetch_lead = 1024;
+
+    /// Prefetches `Bytes` bytes. \return what lies behind them.
+    template <std::size_t Bytes> static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Bytes; i += 64) {
+            _mm_prefetch(reinterpret_cast<const char*>(p) + i, _MM_HINT_T1);
+        }
+        return p + Bytes;
+    }
+
+    /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot_tokens(const std::byte* w, std::size_t row_bytes, std::size_t rows,
+                                                matrix_view<const float> x, float* const* y, std::size_t t) noexcept {
+        const matrix_view<const float> tokens(x.data + t * x.stride, Tokens, x.cols, x.stride);
+        std::size_t r = 0;
+        for (; r + Rows <= rows; r += Rows) {
+            const std::byte* row = w + r * row_bytes;
+            dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
+        }
+        for (; r < rows; ++r) {
+            const std::byte* row = w + r * row_bytes;
+            dot<1, Tokens, E>(row, row_bytes, row + row_bytes + prefetch_lead, tokens, y + t, r);
+        }
+    }
+
+    /// One tile: `Rows` rows share the loads of x, tokens those of w. y[t][first + r]. Prefetches `next` into the
+    /// second level, for contiguous rows the tile behind in the order of addresses: twice the speed of every row for
+    /// itself.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot(const std::byte* row, std::size_t row_bytes, const std::byte* next,
+                                         matrix_view<const float> x, float* const* y, std::size_t first) noexcept {
+        __m512 acc[Rows * Tokens];
         BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm512_setzero_ps();
         }
         std::size_t i = 0;
-        for (; i + 16 <= cols; i += 16) {
-            const __m512 a = _mm512_loadu_ps(x + i);
-            BITNET_UNROLL
-            for (std::size_t r = 0; r < Rows; ++r) {
-                const std::byte* p = w + r * row_bytes + i * sizeof(E);
-                _mm_prefetch(reinterpret_cast<const char*>(p) + 2048, _MM_HINT_T0);
-                acc[r] = _mm512_fmadd_ps(load<E>(p), a, acc[r]);
-            }
+        for (; i + 16 <= x.cols; i += 16) {
+            next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+            dot_step<Rows, Tokens, E, true>(row, row_bytes, i, x, acc);
         }
-        const __mmask16 mask = tail_mask(cols - i);
-        const __m512 a = _mm512_maskz_loadu_ps(mask, x + i);
+        if (i < x.cols) {
+            dot_step<Rows, Tokens, E, false>(row, row_bytes, i, x, acc);
+        }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const std::byte* rest = w + r * row_bytes + i * sizeof(E);
-            y[r] = fold(_mm512_mask3_fmadd_ps(load<E>(rest, mask), a, acc[r], mask));
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                y[t][first + r] = fold(acc[r * Tokens + t]);
+            }
         }
     }
 
-    template <std::size_t Blocks, class E>
-    static BITNET_ALWAYS_INLINE void score_blocks(const float* q, const E* k, std::size_t head_size, float scale,
-                                                  float* out) noexcept {
-        __m512 acc[Blocks];
+    /// Columns [i, i + 16) of a tile, or those that are left; lanes behind the last column stay as they are.
+    template <std::size_t Rows, std::size_t Tokens, class E, bool Whole>
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* row, std::size_t row_bytes, std::size_t i,
+                                              matrix_view<const float> x, __m512* acc) noexcept {
+        const __mmask16 mask = tail_mask(x.cols - i);
+        __m512 a[Tokens];
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const float* from = x.data + t * x.stride + i;
+            a[t] = Whole ? _mm512_loadu_ps(from) : _mm512_maskz_loadu_ps(mask, from);
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const std::byte* p = row + r * row_bytes;
+            const __m512 b = Whole ? load<E>(p, i) : load_tail<E>(p, i, x.cols - i);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                __m512& sum = acc[r * Tokens + t];
+                sum = Whole ? _mm512_fmadd_ps(b, a[t], sum) : _mm512_mask3_fmadd_ps(b, a[t], sum, mask);
+            }
+        }
+    }
+
+    /// Rows that share the loads of x. The integers of two multiplications by bytes, high and low, are joined as
+    /// 256 high + low; scales and the fold are in the order of bitnet::screen_rows.
+    template <std::size_t Rows>
+    static BITNET_ALWAYS_INLINE void screen(const std::byte* rows, std::size_t row_bytes, const screen_input& x,
+                                            float* upper) noexcept {
+        const std::byte* next = rows + Rows * row_bytes + prefetch_lead;
+        __m512 acc[Rows];
         BITNET_UNROLL
         for (auto& a : acc) {
             a = _mm512_setzero_ps();
         }
+        for (std::size_t b = 0; b < x.blocks; ++b) {
+            const std::byte* block = rows + b * screen_layout::block_bytes;
+            next = prefetch<Rows * screen_layout::block_bytes>(next);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                acc[r] = screen_block(block + r * row_bytes, b, x, acc[r]);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const std::byte* tail = rows + r * row_bytes + x.blocks * screen_layout::block_bytes;
+            upper[r] = upper_bound_of<hardware_fma>(fold(acc[r]), tail, x);
+        }
+    }
+
+    /// acc + the scaled sums of one block.
+    static BITNET_ALWAYS_INLINE __m512 screen_block(const std::byte* block, std::size_t b, const screen_input& x,
+                                                    __m512 acc) noexcept {
+        const __m512i nibble = _mm512_set1_epi8(15);
+        const __m512i top = _mm512_set1_epi8(0x30);
+        const __m512i low = _mm512_loadu_si512(block);
+        const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + screen_layout::high_at));
+        const __m512i high = _mm512_broadcast_i64x4(pairs);
+        // Bits 0-1 and 2-3 of `high` belong to the first 64 columns, 4-5 and 6-7 to the others; all go to bits 4-5.
+        const __m512i shift_up = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
+        const __m512i shift_down = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
+        const __m512i high0 = _mm512_and_si512(_mm512_sllv_epi16(high, shift_up), top);
+        const __m512i high1 = _mm512_and_si512(_mm512_srlv_epi16(high, shift_down), top);
+        const __m512i code0 = _mm512_or_si512(_mm512_and_si512(low, nibble), high0);
+        const __m512i code1 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(low, 4), nibble), high1);
+        const std::int8_t* x_high = x.high + b * screen_layout::block_columns;
+        const std::int8_t* x_low = x.low + b * screen_layout::block_columns;
+        __m512i coarse = _mm512_dpbusd_epi32(_mm512_setzero_si512(), code0, _mm512_loadu_si512(x_high));
+        coarse = _mm512_dpbusd_epi32(coarse, code1, _mm512_loadu_si512(x_high + 64));
+        __m512i fine = _mm512_dpbusd_epi32(_mm512_loadu_si512(x.offset + 16 * b), code0, _mm512_loadu_si512(x_low));
+        fine = _mm512_dpbusd_epi32(fine, code1, _mm512_loadu_si512(x_low + 64));
+        const __m512i sums = _mm512_add_epi32(fine, _mm512_slli_epi32(coarse, 8));
+        float scale;
+        std::memcpy(&scale, block + screen_layout::scale_at, sizeof scale);
+        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_set1_ps(scale), acc);
+    }
+
+    /// Scores of a few queries, which share the loads of k: 64 positions in up to 16 accumulators.
+    template <std::size_t Queries, class E>
+    static BITNET_ALWAYS_INLINE void score_queries(const float* const* q, const E* k, std::size_t head_size,
+                                                   std::size_t positions, float scale, float* out) noexcept {
+        std::size_t p = 0;
+        for (; p + 64 <= positions; p += 64) {
+            score_tile<Queries, 4>(q, k + p * head_size, head_size, scale, out + p);
+        }
+        for (; p < positions; p += 16) {
+            score_tile<Queries, 1>(q, k + p * head_size, head_size, scale, out + p);
+        }
+    }
+
+    /// Queries x (16 * Blocks positions). Prefetches what the next tile reads: several streams of 2 to 4 KB are too
+    /// short for the hardware to follow.
+    template <std::size_t Queries, std::size_t Blocks, class E>
+    static BITNET_ALWAYS_INLINE void score_tile(const float* const* q, const E* k, std::size_t head_size, float scale,
+                                                float* out) noexcept {
+        __m512 acc[Queries][Blocks];
+        BITNET_UNROLL
+        for (auto& row : acc) {
+            BITNET_UNROLL
+            for (auto& a : row) {
+                a = _mm512_setzero_ps();
+            }
+        }
+        const std::size_t ahead = Blocks * head_size * 16;
         for (std::size_t d = 0; d < head_size; ++d) {
-            const __m512 qd = _mm512_set1_ps(q[d]);
+            __m512 keys[Blocks];
             BITNET_UNROLL
             for (std::size_t b = 0; b < Blocks; ++b) {
-                acc[b] = _mm512_fmadd_ps(qd, load(k + (b * head_size + d) * 16), acc[b]);
+                const E* block = k + (b * head_size + d) * 16;
+                _mm_prefetch(reinterpret_cast<const char*>(block + ahead), _MM_HINT_T1);
+                keys[b] = load(block);
+            }
+            BITNET_UNROLL
+            for (std::size_t i = 0; i < Queries; ++i) {
+                const __m512 qd = _mm512_set1_ps(q[i][d]);
+                BITNET_UNROLL
+                for (std::size_t b = 0; b < Blocks; ++b) {
+                    acc[i][b] = _mm512_fmadd_ps(qd, keys[b], acc[i][b]);
+                }
             }
         }
         BITNET_UNROLL
-        for (std::size_t b = 0; b < Blocks; ++b) {
-            _mm512_storeu_ps(out + 16 * b, _mm512_mul_ps(acc[b], _mm512_set1_ps(scale)));
+        for (std::size_t i = 0; i < Queries; ++i) {
+            BITNET_UNROLL
+            for (std::size_t b = 0; b < Blocks; ++b) {
+                _mm512_storeu_ps(out + i * attention_block + 16 * b, _mm512_mul_ps(acc[i][b], _mm512_set1_ps(scale)));
+            }
         }
     }
 
-    template <std::size_t Columns, class E>
-    static BITNET_ALWAYS_INLINE void weighted_columns(const float* p, const E* v, std::size_t head_size,
-                                                      std::size_t positions, __mmask16 mask, float* out) noexcept {
-        __m512 acc[Columns];
-        BITNET_UNROLL
-        for (auto& a : acc) {
-            a = _mm512_setzero_ps();
+    /// Values weighted for a few queries, which share the loads of v: 32 positions at a time, so that they stay in the
+    /// first-level cache while all columns pass.
+    template <std::size_t Queries, class E>
+    static BITNET_ALWAYS_INLINE void weigh_queries(const float* p, const E* v, std::size_t head_size, std::size_t begin,
+                                                   std::size_t end, float* const* out) noexcept {
+        while (begin < end) {
+            const std::size_t stop = begin + 32 < end ? begin + 32 : end;
+            std::size_t d = 0;
+            for (; d + 64 <= head_size; d += 64) {
+                weigh_tile<Queries, 4>(p, v + d, head_size, begin, stop, tail_mask(16), d, out);
+            }
+            for (; d < head_size; d += 16) {
+                weigh_tile<Queries, 1>(p, v + d, head_size, begin, stop, tail_mask(head_size - d), d, out);
+            }
+            begin = stop;
         }
-        for (std::size_t position = 0; position < positions; ++position) {
-            const __m512 weight = _mm512_set1_ps(p[position]);
-            const auto* row = reinterpret_cast<const std::byte*>(v + position * head_size);
+    }
+
+    /// Queries x (16 * Columns columns, from `d` of out on). Prefetches the same columns 32 positions ahead.
+    template <std::size_t Queries, std::size_t Columns, class E>
+    static BITNET_ALWAYS_INLINE void weigh_tile(const float* p, const E* v, std::size_t head_size, std::size_t begin,
+                                                std::size_t end, __mmask16 mask, std::size_t d,
+                                                float* const* out) noexcept {
+        __m512 acc[Queries][Columns];
+        const __mmask16 resumed = begin == 0 ? __mmask16{0} : mask;
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Queries; ++i) {
             BITNET_UNROLL
             for (std::size_t c = 0; c < Columns; ++c) {
-                const std::byte* column = row + 16 * c * sizeof(E);
-                acc[c] = _mm512_fmadd_ps(weight, load<E>(column, mask), acc[c]);
+                acc[i][c] = _mm512_maskz_loadu_ps(resumed, out[i] + d + 16 * c);
+            }
+        }
+        for (std::size_t position = begin; position < end; ++position) {
+            __m512 values[Columns];
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < Columns; ++c) {
+                const E* column = v + position * head_size + 16 * c;
+                _mm_prefetch(reinterpret_cast<const char*>(column + 32 * head_size), _MM_HINT_T1);
+                values[c] = load<E>(reinterpret_cast<const std::byte*>(column), mask);
+            }
+            BITNET_UNROLL
+            for (std::size_t i = 0; i < Queries; ++i) {
+                const __m512 weight = _mm512_set1_ps(p[i * attention_block + position]);
+                BITNET_UNROLL
+                for (std::size_t c = 0; c < Columns; ++c) {
+                    acc[i][c] = _mm512_fmadd_ps(weight, values[c], acc[i][c]);
+                }
             }
         }
         BITNET_UNROLL
-        for (std::size_t c = 0; c < Columns; ++c) {
-            _mm512_mask_storeu_ps(out + 16 * c, mask, acc[c]);
+        for (std::size_t i = 0; i < Queries; ++i) {
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < Columns; ++c) {
+                _mm512_mask_storeu_ps(out[i] + d + 16 * c, mask, acc[i][c]);
+            }
         }
     }
 };

@@ -6,6 +6,8 @@
 #include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/quantized_block.hpp>
 
 #include <bit>
 #include <cstddef>
@@ -72,7 +74,8 @@ template <class Fma> struct lane_ops {
         const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(shift))
                                        << 23;
         const float scaled = std::bit_cast<float>(std::bit_cast<std::uint32_t>(p) + exponent);
-        return x < -87.0f ? 0.0f : scaled;
+        const std::uint32_t kept = x < -87.0f ? 0u : 0xffffffffu; // a mask, which vectorises where a choice does not
+        return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) & kept);
     }
 
     static BITNET_ALWAYS_INLINE float sum_of_squares(const float* x, std::size_t n) noexcept {
@@ -222,17 +225,21 @@ template <class Fma> struct lane_ops {
         }
     }
 
-    /// y[r] = dot(row r of w, x) in the 16-lane order. w [rows, cols] of E, `row_bytes` apart, at any alignment.
+    /// y[t][r] = dot(row r of w, row t of x), every one in the 16-lane order whatever the number of tokens.
+    /// w [rows, x.cols] of E, `row_bytes` apart, at any alignment; x [tokens, cols]; y has x.rows pointers.
     template <class E>
     static BITNET_ALWAYS_INLINE void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows,
-                                              const float* x, std::size_t cols, float* y) noexcept {
-        for (std::size_t r = 0; r < rows; ++r) {
-            const std::byte* row = w + r * row_bytes;
-            lanes acc = {};
-            for (std::size_t i = 0; i < cols; ++i) {
-                acc[i % 16] = Fma::fma(load<E>(row, i), x[i], acc[i % 16]);
+                                              matrix_view<const float> x, float* const* y) noexcept {
+        for (std::size_t t = 0; t < x.rows; ++t) {
+            const float* token = x.data + t * x.stride;
+            for (std::size_t r = 0; r < rows; ++r) {
+                const std::byte* row = w + r * row_bytes;
+                lanes acc = {};
+                for (std::size_t i = 0; i < x.cols; ++i) {
+                    acc[i % 16] = Fma::fma(element_at<E>(row, i), token[i], acc[i % 16]);
+                }
+                y[t][r] = fold(acc);
             }
-            y[r] = fold(acc);
         }
     }
 
@@ -241,7 +248,7 @@ template <class Fma> struct lane_ops {
         return 1.0f / exact_square_root(static_cast<float>(head_size));
     }
 
-    /// scores[p] = (sum over d of q[d] * k[p][d], one fma chain) * scale, for the positions of one attention block.
+    /// out[p] = (sum over d of q[d] * k[p][d], one fma chain) * scale, for the positions of one attention block.
     /// k [positions / 16][head_size][16]: sixteen positions side by side. Writes whole sixteens.
     template <class E>
     static BITNET_ALWAYS_INLINE void scores(const float* q, const E* k, std::size_t head_size, std::size_t positions,
@@ -262,17 +269,15 @@ template <class Fma> struct lane_ops {
 
     /// Turns scores into exp(score - max) in place and sums them in the 16-lane order. \pre 1 <= n <= attention_block
     static BITNET_ALWAYS_INLINE softmax_state exponentials(float* scores, std::size_t n) noexcept {
-        float max = scores[0];
-        for (std::size_t i = 1; i < n; ++i) {
-            max = larger(scores[i], max);
-        }
+        const float max = maximum(scores, n);
         lanes acc = {};
         std::size_t i = 0;
         for (; i + 16 <= n; i += 16) {
             for (std::size_t l = 0; l < 16; ++l) {
-                const float e = exp(scores[i + l] - max);
-                scores[i + l] = e;
-                acc[l] = acc[l] + e;
+                scores[i + l] = exp(scores[i + l] - max);
+            }
+            for (std::size_t l = 0; l < 16; ++l) {
+                acc[l] = acc[l] + scores[i + l];
             }
         }
         for (std::size_t l = 0; i + l < n; ++l) {
@@ -283,14 +288,14 @@ template <class Fma> struct lane_ops {
         return {max, fold(acc)};
     }
 
-    /// out[d] = sum over positions of p[position] * v[position][d], one fma chain per d, ascending. v [positions,
-    /// head_size].
+    /// out[d] = sum over positions of p[position] * v[position][d], one fma chain per d, ascending. v [end, head_size].
+    /// Adds positions [begin, end) to what `out` holds of the chain; one that begins at 0 starts it.
     template <class E>
     static BITNET_ALWAYS_INLINE void weighted_values(const float* p, const E* v, std::size_t head_size,
-                                                     std::size_t positions, float* out) noexcept {
+                                                     std::size_t begin, std::size_t end, float* out) noexcept {
         for (std::size_t d = 0; d < head_size; ++d) {
-            float acc = 0.0f;
-            for (std::size_t position = 0; position < positions; ++position) {
+            float acc = begin == 0 ? 0.0f : out[d];
+            for (std::size_t position = begin; position < end; ++position) {
                 acc = Fma::fma(p[position], widen(v[position * head_size + d]), acc);
             }
             out[d] = acc;
@@ -309,24 +314,70 @@ template <class Fma> struct lane_ops {
         return {max, Fma::fma(later.sum, take, earlier.sum * keep)};
     }
 
+    /// x = x * y, element by element.
+    static BITNET_ALWAYS_INLINE void multiply(float* x, const float* y, std::size_t n) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            lanes products; // x and y could overlap, for all that the compiler knows
+            for (std::size_t l = 0; l < 16; ++l) {
+                products[l] = x[i + l] * y[i + l];
+            }
+            std::memcpy(x + i, products, sizeof products);
+        }
+        for (; i < n; ++i) {
+            x[i] = x[i] * y[i];
+        }
+    }
+
     static BITNET_ALWAYS_INLINE void divide(float* x, float divisor, std::size_t n) noexcept {
         for (std::size_t i = 0; i < n; ++i) {
             x[i] = x[i] / divisor;
         }
     }
 
-    /// y = x in another element type, exact when widening, to nearest even when narrowing.
+    /// The largest of scores[0..n), lane by lane, then lane after lane. \pre n > 0
+    static BITNET_ALWAYS_INLINE float maximum(const float* scores, std::size_t n) noexcept {
+        lanes acc;
+        for (float& lane : acc) {
+            lane = scores[0];
+        }
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                acc[l] = larger(scores[i + l], acc[l]);
+            }
+        }
+        for (std::size_t l = 0; i + l < n; ++l) {
+            acc[l] = larger(scores[i + l], acc[l]);
+        }
+        float max = acc[0];
+        for (const float lane : acc) {
+            max = larger(lane, max);
+        }
+        return max;
+    }
+
+    /// y = x rounded to E. Integers are absmax quantised, see quantize().
+    /// \return what widen(y) is to be multiplied by: 1 for float and half.
+    template <class E> static BITNET_ALWAYS_INLINE float narrow_row(const float* x, std::size_t n, E* y) noexcept {
+        for (std::size_t i = 0; i < n; ++i) {
+            y[i] = narrow<E>(x[i]);
+        }
+        return 1.0f;
+    }
+    static BITNET_ALWAYS_INLINE float narrow_row(const float* x, std::size_t n, std::int8_t* y) noexcept {
+        return step_of(quantize(x, n, y));
+    }
+
+    /// What one step of a quantised row is worth.
+    static BITNET_ALWAYS_INLINE float step_of(row_quantization row) noexcept { return 1.0f / row.scale; }
+
+    /// y = x in another element type, exactly.
     template <class E>
     static BITNET_ALWAYS_INLINE void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
         for (std::size_t i = 0; i < n; ++i) {
-            y[i] = load<E>(x, i);
+            y[i] = element_at<E>(x, i);
         }
-    }
-
-    template <class E> static BITNET_ALWAYS_INLINE float load(const std::byte* row, std::size_t i) noexcept {
-        E element;
-        std::memcpy(&element, row + i * sizeof(E), sizeof(E));
-        return widen(element);
     }
 
 private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The oracle of all ternary kernels: I2_S in its three byte orders, one weight at a time.
+// The oracle of all ternary kernels: any layout, one weight at a time.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -12,8 +12,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-template <i2s_order Order> struct kernel<isa::scalar, i2s_layout<Order>> {
-    using layout = i2s_layout<Order>;
+template <ternary_layout Layout> struct kernel<isa::scalar, Layout> {
+    using layout = Layout;
 
     static void rows(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// q8_0 and q6_k: ggml's quantised blocks as element types of a row. Every value is exact in float.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/half.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// Q8_0: 32 columns in 34 bytes. value = d * q: 11 + 7 bits, no rounding.
+///
+///     0   d      half
+///     2   q[32]  int8
+struct q8_0 {
+    static constexpr std::size_t block_columns = 32;
+    static constexpr std::size_t block_bytes = 34;
+
+    /// Column `i` of a row.
+    [[nodiscard]] static BITNET_ALWAYS_INLINE float value(const std::byte* row, std::size_t i) noexcept {
+        const std::byte* block = row + i / block_columns * block_bytes;
+        half d;
+        std::memcpy(&d, block, sizeof d);
+        return widen(d) * static_cast<float>(static_cast<std::int8_t>(block[2 + i % block_columns]));
+    }
+};
+
+/// Q6_K: 256 columns in 210 bytes. value = (d * scale) * (q - 32): 11 + 7 + 5 bits, no rounding.
+/// Column c of a block: half h = c / 128, quarter k = c % 128 / 32, l = c % 32.
+///
+///     0    ql[128]    low four bits of q: byte 64h + 32(k % 2) + l, the low nibble for k < 2, the high one for k >= 2
+///     128  qh[64]     high two bits: byte 32h + l, bits 2k and 2k + 1
+///     192  scale[16]  int8, one for 16 columns
+///     208  d          half
+struct q6_k {
+    static constexpr std::size_t block_columns = 256;
+    static constexpr std::size_t block_bytes = 210;
+    static constexpr std::size_t high_bits = 128;
+    static constexpr std::size_t scales = 192;
+    static constexpr std::size_t factor = 208;
+
+    /// Where sixteen columns lie, beginning at a column that is a multiple of 16.
+    struct sixteen {
+        const std::byte* low;  ///< [16]
+        const std::byte* high; ///< [16]
+        int low_shift;         ///< 0 or 4
+        int high_shift;        ///< 0, 2, 4 or 6
+        float scale;           ///< d * scale, exact
+    };
+    [[nodiscard]] static BITNET_ALWAYS_INLINE sixteen at(const std::byte* row, std::size_t i) noexcept {
+        const std::byte* block = row + i / block_columns * block_bytes;
+        const std::size_t c = i % block_columns / 16; // 0..15
+        const std::size_t half_block = c / 8;
+        const std::size_t quarter = c % 8 / 2;
+        const std::size_t l = c % 2 * 16;
+        half d;
+        std::memcpy(&d, block + factor, sizeof d);
+        return {block + 64 * half_block + 32 * (quarter % 2) + l, block + high_bits + 32 * half_block + l,
+                quarter < 2 ? 0 : 4, static_cast<int>(2 * quarter),
+                widen(d) * static_cast<float>(static_cast<std::int8_t>(block[scales + c]))};
+    }
+    [[nodiscard]] static BITNET_ALWAYS_INLINE float value(const std::byte* row, std::size_t i) noexcept {
+        const sixteen all = at(row, i);
+        const int low = (static_cast<int>(all.low[i % 16]) >> all.low_shift) & 15;
+        const int high = (static_cast<int>(all.high[i % 16]) >> all.high_shift) & 3;
+        return all.scale * static_cast<float>((low | high << 4) - 32);
+    }
+};
+
+/// An element type that lies in blocks: columns come in whole blocks.
+template <class E>
+concept block_format = requires {
+    E::block_columns;
+};
+
+/// Bytes of `columns` elements in a row.
+template <class E> [[nodiscard]] constexpr std::size_t row_bytes_of(std::size_t columns) noexcept {
+    if constexpr (block_format<E>) {
+        return columns * E::block_bytes / E::block_columns;
+    } else {
+        return columns * sizeof(E);
+    }
+}
+
+/// Column `i` of a row of E, at any alignment.
+template <class E> [[nodiscard]] BITNET_ALWAYS_INLINE float element_at(const std::byte* row, std::size_t i) noexcept {
+    if constexpr (block_format<E>) {
+        return E::value(row, i);
+    } else {
+        E element;
+        std::memcpy(&element, row + i * sizeof(E), sizeof(E));
+        return widen(element);
+    }
+}
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// The tl1 layout (two weights in four bits) for AVX2: look-ups by vpshufb. Empty on other architectures.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/lookup_avx2.hpp>
+#include <bitnet/kernel/tl1.hpp>
+#include <bitnet/simd/isa.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
+namespace bitnet::inline BITNET_ABI {
+
+/// A block of tl1. Entry 3 c0 + c1 of a pair's table is (c0 - 1) x0 + (c1 - 1) x1, at most 2 * 128 = 256; entries 9 to
+/// 15 are never looked up.
+struct tl1_block_avx2 {
+    /// The eight tables of a block of 16 activations.
+    static BITNET_ALWAYS_INLINE void make_tables(const std::int8_t* x, std::byte* out) noexcept {
+        const __m256i a = _mm256_setr_epi16(-1, -1, -1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0);
+        const __m256i b = _mm256_setr_epi16(-1, 0, 1, -1, 0, 1, -1, 0, 1, 0, 0, 0, 0, 0, 0, 0);
+        for (std::size_t pair = 0; pair < 8; ++pair, x += 2, out += lookup_avx2::table_bytes) {
+            lookup_avx2::store_table(_mm256_add_epi16(_mm256_mullo_epi16(_mm256_set1_epi16(x[0]), a),
+                                                      _mm256_mullo_epi16(_mm256_set1_epi16(x[1]), b)),
+                                     out);
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE void add(const std::uint8_t* block, const std::byte* tables,
+                                         lookup_avx2::byte_sums& sums) noexcept {
+        BITNET_UNROLL
+        for (std::size_t line = 0; line < 4; ++line, tables += 2 * lookup_avx2::table_bytes) {
+            const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + line * 32));
+            add_pair(pairs, tables, sums);
+            add_pair(_mm256_srli_epi16(pairs, 4), tables + lookup_avx2::table_bytes, sums);
+        }
+    }
+
+private:
+    /// Adds the look-ups of the low four bits.
+    static BITNET_ALWAYS_INLINE void add_pair(__m256i indices, const std::byte* table,
+                                              lookup_avx2::byte_sums& sums) noexcept {
+        const __m256i index = _mm256_and_si256(indices, _mm256_set1_epi8(15));
+        sums.low = _mm256_add_epi8(sums.low, _mm256_shuffle_epi8(lookup_avx2::load_table(table), index));
+        sums.high = _mm256_add_epi8(sums.high, _mm256_shuffle_epi8(lookup_avx2::load_table(table + 16), index));
+    }
+};
+
+template <> struct kernel<isa::avx2, tl1> : lookup_rows_avx2<tl1, tl1_block_avx2> {};
+
+/// VNNI multiplies, and there is nothing to multiply here.
+template <> struct kernel<isa::avx_vnni, tl1> : kernel<isa::avx2, tl1> {};
+template <> struct kernel<isa::avx512_vnni, tl1> : kernel<isa::avx2, tl1> {};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif

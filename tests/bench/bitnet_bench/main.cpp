@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: MIT
+// bitnet-bench: tokens per second of prompts and of generation, as fractions of what this machine can do.
+#include "commit.hpp"
+#include "machine.hpp"
+#include "report.hpp"
+#include "runner.hpp"
+
+#include "../synthetic_model.hpp"
+
+#include "options.hpp"
+#include "streams.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace {
+
+constexpr std::string_view program = "bitnet-bench";
+
+struct settings {
+    std::string file;
+    std::string synthetic;
+    std::string write;
+    std::string prompts = "128,512";
+    std::string generated = "64";
+    std::string threads = "1," + std::to_string(std::max(1u, std::thread::hardware_concurrency()));
+    std::string isas;
+    std::string layouts = "i2_s";
+    std::string heads = "as-stored";
+    std::string kvs = "f16";
+    std::string batches = "1";
+    std::size_t context = 0;
+    std::size_t repetitions = 5;
+    std::string json;
+
+    void add_to(tools::options& all) {
+        all.text("-m", "FILE", file, "the model, a GGUF file");
+        all.text("--synthetic", "NAME", synthetic, "instead: 2b4t or tiny with random weights, made once and kept");
+        all.text("--write", "FILE", write, "only write the synthetic model there");
+        all.text("-p", "LIST", prompts, "lengths of prompts, such as 128,512; 0 for none");
+        all.text("-n", "LIST", generated, "tokens to generate; 0 for none");
+        all.text("-t", "LIST", threads, "threads");
+        all.text("--isa", "LIST", isas, "instruction sets; the best of this CPU where none is named");
+        all.text("--layout", "LIST", layouts, "layouts of ternary weights: i2_s, dense, tl1, tl2");
+        all.text("--head", "LIST", heads, "as-stored or screened");
+        all.text("--kv", "LIST", kvs, "elements of the KV cache: f16 or i8");
+        all.text("--batch", "LIST", batches, "sequences that are generated together");
+        all.number<std::size_t>("-c", "CTX", context, 0, std::size_t{1} << 20,
+                                "positions behind the last generated token", "a prompt of 16 tokens and -n");
+        all.number<std::size_t>("-r", "REPS", repetitions, 1, 1000, "repetitions; medians are quoted");
+        all.text("--json", "FILE", json, "write the results there, too");
+    }
+};
+
+/// The words of "a,b,c"; one empty word for an empty text.
+std::vector<std::string> words(const std::string& list) {
+    std::vector<std::string> found;
+    std::size_t end = std::string::npos;
+    do {
+        const std::size_t begin = end + 1;
+        end = std::min(list.find(',', begin), list.size());
+        found.push_back(list.substr(begin, end - begin));
+    } while (end != list.size());
+    return found;
+}
+
+/// The numbers of "1,2,3", 0 to 2^20; nothing where one is none.
+std::optional<std::vector<std::size_t>> numbers(const std::string& list) {
+    std::vector<std::size_t> found;
+    for (const std::string& word : words(list)) {
+        std::size_t number = 0;
+        const auto read = std::from_chars(word.data(), word.data() + word.size(), number);
+        if (read.ec != std::errc{} || read.ptr != word.data() + word.size() || number > (std::size_t{1} << 20)) {
+            return std::nullopt;
+        }
+        found.push_back(number);
+    }
+    return found;
+}
+
+/// What is measured of one opened model with one number of threads.
+struct conditions {
+    const bench::bench_model& model;
+    const bench::model_choice& choice;
+    bitnet::thread_pool& pool;
+    const bench::read_benchmark& reader;
+    std::size_t repetitions;
+    std::uint64_t memory_of_benchmark;
+};
+
+/// The speeds of the read loops, turn by turn.
+class read_speeds {
+public:
+    void add(const std::vector<double>& turn) {
+        turns_.resize(turn.size());
+        for (std::size_t i = 0; i < turn.size(); ++i) {
+            turns_[i].push_back(turn[i]);
+        }
+    }
+    /// The best of the loops' medians, in GB/s.
+    [[nodiscard]] double best() const {
+        double best = 0;
+        for (const auto& loop : turns_) {
+            best = std::max(best, bench::spread_of(loop).median);
+        }
+        return best;
+    }
+
+private:
+    std::vector<std::vector<double>> turns_; ///< of each loop
+};
+
+/// One test, its repetitions in turn with the read loops.
+class trial {
+public:
+    explicit trial(const conditions& of) : of_(of) {}
+
+    /// \param prepare is called with the number of each repetition before it, and takes no part in it
+    /// \param run gives the seconds of one repetition, which makes `tokens`
+    template <class Prepare, class Run>
+    [[nodiscard]] bitnet::result<void> run(bench::bench_session& session, std::size_t tokens, Prepare prepare,
+                                           Run run) {
+        for (std::size_t i = 0; i < of_.repetitions; ++i) {
+            if (auto prepared = prepare(i); !prepared) {
+                return std::move(prepared).error();
+            }
+            memory_ = bench::memory_of_process();
+            memory_speeds_.add(of_.reader.turn(of_.pool));
+            file_speeds_.add(of_.reader.turn(of_.pool, of_.model.file_bytes()));
+            static_cast<void>(session.shares());
+            const auto seconds = run();
+            if (!seconds) {
+                return bitnet::error{seconds.error()};
+            }
+            rates_.push_back(static_cast<double>(tokens) / *seconds);
+            shares_.push_back(session.shares());
+        }
+        return {};
+    }
+
+    /// \param bytes read for each token. \param products of int8 for each token
+    [[nodiscard]] bench::measurement finish(std::string test, double bytes, double products) const {
+        bench::measurement made;
+        made.test = std::move(test);
+        made.threads = of_.pool.threads();
+        made.isa = of_.model.isa();
+        made.layout = of_.choice.layout;
+        made.head = of_.model.head_type();
+        made.kv = of_.choice.kv;
+        made.tokens_per_second = bench::spread_of(rates_);
+        made.bytes_per_token = bytes;
+        made.file_read_gb_per_second = file_speeds_.best();
+        made.read_gb_per_second = std::max(memory_speeds_.best(), made.file_read_gb_per_second);
+        made.int8_peak_gops = bench::int8_peak(of_.pool, made.isa);
+        const double reading = bytes / (made.read_gb_per_second * 1e9);
+        const double multiplying = made.int8_peak_gops > 0 ? products / (made.int8_peak_gops * 1e9) : 0;
+        made.roofline_fraction = std::max(reading, multiplying) * made.tokens_per_second.median;
+        made.phases = bench::mean(shares_);
+        made.peak_rss_mb = megabytes(memory_.peak_resident);
+        made.anonymous_mb = megabytes(memory_.anonymous);
+        made.load_seconds = of_.model.load_seconds();
+        return made;
+    }
+
+private:
+    [[nodiscard]] double megabytes(std::uint64_t bytes) const {
+        return static_cast<double>(bytes - std::min(bytes, of_.memory_of_benchmark)) / 1e6;
+    }
+
+    const conditions& of_;
+    bench::memory_use memory_;
+    read_speeds memory_speeds_;
+    read_speeds file_speeds_;
+    std::vector<double> rates_;
+    std::vector<bench::phase_shares> shares_;
+};
+
+std::vector<bitnet::token> some_tokens(std::size_t count, std::size_t vocabulary) {
+    std::vector<bitnet::token> tokens(count);
+    for (std::size_t i = 0; i < count; ++i) {
+        tokens[i] = static_cast<bitnet::token>((i * 7919 + 13) % vocabulary);
+    }
+    return tokens;
+}
+
+bitnet::result<bench::measurement> measure_prompt(const conditions& of, std::size_t length) {
+    auto session = of.model.open_session(of.pool.threads(), length, 1);
+    if (!session) {
+        return std::move(session).error();
+    }
+    const auto tokens = some_tokens(length, of.model.parameters().vocabulary);
+    trial measured(of);
+    const auto run = [&] { return (*session)->prefill(tokens); };
+    const auto warm_up = [&](std::size_t i) { return i == 0 ? run() : bitnet::result<double>(0.0); };
+    if (auto ran = measured.run(**session, length, warm_up, run); !ran) {
+        return std::move(ran).error();
+    }
+    const bench::model_cost cost = of.model.cost();
+    const std::size_t block = bitnet::session_options{}.batch;
+    double bytes = (*session)->head_bytes_per_step() + cost.norm_bytes;
+    for (std::size_t begin = 0; begin < length; begin += block) {
+        const auto positions = static_cast<double>(std::min(length, begin + block));
+        bytes += cost.ternary_bytes + cost.kv_bytes_per_position * positions;
+    }
+    auto made =
+        measured.finish("pp" + std::to_string(length), bytes / static_cast<double>(length), cost.products_per_token);
+    made.first_token_seconds = made.load_seconds + static_cast<double>(length) / made.tokens_per_second.median;
+    return made;
+}
+
+bitnet::result<bench::measurement> measure_generation(const conditions& of, std::size_t count, std::size_t context,
+                                                      std::size_t sequences) {
+    constexpr std::size_t warm_up = 4;
+    constexpr std::size_t short_prompt = 16;
+    const std::size_t end = context != 0 ? context : short_prompt + warm_up + count;
+    const std::size_t generated = warm_up + (context != 0 ? of.repetitions * count : count);
+    if (end <= generated) {
+        return bitnet::error{bitnet::errc::invalid_argument, "-c " + std::to_string(end) +
+                                                                 " has no room for a prompt and " +
+                                                                 std::to_string(generated) + " tokens"};
+    }
+    auto session = of.model.open_session(of.pool.threads(), end + 1, sequences);
+    if (!session) {
+        return std::move(session).error();
+    }
+    const auto prompt = some_tokens(end - generated, of.model.parameters().vocabulary);
+    trial measured(of);
+    double positions = 0; // behind a step, summed over the middles of repetitions
+    const auto prepare = [&](std::size_t i) -> bitnet::result<double> {
+        if (i != 0 && context != 0) { // a long context is filled once, and then goes on
+            return 0.0;
+        }
+        auto filled = (*session)->prefill(prompt);
+        return filled ? (*session)->decode(warm_up) : std::move(filled);
+    };
+    const auto run = [&] {
+        positions += static_cast<double>((*session)->position()) + 0.5 * static_cast<double>(count);
+        return (*session)->decode(count);
+    };
+    if (auto ran = measured.run(**session, count * sequences, prepare, run); !ran) {
+        return std::move(ran).error();
+    }
+    const bench::model_cost cost = of.model.cost();
+    const double behind = positions / static_cast<double>(of.repetitions);
+    const double shared = cost.ternary_bytes + cost.norm_bytes + (*session)->head_bytes_per_step();
+    const double bytes = shared / static_cast<double>(sequences) + cost.kv_bytes_per_position * behind;
+    const std::string at = context != 0 ? "@" + std::to_string(context) : "";
+    auto made = measured.finish("tg" + std::to_string(count) + at, bytes, cost.products_per_token);
+    made.batch = sequences;
+    return made;
+}
+
+/// Everything that one run was asked for.
+class benchmark {
+public:
+    explicit benchmark(const settings& chosen) : chosen_(chosen) {}
+
+    [[nodiscard]] bool understand() {
+        const auto prompts = numbers(chosen_.prompts);
+        const auto generated = numbers(chosen_.generated);
+        const auto threads = numbers(chosen_.threads);
+        const auto batches = numbers(chosen_.batches);
+        if (!prompts || !generated || !threads || !batches) {
+            return false;
+        }
+        prompts_ = *prompts;
+        generated_ = *generated;
+        threads_ = *threads;
+        batches_ = *batches;
+        return true;
+    }
+
+    [[nodiscard]] bitnet::result<std::vector<bench::measurement>> run(const std::string& path) {
+        const auto before = bench::memory_of_process().anonymous;
+        auto reader = bench::read_benchmark::open();
+        if (!reader) {
+            return std::move(reader).error();
+        }
+        reader_ = &*reader;
+        memory_of_benchmark_ = bench::memory_of_process().anonymous - before;
+        for (const std::string& isa : words(chosen_.isas)) {
+            for (const std::string& layout : words(chosen_.layouts)) {
+                for (const std::string& head : words(chosen_.heads)) {
+                    for (const std::string& kv : words(chosen_.kvs)) {
+                        const auto most = *std::max_element(threads_.begin(), threads_.end());
+                        if (auto ran = run_model({path, isa, layout, head, kv, most}); !ran) {
+                            return std::move(ran).error();
+                        }
+                    }
+                }
+            }
+        }
+        return std::move(results_);
+    }
+
+private:
+    [[nodiscard]] bitnet::result<void> run_model(const bench::model_choice& choice) {
+        bench::reset_peak_memory();
+        auto model = bench::open_model(choice);
+        if (!model) {
+            return std::move(model).error();
+        }
+        for (const std::size_t threads : threads_) {
+            auto pool = bitnet::thread_pool::open(threads);
+            if (!pool) {
+                return std::move(pool).error();
+            }
+            const conditions of{**model, choice, **pool, *reader_, chosen_.repetitions, memory_of_benchmark_};
+            if (auto ran = run_tests(of); !ran) {
+                return ran;
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] bitnet::result<void> run_tests(const conditions& of) {
+        for (const std::size_t length : prompts_) {
+            if (auto added = length == 0 ? bitnet::result<void>{} : add(measure_prompt(of, length)); !added) {
+                return added;
+            }
+        }
+        for (const std::size_t sequences : batches_) {
+            for (const std::size_t count : generated_) {
+                auto added = count == 0 || sequences == 0
+                                 ? bitnet::result<void>{}
+                                 : add(measure_generation(of, count, chosen_.context, sequences));
+                if (!added) {
+                    return added;
+                }
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] bitnet::result<void> add(bitnet::result<bench::measurement> made) {
+        if (!made) {
+            return std::move(made).error();
+        }
+        std::fprintf(stderr, "%s, %zu threads, %s, %s, %s, batch %zu: %.2f tok/s, %.0f %% of the limit\n",
+                     made->test.c_str(), made->threads, made->isa.c_str(), made->layout.c_str(), made->head.c_str(),
+                     made->batch, made->tokens_per_second.median, 100 * made->roofline_fraction);
+        results_.push_back(*std::move(made));
+        return {};
+    }
+
+    const settings& chosen_;
+    std::vector<std::size_t> prompts_;
+    std::vector<std::size_t> generated_;
+    std::vector<std::size_t> threads_;
+    std::vector<std::size_t> batches_;
+    const bench::read_benchmark* reader_ = nullptr;
+    std::uint64_t memory_of_benchmark_ = 0;
+    std::vector<bench::measurement> results_;
+};
+
+/// Writes the synthetic model of that name to `path`, unless it is there already and `keep`.
+bitnet::result<void> make_synthetic(const std::string& name, const std::string& path, bool keep) {
+    const auto shape = bitnet_tests::find_synthetic_shape(name);
+    if (!shape) {
+        return bitnet::error{bitnet::errc::invalid_argument, "--synthetic takes 2b4t or tiny, not '" + name + "'"};
+    }
+    std::error_code ignored;
+    if (keep && std::filesystem::exists(path, ignored)) {
+        return {};
+    }
+    const auto model = bitnet_tests::synthetic_model(*shape, 1);
+    if (auto written = model.writer().write_file(path); !written) {
+        return std::move(written).error();
+    }
+    return {};
+}
+
+/// Where the synthetic model is kept from run to run.
+std::string path_of_synthetic(const std::string& name) {
+    std::error_code failed;
+    const auto folder = std::filesystem::temp_directory_path(failed);
+    return (failed ? std::filesystem::path(".") : folder).string() + "/bitnet-synthetic-" + name + "-1.gguf";
+}
+
+std::string command_of(int argc, char** argv) {
+    std::string command(program);
+    for (int i = 1; i < argc; ++i) {
+        command.append(" ").append(argv[i]);
+    }
+    return command;
+}
+
+int run(const settings& chosen, const std::string& command, const tools::options& all) {
+    benchmark work(chosen);
+    if (!work.understand()) {
+        return all.refuse("-p, -n, -t and --batch take numbers with commas between them");
+    }
+    std::string path = chosen.file;
+    if (!chosen.synthetic.empty()) {
+        path = chosen.write.empty() ? path_of_synthetic(chosen.synthetic) : chosen.write;
+        if (const auto made = make_synthetic(chosen.synthetic, path, chosen.write.empty()); !made) {
+            return tools::fail(program, made.error().message);
+        }
+    }
+    if (!chosen.write.empty()) {
+        return 0;
+    }
+    auto results = work.run(path);
+    if (!results) {
+        return tools::fail(program, results.error().message);
+    }
+    const bench::report found{bench::machine_name(), bench::commit, command, *std::move(results)};
+    if (!chosen.json.empty() && !(std::ofstream(chosen.json) << bench::to_json(found) << '\n')) {
+        return tools::fail(program, chosen.json + " cannot be written");
+    }
+    return tools::put(bench::to_markdown(found)) ? 0 : 1;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    tools::options all(std::string(program), "Measures tokens per second, and this machine's limits in the same run.");
+    settings chosen;
+    chosen.add_to(all);
+    if (const auto status = all.read(argc, argv)) {
+        return *status;
+    }
+    if (chosen.file.empty() == chosen.synthetic.empty()) {
+        return all.refuse("one of -m FILE and --synthetic NAME is needed");
+    }
+    if (!chosen.write.empty() && chosen.synthetic.empty()) {
+        return all.refuse("--write needs --synthetic");
+    }
+    return run(chosen, command_of(argc, argv), all);
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+// bench_model and bench_session over one policy, with its kernels and loops timed.
+#pragma once
+
+#include "runner.hpp"
+
+#include <algorithm>
+
+namespace bench {
+
+template <class P> class policy_session final : public bench_session {
+public:
+    [[nodiscard]] static bitnet::result<std::unique_ptr<bench_session>>
+    open(const bitnet::model<P>& opened, std::size_t threads, std::size_t context, std::size_t sequences) {
+        auto made = std::make_unique<policy_session>();
+        auto pool = P::pool::open(threads);
+        if (!pool) {
+            return std::move(pool).error();
+        }
+        made->pool_ = *std::move(pool);
+        auto choose = bitnet::sampler::open(bitnet::sampler_options::greedy(), opened.parameters().vocabulary);
+        if (!choose) {
+            return std::move(choose).error();
+        }
+        made->choose_.emplace(*std::move(choose));
+        for (std::size_t i = 0; i < sequences; ++i) {
+            auto one =
+                bitnet::session<P>::open(opened, *made->pool_, {.context = context, .stop_at_stop_tokens = false});
+            if (!one) {
+                return std::move(one).error();
+            }
+            made->sessions_.push_back(*std::move(one));
+        }
+        return std::unique_ptr<bench_session>(std::move(made));
+    }
+
+    bitnet::result<double> prefill(std::span<const bitnet::token> tokens) override {
+        const stopwatch watch(*this);
+        for (auto& session : sessions_) {
+            session.reset();
+            if (auto fed = session.feed(tokens); !fed) {
+                return std::move(fed).error();
+            }
+            if (auto logits = session.logits(); !logits) {
+                return std::move(logits).error();
+            }
+        }
+        return watch.seconds();
+    }
+
+    bitnet::result<double> decode(std::size_t tokens) override {
+        const stopwatch watch(*this);
+        for (std::size_t i = 0; i < tokens; ++i) {
+            if (auto stepped = step(); !stepped) {
+                return std::move(stepped).error();
+            }
+        }
+        return watch.seconds();
+    }
+
+    std::size_t position() const override { return sessions_[0].position(); }
+
+    double head_bytes_per_step() const override { return 0; }
+    phase_shares shares() override {
+        const phase_shares found = shares_of(spent_, pool_->threads());
+        phase_counters::clear();
+        spent_ = 0;
+        return found;
+    }
+
+private:
+    class stopwatch {
+    public:
+        explicit stopwatch(policy_session& session) noexcept : session_(session) {}
+        stopwatch(const stopwatch&) = delete;
+        stopwatch& operator=(const stopwatch&) = delete;
+        ~stopwatch() { session_.spent_ += ticks() - first_tick_; }
+        [[nodiscard]] double seconds() const {
+            return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+        }
+
+    private:
+        policy_session& session_;
+        std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+        std::uint64_t first_tick_ = ticks();
+    };
+
+    /// Chooses the next token of every sequence and computes the logits behind it.
+    [[nodiscard]] bitnet::result<void> step() {
+        for (auto& session : sessions_) {
+            const auto chosen = session.next(*choose_);
+            if (!chosen) {
+                return bitnet::error{session.error()};
+            }
+        }
+        return {};
+    }
+
+    std::unique_ptr<typename P::pool> pool_;
+    std::optional<bitnet::sampler> choose_;
+    std::vector<bitnet::session<P>> sessions_;
+    std::uint64_t spent_ = 0; ///< ticks in calls since the last shares()
+};
+
+template <class P> class policy_model final : public bench_model {
+public:
+    policy_model(bitnet::model<P> opened, double seconds) : model_(std::move(opened)), load_seconds_(seconds) {}
+
+    double load_seconds() const override { return load_seconds_; }
+    const bitnet::hyper_parameters& parameters() const override { return model_.parameters(); }
+    /// From the first tensor to the last one in the order of the file.
+    std::span<const std::byte> file_bytes() const override {
+        const auto& tensors = model_.file().tensors();
+        const std::byte* begin = tensors.front().bytes.data();
+        const std::byte* end = begin;
+        for (const auto& tensor : tensors) {
+            begin = std::min(begin, tensor.bytes.data());
+            end = std::max(end, tensor.bytes.data() + tensor.bytes.size());
+        }
+        return {begin, end};
+    }
+    std::string_view isa() const override { return P::isa::name; }
+    std::string_view head_type() const override { return "f16"; }
+
+    model_cost cost() const override {
+        const auto& of = model_.parameters();
+        const auto& tensors = model_.tensors();
+        model_cost cost;
+        for (std::size_t i = 0; i < of.layers; ++i) {
+            const auto& layer = tensors.layer(i);
+            for (const auto* matrix : {&layer.attn_q, &layer.attn_k, &layer.attn_v, &layer.attn_output, &layer.ffn_gate,
+                                       &layer.ffn_up, &layer.ffn_down}) {
+                cost.ternary_bytes +=
+                    static_cast<double>(*bitnet::layout_bytes<typename P::layout>(matrix->rows(), matrix->cols()));
+                cost.products_per_token += static_cast<double>(matrix->rows() * matrix->cols());
+            }
+            cost.norm_bytes +=
+                static_cast<double>(sizeof(float) * (2 * of.hidden + of.query_columns() + of.feed_forward));
+        }
+        cost.head_bytes = static_cast<double>(tensors.head().row_bytes() * tensors.head().rows);
+        cost.norm_bytes += static_cast<double>(sizeof(float) * of.hidden + tensors.embedding().row_bytes());
+        cost.kv_bytes_per_position = static_cast<double>(bitnet::kv_cache<typename P::kv_element>::bytes(of, 16)) / 16;
+        return cost;
+    }
+
+    bitnet::result<std::unique_ptr<bench_session>> open_session(std::size_t threads, std::size_t context,
+                                                                std::size_t sequences) const override {
+        return policy_session<P>::open(model_, threads, context, sequences);
+    }
+
+private:
+    bitnet::model<P> model_;
+    double load_seconds_;
+};
+
+/// Opens a model with a policy of `Ladder`, timed.
+template <class Ladder> bitnet::result<std::unique_ptr<bench_model>> open_with(const model_choice& choice) {
+    bitnet::result<std::unique_ptr<bench_model>> opened = bitnet::error{
+        bitnet::errc::unsupported_cpu, "instruction set '" + choice.isa + "': not built in, or not of this CPU"};
+    const auto open = [&]<class P>() {
+        const auto start = std::chrono::steady_clock::now();
+        auto model = bitnet::model<timed<P>>::open(choice.path, bitnet::open_options{});
+        const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+        if (model) {
+            opened = std::unique_ptr<bench_model>(
+                std::make_unique<policy_model<timed<P>>>(*std::move(model), passed.count()));
+        } else {
+            opened = std::move(model).error();
+        }
+    };
+    if (choice.isa.empty()) {
+        Ladder::with_first_available(open);
+    } else {
+        Ladder::with_isa(choice.isa, open);
+    }
+    return opened;
+}
+
+} // namespace bench

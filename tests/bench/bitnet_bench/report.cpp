@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+#include "report.hpp"
+
+#include "json_writer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+namespace {
+
+/// `number` to so many digits behind the point, and so with no more than that in JSON.
+double rounded(double number, int digits) {
+    const double unit = std::pow(10.0, digits);
+    return std::round(number * unit) / unit;
+}
+
+void add_phases(tools::json_writer& json, const bench::phase_shares& shares) {
+    json.begin("phases", '{');
+    json.member("ternary", rounded(shares.ternary, 4));
+    json.member("head", rounded(shares.head, 4));
+    json.member("attention", rounded(shares.attention, 4));
+    json.member("rest", rounded(shares.rest, 4));
+    json.member("waiting", rounded(shares.waiting, 4));
+    json.end('}');
+}
+
+void add_result(tools::json_writer& json, const bench::measurement& of) {
+    json.begin('{');
+    json.member("test", of.test);
+    json.member("threads", of.threads);
+    json.member("isa", of.isa);
+    json.member("layout", of.layout);
+    json.member("head", of.head);
+    json.member("kv", of.kv);
+    json.member("batch", of.batch);
+    json.begin("tokens_per_second", '{');
+    json.member("median", rounded(of.tokens_per_second.median, 2));
+    json.member("min", rounded(of.tokens_per_second.min, 2));
+    json.member("max", rounded(of.tokens_per_second.max, 2));
+    json.end('}');
+    json.member("bytes_per_token", rounded(of.bytes_per_token, 0));
+    json.member("read_gb_per_second", rounded(of.read_gb_per_second, 2));
+    json.member("file_read_gb_per_second", rounded(of.file_read_gb_per_second, 2));
+    json.member("int8_peak_gops", rounded(of.int8_peak_gops, 1));
+    json.member("roofline_fraction", rounded(of.roofline_fraction, 3));
+    json.member("failed", of.failed());
+    add_phases(json, of.phases);
+    json.member("peak_rss_mb", rounded(of.peak_rss_mb, 1));
+    json.member("anonymous_mb", rounded(of.anonymous_mb, 1));
+    json.member("load_seconds", rounded(of.load_seconds, 4));
+    json.member("first_token_seconds", rounded(of.first_token_seconds, 4));
+    json.end('}');
+}
+
+/// A number with `digits` behind the point.
+std::string fixed(double number, int digits) {
+    char text[64];
+    return std::string(text, static_cast<std::size_t>(std::snprintf(text, sizeof text, "%.*f", digits, number)));
+}
+
+std::string percent(double share) { return fixed(100 * share, 0) + " %"; }
+
+std::string row(const bench::measurement& of) {
+    const std::string limit = of.failed() ? "failed: " + percent(of.roofline_fraction) : percent(of.roofline_fraction);
+    const bench::phase_shares& s = of.phases;
+    std::string text = "| " + of.test + " | " + std::to_string(of.threads) + " | " + of.isa + " | " + of.layout +
+                       " | " + of.head + " | " + of.kv + " | " + std::to_string(of.batch);
+    text += " | " + fixed(of.tokens_per_second.median, 1) + " (" + fixed(of.tokens_per_second.min, 1) + "-" +
+            fixed(of.tokens_per_second.max, 1) + ")";
+    text += " | " + fixed(of.bytes_per_token / 1e6, 0) + " | " + fixed(of.read_gb_per_second, 1) + " | " + limit;
+    for (const double share : {s.ternary, s.head, s.attention, s.rest, s.waiting}) {
+        text += " | " + percent(share);
+    }
+    text += " | " + fixed(of.load_seconds, 2) + " | " +
+            (of.first_token_seconds > 0 ? fixed(of.first_token_seconds, 2) : "") + " | " + fixed(of.peak_rss_mb, 0) +
+            " | " + fixed(of.anonymous_mb, 0) + " |\n";
+    return text;
+}
+
+} // namespace
+
+namespace bench {
+
+spread spread_of(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    const std::size_t middle = values.size() / 2;
+    const double median = values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+    return {median, values.front(), values.back()};
+}
+
+phase_shares mean(const std::vector<phase_shares>& all) {
+    phase_shares sum;
+    const auto part = 1.0 / static_cast<double>(all.size());
+    for (const phase_shares& each : all) {
+        sum.ternary += part * each.ternary;
+        sum.head += part * each.head;
+        sum.attention += part * each.attention;
+        sum.rest += part * each.rest;
+        sum.waiting += part * each.waiting;
+    }
+    return sum;
+}
+
+std::string to_json(const report& all) {
+    tools::json_writer json;
+    json.begin('{');
+    json.member("machine", all.machine);
+    json.member("commit", all.commit);
+    json.member("command", all.command);
+    json.begin("results", '[');
+    for (const measurement& each : all.results) {
+        add_result(json, each);
+    }
+    json.end(']');
+    json.end('}');
+    return json.text();
+}
+
+std::string to_markdown(const report& all) {
+    std::string text = all.machine + ", commit " + all.commit + ":\n`" + all.command + "`\n\n";
+    text +=
+        "| test | threads | isa | layout | head | kv | batch | tok/s (min-max) | MB/token | read GB/s | of the limit "
+        "| ternary | head | attention | rest | waiting | load s | first token s | peak MB | anonymous MB |\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+    for (const measurement& each : all.results) {
+        text += row(each);
+    }
+    return text;
+}
+
+} // namespace bench

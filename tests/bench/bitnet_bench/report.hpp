@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// What a benchmark found, as one JSON object and as one Markdown table.
+#pragma once
+
+#include "phases.hpp"
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace bench {
+
+struct spread {
+    double median = 0;
+    double min = 0;
+    double max = 0;
+};
+
+/// \pre values is not empty
+[[nodiscard]] spread spread_of(std::vector<double> values);
+[[nodiscard]] phase_shares mean(const std::vector<phase_shares>& all);
+
+struct measurement {
+    std::string test; ///< "pp128", "tg64", "tg64@4000": prompt or generated tokens, and positions at the end
+    std::size_t threads = 1;
+    std::string isa;
+    std::string layout;
+    std::string head;
+    std::string kv;
+    std::size_t batch = 1;
+    spread tokens_per_second;
+    double bytes_per_token = 0;         ///< read from memory: weights, head, KV cache, norms
+    double read_gb_per_second = 0;      ///< the fastest read loop over huge pages, at these threads
+    double file_read_gb_per_second = 0; ///< the fastest read loop over the mapped file
+    double int8_peak_gops = 0;          ///< products in registers, 1e9/s, at these threads; 0 where unknown
+    double roofline_fraction = 0;       ///< the least time that memory and products need, over the time taken
+    phase_shares phases;
+    double peak_rss_mb = 0;
+    double anonymous_mb = 0;
+    double load_seconds = 0;
+    double first_token_seconds = 0; ///< of a prompt test: opening, prompt, logits
+
+    /// Faster than the machine: the limit was measured while something else slowed it down.
+    [[nodiscard]] bool failed() const noexcept { return roofline_fraction > 1.03; }
+};
+
+struct report {
+    std::string machine;
+    std::string commit;
+    std::string command;
+    std::vector<measurement> results;
+};
+
+[[nodiscard]] std::string to_json(const report& all);
+[[nodiscard]] std::string to_markdown(const report& all);
+
+} // namespace bench

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// A model of one policy, and sessions with it, behind virtual functions: what a benchmark asks of them.
+#pragma once
+
+#include "phases.hpp"
+
+#include <bitnet/core/result.hpp>
+#include <bitnet/run/model.hpp>
+#include <bitnet/run/sampler.hpp>
+#include <bitnet/run/session.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bench {
+
+/// What a model is opened with.
+struct model_choice {
+    std::string path;
+    std::string isa;
+    std::string layout = "i2_s";
+    std::string head = "as-stored"; ///< or "screened"
+    std::string kv = "f16";
+    std::size_t threads = 1; ///< while opening
+};
+
+/// What a pass over the model touches and computes.
+struct model_cost {
+    double ternary_bytes = 0;
+    double head_bytes = 0;            ///< of the whole head as it is stored
+    double norm_bytes = 0;            ///< and one row of the embedding
+    double kv_bytes_per_position = 0; ///< read by a step for each position behind it
+    double products_per_token = 0;    ///< of int8 and ternary weights
+};
+
+/// One or more sequences that take the same steps.
+class bench_session {
+public:
+    virtual ~bench_session() = default;
+    /// Starts all sequences anew with these tokens, and computes the logits behind the last one. \return seconds
+    [[nodiscard]] virtual bitnet::result<double> prefill(std::span<const bitnet::token> tokens) = 0;
+    /// `tokens` greedy steps of every sequence, from where they stand. \return seconds
+    [[nodiscard]] virtual bitnet::result<double> decode(std::size_t tokens) = 0;
+    [[nodiscard]] virtual std::size_t position() const = 0;
+    /// Where the time of the calls since the last shares() went.
+    [[nodiscard]] virtual phase_shares shares() = 0;
+    /// Bytes of the head that one step has read on average.
+    [[nodiscard]] virtual double head_bytes_per_step() const = 0;
+};
+
+class bench_model {
+public:
+    virtual ~bench_model() = default;
+    [[nodiscard]] virtual double load_seconds() const = 0;
+    [[nodiscard]] virtual const bitnet::hyper_parameters& parameters() const = 0;
+    [[nodiscard]] virtual model_cost cost() const = 0;
+    [[nodiscard]] virtual std::span<const std::byte> file_bytes() const = 0;
+    [[nodiscard]] virtual std::string_view isa() const = 0;
+    [[nodiscard]] virtual std::string_view head_type() const = 0; ///< as it is read: "f16", "q6_k", "f16, screened"
+    [[nodiscard]] virtual bitnet::result<std::unique_ptr<bench_session>>
+    open_session(std::size_t threads, std::size_t context, std::size_t sequences) const = 0;
+};
+
+/// \return errc::invalid_argument for a combination that the benchmark is not built with, and what model::open returns.
+[[nodiscard]] bitnet::result<std::unique_ptr<bench_model>> open_model(const model_choice& choice);
+
+} // namespace bench

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#include "process.hpp"
+
+#include <bitnet/io/json.hpp>
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+using bitnet_tests::contents;
+using bitnet_tests::outcome;
+using bitnet_tests::run;
+using bitnet_tests::temporary_folder;
+
+namespace {
+
+bitnet::json_value member(const bitnet::json_value& object, std::string_view key) {
+    const auto found = object.find(key);
+    REQUIRE_MESSAGE(found, std::string(key));
+    return *found;
+}
+
+double number(const bitnet::json_value& object, std::string_view key) {
+    const auto value = member(object, key).as_double();
+    REQUIRE_MESSAGE(value, std::string(key));
+    return *value;
+}
+
+/// What one result must have, whatever it measured.
+void check_result(const bitnet::json_value& of) {
+    for (const std::string_view key : {"test", "isa", "layout", "head", "kv"}) {
+        CHECK_MESSAGE(member(of, key).as_string(), std::string(key));
+    }
+    const auto speed = member(of, "tokens_per_second");
+    CHECK(number(speed, "min") > 0);
+    CHECK(number(speed, "min") <= number(speed, "median"));
+    CHECK(number(speed, "median") <= number(speed, "max"));
+    CHECK(number(of, "bytes_per_token") > 0);
+    CHECK(number(of, "read_gb_per_second") > 0);
+    CHECK(number(of, "roofline_fraction") > 0);
+    CHECK(number(of, "peak_rss_mb") >= number(of, "anonymous_mb"));
+    CHECK(number(of, "load_seconds") > 0);
+    double shares = 0;
+    for (const std::string_view phase : {"ternary", "head", "attention", "rest", "waiting"}) {
+        shares += number(member(of, "phases"), phase);
+    }
+    CHECK(shares == doctest::Approx(1.0).epsilon(0.05));
+}
+
+} // namespace
+
+TEST_CASE("bitnet-bench writes what it found as one JSON object and one table") {
+    const temporary_folder folder;
+    const std::string json = folder.path("found.json");
+    const outcome done = run("bench", {"--synthetic", "tiny", "-p", "40", "-n", "6", "-t", "1,2", "-r", "2", "--batch",
+                                       "1,3", "--json", json});
+    REQUIRE_MESSAGE(done.status == 0, done.err);
+    CHECK(done.out.find("| pp40 | 1 |") != std::string::npos);
+    CHECK(done.out.find("| tg6 | 2 |") != std::string::npos);
+    const std::string text = contents(json);
+    const auto parsed = bitnet::json_document::parse(text, "found.json");
+    REQUIRE(parsed);
+    for (const std::string_view key : {"machine", "commit", "command"}) {
+        CHECK_MESSAGE(member(parsed->root(), key).as_string(), std::string(key));
+    }
+    const auto results = member(parsed->root(), "results");
+    CHECK(results.size() == 2 * 3); // threads * (pp40, tg6 of one sequence and of three)
+    for (const auto each : results.elements()) {
+        check_result(each);
+    }
+}
+
+TEST_CASE("bitnet-bench measures a long context at its end, and says when it is too short") {
+    const outcome done = run("bench", {"--synthetic", "tiny", "-p", "0", "-n", "4", "-t", "1", "-r", "2", "-c", "300"});
+    REQUIRE_MESSAGE(done.status == 0, done.err);
+    CHECK(done.out.find("| tg4@300 |") != std::string::npos);
+    const outcome refused = run("bench", {"--synthetic", "tiny", "-p", "0", "-n", "64", "-t", "1", "-c", "100"});
+    CHECK(refused.status == 1);
+    CHECK(refused.err.find("-c 100") != std::string::npos);
+}
+
+TEST_CASE("bitnet-bench writes the synthetic model, the same every time") {
+    const temporary_folder folder;
+    const std::string first = folder.path("first.gguf");
+    const std::string second = folder.path("second.gguf");
+    REQUIRE(run("bench", {"--synthetic", "tiny", "--write", first}).status == 0);
+    REQUIRE(run("bench", {"--synthetic", "tiny", "--write", second}).status == 0);
+    CHECK(contents(first).size() > 1'000'000);
+    CHECK(contents(first) == contents(second));
+}
+
+TEST_CASE("bitnet-bench names mistakes in its options") {
+    const std::vector<std::vector<std::string>> mistakes{
+        {},
+        {"--synthetic", "tiny", "-m", "x.gguf"},
+        {"--synthetic", "tiny", "-p", "12,many"},
+        {"-m", "x.gguf", "--write", "y.gguf"},
+        {"--synthetic", "tiny", "-r", "0"},
+    };
+    for (const auto& arguments : mistakes) {
+        const outcome refused = run("bench", arguments);
+        CHECK(refused.status == 2);
+        CHECK_FALSE(refused.err.empty());
+    }
+    CHECK(run("bench", {"--synthetic", "huge"}).status == 1);
+    CHECK(run("bench", {"--synthetic", "tiny", "--isa", "mmx"}).status == 1);
+    CHECK(run("bench", {"--synthetic", "tiny", "--layout", "i3"}).status == 1);
+}

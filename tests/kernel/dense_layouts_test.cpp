@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+// The layouts dense, tl1 and tl2: packing, and their kernels against products in 64 bits.
+#include "kernel/ternary_problem.hpp"
+
+#include <bitnet/policy.hpp>
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+using namespace bitnet;
+using bitnet_tests::arranged_activations;
+using bitnet_tests::filling;
+using bitnet_tests::ternary_problem;
+
+namespace {
+
+template <class Isa, class Layout> struct pair {
+    using kernel_type = kernel<Isa, Layout>;
+    using isa_type = Isa;
+    using layout = Layout;
+};
+
+#if BITNET_X86_64
+#define KERNELS_OF(layout)                                                                                             \
+    pair<isa::scalar, layout>, pair<isa::avx2, layout>, pair<isa::avx_vnni, layout>, pair<isa::avx512_vnni, layout>
+#else
+#define KERNELS_OF(layout) pair<isa::scalar, layout>
+#endif
+#define KERNELS KERNELS_OF(dense), KERNELS_OF(tl1), KERNELS_OF(tl2)
+
+template <class K> void check_exact(const ternary_problem& p) {
+    using layout = typename K::layout;
+    const auto bytes = p.pack<layout>();
+    const arranged_activations<typename K::kernel_type> x(p);
+    std::vector<std::int32_t> y(p.rows * p.tokens);
+    K::kernel_type::rows({bytes.data(), p.rows, p.cols}, 0, p.rows, x.view(), y.data(), p.rows);
+    REQUIRE(y == p.expected());
+}
+
+template <class From, class To> void check_repacking(std::size_t rows, std::size_t cols) {
+    INFO(From::name << " to " << To::name << ", " << rows << " x " << cols);
+    const ternary_problem p(rows, cols, 1, filling::random);
+    const auto from = p.pack<From>();
+    const auto to = p.pack<To>();
+    std::vector<std::uint8_t> out(to.size(), 0xee);
+    repack<To, From>({from.data(), rows, cols}, out.data());
+    CHECK(out == to);
+}
+
+template <class L> void check_all_repacking() {
+    for (const std::size_t rows : {1u, 4u, 36u, 64u}) {
+        for (const std::size_t cols : {128u, 640u, 1152u, 2560u}) {
+            check_repacking<i2s, L>(rows, cols);
+            check_repacking<L, i2s>(rows, cols);
+            check_repacking<i2s_b, L>(rows, cols);
+            check_repacking<L, i2s_b>(rows, cols);
+        }
+        check_repacking<i2s_b, L>(rows, 8640);
+    }
+    check_repacking<i2s_c, L>(36, 100);
+    check_repacking<L, i2s_c>(36, 100);
+}
+
+} // namespace
+
+TEST_CASE("each of the 243 values of five weights has a byte of its own, from which its digits come") {
+    for (unsigned value = 0; value < 243; ++value) {
+        const std::uint8_t byte = dense::fraction(value);
+        unsigned digits = 0;
+        for (std::size_t k = 0; k < 5; ++k) {
+            REQUIRE(dense::digit(byte, k) < 3);
+            digits = 3 * digits + dense::digit(byte, k);
+        }
+        REQUIRE(digits == value);
+    }
+}
+
+TEST_CASE_TEMPLATE("code() reads what pack_block() wrote", L, dense, tl1, tl2) {
+    const ternary_problem p(40, 700, 1, filling::random);
+    const auto bytes = p.pack<L>();
+    for (std::size_t r = 0; r < p.rows; ++r) {
+        for (std::size_t c = 0; c < p.cols; ++c) {
+            REQUIRE(L::code({bytes.data(), p.rows, p.cols}, r, c) == p.codes[r * p.cols + c]);
+        }
+    }
+}
+
+TEST_CASE("repacking keeps every weight and pads with code 1, between all layouts") {
+    check_all_repacking<dense>();
+    check_all_repacking<tl1>();
+    check_all_repacking<tl2>();
+    check_repacking<dense, tl2>(33, 1000);
+    check_repacking<tl2, dense>(33, 1000);
+    check_repacking<tl1, tl2>(65, 77);
+    check_repacking<dense, tl1>(31, 1);
+}
+
+TEST_CASE("repacking a range of rows writes those rows and no others") {
+    const ternary_problem p(100, 256, 1, filling::random);
+    const auto from = p.pack<i2s>();
+    const auto whole = p.pack<tl2>();
+    std::vector<std::uint8_t> out(whole.size(), 0xee);
+    repack_rows<tl2, i2s>({from.data(), p.rows, p.cols}, 32, 32, out.data());
+    const std::size_t group = whole.size() / 4;
+    CHECK(std::equal(out.begin() + static_cast<std::ptrdiff_t>(group),
+                     out.begin() + 2 * static_cast<std::ptrdiff_t>(group),
+                     whole.begin() + static_cast<std::ptrdiff_t>(group)));
+    CHECK(std::count(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(group), 0xee) ==
+          static_cast<std::ptrdiff_t>(group));
+    CHECK(std::count(out.begin() + 2 * static_cast<std::ptrdiff_t>(group), out.end(), 0xee) ==
+          2 * static_cast<std::ptrdiff_t>(group));
+}
+
+TEST_CASE("a dense 2B-4T matrix takes 1.6 bits a weight, tl2 1.67, tl1 2") {
+    CHECK(layout_bytes<dense>(2560, 2560) == 2560u * 512u);
+    CHECK(layout_bytes<dense>(2560, 6912) == 2560u * 22u * 64u);
+    CHECK(layout_bytes<tl2>(2560, 6912) == 2560u / 32u * 288u * 160u);
+    CHECK(layout_bytes<tl1>(2560, 6912) == 2560u * 6912u / 4u);
+    CHECK(layout_bytes<i2s>(2560, 6912) == 2560u * 6912u / 4u);
+    CHECK_FALSE(layout_bytes<dense>(SIZE_MAX, SIZE_MAX));
+    CHECK_FALSE(layout_bytes<tl2>(SIZE_MAX, 2560));
+}
+
+TEST_CASE_TEMPLATE("a kernel of a dense layout is exact", K, KERNELS) {
+    static_assert(ternary_layout<typename K::layout> && ternary_kernel<typename K::kernel_type>);
+    if (!K::isa_type::available()) {
+        MESSAGE("not run: this CPU has no " << std::string(K::isa_type::name));
+        return;
+    }
+    for (const filling how : {filling::random, filling::extreme, filling::minus, filling::zero, filling::outlier}) {
+        for (const std::size_t cols : {1u, 100u, 320u, 640u, 2560u, 3200u, 6912u, 8640u}) {
+            check_exact<K>(ternary_problem(9, cols, 2, how));
+        }
+        check_exact<K>(ternary_problem(70, 1000, 1, how));
+    }
+    for (std::size_t tokens = 1; tokens <= 40; tokens += tokens < 9 ? 1 : 7) {
+        check_exact<K>(ternary_problem(34, 650, tokens, filling::random));
+    }
+}
+
+TEST_CASE_TEMPLATE("a dense layout's kernel gives any range of rows and touches nothing else", K, KERNELS) {
+    if (!K::isa_type::available()) {
+        return;
+    }
+    using layout = typename K::layout;
+    const ternary_problem p(70, 330, 5, filling::random);
+    const auto whole = p.expected();
+    const auto bytes = p.pack<layout>();
+    const arranged_activations<typename K::kernel_type> x(p);
+    for (std::size_t first = 0; first < p.rows; first += 3) {
+        for (std::size_t count = 1; first + count <= p.rows; count += 5) {
+            constexpr std::int32_t untouched = 123456789;
+            std::vector<std::int32_t> y(p.rows * p.tokens + 1, untouched);
+            K::kernel_type::rows({bytes.data(), p.rows, p.cols}, first, count, x.view(), y.data() + first, p.rows);
+            for (std::size_t i = 0; i < y.size(); ++i) {
+                const bool inside = i < whole.size() && i % p.rows >= first && i % p.rows < first + count;
+                REQUIRE(y[i] == (inside ? whole[i] : untouched));
+            }
+        }
+    }
+}
+
+#if BITNET_X86_64
+BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
+namespace {
+/// The sixteen sums as the two bytes that store_table() makes of them, put together again.
+void split_and_join(const std::int16_t* sums, int* out) {
+    std::byte table[lookup_avx2::table_bytes];
+    lookup_avx2::store_table(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums)), table);
+    for (int i = 0; i < 16; ++i) {
+        const int low = static_cast<std::int8_t>(table[i]);
+        const int high = static_cast<std::int8_t>(table[16 + i]);
+        out[i] = low >= -15 && low <= 15 && high >= -12 && high <= 12 ? 31 * high + low : 9999;
+    }
+}
+} // namespace
+BITNET_TARGET_END
+
+TEST_CASE("every sum of three activations is exactly two small bytes") {
+    if (!isa::avx2::available()) {
+        return;
+    }
+    for (int first = -384; first <= 384; first += 16) {
+        std::int16_t sums[16];
+        int joined[16];
+        for (int i = 0; i < 16; ++i) {
+            sums[i] = static_cast<std::int16_t>(std::min(first + i, 384));
+        }
+        split_and_join(sums, joined);
+        for (int i = 0; i < 16; ++i) {
+            REQUIRE(joined[i] == sums[i]);
+        }
+    }
+}
+#endif

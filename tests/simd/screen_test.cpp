@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+#include <bitnet/simd/float_ops.hpp>
+#include <bitnet/simd/float_ops_avx2.hpp>
+#include <bitnet/simd/float_ops_avx512.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+using namespace bitnet;
+
+namespace {
+
+#if BITNET_X86_64
+#define ISAS_BESIDE_SCALAR isa::avx2, isa::avx_vnni, isa::avx512_vnni
+#else
+#define ISAS_BESIDE_SCALAR isa::scalar
+#endif
+using oracle = float_ops<isa::scalar>;
+
+/// Rows of random floats, every few of them of another size, and their screen.
+struct screened_rows {
+    std::size_t rows;
+    std::size_t cols;
+    std::vector<float> w;
+    std::vector<std::byte> screen;
+
+    screened_rows(std::size_t r, std::size_t c, unsigned seed) : rows(r), cols(c), w(r * c) {
+        std::mt19937 engine(seed);
+        std::normal_distribution<float> normal;
+        for (std::size_t i = 0; i < w.size(); ++i) {
+            const float spread = i / cols % 5 == 4 ? 100.0f : 0.02f;
+            w[i] = normal(engine) * spread;
+        }
+        write();
+    }
+
+    void write() {
+        const std::size_t row_bytes = screen_layout::row_bytes(cols);
+        screen.assign(rows * row_bytes, std::byte{});
+        screen_writer writer;
+        for (std::size_t r = 0; r < rows; ++r) {
+            std::byte* out = screen.data() + r * row_bytes;
+            for (std::size_t first = 0; first < cols; first += 128, out += screen_layout::block_bytes) {
+                float block[128] = {};
+                std::copy_n(w.data() + r * cols + first, std::min<std::size_t>(128, cols - first), block);
+                writer.encode(block, out);
+            }
+            writer.finish(out);
+        }
+    }
+
+    [[nodiscard]] std::vector<float> logits(const std::vector<float>& x) const {
+        std::vector<float> y(rows);
+        float* const to = y.data();
+        oracle::dot_rows<float>(reinterpret_cast<const std::byte*>(w.data()), cols * sizeof(float), rows,
+                                {x.data(), 1, cols}, &to);
+        return y;
+    }
+};
+
+/// x as integers, in memory of its own.
+struct input {
+    std::vector<std::int8_t> high;
+    std::vector<std::int8_t> low;
+    std::vector<std::int32_t> offset;
+    screen_input view;
+    bool good;
+
+    explicit input(const std::vector<float>& x)
+        : high(screen_layout::blocks(x.size()) * 128), low(high.size()), offset(high.size() / 8),
+          good(make_screen_input(x.data(), x.size(), high.data(), low.data(), offset.data(), view)) {}
+};
+
+std::vector<float> random_state(std::size_t n, unsigned seed, float outlier = 0.0f) {
+    std::mt19937 engine(seed);
+    std::normal_distribution<float> normal;
+    std::vector<float> x(n);
+    std::generate(x.begin(), x.end(), [&] { return normal(engine); });
+    if (outlier != 0.0f) {
+        x[n / 3] = outlier;
+    }
+    return x;
+}
+
+const std::size_t widths[] = {1, 100, 127, 128, 129, 320, 640, 2560, 3200};
+
+} // namespace
+
+TEST_CASE("no dot product exceeds its bound, and the bound is near where rows are random") {
+    for (const std::size_t cols : widths) {
+        const screened_rows all(500, cols, 1);
+        for (const float outlier : {0.0f, 1e4f, -1e-15f}) {
+            const auto x = random_state(cols, 2, outlier);
+            const input in(x);
+            REQUIRE(in.good);
+            std::vector<float> upper(all.rows);
+            oracle::screen_rows(all.screen.data(), all.rows, in.view, upper.data());
+            const auto exact = all.logits(x);
+            double width = 0;
+            for (std::size_t r = 0; r < all.rows; ++r) {
+                CHECK(exact[r] <= upper[r]);
+                row_bound bound;
+                std::memcpy(&bound, all.screen.data() + (r + 1) * screen_layout::row_bytes(cols) - sizeof bound,
+                            sizeof bound);
+                width = std::max(width, static_cast<double>(upper[r] - exact[r]) / bound.norm / in.view.norm);
+            }
+            // Six bits: an error of about 0.03 of a row's norm, at most twice that is the distance.
+            CHECK_MESSAGE(width < 0.08, "columns " << cols);
+        }
+    }
+}
+
+TEST_CASE("the bound holds for the state that lies along the error of a row") {
+    const std::size_t cols = 320;
+    const screened_rows all(40, cols, 3);
+    for (std::size_t r = 0; r < all.rows; ++r) {
+        // x = w - v: the products differ by |x|^2, which is all that Cauchy-Schwarz allows.
+        std::vector<float> x(cols);
+        const std::byte* row = all.screen.data() + r * screen_layout::row_bytes(cols);
+        for (std::size_t i = 0; i < cols; ++i) {
+            const std::byte* block = row + i / 128 * screen_layout::block_bytes;
+            const std::size_t c = i % 128;
+            const auto q = (static_cast<int>(block[c % 64]) >> (c < 64 ? 0 : 4) & 15) |
+                           (static_cast<int>(block[64 + c % 32]) >> (c / 32 * 2) & 3) << 4;
+            float scale;
+            std::memcpy(&scale, block + 96, sizeof scale);
+            x[i] = all.w[r * cols + i] - scale * static_cast<float>(q - 32);
+        }
+        const input in(x);
+        REQUIRE(in.good);
+        std::vector<float> upper(all.rows);
+        oracle::screen_rows(all.screen.data(), all.rows, in.view, upper.data());
+        const float exact = all.logits(x)[r];
+        CHECK(exact <= upper[r]);
+        row_bound bound;
+        std::memcpy(&bound, row + screen_layout::row_bytes(cols) - sizeof bound, sizeof bound);
+        CHECK(upper[r] <= exact + 1e-4f * bound.norm * in.view.norm); // and little is given away
+    }
+}
+
+TEST_CASE("rows that are not finite or huge are never screened out") {
+    screened_rows all(6, 200, 4);
+    all.w[0 * 200 + 3] = std::numeric_limits<float>::infinity();
+    all.w[1 * 200 + 150] = std::numeric_limits<float>::quiet_NaN();
+    all.w[2 * 200 + 7] = -1e30f;
+    std::fill_n(all.w.begin() + 3 * 200, 200, 0.0f);
+    std::fill_n(all.w.begin() + 5 * 200, 200, 1e-42f);
+    all.write();
+    const auto x = random_state(200, 5);
+    const input in(x);
+    std::vector<float> upper(all.rows);
+    oracle::screen_rows(all.screen.data(), all.rows, in.view, upper.data());
+    for (const std::size_t r : {0u, 1u, 2u}) {
+        CHECK(upper[r] == std::numeric_limits<float>::infinity());
+    }
+    CHECK(upper[3] >= 0.0f);
+    CHECK(upper[3] < 1e-20f);
+    CHECK(upper[5] < 1e-20f);
+    CHECK(all.logits(x)[5] <= upper[5]);
+}
+
+TEST_CASE("states that are no good for a screen are refused") {
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    const float infinity = std::numeric_limits<float>::infinity();
+    for (const float bad : {nan, infinity, -infinity, 1e10f}) {
+        CHECK_FALSE(input(random_state(100, 6, bad)).good);
+    }
+    CHECK_FALSE(input(std::vector<float>(100, 0.0f)).good);
+    CHECK_FALSE(input(std::vector<float>(100, 1e-40f)).good);
+    CHECK(input(random_state(100, 6)).good);
+}
+
+TEST_CASE_TEMPLATE("screened rows give the scalar bits", Isa, ISAS_BESIDE_SCALAR) {
+    if (!Isa::available()) {
+        MESSAGE("not run: this CPU has no " << std::string(Isa::name));
+        return;
+    }
+    for (const std::size_t cols : widths) {
+        const screened_rows all(17, cols, 7);
+        for (const float outlier : {0.0f, 1e4f}) {
+            const auto x = random_state(cols, 8, outlier);
+            const input in(x);
+            REQUIRE(in.good);
+            std::vector<float> expected(all.rows);
+            std::vector<float> actual(all.rows);
+            oracle::screen_rows(all.screen.data(), all.rows, in.view, expected.data());
+            float_ops<Isa>::screen_rows(all.screen.data(), all.rows, in.view, actual.data());
+            CHECK(std::memcmp(expected.data(), actual.data(), all.rows * sizeof(float)) == 0);
+            const std::uint32_t list[] = {16, 0, 5, 5, 11};
+            float listed[5];
+            float_ops<Isa>::template dot_listed<float>(reinterpret_cast<const std::byte*>(all.w.data()), cols * 4, list,
+                                                       x.data(), cols, listed);
+            const auto exact = all.logits(x);
+            for (std::size_t i = 0; i < 5; ++i) {
+                CHECK(listed[i] == exact[list[i]]);
+            }
+        }
+    }
+}

@@ -26,6 +26,9 @@ namespace bitnet::inline BITNET_ABI {
 /// Each plane is moved to bits 1:0 and multiplied by 32 activations with vpmaddubsw (unsigned codes 0..3, signed int8).
 /// Overflow: a pair is at most 2 * 3 * 128 = 768, the four planes of a block 3072; int16 holds ten blocks (30720),
 /// which are added before widening to int32. The sum of the activations is subtracted once, as weight = code - 1.
+/// One or two tokens leave registers for sums of their own for planes 7:6 and 3:2, which are then moved to bits 3:2
+/// only: two shifts less. These sums are multiples of 4, a pair at most 3072, the two planes of a block 6144: int16
+/// holds five blocks (30720), and with a quarter of that added, the other sums stay below 7680 + 7680.
 template <> struct kernel<isa::avx2, i2s> {
     using layout = i2s;
 
@@ -36,20 +39,24 @@ template <> struct kernel<isa::avx2, i2s> {
 
 private:
     static constexpr std::size_t most_tokens = 4; // 2 * 4 sums, 2 registers of weights, 2 of codes: 12 of 16
-    static constexpr std::size_t blocks_in_int16 = 10;
     friend i2s_tiling<kernel, most_tokens>;
 
     template <std::size_t Rows, std::size_t Tokens>
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         const std::int8_t* values = x.data + first_token * x.stride;
+        constexpr std::size_t scales = Tokens == 1 ? 2 : 1;
+        constexpr std::size_t blocks_in_int16 = scales == 2 ? 5 : 10;
         __m256i total[Rows][Tokens];
         clear(total);
         for (std::size_t b = 0; b < cols / 128;) {
             const std::size_t rest = cols / 128 - b;
             const std::size_t end = b + (rest < blocks_in_int16 ? rest : blocks_in_int16);
-            __m256i words[Rows][Tokens];
-            clear(words);
+            __m256i words[scales][Rows][Tokens];
+            BITNET_UNROLL
+            for (auto& of_scale : words) {
+                clear(of_scale);
+            }
             for (; b < end; ++b) {
                 if constexpr (Rows == 2) {
                     prefetch_pair(w, b);
@@ -60,8 +67,11 @@ private:
             for (std::size_t r = 0; r < Rows; ++r) {
                 BITNET_UNROLL
                 for (std::size_t t = 0; t < Tokens; ++t) {
-                    const __m256i pairs = _mm256_madd_epi16(words[r][t], _mm256_set1_epi16(1));
-                    total[r][t] = _mm256_add_epi32(total[r][t], pairs);
+                    __m256i sum = words[0][r][t];
+                    if constexpr (scales == 2) {
+                        sum = _mm256_add_epi16(sum, _mm256_srai_epi16(words[1][r][t], 2));
+                    }
+                    total[r][t] = _mm256_add_epi32(total[r][t], _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
                 }
             }
         }
@@ -89,26 +99,27 @@ private:
     }
 
     /// Adds sixteen int16 sums over the 128 columns of one block for each row and token.
-    template <std::size_t Rows, std::size_t Tokens>
+    template <std::size_t Scales, std::size_t Rows, std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_block(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
-                                               std::size_t x_stride, __m256i (&words)[Rows][Tokens]) noexcept {
+                                               std::size_t x_stride, __m256i (&words)[Scales][Rows][Tokens]) noexcept {
         __m256i q[Rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
             q[r] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + r * row_bytes));
         }
-        add_plane<6>(q, x, x_stride, words);
-        add_plane<4>(q, x + 32, x_stride, words);
-        add_plane<2>(q, x + 64, x_stride, words);
-        add_plane<0>(q, x + 96, x_stride, words);
+        constexpr int more = Scales == 2 ? 2 : 0; // bits that planes 7:6 and 3:2 stay above the lowest
+        add_plane<6 - more, 3 << more>(q, x, x_stride, words[Scales - 1]);
+        add_plane<4, 3>(q, x + 32, x_stride, words[0]);
+        add_plane<2 - more, 3 << more>(q, x + 64, x_stride, words[Scales - 1]);
+        add_plane<0, 3>(q, x + 96, x_stride, words[0]);
     }
-    template <int Shift, std::size_t Rows, std::size_t Tokens>
+    template <int Shift, int Bits, std::size_t Rows, std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_plane(const __m256i (&q)[Rows], const std::int8_t* x, std::size_t x_stride,
                                                __m256i (&words)[Rows][Tokens]) noexcept {
         __m256i codes[Rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            codes[r] = _mm256_and_si256(_mm256_srli_epi16(q[r], Shift), _mm256_set1_epi8(3));
+            codes[r] = _mm256_and_si256(_mm256_srli_epi16(q[r], Shift), _mm256_set1_epi8(Bits));
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {

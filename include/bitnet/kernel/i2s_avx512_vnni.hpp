@@ -97,10 +97,10 @@ private:
         }
     }
 
-    /// sum += codes * values, four by four. gcc 12 copies the accumulators of the intrinsic twice in every step, which
-    /// spills a tile of them.
+    /// sum += codes * values, four by four. Of the intrinsic, gcc 12 copies the accumulators in every step and clang 14
+    /// spills them.
     static BITNET_ALWAYS_INLINE void add_products(__m512i& sum, __m512i codes, __m512i values) noexcept {
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__GNUC__)
         __asm__("{vpdpbusd %2, %1, %0|vpdpbusd %0, %1, %2}" : "+v"(sum) : "v"(codes), "v"(values));
 #else
         sum = _mm512_dpbusd_epi32(sum, codes, values);

@@ -108,9 +108,10 @@ private:
         }
     }
 
-    /// sum += codes * values, four by four. gcc 12 copies the accumulators of the intrinsic in every step.
+    /// sum += codes * values, four by four. Of the intrinsic, gcc 12 copies the accumulators in every step and clang 14
+    /// spills them.
     static BITNET_ALWAYS_INLINE void add_products(__m256i& sum, __m256i codes, __m256i values) noexcept {
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__GNUC__)
         __asm__("{%{vex%} vpdpbusd %2, %1, %0|%{vex%} vpdpbusd %0, %1, %2}" : "+x"(sum) : "x"(codes), "x"(values));
 #else
         sum = _mm256_dpbusd_avx_epi32(sum, codes, values);

@@ -41,6 +41,9 @@ class inline_pool;
 
 struct hyper_parameters;
 struct open_options;
+struct scored_token;
+struct head_statistics;
+enum class head_mode;
 struct session_options;
 struct sampler_options;
 enum class stop_reason;

@@ -45,12 +45,14 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std
 
 using namespace bitnet;
 
-TEST_CASE("feed, next, logits and reset allocate nothing") {
+namespace {
+
+void check_that_nothing_is_allocated(head_mode head) {
     bitnet_tests::model_shape shape;
     shape.context = 600;
     auto bytes = bitnet_tests::tiny_model(shape);
     REQUIRE(bytes);
-    const auto model = any_model::open(byte_source::borrow(bytes->span(), "tiny"));
+    const auto model = any_model::open(byte_source::borrow(bytes->span(), "tiny"), {.head = head});
     REQUIRE(model);
     auto session = any_session::open(*model, {.threads = 3, .stop_at_stop_tokens = false});
     REQUIRE(session);
@@ -64,12 +66,20 @@ TEST_CASE("feed, next, logits and reset allocate nothing") {
         const std::size_t before = allocations.load();
         bool ok = session->feed(prompt).has_value();
         for (int i = 0; i < 100; ++i) {
-            ok = ok && session->next(*choose).has_value() && session->logits().has_value();
+            ok = ok && session->next(*choose).has_value() && session->largest_logits(9).has_value();
+            ok = ok && (i % 2 == 0 || session->logits().has_value());
         }
         session->reset();
         CHECK(allocations.load() == before);
         CHECK(ok);
     }
+}
+
+} // namespace
+
+TEST_CASE("feed, next, logits and reset allocate nothing") {
+    check_that_nothing_is_allocated(head_mode::as_stored);
+    check_that_nothing_is_allocated(head_mode::screened);
 }
 
 TEST_CASE("weights that are used as stored are not copied") {

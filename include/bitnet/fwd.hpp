@@ -40,6 +40,7 @@ class inline_pool;
 
 struct hyper_parameters;
 struct open_options;
+struct batch_options;
 struct session_options;
 struct sampler_options;
 enum class stop_reason;

@@ -59,6 +59,7 @@
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/run/any_model.hpp>
+#include <bitnet/run/batch.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/sampler.hpp>

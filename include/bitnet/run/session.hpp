@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -32,6 +33,8 @@ struct session_options {
     std::size_t context = 0;
     /// Threads that a step uses, the calling one included. One by default: the host decides.
     std::size_t threads = 1;
+    /// How long a thread without work spins before it sleeps; more saves wake-ups between tokens, zero saves power.
+    std::chrono::microseconds spin = default_spin;
     /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
     std::size_t batch = 128;
     /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
@@ -62,6 +65,8 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
     return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
 }
 
+template <policy_type P> class batch;
+
 /// Borrows the model, which must outlive it. Belongs to one thread at a time. Allocates in open() only:
 /// 2 * layers * context * kv_heads * head_size elements of `P::kv_element`, scratch for `batch` rows (under 150 KiB a
 /// row for the 2B model), and the logits.
@@ -73,7 +78,7 @@ public:
     /// \return errc::invalid_argument (a context beyond the model's, no threads, no batch), errc::out_of_memory with
     /// the bytes asked for, errc::thread_error.
     [[nodiscard]] static result<session> open(const model<P>& opened, session_options options = {}) {
-        auto pool = P::pool::open(options.threads);
+        auto pool = P::pool::open(options.threads, options.spin);
         if (!pool) {
             return std::move(pool).error();
         }
@@ -174,6 +179,7 @@ public:
     }
 
 private:
+    friend class batch<P>;
     using row = sequence_row<typename P::kv_element>;
     static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
 

@@ -2,6 +2,7 @@
 // All of bitnet.hpp.
 #pragma once
 
+#include <bitnet/convert/layout.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/byte_reader.hpp>
 #include <bitnet/core/checked.hpp>
@@ -11,6 +12,7 @@
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/core/huge_pages.hpp>
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/utf8.hpp>
@@ -46,6 +48,7 @@
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/linear.hpp>
 #include <bitnet/model/scratch.hpp>
+#include <bitnet/model/ternary_tensor.hpp>
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>

@@ -36,6 +36,9 @@ struct open_options {
     /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default mapped
     /// files are not scanned and other sources are.
     std::optional<bool> verify_codes = {};
+    /// Threads that repack ternary tensors while the model is opened, where the policy's layout is not the file's.
+    /// They are gone when open() returns.
+    std::size_t threads = 1;
 };
 
 /// What is known of a model before its weights are laid out for a policy.
@@ -79,7 +82,8 @@ public:
 
     /// Maps the GGUF file at `utf8_path` and opens it. The file must not be shortened meanwhile: see byte_source.
     /// \return errc::unsupported_cpu where P::isa is not available, and any error of byte_source::open,
-    /// gguf_file::parse, hyper_parameters::read, tokenizer::open and weights::open: each names file and place.
+    /// gguf_file::parse, hyper_parameters::read, tokenizer::open, P::pool::open and weights::open: each names its
+    /// place.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, open_options options = {}) {
         auto source = byte_source::open(utf8_path);
         return source ? open(*std::move(source), options) : result<model>(std::move(source).error());
@@ -95,8 +99,13 @@ public:
         if (!facts) {
             return std::move(facts).error();
         }
-        const weight_options ternary{options.file_order, options.verify_codes.value_or(!(*facts)->source.is_mapped())};
-        auto tensors = weights<typename P::layout>::open((*facts)->file, (*facts)->parameters, ternary);
+        auto pool = P::pool::open(options.threads);
+        if (!pool) {
+            return std::move(pool).error();
+        }
+        const weight_options ternary{options.file_order, options.verify_codes.value_or(!(*facts)->source.is_mapped()),
+                                     &(*facts)->source};
+        auto tensors = weights<typename P::layout>::open((*facts)->file, (*facts)->parameters, ternary, **pool);
         if (!tensors) {
             return std::move(tensors).error();
         }

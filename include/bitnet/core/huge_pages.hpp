@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Asks for huge pages behind [memory, memory + bytes), where the system can: a wish, and no error if it cannot.
+/// To be asked before the memory is first written. Pages then come 2 MB at a time.
+inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr std::uintptr_t huge = std::uintptr_t{2} << 20;
+    const auto address = reinterpret_cast<std::uintptr_t>(memory);
+    const std::uintptr_t first = (address + huge - 1) / huge * huge;
+    const std::uintptr_t end = (address + bytes) / huge * huge;
+    if (first < end) {
+        ::madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+    }
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI

@@ -33,6 +33,7 @@ struct scalar;
 struct avx2;
 struct avx_vnni;
 struct avx512_vnni;
+struct amx_int8;
 } // namespace isa
 
 class thread_pool;

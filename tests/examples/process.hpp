@@ -81,6 +81,7 @@ struct outcome {
     };
     add(bitnet::isa::avx2{});
     add(bitnet::isa::avx_vnni{});
+    add(bitnet::isa::amx_int8{});
     add(bitnet::isa::avx512_vnni{});
     return names;
 }

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include "emulated_tiles.hpp"
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/kernel/i2s_amx_int8.hpp>
 #include <bitnet/kernel/i2s_avx2.hpp>
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
 #include <bitnet/kernel/i2s_avx_vnni.hpp>
@@ -13,8 +17,8 @@ using namespace bitnet;
 
 namespace {
 
-template <class Isa, class Layout> struct pair {
-    using kernel_type = kernel<Isa, Layout>;
+template <class Isa, class Layout, class Kernel = kernel<Isa, Layout>> struct pair {
+    using kernel_type = Kernel;
     using isa_type = Isa;
     using layout = Layout;
 };
@@ -22,7 +26,8 @@ template <class Isa, class Layout> struct pair {
 #if BITNET_X86_64
 #define KERNELS                                                                                                        \
     pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>, pair<isa::avx2, i2s>,                  \
-        pair<isa::avx_vnni, i2s>, pair<isa::avx512_vnni, i2s>
+        pair<isa::avx_vnni, i2s>, pair<isa::avx512_vnni, i2s>, pair<isa::amx_int8, i2s>,                               \
+        pair<isa::avx512_vnni, i2s, i2s_tile_kernel<bitnet_tests::emulated_tiles>>
 #else
 #define KERNELS pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>
 #endif
@@ -86,6 +91,32 @@ template <class Layout> std::vector<std::uint8_t> pack(const problem& p) {
     return bytes;
 }
 
+/// K::rows over rows [first, first + count), the activations arranged where K wants that, into y [tokens, rows].
+template <class K>
+void multiply(const problem& p, const std::vector<std::uint8_t>& bytes, std::size_t first, std::size_t count,
+              std::int32_t* y) {
+    activation_view x{p.x.data(), p.sums.data(), p.cols, p.tokens};
+    buffer<std::byte> arranged;
+    if constexpr (arranging_kernel<K>) {
+        x.arranged_stride = (K::arranged_bytes(p.cols) + 63) / 64 * 64 + 192;
+        const std::size_t groups = (p.tokens + K::arranged_tokens - 1) / K::arranged_tokens;
+        arranged = *buffer<std::byte>::allocate(groups * x.arranged_stride, "arranged");
+        for (std::size_t g = 0; g < groups; ++g) {
+            K::arrange(x, g * K::arranged_tokens, p.cols, arranged.data() + g * x.arranged_stride);
+        }
+        x.arranged = arranged.data();
+    }
+    K::rows({bytes.data(), p.rows, p.cols}, first, count, x, y, p.rows);
+}
+
+template <class K> void check_exact(const problem& p) {
+    const auto bytes = pack<typename K::layout>(p);
+    std::vector<std::int32_t> y(p.rows * p.tokens);
+    multiply<typename K::kernel_type>(p, bytes, 0, p.rows, y.data());
+    const bool exact = y == expected(p);
+    REQUIRE_MESSAGE(exact, p.rows << " rows, " << p.cols << " columns, " << p.tokens << " tokens");
+}
+
 } // namespace
 
 TEST_CASE_TEMPLATE("a ternary kernel is exact", K, KERNELS) {
@@ -94,19 +125,27 @@ TEST_CASE_TEMPLATE("a ternary kernel is exact", K, KERNELS) {
         MESSAGE("not run: this CPU has no " << std::string(K::isa_type::name));
         return;
     }
-    using layout = typename K::layout;
     for (const filling how : {filling::random, filling::extreme, filling::zero, filling::outlier, filling::code_3}) {
-        for (const std::size_t cols : {128u, 256u, 384u, 768u, 1152u, 1280u, 2560u, 3200u, 6912u}) {
-            for (const std::size_t tokens : {1u, 2u, 3u, 5u}) {
-                const problem p = make_problem(12, cols, tokens, how);
-                const auto bytes = pack<layout>(p);
-                const typename layout::view w{bytes.data(), p.rows, p.cols};
-                const activation_view x{p.x.data(), p.sums.data(), p.cols, p.tokens};
-                std::vector<std::int32_t> y(p.rows * p.tokens);
-                K::kernel_type::rows(w, 0, p.rows, x, y.data(), p.rows);
-                REQUIRE(y == expected(p));
+        for (const std::size_t cols : {128u, 256u, 384u, 768u, 1152u, 1280u, 1408u, 2560u, 3200u, 6912u, 8704u}) {
+            for (const std::size_t tokens : {1u, 2u, 3u, 5u, 17u}) {
+                check_exact<K>(make_problem(12, cols, tokens, how));
             }
         }
+    }
+}
+
+TEST_CASE_TEMPLATE("a ternary kernel is exact for any number of tokens and rows", K, KERNELS) {
+    if (!K::isa_type::available()) {
+        return;
+    }
+    for (std::size_t tokens = 1; tokens <= 300; tokens += tokens < 40 ? 1 : 13) {
+        check_exact<K>(make_problem(36, 256, tokens, filling::random));
+    }
+    for (std::size_t rows = 4; rows <= 100; rows += rows < 68 ? 4 : 16) {
+        check_exact<K>(make_problem(rows, 384, 37, filling::code_3));
+    }
+    for (const std::size_t tokens : {64u, 127u, 128u, 129u, 300u}) {
+        check_exact<K>(make_problem(40, 1280, tokens, filling::extreme));
     }
 }
 
@@ -114,20 +153,21 @@ TEST_CASE_TEMPLATE("any range of rows gives the rows of the whole and touches no
     if (!K::isa_type::available()) {
         return;
     }
-    using layout = typename K::layout;
-    const problem p = make_problem(16, 640, 3, filling::random);
-    const auto whole = expected(p);
-    const auto bytes = pack<layout>(p);
-    const typename layout::view w{bytes.data(), p.rows, p.cols};
-    const activation_view x{p.x.data(), p.sums.data(), p.cols, p.tokens};
-    for (std::size_t first = 0; first < p.rows; ++first) {
-        for (std::size_t count = 1; first + count <= p.rows; ++count) {
-            constexpr std::int32_t untouched = 123456789;
-            std::vector<std::int32_t> y(p.rows * p.tokens + 1, untouched);
-            K::kernel_type::rows(w, first, count, x, y.data() + first, p.rows);
-            for (std::size_t i = 0; i < y.size(); ++i) {
-                const bool inside = i < whole.size() && i % p.rows >= first && i % p.rows < first + count;
-                REQUIRE(y[i] == (inside ? whole[i] : untouched));
+    for (const std::size_t tokens : {3u, 19u}) {
+        const problem p = make_problem(40, 256, tokens, filling::random);
+        const auto whole = expected(p);
+        const auto bytes = pack<typename K::layout>(p);
+        for (std::size_t first = 0; first < p.rows; ++first) {
+            for (std::size_t count = 1; first + count <= p.rows; ++count) {
+                constexpr std::int32_t untouched = 123456789;
+                std::vector<std::int32_t> y(p.rows * p.tokens + 1, untouched);
+                multiply<typename K::kernel_type>(p, bytes, first, count, y.data() + first);
+                bool right = true;
+                for (std::size_t i = 0; i < y.size(); ++i) {
+                    const bool inside = i < whole.size() && i % p.rows >= first && i % p.rows < first + count;
+                    right = right && y[i] == (inside ? whole[i] : untouched);
+                }
+                REQUIRE_MESSAGE(right, count << " rows from " << first);
             }
         }
     }

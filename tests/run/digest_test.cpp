@@ -109,4 +109,5 @@ TEST_CASE("the digest of AVX2") { check_digest<policy<isa::avx2>>(all_ways); }
 TEST_CASE("the digest of AVX-VNNI") { check_digest<policy<isa::avx_vnni>>(all_ways); }
 
 TEST_CASE("the digest of AVX-512 VNNI") { check_digest<policy<isa::avx512_vnni>>(all_ways); }
+TEST_CASE("the digest of AMX") { check_digest<policy<isa::amx_int8>>(all_ways); }
 #endif

@@ -16,7 +16,7 @@ using namespace bitnet;
 namespace {
 
 #if BITNET_X86_64
-#define ISAS isa::scalar, isa::avx2, isa::avx_vnni, isa::avx512_vnni
+#define ISAS isa::scalar, isa::avx2, isa::avx_vnni, isa::avx512_vnni, isa::amx_int8
 #else
 #define ISAS isa::scalar
 #endif

@@ -17,7 +17,7 @@ using namespace bitnet;
 namespace {
 
 #if BITNET_X86_64
-#define ISAS_BESIDE_SCALAR isa::avx2, isa::avx_vnni, isa::avx512_vnni
+#define ISAS_BESIDE_SCALAR isa::avx2, isa::avx_vnni, isa::avx512_vnni, isa::amx_int8
 #else
 #define ISAS_BESIDE_SCALAR isa::scalar
 #endif

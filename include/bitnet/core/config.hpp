@@ -15,6 +15,13 @@
 #define BITNET_X86_64 0
 #endif
 
+// Whether inline assembly knows the tile instructions of AMX (gcc 11, clang 12): compilers that do have these headers.
+#if BITNET_X86_64 && defined(__GNUC__) && (__has_include(<amxintrin.h>) || __has_include(<amxint8intrin.h>))
+#define BITNET_AMX_ASSEMBLER 1
+#else
+#define BITNET_AMX_ASSEMBLER 0
+#endif
+
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "bitnet.hpp reads little-endian files in place and refuses big-endian machines"
 #endif

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/i2s_tiling.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/lane_sums.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/simd/isa.hpp>
 
@@ -20,97 +22,99 @@ namespace bitnet::inline BITNET_ABI {
 ///
 ///   bits of byte j | 7:6     | 5:4        | 3:2        | 1:0
 ///   column         | j       | 32 + j     | 64 + j     | 96 + j
-///   masked value   | code*64 | code*16    | code*4     | code
 ///
-/// No shifts in the loop: each plane is masked where it stands, multiplied with vpdpbusd into an accumulator of its
-/// own, and the accumulators are shifted down once at the end, exactly, being multiples of 64, 16 and 4. Overflow: a
-/// block adds at most 4 * 192 * 128 = 98304 to an int32 lane; that is safe to 21,000 blocks (2.7 M columns).
+/// Each plane is moved to bits 1:0 and multiplied by 32 activations with vpdpbusd, straight into int32. Overflow: a
+/// block adds at most 4 * 4 * 3 * 128 = 6144 to a lane; that is safe to 349,000 blocks (44 M columns).
 template <> struct kernel<isa::avx_vnni, i2s> {
     using layout = i2s;
 
     static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
-        std::size_t r = 0;
-        for (; r + 2 <= count; r += 2) {
-            tokens<2>(w, first + r, x, y + r, y_stride);
-        }
-        for (; r < count; ++r) {
-            tokens<1>(w, first + r, x, y + r, y_stride);
-        }
+        i2s_tiling<kernel, most_tokens>::rows(w, first, count, x, y, y_stride);
     }
 
 private:
-    template <std::size_t Rows>
-    static BITNET_ALWAYS_INLINE void tokens(const i2s::view& w, std::size_t row, const activation_view& x,
-                                            std::int32_t* y, std::size_t y_stride) noexcept {
-        const std::size_t row_bytes = w.cols / 4;
-        const std::uint8_t* weights = w.data + row * row_bytes;
-        std::size_t t = 0;
-        for (; t + 2 <= x.tokens; t += 2) { // one row's masked planes serve two tokens: eight accumulators
-            BITNET_UNROLL
-            for (std::size_t r = 0; r < Rows; ++r) {
-                tile<1, 2>(weights + r * row_bytes, w.cols, x, t, y + r, y_stride);
-            }
-        }
-        for (; t < x.tokens; ++t) {
-            tile<Rows, 1>(weights, w.cols, x, t, y, y_stride);
-        }
-    }
+    static constexpr std::size_t most_tokens = 4; // 2 * 4 sums, 2 registers of weights, 2 of codes: 12 of 16
+    friend i2s_tiling<kernel, most_tokens>;
 
     template <std::size_t Rows, std::size_t Tokens>
-    static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x,
-                                          std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
-        __m256i sums[Rows][Tokens][4];
+    static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::int8_t* values = x.data + first_token * x.stride;
+        constexpr std::size_t chains = Rows * Tokens <= 2   ? 4
+                                       : Rows * Tokens <= 6 ? 2
+                                                            : 1; // four planes that wait for one another would be slow
+        __m256i sums[chains][Rows][Tokens];
         BITNET_UNROLL
-        for (auto& row : sums) {
+        for (auto& chain : sums) {
             BITNET_UNROLL
-            for (auto& planes : row) {
+            for (auto& row : chain) {
                 BITNET_UNROLL
-                for (auto& sum : planes) {
+                for (auto& sum : row) {
                     sum = _mm256_setzero_si256();
                 }
             }
         }
         for (std::size_t b = 0; b < cols / 128; ++b) {
+            if constexpr (Rows == 2) {
+                prefetch_pair(w, b);
+            }
+            add_block(w + b * 32, cols / 4, values + b * 128, x.stride, sums);
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const std::size_t at = first_token + t;
+            __m256i row_sums[Rows];
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
-                const std::uint8_t* p = w + r * (cols / 4) + b * 32;
-                _mm_prefetch(reinterpret_cast<const char*>(p) + 2560, _MM_HINT_T0);
-                const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+                row_sums[r] = sums[0][r][t];
                 BITNET_UNROLL
-                for (std::size_t t = 0; t < Tokens; ++t) {
-                    add_block(q, x.data + (first_token + t) * x.stride + b * 128, sums[r][t]);
+                for (std::size_t chain = 1; chain < chains; ++chain) {
+                    row_sums[r] = _mm256_add_epi32(row_sums[r], sums[chain][r][t]);
                 }
             }
+            store_lane_sums(row_sums, x.sums[at], y + at * y_stride);
         }
+    }
+
+    template <std::size_t Chains, std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_block(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
+                                               std::size_t x_stride, __m256i (&sums)[Chains][Rows][Tokens]) noexcept {
+        __m256i q[Rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
+            q[r] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + r * row_bytes));
+        }
+        add_plane<6>(q, x, x_stride, sums[0]);
+        add_plane<4>(q, x + 32, x_stride, sums[1 % Chains]);
+        add_plane<2>(q, x + 64, x_stride, sums[2 % Chains]);
+        add_plane<0>(q, x + 96, x_stride, sums[3 % Chains]);
+    }
+    template <int Shift, std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_plane(const __m256i (&q)[Rows], const std::int8_t* x, std::size_t x_stride,
+                                               __m256i (&sums)[Rows][Tokens]) noexcept {
+        __m256i codes[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            codes[r] = _mm256_and_si256(_mm256_srli_epi16(q[r], Shift), _mm256_set1_epi8(3));
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + t * x_stride));
             BITNET_UNROLL
-            for (std::size_t t = 0; t < Tokens; ++t) {
-                const std::size_t at = first_token + t;
-                y[at * y_stride + r] = total(sums[r][t]) - x.sums[at];
+            for (std::size_t r = 0; r < Rows; ++r) {
+                add_products(sums[r][t], codes[r], values);
             }
         }
     }
 
-    static BITNET_ALWAYS_INLINE void add_block(__m256i q, const std::int8_t* x, __m256i (&sums)[4]) noexcept {
-        const __m256i planes[4] = {_mm256_set1_epi8(static_cast<char>(0xc0)), _mm256_set1_epi8(0x30),
-                                   _mm256_set1_epi8(0x0c), _mm256_set1_epi8(0x03)};
-        BITNET_UNROLL
-        for (std::size_t plane = 0; plane < 4; ++plane) {
-            const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 32 * plane));
-            sums[plane] = _mm256_dpbusd_avx_epi32(sums[plane], _mm256_and_si256(q, planes[plane]), values);
-        }
-    }
-
-    static BITNET_ALWAYS_INLINE std::int32_t total(const __m256i (&sums)[4]) noexcept {
-        const __m256i upper = _mm256_add_epi32(_mm256_srai_epi32(sums[0], 6), _mm256_srai_epi32(sums[1], 4));
-        const __m256i lower = _mm256_add_epi32(_mm256_srai_epi32(sums[2], 2), sums[3]);
-        const __m256i v = _mm256_add_epi32(upper, lower);
-        __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
-        return _mm_cvtsi128_si32(s);
+    /// sum += codes * values, four by four. gcc 12 copies the accumulators of the intrinsic in every step.
+    static BITNET_ALWAYS_INLINE void add_products(__m256i& sum, __m256i codes, __m256i values) noexcept {
+#if defined(__GNUC__) && !defined(__clang__)
+        __asm__("{%{vex%} vpdpbusd %2, %1, %0|%{vex%} vpdpbusd %0, %1, %2}" : "+x"(sum) : "x"(codes), "x"(values));
+#else
+        sum = _mm256_dpbusd_avx_epi32(sum, codes, values);
+#endif
     }
 };
 

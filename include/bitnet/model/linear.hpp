@@ -14,19 +14,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <numeric>
 #include <span>
 
 namespace bitnet::inline BITNET_ABI {
 
-/// A task takes this many rows of a matrix: about 64 KiB of weights, so that a chunk stays in a first or second level
-/// cache while all rows of activations pass it. A multiple of 4, which kernels like, and of the layout's block.
-template <ternary_layout Layout> [[nodiscard]] constexpr std::size_t rows_per_task(std::size_t cols) noexcept {
+/// A task takes this many rows of a matrix: 40 to 64 KiB of weights, so that a chunk stays in a first or second level
+/// cache while all rows of activations pass it. A multiple of 32, the rows of a pair of AMX tiles.
+[[nodiscard]] constexpr std::size_t rows_per_task(std::size_t cols) noexcept {
     constexpr std::size_t bytes_per_task = std::size_t{64} * 1024;
-    constexpr std::size_t step = std::lcm(std::size_t{4}, Layout::block_rows);
-    constexpr std::size_t least = std::max<std::size_t>(16, step);
-    constexpr std::size_t most = 128;
-    return std::clamp(bytes_per_task / std::max<std::size_t>(cols / 4, 1) / step * step, least, most);
+    return cols / 4 * 64 <= bytes_per_task ? 64 : 32;
 }
 
 /// One row -> RMSNorm -> int8, zeroed to a multiple of activation_padding. `normed` is working memory [x.size()].
@@ -65,10 +61,11 @@ void normalize_and_quantize(typename P::pool& pool, matrix_view<const float> x, 
 template <policy_type P, class Store>
 void multiply_rows(const ternary_matrix<typename P::layout>& w, std::size_t first, std::size_t count,
                    const quantized_rows& x, Store&& store) noexcept {
-    constexpr std::size_t most_rows = 128;
-    constexpr std::size_t most_tokens = 32; // 16 KiB of stack
-    static_assert(most_tokens % tokens_per_group<typename P::ternary>() == 0);
-    std::array<std::int32_t, most_rows * most_tokens> products;
+    constexpr std::size_t group = tokens_per_group<typename P::ternary>();
+    constexpr std::size_t most_products = 8192; // 32 KiB of stack: 128 tokens of 64 rows
+    static_assert(most_products / 128 >= group);
+    std::array<std::int32_t, most_products> products;
+    const std::size_t most_tokens = most_products / count / group * group;
     for (std::size_t begin = 0; begin < x.used_rows; begin += most_tokens) {
         const std::size_t tokens = std::min(most_tokens, x.used_rows - begin);
         P::ternary::rows(w.codes, first, count, x.view(begin, tokens), products.data(), count);
@@ -88,7 +85,7 @@ template <class Layout> struct projection {
 template <policy_type P, std::size_t Count>
 void project(typename P::pool& pool, const std::array<projection<typename P::layout>, Count>& all,
              const quantized_rows& x) noexcept {
-    const std::size_t chunk = rows_per_task<typename P::layout>(all[0].matrix->cols());
+    const std::size_t chunk = rows_per_task(all[0].matrix->cols());
     std::array<std::size_t, Count + 1> task_ends{};
     for (std::size_t i = 0; i < Count; ++i) {
         task_ends[i + 1] = task_ends[i] + (all[i].matrix->rows() + chunk - 1) / chunk;
@@ -111,7 +108,7 @@ void project(typename P::pool& pool, const std::array<projection<typename P::lay
 template <policy_type P>
 void project_add(typename P::pool& pool, const ternary_matrix<typename P::layout>& w, const quantized_rows& x,
                  matrix_view<float> residual) noexcept {
-    const std::size_t chunk = rows_per_task<typename P::layout>(w.cols());
+    const std::size_t chunk = rows_per_task(w.cols());
     parallel_for(pool, (w.rows() + chunk - 1) / chunk, [&](std::size_t task) noexcept {
         const std::size_t first = task * chunk;
         const std::size_t count = std::min(chunk, w.rows() - first);

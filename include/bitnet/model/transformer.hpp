@@ -136,7 +136,7 @@ private:
     /// gated = activation(x gate^T) * (x up^T): both products of a chunk by one task, joined while still in cache.
     void gate_and_up(pool_type& pool, const layer_weights<typename P::layout>& w) noexcept {
         const std::size_t cols = model_->feed_forward;
-        const std::size_t chunk = rows_per_task<typename P::layout>(w.ffn_gate.cols());
+        const std::size_t chunk = rows_per_task(w.ffn_gate.cols());
         parallel_for(pool, (cols + chunk - 1) / chunk, [&](std::size_t task) noexcept {
             const std::size_t first = task * chunk;
             const std::size_t count = std::min(chunk, cols - first);

@@ -49,7 +49,8 @@ template <policy_type... P> struct ladder {
 
 /// Every kernel that exists for this architecture, the fastest first, scalar last: runs on any CPU, needs no -m flag.
 #if BITNET_X86_64
-using any_cpu = ladder<policy<isa::avx512_vnni>, policy<isa::avx_vnni>, policy<isa::avx2>, policy<isa::scalar>>;
+using any_cpu = ladder<policy<isa::amx_int8>, policy<isa::avx512_vnni>, policy<isa::avx_vnni>, policy<isa::avx2>,
+                       policy<isa::scalar>>;
 #else
 using any_cpu = ladder<policy<isa::scalar>>;
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What this CPU and this operating system can run, asked of cpuid and xgetbv. Asks only; changes nothing.
+// What this CPU and this operating system can run, asked of cpuid and xgetbv.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -9,6 +9,10 @@
 #include <intrin.h>
 #else
 #include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 #endif
 
@@ -21,6 +25,7 @@ struct x86_features {
     bool avx2 = false;        ///< AVX2, FMA, F16C, BMI1 and BMI2: one level, as Haswell and Zen have it
     bool avx_vnni = false;    ///< avx2 and AVX-VNNI (vpdpbusd on ymm)
     bool avx512_vnni = false; ///< avx2 and AVX-512 F, CD, DQ, BW, VL, VNNI
+    bool amx_int8 = false;    ///< avx512_vnni and AMX tiles with INT8
 };
 
 #if BITNET_X86_64
@@ -85,10 +90,28 @@ struct registers {
     constexpr std::uint32_t f_dq_cd_bw_vl = (1u << 16) | (1u << 17) | (1u << 28) | (1u << 30) | (1u << 31);
     found.avx512_vnni =
         (saved & zmm_state) == zmm_state && cpu::has(leaf7.ebx, f_dq_cd_bw_vl) && cpu::has(leaf7.ecx, 1u << 11);
+    constexpr std::uint64_t tile_state = 0x60000; // XTILECFG, XTILEDATA
+    constexpr std::uint32_t amx_tile_and_int8 = (1u << 24) | (1u << 25);
+    found.amx_int8 = found.avx512_vnni && (saved & tile_state) == tile_state && cpu::has(leaf7.edx, amx_tile_and_int8);
     return found;
 }
 #else
 [[nodiscard]] inline x86_features detect_x86_features() noexcept { return {}; }
 #endif
+
+/// Asks the operating system for AMX tile data; without that their first use would end the process. Linux grants it per
+/// process, to threads that start later too (5.16 and later; ARCH_REQ_XCOMP_PERM of arch_prctl); asking again is
+/// harmless. Windows saves the tiles of every thread; elsewhere nothing is known and the answer is no.
+[[nodiscard]] inline bool permit_amx() noexcept {
+#if BITNET_X86_64 && defined(__linux__)
+    constexpr long request_permission = 0x1023;
+    constexpr long tile_data = 18;
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#elif defined(_WIN32)
+    return true;
+#else
+    return false;
+#endif
+}
 
 } // namespace bitnet::inline BITNET_ABI

@@ -235,6 +235,9 @@ private:
     }
 };
 
+/// Tiles have no floats: the loops are those of AVX-512.
+template <> struct float_ops<isa::amx_int8> : float_ops<isa::avx512_vnni> {};
+
 } // namespace bitnet::inline BITNET_ABI
 BITNET_TARGET_END
 #endif

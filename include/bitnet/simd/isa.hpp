@@ -35,6 +35,13 @@ struct avx512_vnni {
     [[nodiscard]] static bool available() noexcept { return detect_x86_features().avx512_vnni; }
 };
 
+/// avx512_vnni and AMX with INT8 tiles (Sapphire Rapids 2023 and later).
+struct amx_int8 {
+    static constexpr std::string_view name = "amx_int8";
+    /// Linux gives a process the tiles on demand only: the first call asks for them (see permit_amx()).
+    [[nodiscard]] static bool available() noexcept { return detect_x86_features().amx_int8 && permit_amx(); }
+};
+
 template <class T>
 concept instruction_set = requires {
     { T::name } -> std::convertible_to<std::string_view>;

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// emulated_tiles: AMX tile registers in plain C++, as the Intel SDM describes LDTILECFG, TILELOADD, TILESTORED,
+// TDPBUSD.
+#pragma once
+
+#include <bitnet/kernel/amx_tiles.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace bitnet_tests {
+
+#if BITNET_X86_64
+/// Takes the place of bitnet::amx_tiles, so that kernels over tiles are tested on any machine. A use of tiles that are
+/// not configured, which would end a process on hardware, fails the test.
+class emulated_tiles {
+public:
+    static void configure(const bitnet::tile_configuration& c) {
+        REQUIRE(c.palette == 1);
+        config = c;
+        std::memset(data, 0, sizeof data);
+    }
+    static void release() {
+        config = {};
+        config.palette = 0;
+    }
+    template <int Tile> static void zero() {
+        check<Tile>();
+        std::memset(data[Tile], 0, sizeof data[Tile]);
+    }
+    /// Rows and bytes of a row beyond the configured ones become zero.
+    template <int Tile> static void load(const void* p, std::size_t stride) {
+        zero<Tile>();
+        for (std::size_t r = 0; r < config.rows[Tile]; ++r) {
+            std::memcpy(data[Tile][r], static_cast<const std::byte*>(p) + r * stride, config.row_bytes[Tile]);
+        }
+    }
+    template <int Tile> static void load_streamed(const void* p, std::size_t stride) { load<Tile>(p, stride); }
+    template <int Tile> static void store(void* p, std::size_t stride) {
+        check<Tile>();
+        for (std::size_t r = 0; r < config.rows[Tile]; ++r) {
+            std::memcpy(static_cast<std::byte*>(p) + r * stride, data[Tile][r], config.row_bytes[Tile]);
+        }
+    }
+    /// TDPBUSD: sum[m][n] += code[m][4 k + i] * value[k][4 n + i]
+    template <int Sum, int Codes, int Values> static void multiply() {
+        check<Sum>();
+        check<Codes>();
+        check<Values>();
+        REQUIRE(config.rows[Sum] == config.rows[Codes]);
+        REQUIRE(config.row_bytes[Sum] == config.row_bytes[Values]);
+        REQUIRE(config.row_bytes[Codes] / 4 == config.rows[Values]);
+        for (std::size_t m = 0; m < config.rows[Sum]; ++m) {
+            for (std::size_t k = 0; k < config.row_bytes[Codes] / 4u; ++k) {
+                add_row(data[Sum][m], data[Codes][m] + 4 * k, data[Values][k], config.row_bytes[Sum] / 4u);
+            }
+        }
+    }
+
+private:
+    template <int Tile> static void check() {
+        static_assert(0 <= Tile && Tile < 8);
+        const bool configured = config.palette == 1 && config.rows[Tile] != 0 && config.row_bytes[Tile] != 0;
+        if (!configured) {
+            FAIL("tile " << Tile << " is used but not configured");
+        }
+    }
+    static void add_row(std::uint8_t* sums, const std::uint8_t* codes, const std::uint8_t* values, std::size_t count) {
+        for (std::size_t n = 0; n < count; ++n) {
+            std::int32_t sum;
+            std::memcpy(&sum, sums + 4 * n, 4);
+            for (std::size_t i = 0; i < 4; ++i) {
+                sum += codes[i] * static_cast<std::int8_t>(values[4 * n + i]);
+            }
+            std::memcpy(sums + 4 * n, &sum, 4);
+        }
+    }
+
+    static inline thread_local bitnet::tile_configuration config{.palette = 0};
+    static inline thread_local std::uint8_t data[8][16][64] = {};
+};
+#endif
+
+} // namespace bitnet_tests

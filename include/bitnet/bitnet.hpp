@@ -31,6 +31,7 @@
 #include <bitnet/kernel/amx_tiles.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>
 #include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/dense_amx_int8.hpp>
 #include <bitnet/kernel/dense_avx2.hpp>
 #include <bitnet/kernel/dense_avx512_vnni.hpp>
 #include <bitnet/kernel/dense_avx_vnni.hpp>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The layouts dense, tl1 and tl2: packing, and their kernels against products in 64 bits.
+#include "kernel/emulated_tiles.hpp"
 #include "kernel/ternary_problem.hpp"
 
 #include <bitnet/policy.hpp>
@@ -16,8 +17,8 @@ using bitnet_tests::ternary_problem;
 
 namespace {
 
-template <class Isa, class Layout> struct pair {
-    using kernel_type = kernel<Isa, Layout>;
+template <class Isa, class Layout, class Kernel = kernel<Isa, Layout>> struct pair {
+    using kernel_type = Kernel;
     using isa_type = Isa;
     using layout = Layout;
 };
@@ -28,7 +29,12 @@ template <class Isa, class Layout> struct pair {
 #else
 #define KERNELS_OF(layout) pair<isa::scalar, layout>
 #endif
-#define KERNELS KERNELS_OF(dense), KERNELS_OF(tl1), KERNELS_OF(tl2)
+#if BITNET_X86_64
+#define EMULATED , pair<isa::avx512_vnni, dense, dense_tile_kernel<bitnet_tests::emulated_tiles>>
+#else
+#define EMULATED
+#endif
+#define KERNELS KERNELS_OF(dense), KERNELS_OF(tl1), KERNELS_OF(tl2) EMULATED
 
 template <class K> void check_exact(const ternary_problem& p) {
     using layout = typename K::layout;

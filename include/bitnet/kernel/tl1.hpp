@@ -5,6 +5,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -55,6 +56,15 @@ struct tl1 {
                 c[3] = static_cast<std::uint8_t>((pairs >> 4) - 3u * c[2]);
             }
         }
+    }
+    [[nodiscard]] static bool is_ternary(const std::uint8_t* block) noexcept {
+        std::uint8_t most = 0;
+        for (std::size_t i = 0; i < 4 * 32; ++i) {
+            const auto high = static_cast<std::uint8_t>(block[i] >> 4);
+            const auto low = static_cast<std::uint8_t>(block[i] & 15u);
+            most = std::max(most, std::max(high, low));
+        }
+        return most <= 8;
     }
 
 private:

@@ -56,6 +56,7 @@ template <> struct kernel<isa::avx2, tl1> : lookup_rows_avx2<tl1, tl1_block_avx2
 /// VNNI multiplies, and there is nothing to multiply here.
 template <> struct kernel<isa::avx_vnni, tl1> : kernel<isa::avx2, tl1> {};
 template <> struct kernel<isa::avx512_vnni, tl1> : kernel<isa::avx2, tl1> {};
+template <> struct kernel<isa::amx_int8, tl1> : kernel<isa::avx2, tl1> {};
 
 } // namespace bitnet::inline BITNET_ABI
 BITNET_TARGET_END

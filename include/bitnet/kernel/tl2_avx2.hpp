@@ -66,6 +66,7 @@ template <> struct kernel<isa::avx2, tl2> : lookup_rows_avx2<tl2, tl2_block_avx2
 /// VNNI multiplies, and there is nothing to multiply here.
 template <> struct kernel<isa::avx_vnni, tl2> : kernel<isa::avx2, tl2> {};
 template <> struct kernel<isa::avx512_vnni, tl2> : kernel<isa::avx2, tl2> {};
+template <> struct kernel<isa::amx_int8, tl2> : kernel<isa::avx2, tl2> {};
 
 } // namespace bitnet::inline BITNET_ABI
 BITNET_TARGET_END

@@ -32,6 +32,7 @@ template <policy_type First, policy_type... Rest, class F> bool with_first_avail
 
 /// A list of policies, the fastest first.
 template <policy_type... P> struct ladder {
+    template <class L> using with_layout = ladder<typename P::template with_layout<L>...>;
     template <class E> using with_kv = ladder<typename P::template with_kv<E>...>;
     template <class T> using with_pool = ladder<typename P::template with_pool<T>...>;
 

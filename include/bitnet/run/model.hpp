@@ -46,7 +46,8 @@ struct open_options {
     /// A screened head takes 6.25 bits more memory for each of its weights, and the time to read the head once. Heads
     /// in F16, BF16 and F32 have one; others are used as stored, and a note says so.
     head_mode head = head_mode::as_stored;
-    /// Threads that work while the model is opened.
+    /// Threads that repack ternary tensors and make the screen while the model is opened. They are gone when open()
+    /// returns.
     std::size_t threads = 1;
 };
 
@@ -91,7 +92,8 @@ public:
 
     /// Maps the GGUF file at `utf8_path` and opens it. The file must not be shortened meanwhile: see byte_source.
     /// \return errc::unsupported_cpu where P::isa is not available, and any error of byte_source::open,
-    /// gguf_file::parse, hyper_parameters::read, tokenizer::open and weights::open: each names file and place.
+    /// gguf_file::parse, hyper_parameters::read, tokenizer::open, P::pool::open and weights::open: each names its
+    /// place.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, open_options options = {}) {
         auto source = byte_source::open(utf8_path);
         return source ? open(*std::move(source), options) : result<model>(std::move(source).error());
@@ -107,12 +109,17 @@ public:
         if (!facts) {
             return std::move(facts).error();
         }
-        const weight_options ternary{options.file_order, options.verify_codes.value_or(!(*facts)->source.is_mapped())};
-        auto tensors = weights<typename P::layout>::open((*facts)->file, (*facts)->parameters, ternary);
+        auto pool = P::pool::open(options.threads);
+        if (!pool) {
+            return std::move(pool).error();
+        }
+        const weight_options ternary{options.file_order, options.verify_codes.value_or(!(*facts)->source.is_mapped()),
+                                     &(*facts)->source};
+        auto tensors = weights<typename P::layout>::open((*facts)->file, (*facts)->parameters, ternary, **pool);
         if (!tensors) {
             return std::move(tensors).error();
         }
-        auto screen = make_screen(**facts, tensors->head(), options);
+        auto screen = make_screen(**pool, **facts, tensors->head(), options.head);
         if (!screen) {
             return std::move(screen).error();
         }
@@ -146,9 +153,9 @@ private:
     };
     explicit model(std::unique_ptr<state> opened) noexcept : state_(std::move(opened)) {}
 
-    [[nodiscard]] static result<screened_head> make_screen(model_facts& facts, const dense_matrix& head,
-                                                           const open_options& options) {
-        if (options.head == head_mode::as_stored) {
+    [[nodiscard]] static result<screened_head> make_screen(typename P::pool& pool, model_facts& facts,
+                                                           const dense_matrix& head, head_mode mode) {
+        if (mode == head_mode::as_stored) {
             return screened_head();
         }
         if (!screened_head::admits(head.element)) {
@@ -156,8 +163,7 @@ private:
                                      std::string(name_of(facts.file.find_tensor("token_embd.weight")->type)));
             return screened_head();
         }
-        auto pool = P::pool::open(options.threads);
-        return pool ? screened_head::open<P>(**pool, head) : result<screened_head>(std::move(pool).error());
+        return screened_head::open<P>(pool, head);
     }
 
     [[nodiscard]] static result<model> finish(std::unique_ptr<model_facts> facts, weights<typename P::layout> tensors,

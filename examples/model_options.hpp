@@ -42,11 +42,11 @@ struct model_options {
     }
     /// How the model runs: -t, --isa, --kv.
     void add_running(options& all) {
-        constexpr std::array<std::string_view, 2> elements{"f16", "f32"};
+        constexpr std::array<std::string_view, 3> elements{"f16", "f32", "i8"};
         all.number<std::size_t>("-t", "THREADS", threads, 1, most_threads, "threads that work on a step",
                                 "all, here " + std::to_string(threads));
         all.choice("--isa", bitnet::any_cpu::names, isa, "instruction set", "the best available");
-        all.choice("--kv", elements, kv, "element of the KV cache");
+        all.choice("--kv", elements, kv, "element of the KV cache; i8 is approximate");
         constexpr std::array<std::string_view, 2> heads{"as-stored", "screened"};
         all.choice("--head", heads, head, "screened: the same tokens from a six-bit copy and few rows of the head");
     }

@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <type_traits>
 #include <vector>
 
 using namespace bitnet;
@@ -144,6 +145,8 @@ TEST_CASE_TEMPLATE("a kernel of a dense layout is exact", K, KERNELS) {
     for (std::size_t tokens = 1; tokens <= 40; tokens += tokens < 9 ? 1 : 7) {
         check_exact<K>(ternary_problem(34, 650, tokens, filling::random));
     }
+    check_exact<K>(ternary_problem(40, 8640, 17, filling::extreme));
+    check_exact<K>(ternary_problem(33, 10000, 20, filling::random)); // fewer than 32 rows fit by_way_of_i2s
 }
 
 TEST_CASE_TEMPLATE("a dense layout's kernel gives any range of rows and touches nothing else", K, KERNELS) {
@@ -151,7 +154,7 @@ TEST_CASE_TEMPLATE("a dense layout's kernel gives any range of rows and touches 
         return;
     }
     using layout = typename K::layout;
-    const ternary_problem p(70, 330, 5, filling::random);
+    const ternary_problem p(70, 330, std::is_same_v<typename K::layout, dense> ? 5 : 9, filling::random);
     const auto whole = p.expected();
     const auto bytes = p.pack<layout>();
     const arranged_activations<typename K::kernel_type> x(p);

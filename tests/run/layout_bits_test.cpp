@@ -4,6 +4,7 @@
 #include "golden/tiny_model_writer.hpp"
 
 #include <bitnet/convert/layout.hpp>
+#include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session.hpp>
 
@@ -115,6 +116,18 @@ TEST_CASE_TEMPLATE("a file converted to a layout and back is the file it was", L
     CHECK(same(converted<i2s>(there.span()).span(), bytes->span()));
     CHECK(same(converted<L>(there.span()).span(), there.span()));
     CHECK(logits_of(opened<oracle>(there.span())) == logits_of(opened<oracle>(bytes->span())));
+}
+
+TEST_CASE("a layout is chosen by its name") {
+    std::string found;
+    CHECK(all_layouts::with_layout("tl2", [&]<class L>() {
+        found = any_cpu::with_layout<L>::names.back();
+        CHECK(L::name == "tl2");
+        CHECK(file_type<L> == tensor_type::hpp_tl2);
+    }));
+    CHECK(found == "scalar");
+    CHECK_FALSE(all_layouts::with_layout("tl3", []<class L>() {}));
+    CHECK(all_layouts::names.size() == 4);
 }
 
 TEST_CASE("the note says how much was repacked") {

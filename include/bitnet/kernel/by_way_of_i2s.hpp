@@ -35,7 +35,8 @@ template <class I2sKernel, class Layout, class Rows> struct by_way_of_i2s {
 
 private:
     static constexpr std::size_t most_rows = 32;
-    static constexpr std::size_t buffer_bytes = std::size_t{64} * 1024; // a row of the 2^18 columns that layouts admit
+    /// 32 rows of up to 9216 columns, and one of the 2^18 that layouts admit.
+    static constexpr std::size_t buffer_bytes = std::size_t{72} * 1024;
 };
 
 } // namespace bitnet::inline BITNET_ABI

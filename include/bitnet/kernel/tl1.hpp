@@ -24,7 +24,7 @@ struct tl1 {
     static constexpr std::size_t block_rows = 32;
     static constexpr std::size_t block_columns = 16;
     static constexpr std::size_t block_bytes = 128;
-    static constexpr std::size_t most_columns = std::size_t{1} << 22;
+    static constexpr std::size_t most_columns = std::size_t{1} << 18; // what by_way_of_i2s.hpp has room for
 
     using view = ternary_view<tl1>;
 

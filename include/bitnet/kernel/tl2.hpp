@@ -26,7 +26,7 @@ struct tl2 {
     static constexpr std::size_t block_rows = 32;
     static constexpr std::size_t block_columns = 24;
     static constexpr std::size_t block_bytes = 160;
-    static constexpr std::size_t most_columns = std::size_t{1} << 22;
+    static constexpr std::size_t most_columns = std::size_t{1} << 18; // what by_way_of_i2s.hpp has room for
 
     using view = ternary_view<tl2>;
 

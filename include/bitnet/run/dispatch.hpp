@@ -48,6 +48,22 @@ template <policy_type... P> struct ladder {
     }
 };
 
+/// Ternary layouts to choose from by name at run time. Each is a template argument, so each costs an instantiation of
+/// what `f` uses:
+///
+///     bitnet::all_layouts::with_layout("dense", [&]<class L>() { run<bitnet::any_cpu::with_layout<L>>(argv[1]); });
+template <ternary_layout... L> struct layout_list {
+    static constexpr std::array<std::string_view, sizeof...(L)> names = {L::name...};
+
+    /// Calls f.operator()<Layout>() for the layout of that name. \return whether it is in the list.
+    template <class F> static bool with_layout(std::string_view name, F&& f) {
+        return ((L::name == name && (f.template operator()<L>(), true)) || ...);
+    }
+};
+
+/// Every layout that has kernels for every instruction set.
+using all_layouts = layout_list<i2s, dense, tl1, tl2>;
+
 /// Every kernel that exists for this architecture, the fastest first, scalar last: runs on any CPU, needs no -m flag.
 #if BITNET_X86_64
 using any_cpu = ladder<policy<isa::amx_int8>, policy<isa::avx512_vnni>, policy<isa::avx_vnni>, policy<isa::avx2>,

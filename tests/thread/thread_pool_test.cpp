@@ -123,3 +123,23 @@ TEST_CASE("a pool closes at once, whether it worked or not") {
         }
     }
 }
+
+TEST_CASE("guided runs give every index once, in order, long runs first and single indices last") {
+    for (const std::size_t threads : {1u, 2u, 3u, 8u, 64u}) {
+        for (const std::size_t count : {0u, 1u, 2u, 7u, 64u, 1000u}) {
+            const guided_runs runs(count, threads);
+            std::size_t next = 0;
+            std::size_t longest = count;
+            for (std::size_t i = 0; i < runs.size(); ++i) {
+                const auto run = runs[i];
+                REQUIRE(run.begin == next);
+                REQUIRE(run.end - run.begin <= longest);
+                next = run.end;
+                longest = std::max<std::size_t>(run.end - run.begin, 1);
+            }
+            CHECK(next == count);
+            CHECK((count == 0 || longest == 1));
+            CHECK((count == 0 || runs[0].end <= std::max<std::size_t>(1, count / (2 * threads))));
+        }
+    }
+}

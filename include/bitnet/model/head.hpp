@@ -42,7 +42,7 @@ void head_products(typename P::pool& pool, const dense_matrix& head, matrix_view
     assert(x.rows == out.size() && x.cols == head.cols);
     constexpr std::size_t chunk = 64;
     constexpr std::size_t group = 12; // tokens at a time: a multiple of every tile's
-    parallel_for(pool, (head.rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+    parallel_stream(pool, (head.rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
         const std::size_t first = task * chunk;
         for (std::size_t begin = 0; begin < x.rows; begin += group) {
             const std::size_t tokens = std::min(group, x.rows - begin);

@@ -90,7 +90,7 @@ void project(typename P::pool& pool, const std::array<projection<typename P::lay
     for (std::size_t i = 0; i < Count; ++i) {
         task_ends[i + 1] = task_ends[i] + (all[i].matrix->rows() + chunk - 1) / chunk;
     }
-    parallel_for(pool, task_ends[Count], [&](std::size_t task) noexcept {
+    parallel_stream(pool, task_ends[Count], [&](std::size_t task) noexcept {
         std::size_t i = 0;
         while (task >= task_ends[i + 1]) {
             ++i;
@@ -109,7 +109,7 @@ template <policy_type P>
 void project_add(typename P::pool& pool, const ternary_matrix<typename P::layout>& w, const quantized_rows& x,
                  matrix_view<float> residual) noexcept {
     const std::size_t chunk = rows_per_task(w.cols());
-    parallel_for(pool, (w.rows() + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+    parallel_stream(pool, (w.rows() + chunk - 1) / chunk, [&](std::size_t task) noexcept {
         const std::size_t first = task * chunk;
         const std::size_t count = std::min(chunk, w.rows() - first);
         multiply_rows<P>(w, first, count, x, [&](std::size_t row, float scale, const std::int32_t* products) noexcept {

@@ -142,7 +142,7 @@ private:
     void gate_and_up(pool_type& pool, const layer_weights<typename P::layout>& w) noexcept {
         const std::size_t cols = model_->feed_forward;
         const std::size_t chunk = rows_per_task(w.ffn_gate.cols());
-        parallel_for(pool, (cols + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+        parallel_stream(pool, (cols + chunk - 1) / chunk, [&](std::size_t task) noexcept {
             const std::size_t first = task * chunk;
             const std::size_t count = std::min(chunk, cols - first);
             multiply_rows<P>(w.ffn_gate, first, count, scratch_.quantized,

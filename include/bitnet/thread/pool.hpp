@@ -43,6 +43,59 @@ template <thread_pool_type Pool, class F> void parallel_for(Pool& pool, std::siz
     pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
 }
 
+/// Indices 0 to count - 1 cut into runs of neighbours, long ones first: as often as there are threads a half of what is
+/// left, shared between them, down to single indices ("guided self-scheduling", Polychronopoulos and Kuck, 1987).
+/// A thread that streams through memory goes straight on within a run, and short runs at the end let all finish
+/// together.
+class guided_runs {
+public:
+    struct run {
+        std::size_t begin;
+        std::size_t end;
+    };
+    /// \pre threads > 0
+    guided_runs(std::size_t count, std::size_t threads) noexcept : count_(count), threads_(threads) {
+        for (std::size_t begin = 0; begin < count_; size_ += threads_) {
+            begin += threads_ * length(begin);
+        }
+    }
+
+    /// Number of runs; the last ones may be empty.
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    /// \pre index < size()
+    [[nodiscard]] run operator[](std::size_t index) const noexcept {
+        std::size_t begin = 0;
+        for (std::size_t round = 0; round < index / threads_; ++round) {
+            begin += threads_ * length(begin);
+        }
+        const std::size_t now = length(begin);
+        begin += index % threads_ * now;
+        return {begin < count_ ? begin : count_, begin + now < count_ ? begin + now : count_};
+    }
+
+private:
+    /// Of the runs of the round that starts at `begin`.
+    [[nodiscard]] std::size_t length(std::size_t begin) const noexcept {
+        const std::size_t half_a_share = (count_ - begin) / (2 * threads_);
+        return half_a_share != 0 ? half_a_share : 1;
+    }
+
+    std::size_t count_;
+    std::size_t threads_;
+    std::size_t size_ = 0;
+};
+
+/// parallel_for() for tasks that each read the memory behind the one before: a thread takes them in guided_runs.
+template <thread_pool_type Pool, class F> void parallel_stream(Pool& pool, std::size_t count, F&& f) noexcept {
+    const guided_runs runs(count, pool.threads());
+    parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
+        const guided_runs::run run = runs[index];
+        for (std::size_t i = run.begin; i < run.end; ++i) {
+            f(i);
+        }
+    });
+}
+
 /// No threads at all: for single-threaded hosts, browsers and tests.
 class inline_pool {
 public:

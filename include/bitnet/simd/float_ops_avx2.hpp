@@ -30,7 +30,7 @@ template <> struct float_ops<isa::avx2> {
     }
 
     static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
-        const float scale = ops::quantization_scale(ops::absmax(x, n));
+        const float scale = ops::quantization_scale(absmax(x, n));
         const std::size_t whole = n / 16 * 16;
         __m256i sums = _mm256_setzero_si256();
         for (std::size_t i = 0; i < whole; i += 16) {
@@ -166,6 +166,22 @@ template <> struct float_ops<isa::avx2> {
     }
 
 private:
+    /// ops::absmax(), the largest in any order being the same.
+    static float absmax(const float* x, std::size_t n) noexcept {
+        const std::size_t whole = n / 16 * 16;
+        const __m256 sign = _mm256_set1_ps(-0.0f);
+        __m256 even = _mm256_setzero_ps();
+        __m256 odd = _mm256_setzero_ps();
+        for (std::size_t i = 0; i < whole; i += 16) {
+            even = _mm256_max_ps(_mm256_andnot_ps(sign, _mm256_loadu_ps(x + i)), even); // the second if one is a NaN
+            odd = _mm256_max_ps(_mm256_andnot_ps(sign, _mm256_loadu_ps(x + i + 8)), odd);
+        }
+        float lanes[9];
+        _mm256_storeu_ps(lanes, _mm256_max_ps(even, odd));
+        lanes[8] = ops::absmax(x + whole, n - whole);
+        return ops::absmax(lanes, 9);
+    }
+
     /// Eight elements as floats; F16C makes a quiet NaN of a signalling one, as widen() does.
     template <class E> static BITNET_ALWAYS_INLINE __m256 load(const std::byte* x) noexcept {
         if constexpr (std::is_same_v<E, half>) {

@@ -30,7 +30,7 @@ template <> struct float_ops<isa::avx512_vnni> {
     }
 
     static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
-        const float scale = ops::quantization_scale(ops::absmax(x, n));
+        const float scale = ops::quantization_scale(absmax(x, n));
         const std::size_t whole = n / 16 * 16;
         __m512i sums = _mm512_setzero_si512();
         for (std::size_t i = 0; i < whole; i += 16) {
@@ -170,6 +170,21 @@ template <> struct float_ops<isa::avx512_vnni> {
     }
 
 private:
+    /// ops::absmax(), the largest in any order being the same.
+    static float absmax(const float* x, std::size_t n) noexcept {
+        const std::size_t whole = n / 32 * 32;
+        __m512 even = _mm512_setzero_ps();
+        __m512 odd = _mm512_setzero_ps();
+        for (std::size_t i = 0; i < whole; i += 32) {
+            even = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + i)), even); // the second where the first is a NaN
+            odd = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + i + 16)), odd);
+        }
+        float lanes[17];
+        _mm512_storeu_ps(lanes, _mm512_max_ps(even, odd));
+        lanes[16] = ops::absmax(x + whole, n - whole);
+        return ops::absmax(lanes, 17);
+    }
+
     /// The lanes of the next `rest` elements: all sixteen, or the first `rest`.
     static BITNET_ALWAYS_INLINE __mmask16 tail_mask(std::size_t rest) noexcept {
         return static_cast<__mmask16>(rest >= 16 ? 0xffffu : (1u << rest) - 1);

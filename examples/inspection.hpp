@@ -86,10 +86,6 @@ inline report look_at(const bitnet::gguf_file& file, std::uint64_t bytes, const 
     return made;
 }
 
-inline std::uint64_t kv_bytes(const bitnet::hyper_parameters& model, std::size_t context, bool f32) {
-    return f32 ? bitnet::kv_cache<float>::bytes(model, context) : bitnet::kv_cache<bitnet::half>::bytes(model, context);
-}
-
 inline std::string_view head_type(const bitnet::gguf_file& file) {
     const auto* embedding = file.find_tensor("token_embd.weight");
     return embedding != nullptr ? bitnet::name_of(embedding->type) : "none";

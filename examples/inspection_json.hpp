@@ -145,8 +145,9 @@ inline void write_model(json_writer& json, const report& made) {
         json.member("vocabulary", p.vocabulary);
         json.member("context", p.context);
         json.member("activation", bitnet::name_of(p.activation));
-        json.member("kv_cache_bytes_f16", kv_bytes(p, p.context, false));
-        json.member("kv_cache_bytes_f32", kv_bytes(p, p.context, true));
+        json.member("kv_cache_bytes_f16", bitnet::kv_cache<bitnet::half>::bytes(p, p.context));
+        json.member("kv_cache_bytes_f32", bitnet::kv_cache<float>::bytes(p, p.context));
+        json.member("kv_cache_bytes_i8", bitnet::kv_cache<std::int8_t>::bytes(p, p.context));
         json.member("head_type", head_type(made.file));
         json.member("layout", layout_name(made.file));
     } else {

@@ -75,9 +75,10 @@ inline void print_model(const report& made) {
                 p.head_size, p.vocabulary, p.context);
     std::printf("  ternary tensors %s, embedding and head %s\n", std::string(layout_name(made.file)).c_str(),
                 std::string(head_type(made.file)).c_str());
-    std::printf("  KV cache for %zu positions: %llu bytes as f16, %llu as f32\n", usual,
-                static_cast<unsigned long long>(kv_bytes(p, usual, false)),
-                static_cast<unsigned long long>(kv_bytes(p, usual, true)));
+    std::printf("  KV cache for %zu positions: %llu bytes as f16, %llu as f32, %llu as i8\n", usual,
+                static_cast<unsigned long long>(bitnet::kv_cache<bitnet::half>::bytes(p, usual)),
+                static_cast<unsigned long long>(bitnet::kv_cache<float>::bytes(p, usual)),
+                static_cast<unsigned long long>(bitnet::kv_cache<std::int8_t>::bytes(p, usual)));
 }
 
 inline void print_text(const report& made) {

@@ -4,16 +4,18 @@
 
 #include <bitnet/run/any_model.hpp>
 
+#include <cstdint>
 #include <string_view>
 
 namespace tools {
 
-/// bitnet::any_cpu as it is, with a KV cache of half, and the same with one of float.
+/// bitnet::any_cpu as it is, with a KV cache of half, and the same with one of float or of int8.
 using ladder_f16 = bitnet::any_cpu;
 using ladder_f32 = bitnet::any_cpu::with_kv<float>;
+using ladder_i8 = bitnet::any_cpu::with_kv<std::int8_t>;
 
-/// Opens a model with an F16 or F32 KV cache and the best instruction set of this machine, or the one named.
-/// \param kv "f16" or "f32"; anything else is errc::invalid_argument
+/// Opens a model with a KV cache of that element and the best instruction set of this machine, or the one named.
+/// \param kv "f16", "f32" or "i8"; anything else is errc::invalid_argument
 /// \return what any_model::open returns
 [[nodiscard]] bitnet::result<bitnet::any_model> open_model(std::string_view utf8_path, bitnet::open_options options,
                                                            std::string_view isa, std::string_view kv);
@@ -28,3 +30,7 @@ extern template bitnet::result<bitnet::any_model>
     bitnet::any_model::open<tools::ladder_f32>(std::string_view, bitnet::open_options, std::string_view);
 extern template bitnet::result<bitnet::any_model>
     bitnet::any_model::open<tools::ladder_f32>(bitnet::byte_source, bitnet::open_options, std::string_view);
+extern template bitnet::result<bitnet::any_model>
+    bitnet::any_model::open<tools::ladder_i8>(std::string_view, bitnet::open_options, std::string_view);
+extern template bitnet::result<bitnet::any_model>
+    bitnet::any_model::open<tools::ladder_i8>(bitnet::byte_source, bitnet::open_options, std::string_view);

@@ -22,6 +22,7 @@ struct model_options {
     std::string kv = "f16";
     std::string pre_tokenizer;
     std::string i2s_source = "a";
+    std::string head = "as-stored";
     std::size_t threads = std::max<std::size_t>(1, std::thread::hardware_concurrency());
     std::size_t context = 0;
 
@@ -41,11 +42,13 @@ struct model_options {
     }
     /// How the model runs: -t, --isa, --kv.
     void add_running(options& all) {
-        constexpr std::array<std::string_view, 2> elements{"f16", "f32"};
+        constexpr std::array<std::string_view, 3> elements{"f16", "f32", "i8"};
         all.number<std::size_t>("-t", "THREADS", threads, 1, most_threads, "threads that work on a step",
                                 "all, here " + std::to_string(threads));
         all.choice("--isa", bitnet::any_cpu::names, isa, "instruction set", "the best available");
-        all.choice("--kv", elements, kv, "element of the KV cache");
+        all.choice("--kv", elements, kv, "element of the KV cache; i8 is approximate");
+        constexpr std::array<std::string_view, 2> heads{"as-stored", "screened"};
+        all.choice("--head", heads, head, "screened: the same tokens from a six-bit copy and few rows of the head");
     }
     /// How long a sequence may get: -c.
     void add_context(options& all, std::size_t least) {
@@ -59,6 +62,8 @@ struct model_options {
         open.file_order = i2s_source == "b"   ? bitnet::i2s_order::planar_64
                           : i2s_source == "c" ? bitnet::i2s_order::four_rows
                                               : bitnet::i2s_order::planar_128;
+        open.head = head == "screened" ? bitnet::head_mode::screened : bitnet::head_mode::as_stored;
+        open.threads = threads;
         return open;
     }
     [[nodiscard]] bitnet::session_options to_session() const {

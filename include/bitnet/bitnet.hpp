@@ -2,6 +2,7 @@
 // All of bitnet.hpp.
 #pragma once
 
+#include <bitnet/convert/layout.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/byte_reader.hpp>
 #include <bitnet/core/checked.hpp>
@@ -29,7 +30,9 @@
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/io/win32.hpp>
 #include <bitnet/kernel/amx_tiles.hpp>
+#include <bitnet/kernel/by_way_of_i2s.hpp>
 #include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/dense_amx_int8.hpp>
 #include <bitnet/kernel/dense_avx2.hpp>
 #include <bitnet/kernel/dense_avx512_vnni.hpp>
 #include <bitnet/kernel/dense_avx_vnni.hpp>
@@ -55,10 +58,12 @@
 #include <bitnet/model/ranking.hpp>
 #include <bitnet/model/scratch.hpp>
 #include <bitnet/model/screened_head.hpp>
+#include <bitnet/model/ternary_tensor.hpp>
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/run/any_model.hpp>
+#include <bitnet/run/batch.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/sampler.hpp>

@@ -41,6 +41,10 @@ class inline_pool;
 
 struct hyper_parameters;
 struct open_options;
+struct scored_token;
+struct head_statistics;
+enum class head_mode;
+struct batch_options;
 struct session_options;
 struct sampler_options;
 enum class stop_reason;

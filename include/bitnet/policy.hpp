@@ -5,6 +5,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/dense_amx_int8.hpp>
 #include <bitnet/kernel/dense_avx2.hpp>
 #include <bitnet/kernel/dense_avx512_vnni.hpp>
 #include <bitnet/kernel/dense_avx_vnni.hpp>

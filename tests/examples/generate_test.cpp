@@ -115,7 +115,7 @@ TEST_CASE("the same seed gives the same bytes and another seed others") {
 }
 
 TEST_CASE("neither threads nor the instruction set change a byte") {
-    for (const std::string kv : {"f16", "f32"}) {
+    for (const std::string kv : {"f16", "f32", "i8"}) {
         const std::string first = output("generate", with({"-n", "40", "--kv", kv, "-t", "1", "--isa", "scalar"}));
         for (const std::string threads : {"2", "3", "8"}) {
             CHECK(output("generate", with({"-n", "40", "--kv", kv, "-t", threads})) == first);

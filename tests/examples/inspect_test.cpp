@@ -57,6 +57,7 @@ TEST_CASE("the JSON of a model tells metadata, tensors, totals, sizes, tokenizer
     CHECK(number(model, "context") == 512);
     CHECK(number(model, "kv_cache_bytes_f16") == 2 * 2 * 6 * 2 * 512 * 64);
     CHECK(number(model, "kv_cache_bytes_f32") == 2 * 4 * 6 * 2 * 512 * 64);
+    CHECK(number(model, "kv_cache_bytes_i8") == 2 * 6 * 2 * 512 * (64 + 4));
     CHECK(string(model, "head_type") == "F16");
     CHECK(string(model, "layout") == "I2_S");
     CHECK(string(member(json, "tokenizer"), "pre_tokenizer") == "llama-bpe");

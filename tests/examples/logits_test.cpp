@@ -71,7 +71,7 @@ TEST_CASE("the logits after the last token are the last row of those after all t
 }
 
 TEST_CASE("logits are the same bytes with any instruction set and any number of threads") {
-    for (const std::string kv : {"f16", "f32"}) {
+    for (const std::string kv : {"f16", "f32", "i8"}) {
         const std::string first = output("logits", with({"--all", "--kv", kv, "--isa", "scalar", "-t", "1"}));
         for (const std::string& isa : available_isas()) {
             for (const std::string threads : {"1", "2", "3"}) {
@@ -85,9 +85,12 @@ TEST_CASE("logits are the same bytes with any instruction set and any number of 
 TEST_CASE("the element of the KV cache is chosen by --kv") {
     const auto f16 = floats(output("logits", with({"--kv", "f16"})));
     const auto f32 = floats(output("logits", with({"--kv", "f32"})));
+    const auto i8 = floats(output("logits", with({"--kv", "i8"})));
     const double difference = largest_difference(f16, f32);
     CHECK(difference > 0);
     CHECK(difference < 0.5);
+    CHECK(largest_difference(i8, f32) > 0);
+    CHECK(largest_difference(i8, f32) < 0.5);
     CHECK((output("logits", with({})) == output("logits", with({"--kv", "f16"}))));
 }
 

@@ -58,7 +58,7 @@ TEST_CASE("a mistake in the options is named, prints nothing to stdout and exits
         {"generate", {"-m", tiny, "-p", "x", "--repeat-penalty", "0"}, "--repeat-penalty takes a number"},
         {"generate", {"-m", tiny, "-p", "x", "--seed", "-1"}, "--seed takes an integer from 0 to 18446744073709551615"},
         {"generate", {"-m", tiny, "-p", "x", "--isa", "mmx"}, "--isa takes one of"},
-        {"generate", {"-m", tiny, "-p", "x", "--kv", "f64"}, "--kv takes one of f16|f32, not 'f64'"},
+        {"generate", {"-m", tiny, "-p", "x", "--kv", "f64"}, "--kv takes one of f16|f32|i8, not 'f64'"},
         {"generate", {"-m", tiny, "-p", "x", "--stats=xml"}, "--stats takes one of text|json|none, not 'xml'"},
         {"generate", {"-m", tiny, "-p", "x", "--ids=yes"}, "--ids takes no value"},
         {"generate", {"-m", tiny, "-p", "x", "--i2s-source", "d"}, "--i2s-source takes one of a|b|c, not 'd'"},

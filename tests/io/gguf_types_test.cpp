@@ -42,6 +42,9 @@ TEST_CASE("every tensor type has the id and the bytes per 256 x 8 elements that 
         {134, "IQ1_BN", 8 * 2 + n / 64 * 13},
         {135, "IQ2_BN", 8 * 4 + n / 64 * 16},
         {335, "IQ2_BN_R4", 8 * 4 + n / 64 * 16},
+        {0xb1580101, "HPP_DENSE", 8 * 1 * 64 + 32},   // 256 columns fill one block of 320
+        {0xb1580102, "HPP_TL1", 256 / 16 * 128 + 32}, // 8 rows fill one group of 32
+        {0xb1580103, "HPP_TL2", 11 * 160 + 32},       // eleven blocks of 24 columns
     };
     CHECK(std::size(rows) == bitnet::tensor_formats.size());
     for (const row& r : rows) {
@@ -58,6 +61,13 @@ TEST_CASE("TL2 takes five bits for three weights but for the last 256 columns") 
     CHECK(tensor_bytes(tensor_type::tl2, {3200, 8640, 1, 1}) == 2944u * 8640 / 3 * 5 / 8 + 64u * 8640 + 32);
     CHECK(tensor_bytes(tensor_type::tl2, {259, 1, 1, 1}) == 64u + 32); // three weights round down to no byte
     CHECK_FALSE(fits_blocks(tensor_type::tl2, {255, 8, 1, 1}));
+}
+
+TEST_CASE("this library's layouts take whole blocks of any shape") {
+    CHECK(fits_blocks(tensor_type::hpp_dense, {1, 1, 1, 1}));
+    CHECK(tensor_bytes(tensor_type::hpp_dense, {321, 3, 1, 1}) == 3u * 2 * 64 + 32);
+    CHECK(tensor_bytes(tensor_type::hpp_tl1, {17, 33, 1, 1}) == 2u * 2 * 128 + 32);
+    CHECK(tensor_bytes(tensor_type::hpp_tl2, {2560, 640, 2, 1}) == 107u * 40 * 160 + 32);
 }
 
 TEST_CASE("an unknown type has no name, fits nothing and has no size") {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The layouts dense, tl1 and tl2: packing, and their kernels against products in 64 bits.
+#include "kernel/emulated_tiles.hpp"
 #include "kernel/ternary_problem.hpp"
 
 #include <bitnet/policy.hpp>
@@ -7,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <type_traits>
 #include <vector>
 
 using namespace bitnet;
@@ -16,8 +18,8 @@ using bitnet_tests::ternary_problem;
 
 namespace {
 
-template <class Isa, class Layout> struct pair {
-    using kernel_type = kernel<Isa, Layout>;
+template <class Isa, class Layout, class Kernel = kernel<Isa, Layout>> struct pair {
+    using kernel_type = Kernel;
     using isa_type = Isa;
     using layout = Layout;
 };
@@ -28,7 +30,12 @@ template <class Isa, class Layout> struct pair {
 #else
 #define KERNELS_OF(layout) pair<isa::scalar, layout>
 #endif
-#define KERNELS KERNELS_OF(dense), KERNELS_OF(tl1), KERNELS_OF(tl2)
+#if BITNET_X86_64
+#define EMULATED , pair<isa::avx512_vnni, dense, dense_tile_kernel<bitnet_tests::emulated_tiles>>
+#else
+#define EMULATED
+#endif
+#define KERNELS KERNELS_OF(dense), KERNELS_OF(tl1), KERNELS_OF(tl2) EMULATED
 
 template <class K> void check_exact(const ternary_problem& p) {
     using layout = typename K::layout;
@@ -138,6 +145,8 @@ TEST_CASE_TEMPLATE("a kernel of a dense layout is exact", K, KERNELS) {
     for (std::size_t tokens = 1; tokens <= 40; tokens += tokens < 9 ? 1 : 7) {
         check_exact<K>(ternary_problem(34, 650, tokens, filling::random));
     }
+    check_exact<K>(ternary_problem(40, 8640, 17, filling::extreme));
+    check_exact<K>(ternary_problem(33, 10000, 20, filling::random)); // fewer than 32 rows fit by_way_of_i2s
 }
 
 TEST_CASE_TEMPLATE("a dense layout's kernel gives any range of rows and touches nothing else", K, KERNELS) {
@@ -145,7 +154,7 @@ TEST_CASE_TEMPLATE("a dense layout's kernel gives any range of rows and touches 
         return;
     }
     using layout = typename K::layout;
-    const ternary_problem p(70, 330, 5, filling::random);
+    const ternary_problem p(70, 330, std::is_same_v<typename K::layout, dense> ? 5 : 9, filling::random);
     const auto whole = p.expected();
     const auto bytes = p.pack<layout>();
     const arranged_activations<typename K::kernel_type> x(p);

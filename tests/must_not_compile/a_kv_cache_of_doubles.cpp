@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The KV element is float or half.
+// The KV element is float, half or std::int8_t.
 // EXPECT: constraint
 #include <bitnet/policy.hpp>
 

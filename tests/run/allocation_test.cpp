@@ -3,6 +3,7 @@
 #include "golden/tiny_model_writer.hpp"
 
 #include <bitnet/run/any_model.hpp>
+#include <bitnet/run/batch.hpp>
 
 #include <doctest/doctest.h>
 
@@ -45,12 +46,14 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std
 
 using namespace bitnet;
 
-TEST_CASE("feed, next, logits and reset allocate nothing") {
+namespace {
+
+void check_that_nothing_is_allocated(head_mode head) {
     bitnet_tests::model_shape shape;
     shape.context = 600;
     auto bytes = bitnet_tests::tiny_model(shape);
     REQUIRE(bytes);
-    const auto model = any_model::open(byte_source::borrow(bytes->span(), "tiny"));
+    const auto model = any_model::open(byte_source::borrow(bytes->span(), "tiny"), {.head = head});
     REQUIRE(model);
     auto session = any_session::open(*model, {.threads = 3, .stop_at_stop_tokens = false});
     REQUIRE(session);
@@ -64,12 +67,49 @@ TEST_CASE("feed, next, logits and reset allocate nothing") {
         const std::size_t before = allocations.load();
         bool ok = session->feed(prompt).has_value();
         for (int i = 0; i < 100; ++i) {
-            ok = ok && session->next(*choose).has_value() && session->logits().has_value();
+            ok = ok && session->next(*choose).has_value() && session->largest_logits(9).has_value();
+            ok = ok && (i % 2 == 0 || session->logits().has_value());
         }
         session->reset();
         CHECK(allocations.load() == before);
         CHECK(ok);
     }
+}
+
+} // namespace
+
+TEST_CASE("feed, next, logits and reset allocate nothing") {
+    check_that_nothing_is_allocated(head_mode::as_stored);
+    check_that_nothing_is_allocated(head_mode::screened);
+}
+
+TEST_CASE("a batch and an int8 KV cache allocate nothing, at four attention blocks and more threads than rows") {
+    using P = policy<isa::scalar>::with_kv<std::int8_t>;
+    bitnet_tests::model_shape shape;
+    shape.context = 1100;
+    shape.layers = 1;
+    shape.hidden = 128;
+    shape.ffn = 128;
+    auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const auto opened = model<P>::open(byte_source::borrow(bytes->span(), "tiny"));
+    REQUIRE(opened);
+    auto a = session<P>::open(*opened, {.threads = 3, .stop_at_stop_tokens = false});
+    auto b = session<P>::open(*opened, {.threads = 2, .stop_at_stop_tokens = false});
+    auto steps = batch<P>::open(*opened, {.rows = 2, .threads = 3});
+    auto choose = sampler::open(sampler_options::greedy(), opened->parameters().vocabulary);
+    REQUIRE((a && b && steps && choose));
+    const std::vector<token> prompt(1020, 5);
+    session<P>* const both[] = {&*a, &*b};
+    const std::size_t before = allocations.load();
+    bool ok = a->feed(prompt).has_value() && b->feed(std::span(prompt).first(9)).has_value();
+    for (int i = 0; i < 20; ++i) {
+        ok = ok && a->next(*choose) && b->next(*choose) && steps->run_pending(both).has_value();
+    }
+    const batch_entry<P> entries[] = {{both[0], 1}, {both[1], 2}};
+    ok = ok && steps->step(entries).has_value();
+    CHECK(allocations.load() == before);
+    CHECK(ok);
 }
 
 TEST_CASE("weights that are used as stored are not copied") {

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -201,6 +202,41 @@ TEST_CASE("golden: greedy tokens with an f16 KV cache") {
     for (const json_value prompt : golden->root().find("prompts")->elements()) {
         check_greedy(session, prompt, 0.5);
     }
+}
+
+TEST_CASE("golden: an int8 KV cache is close to an f32 one") {
+    if (skip_without_golden()) {
+        return;
+    }
+    const any_model small = open_model<any_cpu::with_kv<std::int8_t>>("tiny/tiny-a-i2_s.gguf");
+    const any_model exact = open_model<exact_kv>("tiny/tiny-a-i2_s.gguf");
+    any_session of_small = open_session(small);
+    any_session of_exact = open_session(exact);
+    const auto golden = json_document::parse(read_text("tiny/golden/golden.json"), "golden.json");
+    REQUIRE(golden);
+    std::size_t same_argmax = 0;
+    std::size_t positions = 0;
+    double largest = 0;
+    for (const json_value prompt : golden->root().find("prompts")->elements()) {
+        const auto ids = ids_of(*prompt.find("ids"));
+        std::vector<std::vector<float>> rows;
+        of_exact.reset();
+        REQUIRE(of_exact.feed_each(
+            ids, [&](std::size_t, std::span<const float> row) { rows.emplace_back(row.begin(), row.end()); }));
+        of_small.reset();
+        REQUIRE(of_small.feed_each(ids, [&](std::size_t i, std::span<const float> row) {
+            largest = std::max(largest, largest_difference(row, rows[i]));
+            same_argmax += argmax(row) == argmax(rows[i]) ? 1 : 0;
+            ++positions;
+        }));
+    }
+    const std::string text = read_text("tiny/golden/heldout20k.txt");
+    const double of_int8 = perplexity(small, text).perplexity;
+    MESSAGE("int8 KV: argmax equal at " << same_argmax << " of " << positions << ", largest difference " << largest
+                                        << ", perplexity " << of_int8);
+    CHECK(50 * same_argmax >= 49 * positions); // 98 %
+    CHECK(largest <= 0.5);
+    CHECK(std::abs(of_int8 / 49.386146 - 1) < 0.003);
 }
 
 TEST_CASE("golden: perplexity of the held-out text") {

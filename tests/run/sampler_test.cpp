@@ -3,7 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 #include <map>
 #include <vector>
@@ -154,6 +156,85 @@ TEST_CASE("the same seed draws the same tokens, and these are the ones every pla
     CHECK(others != drawn);
     choose.reset();
     CHECK(choose.choose(logits) == drawn[0]);
+}
+
+TEST_CASE("the largest logits that a sampler needs give the token that all logits give") {
+    const std::size_t vocabulary = 1000;
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    std::vector<sampler_options> all;
+    for (const std::size_t k : {0u, 1u, 3u, 40u, 256u}) {
+        for (const float repeat : {1.0f, 1.5f, 0.7f}) {
+            for (const float presence : {0.0f, 0.4f, -0.4f}) {
+                for (const float temperature : {0.0f, 0.8f}) {
+                    sampler_options options;
+                    options.top_k = k;
+                    options.repeat_penalty = repeat;
+                    options.presence_penalty = presence;
+                    options.frequency_penalty = presence / 2;
+                    options.temperature = temperature;
+                    options.min_p = 0.01f;
+                    options.penalty_window = 20;
+                    all.push_back(options);
+                }
+            }
+        }
+    }
+    std::size_t sparse_choices = 0;
+    for (const auto& options : all) {
+        auto full = make(options, vocabulary);
+        auto sparse = make(options, vocabulary);
+        std::uint32_t state = 1;
+        for (int step = 0; step < 60; ++step) {
+            std::vector<float> logits(vocabulary);
+            for (float& logit : logits) {
+                state = state * 1664525u + 1013904223u;
+                logit = static_cast<float>(state >> 26) / 8.0f - 4.0f; // 64 values: ties everywhere, and many below 0
+            }
+            logits[static_cast<std::size_t>(step)] = nan;
+            std::vector<scored_token> sorted;
+            for (std::size_t i = 0; i < vocabulary; ++i) {
+                sorted.push_back({static_cast<token>(i), logits[i]});
+            }
+            std::sort(sorted.begin(), sorted.end(),
+                      [](const scored_token& a, const scored_token& b) { return precedes(a, b); });
+            const std::size_t needed = sparse.needs();
+            sparse_choices += needed != 0 ? 1 : 0;
+            const token expected = full.choose(logits);
+            const token chosen = needed == 0 ? sparse.choose(logits)
+                                             : sparse.choose(std::span<const scored_token>(sorted).first(needed));
+            REQUIRE(chosen == expected);
+            full.accept(expected);
+            sparse.accept(expected);
+            if (step % 3 == 0) { // a token near the top becomes a recent one
+                full.accept(sorted[static_cast<std::size_t>(step % 7)].id);
+                sparse.accept(sorted[static_cast<std::size_t>(step % 7)].id);
+            }
+        }
+    }
+    CHECK(sparse_choices > all.size() * 20);
+}
+
+TEST_CASE("a sampler tells how many of the largest logits it needs") {
+    const auto needs = [](auto&& set, std::initializer_list<token> recent) {
+        sampler_options options;
+        options.penalty_window = 3;
+        set(options);
+        auto choose = make(options, 10);
+        for (const token id : recent) {
+            choose.accept(id);
+        }
+        return choose.needs();
+    };
+    CHECK(needs([](auto& o) { o.temperature = 0; }, {}) == 1);
+    CHECK(needs([](auto& o) { o.temperature = 0; }, {1, 2}) == 1);
+    CHECK(needs([](auto& o) { o.top_k = 7; }, {1, 2}) == 7);
+    CHECK(needs([](auto& o) { o.top_k = 0; }, {}) == 0);
+    CHECK(needs([](auto& o) { o.repeat_penalty = 1.1f; }, {}) == 40);
+    CHECK(needs([](auto& o) { o.repeat_penalty = 1.1f; }, {1, 2, 2}) == 42);
+    CHECK(needs([](auto& o) { o.repeat_penalty = 1.1f; }, {1, 2, 2, 2, 2}) == 41); // a window of three
+    CHECK(needs([](auto& o) { o.repeat_penalty = 0.9f; }, {1}) == 0);
+    CHECK(needs([](auto& o) { o.presence_penalty = -1; }, {1}) == 0);
+    CHECK(needs([](auto& o) { o.frequency_penalty = -1; }, {}) == 40);
 }
 
 TEST_CASE("options outside their range are refused by name") {

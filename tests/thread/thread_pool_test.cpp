@@ -67,6 +67,26 @@ TEST_CASE("an idle pool uses no CPU") {
     CHECK(busy < 0.05);
 }
 
+TEST_CASE("a pool spins for as long as its caller says, then uses no CPU") {
+    for (const int milliseconds : {0, 150}) {
+        auto pool = thread_pool::open(2, std::chrono::milliseconds(milliseconds));
+        REQUIRE(pool);
+        std::atomic<int> sum{0};
+        for (int loop = 0; loop < 20; ++loop) {
+            parallel_for(**pool, 100, [&](std::size_t i) { sum += static_cast<int>(i); });
+        }
+        CHECK(sum.load() == 20 * 4950);
+        const auto busy_during = [](int span) {
+            const std::clock_t before = std::clock();
+            std::this_thread::sleep_for(std::chrono::milliseconds(span));
+            return static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
+        };
+        const double spinning = busy_during(200);
+        CHECK((milliseconds == 0 ? spinning < 0.05 : spinning > 0.02));
+        CHECK(busy_during(200) < 0.05);
+    }
+}
+
 TEST_CASE("a slow task does not hold up the others") {
     auto pool = thread_pool::open(2);
     REQUIRE(pool);

@@ -20,12 +20,16 @@ struct q8_0 {
     static constexpr std::size_t block_columns = 32;
     static constexpr std::size_t block_bytes = 34;
 
+    /// d
+    [[nodiscard]] static BITNET_ALWAYS_INLINE half factor(const std::byte* block) noexcept {
+        half d;
+        std::memcpy(&d, block, sizeof d);
+        return d;
+    }
     /// Column `i` of a row.
     [[nodiscard]] static BITNET_ALWAYS_INLINE float value(const std::byte* row, std::size_t i) noexcept {
         const std::byte* block = row + i / block_columns * block_bytes;
-        half d;
-        std::memcpy(&d, block, sizeof d);
-        return widen(d) * static_cast<float>(static_cast<std::int8_t>(block[2 + i % block_columns]));
+        return widen(factor(block)) * static_cast<float>(static_cast<std::int8_t>(block[2 + i % block_columns]));
     }
 };
 
@@ -41,7 +45,7 @@ struct q6_k {
     static constexpr std::size_t block_bytes = 210;
     static constexpr std::size_t high_bits = 128;
     static constexpr std::size_t scales = 192;
-    static constexpr std::size_t factor = 208;
+    static constexpr std::size_t factor_at = 208;
 
     /// Where sixteen columns lie, beginning at a column that is a multiple of 16.
     struct sixteen {
@@ -49,7 +53,8 @@ struct q6_k {
         const std::byte* high; ///< [16]
         int low_shift;         ///< 0 or 4
         int high_shift;        ///< 0, 2, 4 or 6
-        float scale;           ///< d * scale, exact
+        half factor;           ///< d
+        float scale;
     };
     [[nodiscard]] static BITNET_ALWAYS_INLINE sixteen at(const std::byte* row, std::size_t i) noexcept {
         const std::byte* block = row + i / block_columns * block_bytes;
@@ -58,16 +63,20 @@ struct q6_k {
         const std::size_t quarter = c % 8 / 2;
         const std::size_t l = c % 2 * 16;
         half d;
-        std::memcpy(&d, block + factor, sizeof d);
-        return {block + 64 * half_block + 32 * (quarter % 2) + l, block + high_bits + 32 * half_block + l,
-                quarter < 2 ? 0 : 4, static_cast<int>(2 * quarter),
-                widen(d) * static_cast<float>(static_cast<std::int8_t>(block[scales + c]))};
+        std::memcpy(&d, block + factor_at, sizeof d);
+        return {block + 64 * half_block + 32 * (quarter % 2) + l,
+                block + high_bits + 32 * half_block + l,
+                quarter < 2 ? 0 : 4,
+                static_cast<int>(2 * quarter),
+                d,
+                static_cast<float>(static_cast<std::int8_t>(block[scales + c]))};
     }
     [[nodiscard]] static BITNET_ALWAYS_INLINE float value(const std::byte* row, std::size_t i) noexcept {
         const sixteen all = at(row, i);
         const int low = (static_cast<int>(all.low[i % 16]) >> all.low_shift) & 15;
         const int high = (static_cast<int>(all.high[i % 16]) >> all.high_shift) & 3;
-        return all.scale * static_cast<float>((low | high << 4) - 32);
+        const float scale = widen(all.factor) * all.scale;
+        return scale * static_cast<float>((low | high << 4) - 32);
     }
 };
 

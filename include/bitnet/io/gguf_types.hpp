@@ -71,7 +71,7 @@ requires std::is_arithmetic_v<T>
 }
 
 /// The element type of a tensor, with its id in the file. Ids 36 to 39 are those of microsoft/BitNet (upstream ggml
-/// used them for others), 134 and above those of ik_llama.cpp.
+/// used them for others), 134 and above those of ik_llama.cpp, 0xb158vvll this library's own: layout ll, version vv.
 enum class tensor_type : std::uint32_t {
     f32 = 0,
     f16 = 1,
@@ -89,6 +89,9 @@ enum class tensor_type : std::uint32_t {
     iq1_bn = 134,
     iq2_bn = 135,
     iq2_bn_r4 = 335,
+    hpp_dense = 0xb1580101, ///< kernel/dense.hpp
+    hpp_tl1 = 0xb1580102,   ///< kernel/tl1.hpp
+    hpp_tl2 = 0xb1580103,   ///< kernel/tl2.hpp
 };
 
 /// How a tensor type stores its elements: blocks of `block_elements` in `block_bytes`, none of which crosses the end of
@@ -102,11 +105,12 @@ struct tensor_format {
     std::uint32_t tail_bytes = 0; ///< one scale per tensor, padded
     bool flat = false;            ///< the whole tensor is one run of blocks
     std::uint32_t row_group = 1;  ///< rows that are stored interleaved
+    bool padded = false;          ///< row_group rows of block_elements are one block; both ends are filled up
 };
 
 /// All tensor types that can be read. I2_S: four codes to a byte, then the f32 scale in 32 bytes; which code stands
 /// where depends on the layout (A, B or C), which no file tells. TL2 has no fixed block: see tensor_bytes.
-inline constexpr std::array<tensor_format, 16> tensor_formats{{
+inline constexpr std::array<tensor_format, 19> tensor_formats{{
     {tensor_type::f32, "F32", 1, 4},
     {tensor_type::f16, "F16", 1, 2},
     {tensor_type::q4_0, "Q4_0", 32, 18},    // f16 scale, 32 * 4 bits
@@ -123,6 +127,9 @@ inline constexpr std::array<tensor_format, 16> tensor_formats{{
     {tensor_type::iq1_bn, "IQ1_BN", 64, 13, 2},                    // f16 scale per row
     {tensor_type::iq2_bn, "IQ2_BN", 64, 16, 4},                    // f32 scale per row
     {tensor_type::iq2_bn_r4, "IQ2_BN_R4", 64, 16, 4, 0, false, 4}, // four rows of it interleaved
+    {tensor_type::hpp_dense, "HPP_DENSE", 320, 64, 0, 32, false, 1, true},
+    {tensor_type::hpp_tl1, "HPP_TL1", 16, 128, 0, 32, false, 32, true},
+    {tensor_type::hpp_tl2, "HPP_TL2", 24, 160, 0, 32, false, 32, true},
 }};
 
 /// How `type` is stored; null for an id that is not known here.
@@ -163,6 +170,9 @@ using tensor_dims = std::array<std::uint64_t, 4>;
     if (type == tensor_type::tl2) {
         return dims[0] >= 256; // its last 256 columns are stored as pairs
     }
+    if (format->padded) {
+        return true;
+    }
     const auto elements = element_count(dims);
     const bool whole =
         format->flat ? elements && *elements % format->block_elements == 0 : dims[0] % format->block_elements == 0;
@@ -184,6 +194,17 @@ using tensor_dims = std::array<std::uint64_t, 4>;
     return padded ? checked_add(*padded, 32) : padded;
 }
 
+/// Blocks of a padded format, and its tail.
+[[nodiscard]] constexpr std::optional<std::uint64_t> padded_bytes(const tensor_format& format,
+                                                                  const tensor_dims& dims) noexcept {
+    const auto rows = checked_multiply(dims[1], checked_multiply(dims[2], dims[3]).value_or(0));
+    const std::uint64_t across = dims[0] / format.block_elements + (dims[0] % format.block_elements != 0 ? 1 : 0);
+    const std::uint64_t down = rows.value_or(0) / format.row_group + (rows.value_or(0) % format.row_group != 0 ? 1 : 0);
+    const auto blocks = checked_multiply(across, down);
+    const auto bytes = blocks ? checked_multiply(*blocks, format.block_bytes) : blocks;
+    return rows && *rows != 0 && bytes ? checked_add(*bytes, format.tail_bytes) : std::nullopt;
+}
+
 /// Bytes that a tensor takes in the file, without the padding behind it; nothing on overflow.
 /// \pre fits_blocks(type, dims)
 [[nodiscard]] constexpr std::optional<std::uint64_t> tensor_bytes(tensor_type type, const tensor_dims& dims) noexcept {
@@ -194,6 +215,9 @@ using tensor_dims = std::array<std::uint64_t, 4>;
     }
     if (type == tensor_type::tl2) {
         return tl2_bytes(dims);
+    }
+    if (format->padded) {
+        return padded_bytes(*format, dims);
     }
     const auto blocks = checked_multiply(*elements / format->block_elements, format->block_bytes);
     const auto row_headers = checked_multiply(dims[0] != 0 ? *elements / dims[0] : 0, format->row_bytes);

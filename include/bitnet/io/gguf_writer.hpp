@@ -10,6 +10,7 @@
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
+#include <bitnet/io/gguf_value.hpp>
 #include <bitnet/io/quoted_name.hpp>
 
 #include <algorithm>
@@ -138,6 +139,20 @@ public:
                 put_string(text);
             }
         }
+    }
+
+    /// An entry of another file, as it is.
+    void add(const gguf_value& copied) {
+        if (!begin_entry(copied.key, copied.type)) {
+            return;
+        }
+        if (copied.type == gguf_type::array) {
+            put(static_cast<std::uint32_t>(copied.element_type));
+            put(copied.count);
+        } else if (copied.type == gguf_type::string) {
+            put(static_cast<std::uint64_t>(copied.bytes.size()));
+        }
+        metadata_.append(copied.bytes);
     }
 
     /// A tensor of `dims` (fastest first) whose data is `bytes`, which must live until the file is written.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Checks of I2_S tensors that look at their data: the scale and the codes.
+// Checks of ternary tensors that look at their data: the scale, and the codes of I2_S.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -19,15 +19,21 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// The codes of an I2_S tensor, four to a byte, without the 32 bytes of the scale behind them.
-/// \pre tensor.type == tensor_type::i2_s
+/// Whether codes and then a scale in 32 bytes are what a tensor of that type is made of: I2_S and our own layouts.
+[[nodiscard]] constexpr bool has_ternary_scale(tensor_type type) noexcept {
+    const auto* format = format_of(type);
+    return type == tensor_type::i2_s || (format != nullptr && format->padded);
+}
+
+/// The codes of such a tensor (of I2_S four to a byte), without the 32 bytes of the scale behind them.
+/// \pre has_ternary_scale(tensor.type)
 [[nodiscard]] inline std::span<const std::byte> i2s_codes(const gguf_tensor& tensor) noexcept {
-    assert(tensor.type == tensor_type::i2_s && tensor.bytes.size() >= 32);
+    assert(has_ternary_scale(tensor.type) && tensor.bytes.size() >= 32);
     return tensor.bytes.first(tensor.bytes.size() - 32);
 }
 
-/// The scale of an I2_S tensor: the float behind its codes. Reads one page of the file.
-/// \pre tensor.type == tensor_type::i2_s
+/// The scale of such a tensor: the float behind its codes. Reads one page of the file.
+/// \pre has_ternary_scale(tensor.type)
 /// \return errc::bad_scale where it is not finite or not above zero.
 [[nodiscard]] inline result<float> i2s_scale(const gguf_tensor& tensor, std::string_view file) {
     float scale = 0;
@@ -36,8 +42,9 @@ namespace bitnet::inline BITNET_ABI {
     // By bits, because -ffast-math folds comparisons with infinity: above +0, below +infinity, sign clear.
     const auto bits = std::bit_cast<std::uint32_t>(scale);
     if (bits == 0 || bits >= 0x7f800000u) {
-        return error{errc::bad_scale, std::string(file) + ": tensor " + quoted_name(tensor.name) +
-                                          ": its I2_S scale has the bits " + std::to_string(bits) +
+        return error{errc::bad_scale, std::string(file) + ": tensor " + quoted_name(tensor.name) + ": its " +
+                                          std::string(name_of(tensor.type)) + " scale has the bits " +
+                                          std::to_string(bits) +
                                           ", it must be a finite float above zero (bits 1 to 2139095039)"};
     }
     return scale;

@@ -17,6 +17,7 @@
 #if !defined(_WIN32)
 #include <cerrno>
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace bitnet::inline BITNET_ABI {
@@ -77,6 +78,11 @@ public:
 
     /// Tells the system how the bytes will be read. \return whether the system took the hint.
     bool advise(access_hint hint) const noexcept;
+
+    /// Tells the system that a part of bytes() will not be read soon, so that its pages need not count as this
+    /// process's memory. They stay readable: touched again, they come back from the system's cache or the file.
+    /// \return whether the system took the hint.
+    bool give_back(std::span<const std::byte> part) const noexcept;
 
 private:
 #if defined(_WIN32)
@@ -139,6 +145,24 @@ inline bool mapped_file::advise([[maybe_unused]] access_hint hint) const noexcep
 #endif
     }
     return false;
+#endif
+}
+
+inline bool mapped_file::give_back([[maybe_unused]] std::span<const std::byte> part) const noexcept {
+#if defined(_WIN32)
+    return false;
+#else
+    const long page_bytes = ::sysconf(_SC_PAGESIZE);
+    if (data_ == nullptr || page_bytes <= 0) {
+        return false;
+    }
+    // Whole pages only: what lies beside the part may be in use.
+    const auto page = static_cast<std::size_t>(page_bytes);
+    const auto* start = static_cast<const std::byte*>(data_);
+    const auto begin = static_cast<std::size_t>(part.data() - start);
+    const std::size_t first = (begin + page - 1) / page * page;
+    const std::size_t end = (begin + part.size()) / page * page;
+    return first >= end || ::madvise(static_cast<std::byte*>(data_) + first, end - first, MADV_DONTNEED) == 0;
 #endif
 }
 

@@ -74,6 +74,8 @@ struct dense {
             }
         }
     }
+    /// Digits of a byte are never above 2: 3 * 255 / 256.
+    [[nodiscard]] static bool is_ternary(const std::uint8_t*) noexcept { return true; }
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/by_way_of_i2s.hpp>
 #include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/i2s_avx2.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/simd/isa.hpp>
 
@@ -16,6 +18,59 @@
 BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
 namespace bitnet::inline BITNET_ABI {
 
+/// Rows of dense as I2_S, for many tokens: digits come out as in the kernel below, four of them go into a byte.
+struct dense_unpacker_avx2 {
+    /// \pre row_bytes holds a multiple of 640 columns, two blocks of dense and five of I2_S
+    static void unpack(const dense::view& w, std::size_t first, std::size_t count, std::uint8_t* out,
+                       std::size_t row_bytes) noexcept {
+        const std::size_t blocks = blocks_across<dense>(w.cols);
+        const std::uint8_t* from = w.data + first * blocks * dense::block_bytes;
+        for (std::size_t r = 0; r < count; ++r, out += row_bytes) {
+            for (std::size_t b = 0; b < blocks; b += 2, from += 2 * dense::block_bytes) {
+                unpack_pair(from, b + 1 < blocks, out + b * 80);
+            }
+            from -= blocks % 2 * dense::block_bytes;
+        }
+    }
+
+private:
+    /// Two blocks, of which the second may be missing: then its codes are 0.
+    static BITNET_ALWAYS_INLINE void unpack_pair(const std::uint8_t* p, bool both, std::uint8_t* out) noexcept {
+        constexpr std::size_t ahead = 8192;
+        _mm_prefetch(reinterpret_cast<const char*>(p) + ahead, _MM_HINT_T1);
+        _mm_prefetch(reinterpret_cast<const char*>(p) + ahead + 64, _MM_HINT_T1);
+        __m256i lower = load(p); // columns 0..31, 64..95, ...
+        __m256i upper = load(p + 32);
+        store(out, append(append(_mm256_setzero_si256(), lower, upper), lower, upper));
+        store(out + 32, append(append(_mm256_setzero_si256(), lower, upper), lower, upper));
+        const __m256i last = append(_mm256_setzero_si256(), lower, upper);
+        lower = both ? load(p + 64) : _mm256_set1_epi8(-128);
+        upper = both ? load(p + 96) : _mm256_set1_epi8(-128);
+        store(out + 64, append(last, lower, upper));
+        store(out + 96, append(append(_mm256_setzero_si256(), lower, upper), lower, upper));
+        store(out + 128, append(append(_mm256_setzero_si256(), lower, upper), lower, upper));
+    }
+
+    /// Bytes less 128, as digits are compared.
+    static BITNET_ALWAYS_INLINE __m256i load(const std::uint8_t* p) noexcept {
+        return _mm256_xor_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_set1_epi8(-128));
+    }
+    static BITNET_ALWAYS_INLINE void store(std::uint8_t* p, __m256i codes) noexcept {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), codes);
+    }
+
+    /// Shifts codes up and puts the next digits of `lower`, then of `upper`, below. What is shifted out of a byte is 0.
+    static BITNET_ALWAYS_INLINE __m256i append(__m256i codes, __m256i& lower, __m256i& upper) noexcept {
+        return append(append(codes, lower), upper);
+    }
+    static BITNET_ALWAYS_INLINE __m256i append(__m256i codes, __m256i& rest) noexcept {
+        const __m256i negative = _mm256_add_epi8(_mm256_cmpgt_epi8(rest, _mm256_set1_epi8(85 - 128)),
+                                                 _mm256_cmpgt_epi8(rest, _mm256_set1_epi8(170 - 128)));
+        rest = _mm256_add_epi8(_mm256_add_epi8(rest, rest), rest);
+        return _mm256_sub_epi8(_mm256_slli_epi16(codes, 2), negative);
+    }
+};
+
 /// Bytes are taken less 128, for signed comparisons: digit k counts the thresholds 85 and 170 that r(k) is above, and
 /// r(k+1) = 3 r(k) mod 256 is two additions, as 3 * -128 = -128 mod 256.
 /// Overflow: a pair of products is at most 2 * 2 * 128 = 512, the ten of a block's row 5120; int16 holds six blocks.
@@ -24,6 +79,10 @@ template <> struct kernel<isa::avx2, dense> {
 
     static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
+        if (x.tokens > few_tokens) {
+            by_way_of_i2s<kernel<isa::avx2, i2s>, dense, dense_unpacker_avx2>::rows(w, first, count, x, y, y_stride);
+            return;
+        }
         const std::size_t row_bytes = blocks_across<dense>(w.cols) * dense::block_bytes;
         const std::uint8_t* weights = w.data + first * row_bytes;
         for (std::size_t r = 0; r < count;) {
@@ -42,6 +101,8 @@ template <> struct kernel<isa::avx2, dense> {
     }
 
 private:
+    static constexpr std::size_t few_tokens = 1;
+
     /// Rows tiles are read row beside row, but prefetched as they lie in memory: far ahead, into the second level.
     template <std::size_t Rows> static BITNET_ALWAYS_INLINE void prefetch(const std::uint8_t* w) noexcept {
         constexpr std::size_t ahead = 10240;

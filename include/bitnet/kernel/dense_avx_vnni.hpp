@@ -3,7 +3,10 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/by_way_of_i2s.hpp>
 #include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/dense_avx2.hpp>
+#include <bitnet/kernel/i2s_avx_vnni.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/simd/isa.hpp>
 
@@ -28,6 +31,11 @@ template <> struct kernel<isa::avx_vnni, dense> {
 
     static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
+        if (x.tokens > few_tokens) {
+            by_way_of_i2s<kernel<isa::avx_vnni, i2s>, dense, dense_unpacker_avx2>::rows(w, first, count, x, y,
+                                                                                        y_stride);
+            return;
+        }
         const std::size_t row_bytes = blocks_across<dense>(w.cols) * dense::block_bytes;
         const std::uint8_t* weights = w.data + first * row_bytes;
         for (std::size_t r = 0; r < count;) {
@@ -46,6 +54,8 @@ template <> struct kernel<isa::avx_vnni, dense> {
     }
 
 private:
+    static constexpr std::size_t few_tokens = 3;
+
     /// Rows tiles are read row beside row, but prefetched as they lie in memory: far ahead, into the second level.
     template <std::size_t Rows> static BITNET_ALWAYS_INLINE void prefetch(const std::uint8_t* w) noexcept {
         constexpr std::size_t ahead = 10240;

@@ -40,6 +40,8 @@ concept ternary_layout = requires(const typename L::view& w, std::size_t row, st
     noexcept->std::same_as<void>;
     { L::unpack_block(in, out, stride) }
     noexcept->std::same_as<void>;
+    { L::is_ternary(in) } // whether a block holds nothing but codes 0, 1 and 2
+    noexcept->std::same_as<bool>;
 };
 
 /// How many blocks lie side by side in a row of `cols` columns.
@@ -128,6 +130,13 @@ template <i2s_order Order> struct i2s_layout {
                     static_cast<std::uint8_t>((packed[i] >> (6 - 2 * plane)) & 3u);
             }
         }
+    }
+    [[nodiscard]] static bool is_ternary(const std::uint8_t* block) noexcept {
+        unsigned bad = 0;
+        for (std::size_t i = 0; i < block_bytes; ++i) {
+            bad |= block[i] & (block[i] >> 1) & 0x55u;
+        }
+        return bad == 0;
     }
 
 private:

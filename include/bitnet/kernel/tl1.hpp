@@ -5,6 +5,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -23,7 +24,7 @@ struct tl1 {
     static constexpr std::size_t block_rows = 32;
     static constexpr std::size_t block_columns = 16;
     static constexpr std::size_t block_bytes = 128;
-    static constexpr std::size_t most_columns = std::size_t{1} << 22;
+    static constexpr std::size_t most_columns = std::size_t{1} << 18; // what by_way_of_i2s.hpp has room for
 
     using view = ternary_view<tl1>;
 
@@ -55,6 +56,15 @@ struct tl1 {
                 c[3] = static_cast<std::uint8_t>((pairs >> 4) - 3u * c[2]);
             }
         }
+    }
+    [[nodiscard]] static bool is_ternary(const std::uint8_t* block) noexcept {
+        std::uint8_t most = 0;
+        for (std::size_t i = 0; i < 4 * 32; ++i) {
+            const auto high = static_cast<std::uint8_t>(block[i] >> 4);
+            const auto low = static_cast<std::uint8_t>(block[i] & 15u);
+            most = std::max(most, std::max(high, low));
+        }
+        return most <= 8;
     }
 
 private:

@@ -3,6 +3,9 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/i2s_avx2.hpp>
+#include <bitnet/kernel/i2s_avx512_vnni.hpp>
+#include <bitnet/kernel/i2s_avx_vnni.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/lookup_avx2.hpp>
 #include <bitnet/kernel/tl1.hpp>
@@ -41,7 +44,27 @@ struct tl1_block_avx2 {
         }
     }
 
+    /// Weights of the 16 columns, 32 rows each.
+    static BITNET_ALWAYS_INLINE void unpack(const std::uint8_t* block, std::int8_t (*columns)[32]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t line = 0; line < 4; ++line, columns += 4) {
+            const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + line * 32));
+            unpack_pair(pairs, columns);
+            unpack_pair(_mm256_srli_epi16(pairs, 4), columns + 2);
+        }
+    }
+
 private:
+    static BITNET_ALWAYS_INLINE void unpack_pair(__m256i indices, std::int8_t (*columns)[32]) noexcept {
+        const __m128i a = _mm_setr_epi8(-1, -1, -1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0);
+        const __m128i b = _mm_setr_epi8(-1, 0, 1, -1, 0, 1, -1, 0, 1, 0, 0, 0, 0, 0, 0, 0);
+        const __m256i index = _mm256_and_si256(indices, _mm256_set1_epi8(15));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(columns[0]),
+                           _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(a), index));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(columns[1]),
+                           _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(b), index));
+    }
+
     /// Adds the look-ups of the low four bits.
     static BITNET_ALWAYS_INLINE void add_pair(__m256i indices, const std::byte* table,
                                               lookup_avx2::byte_sums& sums) noexcept {
@@ -51,11 +74,15 @@ private:
     }
 };
 
-template <> struct kernel<isa::avx2, tl1> : lookup_rows_avx2<tl1, tl1_block_avx2> {};
+template <> struct kernel<isa::avx2, tl1> : lookup_rows_avx2<tl1, tl1_block_avx2, kernel<isa::avx2, i2s>> {};
 
-/// VNNI multiplies, and there is nothing to multiply here.
-template <> struct kernel<isa::avx_vnni, tl1> : kernel<isa::avx2, tl1> {};
-template <> struct kernel<isa::avx512_vnni, tl1> : kernel<isa::avx2, tl1> {};
+/// VNNI multiplies, and one token needs no multiplication; many do.
+template <> struct kernel<isa::avx_vnni, tl1> : lookup_rows_avx2<tl1, tl1_block_avx2, kernel<isa::avx_vnni, i2s>> {};
+template <>
+struct kernel<isa::avx512_vnni, tl1> : lookup_rows_avx2<tl1, tl1_block_avx2, kernel<isa::avx512_vnni, i2s>> {};
+
+/// Activations are arranged as tables, so that tiles find them not as they need them.
+template <> struct kernel<isa::amx_int8, tl1> : kernel<isa::avx512_vnni, tl1> {};
 
 } // namespace bitnet::inline BITNET_ABI
 BITNET_TARGET_END

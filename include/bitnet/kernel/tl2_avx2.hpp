@@ -3,6 +3,9 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/i2s_avx2.hpp>
+#include <bitnet/kernel/i2s_avx512_vnni.hpp>
+#include <bitnet/kernel/i2s_avx_vnni.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/lookup_avx2.hpp>
 #include <bitnet/kernel/tl2.hpp>
@@ -43,7 +46,33 @@ struct tl2_block_avx2 {
         }
     }
 
+    /// Weights of the 24 columns, 32 rows each.
+    static BITNET_ALWAYS_INLINE void unpack(const std::uint8_t* block, std::int8_t (*columns)[32]) noexcept {
+        __m256i signs = load(block + 4 * 32);
+        BITNET_UNROLL
+        for (std::size_t line = 0; line < 4; ++line, columns += 6) {
+            const __m256i pairs = load(block + line * 32);
+            unpack_triple(pairs, signs, columns);
+            unpack_triple(_mm256_srli_epi16(pairs, 4), signs, columns + 3);
+        }
+    }
+
 private:
+    static BITNET_ALWAYS_INLINE void unpack_triple(__m256i indices, __m256i& signs,
+                                                   std::int8_t (*columns)[32]) noexcept {
+        const __m128i weights[3] = {_mm_setr_epi8(0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0),
+                                    _mm_setr_epi8(0, 0, 1, 1, 1, -1, -1, -1, 0, 0, 0, 1, 1, 1, 0, 0),
+                                    _mm_setr_epi8(0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1, 0, 0)};
+        const __m256i index = _mm256_and_si256(indices, _mm256_set1_epi8(15));
+        const __m256i sign = _mm256_or_si256(signs, _mm256_set1_epi8(1));
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < 3; ++i) {
+            const __m256i positive = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(weights[i]), index);
+            _mm256_store_si256(reinterpret_cast<__m256i*>(columns[i]), _mm256_sign_epi8(positive, sign));
+        }
+        signs = _mm256_add_epi8(signs, signs);
+    }
+
     static BITNET_ALWAYS_INLINE __m256i load(const std::uint8_t* p) noexcept {
         return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     }
@@ -61,11 +90,15 @@ private:
     }
 };
 
-template <> struct kernel<isa::avx2, tl2> : lookup_rows_avx2<tl2, tl2_block_avx2> {};
+template <> struct kernel<isa::avx2, tl2> : lookup_rows_avx2<tl2, tl2_block_avx2, kernel<isa::avx2, i2s>> {};
 
-/// VNNI multiplies, and there is nothing to multiply here.
-template <> struct kernel<isa::avx_vnni, tl2> : kernel<isa::avx2, tl2> {};
-template <> struct kernel<isa::avx512_vnni, tl2> : kernel<isa::avx2, tl2> {};
+/// VNNI multiplies, and one token needs no multiplication; many do.
+template <> struct kernel<isa::avx_vnni, tl2> : lookup_rows_avx2<tl2, tl2_block_avx2, kernel<isa::avx_vnni, i2s>> {};
+template <>
+struct kernel<isa::avx512_vnni, tl2> : lookup_rows_avx2<tl2, tl2_block_avx2, kernel<isa::avx512_vnni, i2s>> {};
+
+/// Activations are arranged as tables, so that tiles find them not as they need them.
+template <> struct kernel<isa::amx_int8, tl2> : kernel<isa::avx512_vnni, tl2> {};
 
 } // namespace bitnet::inline BITNET_ABI
 BITNET_TARGET_END

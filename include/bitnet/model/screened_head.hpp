@@ -228,7 +228,7 @@ private:
     /// The rank of a logit that k rows reach, from the exact logits of the highest peaks; the lowest rank where there
     /// are fewer than k peaks.
     [[nodiscard]] std::int32_t floor_of(pool_type& pool, const float* x, std::size_t k) noexcept {
-        candidates_ = std::min({std::max<std::size_t>(64, 2 * k), most_candidates, order_.size()});
+        candidates_ = std::min({std::max<std::size_t>(16, 2 * k), most_candidates, order_.size()});
         if (candidates_ < k) {
             candidates_ = 0;
             return INT32_MIN;

@@ -100,6 +100,14 @@ public:
         logits(pool, {&row_index, 1}, {&to, 1});
     }
 
+    /// The hidden state [hidden] of one row behind the last norm: what the head multiplies. Valid until the next call.
+    [[nodiscard]] const float* final_state(std::size_t row_index) noexcept {
+        float* x = row_of(scratch_.normed, 0);
+        P::loops::rms_norm(row_of(scratch_.residual, row_index), weights_->output_norm(), model_->rms_epsilon,
+                           model_->hidden, x);
+        return x;
+    }
+
 private:
     transformer(const hyper_parameters& model, const weights<typename P::layout>& weights,
                 const rotary_frequencies& frequencies, scratch memory)

@@ -6,12 +6,16 @@
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/core/huge_pages.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/i2s_tensor.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/ternary_tensor.hpp>
+#include <bitnet/thread/pool.hpp>
 
 #include <bit>
 #include <cstddef>
@@ -19,6 +23,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -87,18 +92,23 @@ struct weight_options {
     /// Which of the three byte orders the file's I2_S tensors have: the file does not tell. A but for files that were
     /// quantised on Arm (B) or by an x86 build without ACT_PARALLEL (C).
     i2s_order file_order = i2s_order::planar_128;
-    /// Whether every code of every ternary tensor is looked at, to refuse code 3. Reads all weights once.
+    /// Whether every code of every ternary tensor is looked at, to refuse code 3. Reads all weights once. Tensors that
+    /// are repacked are looked at in any case.
     bool verify_codes = false;
+    /// Where the file's bytes come from: pages of tensors that were repacked are given back to it. May be null.
+    const byte_source* source = nullptr;
 };
 
 /// All weights of a model. Borrows the file's bytes, which must outlive it; owns the norms (widened to float) and the
 /// ternary tensors that had to be repacked. Immutable once open.
 template <class Layout> class weights {
 public:
+    /// Repacks tensors that are not in `Layout` on the threads of `pool`.
     /// \return errc::missing_tensor, wrong_shape, unsupported_type, wrong_layout, bad_scale, bad_code or out_of_memory,
     /// naming the file, the tensor and both shapes or numbers.
+    template <thread_pool_type Pool>
     [[nodiscard]] static result<weights> open(const gguf_file& file, const hyper_parameters& model,
-                                              const weight_options& options);
+                                              const weight_options& options, Pool& pool);
 
     [[nodiscard]] const dense_matrix& embedding() const noexcept { return embedding_; } ///< [vocabulary, hidden]
     [[nodiscard]] const dense_matrix& head() const noexcept { return embedding_; }      ///< tied to the embedding
@@ -110,7 +120,7 @@ public:
     [[nodiscard]] std::uint64_t repacked_bytes() const noexcept { return repacked_bytes_; }
 
 private:
-    template <class L> friend class weight_reader;
+    template <class L, class Pool> friend class weight_reader;
 
     dense_matrix embedding_;
     const float* output_norm_ = nullptr;
@@ -122,10 +132,10 @@ private:
 };
 
 /// One reading of a file's tensors; the first failure stays. Use weights::open.
-template <class Layout> class weight_reader {
+template <class Layout, class Pool> class weight_reader {
 public:
-    weight_reader(const gguf_file& file, const hyper_parameters& model, const weight_options& options)
-        : file_(file), model_(model), options_(options) {}
+    weight_reader(const gguf_file& file, const hyper_parameters& model, const weight_options& options, Pool& pool)
+        : file_(file), model_(model), options_(options), pool_(pool) {}
 
     [[nodiscard]] result<weights<Layout>> run() {
         if (auto made = allocate(); !made) {
@@ -171,24 +181,38 @@ private:
                          "layer table: " + std::to_string(model_.layers * sizeof(layer_weights<Layout>)) +
                              " bytes could not be allocated"};
         }
-        return needs_repacking() ? allocate_repacked() : result<void>{};
+        return {};
     }
 
-    [[nodiscard]] bool needs_repacking() const noexcept { return options_.file_order != Layout::order; }
-
+    /// Memory for all ternary tensors of the model. What stays unused is never touched and takes no pages.
     [[nodiscard]] result<void> allocate_repacked() {
-        const std::uint64_t attention = (2 * model_.query_columns() + 2 * model_.kv_columns()) * model_.hidden;
-        const std::uint64_t per_layer = attention + std::uint64_t{3} * model_.feed_forward * model_.hidden;
-        const auto codes = checked_multiply(per_layer, model_.layers);
-        if (!codes) {
-            return error{errc::out_of_memory, "repacked weights: the number of codes overflows 64 bits"};
+        const std::size_t q = model_.query_columns();
+        const std::size_t shapes[][3] = {{1, q, model_.hidden},
+                                         {2, model_.kv_columns(), model_.hidden},
+                                         {1, model_.hidden, q},
+                                         {2, model_.feed_forward, model_.hidden},
+                                         {1, model_.hidden, model_.feed_forward}};
+        std::optional<std::uint64_t> bytes = 0;
+        for (const auto& [count, rows, cols] : shapes) {
+            const auto one = repacked_size(rows, cols);
+            const auto all = one ? checked_multiply(*one, count * model_.layers) : one;
+            bytes = bytes && all ? checked_add(*bytes, *all) : std::nullopt;
         }
-        auto bytes = buffer<std::uint8_t>::allocate(*codes / 4, "repacked weights");
         if (!bytes) {
-            return std::move(bytes).error();
+            return error{errc::out_of_memory, "repacked weights: the number of bytes overflows 64 bits"};
         }
-        made_.repacked_ = *std::move(bytes);
+        auto memory = buffer<std::uint8_t>::allocate_uninitialized(*bytes, "repacked weights");
+        if (!memory) {
+            return std::move(memory).error();
+        }
+        made_.repacked_ = *std::move(memory);
+        ask_for_huge_pages(made_.repacked_.data(), made_.repacked_.size_bytes());
         return {};
+    }
+    /// Bytes of a matrix in our layout, so that the next one starts at a cache line.
+    [[nodiscard]] static std::optional<std::uint64_t> repacked_size(std::size_t rows, std::size_t cols) noexcept {
+        const auto bytes = layout_bytes<Layout>(rows, cols);
+        return bytes ? checked_align(*bytes, 64) : bytes;
     }
 
     [[nodiscard]] const gguf_tensor* find(const std::string& name, std::uint64_t rows, std::uint64_t cols) {
@@ -286,7 +310,7 @@ private:
         if (tensor == nullptr) {
             return {};
         }
-        if (tensor->type != tensor_type::i2_s) {
+        if (!has_ternary_scale(tensor->type)) {
             fail(errc::unsupported_type, tensor->name,
                  "type " + std::string(name_of(tensor->type)) + " in the file, I2_S expected");
             return {};
@@ -294,17 +318,8 @@ private:
         ternary_matrix<Layout> made;
         made.scale = scale(*tensor) * extra_scale(name + ".scale");
         check_scale(tensor->name, made.scale);
-        switch (options_.file_order) {
-        case i2s_order::planar_128:
-            made.codes = codes<i2s>(*tensor, rows, cols);
-            break;
-        case i2s_order::planar_64:
-            made.codes = codes<i2s_b>(*tensor, rows, cols);
-            break;
-        case i2s_order::four_rows:
-            made.codes = codes<i2s_c>(*tensor, rows, cols);
-            break;
-        }
+        with_layout_of(tensor->type, options_.file_order,
+                       [&]<class From>() { made.codes = codes<From>(*tensor, rows, cols); });
         return made;
     }
 
@@ -344,23 +359,30 @@ private:
     /// The codes of `tensor`, which lie in layout `From`: in place, or repacked.
     template <class From>
     [[nodiscard]] typename Layout::view codes(const gguf_tensor& tensor, std::size_t rows, std::size_t cols) {
-        const auto* bytes = reinterpret_cast<const std::uint8_t*>(tensor.bytes.data());
-        if (!admits<From>(tensor) || !admits<Layout>(tensor)) {
+        if (!ok() || !admits<From>(tensor) || !admits<Layout>(tensor)) {
             return {};
         }
-        if (options_.verify_codes) {
-            if (const auto checked = check_i2s_codes(tensor, file_.name()); !checked) {
+        if constexpr (std::is_same_v<From, Layout>) {
+            if (const auto checked = options_.verify_codes ? check_codes<From>(tensor, file_.name()) : result<void>{};
+                !checked) {
                 fail(checked.error());
+            }
+            return codes_of<From>(tensor);
+        } else {
+            if (const auto ready = made_.repacked_.empty() ? allocate_repacked() : result<void>{}; !ready) {
+                fail(ready.error());
                 return {};
             }
-        }
-        if constexpr (std::is_same_v<From, Layout>) {
-            return {bytes, rows, cols};
-        } else {
-            std::uint8_t* out = made_.repacked_.data() + made_.repacked_bytes_;
-            repack<Layout, From>({bytes, rows, cols}, out);
+            std::uint8_t* out = made_.repacked_.data() + used_repacked_;
+            if (const auto done = repack_tensor<Layout, From>(pool_, tensor, file_.name(), out); !done) {
+                fail(done.error());
+            }
+            if (options_.source != nullptr) {
+                options_.source->give_back(tensor.bytes);
+            }
+            used_repacked_ += static_cast<std::size_t>(*repacked_size(rows, cols));
             ++made_.repacked_tensors_;
-            made_.repacked_bytes_ += rows * cols / 4;
+            made_.repacked_bytes_ += *layout_bytes<Layout>(rows, cols);
             return {out, rows, cols};
         }
     }
@@ -371,8 +393,10 @@ private:
         if (!L::admits(rows, cols)) {
             fail(errc::wrong_layout, tensor.name,
                  dims_text(tensor) + " in the file, layout " + std::string(L::name) +
-                     " needs columns in multiples of " + std::to_string(L::block_columns) +
-                     " and rows in multiples of " + std::to_string(L::block_rows));
+                     (file_type<L> == tensor_type::i2_s
+                          ? " needs columns in multiples of " + std::to_string(L::block_columns) +
+                                " and rows in multiples of " + std::to_string(L::block_rows)
+                          : " holds fewer columns"));
             return false;
         }
         return true;
@@ -381,15 +405,18 @@ private:
     const gguf_file& file_;
     const hyper_parameters& model_;
     const weight_options& options_;
+    Pool& pool_;
     weights<Layout> made_;
     std::size_t used_norms_ = 0;
+    std::size_t used_repacked_ = 0;
     error failure_;
 };
 
 template <class Layout>
+template <thread_pool_type Pool>
 result<weights<Layout>> weights<Layout>::open(const gguf_file& file, const hyper_parameters& model,
-                                              const weight_options& options) {
-    return weight_reader<Layout>(file, model, options).run();
+                                              const weight_options& options, Pool& pool) {
+    return weight_reader<Layout, Pool>(file, model, options, pool).run();
 }
 
 } // namespace bitnet::inline BITNET_ABI

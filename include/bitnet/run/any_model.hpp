@@ -29,6 +29,8 @@ public:
     [[nodiscard]] virtual result<void> feed_each(std::span<const token> tokens, const logits_visitor& visitor) = 0;
     [[nodiscard]] virtual std::optional<token> next(sampler& choose) = 0;
     [[nodiscard]] virtual result<std::span<const float>> logits() = 0;
+    [[nodiscard]] virtual result<std::span<const scored_token>> largest_logits(std::size_t k) = 0;
+    [[nodiscard]] virtual const bitnet::head_statistics& head_statistics() const noexcept = 0;
     [[nodiscard]] virtual std::size_t position() const noexcept = 0;
     [[nodiscard]] virtual std::size_t context() const noexcept = 0;
     [[nodiscard]] virtual std::size_t threads() const noexcept = 0;
@@ -61,6 +63,8 @@ public:
     }
     std::optional<token> next(sampler& choose) override { return session_.next(choose); }
     result<std::span<const float>> logits() override { return session_.logits(); }
+    result<std::span<const scored_token>> largest_logits(std::size_t k) override { return session_.largest_logits(k); }
+    const bitnet::head_statistics& head_statistics() const noexcept override { return session_.head_statistics(); }
     std::size_t position() const noexcept override { return session_.position(); }
     std::size_t context() const noexcept override { return session_.context(); }
     std::size_t threads() const noexcept override { return session_.threads(); }
@@ -155,6 +159,12 @@ public:
     }
     [[nodiscard]] std::optional<token> next(sampler& choose) { return session_->next(choose); }
     [[nodiscard]] result<std::span<const float>> logits() { return session_->logits(); }
+    [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
+        return session_->largest_logits(k);
+    }
+    [[nodiscard]] const bitnet::head_statistics& head_statistics() const noexcept {
+        return session_->head_statistics();
+    }
     [[nodiscard]] std::size_t position() const noexcept { return session_->position(); }
     [[nodiscard]] std::size_t context() const noexcept { return session_->context(); }
     [[nodiscard]] std::size_t threads() const noexcept { return session_->threads(); }

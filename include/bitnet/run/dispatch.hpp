@@ -32,6 +32,7 @@ template <policy_type First, policy_type... Rest, class F> bool with_first_avail
 
 /// A list of policies, the fastest first.
 template <policy_type... P> struct ladder {
+    template <class L> using with_layout = ladder<typename P::template with_layout<L>...>;
     template <class E> using with_kv = ladder<typename P::template with_kv<E>...>;
     template <class T> using with_pool = ladder<typename P::template with_pool<T>...>;
 
@@ -46,6 +47,22 @@ template <policy_type... P> struct ladder {
         return ((P::isa::name == name && (f.template operator()<P>(), true)) || ...);
     }
 };
+
+/// Ternary layouts to choose from by name at run time. Each is a template argument, so each costs an instantiation of
+/// what `f` uses:
+///
+///     bitnet::all_layouts::with_layout("dense", [&]<class L>() { run<bitnet::any_cpu::with_layout<L>>(argv[1]); });
+template <ternary_layout... L> struct layout_list {
+    static constexpr std::array<std::string_view, sizeof...(L)> names = {L::name...};
+
+    /// Calls f.operator()<Layout>() for the layout of that name. \return whether it is in the list.
+    template <class F> static bool with_layout(std::string_view name, F&& f) {
+        return ((L::name == name && (f.template operator()<L>(), true)) || ...);
+    }
+};
+
+/// Every layout that has kernels for every instruction set.
+using all_layouts = layout_list<i2s, dense, tl1, tl2>;
 
 /// Every kernel that exists for this architecture, the fastest first, scalar last: runs on any CPU, needs no -m flag.
 #if BITNET_X86_64

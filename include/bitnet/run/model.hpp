@@ -8,6 +8,7 @@
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/screened_head.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/simd/rotary.hpp>
@@ -26,6 +27,12 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+/// How sessions find the largest logits.
+enum class head_mode {
+    as_stored, ///< by reading the whole head
+    screened,  ///< the same tokens and logits by reading two fifths of an F16 head: see screened_head
+};
+
 struct open_options {
     /// Name of the pre-tokenizer, instead of the file's own or the inferred one: see tokenizer_options.
     std::string_view pre_tokenizer = {};
@@ -36,6 +43,12 @@ struct open_options {
     /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default mapped
     /// files are not scanned and other sources are.
     std::optional<bool> verify_codes = {};
+    /// A screened head takes 6.25 bits more memory for each of its weights, and the time to read the head once. Heads
+    /// in F16, BF16 and F32 have one; others are used as stored, and a note says so.
+    head_mode head = head_mode::as_stored;
+    /// Threads that repack ternary tensors and make the screen while the model is opened. They are gone when open()
+    /// returns.
+    std::size_t threads = 1;
 };
 
 /// What is known of a model before its weights are laid out for a policy.
@@ -79,7 +92,8 @@ public:
 
     /// Maps the GGUF file at `utf8_path` and opens it. The file must not be shortened meanwhile: see byte_source.
     /// \return errc::unsupported_cpu where P::isa is not available, and any error of byte_source::open,
-    /// gguf_file::parse, hyper_parameters::read, tokenizer::open and weights::open: each names file and place.
+    /// gguf_file::parse, hyper_parameters::read, tokenizer::open, P::pool::open and weights::open: each names its
+    /// place.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, open_options options = {}) {
         auto source = byte_source::open(utf8_path);
         return source ? open(*std::move(source), options) : result<model>(std::move(source).error());
@@ -96,12 +110,21 @@ public:
         if (!facts) {
             return std::move(facts).error();
         }
-        const weight_options ternary{options.file_order, options.verify_codes.value_or(!(*facts)->source.is_mapped())};
-        auto tensors = weights<typename P::layout>::open((*facts)->file, (*facts)->parameters, ternary);
+        auto pool = P::pool::open(options.threads);
+        if (!pool) {
+            return std::move(pool).error();
+        }
+        const weight_options ternary{options.file_order, options.verify_codes.value_or(!(*facts)->source.is_mapped()),
+                                     &(*facts)->source};
+        auto tensors = weights<typename P::layout>::open((*facts)->file, (*facts)->parameters, ternary, **pool);
         if (!tensors) {
             return std::move(tensors).error();
         }
-        return finish(*std::move(facts), *std::move(tensors));
+        auto screen = make_screen(**pool, **facts, tensors->head(), options.head);
+        if (!screen) {
+            return std::move(screen).error();
+        }
+        return finish(*std::move(facts), *std::move(tensors), *std::move(screen));
     }
 
     [[nodiscard]] const hyper_parameters& parameters() const noexcept { return state_->facts->parameters; }
@@ -115,6 +138,8 @@ public:
     }
 
     [[nodiscard]] const weights<typename P::layout>& tensors() const noexcept { return state_->tensors; }
+    /// Empty unless the model was opened with head_mode::screened.
+    [[nodiscard]] const screened_head& screen() const noexcept { return state_->screen; }
     [[nodiscard]] const rotary_frequencies& frequencies() const noexcept { return state_->facts->frequencies; }
 
     /// What was decided or passed over while opening, a sentence each: an inferred pre-tokenizer, repacked tensors, a
@@ -125,16 +150,32 @@ private:
     struct state {
         std::unique_ptr<model_facts> facts;
         weights<typename P::layout> tensors;
+        screened_head screen;
     };
     explicit model(std::unique_ptr<state> opened) noexcept : state_(std::move(opened)) {}
 
-    [[nodiscard]] static result<model> finish(std::unique_ptr<model_facts> facts, weights<typename P::layout> tensors) {
+    [[nodiscard]] static result<screened_head> make_screen(typename P::pool& pool, model_facts& facts,
+                                                           const dense_matrix& head, head_mode mode) {
+        if (mode == head_mode::as_stored) {
+            return screened_head();
+        }
+        if (!screened_head::admits(head.element)) {
+            facts.notes.emplace_back("the head is used as stored: a screen is for F16, BF16 and F32, and this one is " +
+                                     std::string(name_of(facts.file.find_tensor("token_embd.weight")->type)));
+            return screened_head();
+        }
+        return screened_head::open<P>(pool, head);
+    }
+
+    [[nodiscard]] static result<model> finish(std::unique_ptr<model_facts> facts, weights<typename P::layout> tensors,
+                                              screened_head screen) {
         if (tensors.repacked_tensors() != 0) {
             facts->notes.push_back(std::to_string(tensors.repacked_tensors()) +
                                    " ternary tensors were repacked to layout " + std::string(P::layout::name) + ": " +
                                    std::to_string(tensors.repacked_bytes()) + " bytes");
         }
-        std::unique_ptr<state> opened(new (std::nothrow) state{std::move(facts), std::move(tensors)});
+        std::unique_ptr<state> opened(new (std::nothrow)
+                                          state{std::move(facts), std::move(tensors), std::move(screen)});
         if (opened == nullptr) {
             return error{errc::out_of_memory,
                          "model: " + std::to_string(sizeof(state)) + " bytes could not be allocated"};

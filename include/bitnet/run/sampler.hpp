@@ -7,6 +7,7 @@
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/model/ranking.hpp>
 #include <bitnet/simd/lane_ops.hpp>
 #include <bitnet/text/token.hpp>
 
@@ -84,13 +85,33 @@ public:
         for (std::size_t i = 0; i < logits.size(); ++i) {
             candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
         }
-        if (is_greedy()) {
-            return std::min_element(candidates_.data(), candidates_.data() + candidates_.size(), precedes)->id;
+        return choose_among(logits.size());
+    }
+
+    /// The same from the needs() largest logits alone, in any order: the token that all logits would give.
+    /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
+    [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
+        assert(!largest.empty() && largest.size() <= candidates_.size());
+        const default_float_environment environment;
+        for (std::size_t i = 0; i < largest.size(); ++i) {
+            const auto [id, logit] = largest[i];
+            candidates_[i] = {penalized(logit, counts_[static_cast<std::size_t>(id)]), id, 0.0f};
         }
-        std::size_t kept = keep_top_k(candidates_.size());
-        kept = keep_top_p(kept);
-        kept = keep_min_p(kept);
-        return draw(kept);
+        return choose_among(largest.size());
+    }
+
+    /// How many of the largest logits are enough for choose(); 0 where only all of them are. Greedy needs one, top_k
+    /// needs k. Penalties that lower the logits of c recent tokens push no more than c others up: c more are enough.
+    [[nodiscard]] std::size_t needs() const noexcept {
+        const std::size_t kept = is_greedy() ? 1 : options_.top_k;
+        const bool lowers =
+            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
+        if (kept == 0 || (distinct_ != 0 && !lowers)) {
+            return 0;
+        }
+        const bool penalizes =
+            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
+        return kept + (penalizes ? distinct_ : 0);
     }
 
     /// Counts a token among the recent ones: those that were chosen, and those of the prompt if they should count.
@@ -101,10 +122,10 @@ public:
         }
         const std::size_t at = accepted_ % recent_.size();
         if (accepted_ >= recent_.size()) {
-            --counts_[static_cast<std::size_t>(recent_[at])];
+            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1 : 0;
         }
         recent_[at] = id;
-        ++counts_[static_cast<std::size_t>(id)];
+        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1 : 0;
         ++accepted_;
     }
 
@@ -112,6 +133,7 @@ public:
     void reset() noexcept {
         std::fill_n(counts_.data(), counts_.size(), 0u);
         accepted_ = 0;
+        distinct_ = 0;
         random_ = options_.seed;
     }
 
@@ -154,18 +176,8 @@ private:
         return value >= low && value <= high;
     }
 
-    /// Orders floats as integers, NaN below everything: a strict order whatever the flags of the including program.
-    [[nodiscard]] static std::int32_t order_of(float x) noexcept {
-        const auto bits = std::bit_cast<std::int32_t>(x);
-        if ((bits & 0x7fffffff) > 0x7f800000) {
-            return INT32_MIN;
-        }
-        return bits < 0 ? -(bits & 0x7fffffff) : bits;
-    }
-    [[nodiscard]] static bool precedes(const candidate& a, const candidate& b) noexcept {
-        const std::int32_t x = order_of(a.logit);
-        const std::int32_t y = order_of(b.logit);
-        return x != y ? x > y : a.id < b.id;
+    [[nodiscard]] static bool before(const candidate& a, const candidate& b) noexcept {
+        return precedes(a.logit, a.id, b.logit, b.id);
     }
 
     [[nodiscard]] float penalized(float logit, std::uint32_t count) const noexcept {
@@ -178,14 +190,25 @@ private:
         return exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
     }
 
+    /// The steps behind the penalties, over the first n candidates.
+    [[nodiscard]] token choose_among(std::size_t n) noexcept {
+        if (is_greedy()) {
+            return std::min_element(candidates_.data(), candidates_.data() + n, before)->id;
+        }
+        std::size_t kept = keep_top_k(n);
+        kept = keep_top_p(kept);
+        kept = keep_min_p(kept);
+        return draw(kept);
+    }
+
     /// Sorts the k largest to the front, where a later step needs an order or a cut.
     [[nodiscard]] std::size_t keep_top_k(std::size_t n) noexcept {
         candidate* first = candidates_.data();
         const std::size_t k = options_.top_k == 0 ? n : std::min(options_.top_k, n);
         if (k < n) {
-            std::nth_element(first, first + k, first + n, precedes);
+            std::nth_element(first, first + k, first + n, before);
         }
-        std::sort(first, first + k, precedes);
+        std::sort(first, first + k, before);
         return k;
     }
 
@@ -258,6 +281,7 @@ private:
     buffer<std::uint32_t> counts_; ///< [vocabulary] how often each token is among the recent ones
     buffer<token> recent_;         ///< ring
     std::size_t accepted_ = 0;
+    std::size_t distinct_ = 0; ///< tokens whose count is not 0
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -7,6 +7,7 @@
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/model/kv_cache.hpp>
+#include <bitnet/model/screened_head.hpp>
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/run/model.hpp>
@@ -16,6 +17,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -31,6 +33,8 @@ struct session_options {
     std::size_t context = 0;
     /// Threads that a step uses, the calling one included. One by default: the host decides.
     std::size_t threads = 1;
+    /// How long a thread without work spins before it sleeps; more saves wake-ups between tokens, zero saves power.
+    std::chrono::microseconds spin = default_spin;
     /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
     std::size_t batch = 128;
     /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
@@ -61,6 +65,8 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
     return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
 }
 
+template <policy_type P> class batch;
+
 /// Borrows the model, which must outlive it. Belongs to one thread at a time. Allocates in open() only:
 /// 2 * layers * context * kv_heads * head_size elements of `P::kv_element`, scratch for `batch` rows (under 150 KiB a
 /// row for the 2B model), and the logits.
@@ -72,7 +78,7 @@ public:
     /// \return errc::invalid_argument (a context beyond the model's, no threads, no batch), errc::out_of_memory with
     /// the bytes asked for, errc::thread_error.
     [[nodiscard]] static result<session> open(const model<P>& opened, session_options options = {}) {
-        auto pool = P::pool::open(options.threads);
+        auto pool = P::pool::open(options.threads, options.spin);
         if (!pool) {
             return std::move(pool).error();
         }
@@ -108,12 +114,13 @@ public:
         if (position() != 0 && position() == context()) {
             return stopped(bitnet::stop_reason::context_full);
         }
-        const auto scores = logits();
-        if (!scores) {
-            error_ = scores.error();
+        if (const auto ready = run_pending(); !ready) {
+            error_ = ready.error();
             return stopped(bitnet::stop_reason::error);
         }
-        const token chosen = choose.choose(*scores);
+        const default_float_environment environment;
+        const auto few = screened_logits(choose.needs());
+        const token chosen = few ? choose.choose(*few) : choose.choose(all_logits());
         choose.accept(chosen);
         pending_ = chosen;
         if (options_.stop_at_stop_tokens && text_ != nullptr && text_->is_stop(chosen)) {
@@ -126,20 +133,33 @@ public:
     /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token.
     [[nodiscard]] result<std::span<const float>> logits() {
-        if (position() == 0) {
-            return bitnet::error{errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
+        if (auto ready = run_pending(); !ready) {
+            return std::move(ready).error();
         }
         const default_float_environment environment;
-        if (pending_) {
-            const token last = *std::exchange(pending_, std::nullopt);
-            run({&last, 1});
-        }
-        if (!logits_valid_) {
-            transformer_.logits(*pool_, last_row_, {logits_row(0), parameters_->vocabulary});
-            logits_valid_ = true;
-        }
-        return std::span<const float>(logits_row(0), parameters_->vocabulary);
+        return all_logits();
     }
+
+    /// The k largest logits after the last token, the largest first, the lower id on ties; all where the vocabulary is
+    /// smaller. The same bits as in logits(), and where the model has a screened head mostly without reading the whole
+    /// one. Valid until the next call that is not const.
+    /// \return errc::nothing_fed, errc::invalid_argument unless 1 <= k <= 256.
+    [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
+        if (k == 0 || k > largest_.size()) {
+            return bitnet::error{errc::invalid_argument, "session: the " + std::to_string(k) +
+                                                             " largest logits were asked for, 1 to " +
+                                                             std::to_string(largest_.size()) + " are possible"};
+        }
+        if (auto ready = run_pending(); !ready) {
+            return std::move(ready).error();
+        }
+        const default_float_environment environment;
+        const auto few = screened_logits(k);
+        return few ? *few : largest_of(all_logits(), k);
+    }
+
+    /// What finding the largest logits has cost so far; all zero without a screened head.
+    [[nodiscard]] const bitnet::head_statistics& head_statistics() const noexcept { return screening_.statistics(); }
 
     /// Tokens in the sequence: those fed and those that next() gave.
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
@@ -159,6 +179,7 @@ public:
     }
 
 private:
+    friend class batch<P>;
     using row = sequence_row<typename P::kv_element>;
     static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
 
@@ -189,9 +210,19 @@ private:
         if (!logits) {
             return std::move(logits).error();
         }
+        head_screening<P> screening;
+        if (!opened.screen().empty()) {
+            auto screened = head_screening<P>::open(opened.tensors().head(), opened.screen());
+            if (!screened) {
+                return std::move(screened).error();
+            }
+            screening = *std::move(screened);
+        }
         session made(opened, pool, std::move(owned), options, *std::move(cache), *std::move(forward));
         made.rows_ = *std::move(rows);
         made.logits_ = *std::move(logits);
+        made.screening_ = std::move(screening);
+        made.is_screened_ = !opened.screen().empty();
         return made;
     }
 
@@ -277,6 +308,53 @@ private:
         return {};
     }
 
+    /// Runs the token that next() gave last. \return errc::nothing_fed before the first token.
+    [[nodiscard]] result<void> run_pending() {
+        if (position() == 0) {
+            return bitnet::error{errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
+        }
+        if (pending_) {
+            const default_float_environment environment;
+            const token last = *std::exchange(pending_, std::nullopt);
+            run({&last, 1});
+        }
+        return {};
+    }
+
+    [[nodiscard]] std::span<const float> all_logits() noexcept {
+        const std::span<float> out(logits_row(0), parameters_->vocabulary);
+        if (!logits_valid_) {
+            transformer_.logits(*pool_, last_row_, out);
+            logits_valid_ = true;
+        }
+        return out;
+    }
+
+    /// The k largest by the screened head, where there is one, k is in its range and all logits are not at hand anyway.
+    [[nodiscard]] std::optional<std::span<const scored_token>> screened_logits(std::size_t k) noexcept {
+        if (!is_screened_ || logits_valid_ || k == 0 || k > largest_.size()) {
+            return std::nullopt;
+        }
+        return screening_.largest(*pool_, transformer_.final_state(last_row_), k);
+    }
+
+    [[nodiscard]] std::span<const scored_token> largest_of(std::span<const float> logits, std::size_t k) noexcept {
+        std::size_t count = 0;
+        for (std::size_t i = 0; i < logits.size(); ++i) {
+            const scored_token here{static_cast<token>(i), logits[i]};
+            if (count == k && !precedes(here, largest_[k - 1])) {
+                continue;
+            }
+            count = std::min(count + 1, k);
+            std::size_t at = count - 1; // one drops out at the end where there are k already
+            for (; at != 0 && precedes(here, largest_[at - 1]); --at) {
+                largest_[at] = largest_[at - 1];
+            }
+            largest_[at] = here;
+        }
+        return std::span<const scored_token>(largest_).first(count);
+    }
+
     /// One pass. \pre 1 <= tokens.size() <= batch, checked tokens, room in the context.
     void run(std::span<const token> tokens) noexcept {
         for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -300,7 +378,10 @@ private:
     kv_cache<typename P::kv_element> cache_;
     transformer<P> transformer_;
     buffer<row> rows_;
-    buffer<float> logits_;     ///< [logits_rows, vocabulary]; those of the last token come first
+    buffer<float> logits_; ///< [logits_rows, vocabulary]; those of the last token come first
+    head_screening<P> screening_;
+    bool is_screened_ = false;
+    std::array<scored_token, head_screening<P>::most> largest_;
     std::size_t cached_ = 0;   ///< positions in the cache
     std::size_t last_row_ = 0; ///< of the last pass
     bool logits_valid_ = false;

@@ -226,7 +226,7 @@ private:
         if constexpr (std::is_same_v<E, q8_0>) {
             const std::byte* block = row + i / q8_0::block_columns * q8_0::block_bytes;
             const __m256i q = _mm256_cvtepi8_epi32(load_8(block + 2 + i % q8_0::block_columns));
-            return _mm256_mul_ps(_mm256_set1_ps(element_at<half>(block, 0)), _mm256_cvtepi32_ps(q));
+            return _mm256_mul_ps(_mm256_set1_ps(widen_one(q8_0::factor(block))), _mm256_cvtepi32_ps(q));
         } else if constexpr (std::is_same_v<E, q6_k>) {
             const q6_k::sixteen all = q6_k::at(row, i);
             const __m128i low = _mm_srl_epi16(load_8(all.low + i % 16), _mm_cvtsi32_si128(all.low_shift));
@@ -234,7 +234,7 @@ private:
             const __m128i top = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
             const __m128i code = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), top);
             const __m256i q = _mm256_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(32)));
-            return _mm256_mul_ps(_mm256_set1_ps(all.scale), _mm256_cvtepi32_ps(q));
+            return _mm256_mul_ps(_mm256_set1_ps(widen_one(all.factor) * all.scale), _mm256_cvtepi32_ps(q));
         } else {
             return load<E>(row + i * sizeof(E));
         }
@@ -298,13 +298,19 @@ private:
     /// How far a prefetch runs ahead of the tile behind the one that is worked on.
     static constexpr std::size_t prefetch_lead = 1024;
 
-    /// Prefetches `Bytes` bytes. \return what lies behind them.
-    template <std::size_t Bytes> static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
+    /// Prefetches `Bytes` bytes into the second level, or into the first. \return what lies behind them.
+    template <std::size_t Bytes, bool IntoFirst = false>
+    static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
         BITNET_UNROLL
         for (std::size_t i = 0; i < Bytes; i += 64) {
-            _mm_prefetch(reinterpret_cast<const char*>(p) + i, _MM_HINT_T1);
+            _mm_prefetch(reinterpret_cast<const char*>(p) + i, IntoFirst ? _MM_HINT_T0 : _MM_HINT_T1);
         }
         return p + Bytes;
+    }
+
+    /// One half as a float, by the instruction.
+    static BITNET_ALWAYS_INLINE float widen_one(half value) noexcept {
+        return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
     }
 
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
@@ -384,7 +390,7 @@ private:
             high[r] = _mm256_setzero_ps();
         }
         for (std::size_t b = 0; b < x.blocks; ++b) {
-            next = prefetch<Rows * screen_layout::block_bytes>(next);
+            next = prefetch<Rows * screen_layout::block_bytes, true>(next);
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
                 const std::byte* block = rows + r * row_bytes + b * screen_layout::block_bytes;

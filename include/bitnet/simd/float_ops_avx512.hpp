@@ -246,7 +246,7 @@ private:
         if constexpr (std::is_same_v<E, q8_0>) {
             const std::byte* block = row + i / q8_0::block_columns * q8_0::block_bytes;
             const __m512i q = _mm512_cvtepi8_epi32(load_16(block + 2 + i % q8_0::block_columns));
-            return _mm512_mul_ps(_mm512_set1_ps(element_at<half>(block, 0)), _mm512_cvtepi32_ps(q));
+            return _mm512_mul_ps(_mm512_set1_ps(widen_one(q8_0::factor(block))), _mm512_cvtepi32_ps(q));
         } else if constexpr (std::is_same_v<E, q6_k>) {
             const q6_k::sixteen all = q6_k::at(row, i);
             const __m128i low = _mm_srl_epi16(load_16(all.low), _mm_cvtsi32_si128(all.low_shift));
@@ -254,7 +254,7 @@ private:
             const __m128i top = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
             const __m128i code = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), top);
             const __m512i q = _mm512_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(32)));
-            return _mm512_mul_ps(_mm512_set1_ps(all.scale), _mm512_cvtepi32_ps(q));
+            return _mm512_mul_ps(_mm512_set1_ps(widen_one(all.factor) * all.scale), _mm512_cvtepi32_ps(q));
         } else {
             return load<E>(row + i * sizeof(E));
         }
@@ -294,13 +294,19 @@ private:
     /// How far a prefetch runs ahead of the tile behind the one that is worked on.
     static constexpr std::size_t prefetch_lead = 1024;
 
-    /// Prefetches `Bytes` bytes. \return what lies behind them.
-    template <std::size_t Bytes> static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
+    /// Prefetches `Bytes` bytes into the second level, or into the first. \return what lies behind them.
+    template <std::size_t Bytes, bool IntoFirst = false>
+    static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
         BITNET_UNROLL
         for (std::size_t i = 0; i < Bytes; i += 64) {
-            _mm_prefetch(reinterpret_cast<const char*>(p) + i, _MM_HINT_T1);
+            _mm_prefetch(reinterpret_cast<const char*>(p) + i, IntoFirst ? _MM_HINT_T0 : _MM_HINT_T1);
         }
         return p + Bytes;
+    }
+
+    /// One half as a float, by the instruction.
+    static BITNET_ALWAYS_INLINE float widen_one(half value) noexcept {
+        return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
     }
 
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
@@ -383,7 +389,7 @@ private:
         }
         for (std::size_t b = 0; b < x.blocks; ++b) {
             const std::byte* block = rows + b * screen_layout::block_bytes;
-            next = prefetch<Rows * screen_layout::block_bytes>(next);
+            next = prefetch<Rows * screen_layout::block_bytes, true>(next);
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
                 acc[r] = screen_block(block + r * row_bytes, b, x, acc[r]);
@@ -407,10 +413,11 @@ private:
         // Bits 0-1 and 2-3 of `high` belong to the first 64 columns, 4-5 and 6-7 to the others; all go to bits 4-5.
         const __m512i shift_up = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
         const __m512i shift_down = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
-        const __m512i high0 = _mm512_and_si512(_mm512_sllv_epi16(high, shift_up), top);
-        const __m512i high1 = _mm512_and_si512(_mm512_srlv_epi16(high, shift_down), top);
-        const __m512i code0 = _mm512_or_si512(_mm512_and_si512(low, nibble), high0);
-        const __m512i code1 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(low, 4), nibble), high1);
+        constexpr int and_or = 0xea; // (a & b) | c
+        const __m512i low0 = _mm512_and_si512(low, nibble);
+        const __m512i low1 = _mm512_and_si512(_mm512_srli_epi16(low, 4), nibble);
+        const __m512i code0 = _mm512_ternarylogic_epi32(_mm512_sllv_epi16(high, shift_up), top, low0, and_or);
+        const __m512i code1 = _mm512_ternarylogic_epi32(_mm512_srlv_epi16(high, shift_down), top, low1, and_or);
         const std::int8_t* x_high = x.high + b * screen_layout::block_columns;
         const std::int8_t* x_low = x.low + b * screen_layout::block_columns;
         __m512i coarse = _mm512_dpbusd_epi32(_mm512_setzero_si512(), code0, _mm512_loadu_si512(x_high));

@@ -231,12 +231,12 @@ template <class Fma> struct lane_ops {
     static BITNET_ALWAYS_INLINE void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows,
                                               matrix_view<const float> x, float* const* y) noexcept {
         for (std::size_t t = 0; t < x.rows; ++t) {
-            const float* token = x.data + t * x.stride;
+            const float* input = x.data + t * x.stride;
             for (std::size_t r = 0; r < rows; ++r) {
                 const std::byte* row = w + r * row_bytes;
                 lanes acc = {};
                 for (std::size_t i = 0; i < x.cols; ++i) {
-                    acc[i % 16] = Fma::fma(element_at<E>(row, i), token[i], acc[i % 16]);
+                    acc[i % 16] = Fma::fma(element_at<E>(row, i), input[i], acc[i % 16]);
                 }
                 y[t][r] = fold(acc);
             }

@@ -9,9 +9,11 @@
 extern "C" {
 __declspec(dllimport) unsigned long __stdcall WaitForSingleObject(void*, unsigned long);
 __declspec(dllimport) int __stdcall CloseHandle(void*);
+__declspec(dllimport) int __stdcall SwitchToThread();
 }
 #else
 #include <pthread.h>
+#include <sched.h>
 #endif
 
 #include <cstdint>
@@ -53,6 +55,15 @@ public:
         CloseHandle(handle_);
 #else
         pthread_join(handle_, nullptr);
+#endif
+    }
+
+    /// Lets another thread that is ready run on this core, if there is one.
+    static void yield() noexcept {
+#if defined(_WIN32)
+        SwitchToThread();
+#else
+        ::sched_yield();
 #endif
     }
 

@@ -5,6 +5,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <memory>
@@ -20,14 +21,19 @@ struct loop_body {
     void operator()(std::size_t index) const noexcept { function(context, index); }
 };
 
+/// How long a thread without work spins before it sleeps, by default: longer than the gaps within a token, and so short
+/// that a program that waits for its user uses no CPU.
+inline constexpr std::chrono::microseconds default_spin{50};
+
 /// A pool runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done.
+/// open(threads, spin) makes one; a pool that does not spin ignores the second.
 template <class P>
 concept thread_pool_type = requires(P& pool, const P& constant, std::size_t count, loop_body body) {
     { pool.run(count, body) }
     noexcept->std::same_as<void>;
     { constant.threads() }
     noexcept->std::convertible_to<std::size_t>;
-    { P::open(std::size_t{}) } -> std::same_as<result<std::unique_ptr<P>>>;
+    { P::open(std::size_t{}, std::chrono::microseconds{}) } -> std::same_as<result<std::unique_ptr<P>>>;
 };
 
 /// Calls f(index) for every index below `count` on the threads of `pool`.
@@ -40,8 +46,9 @@ template <thread_pool_type Pool, class F> void parallel_for(Pool& pool, std::siz
 /// No threads at all: for single-threaded hosts, browsers and tests.
 class inline_pool {
 public:
-    /// \param threads is ignored: there is one.
-    [[nodiscard]] static result<std::unique_ptr<inline_pool>> open([[maybe_unused]] std::size_t threads) {
+    /// Both parameters are ignored: there is one thread, and it does not wait.
+    [[nodiscard]] static result<std::unique_ptr<inline_pool>> open(std::size_t /*threads*/,
+                                                                   std::chrono::microseconds /*spin*/ = default_spin) {
         return std::make_unique<inline_pool>();
     }
     void run(std::size_t count, loop_body body) noexcept {

@@ -13,6 +13,7 @@
 #endif
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -26,16 +27,18 @@ namespace bitnet::inline BITNET_ABI {
 /// Indices are handed out one by one from a single atomic word (loop number, indices left), by the caller too, and
 /// run() returns when all *claimed* indices are done. A worker that the operating system has not scheduled holds up
 /// nobody, so more threads than cores cost little: nothing ever waits for a thread to arrive, only for work that was
-/// taken. Between loops a worker spins for `spin_iterations` pauses (20 to 150 microseconds, by CPU: more than the gap
-/// between two loops of one token) and then sleeps on a futex: an idle pool uses no CPU.
+/// taken. A thread without work spins for as long as the caller says, yielding its core to threads that hold some, and
+/// then sleeps on a futex: an idle pool uses no CPU.
 class thread_pool {
 public:
     static constexpr std::size_t max_threads = 1024;
-    static constexpr unsigned spin_iterations = 2000;
 
     /// \param threads 1 to max_threads, the calling thread included.
+    /// \param spin how long a thread waits for work before it sleeps. Zero sleeps at once: the least CPU, at some ten
+    /// microseconds for each wake-up. Between the loops of one token pass a few microseconds.
     /// \return errc::invalid_argument, errc::thread_error when the operating system refuses a thread.
-    [[nodiscard]] static result<std::unique_ptr<thread_pool>> open(std::size_t threads) {
+    [[nodiscard]] static result<std::unique_ptr<thread_pool>> open(std::size_t threads,
+                                                                   std::chrono::microseconds spin = default_spin) {
         if (threads == 0 || threads > max_threads) {
             return error{errc::invalid_argument, "thread_pool: " + std::to_string(threads) +
                                                      " threads asked for, 1 to " + std::to_string(max_threads) +
@@ -46,6 +49,7 @@ public:
             return error{errc::out_of_memory,
                          "thread_pool: " + std::to_string(sizeof(thread_pool)) + " bytes could not be allocated"};
         }
+        pool->spin_ = spin;
         pool->workers_.reset(new (std::nothrow) native_thread[threads - 1]);
         if (pool->workers_ == nullptr) {
             return error{errc::out_of_memory, "thread_pool: " + std::to_string((threads - 1) * sizeof(native_thread)) +
@@ -124,11 +128,8 @@ private:
     }
 
     void wait_until_finished(std::size_t count) noexcept {
-        for (unsigned spin = 0; spin < spin_iterations; ++spin) {
-            if (finished_.load(std::memory_order_acquire) == count) {
-                return;
-            }
-            pause();
+        if (spin_until([&] { return finished_.load(std::memory_order_acquire) == count; })) {
+            return;
         }
         for (auto done = finished_.load(std::memory_order_acquire); done != count;
              done = finished_.load(std::memory_order_acquire)) {
@@ -152,21 +153,45 @@ private:
 
     /// Waits until the generation is not `seen`. \return the new one.
     std::uint32_t next_generation(std::uint32_t seen) noexcept {
-        for (unsigned spin = 0; spin < spin_iterations; ++spin) {
-            const std::uint32_t now = generation_.load(std::memory_order_acquire);
-            if (now != seen) {
-                return now;
-            }
-            pause();
+        std::uint32_t now = seen;
+        const auto is_new = [&] {
+            now = generation_.load(std::memory_order_acquire);
+            return now != seen;
+        };
+        if (spin_until(is_new)) {
+            return now;
         }
         sleepers_.fetch_add(1, std::memory_order_seq_cst);
-        std::uint32_t now = generation_.load(std::memory_order_seq_cst);
+        now = generation_.load(std::memory_order_seq_cst);
         while (now == seen) {
             generation_.wait(seen, std::memory_order_seq_cst);
             now = generation_.load(std::memory_order_seq_cst);
         }
         sleepers_.fetch_sub(1, std::memory_order_relaxed);
         return now;
+    }
+
+    /// Waits for `is_true` as long as spin_ says: pauses at first, then yields between them, so that a thread which
+    /// holds work and lost its core gets one. \return whether it came true.
+    template <class Condition> [[nodiscard]] bool spin_until(Condition&& is_true) const noexcept {
+        constexpr unsigned pauses = 64; // 1 to 4 microseconds, by CPU
+        if (is_true()) {
+            return true;
+        }
+        if (spin_.count() == 0) {
+            return false;
+        }
+        const auto start = std::chrono::steady_clock::now();
+        do {
+            for (unsigned i = 0; i < pauses; ++i) {
+                if (is_true()) {
+                    return true;
+                }
+                pause();
+            }
+            native_thread::yield();
+        } while (std::chrono::steady_clock::now() - start < spin_);
+        return is_true();
     }
 
     static void pause() noexcept {
@@ -185,6 +210,7 @@ private:
     loop_body body_{};
     std::size_t count_ = 0;
     std::uint32_t loop_ = 0;
+    std::chrono::microseconds spin_{};
     std::unique_ptr<native_thread[]> workers_;
     std::size_t started_ = 0;
 };

@@ -3,8 +3,8 @@
 
 namespace bench {
 
-bitnet::result<std::unique_ptr<bench_model>> open_i2s(const model_choice& choice) {
-    return open_with<bitnet::any_cpu>(choice);
+opened_model open_i2s(const model_choice& choice) {
+    return open_with<bitnet::any_cpu::with_layout<bitnet::i2s>>(choice);
 }
 
 } // namespace bench

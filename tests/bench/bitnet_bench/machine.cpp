@@ -2,6 +2,7 @@
 #include "machine.hpp"
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/amx_tiles.hpp>
 #include <bitnet/simd/cpu.hpp>
 
 #include <algorithm>
@@ -108,6 +109,25 @@ std::uint64_t multiply_avx512_vnni(std::size_t steps) noexcept {
 }
 } // namespace
 BITNET_TARGET_END
+#if BITNET_AMX_ASSEMBLER
+namespace {
+/// Four chains of tdpbusd on zeroed tiles of 16 x 64 and 64 x 16 bytes.
+std::uint64_t multiply_amx_int8(std::size_t steps) noexcept {
+    using tiles = bitnet::amx_tiles;
+    tiles::configure({});
+    tiles::zero<4>();
+    tiles::zero<5>();
+    for (std::size_t i = 0; i < steps; ++i) {
+        tiles::multiply<0, 4, 5>();
+        tiles::multiply<1, 4, 5>();
+        tiles::multiply<2, 4, 5>();
+        tiles::multiply<3, 4, 5>();
+    }
+    tiles::release();
+    return steps * 4 * 16 * 16 * 64;
+}
+} // namespace
+#endif
 #endif
 
 namespace {
@@ -228,6 +248,9 @@ double int8_peak(bitnet::thread_pool& pool, std::string_view isa) {
            : isa == "avx_vnni"    ? &multiply_avx_vnni
            : isa == "avx512_vnni" ? &multiply_avx512_vnni
                                   : nullptr;
+#if BITNET_AMX_ASSEMBLER
+    loop = isa == "amx_int8" ? &multiply_amx_int8 : loop;
+#endif
 #endif
     if (loop == nullptr) {
         return 0;

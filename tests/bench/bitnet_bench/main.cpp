@@ -269,7 +269,9 @@ public:
         const auto generated = numbers(chosen_.generated);
         const auto threads = numbers(chosen_.threads);
         const auto batches = numbers(chosen_.batches);
-        if (!prompts || !generated || !threads || !batches) {
+        const auto heads = words(chosen_.heads);
+        if (!prompts || !generated || !threads || !batches || std::ranges::count(*threads, std::size_t{0}) != 0 ||
+            !std::ranges::all_of(heads, [](const auto& head) { return head == "as-stored" || head == "screened"; })) {
             return false;
         }
         prompts_ = *prompts;
@@ -397,7 +399,8 @@ std::string command_of(int argc, char** argv) {
 int run(const settings& chosen, const std::string& command, const tools::options& all) {
     benchmark work(chosen);
     if (!work.understand()) {
-        return all.refuse("-p, -n, -t and --batch take numbers with commas between them");
+        return all.refuse(
+            "-p, -n, -t (from 1) and --batch take numbers with commas between, --head as-stored or screened");
     }
     std::string path = chosen.file;
     if (!chosen.synthetic.empty()) {

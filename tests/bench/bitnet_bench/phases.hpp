@@ -121,6 +121,14 @@ template <class Policy> struct timed_loops : Policy::loops {
         const phase_timer timer(phase::head);
         loops::template dot_rows<E>(arguments...);
     }
+    template <class E, class... A> static void dot_listed(const A&... arguments) noexcept {
+        const phase_timer timer(phase::head);
+        loops::template dot_listed<E>(arguments...);
+    }
+    template <class... A> static void screen_rows(const A&... arguments) noexcept {
+        const phase_timer timer(phase::head);
+        loops::screen_rows(arguments...);
+    }
     template <class... A> static void scores(const A&... arguments) noexcept {
         const phase_timer timer(phase::attention);
         loops::scores(arguments...);

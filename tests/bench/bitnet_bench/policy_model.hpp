@@ -31,6 +31,18 @@ public:
             }
             made->sessions_.push_back(*std::move(one));
         }
+        if (sequences > 1) {
+            auto together = bitnet::batch<P>::open(opened, *made->pool_, {.rows = sequences});
+            if (!together) {
+                return std::move(together).error();
+            }
+            made->batch_.emplace(*std::move(together));
+        }
+        for (auto& session : made->sessions_) {
+            made->pending_.push_back(&session);
+        }
+        made->stored_head_bytes_ =
+            static_cast<double>(opened.tensors().head().row_bytes() * opened.parameters().vocabulary);
         return std::unique_ptr<bench_session>(std::move(made));
     }
 
@@ -60,7 +72,12 @@ public:
 
     std::size_t position() const override { return sessions_[0].position(); }
 
-    double head_bytes_per_step() const override { return 0; }
+    double head_bytes_per_step() const override {
+        const bitnet::head_statistics& screened = sessions_[0].head_statistics();
+        return batch_ || screened.steps == 0
+                   ? stored_head_bytes_
+                   : static_cast<double>(screened.bytes_read) / static_cast<double>(screened.steps);
+    }
     phase_shares shares() override {
         const phase_shares found = shares_of(spent_, pool_->threads());
         phase_counters::clear();
@@ -85,20 +102,22 @@ private:
         std::uint64_t first_tick_ = ticks();
     };
 
-    /// Chooses the next token of every sequence and computes the logits behind it.
+    /// Chooses the next token of every sequence; the logits behind it come with the step or with the next choice.
     [[nodiscard]] bitnet::result<void> step() {
         for (auto& session : sessions_) {
-            const auto chosen = session.next(*choose_);
-            if (!chosen) {
+            if (!session.next(*choose_)) {
                 return bitnet::error{session.error()};
             }
         }
-        return {};
+        return batch_ ? batch_->run_pending(pending_) : bitnet::result<void>{};
     }
 
     std::unique_ptr<typename P::pool> pool_;
     std::optional<bitnet::sampler> choose_;
     std::vector<bitnet::session<P>> sessions_;
+    std::optional<bitnet::batch<P>> batch_;
+    std::vector<bitnet::session<P>*> pending_; ///< all sessions
+    double stored_head_bytes_ = 0;
     std::uint64_t spent_ = 0; ///< ticks in calls since the last shares()
 };
 
@@ -120,7 +139,10 @@ public:
         return {begin, end};
     }
     std::string_view isa() const override { return P::isa::name; }
-    std::string_view head_type() const override { return "f16"; }
+    std::string head_type() const override {
+        const std::string stored = name_of(model_.tensors().head().element);
+        return model_.screen().empty() ? stored : stored + ", screened";
+    }
 
     model_cost cost() const override {
         const auto& of = model_.parameters();
@@ -149,6 +171,22 @@ public:
     }
 
 private:
+    [[nodiscard]] static std::string name_of(bitnet::dense_element element) {
+        switch (element) {
+        case bitnet::dense_element::f32:
+            return "f32";
+        case bitnet::dense_element::f16:
+            return "f16";
+        case bitnet::dense_element::bf16:
+            return "bf16";
+        case bitnet::dense_element::q8_0:
+            return "q8_0";
+        case bitnet::dense_element::q6_k:
+            return "q6_k";
+        }
+        return "unknown";
+    }
+
     bitnet::model<P> model_;
     double load_seconds_;
 };
@@ -159,7 +197,7 @@ template <class Ladder> bitnet::result<std::unique_ptr<bench_model>> open_with(c
         bitnet::errc::unsupported_cpu, "instruction set '" + choice.isa + "': not built in, or not of this CPU"};
     const auto open = [&]<class P>() {
         const auto start = std::chrono::steady_clock::now();
-        auto model = bitnet::model<timed<P>>::open(choice.path, bitnet::open_options{});
+        auto model = bitnet::model<timed<P>>::open(choice.path, choice.to_open());
         const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
         if (model) {
             opened = std::unique_ptr<bench_model>(

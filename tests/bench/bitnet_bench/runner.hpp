@@ -5,6 +5,7 @@
 #include "phases.hpp"
 
 #include <bitnet/core/result.hpp>
+#include <bitnet/run/batch.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session.hpp>
@@ -30,6 +31,13 @@ struct model_choice {
     std::string head = "as-stored"; ///< or "screened"
     std::string kv = "f16";
     std::size_t threads = 1; ///< while opening
+
+    [[nodiscard]] bitnet::open_options to_open() const {
+        bitnet::open_options options;
+        options.head = head == "screened" ? bitnet::head_mode::screened : bitnet::head_mode::as_stored;
+        options.threads = threads;
+        return options;
+    }
 };
 
 /// What a pass over the model touches and computes.
@@ -64,7 +72,7 @@ public:
     [[nodiscard]] virtual model_cost cost() const = 0;
     [[nodiscard]] virtual std::span<const std::byte> file_bytes() const = 0;
     [[nodiscard]] virtual std::string_view isa() const = 0;
-    [[nodiscard]] virtual std::string_view head_type() const = 0; ///< as it is read: "f16", "q6_k", "f16, screened"
+    [[nodiscard]] virtual std::string head_type() const = 0; ///< as it is read: "f16", "q6_k", "f16, screened"
     [[nodiscard]] virtual bitnet::result<std::unique_ptr<bench_session>>
     open_session(std::size_t threads, std::size_t context, std::size_t sequences) const = 0;
 };

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// by_way_of_i2s: matrix products with many tokens for layouts that are slow to unpack, through the I2_S kernels.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/ternary_layout.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Unpacks rows to I2_S, a block of rows at a time on the stack, and multiplies them by I2sKernel. Unpacking costs as
+/// much as a few tokens do. The I2_S rows are as long as padded activations, whose zeros meet what fills them up.
+/// \tparam Rows unpacks: Rows::unpack(w, first, count, out, bytes from row to row of out)
+template <class I2sKernel, class Layout, class Rows> struct by_way_of_i2s {
+    /// Columns of the I2_S rows; I2sKernel::arrange, if there is one, must be given so many, too.
+    [[nodiscard]] static constexpr std::size_t padded(std::size_t cols) noexcept {
+        return (cols + activation_padding - 1) / activation_padding * activation_padding;
+    }
+
+    static void rows(const typename Layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        alignas(64) std::uint8_t unpacked[buffer_bytes];
+        const std::size_t row_bytes = padded(w.cols) / 4;
+        const std::size_t fitting = buffer_bytes / row_bytes;
+        const std::size_t block = fitting < most_rows ? fitting : most_rows;
+        for (std::size_t r = 0; r < count; r += block) {
+            const std::size_t now = count - r < block ? count - r : block;
+            Rows::unpack(w, first + r, now, unpacked, row_bytes);
+            I2sKernel::rows({unpacked, now, padded(w.cols)}, 0, now, x, y + r, y_stride);
+        }
+    }
+
+private:
+    static constexpr std::size_t most_rows = 32;
+    /// 32 rows of up to 9216 columns, and one of the 2^18 that layouts admit.
+    static constexpr std::size_t buffer_bytes = std::size_t{72} * 1024;
+};
+
+} // namespace bitnet::inline BITNET_ABI

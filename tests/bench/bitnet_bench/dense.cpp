@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+#include "layouts.hpp"
+
+namespace bench {
+
+opened_model open_dense(const model_choice& choice) {
+    return open_with<bitnet::any_cpu::with_layout<bitnet::dense>>(choice);
+}
+
+} // namespace bench

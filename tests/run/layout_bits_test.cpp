@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+// Every layout gives the logits of I2_S bit for bit: repacked while a model is opened, or from a file converted once.
+#include "golden/gguf_editor.hpp"
+#include "golden/tiny_model_writer.hpp"
+
+#include <bitnet/convert/layout.hpp>
+#include <bitnet/run/dispatch.hpp>
+#include <bitnet/run/model.hpp>
+#include <bitnet/run/session.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+using namespace bitnet;
+
+namespace {
+
+#if BITNET_X86_64
+#define POLICIES                                                                                                       \
+    policy<isa::scalar, tl2>, policy<isa::avx2, dense>, policy<isa::avx2, tl1>, policy<isa::avx2, tl2>,                \
+        policy<isa::avx_vnni, dense>, policy<isa::avx512_vnni, dense>
+#else
+#define POLICIES policy<isa::scalar, dense>, policy<isa::scalar, tl1>, policy<isa::scalar, tl2>
+#endif
+
+/// Neither 384 nor 640 columns are whole blocks of every layout, 96 rows of keys no multiple of 64.
+bitnet_tests::model_shape odd_shape() {
+    bitnet_tests::model_shape shape;
+    shape.layers = 2;
+    shape.hidden = 384;
+    shape.ffn = 640;
+    shape.heads = 4;
+    shape.kv_heads = 1;
+    shape.head_dim = 96;
+    shape.context = 64;
+    return shape;
+}
+
+template <class P> std::vector<float> logits_of(const model<P>& opened) {
+    auto s = session<P>::open(opened, {.threads = 2, .batch = 16});
+    REQUIRE_MESSAGE(s, (s ? "" : s.error().message));
+    std::vector<token> ids;
+    for (token i = 0; i < 21; ++i) {
+        ids.push_back((i * 37 + 11) % 290);
+    }
+    REQUIRE(s->feed(ids));
+    REQUIRE(s->feed(std::span(ids).first(1)));
+    const auto logits = s->logits();
+    REQUIRE(logits);
+    return {logits->begin(), logits->end()};
+}
+
+template <class P> result<model<P>> open(std::span<const std::byte> bytes, open_options options = {}) {
+    options.load_tokenizer = false;
+    return model<P>::open(byte_source::borrow(bytes, "test"), options);
+}
+
+template <class P> model<P> opened(std::span<const std::byte> bytes, open_options options = {}) {
+    auto made = open<P>(bytes, options);
+    REQUIRE_MESSAGE(made, (made ? "" : made.error().message));
+    return *std::move(made);
+}
+
+template <class To> buffer<std::byte> converted(std::span<const std::byte> bytes) {
+    const auto file = gguf_file::parse(bytes, "test");
+    REQUIRE(file);
+    auto pool = thread_pool::open(2);
+    REQUIRE(pool);
+    auto converter = layout_converter<To, thread_pool>::open(*file, i2s_order::planar_128, **pool);
+    REQUIRE_MESSAGE(converter, (converter ? "" : converter.error().message));
+    auto written = (*converter)->write_memory();
+    REQUIRE_MESSAGE(written, (written ? "" : written.error().message));
+    CHECK((*converter)->converted_tensors() == 14);
+    return *std::move(written);
+}
+
+bool same(std::span<const std::byte> a, std::span<const std::byte> b) { return std::ranges::equal(a, b); }
+
+using oracle = policy<isa::scalar>;
+
+} // namespace
+
+TEST_CASE_TEMPLATE("a layout gives the logits of scalar I2_S, repacked by any number of threads or mapped", P,
+                   POLICIES) {
+    if (!P::isa::available()) {
+        MESSAGE("not run: this CPU has no " << std::string(P::isa::name));
+        return;
+    }
+    const auto bytes = bitnet_tests::tiny_model(odd_shape());
+    REQUIRE(bytes);
+    const auto expected = logits_of(opened<oracle>(bytes->span()));
+    for (const std::size_t threads : {1u, 3u}) {
+        const auto repacked = opened<P>(bytes->span(), {.threads = threads});
+        CHECK(repacked.tensors().repacked_tensors() == 14);
+        CHECK(logits_of(repacked) == expected);
+    }
+    const auto file = converted<typename P::layout>(bytes->span());
+    const auto in_place = opened<P>(file.span());
+    CHECK(in_place.tensors().repacked_tensors() == 0);
+    CHECK(in_place.tensors().repacked_bytes() == 0);
+    CHECK(logits_of(in_place) == expected);
+    const auto& codes = in_place.tensors().layer(1).ffn_up.codes;
+    const auto* first = reinterpret_cast<const std::uint8_t*>(file.data());
+    CHECK((codes.data > first && codes.data < first + file.size()));
+}
+
+TEST_CASE_TEMPLATE("a file converted to a layout and back is the file it was", L, dense, tl1, tl2) {
+    const auto bytes = bitnet_tests::tiny_model(odd_shape());
+    REQUIRE(bytes);
+    const auto there = converted<L>(bytes->span());
+    CHECK_FALSE(same(there.span(), bytes->span()));
+    CHECK(same(converted<i2s>(there.span()).span(), bytes->span()));
+    CHECK(same(converted<L>(there.span()).span(), there.span()));
+    CHECK(logits_of(opened<oracle>(there.span())) == logits_of(opened<oracle>(bytes->span())));
+}
+
+TEST_CASE("a layout is chosen by its name") {
+    std::string found;
+    CHECK(all_layouts::with_layout("tl2", [&]<class L>() {
+        found = any_cpu::with_layout<L>::names.back();
+        CHECK(L::name == "tl2");
+        CHECK(file_type<L> == tensor_type::hpp_tl2);
+    }));
+    CHECK(found == "scalar");
+    CHECK_FALSE(all_layouts::with_layout("tl3", []<class L>() {}));
+    CHECK(all_layouts::names.size() == 4);
+}
+
+TEST_CASE("the note says how much was repacked") {
+    const auto bytes = bitnet_tests::tiny_model(odd_shape());
+    REQUIRE(bytes);
+    const auto repacked = opened<policy<isa::scalar, tl2>>(bytes->span());
+    const std::uint64_t hidden_blocks = 384 / 24;
+    const std::uint64_t per_layer = (2 * 12 * hidden_blocks + 2 * 3 * hidden_blocks + // q, o: 384 rows; k, v: 96
+                                     2 * 20 * hidden_blocks + 12 * 27) *
+                                    160; // 640 columns are 27 blocks
+    CHECK(repacked.tensors().repacked_bytes() == 2 * per_layer);
+    REQUIRE(repacked.notes().size() == 1);
+    CHECK(repacked.notes()[0] ==
+          "14 ternary tensors were repacked to layout tl2: " + std::to_string(2 * per_layer) + " bytes");
+}
+
+TEST_CASE("code 3 is refused by whatever repacks it, naming tensor and place") {
+    const auto bytes = bitnet_tests::tiny_model(odd_shape());
+    REQUIRE(bytes);
+    bitnet_tests::gguf_editor editor(bytes->span());
+    const auto& tensor = editor.tensor("blk.1.ffn_up.weight");
+    editor.poke(tensor.data + 12345, std::uint8_t{0x31});
+    const auto refused = open<policy<isa::scalar, dense>>(editor.bytes(), {.verify_codes = false, .threads = 2});
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == errc::bad_code);
+    CHECK(refused.error().message.find("'blk.1.ffn_up.weight': byte 12345 of") != std::string::npos);
+    CHECK(open<oracle>(editor.bytes(), {.verify_codes = false}));
+
+    const auto file = gguf_file::parse(editor.bytes(), "test");
+    REQUIRE(file);
+    auto pool = thread_pool::open(1);
+    REQUIRE(pool);
+    auto converter = layout_converter<tl1, thread_pool>::open(*file, i2s_order::planar_128, **pool);
+    REQUIRE(converter);
+    const auto written = (*converter)->write_memory();
+    REQUIRE_FALSE(written);
+    CHECK(written.error().code == errc::bad_code);
+    CHECK(written.error().message.find("'blk.1.ffn_up.weight'") != std::string::npos);
+}
+
+TEST_CASE_TEMPLATE("indices that a layout does not have are refused where codes are verified", L, tl1, tl2) {
+    const auto bytes = bitnet_tests::tiny_model(odd_shape());
+    REQUIRE(bytes);
+    const auto file = converted<L>(bytes->span());
+    bitnet_tests::gguf_editor editor(file.span());
+    editor.poke(editor.tensor("blk.0.attn_q.weight").data + 3 * L::block_bytes, std::uint8_t{0xf0});
+    const auto refused = open<policy<isa::scalar, L>>(editor.bytes());
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == errc::bad_code);
+    CHECK(refused.error().message.find("'blk.0.attn_q.weight': row 0 of its 384 rows") != std::string::npos);
+}
+
+TEST_CASE("a shape that the file's own layout does not admit is refused by the converter") {
+    const auto bytes = bitnet_tests::tiny_model(odd_shape());
+    REQUIRE(bytes);
+    const auto dense_file = converted<dense>(bytes->span());
+    bitnet_tests::gguf_editor editor(dense_file.span());
+    editor.set_dim("blk.0.attn_q.weight", 0, 383); // still two blocks of 320
+    const auto file = gguf_file::parse(editor.bytes(), "test");
+    REQUIRE_MESSAGE(file, (file ? "" : file.error().message));
+    auto pool = thread_pool::open(1);
+    REQUIRE(pool);
+    const auto refused = layout_converter<i2s, thread_pool>::open(*file, i2s_order::planar_128, **pool);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == errc::wrong_layout);
+    CHECK(refused.error().message.find("'blk.0.attn_q.weight': [383, 384] in the file") != std::string::npos);
+}

@@ -40,8 +40,11 @@
 
 #define BITNET_PRAGMA(text) _Pragma(#text)
 
-// Before a loop of a few steps over an array of vector registers. gcc's -O2 would leave loop and array in memory.
-#if defined(__GNUC__) && !defined(__clang__)
+// Before a loop of a fixed few steps over an array of vector registers. gcc's -O2 would leave loop and array in memory;
+// clang would unroll too late to keep larger arrays out of it.
+#if defined(__clang__)
+#define BITNET_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
 #define BITNET_UNROLL _Pragma("GCC unroll 16")
 #else
 #define BITNET_UNROLL

@@ -105,6 +105,7 @@ public:
             return error{errc::unsupported_cpu, source.name() + ": this CPU or operating system does not support " +
                                                     std::string(P::isa::name)};
         }
+        source.advise(access_hint::huge_pages); // where the system maps files so; ignored elsewhere
         auto facts = model_facts::read(std::move(source), options);
         if (!facts) {
             return std::move(facts).error();

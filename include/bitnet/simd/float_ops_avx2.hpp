@@ -26,11 +26,17 @@ template <> struct float_ops<isa::avx2> {
     using ops = lane_ops<hardware_fma>;
 
     static void rms_norm(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept {
-        ops::scale_by(x, weight, ops::inverse_rms(sum_of_squares(x, n), n, eps), n, y);
+        const float factor = ops::inverse_rms(sum_of_squares(x, n), n, eps);
+        const std::size_t whole = n / 8 * 8;
+        for (std::size_t i = 0; i < whole; i += 8) {
+            const __m256 scaled = rounded_product(_mm256_loadu_ps(x + i), _mm256_set1_ps(factor));
+            _mm256_storeu_ps(y + i, _mm256_mul_ps(scaled, _mm256_loadu_ps(weight + i)));
+        }
+        ops::scale_by(x + whole, weight + whole, factor, n - whole, y + whole);
     }
 
     static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
-        const float scale = ops::quantization_scale(ops::absmax(x, n));
+        const float scale = ops::quantization_scale(absmax(x, n));
         const std::size_t whole = n / 16 * 16;
         __m256i sums = _mm256_setzero_si256();
         for (std::size_t i = 0; i < whole; i += 16) {
@@ -54,7 +60,13 @@ template <> struct float_ops<isa::avx2> {
         ops::dequantize_add(acc, weight_scale / activation_scale, n, y);
     }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
-        ops::relu2_times(gate, up, n, y);
+        const std::size_t whole = n / 8 * 8;
+        for (std::size_t i = 0; i < whole; i += 8) {
+            const __m256 g =
+                _mm256_max_ps(_mm256_loadu_ps(gate + i), _mm256_setzero_ps()); // zero where the gate is a NaN
+            _mm256_storeu_ps(y + i, _mm256_mul_ps(rounded_product(g, g), _mm256_loadu_ps(up + i)));
+        }
+        ops::relu2_times(gate + whole, up + whole, n - whole, y + whole);
     }
     static void silu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         ops::silu_times(gate, up, n, y);
@@ -166,6 +178,31 @@ template <> struct float_ops<isa::avx2> {
     }
 
 private:
+    /// a * b as a value of its own: under -ffast-math clang would reassociate the products of intrinsics.
+    static BITNET_ALWAYS_INLINE __m256 rounded_product(__m256 a, __m256 b) noexcept {
+        __m256 product = _mm256_mul_ps(a, b);
+#if defined(__GNUC__)
+        __asm__("" : "+x"(product));
+#endif
+        return product;
+    }
+
+    /// ops::absmax(), the largest in any order being the same.
+    static float absmax(const float* x, std::size_t n) noexcept {
+        const std::size_t whole = n / 16 * 16;
+        const __m256 sign = _mm256_set1_ps(-0.0f);
+        __m256 even = _mm256_setzero_ps();
+        __m256 odd = _mm256_setzero_ps();
+        for (std::size_t i = 0; i < whole; i += 16) {
+            even = _mm256_max_ps(_mm256_andnot_ps(sign, _mm256_loadu_ps(x + i)), even); // the second if one is a NaN
+            odd = _mm256_max_ps(_mm256_andnot_ps(sign, _mm256_loadu_ps(x + i + 8)), odd);
+        }
+        float lanes[9];
+        _mm256_storeu_ps(lanes, _mm256_max_ps(even, odd));
+        lanes[8] = ops::absmax(x + whole, n - whole);
+        return ops::absmax(lanes, 9);
+    }
+
     /// Eight elements as floats; F16C makes a quiet NaN of a signalling one, as widen() does.
     template <class E> static BITNET_ALWAYS_INLINE __m256 load(const std::byte* x) noexcept {
         if constexpr (std::is_same_v<E, half>) {

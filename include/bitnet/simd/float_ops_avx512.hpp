@@ -26,11 +26,17 @@ template <> struct float_ops<isa::avx512_vnni> {
     using ops = lane_ops<hardware_fma>;
 
     static void rms_norm(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept {
-        ops::scale_by(x, weight, ops::inverse_rms(sum_of_squares(x, n), n, eps), n, y);
+        const float factor = ops::inverse_rms(sum_of_squares(x, n), n, eps);
+        const std::size_t whole = n / 16 * 16;
+        for (std::size_t i = 0; i < whole; i += 16) {
+            const __m512 scaled = rounded_product(_mm512_loadu_ps(x + i), _mm512_set1_ps(factor));
+            _mm512_storeu_ps(y + i, _mm512_mul_ps(scaled, _mm512_loadu_ps(weight + i)));
+        }
+        ops::scale_by(x + whole, weight + whole, factor, n - whole, y + whole);
     }
 
     static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
-        const float scale = ops::quantization_scale(ops::absmax(x, n));
+        const float scale = ops::quantization_scale(absmax(x, n));
         const std::size_t whole = n / 16 * 16;
         __m512i sums = _mm512_setzero_si512();
         for (std::size_t i = 0; i < whole; i += 16) {
@@ -58,7 +64,13 @@ template <> struct float_ops<isa::avx512_vnni> {
         ops::dequantize_add(acc, weight_scale / activation_scale, n, y);
     }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
-        ops::relu2_times(gate, up, n, y);
+        const std::size_t whole = n / 16 * 16;
+        for (std::size_t i = 0; i < whole; i += 16) {
+            const __m512 g =
+                _mm512_max_ps(_mm512_loadu_ps(gate + i), _mm512_setzero_ps()); // zero where the gate is a NaN
+            _mm512_storeu_ps(y + i, _mm512_mul_ps(rounded_product(g, g), _mm512_loadu_ps(up + i)));
+        }
+        ops::relu2_times(gate + whole, up + whole, n - whole, y + whole);
     }
     static void silu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         ops::silu_times(gate, up, n, y);
@@ -170,6 +182,30 @@ template <> struct float_ops<isa::avx512_vnni> {
     }
 
 private:
+    /// a * b as a value of its own: under -ffast-math clang would reassociate the products of intrinsics.
+    static BITNET_ALWAYS_INLINE __m512 rounded_product(__m512 a, __m512 b) noexcept {
+        __m512 product = _mm512_mul_ps(a, b);
+#if defined(__GNUC__)
+        __asm__("" : "+v"(product));
+#endif
+        return product;
+    }
+
+    /// ops::absmax(), the largest in any order being the same.
+    static float absmax(const float* x, std::size_t n) noexcept {
+        const std::size_t whole = n / 32 * 32;
+        __m512 even = _mm512_setzero_ps();
+        __m512 odd = _mm512_setzero_ps();
+        for (std::size_t i = 0; i < whole; i += 32) {
+            even = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + i)), even); // the second where the first is a NaN
+            odd = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + i + 16)), odd);
+        }
+        float lanes[17];
+        _mm512_storeu_ps(lanes, _mm512_max_ps(even, odd));
+        lanes[16] = ops::absmax(x + whole, n - whole);
+        return ops::absmax(lanes, 17);
+    }
+
     /// The lanes of the next `rest` elements: all sixteen, or the first `rest`.
     static BITNET_ALWAYS_INLINE __mmask16 tail_mask(std::size_t rest) noexcept {
         return static_cast<__mmask16>(rest >= 16 ? 0xffffu : (1u << rest) - 1);

@@ -95,6 +95,15 @@ template <class E> [[nodiscard]] constexpr std::size_t row_bytes_of(std::size_t 
     }
 }
 
+/// Columns that a loop over a row of E takes at a time: a block, or sixteen.
+template <class E> [[nodiscard]] constexpr std::size_t step_columns() noexcept {
+    if constexpr (block_format<E>) {
+        return E::block_columns;
+    } else {
+        return 16;
+    }
+}
+
 /// Column `i` of a row of E, at any alignment.
 template <class E> [[nodiscard]] BITNET_ALWAYS_INLINE float element_at(const std::byte* row, std::size_t i) noexcept {
     if constexpr (block_format<E>) {

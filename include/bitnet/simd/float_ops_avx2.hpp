@@ -229,8 +229,8 @@ private:
             return _mm256_mul_ps(_mm256_set1_ps(widen_one(q8_0::factor(block))), _mm256_cvtepi32_ps(q));
         } else if constexpr (std::is_same_v<E, q6_k>) {
             const q6_k::sixteen all = q6_k::at(row, i);
-            const __m128i low = _mm_srl_epi16(load_8(all.low + i % 16), _mm_cvtsi32_si128(all.low_shift));
-            const __m128i high = _mm_srl_epi16(load_8(all.high + i % 16), _mm_cvtsi32_si128(all.high_shift));
+            const __m128i low = _mm_srli_epi16(load_8(all.low + i % 16), all.low_shift);
+            const __m128i high = _mm_srli_epi16(load_8(all.high + i % 16), all.high_shift);
             const __m128i top = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
             const __m128i code = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), top);
             const __m256i q = _mm256_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(32)));
@@ -343,10 +343,15 @@ private:
             high[k] = _mm256_setzero_ps();
         }
         std::size_t i = 0;
-        for (; i + 16 <= x.cols; i += 16) {
-            next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-            dot_step<Rows, Tokens, E>(row, row_bytes, i, x, low);
-            dot_step<Rows, Tokens, E>(row, row_bytes, i + 8, x, high);
+        constexpr std::size_t step = step_columns<E>();
+        for (; i + step <= x.cols; i += step) {
+            const std::byte* block = row + row_bytes_of<E>(i);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < step; c += 16) {
+                next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, low);
+                dot_step<Rows, Tokens, E>(block, row_bytes, c + 8, x.data + i, x.stride, high);
+            }
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
@@ -358,18 +363,18 @@ private:
         }
     }
 
-    /// Columns [i, i + 8) of a tile.
+    /// Eight columns of a tile, from column c of a block. x points at the block's first column.
     template <std::size_t Rows, std::size_t Tokens, class E>
-    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* row, std::size_t row_bytes, std::size_t i,
-                                              matrix_view<const float> x, __m256* acc) noexcept {
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,
+                                              const float* x, std::size_t stride, __m256* acc) noexcept {
         __m256 a[Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            a[t] = _mm256_loadu_ps(x.data + t * x.stride + i);
+            a[t] = _mm256_loadu_ps(x + t * stride + c);
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const __m256 b = load<E>(row + r * row_bytes, i);
+            const __m256 b = load<E>(block + r * row_bytes, c);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
                 acc[r * Tokens + t] = _mm256_fmadd_ps(b, a[t], acc[r * Tokens + t]);

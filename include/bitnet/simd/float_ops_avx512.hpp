@@ -249,8 +249,8 @@ private:
             return _mm512_mul_ps(_mm512_set1_ps(widen_one(q8_0::factor(block))), _mm512_cvtepi32_ps(q));
         } else if constexpr (std::is_same_v<E, q6_k>) {
             const q6_k::sixteen all = q6_k::at(row, i);
-            const __m128i low = _mm_srl_epi16(load_16(all.low), _mm_cvtsi32_si128(all.low_shift));
-            const __m128i high = _mm_srl_epi16(load_16(all.high), _mm_cvtsi32_si128(all.high_shift));
+            const __m128i low = _mm_srli_epi16(load_16(all.low), all.low_shift);
+            const __m128i high = _mm_srli_epi16(load_16(all.high), all.high_shift);
             const __m128i top = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
             const __m128i code = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), top);
             const __m512i q = _mm512_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(32)));
@@ -337,12 +337,18 @@ private:
             a = _mm512_setzero_ps();
         }
         std::size_t i = 0;
-        for (; i + 16 <= x.cols; i += 16) {
-            next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-            dot_step<Rows, Tokens, E, true>(row, row_bytes, i, x, acc);
+        constexpr std::size_t step = step_columns<E>();
+        for (; i + step <= x.cols; i += step) {
+            const std::byte* block = row + row_bytes_of<E>(i);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < step; c += 16) {
+                next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                dot_step<Rows, Tokens, E, true>(block, row_bytes, c, x.data + i, x.stride, 16, acc);
+            }
         }
         if (i < x.cols) {
-            dot_step<Rows, Tokens, E, false>(row, row_bytes, i, x, acc);
+            dot_step<Rows, Tokens, E, false>(row + row_bytes_of<E>(i), row_bytes, 0, x.data + i, x.stride, x.cols - i,
+                                             acc);
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
@@ -353,21 +359,23 @@ private:
         }
     }
 
-    /// Columns [i, i + 16) of a tile, or those that are left; lanes behind the last column stay as they are.
+    /// Sixteen columns of a tile, from column c of a block, or those that are left; lanes behind the last column stay
+    /// as they are. x points at the block's first column.
     template <std::size_t Rows, std::size_t Tokens, class E, bool Whole>
-    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* row, std::size_t row_bytes, std::size_t i,
-                                              matrix_view<const float> x, __m512* acc) noexcept {
-        const __mmask16 mask = tail_mask(x.cols - i);
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,
+                                              const float* x, std::size_t stride, std::size_t left,
+                                              __m512* acc) noexcept {
+        const __mmask16 mask = tail_mask(left);
         __m512 a[Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            const float* from = x.data + t * x.stride + i;
+            const float* from = x + t * stride + c;
             a[t] = Whole ? _mm512_loadu_ps(from) : _mm512_maskz_loadu_ps(mask, from);
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const std::byte* p = row + r * row_bytes;
-            const __m512 b = Whole ? load<E>(p, i) : load_tail<E>(p, i, x.cols - i);
+            const std::byte* p = block + r * row_bytes;
+            const __m512 b = Whole ? load<E>(p, c) : load_tail<E>(p, c, left);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
                 __m512& sum = acc[r * Tokens + t];

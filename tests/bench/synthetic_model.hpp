@@ -83,9 +83,18 @@ struct synthetic_shape {
 };
 
 /// "2b4t": BitNet-b1.58-2B-4T, 1.19 GB. "tiny": four layers, 1.9 MB, the tensors of golden data bitnetcpp/synth-tiny.
+/// Behind either, "-q8_0" or "-q6_k": the same with an embedding of that type.
 [[nodiscard]] inline std::optional<synthetic_shape> find_synthetic_shape(std::string_view name) {
     synthetic_shape found{{}, 128256};
     model_shape& m = found.model;
+    for (const auto type : {bitnet::tensor_type::q8_0, bitnet::tensor_type::q6_k}) {
+        const std::string suffix = type == bitnet::tensor_type::q8_0 ? "-q8_0" : "-q6_k";
+        if (name.ends_with(suffix)) {
+            m.embedding = type;
+            name.remove_suffix(suffix.size());
+            break;
+        }
+    }
     if (name == "2b4t") {
         m.layers = 30;
         m.hidden = 2560;

@@ -2,6 +2,18 @@
 # cmake -DJSON=FILE -P table.cmake: prints the Markdown table of README.md from what bitnet-bench --json wrote.
 cmake_minimum_required(VERSION 3.25)
 
+# two_digits(NUMBER OUT): a number that is not negative, rounded to two digits behind the point. CMake prints all it has.
+function(two_digits number out)
+    string(REGEX MATCH "^([0-9]+)[.]?([0-9]*)" ignored "${number}")
+    set(whole ${CMAKE_MATCH_1})
+    string(SUBSTRING "${CMAKE_MATCH_2}000" 0 3 thousandths)
+    math(EXPR hundredths "(${whole} * 1000 + ${thousandths} + 5) / 10")
+    math(EXPR whole "${hundredths} / 100")
+    math(EXPR hundredths "${hundredths} % 100 + 100")
+    string(SUBSTRING "${hundredths}" 1 2 hundredths)
+    set(${out} "${whole}.${hundredths}" PARENT_SCOPE)
+endfunction()
+
 # bench_table(FILE OUT): the table with machine, commit and command, as text in OUT.
 function(bench_table file out)
     file(READ "${file}" json)
@@ -9,21 +21,24 @@ function(bench_table file out)
         string(JSON ${key} GET "${json}" ${key})
     endforeach()
     set(text "${machine}, commit ${commit}: `${command}`\n\n")
-    string(APPEND text "| test | threads | isa | layout | head | batch | tok/s (min to max) | read GB/s | of the limit |\n"
-        "|---|---|---|---|---|---|---|---|---|\n")
+    string(APPEND text "| test | threads | isa | layout | head | kv | batch | tok/s (min to max) | read GB/s | of the limit |\n"
+        "|---|---|---|---|---|---|---|---|---|---|\n")
     string(JSON last LENGTH "${json}" results)
     math(EXPR last "${last} - 1")
     foreach(i RANGE ${last})
-        foreach(key test threads isa layout head batch read_gb_per_second roofline_fraction failed)
+        foreach(key test threads isa layout head kv batch read_gb_per_second roofline_fraction failed)
             string(JSON ${key} GET "${json}" results ${i} ${key})
         endforeach()
         foreach(key median min max)
             string(JSON ${key} GET "${json}" results ${i} tokens_per_second ${key})
         endforeach()
+        foreach(key median min max read_gb_per_second roofline_fraction)
+            two_digits("${${key}}" ${key})
+        endforeach()
         if(failed)
             set(roofline_fraction "failed: ${roofline_fraction}")
         endif()
-        string(APPEND text "| ${test} | ${threads} | ${isa} | ${layout} | ${head} | ${batch} "
+        string(APPEND text "| ${test} | ${threads} | ${isa} | ${layout} | ${head} | ${kv} | ${batch} "
             "| ${median} (${min} to ${max}) | ${read_gb_per_second} | ${roofline_fraction} |\n")
     endforeach()
     set(${out} "${text}" PARENT_SCOPE)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Goes through the code blocks of ROOT/README.md. The cpp block is examples/hello.cpp. Commands of sh blocks succeed, those
 # aside that install or download or need a download, and print the text block behind them. The lines of cmake blocks
-# stand in tests/consume.
+# stand in tests/consume. Tables of speed are those of tests/bench/results.
 cmake_minimum_required(VERSION 3.25)
 file(READ "${ROOT}/README.md" rest)
 file(READ "${ROOT}/examples/hello.cpp" hello)
@@ -9,6 +9,19 @@ file(READ "${ROOT}/CMakePresets.json" presets)
 file(READ "${ROOT}/tests/consume/fetch_content/CMakeLists.txt" consumers)
 file(READ "${ROOT}/tests/consume/find_package/CMakeLists.txt" consumer)
 string(APPEND consumers "${consumer}")
+
+include("${ROOT}/tests/bench/table.cmake")
+file(GLOB results "${ROOT}/tests/bench/results/*.json")
+if(NOT results)
+    message(FATAL_ERROR "tests/bench/results has no JSON that bitnet-bench wrote")
+endif()
+foreach(result IN LISTS results)
+    bench_table("${result}" table)
+    string(FIND "${rest}" "${table}" at)
+    if(at EQUAL -1)
+        message(FATAL_ERROR "README.md does not have the table of ${result}:\n${table}")
+    endif()
+endforeach()
 
 # The commands run where README, examples, single_include and the built tools lie as in the repository.
 file(REMOVE_RECURSE "${SCRATCH}")

@@ -44,7 +44,8 @@ struct settings {
 
     void add_to(tools::options& all) {
         all.text("-m", "FILE", file, "the model, a GGUF file");
-        all.text("--synthetic", "NAME", synthetic, "instead: 2b4t or tiny, -q8_0 or -q6_k behind it for the head, made once and kept");
+        all.text("--synthetic", "NAME", synthetic,
+                 "instead: 2b4t or tiny, -q8_0 or -q6_k behind it for the head, made once and kept");
         all.text("--write", "FILE", write, "only write the synthetic model there");
         all.text("-p", "LIST", prompts, "lengths of prompts, such as 128,512; 0 for none");
         all.text("-n", "LIST", generated, "tokens to generate; 0 for none");
@@ -368,7 +369,9 @@ private:
 bitnet::result<void> make_synthetic(const std::string& name, const std::string& path, bool keep) {
     const auto shape = bitnet_tests::find_synthetic_shape(name);
     if (!shape) {
-        return bitnet::error{bitnet::errc::invalid_argument, "--synthetic takes 2b4t or tiny, with -q8_0 or -q6_k or neither behind it, not '" + name + "'"};
+        return bitnet::error{bitnet::errc::invalid_argument,
+                             "--synthetic takes 2b4t or tiny, with -q8_0 or -q6_k or neither behind it, not '" + name +
+                                 "'"};
     }
     std::error_code ignored;
     if (keep && std::filesystem::exists(path, ignored)) {

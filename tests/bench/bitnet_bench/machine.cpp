@@ -47,12 +47,13 @@ std::uint64_t multiply_avx2(std::size_t steps) noexcept {
     __m256i sums[8] = {};
     __m256i x = _mm256_set1_epi8(1);
     for (std::size_t i = 0; i < steps; ++i) {
-        __asm__ volatile("" : "+x"(x));
         BITNET_UNROLL
         for (std::size_t s = 0; s < 8; ++s) {
+            __asm__ volatile("" : "+x"(x)); // or one product would serve all sums
             sums[s] = _mm256_add_epi16(sums[s], _mm256_maddubs_epi16(x, x));
-            __asm__ volatile("" : "+x"(sums[s]));
         }
+        __asm__ volatile("" : "+x"(sums[0]), "+x"(sums[1]), "+x"(sums[2]), "+x"(sums[3]));
+        __asm__ volatile("" : "+x"(sums[4]), "+x"(sums[5]), "+x"(sums[6]), "+x"(sums[7]));
     }
     return steps * 8 * 32;
 }

@@ -200,7 +200,9 @@ TEST_CASE("a Gaussian head is screened by two fifths of its bytes") {
         const auto screen = screened_head::open<P>(**pool, head.view);
         REQUIRE(screen);
         const double whole = static_cast<double>(head.view.rows * head.view.row_bytes());
-        for (const auto& [k, share] : {std::pair<std::size_t, double>{1, 0.41}, {40, 0.43}, {256, 0.50}}) {
+        for (const auto& wanted : {std::pair<std::size_t, double>{1, 0.41}, {40, 0.43}, {256, 0.50}}) {
+            const std::size_t k = wanted.first;
+            const double share = wanted.second;
             auto screening = head_screening<P>::open(head.view, *screen);
             REQUIRE(screening);
             for (std::size_t i = 0; i < 20; ++i) {

@@ -75,7 +75,9 @@ TEST_CASE("generation is the same with a screened head, whatever the sampler") {
         auto b = any_session::open(screened, {.threads = threads, .stop_at_stop_tokens = false});
         REQUIRE(a);
         REQUIRE(b);
-        for (const auto& [name, options] : samplers()) {
+        for (const auto& each : samplers()) {
+            const auto& name = each.first;
+            const auto& options = each.second;
             const auto before = b->head_statistics();
             CHECK_MESSAGE(generate(*a, stored, options) == generate(*b, screened, options), name);
             const auto& after = b->head_statistics();

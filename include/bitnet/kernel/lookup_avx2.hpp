@@ -188,9 +188,9 @@ template <class Layout, class Block, class I2sKernel> struct lookup_rows_avx2 {
         return blocks_across<Layout>(cols) * tables_bytes;
     }
 
-    static void arrange(const activation_view& x, std::size_t token, std::size_t cols, std::byte* out) noexcept {
+    static void arrange(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) noexcept {
         constexpr std::size_t step = Layout::block_columns;
-        const std::int8_t* values = x.data + token * x.stride;
+        const std::int8_t* values = x.data + first_token * x.stride;
         std::size_t c = 0;
         for (; c + step <= cols; c += step, out += tables_bytes) {
             Block::make_tables(values + c, out);

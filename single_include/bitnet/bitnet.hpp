@@ -2832,7 +2832,7 @@ struct tl1 {
     }
     [[nodiscard]] static bool is_ternary(const std::uint8_t* block) noexcept {
         std::uint8_t most = 0;
-        for (std::size_t i = 0; i < 4 * 32; ++i) {
+        for (std::size_t i = 0; i < std::size_t{4} * 32; ++i) {
             const auto high = static_cast<std::uint8_t>(block[i] >> 4);
             const auto low = static_cast<std::uint8_t>(block[i] & 15u);
             most = std::max(most, std::max(high, low));
@@ -2885,7 +2885,7 @@ struct tl2 {
             w.data + (row / 32 * blocks_across<tl2>(w.cols) + col / 24) * block_bytes + row % 32;
         const std::size_t triple = col % 24 / 3;
         const unsigned magnitude = block[triple / 2 * 32] >> (triple % 2 * 4) & 15u;
-        const bool negative = (block[4 * 32] >> (7 - triple) & 1u) != 0;
+        const bool negative = (block[std::size_t{4} * 32] >> (7 - triple) & 1u) != 0;
         const unsigned value = negative ? 13 - magnitude : 13 + magnitude; // 9 c0 + 3 c1 + c2
         constexpr unsigned place[3] = {9, 3, 1};
         return static_cast<std::uint8_t>(value / place[col % 3] % 3);
@@ -2902,13 +2902,13 @@ struct tl2 {
                 block[line * 32 + r] =
                     static_cast<std::uint8_t>((high < 0 ? -high : high) << 4 | (low < 0 ? -low : low));
             }
-            block[4 * 32 + r] = static_cast<std::uint8_t>(signs);
+            block[std::size_t{4} * 32 + r] = static_cast<std::uint8_t>(signs);
         }
     }
     static void unpack_block(const std::uint8_t* block, std::uint8_t* codes, std::size_t stride) noexcept {
         for (std::size_t r = 0; r < 32; ++r) {
             std::uint8_t* c = codes + r * stride;
-            unsigned signs = block[4 * 32 + r];
+            unsigned signs = block[std::size_t{4} * 32 + r];
             for (std::size_t triple = 0; triple < 8; ++triple, c += 3, signs <<= 1) {
                 const unsigned magnitude = block[triple / 2 * 32 + r] >> (triple % 2 * 4) & 15u;
                 const unsigned value = (signs & 128u) != 0 ? 13 - magnitude : 13 + magnitude;
@@ -2922,7 +2922,7 @@ struct tl2 {
     }
     [[nodiscard]] static bool is_ternary(const std::uint8_t* block) noexcept {
         std::uint8_t most = 0;
-        for (std::size_t i = 0; i < 4 * 32; ++i) {
+        for (std::size_t i = 0; i < std::size_t{4} * 32; ++i) {
             const auto high = static_cast<std::uint8_t>(block[i] >> 4);
             const auto low = static_cast<std::uint8_t>(block[i] & 15u);
             most = std::max(most, std::max(high, low));
@@ -3843,7 +3843,7 @@ inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] s
     const std::uintptr_t first = (address + huge - 1) / huge * huge;
     const std::uintptr_t end = (address + bytes) / huge * huge;
     if (first < end) {
-        ::madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
     }
 #endif
 }
@@ -5221,6 +5221,23 @@ private:
     static constexpr std::size_t most_tokens = 4; // 2 * 4 sums, 2 registers of weights, 2 of codes: 12 of 16
     friend i2s_tiling<kernel, most_tokens>;
 
+    /// total += words, widened; those of a second scale count a quarter.
+    template <std::size_t Scales, std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_words(const __m256i (&words)[Scales][Rows][Tokens],
+                                               __m256i (&total)[Rows][Tokens]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                __m256i sum = words[0][r][t];
+                if constexpr (Scales == 2) {
+                    sum = _mm256_add_epi16(sum, _mm256_srai_epi16(words[1][r][t], 2));
+                }
+                total[r][t] = _mm256_add_epi32(total[r][t], _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
+            }
+        }
+    }
+
     template <std::size_t Rows, std::size_t Tokens>
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
                      std::int32_t* y, std::size_t y_stride) noexcept {
@@ -5243,17 +5260,7 @@ private:
                 }
                 add_block(w + b * 32, cols / 4, values + b * 128, x.stride, words);
             }
-            BITNET_UNROLL
-            for (std::size_t r = 0; r < Rows; ++r) {
-                BITNET_UNROLL
-                for (std::size_t t = 0; t < Tokens; ++t) {
-                    __m256i sum = words[0][r][t];
-                    if constexpr (scales == 2) {
-                        sum = _mm256_add_epi16(sum, _mm256_srai_epi16(words[1][r][t], 2));
-                    }
-                    total[r][t] = _mm256_add_epi32(total[r][t], _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
-                }
-            }
+            add_words(words, total);
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
@@ -5889,7 +5896,7 @@ private:
             Tiles::template zero<3>();
         } else {
             each_sum<TwoRowTiles, TwoTokenTiles>(
-                [sums]<int Tile>() noexcept { Tiles::template load<Tile>(sums + Tile * 256, 64); });
+                [sums]<int Tile>() noexcept { Tiles::template load<Tile>(sums + std::size_t{Tile} * 256, 64); });
         }
         for (std::size_t s = 0; s < in.steps; ++s) {
             Tiles::template load<4>(in.codes + s * 2048, 64);
@@ -5908,7 +5915,7 @@ private:
             }
         }
         each_sum<TwoRowTiles, TwoTokenTiles>(
-            [sums]<int Tile>() noexcept { Tiles::template store<Tile>(sums + Tile * 256, 64); });
+            [sums]<int Tile>() noexcept { Tiles::template store<Tile>(sums + std::size_t{Tile} * 256, 64); });
     }
     template <bool TwoRowTiles, bool TwoTokenTiles, class F> static void each_sum(F&& f) noexcept {
         f.template operator()<0>();
@@ -6654,7 +6661,7 @@ struct tl2_block_avx2 {
 
     static BITNET_ALWAYS_INLINE void add(const std::uint8_t* block, const std::byte* tables,
                                          lookup_avx2::byte_sums& sums) noexcept {
-        __m256i signs = load(block + 4 * 32);
+        __m256i signs = load(block + std::size_t{4} * 32);
         BITNET_UNROLL
         for (std::size_t line = 0; line < 4; ++line, tables += 2 * lookup_avx2::table_bytes) {
             const __m256i pairs = load(block + line * 32);
@@ -6665,7 +6672,7 @@ struct tl2_block_avx2 {
 
     /// Weights of the 24 columns, 32 rows each.
     static BITNET_ALWAYS_INLINE void unpack(const std::uint8_t* block, std::int8_t (*columns)[32]) noexcept {
-        __m256i signs = load(block + 4 * 32);
+        __m256i signs = load(block + std::size_t{4} * 32);
         BITNET_UNROLL
         for (std::size_t line = 0; line < 4; ++line, columns += 6) {
             const __m256i pairs = load(block + line * 32);
@@ -8383,20 +8390,20 @@ private:
                                                     const screen_input& x) noexcept {
         const __m256i nibble = _mm256_set1_epi8(15);
         const __m256i top = _mm256_set1_epi8(0x30);
-        const __m256i low = load_32(block + 32 * Half);
+        const __m256i low = load_32(block + std::size_t{32} * Half);
         const __m256i high = load_32(block + screen_layout::high_at);
         const __m256i high0 = _mm256_and_si256(_mm256_slli_epi16(high, 4 - 2 * Half), top);
         const __m256i high1 = _mm256_and_si256(_mm256_srli_epi16(high, 2 * Half), top);
         const __m256i code0 = _mm256_or_si256(_mm256_and_si256(low, nibble), high0);
         const __m256i code1 = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(low, 4), nibble), high1);
-        const std::size_t at = b * screen_layout::block_columns + 32 * Half;
+        const std::size_t at = b * screen_layout::block_columns + std::size_t{32} * Half;
         const __m256i coarse = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.high + at)),
                                                 _mm256_maddubs_epi16(code1, load_32(x.high + at + 64)));
         const __m256i fine = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.low + at)),
                                               _mm256_maddubs_epi16(code1, load_32(x.low + at + 64)));
         const __m256i sums = _mm256_add_epi32(_mm256_madd_epi16(coarse, _mm256_set1_epi16(256)),
                                               _mm256_madd_epi16(fine, _mm256_set1_epi16(1)));
-        return _mm256_add_epi32(sums, load_32(x.offset + 16 * b + 8 * Half));
+        return _mm256_add_epi32(sums, load_32(x.offset + 16 * b + std::size_t{8} * Half));
     }
     static BITNET_ALWAYS_INLINE __m256i load_32(const void* bytes) noexcept {
         return _mm256_loadu_si256(static_cast<const __m256i*>(bytes));
@@ -9384,10 +9391,10 @@ private:
     alignas(64) std::atomic<std::uint32_t> finished_{0};   ///< indices done in this loop
     alignas(64) std::atomic<std::uint32_t> generation_{0}; ///< rises with every loop; what sleepers wait on
     std::atomic<std::uint32_t> sleepers_{0};
+    std::uint32_t loop_ = 0;
     std::atomic<bool> stopping_{false};
     loop_body body_{};
     std::size_t count_ = 0;
-    std::uint32_t loop_ = 0;
     std::chrono::microseconds spin_{};
     std::unique_ptr<native_thread[]> workers_;
     std::size_t started_ = 0;
@@ -10504,19 +10511,24 @@ private:
         return std::min(head_->rows, (group + 1) * group_);
     }
 
+    [[nodiscard]] peak peak_of(std::size_t group) const noexcept {
+        peak highest{INT32_MIN, 0};
+        for (std::size_t r = group * group_; r < end_of(group); ++r) {
+            const std::int32_t rank = rank_of(upper_[r]);
+            if (rank > highest.rank) {
+                highest = {rank, static_cast<std::uint32_t>(r)};
+            }
+        }
+        return highest;
+    }
+
     /// upper_ and peaks_.
     void bound_rows(pool_type& pool) noexcept {
         for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept {
             const std::size_t first = begin * group_;
             P::loops::screen_rows(screen_->row(first), end_of(end - 1) - first, input_, upper_.data() + first);
             for (std::size_t g = begin; g < end; ++g) {
-                peaks_[g] = {INT32_MIN, 0};
-                for (std::size_t r = g * group_; r < end_of(g); ++r) {
-                    const std::int32_t rank = rank_of(upper_[r]);
-                    if (rank > peaks_[g].rank) {
-                        peaks_[g] = {rank, static_cast<std::uint32_t>(r)};
-                    }
-                }
+                peaks_[g] = peak_of(g);
             }
         });
     }
@@ -10547,6 +10559,21 @@ private:
         return rank_of(found_[k - 1].logit);
     }
 
+    /// Calls visit(row) for the rows of groups [begin, end) whose bound reaches the floor.
+    template <class F>
+    void for_rows_reaching(std::int32_t floor, std::size_t begin, std::size_t end, F&& visit) const noexcept {
+        for (std::size_t g = begin; g < end; ++g) {
+            if (peaks_[g].rank < floor) {
+                continue;
+            }
+            for (std::size_t r = g * group_; r < end_of(g); ++r) {
+                if (rank_of(upper_[r]) >= floor) {
+                    visit(r);
+                }
+            }
+        }
+    }
+
     /// Exact logits of all rows whose bound reaches the floor, to found_. \return their number; where it exceeds
     /// limit(), not all have been computed.
     [[nodiscard]] std::size_t rescore(pool_type& pool, const float* x, std::int32_t floor) noexcept {
@@ -10561,16 +10588,12 @@ private:
                 }
                 listed = 0;
             };
-            for (std::size_t g = begin; g < end; ++g) {
-                for (std::size_t r = g * group_; peaks_[g].rank >= floor && r < end_of(g); ++r) {
-                    if (rank_of(upper_[r]) >= floor) {
-                        rows[listed++] = static_cast<std::uint32_t>(r);
-                    }
-                    if (listed == rows.size()) {
-                        flush();
-                    }
+            for_rows_reaching(floor, begin, end, [&](std::size_t row) noexcept {
+                rows[listed++] = static_cast<std::uint32_t>(row);
+                if (listed == rows.size()) {
+                    flush();
                 }
-            }
+            });
             flush();
         });
         return count.load(std::memory_order_relaxed);

@@ -22,7 +22,7 @@ inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] s
     const std::uintptr_t first = (address + huge - 1) / huge * huge;
     const std::uintptr_t end = (address + bytes) / huge * huge;
     if (first < end) {
-        ::madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
     }
 #endif
 }

@@ -169,7 +169,7 @@ private:
             Tiles::template zero<3>();
         } else {
             each_sum<TwoRowTiles, TwoTokenTiles>(
-                [sums]<int Tile>() noexcept { Tiles::template load<Tile>(sums + Tile * 256, 64); });
+                [sums]<int Tile>() noexcept { Tiles::template load<Tile>(sums + std::size_t{Tile} * 256, 64); });
         }
         for (std::size_t s = 0; s < in.steps; ++s) {
             Tiles::template load<4>(in.codes + s * 2048, 64);
@@ -188,7 +188,7 @@ private:
             }
         }
         each_sum<TwoRowTiles, TwoTokenTiles>(
-            [sums]<int Tile>() noexcept { Tiles::template store<Tile>(sums + Tile * 256, 64); });
+            [sums]<int Tile>() noexcept { Tiles::template store<Tile>(sums + std::size_t{Tile} * 256, 64); });
     }
     template <bool TwoRowTiles, bool TwoTokenTiles, class F> static void each_sum(F&& f) noexcept {
         f.template operator()<0>();

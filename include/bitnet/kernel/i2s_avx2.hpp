@@ -41,6 +41,23 @@ private:
     static constexpr std::size_t most_tokens = 4; // 2 * 4 sums, 2 registers of weights, 2 of codes: 12 of 16
     friend i2s_tiling<kernel, most_tokens>;
 
+    /// total += words, widened; those of a second scale count a quarter.
+    template <std::size_t Scales, std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_words(const __m256i (&words)[Scales][Rows][Tokens],
+                                               __m256i (&total)[Rows][Tokens]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                __m256i sum = words[0][r][t];
+                if constexpr (Scales == 2) {
+                    sum = _mm256_add_epi16(sum, _mm256_srai_epi16(words[1][r][t], 2));
+                }
+                total[r][t] = _mm256_add_epi32(total[r][t], _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
+            }
+        }
+    }
+
     template <std::size_t Rows, std::size_t Tokens>
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
                      std::int32_t* y, std::size_t y_stride) noexcept {
@@ -63,17 +80,7 @@ private:
                 }
                 add_block(w + b * 32, cols / 4, values + b * 128, x.stride, words);
             }
-            BITNET_UNROLL
-            for (std::size_t r = 0; r < Rows; ++r) {
-                BITNET_UNROLL
-                for (std::size_t t = 0; t < Tokens; ++t) {
-                    __m256i sum = words[0][r][t];
-                    if constexpr (scales == 2) {
-                        sum = _mm256_add_epi16(sum, _mm256_srai_epi16(words[1][r][t], 2));
-                    }
-                    total[r][t] = _mm256_add_epi32(total[r][t], _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
-                }
-            }
+            add_words(words, total);
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {

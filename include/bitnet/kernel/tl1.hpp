@@ -59,7 +59,7 @@ struct tl1 {
     }
     [[nodiscard]] static bool is_ternary(const std::uint8_t* block) noexcept {
         std::uint8_t most = 0;
-        for (std::size_t i = 0; i < 4 * 32; ++i) {
+        for (std::size_t i = 0; i < std::size_t{4} * 32; ++i) {
             const auto high = static_cast<std::uint8_t>(block[i] >> 4);
             const auto low = static_cast<std::uint8_t>(block[i] & 15u);
             most = std::max(most, std::max(high, low));

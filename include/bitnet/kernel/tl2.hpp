@@ -38,7 +38,7 @@ struct tl2 {
             w.data + (row / 32 * blocks_across<tl2>(w.cols) + col / 24) * block_bytes + row % 32;
         const std::size_t triple = col % 24 / 3;
         const unsigned magnitude = block[triple / 2 * 32] >> (triple % 2 * 4) & 15u;
-        const bool negative = (block[4 * 32] >> (7 - triple) & 1u) != 0;
+        const bool negative = (block[std::size_t{4} * 32] >> (7 - triple) & 1u) != 0;
         const unsigned value = negative ? 13 - magnitude : 13 + magnitude; // 9 c0 + 3 c1 + c2
         constexpr unsigned place[3] = {9, 3, 1};
         return static_cast<std::uint8_t>(value / place[col % 3] % 3);
@@ -55,13 +55,13 @@ struct tl2 {
                 block[line * 32 + r] =
                     static_cast<std::uint8_t>((high < 0 ? -high : high) << 4 | (low < 0 ? -low : low));
             }
-            block[4 * 32 + r] = static_cast<std::uint8_t>(signs);
+            block[std::size_t{4} * 32 + r] = static_cast<std::uint8_t>(signs);
         }
     }
     static void unpack_block(const std::uint8_t* block, std::uint8_t* codes, std::size_t stride) noexcept {
         for (std::size_t r = 0; r < 32; ++r) {
             std::uint8_t* c = codes + r * stride;
-            unsigned signs = block[4 * 32 + r];
+            unsigned signs = block[std::size_t{4} * 32 + r];
             for (std::size_t triple = 0; triple < 8; ++triple, c += 3, signs <<= 1) {
                 const unsigned magnitude = block[triple / 2 * 32 + r] >> (triple % 2 * 4) & 15u;
                 const unsigned value = (signs & 128u) != 0 ? 13 - magnitude : 13 + magnitude;
@@ -75,7 +75,7 @@ struct tl2 {
     }
     [[nodiscard]] static bool is_ternary(const std::uint8_t* block) noexcept {
         std::uint8_t most = 0;
-        for (std::size_t i = 0; i < 4 * 32; ++i) {
+        for (std::size_t i = 0; i < std::size_t{4} * 32; ++i) {
             const auto high = static_cast<std::uint8_t>(block[i] >> 4);
             const auto low = static_cast<std::uint8_t>(block[i] & 15u);
             most = std::max(most, std::max(high, low));

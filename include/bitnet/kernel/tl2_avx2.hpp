@@ -37,7 +37,7 @@ struct tl2_block_avx2 {
 
     static BITNET_ALWAYS_INLINE void add(const std::uint8_t* block, const std::byte* tables,
                                          lookup_avx2::byte_sums& sums) noexcept {
-        __m256i signs = load(block + 4 * 32);
+        __m256i signs = load(block + std::size_t{4} * 32);
         BITNET_UNROLL
         for (std::size_t line = 0; line < 4; ++line, tables += 2 * lookup_avx2::table_bytes) {
             const __m256i pairs = load(block + line * 32);
@@ -48,7 +48,7 @@ struct tl2_block_avx2 {
 
     /// Weights of the 24 columns, 32 rows each.
     static BITNET_ALWAYS_INLINE void unpack(const std::uint8_t* block, std::int8_t (*columns)[32]) noexcept {
-        __m256i signs = load(block + 4 * 32);
+        __m256i signs = load(block + std::size_t{4} * 32);
         BITNET_UNROLL
         for (std::size_t line = 0; line < 4; ++line, columns += 6) {
             const __m256i pairs = load(block + line * 32);

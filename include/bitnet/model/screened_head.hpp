@@ -208,19 +208,24 @@ private:
         return std::min(head_->rows, (group + 1) * group_);
     }
 
+    [[nodiscard]] peak peak_of(std::size_t group) const noexcept {
+        peak highest{INT32_MIN, 0};
+        for (std::size_t r = group * group_; r < end_of(group); ++r) {
+            const std::int32_t rank = rank_of(upper_[r]);
+            if (rank > highest.rank) {
+                highest = {rank, static_cast<std::uint32_t>(r)};
+            }
+        }
+        return highest;
+    }
+
     /// upper_ and peaks_.
     void bound_rows(pool_type& pool) noexcept {
         for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept {
             const std::size_t first = begin * group_;
             P::loops::screen_rows(screen_->row(first), end_of(end - 1) - first, input_, upper_.data() + first);
             for (std::size_t g = begin; g < end; ++g) {
-                peaks_[g] = {INT32_MIN, 0};
-                for (std::size_t r = g * group_; r < end_of(g); ++r) {
-                    const std::int32_t rank = rank_of(upper_[r]);
-                    if (rank > peaks_[g].rank) {
-                        peaks_[g] = {rank, static_cast<std::uint32_t>(r)};
-                    }
-                }
+                peaks_[g] = peak_of(g);
             }
         });
     }
@@ -251,6 +256,21 @@ private:
         return rank_of(found_[k - 1].logit);
     }
 
+    /// Calls visit(row) for the rows of groups [begin, end) whose bound reaches the floor.
+    template <class F>
+    void for_rows_reaching(std::int32_t floor, std::size_t begin, std::size_t end, F&& visit) const noexcept {
+        for (std::size_t g = begin; g < end; ++g) {
+            if (peaks_[g].rank < floor) {
+                continue;
+            }
+            for (std::size_t r = g * group_; r < end_of(g); ++r) {
+                if (rank_of(upper_[r]) >= floor) {
+                    visit(r);
+                }
+            }
+        }
+    }
+
     /// Exact logits of all rows whose bound reaches the floor, to found_. \return their number; where it exceeds
     /// limit(), not all have been computed.
     [[nodiscard]] std::size_t rescore(pool_type& pool, const float* x, std::int32_t floor) noexcept {
@@ -265,16 +285,12 @@ private:
                 }
                 listed = 0;
             };
-            for (std::size_t g = begin; g < end; ++g) {
-                for (std::size_t r = g * group_; peaks_[g].rank >= floor && r < end_of(g); ++r) {
-                    if (rank_of(upper_[r]) >= floor) {
-                        rows[listed++] = static_cast<std::uint32_t>(r);
-                    }
-                    if (listed == rows.size()) {
-                        flush();
-                    }
+            for_rows_reaching(floor, begin, end, [&](std::size_t row) noexcept {
+                rows[listed++] = static_cast<std::uint32_t>(row);
+                if (listed == rows.size()) {
+                    flush();
                 }
-            }
+            });
             flush();
         });
         return count.load(std::memory_order_relaxed);

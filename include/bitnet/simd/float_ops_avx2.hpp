@@ -420,20 +420,20 @@ private:
                                                     const screen_input& x) noexcept {
         const __m256i nibble = _mm256_set1_epi8(15);
         const __m256i top = _mm256_set1_epi8(0x30);
-        const __m256i low = load_32(block + 32 * Half);
+        const __m256i low = load_32(block + std::size_t{32} * Half);
         const __m256i high = load_32(block + screen_layout::high_at);
         const __m256i high0 = _mm256_and_si256(_mm256_slli_epi16(high, 4 - 2 * Half), top);
         const __m256i high1 = _mm256_and_si256(_mm256_srli_epi16(high, 2 * Half), top);
         const __m256i code0 = _mm256_or_si256(_mm256_and_si256(low, nibble), high0);
         const __m256i code1 = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(low, 4), nibble), high1);
-        const std::size_t at = b * screen_layout::block_columns + 32 * Half;
+        const std::size_t at = b * screen_layout::block_columns + std::size_t{32} * Half;
         const __m256i coarse = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.high + at)),
                                                 _mm256_maddubs_epi16(code1, load_32(x.high + at + 64)));
         const __m256i fine = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.low + at)),
                                               _mm256_maddubs_epi16(code1, load_32(x.low + at + 64)));
         const __m256i sums = _mm256_add_epi32(_mm256_madd_epi16(coarse, _mm256_set1_epi16(256)),
                                               _mm256_madd_epi16(fine, _mm256_set1_epi16(1)));
-        return _mm256_add_epi32(sums, load_32(x.offset + 16 * b + 8 * Half));
+        return _mm256_add_epi32(sums, load_32(x.offset + 16 * b + std::size_t{8} * Half));
     }
     static BITNET_ALWAYS_INLINE __m256i load_32(const void* bytes) noexcept {
         return _mm256_loadu_si256(static_cast<const __m256i*>(bytes));

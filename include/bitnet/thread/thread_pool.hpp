@@ -206,10 +206,10 @@ private:
     alignas(64) std::atomic<std::uint32_t> finished_{0};   ///< indices done in this loop
     alignas(64) std::atomic<std::uint32_t> generation_{0}; ///< rises with every loop; what sleepers wait on
     std::atomic<std::uint32_t> sleepers_{0};
+    std::uint32_t loop_ = 0;
     std::atomic<bool> stopping_{false};
     loop_body body_{};
     std::size_t count_ = 0;
-    std::uint32_t loop_ = 0;
     std::chrono::microseconds spin_{};
     std::unique_ptr<native_thread[]> workers_;
     std::size_t started_ = 0;

@@ -1,48 +1,14 @@
 // SPDX-License-Identifier: MIT
-// The steady state allocates nothing: every operator new of this program is counted.
+// The steady state allocates nothing.
 #include "golden/tiny_model_writer.hpp"
+#include "run/counted_allocations.hpp"
 
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/batch.hpp>
 
 #include <doctest/doctest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
 #include <vector>
-
-namespace {
-
-std::atomic<std::size_t> allocations{0};
-
-void* counted(std::size_t size, std::size_t alignment) noexcept {
-    ++allocations;
-    return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-}
-
-void* counted_or_end(std::size_t size, std::size_t alignment) {
-    void* memory = counted(size, alignment);
-    if (memory == nullptr) {
-        std::abort();
-    }
-    return memory;
-}
-
-} // namespace
-
-void* operator new(std::size_t size) { return counted_or_end(size, alignof(std::max_align_t)); }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-    return counted(size, alignof(std::max_align_t));
-}
-void* operator new(std::size_t size, std::align_val_t a) { return counted_or_end(size, static_cast<std::size_t>(a)); }
-void* operator new(std::size_t size, std::align_val_t a, const std::nothrow_t&) noexcept {
-    return counted(size, static_cast<std::size_t>(a));
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 
 using namespace bitnet;
 
@@ -64,14 +30,14 @@ void check_that_nothing_is_allocated(head_mode head) {
         auto choose = sampler::open(options, model->parameters().vocabulary);
         REQUIRE(choose);
         const std::vector<token> prompt(300, 5);
-        const std::size_t before = allocations.load();
+        const std::size_t before = bitnet_tests::allocations();
         bool ok = session->feed(prompt).has_value();
         for (int i = 0; i < 100; ++i) {
             ok = ok && session->next(*choose).has_value() && session->largest_logits(9).has_value();
             ok = ok && (i % 2 == 0 || session->logits().has_value());
         }
         session->reset();
-        CHECK(allocations.load() == before);
+        CHECK(bitnet_tests::allocations() == before);
         CHECK(ok);
     }
 }
@@ -101,14 +67,14 @@ TEST_CASE("a batch and an int8 KV cache allocate nothing, at four attention bloc
     REQUIRE((a && b && steps && choose));
     const std::vector<token> prompt(1020, 5);
     session<P>* const both[] = {&*a, &*b};
-    const std::size_t before = allocations.load();
+    const std::size_t before = bitnet_tests::allocations();
     bool ok = a->feed(prompt).has_value() && b->feed(std::span(prompt).first(9)).has_value();
     for (int i = 0; i < 20; ++i) {
         ok = ok && a->next(*choose) && b->next(*choose) && steps->run_pending(both).has_value();
     }
     const batch_entry<P> entries[] = {{both[0], 1}, {both[1], 2}};
     ok = ok && steps->step(entries).has_value();
-    CHECK(allocations.load() == before);
+    CHECK(bitnet_tests::allocations() == before);
     CHECK(ok);
 }
 

@@ -25,6 +25,10 @@ class json_document;
 
 class tokenizer;
 class stream_decoder;
+class chat_template;
+class chat_dialog;
+struct chat_message;
+enum class chat_format : unsigned char;
 struct encode_options;
 struct tokenizer_options;
 

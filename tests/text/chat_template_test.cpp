@@ -91,6 +91,14 @@ TEST_CASE("without a template the architecture and the vocabulary decide where t
     CHECK(llama.known_chat().choice().inferred);
 }
 
+TEST_CASE("templates are compared without white space, line ends, kinds of quotes and ways to name a member") {
+    CHECK(comparable_template("{{ message[\"role\"] + '\\n' }}\n\t") == "{{message.role+''}}");
+    CHECK(comparable_template("a['content']['x']['role'") == "a.content['x']['role'");
+    CHECK(comparable_template("\\") == "\\");
+    CHECK(comparable_template("").empty());
+    CHECK(find_chat_fingerprint("") == nullptr);
+}
+
 TEST_CASE("an unknown template, model or name is refused with the names that are known, never guessed at") {
     const auto refusal = [](const small_vocabulary& keys, std::string_view name = {}) {
         const auto chat = opened_text(keys).chat(name);
@@ -102,6 +110,8 @@ TEST_CASE("an unknown template, model or name is refused with the names that are
     };
     CHECK(refusal(chat_vocabulary("llama", published_zephyr)).find("begins '{% for message") != std::string::npos);
     CHECK(refusal(chat_vocabulary("bitnet-b1.58", published_phi3)).find("is not known") != std::string::npos);
+    const std::string longer = std::string(longest_chat_template, ' ') + std::string(published_bitnet);
+    CHECK(refusal(chat_vocabulary("bitnet-b1.58", longer)).find("is not known") != std::string::npos);
     CHECK(refusal(chat_vocabulary("bitnet")).find("is missing") != std::string::npos);
     CHECK(refusal(chat_vocabulary("qwen3")).find("is missing") != std::string::npos);
     CHECK(refusal(chat_vocabulary("bitnet-b1.58", published_bitnet), "alpaca").find("'alpaca'") != std::string::npos);

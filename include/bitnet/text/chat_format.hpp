@@ -22,8 +22,10 @@ namespace bitnet::inline BITNET_ABI {
 ///     chatml   [<|im_start|>]role\ncontent[<|im_end|>]\n                                  prompt: header of assistant
 ///
 /// bitnet and llama3 begin with BOS and strip white space around contents. The last line end of falcon3 stands only
-/// where another turn follows. From tokenizer_config.json of microsoft/bitnet-b1.58-2B-4T,
-/// HF1BitLLM/Llama3-8B-1.58-100B-tokens and tiiuae/Falcon3-7B-Instruct-1.58bit; ChatML as OpenAI described it.
+/// where another turn follows; its marks are control tokens where the vocabulary has them and text where not.
+/// Sources: the templates published with microsoft/bitnet-b1.58-2B-4T and with LLaMA-3; falcon3 is what llama.cpp calls
+/// so, with EOS behind an answer, where the model puts it (Tulu's and OLMo's templates are the same); ChatML is
+/// OpenAI's.
 enum class chat_format : unsigned char { bitnet, llama3, falcon3, chatml };
 
 /// In the order of the enumeration.

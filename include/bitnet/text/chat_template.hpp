@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <optional>
 #include <span>
 #include <string>
@@ -56,20 +57,25 @@ inline constexpr std::array<chat_template_extra, 3> chat_template_extras{{
     {"<think>", "its thinking parts are not written"},
 }};
 
+/// Longer texts are not looked at; published templates have less than 32 KiB.
+inline constexpr std::size_t longest_chat_template = std::size_t{1} << 20;
+
 /// A template as fingerprints see it: without white space and escaped line ends, in single quotes, with members
-/// spelled message.role and message.content.
+/// spelled message.role and message.content; empty for one that is too long.
 [[nodiscard]] inline std::string comparable_template(std::string_view text) {
+    constexpr std::array<std::pair<std::string_view, std::string_view>, 2> members{
+        {{"['role']", ".role"}, {"['content']", ".content"}}};
     std::string made;
+    text = text.size() <= longest_chat_template ? text : std::string_view{};
     for (std::size_t i = 0; i < text.size(); ++i) {
         if (text.substr(i, 2) == "\\n") {
             ++i;
         } else if (std::string_view(" \t\r\n").find(text[i]) == std::string_view::npos) {
             made += text[i] == '"' ? '\'' : text[i];
         }
-        for (const std::string_view member : {"role", "content"}) {
-            const std::string subscript = "['" + std::string(member) + "']";
+        for (const auto& [subscript, member] : members) {
             if (made.ends_with(subscript)) {
-                made.replace(made.size() - subscript.size(), subscript.size(), "." + std::string(member));
+                made.replace(made.size() - subscript.size(), subscript.size(), member);
             }
         }
     }

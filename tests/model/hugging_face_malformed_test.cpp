@@ -316,6 +316,30 @@ TEST_CASE("an index that leads elsewhere or does not fit its files is a named er
     }
 }
 
+TEST_CASE("no damaged byte of config.json or of an index makes the reader fail without a sentence") {
+    const checkpoint good = good_checkpoint();
+    const temporary_folder folder;
+    good.write_sharded(folder.path(), 2);
+    for (const char* name : {"config.json", "model.safetensors.index.json"}) {
+        std::string text;
+        {
+            const auto source = byte_source::open(folder.path(name));
+            REQUIRE(source);
+            text = bitnet_tests::as_text(source->bytes());
+        }
+        for (std::size_t at = 0; at < text.size(); ++at) {
+            for (const unsigned flip : {0x01u, 0x08u, 0x10u, 0x80u}) {
+                std::string damaged = text;
+                damaged[at] = static_cast<char>(static_cast<unsigned char>(damaged[at]) ^ flip);
+                checkpoint::write_file(folder.path(), name, damaged);
+                const auto read = open_model_file(folder.path());
+                CHECK((read.has_value() || read.error().message.starts_with(folder.path())));
+            }
+        }
+        checkpoint::write_file(folder.path(), name, text);
+    }
+}
+
 TEST_CASE("packed weights are no type of a GGUF file") {
     const auto bytes = bitnet_tests::tiny_model();
     REQUIRE(bytes);

@@ -116,7 +116,7 @@ TEST_CASE("a file that was looked at first opens as the same model") {
     REQUIRE(bytes);
     const temporary_folder folder;
     bitnet_tests::checkpoint_of(bytes->span(), {}).write(folder.path());
-    auto file = open_model_file(folder.path());
+    auto file = model_file::open(folder.path());
     REQUIRE(file);
     const auto type = layout_of(*file);
     REQUIRE(type);

@@ -7,7 +7,6 @@
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
-#include <bitnet/model/hugging_face.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/model_file.hpp>
 #include <bitnet/model/screened_head.hpp>
@@ -74,7 +73,7 @@ private:
 };
 
 /// The type of a file's ternary tensors, so that a program can choose a policy before it opens a model: see
-/// open_model_file.
+/// model_file::open.
 /// \return errc::missing_tensor where the file has no blk.0.attn_q.weight.
 [[nodiscard]] inline result<tensor_type> layout_of(const gguf_file& file) {
     const gguf_tensor* tensor = file.find_tensor("blk.0.attn_q.weight");
@@ -97,10 +96,10 @@ public:
 
     /// Maps and opens what is at `utf8_path`: a GGUF file, or the folder of a Hugging Face checkpoint. The files must
     /// not be shortened meanwhile: see byte_source.
-    /// \return errc::unsupported_cpu where P::isa is not available, and any error of open_model_file,
+    /// \return errc::unsupported_cpu where P::isa is not available, and any error of model_file::open,
     /// hyper_parameters::read, tokenizer::open, P::pool::open and weights::open: each names its place.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, open_options options = {}) {
-        auto source = open_model_file(utf8_path);
+        auto source = model_file::open(utf8_path);
         return source ? open(*std::move(source), options) : result<model>(std::move(source).error());
     }
 

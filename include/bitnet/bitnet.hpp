@@ -84,6 +84,9 @@
 #include <bitnet/simd/screen.hpp>
 #include <bitnet/text/byte_alphabet.hpp>
 #include <bitnet/text/byte_pair_encoding.hpp>
+#include <bitnet/text/chat_dialog.hpp>
+#include <bitnet/text/chat_format.hpp>
+#include <bitnet/text/chat_template.hpp>
 #include <bitnet/text/merge_list.hpp>
 #include <bitnet/text/merge_table.hpp>
 #include <bitnet/text/pre_tokenizer.hpp>

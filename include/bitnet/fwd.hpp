@@ -27,6 +27,10 @@ class model_file;
 
 class tokenizer;
 class stream_decoder;
+class chat_template;
+class chat_dialog;
+struct chat_message;
+enum class chat_format : unsigned char;
 struct encode_options;
 struct tokenizer_options;
 

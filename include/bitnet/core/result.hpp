@@ -55,6 +55,7 @@ enum class errc {
     bad_vocabulary, ///< tokens, scores, types or merges that do not fit together
     unknown_pre_tokenizer,
     unsupported_tokenizer,
+    unknown_chat_template, ///< a dialog has to be written in a format that nothing tells
     // the caller's requests
     invalid_argument, ///< a value outside its documented range
     invalid_token,    ///< a token id outside the vocabulary

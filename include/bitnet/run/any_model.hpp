@@ -12,6 +12,7 @@
 #include <bitnet/run/session.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <optional>
@@ -51,6 +52,8 @@ public:
     [[nodiscard]] virtual const tokenizer& text() const noexcept = 0;
     [[nodiscard]] virtual std::span<const std::string> notes() const noexcept = 0;
     [[nodiscard]] virtual std::string_view isa() const noexcept = 0;
+    [[nodiscard]] virtual std::string_view layout() const noexcept = 0;
+    [[nodiscard]] virtual std::uint64_t repacked_bytes() const noexcept = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_interface>> open_session(const session_options&) const = 0;
 };
 
@@ -89,6 +92,8 @@ public:
     const tokenizer& text() const noexcept override { return model_.text(); }
     std::span<const std::string> notes() const noexcept override { return model_.notes(); }
     std::string_view isa() const noexcept override { return P::isa::name; }
+    std::string_view layout() const noexcept override { return P::layout::name; }
+    std::uint64_t repacked_bytes() const noexcept override { return model_.tensors().repacked_bytes(); }
     result<std::unique_ptr<session_interface>> open_session(const session_options& options) const override {
         auto opened = session<P>::open(model_, options);
         if (!opened) {
@@ -139,6 +144,10 @@ public:
     [[nodiscard]] const tokenizer& text() const noexcept { return model_->text(); }
     [[nodiscard]] std::span<const std::string> notes() const noexcept { return model_->notes(); }
     [[nodiscard]] std::string_view isa() const noexcept { return model_->isa(); } ///< "avx2", ...
+    /// The layout in which ternary tensors are multiplied: "i2_s", ...
+    [[nodiscard]] std::string_view layout() const noexcept { return model_->layout(); }
+    /// Memory for tensors that the file has in another layout; 0 where all are used as they are mapped.
+    [[nodiscard]] std::uint64_t repacked_bytes() const noexcept { return model_->repacked_bytes(); }
 
 private:
     friend class any_session;

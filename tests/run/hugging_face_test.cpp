@@ -26,8 +26,10 @@ namespace {
 
 #if BITNET_X86_64
 #define POLICIES policy<isa::scalar>, policy<isa::avx2>, policy<isa::avx2, dense>, policy<isa::avx2, tl2>
+using fast_or_scalar = ladder<policy<isa::avx2>, policy<isa::scalar>>;
 #else
 #define POLICIES policy<isa::scalar>, policy<isa::scalar, dense>, policy<isa::scalar, tl2>
+using fast_or_scalar = ladder<policy<isa::scalar>>;
 #endif
 
 /// Rows of keys that are no multiple of 128, and three layers.
@@ -62,7 +64,7 @@ struct last_step {
 
 /// Of every prompt of golden.json.
 std::vector<last_step> golden_steps(const std::string& path, json_value prompts) {
-    const auto opened = any_model::open(path, {.load_tokenizer = false});
+    const auto opened = any_model::open<fast_or_scalar>(path, {.load_tokenizer = false});
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
     auto s = any_session::open(*opened, {.threads = 2, .stop_at_stop_tokens = false});
     auto choose = sampler::open(sampler_options::greedy(), opened->parameters().vocabulary);

@@ -41,6 +41,9 @@ struct open_options {
     bool load_tokenizer = true;
     /// Byte order of the file's I2_S tensors, which no file tells: see i2s_order.
     i2s_order file_order = i2s_order::planar_128;
+    /// The text of the kernel_config.ini that a file in TL1 or TL2 of microsoft/BitNet was written with: the file does
+    /// not hold its tile sizes. Needed while the model is opened.
+    std::string_view lookup_tiling = {};
     /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default mapped
     /// files are not scanned and other sources are.
     std::optional<bool> verify_codes = {};
@@ -126,7 +129,7 @@ public:
             return std::move(pool).error();
         }
         const weight_options ternary{options.file_order, options.verify_codes.value_or(!(*facts)->source.is_mapped()),
-                                     &(*facts)->source};
+                                     &(*facts)->source, options.lookup_tiling};
         auto tensors = weights<typename P::layout>::open((*facts)->file(), (*facts)->parameters, ternary, **pool);
         if (!tensors) {
             return std::move(tensors).error();

@@ -8,7 +8,7 @@
 #include "options.hpp"
 #include "streams.hpp"
 
-#include <bitnet/model/hugging_face.hpp>
+#include <bitnet/model/model_file.hpp>
 #include <bitnet/text/chat_format.hpp>
 
 #include <cstdio>
@@ -20,7 +20,7 @@ namespace {
 constexpr std::string_view program = "bitnet-inspect";
 
 int run(const tools::model_options& chosen, const std::string& chat_format, bool json) {
-    const auto file = bitnet::open_model_file(chosen.file);
+    const auto file = bitnet::model_file::open(chosen.file);
     if (!file) {
         return tools::fail(program, file.error().message);
     }

@@ -10,7 +10,7 @@
 
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/io/json.hpp>
-#include <bitnet/model/hugging_face.hpp>
+#include <bitnet/model/model_file.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
 #include <cstdio>
@@ -107,7 +107,7 @@ bitnet::result<std::string> answer(const bitnet::tokenizer& tokens, const settin
 }
 
 int run(const settings& chosen) {
-    const auto file = bitnet::open_model_file(chosen.file);
+    const auto file = bitnet::model_file::open(chosen.file);
     if (!file) {
         return tools::fail(program, file.error().message);
     }

@@ -40,9 +40,8 @@ namespace bitnet_tests {
 ///   others:  element i is made from g = the sum of the four 16-bit halves of word(t, i), less 131070, over 37837.2:
 ///            Irwin-Hall of order 4, mean 0, standard deviation 1. Embeddings are F16 of g * scale, norms F32 or F16
 ///            of 1 + 0.1 * g; a constant is F32 of scale; divisors are F32, 1 for the first half, then rising to scale.
-///   blocks:  an embedding in Q8_0 or Q6_K: byte b is byte b % 8 of word(t, b / 8), but the half d of every block is
-///   such
-///            that the values have a standard deviation near scale.
+///   blocks:  an embedding in Q8_0, Q6_K, Q4_K or Q4_0: byte b is byte b % 8 of word(t, b / 8), but the halves of every
+///            block are such that the values have a standard deviation near scale.
 struct random_tensor {
     enum class kind { ternary, embedding, blocks, norm, half_norm, constant, divisors };
 
@@ -139,17 +138,35 @@ struct random_tensor {
         }
     }
 
-    /// Uniform bytes have a standard deviation of 73.9, six bits one of 18.5.
+    /// The halves of a block: those from `at` on, each `factor`.
+    struct block_halves {
+        std::uint64_t block_bytes;
+        std::uint64_t at;
+        std::uint64_t bytes;
+        bitnet::half factor;
+    };
+    /// Uniform bytes have a standard deviation of 73.9, six bits one of 18.5, four bits one of 4.6, and a product of
+    /// six and four bits less another six bits, as in Q4_K, one of 219.
+    [[nodiscard]] block_halves halves_of_blocks() const noexcept {
+        const auto with = [this](float deviation) { return bitnet::narrow<bitnet::half>(scale / deviation); };
+        switch (block_type) {
+        case bitnet::tensor_type::q8_0:
+            return {34, 0, 2, with(73.9f)};
+        case bitnet::tensor_type::q4_0:
+            return {18, 0, 2, with(4.6f)};
+        case bitnet::tensor_type::q4_k:
+            return {144, 0, 4, with(219.0f)};
+        default:
+            return {210, 208, 2, with(73.9f * 18.5f)};
+        }
+    }
     void fill_blocks(std::uint64_t offset, std::span<std::byte> out) const noexcept {
-        const bool wide = block_type == bitnet::tensor_type::q8_0;
-        const std::uint64_t block_bytes = wide ? 34 : 210;
-        const std::uint64_t factor_at = wide ? 0 : 208;
-        const auto factor = bitnet::narrow<bitnet::half>(scale / (wide ? 73.9f : 73.9f * 18.5f));
+        const block_halves halves_at = halves_of_blocks();
         for (std::size_t i = 0; i < out.size(); ++i) {
             const std::uint64_t at = offset + i;
-            const std::uint64_t behind = at % block_bytes - factor_at;
-            const std::uint64_t word =
-                behind < 2 ? factor.bits >> (8 * behind) : random_word(seed, index, at / 8) >> (8 * (at % 8));
+            const std::uint64_t behind = at % halves_at.block_bytes - halves_at.at;
+            const std::uint64_t word = behind < halves_at.bytes ? halves_at.factor.bits >> (8 * (behind % 2))
+                                                                : random_word(seed, index, at / 8) >> (8 * (at % 8));
             out[i] = static_cast<std::byte>(word & 0xffu);
         }
     }
@@ -262,7 +279,7 @@ struct model_shape {
     bool names_pre_tokenizer = true; ///< the official 2B-4T file lacks tokenizer.ggml.pre
     bool scale_tensors = false;      ///< blk.N.<t>.scale [1] F32 beside every ternary tensor, as old bitnet files have
     std::uint32_t alignment = 32;
-    bitnet::tensor_type embedding = bitnet::tensor_type::f16; ///< or Q8_0, Q6_K
+    bitnet::tensor_type embedding = bitnet::tensor_type::f16; ///< or Q8_0, Q6_K, Q4_K, Q4_0
     bool own_head = false;                                    ///< output.weight, F16
     bool head_norms = false;                                  ///< attn_q_norm and attn_k_norm
     bool input_norms = false;  ///< seven *_norm_in in F16, one before each ternary matrix

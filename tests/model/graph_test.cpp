@@ -186,9 +186,9 @@ TEST_CASE("text embedding models: a norm before each projection, the last state,
     check_embedding(shape);
 }
 
-TEST_CASE("embeddings in Q8_0 and Q6_K equal the double-precision graph over an independent decoder") {
+TEST_CASE("embeddings in Q8_0, Q6_K, Q4_K and Q4_0 equal the double-precision graph over an independent decoder") {
     auto shape = grouped();
-    for (const auto type : {tensor_type::q8_0, tensor_type::q6_k}) {
+    for (const auto type : {tensor_type::q8_0, tensor_type::q6_k, tensor_type::q4_k, tensor_type::q4_0}) {
         shape.embedding = type;
         check_graph(shape);
     }

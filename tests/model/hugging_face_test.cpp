@@ -5,8 +5,8 @@
 #include "golden/tiny_model_writer.hpp"
 #include "io/temporary_folder.hpp"
 
-#include <bitnet/model/hugging_face.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/model_file.hpp>
 #include <bitnet/model/packed_rows.hpp>
 
 #include <doctest/doctest.h>
@@ -49,7 +49,7 @@ sample small_model(checkpoint_weights weights = checkpoint_weights::packed) {
 }
 
 model_file opened(const std::string& path) {
-    auto file = open_model_file(path);
+    auto file = model_file::open(path);
     REQUIRE_MESSAGE(file, (file ? "" : file.error().message));
     return *std::move(file);
 }
@@ -370,7 +370,7 @@ TEST_CASE("a Qwen3 embedding checkpoint is known by the norms before its project
         "");
     const temporary_folder folder;
     model.written.write(folder.path());
-    const auto plain = open_model_file(folder.path());
+    const auto plain = model_file::open(folder.path());
     REQUIRE_FALSE(plain.has_value());
     CHECK(plain.error().code == errc::unsupported_architecture);
     CHECK(plain.error().message.find("not a BitNet model") != std::string::npos);

@@ -137,10 +137,13 @@ const senseless_model table[] = {
          f.poke(f.tensor("blk.0.attn_q.weight").type, 0u);
      },
      errc::wrong_shape, "attn_q"},
-    {"an embedding of 4-bit blocks", [](edit& f) { f.poke(f.tensor("token_embd.weight").type, 2u); },
-     errc::unsupported_type, "type Q4_0"},
-    {"a norm of bytes", [](edit& f) { f.poke(f.tensor("output_norm.weight").type, 37u); }, errc::unsupported_type,
+    {"an embedding of bytes", [](edit& f) { f.poke(f.tensor("token_embd.weight").type, 37u); }, errc::unsupported_type,
      "type I8_S"},
+    {"a norm of 8-bit blocks", [](edit& f) { f.poke(f.tensor("output_norm.weight").type, 8u); }, errc::unsupported_type,
+     "type Q8_0"},
+    {"a last tensor whose type id is another program's",
+     [](edit& f) { f.poke(f.tensor("output_norm.weight").type, 37u); }, errc::unsupported_type,
+     "would take 128 bytes as I8_S, but 512 bytes lie before the end of the file"},
     {"a scale of infinity",
      [](edit& f) {
          const auto& t = f.tensor("blk.0.ffn_up.weight");

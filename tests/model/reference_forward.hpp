@@ -103,6 +103,30 @@ private:
         return (bits & 0x8000) != 0 ? -magnitude : magnitude;
     }
 
+    /// ggml's Q4_K: two f16, then scales and minima of eight groups in twelve bytes of six-bit numbers, then 64 columns
+    /// at a time, those of low nibbles first.
+    template <class Put> static void fill_from_q4_k(const bitnet::gguf_tensor& t, const Put& put) {
+        const auto byte = [&](std::size_t i) { return static_cast<unsigned>(t.bytes[i]); };
+        const auto half_at = [&](std::size_t i) {
+            return half_to_double(static_cast<std::uint16_t>(byte(i) | byte(i + 1) << 8));
+        };
+        for (std::size_t at = 0; at < t.bytes.size(); at += 144) {
+            std::array<unsigned, 8> scale{};
+            std::array<unsigned, 8> minimum{};
+            for (std::size_t j = 0; j < 4; ++j) {
+                scale[j] = byte(at + 4 + j) % 64;
+                minimum[j] = byte(at + 8 + j) % 64;
+                scale[4 + j] = byte(at + 12 + j) % 16 + byte(at + 4 + j) / 64 * 16;
+                minimum[4 + j] = byte(at + 12 + j) / 16 + byte(at + 8 + j) / 64 * 16;
+            }
+            for (std::size_t i = 0; i < 256; ++i) {
+                const unsigned pair = byte(at + 16 + i / 64 * 32 + i % 32);
+                const unsigned q = i % 64 < 32 ? pair % 16 : pair / 16;
+                put(at / 144 * 256 + i, half_at(at) * scale[i / 32] * q - half_at(at + 2) * minimum[i / 32]);
+            }
+        }
+    }
+
     /// ggml's Q8_0 (f16, 32 int8) and Q6_K (128 bytes of low nibbles, 64 of high pairs, 16 int8 scales, f16), walked in
     /// the order of the bytes.
     static void fill_from_blocks(const bitnet::gguf_tensor& t, rows_of_doubles& rows) {
@@ -117,6 +141,17 @@ private:
             for (std::size_t i = 0; i < elements; ++i) {
                 put(i, half_at(i / 32 * 34) * signed_byte(i / 32 * 34 + 2 + i % 32));
             }
+            return;
+        }
+        if (t.type == bitnet::tensor_type::q4_0) {
+            for (std::size_t i = 0; i < elements; ++i) {
+                const unsigned pair = byte(i / 32 * 18 + 2 + i % 16);
+                put(i, half_at(i / 32 * 18) * (static_cast<double>(i % 32 < 16 ? pair & 15 : pair >> 4) - 8.0));
+            }
+            return;
+        }
+        if (t.type == bitnet::tensor_type::q4_k) {
+            fill_from_q4_k(t, put);
             return;
         }
         for (std::size_t block = 0; block < elements / 256; ++block) {
@@ -140,7 +175,8 @@ private:
     [[nodiscard]] rows_of_doubles dense(const std::string& name) const {
         const auto& t = *file_.find_tensor(name);
         rows_of_doubles rows(t.dims[1], std::vector<double>(t.dims[0]));
-        if (t.type == bitnet::tensor_type::q8_0 || t.type == bitnet::tensor_type::q6_k) {
+        if (t.type == bitnet::tensor_type::q8_0 || t.type == bitnet::tensor_type::q6_k ||
+            t.type == bitnet::tensor_type::q4_k || t.type == bitnet::tensor_type::q4_0) {
             fill_from_blocks(t, rows);
             return rows;
         }

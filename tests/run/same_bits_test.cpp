@@ -101,7 +101,7 @@ TEST_CASE_TEMPLATE("logits are the same for any threads and chunks, and those of
     check_all_ways<Isa, std::int8_t>(odd_shape(), 40);
 }
 
-TEST_CASE_TEMPLATE("embeddings in Q8_0 and Q6_K give the scalar bits", Isa, ISAS) {
+TEST_CASE_TEMPLATE("embeddings in Q8_0, Q6_K, Q4_K and Q4_0 give the scalar bits", Isa, ISAS) {
     if (!Isa::available()) {
         return;
     }
@@ -110,7 +110,7 @@ TEST_CASE_TEMPLATE("embeddings in Q8_0 and Q6_K give the scalar bits", Isa, ISAS
     shape.ffn = 384;
     shape.heads = 4;
     shape.head_dim = 64;
-    for (const auto type : {tensor_type::q8_0, tensor_type::q6_k}) {
+    for (const auto type : {tensor_type::q8_0, tensor_type::q6_k, tensor_type::q4_k, tensor_type::q4_0}) {
         shape.embedding = type;
         check_all_ways<Isa, half>(shape, 20);
     }

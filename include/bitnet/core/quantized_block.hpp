@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// q8_0 and q6_k: ggml's quantised blocks as element types of a row. Every value is exact in float.
+// q8_0, q6_k, q4_k and q4_0: ggml's quantised blocks as element types of a row.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -77,6 +77,84 @@ struct q6_k {
         const int high = (static_cast<int>(all.high[i % 16]) >> all.high_shift) & 3;
         const float scale = widen(all.factor) * all.scale;
         return scale * static_cast<float>((low | high << 4) - 32);
+    }
+};
+
+/// Q4_0: 32 columns in 18 bytes. value = d * (q - 8): 11 + 4 bits, no rounding.
+///
+///     0   d       half
+///     2   qs[16]  byte j: the low nibble is column j, the high one column 16 + j
+struct q4_0 {
+    static constexpr std::size_t block_columns = 32;
+    static constexpr std::size_t block_bytes = 18;
+
+    /// Where sixteen columns lie, beginning at a column that is a multiple of 16.
+    struct sixteen {
+        const std::byte* codes; ///< [16]
+        int shift;              ///< 0 or 4
+        half factor;            ///< d
+    };
+    [[nodiscard]] static BITNET_ALWAYS_INLINE sixteen at(const std::byte* row, std::size_t i) noexcept {
+        const std::byte* block = row + i / block_columns * block_bytes;
+        half d;
+        std::memcpy(&d, block, sizeof d);
+        return {block + sizeof d, i % block_columns < 16 ? 0 : 4, d};
+    }
+    [[nodiscard]] static BITNET_ALWAYS_INLINE float value(const std::byte* row, std::size_t i) noexcept {
+        const sixteen all = at(row, i);
+        const int code = (static_cast<int>(all.codes[i % 16]) >> all.shift) & 15;
+        return widen(all.factor) * static_cast<float>(code - 8);
+    }
+};
+
+/// Q4_K: 256 columns in 144 bytes. value = (d * scale) * q - dmin * minimum: both products are exact (11 + 6 + 4 bits
+/// and 11 + 6), so that the difference is rounded once, with an fma or without.
+/// Column c of a block: group g = c / 32, l = c % 32.
+///
+///     0   d           half
+///     2   dmin        half
+///     4   scales[12]  six bits each: scale g < 4 in byte g, minimum g < 4 in byte 4 + g; of g >= 4 the low four bits
+///                     in the nibbles of byte 4 + g (scale low, minimum high), the others on top of bytes g - 4 and g
+///     16  qs[128]     byte 32(g / 2) + l, the low nibble for even g, the high one for odd g
+struct q4_k {
+    static constexpr std::size_t block_columns = 256;
+    static constexpr std::size_t block_bytes = 144;
+    static constexpr std::size_t scales = 4;
+    static constexpr std::size_t codes = 16;
+
+    /// Where sixteen columns lie, beginning at a column that is a multiple of 16.
+    struct sixteen {
+        const std::byte* codes; ///< [16]
+        int shift;              ///< 0 or 4
+        half factor;            ///< d
+        half minimum_factor;    ///< dmin
+        float scale;            ///< 0 to 63
+        float minimum;          ///< 0 to 63
+    };
+    [[nodiscard]] static BITNET_ALWAYS_INLINE sixteen at(const std::byte* row, std::size_t i) noexcept {
+        const std::byte* block = row + i / block_columns * block_bytes;
+        const std::size_t g = i % block_columns / 32;
+        const auto byte = [&](std::size_t k) { return std::to_integer<unsigned>(block[scales + k]); };
+        const unsigned scale = g < 4 ? byte(g) & 63u : (byte(4 + g) & 15u) | (byte(g - 4) >> 6) << 4;
+        const unsigned minimum = g < 4 ? byte(4 + g) & 63u : byte(4 + g) >> 4 | (byte(g) >> 6) << 4;
+        half d;
+        half dmin;
+        std::memcpy(&d, block, sizeof d);
+        std::memcpy(&dmin, block + sizeof d, sizeof dmin);
+        return {block + codes + g / 2 * 32 + i % 32 / 16 * 16,
+                g % 2 == 0 ? 0 : 4,
+                d,
+                dmin,
+                static_cast<float>(scale),
+                static_cast<float>(minimum)};
+    }
+    [[nodiscard]] static BITNET_ALWAYS_INLINE float value(const std::byte* row, std::size_t i) noexcept {
+        const sixteen all = at(row, i);
+        const int code = (static_cast<int>(all.codes[i % 16]) >> all.shift) & 15;
+        const float scale = widen(all.factor) * all.scale;
+        const float minimum = widen(all.minimum_factor) * all.minimum;
+        const float product = scale * static_cast<float>(code);
+        return product - minimum;
     }
 };
 

@@ -510,7 +510,10 @@ private:
         if (!rank) {
             return ends("the number of dimensions of " + tensor_place(tensor));
         }
-        if (*rank == 0 || *rank > tensor.dims.size()) {
+        // The converter of microsoft/BitNet writes the scales of TL1 and TL2 as tensors without dimensions: one
+        // element.
+        const bool single = *rank == 0 && tensor.name.ends_with(".weight_scale");
+        if ((*rank == 0 && !single) || *rank > tensor.dims.size()) {
             return fail(errc::bad_shape,
                         tensor_place(tensor) + " has " + std::to_string(*rank) + " dimensions, 1 to 4 are allowed");
         }
@@ -631,7 +634,9 @@ private:
                 return done;
             }
         }
-        return {};
+        return order->empty()
+                   ? result<void>()
+                   : check_space(file_.tensors_[(*order)[order->size() - 1]], bytes_.size(), "the end of the file");
     }
 
     [[nodiscard]] result<void> check_neighbours(const gguf_tensor& lower, const gguf_tensor& upper) const {
@@ -642,13 +647,19 @@ private:
                                               std::to_string(lower.offset + bytes) + ") and " + tensor_place(upper) +
                                               " (from " + std::to_string(upper.offset) + ") overlap");
         }
-        // Upstream ggml gave ids 36 to 39 to types of 4.25 bits and more per element: twice the bytes of ours.
-        const bool claimed_twice = lower.type >= tensor_type::i2_s && lower.type <= tensor_type::tl2;
-        if (claimed_twice && space / 2 >= bytes + file_.alignment_) {
-            return fail(errc::unsupported_type,
-                        tensor_place(lower) + " would take " + std::to_string(bytes) + " bytes as " +
-                            std::string(name_of(lower.type)) + ", but " + std::to_string(space) +
-                            " bytes lie before the next tensor: its type id means another type to whoever wrote it");
+        return check_space(lower, upper.offset, "the next tensor");
+    }
+
+    /// Upstream ggml gave ids 36 to 39 to types of 4.25 bits and more per element: twice the bytes of ours.
+    [[nodiscard]] result<void> check_space(const gguf_tensor& tensor, std::uint64_t end, std::string_view what) const {
+        const std::uint64_t space = end - tensor.offset;
+        const bool claimed_twice = tensor.type >= tensor_type::i2_s && tensor.type <= tensor_type::tl2;
+        if (claimed_twice && space / 2 >= tensor.bytes.size() + file_.alignment_) {
+            return fail(errc::unsupported_type, tensor_place(tensor) + " would take " +
+                                                    std::to_string(tensor.bytes.size()) + " bytes as " +
+                                                    std::string(name_of(tensor.type)) + ", but " +
+                                                    std::to_string(space) + " bytes lie before " + std::string(what) +
+                                                    ": its type id means another type to whoever wrote it");
         }
         return {};
     }

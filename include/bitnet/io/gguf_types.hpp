@@ -123,7 +123,7 @@ inline constexpr std::array<tensor_format, 20> tensor_formats{{
     {tensor_type::tq2_0, "TQ2_0", 256, 66}, // 256 * 2 bits, f16 scale
     {tensor_type::i2_s, "I2_S", 4, 1, 0, 32, true},
     {tensor_type::i8_s, "I8_S", 1, 1},
-    {tensor_type::tl1, "TL1", 4, 1, 0, 32, true},
+    {tensor_type::tl1, "TL1", 4, 1, 0, 0, true}, // the scale is a tensor of its own, as that of TL2
     {tensor_type::tl2, "TL2", 1, 0},
     {tensor_type::iq1_bn, "IQ1_BN", 64, 13, 2},                    // f16 scale per row
     {tensor_type::iq2_bn, "IQ2_BN", 64, 16, 4},                    // f32 scale per row
@@ -181,8 +181,9 @@ using tensor_dims = std::array<std::uint64_t, 4>;
     return whole && dims[1] % format->row_group == 0;
 }
 
-/// TL2 as microsoft/BitNet counts it: three weights in 4 + 1 bits but for the last 256 columns, two weights in four
-/// bits there; padded to 32 bytes, and 32 bytes more.
+/// TL2 as the converter of microsoft/BitNet counts it: three weights in 4 + 1 bits but for the last 256 columns, two
+/// weights in four bits there. (Its loader counts 32 bytes more, for TL1 too, which in files that the converter wrote
+/// are the tensor of the scale.)
 [[nodiscard]] constexpr std::optional<std::uint64_t> tl2_bytes(const tensor_dims& dims) noexcept {
     const auto rows = checked_multiply(dims[1], checked_multiply(dims[2], dims[3]).value_or(0));
     const auto triples = checked_multiply(dims[0] - 256, rows.value_or(0));
@@ -191,9 +192,7 @@ using tensor_dims = std::array<std::uint64_t, 4>;
     if (!rows || *rows == 0 || !triple_bits || !pair_bytes) {
         return std::nullopt;
     }
-    const auto sum = checked_add(*triple_bits / 8, *pair_bytes);
-    const auto padded = sum ? checked_align(*sum, 32) : sum;
-    return padded ? checked_add(*padded, 32) : padded;
+    return checked_add(*triple_bits / 8, *pair_bytes);
 }
 
 /// Blocks of a padded format, and its tail.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Hugging Face checkpoints, opened as a model_file: config.json as GGUF metadata, tensors in place under GGUF names.
+// Hugging Face checkpoints, opened as if they were GGUF files: config.json as metadata, tensors in place.
 #pragma once
 
+#include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/byte_source.hpp>
-#include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/json.hpp>
@@ -14,7 +14,6 @@
 #include <bitnet/io/safetensors.hpp>
 #include <bitnet/model/hugging_face_config.hpp>
 #include <bitnet/model/hugging_face_names.hpp>
-#include <bitnet/model/model_file.hpp>
 
 #include <algorithm>
 #include <array>
@@ -38,6 +37,15 @@ namespace bitnet::inline BITNET_ABI {
     return !name.empty() && name != "." && name != ".." && name.find_first_of(forbidden) == std::string_view::npos;
 }
 
+/// The metadata and tensors of a model and all that they point into. Move-only; what is in it stays where it is.
+struct opened_checkpoint {
+    gguf_file gguf;
+    std::vector<byte_source> sources; ///< the files that hold tensors
+    buffer<std::byte> made;           ///< a GGUF file in memory: metadata and small tensors
+    std::vector<std::string> names;   ///< of the tensors in `sources`
+    std::vector<std::string> notes;   ///< what was decided or passed over, a sentence each
+};
+
 /// One opening of a directory. Use open_hugging_face.
 class hugging_face_reader {
 public:
@@ -47,7 +55,7 @@ public:
         }
     }
 
-    [[nodiscard]] result<model_file> run() {
+    [[nodiscard]] result<opened_checkpoint> run() {
         for (const auto step : {&hugging_face_reader::read_config, &hugging_face_reader::open_shards,
                                 &hugging_face_reader::read_tensors, &hugging_face_reader::check_family}) {
             if (auto done = (this->*step)(); !done) {
@@ -370,7 +378,7 @@ private:
         return {};
     }
 
-    [[nodiscard]] result<model_file> finish() {
+    [[nodiscard]] result<opened_checkpoint> finish() {
         if (!config_.rotary_divisors.empty()) {
             add_floats("rope_freqs.weight", config_.rotary_divisors);
         }
@@ -392,12 +400,8 @@ private:
         if (auto scaled = check_scales(*whole); !scaled) {
             return std::move(scaled).error();
         }
-        model_file opened(*std::move(whole));
-        opened.sources_ = std::move(sources_);
-        opened.made_ = *std::move(made);
-        opened.names_ = std::move(names_);
-        opened.notes_ = std::move(notes_);
-        return opened;
+        return opened_checkpoint{*std::move(whole), std::move(sources_), *std::move(made), std::move(names_),
+                                 std::move(notes_)};
     }
 
     /// Packed weights mean nothing without their weight_scale.
@@ -441,18 +445,8 @@ private:
 /// return; bad_file_name, file_not_found, inconsistent, missing_tensor, duplicate_tensor, unsupported_architecture,
 /// unsupported_type, bad_shape, wrong_shape, bad_scale or out_of_memory. Each names the file and the tensor or key.
 /// Proven by tests/model/hugging_face_malformed_test.cpp.
-[[nodiscard]] inline result<model_file> open_hugging_face(std::string_view utf8_path) {
+[[nodiscard]] inline result<opened_checkpoint> open_hugging_face(std::string_view utf8_path) {
     return hugging_face_reader(utf8_path).run();
-}
-
-/// Opens what is at `utf8_path`: a GGUF file, mapped, or the folder of a Hugging Face checkpoint.
-/// \return as byte_source::open, model_file::open and open_hugging_face.
-[[nodiscard]] inline result<model_file> open_model_file(std::string_view utf8_path) {
-    if (utf8_path.find('\0') == std::string_view::npos && operating_system::is_directory(std::string(utf8_path))) {
-        return open_hugging_face(utf8_path);
-    }
-    auto source = byte_source::open(utf8_path);
-    return source ? model_file::open(*std::move(source)) : result<model_file>(std::move(source).error());
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -2,12 +2,13 @@
 // model_file: metadata and tensors of a model as one gguf_file, together with the bytes that they lie in.
 #pragma once
 
-#include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/mapped_file.hpp>
+#include <bitnet/model/hugging_face.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -25,35 +26,48 @@ namespace bitnet::inline BITNET_ABI {
 /// move-only; pointers and spans that it gave stay valid when it moves.
 class model_file {
 public:
+    /// Opens what is at `utf8_path`: a GGUF file, mapped, or the folder of a Hugging Face checkpoint.
+    /// \return as byte_source::open, gguf_file::parse and open_hugging_face.
+    [[nodiscard]] static result<model_file> open(std::string_view utf8_path) {
+        if (utf8_path.find('\0') == std::string_view::npos && operating_system::is_directory(std::string(utf8_path))) {
+            auto opened = open_hugging_face(utf8_path);
+            return opened ? result<model_file>(model_file(*std::move(opened))) : std::move(opened).error();
+        }
+        auto source = byte_source::open(utf8_path);
+        return source ? open(*std::move(source)) : result<model_file>(std::move(source).error());
+    }
+
     /// Reads the GGUF file in `source`, which the model_file takes over. \return what gguf_file::parse returns.
     [[nodiscard]] static result<model_file> open(byte_source source) {
         auto parsed = gguf_file::parse(source.bytes(), source.name());
         if (!parsed) {
             return std::move(parsed).error();
         }
-        model_file made(*std::move(parsed));
-        made.sources_.push_back(std::move(source));
+        model_file made({*std::move(parsed), {}, {}, {}, {}});
+        made.parts_.sources.push_back(std::move(source));
         return made;
     }
 
-    [[nodiscard]] const gguf_file& gguf() const noexcept { return gguf_; }
-    [[nodiscard]] const std::string& name() const noexcept { return gguf_.name(); }
+    [[nodiscard]] const gguf_file& gguf() const noexcept { return parts_.gguf; }
+    [[nodiscard]] const std::string& name() const noexcept { return parts_.gguf.name(); }
     /// What was decided or passed over while a directory was opened, a sentence each.
-    [[nodiscard]] std::span<const std::string> notes() const noexcept { return notes_; }
+    [[nodiscard]] std::span<const std::string> notes() const noexcept { return parts_.notes; }
     /// Bytes of all files that hold tensors.
     [[nodiscard]] std::uint64_t size() const noexcept {
         std::uint64_t bytes = 0;
-        for (const byte_source& source : sources_) {
+        for (const byte_source& source : parts_.sources) {
             bytes += source.bytes().size();
         }
         return bytes;
     }
 
     /// Whether all tensors of the files are mapped, so that their bytes are the system's to keep or drop.
-    [[nodiscard]] bool is_mapped() const noexcept { return std::ranges::all_of(sources_, &byte_source::is_mapped); }
+    [[nodiscard]] bool is_mapped() const noexcept {
+        return std::ranges::all_of(parts_.sources, &byte_source::is_mapped);
+    }
     /// Passes a hint on to all mappings.
     void advise(access_hint hint) const noexcept {
-        for (const byte_source& source : sources_) {
+        for (const byte_source& source : parts_.sources) {
             source.advise(hint);
         }
     }
@@ -65,20 +79,14 @@ public:
             return not_behind(all.data(), part.data()) &&
                    not_behind(part.data() + part.size(), all.data() + all.size());
         };
-        const auto found = std::ranges::find_if(sources_, holds);
-        return found != sources_.end() && found->give_back(part);
+        const auto found = std::ranges::find_if(parts_.sources, holds);
+        return found != parts_.sources.end() && found->give_back(part);
     }
 
 private:
-    friend class hugging_face_reader;
-    explicit model_file(gguf_file parsed) noexcept : gguf_(std::move(parsed)) {}
+    explicit model_file(opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
 
-    gguf_file gguf_;
-    std::vector<byte_source> sources_;
-    // Of directories only: a GGUF file in memory with the metadata and small tensors, and the names of all others.
-    buffer<std::byte> made_;
-    std::vector<std::string> names_;
-    std::vector<std::string> notes_;
+    opened_checkpoint parts_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Ternary tensors of a file: the layout they lie in, their codes, and their conversion to another layout.
+// Ternary tensors of a file: the layout or format they lie in, their codes, and their conversion to another layout.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -8,9 +8,18 @@
 #include <bitnet/io/i2s_tensor.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/iq1_bn.hpp>
+#include <bitnet/kernel/iq2_bn.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/kernel/tl1.hpp>
 #include <bitnet/kernel/tl2.hpp>
+#include <bitnet/kernel/tq1_0.hpp>
+#include <bitnet/kernel/tq2_0.hpp>
+#include <bitnet/model/format_rows.hpp>
+#include <bitnet/model/lookup_rows.hpp>
+#include <bitnet/model/master_rows.hpp>
+#include <bitnet/model/packed_rows.hpp>
+#include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/thread/pool.hpp>
 
 #include <algorithm>
@@ -52,6 +61,65 @@ template <class F> bool with_layout_of(tensor_type type, i2s_order order, F&& f)
         return true;
     default:
         return false;
+    }
+}
+
+/// What the reading of ternary rows depends on besides the tensor.
+struct row_options {
+    std::string_view file;               ///< what error messages call it
+    bool masters = false;                ///< whether weights in floating point are ternarised: see has_masters
+    std::string_view lookup_tiling = {}; ///< the text of the kernel_config.ini that TL1 and TL2 were written with
+};
+
+/// Whether a file's weights in floating point are the masters of ternary ones, to be ternarised as in training: those
+/// of a bitnet architecture, and those that the metadata calls so. Others are read if they are ternary as they stand.
+[[nodiscard]] inline bool has_masters(const gguf_file& file) {
+    const auto architecture = file.get_or<std::string_view>("general.architecture", "");
+    const auto said = file.get_or<bool>("bitnet_hpp.masters", false);
+    return (architecture && architecture->starts_with("bitnet")) || (said && *said);
+}
+
+/// Opens the rows of a tensor that is in no layout of ours and gives them to f, an any_ternary_rows that lives as long
+/// as the call. Masters are read once before, on the threads of `pool`.
+/// \pre the tensor is a matrix, [cols, rows]
+/// \return what f returns; errc::unsupported_type, wrong_layout, bad_scale or out_of_memory, naming the file and the
+/// tensor.
+template <thread_pool_type Pool, class F>
+[[nodiscard]] result<void> with_ternary_rows(const gguf_tensor& tensor, const row_options& options, Pool& pool, F&& f) {
+    const auto give = [&](const auto& opened) -> result<void> {
+        return opened ? f(any_ternary_rows(*opened)) : result<void>(opened.error());
+    };
+    const auto masters = [&]<class E>() {
+        return give(master_rows<E>::open(tensor, options.file, options.masters, pool));
+    };
+    switch (tensor.type) {
+    case tensor_type::tq1_0:
+        return give(format_rows<tq1_0>::open(tensor, options.file));
+    case tensor_type::tq2_0:
+        return give(format_rows<tq2_0>::open(tensor, options.file));
+    case tensor_type::iq1_bn:
+        return give(format_rows<iq1_bn>::open(tensor, options.file));
+    case tensor_type::iq2_bn:
+        return give(format_rows<iq2_bn>::open(tensor, options.file));
+    case tensor_type::iq2_bn_r4:
+        return give(format_rows<iq2_bn_r4>::open(tensor, options.file));
+    case tensor_type::hf_packed:
+        return give(result<packed_rows>(packed_rows(tensor)));
+    case tensor_type::tl1:
+        return give(tl1_rows::open(tensor, options.file, options.lookup_tiling));
+    case tensor_type::tl2:
+        return give(tl2_rows::open(tensor, options.file, options.lookup_tiling));
+    case tensor_type::f32:
+        return masters.template operator()<float>();
+    case tensor_type::f16:
+        return masters.template operator()<half>();
+    case tensor_type::bf16:
+        return masters.template operator()<bfloat16>();
+    default:
+        return error{errc::unsupported_type, std::string(options.file) + ": tensor " + quoted_name(tensor.name) +
+                                                 ": type " + std::string(name_of(tensor.type)) +
+                                                 " in the file, a ternary one expected: I2_S, TQ1_0, TQ2_0, IQ1_BN, " +
+                                                 "IQ2_BN, TL1, TL2, or F32, F16, BF16 masters"};
     }
 }
 

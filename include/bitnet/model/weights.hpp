@@ -42,7 +42,7 @@ template <class Layout> struct ternary_matrix {
 };
 
 /// What the elements of a dense matrix are.
-enum class dense_element { f32, f16, bf16, q8_0, q6_k };
+enum class dense_element { f32, f16, bf16, q8_0, q6_k, q4_k, q4_0 };
 
 /// Calls f.operator()<E>() for the type of the elements.
 template <class F> auto with_element(dense_element element, F&& f) noexcept {
@@ -55,6 +55,10 @@ template <class F> auto with_element(dense_element element, F&& f) noexcept {
         return f.template operator()<bitnet::q8_0>();
     case dense_element::q6_k:
         return f.template operator()<bitnet::q6_k>();
+    case dense_element::q4_k:
+        return f.template operator()<bitnet::q4_k>();
+    case dense_element::q4_0:
+        return f.template operator()<bitnet::q4_0>();
     case dense_element::f16:
         break;
     }
@@ -115,13 +119,15 @@ struct weight_options {
     bool verify_codes = false;
     /// Where the file's bytes come from: pages of tensors that were repacked are given back to it. May be null.
     const model_file* source = nullptr;
+    /// The text of the kernel_config.ini that a file in microsoft/BitNet's TL1 or TL2 was written with.
+    std::string_view lookup_tiling = {};
 };
 
 /// All weights of a model. Borrows the file's bytes, which must outlive it; owns the norms (widened to float) and the
 /// ternary tensors that had to be repacked. Immutable once open.
 template <class Layout> class weights {
 public:
-    /// Repacks tensors that are not in `Layout` on the threads of `pool`.
+    /// Repacks tensors that are not in `Layout` on the threads of `pool`, and ternarises masters: see has_masters.
     /// \return errc::missing_tensor, wrong_shape, unsupported_type, wrong_layout, bad_scale, bad_code or out_of_memory,
     /// naming the file, the tensor and both shapes or numbers.
     template <thread_pool_type Pool>
@@ -294,9 +300,16 @@ private:
         case tensor_type::q6_k:
             made.element = dense_element::q6_k;
             break;
+        case tensor_type::q4_k:
+            made.element = dense_element::q4_k;
+            break;
+        case tensor_type::q4_0:
+            made.element = dense_element::q4_0;
+            break;
         default:
             fail(errc::unsupported_type, tensor->name,
-                 "type " + std::string(name_of(tensor->type)) + " in the file, F16, F32, BF16, Q8_0 or Q6_K expected");
+                 "type " + std::string(name_of(tensor->type)) +
+                     " in the file, F16, F32, BF16, Q8_0, Q6_K, Q4_K or Q4_0 expected");
         }
         return made;
     }
@@ -388,20 +401,49 @@ private:
         if (tensor == nullptr) {
             return {};
         }
-        if (!has_ternary_scale(tensor->type)) {
-            fail(errc::unsupported_type, tensor->name,
-                 "type " + std::string(name_of(tensor->type)) +
-                     " in the file, a ternary one expected: this is not a ternary model");
-            return {};
-        }
         ternary_matrix<Layout> made;
-        made.scale = scale(*tensor) * extra_scale(name + ".scale");
+        if (has_ternary_scale(tensor->type)) {
+            made.scale = scale(*tensor);
+            with_layout_of(tensor->type, options_.file_order,
+                           [&]<class From>() { made.codes = codes<From>(*tensor, rows, cols); });
+        } else {
+            made = read_rows(*tensor, rows, cols);
+        }
+        made.scale *= extra_scale(name + ".scale");
         check_scale(tensor->name, made.scale);
-        with_layout_of(tensor->type, options_.file_order,
-                       [&]<class From>() { made.codes = codes<From>(*tensor, rows, cols); });
         return made;
     }
 
+    /// A tensor in a format that no kernel works on, packed into our layout.
+    [[nodiscard]] ternary_matrix<Layout> read_rows(const gguf_tensor& tensor, std::size_t rows, std::size_t cols) {
+        ternary_matrix<Layout> made;
+        const auto pack = [&](const any_ternary_rows& source) -> result<void> {
+            made.scale = source.scale();
+            made.codes = repacked(tensor, rows, cols, [&](std::uint8_t* out) {
+                return pack_rows<Layout>(pool_, source, tensor, file_.name(), out);
+            });
+            return {};
+        };
+        if (!admits<Layout>(tensor)) {
+            return {};
+        }
+        const row_options how{file_.name(), has_masters(file_), options_.lookup_tiling};
+        if (const auto done = with_ternary_rows(tensor, how, pool_, pack); !done) {
+            fail(done.error());
+        }
+        if (tensor.type == tensor_type::tl1 || tensor.type == tensor_type::tl2) {
+            made.scale = lookup_scale(std::string(tensor.name) + "_scale");
+        }
+        return made;
+    }
+
+    /// TL1 and TL2 have their scale in a tensor of its own.
+    [[nodiscard]] float lookup_scale(const std::string& name) {
+        if (file_.find_tensor(name) == nullptr) {
+            fail(errc::missing_tensor, name, "not in the file: it is the scale of a TL1 or TL2 tensor");
+        }
+        return extra_scale(name);
+    }
     [[nodiscard]] float scale(const gguf_tensor& tensor) {
         const auto value = i2s_scale(tensor, file_.name());
         if (!value) {
@@ -448,22 +490,31 @@ private:
             }
             return codes_of<From>(tensor);
         } else {
-            if (const auto ready = made_.repacked_.empty() ? allocate_repacked() : result<void>{}; !ready) {
-                fail(ready.error());
-                return {};
-            }
-            std::uint8_t* out = made_.repacked_.data() + used_repacked_;
-            if (const auto done = repack_tensor<Layout, From>(pool_, tensor, file_.name(), out); !done) {
-                fail(done.error());
-            }
-            if (options_.source != nullptr) {
-                options_.source->give_back(tensor.bytes);
-            }
-            used_repacked_ += static_cast<std::size_t>(*repacked_size(rows, cols));
-            ++made_.repacked_tensors_;
-            made_.repacked_bytes_ += *layout_bytes<Layout>(rows, cols);
-            return {out, rows, cols};
+            return repacked(tensor, rows, cols, [&](std::uint8_t* out) {
+                return repack_tensor<Layout, From>(pool_, tensor, file_.name(), out);
+            });
         }
+    }
+
+    /// What `write`, given where it may lie, makes of a tensor in our layout. \pre Layout admits the shape
+    template <class Write>
+    [[nodiscard]] typename Layout::view repacked(const gguf_tensor& tensor, std::size_t rows, std::size_t cols,
+                                                 Write&& write) {
+        if (const auto ready = made_.repacked_.empty() ? allocate_repacked() : result<void>{}; !ready) {
+            fail(ready.error());
+            return {};
+        }
+        std::uint8_t* out = made_.repacked_.data() + used_repacked_;
+        if (const auto done = write(out); !done) {
+            fail(done.error());
+        }
+        if (options_.source != nullptr) {
+            options_.source->give_back(tensor.bytes);
+        }
+        used_repacked_ += static_cast<std::size_t>(*repacked_size(rows, cols));
+        ++made_.repacked_tensors_;
+        made_.repacked_bytes_ += *layout_bytes<Layout>(rows, cols);
+        return {out, rows, cols};
     }
 
     template <class L> [[nodiscard]] bool admits(const gguf_tensor& tensor) {

@@ -5,7 +5,6 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/byte_source.hpp>
-#include <bitnet/model/hugging_face.hpp>
 #include <bitnet/model/model_file.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/model.hpp>
@@ -207,7 +206,7 @@ private:
 
 template <class Ladder>
 result<any_model> any_model::open(std::string_view utf8_path, open_options options, std::string_view isa) {
-    auto source = open_model_file(utf8_path);
+    auto source = model_file::open(utf8_path);
     return source ? open<Ladder>(*std::move(source), options, isa) : result<any_model>(std::move(source).error());
 }
 

@@ -7,7 +7,6 @@
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
-#include <bitnet/model/hugging_face.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/model_file.hpp>
 #include <bitnet/model/screened_head.hpp>
@@ -42,6 +41,9 @@ struct open_options {
     bool load_tokenizer = true;
     /// Byte order of the file's I2_S tensors, which no file tells: see i2s_order.
     i2s_order file_order = i2s_order::planar_128;
+    /// The text of the kernel_config.ini that a file in TL1 or TL2 of microsoft/BitNet was written with: the file does
+    /// not hold its tile sizes. Needed while the model is opened.
+    std::string_view lookup_tiling = {};
     /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default mapped
     /// files are not scanned and other sources are.
     std::optional<bool> verify_codes = {};
@@ -74,7 +76,7 @@ private:
 };
 
 /// The type of a file's ternary tensors, so that a program can choose a policy before it opens a model: see
-/// open_model_file.
+/// model_file::open.
 /// \return errc::missing_tensor where the file has no blk.0.attn_q.weight.
 [[nodiscard]] inline result<tensor_type> layout_of(const gguf_file& file) {
     const gguf_tensor* tensor = file.find_tensor("blk.0.attn_q.weight");
@@ -97,10 +99,10 @@ public:
 
     /// Maps and opens what is at `utf8_path`: a GGUF file, or the folder of a Hugging Face checkpoint. The files must
     /// not be shortened meanwhile: see byte_source.
-    /// \return errc::unsupported_cpu where P::isa is not available, and any error of open_model_file,
+    /// \return errc::unsupported_cpu where P::isa is not available, and any error of model_file::open,
     /// hyper_parameters::read, tokenizer::open, P::pool::open and weights::open: each names its place.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, open_options options = {}) {
-        auto source = open_model_file(utf8_path);
+        auto source = model_file::open(utf8_path);
         return source ? open(*std::move(source), options) : result<model>(std::move(source).error());
     }
 
@@ -127,7 +129,7 @@ public:
             return std::move(pool).error();
         }
         const weight_options ternary{options.file_order, options.verify_codes.value_or(!(*facts)->source.is_mapped()),
-                                     &(*facts)->source};
+                                     &(*facts)->source, options.lookup_tiling};
         auto tensors = weights<typename P::layout>::open((*facts)->file(), (*facts)->parameters, ternary, **pool);
         if (!tensors) {
             return std::move(tensors).error();

@@ -244,9 +244,22 @@ private:
             const __m128i code = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), top);
             const __m256i q = _mm256_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(32)));
             return _mm256_mul_ps(_mm256_set1_ps(widen_one(all.factor) * all.scale), _mm256_cvtepi32_ps(q));
+        } else if constexpr (std::is_same_v<E, q4_0>) {
+            const q4_0::sixteen all = q4_0::at(row, i);
+            const __m128i code = nibbles(load_8(all.codes + i % 16), all.shift);
+            const __m256i q = _mm256_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(8)));
+            return _mm256_mul_ps(_mm256_set1_ps(widen_one(all.factor)), _mm256_cvtepi32_ps(q));
+        } else if constexpr (std::is_same_v<E, q4_k>) {
+            const q4_k::sixteen all = q4_k::at(row, i);
+            const __m256i q = _mm256_cvtepi8_epi32(nibbles(load_8(all.codes + i % 16), all.shift));
+            const __m256 minimum = _mm256_set1_ps(widen_one(all.minimum_factor) * all.minimum);
+            return _mm256_fmsub_ps(_mm256_set1_ps(widen_one(all.factor) * all.scale), _mm256_cvtepi32_ps(q), minimum);
         } else {
             return load<E>(row + i * sizeof(E));
         }
+    }
+    static BITNET_ALWAYS_INLINE __m128i nibbles(__m128i bytes, int shift) noexcept {
+        return _mm_and_si128(_mm_srli_epi16(bytes, shift), _mm_set1_epi8(15));
     }
     static BITNET_ALWAYS_INLINE __m128i load_8(const std::byte* bytes) noexcept {
         return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes));

@@ -183,6 +183,10 @@ private:
             return "q8_0";
         case bitnet::dense_element::q6_k:
             return "q6_k";
+        case bitnet::dense_element::q4_k:
+            return "q4_k";
+        case bitnet::dense_element::q4_0:
+            return "q4_0";
         }
         return "unknown";
     }

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// Five ternary digits in a byte, as TQ1_0 and IQ1_BN store them.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The byte of a value of five digits in base 3, 0 to 242: the smallest q with q / 256 >= value / 243. Digits come out
+/// at its top by multiplying with 3, most significant first. 242 * 256 + 242 = 62194 is the largest dividend.
+[[nodiscard]] constexpr std::uint8_t ternary_fraction(unsigned value) noexcept {
+    return static_cast<std::uint8_t>((value * 256 + 242) / 243);
+}
+
+/// Takes the most significant digit, 0 to 2, off a fraction: 3 * 255 / 256 is below 3, whatever the byte.
+constexpr std::uint8_t take_digit(std::uint8_t& fraction) noexcept {
+    const unsigned tripled = 3u * fraction;
+    fraction = static_cast<std::uint8_t>(tripled);
+    return static_cast<std::uint8_t>(tripled >> 8);
+}
+
+} // namespace bitnet::inline BITNET_ABI

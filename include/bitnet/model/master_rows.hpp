@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+// master_rows<E>: ternary rows out of weights in floating point, exact where they are ternary and by absmean otherwise.
+#pragma once
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/float_environment.hpp>
+#include <bitnet/core/half.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/quoted_name.hpp>
+#include <bitnet/kernel/row_format.hpp>
+#include <bitnet/thread/pool.hpp>
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The bits of a floating point element: a sign, and a magnitude that orders as the number does.
+template <class E> struct float_bits {
+    using word = std::conditional_t<sizeof(E) == 2, std::uint16_t, std::uint32_t>;
+    static_assert(sizeof(word) == sizeof(E));
+
+    static constexpr word sign = static_cast<word>(word{1} << (8 * sizeof(word) - 1));
+    static constexpr word infinity = std::is_same_v<E, float>  ? static_cast<word>(0x7f800000u)
+                                     : std::is_same_v<E, half> ? static_cast<word>(0x7c00u)
+                                                               : static_cast<word>(0x7f80u);
+
+    [[nodiscard]] static word load(const std::byte* row, std::size_t i) noexcept {
+        word bits;
+        std::memcpy(&bits, row + i * sizeof bits, sizeof bits);
+        return bits;
+    }
+    [[nodiscard]] static word magnitude(word bits) noexcept { return static_cast<word>(bits & (sign - 1u)); }
+    [[nodiscard]] static float value(word bits) noexcept { return widen(std::bit_cast<E>(bits)); }
+};
+
+/// What a pass over a row of masters finds.
+struct master_row_facts {
+    double sum = 0;         ///< of the magnitudes
+    bool finite = true;     ///< no infinity, no NaN
+    bool is_ternary = true; ///< 0 and one magnitude only
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// The arithmetic of absmean, as written whatever the including program is built with.
+struct absmean {
+    /// One double sum over ascending columns. `only` is the magnitude that a ternary row has besides 0.
+    template <class E>
+    [[nodiscard]] static master_row_facts facts_of(const std::byte* row, std::size_t cols,
+                                                   typename float_bits<E>::word only) noexcept {
+        using bits = float_bits<E>;
+        master_row_facts facts;
+        for (std::size_t i = 0; i < cols; ++i) {
+            const auto magnitude = bits::magnitude(bits::load(row, i));
+            facts.sum = facts.sum + static_cast<double>(bits::value(magnitude));
+            facts.finite = facts.finite && magnitude < bits::infinity;
+            facts.is_ternary = facts.is_ternary && (magnitude == 0 || magnitude == only);
+        }
+        return facts;
+    }
+
+    /// max(sum of all rows / elements, 1e-5), rows added in ascending order.
+    [[nodiscard]] static double mean(const master_row_facts* facts, std::size_t rows, std::size_t cols) noexcept {
+        double sum = 0;
+        for (std::size_t row = 0; row < rows; ++row) {
+            sum = sum + facts[row].sum;
+        }
+        const double mean = sum / (static_cast<double>(rows) * static_cast<double>(cols));
+        return mean > 1e-5 ? mean : 1e-5;
+    }
+
+    /// The bits of the smallest magnitude w that becomes 1, which is round(w / mean), half to even, clamped to 1: the
+    /// smallest one whose quotient is above 0.5. \pre w / mean ascends with w
+    template <class E> [[nodiscard]] static typename float_bits<E>::word threshold(double mean) noexcept {
+        using bits = float_bits<E>;
+        typename bits::word below = 0;
+        typename bits::word above = bits::infinity;
+        while (above - below > 1) {
+            const auto middle = static_cast<typename bits::word>(below + (above - below) / 2);
+            const bool rounds_up = static_cast<double>(bits::value(middle)) / mean > 0.5;
+            (rounds_up ? above : below) = middle;
+        }
+        return above;
+    }
+
+    /// The scale that published checkpoints keep: the mean as a float, then as a bfloat16.
+    [[nodiscard]] static float scale(double mean) noexcept { return widen(narrow<bfloat16>(static_cast<float>(mean))); }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Rows of float, half or bfloat16 weights. Where all of them are -s, 0 or +s for one s, that is what is read. Other
+/// ones are masters, ternarised as in training (Ma et al., "The Era of 1-bit LLMs", 2024): m = max(mean |w|, 1e-5),
+/// code = clamp(round(w / m), -1, 1) + 1, and the scale is bfloat16(m). The sum runs over each row and then over the
+/// rows, in double, whatever the number of threads.
+/// Borrows the tensor's bytes.
+template <class E> class master_rows {
+    using bits = float_bits<E>;
+    using word = typename bits::word;
+
+public:
+    /// Reads the tensor once on the threads of `pool`. Memory: 16 bytes for each row.
+    /// \param masters whether weights that are not ternary are ternarised
+    /// \return errc::unsupported_type for those where they are not; bad_scale for a NaN or infinity; out_of_memory.
+    template <thread_pool_type Pool>
+    [[nodiscard]] static result<master_rows> open(const gguf_tensor& tensor, std::string_view file, bool masters,
+                                                  Pool& pool) {
+        master_rows made(tensor);
+        const auto rows = static_cast<std::size_t>(tensor.dims[1]);
+        auto facts = buffer<master_row_facts>::allocate(rows, "sums of rows");
+        if (!facts) {
+            return std::move(facts).error();
+        }
+        const word only = made.first_magnitude(rows);
+        const default_float_environment environment;
+        parallel_for(pool, rows, [&](std::size_t row) noexcept {
+            (*facts)[row] = absmean::facts_of<E>(made.row(row), made.cols_, only);
+        });
+        bool is_ternary = true;
+        for (std::size_t row = 0; row < rows; ++row) {
+            if (!(*facts)[row].finite) {
+                return failure(errc::bad_scale, tensor, file,
+                               "row " + std::to_string(row) + " of its " + std::to_string(rows) +
+                                   " rows holds a NaN or an infinity");
+            }
+            is_ternary = is_ternary && (*facts)[row].is_ternary;
+        }
+        if (is_ternary) {
+            made.threshold_ = 1;
+            made.scale_ = only != 0 ? bits::value(only) : 1.0f;
+            return made;
+        }
+        if (!masters) {
+            return failure(errc::unsupported_type, tensor, file,
+                           "type " + std::string(name_of(tensor.type)) +
+                               " in the file, with weights that are not -s, 0 and +s for one s: not a ternary model");
+        }
+        const double mean = absmean::mean(facts->data(), rows, made.cols_);
+        made.threshold_ = absmean::threshold<E>(mean);
+        made.scale_ = absmean::scale(mean);
+        if (!is_ternary_scale(made.scale_)) {
+            return failure(errc::bad_scale, tensor, file, "the mean of its magnitudes is too large for a bfloat16");
+        }
+        return made;
+    }
+
+    [[nodiscard]] float scale() const noexcept { return scale_; }
+
+    [[nodiscard]] bool read(std::size_t r, std::uint8_t* codes) const noexcept {
+        const std::byte* const weights = row(r);
+        for (std::size_t i = 0; i < cols_; ++i) {
+            const word w = bits::load(weights, i);
+            const unsigned nonzero = bits::magnitude(w) >= threshold_ ? 1 : 0;
+            const unsigned positive = w < bits::sign ? 2 : 0; // of 1 + nonzero * (+1 or -1)
+            codes[i] = static_cast<std::uint8_t>(nonzero != 0 ? positive : 1u);
+        }
+        return true;
+    }
+
+private:
+    explicit master_rows(const gguf_tensor& tensor) noexcept
+        : data_(tensor.bytes.data()), cols_(static_cast<std::size_t>(tensor.dims[0])) {}
+
+    [[nodiscard]] static error failure(errc code, const gguf_tensor& tensor, std::string_view file,
+                                       const std::string& sentence) {
+        return {code, std::string(file) + ": tensor " + quoted_name(tensor.name) + ": " + sentence};
+    }
+
+    [[nodiscard]] const std::byte* row(std::size_t r) const noexcept { return data_ + r * cols_ * sizeof(E); }
+
+    /// The first that is not 0; 0 where all are.
+    [[nodiscard]] word first_magnitude(std::size_t rows) const noexcept {
+        for (std::size_t i = 0; i < rows * cols_; ++i) {
+            if (const word magnitude = bits::magnitude(bits::load(data_, i)); magnitude != 0) {
+                return magnitude;
+            }
+        }
+        return 0;
+    }
+
+    const std::byte* data_;
+    std::size_t cols_;
+    word threshold_ = 1;
+    float scale_ = 1.0f;
+};
+
+} // namespace bitnet::inline BITNET_ABI

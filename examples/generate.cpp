@@ -2,6 +2,7 @@
 // bitnet-generate: continues a prompt, token by token.
 #include "json_writer.hpp"
 #include "model_options.hpp"
+#include "sampling_options.hpp"
 #include "streams.hpp"
 
 #include <bitnet/run/any_model.hpp>
@@ -13,7 +14,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,7 +39,7 @@ struct settings {
         all.required("-p", "PROMPT", prompt, "the text to continue");
         all.number<std::size_t>("-n", "N", tokens, 0, std::size_t{1} << 30, "tokens to generate, at most");
         model.add_context(all, 1);
-        add_sampling(all);
+        tools::add_sampling(all, sampling);
         all.flag("--special", special, "control tokens that the prompt spells, such as <|eot_id|>, are those tokens");
         all.flag("--ignore-eos", ignore_eos, "go on behind a stop token");
         all.flag("--echo", echo, "print the prompt first, unless --ids");
@@ -49,18 +49,6 @@ struct settings {
         model.add_running(all);
         model.add_text(all);
         model.add_reading(all);
-    }
-
-    void add_sampling(tools::options& all) {
-        constexpr std::size_t most_k = std::size_t{1} << 30;
-        constexpr std::uint64_t most_seed = std::numeric_limits<std::uint64_t>::max();
-        all.number<float>("--temp", "T", sampling.temperature, 0.0f, 1e6f, "temperature; 0 takes the likeliest token");
-        all.number<std::size_t>("--top-k", "K", sampling.top_k, 0, most_k, "keep the K likeliest tokens; 0 keeps all");
-        all.number<float>("--top-p", "P", sampling.top_p, 0.0f, 1.0f, "keep the fewest that reach this probability");
-        all.number<float>("--min-p", "P", sampling.min_p, 0.0f, 1.0f, "keep those with this share of the likeliest");
-        all.number<float>("--repeat-penalty", "R", sampling.repeat_penalty, 0.001f, 1000.0f,
-                          "makes the last 64 tokens less likely, the prompt's included");
-        all.number<std::uint64_t>("--seed", "S", sampling.seed, 0, most_seed, "start of the random numbers");
     }
 };
 

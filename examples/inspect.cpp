@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// bitnet-inspect: what a GGUF file holds, what would be made of it, and whether it runs here. Looks at every ternary
+// bitnet-inspect: what a model file holds, what would be made of it, and whether it runs here. Looks at every ternary
 // code. Useful for vocabularies and for models that cannot be run, too.
 #include "inspection.hpp"
 #include "inspection_json.hpp"
@@ -8,8 +8,8 @@
 #include "options.hpp"
 #include "streams.hpp"
 
-#include <bitnet/io/byte_source.hpp>
-#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/model/hugging_face.hpp>
+#include <bitnet/text/chat_format.hpp>
 
 #include <cstdio>
 #include <string>
@@ -19,16 +19,12 @@ namespace {
 
 constexpr std::string_view program = "bitnet-inspect";
 
-int run(const tools::model_options& chosen, bool json) {
-    const auto source = bitnet::byte_source::open(chosen.file);
-    if (!source) {
-        return tools::fail(program, source.error().message);
-    }
-    const auto file = bitnet::gguf_file::parse(source->bytes(), source->name());
+int run(const tools::model_options& chosen, const std::string& chat_format, bool json) {
+    const auto file = bitnet::open_model_file(chosen.file);
     if (!file) {
         return tools::fail(program, file.error().message);
     }
-    const tools::report made = tools::look_at(*file, source->bytes().size(), chosen);
+    const tools::report made = tools::look_at(file->gguf(), file->size(), chosen, chat_format);
     bool written = true;
     if (json) {
         written = tools::put(tools::as_json(made));
@@ -43,15 +39,19 @@ int run(const tools::model_options& chosen, bool json) {
 
 int main(int argc, char** argv) {
     tools::use_binary_streams();
-    tools::options options(std::string(program), "Shows what a GGUF file holds and whether it runs here.");
+    tools::options options(std::string(program), "Shows what a model file holds and whether it runs here.");
     tools::model_options chosen;
+    std::string chat_format;
     bool json = false;
-    options.argument("FILE", chosen.file, "a GGUF file: a model or a vocabulary");
+    options.argument("FILE", chosen.file,
+                     "a GGUF file, model or vocabulary, or the folder of a Hugging Face checkpoint");
     options.flag("--json", json, "as one JSON object on one line");
+    options.choice("--template", bitnet::chat_format_names, chat_format, "how dialogs are written",
+                   "what the file tells");
     chosen.add_text(options);
     chosen.add_reading(options);
     if (const auto status = options.read(argc, argv)) {
         return *status;
     }
-    return run(chosen, json);
+    return run(chosen, chat_format, json);
 }

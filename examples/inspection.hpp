@@ -2,19 +2,20 @@
 // report: what a GGUF file holds, what would be made of it, and whether it runs here.
 #pragma once
 
+#include "memory_estimate.hpp"
 #include "model_options.hpp"
 
-#include <bitnet/core/half.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/i2s_tensor.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
-#include <bitnet/model/kv_cache.hpp>
 #include <bitnet/run/model.hpp>
+#include <bitnet/text/chat_template.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +35,13 @@ struct total {
     }
 };
 
+/// How dialogs are written, and what ends an answer.
+struct chat_report {
+    std::string_view in_file; ///< the file's own template; empty if it has none
+    bitnet::result<bitnet::chat_format_choice> choice;
+    std::vector<bitnet::token> stops;
+};
+
 /// All that is known of a file; what could not be found out is a sentence.
 struct report {
     const bitnet::gguf_file& file;
@@ -42,10 +50,13 @@ struct report {
     total all;
     bitnet::result<bitnet::hyper_parameters> parameters;
     bitnet::result<bitnet::tokenizer> text;
+    chat_report chat;
     std::uint64_t ternary_tensors = 0;
     std::vector<std::string> bad_tensors; ///< codes and scales that are none
     bitnet::result<bitnet::any_model> opened;
 
+    /// Bytes that are taken whatever the context: the file's and those of repacked tensors.
+    [[nodiscard]] std::uint64_t fixed_bytes() const { return file_bytes + (opened ? opened->repacked_bytes() : 0); }
     [[nodiscard]] bool runs() const { return opened && bad_tensors.empty(); }
     [[nodiscard]] std::string why_not() const {
         return opened ? bad_tensors.empty() ? "" : bad_tensors.front() : opened.error().message;
@@ -68,13 +79,34 @@ inline void scan(report& made) {
     }
 }
 
-inline report look_at(const bitnet::gguf_file& file, std::uint64_t bytes, const model_options& chosen) {
+inline chat_report look_at_chat(const bitnet::gguf_file& file, const bitnet::result<bitnet::tokenizer>& text,
+                                std::string_view wanted) {
+    const auto in_file = file.get_or<std::string_view>("tokenizer.chat_template", {});
+    chat_report made{in_file ? *in_file : std::string_view{}, bitnet::chat_format_choice{}, {}};
+    if (!text) {
+        made.choice = bitnet::error{text.error().code, "there is no tokenizer to write dialogs with"};
+        return made;
+    }
+    const auto chat = bitnet::chat_template::open(file, *text, wanted);
+    if (chat) {
+        made.choice = bitnet::chat_format_choice(chat->choice());
+        made.stops.assign(chat->stop_tokens().begin(), chat->stop_tokens().end());
+    } else {
+        made.choice = bitnet::error{chat.error()};
+    }
+    return made;
+}
+
+/// \param chat_format a name of bitnet::chat_format_names, or empty
+inline report look_at(const bitnet::gguf_file& file, std::uint64_t bytes, const model_options& chosen,
+                      std::string_view chat_format) {
     report made{.file = file,
                 .file_bytes = bytes,
                 .totals = {},
                 .all = {},
                 .parameters = bitnet::hyper_parameters::read(file),
                 .text = bitnet::tokenizer::open(file, {.pre_tokenizer = chosen.pre_tokenizer}),
+                .chat = {{}, bitnet::chat_format_choice{}, {}},
                 .ternary_tensors = 0,
                 .bad_tensors = {},
                 .opened = open_model(chosen.file, chosen.to_open(), chosen.isa, chosen.kv)};
@@ -82,6 +114,7 @@ inline report look_at(const bitnet::gguf_file& file, std::uint64_t bytes, const 
         made.totals[bitnet::name_of(tensor.type)].add(tensor);
         made.all.add(tensor);
     }
+    made.chat = look_at_chat(file, made.text, chat_format);
     scan(made);
     return made;
 }
@@ -94,6 +127,59 @@ inline std::string_view head_type(const bitnet::gguf_file& file) {
 inline std::string_view layout_name(const bitnet::gguf_file& file) {
     const auto type = bitnet::layout_of(file);
     return type ? bitnet::name_of(*type) : "none";
+}
+
+/// What an architecture is known for; empty for one that is not known.
+inline std::string_view family_of(std::string_view architecture) {
+    if (architecture == "bitnet-b1.58" || architecture == "bitnet-25") {
+        return "BitNet b1.58 2B-4T";
+    }
+    if (architecture == "bitnet") {
+        return "BitNet b1.58 large and 3B";
+    }
+    if (architecture == "llama") {
+        return "LLaMA, here with ternary weights: Llama3-8B-1.58, Falcon3-1.58, Falcon-E";
+    }
+    return architecture == "qwen3" || architecture == "gemma3" ? "BitNet embedding" : "";
+}
+
+/// Which program's own a tensor type is; empty for types that all read alike.
+inline std::string_view owner_of(std::string_view type) {
+    if (type == "I2_S" || type == "I8_S" || type == "TL1" || type == "TL2") {
+        return "bitnet.cpp";
+    }
+    return type.starts_with("IQ1_BN") || type.starts_with("IQ2_BN") ? "ik_llama.cpp" : "";
+}
+
+/// What other programs may stumble over, a sentence each.
+inline std::vector<std::string> peculiarities(const report& made) {
+    std::vector<std::string> all;
+    if (made.file.version() != 3) {
+        all.push_back("the file is of GGUF version " + std::to_string(made.file.version()) + ", 3 is usual");
+    }
+    for (const auto& [type, sum] : made.totals) {
+        if (const std::string_view owner = owner_of(type); !owner.empty()) {
+            all.push_back("tensor type " + std::string(type) + " is " + std::string(owner) +
+                          "'s own; elsewhere its id is unknown or means another type");
+        }
+    }
+    if (made.text && made.text->pre_tokenizer().inferred) {
+        all.emplace_back("tokenizer.ggml.pre is missing: programs that do not infer it split text in another way");
+    }
+    if (made.chat.choice && made.chat.choice->corrected) {
+        all.emplace_back("tokenizer.chat_template is known to be wrong");
+    } else if (made.text && made.chat.in_file.empty()) {
+        all.emplace_back("tokenizer.chat_template is missing");
+    }
+    const auto eos = made.text ? made.text->eos() : std::nullopt;
+    if (made.chat.choice && eos && !bitnet::end_of_turn(made.chat.choice->format).empty()) {
+        const auto mark = made.text->find_special(bitnet::end_of_turn(made.chat.choice->format));
+        if (mark != eos) {
+            all.push_back("answers end with token " + std::to_string(*mark) + ", not with EOS, " +
+                          std::to_string(*eos));
+        }
+    }
+    return all;
 }
 
 } // namespace tools

@@ -135,6 +135,7 @@ inline void write_model(json_writer& json, const report& made) {
     if (made.parameters) {
         const bitnet::hyper_parameters& p = *made.parameters;
         json.member("architecture", p.architecture);
+        json.member("family", family_of(p.architecture));
         json.member("name", p.model_name);
         json.member("layers", p.layers);
         json.member("hidden", p.hidden);
@@ -145,9 +146,6 @@ inline void write_model(json_writer& json, const report& made) {
         json.member("vocabulary", p.vocabulary);
         json.member("context", p.context);
         json.member("activation", bitnet::name_of(p.activation));
-        json.member("kv_cache_bytes_f16", bitnet::kv_cache<bitnet::half>::bytes(p, p.context));
-        json.member("kv_cache_bytes_f32", bitnet::kv_cache<float>::bytes(p, p.context));
-        json.member("kv_cache_bytes_i8", bitnet::kv_cache<std::int8_t>::bytes(p, p.context));
         json.member("head_type", head_type(made.file));
         json.member("layout", layout_name(made.file));
     } else {
@@ -175,6 +173,44 @@ inline void write_text(json_writer& json, const report& made) {
     json.end('}');
 }
 
+inline void write_chat(json_writer& json, const report& made) {
+    json.begin("chat", '{');
+    if (!made.chat.in_file.empty()) {
+        json.member("template", made.chat.in_file);
+    }
+    if (made.chat.choice) {
+        json.member("format", bitnet::name_of(made.chat.choice->format));
+        json.member("inferred", made.chat.choice->inferred);
+        json.member("corrected", made.chat.choice->corrected);
+        json.member("why", made.chat.choice->why);
+        json.begin("stop_tokens", '[');
+        for (const bitnet::token id : made.chat.stops) {
+            json.value(id);
+        }
+        json.end(']');
+    } else {
+        json.member("error", made.chat.choice.error().message);
+    }
+    json.end('}');
+}
+
+inline void write_memory(json_writer& json, const report& made) {
+    json.begin("memory", '[');
+    if (made.parameters) {
+        for (const session_memory& each : estimates(*made.parameters)) {
+            json.begin('{');
+            json.member("context", each.context);
+            json.member("kv_cache_bytes_f16", each.kv_f16);
+            json.member("kv_cache_bytes_f32", each.kv_f32);
+            json.member("kv_cache_bytes_i8", each.kv_i8);
+            json.member("working_bytes", each.working);
+            json.member("all_bytes_f16", made.fixed_bytes() + each.kv_f16 + each.working);
+            json.end('}');
+        }
+    }
+    json.end(']');
+}
+
 inline void write_strings(json_writer& json, std::string_view key, std::span<const std::string> strings) {
     json.begin(key, '[');
     for (const std::string& each : strings) {
@@ -194,11 +230,16 @@ inline std::string as_json(const report& made) {
     write_tensors(json, made);
     write_model(json, made);
     write_text(json, made);
+    write_chat(json, made);
+    write_memory(json, made);
+    write_strings(json, "non_standard", peculiarities(made));
     json.member("ternary_tensors", made.ternary_tensors);
     write_strings(json, "bad_tensors", made.bad_tensors);
     json.member("runs", made.runs());
     if (made.opened) {
         json.member("isa", made.opened->isa());
+        json.member("runs_in_layout", made.opened->layout());
+        json.member("repacked_bytes", made.opened->repacked_bytes());
         write_strings(json, "notes", made.opened->notes());
     }
     if (!made.runs()) {

@@ -9,7 +9,6 @@
 #include <bitnet/io/gguf_value.hpp>
 #include <bitnet/io/quoted_name.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -68,17 +67,30 @@ inline void print_model(const report& made) {
         return;
     }
     const bitnet::hyper_parameters& p = *made.parameters;
-    const std::size_t usual = std::min<std::size_t>(p.context, 4096);
+    const std::string_view family = family_of(p.architecture);
+    std::printf("  family: %s\n", std::string(family.empty() ? "not known" : family).c_str());
     std::printf("  architecture %s, activation %s, %zu layers, hidden %zu, feed-forward %zu\n", p.architecture.c_str(),
                 std::string(bitnet::name_of(p.activation)).c_str(), p.layers, p.hidden, p.feed_forward);
     std::printf("  %zu heads, %zu key and value heads of %zu, vocabulary %zu, context %zu\n", p.heads, p.kv_heads,
                 p.head_size, p.vocabulary, p.context);
     std::printf("  ternary tensors %s, embedding and head %s\n", std::string(layout_name(made.file)).c_str(),
                 std::string(head_type(made.file)).c_str());
-    std::printf("  KV cache for %zu positions: %llu bytes as f16, %llu as f32, %llu as i8\n", usual,
-                static_cast<unsigned long long>(bitnet::kv_cache<bitnet::half>::bytes(p, usual)),
-                static_cast<unsigned long long>(bitnet::kv_cache<float>::bytes(p, usual)),
-                static_cast<unsigned long long>(bitnet::kv_cache<std::int8_t>::bytes(p, usual)));
+}
+
+inline void print_memory(const report& made) {
+    if (!made.parameters) {
+        return;
+    }
+    std::printf("\nmemory in bytes: %llu of the file and of repacked tensors, and for each session\n",
+                static_cast<unsigned long long>(made.fixed_bytes()));
+    std::printf("  %9s %14s %14s %14s %14s %16s\n", "positions", "KV as f16", "as f32", "as i8", "working, about",
+                "all, KV as f16");
+    for (const session_memory& each : estimates(*made.parameters)) {
+        const auto number = [](std::uint64_t bytes) { return static_cast<unsigned long long>(bytes); };
+        std::printf("  %9zu %14llu %14llu %14llu %14llu %16llu\n", each.context, number(each.kv_f16),
+                    number(each.kv_f32), number(each.kv_i8), number(each.working),
+                    number(made.fixed_bytes() + each.kv_f16 + each.working));
+    }
 }
 
 inline void print_text(const report& made) {
@@ -97,6 +109,30 @@ inline void print_text(const report& made) {
                 splitter.why.c_str());
 }
 
+inline void print_chat(const report& made) {
+    std::printf("\nchat\n  template of the file: %s\n",
+                made.chat.in_file.empty() ? "none" : bitnet::quoted_name(made.chat.in_file).c_str());
+    if (!made.chat.choice) {
+        std::printf("  %s\n", made.chat.choice.error().message.c_str());
+        return;
+    }
+    const bitnet::chat_format_choice& choice = *made.chat.choice;
+    std::printf("  format %s%s: %s\n  answers end with", std::string(bitnet::name_of(choice.format)).c_str(),
+                choice.inferred ? " (inferred)" : "", choice.why.c_str());
+    for (const bitnet::token id : made.chat.stops) {
+        std::printf(" %d", id);
+    }
+    std::printf("\n");
+}
+
+inline void print_peculiarities(const report& made) {
+    const auto all = peculiarities(made);
+    std::printf("\nnot standard%s\n", all.empty() ? ": nothing known" : "");
+    for (const std::string& sentence : all) {
+        std::printf("  %s\n", sentence.c_str());
+    }
+}
+
 inline void print_verdict(const report& made) {
     std::printf("\n%llu ternary tensors, all scales and codes looked at: %zu mistakes\n",
                 static_cast<unsigned long long>(made.ternary_tensors), made.bad_tensors.size());
@@ -109,7 +145,8 @@ inline void print_verdict(const report& made) {
         }
     }
     if (made.runs()) {
-        std::printf("runs here, with %s\n", std::string(made.opened->isa()).c_str());
+        std::printf("runs here, with %s, in layout %s\n", std::string(made.opened->isa()).c_str(),
+                    std::string(made.opened->layout()).c_str());
     } else {
         std::printf("does not run: %s\n", made.why_not().c_str());
     }
@@ -121,7 +158,10 @@ inline void print_table(const report& made) {
     print_metadata(made.file);
     print_tensors(made);
     print_model(made);
+    print_memory(made);
     print_text(made);
+    print_chat(made);
+    print_peculiarities(made);
     print_verdict(made);
 }
 

@@ -32,6 +32,15 @@ inline void use_binary_streams() {
 #endif
 }
 
+/// Whether somebody types what stdin reads.
+[[nodiscard]] inline bool stdin_is_terminal() {
+#if defined(_WIN32)
+    return _isatty(_fileno(stdin)) != 0;
+#else
+    return isatty(fileno(stdin)) != 0;
+#endif
+}
+
 /// Writes all bytes to stdout, now. \return whether they were taken: a full disk does not.
 [[nodiscard]] inline bool put(std::string_view bytes) {
     return std::fwrite(bytes.data(), 1, bytes.size(), stdout) == bytes.size() && std::fflush(stdout) == 0;

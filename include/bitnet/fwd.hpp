@@ -22,9 +22,15 @@ class byte_source;
 class gguf_file;
 class gguf_writer;
 class json_document;
+class safetensors_file;
+class model_file;
 
 class tokenizer;
 class stream_decoder;
+class chat_template;
+class chat_dialog;
+struct chat_message;
+enum class chat_format : unsigned char;
 struct encode_options;
 struct tokenizer_options;
 

@@ -55,9 +55,7 @@ TEST_CASE("the JSON of a model tells metadata, tensors, totals, sizes, tokenizer
     CHECK(string(model, "architecture") == "bitnet-b1.58");
     CHECK(number(model, "layers") == 6);
     CHECK(number(model, "context") == 512);
-    CHECK(number(model, "kv_cache_bytes_f16") == 2 * 2 * 6 * 2 * 512 * 64);
-    CHECK(number(model, "kv_cache_bytes_f32") == 2 * 4 * 6 * 2 * 512 * 64);
-    CHECK(number(model, "kv_cache_bytes_i8") == 2 * 6 * 2 * 512 * (64 + 4));
+    CHECK(string(model, "family") == "BitNet b1.58 2B-4T");
     CHECK(string(model, "head_type") == "F16");
     CHECK(string(model, "layout") == "I2_S");
     CHECK(string(member(json, "tokenizer"), "pre_tokenizer") == "llama-bpe");
@@ -65,6 +63,69 @@ TEST_CASE("the JSON of a model tells metadata, tensors, totals, sizes, tokenizer
     CHECK(member(json, "bad_tensors").size() == 0);
     CHECK(member(json, "runs").as_bool() == true);
     CHECK(available_isas().back() == string(json.root(), "isa"));
+    CHECK(string(json.root(), "runs_in_layout") == "i2_s");
+    CHECK(number(json.root(), "repacked_bytes") == 0);
+}
+
+TEST_CASE("memory is told for contexts from 512 positions up to the model's") {
+    const auto json = inspect(tiny); // whose context is 512
+    REQUIRE(member(json, "memory").size() == 1);
+    const bitnet::json_value only = *member(json, "memory").elements().begin();
+    CHECK(number(only, "context") == 512);
+    CHECK(number(only, "kv_cache_bytes_f16") == 2 * 2 * 6 * 2 * 512 * 64);
+    CHECK(number(only, "kv_cache_bytes_f32") == 2 * 4 * 6 * 2 * 512 * 64);
+    CHECK(number(only, "kv_cache_bytes_i8") == 2 * 6 * 2 * 512 * (64 + 4));
+    CHECK(number(only, "all_bytes_f16") ==
+          number(json.root(), "bytes") + number(only, "kv_cache_bytes_f16") + number(only, "working_bytes"));
+
+    const temporary_folder folder;
+    auto editor = edit_tiny();
+    editor.poke<std::uint32_t>(editor.key("bitnet-b1.58.context_length").value, 5000);
+    std::vector<std::int64_t> contexts;
+    const auto longer = inspect(folder.write("long.gguf", as_text(editor.bytes())));
+    for (const bitnet::json_value each : member(longer, "memory").elements()) {
+        contexts.push_back(number(each, "context"));
+    }
+    CHECK(contexts == std::vector<std::int64_t>{512, 2048, 4096, 5000});
+}
+
+TEST_CASE("the template of the file, the chosen format and why are told, and what ends an answer") {
+    const auto json = inspect(tiny);
+    const auto chat = member(json, "chat");
+    CHECK(string(chat, "format") == "bitnet");
+    CHECK(contains(string(chat, "template"), "capitalize"));
+    CHECK(contains(string(chat, "why"), "bitnet's template"));
+    CHECK(chat.find("stop_tokens")->size() == 2);
+
+    const temporary_folder folder;
+    const auto with_template = [&](std::string_view text) {
+        auto editor = edit_tiny();
+        editor.set_value("tokenizer.chat_template", bitnet::gguf_type::string, gguf_editor::string(text));
+        return folder.write("template.gguf", as_text(editor.bytes()));
+    };
+    const std::string wrong = with_template("{{ 'Human: ' + message.role + 'BITNETAssistant: ' }}");
+    CHECK(contains(output("inspect", {wrong}), "tokenizer.chat_template is known to be wrong"));
+    CHECK(contains(output("inspect", {wrong}), "format bitnet: "));
+    CHECK(contains(output("inspect", {wrong, "--template", "llama3"}), "format llama3: chosen by the caller"));
+    const std::string unknown = with_template("{{ messages }}");
+    CHECK(contains(output("inspect", {unknown}), "tokenizer.chat_template is not known"));
+    const auto refused = inspect(unknown);
+    CHECK(contains(string(member(refused, "chat"), "error"), "bitnet, llama3, falcon3, chatml"));
+    CHECK(member(refused, "runs").as_bool() == true);
+}
+
+TEST_CASE("what other programs may stumble over is listed") {
+    std::vector<std::string> told;
+    const temporary_folder folder;
+    const auto json = inspect(write_without_pre(folder));
+    for (const bitnet::json_value each : member(json, "non_standard").elements()) {
+        told.emplace_back(*each.as_string());
+    }
+    REQUIRE(told.size() == 3);
+    CHECK(contains(told[0], "tensor type I2_S is bitnet.cpp's own"));
+    CHECK(contains(told[1], "tokenizer.ggml.pre is missing"));
+    CHECK(told[2] == "answers end with token 4105, not with EOS, 4097");
+    CHECK(contains(output("inspect", {tiny}), "not standard\n  tensor type I2_S"));
 }
 
 TEST_CASE("metadata comes with types, and long arrays are cut") {
@@ -90,9 +151,10 @@ TEST_CASE("the table tells the same to people") {
     const std::string table = output("inspect", {tiny});
     for (const std::string_view part :
          {"GGUF version 3", "'bitnet-b1.58.block_count'", "'blk.5.attn_v.weight'", "[256, 128]", "4128 string",
-          "42 tensors", "5784832 elements", "architecture bitnet-b1.58", "1572864 bytes as f16",
-          "pre-tokenizer llama-bpe", "42 ternary tensors, all scales and codes looked at: 0 mistakes",
-          "runs here, with "}) {
+          "42 tensors", "5784832 elements", "architecture bitnet-b1.58", "positions      KV as f16",
+          "512        1572864", "family: BitNet b1.58 2B-4T", "format bitnet: the file has bitnet's template",
+          "answers end with 4097 4105", "pre-tokenizer llama-bpe",
+          "42 ternary tensors, all scales and codes looked at: 0 mistakes", "runs here, with ", ", in layout i2_s"}) {
         INFO(part);
         CHECK(contains(table, part));
     }

@@ -9,9 +9,11 @@
 namespace {
 
 std::atomic<std::size_t> count{0};
+std::atomic<std::size_t> bytes{0};
 
 void* counted(std::size_t size, std::size_t alignment) noexcept {
     ++count;
+    bytes += size;
     return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
 }
 
@@ -39,3 +41,4 @@ void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory
 void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 
 std::size_t bitnet_tests::allocations() noexcept { return count.load(); }
+std::size_t bitnet_tests::allocated_bytes() noexcept { return bytes.load(); }

@@ -42,6 +42,7 @@ enum class errc {
     bad_code,         ///< ternary code 3
     bad_json,         ///< JSON text that does not follow RFC 8259
     bad_utf8,         ///< bytes that are not UTF-8
+    bad_file_name,    ///< a file of a checkpoint whose name is no plain file name
     // meaning of a file
     unsupported_architecture,
     missing_key,    ///< a metadata key that the architecture needs
@@ -54,6 +55,7 @@ enum class errc {
     bad_vocabulary, ///< tokens, scores, types or merges that do not fit together
     unknown_pre_tokenizer,
     unsupported_tokenizer,
+    unknown_chat_template, ///< a dialog has to be written in a format that nothing tells
     // the caller's requests
     invalid_argument, ///< a value outside its documented range
     invalid_token,    ///< a token id outside the vocabulary

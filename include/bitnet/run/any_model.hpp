@@ -4,12 +4,16 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/io/byte_source.hpp>
+#include <bitnet/model/hugging_face.hpp>
+#include <bitnet/model/model_file.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <optional>
@@ -51,6 +55,8 @@ public:
     [[nodiscard]] virtual const tokenizer& text() const noexcept = 0;
     [[nodiscard]] virtual std::span<const std::string> notes() const noexcept = 0;
     [[nodiscard]] virtual std::string_view isa() const noexcept = 0;
+    [[nodiscard]] virtual std::string_view layout() const noexcept = 0;
+    [[nodiscard]] virtual std::uint64_t repacked_bytes() const noexcept = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_interface>> open_session(const session_options&) const = 0;
 };
 
@@ -91,6 +97,8 @@ public:
     const tokenizer& text() const noexcept override { return model_.text(); }
     std::span<const std::string> notes() const noexcept override { return model_.notes(); }
     std::string_view isa() const noexcept override { return P::isa::name; }
+    std::string_view layout() const noexcept override { return P::layout::name; }
+    std::uint64_t repacked_bytes() const noexcept override { return model_.tensors().repacked_bytes(); }
     result<std::unique_ptr<session_interface>> open_session(const session_options& options) const override {
         auto opened = session<P>::open(model_, options);
         if (!opened) {
@@ -119,14 +127,19 @@ private:
 /// One virtual call per feed or next; below it everything is as static as with model<P>.
 class any_model {
 public:
-    /// Opens the file with the first policy of `Ladder` that this CPU can run, or with the one named `isa`.
+    /// Opens a GGUF file or the folder of a Hugging Face checkpoint with the first policy of `Ladder` that this CPU can
+    /// run, or with the one named `isa`.
     /// \return errc::unsupported_cpu where there is none or it is not available, and what model<P>::open returns.
     template <class Ladder = any_cpu>
     [[nodiscard]] static result<any_model> open(std::string_view utf8_path, open_options options = {},
                                                 std::string_view isa = {});
-    /// The same from a source that the model takes over.
+    /// The same from the bytes of a GGUF file, which the model takes over.
     template <class Ladder = any_cpu>
     [[nodiscard]] static result<any_model> open(byte_source source, open_options options = {},
+                                                std::string_view isa = {});
+    /// The same from a file that the program has looked at before, which the model takes over.
+    template <class Ladder = any_cpu>
+    [[nodiscard]] static result<any_model> open(model_file source, open_options options = {},
                                                 std::string_view isa = {});
 
     [[nodiscard]] const hyper_parameters& parameters() const noexcept { return model_->parameters(); }
@@ -136,13 +149,17 @@ public:
     [[nodiscard]] const tokenizer& text() const noexcept { return model_->text(); }
     [[nodiscard]] std::span<const std::string> notes() const noexcept { return model_->notes(); }
     [[nodiscard]] std::string_view isa() const noexcept { return model_->isa(); } ///< "avx2", ...
+    /// The layout in which ternary tensors are multiplied: "i2_s", ...
+    [[nodiscard]] std::string_view layout() const noexcept { return model_->layout(); }
+    /// Memory for tensors that the file has in another layout; 0 where all are used as they are mapped.
+    [[nodiscard]] std::uint64_t repacked_bytes() const noexcept { return model_->repacked_bytes(); }
 
 private:
     friend class any_session;
     explicit any_model(std::unique_ptr<model_interface> erased) noexcept : model_(std::move(erased)) {}
 
     template <policy_type P>
-    [[nodiscard]] static result<any_model> erase(byte_source source, const open_options& options);
+    [[nodiscard]] static result<any_model> erase(model_file source, const open_options& options);
 
     std::unique_ptr<model_interface> model_;
 };
@@ -190,12 +207,18 @@ private:
 
 template <class Ladder>
 result<any_model> any_model::open(std::string_view utf8_path, open_options options, std::string_view isa) {
-    auto source = byte_source::open(utf8_path);
+    auto source = open_model_file(utf8_path);
     return source ? open<Ladder>(*std::move(source), options, isa) : result<any_model>(std::move(source).error());
 }
 
 template <class Ladder>
 result<any_model> any_model::open(byte_source source, open_options options, std::string_view isa) {
+    auto file = model_file::open(std::move(source));
+    return file ? open<Ladder>(*std::move(file), options, isa) : result<any_model>(std::move(file).error());
+}
+
+template <class Ladder>
+result<any_model> any_model::open(model_file source, open_options options, std::string_view isa) {
     std::string names;
     for (const std::string_view name : Ladder::names) {
         names += (names.empty() ? "" : ", ") + std::string(name);
@@ -212,7 +235,7 @@ result<any_model> any_model::open(byte_source source, open_options options, std:
     return opened;
 }
 
-template <policy_type P> result<any_model> any_model::erase(byte_source source, const open_options& options) {
+template <policy_type P> result<any_model> any_model::erase(model_file source, const open_options& options) {
     auto opened = model<P>::open(std::move(source), options);
     if (!opened) {
         return std::move(opened).error();

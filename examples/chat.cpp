@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+// bitnet-chat: talks with a model, line by line. Answers go to stdout as they come, everything else to stderr.
+#include "interrupt.hpp"
+#include "model_options.hpp"
+#include "sampling_options.hpp"
+#include "streams.hpp"
+
+#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/sampler.hpp>
+#include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/stream_decoder.hpp>
+
+#include <cstddef>
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace {
+
+constexpr std::string_view program = "bitnet-chat";
+constexpr std::string_view help = "A line is a question; a line that begins with a space is one even if a / follows.\n"
+                                  "/reset  forgets the dialog and starts anew, with the same seed\n"
+                                  "/help   prints this\n"
+                                  "/exit   ends the program, as the end of the input does\n"
+                                  "Ctrl-C stops an answer and keeps the dialog; where none runs it ends the program.\n";
+
+struct settings {
+    tools::model_options model;
+    bitnet::sampler_options sampling;
+    std::string system;
+    std::string format;
+    std::size_t tokens = 0;
+
+    void add_to(tools::options& all) {
+        model.add_file(all);
+        all.text("-s", "TEXT", system, "the system prompt, what the model is told before the first question");
+        all.text("--system", "TEXT", system, "the same");
+        all.choice("--template", bitnet::chat_format_names, format, "how a dialog is written", "what the file tells");
+        all.number<std::size_t>("-n", "N", tokens, 0, std::size_t{1} << 30,
+                                "tokens of an answer, at most; 0: no limit");
+        model.add_context(all, 1);
+        tools::add_sampling(all, sampling);
+        model.add_running(all);
+        model.add_text(all);
+        model.add_reading(all);
+    }
+};
+
+void say(const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }
+
+/// A session and the dialog that it has been fed.
+class conversation {
+public:
+    [[nodiscard]] static bitnet::result<conversation> open(const settings& chosen, const bitnet::any_model& model,
+                                                           const bitnet::chat_template& format) {
+        auto options = chosen.model.to_session();
+        options.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
+        auto session = bitnet::any_session::open(model, options);
+        if (!session) {
+            return std::move(session).error();
+        }
+        auto choose = bitnet::sampler::open(chosen.sampling, model.parameters().vocabulary);
+        if (!choose) {
+            return std::move(choose).error();
+        }
+        conversation made(chosen, model, format, *std::move(session), *std::move(choose));
+        if (auto ready = made.reset(); !ready) {
+            return std::move(ready).error();
+        }
+        return made;
+    }
+
+    /// Starts anew.
+    [[nodiscard]] bitnet::result<void> reset() {
+        session_.reset();
+        choose_.reset();
+        dialog_ = format_->dialog();
+        return settings_->system.empty() ? bitnet::result<void>() : dialog_.add({"system", settings_->system});
+    }
+
+    /// Prints the answer to `question`. A question that does not fit the context is told and forgotten.
+    [[nodiscard]] bitnet::result<void> answer(std::string_view question) {
+        const bitnet::chat_dialog before = dialog_;
+        if (auto asked = ask(question); !asked) {
+            dialog_ = before;
+            if (asked.error().code != bitnet::errc::context_full) {
+                return asked;
+            }
+            say(asked.error().message);
+            say_what_to_do();
+            return {};
+        }
+        return generate();
+    }
+
+private:
+    conversation(const settings& chosen, const bitnet::any_model& model, const bitnet::chat_template& format,
+                 bitnet::any_session session, bitnet::sampler choose)
+        : settings_(&chosen), model_(&model), format_(&format), session_(std::move(session)),
+          choose_(std::move(choose)), dialog_(format.dialog()) {}
+
+    [[nodiscard]] bitnet::result<void> ask(std::string_view question) {
+        if (auto added = dialog_.add({"user", question}); !added) {
+            return added;
+        }
+        dialog_.add_prompt();
+        const auto tokens = dialog_.take();
+        if (!tokens) {
+            return bitnet::error{tokens.error()};
+        }
+        if (auto fed = session_.feed(*tokens); !fed) {
+            return fed;
+        }
+        for (const bitnet::token id : *tokens) {
+            choose_.accept(id);
+        }
+        return {};
+    }
+
+    [[nodiscard]] bitnet::result<void> generate() {
+        const tools::interrupt interrupt;
+        bitnet::stream_decoder decoder(model_->text());
+        bool stopped = false;
+        bool written = true;
+        for (std::size_t n = 0; written && !interrupt.seen() && (n < settings_->tokens || settings_->tokens == 0);
+             ++n) {
+            const auto id = session_.next(choose_);
+            stopped = id && format_->is_stop(*id);
+            if (!id || stopped) {
+                break;
+            }
+            written = tools::put(decoder.feed(*id));
+        }
+        if (session_.stop_reason() == bitnet::stop_reason::error) {
+            return bitnet::error{session_.error()};
+        }
+        if (!written || !tools::put(decoder.flush()) || !tools::put("\n")) {
+            return bitnet::error{bitnet::errc::io_error, "stdout takes no more bytes"};
+        }
+        dialog_.end_answer(stopped);
+        tell_end(interrupt.seen());
+        return {};
+    }
+
+    void tell_end(bool interrupted) const {
+        if (interrupted) {
+            say("(stopped)");
+        } else if (session_.stop_reason() == bitnet::stop_reason::context_full) {
+            say("(the answer ends here: all " + std::to_string(session_.context()) + " positions are taken)");
+            say_what_to_do();
+        }
+    }
+
+    void say_what_to_do() const {
+        const std::size_t most = model_->parameters().context;
+        say("/reset starts anew" + (session_.context() < most
+                                        ? "; a context of up to " + std::to_string(most) + " positions is had with -c"
+                                        : std::string()));
+    }
+
+    const settings* settings_;
+    const bitnet::any_model* model_;
+    const bitnet::chat_template* format_;
+    bitnet::any_session session_;
+    bitnet::sampler choose_;
+    bitnet::chat_dialog dialog_;
+};
+
+/// The next line of stdin, without its end; false at the end of the input.
+bool read_line(std::string& line, bool prompted) {
+    if (prompted) {
+        std::fputs("> ", stderr);
+    }
+    if (!std::getline(std::cin, line)) {
+        return false;
+    }
+    if (line.ends_with('\r')) {
+        line.pop_back();
+    }
+    return true;
+}
+
+/// Obeys /reset, /help and unknown commands.
+bitnet::result<void> obey(const std::string& command, conversation& talk) {
+    if (command == "/help") {
+        std::fputs(std::string(help).c_str(), stderr);
+        return {};
+    }
+    if (command == "/reset") {
+        say("(a new dialog)");
+        return talk.reset();
+    }
+    say("there is no command " + command + "; /help lists all");
+    return {};
+}
+
+bitnet::result<void> talk_until_the_end(conversation& talk) {
+    const bool prompted = tools::stdin_is_terminal();
+    for (std::string line; read_line(line, prompted);) {
+        if (line == "/exit") {
+            break;
+        }
+        if (bitnet::stripped(line).empty()) {
+            continue;
+        }
+        if (auto done = line.starts_with('/') ? obey(line, talk) : talk.answer(line); !done) {
+            return done;
+        }
+    }
+    return {};
+}
+
+int run(const settings& chosen) {
+    const auto model = tools::open_model(chosen.model.file, chosen.model.to_open(), chosen.model.isa, chosen.model.kv);
+    if (!model) {
+        return tools::fail(program, model.error().message);
+    }
+    for (const std::string& note : model->notes()) {
+        say("note: " + note);
+    }
+    const auto format = bitnet::chat_template::open(model->file(), model->text(), chosen.format);
+    if (!format) {
+        return tools::fail(program, format.error().message + "; here: --template NAME");
+    }
+    say("chat format " + std::string(name_of(format->format())) + (format->choice().inferred ? " (inferred)" : "") +
+        ": " + format->choice().why);
+    auto talk = conversation::open(chosen, *model, *format);
+    if (!talk) {
+        return tools::fail(program, talk.error().message);
+    }
+    const auto done = talk_until_the_end(*talk);
+    return done ? 0 : tools::fail(program, done.error().message);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    tools::use_binary_streams();
+    tools::options all(std::string(program), "Talks with a model: a question per line, /help for more.");
+    settings chosen;
+    chosen.add_to(all);
+    if (const auto status = all.read(argc, argv)) {
+        return *status;
+    }
+    return run(chosen);
+}

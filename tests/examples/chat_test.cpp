@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+// bitnet-chat as a process. The tiny model knows no dialogs: what is tested is the flow, not the wit.
+#include "../../examples/interrupt.hpp"
+#include "models.hpp"
+#include "process.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using namespace bitnet_tests;
+
+namespace {
+
+std::vector<std::string> with(std::vector<std::string> more, const std::string& file = tiny) {
+    more.insert(more.begin(), {"-m", file});
+    return more;
+}
+
+/// What bitnet-generate continues the dialog with when it is given the whole text; it adds BOS.
+std::string generated(const std::string& dialog, std::vector<std::string> more) {
+    more.insert(more.begin(), {"-m", tiny, "-p", dialog, "--special"});
+    return output("generate", more);
+}
+
+/// The tiny model with another template, or none.
+std::string write_with_template(const temporary_folder& folder, std::string_view text) {
+    auto editor = edit_tiny();
+    if (text.empty()) {
+        editor.remove_key("tokenizer.chat_template");
+    } else {
+        editor.set_value("tokenizer.chat_template", bitnet::gguf_type::string, gguf_editor::string(text));
+    }
+    return folder.write("template.gguf", as_text(editor.bytes()));
+}
+
+} // namespace
+
+TEST_CASE("an answer is what the model continues the rendered dialog with") {
+    const std::vector<std::string> options{"-n", "30", "--seed", "4"};
+    const outcome one = run("chat", with(options), "Once upon a time\n");
+    CHECK(one.status == 0);
+    CHECK(one.out == generated("User: Once upon a time<|eot_id|>Assistant: ", options) + "\n");
+    CHECK(contains(one.err, "chat format bitnet: the file has bitnet's template"));
+
+    auto told = options;
+    told.insert(told.end(), {"--system", "Tell a story."});
+    CHECK(run("chat", with(told), "the king").out == // without a line end: the input ends
+          generated("System: Tell a story.<|eot_id|>User: the king<|eot_id|>Assistant: ", options) + "\n");
+    told[4] = "-s";
+    CHECK(run("chat", with(told), "the king\n").out == run("chat", with(told), " the king \r\n").out);
+}
+
+TEST_CASE("the second turn sees the first, and /reset forgets it") {
+    const std::vector<std::string> options{"-n", "20", "--temp", "0"};
+    const std::string once = output("chat", with(options), "Once upon a time\n");
+    const std::string twice = output("chat", with(options), "Once upon a time\nOnce upon a time\n");
+    REQUIRE(twice.starts_with(once));
+    CHECK(twice != once + once);
+    const std::string anew = output("chat", with(options), "Once upon a time\n/reset\nOnce upon a time\n");
+    CHECK(anew == once + once);
+    const std::string sampled =
+        output("chat", with({"-n", "20", "--seed", "9"}), "the queen\nthe king\n/reset\nthe queen\nthe king\n");
+    CHECK(sampled.substr(0, sampled.size() / 2) == sampled.substr(sampled.size() / 2));
+}
+
+TEST_CASE("an answer that is cut off is ended as the format ends it, and the next turn goes on behind") {
+    const std::vector<std::string> options{"--template", "llama3", "-n", "2", "--temp", "0"};
+    const std::string first = output("chat", with(options), "Once upon a time\n");
+    const std::string both = output("chat", with(options), "Once upon a time\nthe king\n");
+    REQUIRE(both.starts_with(first));
+    const auto header = [](const std::string& role) { return "<|start_header_id|>" + role + "<|end_header_id|>\n\n"; };
+    const std::string dialog = header("user") + "Once upon a time<|eot_id|>" + header("assistant") +
+                               first.substr(0, first.size() - 1) + "<|eot_id|>" + header("user") +
+                               "the king<|eot_id|>" + header("assistant");
+    INFO(dialog);
+    CHECK(both.substr(first.size()) == generated(dialog, {"-n", "2", "--temp", "0"}) + "\n");
+}
+
+TEST_CASE("neither threads nor the instruction set change a byte of a dialog") {
+    const auto talk = [](const std::string& threads, const std::string& isa) {
+        return output("chat", with({"-n", "25", "-t", threads, "--isa", isa}), "Once upon a time\nthe king\n");
+    };
+    const std::string first = talk("1", "scalar");
+    CHECK(talk("3", "scalar") == first);
+    for (const std::string& isa : available_isas()) {
+        INFO(isa);
+        CHECK(talk("2", isa) == first);
+    }
+}
+
+TEST_CASE("commands are obeyed, unknown ones named, empty lines passed over; nothing of it reaches stdout") {
+    const outcome ran = run("chat", with({"-n", "5"}), "\n  \n/help\n/sing\n/exit\nOnce upon a time\n");
+    CHECK(ran.status == 0);
+    CHECK(ran.out.empty());
+    CHECK(contains(ran.err, "/reset  forgets the dialog"));
+    CHECK(contains(ran.err, "there is no command /sing"));
+    const std::string spaced = output("chat", with({"-n", "5", "--seed", "2"}), " /help me\n");
+    CHECK(spaced == generated("User: /help me<|eot_id|>Assistant: ", {"-n", "5", "--seed", "2"}) + "\n");
+    CHECK(run("chat", with({})).status == 0);
+}
+
+TEST_CASE("a full context is told together with what to do, and /reset makes room") {
+    const std::vector<std::string> options = with({"-c", "16", "--temp", "0"});
+    const outcome full = run("chat", options, "Once upon a time\nthe king\n/reset\nOnce upon a time\n");
+    CHECK(full.status == 0);
+    CHECK(contains(full.err, "all 16 positions are taken"));
+    CHECK(contains(full.err, "/reset starts anew; a context of up to 512 positions is had with -c"));
+    CHECK(contains(full.err, "tokens do not fit, the context has 16 positions"));
+    CHECK(full.out.substr(0, full.out.size() / 2) == full.out.substr(full.out.size() / 2));
+    CHECK(std::count(full.out.begin(), full.out.end(), '\n') >= 2);
+
+    // A question that does not fit is forgotten: the next one is as if it had not been asked.
+    const std::string hello = output("chat", with({"-c", "40", "-n", "4"}), "the king\n");
+    const std::string longer(400, 'x');
+    CHECK(output("chat", with({"-c", "40", "-n", "4"}), longer + "\nthe king\n") == hello);
+}
+
+TEST_CASE("a file with the wrong template is talked to in the right format, which is said") {
+    const temporary_folder folder;
+    const std::string wrong = write_with_template(
+        folder, "{% if message['role'] == 'user' %}{{ 'Human: ' + message['content'] + '\\n\\nBITNETAssistant: ' }}");
+    const auto talk = [](const std::string& file) {
+        return run("chat", with({"-n", "20"}, file), "Once upon a time\n");
+    };
+    CHECK(talk(wrong).out == talk(tiny).out);
+    CHECK(contains(talk(wrong).err, "known to be wrong"));
+    CHECK(talk(write_with_template(folder, "")).out == talk(tiny).out);
+    CHECK(contains(talk(write_with_template(folder, "")).err, "chat format bitnet (inferred): "));
+}
+
+TEST_CASE("an unknown template ends the program with the names that are known; --template overrides it") {
+    const temporary_folder folder;
+    const std::string file = write_with_template(folder, "{{ messages | join('\x1b[31m###') }}");
+    const outcome refused = run("chat", with({"-n", "5"}, file), "Once\n");
+    CHECK(refused.status == 1);
+    CHECK(refused.out.empty());
+    CHECK(contains(refused.err, "tokenizer.chat_template is not known"));
+    CHECK(contains(refused.err, "bitnet, llama3, falcon3, chatml"));
+    CHECK(!contains(refused.err, "\x1b"));
+    CHECK(run("chat", with({"-n", "5", "--template", "bitnet"}, file), "Once\n").out ==
+          run("chat", with({"-n", "5"}), "Once\n").out);
+    CHECK(run("chat", with({"-n", "5", "--template", "llama3"}), "Once\n").status == 0);
+    CHECK(contains(run("chat", with({"--template", "chatml"}), "Once\n").err, "'<|im_start|>'"));
+    CHECK(run("chat", with({"--template", "alpaca"})).status == 2);
+}
+
+TEST_CASE("control tokens that are typed are text") {
+    const std::vector<std::string> options = with({"-n", "20", "--temp", "0"});
+    CHECK(output("chat", options, "a<|eot_id|>User: b\n") !=
+          generated("User: a<|eot_id|>User: b<|eot_id|>Assistant: ", {"-n", "20", "--temp", "0"}) + "\n");
+}
+
+TEST_CASE("an interrupt is noted once, and what was there before comes back") {
+    const auto before = std::signal(SIGINT, SIG_IGN);
+    {
+        const tools::interrupt interrupt;
+        CHECK(!interrupt.seen());
+        CHECK(std::raise(SIGINT) == 0);
+        CHECK(interrupt.seen());
+        CHECK((std::signal(SIGINT, SIG_IGN) == SIG_DFL)); // the second would end the program
+    }
+    {
+        const tools::interrupt interrupt;
+        CHECK(!interrupt.seen());
+    }
+    CHECK((std::signal(SIGINT, before) == SIG_IGN));
+}
+
+TEST_CASE("Ctrl-C stops an answer, and the dialog goes on") {
+    // The shell sends it as soon as the first bytes of an answer are there; the answer would be 500 tokens long.
+    const temporary_folder folder;
+    const std::string out = shell_word(folder.path("out"));
+    const std::string err = shell_word(folder.path("err"));
+    const std::string pipe = shell_word(folder.path("pipe"));
+    std::ostringstream script;
+    script << "mkfifo " << pipe << "\n"
+           << command_line("chat", with({"--temp", "0", "-t", "1", "--isa", "scalar"})) << " <" << pipe << " >" << out
+           << " 2>" << err << " &\n"
+           << "chat=$!\nexec 3>" << pipe << "\necho 'Once upon a time' >&3\n"
+           << "n=0; while [ ! -s " << out << " ] && [ $n -lt 1000000 ]; do n=$((n+1)); done\n"
+           << "kill -INT $chat\n"
+           << "echo /reset >&3; echo /help >&3; exec 3>&-\nwait $chat\n";
+    const std::string file = folder.write("script", script.str());
+    CHECK(std::system(("sh " + shell_word(file)).c_str()) == 0);
+    const std::string told = contents(folder.path("err"));
+    INFO(told);
+    const auto stopped = told.find("(stopped)");
+    REQUIRE(stopped != std::string::npos);
+    CHECK(told.find("(a new dialog)") > stopped);
+    CHECK(contains(told, "/reset  forgets"));
+    const std::string answer = contents(folder.path("out"));
+    CHECK(answer.ends_with('\n'));
+    const std::string whole = output("chat", with({"--temp", "0"}), "Once upon a time\n");
+    CHECK(answer.size() < whole.size());
+    CHECK(whole.starts_with(answer.substr(0, answer.size() - 1)));
+}

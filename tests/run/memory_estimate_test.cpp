@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// memory_estimate of the example programs against what sessions allocate.
+#include "../../examples/memory_estimate.hpp"
+#include "golden/tiny_model_writer.hpp"
+#include "run/counted_allocations.hpp"
+
+#include <bitnet/run/model.hpp>
+#include <bitnet/run/session.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+using namespace bitnet;
+
+namespace {
+
+/// What opening a session allocates, counted.
+template <class Element> std::size_t counted(std::span<const std::byte> file, std::size_t context) {
+    using P = policy<isa::scalar>::with_kv<Element>;
+    const auto opened = model<P>::open(byte_source::borrow(file, "tiny"));
+    REQUIRE(opened);
+    const std::size_t before = bitnet_tests::allocated_bytes();
+    const auto made = session<P>::open(*opened, {.context = context});
+    REQUIRE(made);
+    return bitnet_tests::allocated_bytes() - before;
+}
+
+} // namespace
+
+TEST_CASE("a session allocates what is estimated, to a tenth of its working memory") {
+    bitnet_tests::model_shape shape;
+    shape.context = 5000;
+    shape.hidden = 512;
+    shape.ffn = 1024;
+    const auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const auto file = gguf_file::parse(bytes->span(), "tiny");
+    REQUIRE(file);
+    const auto parameters = hyper_parameters::read(*file);
+    REQUIRE(parameters);
+    const auto all = tools::estimates(*parameters);
+    REQUIRE(all.size() == 4);
+    for (const tools::session_memory& each : all) {
+        const auto close = [&](std::uint64_t kv, std::size_t allocated) {
+            INFO(each.context << " positions: " << allocated << " bytes, estimated " << kv + each.working);
+            CHECK(allocated > kv);
+            CHECK(10 * (allocated - kv) >= 9 * each.working);
+            CHECK(10 * (allocated - kv) <= 11 * each.working);
+        };
+        close(each.kv_f16, counted<half>(bytes->span(), each.context));
+        close(each.kv_f32, counted<float>(bytes->span(), each.context));
+        close(each.kv_i8, counted<std::int8_t>(bytes->span(), each.context));
+    }
+    CHECK(all[0].context == 512);
+    CHECK(all[3].context == 5000);
+}

@@ -2,6 +2,7 @@
 // One constant for all machines, compilers and compiler flags: a digest of the tiny model's logits and tokens.
 // Built several times: with -ffast-math, -O3 -march=native and both.
 #include "golden/golden_data.hpp"
+#include "golden/tiny_model_writer.hpp"
 
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/model.hpp>
@@ -95,7 +96,69 @@ template <class P> void check_digest(const std::vector<way>& ways) {
     }
 }
 
+/// Small models that together take every step of the graph: both rotations and their scaling, SiLU and GELU, all norms,
+/// a head of their own, embeddings.
+std::vector<bitnet_tests::model_shape> other_families() {
+    bitnet_tests::model_shape llama;
+    llama.architecture = "llama";
+    llama.own_head = true;
+    llama.rope_factor = 2.0f;
+    llama.rope_divisor = 8.0f;
+    bitnet_tests::model_shape qwen;
+    qwen.architecture = "qwen3";
+    qwen.head_norms = true;
+    qwen.input_norms = true;
+    qwen.pooling = 3;
+    bitnet_tests::model_shape gemma = qwen;
+    gemma.architecture = "gemma3";
+    gemma.post_norms = true;
+    return {llama, qwen, gemma};
+}
+
+/// The last logits, or the embedding, of thirty tokens in every family.
+template <class P> std::uint64_t digest_of_families(way how) {
+    std::vector<token> ids;
+    for (token i = 0; i < 30; ++i) {
+        ids.push_back((i * 37 + 11) % 290);
+    }
+    digest sum;
+    for (const auto& shape : other_families()) {
+        const auto bytes = bitnet_tests::tiny_model(shape);
+        REQUIRE(bytes);
+        const auto opened = model<P>::open(byte_source::borrow(bytes->span(), "family"));
+        REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+        auto s = session<P>::open(*opened, {.threads = how.threads});
+        REQUIRE(s);
+        feed_in_pieces(*s, ids, how.piece);
+        const auto last = opened->parameters().is_embedder ? s->embedding() : s->logits();
+        REQUIRE(last);
+        for (const float value : *last) {
+            sum.add(std::bit_cast<std::uint32_t>(value));
+        }
+    }
+    return sum.value;
+}
+
+template <class P> void check_families() {
+    if (P::isa::available()) {
+        constexpr std::uint64_t expected = 0xdf3dea77597089eu;
+        for (const way how : few_ways) {
+            CHECK_MESSAGE(digest_of_families<P>(how) == expected, std::string(P::isa::name)
+                                                                      << ", pieces of " << how.piece);
+        }
+    }
+}
+
 } // namespace
+
+TEST_CASE("the digest of every other family") {
+    check_families<policy<isa::scalar>>();
+    check_families<native>();
+#if BITNET_X86_64
+    check_families<policy<isa::avx2>>();
+    check_families<policy<isa::avx512_vnni>>();
+#endif
+}
 
 TEST_CASE("the digest of the scalar code") { check_digest<policy<isa::scalar>>(few_ways); }
 

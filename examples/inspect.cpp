@@ -10,7 +10,6 @@
 
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
-#include <bitnet/text/chat_format.hpp>
 
 #include <cstdio>
 #include <string>
@@ -20,7 +19,7 @@ namespace {
 
 constexpr std::string_view program = "bitnet-inspect";
 
-int run(const tools::model_options& chosen, const std::string& chat_format, bool json) {
+int run(const tools::model_options& chosen, bool json) {
     const auto source = bitnet::byte_source::open(chosen.file);
     if (!source) {
         return tools::fail(program, source.error().message);
@@ -29,7 +28,7 @@ int run(const tools::model_options& chosen, const std::string& chat_format, bool
     if (!file) {
         return tools::fail(program, file.error().message);
     }
-    const tools::report made = tools::look_at(*file, source->bytes().size(), chosen, chat_format);
+    const tools::report made = tools::look_at(*file, source->bytes().size(), chosen);
     bool written = true;
     if (json) {
         written = tools::put(tools::as_json(made));
@@ -46,16 +45,14 @@ int main(int argc, char** argv) {
     tools::use_binary_streams();
     tools::options options(std::string(program), "Shows what a GGUF file holds and whether it runs here.");
     tools::model_options chosen;
-    std::string chat_format;
     bool json = false;
     options.argument("FILE", chosen.file, "a GGUF file: a model or a vocabulary");
     options.flag("--json", json, "as one JSON object on one line");
-    options.choice("--template", bitnet::chat_format_names, chat_format, "how dialogs are written",
-                   "what the file tells");
     chosen.add_text(options);
+    chosen.add_chat(options);
     chosen.add_reading(options);
     if (const auto status = options.read(argc, argv)) {
         return *status;
     }
-    return run(chosen, chat_format, json);
+    return run(chosen, json);
 }

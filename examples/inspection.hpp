@@ -97,9 +97,7 @@ inline chat_report look_at_chat(const bitnet::gguf_file& file, const bitnet::res
     return made;
 }
 
-/// \param chat_format a name of bitnet::chat_format_names, or empty
-inline report look_at(const bitnet::gguf_file& file, std::uint64_t bytes, const model_options& chosen,
-                      std::string_view chat_format) {
+inline report look_at(const bitnet::gguf_file& file, std::uint64_t bytes, const model_options& chosen) {
     report made{.file = file,
                 .file_bytes = bytes,
                 .totals = {},
@@ -114,7 +112,7 @@ inline report look_at(const bitnet::gguf_file& file, std::uint64_t bytes, const 
         made.totals[bitnet::name_of(tensor.type)].add(tensor);
         made.all.add(tensor);
     }
-    made.chat = look_at_chat(file, made.text, chat_format);
+    made.chat = look_at_chat(file, made.text, chosen.chat_format);
     scan(made);
     return made;
 }

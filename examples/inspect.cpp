@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// bitnet-inspect: what a GGUF file holds, what would be made of it, and whether it runs here. Looks at every ternary
+// bitnet-inspect: what a model file holds, what would be made of it, and whether it runs here. Looks at every ternary
 // code. Useful for vocabularies and for models that cannot be run, too.
 #include "inspection.hpp"
 #include "inspection_json.hpp"
@@ -8,8 +8,7 @@
 #include "options.hpp"
 #include "streams.hpp"
 
-#include <bitnet/io/byte_source.hpp>
-#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/model/hugging_face.hpp>
 
 #include <cstdio>
 #include <string>
@@ -20,15 +19,11 @@ namespace {
 constexpr std::string_view program = "bitnet-inspect";
 
 int run(const tools::model_options& chosen, bool json) {
-    const auto source = bitnet::byte_source::open(chosen.file);
-    if (!source) {
-        return tools::fail(program, source.error().message);
-    }
-    const auto file = bitnet::gguf_file::parse(source->bytes(), source->name());
+    const auto file = bitnet::open_model_file(chosen.file);
     if (!file) {
         return tools::fail(program, file.error().message);
     }
-    const tools::report made = tools::look_at(*file, source->bytes().size(), chosen);
+    const tools::report made = tools::look_at(file->gguf(), file->size(), chosen);
     bool written = true;
     if (json) {
         written = tools::put(tools::as_json(made));
@@ -43,10 +38,11 @@ int run(const tools::model_options& chosen, bool json) {
 
 int main(int argc, char** argv) {
     tools::use_binary_streams();
-    tools::options options(std::string(program), "Shows what a GGUF file holds and whether it runs here.");
+    tools::options options(std::string(program), "Shows what a model file holds and whether it runs here.");
     tools::model_options chosen;
     bool json = false;
-    options.argument("FILE", chosen.file, "a GGUF file: a model or a vocabulary");
+    options.argument("FILE", chosen.file,
+                     "a GGUF file, model or vocabulary, or the folder of a Hugging Face checkpoint");
     options.flag("--json", json, "as one JSON object on one line");
     chosen.add_text(options);
     chosen.add_chat(options);

@@ -31,7 +31,9 @@ struct model_options {
     static constexpr std::size_t most_threads = bitnet::thread_pool::max_threads;
     static constexpr std::size_t most_context = std::size_t{1} << 20;
 
-    void add_file(options& all) { all.required("-m", "FILE", file, "the model, a GGUF file"); }
+    void add_file(options& all) {
+        all.required("-m", "FILE", file, "the model: a GGUF file, or the folder of a Hugging Face checkpoint");
+    }
 
     /// How the file is read: --i2s-source.
     void add_reading(options& all) {

@@ -9,9 +9,8 @@
 #include "streams.hpp"
 
 #include <bitnet/core/utf8.hpp>
-#include <bitnet/io/byte_source.hpp>
-#include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/json.hpp>
+#include <bitnet/model/hugging_face.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
 #include <cstdio>
@@ -108,15 +107,11 @@ bitnet::result<std::string> answer(const bitnet::tokenizer& tokens, const settin
 }
 
 int run(const settings& chosen) {
-    const auto source = bitnet::byte_source::open(chosen.file);
-    if (!source) {
-        return tools::fail(program, source.error().message);
-    }
-    const auto file = bitnet::gguf_file::parse(source->bytes(), source->name());
+    const auto file = bitnet::open_model_file(chosen.file);
     if (!file) {
         return tools::fail(program, file.error().message);
     }
-    const auto tokens = bitnet::tokenizer::open(*file, {.pre_tokenizer = chosen.pre_tokenizer});
+    const auto tokens = bitnet::tokenizer::open(file->gguf(), {.pre_tokenizer = chosen.pre_tokenizer});
     if (!tokens) {
         return tools::fail(program, tokens.error().message);
     }
@@ -145,7 +140,8 @@ int main(int argc, char** argv) {
         std::string(program),
         R"(Reads JSON Lines from stdin, {"text":...}, and writes {"ids":[...]} for each, without BOS.)");
     settings chosen;
-    options.required("-m", "FILE", chosen.file, "the model or vocabulary, a GGUF file; its weights are not read");
+    options.required("-m", "FILE", chosen.file,
+                     "the model or vocabulary: a GGUF file or a folder; its weights are not read");
     options.flag("--special", chosen.special,
                  "control tokens that the text spells, such as <|eot_id|>, are those tokens");
     options.flag("--decode", chosen.decode, R"(the other way: {"ids":[...]} in, {"text":...} out)");

@@ -28,6 +28,7 @@
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/mapped_file.hpp>
 #include <bitnet/io/quoted_name.hpp>
+#include <bitnet/io/safetensors.hpp>
 #include <bitnet/io/win32.hpp>
 #include <bitnet/kernel/amx_tiles.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>
@@ -52,9 +53,14 @@
 #include <bitnet/kernel/tl2_avx2.hpp>
 #include <bitnet/model/attention.hpp>
 #include <bitnet/model/head.hpp>
+#include <bitnet/model/hugging_face.hpp>
+#include <bitnet/model/hugging_face_config.hpp>
+#include <bitnet/model/hugging_face_names.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/linear.hpp>
+#include <bitnet/model/model_file.hpp>
+#include <bitnet/model/packed_rows.hpp>
 #include <bitnet/model/ranking.hpp>
 #include <bitnet/model/scratch.hpp>
 #include <bitnet/model/screened_head.hpp>

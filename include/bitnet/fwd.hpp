@@ -22,6 +22,8 @@ class byte_source;
 class gguf_file;
 class gguf_writer;
 class json_document;
+class safetensors_file;
+class model_file;
 
 class tokenizer;
 class stream_decoder;

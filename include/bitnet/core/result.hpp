@@ -42,6 +42,7 @@ enum class errc {
     bad_code,         ///< ternary code 3
     bad_json,         ///< JSON text that does not follow RFC 8259
     bad_utf8,         ///< bytes that are not UTF-8
+    bad_file_name,    ///< a file of a checkpoint whose name is no plain file name
     // meaning of a file
     unsupported_architecture,
     missing_key,    ///< a metadata key that the architecture needs

@@ -59,6 +59,12 @@ public:
     /// errc::out_of_memory. Proven by tests/io/gguf_malformed_test.cpp.
     [[nodiscard]] static result<gguf_file> parse(std::span<const std::byte> bytes, std::string_view name);
 
+    /// `file` with `more` tensors behind its own. Their names and bytes may lie anywhere and must outlive what is made;
+    /// their offsets count from wherever they came from. For checkpoints whose tensors stay in files of other formats.
+    /// \pre every tensor of `more` has the bytes that its type and dims need
+    /// \return errc::duplicate_tensor or out_of_memory.
+    [[nodiscard]] static result<gguf_file> extend(gguf_file file, std::span<const gguf_tensor> more);
+
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] std::uint32_t version() const noexcept { return version_; }
     [[nodiscard]] std::uint32_t alignment() const noexcept { return alignment_; } ///< bytes
@@ -190,6 +196,21 @@ class gguf_parser {
 public:
     gguf_parser(std::span<const std::byte> bytes, std::string_view name) : bytes_(bytes), reader_(bytes) {
         file_.name_ = name;
+    }
+    explicit gguf_parser(gguf_file file) : reader_({}), file_(std::move(file)) {}
+
+    [[nodiscard]] result<gguf_file> extend(std::span<const gguf_tensor> more) {
+        const auto own = file_.tensors_.span();
+        auto all = buffer<gguf_tensor>::allocate(own.size() + more.size(), file_.name_ + ": tensor list");
+        if (!all) {
+            return std::move(all).error();
+        }
+        std::ranges::copy(more, std::ranges::copy(own, all->data()).out);
+        file_.tensors_ = *std::move(all);
+        if (auto sorted = sort_names(); !sorted) {
+            return std::move(sorted).error();
+        }
+        return std::move(file_);
     }
 
     [[nodiscard]] result<gguf_file> run() {
@@ -545,7 +566,7 @@ private:
 
     [[nodiscard]] result<std::uint64_t> byte_size(const gguf_tensor& tensor) const {
         const auto* format = format_of(tensor.type);
-        if (format == nullptr) {
+        if (format == nullptr || tensor.type == tensor_type::hf_packed) {
             return fail(errc::unsupported_type, tensor_place(tensor) + " has the unknown tensor type " +
                                                     std::to_string(static_cast<std::uint32_t>(tensor.type)));
         }
@@ -641,6 +662,10 @@ private:
 
 inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std::string_view name) {
     return gguf_parser(bytes, name).run();
+}
+
+inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_tensor> more) {
+    return gguf_parser(std::move(file)).extend(more);
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -279,7 +279,8 @@ private:
         tensor_dims shape{1, 1, 1, 1};
         const bool ranked = !dims.empty() && dims.size() <= shape.size() && std::ranges::count(dims, 0u) == 0;
         std::ranges::copy(dims.first(std::min(dims.size(), shape.size())), shape.begin());
-        const auto bytes = ranked && fits_blocks(type, shape) ? tensor_bytes(type, shape) : std::nullopt;
+        const bool writable = ranked && type != tensor_type::hf_packed;
+        const auto bytes = writable && fits_blocks(type, shape) ? tensor_bytes(type, shape) : std::nullopt;
         const auto end = bytes ? checked_add(data_size_, *bytes) : bytes;
         const auto padded = end ? checked_align(*end, options_.alignment) : end;
         if (!padded || *padded > largest_data) {

@@ -9,11 +9,11 @@
 #include <bitnet/core/huge_pages.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
-#include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/i2s_tensor.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/model_file.hpp>
 #include <bitnet/model/ternary_tensor.hpp>
 #include <bitnet/thread/pool.hpp>
 
@@ -96,7 +96,7 @@ struct weight_options {
     /// are repacked are looked at in any case.
     bool verify_codes = false;
     /// Where the file's bytes come from: pages of tensors that were repacked are given back to it. May be null.
-    const byte_source* source = nullptr;
+    const model_file* source = nullptr;
 };
 
 /// All weights of a model. Borrows the file's bytes, which must outlive it; owns the norms (widened to float) and the

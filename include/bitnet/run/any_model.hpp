@@ -4,6 +4,9 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/io/byte_source.hpp>
+#include <bitnet/model/hugging_face.hpp>
+#include <bitnet/model/model_file.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/sampler.hpp>
@@ -120,14 +123,19 @@ private:
 /// One virtual call per feed or next; below it everything is as static as with model<P>.
 class any_model {
 public:
-    /// Opens the file with the first policy of `Ladder` that this CPU can run, or with the one named `isa`.
+    /// Opens a GGUF file or the folder of a Hugging Face checkpoint with the first policy of `Ladder` that this CPU can
+    /// run, or with the one named `isa`.
     /// \return errc::unsupported_cpu where there is none or it is not available, and what model<P>::open returns.
     template <class Ladder = any_cpu>
     [[nodiscard]] static result<any_model> open(std::string_view utf8_path, open_options options = {},
                                                 std::string_view isa = {});
-    /// The same from a source that the model takes over.
+    /// The same from the bytes of a GGUF file, which the model takes over.
     template <class Ladder = any_cpu>
     [[nodiscard]] static result<any_model> open(byte_source source, open_options options = {},
+                                                std::string_view isa = {});
+    /// The same from a file that the program has looked at before, which the model takes over.
+    template <class Ladder = any_cpu>
+    [[nodiscard]] static result<any_model> open(model_file source, open_options options = {},
                                                 std::string_view isa = {});
 
     [[nodiscard]] const hyper_parameters& parameters() const noexcept { return model_->parameters(); }
@@ -147,7 +155,7 @@ private:
     explicit any_model(std::unique_ptr<model_interface> erased) noexcept : model_(std::move(erased)) {}
 
     template <policy_type P>
-    [[nodiscard]] static result<any_model> erase(byte_source source, const open_options& options);
+    [[nodiscard]] static result<any_model> erase(model_file source, const open_options& options);
 
     std::unique_ptr<model_interface> model_;
 };
@@ -191,12 +199,18 @@ private:
 
 template <class Ladder>
 result<any_model> any_model::open(std::string_view utf8_path, open_options options, std::string_view isa) {
-    auto source = byte_source::open(utf8_path);
+    auto source = open_model_file(utf8_path);
     return source ? open<Ladder>(*std::move(source), options, isa) : result<any_model>(std::move(source).error());
 }
 
 template <class Ladder>
 result<any_model> any_model::open(byte_source source, open_options options, std::string_view isa) {
+    auto file = model_file::open(std::move(source));
+    return file ? open<Ladder>(*std::move(file), options, isa) : result<any_model>(std::move(file).error());
+}
+
+template <class Ladder>
+result<any_model> any_model::open(model_file source, open_options options, std::string_view isa) {
     std::string names;
     for (const std::string_view name : Ladder::names) {
         names += (names.empty() ? "" : ", ") + std::string(name);
@@ -213,7 +227,7 @@ result<any_model> any_model::open(byte_source source, open_options options, std:
     return opened;
 }
 
-template <policy_type P> result<any_model> any_model::erase(byte_source source, const open_options& options) {
+template <policy_type P> result<any_model> any_model::erase(model_file source, const open_options& options) {
     auto opened = model<P>::open(std::move(source), options);
     if (!opened) {
         return std::move(opened).error();

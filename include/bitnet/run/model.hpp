@@ -7,7 +7,9 @@
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
+#include <bitnet/model/hugging_face.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/model_file.hpp>
 #include <bitnet/model/screened_head.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
@@ -53,24 +55,26 @@ struct open_options {
 
 /// What is known of a model before its weights are laid out for a policy.
 struct model_facts {
-    byte_source source;
-    gguf_file file;
+    model_file source;
     hyper_parameters parameters;
     std::optional<tokenizer> text;
     rotary_frequencies frequencies;
     std::vector<std::string> notes;
 
-    [[nodiscard]] static result<std::unique_ptr<model_facts>> read(byte_source source, const open_options& options);
+    [[nodiscard]] const gguf_file& file() const noexcept { return source.gguf(); }
+
+    [[nodiscard]] static result<std::unique_ptr<model_facts>> read(model_file source, const open_options& options);
 
 private:
-    model_facts(byte_source bytes, gguf_file parsed, hyper_parameters read, rotary_frequencies turns)
-        : source(std::move(bytes)), file(std::move(parsed)), parameters(std::move(read)),
-          frequencies(std::move(turns)) {}
+    model_facts(model_file opened, hyper_parameters read, rotary_frequencies turns)
+        : source(std::move(opened)), parameters(std::move(read)), frequencies(std::move(turns)),
+          notes(source.notes().begin(), source.notes().end()) {}
 
     [[nodiscard]] result<void> read_tokenizer(const open_options& options);
 };
 
-/// The type of a file's ternary tensors, so that a program can choose a policy before it opens a model.
+/// The type of a file's ternary tensors, so that a program can choose a policy before it opens a model: see
+/// open_model_file.
 /// \return errc::missing_tensor where the file has no blk.0.attn_q.weight.
 [[nodiscard]] inline result<tensor_type> layout_of(const gguf_file& file) {
     const gguf_tensor* tensor = file.find_tensor("blk.0.attn_q.weight");
@@ -83,6 +87,7 @@ private:
     const auto file = gguf_file::parse(source.bytes(), source.name());
     return file ? layout_of(*file) : result<tensor_type>(file.error());
 }
+[[nodiscard]] inline result<tensor_type> layout_of(const model_file& file) { return layout_of(file.gguf()); }
 
 /// A model ready to run with policy P. Move-only; moving it moves nothing that sessions borrow.
 /// Memory: the file's pages as the system maps them, norms, tokenizer, and what had to be repacked.
@@ -90,17 +95,24 @@ template <policy_type P> class model {
 public:
     using policy = P;
 
-    /// Maps the GGUF file at `utf8_path` and opens it. The file must not be shortened meanwhile: see byte_source.
-    /// \return errc::unsupported_cpu where P::isa is not available, and any error of byte_source::open,
-    /// gguf_file::parse, hyper_parameters::read, tokenizer::open, P::pool::open and weights::open: each names its
-    /// place.
+    /// Maps and opens what is at `utf8_path`: a GGUF file, or the folder of a Hugging Face checkpoint. The files must
+    /// not be shortened meanwhile: see byte_source.
+    /// \return errc::unsupported_cpu where P::isa is not available, and any error of open_model_file,
+    /// hyper_parameters::read, tokenizer::open, P::pool::open and weights::open: each names its place.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, open_options options = {}) {
-        auto source = byte_source::open(utf8_path);
+        auto source = open_model_file(utf8_path);
         return source ? open(*std::move(source), options) : result<model>(std::move(source).error());
     }
 
-    /// The same from a source that the model takes over: borrowed memory, a callback's bytes, a file that was read.
+    /// The same from the bytes of a GGUF file that the model takes over: borrowed memory, a callback's bytes, a file
+    /// that was read.
     [[nodiscard]] static result<model> open(byte_source source, open_options options = {}) {
+        auto file = model_file::open(std::move(source));
+        return file ? open(*std::move(file), options) : result<model>(std::move(file).error());
+    }
+
+    /// The same from a file that the program has looked at before, which the model takes over.
+    [[nodiscard]] static result<model> open(model_file source, open_options options = {}) {
         if (!P::isa::available()) {
             return error{errc::unsupported_cpu, source.name() + ": this CPU or operating system does not support " +
                                                     std::string(P::isa::name)};
@@ -116,7 +128,7 @@ public:
         }
         const weight_options ternary{options.file_order, options.verify_codes.value_or(!(*facts)->source.is_mapped()),
                                      &(*facts)->source};
-        auto tensors = weights<typename P::layout>::open((*facts)->file, (*facts)->parameters, ternary, **pool);
+        auto tensors = weights<typename P::layout>::open((*facts)->file(), (*facts)->parameters, ternary, **pool);
         if (!tensors) {
             return std::move(tensors).error();
         }
@@ -128,7 +140,7 @@ public:
     }
 
     [[nodiscard]] const hyper_parameters& parameters() const noexcept { return state_->facts->parameters; }
-    [[nodiscard]] const gguf_file& file() const noexcept { return state_->facts->file; }
+    [[nodiscard]] const gguf_file& file() const noexcept { return state_->facts->file(); }
 
     [[nodiscard]] bool has_text() const noexcept { return state_->facts->text.has_value(); }
     /// \pre has_text(): the model was opened with open_options::load_tokenizer.
@@ -161,7 +173,7 @@ private:
         }
         if (!screened_head::admits(head.element)) {
             facts.notes.emplace_back("the head is used as stored: a screen is for F16, BF16 and F32, and this one is " +
-                                     std::string(name_of(facts.file.find_tensor("token_embd.weight")->type)));
+                                     std::string(name_of(facts.file().find_tensor("token_embd.weight")->type)));
             return screened_head();
         }
         return screened_head::open<P>(pool, head);
@@ -186,12 +198,8 @@ private:
     std::unique_ptr<state> state_;
 };
 
-inline result<std::unique_ptr<model_facts>> model_facts::read(byte_source source, const open_options& options) {
-    auto file = gguf_file::parse(source.bytes(), source.name());
-    if (!file) {
-        return std::move(file).error();
-    }
-    auto parameters = hyper_parameters::read(*file);
+inline result<std::unique_ptr<model_facts>> model_facts::read(model_file source, const open_options& options) {
+    auto parameters = hyper_parameters::read(source.gguf());
     if (!parameters) {
         return std::move(parameters).error();
     }
@@ -199,13 +207,13 @@ inline result<std::unique_ptr<model_facts>> model_facts::read(byte_source source
     if (!frequencies) {
         return std::move(frequencies).error();
     }
-    std::unique_ptr<model_facts> facts(new (std::nothrow) model_facts(std::move(source), *std::move(file),
-                                                                      *std::move(parameters), *std::move(frequencies)));
+    std::unique_ptr<model_facts> facts(
+        new (std::nothrow) model_facts(std::move(source), *std::move(parameters), *std::move(frequencies)));
     if (facts == nullptr) {
         return error{errc::out_of_memory,
                      "model: " + std::to_string(sizeof(model_facts)) + " bytes could not be allocated"};
     }
-    if (facts->file.find_tensor("output.weight") != nullptr) {
+    if (facts->file().find_tensor("output.weight") != nullptr) {
         facts->notes.emplace_back("tensor 'output.weight' is not used: architecture " + facts->parameters.architecture +
                                   " ties the head to the embedding");
     }
@@ -219,13 +227,13 @@ inline result<void> model_facts::read_tokenizer(const open_options& options) {
     if (!options.load_tokenizer) {
         return {};
     }
-    auto opened = tokenizer::open(file, {.pre_tokenizer = options.pre_tokenizer});
+    auto opened = tokenizer::open(file(), {.pre_tokenizer = options.pre_tokenizer});
     if (!opened) {
         return std::move(opened).error();
     }
     if (opened->vocabulary_size() != parameters.vocabulary) {
         return error{errc::inconsistent,
-                     file.name() + ": 'tokenizer.ggml.tokens' has " + std::to_string(opened->vocabulary_size()) +
+                     source.name() + ": 'tokenizer.ggml.tokens' has " + std::to_string(opened->vocabulary_size()) +
                          " entries, 'token_embd.weight' has " + std::to_string(parameters.vocabulary) + " rows"};
     }
     if (opened->pre_tokenizer().inferred) {

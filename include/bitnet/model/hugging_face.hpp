@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: MIT
+// Hugging Face checkpoints, opened as a model_file: config.json as GGUF metadata, tensors in place under GGUF names.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/half.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/file_handle.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/gguf_writer.hpp>
+#include <bitnet/io/json.hpp>
+#include <bitnet/io/quoted_name.hpp>
+#include <bitnet/io/safetensors.hpp>
+#include <bitnet/model/hugging_face_config.hpp>
+#include <bitnet/model/hugging_face_names.hpp>
+#include <bitnet/model/model_file.hpp>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Whether `name` names a file inside a folder and nothing else: no way out of the folder, no drive, no stream.
+[[nodiscard]] constexpr bool is_plain_file_name(std::string_view name) noexcept {
+    constexpr std::string_view forbidden("/\\:\0", 4);
+    return !name.empty() && name != "." && name != ".." && name.find_first_of(forbidden) == std::string_view::npos;
+}
+
+/// One opening of a directory. Use open_hugging_face.
+class hugging_face_reader {
+public:
+    explicit hugging_face_reader(std::string_view utf8_path) : path_(utf8_path) {
+        while (path_.size() > 1 && (path_.back() == '/' || path_.back() == '\\')) {
+            path_.pop_back();
+        }
+    }
+
+    [[nodiscard]] result<model_file> run() {
+        for (const auto step : {&hugging_face_reader::read_config, &hugging_face_reader::open_shards,
+                                &hugging_face_reader::read_tensors, &hugging_face_reader::check_family}) {
+            if (auto done = (this->*step)(); !done) {
+                return std::move(done).error();
+            }
+        }
+        return finish();
+    }
+
+private:
+    static constexpr std::string_view single_file = "model.safetensors";
+    static constexpr std::string_view index_file = "model.safetensors.index.json";
+
+    [[nodiscard]] std::string path_of(std::string_view file) const { return path_ + "/" + std::string(file); }
+    [[nodiscard]] error fail(errc code, const std::string& sentence) const {
+        return error{code, path_ + ": " + sentence};
+    }
+    [[nodiscard]] static error fail(errc code, const safetensors_file& shard, const safetensors_tensor& tensor,
+                                    const std::string& sentence) {
+        return error{code, shard.name() + ": tensor " + quoted_name(tensor.name) + ": " + sentence};
+    }
+
+    [[nodiscard]] result<json_document> read_json(std::string_view file) const {
+        const auto text = byte_source::open(path_of(file));
+        if (!text) {
+            return error{text.error()};
+        }
+        const auto bytes = text->bytes();
+        return json_document::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, text->name());
+    }
+
+    [[nodiscard]] result<void> read_config() {
+        const auto text = read_json("config.json");
+        if (!text) {
+            return error{text.error()};
+        }
+        auto read = hugging_face_config::read(text->root(), path_of("config.json"), writer_);
+        if (!read) {
+            return std::move(read).error();
+        }
+        config_ = *std::move(read);
+        notes_ = std::move(config_.notes);
+        writer_.add("general.name", std::string_view(path_).substr(path_.find_last_of("/\\") + 1));
+        return {};
+    }
+
+    [[nodiscard]] result<void> open_shards() {
+        auto single = byte_source::open(path_of(single_file));
+        if (single) {
+            return add_shard(*std::move(single));
+        }
+        if (single.error().code != errc::file_not_found) {
+            return std::move(single).error();
+        }
+        const auto index = read_json(index_file);
+        if (!index) {
+            const bool neither = index.error().code == errc::file_not_found;
+            return neither ? fail(errc::file_not_found,
+                                  "there is neither " + std::string(single_file) + " nor " + std::string(index_file))
+                           : error{index.error()};
+        }
+        const auto map = index->root().find("weight_map");
+        if (!map || !map->is_object()) {
+            return error{errc::wrong_type, path_of(index_file) + ": 'weight_map' must be an object"};
+        }
+        if (auto opened = open_shards_of(*map); !opened) {
+            return opened;
+        }
+        return check_index(*map);
+    }
+
+    [[nodiscard]] result<void> add_shard(byte_source source) {
+        auto shard = safetensors_file::parse(source.bytes(), source.name());
+        if (!shard) {
+            return std::move(shard).error();
+        }
+        sources_.push_back(std::move(source));
+        shards_.push_back(*std::move(shard));
+        return {};
+    }
+
+    [[nodiscard]] result<void> open_shards_of(json_value map) {
+        std::vector<std::string_view> files;
+        for (const auto& [tensor, file] : map.members()) {
+            const auto name = file.as_string();
+            if (!name || !is_plain_file_name(*name)) {
+                return error{errc::bad_file_name, path_of(index_file) + ": the file of " + quoted_name(tensor) + ", " +
+                                                      quoted_name(name.value_or("")) +
+                                                      ", is no plain name of a file in the same folder"};
+            }
+            files.push_back(*name);
+        }
+        std::ranges::sort(files);
+        files.erase(std::unique(files.begin(), files.end()), files.end());
+        for (const std::string_view file : files) {
+            auto source = byte_source::open(path_of(file));
+            if (!source) {
+                return error{source.error().code,
+                             path_of(index_file) + ": a file that it names: " + source.error().message};
+            }
+            if (auto added = add_shard(*std::move(source)); !added) {
+                return added;
+            }
+        }
+        return {};
+    }
+
+    /// Every tensor stands in the file that the index says, and in no other.
+    [[nodiscard]] result<void> check_index(json_value map) const {
+        std::size_t found = 0;
+        for (const safetensors_file& shard : shards_) {
+            for (const safetensors_tensor& tensor : shard.tensors()) {
+                const auto file = map.find(tensor.name);
+                if (!file || path_of(file->as_string().value_or("")) != shard.name()) {
+                    return fail(errc::inconsistent, shard, tensor, "the index does not say that it is in this file");
+                }
+                ++found;
+            }
+        }
+        if (found == map.size()) {
+            return {};
+        }
+        for (const auto& [tensor, file] : map.members()) {
+            const std::string path = path_of(file.as_string().value_or(""));
+            const auto shard = std::ranges::find(shards_, path, &safetensors_file::name);
+            if (shard == shards_.end() || shard->find(tensor) == nullptr) {
+                return error{errc::missing_tensor,
+                             path + ": tensor " + quoted_name(tensor) + ": not in the file, though the index says so"};
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_tensors() {
+        std::size_t count = 0;
+        for (const safetensors_file& shard : shards_) {
+            count += shard.tensors().size();
+        }
+        names_.reserve(count); // views of short names would not survive a move
+        for (const safetensors_file& shard : shards_) {
+            for (const safetensors_tensor& tensor : shard.tensors()) {
+                if (auto read = read_tensor(shard, tensor); !read) {
+                    return read;
+                }
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_tensor(const safetensors_file& shard, const safetensors_tensor& tensor) {
+        checkpoint_name name = gguf_name_of(tensor.name, config_.is_gemma());
+        if (name.layer && *name.layer >= config_.layers) {
+            return fail(errc::inconsistent, shard, tensor,
+                        "a layer beyond the " + std::to_string(config_.layers) + " of 'num_hidden_layers'");
+        }
+        switch (name.role) {
+        case checkpoint_role::unknown:
+            return fail(errc::unsupported_architecture, shard, tensor,
+                        "no part of a model of architecture " + std::string(config_.architecture));
+        case checkpoint_role::unused:
+            return {};
+        case checkpoint_role::scale:
+            return read_scale(shard, tensor, name.gguf);
+        case checkpoint_role::norm:
+            return config_.is_gemma() ? read_gemma_norm(shard, tensor, name.gguf)
+                                      : borrow(shard, tensor, std::move(name));
+        case checkpoint_role::head:
+            return read_head(shard, tensor, std::move(name));
+        case checkpoint_role::norm_in:
+            has_norm_in_ = true;
+            break;
+        default:
+            break;
+        }
+        return borrow(shard, tensor, std::move(name));
+    }
+
+    /// Presents `tensor` under its new name, its data where it is.
+    [[nodiscard]] result<void> borrow(const safetensors_file& shard, const safetensors_tensor& tensor,
+                                      checkpoint_name name) {
+        const auto type = type_of(tensor, name.role);
+        if (!type) {
+            return fail(errc::unsupported_type, shard, tensor,
+                        "dtype " + std::string(name_of(tensor.type)) + ", F32, F16 or BF16" +
+                            (name.role == checkpoint_role::ternary ? " (or U8, packed)" : "") + " expected");
+        }
+        if (tensor.rank == 0 || tensor.rank > 2 || tensor.bytes.empty()) {
+            return fail(errc::bad_shape, shard, tensor,
+                        "shape " + shape_text(tensor) + ", one or two dimensions above 0 expected");
+        }
+        gguf_tensor borrowed{
+            names_.emplace_back(std::move(name.gguf)), *type, {1, 1, 1, 1}, tensor.rank, tensor.offset, tensor.bytes};
+        std::ranges::reverse_copy(std::span(tensor.shape).first(tensor.rank), borrowed.dims.begin());
+        if (*type == tensor_type::hf_packed) {
+            borrowed.dims[1] *= 4; // its bytes are in memory: no overflow
+        }
+        const bool is_master = name.role == checkpoint_role::ternary && *type != tensor_type::hf_packed;
+        has_masters_ = has_masters_ || is_master;
+        has_packed_ = has_packed_ || *type == tensor_type::hf_packed;
+        tensors_.push_back(borrowed);
+        return {};
+    }
+
+    [[nodiscard]] static std::optional<tensor_type> type_of(const safetensors_tensor& tensor,
+                                                            checkpoint_role role) noexcept {
+        switch (tensor.type) {
+        case safetensors_type::f32:
+            return tensor_type::f32;
+        case safetensors_type::f16:
+            return tensor_type::f16;
+        case safetensors_type::bf16:
+            return tensor_type::bf16;
+        case safetensors_type::u8:
+            return role == checkpoint_role::ternary && tensor.rank == 2 ? std::optional(tensor_type::hf_packed)
+                                                                        : std::nullopt;
+        default:
+            return std::nullopt;
+        }
+    }
+
+    /// The elements of a F32, F16 or BF16 tensor as floats; empty for others.
+    [[nodiscard]] static std::vector<float> floats(const safetensors_tensor& tensor) {
+        const std::size_t width = safetensors_formats[static_cast<std::size_t>(tensor.type)].bytes;
+        std::vector<float> values(tensor.bytes.size() / width);
+        const auto widen_all = [&]<class E>(E element) {
+            for (std::size_t i = 0; i < values.size(); ++i) {
+                std::memcpy(&element, tensor.bytes.data() + i * sizeof(E), sizeof(E));
+                values[i] = widen(element);
+            }
+        };
+        switch (tensor.type) {
+        case safetensors_type::f32:
+            widen_all(0.0f);
+            return values;
+        case safetensors_type::f16:
+            widen_all(half{});
+            return values;
+        case safetensors_type::bf16:
+            widen_all(bfloat16{});
+            return values;
+        default:
+            return {};
+        }
+    }
+
+    void add_floats(std::string_view name, std::vector<float> values) {
+        const auto& kept = made_.emplace_back(std::move(values));
+        const std::array<std::uint64_t, 1> dims{kept.size()};
+        writer_.add_tensor(name, tensor_type::f32, dims, std::as_bytes(std::span(kept)));
+    }
+
+    /// weight_scale becomes the factor that GGUF knows.
+    [[nodiscard]] result<void> read_scale(const safetensors_file& shard, const safetensors_tensor& tensor,
+                                          std::string_view name) {
+        std::vector<float> values = floats(tensor);
+        if (values.size() != 1) {
+            return fail(errc::wrong_shape, shard, tensor,
+                        std::string(name_of(tensor.type)) + " " + shape_text(tensor) +
+                            ", one number of type F32, F16 or BF16 expected");
+        }
+        // By bits, because -ffast-math folds comparisons with infinity. Below 2^-126 the quotient could be infinite.
+        const auto bits = std::bit_cast<std::uint32_t>(values[0]);
+        if (bits < 0x00800000u || bits >= 0x7f800000u) {
+            return fail(errc::bad_scale, shard, tensor,
+                        "the scale has the bits " + std::to_string(bits) +
+                            ", it must be a finite normal float above zero (bits 8388608 to 2139095039)");
+        }
+        values[0] = config_.divides ? 1.0f / values[0] : values[0];
+        add_floats(name, std::move(values));
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_gemma_norm(const safetensors_file& shard, const safetensors_tensor& tensor,
+                                               std::string_view name) {
+        std::vector<float> values = floats(tensor);
+        if (values.empty() || tensor.rank != 1) {
+            return fail(errc::wrong_shape, shard, tensor,
+                        std::string(name_of(tensor.type)) + " " + shape_text(tensor) +
+                            ", one dimension of F32, F16 or BF16 expected");
+        }
+        for (float& value : values) {
+            value += 1.0f;
+        }
+        add_floats(name, std::move(values));
+        return {};
+    }
+
+    [[nodiscard]] result<void> read_head(const safetensors_file& shard, const safetensors_tensor& tensor,
+                                         checkpoint_name name) {
+        if (config_.tied.value_or(false)) {
+            notes_.emplace_back(
+                "tensor 'lm_head.weight' is not used: 'tie_word_embeddings' makes the embedding the head");
+            return {};
+        }
+        if (config_.architecture.starts_with("bitnet")) {
+            return fail(errc::unsupported_architecture, shard, tensor,
+                        "architecture " + std::string(config_.architecture) +
+                            " ties the head to the embedding, but 'tie_word_embeddings' is not true");
+        }
+        has_head_ = true;
+        return borrow(shard, tensor, std::move(name));
+    }
+
+    /// Whether the tensors are what the configuration promises, and ternary at all.
+    [[nodiscard]] result<void> check_family() {
+        if (!config_.is_bitnet && !has_norm_in_) {
+            return fail(errc::unsupported_architecture,
+                        "not a BitNet model: config.json has no 'quantization_config' of method bitnet, and no "
+                        "projection has a norm of its own");
+        }
+        if (config_.needs_norm_in && !has_norm_in_) {
+            return fail(errc::missing_tensor, "'use_rms_norm' is true, but no projection has a norm of its own");
+        }
+        if (config_.online && has_packed_) {
+            return fail(errc::inconsistent, "'quantization_mode' is online, but there are packed weights");
+        }
+        if (config_.tied == std::optional(false) && !has_head_ && !has_norm_in_) {
+            return fail(errc::missing_tensor, "'tie_word_embeddings' is false, but there is no 'lm_head.weight'");
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<model_file> finish() {
+        if (!config_.rotary_divisors.empty()) {
+            add_floats("rope_freqs.weight", config_.rotary_divisors);
+        }
+        if (has_masters_) {
+            writer_.add("bitnet_hpp.masters", true);
+        }
+        auto made = writer_.write_memory();
+        if (!made) {
+            return fail(made.error().code, made.error().message);
+        }
+        auto metadata = gguf_file::parse(made->span(), path_);
+        if (!metadata) {
+            return std::move(metadata).error();
+        }
+        auto whole = gguf_file::extend(*std::move(metadata), tensors_);
+        if (!whole) {
+            return std::move(whole).error();
+        }
+        if (auto scaled = check_scales(*whole); !scaled) {
+            return std::move(scaled).error();
+        }
+        model_file opened(*std::move(whole));
+        opened.sources_ = std::move(sources_);
+        opened.made_ = *std::move(made);
+        opened.names_ = std::move(names_);
+        opened.notes_ = std::move(notes_);
+        return opened;
+    }
+
+    /// Packed weights mean nothing without their weight_scale.
+    [[nodiscard]] result<void> check_scales(const gguf_file& file) {
+        for (const gguf_tensor& tensor : tensors_) {
+            constexpr std::string_view ending = ".weight";
+            const std::string_view stem = tensor.name.substr(0, tensor.name.size() - ending.size());
+            if (tensor.type == tensor_type::hf_packed && file.find_tensor(std::string(stem) + ".scale") == nullptr) {
+                return fail(errc::missing_tensor, "tensor " + quoted_name(tensor.name) +
+                                                      " has packed weights, but there is no weight_scale for it");
+            }
+        }
+        if (has_packed_) {
+            notes_.emplace_back(config_.divides ? "weights are code / weight_scale (linear_class bitlinear)"
+                                                : "weights are code * weight_scale (linear_class autobitlinear)");
+        }
+        return {};
+    }
+
+    std::string path_;
+    gguf_writer writer_;
+    hugging_face_config config_;
+    std::vector<byte_source> sources_;
+    std::vector<safetensors_file> shards_;
+    std::deque<std::vector<float>> made_; // until writer_ has written them
+    std::vector<std::string> names_;
+    std::vector<gguf_tensor> tensors_;
+    std::vector<std::string> notes_;
+    bool has_norm_in_ = false;
+    bool has_masters_ = false;
+    bool has_packed_ = false;
+    bool has_head_ = false;
+};
+
+/// Opens the Hugging Face checkpoint in the folder at `utf8_path`: config.json, and model.safetensors or
+/// model.safetensors.index.json with its shards, all mapped. What comes out looks like a GGUF file: see
+/// hugging_face_config for its metadata and gguf_name_of for the names. Packed weights are of tensor_type::hf_packed,
+/// with the factor that they need beside them; rows of Q and K are not permuted, and "bitnet_hpp.rotary" says so;
+/// "bitnet_hpp.masters" says that weights in F32, F16 and BF16 are to be ternarised.
+/// \return whatever byte_source::open, json_document::parse, safetensors_file::parse and hugging_face_config::read
+/// return; bad_file_name, file_not_found, inconsistent, missing_tensor, duplicate_tensor, unsupported_architecture,
+/// unsupported_type, bad_shape, wrong_shape, bad_scale or out_of_memory. Each names the file and the tensor or key.
+/// Proven by tests/model/hugging_face_malformed_test.cpp.
+[[nodiscard]] inline result<model_file> open_hugging_face(std::string_view utf8_path) {
+    return hugging_face_reader(utf8_path).run();
+}
+
+/// Opens what is at `utf8_path`: a GGUF file, mapped, or the folder of a Hugging Face checkpoint.
+/// \return as byte_source::open, model_file::open and open_hugging_face.
+[[nodiscard]] inline result<model_file> open_model_file(std::string_view utf8_path) {
+    if (utf8_path.find('\0') == std::string_view::npos && operating_system::is_directory(std::string(utf8_path))) {
+        return open_hugging_face(utf8_path);
+    }
+    auto source = byte_source::open(utf8_path);
+    return source ? model_file::open(*std::move(source)) : result<model_file>(std::move(source).error());
+}
+
+} // namespace bitnet::inline BITNET_ABI

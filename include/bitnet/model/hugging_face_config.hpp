@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: MIT
+// config.json of a Hugging Face checkpoint, read strictly and written as GGUF metadata.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/fixed_point.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/gguf_writer.hpp>
+#include <bitnet/io/json.hpp>
+#include <bitnet/io/quoted_name.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The rotary scaling of LLaMA 3.1: long wavelengths are stretched by `factor`, short ones are kept.
+struct llama3_rotary_scaling {
+    double factor = 8;
+    double low = 1;        ///< turns within the original context below which a frequency is divided by `factor`
+    double high = 4;       ///< turns above which it is kept; in between lies a blend
+    double context = 8192; ///< positions of the original context
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// What GGUF files hold as rope_freqs.weight: the divisor of every frequency theta^(-2 j / head_size).
+/// From integer phases as in rotary_frequencies, so that it is the same everywhere.
+/// \pre 1 <= theta < 2^126, low != high
+[[nodiscard]] inline std::vector<float> llama3_rotary_divisors(float theta, std::size_t head_size,
+                                                               const llama3_rotary_scaling& scaling) {
+    constexpr std::uint64_t log2_of_2pi = 0x54d90e6931bbeebu; // * 2^57
+    const std::uint64_t step = log2_fixed(theta) / head_size;
+    std::vector<float> divisors(head_size / 2);
+    for (std::size_t j = 0; j < divisors.size(); ++j) {
+        const auto turns = static_cast<double>(exp2_negative_fixed(log2_of_2pi + step * 2 * j)) * 0x1p-64;
+        const double within = turns * scaling.context;
+        const double blend = (within - scaling.low) / (scaling.high - scaling.low);
+        const double kept = blend < 0 ? 0 : blend > 1 ? 1 : blend;
+        divisors[j] = static_cast<float>(1.0 / ((1.0 - kept) / scaling.factor + kept));
+    }
+    return divisors;
+}
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What config.json says of how the tensors are to be taken.
+struct hugging_face_config {
+    std::string_view architecture; ///< as general.architecture calls it
+    std::size_t layers = 0;
+    bool is_bitnet = false;             ///< says that its linear layers are ternary
+    bool online = false;                ///< ternarised while it runs: the weights are masters
+    bool divides = false;               ///< weight = code / weight_scale, otherwise code * weight_scale
+    bool needs_norm_in = false;         ///< a norm in front of every projection
+    std::optional<bool> tied;           ///< whether the embedding is the head
+    std::vector<float> rotary_divisors; ///< empty but for rope_type llama3
+    std::vector<std::string> notes;     ///< what was decided, a sentence each
+
+    /// Gemma's norms multiply by 1 + weight.
+    [[nodiscard]] bool is_gemma() const noexcept { return architecture == "gemma3"; }
+
+    /// Reads `config`, the root of config.json, and adds the metadata keys of hyper_parameters to `out`. `name` is what
+    /// error messages call the file. Nothing that would change a result is passed over.
+    /// \return errc::missing_key, wrong_type, out_of_range, inconsistent or unsupported_architecture, naming the key.
+    [[nodiscard]] static result<hugging_face_config> read(json_value config, std::string_view name, gguf_writer& out);
+};
+
+/// One reading of a config.json; the first failure stays. Use hugging_face_config::read.
+class hugging_face_config_reader {
+public:
+    hugging_face_config_reader(json_value config, std::string_view name, gguf_writer& out)
+        : config_(config), name_(name), out_(out) {}
+
+    [[nodiscard]] result<hugging_face_config> run() {
+        if (!config_.is_object()) {
+            fail(errc::wrong_type,
+                 "the text is a JSON " + std::string(name_of(config_.type())) + ", it must be an object");
+        }
+        read_architecture();
+        if (failure_.code == errc{}) { // all keys begin with the architecture
+            read_quantization();
+            read_sizes();
+            read_rotary();
+            refuse_what_is_not_computed();
+        }
+        if (failure_.code != errc{}) {
+            return std::move(failure_);
+        }
+        return std::move(made_);
+    }
+
+private:
+    /// A class of transformers with one activation function, and what GGUF calls it.
+    struct family {
+        std::string_view name;
+        std::string_view activation;
+        std::string_view architecture;
+    };
+    static constexpr std::array<family, 9> families{{
+        {"BitNetForCausalLM", "relu2", "bitnet-b1.58"},
+        {"BitNetForCausalLM", "silu", "bitnet"},
+        {"BitnetForCausalLM", "relu2", "bitnet-b1.58"},
+        {"BitnetForCausalLM", "silu", "bitnet"},
+        {"LlamaForCausalLM", "silu", "llama"},
+        {"Qwen3Model", "silu", "qwen3"},
+        {"Qwen3ForCausalLM", "silu", "qwen3"},
+        {"Gemma3TextModel", "gelu_pytorch_tanh", "gemma3"},
+        {"Gemma3ForCausalLM", "gelu_pytorch_tanh", "gemma3"},
+    }};
+    static constexpr std::uint64_t most_head_size = 1u << 16; // only bounds a table; hyper_parameters has the real cap
+
+    void fail(errc code, const std::string& sentence) {
+        if (failure_.code == errc{}) {
+            failure_ = {code, name_ + ": " + sentence};
+        }
+    }
+
+    /// The value of `key`; nothing where it is missing or null.
+    [[nodiscard]] static std::optional<json_value> find(json_value object, std::string_view key) {
+        const auto found = object.find(key);
+        return found && !found->is_null() ? found : std::nullopt;
+    }
+    [[nodiscard]] std::optional<json_value> find(std::string_view key) const { return find(config_, key); }
+
+    [[nodiscard]] std::optional<json_value> need(json_value object, std::string_view key) {
+        const auto found = find(object, key);
+        if (!found) {
+            fail(errc::missing_key, "there is no " + quoted_name(key));
+        }
+        return found;
+    }
+    void fail_type(std::string_view key, std::string_view wanted, json_value found) {
+        fail(errc::wrong_type, quoted_name(key) + " is a JSON " + std::string(name_of(found.type())) + ", " +
+                                   std::string(wanted) + " is needed");
+    }
+
+    [[nodiscard]] std::string_view string_or(json_value object, std::string_view key, std::string_view fallback) {
+        const auto value = find(object, key);
+        if (value && !value->as_string()) {
+            fail_type(key, "a string", *value);
+        }
+        return value ? value->as_string().value_or(fallback) : fallback;
+    }
+    [[nodiscard]] bool bool_or(json_value object, std::string_view key, bool fallback) {
+        const auto value = find(object, key);
+        if (value && !value->as_bool()) {
+            fail_type(key, "true or false", *value);
+        }
+        return value ? value->as_bool().value_or(fallback) : fallback;
+    }
+    /// A whole number that fits the u32 of GGUF; 1 after a failure, so that reading can go on.
+    [[nodiscard]] std::uint32_t size(std::string_view key) {
+        const auto value = need(config_, key);
+        const auto number = value ? value->as_integer<std::uint32_t>() : std::nullopt;
+        if (value && !number) {
+            fail_type(key, "a whole number below 2^32", *value);
+        }
+        return number.value_or(1);
+    }
+    /// A number that a float can hold. A finite double: JSON has no others.
+    [[nodiscard]] double number(json_value object, std::string_view key) {
+        constexpr double largest = 0x1.fffffep127;
+        const auto value = need(object, key);
+        const auto found = value ? value->as_double() : std::nullopt;
+        if (value && !found) {
+            fail_type(key, "a finite number", *value);
+        } else if (found && (*found > largest || *found < -largest)) {
+            fail(errc::out_of_range, quoted_name(key) + " is beyond what a float can hold");
+        }
+        return found.value_or(1.0);
+    }
+
+    [[nodiscard]] std::string key(std::string_view suffix) const {
+        return std::string(made_.architecture) + "." + std::string(suffix);
+    }
+
+    void read_architecture() {
+        const auto list = need(config_, "architectures");
+        const auto first = list && list->size() != 0 ? std::optional(*list->elements().begin()) : std::nullopt;
+        const auto name = list && list->is_array() && first ? first->as_string() : std::nullopt;
+        if (!name) {
+            fail(errc::wrong_type, "'architectures' must be an array of strings, the class of the model first");
+            return;
+        }
+        const std::string_view activation =
+            string_or(config_, find("hidden_act") ? "hidden_act" : "hidden_activation", "");
+        std::string known;
+        for (const family& row : families) {
+            if (row.name == *name && row.activation == activation) {
+                made_.architecture = row.architecture;
+                out_.add("general.architecture", row.architecture);
+                return;
+            }
+            known += row.name == *name ? (known.empty() ? "" : " or ") + std::string(row.activation) : "";
+        }
+        fail(errc::unsupported_architecture,
+             known.empty() ? "the class of the model is " + quoted_name(*name) +
+                                 "; BitNetForCausalLM, BitnetForCausalLM, LlamaForCausalLM, Qwen3Model, "
+                                 "Qwen3ForCausalLM, Gemma3TextModel and Gemma3ForCausalLM can be read"
+                           : "'hidden_act' is " + quoted_name(activation) + ", " + std::string(*name) +
+                                 " can be run with " + known);
+    }
+
+    /// transformers' BitLinear divides by weight_scale, its AutoBitLinear multiplies.
+    void read_quantization() {
+        made_.is_bitnet = made_.architecture.starts_with("bitnet");
+        const auto quantization = find("quantization_config");
+        if (!quantization) {
+            return;
+        }
+        const std::string_view method = string_or(*quantization, "quant_method", "");
+        const std::string_view linear = string_or(*quantization, "linear_class", "bitlinear");
+        const std::string_view mode = string_or(*quantization, "quantization_mode", "offline");
+        if (method != "bitnet") {
+            fail(errc::unsupported_architecture,
+                 "'quant_method' is " + quoted_name(method) + ", only bitnet can be read");
+        } else if (linear != "bitlinear" && linear != "autobitlinear") {
+            fail(errc::unsupported_architecture,
+                 "'linear_class' is " + quoted_name(linear) + ", bitlinear and autobitlinear can be read");
+        } else if (mode != "offline" && mode != "online") {
+            fail(errc::unsupported_architecture,
+                 "'quantization_mode' is " + quoted_name(mode) + ", offline and online can be read");
+        }
+        made_.is_bitnet = true;
+        made_.online = linear == "autobitlinear" && mode == "online";
+        made_.divides = linear == "bitlinear";
+        made_.needs_norm_in = bool_or(*quantization, "use_rms_norm", false);
+        if (made_.needs_norm_in && find(*quantization, "rms_norm_eps") &&
+            number(*quantization, "rms_norm_eps") != number(config_, "rms_norm_eps")) {
+            fail(errc::unsupported_architecture, "the projections' norms have another 'rms_norm_eps' than the layers'");
+        }
+        refuse_unconverted(*quantization);
+    }
+
+    /// Linear layers that stay as they are, beside the head.
+    void refuse_unconverted(json_value quantization) {
+        const auto list = find(quantization, "modules_to_not_convert");
+        if (!list) {
+            return;
+        }
+        for (const json_value module : list->elements()) {
+            const auto name = module.as_string().value_or("");
+            if (name != "lm_head" && name != "embed_tokens" && name != "model.embed_tokens") {
+                fail(errc::unsupported_architecture,
+                     "'modules_to_not_convert' names " + quoted_name(name) + "; only lm_head may be no ternary layer");
+            }
+        }
+    }
+
+    /// Local attention sees everything as long as the context is no longer than its window.
+    void read_context() {
+        std::uint32_t context = size("max_position_embeddings");
+        if (find("sliding_window") && bool_or(config_, "use_sliding_window", made_.is_gemma())) {
+            const std::uint32_t window = size("sliding_window");
+            out_.add(key("attention.sliding_window"), window);
+            if (window < context) {
+                made_.notes.push_back("the context ends at " + std::to_string(window) + " of its " +
+                                      std::to_string(context) + " positions, where local attention would begin");
+                context = window;
+            }
+        }
+        out_.add(key("context_length"), context);
+    }
+
+    void read_sizes() {
+        out_.add(key("vocab_size"), size("vocab_size"));
+        read_context();
+        out_.add(key("embedding_length"), size("hidden_size"));
+        made_.layers = size("num_hidden_layers");
+        out_.add(key("block_count"), static_cast<std::uint32_t>(made_.layers));
+        out_.add(key("feed_forward_length"), size("intermediate_size"));
+        const std::uint32_t heads = size("num_attention_heads");
+        out_.add(key("attention.head_count"), heads);
+        out_.add(key("attention.head_count_kv"), find("num_key_value_heads") ? size("num_key_value_heads") : heads);
+        if (find("head_dim")) {
+            head_size_ = size("head_dim");
+            out_.add(key("attention.key_length"), head_size_);
+            out_.add(key("attention.value_length"), head_size_);
+        } else {
+            head_size_ = size("hidden_size") / std::max(heads, 1u); // hyper_parameters refuses a remainder
+        }
+        out_.add(key("attention.layer_norm_rms_epsilon"), static_cast<float>(number(config_, "rms_norm_eps")));
+    }
+
+    /// Where the rotary embedding is described: rope_parameters since transformers 5, one for each kind of attention in
+    /// Gemma, the top level and rope_scaling before.
+    void read_rotary() {
+        out_.add("bitnet_hpp.rotary", "halves"); // rows are not permuted here as converters do for LLaMA
+        const auto parameters = find("rope_parameters");
+        const auto global = parameters ? find(*parameters, "full_attention") : std::nullopt;
+        const auto local = parameters ? find(*parameters, "sliding_attention") : std::nullopt;
+        const json_value where = global ? *global : parameters ? *parameters : config_;
+        const auto theta = static_cast<float>(number(where, "rope_theta"));
+        out_.add(key("rope.freq_base"), theta);
+        if (local || find("rope_local_base_freq")) {
+            const double near = local ? number(*local, "rope_theta") : number(config_, "rope_local_base_freq");
+            if (static_cast<float>(near) != theta ||
+                (local && string_or(*local, "rope_type", "default") != "default")) {
+                fail(errc::unsupported_architecture, "local attention rotates with theta " + std::to_string(near) +
+                                                         ", global attention with " + std::to_string(theta) +
+                                                         "; only one rotation for all layers can be run");
+            }
+        }
+        if (const auto scaling = parameters ? std::optional(where) : find("rope_scaling")) {
+            read_rotary_scaling(*scaling, theta);
+        }
+    }
+
+    void read_rotary_scaling(json_value scaling, float theta) {
+        const std::string_view type = string_or(scaling, find(scaling, "rope_type") ? "rope_type" : "type", "default");
+        if (type == "llama3") {
+            read_llama3_scaling(scaling, theta);
+        } else if (type != "default") {
+            out_.add(key("rope.scaling.type"), type); // hyper_parameters refuses those that cannot be run
+            if (find(scaling, "factor")) {
+                out_.add(key("rope.scaling.factor"), static_cast<float>(number(scaling, "factor")));
+            }
+        }
+    }
+
+    void read_llama3_scaling(json_value scaling, float theta) {
+        llama3_rotary_scaling wanted;
+        wanted.factor = number(scaling, "factor");
+        wanted.low = number(scaling, "low_freq_factor");
+        wanted.high = number(scaling, "high_freq_factor");
+        wanted.context = number(find(scaling, "original_max_position_embeddings") ? scaling : config_,
+                                "original_max_position_embeddings");
+        const bool sane = wanted.factor >= 1 && wanted.low > 0 && wanted.high > wanted.low && wanted.context >= 1;
+        if (!sane || !(theta >= 1) || !(theta < 0x1p126f) || head_size_ == 0 || head_size_ > most_head_size) {
+            fail(errc::out_of_range, "the rotary scaling llama3 needs factor >= 1, 0 < low_freq_factor < "
+                                     "high_freq_factor, original_max_position_embeddings >= 1 and rope_theta >= 1");
+            return;
+        }
+        made_.rotary_divisors = llama3_rotary_divisors(theta, head_size_, wanted);
+    }
+
+    /// What would change a result and is not computed here.
+    void refuse_what_is_not_computed() {
+        made_.tied =
+            find("tie_word_embeddings") ? std::optional(bool_or(config_, "tie_word_embeddings", false)) : std::nullopt;
+        for (const std::string_view flag : {"attention_bias", "mlp_bias", "use_bidirectional_attention"}) {
+            if (bool_or(config_, flag, false)) {
+                fail(errc::unsupported_architecture, "'" + std::string(flag) + "' is true, which cannot be run");
+            }
+        }
+        for (const std::string_view cap : {"attn_logit_softcapping", "final_logit_softcapping"}) {
+            if (find(cap)) {
+                fail(errc::unsupported_architecture, "'" + std::string(cap) + "' is set, which cannot be run");
+            }
+        }
+        same_or_missing("partial_rotary_factor", 1);
+        same_or_missing("input_bits", 8);
+        same_or_missing("query_pre_attn_scalar", head_size_);
+    }
+    void same_or_missing(std::string_view key, double wanted) {
+        if (find(key) && number(config_, key) != wanted) {
+            fail(errc::unsupported_architecture, "'" + std::string(key) + "' is " +
+                                                     std::to_string(number(config_, key)) + ", only " +
+                                                     std::to_string(wanted) + " can be run");
+        }
+    }
+
+    json_value config_;
+    std::string name_;
+    gguf_writer& out_;
+    hugging_face_config made_;
+    std::uint32_t head_size_ = 0;
+    error failure_;
+};
+
+inline result<hugging_face_config> hugging_face_config::read(json_value config, std::string_view name,
+                                                             gguf_writer& out) {
+    return hugging_face_config_reader(config, name, out).run();
+}
+
+} // namespace bitnet::inline BITNET_ABI

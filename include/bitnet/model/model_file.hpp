@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// model_file: metadata and tensors of a model as one gguf_file, together with the bytes that they lie in.
+#pragma once
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/mapped_file.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A model's file, or the files of its directory, opened and parsed. Owns all that gguf() points into. Immutable;
+/// move-only; pointers and spans that it gave stay valid when it moves.
+class model_file {
+public:
+    /// Reads the GGUF file in `source`, which the model_file takes over. \return what gguf_file::parse returns.
+    [[nodiscard]] static result<model_file> open(byte_source source) {
+        auto parsed = gguf_file::parse(source.bytes(), source.name());
+        if (!parsed) {
+            return std::move(parsed).error();
+        }
+        model_file made(*std::move(parsed));
+        made.sources_.push_back(std::move(source));
+        return made;
+    }
+
+    [[nodiscard]] const gguf_file& gguf() const noexcept { return gguf_; }
+    [[nodiscard]] const std::string& name() const noexcept { return gguf_.name(); }
+    /// What was decided or passed over while a directory was opened, a sentence each.
+    [[nodiscard]] std::span<const std::string> notes() const noexcept { return notes_; }
+    /// Bytes of all files that hold tensors.
+    [[nodiscard]] std::uint64_t size() const noexcept {
+        std::uint64_t bytes = 0;
+        for (const byte_source& source : sources_) {
+            bytes += source.bytes().size();
+        }
+        return bytes;
+    }
+
+    /// Whether all tensors of the files are mapped, so that their bytes are the system's to keep or drop.
+    [[nodiscard]] bool is_mapped() const noexcept { return std::ranges::all_of(sources_, &byte_source::is_mapped); }
+    /// Passes a hint on to all mappings.
+    void advise(access_hint hint) const noexcept {
+        for (const byte_source& source : sources_) {
+            source.advise(hint);
+        }
+    }
+    /// byte_source::give_back for the file that `part` lies in. \return false also where it lies in none.
+    bool give_back(std::span<const std::byte> part) const noexcept {
+        const std::less_equal<const std::byte*> not_behind; // a total order, also of pointers into different files
+        const auto holds = [&](const byte_source& source) {
+            const auto all = source.bytes();
+            return not_behind(all.data(), part.data()) &&
+                   not_behind(part.data() + part.size(), all.data() + all.size());
+        };
+        const auto found = std::ranges::find_if(sources_, holds);
+        return found != sources_.end() && found->give_back(part);
+    }
+
+private:
+    friend class hugging_face_reader;
+    explicit model_file(gguf_file parsed) noexcept : gguf_(std::move(parsed)) {}
+
+    gguf_file gguf_;
+    std::vector<byte_source> sources_;
+    // Of directories only: a GGUF file in memory with the metadata and small tensors, and the names of all others.
+    buffer<std::byte> made_;
+    std::vector<std::string> names_;
+    std::vector<std::string> notes_;
+};
+
+} // namespace bitnet::inline BITNET_ABI

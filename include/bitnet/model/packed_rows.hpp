@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// packed_rows: the ternary weights of Hugging Face checkpoints, four rows of a matrix to a row of bytes.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The rows of a tensor of tensor_type::hf_packed, [rows, cols], rows a multiple of 4; the scale stands beside it.
+///
+///     byte (p, c), p < rows / 4:   bits 2i, 2i + 1 are the code of row p + i * rows / 4 in column c
+///
+/// Borrows the tensor's bytes. Source: pack_weights in transformers' integrations/bitnet.py.
+class packed_rows {
+public:
+    /// \pre tensor.type == tensor_type::hf_packed, its bytes as many as its dims need
+    explicit packed_rows(const gguf_tensor& tensor) noexcept
+        : data_(reinterpret_cast<const std::uint8_t*>(tensor.bytes.data())),
+          quarter_(static_cast<std::size_t>(tensor.dims[1] / 4)), cols_(static_cast<std::size_t>(tensor.dims[0])) {
+        assert(tensor.type == tensor_type::hf_packed && tensor.dims[1] % 4 == 0);
+    }
+
+    [[nodiscard]] float scale() const noexcept { return 1.0f; }
+
+    /// Writes the cols codes of a row. \return false where one of them is 3. \pre row < rows
+    [[nodiscard]] bool read(std::size_t row, std::uint8_t* codes) const noexcept {
+        const std::uint8_t* packed = data_ + row % quarter_ * cols_;
+        const auto shift = static_cast<unsigned>(2 * (row / quarter_));
+        unsigned bad = 0;
+        for (std::size_t c = 0; c < cols_; ++c) {
+            const unsigned code = (packed[c] >> shift) & 3u;
+            codes[c] = static_cast<std::uint8_t>(code);
+            bad |= code & (code >> 1);
+        }
+        return bad == 0;
+    }
+
+private:
+    const std::uint8_t* data_;
+    std::size_t quarter_;
+    std::size_t cols_;
+};
+
+} // namespace bitnet::inline BITNET_ABI

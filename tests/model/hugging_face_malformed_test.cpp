@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: MIT
+// Hugging Face checkpoints that do not hold together or cannot be run: each refused with its own code and sentence.
+#include "golden/checkpoint_writer.hpp"
+#include "golden/tiny_model_writer.hpp"
+#include "io/temporary_folder.hpp"
+
+#include <bitnet/model/hugging_face.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+
+using namespace bitnet;
+using bitnet_tests::checkpoint;
+using bitnet_tests::temporary_folder;
+
+namespace {
+
+struct malformed {
+    const char* name;
+    void (*damage)(checkpoint&);
+    errc expected;
+    const char* place;
+};
+
+checkpoint good_checkpoint() {
+    const auto bytes = bitnet_tests::tiny_model();
+    REQUIRE(bytes);
+    return bitnet_tests::checkpoint_of(bytes->span(), {});
+}
+
+void check_refused(const result<model_file>& read, errc expected, const char* place) {
+    REQUIRE_FALSE(read.has_value());
+    CAPTURE(read.error().message);
+    CHECK(read.error().code == expected);
+    CHECK(read.error().message.find(place) != std::string::npos);
+}
+
+void check_rows(std::span<const malformed> rows) {
+    const checkpoint good = good_checkpoint();
+    for (const malformed& row : rows) {
+        CAPTURE(std::string(row.name));
+        checkpoint broken = good;
+        row.damage(broken);
+        const temporary_folder folder;
+        broken.write(folder.path());
+        const auto read = open_model_file(folder.path());
+        check_refused(read, row.expected, row.place);
+        CHECK(read.error().message.starts_with(folder.path()));
+    }
+}
+
+/// Puts `value` in the place of the value of `key`, a number or a word.
+void set(checkpoint& c, std::string_view key, std::string_view value) {
+    const std::string quoted = "\"" + std::string(key) + "\": ";
+    const auto from = c.config.find(quoted) + quoted.size();
+    c.config.replace(from, c.config.find_first_of(",}", from) - from, value);
+}
+void remove_key(checkpoint& c, std::string_view key) { c.change("\"" + std::string(key) + "\"", "\"_\""); }
+
+constexpr std::string_view q_scale = "model.layers.0.self_attn.q_proj.weight_scale";
+constexpr std::string_view q_weight = "model.layers.0.self_attn.q_proj.weight";
+
+void set_scale(checkpoint& c, float value) { std::memcpy(c.tensor(q_scale).data.data(), &value, sizeof value); }
+
+} // namespace
+
+TEST_CASE("a config.json that says nothing, too little or nonsense is a named error") {
+    const malformed rows[] = {
+        {"no JSON", [](checkpoint& c) { c.config += "}"; }, errc::bad_json, "config.json: line 1"},
+        {"empty", [](checkpoint& c) { c.config.clear(); }, errc::truncated, "config.json"},
+        {"an array", [](checkpoint& c) { c.config = "[]"; }, errc::wrong_type, "config.json: the text is a JSON array"},
+        {"no architectures", [](checkpoint& c) { remove_key(c, "architectures"); }, errc::missing_key,
+         "no 'architectures'"},
+        {"architectures of nothing", [](checkpoint& c) { c.change(R"(["BitNetForCausalLM"])", "[]"); },
+         errc::wrong_type, "'architectures'"},
+        {"architectures that is an object",
+         [](checkpoint& c) { c.change(R"(["BitNetForCausalLM"])", R"({"a": "b"})"); }, errc::wrong_type,
+         "'architectures'"},
+        {"a number for an architecture", [](checkpoint& c) { c.change(R"(["BitNetForCausalLM"])", "[1]"); },
+         errc::wrong_type, "'architectures'"},
+        {"no layers", [](checkpoint& c) { remove_key(c, "num_hidden_layers"); }, errc::missing_key,
+         "config.json: there is no 'num_hidden_layers'"},
+        {"a string for layers", [](checkpoint& c) { set(c, "num_hidden_layers", "\"1\""); }, errc::wrong_type,
+         "'num_hidden_layers' is a JSON string"},
+        {"negative layers", [](checkpoint& c) { set(c, "num_hidden_layers", "-1"); }, errc::wrong_type,
+         "'num_hidden_layers'"},
+        {"2^32 layers", [](checkpoint& c) { set(c, "num_hidden_layers", "4294967296"); }, errc::wrong_type,
+         "'num_hidden_layers'"},
+        {"no hidden size", [](checkpoint& c) { set(c, "hidden_size", "null"); }, errc::missing_key, "'hidden_size'"},
+        {"no epsilon", [](checkpoint& c) { remove_key(c, "rms_norm_eps"); }, errc::missing_key, "'rms_norm_eps'"},
+        {"an epsilon beyond float", [](checkpoint& c) { set(c, "rms_norm_eps", "1e300"); }, errc::out_of_range,
+         "'rms_norm_eps'"},
+        {"no theta", [](checkpoint& c) { remove_key(c, "rope_theta"); }, errc::missing_key, "'rope_theta'"},
+        {"a word for tying", [](checkpoint& c) { set(c, "tie_word_embeddings", "\"yes\""); }, errc::wrong_type,
+         "'tie_word_embeddings' is a JSON string"},
+    };
+    check_rows(rows);
+}
+
+TEST_CASE("a checkpoint whose graph cannot be run is refused, not approximated") {
+    const malformed rows[] = {
+        {"another class", [](checkpoint& c) { c.change("BitNetForCausalLM", "MambaForCausalLM"); },
+         errc::unsupported_architecture, "'MambaForCausalLM'; BitNetForCausalLM, BitnetForCausalLM"},
+        {"another activation", [](checkpoint& c) { c.change("relu2", "gelu"); }, errc::unsupported_architecture,
+         "'gelu', BitNetForCausalLM can be run with relu2 or silu"},
+        {"another quantisation",
+         [](checkpoint& c) { c.change(R"("quant_method": "bitnet")", R"("quant_method": "awq")"); },
+         errc::unsupported_architecture, "'quant_method' is 'awq'"},
+        {"another linear class", [](checkpoint& c) { c.change("\"autobitlinear\"", "\"linear\""); },
+         errc::unsupported_architecture, "'linear_class' is 'linear'"},
+        {"another mode", [](checkpoint& c) { c.change("\"offline\"", "\"sometimes\""); },
+         errc::unsupported_architecture, "'quantization_mode' is 'sometimes'"},
+        {"packed weights that are ternarised while they run", [](checkpoint& c) { c.change("offline", "online"); },
+         errc::inconsistent, "'quantization_mode' is online"},
+        {"a layer that stays as it is",
+         [](checkpoint& c) {
+             c.change("\"quant_method\"", R"("modules_to_not_convert": ["lm_head", "q_proj"], "quant_method")");
+         },
+         errc::unsupported_architecture, "names 'q_proj'"},
+        {"norms before projections that are not there",
+         [](checkpoint& c) { c.change("\"quant_method\"", R"("use_rms_norm": true, "quant_method")"); },
+         errc::missing_tensor, "'use_rms_norm' is true"},
+        {"norms before projections with another epsilon",
+         [](checkpoint& c) {
+             c.change("\"quant_method\"", R"("use_rms_norm": true, "rms_norm_eps": 0.5, "quant_method")");
+         },
+         errc::unsupported_architecture, "another 'rms_norm_eps'"},
+        {"biases", [](checkpoint& c) { set(c, "attention_bias", "true"); }, errc::unsupported_architecture,
+         "'attention_bias' is true"},
+        {"attention in both directions", [](checkpoint& c) { c.add(R"("use_bidirectional_attention": true)"); },
+         errc::unsupported_architecture, "'use_bidirectional_attention'"},
+        {"capped logits", [](checkpoint& c) { c.add(R"("final_logit_softcapping": 30.0)"); },
+         errc::unsupported_architecture, "'final_logit_softcapping'"},
+        {"half a rotation", [](checkpoint& c) { c.add(R"("partial_rotary_factor": 0.5)"); },
+         errc::unsupported_architecture, "'partial_rotary_factor' is 0.5"},
+        {"activations of four bits", [](checkpoint& c) { c.add(R"("input_bits": 4)"); }, errc::unsupported_architecture,
+         "'input_bits' is 4"},
+        {"another scale of scores", [](checkpoint& c) { c.add(R"("query_pre_attn_scalar": 100)"); },
+         errc::unsupported_architecture, "'query_pre_attn_scalar' is 100"},
+        {"two rotations", [](checkpoint& c) { c.add(R"("rope_local_base_freq": 10.0)"); },
+         errc::unsupported_architecture, "theta 10.0"},
+        {"a LLaMA 3.1 rotation without its numbers",
+         [](checkpoint& c) {
+             c.change(R"("rope_scaling": null)", R"("rope_scaling": {"rope_type": "llama3", "factor": 8})");
+         },
+         errc::missing_key, "'low_freq_factor'"},
+        {"a LLaMA 3.1 rotation of nothing",
+         [](checkpoint& c) {
+             c.change(R"("rope_scaling": null)",
+                      R"("rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4,
+                         "high_freq_factor": 4, "original_max_position_embeddings": 8192})");
+         },
+         errc::out_of_range, "llama3"},
+        {"an ordinary LLaMA",
+         [](checkpoint& c) {
+             c.change("BitNetForCausalLM", "LlamaForCausalLM");
+             c.change("relu2", "silu");
+             c.change("quantization_config", "_");
+         },
+         errc::unsupported_architecture, "not a BitNet model"},
+        {"a head of its own",
+         [](checkpoint& c) {
+             set(c, "tie_word_embeddings", "false");
+             auto head = c.tensor("model.embed_tokens.weight");
+             head.name = "lm_head.weight";
+             c.tensors.push_back(head);
+         },
+         errc::unsupported_architecture, "ties the head"},
+        {"no head at all", [](checkpoint& c) { set(c, "tie_word_embeddings", "false"); }, errc::missing_tensor,
+         "no 'lm_head.weight'"},
+    };
+    check_rows(rows);
+}
+
+TEST_CASE("a tensor of a checkpoint that has no place, a wrong type or a bad scale is a named error") {
+    const malformed rows[] = {
+        {"a bias",
+         [](checkpoint& c) {
+             c.tensors.push_back({"model.layers.0.self_attn.q_proj.bias", "F32", {1}, "1234"});
+         },
+         errc::unsupported_architecture, "tensor 'model.layers.0.self_attn.q_proj.bias': no part of a model"},
+        {"a layer too many",
+         [](checkpoint& c) {
+             c.tensors.push_back({"model.layers.1.input_layernorm.weight", "F32", {1}, "1234"});
+         },
+         errc::inconsistent, "'model.layers.1.input_layernorm.weight': a layer beyond the 1"},
+        {"the same tensor under two names",
+         [](checkpoint& c) {
+             c.tensors.push_back({"norm.weight", "F32", {1}, "1234"});
+         },
+         errc::duplicate_tensor, "'output_norm.weight'"},
+        {"the same scale under two names",
+         [](checkpoint& c) {
+             c.tensors.push_back({"layers.0.self_attn.q_proj.weight_scale", "F32", {1}, "1234"});
+         },
+         errc::duplicate_tensor, "'blk.0.attn_q.scale'"},
+        {"weights in doubles", [](checkpoint& c) { c.tensor(q_weight).type = "I8"; }, errc::unsupported_type,
+         "'model.layers.0.self_attn.q_proj.weight': dtype I8"},
+        {"an embedding in bytes",
+         [](checkpoint& c) {
+             c.tensors.push_back({"embed_tokens.weight", "U8", {2}, "12"});
+         },
+         errc::unsupported_type, "'embed_tokens.weight': dtype U8"},
+        {"packed weights in one dimension", [](checkpoint& c) { c.tensor(q_weight).shape = {32 * 128}; },
+         errc::unsupported_type, "dtype U8"},
+        {"a norm of no elements",
+         [](checkpoint& c) {
+             c.tensor("model.norm.weight") = {"model.norm.weight", "F32", {0}, ""};
+         },
+         errc::bad_shape, "'model.norm.weight': shape [0]"},
+        {"a norm of three dimensions",
+         [](checkpoint& c) {
+             c.tensor("model.norm.weight").shape = {1, 1, 128};
+         },
+         errc::bad_shape, "shape [1, 1, 128]"},
+        {"packed weights without a scale", [](checkpoint& c) { c.remove(q_scale); }, errc::missing_tensor,
+         "'blk.0.attn_q.weight' has packed weights"},
+        {"two scales",
+         [](checkpoint& c) {
+             c.tensor(q_scale) = {std::string(q_scale), "F32", {2}, "12345678"};
+         },
+         errc::wrong_shape, "F32 [2], one number"},
+        {"a scale in bytes",
+         [](checkpoint& c) {
+             c.tensor(q_scale) = {std::string(q_scale), "U8", {1}, "1"};
+         },
+         errc::wrong_shape, "U8 [1], one number"},
+        {"a scale that is no number", [](checkpoint& c) { set_scale(c, std::numeric_limits<float>::quiet_NaN()); },
+         errc::bad_scale, "bits 2143289344"},
+        {"an infinite scale", [](checkpoint& c) { set_scale(c, std::numeric_limits<float>::infinity()); },
+         errc::bad_scale, "bits 2139095040"},
+        {"a scale of zero", [](checkpoint& c) { set_scale(c, 0.0f); }, errc::bad_scale, "bits 0"},
+        {"a negative scale", [](checkpoint& c) { set_scale(c, -1.0f); }, errc::bad_scale, "bits 3212836864"},
+        {"a scale whose reciprocal is infinite", [](checkpoint& c) { set_scale(c, 1e-40f); }, errc::bad_scale, "bits"},
+    };
+    check_rows(rows);
+}
+
+TEST_CASE("a folder without the files of a checkpoint is a named error") {
+    const temporary_folder folder;
+    check_refused(open_model_file(folder.path()), errc::file_not_found, "config.json");
+    checkpoint::write_file(folder.path(), "config.json", good_checkpoint().config);
+    check_refused(open_model_file(folder.path()), errc::file_not_found,
+                  "neither model.safetensors nor model.safetensors.index.json");
+    std::filesystem::create_directory(folder.path("model.safetensors"));
+    check_refused(open_model_file(folder.path()), errc::not_a_file, "model.safetensors");
+    check_refused(open_model_file(folder.path("nothing")), errc::file_not_found, "nothing");
+    check_refused(open_model_file(std::string_view("a\0b", 3)), errc::file_not_found, "NUL");
+}
+
+TEST_CASE("a truncated safetensors file is refused wherever it ends") {
+    const temporary_folder folder;
+    const checkpoint good = good_checkpoint();
+    good.write(folder.path());
+    const std::string whole = bitnet_tests::safetensors_bytes(good.tensors);
+    for (std::size_t size = 0; size < whole.size(); size += 997) {
+        checkpoint::write_file(folder.path(), "model.safetensors", std::string_view(whole).substr(0, size));
+        CHECK_FALSE(open_model_file(folder.path()).has_value());
+    }
+}
+
+TEST_CASE("an index that leads elsewhere or does not fit its files is a named error") {
+    struct row {
+        const char* name;
+        std::string from; ///< in the index
+        std::string to;
+        errc expected;
+        const char* place;
+    };
+    const std::string first = "\"" + checkpoint::shard_name(0, 2) + "\"";
+    const std::string second = "\"" + checkpoint::shard_name(1, 2) + "\"";
+    const row rows[] = {
+        {"no JSON", "}}", "}", errc::bad_json, "model.safetensors.index.json: line 1"},
+        {"no map", "weight_map", "map", errc::wrong_type, "'weight_map' must be an object"},
+        {"a number for a file", first, "1", errc::bad_file_name, "'model.embed_tokens.weight', ''"},
+        {"a way out", first, "\"../model-1-of-2.safetensors\"", errc::bad_file_name, "'../model-1-of-2.safetensors'"},
+        {"an absolute path", first, "\"/etc/passwd\"", errc::bad_file_name, "'/etc/passwd'"},
+        {"a way out of Windows", first, R"("..\\secret")", errc::bad_file_name, "'..\\secret'"},
+        {"a drive", first, "\"C:secret\"", errc::bad_file_name, "'C:secret'"},
+        {"the folder above", first, "\"..\"", errc::bad_file_name, "'..'"},
+        {"the folder itself", first, "\".\"", errc::bad_file_name, "'.'"},
+        {"a name with NUL", first, R"("a\u0000b")", errc::bad_file_name, "'a\\x00b'"},
+        {"no name", first, "\"\"", errc::bad_file_name, "is no plain name"},
+        {"a missing shard", first, "\"model-3-of-2.safetensors\"", errc::file_not_found,
+         "model.safetensors.index.json: a file that it names: "},
+        {"a tensor in the other shard", first, second, errc::inconsistent,
+         "'model.embed_tokens.weight': the index does not say"},
+        {"a tensor that is nowhere", "\"weight_map\": {", "\"weight_map\": {\"x.weight\": " + first + ", ",
+         errc::missing_tensor, "tensor 'x.weight': not in the file"},
+        {"a tensor that is not listed", "\"model.embed_tokens.weight\"", "\"x\"", errc::inconsistent,
+         "'model.embed_tokens.weight': the index does not say"},
+    };
+    const checkpoint good = good_checkpoint();
+    const temporary_folder pristine;
+    good.write_sharded(pristine.path(), 2);
+    const auto source = byte_source::open(pristine.path("model.safetensors.index.json"));
+    REQUIRE(source);
+    const std::string index(bitnet_tests::as_text(source->bytes()));
+    REQUIRE(open_model_file(pristine.path()).has_value());
+    for (const row& broken : rows) {
+        CAPTURE(std::string(broken.name));
+        const temporary_folder folder;
+        good.write_sharded(folder.path(), 2);
+        std::string damaged = index;
+        REQUIRE(damaged.find(broken.from) != std::string::npos);
+        damaged.replace(damaged.find(broken.from), broken.from.size(), broken.to);
+        checkpoint::write_file(folder.path(), "model.safetensors.index.json", damaged);
+        check_refused(open_model_file(folder.path()), broken.expected, broken.place);
+    }
+}
+
+TEST_CASE("no damaged byte of config.json or of an index makes the reader fail without a sentence") {
+    const checkpoint good = good_checkpoint();
+    const temporary_folder folder;
+    good.write_sharded(folder.path(), 2);
+    for (const char* name : {"config.json", "model.safetensors.index.json"}) {
+        std::string text;
+        {
+            const auto source = byte_source::open(folder.path(name));
+            REQUIRE(source);
+            text = bitnet_tests::as_text(source->bytes());
+        }
+        for (std::size_t at = 0; at < text.size(); ++at) {
+            for (const unsigned flip : {0x01u, 0x08u, 0x10u, 0x80u}) {
+                std::string damaged = text;
+                damaged[at] = static_cast<char>(static_cast<unsigned char>(damaged[at]) ^ flip);
+                checkpoint::write_file(folder.path(), name, damaged);
+                const auto read = open_model_file(folder.path());
+                CHECK((read.has_value() || read.error().message.starts_with(folder.path())));
+            }
+        }
+        checkpoint::write_file(folder.path(), name, text);
+    }
+}
+
+TEST_CASE("packed weights are no type of a GGUF file") {
+    const auto bytes = bitnet_tests::tiny_model();
+    REQUIRE(bytes);
+    const std::uint32_t packed = 0xb15801ff;
+    gguf_writer writer;
+    const std::uint64_t dims[] = {4, 4};
+    writer.add_tensor("t", static_cast<tensor_type>(packed), dims, std::as_bytes(std::span("123", 4)));
+    const auto written = writer.write_memory();
+    REQUIRE_FALSE(written.has_value());
+    CHECK(written.error().code == errc::bad_shape);
+    gguf_writer other;
+    other.add_tensor("t", tensor_type::i8_s, dims, std::as_bytes(std::span("123456789012345", 16)));
+    auto file = other.write_memory();
+    REQUIRE(file);
+    const auto i8_s = static_cast<std::uint32_t>(tensor_type::i8_s);
+    for (std::size_t at = 24; at + sizeof packed <= file->size(); ++at) { // behind the counts
+        if (std::memcmp(file->data() + at, &i8_s, sizeof i8_s) == 0) {
+            std::memcpy(file->data() + at, &packed, sizeof packed);
+            break;
+        }
+    }
+    const auto read = gguf_file::parse(file->span(), "packed.gguf");
+    REQUIRE_FALSE(read.has_value());
+    CHECK(read.error().code == errc::unsupported_type);
+}

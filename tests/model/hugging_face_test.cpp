@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: MIT
+// A Hugging Face checkpoint, opened, holds the numbers of the GGUF file with the same model.
+#include "golden/checkpoint_writer.hpp"
+#include "golden/golden_data.hpp"
+#include "golden/tiny_model_writer.hpp"
+#include "io/temporary_folder.hpp"
+
+#include <bitnet/model/hugging_face.hpp>
+#include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/packed_rows.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+using namespace bitnet;
+using bitnet_tests::checkpoint;
+using bitnet_tests::checkpoint_weights;
+using bitnet_tests::temporary_folder;
+
+namespace {
+
+/// Two layers, and a feed-forward network that is not as wide as the stream.
+bitnet_tests::model_shape small_shape() {
+    bitnet_tests::model_shape shape;
+    shape.layers = 2;
+    shape.ffn = 256;
+    return shape;
+}
+
+struct sample {
+    buffer<std::byte> gguf;
+    checkpoint written;
+};
+
+sample small_model(checkpoint_weights weights = checkpoint_weights::packed) {
+    auto bytes = bitnet_tests::tiny_model(small_shape());
+    REQUIRE(bytes);
+    checkpoint made = bitnet_tests::checkpoint_of(bytes->span(), small_shape(), weights);
+    return {*std::move(bytes), std::move(made)};
+}
+
+model_file opened(const std::string& path) {
+    auto file = open_model_file(path);
+    REQUIRE_MESSAGE(file, (file ? "" : file.error().message));
+    return *std::move(file);
+}
+
+model_file opened(const checkpoint& written, const temporary_folder& folder) {
+    written.write(folder.path());
+    return opened(folder.path());
+}
+
+float number_in(const gguf_file& file, std::string_view tensor) {
+    const gguf_tensor* found = file.find_tensor(tensor);
+    REQUIRE_MESSAGE(found != nullptr, std::string(tensor));
+    CHECK(found->type == tensor_type::f32);
+    float value = 0;
+    std::memcpy(&value, found->bytes.data(), sizeof value);
+    return value;
+}
+
+std::string_view string_in(const gguf_file& file, std::string_view key) {
+    const auto value = file.get<std::string_view>(key);
+    REQUIRE_MESSAGE(value, (value ? "" : value.error().message));
+    return *value;
+}
+
+void check_same_parameters(const gguf_file& a, const gguf_file& b) {
+    const auto one = hyper_parameters::read(a);
+    const auto other = hyper_parameters::read(b);
+    REQUIRE_MESSAGE(one, (one ? "" : one.error().message));
+    REQUIRE_MESSAGE(other, (other ? "" : other.error().message));
+    CHECK(one->architecture == other->architecture);
+    const auto sizes = [](const hyper_parameters& p) {
+        return std::array{p.layers,   p.hidden,    p.feed_forward, p.heads,
+                          p.kv_heads, p.head_size, p.vocabulary,   p.context};
+    };
+    CHECK(sizes(*one) == sizes(*other));
+    CHECK(one->rms_epsilon == other->rms_epsilon);
+    CHECK(one->rope_theta == other->rope_theta);
+    CHECK(one->activation == other->activation);
+}
+
+/// Every code and scale of the I2_S file.
+void check_same_ternary(const gguf_file& i2s_file, const gguf_file& packed_file) {
+    std::size_t ternary = 0;
+    for (const gguf_tensor& tensor : i2s_file.tensors()) {
+        if (tensor.type != tensor_type::i2_s) {
+            continue;
+        }
+        ++ternary;
+        CAPTURE(std::string(tensor.name));
+        const gguf_tensor* packed = packed_file.find_tensor(tensor.name);
+        REQUIRE(packed != nullptr);
+        REQUIRE(packed->type == tensor_type::hf_packed);
+        REQUIRE(packed->dims == tensor.dims);
+        const i2s::view codes{reinterpret_cast<const std::uint8_t*>(tensor.bytes.data()),
+                              static_cast<std::size_t>(tensor.dims[1]), static_cast<std::size_t>(tensor.dims[0])};
+        const packed_rows rows(*packed);
+        std::vector<std::uint8_t> row(codes.cols);
+        std::size_t differences = 0;
+        for (std::size_t r = 0; r < codes.rows; ++r) {
+            differences += rows.read(r, row.data()) ? 0 : 1;
+            for (std::size_t c = 0; c < codes.cols; ++c) {
+                differences += i2s::code(codes, r, c) == row[c] ? 0 : 1;
+            }
+        }
+        CHECK(differences == 0);
+        const std::string stem(tensor.name.substr(0, tensor.name.rfind('.')));
+        CHECK(number_in(packed_file, stem + ".scale") == *i2s_scale(tensor, "test"));
+    }
+    CHECK(ternary % 7 == 0);
+    CHECK(ternary != 0);
+}
+
+} // namespace
+
+TEST_CASE("a packed checkpoint has the hyper-parameters, codes, scales, norms and embedding of the GGUF file") {
+    const sample model = small_model();
+    const auto expected = gguf_file::parse(model.gguf.span(), "test");
+    REQUIRE(expected);
+    const temporary_folder folder;
+    const model_file file = opened(model.written, folder);
+    check_same_parameters(*expected, file.gguf());
+    check_same_ternary(*expected, file.gguf());
+    for (const gguf_tensor& tensor : expected->tensors()) {
+        if (tensor.type != tensor_type::i2_s) {
+            const gguf_tensor* found = file.gguf().find_tensor(tensor.name);
+            REQUIRE(found != nullptr);
+            CHECK(found->type == tensor.type);
+            CHECK(std::ranges::equal(found->bytes, tensor.bytes));
+        }
+    }
+    CHECK(file.gguf().tensors().size() == expected->tensors().size() + 14); // the scales
+    CHECK(file.gguf().find("bitnet_hpp.masters") == nullptr);
+    CHECK(string_in(file.gguf(), "bitnet_hpp.rotary") == "halves");
+    CHECK(file.is_mapped());
+}
+
+TEST_CASE("a sharded checkpoint is the same as one file") {
+    const sample model = small_model();
+    const temporary_folder one;
+    const temporary_folder three;
+    const model_file whole = opened(model.written, one);
+    model.written.write_sharded(three.path(), 3);
+    model_file sharded = opened(three.path());
+    const model_file moved = std::move(sharded);
+    REQUIRE(moved.gguf().tensors().size() == whole.gguf().tensors().size());
+    for (const gguf_tensor& tensor : whole.gguf().tensors()) {
+        const gguf_tensor* found = moved.gguf().find_tensor(tensor.name);
+        REQUIRE(found != nullptr);
+        CHECK(found->type == tensor.type);
+        CHECK(found->dims == tensor.dims);
+        CHECK(std::ranges::equal(found->bytes, tensor.bytes));
+        moved.give_back(found->bytes);
+        CHECK(std::ranges::equal(found->bytes, tensor.bytes));
+    }
+    CHECK_FALSE(moved.give_back(model.gguf.span()));
+    CHECK(moved.is_mapped());
+}
+
+TEST_CASE("weight_scale multiplies where linear_class is autobitlinear and divides elsewhere") {
+    constexpr float four = 4.0f;
+    for (const auto& [config, expected] :
+         {std::pair(R"("linear_class": "autobitlinear")", 4.0f), std::pair(R"("linear_class": "bitlinear")", 0.25f),
+          std::pair(R"("modules_to_not_convert": ["lm_head"])", 0.25f), std::pair(R"("linear_class": null)", 0.25f)}) {
+        sample model = small_model();
+        model.written.change(R"("linear_class": "autobitlinear")", config);
+        std::string& scale = model.written.tensor("model.layers.1.mlp.up_proj.weight_scale").data;
+        std::memcpy(scale.data(), &four, sizeof four);
+        const temporary_folder folder;
+        const model_file file = opened(model.written, folder);
+        CHECK(number_in(file.gguf(), "blk.1.ffn_up.scale") == expected);
+        REQUIRE(file.notes().size() == 1);
+        CHECK(file.notes()[0].find(expected == four ? "code * weight_scale" : "code / weight_scale") !=
+              std::string::npos);
+    }
+}
+
+TEST_CASE("a scale is read from F32, F16 and BF16, with one dimension or none") {
+    const std::pair<const char*, std::string> halves[] = {{"BF16", std::string("\x80\x3e", 2)},
+                                                          {"F16", std::string("\x00\x34", 2)}};
+    for (const auto& [type, data] : halves) {
+        for (const auto& shape : {std::vector<std::uint64_t>{}, std::vector<std::uint64_t>{1}}) {
+            sample model = small_model();
+            model.written.tensor("model.layers.0.self_attn.q_proj.weight_scale") = {
+                "model.layers.0.self_attn.q_proj.weight_scale", type, shape, data};
+            const temporary_folder folder;
+            CHECK(number_in(opened(model.written, folder).gguf(), "blk.0.attn_q.scale") == 0.25f);
+        }
+    }
+}
+
+TEST_CASE("weights in F32, F16 and BF16 are masters, and the metadata says so") {
+    const sample model = small_model(checkpoint_weights::masters);
+    const temporary_folder folder;
+    const model_file file = opened(model.written, folder);
+    const auto masters = file.gguf().get<bool>("bitnet_hpp.masters");
+    REQUIRE(masters);
+    CHECK(*masters);
+    const gguf_tensor* q = file.gguf().find_tensor("blk.0.attn_q.weight");
+    REQUIRE(q != nullptr);
+    CHECK(q->type == tensor_type::f32);
+    CHECK(q->dims == tensor_dims{128, 128, 1, 1});
+}
+
+TEST_CASE("tensors of every published naming get their GGUF names") {
+    const std::array<std::string_view, 2> names[] = {
+        {"model.embed_tokens.weight", "token_embd.weight"},
+        {"embed_tokens.weight", "token_embd.weight"},
+        {"model.norm.weight", "output_norm.weight"},
+        {"lm_head.weight", "output.weight"},
+        {"model.layers.0.input_layernorm.weight", "blk.0.attn_norm.weight"},
+        {"layers.17.self_attn.q_proj.weight", "blk.17.attn_q.weight"},
+        {"model.layers.3.self_attn.o_proj.weight_scale", "blk.3.attn_output.scale"},
+        {"model.layers.3.self_attn.attn_sub_norm.weight", "blk.3.attn_sub_norm.weight"},
+        {"model.layers.3.self_attn.inner_attn_ln.weight", "blk.3.attn_sub_norm.weight"},
+        {"model.layers.3.mlp.ffn_layernorm.weight", "blk.3.ffn_sub_norm.weight"},
+        {"model.layers.3.mlp.ffn_sub_norm.weight", "blk.3.ffn_sub_norm.weight"},
+        {"layers.2.self_attn.q_norm.weight", "blk.2.attn_q_norm.weight"},
+        {"layers.2.self_attn.q_proj.norm.weight", "blk.2.attn_q_norm_in.weight"},
+        {"layers.2.self_attn.o_proj.norm.weight", "blk.2.attn_output_norm_in.weight"},
+        {"layers.2.mlp.down_proj.rms_norm.weight", "blk.2.ffn_down_norm_in.weight"},
+    };
+    for (const auto& [from, to] : names) {
+        CHECK(gguf_name_of(from, false).gguf == to);
+    }
+    CHECK(gguf_name_of("layers.2.post_attention_layernorm.weight", false).gguf == "blk.2.ffn_norm.weight");
+    CHECK(gguf_name_of("layers.2.post_attention_layernorm.weight", true).gguf == "blk.2.post_attention_norm.weight");
+    CHECK(gguf_name_of("layers.2.pre_feedforward_layernorm.weight", true).gguf == "blk.2.ffn_norm.weight");
+    CHECK(gguf_name_of("layers.2.post_feedforward_layernorm.weight", true).gguf == "blk.2.post_ffw_norm.weight");
+    CHECK(gguf_name_of("model.layers.0.self_attn.rotary_emb.inv_freq", false).role == checkpoint_role::unused);
+    for (const std::string_view unknown :
+         {"", "model.", "layers.", "layers.0", "layers.0.", "layers.00.input_layernorm.weight",
+          "layers.-1.input_layernorm.weight", "layers.4294967296.input_layernorm.weight",
+          "layers.0.self_attn.q_proj.bias", "layers.0.self_attn.q_proj", "layers.0.mlp.experts.0.up_proj.weight",
+          "layers.0.pre_feedforward_layernorm.weight", "model.model.norm.weight", "score.weight"}) {
+        CHECK_MESSAGE(gguf_name_of(unknown, false).role == checkpoint_role::unknown, std::string(unknown));
+    }
+}
+
+TEST_CASE("a LLaMA checkpoint with ternary weights keeps its own head, and rows that are not permuted") {
+    sample model = small_model();
+    model.written.change("BitNetForCausalLM", "LlamaForCausalLM");
+    model.written.change("relu2", "silu");
+    model.written.change(R"("tie_word_embeddings": true)", R"("tie_word_embeddings": false)");
+    auto head = model.written.tensor("model.embed_tokens.weight");
+    head.name = "lm_head.weight";
+    model.written.tensors.push_back(head);
+    const temporary_folder folder;
+    const model_file file = opened(model.written, folder);
+    CHECK(string_in(file.gguf(), "general.architecture") == "llama");
+    CHECK(string_in(file.gguf(), "bitnet_hpp.rotary") == "halves");
+    CHECK(file.gguf().find_tensor("output.weight") != nullptr);
+    CHECK(file.gguf().find("llama.attention.head_count") != nullptr);
+}
+
+TEST_CASE("a head beside a tied embedding is not used, and a note says so") {
+    sample model = small_model();
+    auto head = model.written.tensor("model.embed_tokens.weight");
+    head.name = "lm_head.weight";
+    model.written.tensors.push_back(head);
+    const temporary_folder folder;
+    const model_file file = opened(model.written, folder);
+    CHECK(file.gguf().find_tensor("output.weight") == nullptr);
+    CHECK(std::ranges::any_of(file.notes(), [](const std::string& note) {
+        return note.find("'lm_head.weight' is not used") != std::string::npos;
+    }));
+}
+
+TEST_CASE("rotary scaling reaches the metadata") {
+    const std::array<const char*, 3> cases[] = {
+        {R"("rope_scaling": {"type": "linear", "factor": 4.0})", "linear", "4"},
+        {R"("rope_scaling": {"rope_type": "yarn", "factor": 8})", "yarn", "8"},
+        {R"("rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0})", "linear", "2"},
+    };
+    for (const auto& [config, type, factor] : cases) {
+        sample model = small_model();
+        model.written.change(R"("rope_scaling": null)", config);
+        const temporary_folder folder;
+        const model_file file = opened(model.written, folder);
+        CHECK(string_in(file.gguf(), "bitnet-b1.58.rope.scaling.type") == type);
+        const auto read = file.gguf().get<float>("bitnet-b1.58.rope.scaling.factor");
+        REQUIRE(read);
+        CHECK(*read == std::stof(factor));
+    }
+    sample model = small_model();
+    model.written.change(R"("rope_scaling": null)",
+                         R"("rope_parameters": {"rope_type": "default", "rope_theta": 1e6})");
+    const temporary_folder folder;
+    const model_file file = opened(model.written, folder);
+    CHECK(file.gguf().find("bitnet-b1.58.rope.scaling.type") == nullptr);
+    CHECK(*file.gguf().get<float>("bitnet-b1.58.rope.freq_base") == 1e6f);
+}
+
+TEST_CASE("LLaMA 3.1 scaling becomes the divisors that its definition gives") {
+    sample model = small_model();
+    model.written.change("BitNetForCausalLM", "LlamaForCausalLM");
+    model.written.change("relu2", "silu");
+    model.written.change(R"("rope_scaling": null)",
+                         R"("rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                            "high_freq_factor": 4.0, "original_max_position_embeddings": 8192})");
+    const temporary_folder folder;
+    const model_file file = opened(model.written, folder);
+    CHECK(file.gguf().find("llama.rope.scaling.type") == nullptr);
+    const gguf_tensor* divisors = file.gguf().find_tensor("rope_freqs.weight");
+    REQUIRE(divisors != nullptr);
+    REQUIRE(divisors->dims == tensor_dims{32, 1, 1, 1});
+    std::size_t blended = 0;
+    for (std::size_t j = 0; j < 32; ++j) {
+        const double wavelength = 2 * 3.14159265358979323846 * std::pow(500000.0, static_cast<double>(j) / 32);
+        const double smooth = (8192 / wavelength - 1) / 3;
+        const double expected = wavelength < 8192.0 / 4   ? 1
+                                : wavelength > 8192.0 / 1 ? 8
+                                                          : 1 / ((1 - smooth) / 8 + smooth);
+        blended += expected > 1 && expected < 8 ? 1 : 0;
+        float value = 0;
+        std::memcpy(&value, divisors->bytes.data() + j * sizeof value, sizeof value);
+        CHECK(value == doctest::Approx(expected).epsilon(1e-6));
+    }
+    CHECK(blended > 0);
+}
+
+TEST_CASE(
+    "a Gemma checkpoint's norms get their 1, the norms before projections do not, and the window ends the context") {
+    sample model = small_model(checkpoint_weights::masters);
+    model.written.change(R"("BitNetForCausalLM")", R"("Gemma3TextModel")");
+    model.written.change(R"("hidden_act": "relu2")", R"("hidden_activation": "gelu_pytorch_tanh")");
+    model.written.change(R"("attention_bias": false)",
+                         R"("head_dim": 64, "query_pre_attn_scalar": 64, "sliding_window": 32)");
+    const std::array<std::string, 2> norms[] = {{"input_layernorm", "attn_norm"},
+                                                {"pre_feedforward_layernorm", "ffn_norm"},
+                                                {"post_attention_layernorm", "post_attention_norm"},
+                                                {"self_attn.q_proj.norm", "attn_q_norm_in"}};
+    const std::array<float, 2> halves{0.5f, -0.25f};
+    const std::string data(reinterpret_cast<const char*>(halves.data()), sizeof halves);
+    for (const auto& [name, gguf] : norms) {
+        model.written.tensor("model.layers.0." + name +
+                             ".weight") = {"model.layers.0." + name + ".weight", "F32", {2}, data};
+    }
+    model.written.remove("model.layers.0.self_attn.attn_sub_norm.weight");
+    const temporary_folder folder;
+    const model_file file = opened(model.written, folder);
+    CHECK(string_in(file.gguf(), "general.architecture") == "gemma3");
+    for (const auto& [name, gguf] : norms) {
+        CHECK(number_in(file.gguf(), "blk.0." + gguf + ".weight") == (name.ends_with("proj.norm") ? 0.5f : 1.5f));
+    }
+    CHECK(*file.gguf().get<std::uint32_t>("gemma3.context_length") == 32);
+    CHECK(*file.gguf().get<std::uint32_t>("gemma3.attention.sliding_window") == 32);
+    CHECK(*file.gguf().get<std::uint32_t>("gemma3.attention.key_length") == 64);
+    REQUIRE(file.notes().size() == 1);
+    CHECK(file.notes()[0].find("ends at 32 of its 64 positions") != std::string::npos);
+}
+
+TEST_CASE("a Qwen3 embedding checkpoint is known by the norms before its projections") {
+    sample model = small_model(checkpoint_weights::masters);
+    model.written.change(R"("BitNetForCausalLM")", R"("Qwen3Model")");
+    model.written.change("relu2", "silu");
+    model.written.change(
+        R"("quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline"}, )",
+        "");
+    const temporary_folder folder;
+    model.written.write(folder.path());
+    const auto plain = open_model_file(folder.path());
+    REQUIRE_FALSE(plain.has_value());
+    CHECK(plain.error().code == errc::unsupported_architecture);
+    CHECK(plain.error().message.find("not a BitNet model") != std::string::npos);
+    model.written.tensors.push_back(
+        {"model.layers.0.self_attn.q_proj.norm.weight", "BF16", {128}, std::string(256, '\0')});
+    const model_file file = opened(model.written, folder);
+    CHECK(string_in(file.gguf(), "general.architecture") == "qwen3");
+    CHECK(file.gguf().find_tensor("blk.0.attn_q_norm_in.weight") != nullptr);
+}
+
+TEST_CASE("a model file is named by its path, a checkpoint by its folder") {
+    const sample model = small_model();
+    const temporary_folder folder;
+    model.written.write(folder.path());
+    const model_file file = opened(folder.path() + "/");
+    CHECK(file.name() == folder.path());
+    CHECK(folder.path().ends_with("/" + std::string(string_in(file.gguf(), "general.name"))));
+    const std::string gguf = folder.write("model.gguf", bitnet_tests::as_text(std::as_bytes(model.gguf.span())));
+    const model_file single = opened(gguf);
+    CHECK(single.name() == gguf);
+    CHECK(single.size() == model.gguf.size());
+    CHECK(single.notes().empty());
+    CHECK(single.give_back(single.gguf().tensors()[0].bytes));
+}
+
+TEST_CASE("golden: the packed and the bf16 checkpoint have the numbers of the GGUF file") {
+    if (skip_without_golden()) {
+        return;
+    }
+    const model_file expected = opened(golden_path("tiny/tiny-a-i2_s.gguf"));
+    const model_file packed = opened(golden_path("tiny/hf"));
+    const model_file masters = opened(golden_path("tiny/hf-bf16"));
+    check_same_parameters(expected.gguf(), packed.gguf());
+    check_same_parameters(expected.gguf(), masters.gguf());
+    check_same_ternary(expected.gguf(), packed.gguf());
+    CHECK(masters.gguf().find_tensor("blk.5.ffn_down.weight")->type == tensor_type::bf16);
+}

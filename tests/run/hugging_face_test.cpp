@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+// A model opened from a Hugging Face checkpoint is the model of the GGUF file: the same logits, bit for bit.
+#include "golden/checkpoint_writer.hpp"
+#include "golden/golden_data.hpp"
+#include "golden/tiny_model_writer.hpp"
+#include "io/temporary_folder.hpp"
+
+#include <bitnet/io/json.hpp>
+#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/model.hpp>
+#include <bitnet/run/session.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+using namespace bitnet;
+using bitnet_tests::checkpoint_weights;
+using bitnet_tests::temporary_folder;
+
+namespace {
+
+#if BITNET_X86_64
+#define POLICIES policy<isa::scalar>, policy<isa::avx2>, policy<isa::avx2, dense>, policy<isa::avx2, tl2>
+#else
+#define POLICIES policy<isa::scalar>, policy<isa::scalar, dense>, policy<isa::scalar, tl2>
+#endif
+
+/// Rows of keys that are no multiple of 128, and three layers.
+bitnet_tests::model_shape odd_shape() {
+    bitnet_tests::model_shape shape;
+    shape.layers = 3;
+    shape.hidden = 256;
+    shape.ffn = 384;
+    shape.heads = 4;
+    shape.kv_heads = 1;
+    return shape;
+}
+
+template <class P> std::vector<float> logits_of(result<model<P>> opened) {
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    auto s = session<P>::open(*opened);
+    REQUIRE(s);
+    REQUIRE(s->feed(std::vector<token>{3, 290, 17, 111, 64, 0, 255}));
+    const auto logits = s->logits();
+    REQUIRE(logits);
+    return {logits->begin(), logits->end()};
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+struct last_step {
+    std::vector<float> logits;
+    std::vector<token> greedy;
+};
+
+/// Of every prompt of golden.json.
+std::vector<last_step> golden_steps(const std::string& path, json_value prompts) {
+    const auto opened = any_model::open(path, {.load_tokenizer = false});
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    auto s = any_session::open(*opened, {.threads = 2, .stop_at_stop_tokens = false});
+    auto choose = sampler::open(sampler_options::greedy(), opened->parameters().vocabulary);
+    REQUIRE(s);
+    REQUIRE(choose);
+    std::vector<last_step> steps;
+    for (const json_value prompt : prompts.elements()) {
+        std::vector<token> ids;
+        for (const json_value id : prompt.find("ids")->elements()) {
+            ids.push_back(id.as_integer<token>().value());
+        }
+        s->reset();
+        REQUIRE(s->feed(ids));
+        const auto logits = s->logits();
+        REQUIRE(logits);
+        last_step& step = steps.emplace_back();
+        step.logits.assign(logits->begin(), logits->end());
+        for (int i = 0; i < 16; ++i) {
+            step.greedy.push_back(s->next(*choose).value());
+        }
+    }
+    return steps;
+}
+
+} // namespace
+
+TEST_CASE_TEMPLATE("a checkpoint, packed or of masters, in one file or in shards, gives the GGUF file's logits", P,
+                   POLICIES) {
+    if (!P::isa::available()) {
+        MESSAGE("not run: this CPU has no " << std::string(P::isa::name));
+        return;
+    }
+    const auto bytes = bitnet_tests::tiny_model(odd_shape());
+    REQUIRE(bytes);
+    const open_options options{.load_tokenizer = false, .threads = 2};
+    const auto expected = logits_of<P>(model<P>::open(byte_source::borrow(bytes->span(), "test"), options));
+    for (const auto weights : {checkpoint_weights::packed, checkpoint_weights::masters}) {
+        const auto written = bitnet_tests::checkpoint_of(bytes->span(), odd_shape(), weights);
+        const temporary_folder whole;
+        const temporary_folder sharded;
+        written.write(whole.path());
+        written.write_sharded(sharded.path(), 4);
+        CHECK(same_bits(logits_of<P>(model<P>::open(whole.path(), options)), expected));
+        CHECK(same_bits(logits_of<P>(model<P>::open(sharded.path(), options)), expected));
+    }
+}
+
+TEST_CASE("a file that was looked at first opens as the same model") {
+    using P = policy<isa::scalar>;
+    const auto bytes = bitnet_tests::tiny_model();
+    REQUIRE(bytes);
+    const temporary_folder folder;
+    bitnet_tests::checkpoint_of(bytes->span(), {}).write(folder.path());
+    auto file = open_model_file(folder.path());
+    REQUIRE(file);
+    const auto type = layout_of(*file);
+    REQUIRE(type);
+    CHECK(*type == tensor_type::hf_packed);
+    auto opened = model<P>::open(*std::move(file), {.load_tokenizer = false});
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    CHECK(opened->notes().size() == 2); // the meaning of weight_scale, and the repacking
+    CHECK(opened->parameters().model_name == opened->file().name().substr(opened->file().name().rfind('/') + 1));
+}
+
+TEST_CASE("a code 3 in packed weights is a named error") {
+    const auto bytes = bitnet_tests::tiny_model();
+    REQUIRE(bytes);
+    auto broken = bitnet_tests::checkpoint_of(bytes->span(), {});
+    broken.tensor("model.layers.0.mlp.up_proj.weight").data[5 * 128 + 3] = '\x31'; // row 5 + 2 * 32: code 3
+    const temporary_folder folder;
+    broken.write(folder.path());
+    const auto opened = model<policy<isa::scalar>>::open(folder.path(), {.load_tokenizer = false});
+    REQUIRE_FALSE(opened.has_value());
+    CAPTURE(opened.error().message);
+    CHECK(opened.error().code == errc::bad_code);
+    CHECK(opened.error().message.find("tensor 'blk.0.ffn_up.weight': row 69 of its 128 rows") != std::string::npos);
+}
+
+TEST_CASE("a checkpoint whose tensors do not have the shapes of its config.json is a named error") {
+    const auto bytes = bitnet_tests::tiny_model();
+    REQUIRE(bytes);
+    auto broken = bitnet_tests::checkpoint_of(bytes->span(), {});
+    broken.change(R"("intermediate_size": 128)", R"("intermediate_size": 256)");
+    const temporary_folder folder;
+    broken.write(folder.path());
+    const auto opened = model<policy<isa::scalar>>::open(folder.path(), {.load_tokenizer = false});
+    REQUIRE_FALSE(opened.has_value());
+    CHECK(opened.error().code == errc::wrong_shape);
+    CHECK(opened.error().message.find("[128, 256] expected") != std::string::npos);
+}
+
+TEST_CASE("golden: the tiny checkpoints, packed and bf16, have the GGUF file's logits and greedy tokens") {
+    if (skip_without_golden()) {
+        return;
+    }
+    std::ifstream in(golden_path("tiny/golden/golden.json"), std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    const auto golden = json_document::parse(text, "golden.json");
+    REQUIRE(golden);
+    const json_value prompts = *golden->root().find("prompts");
+    const auto expected = golden_steps(golden_path("tiny/tiny-a-i2_s.gguf"), prompts);
+    for (const char* folder : {"tiny/hf", "tiny/hf-bf16"}) {
+        CAPTURE(std::string(folder));
+        const auto steps = golden_steps(golden_path(folder), prompts);
+        REQUIRE(steps.size() == expected.size());
+        for (std::size_t i = 0; i < steps.size(); ++i) {
+            CHECK(same_bits(steps[i].logits, expected[i].logits));
+            CHECK(steps[i].greedy == expected[i].greedy);
+        }
+    }
+}

@@ -216,6 +216,9 @@ int run(const settings& chosen) {
     if (!model) {
         return tools::fail(program, model.error().message);
     }
+    if (model->parameters().is_embedder) {
+        return tools::fail(program, model->file().name() + ": a text embedding model, which gives no answers");
+    }
     for (const std::string& note : model->notes()) {
         say("note: " + note);
     }

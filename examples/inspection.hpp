@@ -117,9 +117,10 @@ inline report look_at(const bitnet::gguf_file& file, std::uint64_t bytes, const 
     return made;
 }
 
-inline std::string_view head_type(const bitnet::gguf_file& file) {
-    const auto* embedding = file.find_tensor("token_embd.weight");
-    return embedding != nullptr ? bitnet::name_of(embedding->type) : "none";
+/// The type of a tensor, "none" where there is no such tensor.
+inline std::string_view type_of(const bitnet::gguf_file& file, std::string_view tensor) {
+    const auto* found = file.find_tensor(tensor);
+    return found != nullptr ? bitnet::name_of(found->type) : "none";
 }
 
 inline std::string_view layout_name(const bitnet::gguf_file& file) {
@@ -160,6 +161,9 @@ inline std::vector<std::string> peculiarities(const report& made) {
             all.push_back("tensor type " + std::string(type) + " is " + std::string(owner) +
                           "'s own; elsewhere its id is unknown or means another type");
         }
+    }
+    if (made.parameters && made.parameters->pooling == bitnet::pooling_type::mean) {
+        all.emplace_back("the file asks for the mean of all positions; the model was trained with the last one");
     }
     if (made.text && made.text->pre_tokenizer().inferred) {
         all.emplace_back("tokenizer.ggml.pre is missing: programs that do not infer it split text in another way");

@@ -30,14 +30,13 @@ struct settings {
     tools::model_options model;
     bitnet::sampler_options sampling;
     std::string system;
-    std::string format;
     std::size_t tokens = 0;
 
     void add_to(tools::options& all) {
         model.add_file(all);
         all.text("-s", "TEXT", system, "the system prompt, what the model is told before the first question");
         all.text("--system", "TEXT", system, "the same");
-        all.choice("--template", bitnet::chat_format_names, format, "how a dialog is written", "what the file tells");
+        model.add_chat(all);
         all.number<std::size_t>("-n", "N", tokens, 0, std::size_t{1} << 30,
                                 "tokens of an answer, at most; 0: no limit");
         model.add_context(all, 1);
@@ -217,10 +216,13 @@ int run(const settings& chosen) {
     if (!model) {
         return tools::fail(program, model.error().message);
     }
+    if (model->parameters().is_embedder) {
+        return tools::fail(program, model->file().name() + ": a text embedding model, which gives no answers");
+    }
     for (const std::string& note : model->notes()) {
         say("note: " + note);
     }
-    const auto format = bitnet::chat_template::open(model->file(), model->text(), chosen.format);
+    const auto format = bitnet::chat_template::open(model->file(), model->text(), chosen.model.chat_format);
     if (!format) {
         return tools::fail(program, format.error().message + "; here: --template NAME");
     }

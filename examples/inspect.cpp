@@ -9,7 +9,6 @@
 #include "streams.hpp"
 
 #include <bitnet/model/model_file.hpp>
-#include <bitnet/text/chat_format.hpp>
 
 #include <cstdio>
 #include <string>
@@ -19,12 +18,12 @@ namespace {
 
 constexpr std::string_view program = "bitnet-inspect";
 
-int run(const tools::model_options& chosen, const std::string& chat_format, bool json) {
+int run(const tools::model_options& chosen, bool json) {
     const auto file = bitnet::model_file::open(chosen.file);
     if (!file) {
         return tools::fail(program, file.error().message);
     }
-    const tools::report made = tools::look_at(file->gguf(), file->size(), chosen, chat_format);
+    const tools::report made = tools::look_at(file->gguf(), file->size(), chosen);
     bool written = true;
     if (json) {
         written = tools::put(tools::as_json(made));
@@ -41,17 +40,15 @@ int main(int argc, char** argv) {
     tools::use_binary_streams();
     tools::options options(std::string(program), "Shows what a model file holds and whether it runs here.");
     tools::model_options chosen;
-    std::string chat_format;
     bool json = false;
     options.argument("FILE", chosen.file,
                      "a GGUF file, model or vocabulary, or the folder of a Hugging Face checkpoint");
     options.flag("--json", json, "as one JSON object on one line");
-    options.choice("--template", bitnet::chat_format_names, chat_format, "how dialogs are written",
-                   "what the file tells");
     chosen.add_text(options);
+    chosen.add_chat(options);
     chosen.add_reading(options);
     if (const auto status = options.read(argc, argv)) {
         return *status;
     }
-    return run(chosen, chat_format, json);
+    return run(chosen, json);
 }

@@ -97,9 +97,7 @@ inline chat_report look_at_chat(const bitnet::gguf_file& file, const bitnet::res
     return made;
 }
 
-/// \param chat_format a name of bitnet::chat_format_names, or empty
-inline report look_at(const bitnet::gguf_file& file, std::uint64_t bytes, const model_options& chosen,
-                      std::string_view chat_format) {
+inline report look_at(const bitnet::gguf_file& file, std::uint64_t bytes, const model_options& chosen) {
     report made{.file = file,
                 .file_bytes = bytes,
                 .totals = {},
@@ -114,14 +112,15 @@ inline report look_at(const bitnet::gguf_file& file, std::uint64_t bytes, const 
         made.totals[bitnet::name_of(tensor.type)].add(tensor);
         made.all.add(tensor);
     }
-    made.chat = look_at_chat(file, made.text, chat_format);
+    made.chat = look_at_chat(file, made.text, chosen.chat_format);
     scan(made);
     return made;
 }
 
-inline std::string_view head_type(const bitnet::gguf_file& file) {
-    const auto* embedding = file.find_tensor("token_embd.weight");
-    return embedding != nullptr ? bitnet::name_of(embedding->type) : "none";
+/// The type of a tensor, "none" where there is no such tensor.
+inline std::string_view type_of(const bitnet::gguf_file& file, std::string_view tensor) {
+    const auto* found = file.find_tensor(tensor);
+    return found != nullptr ? bitnet::name_of(found->type) : "none";
 }
 
 inline std::string_view layout_name(const bitnet::gguf_file& file) {
@@ -162,6 +161,9 @@ inline std::vector<std::string> peculiarities(const report& made) {
             all.push_back("tensor type " + std::string(type) + " is " + std::string(owner) +
                           "'s own; elsewhere its id is unknown or means another type");
         }
+    }
+    if (made.parameters && made.parameters->pooling == bitnet::pooling_type::mean) {
+        all.emplace_back("the file asks for the mean of all positions; the model was trained with the last one");
     }
     if (made.text && made.text->pre_tokenizer().inferred) {
         all.emplace_back("tokenizer.ggml.pre is missing: programs that do not infer it split text in another way");

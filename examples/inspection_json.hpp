@@ -146,7 +146,13 @@ inline void write_model(json_writer& json, const report& made) {
         json.member("vocabulary", p.vocabulary);
         json.member("context", p.context);
         json.member("activation", bitnet::name_of(p.activation));
-        json.member("head_type", head_type(made.file));
+        json.member("rotation", bitnet::name_of(p.pairing));
+        json.member("embedding_type", type_of(made.file, "token_embd.weight"));
+        if (!p.is_embedder) {
+            json.member("head_type", type_of(made.file, p.head_name()));
+            json.member("head", p.head_name());
+        }
+        json.member("is_embedder", p.is_embedder);
         json.member("layout", layout_name(made.file));
     } else {
         json.member("error", made.parameters.error().message);

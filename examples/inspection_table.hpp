@@ -73,8 +73,12 @@ inline void print_model(const report& made) {
                 std::string(bitnet::name_of(p.activation)).c_str(), p.layers, p.hidden, p.feed_forward);
     std::printf("  %zu heads, %zu key and value heads of %zu, vocabulary %zu, context %zu\n", p.heads, p.kv_heads,
                 p.head_size, p.vocabulary, p.context);
-    std::printf("  ternary tensors %s, embedding and head %s\n", std::string(layout_name(made.file)).c_str(),
-                std::string(head_type(made.file)).c_str());
+    const std::string head =
+        p.is_embedder ? "no head: a text embedding model"
+                      : "head " + std::string(type_of(made.file, p.head_name())) + " in " + std::string(p.head_name());
+    std::printf("  rotation of %s, ternary tensors %s, embedding %s, %s\n",
+                std::string(bitnet::name_of(p.pairing)).c_str(), std::string(layout_name(made.file)).c_str(),
+                std::string(type_of(made.file, "token_embd.weight")).c_str(), head.c_str());
 }
 
 inline void print_memory(const report& made) {
@@ -134,8 +138,12 @@ inline void print_peculiarities(const report& made) {
 }
 
 inline void print_verdict(const report& made) {
-    std::printf("\n%llu ternary tensors, all scales and codes looked at: %zu mistakes\n",
-                static_cast<unsigned long long>(made.ternary_tensors), made.bad_tensors.size());
+    if (made.ternary_tensors != 0) {
+        std::printf("\n%llu ternary tensors, all scales and codes looked at: %zu mistakes\n",
+                    static_cast<unsigned long long>(made.ternary_tensors), made.bad_tensors.size());
+    } else {
+        std::printf("\nno tensors in I2_S; the codes of other types are looked at when they are repacked\n");
+    }
     for (const std::string& sentence : made.bad_tensors) {
         std::printf("  %s\n", sentence.c_str());
     }

@@ -6,6 +6,7 @@
 #include "options.hpp"
 
 #include <bitnet/run/any_model.hpp>
+#include <bitnet/text/chat_format.hpp>
 
 #include <algorithm>
 #include <array>
@@ -21,6 +22,7 @@ struct model_options {
     std::string isa;
     std::string kv = "f16";
     std::string pre_tokenizer;
+    std::string chat_format;
     std::string i2s_source = "a";
     std::string head = "as-stored";
     std::size_t threads = std::max<std::size_t>(1, std::thread::hardware_concurrency());
@@ -41,6 +43,11 @@ struct model_options {
     /// How text is split: --pre.
     void add_text(options& all) {
         all.text("--pre", "NAME", pre_tokenizer, "pre-tokenizer, instead of the file's or the inferred one");
+    }
+    /// How dialogs are written: --template.
+    void add_chat(options& all) {
+        all.choice("--template", bitnet::chat_format_names, chat_format, "how a dialog is written",
+                   "what the file tells");
     }
     /// How the model runs: -t, --isa, --kv.
     void add_running(options& all) {

@@ -56,7 +56,11 @@ TEST_CASE("the JSON of a model tells metadata, tensors, totals, sizes, tokenizer
     CHECK(number(model, "layers") == 6);
     CHECK(number(model, "context") == 512);
     CHECK(string(model, "family") == "BitNet b1.58 2B-4T");
+    CHECK(string(model, "rotation") == "halves");
+    CHECK(string(model, "embedding_type") == "F16");
     CHECK(string(model, "head_type") == "F16");
+    CHECK(string(model, "head") == "token_embd.weight");
+    CHECK(model.find("is_embedder")->as_bool() == false);
     CHECK(string(model, "layout") == "I2_S");
     CHECK(string(member(json, "tokenizer"), "pre_tokenizer") == "llama-bpe");
     CHECK(number(json.root(), "ternary_tensors") == 42);
@@ -152,8 +156,9 @@ TEST_CASE("the table tells the same to people") {
     for (const std::string_view part :
          {"GGUF version 3", "'bitnet-b1.58.block_count'", "'blk.5.attn_v.weight'", "[256, 128]", "4128 string",
           "42 tensors", "5784832 elements", "architecture bitnet-b1.58", "positions      KV as f16",
-          "512        1572864", "family: BitNet b1.58 2B-4T", "format bitnet: the file has bitnet's template",
-          "answers end with 4097 4105", "pre-tokenizer llama-bpe",
+          "512        1572864", "family: BitNet b1.58 2B-4T",
+          "rotation of halves, ternary tensors I2_S, embedding F16, head F16 in token_embd.weight",
+          "format bitnet: the file has bitnet's template", "answers end with 4097 4105", "pre-tokenizer llama-bpe",
           "42 ternary tensors, all scales and codes looked at: 0 mistakes", "runs here, with ", ", in layout i2_s"}) {
         INFO(part);
         CHECK(contains(table, part));

@@ -118,7 +118,7 @@ TEST_CASE("a file that is missing, a directory, empty, cut off or something else
     const std::string good = contents(tiny);
     const std::vector<std::pair<std::string, std::string>> files{
         {folder.path("missing.gguf"), "cannot be opened"},
-        {folder.path(), "is a directory, not a file"},
+        {folder.path(), "config.json: cannot be opened"},
         {folder.write("empty.gguf", ""), "empty"},
         {folder.write("text.gguf", "Once upon a time there was no model in this file."), "GGUF"},
         {folder.write("header.gguf", good.substr(0, 100000)), "'tokenizer.ggml.merges'"},

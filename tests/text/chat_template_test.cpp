@@ -62,19 +62,19 @@ TEST_CASE("a published template of the file decides, whatever the architecture")
         chat_format format;
         std::string_view why;
     };
-    for (const auto& [text, format, why] : {expectation{published_bitnet, chat_format::bitnet, "bitnet's template"},
-                                            expectation{published_wrong, chat_format::bitnet, "known to be wrong"},
-                                            expectation{header_llama3, chat_format::llama3, "LLaMA-3's template"},
-                                            expectation{published_falcon3, chat_format::falcon3, "Falcon3's template"},
-                                            expectation{published_chatml, chat_format::chatml, "a ChatML template"}}) {
+    for (const expectation& each : {expectation{published_bitnet, chat_format::bitnet, "bitnet's template"},
+                                    expectation{published_wrong, chat_format::bitnet, "known to be wrong"},
+                                    expectation{header_llama3, chat_format::llama3, "LLaMA-3's template"},
+                                    expectation{published_falcon3, chat_format::falcon3, "Falcon3's template"},
+                                    expectation{published_chatml, chat_format::chatml, "a ChatML template"}}) {
         for (const char* architecture : {"llama", "bitnet-b1.58", "bitnet"}) {
-            const opened_text opened(chat_vocabulary(architecture, text));
+            const opened_text opened(chat_vocabulary(architecture, each.text));
             const chat_template chat = opened.known_chat();
-            INFO(text);
-            CHECK(chat.format() == format);
+            INFO(each.text);
+            CHECK(chat.format() == each.format);
             CHECK(!chat.choice().inferred);
-            CHECK(chat.choice().corrected == (text == published_wrong));
-            CHECK(chat.choice().why.find(why) != std::string::npos);
+            CHECK(chat.choice().corrected == (each.text == published_wrong));
+            CHECK(chat.choice().why.find(each.why) != std::string::npos);
         }
     }
 }

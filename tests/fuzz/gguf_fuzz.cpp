@@ -5,7 +5,9 @@
 #include "../golden/tiny_model_writer.hpp"
 
 #include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/i2s_tensor.hpp>
+#include <bitnet/model/ternary_tensor.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session.hpp>
 
@@ -15,6 +17,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -38,10 +41,43 @@ struct good_file {
     std::size_t header = 0;
 };
 
+/// The types of ternary tensors that are read row by row.
+constexpr bitnet::tensor_type row_types[] = {bitnet::tensor_type::tq1_0,     bitnet::tensor_type::tq2_0,
+                                             bitnet::tensor_type::iq1_bn,    bitnet::tensor_type::iq2_bn,
+                                             bitnet::tensor_type::iq2_bn_r4, bitnet::tensor_type::tl1,
+                                             bitnet::tensor_type::tl2,       bitnet::tensor_type::bf16};
+
+/// The tilings of the tensors that with_every_row_format adds, in TL1 and TL2.
+constexpr std::string_view lookup_tiling = "[Kernels_0]\nm = 32\nk = 256\nbm = 32\nbk = 96\nbmm = 32\n"
+                                           "[Kernels_1]\nm = 64\nk = 256\nbm = 64\nbk = 64\nbmm = 32\n";
+
+/// A model with one more tensor in each of them. Bytes of 0x55 are a good scale and code 1 in most.
+bitnet::result<bitnet::buffer<std::byte>> with_every_row_format(std::span<const std::byte> model) {
+    const auto file = bitnet::gguf_file::parse(model, "good");
+    require(file.has_value());
+    bitnet::gguf_writer writer;
+    for (const auto& entry : file->metadata()) {
+        writer.add(entry);
+    }
+    for (const auto& tensor : file->tensors()) {
+        writer.add_tensor(tensor.name, tensor.type, std::span(tensor.dims).first(tensor.rank), tensor.bytes);
+    }
+    const std::vector<std::byte> bytes(std::size_t{64} * 256 * 2, std::byte{0x55});
+    for (const auto type : row_types) {
+        const std::uint64_t dims[] = {256, type == bitnet::tensor_type::tl1 ? 64u : 32u};
+        const auto size = bitnet::tensor_bytes(type, {dims[0], dims[1], 1, 1});
+        writer.add_tensor("rows." + std::string(bitnet::name_of(type)), type, dims,
+                          std::span(bytes).first(static_cast<std::size_t>(*size)));
+    }
+    return writer.write_memory();
+}
+
 good_file make_good_file() {
     bitnet_tests::model_shape shape;
     shape.scale_tensors = true;
     auto model = bitnet_tests::tiny_model(shape);
+    require(model.has_value());
+    model = with_every_row_format(model->span());
     require(model.has_value());
     bitnet_tests::gguf_editor editor(model->span());
     using bitnet::gguf_type;
@@ -155,6 +191,24 @@ std::uint64_t touch_metadata(const bitnet::gguf_file& file) {
     return sum;
 }
 
+/// All rows of a tensor, if its type is one that has them.
+bool read_rows(const bitnet::gguf_tensor& tensor) {
+    bitnet::inline_pool pool;
+    std::vector<std::uint8_t> codes(static_cast<std::size_t>(tensor.dims[0]));
+    const auto read = bitnet::with_ternary_rows(
+        tensor, {"fuzz", true, lookup_tiling}, pool, [&](const bitnet::any_ternary_rows& rows) -> bitnet::result<void> {
+            for (std::size_t row = 0; row < tensor.dims[1]; ++row) {
+                if (!rows.read(row, codes.data())) {
+                    return bitnet::row_fault(rows, row, tensor, "fuzz");
+                }
+                require(std::ranges::all_of(codes, [](std::uint8_t code) { return code <= 2; }));
+            }
+            return {};
+        });
+    require(read || (read.error().code != bitnet::errc{} && read.error().message.size() < 1000));
+    return read.has_value();
+}
+
 std::uint64_t touch_tensors(const bitnet::gguf_file& file, std::span<const std::byte> bytes) {
     std::uint64_t sum = 0;
     for (const auto& tensor : file.tensors()) {
@@ -168,6 +222,8 @@ std::uint64_t touch_tensors(const bitnet::gguf_file& file, std::span<const std::
         if (tensor.type == bitnet::tensor_type::i2_s) {
             sum += bitnet::i2s_scale(tensor, file.name()).has_value();
             sum += bitnet::check_i2s_codes(tensor, file.name()).has_value();
+        } else if (tensor.rank == 2 && tensor.dims[0] * tensor.dims[1] < (1u << 16)) {
+            sum += read_rows(tensor);
         }
     }
     return sum;

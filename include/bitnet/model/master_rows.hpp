@@ -12,10 +12,12 @@
 #include <bitnet/kernel/row_format.hpp>
 #include <bitnet/thread/pool.hpp>
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -59,14 +61,12 @@ struct absmean {
     template <class E>
     [[nodiscard]] static master_row_facts facts_of(const std::byte* row, std::size_t cols,
                                                    typename float_bits<E>::word only) noexcept {
-        using bits = float_bits<E>;
         master_row_facts facts;
-        for (std::size_t i = 0; i < cols; ++i) {
-            const auto magnitude = bits::magnitude(bits::load(row, i));
-            facts.sum = facts.sum + static_cast<double>(bits::value(magnitude));
-            facts.finite = facts.finite && magnitude < bits::infinity;
-            facts.is_ternary = facts.is_ternary && (magnitude == 0 || magnitude == only);
+        std::size_t i = 0;
+        for (; i + 16 <= cols; i += 16) {
+            add<E>(row + i * sizeof(E), 16, only, facts);
         }
+        add<E>(row + i * sizeof(E), cols - i, only, facts);
         return facts;
     }
 
@@ -130,30 +130,9 @@ public:
         parallel_for(pool, rows, [&](std::size_t row) noexcept {
             (*facts)[row] = absmean::facts_of<E>(made.row(row), made.cols_, only);
         });
-        bool is_ternary = true;
-        for (std::size_t row = 0; row < rows; ++row) {
-            if (!(*facts)[row].finite) {
-                return failure(errc::bad_scale, tensor, file,
-                               "row " + std::to_string(row) + " of its " + std::to_string(rows) +
-                                   " rows holds a NaN or an infinity");
-            }
-            is_ternary = is_ternary && (*facts)[row].is_ternary;
-        }
-        if (is_ternary) {
-            made.threshold_ = 1;
-            made.scale_ = only != 0 ? bits::value(only) : 1.0f;
-            return made;
-        }
-        if (!masters) {
-            return failure(errc::unsupported_type, tensor, file,
-                           "type " + std::string(name_of(tensor.type)) +
-                               " in the file, with weights that are not -s, 0 and +s for one s: not a ternary model");
-        }
-        const double mean = absmean::mean(facts->data(), rows, made.cols_);
-        made.threshold_ = absmean::threshold<E>(mean);
-        made.scale_ = absmean::scale(mean);
-        if (!is_ternary_scale(made.scale_)) {
-            return failure(errc::bad_scale, tensor, file, "the mean of its magnitudes is too large for a bfloat16");
+        if (const auto decided = made.decide(tensor, facts->span(), only, masters); !decided) {
+            return error{decided.error().code,
+                         std::string(file) + ": tensor " + quoted_name(tensor.name) + ": " + decided.error().message};
         }
         return made;
     }
@@ -162,12 +141,11 @@ public:
 
     [[nodiscard]] bool read(std::size_t r, std::uint8_t* codes) const noexcept {
         const std::byte* const weights = row(r);
-        for (std::size_t i = 0; i < cols_; ++i) {
-            const word w = bits::load(weights, i);
-            const unsigned nonzero = bits::magnitude(w) >= threshold_ ? 1 : 0;
-            const unsigned positive = w < bits::sign ? 2 : 0; // of 1 + nonzero * (+1 or -1)
-            codes[i] = static_cast<std::uint8_t>(nonzero != 0 ? positive : 1u);
+        std::size_t i = 0;
+        for (; i + 16 <= cols_; i += 16) {
+            code_up_to_16(weights + i * sizeof(E), 16, codes + i);
         }
+        code_up_to_16(weights + i * sizeof(E), cols_ - i, codes + i);
         return true;
     }
 
@@ -175,9 +153,41 @@ private:
     explicit master_rows(const gguf_tensor& tensor) noexcept
         : data_(tensor.bytes.data()), cols_(static_cast<std::size_t>(tensor.dims[0])) {}
 
-    [[nodiscard]] static error failure(errc code, const gguf_tensor& tensor, std::string_view file,
-                                       const std::string& sentence) {
-        return {code, std::string(file) + ": tensor " + quoted_name(tensor.name) + ": " + sentence};
+    /// Threshold and scale. Errors are without the place.
+    [[nodiscard]] result<void> decide(const gguf_tensor& tensor, std::span<const master_row_facts> facts, word only,
+                                      bool masters) {
+        const auto infinite = std::ranges::find(facts, false, &master_row_facts::finite);
+        if (infinite != facts.end()) {
+            return error{errc::bad_scale, "row " + std::to_string(infinite - facts.begin()) + " of its " +
+                                              std::to_string(facts.size()) + " rows holds a NaN or an infinity"};
+        }
+        if (std::ranges::all_of(facts, &master_row_facts::is_ternary)) {
+            threshold_ = 1;
+            scale_ = only != 0 ? bits::value(only) : 1.0f;
+            return {};
+        }
+        if (!masters) {
+            return error{errc::unsupported_type,
+                         "type " + std::string(name_of(tensor.type)) +
+                             " in the file, with weights that are not -s, 0 and +s for one s: not a ternary model"};
+        }
+        const double mean = absmean::mean(facts.data(), facts.size(), cols_);
+        threshold_ = absmean::threshold<E>(mean);
+        scale_ = absmean::scale(mean);
+        return is_ternary_scale(scale_)
+                   ? result<void>()
+                   : error{errc::bad_scale, "the mean of its magnitudes is too large for a bfloat16"};
+    }
+
+    /// A code is 1 below the threshold, otherwise 2 or 0 by the sign.
+    BITNET_ALWAYS_INLINE void code_up_to_16(const std::byte* weights, std::size_t count,
+                                            std::uint8_t* codes) const noexcept {
+        for (std::size_t l = 0; l < count; ++l) {
+            const word w = bits::load(weights, l);
+            const unsigned step = bits::magnitude(w) >= threshold_ ? 1u : 0u;
+            const unsigned down = w >= bits::sign ? step : 0u;
+            codes[l] = static_cast<std::uint8_t>(1u + step - 2u * down);
+        }
     }
 
     [[nodiscard]] const std::byte* row(std::size_t r) const noexcept { return data_ + r * cols_ * sizeof(E); }

@@ -59,6 +59,7 @@ enum class errc {
     invalid_token,    ///< a token id outside the vocabulary
     context_full,     ///< more tokens than the context has room for
     nothing_fed,      ///< next() or logits() before any token was fed
+    cancelled,        ///< the caller's own callback stopped the work
 };
 
 /// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.

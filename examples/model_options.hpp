@@ -49,11 +49,15 @@ struct model_options {
         all.choice("--template", bitnet::chat_format_names, chat_format, "how a dialog is written",
                    "what the file tells");
     }
+    /// How many threads work: -t.
+    void add_threads(options& all) {
+        all.number<std::size_t>("-t", "THREADS", threads, 1, most_threads, "threads that work at a time",
+                                "all, here " + std::to_string(threads));
+    }
     /// How the model runs: -t, --isa, --kv.
     void add_running(options& all) {
         constexpr std::array<std::string_view, 3> elements{"f16", "f32", "i8"};
-        all.number<std::size_t>("-t", "THREADS", threads, 1, most_threads, "threads that work on a step",
-                                "all, here " + std::to_string(threads));
+        add_threads(all);
         all.choice("--isa", bitnet::any_cpu::names, isa, "instruction set", "the best available");
         all.choice("--kv", elements, kv, "element of the KV cache; i8 is approximate");
         constexpr std::array<std::string_view, 2> heads{"as-stored", "screened"};

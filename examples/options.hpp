@@ -76,9 +76,17 @@ public:
              automatic.empty() ? spelled(target) : std::move(automatic), false, set});
     }
 
-    /// The one argument that stands alone; required.
+    /// Any text, as often as it is given.
+    void list(std::string name, std::string value, std::vector<std::string>& target, std::string meaning) {
+        add({std::move(name), std::move(value), std::move(meaning), {}, false, [&target](std::string_view given) {
+                 target.emplace_back(given);
+                 return std::string();
+             }});
+    }
+
+    /// The next argument that stands alone; required.
     void argument(std::string value, std::string& target, std::string meaning) {
-        argument_ = option{std::move(value), {}, std::move(meaning), {}, true, store(target)};
+        arguments_.push_back({std::move(value), {}, std::move(meaning), {}, true, store(target)});
     }
 
     /// Reads the command line. \return the status to exit with at once: 0 after --help, 2 after a mistake, which is
@@ -90,7 +98,8 @@ public:
                 std::fputs(usage().c_str(), stdout);
                 return 0;
             }
-            std::string mistake = is_argument(given) ? set(*argument_, given) : take(given, i, argc, argv);
+            option* alone = next_argument(given);
+            std::string mistake = alone != nullptr ? set(*alone, given) : take(given, i, argc, argv);
             if (!mistake.empty()) {
                 return refuse(mistake);
             }
@@ -100,7 +109,12 @@ public:
                 return refuse(each.name + " " + each.value + " is missing");
             }
         }
-        return argument_ && !argument_->seen ? std::optional(refuse(argument_->name + " is missing")) : std::nullopt;
+        for (const option& each : arguments_) {
+            if (!each.seen) {
+                return refuse(each.name + " is missing");
+            }
+        }
+        return std::nullopt;
     }
 
     /// For what only the program can check: prints `mistake` as read() does. \return 2.
@@ -110,12 +124,17 @@ public:
     }
 
     [[nodiscard]] std::string usage() const {
-        std::string text = "usage: " + program_ + (argument_ ? " " + argument_->name : "");
+        std::string text = "usage: " + program_;
+        for (const option& each : arguments_) {
+            text += " " + each.name;
+        }
         for (const option& each : all_) {
             text += each.required ? " " + each.name + " " + each.value : "";
         }
         text += " [options]\n" + purpose_ + "\n\n";
-        text += argument_ ? line(*argument_) : "";
+        for (const option& each : arguments_) {
+            text += line(each);
+        }
         for (const option& each : all_) {
             text += line(each);
         }
@@ -159,8 +178,10 @@ private:
         return std::string(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
     }
 
-    [[nodiscard]] bool is_argument(std::string_view given) const {
-        return argument_ && !argument_->seen && (given.empty() || given[0] != '-');
+    /// What takes `given`, if it is no option.
+    [[nodiscard]] option* next_argument(std::string_view given) {
+        const auto open = std::find_if(arguments_.begin(), arguments_.end(), [](const option& o) { return !o.seen; });
+        return open != arguments_.end() && (given.empty() || given[0] != '-') ? &*open : nullptr;
     }
 
     /// `--name value`, `--name=value` or a flag; moves `i` behind the value. \return the mistake, if any.
@@ -197,7 +218,7 @@ private:
 
     std::string program_;
     std::string purpose_;
-    std::optional<option> argument_;
+    std::vector<option> arguments_;
     std::vector<option> all_;
 };
 

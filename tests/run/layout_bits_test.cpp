@@ -3,7 +3,7 @@
 #include "golden/gguf_editor.hpp"
 #include "golden/tiny_model_writer.hpp"
 
-#include <bitnet/convert/layout.hpp>
+#include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session.hpp>
@@ -65,16 +65,24 @@ template <class P> model<P> opened(std::span<const std::byte> bytes, open_option
     return *std::move(made);
 }
 
+using converter_type = checkpoint_converter<thread_pool>;
+
+std::string_view name_of_layout(tensor_type type) {
+    return std::ranges::find(ternary_encodings, type, &ternary_encoding::type)->name;
+}
+
 template <class To> buffer<std::byte> converted(std::span<const std::byte> bytes) {
     const auto file = gguf_file::parse(bytes, "test");
     REQUIRE(file);
     auto pool = thread_pool::open(2);
     REQUIRE(pool);
-    auto converter = layout_converter<To, thread_pool>::open(*file, i2s_order::planar_128, **pool);
+    auto converter = converter_type::open(*file, {.layout = name_of_layout(file_type<To>)}, **pool);
     REQUIRE_MESSAGE(converter, (converter ? "" : converter.error().message));
     auto written = (*converter)->write_memory();
     REQUIRE_MESSAGE(written, (written ? "" : written.error().message));
-    CHECK((*converter)->converted_tensors() == 14);
+    CHECK((*converter)->statistics().ternary_tensors == 14);
+    CHECK((*converter)->statistics().scale_tensors == 0);
+    CHECK((*converter)->file_size() == written->size());
     return *std::move(written);
 }
 
@@ -160,7 +168,7 @@ TEST_CASE("code 3 is refused by whatever repacks it, naming tensor and place") {
     REQUIRE(file);
     auto pool = thread_pool::open(1);
     REQUIRE(pool);
-    auto converter = layout_converter<tl1, thread_pool>::open(*file, i2s_order::planar_128, **pool);
+    auto converter = converter_type::open(*file, {.layout = "tl1"}, **pool);
     REQUIRE(converter);
     const auto written = (*converter)->write_memory();
     REQUIRE_FALSE(written);
@@ -190,7 +198,7 @@ TEST_CASE("a shape that the file's own layout does not admit is refused by the c
     REQUIRE_MESSAGE(file, (file ? "" : file.error().message));
     auto pool = thread_pool::open(1);
     REQUIRE(pool);
-    const auto refused = layout_converter<i2s, thread_pool>::open(*file, i2s_order::planar_128, **pool);
+    const auto refused = converter_type::open(*file, {.layout = "i2_s"}, **pool);
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code == errc::wrong_layout);
     CHECK(refused.error().message.find("'blk.0.attn_q.weight': [383, 384] in the file") != std::string::npos);

@@ -62,6 +62,7 @@ enum class errc {
     context_full,     ///< more tokens than the context has room for
     nothing_fed,      ///< next() or logits() before any token was fed
     no_head,          ///< logits or tokens of a text embedding model
+    cancelled,        ///< the caller's own callback stopped the work
 };
 
 /// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.

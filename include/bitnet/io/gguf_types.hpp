@@ -89,9 +89,10 @@ enum class tensor_type : std::uint32_t {
     iq1_bn = 134,
     iq2_bn = 135,
     iq2_bn_r4 = 335,
-    hpp_dense = 0xb1580101, ///< kernel/dense.hpp
-    hpp_tl1 = 0xb1580102,   ///< kernel/tl1.hpp
-    hpp_tl2 = 0xb1580103,   ///< kernel/tl2.hpp
+    hpp_dense = 0xb1580101,  ///< kernel/dense.hpp
+    hpp_tl1 = 0xb1580102,    ///< kernel/tl1.hpp
+    hpp_tl2 = 0xb1580103,    ///< kernel/tl2.hpp
+    hpp_screen = 0xb1580104, ///< simd/screen.hpp: the bytes of a screened head, no elements
     hf_packed = 0xb15801ff, ///< never in a GGUF file: ternary U8 weights of Hugging Face, see model/packed_rows.hpp
 };
 
@@ -111,7 +112,7 @@ struct tensor_format {
 
 /// All tensor types that can be read. I2_S: four codes to a byte, then the f32 scale in 32 bytes; which code stands
 /// where depends on the layout (A, B or C), which no file tells. TL2 has no fixed block: see tensor_bytes.
-inline constexpr std::array<tensor_format, 20> tensor_formats{{
+inline constexpr std::array<tensor_format, 21> tensor_formats{{
     {tensor_type::f32, "F32", 1, 4},
     {tensor_type::f16, "F16", 1, 2},
     {tensor_type::q4_0, "Q4_0", 32, 18},    // f16 scale, 32 * 4 bits
@@ -131,6 +132,7 @@ inline constexpr std::array<tensor_format, 20> tensor_formats{{
     {tensor_type::hpp_dense, "HPP_DENSE", 320, 64, 0, 32, false, 1, true},
     {tensor_type::hpp_tl1, "HPP_TL1", 16, 128, 0, 32, false, 32, true},
     {tensor_type::hpp_tl2, "HPP_TL2", 24, 160, 0, 32, false, 32, true},
+    {tensor_type::hpp_screen, "HPP_SCREEN", 1, 1},
     {tensor_type::hf_packed, "U8_PACKED", 4, 1, 0, 0, true}, // four rows to a byte
 }};
 

@@ -7,6 +7,8 @@
 #include <bitnet/core/huge_pages.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/quoted_name.hpp>
 #include <bitnet/model/head.hpp>
 #include <bitnet/model/ranking.hpp>
 #include <bitnet/model/weights.hpp>
@@ -20,11 +22,20 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
+
+/// "token_embd.weight" -> "token_embd.screen": where a conversion stores the screen of a head.
+[[nodiscard]] inline std::string screen_name(std::string_view head) {
+    return std::string(head.substr(0, head.find('.'))) + ".screen";
+}
+[[nodiscard]] constexpr bool is_screen(std::string_view name) noexcept { return name.ends_with(".screen"); }
 
 /// The screen of a head: 6.25 bits for each weight and 8 bytes for each row, made once. Immutable, shared by sessions.
 class screened_head {
@@ -51,16 +62,46 @@ public:
             return std::move(bytes).error();
         }
         screened_head made;
-        made.bytes_ = *std::move(bytes);
+        made.own_ = *std::move(bytes);
+        made.bytes_ = made.own_.span();
         made.row_bytes_ = row_bytes;
-        ask_for_huge_pages(made.bytes_.data(), made.bytes_.size());
-        constexpr std::size_t chunk = 64;
-        parallel_for(pool, (head.rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
-            const std::size_t end = std::min(head.rows, (task + 1) * chunk);
-            for (std::size_t r = task * chunk; r < end; ++r) {
-                write_row<P>(head, r, made.bytes_.data() + r * row_bytes);
+        ask_for_huge_pages(made.own_.data(), made.own_.size());
+        for_rows(pool, head.rows,
+                 [&](std::size_t r) noexcept { write_row<P>(head, r, made.own_.data() + r * row_bytes); });
+        return made;
+    }
+
+    /// A screen that a conversion has stored in the tensor screen_name(head): in place. Borrows its bytes.
+    /// \param verify whether every row is made again and compared: a screen of another head would give other tokens.
+    /// \pre admits(head.element)
+    /// \return errc::unsupported_type, wrong_shape, inconsistent or out_of_memory, naming the file and the tensor.
+    template <policy_type P>
+    [[nodiscard]] static result<screened_head> open(typename P::pool& pool, const dense_matrix& head,
+                                                    const gguf_tensor& stored, std::string_view file, bool verify) {
+        const auto fail = [&](errc code, const std::string& sentence) {
+            return error{code, std::string(file) + ": tensor " + quoted_name(stored.name) + ": " + sentence};
+        };
+        screened_head made;
+        made.bytes_ = stored.bytes;
+        made.row_bytes_ = screen_layout::row_bytes(head.cols);
+        if (stored.type != tensor_type::hpp_screen) {
+            return fail(errc::unsupported_type,
+                        "type " + std::string(name_of(stored.type)) + " in the file, HPP_SCREEN expected");
+        }
+        if (stored.dims != tensor_dims{made.row_bytes_, head.rows, 1, 1}) {
+            return fail(errc::wrong_shape, dims_text(stored) + " in the file, [" + std::to_string(made.row_bytes_) +
+                                               ", " + std::to_string(head.rows) + "] expected from the head");
+        }
+        std::atomic<std::size_t> other{head.rows};
+        for_rows(pool, verify ? head.rows : 0, [&](std::size_t r) noexcept {
+            if (!is_row<P>(head, r, made.row(r))) {
+                other.store(r, std::memory_order_relaxed);
             }
         });
+        if (const std::size_t row = other.load(std::memory_order_relaxed); row != head.rows) {
+            return fail(errc::inconsistent, "row " + std::to_string(row) + " of its " + std::to_string(head.rows) +
+                                                " rows is not the screen of the head's row");
+        }
         return made;
     }
 
@@ -70,22 +111,43 @@ public:
     [[nodiscard]] const std::byte* row(std::size_t r) const noexcept { return bytes_.data() + r * row_bytes_; }
 
 private:
-    template <policy_type P> static void write_row(const dense_matrix& head, std::size_t r, std::byte* out) noexcept {
+    template <policy_type P, class Take>
+    static void make_row(const dense_matrix& head, std::size_t r, Take&& take) noexcept {
         with_element(head.element, [&]<class E>() {
             const std::byte* row = head.data + r * row_bytes_of<E>(head.cols);
-            std::array<float, screen_layout::block_columns> block;
-            screen_writer writer;
-            for (std::size_t c = 0; c < head.cols; c += block.size(), out += screen_layout::block_bytes) {
-                const std::size_t count = std::min(block.size(), head.cols - c);
-                P::loops::template widen_row<E>(row + row_bytes_of<E>(c), count, block.data());
-                std::fill(block.begin() + count, block.end(), 0.0f);
-                writer.encode(block.data(), out);
+            const auto widen = [row](std::size_t first, std::size_t count, float* floats) noexcept {
+                P::loops::template widen_row<E>(row + row_bytes_of<E>(first), count, floats);
+            };
+            make_screen_row(head.cols, widen, take);
+        });
+    }
+    template <policy_type P> static void write_row(const dense_matrix& head, std::size_t r, std::byte* out) noexcept {
+        make_row<P>(head, r, [&](const std::byte* piece, std::size_t size) noexcept {
+            std::memcpy(out, piece, size);
+            out += size;
+        });
+    }
+    template <policy_type P>
+    [[nodiscard]] static bool is_row(const dense_matrix& head, std::size_t r, const std::byte* stored) noexcept {
+        bool same = true;
+        make_row<P>(head, r, [&](const std::byte* piece, std::size_t size) noexcept {
+            same = same && std::memcmp(stored, piece, size) == 0;
+            stored += size;
+        });
+        return same;
+    }
+    template <class Pool, class F> static void for_rows(Pool& pool, std::size_t rows, F&& f) noexcept {
+        constexpr std::size_t chunk = 64;
+        parallel_for(pool, (rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+            const std::size_t end = std::min(rows, (task + 1) * chunk);
+            for (std::size_t r = task * chunk; r < end; ++r) {
+                f(r);
             }
-            writer.finish(out);
         });
     }
 
-    buffer<std::byte> bytes_; ///< [rows, row_bytes_]
+    std::span<const std::byte> bytes_; ///< [rows, row_bytes_]
+    buffer<std::byte> own_;            ///< where they are made here
     std::size_t row_bytes_ = 0;
 };
 

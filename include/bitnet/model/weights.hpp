@@ -65,6 +65,28 @@ template <class F> auto with_element(dense_element element, F&& f) noexcept {
     return f.template operator()<half>();
 }
 
+/// What the elements of a tensor are; nothing for types that no head and no embedding has.
+[[nodiscard]] constexpr std::optional<dense_element> dense_element_of(tensor_type type) noexcept {
+    switch (type) {
+    case tensor_type::f32:
+        return dense_element::f32;
+    case tensor_type::f16:
+        return dense_element::f16;
+    case tensor_type::bf16:
+        return dense_element::bf16;
+    case tensor_type::q8_0:
+        return dense_element::q8_0;
+    case tensor_type::q6_k:
+        return dense_element::q6_k;
+    case tensor_type::q4_k:
+        return dense_element::q4_k;
+    case tensor_type::q4_0:
+        return dense_element::q4_0;
+    default:
+        return std::nullopt;
+    }
+}
+
 /// The embedding and head, [rows, cols], in the file's own type and place, at any alignment.
 struct dense_matrix {
     const std::byte* data = nullptr;
@@ -284,34 +306,14 @@ private:
         if (tensor == nullptr) {
             return {};
         }
-        dense_matrix made{tensor->bytes.data(), model_.vocabulary, model_.hidden, dense_element::f16};
-        switch (tensor->type) {
-        case tensor_type::f16:
-            break;
-        case tensor_type::f32:
-            made.element = dense_element::f32;
-            break;
-        case tensor_type::bf16:
-            made.element = dense_element::bf16;
-            break;
-        case tensor_type::q8_0: // the reader has refused rows that are not whole blocks
-            made.element = dense_element::q8_0;
-            break;
-        case tensor_type::q6_k:
-            made.element = dense_element::q6_k;
-            break;
-        case tensor_type::q4_k:
-            made.element = dense_element::q4_k;
-            break;
-        case tensor_type::q4_0:
-            made.element = dense_element::q4_0;
-            break;
-        default:
+        const auto element = dense_element_of(tensor->type);
+        if (!element) {
             fail(errc::unsupported_type, tensor->name,
                  "type " + std::string(name_of(tensor->type)) +
                      " in the file, F16, F32, BF16, Q8_0, Q6_K, Q4_K or Q4_0 expected");
+            return {};
         }
-        return made;
+        return {tensor->bytes.data(), model_.vocabulary, model_.hidden, *element};
     }
 
     [[nodiscard]] const float* norm(const std::string& name, std::size_t size) {

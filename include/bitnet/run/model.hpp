@@ -134,7 +134,7 @@ public:
         if (!tensors) {
             return std::move(tensors).error();
         }
-        auto screen = make_screen(**pool, **facts, tensors->head(), options.head);
+        auto screen = make_screen(**pool, **facts, tensors->head(), options.head, ternary.verify_codes);
         if (!screen) {
             return std::move(screen).error();
         }
@@ -169,7 +169,7 @@ private:
     explicit model(std::unique_ptr<state> opened) noexcept : state_(std::move(opened)) {}
 
     [[nodiscard]] static result<screened_head> make_screen(typename P::pool& pool, model_facts& facts,
-                                                           const dense_matrix& head, head_mode mode) {
+                                                           const dense_matrix& head, head_mode mode, bool verify) {
         if (mode == head_mode::as_stored || facts.parameters.is_embedder) {
             return screened_head();
         }
@@ -178,6 +178,10 @@ private:
                 "the head is used as stored: a screen is for F16, BF16 and F32, and this one is " +
                 std::string(name_of(facts.file().find_tensor(facts.parameters.head_name())->type)));
             return screened_head();
+        }
+        const gguf_file& file = facts.file();
+        if (const auto* stored = file.find_tensor(screen_name(facts.parameters.head_name())); stored != nullptr) {
+            return screened_head::open<P>(pool, head, *stored, file.name(), verify);
         }
         return screened_head::open<P>(pool, head);
     }

@@ -251,5 +251,22 @@ private:
     return true;
 }
 
+/// Makes a row of a screen, screen_layout::row_bytes(cols), piece by piece in ascending order: `widen`(first, count,
+/// out) gives `count` columns as floats, `take`(piece, size) the bytes.
+template <class Widen, class Take> void make_screen_row(std::size_t cols, Widen&& widen, Take&& take) noexcept {
+    screen_writer writer;
+    float block[screen_layout::block_columns];
+    std::byte piece[screen_layout::block_bytes];
+    for (std::size_t c = 0; c < cols; c += screen_layout::block_columns) {
+        const std::size_t count = std::min(screen_layout::block_columns, cols - c);
+        widen(c, count, static_cast<float*>(block));
+        std::fill(block + count, block + screen_layout::block_columns, 0.0f);
+        writer.encode(block, piece);
+        take(static_cast<const std::byte*>(piece), sizeof piece);
+    }
+    writer.finish(piece);
+    take(static_cast<const std::byte*>(piece), sizeof(row_bound));
+}
+
 } // namespace bitnet::inline BITNET_ABI
 BITNET_PRECISE_END

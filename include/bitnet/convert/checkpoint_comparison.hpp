@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT
+// compare_checkpoints: whether two files hold the same model, ternary value by ternary value.
+#pragma once
+
+#include <bitnet/convert/ternary_codes.hpp>
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/quantized_block.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/quoted_name.hpp>
+#include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/screened_head.hpp>
+#include <bitnet/model/weights.hpp>
+#include <bitnet/thread/pool.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What was compared and found the same; and what may differ, because it was asked for.
+struct comparison_report {
+    std::size_t ternary_tensors = 0;
+    std::uint64_t ternary_values = 0;
+    std::size_t float_tensors = 0;
+    std::uint64_t changed_floats = 0; ///< values of embeddings, heads and norms in another type that are another number
+    float largest_change = 0;         ///< of them, absolute
+    std::uint64_t vocabulary_entries = 0;
+};
+
+/// One comparison; the first difference ends it. Use compare_checkpoints.
+template <thread_pool_type Pool> class checkpoint_comparison {
+public:
+    checkpoint_comparison(const gguf_file& from, const ternary_reading& reading, const gguf_file& to, Pool& pool)
+        : from_(from), reading_(reading), to_(to), pool_(pool) {}
+
+    [[nodiscard]] result<comparison_report> run(std::span<const std::string_view> edited) {
+        auto parameters = hyper_parameters::read(from_);
+        if (!parameters) {
+            return std::move(parameters).error();
+        }
+        parameters_ = *std::move(parameters);
+        for (const gguf_tensor& tensor : from_.tensors()) {
+            const bool is_part = is_scale_of_ternary(tensor.name) || is_screen(tensor.name);
+            if (auto done = is_part ? result<void>{} : compare(tensor); !done) {
+                return std::move(done).error();
+            }
+        }
+        if (auto done = compare_vocabulary(edited); !done) {
+            return std::move(done).error();
+        }
+        return report_;
+    }
+
+private:
+    [[nodiscard]] error differ(const gguf_tensor& tensor, const std::string& sentence) const {
+        return {errc::inconsistent,
+                to_.name() + ": tensor " + quoted_name(tensor.name) + ": " + sentence + " in " + from_.name()};
+    }
+
+    [[nodiscard]] result<void> compare(const gguf_tensor& a) {
+        const gguf_tensor* b = to_.find_tensor(a.name);
+        if (b == nullptr) {
+            return error{errc::missing_tensor, to_.name() + ": tensor " + quoted_name(a.name) + ": not in the file"};
+        }
+        if (a.dims != b->dims) {
+            return differ(a, dims_text(*b) + ", " + dims_text(a));
+        }
+        if (is_ternary_place(a.name)) {
+            return compare_ternary(a, *b);
+        }
+        ++report_.float_tensors;
+        if (a.type == b->type) {
+            return std::ranges::equal(a.bytes, b->bytes) ? result<void>{} : differ(a, "other bytes than");
+        }
+        if (!dense_element_of(a.type) || !dense_element_of(b->type)) {
+            return differ(a, std::string(name_of(b->type)) + ", " + std::string(name_of(a.type)));
+        }
+        compare_floats(a, *b);
+        return {};
+    }
+
+    [[nodiscard]] result<void> compare_ternary(const gguf_tensor& a, const gguf_tensor& b) {
+        const auto extra_a = find_scale(from_, a);
+        const auto extra_b = find_scale(to_, b);
+        if (!extra_a || !extra_b) {
+            return extra_a ? extra_b.error() : extra_a.error();
+        }
+        const auto order = permuted_rows::of(from_, a, parameters_.heads, parameters_.kv_heads);
+        const auto both = [&](const any_ternary_rows& rows_a, const any_ternary_rows& rows_b) -> result<void> {
+            const float scale_a = rows_a.scale() * extra_a->value_or(1.0f);
+            const float scale_b = rows_b.scale() * extra_b->value_or(1.0f);
+            if (std::bit_cast<std::uint32_t>(scale_a) != std::bit_cast<std::uint32_t>(scale_b)) {
+                return differ(a, "the scale " + scale_text(scale_b) + ", " + scale_text(scale_a));
+            }
+            return compare_rows(a, reordered_rows(rows_a, order), rows_b);
+        };
+        ++report_.ternary_tensors;
+        report_.ternary_values += a.dims[0] * a.dims[1];
+        return with_ternary_codes(from_, a, reading_, pool_, [&](const any_ternary_rows& rows_a) {
+            return with_ternary_codes(to_, b, ternary_reading(), pool_,
+                                      [&](const any_ternary_rows& rows_b) { return both(rows_a, rows_b); });
+        });
+    }
+
+    [[nodiscard]] result<void> compare_rows(const gguf_tensor& tensor, const reordered_rows& a,
+                                            const any_ternary_rows& b) {
+        const auto rows = static_cast<std::size_t>(tensor.dims[1]);
+        const auto cols = static_cast<std::size_t>(tensor.dims[0]);
+        constexpr std::size_t together = 64;
+        auto codes = buffer<std::uint8_t>::allocate_uninitialized(2 * together * cols, "rows to be compared");
+        if (!codes) {
+            return std::move(codes).error();
+        }
+        std::atomic<std::size_t> other{rows};
+        for (std::size_t first = 0; first < rows; first += together) {
+            parallel_for(pool_, std::min(together, rows - first), [&](std::size_t i) noexcept {
+                std::uint8_t* const codes_a = codes->data() + 2 * i * cols;
+                std::uint8_t* const codes_b = codes_a + cols;
+                const bool same = a.read(first + i, codes_a) && b.read(first + i, codes_b) &&
+                                  std::memcmp(codes_a, codes_b, cols) == 0;
+                if (!same) {
+                    other.store(first + i, std::memory_order_relaxed);
+                }
+            });
+        }
+        const std::size_t row = other.load(std::memory_order_relaxed);
+        return row == rows ? result<void>{}
+                           : differ(tensor, "row " + std::to_string(row) + " of " + std::to_string(rows) +
+                                                " is not ternary or has other values than");
+    }
+
+    void compare_floats(const gguf_tensor& a, const gguf_tensor& b) {
+        const std::uint64_t rows = a.dims[1] * a.dims[2] * a.dims[3];
+        std::atomic<std::uint64_t> changed{0};
+        std::atomic<float> largest{report_.largest_change};
+        parallel_for(pool_, static_cast<std::size_t>(rows), [&](std::size_t row) noexcept {
+            std::uint64_t changed_here = 0;
+            float most = 0;
+            for (std::size_t col = 0; col < a.dims[0]; ++col) {
+                const float x = value(a, row, col);
+                const float y = value(b, row, col);
+                changed_here += x != y ? 1 : 0;
+                most = std::max(most, x > y ? x - y : y - x);
+            }
+            changed.fetch_add(changed_here, std::memory_order_relaxed);
+            float known = largest.load(std::memory_order_relaxed);
+            while (most > known && !largest.compare_exchange_weak(known, most, std::memory_order_relaxed)) {
+            }
+        });
+        report_.changed_floats += changed.load(std::memory_order_relaxed);
+        report_.largest_change = largest.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] static float value(const gguf_tensor& tensor, std::size_t row, std::size_t col) noexcept {
+        return with_element(*dense_element_of(tensor.type), [&]<class E>() {
+            const auto cols = static_cast<std::size_t>(tensor.dims[0]);
+            return element_at<E>(tensor.bytes.data() + row * row_bytes_of<E>(cols), col);
+        });
+    }
+
+    [[nodiscard]] result<void> compare_vocabulary(std::span<const std::string_view> edited) {
+        for (const gguf_value& entry : from_.metadata()) {
+            if (!entry.key.starts_with("tokenizer.") || std::ranges::find(edited, entry.key) != edited.end()) {
+                continue;
+            }
+            const gguf_value* found = to_.find(entry.key);
+            if (found == nullptr || found->type != entry.type || found->element_type != entry.element_type ||
+                !std::ranges::equal(found->bytes, entry.bytes)) {
+                return error{errc::inconsistent, to_.name() + ": " + quoted_name(entry.key) +
+                                                     (found == nullptr ? " is missing, unlike" : " is not the one") +
+                                                     " in " + from_.name()};
+            }
+            report_.vocabulary_entries += entry.key == "tokenizer.ggml.tokens" ? entry.count : 0;
+        }
+        return {};
+    }
+
+    const gguf_file& from_;
+    ternary_reading reading_;
+    const gguf_file& to_;
+    Pool& pool_;
+    hyper_parameters parameters_;
+    comparison_report report_;
+};
+
+/// Compares a converted file with what it was made from: every tensor of `from` has to be in `to`; ternary values and
+/// effective scales have to be the same bits, and so do floats where their type is; of those in another type it is told
+/// how many changed. The tokenizer's entries have to be the same, but for the keys in `edited`.
+/// Cost: reads both files once. \param reading of `from`; the I2_S tensors of `to` are in order A
+/// \return errc::inconsistent or missing_tensor, naming the first difference.
+template <thread_pool_type Pool>
+[[nodiscard]] result<comparison_report> compare_checkpoints(const gguf_file& from, const ternary_reading& reading,
+                                                            const gguf_file& to, Pool& pool,
+                                                            std::span<const std::string_view> edited = {}) {
+    return checkpoint_comparison<Pool>(from, reading, to, pool).run(edited);
+}
+
+} // namespace bitnet::inline BITNET_ABI

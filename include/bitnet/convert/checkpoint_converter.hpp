@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: MIT
+// checkpoint_converter: writes a model as a GGUF file, its ternary tensors and its head in the types asked for.
+#pragma once
+
+#include <bitnet/convert/metadata_edit.hpp>
+#include <bitnet/convert/quantized_rows.hpp>
+#include <bitnet/convert/ternary_codes.hpp>
+#include <bitnet/convert/ternary_encoding.hpp>
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/checked.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/quantized_block.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/gguf_writer.hpp>
+#include <bitnet/io/quoted_name.hpp>
+#include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/screened_head.hpp>
+#include <bitnet/model/weights.hpp>
+#include <bitnet/simd/screen.hpp>
+#include <bitnet/thread/pool.hpp>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Told after every piece that was written: bytes of tensors so far and in all. Stops the conversion by returning
+/// false.
+struct conversion_progress {
+    bool (*report)(void* context, std::uint64_t done, std::uint64_t total) noexcept = nullptr;
+    void* context = nullptr;
+};
+
+struct conversion_options {
+    /// The name of one of ternary_encodings.
+    std::string_view layout = "i2_s";
+    /// "f16", "q8_0" or "q6_k": the type of the embedding and the head. "screened": as stored, and a screen beside it
+    /// for head_mode::screened. Empty: as stored.
+    std::string_view head = {};
+    /// What the source does not tell of its ternary tensors.
+    ternary_reading reading = {};
+    /// Entries that are set, in place of the source's or behind them. Must outlive the converter.
+    std::span<const metadata_edit> edits = {};
+    conversion_progress progress = {};
+};
+
+/// What was written.
+struct conversion_statistics {
+    std::size_t ternary_tensors = 0; ///< read as codes and encoded
+    std::size_t copied_tensors = 0;  ///< byte by byte
+    std::size_t other_tensors = 0;   ///< norms, embeddings and heads that changed their type
+    std::size_t scale_tensors = 0;   ///< added, for scales that the layout cannot hold
+};
+
+/// A copy of a model as a GGUF file: ternary tensors in one layout with the very codes and scales that model<P> would
+/// run, norms in F32, the embedding and head as asked for, all other tensors and metadata as they are. Layouts of this
+/// library have tensor types of their own, which hold the layout's version: other programs refuse them.
+///
+/// Rows of the query and key that a llama checkpoint holds unpermuted (metadata bitnet_hpp.rotary) are permuted as GGUF
+/// files of that architecture have them.
+///
+/// Borrows the file, the pool and the options' memory, which must outlive it. Memory: the largest ternary tensor in its
+/// new layout, 8 MiB for other tensors, and 32 bytes for each thread and column.
+template <thread_pool_type Pool> class checkpoint_converter {
+public:
+    /// \return errc::invalid_argument for an unknown layout or head; wrong_layout where the layout does not admit the
+    /// shape of a tensor; unsupported_type; bad_scale; out_of_memory: each names the tensor.
+    [[nodiscard]] static result<std::unique_ptr<checkpoint_converter>>
+    open(const gguf_file& file, const conversion_options& options, Pool& pool) {
+        std::unique_ptr<checkpoint_converter> made(new (std::nothrow) checkpoint_converter(file, options, pool));
+        if (made == nullptr) {
+            return error{errc::out_of_memory, file.name() + ": " + std::to_string(sizeof(checkpoint_converter)) +
+                                                  " bytes could not be allocated"};
+        }
+        auto parameters = hyper_parameters::read(file);
+        if (!parameters) {
+            return std::move(parameters).error();
+        }
+        made->parameters_ = *std::move(parameters);
+        for (const auto step : {&checkpoint_converter::choose, &checkpoint_converter::add_metadata,
+                                &checkpoint_converter::add_tensors, &checkpoint_converter::allocate}) {
+            if (auto done = (*made.*step)(); !done) {
+                return std::move(done).error();
+            }
+        }
+        return made;
+    }
+
+    /// Bytes of the file to be written.
+    [[nodiscard]] std::uint64_t file_size() const noexcept { return writer_.file_size(); }
+
+    /// \return as gguf_writer::write_file; errc::bad_code, naming the tensor and the row that is not ternary;
+    /// out_of_range for a head's value that its new type cannot hold; cancelled.
+    [[nodiscard]] result<std::uint64_t> write_file(std::string_view utf8_path) {
+        return first_failure(writer_.write_file(utf8_path));
+    }
+    /// The whole file in memory. \return as write_file, but for the disk's errors.
+    [[nodiscard]] result<buffer<std::byte>> write_memory() { return first_failure(writer_.write_memory()); }
+
+    [[nodiscard]] const conversion_statistics& statistics() const noexcept { return statistics_; }
+
+private:
+    static constexpr std::size_t window_floats = std::size_t{1} << 20;
+    static constexpr std::size_t tail_bytes = 32;
+    static constexpr std::size_t rows_together = 32; ///< a multiple of the row_group of every encoding
+
+    /// One tensor to be written, a window of rows at a time.
+    struct piece {
+        enum class action { copy, ternary, dense, screen, scale };
+
+        checkpoint_converter* self;
+        action what;
+        const gguf_tensor* tensor;
+        tensor_type to;
+        std::uint64_t size = 0; ///< bytes to be written
+        float scale = 1;
+        permuted_rows order = {};
+
+        [[nodiscard]] std::size_t rows() const noexcept {
+            return static_cast<std::size_t>(tensor->dims[1] * tensor->dims[2] * tensor->dims[3]);
+        }
+        [[nodiscard]] std::size_t cols() const noexcept { return static_cast<std::size_t>(tensor->dims[0]); }
+        [[nodiscard]] std::uint64_t row_bytes() const noexcept { return size / rows(); } ///< not of ternary ones
+
+        static bool read(void* context, std::uint64_t offset, std::span<std::byte> out) {
+            auto& wanted = *static_cast<piece*>(context);
+            return wanted.self->read(wanted, offset, out);
+        }
+    };
+
+    checkpoint_converter(const gguf_file& file, const conversion_options& options, Pool& pool)
+        : file_(file), options_(options), pool_(pool), writer_({3, std::max<std::uint32_t>(file.alignment(), 32)}) {}
+
+    [[nodiscard]] result<void> choose() {
+        encoding_ = find_ternary_encoding(options_.layout);
+        if (encoding_ == nullptr) {
+            return error{errc::invalid_argument, "there is no layout " + quoted_name(options_.layout)};
+        }
+        if (options_.head == "f16") {
+            head_type_ = tensor_type::f16;
+        } else if (options_.head == "q8_0") {
+            head_type_ = tensor_type::q8_0;
+        } else if (options_.head == "q6_k") {
+            head_type_ = tensor_type::q6_k;
+        } else if (!options_.head.empty() && options_.head != "screened") {
+            return error{errc::invalid_argument,
+                         "there is no head " + quoted_name(options_.head) + ": f16, q8_0, q6_k and screened are known"};
+        }
+        return {};
+    }
+
+    /// All entries but those that only tell how this source is read.
+    [[nodiscard]] result<void> add_metadata() {
+        for (const gguf_value& entry : file_.metadata()) {
+            if (entry.key == "general.alignment" || entry.key.starts_with("bitnet_hpp.")) {
+                continue; // the writer's own; and what only told how to read the source
+            }
+            if (const auto edit = std::ranges::find(options_.edits, entry.key, &metadata_edit::key);
+                edit != options_.edits.end()) {
+                edit->add_to(writer_);
+            } else if (entry.key == "general.file_type") {
+                writer_.add(entry.key, encoding_->file_type);
+            } else {
+                writer_.add(entry);
+            }
+        }
+        for (const metadata_edit& edit : options_.edits) {
+            if (file_.find(edit.key()) == nullptr) {
+                edit.add_to(writer_);
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> add_tensors() {
+        for (const gguf_tensor& tensor : file_.tensors()) {
+            auto added = is_ternary_place(tensor.name)      ? add_ternary(tensor)
+                         : is_scale_of_ternary(tensor.name) ? result<void>{} // added with its tensor
+                         : is_head(tensor.name)             ? add_head(tensor)
+                         : is_screen(tensor.name)           ? result<void>{} // made again where it is asked for
+                         : tensor.type == tensor_type::bf16 ? add_dense(tensor, tensor_type::f32)
+                                                            : add_copy(tensor);
+            if (!added) {
+                return added;
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] static bool is_head(std::string_view name) noexcept {
+        return name == "token_embd.weight" || name == "output.weight";
+    }
+    piece& add_piece(piece made, std::string_view name, std::span<const std::uint64_t> dims) {
+        tensor_dims all{1, 1, 1, 1};
+        std::ranges::copy(dims, all.begin());
+        made.size = fits_blocks(made.to, all) ? tensor_bytes(made.to, all).value_or(0) : 0;
+        pieces_.push_back(std::move(made));
+        writer_.add_tensor(name, pieces_.back().to, dims, read_callback{&piece::read, &pieces_.back()});
+        total_bytes_ += pieces_.back().size;
+        return pieces_.back();
+    }
+    [[nodiscard]] static std::span<const std::uint64_t> dims_of(const gguf_tensor& tensor) noexcept {
+        return std::span(tensor.dims).first(tensor.rank);
+    }
+
+    [[nodiscard]] result<void> add_copy(const gguf_tensor& tensor) {
+        add_piece({this, piece::action::copy, &tensor, tensor.type}, tensor.name, dims_of(tensor));
+        ++statistics_.copied_tensors;
+        return {};
+    }
+
+    [[nodiscard]] result<void> add_dense(const gguf_tensor& tensor, tensor_type to) {
+        if (tensor.type == to) {
+            return add_copy(tensor);
+        }
+        if (!dense_element_of(tensor.type) || !fits_blocks(to, tensor.dims)) {
+            return error{errc::unsupported_type, file_.name() + ": tensor " + quoted_name(tensor.name) + ": " +
+                                                     std::string(name_of(tensor.type)) + " " + dims_text(tensor) +
+                                                     " in the file, which cannot be written as " +
+                                                     std::string(name_of(to))};
+        }
+        add_piece({this, piece::action::dense, &tensor, to}, tensor.name, dims_of(tensor));
+        ++statistics_.other_tensors;
+        return {};
+    }
+
+    [[nodiscard]] result<void> add_head(const gguf_tensor& tensor) {
+        auto added = add_dense(tensor, head_type_.value_or(tensor.type));
+        const bool is_last = tensor.name == "output.weight" || file_.find_tensor("output.weight") == nullptr;
+        return added && is_last && options_.head == "screened" ? add_screen(tensor) : added;
+    }
+
+    [[nodiscard]] result<void> add_screen(const gguf_tensor& tensor) {
+        const auto element = dense_element_of(tensor.type);
+        if (!element || !screened_head::admits(*element)) {
+            return error{errc::unsupported_type, file_.name() + ": tensor " + quoted_name(tensor.name) + ": type " +
+                                                     std::string(name_of(tensor.type)) +
+                                                     " in the file, a screen is for F16, BF16 and F32"};
+        }
+        const std::uint64_t dims[] = {screen_layout::row_bytes(tensor.dims[0]), tensor.dims[1]};
+        add_piece({this, piece::action::screen, &tensor, tensor_type::hpp_screen}, screen_name(tensor.name), dims);
+        return {};
+    }
+
+    /// The tensor with the scale that it has, or, where the layout cannot hold that, with 1 and the scale beside it.
+    [[nodiscard]] result<void> add_ternary(const gguf_tensor& tensor) {
+        if (!encoding_->admits(tensor.dims[1], tensor.dims[0])) {
+            return error{errc::wrong_layout, file_.name() + ": tensor " + quoted_name(tensor.name) + ": " +
+                                                 dims_text(tensor) + " in the file, which layout " +
+                                                 std::string(encoding_->name) + " does not admit"};
+        }
+        float own = 1;
+        const auto read_scale = [&own](const any_ternary_rows& rows) {
+            own = rows.scale();
+            return result<void>{};
+        };
+        if (auto read = with_ternary_codes(file_, tensor, options_.reading, pool_, read_scale); !read) {
+            return read;
+        }
+        const std::string beside = scale_name(tensor.name);
+        auto extra = find_scale(file_, tensor);
+        if (!extra) {
+            return std::move(extra).error();
+        }
+        if (own == 1.0f && *extra) {
+            own = *std::exchange(*extra, std::nullopt);
+        }
+        if (!encoding_->holds(own)) {
+            *extra = own * extra->value_or(1.0f);
+            own = 1.0f;
+            ++statistics_.scale_tensors;
+        }
+        const auto order = permuted_rows::of(file_, tensor, parameters_.heads, parameters_.kv_heads);
+        add_piece({this, piece::action::ternary, &tensor, encoding_->type, 0, own, order}, tensor.name,
+                  dims_of(tensor));
+        ++statistics_.ternary_tensors;
+        if (*extra) {
+            const std::uint64_t one = 1;
+            add_piece({this, piece::action::scale, &tensor, tensor_type::f32, 0, **extra}, beside, {&one, 1});
+        }
+        return {};
+    }
+
+    /// A whole ternary tensor, or a window of the rows of another, and the floats that its rows were.
+    [[nodiscard]] result<void> allocate() {
+        std::uint64_t window = 0;
+        std::uint64_t floats = 0;
+        for (const piece& each : pieces_) {
+            if (each.what == piece::action::ternary) {
+                window = std::max(window, each.size);
+            } else if (each.what == piece::action::dense || each.what == piece::action::screen) {
+                window = std::max(window, window_rows(each) * each.row_bytes());
+                floats = std::max<std::uint64_t>(floats, window_rows(each) * each.cols());
+            }
+        }
+        auto bytes = buffer<std::byte>::allocate(window, "converted rows");
+        auto widened = buffer<float>::allocate(floats, "rows to be converted");
+        if (!bytes || !widened) {
+            return bytes ? std::move(widened).error() : std::move(bytes).error();
+        }
+        window_ = *std::move(bytes);
+        floats_ = *std::move(widened);
+        return {};
+    }
+
+    /// How many rows of a dense tensor are converted at a time.
+    [[nodiscard]] static std::size_t window_rows(const piece& wanted) noexcept {
+        return std::clamp<std::size_t>(window_floats / wanted.cols(), 1, wanted.rows());
+    }
+
+    /// The next bytes of a tensor; the writer asks in ascending order.
+    [[nodiscard]] bool read(piece& wanted, std::uint64_t offset, std::span<std::byte> out) {
+        if (wanted.what == piece::action::copy) {
+            std::ranges::copy(wanted.tensor->bytes.subspan(offset, out.size()), out.data());
+        } else if (wanted.what == piece::action::scale) {
+            std::memcpy(out.data(), &wanted.scale, sizeof wanted.scale);
+        } else if (!read_windows(wanted, offset, out)) {
+            return false;
+        }
+        done_bytes_ += out.size();
+        const auto& progress = options_.progress;
+        if (progress.report != nullptr && !progress.report(progress.context, done_bytes_, total_bytes_)) {
+            failure_ = {errc::cancelled, file_.name() + ": the conversion was stopped after " +
+                                             std::to_string(done_bytes_) + " of " + std::to_string(total_bytes_) +
+                                             " bytes"};
+            return false;
+        }
+        return true;
+    }
+    [[nodiscard]] bool read_windows(piece& wanted, std::uint64_t offset, std::span<std::byte> out) {
+        while (!out.empty()) {
+            if (offset == 0) {
+                next_row_ = 0;
+                window_end_ = 0;
+            }
+            if (offset == window_end_ &&
+                !(wanted.what == piece::action::ternary ? convert_codes(wanted) : convert_floats(wanted))) {
+                return false;
+            }
+            const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), window_end_ - offset));
+            std::copy_n(window_.data() + (offset - window_begin_), size, out.data());
+            offset += size;
+            out = out.subspan(size);
+        }
+        return true;
+    }
+
+    /// All rows of a ternary tensor, and behind them the scale where the layout has it there.
+    [[nodiscard]] bool convert_codes(const piece& wanted) {
+        auto* out = reinterpret_cast<std::uint8_t*>(window_.data());
+        const bool has_tail = has_ternary_scale(wanted.to);
+        const std::size_t group = encoding_->row_group;
+        const std::size_t groups = (wanted.rows() + group - 1) / group;
+        const auto group_bytes = static_cast<std::size_t>((wanted.size - (has_tail ? tail_bytes : 0)) / groups);
+        const auto encode = [&](std::size_t first, const std::uint8_t* codes, std::size_t stride) noexcept {
+            for (std::size_t r = 0; r < rows_together && first + r < wanted.rows(); r += group) {
+                encoding_->encode(codes + r * stride, wanted.cols(), stride, wanted.scale,
+                                  out + (first + r) / group * group_bytes);
+            }
+        };
+        const auto read = [&](const any_ternary_rows& rows) {
+            const reordered_rows ordered(rows, wanted.order);
+            return for_each_rows<rows_together>(pool_, any_ternary_rows(ordered), *wanted.tensor, file_.name(),
+                                                encoding_->stride(wanted.cols()), encode);
+        };
+        if (auto done = with_ternary_codes(file_, *wanted.tensor, options_.reading, pool_, read); !done) {
+            failure_ = std::move(done).error();
+            return false;
+        }
+        if (has_tail) {
+            write_tail(wanted, window_.data() + groups * group_bytes);
+        }
+        window_begin_ = 0;
+        window_end_ = wanted.size;
+        return true;
+    }
+
+    /// The scale in 32 bytes; the source's own where it has such, so that nothing is lost on the way there and back.
+    static void write_tail(const piece& wanted, std::byte* out) noexcept {
+        std::fill_n(out, tail_bytes, std::byte{0});
+        if (has_ternary_scale(wanted.tensor->type)) {
+            std::ranges::copy(wanted.tensor->bytes.last(tail_bytes), out);
+        }
+        std::memcpy(out, &wanted.scale, sizeof wanted.scale);
+    }
+
+    /// The next rows of a dense tensor or a screen.
+    [[nodiscard]] bool convert_floats(const piece& wanted) {
+        const std::size_t count = std::min(window_rows(wanted), wanted.rows() - next_row_);
+        const auto row_bytes = static_cast<std::size_t>(wanted.row_bytes());
+        std::atomic<std::size_t> bad_row{SIZE_MAX};
+        parallel_for(pool_, count, [&](std::size_t i) noexcept {
+            float* floats = floats_.data() + i * wanted.cols();
+            widen_row_of(*wanted.tensor, next_row_ + i, floats);
+            std::byte* out = window_.data() + i * row_bytes;
+            if (wanted.what == piece::action::screen) {
+                screen_row(floats, wanted.cols(), out);
+            } else if (!narrow_row_to(wanted.to, floats, wanted.cols(), out)) {
+                bad_row.store(next_row_ + i, std::memory_order_relaxed);
+            }
+        });
+        if (const std::size_t row = bad_row.load(std::memory_order_relaxed); row != SIZE_MAX) {
+            failure_ = {errc::out_of_range, file_.name() + ": tensor " + quoted_name(wanted.tensor->name) + ": row " +
+                                                std::to_string(row) + " of its " + std::to_string(wanted.rows()) +
+                                                " rows holds a value that is not finite or too large for " +
+                                                std::string(name_of(wanted.to))};
+            return false;
+        }
+        next_row_ += count;
+        window_begin_ = window_end_;
+        window_end_ += count * row_bytes;
+        return true;
+    }
+
+    static void widen_row_of(const gguf_tensor& tensor, std::size_t row, float* out) noexcept {
+        const auto cols = static_cast<std::size_t>(tensor.dims[0]);
+        with_element(*dense_element_of(tensor.type), [&]<class E>() {
+            const std::byte* elements = tensor.bytes.data() + row * row_bytes_of<E>(cols);
+            for (std::size_t c = 0; c < cols; ++c) {
+                out[c] = element_at<E>(elements, c);
+            }
+        });
+    }
+    static void screen_row(const float* row, std::size_t cols, std::byte* out) noexcept {
+        const auto widen = [row](std::size_t first, std::size_t count, float* floats) noexcept {
+            std::copy_n(row + first, count, floats);
+        };
+        make_screen_row(cols, widen, [&](const std::byte* piece, std::size_t size) noexcept {
+            std::memcpy(out, piece, size);
+            out += size;
+        });
+    }
+    [[nodiscard]] static bool narrow_row_to(tensor_type to, const float* x, std::size_t cols, std::byte* out) noexcept {
+        switch (to) {
+        case tensor_type::f16:
+            return narrow_row<half>(x, cols, out);
+        case tensor_type::q8_0:
+            return narrow_row<q8_0>(x, cols, out);
+        case tensor_type::q6_k:
+            return narrow_row<q6_k>(x, cols, out);
+        default:
+            return narrow_row<float>(x, cols, out);
+        }
+    }
+
+    /// Our own error, which tells more than the writer's "its generator could not give ...".
+    template <class T> [[nodiscard]] result<T> first_failure(result<T> written) {
+        return failure_.code == errc{} ? std::move(written) : result<T>(std::exchange(failure_, {}));
+    }
+
+    const gguf_file& file_;
+    conversion_options options_;
+    Pool& pool_;
+    gguf_writer writer_;
+    hyper_parameters parameters_;
+    const ternary_encoding* encoding_ = nullptr;
+    std::optional<tensor_type> head_type_;
+    std::deque<piece> pieces_;
+    conversion_statistics statistics_;
+    buffer<float> floats_;           ///< of a window of dense rows
+    buffer<std::byte> window_;       ///< a ternary tensor, or a window of another
+    std::size_t next_row_ = 0;       ///< behind the window
+    std::uint64_t window_begin_ = 0; ///< in bytes of the tensor
+    std::uint64_t window_end_ = 0;
+    std::uint64_t done_bytes_ = 0;
+    std::uint64_t total_bytes_ = 0;
+    error failure_;
+};
+
+} // namespace bitnet::inline BITNET_ABI

@@ -82,6 +82,7 @@
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/batch.hpp>
 #include <bitnet/run/dispatch.hpp>
+#include <bitnet/run/embedding.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session.hpp>

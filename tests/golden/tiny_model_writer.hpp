@@ -38,12 +38,12 @@ namespace bitnet_tests {
 ///   ternary: byte b of the codes is byte b % 8 of word(t, b / 8), its four fields mapped 0 1 2 3 -> 0 1 1 2, so that
 ///            -1, 0, +1 come with 25, 50, 25 %; then the scale.
 ///   others:  element i is made from g = the sum of the four 16-bit halves of word(t, i), less 131070, over 37837.2:
-///            Irwin-Hall of order 4, mean 0, standard deviation 1. Embeddings are F16 of g * scale, norms F32 of
-///            1 + 0.1 * g; a constant is F32 of scale.
+///            Irwin-Hall of order 4, mean 0, standard deviation 1. Embeddings are F16 of g * scale, norms F32 or F16
+///            of 1 + 0.1 * g; a constant is F32 of scale; divisors are F32, 1 for the first half, then rising to scale.
 ///   blocks:  an embedding in Q8_0, Q6_K, Q4_K or Q4_0: byte b is byte b % 8 of word(t, b / 8), but the halves of every
 ///            block are such that the values have a standard deviation near scale.
 struct random_tensor {
-    enum class kind { ternary, embedding, blocks, norm, constant };
+    enum class kind { ternary, embedding, blocks, norm, half_norm, constant, divisors };
 
     std::string name;
     kind what = kind::norm;
@@ -69,12 +69,29 @@ struct random_tensor {
         case kind::ternary:
             return bitnet::tensor_type::i2_s;
         case kind::embedding:
+        case kind::half_norm:
             return bitnet::tensor_type::f16;
         case kind::blocks:
             return block_type;
         default:
             return bitnet::tensor_type::f32;
         }
+    }
+
+    [[nodiscard]] bool is_half() const noexcept { return type() == bitnet::tensor_type::f16; }
+
+    [[nodiscard]] static float near_one(std::size_t sum) noexcept {
+        // Through memory: clang 14 under -ffast-math fuses a product and a sum even where a pragma forbids it.
+        const volatile float tenth = 0.1f * normal(sum);
+        return 1.0f + tenth;
+    }
+
+    /// 1, ..., 1, then in equal steps up to scale.
+    [[nodiscard]] float divisor(std::uint64_t i) const noexcept {
+        const std::uint64_t half_size = dims[0] / 2;
+        return i < half_size ? 1.0f
+                             : 1.0f + (scale - 1.0f) * static_cast<float>(i + 1 - half_size) /
+                                          static_cast<float>(dims[0] - half_size);
     }
 
     /// What does not depend on the offset.
@@ -84,10 +101,11 @@ struct random_tensor {
             elements *= dim;
         }
         code_bytes = elements / 4;
-        if (what == kind::embedding) {
+        if (is_half()) {
             halves.resize(sums);
             for (std::size_t sum = 0; sum < sums; ++sum) {
-                halves[sum] = bitnet::narrow<bitnet::half>(normal(sum) * scale);
+                halves[sum] =
+                    bitnet::narrow<bitnet::half>(what == kind::embedding ? normal(sum) * scale : near_one(sum));
             }
         }
     }
@@ -161,14 +179,17 @@ struct random_tensor {
         if (what == kind::blocks) {
             return fill_blocks(offset, out);
         }
-        const std::size_t size = what == kind::embedding ? sizeof(bitnet::half) : sizeof(float);
+        const std::size_t size = is_half() ? sizeof(bitnet::half) : sizeof(float);
         for (std::size_t i = 0; i < out.size(); i += size) {
-            const std::size_t sum = sum_of((offset + i) / size);
-            // Through memory: clang 14 under -ffast-math fuses a product and a sum even where a pragma forbids it.
-            const volatile float tenth = 0.1f * normal(sum);
-            const float number = what == kind::norm ? 1.0f + tenth : scale;
-            const void* value = what == kind::embedding ? static_cast<const void*>(&halves[sum]) : &number;
-            std::memcpy(out.data() + i, value, size);
+            const std::uint64_t at = (offset + i) / size;
+            if (is_half()) {
+                std::memcpy(out.data() + i, &halves[sum_of(at)], size);
+                continue;
+            }
+            const float number = what == kind::norm       ? near_one(sum_of(at))
+                                 : what == kind::divisors ? divisor(at)
+                                                          : scale;
+            std::memcpy(out.data() + i, &number, size);
         }
     }
 
@@ -244,7 +265,7 @@ inline void add_specials(token_list& list, std::size_t count) {
 
 /// The hyper-parameters of a model. The default is as small as a complete one can be: its layout A rows are one block.
 struct model_shape {
-    std::string architecture = "bitnet-b1.58"; ///< bitnet-b1.58 and bitnet-25 have ReLU² FFNs, bitnet SiLU
+    std::string architecture = "bitnet-b1.58"; ///< one of bitnet::model_families; those of BitNet have sub-norms
     std::uint32_t layers = 1;
     std::uint32_t hidden = 128;
     std::uint32_t ffn = 128;
@@ -259,6 +280,14 @@ struct model_shape {
     bool scale_tensors = false;      ///< blk.N.<t>.scale [1] F32 beside every ternary tensor, as old bitnet files have
     std::uint32_t alignment = 32;
     bitnet::tensor_type embedding = bitnet::tensor_type::f16; ///< or Q8_0, Q6_K, Q4_K, Q4_0
+    bool own_head = false;                                    ///< output.weight, F16
+    bool head_norms = false;                                  ///< attn_q_norm and attn_k_norm
+    bool input_norms = false;  ///< seven *_norm_in in F16, one before each ternary matrix
+    bool post_norms = false;   ///< post_attention_norm and post_ffw_norm
+    float rope_divisor = 0;    ///< rope_freqs.weight rises to this
+    float rope_factor = 0;     ///< linear rope scaling
+    std::string rotary;        ///< bitnet_hpp.rotary
+    std::uint32_t pooling = 0; ///< pooling_type; also adds eos to texts
 };
 
 /// A model that can be written: metadata as in the official 2B-4T file, tensors in the order of its list. Movable; the
@@ -300,6 +329,17 @@ private:
         writer_.add("tokenizer.ggml.add_bos_token", true);
         add("attention.layer_norm_rms_epsilon", shape_.epsilon);
         add("rope.freq_base", shape_.theta);
+        if (shape_.rope_factor != 0) {
+            writer_.add(shape_.architecture + ".rope.scaling.type", "linear");
+            add("rope.scaling.factor", shape_.rope_factor);
+        }
+        if (!shape_.rotary.empty()) {
+            writer_.add("bitnet_hpp.rotary", shape_.rotary);
+        }
+        if (shape_.pooling != 0) {
+            add("pooling_type", shape_.pooling);
+            writer_.add("tokenizer.ggml.add_eos_token", true);
+        }
         writer_.add("general.file_type", 40u);
         add_tokenizer();
         writer_.add("general.quantization_version", 2u);
@@ -357,21 +397,53 @@ private:
         const bool blocks = shape_.embedding != bitnet::tensor_type::f16;
         add("token_embd.weight", blocks ? kind::blocks : kind::embedding, {hidden, tokens_.tokens.size()},
             1.5 / std::sqrt(static_cast<double>(hidden)));
+        if (shape_.own_head) {
+            add("output.weight", kind::embedding, {hidden, tokens_.tokens.size()},
+                1.5 / std::sqrt(static_cast<double>(hidden)));
+        }
+        if (shape_.rope_divisor != 0) {
+            add("rope_freqs.weight", kind::divisors, {shape_.head_dim / 2}, shape_.rope_divisor);
+        }
+        const bool sub_norms = shape_.architecture.starts_with("bitnet");
         for (std::uint32_t layer = 0; layer < shape_.layers; ++layer) {
             const std::string block = "blk." + std::to_string(layer) + ".";
             add(block + "attn_norm.weight", kind::norm, {hidden}, 0);
+            add_optional_norms(block);
             add_ternary(block, "attn_q", hidden, queries, 1.0);
             add_ternary(block, "attn_k", hidden, keys, 1.0);
             add_ternary(block, "attn_v", hidden, keys, 1.0);
-            add(block + "attn_sub_norm.weight", kind::norm, {queries}, 0);
+            if (sub_norms) {
+                add(block + "attn_sub_norm.weight", kind::norm, {queries}, 0);
+            }
             add_ternary(block, "attn_output", queries, hidden, 0.3);
             add(block + "ffn_norm.weight", kind::norm, {hidden}, 0);
             add_ternary(block, "ffn_gate", hidden, ffn, 1.0);
             add_ternary(block, "ffn_up", hidden, ffn, 1.0);
-            add(block + "ffn_sub_norm.weight", kind::norm, {ffn}, 0);
+            if (sub_norms) {
+                add(block + "ffn_sub_norm.weight", kind::norm, {ffn}, 0);
+            }
             add_ternary(block, "ffn_down", ffn, hidden, 0.3);
         }
         add("output_norm.weight", kind::norm, {hidden}, 0);
+    }
+
+    void add_optional_norms(const std::string& block) {
+        if (shape_.head_norms) {
+            add(block + "attn_q_norm.weight", kind::norm, {shape_.head_dim}, 0);
+            add(block + "attn_k_norm.weight", kind::norm, {shape_.head_dim}, 0);
+        }
+        if (shape_.input_norms) {
+            for (const char* what : {"attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up"}) {
+                add(block + what + "_norm_in.weight", kind::half_norm, {shape_.hidden}, 0);
+            }
+            add(block + "attn_output_norm_in.weight", kind::half_norm, {std::uint64_t{shape_.heads} * shape_.head_dim},
+                0);
+            add(block + "ffn_down_norm_in.weight", kind::half_norm, {shape_.ffn}, 0);
+        }
+        if (shape_.post_norms) {
+            add(block + "post_attention_norm.weight", kind::norm, {shape_.hidden}, 0);
+            add(block + "post_ffw_norm.weight", kind::norm, {shape_.hidden}, 0);
+        }
     }
 
     model_shape shape_;

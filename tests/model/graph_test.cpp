@@ -57,6 +57,37 @@ void check_graph(const bitnet_tests::model_shape& shape) {
     CHECK(largest < 0.1);
 }
 
+/// The same for the embedding of a model without head. An int8 that a rounding turns over moves it by about 1 %.
+void check_embedding(const bitnet_tests::model_shape& shape) {
+    const auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const auto file = gguf_file::parse(bytes->span(), "test");
+    REQUIRE(file);
+    const bitnet_tests::reference_forward reference(*file);
+    const auto opened = model<tested>::open(byte_source::borrow(bytes->span(), "test"));
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    CHECK(opened->parameters().is_embedder);
+    auto s = session<tested>::open(*opened);
+    REQUIRE(s);
+    const auto differs_by = [&](std::size_t count) {
+        const auto expected =
+            reference.embedding({tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(count)});
+        const auto actual = s->embed(std::span(tokens).first(count));
+        REQUIRE(actual);
+        REQUIRE(actual->size() == expected.size());
+        double largest = 0;
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+            largest = std::max(largest, std::abs(static_cast<double>((*actual)[i]) - expected[i]));
+        }
+        return largest;
+    };
+    const double first = differs_by(1);
+    const double all = differs_by(tokens.size());
+    MESSAGE(shape.architecture << ": the embedding of one token differs by " << first << ", of all by " << all);
+    CHECK(first < 1e-5);
+    CHECK(all < 0.005);
+}
+
 /// All keys but arrays: what a model without tokenizer needs.
 void copy_model_keys(const gguf_file& file, gguf_writer& writer) {
     for (const auto& value : file.metadata()) {
@@ -106,6 +137,53 @@ TEST_CASE("heads of 96 that do not add up to the hidden size equal the double-pr
     shape.kv_heads = 1;
     shape.head_dim = 96; // 384 query columns, hidden 256
     check_graph(shape);
+}
+
+TEST_CASE("llama: no sub-norms, neighbours rotated, a head of its own equal the double-precision graph") {
+    auto shape = grouped();
+    shape.architecture = "llama";
+    check_graph(shape); // tied where there is no output.weight
+    shape.own_head = true;
+    check_graph(shape);
+    shape.rotary = "halves"; // rows as Hugging Face has them
+    check_graph(shape);
+}
+
+TEST_CASE("llama: scaled rotation equals the double-precision graph") {
+    auto shape = grouped();
+    shape.architecture = "llama";
+    shape.theta = 10000.0f;
+    shape.rope_factor = 4.0f;
+    check_graph(shape);
+    shape.rope_divisor = 8.0f;
+    check_graph(shape);
+}
+
+TEST_CASE("qwen3 and gemma3 with ternary weights and a head equal the double-precision graph") {
+    auto shape = grouped();
+    shape.head_norms = true;
+    shape.head_dim = 96;
+    shape.architecture = "qwen3";
+    check_graph(shape);
+    shape.architecture = "gemma3"; // GELU, scaled embeddings
+    shape.post_norms = true;
+    shape.own_head = true;
+    check_graph(shape);
+}
+
+TEST_CASE("text embedding models: a norm before each projection, the last state, length one") {
+    auto shape = grouped();
+    shape.architecture = "qwen3";
+    shape.epsilon = 1e-6f;
+    shape.head_norms = true;
+    shape.input_norms = true;
+    shape.head_dim = 128; // 512 query columns, hidden 256
+    shape.pooling = 3;
+    check_embedding(shape);
+    shape.architecture = "gemma3";
+    shape.post_norms = true;
+    shape.kv_heads = 1;
+    check_embedding(shape);
 }
 
 TEST_CASE("embeddings in Q8_0, Q6_K, Q4_K and Q4_0 equal the double-precision graph over an independent decoder") {

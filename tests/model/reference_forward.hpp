@@ -7,51 +7,80 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
+#include <numbers>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace bitnet_tests {
 
 using rows_of_doubles = std::vector<std::vector<double>>;
 
-/// Numbers as in the paper: int8 activations by absmax in float, everything else double; K and V are kept exact.
-/// Shares no code with the library but the file reader. Codes in layout A only.
+/// Numbers as in the papers: int8 activations by absmax in float, everything else double; K and V are kept exact.
+/// Shares no code with the library but the file reader. Codes in layout A only. What a file has no tensor for is left
+/// out; the rest of a family is in its name.
 class reference_forward {
 public:
     explicit reference_forward(const bitnet::gguf_file& file) : file_(file) {
-        const auto name = file.get<std::string_view>("general.architecture");
-        prefix_ = std::string(*name) + ".";
-        silu_ = *name == "bitnet";
+        architecture_ = std::string(*file.get<std::string_view>("general.architecture"));
+        prefix_ = architecture_ + ".";
         layers_ = size("block_count");
         heads_ = size("attention.head_count");
         kv_heads_ = size("attention.head_count_kv");
-        head_size_ = size("rope.dimension_count");
+        head_size_ = static_cast<std::size_t>(file.find_tensor("blk.0.attn_q.weight")->dims[1]) / heads_;
         epsilon_ = static_cast<double>(*file.get<float>(prefix_ + "attention.layer_norm_rms_epsilon"));
         theta_ = static_cast<double>(*file.get<float>(prefix_ + "rope.freq_base"));
+        rope_factor_ = static_cast<double>(*file.get_or<float>(prefix_ + "rope.scaling.factor", 1.0f));
+        neighbours_ = *file.get_or<std::string_view>(
+                          "bitnet_hpp.rotary", architecture_ == "llama" ? std::string_view("interleaved")
+                                                                        : std::string_view("halves")) == "interleaved";
     }
 
-    /// Logits after each token.
-    [[nodiscard]] rows_of_doubles logits(const std::vector<int>& tokens) const {
+    /// Hidden states behind the last norm, after each token.
+    [[nodiscard]] rows_of_doubles states(const std::vector<int>& tokens) const {
         const rows_of_doubles embedding = dense("token_embd.weight");
         rows_of_doubles x;
         for (const int token : tokens) {
             x.push_back(embedding[static_cast<std::size_t>(token)]);
+            for (double& value : x.back()) {
+                value *= architecture_ == "gemma3" ? std::sqrt(static_cast<double>(embedding[0].size())) : 1.0;
+            }
         }
         for (std::size_t layer = 0; layer < layers_; ++layer) {
             const std::string block = "blk." + std::to_string(layer) + ".";
             attention(block, x);
             feed_forward(block, x);
         }
+        for (auto& row : x) {
+            row = norm(row, "output_norm.weight");
+        }
+        return x;
+    }
+
+    /// Logits after each token.
+    [[nodiscard]] rows_of_doubles logits(const std::vector<int>& tokens) const {
+        const bool tied = architecture_.starts_with("bitnet") || file_.find_tensor("output.weight") == nullptr;
+        const rows_of_doubles head = dense(tied ? "token_embd.weight" : "output.weight");
         rows_of_doubles out;
-        for (const auto& row : x) {
-            const auto n = norm(row, "output_norm.weight");
+        for (const auto& row : states(tokens)) {
             out.emplace_back();
-            for (const auto& weights : embedding) {
-                out.back().push_back(dot(weights, n));
+            for (const auto& weights : head) {
+                out.back().push_back(dot(weights, row));
             }
         }
         return out;
+    }
+
+    /// What a text embedding model gives for the tokens: the last state, of length one.
+    [[nodiscard]] std::vector<double> embedding(const std::vector<int>& tokens) const {
+        auto last = states(tokens).back();
+        const double length = std::sqrt(dot(last, last));
+        for (double& value : last) {
+            value /= length;
+        }
+        return last;
     }
 
 private:
@@ -178,6 +207,28 @@ private:
         return y;
     }
 
+    /// norm() where the file has it.
+    [[nodiscard]] std::vector<double> norm_if(const std::vector<double>& x, const std::string& name) const {
+        return file_.find_tensor(name) != nullptr ? norm(x, name) : x;
+    }
+
+    /// Each head by itself.
+    [[nodiscard]] std::vector<double> norm_heads(const std::vector<double>& x, const std::string& name) const {
+        std::vector<double> y;
+        for (std::size_t at = 0; at < x.size(); at += head_size_) {
+            const std::vector<double> head(x.begin() + static_cast<std::ptrdiff_t>(at),
+                                           x.begin() + static_cast<std::ptrdiff_t>(at + head_size_));
+            const auto normed = norm_if(head, name);
+            y.insert(y.end(), normed.begin(), normed.end());
+        }
+        return y;
+    }
+
+    /// linear() behind the norm that its input may have.
+    [[nodiscard]] std::vector<double> projection(const std::vector<double>& x, const std::string& name) const {
+        return linear(norm_if(x, name + "_norm_in.weight"), name);
+    }
+
     [[nodiscard]] std::vector<double> linear(const std::vector<double>& x, const std::string& name) const {
         const auto& t = *file_.find_tensor(name + ".weight");
         float largest = 1e-5f;
@@ -209,14 +260,19 @@ private:
         return y;
     }
 
+    [[nodiscard]] double frequency(std::size_t pair) const {
+        const double plain =
+            std::pow(theta_, -2.0 * static_cast<double>(pair) / static_cast<double>(head_size_)) / rope_factor_;
+        return file_.find_tensor("rope_freqs.weight") != nullptr ? plain / dense("rope_freqs.weight")[0][pair] : plain;
+    }
+
     void rotate(std::vector<double>& x, std::size_t position) const {
         const std::size_t half = head_size_ / 2;
-        for (std::size_t head = 0; head < x.size() / head_size_; ++head) {
-            for (std::size_t j = 0; j < half; ++j) {
-                const double angle = static_cast<double>(position) *
-                                     std::pow(theta_, -2.0 * static_cast<double>(j) / static_cast<double>(head_size_));
-                double& a = x[head * head_size_ + j];
-                double& b = x[head * head_size_ + j + half];
+        for (std::size_t j = 0; j < half; ++j) {
+            const double angle = static_cast<double>(position) * frequency(j);
+            for (std::size_t head = 0; head < x.size() / head_size_; ++head) {
+                double& a = x[head * head_size_ + (neighbours_ ? 2 * j : j)];
+                double& b = x[head * head_size_ + (neighbours_ ? 2 * j + 1 : j + half)];
                 const double rotated = a * std::cos(angle) - b * std::sin(angle);
                 b = a * std::sin(angle) + b * std::cos(angle);
                 a = rotated;
@@ -229,13 +285,14 @@ private:
         rows_of_doubles values;
         for (std::size_t position = 0; position < x.size(); ++position) {
             const auto n = norm(x[position], block + "attn_norm.weight");
-            auto q = linear(n, block + "attn_q");
-            keys.push_back(linear(n, block + "attn_k"));
-            values.push_back(linear(n, block + "attn_v"));
+            auto q = norm_heads(projection(n, block + "attn_q"), block + "attn_q_norm.weight");
+            keys.push_back(norm_heads(projection(n, block + "attn_k"), block + "attn_k_norm.weight"));
+            values.push_back(projection(n, block + "attn_v"));
             rotate(q, position);
             rotate(keys.back(), position);
-            const auto attended = norm(attend(q, keys, values), block + "attn_sub_norm.weight");
-            add(x[position], linear(attended, block + "attn_output"));
+            const auto attended = norm_if(attend(q, keys, values), block + "attn_sub_norm.weight");
+            add(x[position],
+                norm_if(projection(attended, block + "attn_output"), block + "post_attention_norm.weight"));
         }
     }
 
@@ -264,16 +321,26 @@ private:
         return out;
     }
 
+    [[nodiscard]] double activate(double g) const {
+        if (architecture_ == "bitnet-b1.58" || architecture_ == "bitnet-25") {
+            return std::max(g, 0.0) * std::max(g, 0.0);
+        }
+        if (architecture_ == "gemma3") {
+            return g / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (g + 0.044715 * g * g * g)));
+        }
+        return g / (1 + std::exp(-g));
+    }
+
     void feed_forward(const std::string& block, rows_of_doubles& x) const {
         for (auto& row : x) {
             const auto n = norm(row, block + "ffn_norm.weight");
-            auto gate = linear(n, block + "ffn_gate");
-            const auto up = linear(n, block + "ffn_up");
+            auto gate = projection(n, block + "ffn_gate");
+            const auto up = projection(n, block + "ffn_up");
             for (std::size_t i = 0; i < gate.size(); ++i) {
-                const double g = gate[i];
-                gate[i] = (silu_ ? g / (1 + std::exp(-g)) : std::max(g, 0.0) * std::max(g, 0.0)) * up[i];
+                gate[i] = activate(gate[i]) * up[i];
             }
-            add(row, linear(norm(gate, block + "ffn_sub_norm.weight"), block + "ffn_down"));
+            const auto down = projection(norm_if(gate, block + "ffn_sub_norm.weight"), block + "ffn_down");
+            add(row, norm_if(down, block + "post_ffw_norm.weight"));
         }
     }
 
@@ -284,14 +351,16 @@ private:
     }
 
     const bitnet::gguf_file& file_;
+    std::string architecture_;
     std::string prefix_;
-    bool silu_ = false;
+    bool neighbours_ = false; ///< rotated against each other, not halves
     std::size_t layers_ = 0;
     std::size_t heads_ = 0;
     std::size_t kv_heads_ = 0;
     std::size_t head_size_ = 0;
     double epsilon_ = 0;
     double theta_ = 0;
+    double rope_factor_ = 1;
 };
 
 } // namespace bitnet_tests

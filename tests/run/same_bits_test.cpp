@@ -58,7 +58,7 @@ std::vector<float> logits_after(const model<P>& opened, const std::vector<token>
         REQUIRE(s->feed(std::span(ids).subspan(at, count)));
         at += count;
     }
-    const auto logits = s->logits();
+    const auto logits = opened.parameters().is_embedder ? s->embedding() : s->logits();
     REQUIRE(logits);
     return {logits->begin(), logits->end()};
 }
@@ -143,4 +143,40 @@ TEST_CASE_TEMPLATE("a SiLU model with a head size of 100 and wide heads gives th
     shape.head_dim = 100; // 32 * 100 = 3200 columns, not the hidden size
     shape.scale_tensors = true;
     check_all_ways<Isa, half>(shape, 20);
+}
+
+TEST_CASE_TEMPLATE("a llama with scaled rotation and a head of its own gives the scalar bits", Isa, ISAS) {
+    if (!Isa::available()) {
+        return;
+    }
+    auto shape = odd_shape();
+    shape.architecture = "llama";
+    shape.head_dim = 192; // 1152 columns, not the hidden size
+    shape.layers = 1;
+    shape.own_head = true;
+    shape.rope_factor = 3.0f;
+    shape.rope_divisor = 8.0f;
+    check_all_ways<Isa, half>(shape, 20);
+}
+
+TEST_CASE_TEMPLATE("text embeddings are the same for any threads and chunks, and those of the scalar code", Isa, ISAS) {
+    if (!Isa::available()) {
+        return;
+    }
+    bitnet_tests::model_shape shape;
+    shape.architecture = "qwen3";
+    shape.hidden = 256;
+    shape.ffn = 384;
+    shape.heads = 6;
+    shape.kv_heads = 3;
+    shape.head_norms = true;
+    shape.input_norms = true;
+    shape.pooling = 3;
+    check_all_ways<Isa, half>(shape, 40);
+    shape.architecture = "gemma3";
+    shape.post_norms = true;
+    shape.heads = 4;
+    shape.kv_heads = 1;
+    shape.head_dim = 96;
+    check_all_ways<Isa, half>(shape, 40);
 }

@@ -9,6 +9,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <numbers>
 #include <random>
 #include <type_traits>
 #include <vector>
@@ -177,10 +178,15 @@ TEST_CASE_TEMPLATE("dequantise, activations and rotation give the scalar bits", 
         };
         both([&](auto o, float* y) { o.relu2_times(gate.data(), up.data(), n, y); });
         both([&](auto o, float* y) { o.silu_times(gate.data(), up.data(), n, y); });
+        both([&](auto o, float* y) { o.gelu_times(gate.data(), up.data(), n, y); });
         both([&](auto o, float* y) { o.dequantize(acc.data(), 0.0123f, 7.7f, n, y); });
         both([&](auto o, float* y) { o.dequantize_add(acc.data(), 0.0123f, 7.7f, n, y); });
         both([&](auto o, float* y) { o.rotate(y, gate.data(), gate.data() + n / 2, n / 2); });
+        both([&](auto o, float* y) { o.rotate_neighbours(y, gate.data(), gate.data() + n / 2, n / 2); });
         both([&](auto o, float* y) { o.divide(y, 3.7f, n); });
+        both([&](auto o, float* y) { o.scale(y, 3.7f, n); });
+        both([&](auto o, float* y) { o.add(gate.data(), n, y); });
+        both([&](auto o, float* y) { o.normalize(gate.data(), n, y); });
         both([&](auto o, float* y) { y[0] += o.merge({1.5f, 2.0f}, y, {0.25f, 3.0f}, gate.data(), n).sum; });
     }
 }
@@ -343,4 +349,38 @@ TEST_CASE("exp is within two units in the last place and never denormal") {
     }
     CHECK(ops::exp(0.0f) == 1.0f);
     CHECK(ops::exp(1000.0f) == ops::exp(88.0f));
+}
+
+TEST_CASE("gelu is the tanh form within a few units of its largest factor") {
+    for (double x = -9.0; x < 9.0; x += 0.0037) {
+        const float gate = static_cast<float>(x);
+        const float up = 3.0f;
+        float y = 0;
+        oracle::gelu_times(&gate, &up, 1, &y);
+        const double g = gate;
+        const double exact = g / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (g + 0.044715 * g * g * g))) * 3;
+        CHECK(std::abs(y - exact) <= 4e-7 * std::max(std::abs(exact), 0.3));
+    }
+}
+
+TEST_CASE("neighbours are rotated as halves are, and a vector is scaled to length one") {
+    const float cos[] = {0.6f, 0.0f};
+    const float sin[] = {0.8f, 1.0f};
+    float neighbours[] = {1.0f, 2.0f, 3.0f, 4.0f};
+    float halves[] = {1.0f, 3.0f, 2.0f, 4.0f};
+    oracle::rotate_neighbours(neighbours, cos, sin, 2);
+    oracle::rotate(halves, cos, sin, 2);
+    CHECK(neighbours[0] == doctest::Approx(0.6 - 1.6));
+    CHECK(neighbours[1] == doctest::Approx(1.2 + 0.8));
+    CHECK((neighbours[2] == -4.0f && neighbours[3] == 3.0f));
+    CHECK((halves[0] == neighbours[0] && halves[2] == neighbours[1]));
+    CHECK((halves[1] == neighbours[2] && halves[3] == neighbours[3]));
+
+    const float x[] = {3.0f, -4.0f, 0.0f};
+    float y[3];
+    oracle::normalize(x, 3, y);
+    CHECK((y[0] == 0.6f && y[1] == -0.8f && y[2] == 0.0f));
+    const float zeros[3] = {};
+    oracle::normalize(zeros, 3, y);
+    CHECK((y[0] == 0.0f && y[1] == 0.0f && y[2] == 0.0f));
 }

@@ -61,6 +61,7 @@ enum class errc {
     invalid_token,    ///< a token id outside the vocabulary
     context_full,     ///< more tokens than the context has room for
     nothing_fed,      ///< next() or logits() before any token was fed
+    no_head,          ///< logits or tokens of a text embedding model
 };
 
 /// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.

@@ -3,33 +3,82 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/quoted_name.hpp>
+#include <bitnet/simd/rotary.hpp>
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace bitnet::inline BITNET_ABI {
 
 /// The function between the two halves of a gated feed-forward layer.
 enum class activation_function {
     relu2, ///< relu(gate)^2 * up: bitnet-b1.58, bitnet-25
-    silu,  ///< silu(gate) * up: bitnet
+    silu,  ///< silu(gate) * up: bitnet, llama, qwen3
+    gelu,  ///< gelu(gate) * up, the tanh form: gemma3
 };
 
 [[nodiscard]] constexpr std::string_view name_of(activation_function f) noexcept {
-    return f == activation_function::relu2 ? "relu2" : "silu";
+    switch (f) {
+    case activation_function::relu2:
+        return "relu2";
+    case activation_function::silu:
+        return "silu";
+    case activation_function::gelu:
+        break;
+    }
+    return "gelu";
 }
+
+/// Which two columns of a head rotate against each other.
+enum class rotary_pairing {
+    halves,      ///< j and j + head_size / 2, as in all checkpoints of Hugging Face
+    interleaved, ///< 2 j and 2 j + 1: GGUF files of architecture llama, whose rows their converter has permuted
+};
+
+[[nodiscard]] constexpr std::string_view name_of(rotary_pairing p) noexcept {
+    return p == rotary_pairing::halves ? "halves" : "interleaved";
+}
+
+/// How a text embedding model makes one vector of many; numbered as in GGUF metadata.
+enum class pooling_type : std::uint8_t { none = 0, mean = 1, last = 3 };
+
+/// What an architecture's name says about the graph. The rest is in the metadata and in the tensors that are there.
+struct model_family {
+    std::string_view architecture;
+    activation_function activation;
+    rotary_pairing pairing;
+    bool has_sub_norms;    ///< RMSNorms before attn_output and ffn_down, which a file must have; elsewhere they are
+                           ///< optional
+    bool ties_head;        ///< even where there is an output.weight; elsewhere only where there is none
+    bool scales_embedding; ///< by sqrt(hidden)
+};
+
+inline constexpr model_family model_families[] = {
+    {"bitnet", activation_function::silu, rotary_pairing::halves, true, true, false},
+    {"bitnet-25", activation_function::relu2, rotary_pairing::halves, true, true, false},
+    {"bitnet-b1.58", activation_function::relu2, rotary_pairing::halves, true, true, false},
+    {"llama", activation_function::silu, rotary_pairing::interleaved, false, false, false},
+    {"qwen3", activation_function::silu, rotary_pairing::halves, false, false, false},
+    {"gemma3", activation_function::gelu, rotary_pairing::halves, false, false, true},
+};
 
 /// Sizes are counts of elements. All are checked: nothing that follows can divide by zero, overflow or be absurdly
 /// large.
 struct hyper_parameters {
-    std::string architecture; ///< general.architecture: "bitnet-b1.58", "bitnet-25" or "bitnet"
+    std::string architecture; ///< general.architecture, one of model_families
     std::string model_name;   ///< general.name; may be empty
     std::size_t layers = 0;
     std::size_t hidden = 0;       ///< columns of the residual stream
@@ -41,14 +90,29 @@ struct hyper_parameters {
     std::size_t context = 0; ///< positions the model was trained for
     float rms_epsilon = 0;
     float rope_theta = 0;
+    float rope_factor = 1;            ///< linear scaling: angles are divided by it
+    std::vector<float> rope_divisors; ///< and by these, pair by pair (rope_freqs.weight); empty: by 1
+    rotary_pairing pairing = rotary_pairing::halves;
     activation_function activation = activation_function::relu2;
+    float embedding_scale = 1;                 ///< what looked up embeddings are multiplied by
+    bool has_sub_norms = true;                 ///< as in model_family
+    bool has_own_head = false;                 ///< the head is output.weight; otherwise the embedding
+    bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
+    pooling_type pooling = pooling_type::none; ///< as the file says; what is done is always last
 
     [[nodiscard]] std::size_t query_columns() const noexcept { return heads * head_size; }
     [[nodiscard]] std::size_t kv_columns() const noexcept { return kv_heads * head_size; }
     [[nodiscard]] std::size_t heads_per_kv() const noexcept { return heads / kv_heads; }
 
-    /// Reads the keys of `file`. \return errc::unsupported_architecture, missing_key, wrong_type, out_of_range or
-    /// inconsistent, naming the file, the key and both numbers.
+    /// The tensor that logits are made with.
+    [[nodiscard]] std::string_view head_name() const noexcept {
+        return has_own_head ? "output.weight" : "token_embd.weight";
+    }
+    [[nodiscard]] rotary_scaling scaling() const noexcept { return {rope_factor, rope_divisors}; }
+
+    /// Reads the keys of `file`, and what its tensors tell. A key that changes the graph in a way that is not
+    /// implemented is refused, never passed over. \return errc::unsupported_architecture, missing_key, wrong_type,
+    /// out_of_range or inconsistent, naming the file, the key and both numbers.
     [[nodiscard]] static result<hyper_parameters> read(const gguf_file& file);
 };
 
@@ -62,6 +126,9 @@ public:
         read_sizes();
         read_heads();
         read_constants();
+        read_rotation();
+        read_pooling();
+        refuse_variants();
         if (failure_.code != errc{}) {
             return std::move(failure_);
         }
@@ -118,12 +185,22 @@ private:
             return;
         }
         made_.architecture = std::string(*name);
-        if (*name == "bitnet") {
-            made_.activation = activation_function::silu;
-        } else if (*name != "bitnet-b1.58" && *name != "bitnet-25") {
+        const auto* family = std::find_if(std::begin(model_families), std::end(model_families),
+                                          [&](const model_family& f) { return f.architecture == *name; });
+        if (family == std::end(model_families)) {
+            std::string known;
+            for (const model_family& f : model_families) {
+                known += (known.empty() ? "" : ", ") + std::string(f.architecture);
+            }
             fail(errc::unsupported_architecture, "'general.architecture' is " + quoted_name(made_.architecture) +
-                                                     "; bitnet-b1.58, bitnet-25 and bitnet can be run");
+                                                     "; with ternary weights " + known + " can be run");
+            return;
         }
+        made_.activation = family->activation;
+        made_.pairing = family->pairing;
+        made_.has_sub_norms = family->has_sub_norms;
+        made_.has_own_head = !family->ties_head && file_.find_tensor("output.weight") != nullptr;
+        scales_embedding_ = family->scales_embedding;
         const auto title = file_.get_or<std::string_view>("general.name", "");
         made_.model_name = title ? std::string(*title) : std::string();
     }
@@ -131,6 +208,7 @@ private:
     void read_sizes() {
         made_.layers = size("block_count", most_layers);
         made_.hidden = size("embedding_length", most_columns);
+        made_.embedding_scale = scales_embedding_ ? exact_square_root(static_cast<float>(made_.hidden)) : 1.0f;
         made_.feed_forward = size("feed_forward_length", most_feed_forward);
         made_.context = size("context_length", most_context);
         read_vocabulary();
@@ -191,12 +269,137 @@ private:
         made_.rms_epsilon = positive("attention.layer_norm_rms_epsilon", 0.0f, 1.0f);
         made_.rope_theta =
             file_.find(key("rope.freq_base")) != nullptr ? positive("rope.freq_base", 1.0f, 1e30f) : 10000.0f;
-        const auto scaling = file_.get_or<std::string_view>(key("rope.scaling.type"), "none");
-        if (!scaling) {
-            fail(scaling.error());
-        } else if (*scaling != "none") {
+    }
+
+    /// linear scaling, and the divisors that converters make of "llama3" scaling. Source: llama.cpp's llama-model.cpp.
+    void read_rotation() {
+        read_pairing();
+        const std::string factor_key =
+            file_.find(key("rope.scale_linear")) != nullptr ? "rope.scale_linear" : "rope.scaling.factor";
+        const bool has_factor = file_.find(key(factor_key)) != nullptr;
+        const auto type = file_.get_or<std::string_view>(key("rope.scaling.type"), has_factor ? "linear" : "none");
+        if (!type) {
+            fail(type.error());
+        } else if (*type == "linear") {
+            made_.rope_factor = at_least_one(key(factor_key), file_.get<float>(key(factor_key)));
+        } else if (*type != "none") {
             fail(errc::unsupported_architecture,
-                 "'" + key("rope.scaling.type") + "' is " + quoted_name(*scaling) + "; only none can be run");
+                 "'" + key("rope.scaling.type") + "' is " + quoted_name(*type) + "; none and linear can be run");
+        }
+        read_divisors();
+    }
+
+    /// A checkpoint from Hugging Face keeps the rows that the converter of llama files permutes, and says so.
+    void read_pairing() {
+        const auto pairing = file_.get_or<std::string_view>("bitnet_hpp.rotary", name_of(made_.pairing));
+        if (!pairing) {
+            fail(pairing.error());
+            return;
+        }
+        if (*pairing != "halves" && *pairing != "interleaved") {
+            fail(errc::out_of_range,
+                 "'bitnet_hpp.rotary' is " + quoted_name(*pairing) + ", halves and interleaved are possible");
+            return;
+        }
+        made_.pairing = *pairing == "halves" ? rotary_pairing::halves : rotary_pairing::interleaved;
+    }
+
+    void read_divisors() {
+        const auto* tensor = file_.find_tensor("rope_freqs.weight");
+        if (tensor == nullptr || failure_.code != errc{}) {
+            return;
+        }
+        if (tensor->type != tensor_type::f32 || tensor->dims != tensor_dims{made_.head_size / 2, 1, 1, 1}) {
+            fail(errc::wrong_shape, "tensor 'rope_freqs.weight': " + std::string(name_of(tensor->type)) + " " +
+                                        dims_text(*tensor) + " in the file, F32 [" +
+                                        std::to_string(made_.head_size / 2) + "] expected");
+            return;
+        }
+        made_.rope_divisors.resize(made_.head_size / 2);
+        std::memcpy(made_.rope_divisors.data(), tensor->bytes.data(), tensor->bytes.size());
+        for (float& divisor : made_.rope_divisors) {
+            divisor = at_least_one("rope_freqs.weight", divisor);
+        }
+    }
+
+    /// `value` if it is 1 to rotary_scaling::most; 1 after a failure.
+    [[nodiscard]] float at_least_one(const std::string& place, const result<float>& value) {
+        if (!value) {
+            fail(value.error());
+            return 1.0f;
+        }
+        const auto bits = std::bit_cast<std::uint32_t>(*value); // positive floats order as their bits
+        if (bits < std::bit_cast<std::uint32_t>(1.0f) || bits > std::bit_cast<std::uint32_t>(rotary_scaling::most)) {
+            fail(errc::out_of_range, "'" + place + "' is " + text_of(*value) + ", 1 to " +
+                                         std::to_string(rotary_scaling::most) + " are possible");
+            return 1.0f;
+        }
+        return *value;
+    }
+
+    /// A text embedding model: it says how to pool, or has the norms before each projection that only BitNet's
+    /// embedding models have. Those were trained with the last token's state, whatever a converter wrote.
+    void read_pooling() {
+        const bool has_input_norms = file_.find_tensor("blk.0.attn_q_norm_in.weight") != nullptr;
+        const auto absent = has_input_norms ? pooling_type::last : pooling_type::none;
+        const auto said = file_.get_or<std::uint64_t>(key("pooling_type"), static_cast<std::uint64_t>(absent));
+        if (!said) {
+            return fail(said.error());
+        }
+        made_.is_embedder = has_input_norms || *said != 0;
+        if (made_.is_embedder && *said != 3 && !(has_input_norms && *said <= 1)) {
+            fail(errc::unsupported_architecture, "'" + key("pooling_type") + "' is " + std::to_string(*said) +
+                                                     "; only 3, the last token's state, can be run");
+            return;
+        }
+        made_.pooling = static_cast<pooling_type>(*said);
+    }
+
+    /// Keys that would change the graph.
+    void refuse_variants() {
+        const auto window = file_.get_or<std::uint64_t>(key("attention.sliding_window"), 0);
+        if (!window) {
+            fail(window.error());
+        } else if (*window != 0 && *window < made_.context) {
+            fail(errc::unsupported_architecture, "'" + key("attention.sliding_window") + "' is " +
+                                                     std::to_string(*window) + ", less than the context of " +
+                                                     std::to_string(made_.context) +
+                                                     "; only attention to all positions can be run");
+        }
+        const auto causal = file_.get_or<bool>(key("attention.causal"), true);
+        if (!causal) {
+            fail(causal.error());
+        } else if (!*causal) {
+            fail(errc::unsupported_architecture,
+                 "'" + key("attention.causal") + "' is false; only causal attention can be run");
+        }
+        only("expert_count", 0.0);
+        only("attn_logit_softcapping", 0.0);
+        only("final_logit_softcapping", 0.0);
+        only("rope.scaling.attn_factor", 1.0);
+        only("attention.scale", 1.0 / std::sqrt(static_cast<double>(made_.head_size)));
+        only("attention.query_pre_attn_scalar", static_cast<double>(made_.head_size));
+    }
+
+    /// Refuses a number other than `value`, give or take two roundings to float.
+    void only(std::string_view suffix, double value) {
+        const gguf_value* found = file_.find(key(suffix));
+        if (found == nullptr) {
+            return;
+        }
+        const bool is_float = found->type == gguf_type::f32 || found->type == gguf_type::f64;
+        const auto number = is_float ? result<std::int64_t>(0) : file_.get<std::int64_t>(key(suffix));
+        if (!number) {
+            return fail(number.error());
+        }
+        const double said = is_float ? *file_.get<double>(key(suffix)) : static_cast<double>(*number);
+        const auto bits = [](double x) {
+            return std::int64_t{std::bit_cast<std::int32_t>(static_cast<float>(x))}; // a NaN is far away from any
+        };
+        const std::int64_t apart = bits(said) - bits(value);
+        if (apart < -2 || apart > 2) {
+            fail(errc::unsupported_architecture, "'" + key(suffix) + "' is " + std::to_string(said) + "; only " +
+                                                     std::to_string(value) + " can be run");
         }
     }
 
@@ -209,17 +412,21 @@ private:
         }
         const auto bits = std::bit_cast<std::uint32_t>(*value); // positive floats order as their bits
         if (bits <= std::bit_cast<std::uint32_t>(above) || bits > std::bit_cast<std::uint32_t>(most)) {
-            const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
-            fail(errc::out_of_range, "'" + key(suffix) + "' is " + (finite ? std::to_string(*value) : "not finite") +
-                                         ", it must be above " + std::to_string(above) + " and at most " +
-                                         std::to_string(most));
+            fail(errc::out_of_range, "'" + key(suffix) + "' is " + text_of(*value) + ", it must be above " +
+                                         std::to_string(above) + " and at most " + std::to_string(most));
             return 1.0f;
         }
         return *value;
     }
 
+    [[nodiscard]] static std::string text_of(float value) {
+        const bool finite = (std::bit_cast<std::uint32_t>(value) & 0x7f800000u) != 0x7f800000u;
+        return finite ? std::to_string(value) : "not finite";
+    }
+
     const gguf_file& file_;
     hyper_parameters made_;
+    bool scales_embedding_ = false;
     error failure_;
 };
 

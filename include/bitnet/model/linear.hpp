@@ -25,22 +25,32 @@ namespace bitnet::inline BITNET_ABI {
     return cols / 4 * 64 <= bytes_per_task ? 64 : 32;
 }
 
-/// One row -> RMSNorm -> int8, zeroed to a multiple of activation_padding. `normed` is working memory [x.size()].
+/// The weights of RMSNorms that a row passes one after another before it is quantised. Those that are null are left
+/// out.
+using norm_chain = std::array<const float*, 2>;
+
+/// One row -> RMSNorms -> int8, zeroed to a multiple of activation_padding. `normed` is working memory [x.size()].
 template <policy_type P>
-void normalize_and_quantize_row(std::span<const float> x, const float* norm, float epsilon, float* normed,
+void normalize_and_quantize_row(std::span<const float> x, const norm_chain& norms, float epsilon, float* normed,
                                 quantized_rows& out, std::size_t r) noexcept {
-    P::loops::rms_norm(x.data(), norm, epsilon, x.size(), normed);
-    const row_quantization row = P::loops::quantize(normed, x.size(), out.row(r));
+    const float* from = x.data();
+    for (const float* norm : norms) {
+        if (norm != nullptr) {
+            P::loops::rms_norm(from, norm, epsilon, x.size(), normed);
+            from = normed;
+        }
+    }
+    const row_quantization row = P::loops::quantize(from, x.size(), out.row(r));
     out.scales[r] = row.scale;
     out.sums[r] = row.sum;
     const std::size_t padded = (x.size() + activation_padding - 1) / activation_padding * activation_padding;
     std::memset(out.row(r) + x.size(), 0, padded - x.size());
 }
 
-/// x [rows, cols] -> RMSNorm -> int8, in parallel, and arranged where the kernel wants that: a task is one group of
+/// x [rows, cols] -> RMSNorms -> int8, in parallel, and arranged where the kernel wants that: a task is one group of
 /// rows. `normed` is working memory of at least x.cols columns.
 template <policy_type P>
-void normalize_and_quantize(typename P::pool& pool, matrix_view<const float> x, const float* norm, float epsilon,
+void normalize_and_quantize(typename P::pool& pool, matrix_view<const float> x, const norm_chain& norms, float epsilon,
                             matrix_view<float> normed, quantized_rows& out) noexcept {
     constexpr std::size_t group_rows = tokens_per_group<typename P::ternary>();
     out.used_rows = x.rows;
@@ -48,7 +58,7 @@ void normalize_and_quantize(typename P::pool& pool, matrix_view<const float> x, 
         const std::size_t first = group * group_rows;
         const std::size_t end = std::min(first + group_rows, x.rows);
         for (std::size_t r = first; r < end; ++r) {
-            normalize_and_quantize_row<P>(x.row(r), norm, epsilon, normed.row(r).data(), out, r);
+            normalize_and_quantize_row<P>(x.row(r), norms, epsilon, normed.row(r).data(), out, r);
         }
         if constexpr (arranging_kernel<typename P::ternary>) {
             P::ternary::arrange(out.view(0, x.rows), first, x.cols, out.group(group));

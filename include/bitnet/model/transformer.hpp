@@ -23,15 +23,18 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// The graph of bitnet-b1.58, bitnet-25 and bitnet (Ma et al., "The Era of 1-bit LLMs", 2024; BitNet b1.58 2B4T report,
-/// 2025):
+/// The graph of all model_families:
 ///
-///     x = embedding[token]
-///     each layer: x += o(sub_norm(attention(rope(q(n)), rope(k(n)), v(n))))   with n = norm(x)
-///                 x += down(sub_norm(activation(gate(m)) * up(m)))             with m = norm(x)
-///     logits = embedding * norm(x)
+///     x = embedding[token] * embedding_scale
+///     each layer: x += post_norm(o(sub_norm(attention(rope(head_norm(q(n))), rope(head_norm(k(n))), v(n)))))
+///                 x += post_norm(down(sub_norm(activation(gate(m)) * up(m))))
+///                 with n = norm(x) and m = norm(x), which q, k, v, gate and up may norm once more, each its own way
+///     logits = head * norm(x)
 ///
-/// Every matrix but the embedding is ternary and takes its input quantised to int8, row by row.
+/// Norms other than norm() are where the file has them.
+/// Source: Ma et al., "The Era of 1-bit LLMs", 2024; BitNet b1.58 2B4T report, 2025; "BitNet Text Embeddings", 2026.
+///
+/// Every matrix but embedding and head is ternary and takes its input quantised to int8, row by row.
 /// embed(), then layer(0), layer(1), ..., then logits() for the rows that are asked for: no loop over layers in here,
 /// so a caller can stop between layers. All steps of a pass use the same rows. Allocates in open() only.
 template <policy_type P> class transformer {
@@ -60,7 +63,11 @@ public:
         rows_ = rows;
         const dense_matrix& table = weights_->embedding();
         parallel_for(pool, rows.size(), [&](std::size_t r) noexcept {
-            widen_row<P>(table, static_cast<std::size_t>(rows[r].id), row_of(scratch_.residual, r));
+            float* x = row_of(scratch_.residual, r);
+            widen_row<P>(table, static_cast<std::size_t>(rows[r].id), x);
+            if (model_->embedding_scale != 1.0f) {
+                P::loops::scale(x, model_->embedding_scale, model_->hidden);
+            }
             frequencies_->angles(rows[r].position, row_of(scratch_.cosines, r), row_of(scratch_.sines, r));
         });
     }
@@ -68,19 +75,14 @@ public:
     /// Runs layer `index` over all rows and stores their keys and values. \pre the layers below have run.
     void layer(pool_type& pool, std::size_t index) noexcept {
         const auto& w = weights_->layer(index);
-        quantize(pool, scratch_.residual, w.attn_norm);
-        project<P, 3>(
-            pool,
-            {{{&w.attn_q, used(scratch_.query)}, {&w.attn_k, used(scratch_.key)}, {&w.attn_v, used(scratch_.value)}}},
-            scratch_.quantized);
-        parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept { rotate_and_store(index, r); });
+        query_key_value(pool, w);
+        parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept { rotate_and_store(w, index, r); });
         attention<P>(*model_, index, rows_, used(scratch_.query), used(scratch_.attended), scratch_.parts).run(pool);
-        quantize(pool, scratch_.attended, w.attn_sub_norm);
-        project_add<P>(pool, w.attn_output, scratch_.quantized, used(scratch_.residual));
-        quantize(pool, scratch_.residual, w.ffn_norm);
+        quantize(pool, scratch_.attended, {w.attn_sub_norm});
+        add_to_residual(pool, w.attn_output, w.post_attention_norm);
         gate_and_up(pool, w);
-        quantize(pool, scratch_.gated, w.ffn_sub_norm);
-        project_add<P>(pool, w.ffn_down, scratch_.quantized, used(scratch_.residual));
+        quantize(pool, scratch_.gated, {w.ffn_sub_norm});
+        add_to_residual(pool, w.ffn_down, w.post_ffw_norm);
     }
 
     /// Logits of rows `rows[i]` of the pass to out[i] [vocabulary], the same bits as one by one. Reads the head once.
@@ -108,10 +110,19 @@ public:
         return x;
     }
 
+    /// The same scaled to length one. Source: the pooling of Qwen3-Embedding and BitNet's embedding models.
+    [[nodiscard]] const float* embedding(std::size_t row_index) noexcept {
+        P::loops::normalize(final_state(row_index), model_->hidden, row_of(scratch_.normed, 0));
+        return row_of(scratch_.normed, 0);
+    }
+
 private:
     transformer(const hyper_parameters& model, const weights<typename P::layout>& weights,
                 const rotary_frequencies& frequencies, scratch memory)
         : model_(&model), weights_(&weights), frequencies_(&frequencies), scratch_(std::move(memory)) {}
+
+    using layer_type = layer_weights<typename P::layout>;
+    using matrix_type = ternary_matrix<typename P::layout>;
 
     [[nodiscard]] matrix_view<float> used(float_rows& all) const noexcept { return all.first(rows_.size()); }
     [[nodiscard]] static float* row_of(float_rows& all, std::size_t r) noexcept {
@@ -119,51 +130,113 @@ private:
     }
 
     /// Norms and quantises all rows of x for the products that follow.
-    void quantize(pool_type& pool, float_rows& x, const float* norm) noexcept {
-        normalize_and_quantize<P>(pool, used(x), norm, model_->rms_epsilon, used(scratch_.normed), scratch_.quantized);
+    void quantize(pool_type& pool, float_rows& x, const norm_chain& norms) noexcept {
+        normalize_and_quantize<P>(pool, used(x), norms, model_->rms_epsilon, used(scratch_.normed), scratch_.quantized);
     }
 
-    void rotate_and_store(std::size_t layer, std::size_t r) noexcept {
+    void query_key_value(pool_type& pool, const layer_type& w) noexcept {
+        const projection<typename P::layout> query{&w.attn_q, used(scratch_.query)};
+        const projection<typename P::layout> key{&w.attn_k, used(scratch_.key)};
+        const projection<typename P::layout> value{&w.attn_v, used(scratch_.value)};
+        quantize(pool, scratch_.residual, {w.attn_norm, w.attn_q_norm_in});
+        if (!w.has_own_qkv_inputs()) {
+            return project<P, 3>(pool, {{query, key, value}}, scratch_.quantized);
+        }
+        project<P, 1>(pool, {{query}}, scratch_.quantized);
+        quantize(pool, scratch_.residual, {w.attn_norm, w.attn_k_norm_in});
+        project<P, 1>(pool, {{key}}, scratch_.quantized);
+        quantize(pool, scratch_.residual, {w.attn_norm, w.attn_v_norm_in});
+        project<P, 1>(pool, {{value}}, scratch_.quantized);
+    }
+
+    void rotate_and_store(const layer_type& w, std::size_t layer, std::size_t r) noexcept {
+        rotate_heads(row_of(scratch_.query, r), model_->heads, w.attn_q_norm, r);
+        rotate_heads(row_of(scratch_.key, r), model_->kv_heads, w.attn_k_norm, r);
+        rows_[r].cache->template store<typename P::loops>(layer, rows_[r].position, row_of(scratch_.key, r),
+                                                          row_of(scratch_.value, r));
+    }
+
+    /// Norms, where there is a norm, and rotates the heads of row `r` in place.
+    void rotate_heads(float* head, std::size_t count, const float* norm, std::size_t r) noexcept {
         const float* cosines = row_of(scratch_.cosines, r);
         const float* sines = row_of(scratch_.sines, r);
-        float* query = row_of(scratch_.query, r);
-        float* key = row_of(scratch_.key, r);
-        for (std::size_t h = 0; h < model_->heads; ++h) {
-            P::loops::rotate(query + h * model_->head_size, cosines, sines, frequencies_->pairs());
+        for (const float* end = head + count * model_->head_size; head != end; head += model_->head_size) {
+            if (norm != nullptr) {
+                P::loops::rms_norm(head, norm, model_->rms_epsilon, model_->head_size, head);
+            }
+            if (model_->pairing == rotary_pairing::halves) {
+                P::loops::rotate(head, cosines, sines, frequencies_->pairs());
+            } else {
+                P::loops::rotate_neighbours(head, cosines, sines, frequencies_->pairs());
+            }
         }
-        for (std::size_t h = 0; h < model_->kv_heads; ++h) {
-            P::loops::rotate(key + h * model_->head_size, cosines, sines, frequencies_->pairs());
-        }
-        const float* value = row_of(scratch_.value, r);
-        rows_[r].cache->template store<typename P::loops>(layer, rows_[r].position, key, value);
     }
 
-    /// gated = activation(x gate^T) * (x up^T): both products of a chunk by one task, joined while still in cache.
-    void gate_and_up(pool_type& pool, const layer_weights<typename P::layout>& w) noexcept {
-        const std::size_t cols = model_->feed_forward;
-        const std::size_t chunk = rows_per_task(w.ffn_gate.cols());
-        parallel_stream(pool, (cols + chunk - 1) / chunk, [&](std::size_t task) noexcept {
-            const std::size_t first = task * chunk;
-            const std::size_t count = std::min(chunk, cols - first);
-            multiply_rows<P>(w.ffn_gate, first, count, scratch_.quantized,
-                             [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
-                                 P::loops::dequantize(products, w.ffn_gate.scale, scale, count,
-                                                      row_of(scratch_.gated, r) + first);
-                             });
-            multiply_rows<P>(w.ffn_up, first, count, scratch_.quantized,
-                             [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
-                                 std::array<float, 128> up; // rows_per_task() at most
-                                 P::loops::dequantize(products, w.ffn_up.scale, scale, count, up.data());
-                                 activate(row_of(scratch_.gated, r) + first, up.data(), count);
-                             });
+    /// residual += norm(x w^T), x being what was quantised last; without a norm in one go.
+    void add_to_residual(pool_type& pool, const matrix_type& w, const float* norm) noexcept {
+        if (norm == nullptr) {
+            return project_add<P>(pool, w, scratch_.quantized, used(scratch_.residual));
+        }
+        project<P, 1>(pool, {{{&w, used(scratch_.normed)}}}, scratch_.quantized);
+        parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept {
+            float* products = row_of(scratch_.normed, r);
+            P::loops::rms_norm(products, norm, model_->rms_epsilon, model_->hidden, products);
+            P::loops::add(products, model_->hidden, row_of(scratch_.residual, r));
         });
     }
 
+    /// gated = activation(x gate^T) * (x up^T), where both have the same x: both products of a chunk by one task,
+    /// joined while still in cache.
+    void gate_and_up(pool_type& pool, const layer_type& w) noexcept {
+        quantize(pool, scratch_.residual, {w.ffn_norm, w.ffn_gate_norm_in});
+        const bool shares_input = !w.has_own_ffn_inputs();
+        const std::size_t cols = model_->feed_forward;
+        const std::size_t chunk = rows_per_task(w.ffn_gate.cols());
+        const std::size_t tasks = (cols + chunk - 1) / chunk;
+        parallel_stream(pool, tasks, [&](std::size_t task) noexcept {
+            const std::size_t first = task * chunk;
+            const std::size_t count = std::min(chunk, cols - first);
+            multiply_gate(w.ffn_gate, first, count);
+            if (shares_input) {
+                multiply_up(w.ffn_up, first, count);
+            }
+        });
+        if (shares_input) {
+            return;
+        }
+        quantize(pool, scratch_.residual, {w.ffn_norm, w.ffn_up_norm_in});
+        parallel_stream(pool, tasks, [&](std::size_t task) noexcept {
+            const std::size_t first = task * chunk;
+            multiply_up(w.ffn_up, first, std::min(chunk, cols - first));
+        });
+    }
+
+    /// Columns [first, first + count) of gated = x gate^T
+    void multiply_gate(const matrix_type& gate, std::size_t first, std::size_t count) noexcept {
+        multiply_rows<P>(gate, first, count, scratch_.quantized,
+                         [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
+                             P::loops::dequantize(products, gate.scale, scale, count,
+                                                  row_of(scratch_.gated, r) + first);
+                         });
+    }
+    /// The same columns of gated = activation(gated) * (x up^T)
+    void multiply_up(const matrix_type& up, std::size_t first, std::size_t count) noexcept {
+        multiply_rows<P>(up, first, count, scratch_.quantized,
+                         [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
+                             std::array<float, 128> factors; // rows_per_task() at most
+                             P::loops::dequantize(products, up.scale, scale, count, factors.data());
+                             activate(row_of(scratch_.gated, r) + first, factors.data(), count);
+                         });
+    }
+
     void activate(float* gate, const float* up, std::size_t n) const noexcept {
-        if (model_->activation == activation_function::relu2) {
-            P::loops::relu2_times(gate, up, n, gate);
-        } else {
-            P::loops::silu_times(gate, up, n, gate);
+        switch (model_->activation) {
+        case activation_function::relu2:
+            return P::loops::relu2_times(gate, up, n, gate);
+        case activation_function::silu:
+            return P::loops::silu_times(gate, up, n, gate);
+        case activation_function::gelu:
+            return P::loops::gelu_times(gate, up, n, gate);
         }
     }
 

@@ -77,19 +77,37 @@ struct dense_matrix {
     }
 };
 
-/// The matrices and norms of one transformer block. Shapes are [rows, cols] = [outputs, inputs].
+/// The matrices and norms of one transformer block. Shapes are [rows, cols] = [outputs, inputs]. A norm that is null is
+/// not applied.
 template <class Layout> struct layer_weights {
-    const float* attn_norm = nullptr;     ///< [hidden]
-    ternary_matrix<Layout> attn_q;        ///< [query_columns, hidden]
-    ternary_matrix<Layout> attn_k;        ///< [kv_columns, hidden]
-    ternary_matrix<Layout> attn_v;        ///< [kv_columns, hidden]
-    const float* attn_sub_norm = nullptr; ///< [query_columns]
-    ternary_matrix<Layout> attn_output;   ///< [hidden, query_columns]
-    const float* ffn_norm = nullptr;      ///< [hidden]
-    ternary_matrix<Layout> ffn_gate;      ///< [feed_forward, hidden]
-    ternary_matrix<Layout> ffn_up;        ///< [feed_forward, hidden]
-    const float* ffn_sub_norm = nullptr;  ///< [feed_forward]
-    ternary_matrix<Layout> ffn_down;      ///< [hidden, feed_forward]
+    const float* attn_norm = nullptr;           ///< [hidden]
+    const float* attn_q_norm_in = nullptr;      ///< [hidden]: after attn_norm, before attn_q alone
+    const float* attn_k_norm_in = nullptr;      ///< [hidden]
+    const float* attn_v_norm_in = nullptr;      ///< [hidden]
+    ternary_matrix<Layout> attn_q;              ///< [query_columns, hidden]
+    ternary_matrix<Layout> attn_k;              ///< [kv_columns, hidden]
+    ternary_matrix<Layout> attn_v;              ///< [kv_columns, hidden]
+    const float* attn_q_norm = nullptr;         ///< [head_size]: of each head, before rotation
+    const float* attn_k_norm = nullptr;         ///< [head_size]
+    const float* attn_sub_norm = nullptr;       ///< [query_columns]: before attn_output
+    ternary_matrix<Layout> attn_output;         ///< [hidden, query_columns]
+    const float* post_attention_norm = nullptr; ///< [hidden]: before the residual takes attn_output's products
+    const float* ffn_norm = nullptr;            ///< [hidden]
+    const float* ffn_gate_norm_in = nullptr;    ///< [hidden]: after ffn_norm, before ffn_gate alone
+    const float* ffn_up_norm_in = nullptr;      ///< [hidden]
+    ternary_matrix<Layout> ffn_gate;            ///< [feed_forward, hidden]
+    ternary_matrix<Layout> ffn_up;              ///< [feed_forward, hidden]
+    const float* ffn_sub_norm = nullptr;        ///< [feed_forward]: before ffn_down
+    ternary_matrix<Layout> ffn_down;            ///< [hidden, feed_forward]
+    const float* post_ffw_norm = nullptr;       ///< [hidden]: before the residual takes ffn_down's products
+
+    /// Whether each of q, k and v, and each of gate and up, has an input of its own.
+    [[nodiscard]] bool has_own_qkv_inputs() const noexcept {
+        return attn_q_norm_in != nullptr || attn_k_norm_in != nullptr || attn_v_norm_in != nullptr;
+    }
+    [[nodiscard]] bool has_own_ffn_inputs() const noexcept {
+        return ffn_gate_norm_in != nullptr || ffn_up_norm_in != nullptr;
+    }
 };
 
 struct weight_options {
@@ -117,8 +135,9 @@ public:
                                               const weight_options& options, Pool& pool);
 
     [[nodiscard]] const dense_matrix& embedding() const noexcept { return embedding_; } ///< [vocabulary, hidden]
-    [[nodiscard]] const dense_matrix& head() const noexcept { return embedding_; }      ///< tied to the embedding
-    [[nodiscard]] const float* output_norm() const noexcept { return output_norm_; }    ///< [hidden]
+    /// [vocabulary, hidden]; the embedding where the model has no head of its own.
+    [[nodiscard]] const dense_matrix& head() const noexcept { return head_; }
+    [[nodiscard]] const float* output_norm() const noexcept { return output_norm_; } ///< [hidden]
     [[nodiscard]] const layer_weights<Layout>& layer(std::size_t i) const noexcept { return layers_[i]; }
 
     /// How many ternary tensors were not in the policy's layout, and the bytes made of them.
@@ -129,6 +148,7 @@ private:
     template <class L, class Pool> friend class weight_reader;
 
     dense_matrix embedding_;
+    dense_matrix head_;
     const float* output_norm_ = nullptr;
     std::unique_ptr<layer_weights<Layout>[]> layers_;
     buffer<float> norms_;
@@ -147,11 +167,13 @@ public:
         if (auto made = allocate(); !made) {
             return std::move(made).error();
         }
-        read_embedding();
+        made_.embedding_ = dense("token_embd.weight");
+        made_.head_ = model_.has_own_head ? dense("output.weight") : made_.embedding_;
         made_.output_norm_ = norm("output_norm.weight", model_.hidden);
         for (std::size_t i = 0; i < model_.layers && ok(); ++i) {
             read_layer("blk." + std::to_string(i) + ".", made_.layers_[i]);
         }
+        refuse_unused();
         if (!ok()) {
             return std::move(failure_);
         }
@@ -175,12 +197,18 @@ private:
 
     /// Norms are copied (and widened): a few MB at most, and then always aligned floats.
     [[nodiscard]] result<void> allocate() {
-        const std::uint64_t per_layer = 2 * model_.hidden + model_.query_columns() + model_.feed_forward;
-        auto norms = buffer<float>::allocate(per_layer * model_.layers + model_.hidden, "norm weights");
+        const std::uint64_t per_layer =
+            9 * model_.hidden + 2 * model_.head_size + model_.query_columns() + model_.feed_forward;
+        auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights");
         if (!norms) {
             return std::move(norms).error();
         }
-        made_.norms_ = *std::move(norms);
+        made_.norms_ = *std::move(norms); // what a model has no norms for is never touched and takes no pages
+        auto used = buffer<bool>::allocate(file_.tensors().size(), "tensor table");
+        if (!used) {
+            return std::move(used).error();
+        }
+        used_tensors_ = *std::move(used);
         made_.layers_.reset(new (std::nothrow) layer_weights<Layout>[model_.layers]);
         if (made_.layers_ == nullptr) {
             return error{errc::out_of_memory,
@@ -233,41 +261,57 @@ private:
                      (rows == 1 ? "" : ", " + std::to_string(rows)) + "] expected from the hyper-parameters");
             return nullptr;
         }
+        used_tensors_[static_cast<std::size_t>(tensor - file_.tensors().data())] = true;
         return tensor;
     }
 
-    void read_embedding() {
-        const gguf_tensor* tensor = find("token_embd.weight", model_.vocabulary, model_.hidden);
-        if (tensor == nullptr) {
-            return;
+    /// Refuses norms and biases that no step of the graph has asked for: without them the results would be wrong.
+    void refuse_unused() {
+        for (std::size_t i = 0; i < file_.tensors().size() && ok(); ++i) {
+            const std::string_view name = file_.tensors()[i].name;
+            const bool matters =
+                name.ends_with("norm.weight") || name.ends_with("norm_in.weight") || name.ends_with(".bias");
+            if (matters && !used_tensors_[i]) {
+                fail(errc::unsupported_architecture, name,
+                     "in the file, but the graph of " + model_.architecture + " has no place for it");
+            }
         }
-        made_.embedding_ = {tensor->bytes.data(), model_.vocabulary, model_.hidden, dense_element::f16};
+    }
+
+    /// The embedding or the head.
+    [[nodiscard]] dense_matrix dense(const std::string& name) {
+        const gguf_tensor* tensor = ok() ? find(name, model_.vocabulary, model_.hidden) : nullptr;
+        if (tensor == nullptr) {
+            return {};
+        }
+        dense_matrix made{tensor->bytes.data(), model_.vocabulary, model_.hidden, dense_element::f16};
         switch (tensor->type) {
         case tensor_type::f16:
             break;
         case tensor_type::f32:
-            made_.embedding_.element = dense_element::f32;
+            made.element = dense_element::f32;
             break;
         case tensor_type::bf16:
-            made_.embedding_.element = dense_element::bf16;
+            made.element = dense_element::bf16;
             break;
         case tensor_type::q8_0: // the reader has refused rows that are not whole blocks
-            made_.embedding_.element = dense_element::q8_0;
+            made.element = dense_element::q8_0;
             break;
         case tensor_type::q6_k:
-            made_.embedding_.element = dense_element::q6_k;
+            made.element = dense_element::q6_k;
             break;
         case tensor_type::q4_k:
-            made_.embedding_.element = dense_element::q4_k;
+            made.element = dense_element::q4_k;
             break;
         case tensor_type::q4_0:
-            made_.embedding_.element = dense_element::q4_0;
+            made.element = dense_element::q4_0;
             break;
         default:
             fail(errc::unsupported_type, tensor->name,
                  "type " + std::string(name_of(tensor->type)) +
                      " in the file, F16, F32, BF16, Q8_0, Q6_K, Q4_K or Q4_0 expected");
         }
+        return made;
     }
 
     [[nodiscard]] const float* norm(const std::string& name, std::size_t size) {
@@ -301,19 +345,53 @@ private:
         }
     }
 
+    /// The norm `prefix` + `what`.weight. Null in a model that has none: block 0 tells for all that have to follow.
+    [[nodiscard]] const float* optional_norm(const std::string& prefix, const std::string& what, std::size_t size) {
+        const std::string name = prefix + what + ".weight";
+        const bool wanted =
+            file_.find_tensor("blk.0." + what + ".weight") != nullptr || file_.find_tensor(name) != nullptr;
+        return wanted ? norm(name, size) : nullptr;
+    }
+
+    /// A norm between a layer's last two steps: `what`, which BitNet b1.58 must have, or `other`, which stands in the
+    /// same place in the embedding models, or none.
+    [[nodiscard]] const float* sub_norm(const std::string& prefix, const std::string& what, const std::string& other,
+                                        std::size_t size) {
+        if (model_.has_sub_norms) {
+            return norm(prefix + what + ".weight", size);
+        }
+        const float* found = optional_norm(prefix, what, size);
+        return found != nullptr ? found : optional_norm(prefix, other, size);
+    }
+
     void read_layer(const std::string& prefix, layer_weights<Layout>& layer) {
+        read_attention(prefix, layer);
+        const std::size_t hidden = model_.hidden;
+        layer.ffn_norm = norm(prefix + "ffn_norm.weight", hidden);
+        layer.ffn_gate_norm_in = optional_norm(prefix, "ffn_gate_norm_in", hidden);
+        layer.ffn_up_norm_in = optional_norm(prefix, "ffn_up_norm_in", hidden);
+        layer.ffn_gate = matrix(prefix + "ffn_gate", model_.feed_forward, hidden);
+        layer.ffn_up = matrix(prefix + "ffn_up", model_.feed_forward, hidden);
+        layer.ffn_sub_norm = sub_norm(prefix, "ffn_sub_norm", "ffn_down_norm_in", model_.feed_forward);
+        layer.ffn_down = matrix(prefix + "ffn_down", hidden, model_.feed_forward);
+        layer.post_ffw_norm = optional_norm(prefix, "post_ffw_norm", hidden);
+    }
+
+    void read_attention(const std::string& prefix, layer_weights<Layout>& layer) {
         const std::size_t q = model_.query_columns();
-        layer.attn_norm = norm(prefix + "attn_norm.weight", model_.hidden);
-        layer.attn_q = matrix(prefix + "attn_q", q, model_.hidden);
-        layer.attn_k = matrix(prefix + "attn_k", model_.kv_columns(), model_.hidden);
-        layer.attn_v = matrix(prefix + "attn_v", model_.kv_columns(), model_.hidden);
-        layer.attn_sub_norm = norm(prefix + "attn_sub_norm.weight", q);
-        layer.attn_output = matrix(prefix + "attn_output", model_.hidden, q);
-        layer.ffn_norm = norm(prefix + "ffn_norm.weight", model_.hidden);
-        layer.ffn_gate = matrix(prefix + "ffn_gate", model_.feed_forward, model_.hidden);
-        layer.ffn_up = matrix(prefix + "ffn_up", model_.feed_forward, model_.hidden);
-        layer.ffn_sub_norm = norm(prefix + "ffn_sub_norm.weight", model_.feed_forward);
-        layer.ffn_down = matrix(prefix + "ffn_down", model_.hidden, model_.feed_forward);
+        const std::size_t hidden = model_.hidden;
+        layer.attn_norm = norm(prefix + "attn_norm.weight", hidden);
+        layer.attn_q_norm_in = optional_norm(prefix, "attn_q_norm_in", hidden);
+        layer.attn_k_norm_in = optional_norm(prefix, "attn_k_norm_in", hidden);
+        layer.attn_v_norm_in = optional_norm(prefix, "attn_v_norm_in", hidden);
+        layer.attn_q = matrix(prefix + "attn_q", q, hidden);
+        layer.attn_k = matrix(prefix + "attn_k", model_.kv_columns(), hidden);
+        layer.attn_v = matrix(prefix + "attn_v", model_.kv_columns(), hidden);
+        layer.attn_q_norm = optional_norm(prefix, "attn_q_norm", model_.head_size);
+        layer.attn_k_norm = optional_norm(prefix, "attn_k_norm", model_.head_size);
+        layer.attn_sub_norm = sub_norm(prefix, "attn_sub_norm", "attn_output_norm_in", q);
+        layer.attn_output = matrix(prefix + "attn_output", hidden, q);
+        layer.post_attention_norm = optional_norm(prefix, "post_attention_norm", hidden);
     }
 
     /// The ternary tensor `name`.weight, and the scalar `name`.scale that files of architecture bitnet may have beside
@@ -459,6 +537,7 @@ private:
     const weight_options& options_;
     Pool& pool_;
     weights<Layout> made_;
+    buffer<bool> used_tensors_; ///< in the order of the file
     std::size_t used_norms_ = 0;
     std::size_t used_repacked_ = 0;
     error failure_;

@@ -33,6 +33,8 @@ public:
     [[nodiscard]] virtual std::optional<token> next(sampler& choose) = 0;
     [[nodiscard]] virtual result<std::span<const float>> logits() = 0;
     [[nodiscard]] virtual result<std::span<const scored_token>> largest_logits(std::size_t k) = 0;
+    [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
+    [[nodiscard]] virtual result<std::span<const float>> embed(std::span<const token> tokens) = 0;
     [[nodiscard]] virtual const bitnet::head_statistics& head_statistics() const noexcept = 0;
     [[nodiscard]] virtual std::size_t position() const noexcept = 0;
     [[nodiscard]] virtual std::size_t context() const noexcept = 0;
@@ -69,6 +71,8 @@ public:
     std::optional<token> next(sampler& choose) override { return session_.next(choose); }
     result<std::span<const float>> logits() override { return session_.logits(); }
     result<std::span<const scored_token>> largest_logits(std::size_t k) override { return session_.largest_logits(k); }
+    result<std::span<const float>> embedding() override { return session_.embedding(); }
+    result<std::span<const float>> embed(std::span<const token> tokens) override { return session_.embed(tokens); }
     const bitnet::head_statistics& head_statistics() const noexcept override { return session_.head_statistics(); }
     std::size_t position() const noexcept override { return session_.position(); }
     std::size_t context() const noexcept override { return session_.context(); }
@@ -177,6 +181,10 @@ public:
     [[nodiscard]] result<std::span<const float>> logits() { return session_->logits(); }
     [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
         return session_->largest_logits(k);
+    }
+    [[nodiscard]] result<std::span<const float>> embedding() { return session_->embedding(); }
+    [[nodiscard]] result<std::span<const float>> embed(std::span<const token> tokens) {
+        return session_->embed(tokens);
     }
     [[nodiscard]] const bitnet::head_statistics& head_statistics() const noexcept {
         return session_->head_statistics();

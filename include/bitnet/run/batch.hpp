@@ -48,7 +48,8 @@ template <policy_type P> class batch {
 public:
     static constexpr std::size_t most_rows = 1024;
 
-    /// \return errc::invalid_argument (no rows, too many, no threads), errc::out_of_memory, errc::thread_error.
+    /// \return errc::invalid_argument (no rows, too many, no threads), errc::no_head (a text embedding
+    /// model), errc::out_of_memory, errc::thread_error.
     [[nodiscard]] static result<batch> open(const model<P>& opened, batch_options options = {}) {
         auto pool = P::pool::open(options.threads, options.spin);
         if (!pool) {
@@ -90,6 +91,7 @@ public:
         for (const batch_entry<P>& each : entries) {
             ++each.of->cached_;
             each.of->pending_.reset();
+            each.of->last_row_ = session<P>::no_row;
             each.of->logits_valid_ = true;
         }
         return {};
@@ -121,6 +123,10 @@ private:
         if (rows == 0 || rows > most_rows) {
             return error{errc::invalid_argument, "batch: " + std::to_string(rows) + " rows were asked for, 1 to " +
                                                      std::to_string(most_rows) + " are possible"};
+        }
+        if (opened.parameters().is_embedder) {
+            return error{errc::no_head, "batch: the model is a text embedding model and has no head; see "
+                                        "session::embed()"};
         }
         auto forward = transformer<P>::open(opened.parameters(), opened.tensors(), opened.frequencies(), rows);
         if (!forward) {

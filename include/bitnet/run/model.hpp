@@ -170,12 +170,13 @@ private:
 
     [[nodiscard]] static result<screened_head> make_screen(typename P::pool& pool, model_facts& facts,
                                                            const dense_matrix& head, head_mode mode) {
-        if (mode == head_mode::as_stored) {
+        if (mode == head_mode::as_stored || facts.parameters.is_embedder) {
             return screened_head();
         }
         if (!screened_head::admits(head.element)) {
-            facts.notes.emplace_back("the head is used as stored: a screen is for F16, BF16 and F32, and this one is " +
-                                     std::string(name_of(facts.file().find_tensor("token_embd.weight")->type)));
+            facts.notes.emplace_back(
+                "the head is used as stored: a screen is for F16, BF16 and F32, and this one is " +
+                std::string(name_of(facts.file().find_tensor(facts.parameters.head_name())->type)));
             return screened_head();
         }
         return screened_head::open<P>(pool, head);
@@ -205,7 +206,7 @@ inline result<std::unique_ptr<model_facts>> model_facts::read(model_file source,
     if (!parameters) {
         return std::move(parameters).error();
     }
-    auto frequencies = rotary_frequencies::open(parameters->rope_theta, parameters->head_size);
+    auto frequencies = rotary_frequencies::open(parameters->rope_theta, parameters->head_size, parameters->scaling());
     if (!frequencies) {
         return std::move(frequencies).error();
     }
@@ -215,9 +216,16 @@ inline result<std::unique_ptr<model_facts>> model_facts::read(model_file source,
         return error{errc::out_of_memory,
                      "model: " + std::to_string(sizeof(model_facts)) + " bytes could not be allocated"};
     }
-    if (facts->file().find_tensor("output.weight") != nullptr) {
+    if (!facts->parameters.has_own_head && facts->file().find_tensor("output.weight") != nullptr) {
         facts->notes.emplace_back("tensor 'output.weight' is not used: architecture " + facts->parameters.architecture +
                                   " ties the head to the embedding");
+    }
+    if (const auto pooling = facts->parameters.pooling;
+        facts->parameters.is_embedder && pooling != pooling_type::last) {
+        facts->notes.emplace_back("'" + facts->parameters.architecture + ".pooling_type' is " +
+                                  std::to_string(static_cast<unsigned>(pooling)) +
+                                  "; the embedding is the last token's state nevertheless, as BitNet's embedding "
+                                  "models were trained");
     }
     if (auto read = facts->read_tokenizer(options); !read) {
         return std::move(read).error();

@@ -102,6 +102,9 @@ public:
     /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
     /// head once for eight tokens.
     template <class Visit> [[nodiscard]] result<void> feed_each(std::span<const token> tokens, Visit&& visit) {
+        if (auto headed = check_head(); !headed) {
+            return headed;
+        }
         const logits_visitor visitor = visitor_of(visit);
         return feed_rows(tokens, &visitor);
     }
@@ -114,7 +117,7 @@ public:
         if (position() != 0 && position() == context()) {
             return stopped(bitnet::stop_reason::context_full);
         }
-        if (const auto ready = run_pending(); !ready) {
+        if (const auto ready = ready_for_logits(); !ready) {
             error_ = ready.error();
             return stopped(bitnet::stop_reason::error);
         }
@@ -131,9 +134,9 @@ public:
     }
 
     /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
-    /// \return errc::nothing_fed before the first token.
+    /// \return errc::nothing_fed before the first token, errc::no_head from a text embedding model.
     [[nodiscard]] result<std::span<const float>> logits() {
-        if (auto ready = run_pending(); !ready) {
+        if (auto ready = ready_for_logits(); !ready) {
             return std::move(ready).error();
         }
         const default_float_environment environment;
@@ -143,19 +146,45 @@ public:
     /// The k largest logits after the last token, the largest first, the lower id on ties; all where the vocabulary is
     /// smaller. The same bits as in logits(), and where the model has a screened head mostly without reading the whole
     /// one. Valid until the next call that is not const.
-    /// \return errc::nothing_fed, errc::invalid_argument unless 1 <= k <= 256.
+    /// \return errc::nothing_fed, errc::no_head, errc::invalid_argument unless 1 <= k <= 256.
     [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
         if (k == 0 || k > largest_.size()) {
             return bitnet::error{errc::invalid_argument, "session: the " + std::to_string(k) +
                                                              " largest logits were asked for, 1 to " +
                                                              std::to_string(largest_.size()) + " are possible"};
         }
-        if (auto ready = run_pending(); !ready) {
+        if (auto ready = ready_for_logits(); !ready) {
             return std::move(ready).error();
         }
         const default_float_environment environment;
         const auto few = screened_logits(k);
         return few ? *few : largest_of(all_logits(), k);
+    }
+
+    /// The hidden state [hidden] after the last token behind the last norm, scaled to length one: the embedding of the
+    /// sequence, for which text embedding models are trained. The dot product of two is their cosine. Valid until the
+    /// next call that is not const.
+    /// \return errc::nothing_fed before the first token, errc::invalid_argument where a batch ran the last token.
+    [[nodiscard]] result<std::span<const float>> embedding() {
+        if (auto ready = run_pending(); !ready) {
+            return std::move(ready).error();
+        }
+        if (last_row_ == no_row) {
+            return bitnet::error{errc::invalid_argument,
+                                 "session: the last token ran in a batch, so that its state is not here"};
+        }
+        const default_float_environment environment;
+        return std::span<const float>(transformer_.embedding(last_row_), parameters_->hidden);
+    }
+
+    /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
+    /// tokens_to_embed(). \return what these return.
+    [[nodiscard]] result<std::span<const float>> embed(std::span<const token> tokens) {
+        reset();
+        if (auto fed = feed(tokens); !fed) {
+            return std::move(fed).error();
+        }
+        return embedding();
     }
 
     /// What finding the largest logits has cost so far; all zero without a screened head.
@@ -182,6 +211,7 @@ private:
     friend class batch<P>;
     using row = sequence_row<typename P::kv_element>;
     static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
+    static constexpr std::size_t no_row = ~std::size_t{0};
 
     [[nodiscard]] static result<session> make(const model<P>& opened, typename P::pool& pool,
                                               std::unique_ptr<typename P::pool> owned, session_options options) {
@@ -308,6 +338,19 @@ private:
         return {};
     }
 
+    [[nodiscard]] result<void> check_head() const {
+        if (parameters_->is_embedder) {
+            return bitnet::error{errc::no_head, "session: the model is a text embedding model and has no head, so "
+                                                "there are no logits and no next token; embed() is what it does"};
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> ready_for_logits() {
+        auto headed = check_head();
+        return headed ? run_pending() : std::move(headed);
+    }
+
     /// Runs the token that next() gave last. \return errc::nothing_fed before the first token.
     [[nodiscard]] result<void> run_pending() {
         if (position() == 0) {
@@ -383,7 +426,7 @@ private:
     bool is_screened_ = false;
     std::array<scored_token, head_screening<P>::most> largest_;
     std::size_t cached_ = 0;   ///< positions in the cache
-    std::size_t last_row_ = 0; ///< of the last pass
+    std::size_t last_row_ = 0; ///< of the last pass, or no_row
     bool logits_valid_ = false;
     std::optional<token> pending_; ///< given by next(), not yet run
     bitnet::stop_reason stop_reason_ = bitnet::stop_reason::none;

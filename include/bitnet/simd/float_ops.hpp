@@ -49,8 +49,14 @@ template <> struct float_ops<isa::scalar> {
     static void silu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         ops::silu_times(gate, up, n, y);
     }
+    static void gelu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        ops::gelu_times(gate, up, n, y);
+    }
     static void rotate(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
         ops::rotate(head, cos, sin, pairs);
+    }
+    static void rotate_neighbours(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
+        ops::rotate_neighbours(head, cos, sin, pairs);
     }
     template <class E>
     static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
@@ -90,6 +96,9 @@ template <> struct float_ops<isa::scalar> {
         return ops::merge(earlier, out, later, block, n);
     }
     static void multiply(float* x, const float* y, std::size_t n) noexcept { ops::multiply(x, y, n); }
+    static void add(const float* x, std::size_t n, float* y) noexcept { ops::add(x, n, y); }
+    static void scale(float* x, float factor, std::size_t n) noexcept { ops::scale(x, factor, n); }
+    static void normalize(const float* x, std::size_t n, float* y) noexcept { ops::normalize(x, n, y); }
     static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
     template <class E> static float narrow_row(const float* x, std::size_t n, E* y) noexcept {
         return ops::narrow_row(x, n, y);

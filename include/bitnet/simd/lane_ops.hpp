@@ -213,6 +213,19 @@ template <class Fma> struct lane_ops {
         }
     }
 
+    /// y = gelu(gate) * up, gelu(g) = g/2 (1 + tanh(sqrt(2/pi) (g + 0.044715 g^3))).
+    static BITNET_ALWAYS_INLINE void gelu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t l = 0; l < 16; ++l) {
+                y[i + l] = gelu(gate[i + l]) * up[i + l];
+            }
+        }
+        for (; i < n; ++i) {
+            y[i] = gelu(gate[i]) * up[i];
+        }
+    }
+
     /// Rotary position embedding of one head, halves rotated against each other (NEOX order):
     /// (a, b) at (j, j + pairs) becomes (a cos - b sin, b cos + a sin).
     static BITNET_ALWAYS_INLINE void rotate(float* head, const float* cos, const float* sin,
@@ -222,6 +235,17 @@ template <class Fma> struct lane_ops {
             const float b = head[j + pairs];
             head[j] = Fma::fma(-b, sin[j], a * cos[j]);
             head[j + pairs] = Fma::fma(a, sin[j], b * cos[j]);
+        }
+    }
+
+    /// The same with neighbours rotated against each other: (a, b) at (2 j, 2 j + 1).
+    static BITNET_ALWAYS_INLINE void rotate_neighbours(float* head, const float* cos, const float* sin,
+                                                       std::size_t pairs) noexcept {
+        for (std::size_t j = 0; j < pairs; ++j) {
+            const float a = head[2 * j];
+            const float b = head[2 * j + 1];
+            head[2 * j] = Fma::fma(-b, sin[j], a * cos[j]);
+            head[2 * j + 1] = Fma::fma(a, sin[j], b * cos[j]);
         }
     }
 
@@ -329,6 +353,35 @@ template <class Fma> struct lane_ops {
         }
     }
 
+    /// y = y + x, element by element.
+    static BITNET_ALWAYS_INLINE void add(const float* x, std::size_t n, float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            lanes sums;
+            for (std::size_t l = 0; l < 16; ++l) {
+                sums[l] = y[i + l] + x[i + l];
+            }
+            std::memcpy(y + i, sums, sizeof sums);
+        }
+        for (; i < n; ++i) {
+            y[i] = y[i] + x[i];
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE void scale(float* x, float factor, std::size_t n) noexcept {
+        for (std::size_t i = 0; i < n; ++i) {
+            x[i] = x[i] * factor;
+        }
+    }
+
+    /// y = x / max(|x|, 1e-12), |x| the Euclidean length.
+    static BITNET_ALWAYS_INLINE void normalize(const float* x, std::size_t n, float* y) noexcept {
+        const float length = larger(exact_square_root(sum_of_squares(x, n)), 1e-12f);
+        for (std::size_t i = 0; i < n; ++i) {
+            y[i] = x[i] / length;
+        }
+    }
+
     static BITNET_ALWAYS_INLINE void divide(float* x, float divisor, std::size_t n) noexcept {
         for (std::size_t i = 0; i < n; ++i) {
             x[i] = x[i] / divisor;
@@ -389,6 +442,16 @@ private:
 
     static BITNET_ALWAYS_INLINE float silu(float g) noexcept {
         const float e = exp(-g);
+        const float denominator = 1.0f + e;
+        return g / denominator;
+    }
+
+    /// (1 + tanh u) / 2 = 1 / (1 + e^-2u), so that exp() is all it takes. 2u = g (2 sqrt(2/pi) + 0.08943 sqrt(2/pi)
+    /// g^2).
+    static BITNET_ALWAYS_INLINE float gelu(float g) noexcept {
+        const float square = g * g;
+        const float slope = Fma::fma(square, 0x1.2444f2p-4f, 0x1.988454p+0f);
+        const float e = exp(-(g * slope));
         const float denominator = 1.0f + e;
         return g / denominator;
     }

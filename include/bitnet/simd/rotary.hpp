@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 
 BITNET_PRECISE_BEGIN
@@ -53,6 +54,14 @@ struct sine_cosine {
     }
 }
 
+/// How context extension slows rotation down. Every number is 1 to 4096; above 1, an angle is divided by it.
+struct rotary_scaling {
+    static constexpr float most = 4096.0f;
+
+    float factor = 1.0f;             ///< of all pairs
+    std::span<const float> divisors; ///< of each pair, besides; empty: all 1
+};
+
 /// The frequencies theta^(-2 j / head_size), j < head_size / 2, as turns per position * 2^64.
 /// position * frequency is then exact modulo whole turns, in 64-bit integers that wrap: no float argument reduction,
 /// and an angle at position 2^20 is as good as one at position 1 (the frequency's error of 2^-48 grows to 2^-28 turns).
@@ -61,8 +70,11 @@ class rotary_frequencies {
 public:
     rotary_frequencies() noexcept = default;
 
-    /// \pre 1 <= theta < 2^126, head_size even and not zero. \return errc::out_of_memory
-    [[nodiscard]] static result<rotary_frequencies> open(float theta, std::size_t head_size) {
+    /// \pre 1 <= theta <= 2^100, head_size even and not zero, divisors none or head_size / 2.
+    /// The sum of all logarithms stays below 127: 100 of theta, 2.7 of 2 pi, twice 12 of scaling.
+    /// \return errc::out_of_memory
+    [[nodiscard]] static result<rotary_frequencies> open(float theta, std::size_t head_size,
+                                                         const rotary_scaling& scaling = {}) {
         constexpr std::uint64_t log2_of_2pi = 0x54d90e6931bbeebu; // * 2^57
         auto turns = buffer<std::uint64_t>::allocate(head_size / 2, "rotary frequencies");
         if (!turns) {
@@ -70,7 +82,9 @@ public:
         }
         const std::uint64_t step = log2_fixed(theta) / head_size;
         for (std::size_t j = 0; j < turns->size(); ++j) {
-            (*turns)[j] = exp2_negative_fixed(log2_of_2pi + step * 2 * j);
+            const float divisor = scaling.divisors.empty() ? 1.0f : scaling.divisors[j];
+            const std::uint64_t slower = log2_fixed(scaling.factor) + log2_fixed(divisor);
+            (*turns)[j] = exp2_negative_fixed(log2_of_2pi + step * 2 * j + slower);
         }
         rotary_frequencies made;
         made.turns_ = *std::move(turns);

@@ -86,30 +86,54 @@ struct checkpoint {
     }
 };
 
-/// The name in a checkpoint of 2B-4T's family.
-[[nodiscard]] inline std::string checkpoint_name_of(std::string_view gguf) {
-    constexpr std::array<std::array<std::string_view, 2>, 14> names{{
+/// The name in a checkpoint; empty where checkpoints have no such tensor.
+[[nodiscard]] inline std::string checkpoint_name_of(std::string_view gguf, bool gemma) {
+    constexpr std::array<std::array<std::string_view, 2>, 3> outside{{
         {"token_embd.weight", "model.embed_tokens.weight"},
         {"output_norm.weight", "model.norm.weight"},
         {"output.weight", "lm_head.weight"},
-        {"attn_norm.weight", "input_layernorm.weight"},
-        {"attn_q.weight", "self_attn.q_proj.weight"},
-        {"attn_k.weight", "self_attn.k_proj.weight"},
-        {"attn_v.weight", "self_attn.v_proj.weight"},
-        {"attn_sub_norm.weight", "self_attn.attn_sub_norm.weight"},
-        {"attn_output.weight", "self_attn.o_proj.weight"},
-        {"ffn_norm.weight", "post_attention_layernorm.weight"},
-        {"ffn_gate.weight", "mlp.gate_proj.weight"},
-        {"ffn_up.weight", "mlp.up_proj.weight"},
-        {"ffn_sub_norm.weight", "mlp.ffn_sub_norm.weight"},
-        {"ffn_down.weight", "mlp.down_proj.weight"},
     }};
-    const bool in_layer = gguf.starts_with("blk.");
-    const auto dot = in_layer ? gguf.find('.', 4) : 0;
-    const std::string_view rest = in_layer ? gguf.substr(dot + 1) : gguf;
-    for (const auto& [from, to] : names) {
+    constexpr std::array<std::array<std::string_view, 2>, 7> projections{{
+        {"attn_q", "self_attn.q_proj"},
+        {"attn_k", "self_attn.k_proj"},
+        {"attn_v", "self_attn.v_proj"},
+        {"attn_output", "self_attn.o_proj"},
+        {"ffn_gate", "mlp.gate_proj"},
+        {"ffn_up", "mlp.up_proj"},
+        {"ffn_down", "mlp.down_proj"},
+    }};
+    const std::array<std::array<std::string_view, 2>, 8> norms{{
+        {"attn_norm.weight", "input_layernorm.weight"},
+        {"attn_sub_norm.weight", "self_attn.attn_sub_norm.weight"},
+        {"attn_q_norm.weight", "self_attn.q_norm.weight"},
+        {"attn_k_norm.weight", "self_attn.k_norm.weight"},
+        {"ffn_norm.weight", gemma ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight"},
+        {"ffn_sub_norm.weight", "mlp.ffn_sub_norm.weight"},
+        {"post_attention_norm.weight", "post_attention_layernorm.weight"},
+        {"post_ffw_norm.weight", "post_feedforward_layernorm.weight"},
+    }};
+    for (const auto& [from, to] : outside) {
+        if (from == gguf) {
+            return std::string(to);
+        }
+    }
+    const auto dot = gguf.find('.', 4);
+    if (dot == std::string_view::npos) {
+        return {};
+    }
+    const std::string layer = "model.layers." + std::string(gguf.substr(4, dot - 4)) + ".";
+    const std::string rest(gguf.substr(dot + 1));
+    for (const auto& [from, to] : norms) {
         if (from == rest) {
-            return (in_layer ? "model.layers." + std::string(gguf.substr(4, dot - 4)) + "." : "") + std::string(to);
+            return layer + std::string(to);
+        }
+    }
+    for (const auto& [from, to] : projections) {
+        if (rest == std::string(from) + ".weight") {
+            return layer + std::string(to) + ".weight";
+        }
+        if (rest == std::string(from) + "_norm_in.weight") {
+            return layer + std::string(to) + ".norm.weight";
         }
     }
     return {};
@@ -142,33 +166,65 @@ struct checkpoint {
     return weights;
 }
 
-/// config.json of BitNetForCausalLM as 2B-4T has it.
+/// config.json as its publishers write it. Embedding models do not say that they are BitNets.
 [[nodiscard]] inline std::string config_of(const model_shape& shape, std::size_t vocabulary) {
     const auto member = [](std::string_view key, auto value) {
         return "\"" + std::string(key) + "\": " + std::to_string(value) + ", ";
     };
-    std::string config = R"({"architectures": ["BitNetForCausalLM"], "model_type": "bitnet", "hidden_act": "relu2", )"
-                         R"("quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear", )"
-                         R"("quantization_mode": "offline"}, "rope_scaling": null, "attention_bias": false, )";
-    config += member("num_hidden_layers", shape.layers) + member("hidden_size", shape.hidden) +
-              member("intermediate_size", shape.ffn) + member("num_attention_heads", shape.heads) +
-              member("num_key_value_heads", shape.kv_heads) + member("max_position_embeddings", shape.context) +
-              member("vocab_size", vocabulary) + member("rope_theta", shape.theta);
-    return config + R"("rms_norm_eps": 1e-05, "tie_word_embeddings": true})";
+    constexpr std::array<std::array<std::string_view, 4>, 4> families{{
+        {"bitnet-b1.58", "BitNetForCausalLM", "hidden_act", "relu2"},
+        {"llama", "LlamaForCausalLM", "hidden_act", "silu"},
+        {"qwen3", "Qwen3Model", "hidden_act", "silu"},
+        {"gemma3", "Gemma3TextModel", "hidden_activation", "gelu_pytorch_tanh"},
+    }};
+    std::string config = "{";
+    for (const auto& [architecture, name, key, activation] : families) {
+        if (architecture == shape.architecture) {
+            config += "\"architectures\": [\"" + std::string(name) + "\"], \"" + std::string(key) + "\": \"" +
+                      std::string(activation) + "\", ";
+        }
+    }
+    if (!shape.input_norms) {
+        config += R"("quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear", )"
+                  R"("quantization_mode": "offline"}, )";
+    }
+    if (shape.heads * shape.head_dim != shape.hidden) {
+        config += member("head_dim", shape.head_dim);
+    }
+    config += R"("rope_scaling": null, "attention_bias": false, )" + member("num_hidden_layers", shape.layers) +
+              member("hidden_size", shape.hidden) + member("intermediate_size", shape.ffn) +
+              member("num_attention_heads", shape.heads) + member("num_key_value_heads", shape.kv_heads) +
+              member("max_position_embeddings", shape.context) + member("vocab_size", vocabulary) +
+              member("rope_theta", shape.theta);
+    return config + R"("rms_norm_eps": 1e-05, "tie_word_embeddings": )" + (shape.own_head ? "false}" : "true}");
 }
 
-/// The model of architecture bitnet-b1.58 in the GGUF file `bytes`, which has that shape.
+/// Gemma keeps its own norms less 1, which these norms near 1 stand exactly.
+inline void subtract_one(safetensors_entry& norm) {
+    for (std::size_t i = 0; i < norm.data.size(); i += sizeof(float)) {
+        float value = 0;
+        std::memcpy(&value, norm.data.data() + i, sizeof value);
+        value -= 1.0f;
+        std::memcpy(norm.data.data() + i, &value, sizeof value);
+    }
+}
+
+/// The model in the GGUF file `bytes`, which has that shape and unpermuted rows.
 [[nodiscard]] inline checkpoint checkpoint_of(std::span<const std::byte> bytes, const model_shape& shape,
                                               checkpoint_weights weights = checkpoint_weights::packed) {
     const auto file = bitnet::gguf_file::parse(bytes, "test");
+    const bool gemma = shape.architecture == "gemma3";
     checkpoint made;
     for (const bitnet::gguf_tensor& tensor : file->tensors()) {
-        safetensors_entry entry{checkpoint_name_of(tensor.name), std::string(name_of(tensor.type)), {}, {}};
+        safetensors_entry entry{checkpoint_name_of(tensor.name, gemma), std::string(name_of(tensor.type)), {}, {}};
         for (std::uint32_t d = tensor.rank; d-- > 0;) {
             entry.shape.push_back(tensor.dims[d]);
         }
         if (tensor.type != bitnet::tensor_type::i2_s) {
             entry.data.assign(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
+            if (gemma && tensor.rank == 1 && tensor.type == bitnet::tensor_type::f32) {
+                subtract_one(entry);
+            }
             made.tensors.push_back(std::move(entry));
             continue;
         }

@@ -112,6 +112,49 @@ TEST_CASE_TEMPLATE("a checkpoint, packed or of masters, in one file or in shards
     }
 }
 
+TEST_CASE("a LLaMA checkpoint, whose rows are not permuted, gives the logits of the GGUF file that says so") {
+    using P = policy<isa::scalar>;
+    auto shape = odd_shape();
+    shape.architecture = "llama";
+    shape.own_head = true;
+    shape.rotary = "halves";
+    const auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const open_options options{.load_tokenizer = false};
+    const auto expected = logits_of<P>(model<P>::open(byte_source::borrow(bytes->span(), "test"), options));
+    const temporary_folder folder;
+    bitnet_tests::checkpoint_of(bytes->span(), shape).write(folder.path());
+    CHECK(same_bits(logits_of<P>(model<P>::open(folder.path(), options)), expected));
+}
+
+TEST_CASE("checkpoints of text embedding models give the GGUF files' embeddings") {
+    using P = policy<isa::scalar>;
+    const open_options options{.load_tokenizer = false};
+    const auto embedding_of = [](result<model<P>> opened) {
+        REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+        auto s = session<P>::open(*opened);
+        REQUIRE(s);
+        const auto embedding = s->embed(std::vector<token>{3, 290, 17, 111, 64, 0, 255});
+        REQUIRE_MESSAGE(embedding, (embedding ? "" : embedding.error().message));
+        return std::vector<float>(embedding->begin(), embedding->end());
+    };
+    for (const char* architecture : {"qwen3", "gemma3"}) {
+        auto shape = odd_shape();
+        shape.architecture = architecture;
+        shape.head_dim = 128; // 512 query columns
+        shape.head_norms = true;
+        shape.input_norms = true;
+        shape.post_norms = shape.architecture == "gemma3";
+        shape.pooling = 3;
+        const auto bytes = bitnet_tests::tiny_model(shape);
+        REQUIRE(bytes);
+        const auto expected = embedding_of(model<P>::open(byte_source::borrow(bytes->span(), "test"), options));
+        const temporary_folder folder;
+        bitnet_tests::checkpoint_of(bytes->span(), shape, checkpoint_weights::masters).write(folder.path());
+        CHECK(same_bits(embedding_of(model<P>::open(folder.path(), options)), expected));
+    }
+}
+
 TEST_CASE("a file that was looked at first opens as the same model") {
     using P = policy<isa::scalar>;
     const auto bytes = bitnet_tests::tiny_model();

@@ -96,6 +96,27 @@ struct absmean {
 
     /// The scale that published checkpoints keep: the mean as a float, then as a bfloat16.
     [[nodiscard]] static float scale(double mean) noexcept { return widen(narrow<bfloat16>(static_cast<float>(mean))); }
+
+private:
+    /// Up to 16 elements; of 16, what is no sum is vectorised.
+    template <class E>
+    static BITNET_ALWAYS_INLINE void add(const std::byte* elements, std::size_t count,
+                                         typename float_bits<E>::word only, master_row_facts& facts) noexcept {
+        using bits = float_bits<E>;
+        typename bits::word magnitudes[16];
+        unsigned infinite = 0;
+        unsigned other = 0;
+        for (std::size_t l = 0; l < count; ++l) {
+            magnitudes[l] = bits::magnitude(bits::load(elements, l));
+            infinite |= magnitudes[l] >= bits::infinity ? 1u : 0u;
+            other |= magnitudes[l] != 0 && magnitudes[l] != only ? 1u : 0u;
+        }
+        for (std::size_t l = 0; l < count; ++l) {
+            facts.sum = facts.sum + static_cast<double>(bits::value(magnitudes[l]));
+        }
+        facts.finite = facts.finite && infinite == 0;
+        facts.is_ternary = facts.is_ternary && other == 0;
+    }
 };
 
 } // namespace bitnet::inline BITNET_ABI

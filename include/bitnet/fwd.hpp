@@ -26,6 +26,8 @@ class json_document;
 class tokenizer;
 class stream_decoder;
 struct encode_options;
+struct decode_options;
+struct tokenizer_json_files;
 struct tokenizer_options;
 
 namespace isa {

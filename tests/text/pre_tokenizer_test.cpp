@@ -286,7 +286,7 @@ TEST_CASE("each family cuts the same line its own way") {
 }
 
 TEST_CASE("a name leads to its splitter, and every splitter has a name") {
-    const std::string line = "a'S $12345 `b`\n";
+    const std::string line = "a'S $12345 `b`\n\n";
     std::vector<pieces> seen;
     for (const pre_tokenizer_name& known : pre_tokenizer_names) {
         const pre_tokenizer_name* found = find_pre_tokenizer(known.name);

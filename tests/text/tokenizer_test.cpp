@@ -19,7 +19,6 @@
 #include <ctime>
 #include <fstream>
 #include <iterator>
-#include <map>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -38,12 +37,12 @@ tokenizer open_small(const small_vocabulary& keys, tokenizer_options options = {
     return *std::move(opened); // and the file goes: the tokenizer needs it no more
 }
 
-tokenizer open_file(const std::string& path) {
+tokenizer open_file(const std::string& path, tokenizer_options options = {}) {
     const auto source = byte_source::open(path);
     REQUIRE_MESSAGE(source, (source ? "" : source.error().message));
     const auto file = gguf_file::parse(source->bytes(), path);
     REQUIRE_MESSAGE(file, (file ? "" : file.error().message));
-    auto opened = tokenizer::open(*file);
+    auto opened = tokenizer::open(*file, options);
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
     return *std::move(opened);
 }
@@ -267,11 +266,11 @@ TEST_CASE("the pre-tokenizer is the caller's, the file's or what the vocabulary 
     CHECK(inferred.pre_tokenizer().name == "llama-bpe");
     CHECK(inferred.pre_tokenizer().inferred);
     CHECK(inferred.pre_tokenizer().why.find("LLaMA-3's order") != std::string::npos);
-    keys.pre = "falcon";
+    keys.pre = "nonsense";
     const tokenizer overridden = open_small(keys, {.pre_tokenizer = "llama3"});
     CHECK(overridden.pre_tokenizer().name == "llama3");
     CHECK(!overridden.pre_tokenizer().inferred);
-    CHECK(overridden.pre_tokenizer().why.find("'falcon'") != std::string::npos);
+    CHECK(overridden.pre_tokenizer().why.find("'nonsense'") != std::string::npos);
     const auto file = keys.file();
     REQUIRE(file);
     const auto wrong = tokenizer::open(file->file, {.pre_tokenizer = "nonsense"});
@@ -488,31 +487,66 @@ TEST_CASE("golden: the tiny model's texts, with and without a named pre-tokenize
     }
 }
 
-TEST_CASE("golden: vocabularies of other families are refused by name, and open when the caller insists") {
+TEST_CASE("golden: texts as the splitter of files without one cuts them") {
     if (skip_without_golden()) {
         return;
     }
-    const std::map<std::string, errc> expected{
-        {"falcon", errc::unknown_pre_tokenizer},         {"gpt-2", errc::unknown_pre_tokenizer},
-        {"starcoder", errc::unknown_pre_tokenizer},      {"refact", errc::unknown_pre_tokenizer},
-        {"deepseek-coder", errc::unknown_pre_tokenizer}, {"deepseek-llm", errc::unknown_pre_tokenizer},
-        {"llama-spm", errc::unsupported_tokenizer},      {"phi-3", errc::unsupported_tokenizer}};
-    for (const auto& family : expected) {
-        const std::string& name = family.first;
-        const errc code = family.second;
-        CAPTURE(name);
-        const auto source = byte_source::open(golden_path("tokenizer/others/" + name + ".gguf"));
-        REQUIRE(source);
-        const auto file = gguf_file::parse(source->bytes(), name);
-        REQUIRE(file);
-        const auto refused = tokenizer::open(*file);
-        REQUIRE(!refused);
-        CHECK(refused.error().code == code);
-        if (code == errc::unknown_pre_tokenizer) {
-            const auto forced = tokenizer::open(*file, {.pre_tokenizer = "llama-bpe"});
-            REQUIRE_MESSAGE(forced, (forced ? "" : forced.error().message));
-            const std::string text = "Hello world, 12 \u00e9t\u00e9s!";
-            CHECK(forced->decode(*forced->encode(text)) == text);
-        }
+    const tokenizer fallback = open_file(golden_path("tokenizer/llama3-vocab.gguf"), {.pre_tokenizer = "default"});
+    std::istringstream lines(read_text(golden_path("tokenizer/default_pre.jsonl")));
+    std::size_t cases = 0;
+    for (std::string line; std::getline(lines, line); ++cases) {
+        const auto document = json_document::parse(line, "default_pre.jsonl");
+        REQUIRE(document);
+        const std::string text(document->root().find("text")->as_string().value());
+        CAPTURE(text);
+        CHECK(*fallback.encode(text) == ids_of(*document->root().find("default_ids")));
     }
+    CHECK(cases == 440);
+}
+
+TEST_CASE("golden: vocabularies of other families give llama.cpp's published ids") {
+    if (skip_without_golden()) {
+        return;
+    }
+    for (const std::string name : {"falcon", "gpt-2", "starcoder", "refact", "deepseek-coder", "llama-spm", "phi-3"}) {
+        CAPTURE(name);
+        const std::string path = golden_path("tokenizer/others/" + name + ".gguf");
+        const tokenizer t = open_file(path);
+        const std::string texts = read_text(path + ".inp");
+        std::istringstream expected(read_text(path + ".out"));
+        const std::string separator = "\n__ggml_vocab_test__\n";
+        std::size_t cases = 0;
+        for (std::size_t from = 0, end = texts.find(separator); end != std::string::npos;
+             from = end + separator.size(), end = texts.find(separator, from), ++cases) {
+            const std::string text = texts.substr(from, end - from);
+            std::string line;
+            REQUIRE(std::getline(expected, line));
+            std::istringstream numbers(line);
+            const ids published{std::istream_iterator<token>(numbers), {}};
+            CAPTURE(text);
+            const auto encoded = t.encode(text);
+            REQUIRE(encoded);
+            CHECK(*encoded == published);
+            CHECK(t.decode(*encoded) == text);
+        }
+        CHECK(cases == 46);
+    }
+}
+
+TEST_CASE("golden: a splitter that is not known is refused by name, and opens when the caller insists") {
+    if (skip_without_golden()) {
+        return;
+    }
+    const auto source = byte_source::open(golden_path("tokenizer/others/deepseek-llm.gguf"));
+    REQUIRE(source);
+    const auto file = gguf_file::parse(source->bytes(), "deepseek-llm");
+    REQUIRE(file);
+    const auto refused = tokenizer::open(*file);
+    REQUIRE(!refused);
+    CHECK(refused.error().code == errc::unknown_pre_tokenizer);
+    CHECK(refused.error().message.find("'deepseek-llm'") != std::string::npos);
+    const auto forced = tokenizer::open(*file, {.pre_tokenizer = "llama-bpe"});
+    REQUIRE_MESSAGE(forced, (forced ? "" : forced.error().message));
+    const std::string text = "Hello world, 12 \u00e9t\u00e9s!";
+    CHECK(forced->decode(*forced->encode(text)) == text);
 }

@@ -42,8 +42,11 @@ const std::vector<refusal>& refusals() {
          },
          errc::wrong_type,
          {"tokenizer.ggml.model", "i32", "string"}},
-        {"SentencePiece", [](v s) { s.model = "llama"; }, errc::unsupported_tokenizer, {"'llama'", "gpt2"}},
-        {"unknown pre-tokenizer", [](v s) { s.pre = "qwen2"; }, errc::unknown_pre_tokenizer, {"'qwen2'", "llama-bpe"}},
+        {"WordPiece", [](v s) { s.model = "bert"; }, errc::unsupported_tokenizer, {"'bert'", "gpt2", "llama"}},
+        {"unknown pre-tokenizer",
+         [](v s) { s.pre = "tekken"; },
+         errc::unknown_pre_tokenizer,
+         {"'tekken'", "llama-bpe"}},
         {"no pre-tokenizer and no family",
          [](v s) {
              s.pre.reset();

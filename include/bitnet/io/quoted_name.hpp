@@ -10,10 +10,10 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds 80 bytes becomes "...".
+/// `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes becomes
+/// "...".
 /// A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
-[[nodiscard]] inline std::string quoted_name(std::string_view name) {
-    constexpr std::size_t longest = 80;
+[[nodiscard]] inline std::string quoted_name(std::string_view name, std::size_t longest = 80) {
     constexpr std::string_view digits = "0123456789abcdef";
     std::string quoted = "'";
     for (const char c : name.substr(0, longest)) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// read_merges: the merges of a byte-level model, from a GGUF file, every one of them checked.
+// read_merges: the merges of a model, from a GGUF file, every one of them checked.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -8,7 +8,6 @@
 #include <bitnet/io/gguf_types.hpp>
 #include <bitnet/io/gguf_value.hpp>
 #include <bitnet/io/quoted_name.hpp>
-#include <bitnet/text/byte_alphabet.hpp>
 #include <bitnet/text/merge_table.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/token_index.hpp>
@@ -26,8 +25,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Reads tokenizer.ggml.merges: "LEFT RIGHT" in the byte alphabet, in the order of their ranks, into a table.
-/// Use read_merges().
+/// Reads tokenizer.ggml.merges: "LEFT RIGHT" as the vocabulary spells normal tokens, in the order of their ranks, into
+/// a table. Use read_merges().
 class merge_reader {
 public:
     merge_reader(const gguf_file& file, const vocabulary& tokens) noexcept : file_(file), tokens_(tokens) {}
@@ -68,8 +67,8 @@ private:
         const std::string_view left = text.substr(0, space);
         const std::string_view right = text.substr(space + 1);
         // The halves are decoded next to each other: together they are the bytes of the whole.
-        const auto left_size = byte_alphabet::decode(left, bytes_.data());
-        const auto right_size = left_size ? byte_alphabet::decode(right, bytes_.data() + *left_size) : std::nullopt;
+        const auto left_size = tokens_.decode_normal(left, bytes_.data());
+        const auto right_size = left_size ? tokens_.decode_normal(right, bytes_.data() + *left_size) : std::nullopt;
         if (!right_size) {
             return missing(text, rank, left_size ? right : left);
         }

@@ -1,44 +1,32 @@
 // SPDX-License-Identifier: MIT
-// Splitters: how a tokenizer family cuts text into pieces before merging, each written by hand from its pattern.
+// Splitters: how tokenizer families cut text into pieces before merging, each written by hand from its pattern.
 #pragma once
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/utf8.hpp>
+#include <bitnet/text/splitter.hpp>
 #include <bitnet/text/unicode_classes.hpp>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
-namespace pre_tokenizing {
-/// char_class of the ASCII characters: most text never leaves this table.
-inline constexpr std::array<char_class, 128> ascii_classes = [] {
-    std::array<char_class, 128> classes{};
-    for (std::size_t c = 0; c < classes.size(); ++c) {
-        classes[c] = class_of(static_cast<char32_t>(c));
-    }
-    return classes;
-}();
-
-[[nodiscard]] constexpr bool is_line_end(char c) noexcept { return c == '\r' || c == '\n'; }
-} // namespace pre_tokenizing
-
-/// Cuts text as LLaMA-3 does. The pieces, in order, are the text. Borrows the text.
+/// Cuts text as LLaMA-3 does, with numbers of up to `Digits` characters. Borrows the text.
 ///
 /// The pattern, first alternative first, each greedy, classes by Unicode 16.0:
 ///
-///     (?i:'s|'t|'re|'ve|'m|'ll|'d) | [^\r\n\p{L}\p{N}]?\p{L}+ | \p{N}{1,3} | ' '?[^\s\p{L}\p{N}]+[\r\n]*
+///     (?i:'s|'t|'re|'ve|'m|'ll|'d) | [^\r\n\p{L}\p{N}]?\p{L}+ | \p{N}{1,Digits} | ' '?[^\s\p{L}\p{N}]+[\r\n]*
 ///     | \s*[\r\n]+ | \s+(?!\S) | \s+
 ///
 /// Case folding makes U+017F (long s) an s. A byte that is not UTF-8 is a character of no class.
 /// Cost: linear, every byte is looked at no more than four times; allocates nothing.
-/// Proven by the golden files in tests/text/tokenizer_test.cpp, among them every scalar value in context.
-class llama3_splitter {
+/// Proven for LLaMA-3 by the golden files in tests/text/tokenizer_test.cpp, among them every scalar value in context.
+template <std::size_t Digits> class word_splitter {
 public:
-    explicit constexpr llama3_splitter(std::string_view text) noexcept : text_(text) {}
+    explicit constexpr word_splitter(std::string_view text) noexcept : text_(text) {}
 
     /// The next piece; empty only at the end of the text.
     [[nodiscard]] constexpr std::string_view next() noexcept {
@@ -51,34 +39,9 @@ public:
     }
 
 private:
-    struct character {
-        char_class kind;
-        std::uint32_t size; ///< bytes; 0 at the end of the text
-    };
-
-    [[nodiscard]] constexpr character at(std::size_t i) const noexcept {
-        if (i >= text_.size()) {
-            return {char_class::other, 0};
-        }
-        const auto byte = static_cast<unsigned char>(text_[i]);
-        if (byte < 0x80) {
-            return {pre_tokenizing::ascii_classes[byte], 1};
-        }
-        const decoded_code_point decoded = first_code_point(text_.substr(i));
-        return {class_of(decoded.value), decoded.size};
-    }
-
-    /// Where the run of characters of class `kind` that starts at `i` ends; at most `most` of them.
     [[nodiscard]] constexpr std::size_t run_end(std::size_t i, char_class kind,
                                                 std::size_t most = SIZE_MAX) const noexcept {
-        for (std::size_t n = 0; n < most; ++n) {
-            const character c = at(i);
-            if (c.size == 0 || c.kind != kind) {
-                break;
-            }
-            i += c.size;
-        }
-        return i;
+        return pre_tokenizing::run_end(text_, i, kind, most);
     }
 
     [[nodiscard]] constexpr std::size_t piece_end(std::size_t begin) const noexcept {
@@ -87,13 +50,13 @@ private:
                 return begin + 1 + size;
             }
         }
-        const character first = at(begin);
+        const pre_tokenizing::character first = pre_tokenizing::character_at(text_, begin);
         const std::size_t second = begin + first.size;
         if (first.kind == char_class::letter) {
             return run_end(second, char_class::letter);
         }
         if (first.kind == char_class::number) {
-            return run_end(second, char_class::number, 2);
+            return run_end(second, char_class::number, Digits - 1);
         }
         if (!pre_tokenizing::is_line_end(text_[begin])) {
             if (const std::size_t end = run_end(second, char_class::letter); end != second) {
@@ -104,7 +67,7 @@ private:
         if (const std::size_t end = run_end(symbols, char_class::other); end != symbols) {
             return line_ends_end(end);
         }
-        return white_space_end(begin);
+        return pre_tokenizing::white_space_end<true>(text_, begin);
     }
 
     /// Bytes after the apostrophe that belong to an English contraction; 0 if it is none.
@@ -126,29 +89,192 @@ private:
         return i;
     }
 
-    /// White space: up to its last line end; else all of it at the end of the text; else all but the last character,
-    /// which is left to the next piece; else that one character.
-    [[nodiscard]] constexpr std::size_t white_space_end(std::size_t begin) const noexcept {
-        std::size_t end = begin;
-        std::size_t last = begin;
-        std::size_t after_line_end = begin;
-        for (character c = at(end); c.size != 0 && c.kind == char_class::space; c = at(end)) {
-            last = end;
-            end += c.size;
-            after_line_end = pre_tokenizing::is_line_end(text_[last]) ? end : after_line_end;
+    std::string_view text_;
+    std::size_t position_ = 0;
+};
+
+using llama3_splitter = word_splitter<3>;
+using qwen2_splitter = word_splitter<1>;
+
+/// Cuts text as GPT-2 does (Radford et al. 2019):
+///
+///     's|'t|'re|'ve|'m|'ll|'d | ' '?\p{L}+ | ' '?\p{N}+ | ' '?[^\s\p{L}\p{N}]+ | \s+(?!\S) | \s+
+///
+/// Cost: linear, allocates nothing.
+class gpt2_splitter {
+public:
+    explicit constexpr gpt2_splitter(std::string_view text) noexcept : text_(text) {}
+
+    [[nodiscard]] constexpr std::string_view next() noexcept {
+        if (position_ == text_.size()) {
+            return {};
         }
-        if (after_line_end != begin) {
-            return after_line_end;
+        const std::size_t begin = position_;
+        position_ = piece_end(begin);
+        return text_.substr(begin, position_ - begin);
+    }
+
+private:
+    [[nodiscard]] constexpr std::size_t piece_end(std::size_t begin) const noexcept {
+        if (text_[begin] == '\'') {
+            for (const std::string_view ending : {"s", "t", "re", "ve", "m", "ll", "d"}) {
+                if (text_.substr(begin + 1).starts_with(ending)) {
+                    return begin + 1 + ending.size();
+                }
+            }
         }
-        return end == text_.size() || last == begin ? end : last;
+        const std::size_t word = text_[begin] == ' ' ? begin + 1 : begin;
+        const pre_tokenizing::character first = pre_tokenizing::character_at(text_, word);
+        if (first.size == 0 || first.kind == char_class::space) {
+            return pre_tokenizing::white_space_end<false>(text_, begin);
+        }
+        return pre_tokenizing::run_end(text_, word + first.size, first.kind);
     }
 
     std::string_view text_;
     std::size_t position_ = 0;
 };
 
-/// The names under which GGUF files ask for llama3_splitter, in tokenizer.ggml.pre. All of them take a piece that is
-/// a token as it stands, before any merging ("ignore_merges").
-inline constexpr std::array<std::string_view, 3> llama3_splitter_names{"llama-bpe", "llama3", "llama-v3"};
+/// What stands alone in the splitters below; see isolating_splitter.
+namespace patterns {
+/// `[\p{P}...]+`, with the characters of `Symbols` besides.
+template <char... Symbols> struct punctuation {
+    [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t i) noexcept {
+        return pre_tokenizing::run_end(
+            text, i, [](char32_t c) { return ((c == static_cast<char32_t>(Symbols)) || ...) || is_punctuation(c); });
+    }
+};
+/// `\p{N}{1,Most}`
+template <std::size_t Most> struct numbers {
+    [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t i) noexcept {
+        return pre_tokenizing::run_end(text, i, char_class::number, Most);
+    }
+};
+/// `[0-9][0-9][0-9]`
+struct three_digits {
+    [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t i) noexcept {
+        const bool three = text.size() - i >= 3 && pre_tokenizing::is_ascii_digit(text[i]) &&
+                           pre_tokenizing::is_ascii_digit(text[i + 1]) && pre_tokenizing::is_ascii_digit(text[i + 2]);
+        return three ? i + 3 : i;
+    }
+};
+/// `[\r\n]`
+struct line_end {
+    [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t i) noexcept {
+        return pre_tokenizing::is_line_end(text[i]) ? i + 1 : i;
+    }
+};
+/// `\s?`, then at least one character that `Pattern` takes
+template <class Pattern> struct spaced {
+    [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t i) noexcept {
+        const pre_tokenizing::character first = pre_tokenizing::character_at(text, i);
+        const std::size_t begin = first.kind == char_class::space ? i + first.size : i;
+        const std::size_t end = begin < text.size() ? Pattern::end(text, begin) : begin;
+        return end != begin ? end : i;
+    }
+};
+/// `\p{L}+`
+struct letters {
+    [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t i) noexcept {
+        return pre_tokenizing::run_end(text, i, char_class::letter);
+    }
+};
+/// DeepSeek's range of ideographs and other scripts of three bytes a character
+struct ideographs {
+    [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t i) noexcept {
+        return pre_tokenizing::run_end(
+            text, i, [](char32_t c) { return (c >= 0x800 && c <= 0x9fa5) || (c >= 0xac00 && c <= 0xd7ff); });
+    }
+};
+} // namespace patterns
+
+/// `Splitter`, then each piece cut again so that every match of `Pattern` stands alone.
+template <splitter Splitter, class Pattern> using then_isolate = nested_splitter<Splitter, isolating_splitter<Pattern>>;
+
+/// Starcoder: every number character alone, the rest as GPT-2.
+using starcoder_splitter = nested_splitter<isolating_splitter<patterns::numbers<1>>, gpt2_splitter>;
+
+/// Falcon: punctuation and ASCII symbols, the rest as GPT-2, in which groups of three digits stand alone.
+using falcon_splitter =
+    then_isolate<nested_splitter<isolating_splitter<patterns::punctuation<'$', '+', '<', '=', '>', '^', '~', '|', '`'>>,
+                                 gpt2_splitter>,
+                 patterns::three_digits>;
+
+/// What llama.cpp uses where a file names no splitter, or "default".
+using default_splitter = then_isolate<
+    then_isolate<nested_splitter<isolating_splitter<patterns::punctuation<'$', '+', '<', '=', '>', '^', '~', '|'>>,
+                                 gpt2_splitter>,
+                 patterns::numbers<SIZE_MAX>>,
+    patterns::three_digits>;
+
+/// DeepSeek-Coder: line ends, words, punctuation, ideographs and number characters, each in a step of its own.
+using deepseek_coder_splitter = then_isolate<
+    then_isolate<then_isolate<then_isolate<isolating_splitter<patterns::line_end>, patterns::spaced<patterns::letters>>,
+                              patterns::spaced<patterns::punctuation<>>>,
+                 patterns::ideographs>,
+    patterns::numbers<1>>;
+
+enum class pre_tokenizer_kind : std::uint8_t { llama3, qwen2, gpt2, starcoder, falcon, fallback, deepseek_coder };
+
+/// Calls `use(s)` with the splitter of that kind over `text`.
+template <class Use> decltype(auto) with_splitter(pre_tokenizer_kind kind, std::string_view text, Use use) {
+    switch (kind) {
+    case pre_tokenizer_kind::qwen2:
+        return use(qwen2_splitter(text));
+    case pre_tokenizer_kind::gpt2:
+        return use(gpt2_splitter(text));
+    case pre_tokenizer_kind::starcoder:
+        return use(starcoder_splitter(text));
+    case pre_tokenizer_kind::falcon:
+        return use(falcon_splitter(text));
+    case pre_tokenizer_kind::fallback:
+        return use(default_splitter(text));
+    case pre_tokenizer_kind::deepseek_coder:
+        return use(deepseek_coder_splitter(text));
+    default:
+        return use(llama3_splitter(text));
+    }
+}
+
+/// What a name in tokenizer.ggml.pre asks for.
+struct pre_tokenizer_name {
+    std::string_view name;
+    pre_tokenizer_kind kind;
+    bool whole_pieces = false; ///< a piece that is a token as it stands is not merged at all ("ignore_merges")
+};
+
+/// The known names, with what llama.cpp understands by them. falcon3 and falcon_e (of bitnet.cpp's converter) are
+/// LLaMA-3's pattern there and in ik_llama.cpp; bitnet.cpp itself uses Falcon's steps with single digits for them.
+inline constexpr std::array<pre_tokenizer_name, 19> pre_tokenizer_names{{
+    {"llama-bpe", pre_tokenizer_kind::llama3, true},
+    {"llama3", pre_tokenizer_kind::llama3, true},
+    {"llama-v3", pre_tokenizer_kind::llama3, true},
+    {"falcon3", pre_tokenizer_kind::llama3, true},
+    {"falcon_e", pre_tokenizer_kind::llama3, true},
+    {"falcon-h1", pre_tokenizer_kind::llama3, true},
+    {"smaug-bpe", pre_tokenizer_kind::llama3},
+    {"qwen2", pre_tokenizer_kind::qwen2},
+    {"deepseek-r1-qwen", pre_tokenizer_kind::qwen2},
+    {"gpt-2", pre_tokenizer_kind::gpt2},
+    {"phi-2", pre_tokenizer_kind::gpt2},
+    {"mpt", pre_tokenizer_kind::gpt2},
+    {"olmo", pre_tokenizer_kind::gpt2},
+    {"starcoder", pre_tokenizer_kind::starcoder},
+    {"refact", pre_tokenizer_kind::starcoder},
+    {"smollm", pre_tokenizer_kind::starcoder},
+    {"falcon", pre_tokenizer_kind::falcon},
+    {"default", pre_tokenizer_kind::fallback},
+    {"deepseek-coder", pre_tokenizer_kind::deepseek_coder},
+}};
+
+/// What `name` asks for; null where it is not known.
+[[nodiscard]] constexpr const pre_tokenizer_name* find_pre_tokenizer(std::string_view name) noexcept {
+    for (const pre_tokenizer_name& known : pre_tokenizer_names) {
+        if (known.name == name) {
+            return &known;
+        }
+    }
+    return nullptr;
+}
 
 } // namespace bitnet::inline BITNET_ABI

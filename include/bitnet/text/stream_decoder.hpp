@@ -14,18 +14,26 @@ namespace bitnet::inline BITNET_ABI {
 
 /// Turns tokens into text that can be shown at once: a code point whose bytes are spread over several tokens comes out
 /// with the last of them. Nothing is replaced: bytes that are not UTF-8 come out as they are, so that all the text
-/// that feed() and flush() return is, byte for byte, tokenizer::decode() of all the tokens.
+/// that feed() and flush() return is, byte for byte, tokenizer::decode() of all the tokens with the same options.
 /// Holds back three bytes at most. Borrows the tokenizer, which must outlive it. Allocates only when it is made.
 class stream_decoder {
 public:
-    explicit stream_decoder(const tokenizer& t) : tokenizer_(&t) { text_.reserve(t.longest_token() + 3); }
-    explicit stream_decoder(tokenizer&&) = delete; // would dangle
+    explicit stream_decoder(const tokenizer& t, decode_options options = {})
+        : tokenizer_(&t), drop_space_(t.adds_space_prefix() && !options.follows_text) {
+        text_.reserve(t.longest_token() + 3);
+    }
+    explicit stream_decoder(tokenizer&&, decode_options = {}) = delete; // would dangle
 
     /// The text that became complete with `id`; may be empty. A token outside the vocabulary has no text.
     /// Valid until the next call.
     [[nodiscard]] std::string_view feed(token id) {
         drop_returned();
-        text_.append(tokenizer_->bytes_of(id));
+        std::string_view bytes = tokenizer_->bytes_of(id);
+        if (drop_space_ && !bytes.empty()) {
+            bytes.remove_prefix(bytes.starts_with(' ') ? 1 : 0);
+            drop_space_ = false;
+        }
+        text_.append(bytes);
         returned_ = text_.size() - unfinished_tail(text_);
         return std::string_view(text_).substr(0, returned_);
     }
@@ -46,6 +54,7 @@ private:
     const tokenizer* tokenizer_;
     std::string text_;                    ///< what was returned last, then what is held back
     std::string::size_type returned_ = 0; ///< bytes of `text_` that were returned
+    bool drop_space_;                     ///< the first byte is still to come, and goes if it is a space
 };
 
 } // namespace bitnet::inline BITNET_ABI

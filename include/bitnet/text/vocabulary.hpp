@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// vocabulary: the tokens of a byte-level model, their bytes and their kinds, read strictly from a GGUF file.
+// vocabulary: the tokens of a model, their bytes and their kinds, read strictly from a GGUF file.
 #pragma once
 
 #include <bitnet/core/buffer.hpp>
@@ -31,7 +31,7 @@ namespace bitnet::inline BITNET_ABI {
 
 /// What a token is for, with its id in tokenizer.ggml.token_type.
 enum class token_kind : std::uint8_t {
-    normal = 1,       ///< bytes in the byte alphabet; what merging makes
+    normal = 1,       ///< spelled as token_spelling says; what merging makes
     unknown = 2,      ///< spelled as it is; found in text on request only
     control = 3,      ///< spelled as it is; found in text on request only
     user_defined = 4, ///< spelled as it is; always found in text, before splitting
@@ -39,23 +39,34 @@ enum class token_kind : std::uint8_t {
     byte = 6,         ///< spelled <0xHH>, stands for that byte; never found
 };
 
-/// The tokens of a byte-level vocabulary. Owns its memory: the file may go once it is open. Immutable.
+/// How a model spells its normal tokens.
+enum class token_spelling : std::uint8_t {
+    byte_alphabet,  ///< bytes as characters, as in GPT-2
+    sentence_piece, ///< text as it is, but U+2581 for every space
+};
+
+/// The tokens of a vocabulary. Owns its memory: the file may go once it is open. Immutable.
 class vocabulary {
 public:
     /// A token has at most this many bytes (LLaMA-3's longest has 128), which bounds all work per position in text.
     static constexpr std::size_t longest_token = 1024;
 
-    /// Reads tokenizer.ggml.tokens, .token_type and .scores. Where a file has no token_type, tokens spelled <|...|> are
-    /// control tokens and all others normal.
+    /// U+2581, which SentencePiece puts for a space.
+    static constexpr std::string_view space_mark = "\xe2\x96\x81";
+
+    /// Reads tokenizer.ggml.tokens, .token_type and .scores. Where a byte-level file has no token_type, tokens spelled
+    /// <|...|> are control tokens and all others normal.
     /// Cost: one pass; memory is the bytes of the tokens and about 25 bytes per token.
     /// \return errc::missing_key; errc::bad_vocabulary (element types, counts, kinds, an empty, too long, duplicate or
     /// undecodable token); errc::out_of_memory. tests/text/vocabulary_test.cpp has one of each.
-    [[nodiscard]] static result<vocabulary> open(const gguf_file& file) {
+    [[nodiscard]] static result<vocabulary> open(const gguf_file& file,
+                                                 token_spelling spelling = token_spelling::byte_alphabet) {
         const auto spellings = need_array(file, tokens_key, gguf_type::string);
         if (!spellings) {
             return error{spellings.error()};
         }
         vocabulary made;
+        made.spelling_ = spelling;
         for (const auto step :
              {&vocabulary::check_size, &vocabulary::read_kinds, &vocabulary::read_tokens,
               &vocabulary::index_normal_tokens, &vocabulary::find_byte_tokens, &vocabulary::make_matchers}) {
@@ -77,7 +88,8 @@ public:
     /// \pre contains(id)
     [[nodiscard]] token_kind kind_of(token id) const noexcept { return kinds_[static_cast<std::size_t>(id)]; }
 
-    /// The normal token of exactly these bytes, or no_token.
+    /// The token of exactly these bytes that merging can make, or no_token: a normal one, and with SentencePiece also a
+    /// user-defined one.
     [[nodiscard]] token find(std::string_view bytes) const noexcept { return index_.find(store_, bytes); }
 
     /// The token that is found in text on request under this spelling, or no_token.
@@ -92,9 +104,28 @@ public:
         return (parse_special ? specials_ : user_defined_).next(store_, text, from);
     }
 
-    /// The normal tokens of the 256 single bytes; no_token where there is none. (Vocabularies made from valid text
-    /// often lack the bytes that UTF-8 never uses, C0, C1 and F5 to FF; LLaMA-3 has all.)
+    /// The tokens of the 256 single bytes; no_token where there is none. Byte-level: normal tokens. (Vocabularies made
+    /// from valid text often lack the bytes that UTF-8 never uses, C0, C1 and F5 to FF; LLaMA-3 has all.)
+    /// SentencePiece: byte tokens, or where one is missing, the token of that ASCII character.
     [[nodiscard]] const std::array<token, 256>& byte_tokens() const noexcept { return byte_tokens_; }
+
+    /// Writes the bytes of a normal token that is spelled like this to `out`, which has room for spelling.size().
+    /// \return how many; nothing where it is misspelled.
+    [[nodiscard]] std::optional<std::size_t> decode_normal(std::string_view spelling, char* out) const noexcept {
+        if (spelling_ == token_spelling::byte_alphabet) {
+            return byte_alphabet::decode(spelling, out);
+        }
+        std::size_t written = 0;
+        while (!spelling.empty()) {
+            const bool space = spelling.starts_with(space_mark);
+            if (spelling[0] == ' ') { // spaces are never spelled like this: two tokens could stand for the same text
+                return std::nullopt;
+            }
+            out[written++] = space ? ' ' : spelling[0];
+            spelling.remove_prefix(space ? space_mark.size() : 1);
+        }
+        return written;
+    }
 
     /// Bytes of the longest token.
     [[nodiscard]] std::size_t longest() const noexcept { return longest_; }
@@ -126,6 +157,11 @@ private:
     }
 
     [[nodiscard]] result<void> read_kinds(const gguf_file& file, const gguf_value& spellings) {
+        if (spelling_ == token_spelling::sentence_piece) {
+            if (const auto there = need_array(file, kinds_key, gguf_type::i32); !there) {
+                return error{there.error()};
+            }
+        }
         const auto numbers = find_array_of(file, kinds_key, gguf_type::i32, spellings.count);
         if (!numbers) {
             return error{numbers.error()};
@@ -174,10 +210,10 @@ private:
     }
 
     /// Writes what `spelling` stands for to `out`, where it has room. \return the size; nothing if it is misspelled.
-    [[nodiscard]] static std::optional<std::size_t> decode(token_kind kind, std::string_view spelling,
-                                                           char* out) noexcept {
+    [[nodiscard]] std::optional<std::size_t> decode(token_kind kind, std::string_view spelling,
+                                                    char* out) const noexcept {
         if (kind == token_kind::normal) {
-            return byte_alphabet::decode(spelling, out);
+            return decode_normal(spelling, out);
         }
         if (kind != token_kind::byte) {
             std::memcpy(out, spelling.data(), spelling.size());
@@ -202,15 +238,22 @@ private:
                                       std::to_string(longest_token) + " are possible for a token");
         }
         const bool byte = kinds_[i] == token_kind::byte;
+        const bool pieces = spelling_ == token_spelling::sentence_piece;
         return bad_vocabulary(file, tokens_key, i,
                               "is " + quoted_name(spelling) + ", which is not " +
-                                  (byte ? "<0xHH> with capital digits, as its token_type 6 asks"
-                                        : "in the byte alphabet, as its token_type 1 asks"));
+                                  (byte     ? "<0xHH> with capital digits, as its token_type 6 asks"
+                                   : pieces ? "spelled with U+2581 for every space, as its token_type 1 asks"
+                                            : "in the byte alphabet, as its token_type 1 asks"));
     }
 
     [[nodiscard]] error duplicate(const gguf_file& file, token id, token other) const {
         return bad_vocabulary(file, tokens_key, static_cast<std::uint64_t>(id),
                               "is " + quoted_name(store_[id]) + ", which token " + std::to_string(other) + " is too");
+    }
+
+    [[nodiscard]] bool can_be_merged(token id) const noexcept {
+        return kind_of(id) == token_kind::normal ||
+               (kind_of(id) == token_kind::user_defined && spelling_ == token_spelling::sentence_piece);
     }
 
     [[nodiscard]] result<void> index_normal_tokens(const gguf_file& file, const gguf_value& spellings) {
@@ -220,7 +263,7 @@ private:
         }
         index_ = *std::move(index);
         for (token id = 0; contains(id); ++id) {
-            if (kind_of(id) != token_kind::normal) {
+            if (!can_be_merged(id)) {
                 continue;
             }
             const auto outcome = index_.insert(store_, id);
@@ -235,10 +278,21 @@ private:
         return {};
     }
 
-    [[nodiscard]] result<void> find_byte_tokens(const gguf_file&, const gguf_value&) {
+    [[nodiscard]] result<void> find_byte_tokens(const gguf_file& file, const gguf_value&) {
         for (std::size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
             const char text = static_cast<char>(static_cast<unsigned char>(byte));
             byte_tokens_[byte] = find({&text, 1});
+        }
+        std::array<bool, 256> found{};
+        for (token id = 0; spelling_ == token_spelling::sentence_piece && contains(id); ++id) {
+            if (kind_of(id) != token_kind::byte) {
+                continue;
+            }
+            const auto byte = static_cast<unsigned char>(store_[id][0]);
+            if (std::exchange(found[byte], true)) {
+                return duplicate(file, id, byte_tokens_[byte]);
+            }
+            byte_tokens_[byte] = id;
         }
         return {};
     }
@@ -271,9 +325,9 @@ private:
             if (i > 0 && store_[spelled[i - 1]] == spelling) {
                 return duplicate(file, spelled[i], spelled[i - 1]);
             }
-            const auto size = byte_alphabet::decode(spelling, bytes.data());
+            const auto size = decode_normal(spelling, bytes.data());
             const token normal = size ? find({bytes.data(), *size}) : no_token;
-            if (normal != no_token) {
+            if (normal != no_token && normal != spelled[i]) {
                 return duplicate(file, spelled[i], normal);
             }
         }
@@ -300,9 +354,10 @@ private:
         return {};
     }
 
+    token_spelling spelling_ = token_spelling::byte_alphabet;
     token_store store_;
     buffer<token_kind> kinds_;
-    token_index index_;      ///< of the normal tokens
+    token_index index_;      ///< of the tokens that merging can make
     token_matcher specials_; ///< user-defined, control and unknown tokens
     token_matcher user_defined_;
     std::array<token, 256> byte_tokens_{};

@@ -35,6 +35,8 @@ checkpoint good_checkpoint() {
     return bitnet_tests::checkpoint_of(bytes->span(), {});
 }
 
+result<model_file> open_folder(const std::string& path) { return model_file::open(path, {.load_tokenizer = false}); }
+
 void check_refused(const result<model_file>& read, errc expected, const char* place) {
     REQUIRE_FALSE(read.has_value());
     CAPTURE(read.error().message);
@@ -50,7 +52,7 @@ void check_rows(std::span<const malformed> rows) {
         row.damage(broken);
         const temporary_folder folder;
         broken.write(folder.path());
-        const auto read = model_file::open(folder.path());
+        const auto read = open_folder(folder.path());
         check_refused(read, row.expected, row.place);
         CHECK(read.error().message.starts_with(folder.path()));
     }
@@ -245,12 +247,12 @@ TEST_CASE("a tensor of a checkpoint that has no place, a wrong type or a bad sca
 
 TEST_CASE("a folder without the files of a checkpoint is a named error") {
     const temporary_folder folder;
-    check_refused(model_file::open(folder.path()), errc::file_not_found, "config.json");
+    check_refused(open_folder(folder.path()), errc::file_not_found, "config.json");
     checkpoint::write_file(folder.path(), "config.json", good_checkpoint().config);
-    check_refused(model_file::open(folder.path()), errc::file_not_found,
+    check_refused(open_folder(folder.path()), errc::file_not_found,
                   "neither model.safetensors nor model.safetensors.index.json");
     std::filesystem::create_directory(folder.path("model.safetensors"));
-    check_refused(model_file::open(folder.path()), errc::not_a_file, "model.safetensors");
+    check_refused(open_folder(folder.path()), errc::not_a_file, "model.safetensors");
     check_refused(model_file::open(folder.path("nothing")), errc::file_not_found, "nothing");
     check_refused(model_file::open(std::string_view("a\0b", 3)), errc::file_not_found, "NUL");
 }
@@ -262,7 +264,7 @@ TEST_CASE("a truncated safetensors file is refused wherever it ends") {
     const std::string whole = bitnet_tests::safetensors_bytes(good.tensors);
     for (std::size_t size = 0; size < whole.size(); size += 997) {
         checkpoint::write_file(folder.path(), "model.safetensors", std::string_view(whole).substr(0, size));
-        CHECK_FALSE(model_file::open(folder.path()).has_value());
+        CHECK_FALSE(open_folder(folder.path()).has_value());
     }
 }
 
@@ -303,7 +305,7 @@ TEST_CASE("an index that leads elsewhere or does not fit its files is a named er
     const auto source = byte_source::open(pristine.path("model.safetensors.index.json"));
     REQUIRE(source);
     const std::string index(bitnet_tests::as_text(source->bytes()));
-    REQUIRE(model_file::open(pristine.path()).has_value());
+    REQUIRE(open_folder(pristine.path()).has_value());
     for (const row& broken : rows) {
         CAPTURE(std::string(broken.name));
         const temporary_folder folder;
@@ -312,7 +314,7 @@ TEST_CASE("an index that leads elsewhere or does not fit its files is a named er
         REQUIRE(damaged.find(broken.from) != std::string::npos);
         damaged.replace(damaged.find(broken.from), broken.from.size(), broken.to);
         checkpoint::write_file(folder.path(), "model.safetensors.index.json", damaged);
-        check_refused(model_file::open(folder.path()), broken.expected, broken.place);
+        check_refused(open_folder(folder.path()), broken.expected, broken.place);
     }
 }
 
@@ -332,7 +334,7 @@ TEST_CASE("no damaged byte of config.json or of an index makes the reader fail w
                 std::string damaged = text;
                 damaged[at] = static_cast<char>(static_cast<unsigned char>(damaged[at]) ^ flip);
                 checkpoint::write_file(folder.path(), name, damaged);
-                const auto read = model_file::open(folder.path());
+                const auto read = open_folder(folder.path());
                 CHECK((read.has_value() || read.error().message.starts_with(folder.path())));
             }
         }

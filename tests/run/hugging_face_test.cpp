@@ -12,6 +12,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -57,6 +58,14 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
+std::vector<token> ids_of(json_value array) {
+    std::vector<token> ids;
+    for (const json_value id : array.elements()) {
+        ids.push_back(id.as_integer<token>().value());
+    }
+    return ids;
+}
+
 struct last_step {
     std::vector<float> logits;
     std::vector<token> greedy;
@@ -72,10 +81,7 @@ std::vector<last_step> golden_steps(const std::string& path, json_value prompts)
     REQUIRE(choose);
     std::vector<last_step> steps;
     for (const json_value prompt : prompts.elements()) {
-        std::vector<token> ids;
-        for (const json_value id : prompt.find("ids")->elements()) {
-            ids.push_back(id.as_integer<token>().value());
-        }
+        const std::vector<token> ids = ids_of(*prompt.find("ids"));
         s->reset();
         REQUIRE(s->feed(ids));
         const auto logits = s->logits();
@@ -161,7 +167,7 @@ TEST_CASE("a file that was looked at first opens as the same model") {
     REQUIRE(bytes);
     const temporary_folder folder;
     bitnet_tests::checkpoint_of(bytes->span(), {}).write(folder.path());
-    auto file = model_file::open(folder.path());
+    auto file = model_file::open(folder.path(), {.load_tokenizer = false});
     REQUIRE(file);
     const auto type = layout_of(*file);
     REQUIRE(type);
@@ -197,6 +203,61 @@ TEST_CASE("a checkpoint whose tensors do not have the shapes of its config.json 
     REQUIRE_FALSE(opened.has_value());
     CHECK(opened.error().code == errc::wrong_shape);
     CHECK(opened.error().message.find("[128, 256] expected") != std::string::npos);
+}
+
+TEST_CASE("golden: the tiny checkpoints have the GGUF file's tokenizer, and give its ids") {
+    if (skip_without_golden()) {
+        return;
+    }
+    const auto open_text = [](const char* relative) {
+        auto opened = model<policy<isa::scalar>>::open(golden_path(relative));
+        REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+        return *std::move(opened);
+    };
+    const auto expected = open_text("tiny/tiny-a-i2_s.gguf");
+    const auto golden_file = byte_source::open(golden_path("tiny/golden/tokenizer.json"));
+    REQUIRE(golden_file);
+    const auto golden = json_document::parse(bitnet_tests::as_text(golden_file->bytes()), "tokenizer.json");
+    REQUIRE(golden);
+    for (const char* folder : {"tiny/hf", "tiny/hf-bf16"}) {
+        const auto opened = open_text(folder);
+        for (const std::string_view key :
+             {"tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type", "tokenizer.ggml.pre",
+              "tokenizer.chat_template", "tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"}) {
+            const auto* one = opened.file().find(key);
+            const auto* other = expected.file().find(key);
+            REQUIRE_MESSAGE((one != nullptr && other != nullptr), std::string(key));
+            CHECK_MESSAGE(std::ranges::equal(one->bytes, other->bytes), std::string(key));
+        }
+        const auto stops = [](const auto& m) {
+            return std::vector<token>(m.text().stop_tokens().begin(), m.text().stop_tokens().end());
+        };
+        CHECK(stops(opened) == stops(expected));
+        CHECK(stops(opened) == std::vector<token>{4097, 4105}); // eos, and <|eot_id|> of generation_config.json
+        std::size_t texts = 0;
+        for (const json_value row : golden->root().elements()) {
+            const auto text = row.find("text")->as_string();
+            REQUIRE(text);
+            CHECK(*opened.text().encode(*text, {.parse_special = true}) == ids_of(*row.find("ids")));
+            if (const auto plain = row.find("ids_no_special")) {
+                CHECK(*opened.text().encode(*text) == ids_of(*plain));
+            }
+            ++texts;
+        }
+        CHECK(texts == 23);
+    }
+}
+
+TEST_CASE("a checkpoint without tokenizer.json opens where no tokenizer is asked for, and says so where one is") {
+    const auto bytes = bitnet_tests::tiny_model();
+    REQUIRE(bytes);
+    const temporary_folder folder;
+    bitnet_tests::checkpoint_of(bytes->span(), {}).write(folder.path());
+    CHECK(model_file::open(folder.path(), {.load_tokenizer = false}));
+    const auto opened = model<policy<isa::scalar>>::open(folder.path());
+    REQUIRE_FALSE(opened.has_value());
+    CHECK(opened.error().code == errc::file_not_found);
+    CHECK(opened.error().message.find("tokenizer.json") != std::string::npos);
 }
 
 TEST_CASE("golden: the tiny checkpoints, packed and bf16, have the GGUF file's logits and greedy tokens") {

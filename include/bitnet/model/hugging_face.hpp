@@ -14,6 +14,7 @@
 #include <bitnet/io/safetensors.hpp>
 #include <bitnet/model/hugging_face_config.hpp>
 #include <bitnet/model/hugging_face_names.hpp>
+#include <bitnet/text/tokenizer_json.hpp>
 
 #include <algorithm>
 #include <array>
@@ -46,18 +47,27 @@ struct opened_checkpoint {
     std::vector<std::string> notes;   ///< what was decided or passed over, a sentence each
 };
 
+struct checkpoint_options {
+    /// Whether the tokenizer's files are read.
+    bool load_tokenizer = true;
+    /// Name of the pre-tokenizer, instead of what tokenizer.json amounts to: see tokenizer_json_files.
+    std::string_view pre_tokenizer = {};
+};
+
 /// One opening of a directory. Use open_hugging_face.
 class hugging_face_reader {
 public:
-    explicit hugging_face_reader(std::string_view utf8_path) : path_(utf8_path) {
+    hugging_face_reader(std::string_view utf8_path, const checkpoint_options& options)
+        : path_(utf8_path), options_(options) {
         while (path_.size() > 1 && (path_.back() == '/' || path_.back() == '\\')) {
             path_.pop_back();
         }
     }
 
     [[nodiscard]] result<opened_checkpoint> run() {
-        for (const auto step : {&hugging_face_reader::read_config, &hugging_face_reader::open_shards,
-                                &hugging_face_reader::read_tensors, &hugging_face_reader::check_family}) {
+        for (const auto step :
+             {&hugging_face_reader::read_config, &hugging_face_reader::open_shards, &hugging_face_reader::read_tensors,
+              &hugging_face_reader::check_family, &hugging_face_reader::read_tokenizer}) {
             if (auto done = (this->*step)(); !done) {
                 return std::move(done).error();
             }
@@ -83,8 +93,11 @@ private:
         if (!text) {
             return error{text.error()};
         }
-        const auto bytes = text->bytes();
-        return json_document::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, text->name());
+        return json_document::parse(text_of(*text), text->name());
+    }
+    [[nodiscard]] static std::string_view text_of(const byte_source& source) noexcept {
+        const auto bytes = source.bytes();
+        return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
     }
 
     [[nodiscard]] result<void> read_config() {
@@ -97,6 +110,9 @@ private:
             return std::move(read).error();
         }
         config_ = *std::move(read);
+        if (auto stops = read_stop_tokens(text->root(), "config.json"); !stops) {
+            return stops;
+        }
         notes_ = std::move(config_.notes);
         writer_.add("general.name", std::string_view(path_).substr(path_.find_last_of("/\\") + 1));
         return {};
@@ -378,6 +394,77 @@ private:
         return {};
     }
 
+    [[nodiscard]] result<void> read_tokenizer() {
+        if (!options_.load_tokenizer) {
+            return {};
+        }
+        const auto main = byte_source::open(path_of("tokenizer.json"));
+        if (!main) {
+            return error{main.error()};
+        }
+        constexpr std::array<std::string_view, 4> names{"tokenizer_config.json", "special_tokens_map.json",
+                                                        "config.json", "chat_template.jinja"};
+        std::array<byte_source, names.size()> others;
+        for (std::size_t i = 0; i < names.size(); ++i) {
+            auto source = byte_source::open(path_of(names[i]));
+            if (!source && source.error().code != errc::file_not_found) {
+                return std::move(source).error();
+            }
+            others[i] = source ? *std::move(source) : byte_source();
+        }
+        const auto embedding = std::ranges::find(tensors_, std::string_view("token_embd.weight"), &gguf_tensor::name);
+        const std::uint64_t rows = embedding != tensors_.end() ? embedding->dims[1] : 0;
+        const tokenizer_json_files files{.name = main->name(),
+                                         .tokenizer = text_of(*main),
+                                         .tokenizer_config = text_of(others[0]),
+                                         .special_tokens_map = text_of(others[1]),
+                                         .model_config = text_of(others[2]),
+                                         .chat_template = text_of(others[3]),
+                                         .pre_tokenizer = options_.pre_tokenizer};
+        auto added = add_tokenizer_json(writer_, files, rows);
+        return added ? add_stop_tokens() : std::move(added);
+    }
+
+    /// An answer may end at more tokens than eos, and eot, which has its name. GGUF has a place for one more: eom.
+    [[nodiscard]] result<void> add_stop_tokens() {
+        const auto config = read_json("generation_config.json");
+        if (!config && config.error().code != errc::file_not_found) {
+            return error{config.error()};
+        }
+        auto read = config ? read_stop_tokens(config->root(), "generation_config.json") : result<void>();
+        if (read && stops_.size() > 1) {
+            writer_.add("tokenizer.ggml.eom_token_id", stops_[1]);
+        }
+        if (stops_.size() > 2) {
+            notes_.push_back(std::to_string(stops_.size()) +
+                             " tokens end an answer by 'eos_token_id'; of those beyond " +
+                             "the second, only end-of-turn tokens that are known by their spelling do here");
+        }
+        return read;
+    }
+
+    /// Collects the ids of eos_token_id: a number, a list or null.
+    [[nodiscard]] result<void> read_stop_tokens(json_value config, std::string_view file) {
+        const auto value = config.find("eos_token_id");
+        std::vector<std::optional<std::uint32_t>> ids;
+        if (value && value->is_array()) {
+            for (const json_value id : value->elements()) {
+                ids.push_back(id.as_integer<std::uint32_t>());
+            }
+        } else if (value && !value->is_null()) {
+            ids.push_back(value->as_integer<std::uint32_t>());
+        }
+        for (const auto& id : ids) {
+            if (!id) {
+                return error{errc::wrong_type, path_of(file) + ": 'eos_token_id' must be a token id or a list of them"};
+            }
+            if (std::ranges::find(stops_, *id) == stops_.end()) {
+                stops_.push_back(*id);
+            }
+        }
+        return {};
+    }
+
     [[nodiscard]] result<opened_checkpoint> finish() {
         if (!config_.rotary_divisors.empty()) {
             add_floats("rope_freqs.weight", config_.rotary_divisors);
@@ -422,6 +509,7 @@ private:
     }
 
     std::string path_;
+    checkpoint_options options_;
     gguf_writer writer_;
     hugging_face_config config_;
     std::vector<byte_source> sources_;
@@ -430,6 +518,7 @@ private:
     std::vector<std::string> names_;
     std::vector<gguf_tensor> tensors_;
     std::vector<std::string> notes_;
+    std::vector<std::uint32_t> stops_;
     bool has_norm_in_ = false;
     bool has_masters_ = false;
     bool has_packed_ = false;
@@ -441,12 +530,14 @@ private:
 /// hugging_face_config for its metadata and gguf_name_of for the names. Packed weights are of tensor_type::hf_packed,
 /// with the factor that they need beside them; rows of Q and K are not permuted, and "bitnet_hpp.rotary" says so;
 /// "bitnet_hpp.masters" says that weights in F32, F16 and BF16 are to be ternarised.
-/// \return whatever byte_source::open, json_document::parse, safetensors_file::parse and hugging_face_config::read
-/// return; bad_file_name, file_not_found, inconsistent, missing_tensor, duplicate_tensor, unsupported_architecture,
-/// unsupported_type, bad_shape, wrong_shape, bad_scale or out_of_memory. Each names the file and the tensor or key.
-/// Proven by tests/model/hugging_face_malformed_test.cpp.
-[[nodiscard]] inline result<opened_checkpoint> open_hugging_face(std::string_view utf8_path) {
-    return hugging_face_reader(utf8_path).run();
+/// The tokenizer is that of tokenizer.json and the files beside it: see add_tokenizer_json.
+/// \return whatever byte_source::open, json_document::parse, safetensors_file::parse, hugging_face_config::read and
+/// add_tokenizer_json return; bad_file_name, file_not_found, inconsistent, missing_tensor, duplicate_tensor,
+/// unsupported_architecture, unsupported_type, bad_shape, wrong_shape, bad_scale or out_of_memory. Each names the file
+/// and the tensor or key. Proven by tests/model/hugging_face_malformed_test.cpp.
+[[nodiscard]] inline result<opened_checkpoint> open_hugging_face(std::string_view utf8_path,
+                                                                 const checkpoint_options& options = {}) {
+    return hugging_face_reader(utf8_path, options).run();
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -26,11 +26,12 @@ namespace bitnet::inline BITNET_ABI {
 /// move-only; pointers and spans that it gave stay valid when it moves.
 class model_file {
 public:
-    /// Opens what is at `utf8_path`: a GGUF file, mapped, or the folder of a Hugging Face checkpoint.
+    /// Opens what is at `utf8_path`: a GGUF file, mapped, or the folder of a Hugging Face checkpoint, to
+    /// which alone the options apply.
     /// \return as byte_source::open, gguf_file::parse and open_hugging_face.
-    [[nodiscard]] static result<model_file> open(std::string_view utf8_path) {
+    [[nodiscard]] static result<model_file> open(std::string_view utf8_path, const checkpoint_options& options = {}) {
         if (utf8_path.find('\0') == std::string_view::npos && operating_system::is_directory(std::string(utf8_path))) {
-            auto opened = open_hugging_face(utf8_path);
+            auto opened = open_hugging_face(utf8_path, options);
             return opened ? result<model_file>(model_file(*std::move(opened))) : std::move(opened).error();
         }
         auto source = byte_source::open(utf8_path);

@@ -206,7 +206,7 @@ private:
 
 template <class Ladder>
 result<any_model> any_model::open(std::string_view utf8_path, open_options options, std::string_view isa) {
-    auto source = model_file::open(utf8_path);
+    auto source = model_file::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
     return source ? open<Ladder>(*std::move(source), options, isa) : result<any_model>(std::move(source).error());
 }
 

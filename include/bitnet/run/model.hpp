@@ -102,7 +102,7 @@ public:
     /// \return errc::unsupported_cpu where P::isa is not available, and any error of model_file::open,
     /// hyper_parameters::read, tokenizer::open, P::pool::open and weights::open: each names its place.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, open_options options = {}) {
-        auto source = model_file::open(utf8_path);
+        auto source = model_file::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
         return source ? open(*std::move(source), options) : result<model>(std::move(source).error());
     }
 

@@ -31,11 +31,12 @@ template <class Isa, class Layout, class Kernel = kernel<Isa, Layout>> struct pa
 #define KERNELS_OF(layout) pair<isa::scalar, layout>
 #endif
 #if BITNET_X86_64
-#define EMULATED , pair<isa::avx512_vnni, dense, dense_tile_kernel<bitnet_tests::emulated_tiles>>
+#define TILES                                                                                                          \
+    , pair<isa::amx_int8, dense>, pair<isa::avx512_vnni, dense, dense_tile_kernel<bitnet_tests::emulated_tiles>>
 #else
-#define EMULATED
+#define TILES
 #endif
-#define KERNELS KERNELS_OF(dense), KERNELS_OF(tl1), KERNELS_OF(tl2) EMULATED
+#define KERNELS KERNELS_OF(dense), KERNELS_OF(tl1), KERNELS_OF(tl2) TILES
 
 template <class K> void check_exact(const ternary_problem& p) {
     using layout = typename K::layout;

@@ -22,7 +22,7 @@ namespace {
 #if BITNET_X86_64
 #define POLICIES                                                                                                       \
     policy<isa::scalar, tl2>, policy<isa::avx2, dense>, policy<isa::avx2, tl1>, policy<isa::avx2, tl2>,                \
-        policy<isa::avx_vnni, dense>, policy<isa::avx512_vnni, dense>
+        policy<isa::avx_vnni, dense>, policy<isa::avx512_vnni, dense>, policy<isa::amx_int8, dense>
 #else
 #define POLICIES policy<isa::scalar, dense>, policy<isa::scalar, tl1>, policy<isa::scalar, tl2>
 #endif

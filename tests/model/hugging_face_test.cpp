@@ -202,6 +202,41 @@ TEST_CASE("a scale is read from F32, F16 and BF16, with one dimension or none") 
     }
 }
 
+TEST_CASE("packed rows of any width hold the codes, and a 3 is noticed wherever it stands") {
+    constexpr std::size_t rows = 8;
+    for (const std::size_t cols : {std::size_t{1}, std::size_t{7}, std::size_t{8}, std::size_t{29}}) {
+        std::vector<std::uint8_t> bytes(rows / 4 * cols);
+        const auto code_at = [](std::size_t row, std::size_t col) {
+            return static_cast<std::uint8_t>((5 * row + 7 * col + row * col) % 3);
+        };
+        for (std::size_t i = 0; i < rows * cols; ++i) {
+            const std::size_t row = i / cols;
+            std::uint8_t& byte = bytes[row % 2 * cols + i % cols];
+            byte = static_cast<std::uint8_t>(byte | code_at(row, i % cols) << (2 * (row / 2)));
+        }
+        const gguf_tensor tensor{"t", tensor_type::hf_packed,         {cols, rows, 1, 1}, 2,
+                                 0,   std::as_bytes(std::span(bytes))};
+        const packed_rows packed(tensor);
+        CHECK(packed.scale() == 1.0f);
+        for (std::size_t row = 0; row < rows; ++row) {
+            std::vector<std::uint8_t> codes(cols + 1, 0xaa);
+            CHECK(packed.read(row, codes.data()));
+            CHECK(codes[cols] == 0xaa);
+            for (std::size_t col = 0; col < cols; ++col) {
+                CHECK(codes[col] == code_at(row, col));
+                const auto mask = static_cast<std::uint8_t>(3u << (2 * (row / 2)));
+                std::uint8_t& byte = bytes[row % 2 * cols + col];
+                const std::uint8_t kept = byte;
+                byte = static_cast<std::uint8_t>(byte | mask);
+                std::vector<std::uint8_t> ignored(cols);
+                CHECK_FALSE(packed.read(row, ignored.data()));
+                CHECK(packed.read((row + 2) % rows, ignored.data()));
+                byte = kept;
+            }
+        }
+    }
+}
+
 TEST_CASE("weights in F32, F16 and BF16 are masters, and the metadata says so") {
     const sample model = small_model(checkpoint_weights::masters);
     const temporary_folder folder;

@@ -8,6 +8,7 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -31,13 +32,20 @@ public:
     [[nodiscard]] bool read(std::size_t row, std::uint8_t* codes) const noexcept {
         const std::uint8_t* packed = data_ + row % quarter_ * cols_;
         const auto shift = static_cast<unsigned>(2 * (row / quarter_));
-        unsigned bad = 0;
-        for (std::size_t c = 0; c < cols_; ++c) {
-            const unsigned code = (packed[c] >> shift) & 3u;
-            codes[c] = static_cast<std::uint8_t>(code);
-            bad |= code & (code >> 1);
+        std::uint64_t bad = 0;
+        std::size_t c = 0;
+        for (constexpr std::size_t step = sizeof(std::uint64_t); c + step <= cols_; c += step) {
+            std::uint64_t word = 0; // eight bytes, one code each: what a shift takes from the next byte is masked
+            std::memcpy(&word, packed + c, step);
+            word = (word >> shift) & 0x0303030303030303u;
+            bad |= word & (word >> 1);
+            std::memcpy(codes + c, &word, step);
         }
-        return bad == 0;
+        for (; c < cols_; ++c) {
+            codes[c] = static_cast<std::uint8_t>((packed[c] >> shift) & 3u);
+            bad |= codes[c] & (codes[c] >> 1u);
+        }
+        return (bad & 0x0101010101010101u) == 0;
     }
 
 private:

@@ -2,7 +2,12 @@
 // All of bitnet.hpp.
 #pragma once
 
-#include <bitnet/convert/layout.hpp>
+#include <bitnet/convert/checkpoint_comparison.hpp>
+#include <bitnet/convert/checkpoint_converter.hpp>
+#include <bitnet/convert/metadata_edit.hpp>
+#include <bitnet/convert/quantized_rows.hpp>
+#include <bitnet/convert/ternary_codes.hpp>
+#include <bitnet/convert/ternary_encoding.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/byte_reader.hpp>
 #include <bitnet/core/checked.hpp>

@@ -45,6 +45,7 @@ TEST_CASE("every tensor type has the id and the bytes per 256 x 8 elements that 
         {0xb1580101, "HPP_DENSE", 8 * 1 * 64 + 32},   // 256 columns fill one block of 320
         {0xb1580102, "HPP_TL1", 256 / 16 * 128 + 32}, // 8 rows fill one group of 32
         {0xb1580103, "HPP_TL2", 11 * 160 + 32},       // eleven blocks of 24 columns
+        {0xb1580104, "HPP_SCREEN", n},
         {0xb15801ff, "U8_PACKED", n / 4},
     };
     CHECK(std::size(rows) == bitnet::tensor_formats.size());

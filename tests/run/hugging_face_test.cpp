@@ -118,7 +118,7 @@ TEST_CASE_TEMPLATE("a checkpoint, packed or of masters, in one file or in shards
     }
 }
 
-TEST_CASE("a LLaMA checkpoint, whose rows are not permuted, gives the logits of the GGUF file that says so") {
+TEST_CASE("a LLaMA checkpoint, whose rows are not permuted, gives the logits of its GGUF file, whose rows are") {
     using P = policy<isa::scalar>;
     auto shape = odd_shape();
     shape.architecture = "llama";

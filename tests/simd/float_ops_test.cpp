@@ -182,7 +182,6 @@ TEST_CASE_TEMPLATE("dequantise, activations and rotation give the scalar bits", 
         both([&](auto o, float* y) { o.dequantize(acc.data(), 0.0123f, 7.7f, n, y); });
         both([&](auto o, float* y) { o.dequantize_add(acc.data(), 0.0123f, 7.7f, n, y); });
         both([&](auto o, float* y) { o.rotate(y, gate.data(), gate.data() + n / 2, n / 2); });
-        both([&](auto o, float* y) { o.rotate_neighbours(y, gate.data(), gate.data() + n / 2, n / 2); });
         both([&](auto o, float* y) { o.divide(y, 3.7f, n); });
         both([&](auto o, float* y) { o.scale(y, 3.7f, n); });
         both([&](auto o, float* y) { o.add(gate.data(), n, y); });
@@ -363,18 +362,14 @@ TEST_CASE("gelu is the tanh form within a few units of its largest factor") {
     }
 }
 
-TEST_CASE("neighbours are rotated as halves are, and a vector is scaled to length one") {
+TEST_CASE("a pair is rotated by its angle, and a vector is scaled to length one") {
     const float cos[] = {0.6f, 0.0f};
     const float sin[] = {0.8f, 1.0f};
-    float neighbours[] = {1.0f, 2.0f, 3.0f, 4.0f};
     float halves[] = {1.0f, 3.0f, 2.0f, 4.0f};
-    oracle::rotate_neighbours(neighbours, cos, sin, 2);
     oracle::rotate(halves, cos, sin, 2);
-    CHECK(neighbours[0] == doctest::Approx(0.6 - 1.6));
-    CHECK(neighbours[1] == doctest::Approx(1.2 + 0.8));
-    CHECK((neighbours[2] == -4.0f && neighbours[3] == 3.0f));
-    CHECK((halves[0] == neighbours[0] && halves[2] == neighbours[1]));
-    CHECK((halves[1] == neighbours[2] && halves[3] == neighbours[3]));
+    CHECK(halves[0] == doctest::Approx(0.6 - 1.6));
+    CHECK(halves[2] == doctest::Approx(1.2 + 0.8));
+    CHECK((halves[1] == -4.0f && halves[3] == 3.0f));
 
     const float x[] = {3.0f, -4.0f, 0.0f};
     float y[3];

@@ -95,7 +95,7 @@ private:
         if (!extra_a || !extra_b) {
             return extra_a ? extra_b.error() : extra_a.error();
         }
-        const auto order = permuted_rows::of(from_, a, parameters_.heads, parameters_.kv_heads);
+        const auto order = permuted_rows::of(parameters_, a);
         const auto both = [&](const any_ternary_rows& rows_a, const any_ternary_rows& rows_b) -> result<void> {
             const float scale_a = rows_a.scale() * extra_a->value_or(1.0f);
             const float scale_b = rows_b.scale() * extra_b->value_or(1.0f);
@@ -129,7 +129,10 @@ private:
                 const bool same = a.read(first + i, codes_a) && b.read(first + i, codes_b) &&
                                   std::memcmp(codes_a, codes_b, cols) == 0;
                 if (!same) {
-                    other.store(first + i, std::memory_order_relaxed);
+                    std::size_t known = other.load(std::memory_order_relaxed);
+                    while (first + i < known &&
+                           !other.compare_exchange_weak(known, first + i, std::memory_order_relaxed)) {
+                    }
                 }
             });
         }

@@ -283,7 +283,7 @@ private:
             own = 1.0f;
             ++statistics_.scale_tensors;
         }
-        const auto order = permuted_rows::of(file_, tensor, parameters_.heads, parameters_.kv_heads);
+        const auto order = permuted_rows::of(parameters_, tensor);
         add_piece({this, piece::action::ternary, &tensor, encoding_->type, 0, own, order}, tensor.name,
                   dims_of(tensor));
         ++statistics_.ternary_tensors;

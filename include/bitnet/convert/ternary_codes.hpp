@@ -8,6 +8,7 @@
 #include <bitnet/io/i2s_tensor.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
+#include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/model/ternary_tensor.hpp>
 #include <bitnet/thread/pool.hpp>
@@ -153,17 +154,10 @@ struct permuted_rows {
         return row - in_head + in_head / 2 + in_head % 2 * (head_size / 2);
     }
 
-    /// For tensor `name`. \pre the file is a model that hyper_parameters has read: its heads divide its rows
-    [[nodiscard]] static permuted_rows of(const gguf_file& file, const gguf_tensor& tensor, std::size_t heads,
-                                          std::size_t kv_heads) {
-        const auto rotary = file.get_or<std::string_view>("bitnet_hpp.rotary", "");
-        if (!rotary || *rotary != "halves") {
-            return {};
-        }
-        const std::size_t all = tensor.name.ends_with(".attn_q.weight")   ? heads
-                                : tensor.name.ends_with(".attn_k.weight") ? kv_heads
-                                                                          : 0;
-        return {all != 0 ? static_cast<std::size_t>(tensor.dims[1]) / all : 0};
+    /// For a tensor of a model with these parameters.
+    [[nodiscard]] static permuted_rows of(const hyper_parameters& model, const gguf_tensor& tensor) noexcept {
+        const bool turns = tensor.name.ends_with(".attn_q.weight") || tensor.name.ends_with(".attn_k.weight");
+        return {model.keeps_row_order && turns ? model.head_size : 0};
     }
 };
 

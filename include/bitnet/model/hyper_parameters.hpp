@@ -48,10 +48,6 @@ enum class rotary_pairing {
     interleaved, ///< 2 j and 2 j + 1: GGUF files of architecture llama, whose rows their converter has permuted
 };
 
-[[nodiscard]] constexpr std::string_view name_of(rotary_pairing p) noexcept {
-    return p == rotary_pairing::halves ? "halves" : "interleaved";
-}
-
 /// How a text embedding model makes one vector of many; numbered as in GGUF metadata.
 enum class pooling_type : std::uint8_t { none = 0, mean = 1, last = 3 };
 
@@ -93,6 +89,7 @@ struct hyper_parameters {
     float rope_factor = 1;            ///< linear scaling: angles are divided by it
     std::vector<float> rope_divisors; ///< and by these, pair by pair (rope_freqs.weight); empty: by 1
     rotary_pairing pairing = rotary_pairing::halves;
+    bool keeps_row_order = false; ///< rows of Q and K are not permuted, as GGUF files of the architecture have them
     activation_function activation = activation_function::relu2;
     float embedding_scale = 1;                 ///< what looked up embeddings are multiplied by
     bool has_sub_norms = true;                 ///< as in model_family
@@ -291,17 +288,16 @@ private:
 
     /// A checkpoint from Hugging Face keeps the rows that the converter of llama files permutes, and says so.
     void read_pairing() {
-        const auto pairing = file_.get_or<std::string_view>("bitnet_hpp.rotary", name_of(made_.pairing));
+        const bool is_said = file_.find("bitnet_hpp.rotary") != nullptr;
+        const auto pairing = file_.get_or<std::string_view>("bitnet_hpp.rotary", "halves");
         if (!pairing) {
             fail(pairing.error());
-            return;
+        } else if (*pairing != "halves") {
+            fail(errc::out_of_range, "'bitnet_hpp.rotary' is " + quoted_name(*pairing) + ", only halves is possible");
+        } else if (is_said) {
+            made_.keeps_row_order = made_.pairing == rotary_pairing::interleaved;
+            made_.pairing = rotary_pairing::halves;
         }
-        if (*pairing != "halves" && *pairing != "interleaved") {
-            fail(errc::out_of_range,
-                 "'bitnet_hpp.rotary' is " + quoted_name(*pairing) + ", halves and interleaved are possible");
-            return;
-        }
-        made_.pairing = *pairing == "halves" ? rotary_pairing::halves : rotary_pairing::interleaved;
     }
 
     void read_divisors() {

@@ -164,11 +164,21 @@ private:
             if (norm != nullptr) {
                 P::loops::rms_norm(head, norm, model_->rms_epsilon, model_->head_size, head);
             }
-            if (model_->pairing == rotary_pairing::halves) {
-                P::loops::rotate(head, cosines, sines, frequencies_->pairs());
-            } else {
-                P::loops::rotate_neighbours(head, cosines, sines, frequencies_->pairs());
+            if (model_->pairing == rotary_pairing::interleaved) {
+                split_neighbours(head, row_of(scratch_.normed, r));
             }
+            P::loops::rotate(head, cosines, sines, frequencies_->pairs());
+        }
+    }
+
+    /// Columns 2 j and 2 j + 1 of a head to j and j + head_size / 2, where a checkpoint has them that was not permuted:
+    /// with the order of the columns, the sums of attention are the same too.
+    void split_neighbours(float* head, float* spare) noexcept {
+        const std::size_t pairs = frequencies_->pairs();
+        std::copy_n(head, 2 * pairs, spare);
+        for (std::size_t j = 0; j < pairs; ++j) {
+            head[j] = spare[2 * j];
+            head[j + pairs] = spare[2 * j + 1];
         }
     }
 

@@ -77,9 +77,6 @@ template <> struct float_ops<isa::avx2> {
     static void rotate(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
         ops::rotate(head, cos, sin, pairs);
     }
-    static void rotate_neighbours(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
-        ops::rotate_neighbours(head, cos, sin, pairs);
-    }
 
     template <class E>
     static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,

@@ -238,17 +238,6 @@ template <class Fma> struct lane_ops {
         }
     }
 
-    /// The same with neighbours rotated against each other: (a, b) at (2 j, 2 j + 1).
-    static BITNET_ALWAYS_INLINE void rotate_neighbours(float* head, const float* cos, const float* sin,
-                                                       std::size_t pairs) noexcept {
-        for (std::size_t j = 0; j < pairs; ++j) {
-            const float a = head[2 * j];
-            const float b = head[2 * j + 1];
-            head[2 * j] = Fma::fma(-b, sin[j], a * cos[j]);
-            head[2 * j + 1] = Fma::fma(a, sin[j], b * cos[j]);
-        }
-    }
-
     /// y[t][r] = dot(row r of w, row t of x), every one in the 16-lane order whatever the number of tokens.
     /// w [rows, x.cols] of E, `row_bytes` apart, at any alignment; x [tokens, cols]; y has x.rows pointers.
     template <class E>

@@ -150,7 +150,7 @@ private:
         bitnet::conversion_options options;
         options.layout = chosen_.layout;
         options.head = chosen_.head;
-        options.reading = reading();
+        options.reading = chosen_.model.reading();
         options.edits = edits_;
         options.progress = {&progress_line::report, &line};
         auto converter = bitnet::checkpoint_converter<bitnet::thread_pool>::open(source.gguf(), options, pool);
@@ -187,7 +187,7 @@ private:
         for (const bitnet::metadata_edit& edit : edits_) {
             edited.push_back(edit.key());
         }
-        const auto report = bitnet::compare_checkpoints(source.gguf(), reading(), target->gguf(), pool, edited);
+        const auto report = bitnet::compare_checkpoints(source.gguf(), chosen_.model.reading(), target->gguf(), pool, edited);
         if (!report) {
             return bitnet::error{report.error()};
         }
@@ -198,11 +198,6 @@ private:
                     report->float_tensors, static_cast<unsigned long long>(report->changed_floats),
                     static_cast<double>(report->largest_change));
         return {};
-    }
-
-    [[nodiscard]] bitnet::ternary_reading reading() const {
-        const auto options = chosen_.model.to_open();
-        return {options.file_order, options.lookup_tiling};
     }
 
     const settings& chosen_;

@@ -5,12 +5,14 @@
 #include "memory_estimate.hpp"
 #include "model_options.hpp"
 
+#include <bitnet/convert/ternary_codes.hpp>
 #include <bitnet/io/gguf_reader.hpp>
-#include <bitnet/io/i2s_tensor.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/text/chat_template.hpp>
 #include <bitnet/text/tokenizer.hpp>
+#include <bitnet/thread/thread_pool.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -63,18 +65,32 @@ struct report {
     }
 };
 
-/// Looks at the scale and every code of every I2_S tensor.
-inline void scan(report& made) {
+/// Looks at the scale and every code of every ternary tensor. A tensor of a type that is none is left to open().
+inline void scan(report& made, const model_options& chosen) {
+    const auto pool = bitnet::thread_pool::open(chosen.threads);
+    if (!pool) {
+        made.bad_tensors.push_back(pool.error().message);
+        return;
+    }
     for (const bitnet::gguf_tensor& tensor : made.file.tensors()) {
-        if (tensor.type != bitnet::tensor_type::i2_s) {
+        if (!bitnet::is_ternary_place(tensor.name)) {
+            continue;
+        }
+        const auto read_all = [&](const bitnet::any_ternary_rows& rows) {
+            const auto ignore = [](std::size_t, const std::uint8_t*, std::size_t) noexcept {};
+            return bitnet::for_each_rows<16>(**pool, rows, tensor, made.file.name(), tensor.dims[0], ignore);
+        };
+        const auto codes = bitnet::with_ternary_codes(made.file, tensor, chosen.reading(), **pool, read_all);
+        const auto scale = bitnet::find_scale(made.file, tensor);
+        if (!codes && codes.error().code == bitnet::errc::unsupported_type) {
             continue;
         }
         ++made.ternary_tensors;
-        if (const auto scale = bitnet::i2s_scale(tensor, made.file.name()); !scale) {
-            made.bad_tensors.push_back(scale.error().message);
-        }
-        if (const auto codes = bitnet::check_i2s_codes(tensor, made.file.name()); !codes) {
+        if (!codes) {
             made.bad_tensors.push_back(codes.error().message);
+        }
+        if (!scale) {
+            made.bad_tensors.push_back(scale.error().message);
         }
     }
 }
@@ -113,7 +129,7 @@ inline report look_at(const bitnet::gguf_file& file, std::uint64_t bytes, const 
         made.all.add(tensor);
     }
     made.chat = look_at_chat(file, made.text, chosen.chat_format);
-    scan(made);
+    scan(made, chosen);
     return made;
 }
 

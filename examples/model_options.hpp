@@ -5,6 +5,7 @@
 #include "ladder.hpp"
 #include "options.hpp"
 
+#include <bitnet/convert/ternary_codes.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/text/chat_format.hpp>
 
@@ -24,6 +25,7 @@ struct model_options {
     std::string pre_tokenizer;
     std::string chat_format;
     std::string i2s_source = "a";
+    std::string lookup_tiling;
     std::string head = "as-stored";
     std::size_t threads = std::max<std::size_t>(1, std::thread::hardware_concurrency());
     std::size_t context = 0;
@@ -35,10 +37,11 @@ struct model_options {
         all.required("-m", "FILE", file, "the model: a GGUF file, or the folder of a Hugging Face checkpoint");
     }
 
-    /// How the file is read: --i2s-source.
+    /// What files do not tell of their ternary tensors: --i2s-source, --tiling.
     void add_reading(options& all) {
         constexpr std::array<std::string_view, 3> sources{"a", "b", "c"};
         all.choice("--i2s-source", sources, i2s_source, "byte order of I2_S tensors, which no file tells");
+        all.contents("--tiling", "FILE", lookup_tiling, "the kernel_config.ini that TL1 and TL2 were written with");
     }
     /// How text is split: --pre.
     void add_text(options& all) {
@@ -69,12 +72,17 @@ struct model_options {
                                 "the model's, at most 4096");
     }
 
+    [[nodiscard]] bitnet::ternary_reading reading() const {
+        return {i2s_source == "b"   ? bitnet::i2s_order::planar_64
+                : i2s_source == "c" ? bitnet::i2s_order::four_rows
+                                    : bitnet::i2s_order::planar_128,
+                lookup_tiling};
+    }
     [[nodiscard]] bitnet::open_options to_open() const {
         bitnet::open_options open;
         open.pre_tokenizer = pre_tokenizer;
-        open.file_order = i2s_source == "b"   ? bitnet::i2s_order::planar_64
-                          : i2s_source == "c" ? bitnet::i2s_order::four_rows
-                                              : bitnet::i2s_order::planar_128;
+        open.file_order = reading().order;
+        open.lookup_tiling = lookup_tiling;
         open.head = head == "screened" ? bitnet::head_mode::screened : bitnet::head_mode::as_stored;
         open.threads = threads;
         return open;

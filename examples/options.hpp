@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bitnet/core/decimal.hpp>
+#include <bitnet/io/byte_source.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -80,6 +81,18 @@ public:
     void list(std::string name, std::string value, std::vector<std::string>& target, std::string meaning) {
         add({std::move(name), std::move(value), std::move(meaning), {}, false, [&target](std::string_view given) {
                  target.emplace_back(given);
+                 return std::string();
+             }});
+    }
+
+    /// The name of a file, whose contents are stored.
+    void contents(std::string name, std::string value, std::string& target, std::string meaning) {
+        add({std::move(name), std::move(value), std::move(meaning), {}, false, [&target](std::string_view given) {
+                 const auto file = bitnet::byte_source::open(given);
+                 if (!file) {
+                     return "a file that can be read (" + file.error().message + ")";
+                 }
+                 target.assign(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
                  return std::string();
              }});
     }

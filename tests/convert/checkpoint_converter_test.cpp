@@ -3,6 +3,7 @@
 #include "golden/gguf_editor.hpp"
 #include "golden/golden_data.hpp"
 #include "golden/tiny_model_writer.hpp"
+#include "io/temporary_folder.hpp"
 
 #include <bitnet/convert/checkpoint_comparison.hpp>
 #include <bitnet/convert/checkpoint_converter.hpp>
@@ -15,6 +16,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -261,6 +264,13 @@ TEST_CASE("a conversion that is stopped says so and leaves no file") {
     REQUIRE_FALSE(stopped);
     CHECK(stopped.error().code == errc::cancelled);
     CHECK(stopped.error().message.find(std::to_string(seen) + " of ") != std::string::npos);
+    const bitnet_tests::temporary_folder folder;
+    const std::string target = folder.write("kept.gguf", "what was there");
+    const auto on_disk = (*converter)->write_file(target);
+    REQUIRE_FALSE(on_disk);
+    CHECK(on_disk.error().code == errc::cancelled);
+    CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
+    CHECK(std::filesystem::file_size(target) == 14);
 }
 
 TEST_CASE("comparison finds one changed code, scale, norm, embedding and token, and a tensor that is missing") {

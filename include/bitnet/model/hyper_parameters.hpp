@@ -48,6 +48,10 @@ enum class rotary_pairing {
     interleaved, ///< 2 j and 2 j + 1: GGUF files of architecture llama, whose rows their converter has permuted
 };
 
+[[nodiscard]] constexpr std::string_view name_of(rotary_pairing p) noexcept {
+    return p == rotary_pairing::halves ? "halves" : "interleaved";
+}
+
 /// How a text embedding model makes one vector of many; numbered as in GGUF metadata.
 enum class pooling_type : std::uint8_t { none = 0, mean = 1, last = 3 };
 

@@ -16,10 +16,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace tools {
@@ -47,6 +49,7 @@ struct chat_report {
 /// All that is known of a file; what could not be found out is a sentence.
 struct report {
     const bitnet::gguf_file& file;
+    bool is_checkpoint; ///< a directory
     std::uint64_t file_bytes;
     std::map<std::string_view, total> totals; ///< by type
     total all;
@@ -114,7 +117,9 @@ inline chat_report look_at_chat(const bitnet::gguf_file& file, const bitnet::res
 }
 
 inline report look_at(const bitnet::gguf_file& file, std::uint64_t bytes, const model_options& chosen) {
+    std::error_code ignored;
     report made{.file = file,
+                .is_checkpoint = std::filesystem::is_directory(chosen.file, ignored),
                 .file_bytes = bytes,
                 .totals = {},
                 .all = {},

@@ -230,6 +230,7 @@ inline std::string as_json(const report& made) {
     json.begin('{');
     json.member("file", made.file.name());
     json.member("bytes", made.file_bytes);
+    json.member("is_checkpoint", made.is_checkpoint);
     json.member("gguf_version", made.file.version());
     json.member("alignment", made.file.alignment());
     write_metadata(json, made.file);

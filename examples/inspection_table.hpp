@@ -142,7 +142,7 @@ inline void print_verdict(const report& made) {
         std::printf("\n%llu ternary tensors, all scales and codes looked at: %zu mistakes\n",
                     static_cast<unsigned long long>(made.ternary_tensors), made.bad_tensors.size());
     } else {
-        std::printf("\nno tensors in I2_S; the codes of other types are looked at when they are repacked\n");
+        std::printf("\nno ternary tensors\n");
     }
     for (const std::string& sentence : made.bad_tensors) {
         std::printf("  %s\n", sentence.c_str());
@@ -161,8 +161,14 @@ inline void print_verdict(const report& made) {
 }
 
 inline void print_table(const report& made) {
-    std::printf("%s: GGUF version %u, %llu bytes, alignment %u\n\n", made.file.name().c_str(), made.file.version(),
-                static_cast<unsigned long long>(made.file_bytes), made.file.alignment());
+    const auto bytes = static_cast<unsigned long long>(made.file_bytes);
+    if (made.is_checkpoint) {
+        std::printf("%s: Hugging Face checkpoint, %llu bytes of safetensors, shown as it is read: as GGUF\n\n",
+                    made.file.name().c_str(), bytes);
+    } else {
+        std::printf("%s: GGUF version %u, %llu bytes, alignment %u\n\n", made.file.name().c_str(),
+                    made.file.version(), bytes, made.file.alignment());
+    }
     print_metadata(made.file);
     print_tensors(made);
     print_model(made);

@@ -1729,6 +1729,685 @@ void repack(const typename From::view& from, std::uint8_t* to) noexcept {
 
 } // namespace bitnet::inline BITNET_ABI
 
+// ---- bitnet/model/hyper_parameters.hpp ----
+// hyper_parameters: the sizes and constants of a model, read from GGUF metadata and checked.
+
+// ---- bitnet/core/fixed_point.hpp ----
+// Logarithm, exponential and square root by integers: the same bits on every compiler, whatever its float flags and
+// libm.
+
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The upper 64 bits of a * b.
+[[nodiscard]] constexpr std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) noexcept {
+    constexpr std::uint64_t low_half = 0xffffffffu;
+    const std::uint64_t low = (a & low_half) * (b & low_half);
+    const std::uint64_t cross1 = (a >> 32) * (b & low_half);
+    const std::uint64_t cross2 = (a & low_half) * (b >> 32);
+    const std::uint64_t middle = (low >> 32) + (cross1 & low_half) + (cross2 & low_half);
+    return (a >> 32) * (b >> 32) + (cross1 >> 32) + (cross2 >> 32) + (middle >> 32);
+}
+
+/// Fraction bits of the logarithms below: 7 bits before the point suffice for any float above 1.
+inline constexpr int log2_fraction_bits = 57;
+
+/// log2(x) * 2^57, for 1 <= x < 2^127; wrong by at most 2 units. One bit of the logarithm for each squaring of x.
+[[nodiscard]] constexpr std::uint64_t log2_fixed(float x) noexcept {
+    const auto bits = std::bit_cast<std::uint32_t>(x);
+    assert(bits >= 0x3f800000u && bits < 0x7f000000u);
+    std::uint64_t result = (bits >> 23) - 127;
+    std::uint64_t mantissa = (std::uint64_t{bits & 0x7fffffu} | 0x800000u) << 40; // [1, 2) as 1.63 bits
+    for (int i = 0; i < log2_fraction_bits; ++i) {
+        const std::uint64_t square = multiply_high(mantissa, mantissa); // [1, 4) as 2.62 bits
+        const bool carry = (square >> 63) != 0;
+        result = (result << 1) | (carry ? 1u : 0u);
+        mantissa = carry ? square : square << 1;
+    }
+    return result;
+}
+
+/// 2^-x * 2^64 for x > 0 given as x * 2^57; wrong by less than 64 units.
+/// e^-u = 1 - (u - u^2/2! + u^3/3! - ...), u = fraction(x) ln 2 < 0.7: the 24th term is below 2^-90.
+[[nodiscard]] constexpr std::uint64_t exp2_negative_fixed(std::uint64_t x) noexcept {
+    constexpr std::uint64_t ln2 = 0xb17217f7d1cf79acu; // * 2^-64
+    const std::uint64_t whole = x >> log2_fraction_bits;
+    const std::uint64_t u = multiply_high(x << (64 - log2_fraction_bits), ln2);
+    std::uint64_t term = u;
+    std::uint64_t decrease = u;
+    for (std::uint64_t n = 2; n <= 24; ++n) {
+        term = multiply_high(term, u) / n;
+        decrease = n % 2 == 0 ? decrease - term : decrease + term;
+    }
+    const std::uint64_t fraction = ~decrease; // 2^64 - decrease, less one unit so that 2^-0 fits
+    return whole > 63 ? 0 : fraction >> whole;
+}
+
+/// The square root rounded to nearest even, as IEEE 754 and sqrtss have it; a NaN below zero.
+/// Under -ffast-math clang makes an estimate of every sqrt that it sees, whatever pragma stands around it. So the root
+/// is taken of the 50-bit integer m * 2^25, where x = m * 2^(e - 23), e even and 1 <= m * 2^-23 < 4: that has 24 bits
+/// and one more to round by. (A tie is impossible: an odd root has an odd square.)
+[[nodiscard]] inline float exact_square_root(float x) noexcept {
+    const auto bits = std::bit_cast<std::uint32_t>(x);
+    constexpr std::uint32_t infinity = 0x7f800000u;
+    constexpr std::uint32_t smallest_normal = 0x00800000u;
+    if ((bits & 0x7fffffffu) == 0 || bits == infinity) {
+        return x;
+    }
+    if (bits > infinity) {
+        return std::bit_cast<float>(0x7fc00000u);
+    }
+    if (bits < smallest_normal) {
+        return exact_square_root(x * 0x1p24f) * 0x1p-12f;
+    }
+    const std::uint32_t odd = ~(bits >> 23) & 1u; // the bias 127 is odd
+    const std::uint64_t square = std::uint64_t{(bits & 0x7fffffu) | smallest_normal} << (25 + odd);
+    auto root = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(square))); // an estimate will do
+    while (root * root > square) {
+        --root;
+    }
+    while ((root + 1) * (root + 1) <= square) {
+        ++root;
+    }
+    const std::uint32_t exponent = ((bits >> 23) + 127 - odd) / 2;
+    return std::bit_cast<float>((exponent << 23) + static_cast<std::uint32_t>((root + 1) / 2 - smallest_normal));
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/simd/rotary.hpp ----
+// Rotary position embedding: the angles of every position, from integer phases, the same bits everywhere.
+
+// ---- bitnet/core/fma.hpp ----
+// fused_multiply_add: float fma with one rounding on machines that have no such instruction.
+
+#include <bit>
+#include <cstdint>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// a * b + c with one rounding, bit for bit what an fma instruction gives, out of double arithmetic.
+///
+/// The product of two floats is exact in double (24 + 24 <= 53 bits). Its sum with c is split into the rounded sum and
+/// the exact rounding error (Knuth's two-sum); where the error is not zero, the sum is moved to the neighbour with an
+/// odd last bit (round to odd), which makes the final conversion to float round as if from the exact value: 53 >= 24 +
+/// 2 bits (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008). Proven against the hardware
+/// instruction by tests/core/fma_test.cpp.
+[[nodiscard]] BITNET_ALWAYS_INLINE float exact_fma(float a, float b, float c) noexcept {
+    const double product = static_cast<double>(a) * static_cast<double>(b);
+    const double addend = static_cast<double>(c);
+    const double sum = product + addend;
+    const double addend_part = sum - product;
+    const double product_part = sum - addend_part;
+    const double addend_error = addend - addend_part;
+    const double product_error = product - product_part;
+    const double rounding_error = product_error + addend_error;
+    const auto sum_bits = std::bit_cast<std::uint64_t>(sum);
+    const auto error_bits = std::bit_cast<std::uint64_t>(rounding_error);
+    constexpr std::uint64_t sign = 0x8000000000000000u;
+    constexpr std::uint64_t infinity = 0x7ff0000000000000u;
+    const bool inexact = (error_bits & ~sign) != 0;
+    const bool even = (sum_bits & 1) == 0;
+    const bool finite = (sum_bits & infinity) != infinity;
+    // Away from zero when the error has the sum's sign, towards zero when not: the exact value lies on that side.
+    const std::uint64_t away = ((sum_bits ^ error_bits) & sign) == 0 ? 1 : ~std::uint64_t{0};
+    const std::uint64_t odd = sum_bits + (inexact && even && finite ? away : 0);
+    return static_cast<float>(std::bit_cast<double>(odd));
+}
+
+/// Arithmetic backends of the float loops: how one multiply-add is made. Both give the same bits.
+struct software_fma {
+    [[nodiscard]] static BITNET_ALWAYS_INLINE float fma(float a, float b, float c) noexcept {
+        return exact_fma(a, b, c);
+    }
+};
+#if defined(__GNUC__) || defined(__clang__)
+/// Only inside a target region whose CPU has the instruction; elsewhere it would be a slow library call.
+struct hardware_fma {
+    [[nodiscard]] static BITNET_ALWAYS_INLINE float fma(float a, float b, float c) noexcept {
+        return __builtin_fmaf(a, b, c);
+    }
+};
+#else
+using hardware_fma = software_fma;
+#endif
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+struct sine_cosine {
+    float sine;
+    float cosine;
+};
+
+/// Sine and cosine of phase / 2^64 turns, each within 2 units in the last place of 1.
+/// The phase is cut to the nearest quarter turn and a rest of at most an eighth, t in [-1/2, 1/2] quarter turns; then
+/// the Taylor series of sin and cos of (pi/2) t, whose first left-out terms are below 2e-9.
+[[nodiscard]] inline sine_cosine sine_cosine_of_turns(std::uint64_t phase) noexcept {
+    constexpr std::uint64_t eighth = std::uint64_t{1} << 61;
+    const std::uint64_t quarter = (phase + eighth) >> 62;
+    const auto rest = static_cast<std::int64_t>(phase - (quarter << 62));
+    const float t = static_cast<float>(rest) * 0x1p-62f;
+    const float t2 = t * t;
+    float s = 0x1.507834p-13f; // (pi/2)^9 / 9!
+    s = exact_fma(s, t2, -0x1.32d2ccp-8f);
+    s = exact_fma(s, t2, 0x1.466bc6p-4f);
+    s = exact_fma(s, t2, -0x1.4abbcep-1f);
+    s = exact_fma(s, t2, 0x1.921fb6p+0f); // pi/2
+    s = s * t;
+    float c = -0x1.a6d1f2p-16f; // -(pi/2)^10 / 10!
+    c = exact_fma(c, t2, 0x1.e1f506p-11f);
+    c = exact_fma(c, t2, -0x1.55d3c8p-6f);
+    c = exact_fma(c, t2, 0x1.03c1fp-2f);
+    c = exact_fma(c, t2, -0x1.3bd3ccp+0f);
+    c = exact_fma(c, t2, 1.0f);
+    switch (quarter & 3) {
+    case 0:
+        return {s, c};
+    case 1:
+        return {c, -s};
+    case 2:
+        return {-s, -c};
+    default:
+        return {-c, s};
+    }
+}
+
+/// How context extension slows rotation down. Every number is 1 to 4096; above 1, an angle is divided by it.
+struct rotary_scaling {
+    static constexpr float most = 4096.0f;
+
+    float factor = 1.0f;             ///< of all pairs
+    std::span<const float> divisors; ///< of each pair, besides; empty: all 1
+};
+
+/// The frequencies theta^(-2 j / head_size), j < head_size / 2, as turns per position * 2^64.
+/// position * frequency is then exact modulo whole turns, in 64-bit integers that wrap: no float argument reduction,
+/// and an angle at position 2^20 is as good as one at position 1 (the frequency's error of 2^-48 grows to 2^-28 turns).
+/// Source: Su et al., "RoFormer", 2021.
+class rotary_frequencies {
+public:
+    rotary_frequencies() noexcept = default;
+
+    /// \pre 1 <= theta <= 2^100, head_size even and not zero, divisors none or head_size / 2.
+    /// The sum of all logarithms stays below 127: 100 of theta, 2.7 of 2 pi, twice 12 of scaling.
+    /// \return errc::out_of_memory
+    [[nodiscard]] static result<rotary_frequencies> open(float theta, std::size_t head_size,
+                                                         const rotary_scaling& scaling = {}) {
+        constexpr std::uint64_t log2_of_2pi = 0x54d90e6931bbeebu; // * 2^57
+        auto turns = buffer<std::uint64_t>::allocate(head_size / 2, "rotary frequencies");
+        if (!turns) {
+            return std::move(turns).error();
+        }
+        const std::uint64_t step = log2_fixed(theta) / head_size;
+        for (std::size_t j = 0; j < turns->size(); ++j) {
+            const float divisor = scaling.divisors.empty() ? 1.0f : scaling.divisors[j];
+            const std::uint64_t slower = log2_fixed(scaling.factor) + log2_fixed(divisor);
+            (*turns)[j] = exp2_negative_fixed(log2_of_2pi + step * 2 * j + slower);
+        }
+        rotary_frequencies made;
+        made.turns_ = *std::move(turns);
+        return made;
+    }
+
+    [[nodiscard]] std::size_t pairs() const noexcept { return turns_.size(); }
+
+    /// Writes cos and sin of position * frequency, [pairs()] each.
+    void angles(std::uint64_t position, float* cosines, float* sines) const noexcept {
+        for (std::size_t j = 0; j < turns_.size(); ++j) {
+            const sine_cosine angle = sine_cosine_of_turns(turns_[j] * position);
+            cosines[j] = angle.cosine;
+            sines[j] = angle.sine;
+        }
+    }
+
+private:
+    buffer<std::uint64_t> turns_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The function between the two halves of a gated feed-forward layer.
+enum class activation_function {
+    relu2, ///< relu(gate)^2 * up: bitnet-b1.58, bitnet-25
+    silu,  ///< silu(gate) * up: bitnet, llama, qwen3
+    gelu,  ///< gelu(gate) * up, the tanh form: gemma3
+};
+
+[[nodiscard]] constexpr std::string_view name_of(activation_function f) noexcept {
+    switch (f) {
+    case activation_function::relu2:
+        return "relu2";
+    case activation_function::silu:
+        return "silu";
+    case activation_function::gelu:
+        break;
+    }
+    return "gelu";
+}
+
+/// Which two columns of a head rotate against each other.
+enum class rotary_pairing {
+    halves,      ///< j and j + head_size / 2, as in all checkpoints of Hugging Face
+    interleaved, ///< 2 j and 2 j + 1: GGUF files of architecture llama, whose rows their converter has permuted
+};
+
+[[nodiscard]] constexpr std::string_view name_of(rotary_pairing p) noexcept {
+    return p == rotary_pairing::halves ? "halves" : "interleaved";
+}
+
+/// How a text embedding model makes one vector of many; numbered as in GGUF metadata.
+enum class pooling_type : std::uint8_t { none = 0, mean = 1, last = 3 };
+
+/// What an architecture's name says about the graph. The rest is in the metadata and in the tensors that are there.
+struct model_family {
+    std::string_view architecture;
+    activation_function activation;
+    rotary_pairing pairing;
+    bool has_sub_norms;    ///< RMSNorms before attn_output and ffn_down, which a file must have; elsewhere they are
+                           ///< optional
+    bool ties_head;        ///< even where there is an output.weight; elsewhere only where there is none
+    bool scales_embedding; ///< by sqrt(hidden)
+};
+
+inline constexpr model_family model_families[] = {
+    {"bitnet", activation_function::silu, rotary_pairing::halves, true, true, false},
+    {"bitnet-25", activation_function::relu2, rotary_pairing::halves, true, true, false},
+    {"bitnet-b1.58", activation_function::relu2, rotary_pairing::halves, true, true, false},
+    {"llama", activation_function::silu, rotary_pairing::interleaved, false, false, false},
+    {"qwen3", activation_function::silu, rotary_pairing::halves, false, false, false},
+    {"gemma3", activation_function::gelu, rotary_pairing::halves, false, false, true},
+};
+
+/// Sizes are counts of elements. All are checked: nothing that follows can divide by zero, overflow or be absurdly
+/// large.
+struct hyper_parameters {
+    std::string architecture; ///< general.architecture, one of model_families
+    std::string model_name;   ///< general.name; may be empty
+    std::size_t layers = 0;
+    std::size_t hidden = 0;       ///< columns of the residual stream
+    std::size_t feed_forward = 0; ///< columns between ffn_up and ffn_down
+    std::size_t heads = 0;
+    std::size_t kv_heads = 0;  ///< heads / kv_heads query heads share one key and value head
+    std::size_t head_size = 0; ///< columns of one head
+    std::size_t vocabulary = 0;
+    std::size_t context = 0; ///< positions the model was trained for
+    float rms_epsilon = 0;
+    float rope_theta = 0;
+    float rope_factor = 1;            ///< linear scaling: angles are divided by it
+    std::vector<float> rope_divisors; ///< and by these, pair by pair (rope_freqs.weight); empty: by 1
+    rotary_pairing pairing = rotary_pairing::halves;
+    bool keeps_row_order = false; ///< rows of Q and K are not permuted, as GGUF files of the architecture have them
+    activation_function activation = activation_function::relu2;
+    float embedding_scale = 1;                 ///< what looked up embeddings are multiplied by
+    bool has_sub_norms = true;                 ///< as in model_family
+    bool has_own_head = false;                 ///< the head is output.weight; otherwise the embedding
+    bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
+    pooling_type pooling = pooling_type::none; ///< as the file says; what is done is always last
+
+    [[nodiscard]] std::size_t query_columns() const noexcept { return heads * head_size; }
+    [[nodiscard]] std::size_t kv_columns() const noexcept { return kv_heads * head_size; }
+    [[nodiscard]] std::size_t heads_per_kv() const noexcept { return heads / kv_heads; }
+
+    /// The tensor that logits are made with.
+    [[nodiscard]] std::string_view head_name() const noexcept {
+        return has_own_head ? "output.weight" : "token_embd.weight";
+    }
+    [[nodiscard]] rotary_scaling scaling() const noexcept { return {rope_factor, rope_divisors}; }
+
+    /// Reads the keys of `file`, and what its tensors tell. A key that changes the graph in a way that is not
+    /// implemented is refused, never passed over. \return errc::unsupported_architecture, missing_key, wrong_type,
+    /// out_of_range or inconsistent, naming the file, the key and both numbers.
+    [[nodiscard]] static result<hyper_parameters> read(const gguf_file& file);
+};
+
+/// Reads and checks one key after the other; the first failure stays.
+class hyper_parameter_reader {
+public:
+    explicit hyper_parameter_reader(const gguf_file& file) : file_(file) {}
+
+    [[nodiscard]] result<hyper_parameters> run() {
+        read_architecture();
+        read_sizes();
+        read_heads();
+        read_constants();
+        read_rotation();
+        read_pooling();
+        refuse_variants();
+        if (failure_.code != errc{}) {
+            return std::move(failure_);
+        }
+        return std::move(made_);
+    }
+
+private:
+    // Far above every published model, far below anything that could overflow: 2^16 * 2^18 weights fit 64 bits.
+    static constexpr std::uint64_t most_layers = 1024;
+    static constexpr std::uint64_t most_columns = 1u << 16;
+    static constexpr std::uint64_t most_feed_forward = 1u << 18;
+    static constexpr std::uint64_t most_heads = 1024;
+    static constexpr std::uint64_t most_head_size = 1024;
+    static constexpr std::uint64_t most_vocabulary = 1u << 22;
+    static constexpr std::uint64_t most_context = 1u << 20;
+
+    void fail(errc code, const std::string& sentence) {
+        if (failure_.code == errc{}) {
+            failure_ = {code, file_.name() + ": " + sentence};
+        }
+    }
+    void fail(error failure) {
+        if (failure_.code == errc{}) {
+            failure_ = std::move(failure);
+        }
+    }
+
+    [[nodiscard]] std::string key(std::string_view suffix) const {
+        return made_.architecture + '.' + std::string(suffix);
+    }
+
+    /// The value of `suffix`, 1 to `most`; 1 after a failure, so that reading can go on.
+    [[nodiscard]] std::size_t size(std::string_view suffix, std::uint64_t most) {
+        const auto value = file_.get<std::uint64_t>(key(suffix));
+        if (!value) {
+            fail(value.error());
+            return 1;
+        }
+        if (*value == 0 || *value > most) {
+            fail(errc::out_of_range, "'" + key(suffix) + "' is " + std::to_string(*value) + ", 1 to " +
+                                         std::to_string(most) + " are possible");
+            return 1;
+        }
+        return static_cast<std::size_t>(*value);
+    }
+    [[nodiscard]] std::size_t size_or(std::string_view suffix, std::uint64_t most, std::size_t fallback) {
+        return file_.find(key(suffix)) != nullptr ? size(suffix, most) : fallback;
+    }
+
+    void read_architecture() {
+        const auto name = file_.get<std::string_view>("general.architecture");
+        if (!name) {
+            fail(name.error());
+            return;
+        }
+        made_.architecture = std::string(*name);
+        const auto* family = std::find_if(std::begin(model_families), std::end(model_families),
+                                          [&](const model_family& f) { return f.architecture == *name; });
+        if (family == std::end(model_families)) {
+            std::string known;
+            for (const model_family& f : model_families) {
+                known += (known.empty() ? "" : ", ") + std::string(f.architecture);
+            }
+            fail(errc::unsupported_architecture, "'general.architecture' is " + quoted_name(made_.architecture) +
+                                                     "; with ternary weights " + known + " can be run");
+            return;
+        }
+        made_.activation = family->activation;
+        made_.pairing = family->pairing;
+        made_.has_sub_norms = family->has_sub_norms;
+        made_.has_own_head = !family->ties_head && file_.find_tensor("output.weight") != nullptr;
+        scales_embedding_ = family->scales_embedding;
+        const auto title = file_.get_or<std::string_view>("general.name", "");
+        made_.model_name = title ? std::string(*title) : std::string();
+    }
+
+    void read_sizes() {
+        made_.layers = size("block_count", most_layers);
+        made_.hidden = size("embedding_length", most_columns);
+        made_.embedding_scale = scales_embedding_ ? exact_square_root(static_cast<float>(made_.hidden)) : 1.0f;
+        made_.feed_forward = size("feed_forward_length", most_feed_forward);
+        made_.context = size("context_length", most_context);
+        read_vocabulary();
+    }
+
+    /// The vocabulary is what the embedding has rows for; vocab_size and the token list, where present, must agree.
+    void read_vocabulary() {
+        const auto* embedding = file_.find_tensor("token_embd.weight");
+        if (embedding == nullptr) {
+            fail(errc::missing_tensor, "there is no tensor 'token_embd.weight'");
+            return;
+        }
+        const std::uint64_t rows = embedding->dims[1];
+        if (rows > most_vocabulary) {
+            fail(errc::out_of_range, "'token_embd.weight' has " + std::to_string(rows) + " rows, up to " +
+                                         std::to_string(most_vocabulary) + " are possible");
+            return;
+        }
+        made_.vocabulary = static_cast<std::size_t>(rows);
+        const std::size_t said = size_or("vocab_size", most_vocabulary, made_.vocabulary);
+        if (said != made_.vocabulary) {
+            fail(errc::inconsistent, "'" + key("vocab_size") + "' is " + std::to_string(said) +
+                                         ", 'token_embd.weight' has " + std::to_string(rows) + " rows");
+        }
+    }
+
+    void read_heads() {
+        made_.heads = size("attention.head_count", most_heads);
+        made_.kv_heads = size_or("attention.head_count_kv", most_heads, made_.heads);
+        if (made_.heads % made_.kv_heads != 0) {
+            fail(errc::inconsistent, "'" + key("attention.head_count") + "' is " + std::to_string(made_.heads) +
+                                         ", no multiple of '" + key("attention.head_count_kv") + "', " +
+                                         std::to_string(made_.kv_heads));
+        }
+        made_.head_size = size_or("attention.key_length", most_head_size, made_.hidden / made_.heads);
+        if (file_.find(key("attention.key_length")) == nullptr && made_.hidden % made_.heads != 0) {
+            fail(errc::inconsistent, "'" + key("embedding_length") + "' is " + std::to_string(made_.hidden) +
+                                         ", no multiple of '" + key("attention.head_count") + "', " +
+                                         std::to_string(made_.heads));
+        }
+        same_as_head_size("attention.value_length");
+        same_as_head_size("rope.dimension_count");
+        if (made_.head_size == 0 || made_.head_size % 2 != 0 || made_.head_size > most_head_size) {
+            fail(errc::out_of_range, "the head size is " + std::to_string(made_.head_size) +
+                                         ", an even number from 2 to " + std::to_string(most_head_size) + " is needed");
+        }
+    }
+
+    void same_as_head_size(std::string_view suffix) {
+        const std::size_t value = size_or(suffix, most_head_size, made_.head_size);
+        if (value != made_.head_size) {
+            fail(errc::inconsistent, "'" + key(suffix) + "' is " + std::to_string(value) + ", the head size is " +
+                                         std::to_string(made_.head_size));
+        }
+    }
+
+    void read_constants() {
+        made_.rms_epsilon = positive("attention.layer_norm_rms_epsilon", 0.0f, 1.0f);
+        made_.rope_theta =
+            file_.find(key("rope.freq_base")) != nullptr ? positive("rope.freq_base", 1.0f, 1e30f) : 10000.0f;
+    }
+
+    /// linear scaling, and the divisors that converters make of "llama3" scaling. Source: llama.cpp's llama-model.cpp.
+    void read_rotation() {
+        read_pairing();
+        const std::string factor_key =
+            file_.find(key("rope.scale_linear")) != nullptr ? "rope.scale_linear" : "rope.scaling.factor";
+        const bool has_factor = file_.find(key(factor_key)) != nullptr;
+        const auto type = file_.get_or<std::string_view>(key("rope.scaling.type"), has_factor ? "linear" : "none");
+        if (!type) {
+            fail(type.error());
+        } else if (*type == "linear") {
+            made_.rope_factor = at_least_one(key(factor_key), file_.get<float>(key(factor_key)));
+        } else if (*type != "none") {
+            fail(errc::unsupported_architecture,
+                 "'" + key("rope.scaling.type") + "' is " + quoted_name(*type) + "; none and linear can be run");
+        }
+        read_divisors();
+    }
+
+    /// A checkpoint from Hugging Face keeps the rows that the converter of llama files permutes, and says so.
+    void read_pairing() {
+        const bool is_said = file_.find("bitnet_hpp.rotary") != nullptr;
+        const auto pairing = file_.get_or<std::string_view>("bitnet_hpp.rotary", "halves");
+        if (!pairing) {
+            fail(pairing.error());
+        } else if (*pairing != "halves") {
+            fail(errc::out_of_range, "'bitnet_hpp.rotary' is " + quoted_name(*pairing) + ", only halves is possible");
+        } else if (is_said) {
+            made_.keeps_row_order = made_.pairing == rotary_pairing::interleaved;
+            made_.pairing = rotary_pairing::halves;
+        }
+    }
+
+    void read_divisors() {
+        const auto* tensor = file_.find_tensor("rope_freqs.weight");
+        if (tensor == nullptr || failure_.code != errc{}) {
+            return;
+        }
+        if (tensor->type != tensor_type::f32 || tensor->dims != tensor_dims{made_.head_size / 2, 1, 1, 1}) {
+            fail(errc::wrong_shape, "tensor 'rope_freqs.weight': " + std::string(name_of(tensor->type)) + " " +
+                                        dims_text(*tensor) + " in the file, F32 [" +
+                                        std::to_string(made_.head_size / 2) + "] expected");
+            return;
+        }
+        made_.rope_divisors.resize(made_.head_size / 2);
+        std::memcpy(made_.rope_divisors.data(), tensor->bytes.data(), tensor->bytes.size());
+        for (float& divisor : made_.rope_divisors) {
+            divisor = at_least_one("rope_freqs.weight", divisor);
+        }
+    }
+
+    /// `value` if it is 1 to rotary_scaling::most; 1 after a failure.
+    [[nodiscard]] float at_least_one(const std::string& place, const result<float>& value) {
+        if (!value) {
+            fail(value.error());
+            return 1.0f;
+        }
+        const auto bits = std::bit_cast<std::uint32_t>(*value); // positive floats order as their bits
+        if (bits < std::bit_cast<std::uint32_t>(1.0f) || bits > std::bit_cast<std::uint32_t>(rotary_scaling::most)) {
+            fail(errc::out_of_range, "'" + place + "' is " + text_of(*value) + ", 1 to " +
+                                         std::to_string(rotary_scaling::most) + " are possible");
+            return 1.0f;
+        }
+        return *value;
+    }
+
+    /// A text embedding model: it says how to pool, or has the norms before each projection that only BitNet's
+    /// embedding models have. Those were trained with the last token's state, whatever a converter wrote.
+    void read_pooling() {
+        const bool has_input_norms = file_.find_tensor("blk.0.attn_q_norm_in.weight") != nullptr;
+        const auto absent = has_input_norms ? pooling_type::last : pooling_type::none;
+        const auto said = file_.get_or<std::uint64_t>(key("pooling_type"), static_cast<std::uint64_t>(absent));
+        if (!said) {
+            return fail(said.error());
+        }
+        made_.is_embedder = has_input_norms || *said != 0;
+        if (made_.is_embedder && *said != 3 && !(has_input_norms && *said <= 1)) {
+            fail(errc::unsupported_architecture, "'" + key("pooling_type") + "' is " + std::to_string(*said) +
+                                                     "; only 3, the last token's state, can be run");
+            return;
+        }
+        made_.pooling = static_cast<pooling_type>(*said);
+    }
+
+    /// Keys that would change the graph.
+    void refuse_variants() {
+        const auto window = file_.get_or<std::uint64_t>(key("attention.sliding_window"), 0);
+        if (!window) {
+            fail(window.error());
+        } else if (*window != 0 && *window < made_.context) {
+            fail(errc::unsupported_architecture, "'" + key("attention.sliding_window") + "' is " +
+                                                     std::to_string(*window) + ", less than the context of " +
+                                                     std::to_string(made_.context) +
+                                                     "; only attention to all positions can be run");
+        }
+        const auto causal = file_.get_or<bool>(key("attention.causal"), true);
+        if (!causal) {
+            fail(causal.error());
+        } else if (!*causal) {
+            fail(errc::unsupported_architecture,
+                 "'" + key("attention.causal") + "' is false; only causal attention can be run");
+        }
+        only("expert_count", 0.0);
+        only("attn_logit_softcapping", 0.0);
+        only("final_logit_softcapping", 0.0);
+        only("rope.scaling.attn_factor", 1.0);
+        only("attention.scale", 1.0 / std::sqrt(static_cast<double>(made_.head_size)));
+        only("attention.query_pre_attn_scalar", static_cast<double>(made_.head_size));
+    }
+
+    /// Refuses a number other than `value`, give or take two roundings to float.
+    void only(std::string_view suffix, double value) {
+        const gguf_value* found = file_.find(key(suffix));
+        if (found == nullptr) {
+            return;
+        }
+        const bool is_float = found->type == gguf_type::f32 || found->type == gguf_type::f64;
+        const auto number = is_float ? result<std::int64_t>(0) : file_.get<std::int64_t>(key(suffix));
+        if (!number) {
+            return fail(number.error());
+        }
+        const double said = is_float ? *file_.get<double>(key(suffix)) : static_cast<double>(*number);
+        const auto bits = [](double x) {
+            return std::int64_t{std::bit_cast<std::int32_t>(static_cast<float>(x))}; // a NaN is far away from any
+        };
+        const std::int64_t apart = bits(said) - bits(value);
+        if (apart < -2 || apart > 2) {
+            fail(errc::unsupported_architecture, "'" + key(suffix) + "' is " + std::to_string(said) + "; only " +
+                                                     std::to_string(value) + " can be run");
+        }
+    }
+
+    /// A finite number above `above` and up to `most`. Compared as bits: -ffast-math compiles isfinite() away.
+    [[nodiscard]] float positive(std::string_view suffix, float above, float most) {
+        const auto value = file_.get<float>(key(suffix));
+        if (!value) {
+            fail(value.error());
+            return 1.0f;
+        }
+        const auto bits = std::bit_cast<std::uint32_t>(*value); // positive floats order as their bits
+        if (bits <= std::bit_cast<std::uint32_t>(above) || bits > std::bit_cast<std::uint32_t>(most)) {
+            fail(errc::out_of_range, "'" + key(suffix) + "' is " + text_of(*value) + ", it must be above " +
+                                         std::to_string(above) + " and at most " + std::to_string(most));
+            return 1.0f;
+        }
+        return *value;
+    }
+
+    [[nodiscard]] static std::string text_of(float value) {
+        const bool finite = (std::bit_cast<std::uint32_t>(value) & 0x7f800000u) != 0x7f800000u;
+        return finite ? std::to_string(value) : "not finite";
+    }
+
+    const gguf_file& file_;
+    hyper_parameters made_;
+    bool scales_embedding_ = false;
+    error failure_;
+};
+
+inline result<hyper_parameters> hyper_parameters::read(const gguf_file& file) {
+    return hyper_parameter_reader(file).run();
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
 // ---- bitnet/model/ternary_rows.hpp ----
 // Ternary rows: a matrix that is read row by row, whatever it lies in, and packed into a layout.
 
@@ -3709,17 +4388,10 @@ struct permuted_rows {
         return row - in_head + in_head / 2 + in_head % 2 * (head_size / 2);
     }
 
-    /// For tensor `name`. \pre the file is a model that hyper_parameters has read: its heads divide its rows
-    [[nodiscard]] static permuted_rows of(const gguf_file& file, const gguf_tensor& tensor, std::size_t heads,
-                                          std::size_t kv_heads) {
-        const auto rotary = file.get_or<std::string_view>("bitnet_hpp.rotary", "");
-        if (!rotary || *rotary != "halves") {
-            return {};
-        }
-        const std::size_t all = tensor.name.ends_with(".attn_q.weight")   ? heads
-                                : tensor.name.ends_with(".attn_k.weight") ? kv_heads
-                                                                          : 0;
-        return {all != 0 ? static_cast<std::size_t>(tensor.dims[1]) / all : 0};
+    /// For a tensor of a model with these parameters.
+    [[nodiscard]] static permuted_rows of(const hyper_parameters& model, const gguf_tensor& tensor) noexcept {
+        const bool turns = tensor.name.ends_with(".attn_q.weight") || tensor.name.ends_with(".attn_k.weight");
+        return {model.keeps_row_order && turns ? model.head_size : 0};
     }
 };
 
@@ -3934,685 +4606,6 @@ template <class E> [[nodiscard]] BITNET_ALWAYS_INLINE float element_at(const std
 
 } // namespace bitnet::inline BITNET_ABI
 BITNET_PRECISE_END
-
-// ---- bitnet/model/hyper_parameters.hpp ----
-// hyper_parameters: the sizes and constants of a model, read from GGUF metadata and checked.
-
-// ---- bitnet/core/fixed_point.hpp ----
-// Logarithm, exponential and square root by integers: the same bits on every compiler, whatever its float flags and
-// libm.
-
-#include <bit>
-#include <cassert>
-#include <cmath>
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// The upper 64 bits of a * b.
-[[nodiscard]] constexpr std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) noexcept {
-    constexpr std::uint64_t low_half = 0xffffffffu;
-    const std::uint64_t low = (a & low_half) * (b & low_half);
-    const std::uint64_t cross1 = (a >> 32) * (b & low_half);
-    const std::uint64_t cross2 = (a & low_half) * (b >> 32);
-    const std::uint64_t middle = (low >> 32) + (cross1 & low_half) + (cross2 & low_half);
-    return (a >> 32) * (b >> 32) + (cross1 >> 32) + (cross2 >> 32) + (middle >> 32);
-}
-
-/// Fraction bits of the logarithms below: 7 bits before the point suffice for any float above 1.
-inline constexpr int log2_fraction_bits = 57;
-
-/// log2(x) * 2^57, for 1 <= x < 2^127; wrong by at most 2 units. One bit of the logarithm for each squaring of x.
-[[nodiscard]] constexpr std::uint64_t log2_fixed(float x) noexcept {
-    const auto bits = std::bit_cast<std::uint32_t>(x);
-    assert(bits >= 0x3f800000u && bits < 0x7f000000u);
-    std::uint64_t result = (bits >> 23) - 127;
-    std::uint64_t mantissa = (std::uint64_t{bits & 0x7fffffu} | 0x800000u) << 40; // [1, 2) as 1.63 bits
-    for (int i = 0; i < log2_fraction_bits; ++i) {
-        const std::uint64_t square = multiply_high(mantissa, mantissa); // [1, 4) as 2.62 bits
-        const bool carry = (square >> 63) != 0;
-        result = (result << 1) | (carry ? 1u : 0u);
-        mantissa = carry ? square : square << 1;
-    }
-    return result;
-}
-
-/// 2^-x * 2^64 for x > 0 given as x * 2^57; wrong by less than 64 units.
-/// e^-u = 1 - (u - u^2/2! + u^3/3! - ...), u = fraction(x) ln 2 < 0.7: the 24th term is below 2^-90.
-[[nodiscard]] constexpr std::uint64_t exp2_negative_fixed(std::uint64_t x) noexcept {
-    constexpr std::uint64_t ln2 = 0xb17217f7d1cf79acu; // * 2^-64
-    const std::uint64_t whole = x >> log2_fraction_bits;
-    const std::uint64_t u = multiply_high(x << (64 - log2_fraction_bits), ln2);
-    std::uint64_t term = u;
-    std::uint64_t decrease = u;
-    for (std::uint64_t n = 2; n <= 24; ++n) {
-        term = multiply_high(term, u) / n;
-        decrease = n % 2 == 0 ? decrease - term : decrease + term;
-    }
-    const std::uint64_t fraction = ~decrease; // 2^64 - decrease, less one unit so that 2^-0 fits
-    return whole > 63 ? 0 : fraction >> whole;
-}
-
-/// The square root rounded to nearest even, as IEEE 754 and sqrtss have it; a NaN below zero.
-/// Under -ffast-math clang makes an estimate of every sqrt that it sees, whatever pragma stands around it. So the root
-/// is taken of the 50-bit integer m * 2^25, where x = m * 2^(e - 23), e even and 1 <= m * 2^-23 < 4: that has 24 bits
-/// and one more to round by. (A tie is impossible: an odd root has an odd square.)
-[[nodiscard]] inline float exact_square_root(float x) noexcept {
-    const auto bits = std::bit_cast<std::uint32_t>(x);
-    constexpr std::uint32_t infinity = 0x7f800000u;
-    constexpr std::uint32_t smallest_normal = 0x00800000u;
-    if ((bits & 0x7fffffffu) == 0 || bits == infinity) {
-        return x;
-    }
-    if (bits > infinity) {
-        return std::bit_cast<float>(0x7fc00000u);
-    }
-    if (bits < smallest_normal) {
-        return exact_square_root(x * 0x1p24f) * 0x1p-12f;
-    }
-    const std::uint32_t odd = ~(bits >> 23) & 1u; // the bias 127 is odd
-    const std::uint64_t square = std::uint64_t{(bits & 0x7fffffu) | smallest_normal} << (25 + odd);
-    auto root = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(square))); // an estimate will do
-    while (root * root > square) {
-        --root;
-    }
-    while ((root + 1) * (root + 1) <= square) {
-        ++root;
-    }
-    const std::uint32_t exponent = ((bits >> 23) + 127 - odd) / 2;
-    return std::bit_cast<float>((exponent << 23) + static_cast<std::uint32_t>((root + 1) / 2 - smallest_normal));
-}
-
-} // namespace bitnet::inline BITNET_ABI
-
-// ---- bitnet/simd/rotary.hpp ----
-// Rotary position embedding: the angles of every position, from integer phases, the same bits everywhere.
-
-// ---- bitnet/core/fma.hpp ----
-// fused_multiply_add: float fma with one rounding on machines that have no such instruction.
-
-#include <bit>
-#include <cstdint>
-
-BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
-
-/// a * b + c with one rounding, bit for bit what an fma instruction gives, out of double arithmetic.
-///
-/// The product of two floats is exact in double (24 + 24 <= 53 bits). Its sum with c is split into the rounded sum and
-/// the exact rounding error (Knuth's two-sum); where the error is not zero, the sum is moved to the neighbour with an
-/// odd last bit (round to odd), which makes the final conversion to float round as if from the exact value: 53 >= 24 +
-/// 2 bits (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008). Proven against the hardware
-/// instruction by tests/core/fma_test.cpp.
-[[nodiscard]] BITNET_ALWAYS_INLINE float exact_fma(float a, float b, float c) noexcept {
-    const double product = static_cast<double>(a) * static_cast<double>(b);
-    const double addend = static_cast<double>(c);
-    const double sum = product + addend;
-    const double addend_part = sum - product;
-    const double product_part = sum - addend_part;
-    const double addend_error = addend - addend_part;
-    const double product_error = product - product_part;
-    const double rounding_error = product_error + addend_error;
-    const auto sum_bits = std::bit_cast<std::uint64_t>(sum);
-    const auto error_bits = std::bit_cast<std::uint64_t>(rounding_error);
-    constexpr std::uint64_t sign = 0x8000000000000000u;
-    constexpr std::uint64_t infinity = 0x7ff0000000000000u;
-    const bool inexact = (error_bits & ~sign) != 0;
-    const bool even = (sum_bits & 1) == 0;
-    const bool finite = (sum_bits & infinity) != infinity;
-    // Away from zero when the error has the sum's sign, towards zero when not: the exact value lies on that side.
-    const std::uint64_t away = ((sum_bits ^ error_bits) & sign) == 0 ? 1 : ~std::uint64_t{0};
-    const std::uint64_t odd = sum_bits + (inexact && even && finite ? away : 0);
-    return static_cast<float>(std::bit_cast<double>(odd));
-}
-
-/// Arithmetic backends of the float loops: how one multiply-add is made. Both give the same bits.
-struct software_fma {
-    [[nodiscard]] static BITNET_ALWAYS_INLINE float fma(float a, float b, float c) noexcept {
-        return exact_fma(a, b, c);
-    }
-};
-#if defined(__GNUC__) || defined(__clang__)
-/// Only inside a target region whose CPU has the instruction; elsewhere it would be a slow library call.
-struct hardware_fma {
-    [[nodiscard]] static BITNET_ALWAYS_INLINE float fma(float a, float b, float c) noexcept {
-        return __builtin_fmaf(a, b, c);
-    }
-};
-#else
-using hardware_fma = software_fma;
-#endif
-
-} // namespace bitnet::inline BITNET_ABI
-BITNET_PRECISE_END
-
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <utility>
-
-BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
-
-struct sine_cosine {
-    float sine;
-    float cosine;
-};
-
-/// Sine and cosine of phase / 2^64 turns, each within 2 units in the last place of 1.
-/// The phase is cut to the nearest quarter turn and a rest of at most an eighth, t in [-1/2, 1/2] quarter turns; then
-/// the Taylor series of sin and cos of (pi/2) t, whose first left-out terms are below 2e-9.
-[[nodiscard]] inline sine_cosine sine_cosine_of_turns(std::uint64_t phase) noexcept {
-    constexpr std::uint64_t eighth = std::uint64_t{1} << 61;
-    const std::uint64_t quarter = (phase + eighth) >> 62;
-    const auto rest = static_cast<std::int64_t>(phase - (quarter << 62));
-    const float t = static_cast<float>(rest) * 0x1p-62f;
-    const float t2 = t * t;
-    float s = 0x1.507834p-13f; // (pi/2)^9 / 9!
-    s = exact_fma(s, t2, -0x1.32d2ccp-8f);
-    s = exact_fma(s, t2, 0x1.466bc6p-4f);
-    s = exact_fma(s, t2, -0x1.4abbcep-1f);
-    s = exact_fma(s, t2, 0x1.921fb6p+0f); // pi/2
-    s = s * t;
-    float c = -0x1.a6d1f2p-16f; // -(pi/2)^10 / 10!
-    c = exact_fma(c, t2, 0x1.e1f506p-11f);
-    c = exact_fma(c, t2, -0x1.55d3c8p-6f);
-    c = exact_fma(c, t2, 0x1.03c1fp-2f);
-    c = exact_fma(c, t2, -0x1.3bd3ccp+0f);
-    c = exact_fma(c, t2, 1.0f);
-    switch (quarter & 3) {
-    case 0:
-        return {s, c};
-    case 1:
-        return {c, -s};
-    case 2:
-        return {-s, -c};
-    default:
-        return {-c, s};
-    }
-}
-
-/// How context extension slows rotation down. Every number is 1 to 4096; above 1, an angle is divided by it.
-struct rotary_scaling {
-    static constexpr float most = 4096.0f;
-
-    float factor = 1.0f;             ///< of all pairs
-    std::span<const float> divisors; ///< of each pair, besides; empty: all 1
-};
-
-/// The frequencies theta^(-2 j / head_size), j < head_size / 2, as turns per position * 2^64.
-/// position * frequency is then exact modulo whole turns, in 64-bit integers that wrap: no float argument reduction,
-/// and an angle at position 2^20 is as good as one at position 1 (the frequency's error of 2^-48 grows to 2^-28 turns).
-/// Source: Su et al., "RoFormer", 2021.
-class rotary_frequencies {
-public:
-    rotary_frequencies() noexcept = default;
-
-    /// \pre 1 <= theta <= 2^100, head_size even and not zero, divisors none or head_size / 2.
-    /// The sum of all logarithms stays below 127: 100 of theta, 2.7 of 2 pi, twice 12 of scaling.
-    /// \return errc::out_of_memory
-    [[nodiscard]] static result<rotary_frequencies> open(float theta, std::size_t head_size,
-                                                         const rotary_scaling& scaling = {}) {
-        constexpr std::uint64_t log2_of_2pi = 0x54d90e6931bbeebu; // * 2^57
-        auto turns = buffer<std::uint64_t>::allocate(head_size / 2, "rotary frequencies");
-        if (!turns) {
-            return std::move(turns).error();
-        }
-        const std::uint64_t step = log2_fixed(theta) / head_size;
-        for (std::size_t j = 0; j < turns->size(); ++j) {
-            const float divisor = scaling.divisors.empty() ? 1.0f : scaling.divisors[j];
-            const std::uint64_t slower = log2_fixed(scaling.factor) + log2_fixed(divisor);
-            (*turns)[j] = exp2_negative_fixed(log2_of_2pi + step * 2 * j + slower);
-        }
-        rotary_frequencies made;
-        made.turns_ = *std::move(turns);
-        return made;
-    }
-
-    [[nodiscard]] std::size_t pairs() const noexcept { return turns_.size(); }
-
-    /// Writes cos and sin of position * frequency, [pairs()] each.
-    void angles(std::uint64_t position, float* cosines, float* sines) const noexcept {
-        for (std::size_t j = 0; j < turns_.size(); ++j) {
-            const sine_cosine angle = sine_cosine_of_turns(turns_[j] * position);
-            cosines[j] = angle.cosine;
-            sines[j] = angle.sine;
-        }
-    }
-
-private:
-    buffer<std::uint64_t> turns_;
-};
-
-} // namespace bitnet::inline BITNET_ABI
-BITNET_PRECISE_END
-
-#include <algorithm>
-#include <bit>
-#include <cmath>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <iterator>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// The function between the two halves of a gated feed-forward layer.
-enum class activation_function {
-    relu2, ///< relu(gate)^2 * up: bitnet-b1.58, bitnet-25
-    silu,  ///< silu(gate) * up: bitnet, llama, qwen3
-    gelu,  ///< gelu(gate) * up, the tanh form: gemma3
-};
-
-[[nodiscard]] constexpr std::string_view name_of(activation_function f) noexcept {
-    switch (f) {
-    case activation_function::relu2:
-        return "relu2";
-    case activation_function::silu:
-        return "silu";
-    case activation_function::gelu:
-        break;
-    }
-    return "gelu";
-}
-
-/// Which two columns of a head rotate against each other.
-enum class rotary_pairing {
-    halves,      ///< j and j + head_size / 2, as in all checkpoints of Hugging Face
-    interleaved, ///< 2 j and 2 j + 1: GGUF files of architecture llama, whose rows their converter has permuted
-};
-
-[[nodiscard]] constexpr std::string_view name_of(rotary_pairing p) noexcept {
-    return p == rotary_pairing::halves ? "halves" : "interleaved";
-}
-
-/// How a text embedding model makes one vector of many; numbered as in GGUF metadata.
-enum class pooling_type : std::uint8_t { none = 0, mean = 1, last = 3 };
-
-/// What an architecture's name says about the graph. The rest is in the metadata and in the tensors that are there.
-struct model_family {
-    std::string_view architecture;
-    activation_function activation;
-    rotary_pairing pairing;
-    bool has_sub_norms;    ///< RMSNorms before attn_output and ffn_down, which a file must have; elsewhere they are
-                           ///< optional
-    bool ties_head;        ///< even where there is an output.weight; elsewhere only where there is none
-    bool scales_embedding; ///< by sqrt(hidden)
-};
-
-inline constexpr model_family model_families[] = {
-    {"bitnet", activation_function::silu, rotary_pairing::halves, true, true, false},
-    {"bitnet-25", activation_function::relu2, rotary_pairing::halves, true, true, false},
-    {"bitnet-b1.58", activation_function::relu2, rotary_pairing::halves, true, true, false},
-    {"llama", activation_function::silu, rotary_pairing::interleaved, false, false, false},
-    {"qwen3", activation_function::silu, rotary_pairing::halves, false, false, false},
-    {"gemma3", activation_function::gelu, rotary_pairing::halves, false, false, true},
-};
-
-/// Sizes are counts of elements. All are checked: nothing that follows can divide by zero, overflow or be absurdly
-/// large.
-struct hyper_parameters {
-    std::string architecture; ///< general.architecture, one of model_families
-    std::string model_name;   ///< general.name; may be empty
-    std::size_t layers = 0;
-    std::size_t hidden = 0;       ///< columns of the residual stream
-    std::size_t feed_forward = 0; ///< columns between ffn_up and ffn_down
-    std::size_t heads = 0;
-    std::size_t kv_heads = 0;  ///< heads / kv_heads query heads share one key and value head
-    std::size_t head_size = 0; ///< columns of one head
-    std::size_t vocabulary = 0;
-    std::size_t context = 0; ///< positions the model was trained for
-    float rms_epsilon = 0;
-    float rope_theta = 0;
-    float rope_factor = 1;            ///< linear scaling: angles are divided by it
-    std::vector<float> rope_divisors; ///< and by these, pair by pair (rope_freqs.weight); empty: by 1
-    rotary_pairing pairing = rotary_pairing::halves;
-    activation_function activation = activation_function::relu2;
-    float embedding_scale = 1;                 ///< what looked up embeddings are multiplied by
-    bool has_sub_norms = true;                 ///< as in model_family
-    bool has_own_head = false;                 ///< the head is output.weight; otherwise the embedding
-    bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
-    pooling_type pooling = pooling_type::none; ///< as the file says; what is done is always last
-
-    [[nodiscard]] std::size_t query_columns() const noexcept { return heads * head_size; }
-    [[nodiscard]] std::size_t kv_columns() const noexcept { return kv_heads * head_size; }
-    [[nodiscard]] std::size_t heads_per_kv() const noexcept { return heads / kv_heads; }
-
-    /// The tensor that logits are made with.
-    [[nodiscard]] std::string_view head_name() const noexcept {
-        return has_own_head ? "output.weight" : "token_embd.weight";
-    }
-    [[nodiscard]] rotary_scaling scaling() const noexcept { return {rope_factor, rope_divisors}; }
-
-    /// Reads the keys of `file`, and what its tensors tell. A key that changes the graph in a way that is not
-    /// implemented is refused, never passed over. \return errc::unsupported_architecture, missing_key, wrong_type,
-    /// out_of_range or inconsistent, naming the file, the key and both numbers.
-    [[nodiscard]] static result<hyper_parameters> read(const gguf_file& file);
-};
-
-/// Reads and checks one key after the other; the first failure stays.
-class hyper_parameter_reader {
-public:
-    explicit hyper_parameter_reader(const gguf_file& file) : file_(file) {}
-
-    [[nodiscard]] result<hyper_parameters> run() {
-        read_architecture();
-        read_sizes();
-        read_heads();
-        read_constants();
-        read_rotation();
-        read_pooling();
-        refuse_variants();
-        if (failure_.code != errc{}) {
-            return std::move(failure_);
-        }
-        return std::move(made_);
-    }
-
-private:
-    // Far above every published model, far below anything that could overflow: 2^16 * 2^18 weights fit 64 bits.
-    static constexpr std::uint64_t most_layers = 1024;
-    static constexpr std::uint64_t most_columns = 1u << 16;
-    static constexpr std::uint64_t most_feed_forward = 1u << 18;
-    static constexpr std::uint64_t most_heads = 1024;
-    static constexpr std::uint64_t most_head_size = 1024;
-    static constexpr std::uint64_t most_vocabulary = 1u << 22;
-    static constexpr std::uint64_t most_context = 1u << 20;
-
-    void fail(errc code, const std::string& sentence) {
-        if (failure_.code == errc{}) {
-            failure_ = {code, file_.name() + ": " + sentence};
-        }
-    }
-    void fail(error failure) {
-        if (failure_.code == errc{}) {
-            failure_ = std::move(failure);
-        }
-    }
-
-    [[nodiscard]] std::string key(std::string_view suffix) const {
-        return made_.architecture + '.' + std::string(suffix);
-    }
-
-    /// The value of `suffix`, 1 to `most`; 1 after a failure, so that reading can go on.
-    [[nodiscard]] std::size_t size(std::string_view suffix, std::uint64_t most) {
-        const auto value = file_.get<std::uint64_t>(key(suffix));
-        if (!value) {
-            fail(value.error());
-            return 1;
-        }
-        if (*value == 0 || *value > most) {
-            fail(errc::out_of_range, "'" + key(suffix) + "' is " + std::to_string(*value) + ", 1 to " +
-                                         std::to_string(most) + " are possible");
-            return 1;
-        }
-        return static_cast<std::size_t>(*value);
-    }
-    [[nodiscard]] std::size_t size_or(std::string_view suffix, std::uint64_t most, std::size_t fallback) {
-        return file_.find(key(suffix)) != nullptr ? size(suffix, most) : fallback;
-    }
-
-    void read_architecture() {
-        const auto name = file_.get<std::string_view>("general.architecture");
-        if (!name) {
-            fail(name.error());
-            return;
-        }
-        made_.architecture = std::string(*name);
-        const auto* family = std::find_if(std::begin(model_families), std::end(model_families),
-                                          [&](const model_family& f) { return f.architecture == *name; });
-        if (family == std::end(model_families)) {
-            std::string known;
-            for (const model_family& f : model_families) {
-                known += (known.empty() ? "" : ", ") + std::string(f.architecture);
-            }
-            fail(errc::unsupported_architecture, "'general.architecture' is " + quoted_name(made_.architecture) +
-                                                     "; with ternary weights " + known + " can be run");
-            return;
-        }
-        made_.activation = family->activation;
-        made_.pairing = family->pairing;
-        made_.has_sub_norms = family->has_sub_norms;
-        made_.has_own_head = !family->ties_head && file_.find_tensor("output.weight") != nullptr;
-        scales_embedding_ = family->scales_embedding;
-        const auto title = file_.get_or<std::string_view>("general.name", "");
-        made_.model_name = title ? std::string(*title) : std::string();
-    }
-
-    void read_sizes() {
-        made_.layers = size("block_count", most_layers);
-        made_.hidden = size("embedding_length", most_columns);
-        made_.embedding_scale = scales_embedding_ ? exact_square_root(static_cast<float>(made_.hidden)) : 1.0f;
-        made_.feed_forward = size("feed_forward_length", most_feed_forward);
-        made_.context = size("context_length", most_context);
-        read_vocabulary();
-    }
-
-    /// The vocabulary is what the embedding has rows for; vocab_size and the token list, where present, must agree.
-    void read_vocabulary() {
-        const auto* embedding = file_.find_tensor("token_embd.weight");
-        if (embedding == nullptr) {
-            fail(errc::missing_tensor, "there is no tensor 'token_embd.weight'");
-            return;
-        }
-        const std::uint64_t rows = embedding->dims[1];
-        if (rows > most_vocabulary) {
-            fail(errc::out_of_range, "'token_embd.weight' has " + std::to_string(rows) + " rows, up to " +
-                                         std::to_string(most_vocabulary) + " are possible");
-            return;
-        }
-        made_.vocabulary = static_cast<std::size_t>(rows);
-        const std::size_t said = size_or("vocab_size", most_vocabulary, made_.vocabulary);
-        if (said != made_.vocabulary) {
-            fail(errc::inconsistent, "'" + key("vocab_size") + "' is " + std::to_string(said) +
-                                         ", 'token_embd.weight' has " + std::to_string(rows) + " rows");
-        }
-    }
-
-    void read_heads() {
-        made_.heads = size("attention.head_count", most_heads);
-        made_.kv_heads = size_or("attention.head_count_kv", most_heads, made_.heads);
-        if (made_.heads % made_.kv_heads != 0) {
-            fail(errc::inconsistent, "'" + key("attention.head_count") + "' is " + std::to_string(made_.heads) +
-                                         ", no multiple of '" + key("attention.head_count_kv") + "', " +
-                                         std::to_string(made_.kv_heads));
-        }
-        made_.head_size = size_or("attention.key_length", most_head_size, made_.hidden / made_.heads);
-        if (file_.find(key("attention.key_length")) == nullptr && made_.hidden % made_.heads != 0) {
-            fail(errc::inconsistent, "'" + key("embedding_length") + "' is " + std::to_string(made_.hidden) +
-                                         ", no multiple of '" + key("attention.head_count") + "', " +
-                                         std::to_string(made_.heads));
-        }
-        same_as_head_size("attention.value_length");
-        same_as_head_size("rope.dimension_count");
-        if (made_.head_size == 0 || made_.head_size % 2 != 0 || made_.head_size > most_head_size) {
-            fail(errc::out_of_range, "the head size is " + std::to_string(made_.head_size) +
-                                         ", an even number from 2 to " + std::to_string(most_head_size) + " is needed");
-        }
-    }
-
-    void same_as_head_size(std::string_view suffix) {
-        const std::size_t value = size_or(suffix, most_head_size, made_.head_size);
-        if (value != made_.head_size) {
-            fail(errc::inconsistent, "'" + key(suffix) + "' is " + std::to_string(value) + ", the head size is " +
-                                         std::to_string(made_.head_size));
-        }
-    }
-
-    void read_constants() {
-        made_.rms_epsilon = positive("attention.layer_norm_rms_epsilon", 0.0f, 1.0f);
-        made_.rope_theta =
-            file_.find(key("rope.freq_base")) != nullptr ? positive("rope.freq_base", 1.0f, 1e30f) : 10000.0f;
-    }
-
-    /// linear scaling, and the divisors that converters make of "llama3" scaling. Source: llama.cpp's llama-model.cpp.
-    void read_rotation() {
-        read_pairing();
-        const std::string factor_key =
-            file_.find(key("rope.scale_linear")) != nullptr ? "rope.scale_linear" : "rope.scaling.factor";
-        const bool has_factor = file_.find(key(factor_key)) != nullptr;
-        const auto type = file_.get_or<std::string_view>(key("rope.scaling.type"), has_factor ? "linear" : "none");
-        if (!type) {
-            fail(type.error());
-        } else if (*type == "linear") {
-            made_.rope_factor = at_least_one(key(factor_key), file_.get<float>(key(factor_key)));
-        } else if (*type != "none") {
-            fail(errc::unsupported_architecture,
-                 "'" + key("rope.scaling.type") + "' is " + quoted_name(*type) + "; none and linear can be run");
-        }
-        read_divisors();
-    }
-
-    /// A checkpoint from Hugging Face keeps the rows that the converter of llama files permutes, and says so.
-    void read_pairing() {
-        const auto pairing = file_.get_or<std::string_view>("bitnet_hpp.rotary", name_of(made_.pairing));
-        if (!pairing) {
-            fail(pairing.error());
-            return;
-        }
-        if (*pairing != "halves" && *pairing != "interleaved") {
-            fail(errc::out_of_range,
-                 "'bitnet_hpp.rotary' is " + quoted_name(*pairing) + ", halves and interleaved are possible");
-            return;
-        }
-        made_.pairing = *pairing == "halves" ? rotary_pairing::halves : rotary_pairing::interleaved;
-    }
-
-    void read_divisors() {
-        const auto* tensor = file_.find_tensor("rope_freqs.weight");
-        if (tensor == nullptr || failure_.code != errc{}) {
-            return;
-        }
-        if (tensor->type != tensor_type::f32 || tensor->dims != tensor_dims{made_.head_size / 2, 1, 1, 1}) {
-            fail(errc::wrong_shape, "tensor 'rope_freqs.weight': " + std::string(name_of(tensor->type)) + " " +
-                                        dims_text(*tensor) + " in the file, F32 [" +
-                                        std::to_string(made_.head_size / 2) + "] expected");
-            return;
-        }
-        made_.rope_divisors.resize(made_.head_size / 2);
-        std::memcpy(made_.rope_divisors.data(), tensor->bytes.data(), tensor->bytes.size());
-        for (float& divisor : made_.rope_divisors) {
-            divisor = at_least_one("rope_freqs.weight", divisor);
-        }
-    }
-
-    /// `value` if it is 1 to rotary_scaling::most; 1 after a failure.
-    [[nodiscard]] float at_least_one(const std::string& place, const result<float>& value) {
-        if (!value) {
-            fail(value.error());
-            return 1.0f;
-        }
-        const auto bits = std::bit_cast<std::uint32_t>(*value); // positive floats order as their bits
-        if (bits < std::bit_cast<std::uint32_t>(1.0f) || bits > std::bit_cast<std::uint32_t>(rotary_scaling::most)) {
-            fail(errc::out_of_range, "'" + place + "' is " + text_of(*value) + ", 1 to " +
-                                         std::to_string(rotary_scaling::most) + " are possible");
-            return 1.0f;
-        }
-        return *value;
-    }
-
-    /// A text embedding model: it says how to pool, or has the norms before each projection that only BitNet's
-    /// embedding models have. Those were trained with the last token's state, whatever a converter wrote.
-    void read_pooling() {
-        const bool has_input_norms = file_.find_tensor("blk.0.attn_q_norm_in.weight") != nullptr;
-        const auto absent = has_input_norms ? pooling_type::last : pooling_type::none;
-        const auto said = file_.get_or<std::uint64_t>(key("pooling_type"), static_cast<std::uint64_t>(absent));
-        if (!said) {
-            return fail(said.error());
-        }
-        made_.is_embedder = has_input_norms || *said != 0;
-        if (made_.is_embedder && *said != 3 && !(has_input_norms && *said <= 1)) {
-            fail(errc::unsupported_architecture, "'" + key("pooling_type") + "' is " + std::to_string(*said) +
-                                                     "; only 3, the last token's state, can be run");
-            return;
-        }
-        made_.pooling = static_cast<pooling_type>(*said);
-    }
-
-    /// Keys that would change the graph.
-    void refuse_variants() {
-        const auto window = file_.get_or<std::uint64_t>(key("attention.sliding_window"), 0);
-        if (!window) {
-            fail(window.error());
-        } else if (*window != 0 && *window < made_.context) {
-            fail(errc::unsupported_architecture, "'" + key("attention.sliding_window") + "' is " +
-                                                     std::to_string(*window) + ", less than the context of " +
-                                                     std::to_string(made_.context) +
-                                                     "; only attention to all positions can be run");
-        }
-        const auto causal = file_.get_or<bool>(key("attention.causal"), true);
-        if (!causal) {
-            fail(causal.error());
-        } else if (!*causal) {
-            fail(errc::unsupported_architecture,
-                 "'" + key("attention.causal") + "' is false; only causal attention can be run");
-        }
-        only("expert_count", 0.0);
-        only("attn_logit_softcapping", 0.0);
-        only("final_logit_softcapping", 0.0);
-        only("rope.scaling.attn_factor", 1.0);
-        only("attention.scale", 1.0 / std::sqrt(static_cast<double>(made_.head_size)));
-        only("attention.query_pre_attn_scalar", static_cast<double>(made_.head_size));
-    }
-
-    /// Refuses a number other than `value`, give or take two roundings to float.
-    void only(std::string_view suffix, double value) {
-        const gguf_value* found = file_.find(key(suffix));
-        if (found == nullptr) {
-            return;
-        }
-        const bool is_float = found->type == gguf_type::f32 || found->type == gguf_type::f64;
-        const auto number = is_float ? result<std::int64_t>(0) : file_.get<std::int64_t>(key(suffix));
-        if (!number) {
-            return fail(number.error());
-        }
-        const double said = is_float ? *file_.get<double>(key(suffix)) : static_cast<double>(*number);
-        const auto bits = [](double x) {
-            return std::int64_t{std::bit_cast<std::int32_t>(static_cast<float>(x))}; // a NaN is far away from any
-        };
-        const std::int64_t apart = bits(said) - bits(value);
-        if (apart < -2 || apart > 2) {
-            fail(errc::unsupported_architecture, "'" + key(suffix) + "' is " + std::to_string(said) + "; only " +
-                                                     std::to_string(value) + " can be run");
-        }
-    }
-
-    /// A finite number above `above` and up to `most`. Compared as bits: -ffast-math compiles isfinite() away.
-    [[nodiscard]] float positive(std::string_view suffix, float above, float most) {
-        const auto value = file_.get<float>(key(suffix));
-        if (!value) {
-            fail(value.error());
-            return 1.0f;
-        }
-        const auto bits = std::bit_cast<std::uint32_t>(*value); // positive floats order as their bits
-        if (bits <= std::bit_cast<std::uint32_t>(above) || bits > std::bit_cast<std::uint32_t>(most)) {
-            fail(errc::out_of_range, "'" + key(suffix) + "' is " + text_of(*value) + ", it must be above " +
-                                         std::to_string(above) + " and at most " + std::to_string(most));
-            return 1.0f;
-        }
-        return *value;
-    }
-
-    [[nodiscard]] static std::string text_of(float value) {
-        const bool finite = (std::bit_cast<std::uint32_t>(value) & 0x7f800000u) != 0x7f800000u;
-        return finite ? std::to_string(value) : "not finite";
-    }
-
-    const gguf_file& file_;
-    hyper_parameters made_;
-    bool scales_embedding_ = false;
-    error failure_;
-};
-
-inline result<hyper_parameters> hyper_parameters::read(const gguf_file& file) {
-    return hyper_parameter_reader(file).run();
-}
-
-} // namespace bitnet::inline BITNET_ABI
 
 // ---- bitnet/model/screened_head.hpp ----
 // A screened head: the k largest logits, bit for bit, from a six-bit copy of the head and the few rows that matter.
@@ -13180,17 +13173,6 @@ template <class Fma> struct lane_ops {
         }
     }
 
-    /// The same with neighbours rotated against each other: (a, b) at (2 j, 2 j + 1).
-    static BITNET_ALWAYS_INLINE void rotate_neighbours(float* head, const float* cos, const float* sin,
-                                                       std::size_t pairs) noexcept {
-        for (std::size_t j = 0; j < pairs; ++j) {
-            const float a = head[2 * j];
-            const float b = head[2 * j + 1];
-            head[2 * j] = Fma::fma(-b, sin[j], a * cos[j]);
-            head[2 * j + 1] = Fma::fma(a, sin[j], b * cos[j]);
-        }
-    }
-
     /// y[t][r] = dot(row r of w, row t of x), every one in the 16-lane order whatever the number of tokens.
     /// w [rows, x.cols] of E, `row_bytes` apart, at any alignment; x [tokens, cols]; y has x.rows pointers.
     template <class E>
@@ -13728,9 +13710,6 @@ template <> struct float_ops<isa::scalar> {
     static void rotate(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
         ops::rotate(head, cos, sin, pairs);
     }
-    static void rotate_neighbours(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
-        ops::rotate_neighbours(head, cos, sin, pairs);
-    }
     template <class E>
     static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
                          float* const* y) noexcept {
@@ -13854,9 +13833,6 @@ template <> struct float_ops<isa::avx2> {
     }
     static void rotate(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
         ops::rotate(head, cos, sin, pairs);
-    }
-    static void rotate_neighbours(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
-        ops::rotate_neighbours(head, cos, sin, pairs);
     }
 
     template <class E>
@@ -14451,9 +14427,6 @@ template <> struct float_ops<isa::avx512_vnni> {
     }
     static void rotate(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
         ops::rotate(head, cos, sin, pairs);
-    }
-    static void rotate_neighbours(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
-        ops::rotate_neighbours(head, cos, sin, pairs);
     }
 
     template <class E>
@@ -15850,7 +15823,7 @@ private:
         if (!extra_a || !extra_b) {
             return extra_a ? extra_b.error() : extra_a.error();
         }
-        const auto order = permuted_rows::of(from_, a, parameters_.heads, parameters_.kv_heads);
+        const auto order = permuted_rows::of(parameters_, a);
         const auto both = [&](const any_ternary_rows& rows_a, const any_ternary_rows& rows_b) -> result<void> {
             const float scale_a = rows_a.scale() * extra_a->value_or(1.0f);
             const float scale_b = rows_b.scale() * extra_b->value_or(1.0f);
@@ -15884,7 +15857,10 @@ private:
                 const bool same = a.read(first + i, codes_a) && b.read(first + i, codes_b) &&
                                   std::memcmp(codes_a, codes_b, cols) == 0;
                 if (!same) {
-                    other.store(first + i, std::memory_order_relaxed);
+                    std::size_t known = other.load(std::memory_order_relaxed);
+                    while (first + i < known &&
+                           !other.compare_exchange_weak(known, first + i, std::memory_order_relaxed)) {
+                    }
                 }
             });
         }
@@ -16549,7 +16525,7 @@ private:
             own = 1.0f;
             ++statistics_.scale_tensors;
         }
-        const auto order = permuted_rows::of(file_, tensor, parameters_.heads, parameters_.kv_heads);
+        const auto order = permuted_rows::of(parameters_, tensor);
         add_piece({this, piece::action::ternary, &tensor, encoding_->type, 0, own, order}, tensor.name,
                   dims_of(tensor));
         ++statistics_.ternary_tensors;
@@ -17586,11 +17562,21 @@ private:
             if (norm != nullptr) {
                 P::loops::rms_norm(head, norm, model_->rms_epsilon, model_->head_size, head);
             }
-            if (model_->pairing == rotary_pairing::halves) {
-                P::loops::rotate(head, cosines, sines, frequencies_->pairs());
-            } else {
-                P::loops::rotate_neighbours(head, cosines, sines, frequencies_->pairs());
+            if (model_->pairing == rotary_pairing::interleaved) {
+                split_neighbours(head, row_of(scratch_.normed, r));
             }
+            P::loops::rotate(head, cosines, sines, frequencies_->pairs());
+        }
+    }
+
+    /// Columns 2 j and 2 j + 1 of a head to j and j + head_size / 2, where a checkpoint has them that was not permuted:
+    /// with the order of the columns, the sums of attention are the same too.
+    void split_neighbours(float* head, float* spare) noexcept {
+        const std::size_t pairs = frequencies_->pairs();
+        std::copy_n(head, 2 * pairs, spare);
+        for (std::size_t j = 0; j < pairs; ++j) {
+            head[j] = spare[2 * j];
+            head[j + pairs] = spare[2 * j + 1];
         }
     }
 

@@ -286,7 +286,7 @@ TEST_CASE("an inferred pre-tokenizer is reported, and --pre overrides it") {
     const outcome named = run("generate", command({"--pre", "llama-bpe"}));
     CHECK(!contains(named.err, "note:"));
     CHECK(named.out == inferred.out);
-    const outcome unknown = run("generate", command({"--pre", "gpt-2"}));
+    const outcome unknown = run("generate", command({"--pre", "gpt-5"}));
     CHECK(unknown.status == 1);
-    CHECK(contains(unknown.err, "gpt-2"));
+    CHECK(contains(unknown.err, "gpt-5"));
 }

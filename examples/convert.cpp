@@ -187,7 +187,8 @@ private:
         for (const bitnet::metadata_edit& edit : edits_) {
             edited.push_back(edit.key());
         }
-        const auto report = bitnet::compare_checkpoints(source.gguf(), chosen_.model.reading(), target->gguf(), pool, edited);
+        const auto report =
+            bitnet::compare_checkpoints(source.gguf(), chosen_.model.reading(), target->gguf(), pool, edited);
         if (!report) {
             return bitnet::error{report.error()};
         }

@@ -166,8 +166,8 @@ inline void print_table(const report& made) {
         std::printf("%s: Hugging Face checkpoint, %llu bytes of safetensors, shown as it is read: as GGUF\n\n",
                     made.file.name().c_str(), bytes);
     } else {
-        std::printf("%s: GGUF version %u, %llu bytes, alignment %u\n\n", made.file.name().c_str(),
-                    made.file.version(), bytes, made.file.alignment());
+        std::printf("%s: GGUF version %u, %llu bytes, alignment %u\n\n", made.file.name().c_str(), made.file.version(),
+                    bytes, made.file.alignment());
     }
     print_metadata(made.file);
     print_tensors(made);

@@ -82,8 +82,8 @@ struct synthetic_shape {
     std::size_t vocabulary;
 };
 
-/// "2b4t": BitNet-b1.58-2B-4T, 1.19 GB. "tiny": four layers, 1.9 MB, the tensors of golden data bitnetcpp/synth-tiny.
-/// Behind either, "-q8_0" or "-q6_k": the same with an embedding of that type.
+/// "2b4t": BitNet-b1.58-2B-4T, 1.19 GB. "8b": Llama3-8B-1.58, 3.85 GB. "tiny": four layers, 1.9 MB, the tensors of
+/// golden data bitnetcpp/synth-tiny. Behind either, "-q8_0" or "-q6_k": the same with an embedding of that type.
 [[nodiscard]] inline std::optional<synthetic_shape> find_synthetic_shape(std::string_view name) {
     synthetic_shape found{{}, 128256};
     model_shape& m = found.model;
@@ -103,6 +103,18 @@ struct synthetic_shape {
         m.kv_heads = 5;
         m.head_dim = 128;
         m.context = 4096;
+        return found;
+    }
+    if (name == "8b") {
+        m.architecture = "llama";
+        m.layers = 32;
+        m.hidden = 4096;
+        m.ffn = 14336;
+        m.heads = 32;
+        m.kv_heads = 8;
+        m.head_dim = 128;
+        m.context = 8192;
+        m.own_head = true;
         return found;
     }
     if (name == "tiny") {

@@ -33,7 +33,8 @@ std::size_t files_in(const temporary_folder& folder) {
 
 } // namespace
 
-TEST_CASE("a model in every layout that takes its shape is verified, gives the same text, and comes back byte by byte") {
+TEST_CASE(
+    "a model in every layout that takes its shape is verified, gives the same text, and comes back byte by byte") {
     const std::vector<std::string> prompt{"-p", "Once upon a time", "-n", "12", "--temp", "0"};
     const auto text_of = [&](const std::string& file) {
         auto args = prompt;

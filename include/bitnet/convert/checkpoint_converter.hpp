@@ -177,6 +177,11 @@ private:
                 writer_.add(entry);
             }
         }
+        constexpr std::string_view file_type = "general.file_type";
+        if (file_.find(file_type) == nullptr &&
+            std::ranges::find(options_.edits, file_type, &metadata_edit::key) == options_.edits.end()) {
+            writer_.add(file_type, encoding_->file_type);
+        }
         for (const metadata_edit& edit : options_.edits) {
             if (file_.find(edit.key()) == nullptr) {
                 edit.add_to(writer_);

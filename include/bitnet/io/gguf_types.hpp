@@ -93,7 +93,7 @@ enum class tensor_type : std::uint32_t {
     hpp_tl1 = 0xb1580102,    ///< kernel/tl1.hpp
     hpp_tl2 = 0xb1580103,    ///< kernel/tl2.hpp
     hpp_screen = 0xb1580104, ///< simd/screen.hpp: the bytes of a screened head, no elements
-    hf_packed = 0xb15801ff, ///< never in a GGUF file: ternary U8 weights of Hugging Face, see model/packed_rows.hpp
+    hf_packed = 0xb15801ff,  ///< never in a GGUF file: ternary U8 weights of Hugging Face, see model/packed_rows.hpp
 };
 
 /// How a tensor type stores its elements: blocks of `block_elements` in `block_bytes`, none of which crosses the end of

@@ -514,7 +514,7 @@ enum class tensor_type : std::uint32_t {
     hpp_tl1 = 0xb1580102,    ///< kernel/tl1.hpp
     hpp_tl2 = 0xb1580103,    ///< kernel/tl2.hpp
     hpp_screen = 0xb1580104, ///< simd/screen.hpp: the bytes of a screened head, no elements
-    hf_packed = 0xb15801ff, ///< never in a GGUF file: ternary U8 weights of Hugging Face, see model/packed_rows.hpp
+    hf_packed = 0xb15801ff,  ///< never in a GGUF file: ternary U8 weights of Hugging Face, see model/packed_rows.hpp
 };
 
 /// How a tensor type stores its elements: blocks of `block_elements` in `block_bytes`, none of which crosses the end of
@@ -9852,6 +9852,19 @@ struct checkpoint_options {
     std::string_view pre_tokenizer = {};
 };
 
+} // namespace bitnet::inline BITNET_ABI
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// 1 / x, correctly rounded also under -ffast-math.
+[[nodiscard]] inline float exact_reciprocal(float x) noexcept { return 1.0f / x; }
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+namespace bitnet::inline BITNET_ABI {
+
 /// One opening of a directory. Use open_hugging_face.
 class hugging_face_reader {
 public:
@@ -10137,7 +10150,7 @@ private:
                         "the scale has the bits " + std::to_string(bits) +
                             ", it must be a finite normal float above zero (bits 8388608 to 2139095039)");
         }
-        values[0] = config_.divides ? 1.0f / values[0] : values[0];
+        values[0] = config_.divides ? exact_reciprocal(values[0]) : values[0];
         add_floats(name, std::move(values));
         return {};
     }
@@ -16418,6 +16431,11 @@ private:
             } else {
                 writer_.add(entry);
             }
+        }
+        constexpr std::string_view file_type = "general.file_type";
+        if (file_.find(file_type) == nullptr &&
+            std::ranges::find(options_.edits, file_type, &metadata_edit::key) == options_.edits.end()) {
+            writer_.add(file_type, encoding_->file_type);
         }
         for (const metadata_edit& edit : options_.edits) {
             if (file_.find(edit.key()) == nullptr) {

@@ -9,6 +9,7 @@
 
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 using namespace bitnet;
@@ -133,7 +134,9 @@ TEST_CASE_TEMPLATE("a step of several sessions gives each the bits it has alone"
         }
     };
     check(half{});
-    check(std::int8_t{});
+    if constexpr (std::is_same_v<Isa, isa::scalar>) { // the cache's element is nothing that batches depend on
+        check(std::int8_t{});
+    }
 }
 
 TEST_CASE("tokens that next() gave run together, and decoding goes on as if alone") {

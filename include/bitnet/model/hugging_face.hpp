@@ -54,6 +54,19 @@ struct checkpoint_options {
     std::string_view pre_tokenizer = {};
 };
 
+} // namespace bitnet::inline BITNET_ABI
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// 1 / x, correctly rounded also under -ffast-math.
+[[nodiscard]] inline float exact_reciprocal(float x) noexcept { return 1.0f / x; }
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+namespace bitnet::inline BITNET_ABI {
+
 /// One opening of a directory. Use open_hugging_face.
 class hugging_face_reader {
 public:
@@ -339,7 +352,7 @@ private:
                         "the scale has the bits " + std::to_string(bits) +
                             ", it must be a finite normal float above zero (bits 8388608 to 2139095039)");
         }
-        values[0] = config_.divides ? 1.0f / values[0] : values[0];
+        values[0] = config_.divides ? exact_reciprocal(values[0]) : values[0];
         add_floats(name, std::move(values));
         return {};
     }

@@ -320,7 +320,7 @@ TEST_CASE("golden: a packed and a bf16 checkpoint convert to the GGUF file's ter
             const auto report = compare_checkpoints(parsed(original->bytes()), ternary_reading(), file, *pool, unused);
             REQUIRE_MESSAGE(report, (report ? "" : report.error().message));
             CHECK(report->ternary_tensors == 42);
-            CHECK(file.get<std::uint32_t>("general.file_type") == find_ternary_encoding(layout)->file_type);
+            CHECK(*file.get<std::uint32_t>("general.file_type") == find_ternary_encoding(layout)->file_type);
             CHECK(report->changed_floats == 0);
             CHECK(compare_checkpoints(source->gguf(), ternary_reading(), file, *pool));
             CHECK(logits_of(bytes->span()) == expected);

@@ -95,7 +95,7 @@ TEST_CASE("neither threads nor the instruction set change a byte of a dialog") {
     }
 }
 
-TEST_CASE("commands are obeyed, unknown ones named, empty lines passed over; nothing of it reaches stdout") {
+TEST_CASE("commands are obeyed, unknown ones named, empty lines passed over, and nothing of it reaches stdout") {
     const outcome ran = run("chat", with({"-n", "5"}), "\n  \n/help\n/sing\n/exit\nOnce upon a time\n");
     CHECK(ran.status == 0);
     CHECK(ran.out.empty());
@@ -135,7 +135,7 @@ TEST_CASE("a file with the wrong template is talked to in the right format, whic
     CHECK(contains(talk(write_with_template(folder, "")).err, "chat format bitnet (inferred): "));
 }
 
-TEST_CASE("an unknown template ends the program with the names that are known; --template overrides it") {
+TEST_CASE("an unknown template ends the program with the names that are known, and --template overrides it") {
     const temporary_folder folder;
     const std::string file = write_with_template(folder, "{{ messages | join('\x1b[31m###') }}");
     const outcome refused = run("chat", with({"-n", "5"}, file), "Once\n");

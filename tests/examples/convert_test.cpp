@@ -80,7 +80,7 @@ TEST_CASE("--set repairs metadata") {
     CHECK(contains(wrong.err, "tokenizer.ggml.pre"));
 }
 
-TEST_CASE("neither the source nor, without --force, another file is written over; a failure leaves no file") {
+TEST_CASE("neither the source nor, without --force, another file is written over, and a failure leaves no file") {
     const temporary_folder folder;
     const std::string existing = folder.write("kept.gguf", "kept");
     const outcome refused = run("convert", {tiny, existing});

@@ -98,7 +98,7 @@ TEST_CASE("a text embedding model refuses to make logits and tokens") {
     CHECK(m.notes().empty());
 }
 
-TEST_CASE("pooling that was written as the mean is noted and the last state taken; any other is refused") {
+TEST_CASE("pooling that was written as the mean is noted and the last state taken, and any other is refused") {
     auto shape = embedder_shape();
     const auto right = written(shape);
     shape.pooling = 1;

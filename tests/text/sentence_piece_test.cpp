@@ -113,7 +113,7 @@ small_vocabulary random_vocabulary(numbers& random, bool spaces_inside) {
 }
 } // namespace
 
-TEST_CASE("words become pieces with their space in front; what has no token becomes bytes") {
+TEST_CASE("words become pieces with their space in front, and what has no token becomes bytes") {
     const small_vocabulary keys = sentence_piece_vocabulary();
     const tokenizer t = open(keys);
     CHECK(t.adds_space_prefix());

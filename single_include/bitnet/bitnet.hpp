@@ -2587,6 +2587,13 @@ private:
     return found;
 }
 
+/// Lowers `known` to `row` where that is lower. Several threads may do so at a time.
+inline void keep_lowest(std::atomic<std::size_t>& known, std::size_t row) noexcept {
+    std::size_t lowest = known.load(std::memory_order_relaxed);
+    while (row < lowest && !known.compare_exchange_weak(lowest, row, std::memory_order_relaxed)) {
+    }
+}
+
 /// Reads all rows in ascending runs on the threads of `pool`, `Together` at a time into codes [Together, stride], and
 /// calls pack(first row, codes, stride) noexcept for each. Columns behind the row and rows behind the last one are code
 /// 1. Memory: Together * stride bytes for each thread.
@@ -2610,9 +2617,7 @@ template <std::size_t Together, thread_pool_type Pool, class Pack>
         if (row >= count) {
             std::memset(codes, 1, stride);
         } else if (!rows.read(row, codes)) {
-            std::size_t known = first_bad.load(std::memory_order_relaxed);
-            while (row < known && !first_bad.compare_exchange_weak(known, row, std::memory_order_relaxed)) {
-            }
+            keep_lowest(first_bad, row);
         }
     };
     parallel_for(pool, pool.threads(), [&](std::size_t slot) noexcept {
@@ -2951,10 +2956,10 @@ struct iq2_bn {
         for (std::size_t col = 0; col < cols; col += block_columns, block += block_bytes) {
             std::uint8_t packed[block_bytes];
             std::memcpy(packed, block, block_bytes);
-            for (std::size_t j = 0; j < block_bytes; ++j) {
-                bad |= packed[j] & (packed[j] >> 1);
+            for (const unsigned byte : packed) {
+                bad |= byte & (byte >> 1);
             }
-            for (unsigned l = 0; l < 4; ++l) {
+            for (std::size_t l = 0; l < 4; ++l) {
                 for (std::size_t j = 0; j < block_bytes; ++j) {
                     codes[col + 16 * l + j] = static_cast<std::uint8_t>(packed[j] >> (2 * l) & 3u);
                 }
@@ -2999,7 +3004,7 @@ struct iq2_bn_r4 {
             for (std::size_t i = 0; i < 4; ++i) {
                 const unsigned packed = four[col + i];
                 bad |= packed & (packed >> 1);
-                for (unsigned j = 0; j < 4; ++j) {
+                for (std::size_t j = 0; j < 4; ++j) {
                     codes[col + 4 * j + i] = static_cast<std::uint8_t>(packed >> (2 * j) & 3u);
                 }
             }
@@ -3313,10 +3318,10 @@ private:
         std::uint8_t packed[32];
         std::memcpy(packed, bytes, sizeof packed);
         unsigned bad = 0;
-        for (std::size_t m = 0; m < 32; ++m) {
-            bad |= packed[m] & (packed[m] >> 1);
+        for (const unsigned byte : packed) {
+            bad |= byte & (byte >> 1);
         }
-        for (unsigned l = 0; l < 4; ++l) {
+        for (std::size_t l = 0; l < 4; ++l) {
             for (std::size_t m = 0; m < 32; ++m) {
                 codes[32 * l + m] = static_cast<std::uint8_t>(packed[m] >> (2 * l) & 3u);
             }
@@ -10417,7 +10422,7 @@ public:
     }
     /// byte_source::give_back for the file that `part` lies in. \return false also where it lies in none.
     bool give_back(std::span<const std::byte> part) const noexcept {
-        const std::less_equal<const std::byte*> not_behind; // a total order, also of pointers into different files
+        const std::less_equal<> not_behind; // a total order, also of pointers into different files
         const auto holds = [&](const byte_source& source) {
             const auto all = source.bytes();
             return not_behind(all.data(), part.data()) &&
@@ -15870,10 +15875,7 @@ private:
                 const bool same = a.read(first + i, codes_a) && b.read(first + i, codes_b) &&
                                   std::memcmp(codes_a, codes_b, cols) == 0;
                 if (!same) {
-                    std::size_t known = other.load(std::memory_order_relaxed);
-                    while (first + i < known &&
-                           !other.compare_exchange_weak(known, first + i, std::memory_order_relaxed)) {
-                    }
+                    keep_lowest(other, first + i);
                 }
             });
         }

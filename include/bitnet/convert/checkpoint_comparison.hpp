@@ -129,10 +129,7 @@ private:
                 const bool same = a.read(first + i, codes_a) && b.read(first + i, codes_b) &&
                                   std::memcmp(codes_a, codes_b, cols) == 0;
                 if (!same) {
-                    std::size_t known = other.load(std::memory_order_relaxed);
-                    while (first + i < known &&
-                           !other.compare_exchange_weak(known, first + i, std::memory_order_relaxed)) {
-                    }
+                    keep_lowest(other, first + i);
                 }
             });
         }

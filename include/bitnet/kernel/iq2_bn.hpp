@@ -40,10 +40,10 @@ struct iq2_bn {
         for (std::size_t col = 0; col < cols; col += block_columns, block += block_bytes) {
             std::uint8_t packed[block_bytes];
             std::memcpy(packed, block, block_bytes);
-            for (std::size_t j = 0; j < block_bytes; ++j) {
-                bad |= packed[j] & (packed[j] >> 1);
+            for (const unsigned byte : packed) {
+                bad |= byte & (byte >> 1);
             }
-            for (unsigned l = 0; l < 4; ++l) {
+            for (std::size_t l = 0; l < 4; ++l) {
                 for (std::size_t j = 0; j < block_bytes; ++j) {
                     codes[col + 16 * l + j] = static_cast<std::uint8_t>(packed[j] >> (2 * l) & 3u);
                 }
@@ -88,7 +88,7 @@ struct iq2_bn_r4 {
             for (std::size_t i = 0; i < 4; ++i) {
                 const unsigned packed = four[col + i];
                 bad |= packed & (packed >> 1);
-                for (unsigned j = 0; j < 4; ++j) {
+                for (std::size_t j = 0; j < 4; ++j) {
                     codes[col + 4 * j + i] = static_cast<std::uint8_t>(packed >> (2 * j) & 3u);
                 }
             }

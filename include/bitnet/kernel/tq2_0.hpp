@@ -63,10 +63,10 @@ private:
         std::uint8_t packed[32];
         std::memcpy(packed, bytes, sizeof packed);
         unsigned bad = 0;
-        for (std::size_t m = 0; m < 32; ++m) {
-            bad |= packed[m] & (packed[m] >> 1);
+        for (const unsigned byte : packed) {
+            bad |= byte & (byte >> 1);
         }
-        for (unsigned l = 0; l < 4; ++l) {
+        for (std::size_t l = 0; l < 4; ++l) {
             for (std::size_t m = 0; m < 32; ++m) {
                 codes[32 * l + m] = static_cast<std::uint8_t>(packed[m] >> (2 * l) & 3u);
             }

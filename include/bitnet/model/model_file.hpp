@@ -74,7 +74,7 @@ public:
     }
     /// byte_source::give_back for the file that `part` lies in. \return false also where it lies in none.
     bool give_back(std::span<const std::byte> part) const noexcept {
-        const std::less_equal<const std::byte*> not_behind; // a total order, also of pointers into different files
+        const std::less_equal<> not_behind; // a total order, also of pointers into different files
         const auto holds = [&](const byte_source& source) {
             const auto all = source.bytes();
             return not_behind(all.data(), part.data()) &&

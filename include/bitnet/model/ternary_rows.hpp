@@ -75,6 +75,13 @@ private:
     return found;
 }
 
+/// Lowers `known` to `row` where that is lower. Several threads may do so at a time.
+inline void keep_lowest(std::atomic<std::size_t>& known, std::size_t row) noexcept {
+    std::size_t lowest = known.load(std::memory_order_relaxed);
+    while (row < lowest && !known.compare_exchange_weak(lowest, row, std::memory_order_relaxed)) {
+    }
+}
+
 /// Reads all rows in ascending runs on the threads of `pool`, `Together` at a time into codes [Together, stride], and
 /// calls pack(first row, codes, stride) noexcept for each. Columns behind the row and rows behind the last one are code
 /// 1. Memory: Together * stride bytes for each thread.
@@ -98,9 +105,7 @@ template <std::size_t Together, thread_pool_type Pool, class Pack>
         if (row >= count) {
             std::memset(codes, 1, stride);
         } else if (!rows.read(row, codes)) {
-            std::size_t known = first_bad.load(std::memory_order_relaxed);
-            while (row < known && !first_bad.compare_exchange_weak(known, row, std::memory_order_relaxed)) {
-            }
+            keep_lowest(first_bad, row);
         }
     };
     parallel_for(pool, pool.threads(), [&](std::size_t slot) noexcept {

@@ -42,6 +42,9 @@ struct avx2;
 struct avx_vnni;
 struct avx512_vnni;
 struct amx_int8;
+struct neon;
+struct neon_dotprod;
+struct neon_i8mm;
 } // namespace isa
 
 class thread_pool;

@@ -9,20 +9,29 @@
 #include <bitnet/kernel/dense_avx2.hpp>
 #include <bitnet/kernel/dense_avx512_vnni.hpp>
 #include <bitnet/kernel/dense_avx_vnni.hpp>
+#include <bitnet/kernel/dense_neon.hpp>
+#include <bitnet/kernel/dense_neon_dotprod.hpp>
+#include <bitnet/kernel/dense_neon_i8mm.hpp>
 #include <bitnet/kernel/i2s_amx_int8.hpp>
 #include <bitnet/kernel/i2s_avx2.hpp>
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
 #include <bitnet/kernel/i2s_avx_vnni.hpp>
+#include <bitnet/kernel/i2s_neon.hpp>
+#include <bitnet/kernel/i2s_neon_dotprod.hpp>
+#include <bitnet/kernel/i2s_neon_i8mm.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/scalar.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/kernel/tl1.hpp>
 #include <bitnet/kernel/tl1_avx2.hpp>
+#include <bitnet/kernel/tl1_neon.hpp>
 #include <bitnet/kernel/tl2.hpp>
 #include <bitnet/kernel/tl2_avx2.hpp>
+#include <bitnet/kernel/tl2_neon.hpp>
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/float_ops_avx512.hpp>
+#include <bitnet/simd/float_ops_neon.hpp>
 #include <bitnet/simd/isa.hpp>
 #include <bitnet/thread/pool.hpp>
 #include <bitnet/thread/thread_pool.hpp>
@@ -81,6 +90,12 @@ using native = policy<isa::avx512_vnni>;
 using native = policy<isa::avx_vnni>;
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 using native = policy<isa::avx2>;
+#elif BITNET_ARM64 && defined(__ARM_FEATURE_MATMUL_INT8) && defined(__ARM_FEATURE_DOTPROD)
+using native = policy<isa::neon_i8mm>;
+#elif BITNET_ARM64 && defined(__ARM_FEATURE_DOTPROD)
+using native = policy<isa::neon_dotprod>;
+#elif BITNET_ARM64
+using native = policy<isa::neon>;
 #else
 using native = policy<isa::scalar>;
 #endif

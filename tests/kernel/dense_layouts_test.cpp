@@ -27,6 +27,9 @@ template <class Isa, class Layout, class Kernel = kernel<Isa, Layout>> struct pa
 #if BITNET_X86_64
 #define KERNELS_OF(layout)                                                                                             \
     pair<isa::scalar, layout>, pair<isa::avx2, layout>, pair<isa::avx_vnni, layout>, pair<isa::avx512_vnni, layout>
+#elif BITNET_ARM64
+#define KERNELS_OF(layout)                                                                                             \
+    pair<isa::scalar, layout>, pair<isa::neon, layout>, pair<isa::neon_dotprod, layout>, pair<isa::neon_i8mm, layout>
 #else
 #define KERNELS_OF(layout) pair<isa::scalar, layout>
 #endif
@@ -172,35 +175,41 @@ TEST_CASE_TEMPLATE("a dense layout's kernel gives any range of rows and touches 
     }
 }
 
+#if BITNET_X86_64 || BITNET_ARM64
 #if BITNET_X86_64
+using lookup_isa = isa::avx2;
 BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
 namespace {
-/// The sixteen sums as the two bytes that store_table() makes of them, put together again.
-void split_and_join(const std::int16_t* sums, int* out) {
-    std::byte table[lookup_avx2::table_bytes];
+void store_table(const std::int16_t* sums, std::byte* table) {
     lookup_avx2::store_table(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums)), table);
-    for (int i = 0; i < 16; ++i) {
-        const int low = static_cast<std::int8_t>(table[i]);
-        const int high = static_cast<std::int8_t>(table[16 + i]);
-        out[i] = low >= -15 && low <= 15 && high >= -12 && high <= 12 ? 31 * high + low : 9999;
-    }
 }
 } // namespace
 BITNET_TARGET_END
+#else
+using lookup_isa = isa::neon;
+namespace {
+void store_table(const std::int16_t* sums, std::byte* table) {
+    lookup_neon::store_table(vld1q_s16(sums), vld1q_s16(sums + 8), table);
+}
+} // namespace
+#endif
 
 TEST_CASE("every sum of three activations is exactly two small bytes") {
-    if (!isa::avx2::available()) {
+    if (!lookup_isa::available()) {
         return;
     }
     for (int first = -384; first <= 384; first += 16) {
         std::int16_t sums[16];
-        int joined[16];
         for (int i = 0; i < 16; ++i) {
             sums[i] = static_cast<std::int16_t>(std::min(first + i, 384));
         }
-        split_and_join(sums, joined);
+        std::byte table[32];
+        store_table(sums, table);
         for (int i = 0; i < 16; ++i) {
-            REQUIRE(joined[i] == sums[i]);
+            const int low = static_cast<std::int8_t>(table[i]);
+            const int high = static_cast<std::int8_t>(table[16 + i]);
+            REQUIRE((low >= -15 && low <= 15 && high >= -12 && high <= 12));
+            REQUIRE(31 * high + low == sums[i]);
         }
     }
 }

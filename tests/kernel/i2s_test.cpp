@@ -6,6 +6,9 @@
 #include <bitnet/kernel/i2s_avx2.hpp>
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
 #include <bitnet/kernel/i2s_avx_vnni.hpp>
+#include <bitnet/kernel/i2s_neon.hpp>
+#include <bitnet/kernel/i2s_neon_dotprod.hpp>
+#include <bitnet/kernel/i2s_neon_i8mm.hpp>
 #include <bitnet/kernel/scalar.hpp>
 
 #include <doctest/doctest.h>
@@ -28,6 +31,10 @@ template <class Isa, class Layout, class Kernel = kernel<Isa, Layout>> struct pa
     pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>, pair<isa::avx2, i2s>,                  \
         pair<isa::avx_vnni, i2s>, pair<isa::avx512_vnni, i2s>, pair<isa::amx_int8, i2s>,                               \
         pair<isa::avx512_vnni, i2s, i2s_tile_kernel<bitnet_tests::emulated_tiles>>
+#elif BITNET_ARM64
+#define KERNELS                                                                                                        \
+    pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>, pair<isa::neon, i2s>,                  \
+        pair<isa::neon_dotprod, i2s>, pair<isa::neon_i8mm, i2s>
 #else
 #define KERNELS pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>
 #endif

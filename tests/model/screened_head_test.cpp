@@ -144,6 +144,8 @@ template <class P, class E> counts compare(const random_head<E>& head, std::size
 
 #if BITNET_X86_64
 #define ISAS isa::avx2, isa::avx_vnni, isa::avx512_vnni
+#elif BITNET_ARM64
+#define ISAS isa::neon, isa::neon_dotprod, isa::neon_i8mm
 #else
 #define ISAS isa::scalar
 #endif

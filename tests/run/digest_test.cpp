@@ -157,6 +157,10 @@ TEST_CASE("the digest of every other family") {
 #if BITNET_X86_64
     check_families<policy<isa::avx2>>();
     check_families<policy<isa::avx512_vnni>>();
+#elif BITNET_ARM64
+    check_families<policy<isa::neon>>();
+    check_families<policy<isa::neon_dotprod>>();
+    check_families<policy<isa::neon_i8mm>>();
 #endif
 }
 
@@ -173,4 +177,10 @@ TEST_CASE("the digest of AVX-VNNI") { check_digest<policy<isa::avx_vnni>>(all_wa
 
 TEST_CASE("the digest of AVX-512 VNNI") { check_digest<policy<isa::avx512_vnni>>(all_ways); }
 TEST_CASE("the digest of AMX") { check_digest<policy<isa::amx_int8>>(all_ways); }
+#elif BITNET_ARM64
+TEST_CASE("the digest of AdvSIMD") { check_digest<policy<isa::neon>>(all_ways); }
+
+TEST_CASE("the digest of AdvSIMD with dot products") { check_digest<policy<isa::neon_dotprod>>(all_ways); }
+
+TEST_CASE("the digest of AdvSIMD with int8 matrix products") { check_digest<policy<isa::neon_i8mm>>(all_ways); }
 #endif

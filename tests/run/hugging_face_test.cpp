@@ -28,6 +28,9 @@ namespace {
 #if BITNET_X86_64
 #define POLICIES policy<isa::scalar>, policy<isa::avx2>, policy<isa::avx2, dense>, policy<isa::avx2, tl2>
 using fast_or_scalar = ladder<policy<isa::avx2>, policy<isa::scalar>>;
+#elif BITNET_ARM64
+#define POLICIES policy<isa::scalar>, policy<isa::neon>, policy<isa::neon, dense>, policy<isa::neon, tl2>
+using fast_or_scalar = ladder<policy<isa::neon>, policy<isa::scalar>>;
 #else
 #define POLICIES policy<isa::scalar>, policy<isa::scalar, dense>, policy<isa::scalar, tl2>
 using fast_or_scalar = ladder<policy<isa::scalar>>;

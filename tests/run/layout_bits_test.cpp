@@ -23,6 +23,10 @@ namespace {
 #define POLICIES                                                                                                       \
     policy<isa::scalar, tl2>, policy<isa::avx2, dense>, policy<isa::avx2, tl1>, policy<isa::avx2, tl2>,                \
         policy<isa::avx_vnni, dense>, policy<isa::avx512_vnni, dense>, policy<isa::amx_int8, dense>
+#elif BITNET_ARM64
+#define POLICIES                                                                                                       \
+    policy<isa::scalar, tl2>, policy<isa::neon, dense>, policy<isa::neon, tl1>, policy<isa::neon, tl2>,                \
+        policy<isa::neon_dotprod, dense>, policy<isa::neon_dotprod, tl1>, policy<isa::neon_i8mm, dense>
 #else
 #define POLICIES policy<isa::scalar, dense>, policy<isa::scalar, tl1>, policy<isa::scalar, tl2>
 #endif

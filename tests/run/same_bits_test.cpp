@@ -17,6 +17,8 @@ namespace {
 
 #if BITNET_X86_64
 #define ISAS isa::scalar, isa::avx2, isa::avx_vnni, isa::avx512_vnni, isa::amx_int8
+#elif BITNET_ARM64
+#define ISAS isa::scalar, isa::neon, isa::neon_dotprod, isa::neon_i8mm
 #else
 #define ISAS isa::scalar
 #endif

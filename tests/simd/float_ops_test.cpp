@@ -2,6 +2,7 @@
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/float_ops_avx512.hpp>
+#include <bitnet/simd/float_ops_neon.hpp>
 
 #include <doctest/doctest.h>
 
@@ -20,6 +21,8 @@ namespace {
 
 #if BITNET_X86_64
 #define ISAS_BESIDE_SCALAR isa::avx2, isa::avx_vnni, isa::avx512_vnni, isa::amx_int8
+#elif BITNET_ARM64
+#define ISAS_BESIDE_SCALAR isa::neon, isa::neon_dotprod, isa::neon_i8mm
 #else
 #define ISAS_BESIDE_SCALAR isa::scalar
 #endif

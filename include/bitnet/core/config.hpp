@@ -15,6 +15,12 @@
 #define BITNET_X86_64 0
 #endif
 
+#if defined(__aarch64__) || defined(_M_ARM64)
+#define BITNET_ARM64 1
+#else
+#define BITNET_ARM64 0
+#endif
+
 // Whether inline assembly knows the tile instructions of AMX (gcc 11, clang 12): compilers that do have these headers.
 #if BITNET_X86_64 && defined(__GNUC__) && (__has_include(<amxintrin.h>) || __has_include(<amxint8intrin.h>))
 #define BITNET_AMX_ASSEMBLER 1
@@ -52,9 +58,21 @@
 
 // BITNET_PRECISE_BEGIN .. END: float arithmetic exactly as written, whatever flags the including program is built with.
 // BITNET_TARGET_BEGIN(isa) .. END: the same, and functions are compiled for `isa`. Opened outside any namespace.
+// (clang has float_control for Arm from version 15 on. Before, what comes after these headers stays without
+// contraction and reassociation, too, which changes no result that the program could rely on.)
+#if BITNET_ARM64 && defined(__clang__) && __clang_major__ < 15
+#define BITNET_FLOAT_CONTROL 0
+#else
+#define BITNET_FLOAT_CONTROL 1
+#endif
 #if defined(__clang__)
+#if !BITNET_FLOAT_CONTROL
+#define BITNET_PRECISE_BEGIN _Pragma("clang fp contract(off) reassociate(off)")
+#define BITNET_PRECISE_END
+#else
 #define BITNET_PRECISE_BEGIN _Pragma("float_control(precise, on, push)") _Pragma("clang fp contract(off)")
 #define BITNET_PRECISE_END _Pragma("float_control(pop)")
+#endif
 #define BITNET_TARGET_BEGIN(isa)                                                                                       \
     BITNET_PRECISE_BEGIN BITNET_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
 #define BITNET_TARGET_END _Pragma("clang attribute pop") BITNET_PRECISE_END
@@ -72,4 +90,21 @@
 #define BITNET_PRECISE_END __pragma(float_control(pop))
 #define BITNET_TARGET_BEGIN(isa) BITNET_PRECISE_BEGIN
 #define BITNET_TARGET_END BITNET_PRECISE_END
+#endif
+
+// What BITNET_TARGET_BEGIN is told on Arm. A region must have all that the functions inlined into it have, hence the
+// first one, and gcc's assembler takes the dot products from Armv8.2 on only.
+#if defined(__clang__)
+#define BITNET_TARGET_NEON "neon"
+#define BITNET_TARGET_NEON_DOTPROD "dotprod"
+#define BITNET_TARGET_NEON_I8MM "dotprod,i8mm"
+#else
+#define BITNET_TARGET_NEON "arch=armv8-a"
+#if defined(__ARM_FEATURE_DOTPROD)
+#define BITNET_TARGET_NEON_DOTPROD "+dotprod"
+#define BITNET_TARGET_NEON_I8MM "+dotprod+i8mm"
+#else
+#define BITNET_TARGET_NEON_DOTPROD "arch=armv8.2-a+dotprod"
+#define BITNET_TARGET_NEON_I8MM "arch=armv8.2-a+dotprod+i8mm"
+#endif
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The order in which register tiles of an I2_S kernel pass a range of rows. Empty on other architectures than x86-64.
+// The order in which register tiles of an I2_S kernel pass a range of rows.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -12,9 +12,11 @@
 
 #if BITNET_X86_64
 #include <xmmintrin.h>
+#endif
 
 namespace bitnet::inline BITNET_ABI {
 
+#if BITNET_X86_64
 /// Asks the second level of cache for the line 8 KiB after the pair of rows that starts at `w`, at block `b` of 64
 /// bytes of the pair: one call in each step of a tile of two rows reads on across the ends of rows and chunks. Measured
 /// on Zen 4: 97 % of the speed of plain reads; half as far 76 %, into the first level 41 %, not at all 39 %.
@@ -22,17 +24,18 @@ BITNET_ALWAYS_INLINE void prefetch_pair(const std::uint8_t* w, std::size_t b) no
     constexpr std::size_t distance = 8192;
     _mm_prefetch(reinterpret_cast<const char*>(w) + distance + b * 64, _MM_HINT_T1);
 }
+#endif
 
-/// Cuts rows x tokens into tiles of 2 rows x up to MostTokens tokens, each computed by
+/// Cuts rows x tokens into tiles of TileRows rows x up to MostTokens tokens, each computed by
 /// Kernel::tile<Rows, Tokens>(weights of the first row, cols, x, first token, y of the first row, y_stride).
-/// Few tokens: a pair of rows meets all of them on its way from memory. Many: the activations of one tile stay in the
+/// Few tokens: a tile's rows meet all of them on their way from memory. Many: the activations of one tile stay in the
 /// first level of cache while a block of rows passes them.
-template <class Kernel, std::size_t MostTokens> struct i2s_tiling {
+template <class Kernel, std::size_t MostTokens, std::size_t TileRows = 2> struct i2s_tiling {
     static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         constexpr std::size_t few_tokens = 12;
         constexpr std::size_t rows_in_cache = 32;
-        const std::size_t block = x.tokens <= few_tokens ? 2 : rows_in_cache;
+        const std::size_t block = x.tokens <= few_tokens ? TileRows : rows_in_cache;
         for (std::size_t r = 0; r < count; r += block) {
             const std::size_t rest = count - r;
             all_tokens(w, first + r, rest < block ? rest : block, x, y + r, y_stride);
@@ -60,14 +63,13 @@ private:
         const std::size_t row_bytes = w.cols / 4;
         const std::uint8_t* weights = w.data + first * row_bytes;
         std::size_t r = 0;
-        for (; r + 2 <= count; r += 2) {
-            Kernel::template tile<2, Tokens>(weights + r * row_bytes, w.cols, x, t, y + r, y_stride);
+        for (; r + TileRows <= count; r += TileRows) {
+            Kernel::template tile<TileRows, Tokens>(weights + r * row_bytes, w.cols, x, t, y + r, y_stride);
         }
-        if (r < count) {
+        for (; r < count; ++r) {
             Kernel::template tile<1, Tokens>(weights + r * row_bytes, w.cols, x, t, y + r, y_stride);
         }
     }
 };
 
 } // namespace bitnet::inline BITNET_ABI
-#endif

@@ -186,7 +186,7 @@ private:
         }
         const float p = options_.repeat_penalty;
         const float absent = -options_.presence_penalty;
-        const float present = logit > 0.0f ? logit / p + absent : exact_fma(logit, p, absent);
+        const float present = logit > 0.0f ? loops::quotient(logit, p) + absent : exact_fma(logit, p, absent);
         return exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
     }
 
@@ -258,7 +258,7 @@ private:
         float sum = 0.0f;
         for (std::size_t i = 0; i < n; ++i) {
             const float below = candidates_[i].logit - candidates_[0].logit;
-            const float weight = loops::exp(below / temperature);
+            const float weight = loops::exp(loops::quotient(below, temperature));
             candidates_[i].weight = weight;
             sum = sum + weight;
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What this CPU and this operating system can run, asked of cpuid and xgetbv.
+// What this CPU and this operating system can run: asked of cpuid and xgetbv on x86, of the operating system on Arm.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -13,6 +13,16 @@
 #if defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
+#endif
+#endif
+
+#if BITNET_ARM64
+#if defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(_WIN32)
+extern "C" __declspec(dllimport) int __stdcall IsProcessorFeaturePresent(unsigned long); // as windows.h has it
 #endif
 #endif
 
@@ -113,5 +123,55 @@ struct registers {
     return false;
 #endif
 }
+
+/// Instruction sets of a 64-bit Arm machine beyond Armv8.0, which has AdvSIMD with fma.
+struct arm_features {
+    bool dotprod = false; ///< sdot, udot: optional from Armv8.2, in all from Armv8.4 on
+    bool i8mm = false;    ///< dotprod and smmla: optional from Armv8.2, in all from Armv8.6 on
+};
+
+#if BITNET_ARM64
+#if defined(__APPLE__)
+namespace cpu {
+
+/// Whether sysctl knows the name and says 1.
+[[nodiscard]] inline bool sysctl_flag(const char* name) noexcept {
+    std::int32_t value = 0;
+    std::size_t size = sizeof value;
+    return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value == 1;
+}
+
+} // namespace cpu
+#endif
+
+/// What the program is compiled for it may use anyway. The rest is asked of the system: Linux and Android have the bits
+/// of asm/hwcap.h, macOS names, Windows the numbers of winnt.h (PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE and
+/// PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE), which versions that do not know them deny.
+[[nodiscard]] inline arm_features detect_arm_features() noexcept {
+    arm_features found;
+#if defined(__ARM_FEATURE_DOTPROD)
+    found.dotprod = true;
+#endif
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+    found.i8mm = true;
+#endif
+#if defined(__linux__)
+    constexpr unsigned long asimddp = 1ul << 20; // in AT_HWCAP
+    constexpr unsigned long i8mm = 1ul << 13;    // in AT_HWCAP2
+    found.dotprod = found.dotprod || (getauxval(AT_HWCAP) & asimddp) != 0;
+    found.i8mm = found.i8mm || (getauxval(AT_HWCAP2) & i8mm) != 0;
+#elif defined(__APPLE__)
+    found.dotprod = found.dotprod || cpu::sysctl_flag("hw.optional.arm.FEAT_DotProd");
+    found.i8mm = found.i8mm || cpu::sysctl_flag("hw.optional.arm.FEAT_I8MM");
+#elif defined(_WIN32)
+    found.dotprod = found.dotprod || IsProcessorFeaturePresent(43) != 0;
+    found.i8mm = found.i8mm || IsProcessorFeaturePresent(66) != 0;
+#endif
+    found.i8mm = found.i8mm && found.dotprod;
+    return found;
+}
+#else
+[[nodiscard]] inline arm_features detect_arm_features() noexcept { return {}; }
+#endif
 
 } // namespace bitnet::inline BITNET_ABI

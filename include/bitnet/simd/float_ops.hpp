@@ -37,11 +37,11 @@ template <> struct float_ops<isa::scalar> {
     }
     static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
                            float* y) noexcept {
-        ops::dequantize(acc, weight_scale / activation_scale, n, y);
+        ops::dequantize(acc, ops::quotient(weight_scale, activation_scale), n, y);
     }
     static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
                                float* y) noexcept {
-        ops::dequantize_add(acc, weight_scale / activation_scale, n, y);
+        ops::dequantize_add(acc, ops::quotient(weight_scale, activation_scale), n, y);
     }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         ops::relu2_times(gate, up, n, y);

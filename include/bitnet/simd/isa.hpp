@@ -42,6 +42,24 @@ struct amx_int8 {
     [[nodiscard]] static bool available() noexcept { return detect_x86_features().amx_int8 && permit_amx(); }
 };
 
+/// 64-bit Arm with AdvSIMD: every Armv8-A machine.
+struct neon {
+    static constexpr std::string_view name = "neon";
+    [[nodiscard]] static bool available() noexcept { return BITNET_ARM64 != 0; }
+};
+
+/// neon and the dot products of Armv8.2 (Cortex-A55 and A75 2017, Neoverse N1 2019, Apple A13 2019 and later).
+struct neon_dotprod {
+    static constexpr std::string_view name = "neon_dotprod";
+    [[nodiscard]] static bool available() noexcept { return detect_arm_features().dotprod; }
+};
+
+/// neon_dotprod and int8 matrix products (Neoverse V1 2020, Cortex-A710 2021, Apple M2 2022 and later).
+struct neon_i8mm {
+    static constexpr std::string_view name = "neon_i8mm";
+    [[nodiscard]] static bool available() noexcept { return detect_arm_features().i8mm; }
+};
+
 template <class T>
 concept instruction_set = requires {
     { T::name } -> std::convertible_to<std::string_view>;

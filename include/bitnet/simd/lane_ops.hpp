@@ -41,6 +41,15 @@ struct softmax_state {
 template <class Fma> struct lane_ops {
     using lanes = float[reduction_lanes];
 
+    /// a / b. Under -ffast-math a compiler without float_control makes reciprocals of divisors and divisions of
+    /// products with reciprocals, unless it does not know what it divides.
+    static BITNET_ALWAYS_INLINE float quotient(float a, float b) noexcept {
+#if !BITNET_FLOAT_CONTROL
+        __asm__("" : "+w"(a), "+w"(b));
+#endif
+        return a / b;
+    }
+
     static BITNET_ALWAYS_INLINE float fold(const lanes& in) noexcept {
         lanes l;
         std::memcpy(l, in, sizeof l);
@@ -94,9 +103,9 @@ template <class Fma> struct lane_ops {
 
     /// The factor of an RMSNorm: 1 / sqrt(mean square + eps).
     static BITNET_ALWAYS_INLINE float inverse_rms(float sum_of_squares, std::size_t n, float eps) noexcept {
-        const float mean = sum_of_squares / static_cast<float>(n);
+        const float mean = quotient(sum_of_squares, static_cast<float>(n));
         const float shifted = mean + eps;
-        return 1.0f / exact_square_root(shifted);
+        return quotient(1.0f, exact_square_root(shifted));
     }
 
     /// y = (x * factor) * weight
@@ -153,7 +162,7 @@ template <class Fma> struct lane_ops {
     }
 
     static BITNET_ALWAYS_INLINE float quantization_scale(float largest) noexcept {
-        return 127.0f / larger(largest, 1e-5f);
+        return quotient(127.0f, larger(largest, 1e-5f));
     }
 
     /// y = acc * factor: an int32 dot product becomes a float (exactly, for rows of up to 2^16 columns: |acc| < 2^24).
@@ -258,7 +267,7 @@ template <class Fma> struct lane_ops {
 
     /// What attention scores are multiplied by: 1 / sqrt(head_size).
     static BITNET_ALWAYS_INLINE float score_scale(std::size_t head_size) noexcept {
-        return 1.0f / exact_square_root(static_cast<float>(head_size));
+        return quotient(1.0f, exact_square_root(static_cast<float>(head_size)));
     }
 
     /// out[p] = (sum over d of q[d] * k[p][d], one fma chain) * scale, for the positions of one attention block.
@@ -367,13 +376,13 @@ template <class Fma> struct lane_ops {
     static BITNET_ALWAYS_INLINE void normalize(const float* x, std::size_t n, float* y) noexcept {
         const float length = larger(exact_square_root(sum_of_squares(x, n)), 1e-12f);
         for (std::size_t i = 0; i < n; ++i) {
-            y[i] = x[i] / length;
+            y[i] = quotient(x[i], length);
         }
     }
 
     static BITNET_ALWAYS_INLINE void divide(float* x, float divisor, std::size_t n) noexcept {
         for (std::size_t i = 0; i < n; ++i) {
-            x[i] = x[i] / divisor;
+            x[i] = quotient(x[i], divisor);
         }
     }
 
@@ -412,7 +421,7 @@ template <class Fma> struct lane_ops {
     }
 
     /// What one step of a quantised row is worth.
-    static BITNET_ALWAYS_INLINE float step_of(row_quantization row) noexcept { return 1.0f / row.scale; }
+    static BITNET_ALWAYS_INLINE float step_of(row_quantization row) noexcept { return quotient(1.0f, row.scale); }
 
     /// y = x in another element type, exactly.
     template <class E>
@@ -432,7 +441,7 @@ private:
     static BITNET_ALWAYS_INLINE float silu(float g) noexcept {
         const float e = exp(-g);
         const float denominator = 1.0f + e;
-        return g / denominator;
+        return quotient(g, denominator);
     }
 
     /// (1 + tanh u) / 2 = 1 / (1 + e^-2u), so that exp() is all it takes. 2u = g (2 sqrt(2/pi) + 0.08943 sqrt(2/pi)
@@ -442,7 +451,7 @@ private:
         const float slope = Fma::fma(square, 0x1.2444f2p-4f, 0x1.988454p+0f);
         const float e = exp(-(g * slope));
         const float denominator = 1.0f + e;
-        return g / denominator;
+        return quotient(g, denominator);
     }
 
     /// Round half to even by adding 1.5 * 2^23, where the spacing of floats is 1. \param x a product, rounded already.

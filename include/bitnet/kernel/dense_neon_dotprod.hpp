@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// The dense layout (five weights in a byte) for the dot products of Armv8.2. Empty on other architectures.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/kernel/by_way_of_i2s.hpp>
+#include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/dense_neon.hpp>
+#include <bitnet/kernel/dot_product_neon.hpp>
+#include <bitnet/kernel/i2s_neon_dotprod.hpp>
+#include <bitnet/kernel/kernel.hpp>
+#include <bitnet/simd/isa.hpp>
+#include <bitnet/simd/prefetch_neon.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_ARM64
+#include <arm_neon.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_DOTPROD)
+namespace bitnet::inline BITNET_ABI {
+
+/// No digit is ever cut out. With s(k) = r(k) - 128, which fits int8, 3 r(k) = 256 d(k) + r(k+1) of dense.hpp becomes
+///
+///     256 * sum of (d(k) - 1) x(k) = 3 * sum of s(k) x(k) - sum of s(k+1) x(k),   k = 0..4
+///
+/// Both sums are sdot of bytes, and s(k+1) is 3 s(k) mod 256, as 3 * -128 = -128 mod 256. The sums may wrap around;
+/// what they make is 256 times a product, and fits a lane of int32 for 400 blocks: 256 * 128 * 400 * 320 / 4 lanes =
+/// 1.05 * 2^30. Then it is shifted and added up.
+template <> struct kernel<isa::neon_dotprod, dense> {
+    using layout = dense;
+
+    static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        if (x.tokens > few_tokens) {
+            by_way_of_i2s<kernel<isa::neon_dotprod, i2s>, dense, dense_unpacker_neon>::rows(w, first, count, x, y,
+                                                                                            y_stride);
+            return;
+        }
+        const std::size_t row_bytes = blocks_across<dense>(w.cols) * dense::block_bytes;
+        const std::uint8_t* weights = w.data + first * row_bytes;
+        for (std::size_t r = 0; r < count;) {
+            const std::size_t taken = count - r < 4 ? 1 : 4;
+            for (std::size_t t = 0; t < x.tokens; ++t) {
+                std::int32_t* out = y + t * y_stride + r;
+                const std::int8_t* values = x.data + t * x.stride;
+                if (taken == 4) {
+                    tile<4>(weights + r * row_bytes, row_bytes, values, out);
+                } else {
+                    tile<1>(weights + r * row_bytes, row_bytes, values, out);
+                }
+            }
+            r += taken;
+        }
+    }
+
+private:
+    static constexpr std::size_t few_tokens = 2;
+
+    static constexpr std::size_t most_bytes = 400 * dense::block_bytes;
+
+    /// Sums of s(k) x(k) and of s(k+1) x(k).
+    struct sums {
+        int32x4_t upper, lower;
+    };
+
+    template <std::size_t Rows>
+    static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
+                                          std::int32_t* y) noexcept {
+        int32x4_t total[Rows];
+        BITNET_UNROLL
+        for (auto& row : total) {
+            row = vdupq_n_s32(0);
+        }
+        for (std::size_t at = 0; at < row_bytes;) {
+            const std::size_t end = at + (row_bytes - at < most_bytes ? row_bytes - at : most_bytes);
+            sums rows[Rows];
+            BITNET_UNROLL
+            for (sums& row : rows) {
+                row = {vdupq_n_s32(0), vdupq_n_s32(0)};
+            }
+            for (; at < end; at += dense::block_bytes) {
+                BITNET_UNROLL
+                for (std::size_t r = 0; r < Rows; ++r) {
+                    prefetch_line(w + Rows * at + 8192 + 64 * r);
+                }
+                for (std::size_t j = 0; j < dense::block_bytes; j += 16) {
+                    add_quarter(w + at + j, row_bytes, x + 5 * at + j, rows);
+                }
+            }
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                const int32x4_t product = vsubq_s32(vmulq_n_s32(rows[r].upper, 3), rows[r].lower);
+                total[r] = vsraq_n_s32(total[r], product, 8);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            y[r] = vaddvq_s32(total[r]);
+        }
+    }
+
+    /// Sixteen of the 64 bytes of a block, in each row.
+    template <std::size_t Rows>
+    static BITNET_ALWAYS_INLINE void add_quarter(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
+                                                 sums (&to)[Rows]) noexcept {
+        int8x16_t rest[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            rest[r] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(w + r * row_bytes), vdupq_n_u8(128)));
+        }
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < 5; ++k) {
+            const int8x16_t values = vld1q_s8(x + 64 * k);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                add_dot_product(to[r].upper, rest[r], values);
+                rest[r] = vmulq_s8(rest[r], vdupq_n_s8(3));
+                add_dot_product(to[r].lower, rest[r], values);
+            }
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif

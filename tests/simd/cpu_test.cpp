@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+#include <bitnet/simd/isa.hpp>
+
+#include <doctest/doctest.h>
+
+using namespace bitnet;
+
+TEST_CASE("a CPU that has an instruction set has what that one builds on, and none of another architecture") {
+    CHECK(isa::scalar::available());
+    CHECK((!isa::avx_vnni::available() || isa::avx2::available()));
+    CHECK((!isa::avx512_vnni::available() || isa::avx2::available()));
+    CHECK((!isa::amx_int8::available() || isa::avx512_vnni::available()));
+    CHECK((!isa::neon_i8mm::available() || isa::neon_dotprod::available()));
+    CHECK((!isa::neon_dotprod::available() || isa::neon::available()));
+    CHECK(isa::neon::available() == (BITNET_ARM64 != 0));
+    CHECK_FALSE((isa::avx2::available() && isa::neon::available()));
+}

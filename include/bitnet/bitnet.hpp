@@ -53,7 +53,9 @@
 #include <bitnet/kernel/i2s_neon.hpp>
 #include <bitnet/kernel/i2s_neon_dotprod.hpp>
 #include <bitnet/kernel/i2s_neon_i8mm.hpp>
+#include <bitnet/kernel/i2s_sse41.hpp>
 #include <bitnet/kernel/i2s_tiling.hpp>
+#include <bitnet/kernel/i2s_wasm_simd128.hpp>
 #include <bitnet/kernel/iq1_bn.hpp>
 #include <bitnet/kernel/iq2_bn.hpp>
 #include <bitnet/kernel/kernel.hpp>
@@ -72,6 +74,7 @@
 #include <bitnet/kernel/tl2_neon.hpp>
 #include <bitnet/kernel/tq1_0.hpp>
 #include <bitnet/kernel/tq2_0.hpp>
+#include <bitnet/kernel/unpacking_kernel.hpp>
 #include <bitnet/model/attention.hpp>
 #include <bitnet/model/format_rows.hpp>
 #include <bitnet/model/head.hpp>
@@ -106,9 +109,11 @@
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/float_ops_avx512.hpp>
 #include <bitnet/simd/float_ops_neon.hpp>
+#include <bitnet/simd/float_ops_quad.hpp>
 #include <bitnet/simd/isa.hpp>
 #include <bitnet/simd/lane_ops.hpp>
 #include <bitnet/simd/prefetch_neon.hpp>
+#include <bitnet/simd/quad.hpp>
 #include <bitnet/simd/rotary.hpp>
 #include <bitnet/simd/screen.hpp>
 #include <bitnet/text/byte_alphabet.hpp>

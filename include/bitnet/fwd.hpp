@@ -38,6 +38,7 @@ struct tokenizer_options;
 
 namespace isa {
 struct scalar;
+struct sse41;
 struct avx2;
 struct avx_vnni;
 struct avx512_vnni;
@@ -45,6 +46,7 @@ struct amx_int8;
 struct neon;
 struct neon_dotprod;
 struct neon_i8mm;
+struct wasm_simd128;
 } // namespace isa
 
 class thread_pool;

@@ -19,6 +19,8 @@
 #include <bitnet/kernel/i2s_neon.hpp>
 #include <bitnet/kernel/i2s_neon_dotprod.hpp>
 #include <bitnet/kernel/i2s_neon_i8mm.hpp>
+#include <bitnet/kernel/i2s_sse41.hpp>
+#include <bitnet/kernel/i2s_wasm_simd128.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/scalar.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
@@ -32,6 +34,7 @@
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/float_ops_avx512.hpp>
 #include <bitnet/simd/float_ops_neon.hpp>
+#include <bitnet/simd/float_ops_quad.hpp>
 #include <bitnet/simd/isa.hpp>
 #include <bitnet/thread/pool.hpp>
 #include <bitnet/thread/thread_pool.hpp>
@@ -46,6 +49,13 @@ namespace bitnet::inline BITNET_ABI {
 template <class T>
 concept kv_element_type = std::same_as<T, half> || std::same_as<T, float> || std::same_as<T, std::int8_t>;
 
+/// Threads where there are any.
+#if BITNET_THREADS
+using default_pool = thread_pool;
+#else
+using default_pool = inline_pool;
+#endif
+
 /// Types in, types out. The first parameter is all that users spell; the rest goes through with_*, so that a misspelt
 /// choice does not compile:
 ///
@@ -55,7 +65,7 @@ concept kv_element_type = std::same_as<T, half> || std::same_as<T, float> || std
 /// \tparam Layout how ternary weights lie in memory while the model runs; files in another one are repacked
 /// \tparam Kv the element of the KV cache
 /// \tparam Pool who runs parallel loops
-template <isa::instruction_set Isa, class Layout = i2s, kv_element_type Kv = half, thread_pool_type Pool = thread_pool>
+template <isa::instruction_set Isa, class Layout = i2s, kv_element_type Kv = half, thread_pool_type Pool = default_pool>
 requires ternary_kernel<kernel<Isa, Layout>>
 struct policy {
     using isa = Isa;
@@ -96,6 +106,10 @@ using native = policy<isa::neon_i8mm>;
 using native = policy<isa::neon_dotprod>;
 #elif BITNET_ARM64
 using native = policy<isa::neon>;
+#elif defined(__SSE4_1__) && defined(__SSSE3__)
+using native = policy<isa::sse41>;
+#elif BITNET_WASM_SIMD128
+using native = policy<isa::wasm_simd128>;
 #else
 using native = policy<isa::scalar>;
 #endif

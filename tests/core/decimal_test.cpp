@@ -25,7 +25,7 @@ std::uint64_t bits_of(std::string_view text) {
     return std::bit_cast<std::uint64_t>(*value);
 }
 
-std::string printed(const char* format, int digits, double value) {
+[[maybe_unused]] std::string printed(const char* format, int digits, double value) {
     std::array<char, 64> text{};
     std::snprintf(text.data(), text.size(), format, digits, value);
     return text.data();

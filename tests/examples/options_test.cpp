@@ -157,7 +157,7 @@ TEST_CASE("a full disk is an error") {
 
 TEST_CASE("an instruction set that this machine lacks is an error, and one that it has is not") {
     const auto here = available_isas();
-    for (const std::string isa : {"scalar", "avx2", "avx_vnni", "avx512_vnni", "amx_int8"}) {
+    for (const std::string isa : {"scalar", "sse41", "avx2", "avx_vnni", "avx512_vnni", "amx_int8"}) {
         const outcome ran = run("logits", {"-m", tiny, "--ids", "1", "--isa", isa});
         const bool available = std::find(here.begin(), here.end(), isa) != here.end();
         INFO(isa << ": " << ran.err);

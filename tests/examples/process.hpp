@@ -79,6 +79,7 @@ struct outcome {
             names.emplace_back(Isa::name);
         }
     };
+    add(bitnet::isa::sse41{});
     add(bitnet::isa::avx2{});
     add(bitnet::isa::avx_vnni{});
     add(bitnet::isa::amx_int8{});

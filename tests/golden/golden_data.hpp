@@ -2,11 +2,14 @@
 // Where the tests find their data: golden files outside the repository, and the tiny model inside it.
 #pragma once
 
-#include <filesystem>
 #include <iostream>
 #include <string>
 #include <string_view>
 #include <system_error>
+
+#if !defined(__wasm__) // whose C++ library has no <filesystem>
+#include <filesystem>
+#endif
 
 /// The path of a golden file, such as "tiny/golden/golden.json". Its root is the CMake variable BITNET_TEST_DATA.
 [[nodiscard]] inline std::string golden_path(std::string_view relative) {
@@ -15,8 +18,12 @@
 
 /// Whether there is golden data on this machine at all. A single missing file is for the test to fail on.
 [[nodiscard]] inline bool golden_available() {
+#if defined(__wasm__)
+    return false;
+#else
     std::error_code ignored;
     return std::filesystem::is_directory(BITNET_TEST_DATA_DIR, ignored);
+#endif
 }
 
 /// True where there is no golden data, after printing the line by which ctest reports the test as skipped:

@@ -9,6 +9,8 @@
 #include <bitnet/kernel/i2s_neon.hpp>
 #include <bitnet/kernel/i2s_neon_dotprod.hpp>
 #include <bitnet/kernel/i2s_neon_i8mm.hpp>
+#include <bitnet/kernel/i2s_sse41.hpp>
+#include <bitnet/kernel/i2s_wasm_simd128.hpp>
 #include <bitnet/kernel/scalar.hpp>
 
 #include <doctest/doctest.h>
@@ -28,13 +30,18 @@ template <class Isa, class Layout, class Kernel = kernel<Isa, Layout>> struct pa
 
 #if BITNET_X86_64
 #define KERNELS                                                                                                        \
-    pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>, pair<isa::avx2, i2s>,                  \
-        pair<isa::avx_vnni, i2s>, pair<isa::avx512_vnni, i2s>, pair<isa::amx_int8, i2s>,                               \
+    pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>, pair<isa::sse41, i2s>,                 \
+        pair<isa::sse41, i2s_b>, pair<isa::sse41, i2s_c>, pair<isa::avx2, i2s>, pair<isa::avx_vnni, i2s>,              \
+        pair<isa::avx512_vnni, i2s>, pair<isa::amx_int8, i2s>,                                                         \
         pair<isa::avx512_vnni, i2s, i2s_tile_kernel<bitnet_tests::emulated_tiles>>
 #elif BITNET_ARM64
 #define KERNELS                                                                                                        \
     pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>, pair<isa::neon, i2s>,                  \
         pair<isa::neon_dotprod, i2s>, pair<isa::neon_i8mm, i2s>
+#elif BITNET_WASM_SIMD128
+#define KERNELS                                                                                                        \
+    pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>, pair<isa::wasm_simd128, i2s>,          \
+        pair<isa::wasm_simd128, i2s_b>, pair<isa::wasm_simd128, i2s_c>
 #else
 #define KERNELS pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>
 #endif

@@ -143,9 +143,11 @@ template <class P, class E> counts compare(const random_head<E>& head, std::size
 }
 
 #if BITNET_X86_64
-#define ISAS isa::avx2, isa::avx_vnni, isa::avx512_vnni
+#define ISAS isa::sse41, isa::avx2, isa::avx_vnni, isa::avx512_vnni
 #elif BITNET_ARM64
 #define ISAS isa::neon, isa::neon_dotprod, isa::neon_i8mm
+#elif BITNET_WASM_SIMD128
+#define ISAS isa::wasm_simd128
 #else
 #define ISAS isa::scalar
 #endif

@@ -17,9 +17,11 @@ using namespace bitnet;
 namespace {
 
 #if BITNET_X86_64
-#define ISAS isa::scalar, isa::avx2, isa::avx_vnni, isa::avx512_vnni
+#define ISAS isa::scalar, isa::sse41, isa::avx2, isa::avx_vnni, isa::avx512_vnni
 #elif BITNET_ARM64
 #define ISAS isa::scalar, isa::neon, isa::neon_dotprod, isa::neon_i8mm
+#elif BITNET_WASM_SIMD128
+#define ISAS isa::scalar, isa::wasm_simd128
 #else
 #define ISAS isa::scalar
 #endif

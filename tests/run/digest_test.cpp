@@ -155,6 +155,7 @@ TEST_CASE("the digest of every other family") {
     check_families<policy<isa::scalar>>();
     check_families<native>();
 #if BITNET_X86_64
+    check_families<policy<isa::sse41>>();
     check_families<policy<isa::avx2>>();
     check_families<policy<isa::avx512_vnni>>();
 #elif BITNET_ARM64
@@ -171,6 +172,8 @@ TEST_CASE("the digest of what this translation unit's flags enable") {
 }
 
 #if BITNET_X86_64
+TEST_CASE("the digest of SSE4.1") { check_digest<policy<isa::sse41>>(all_ways); }
+
 TEST_CASE("the digest of AVX2") { check_digest<policy<isa::avx2>>(all_ways); }
 
 TEST_CASE("the digest of AVX-VNNI") { check_digest<policy<isa::avx_vnni>>(all_ways); }

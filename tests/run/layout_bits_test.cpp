@@ -21,8 +21,9 @@ namespace {
 
 #if BITNET_X86_64
 #define POLICIES                                                                                                       \
-    policy<isa::scalar, tl2>, policy<isa::avx2, dense>, policy<isa::avx2, tl1>, policy<isa::avx2, tl2>,                \
-        policy<isa::avx_vnni, dense>, policy<isa::avx512_vnni, dense>, policy<isa::amx_int8, dense>
+    policy<isa::scalar, tl2>, policy<isa::sse41, dense>, policy<isa::sse41, tl1>, policy<isa::sse41, tl2>,             \
+        policy<isa::avx2, dense>, policy<isa::avx2, tl1>, policy<isa::avx2, tl2>, policy<isa::avx_vnni, dense>,        \
+        policy<isa::avx512_vnni, dense>, policy<isa::amx_int8, dense>
 #elif BITNET_ARM64
 #define POLICIES                                                                                                       \
     policy<isa::scalar, tl2>, policy<isa::neon, dense>, policy<isa::neon, tl1>, policy<isa::neon, tl2>,                \

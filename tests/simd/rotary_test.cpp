@@ -10,9 +10,14 @@
 using namespace bitnet;
 
 TEST_CASE("log2_fixed and exp2_negative_fixed agree with long double arithmetic") {
+#if defined(__wasm__)
+    constexpr long double tolerance = 1024.0L; // its C library's logarithm of a long double is that of a double
+#else
+    constexpr long double tolerance = 200.0L; // long double itself may have 64 bits
+#endif
     for (const float x : {1.0f, 1.0000001f, 2.0f, 3.0f, 10000.0f, 500000.0f, 1000042.0f, 1e30f}) {
         const long double exact = std::log2(static_cast<long double>(x)) * 0x1p57L;
-        CHECK(std::abs(static_cast<long double>(log2_fixed(x)) - exact) < 200.0L); // long double itself has 64 bits
+        CHECK(std::abs(static_cast<long double>(log2_fixed(x)) - exact) < tolerance);
     }
     for (const double x : {0.001, 0.5, 1.0, 2.65, 17.3, 30.0, 63.5}) {
         const auto fixed = static_cast<std::uint64_t>(x * 0x1p57);

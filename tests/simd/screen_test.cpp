@@ -3,6 +3,7 @@
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/float_ops_avx512.hpp>
 #include <bitnet/simd/float_ops_neon.hpp>
+#include <bitnet/simd/float_ops_quad.hpp>
 
 #include <doctest/doctest.h>
 
@@ -18,9 +19,11 @@ using namespace bitnet;
 namespace {
 
 #if BITNET_X86_64
-#define ISAS_BESIDE_SCALAR isa::avx2, isa::avx_vnni, isa::avx512_vnni
+#define ISAS_BESIDE_SCALAR isa::sse41, isa::avx2, isa::avx_vnni, isa::avx512_vnni
 #elif BITNET_ARM64
 #define ISAS_BESIDE_SCALAR isa::neon, isa::neon_dotprod, isa::neon_i8mm
+#elif BITNET_WASM_SIMD128
+#define ISAS_BESIDE_SCALAR isa::wasm_simd128
 #else
 #define ISAS_BESIDE_SCALAR isa::scalar
 #endif

@@ -247,7 +247,7 @@ TEST_CASE("answers stop at the end of a turn and at every stop token of the voca
     for (const char* mark : {"<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<|endoftext|>"}) {
         expected.push_back(keys.token_of(mark));
     }
-    std::ranges::sort(expected);
+    std::sort(expected.begin(), expected.end());
     const auto stops = [&](std::string_view name) {
         const chat_template chat = opened.known_chat(name);
         for (const token id : chat.stop_tokens()) {

@@ -80,7 +80,9 @@ private:
         }
         ++report_.float_tensors;
         if (a.type == b->type) {
-            return std::ranges::equal(a.bytes, b->bytes) ? result<void>{} : differ(a, "other bytes than");
+            return std::equal(a.bytes.begin(), a.bytes.end(), b->bytes.begin(), b->bytes.end())
+                       ? result<void>{}
+                       : differ(a, "other bytes than");
         }
         if (!dense_element_of(a.type) || !dense_element_of(b->type)) {
             return differ(a, std::string(name_of(b->type)) + ", " + std::string(name_of(a.type)));
@@ -169,12 +171,13 @@ private:
 
     [[nodiscard]] result<void> compare_vocabulary(std::span<const std::string_view> edited) {
         for (const gguf_value& entry : from_.metadata()) {
-            if (!entry.key.starts_with("tokenizer.") || std::ranges::find(edited, entry.key) != edited.end()) {
+            if (!entry.key.starts_with("tokenizer.") ||
+                std::find(edited.begin(), edited.end(), entry.key) != edited.end()) {
                 continue;
             }
             const gguf_value* found = to_.find(entry.key);
             if (found == nullptr || found->type != entry.type || found->element_type != entry.element_type ||
-                !std::ranges::equal(found->bytes, entry.bytes)) {
+                !std::equal(found->bytes.begin(), found->bytes.end(), entry.bytes.begin(), entry.bytes.end())) {
                 return error{errc::inconsistent, to_.name() + ": " + quoted_name(entry.key) +
                                                      (found == nullptr ? " is missing, unlike" : " is not the one") +
                                                      " in " + from_.name()};

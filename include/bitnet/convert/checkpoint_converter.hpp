@@ -168,7 +168,8 @@ private:
             if (entry.key == "general.alignment" || entry.key.starts_with("bitnet_hpp.")) {
                 continue; // the writer's own; and what only told how to read the source
             }
-            if (const auto edit = std::ranges::find(options_.edits, entry.key, &metadata_edit::key);
+            if (const auto edit = std::find_if(options_.edits.begin(), options_.edits.end(),
+                                               [&](const metadata_edit& each) { return each.key() == entry.key; });
                 edit != options_.edits.end()) {
                 edit->add_to(writer_);
             } else if (entry.key == "general.file_type") {
@@ -179,7 +180,8 @@ private:
         }
         constexpr std::string_view file_type = "general.file_type";
         if (file_.find(file_type) == nullptr &&
-            std::ranges::find(options_.edits, file_type, &metadata_edit::key) == options_.edits.end()) {
+            std::none_of(options_.edits.begin(), options_.edits.end(),
+                         [&](const metadata_edit& each) { return each.key() == file_type; })) {
             writer_.add(file_type, encoding_->file_type);
         }
         for (const metadata_edit& edit : options_.edits) {
@@ -210,7 +212,7 @@ private:
     }
     piece& add_piece(piece made, std::string_view name, std::span<const std::uint64_t> dims) {
         tensor_dims all{1, 1, 1, 1};
-        std::ranges::copy(dims, all.begin());
+        std::copy(dims.begin(), dims.end(), all.begin());
         made.size = fits_blocks(made.to, all) ? tensor_bytes(made.to, all).value_or(0) : 0;
         pieces_.push_back(std::move(made));
         writer_.add_tensor(name, pieces_.back().to, dims, read_callback{&piece::read, &pieces_.back()});
@@ -329,7 +331,8 @@ private:
     /// The next bytes of a tensor; the writer asks in ascending order.
     [[nodiscard]] bool read(piece& wanted, std::uint64_t offset, std::span<std::byte> out) {
         if (wanted.what == piece::action::copy) {
-            std::ranges::copy(wanted.tensor->bytes.subspan(offset, out.size()), out.data());
+            const auto bytes = wanted.tensor->bytes.subspan(static_cast<std::size_t>(offset), out.size());
+            std::copy(bytes.begin(), bytes.end(), out.data());
         } else if (wanted.what == piece::action::scale) {
             std::memcpy(out.data(), &wanted.scale, sizeof wanted.scale);
         } else if (!read_windows(wanted, offset, out)) {
@@ -397,7 +400,8 @@ private:
     static void write_tail(const piece& wanted, std::byte* out) noexcept {
         std::fill_n(out, tail_bytes, std::byte{0});
         if (has_ternary_scale(wanted.tensor->type)) {
-            std::ranges::copy(wanted.tensor->bytes.last(tail_bytes), out);
+            const auto tail = wanted.tensor->bytes.last(tail_bytes);
+            std::copy(tail.begin(), tail.end(), out);
         }
         std::memcpy(out, &wanted.scale, sizeof wanted.scale);
     }

@@ -31,7 +31,7 @@ namespace bitnet::inline BITNET_ABI {
                                                      ".attn_output.weight", ".ffn_gate.weight", ".ffn_up.weight",
                                                      ".ffn_down.weight"};
     return name.starts_with("blk.") &&
-           std::ranges::any_of(places, [name](std::string_view place) { return name.ends_with(place); });
+           std::any_of(places.begin(), places.end(), [name](std::string_view place) { return name.ends_with(place); });
 }
 
 /// The rows of a matrix in a layout of this library.

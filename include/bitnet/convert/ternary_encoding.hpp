@@ -82,14 +82,19 @@ inline constexpr std::array<ternary_encoding, 7> ternary_encodings{
 
 inline constexpr auto ternary_encoding_names = [] {
     std::array<std::string_view, ternary_encodings.size()> names;
-    std::ranges::transform(ternary_encodings, names.begin(), &ternary_encoding::name);
+    std::transform(ternary_encodings.begin(), ternary_encodings.end(), names.begin(),
+                   [](const ternary_encoding& each) { return each.name; });
     return names;
 }();
 
 /// Null where there is none of this name.
 [[nodiscard]] constexpr const ternary_encoding* find_ternary_encoding(std::string_view name) noexcept {
-    const auto* found = std::ranges::find(ternary_encodings, name, &ternary_encoding::name);
-    return found != ternary_encodings.end() ? found : nullptr;
+    for (const ternary_encoding& each : ternary_encodings) {
+        if (each.name == name) {
+            return &each;
+        }
+    }
+    return nullptr;
 }
 
 } // namespace bitnet::inline BITNET_ABI

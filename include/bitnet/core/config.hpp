@@ -21,6 +21,18 @@
 #define BITNET_ARM64 0
 #endif
 
+// WebAssembly: whether the module may use 128-bit SIMD, and whether there are threads.
+#if defined(__wasm_simd128__)
+#define BITNET_WASM_SIMD128 1
+#else
+#define BITNET_WASM_SIMD128 0
+#endif
+#if defined(__wasm__) && !defined(__wasm_atomics__)
+#define BITNET_THREADS 0
+#else
+#define BITNET_THREADS 1
+#endif
+
 // Whether inline assembly knows the tile instructions of AMX (gcc 11, clang 12): compilers that do have these headers.
 #if BITNET_X86_64 && defined(__GNUC__) && (__has_include(<amxintrin.h>) || __has_include(<amxint8intrin.h>))
 #define BITNET_AMX_ASSEMBLER 1
@@ -33,6 +45,9 @@
 #endif
 #if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
 #error "bitnet.hpp needs float arithmetic in float precision: on 32-bit x86 compile with -msse2 -mfpmath=sse"
+#endif
+#if defined(__wasm__) && defined(__FAST_MATH__)
+#error "bitnet.hpp cannot keep its arithmetic exact under -ffast-math on WebAssembly: clang offers no way there"
 #endif
 #if !defined(_MSC_VER) && __cplusplus < 202002L
 #error "bitnet.hpp needs C++20"
@@ -65,7 +80,11 @@
 #else
 #define BITNET_FLOAT_CONTROL 1
 #endif
-#if defined(__clang__)
+#if defined(__clang__) && defined(__wasm__)
+// clang has no float_control for WebAssembly; what remains to be said is the default anyway without -ffast-math.
+#define BITNET_PRECISE_BEGIN _Pragma("clang fp contract(off)")
+#define BITNET_PRECISE_END _Pragma("clang fp contract(on)")
+#elif defined(__clang__)
 #if !BITNET_FLOAT_CONTROL
 #define BITNET_PRECISE_BEGIN _Pragma("clang fp contract(off) reassociate(off)")
 #define BITNET_PRECISE_END

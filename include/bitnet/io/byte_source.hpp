@@ -31,9 +31,13 @@ class byte_source {
 public:
     byte_source() noexcept = default;
 
-    /// Maps a file: no copy, no read. The file must not be shortened meanwhile (see mapped_file).
+    /// Maps a file: no copy, no read. The file must not be shortened meanwhile (see mapped_file). Where files cannot be
+    /// mapped (WebAssembly), reads it.
     /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory.
     [[nodiscard]] static result<byte_source> open(std::string_view utf8_path) {
+        if constexpr (!mapped_file::supported) {
+            return read(utf8_path);
+        }
         auto mapping = mapped_file::open(utf8_path);
         if (!mapping) {
             return std::move(mapping).error();

@@ -205,7 +205,7 @@ public:
         if (!all) {
             return std::move(all).error();
         }
-        std::ranges::copy(more, std::ranges::copy(own, all->data()).out);
+        std::copy(more.begin(), more.end(), std::copy(own.begin(), own.end(), all->data()));
         file_.tensors_ = *std::move(all);
         if (auto sorted = sort_names(); !sorted) {
             return std::move(sorted).error();
@@ -400,7 +400,8 @@ private:
         if (value.element_type != gguf_type::boolean) {
             return {};
         }
-        const auto bad = std::ranges::find_if(value.bytes, [](std::byte b) { return b > std::byte{1}; });
+        const auto bad =
+            std::find_if(value.bytes.begin(), value.bytes.end(), [](std::byte b) { return b > std::byte{1}; });
         if (bad == value.bytes.end()) {
             return {};
         }
@@ -417,10 +418,11 @@ private:
                 (*order)[i] = i;
             }
             const auto less = [&](std::size_t a, std::size_t b) {
-                const auto compared = key_of(all[a]) <=> key_of(all[b]);
-                return compared != 0 ? compared < 0 : a < b;
+                const auto key_a = key_of(all[a]);
+                const auto key_b = key_of(all[b]);
+                return key_a != key_b ? key_a < key_b : a < b;
             };
-            std::ranges::sort(order->span(), less);
+            std::sort(order->data(), order->data() + order->size(), less);
         }
         return order;
     }
@@ -628,7 +630,8 @@ private:
         for (std::size_t i = 0; i < order->size(); ++i) {
             (*order)[i] = i;
         }
-        std::ranges::sort(order->span(), {}, [&](std::size_t i) { return file_.tensors_[i].offset; });
+        std::sort(order->data(), order->data() + order->size(),
+                  [&](std::size_t a, std::size_t b) { return file_.tensors_[a].offset < file_.tensors_[b].offset; });
         for (std::size_t i = 1; i < order->size(); ++i) {
             if (auto done = check_neighbours(file_.tensors_[(*order)[i - 1]], file_.tensors_[(*order)[i]]); !done) {
                 return done;

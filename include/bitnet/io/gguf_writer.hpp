@@ -54,7 +54,7 @@ public:
         if (more.size() > memory_.size() - used_ && !grow(more.size())) {
             return false;
         }
-        std::ranges::copy(more, memory_.data() + used_);
+        std::copy(more.begin(), more.end(), memory_.data() + used_);
         used_ += more.size();
         return true;
     }
@@ -70,7 +70,7 @@ private:
             ran_out_ = true;
             return false;
         }
-        std::ranges::copy(bytes(), larger->data());
+        std::copy_n(memory_.data(), used_, larger->data());
         memory_ = *std::move(larger);
         return true;
     }
@@ -134,7 +134,7 @@ public:
     void add_strings(std::string_view key, const Strings& strings) {
         if (begin_entry(key, gguf_type::array)) {
             put(static_cast<std::uint32_t>(gguf_type::string));
-            put(static_cast<std::uint64_t>(std::ranges::distance(strings)));
+            put(static_cast<std::uint64_t>(std::distance(std::begin(strings), std::end(strings))));
             for (const auto& text : strings) {
                 put_string(text);
             }
@@ -193,7 +193,7 @@ public:
         }
         std::size_t used = 0;
         const auto sink = [&](std::span<const std::byte> bytes) {
-            std::ranges::copy(bytes, memory->data() + used);
+            std::copy(bytes.begin(), bytes.end(), memory->data() + used);
             used += bytes.size();
             return result<void>{};
         };
@@ -254,7 +254,7 @@ private:
     template <class T> void put(T value) { metadata_.append(std::as_bytes(std::span<const T, 1>(&value, 1))); }
     void put_string(std::string_view text) {
         put(static_cast<std::uint64_t>(text.size()));
-        metadata_.append(std::as_bytes(std::span(text)));
+        metadata_.append(std::as_bytes(std::span(text.data(), text.size())));
     }
     [[nodiscard]] bool begin_entry(std::string_view key, gguf_type type) {
         if (key.empty() || key.size() > gguf_file::longest_key || key.find('\0') != std::string_view::npos) {
@@ -277,8 +277,9 @@ private:
                  "a name of " + std::to_string(name.size()) + " bytes; 1 to 128 are allowed, none of them NUL");
         }
         tensor_dims shape{1, 1, 1, 1};
-        const bool ranked = !dims.empty() && dims.size() <= shape.size() && std::ranges::count(dims, 0u) == 0;
-        std::ranges::copy(dims.first(std::min(dims.size(), shape.size())), shape.begin());
+        const bool ranked =
+            !dims.empty() && dims.size() <= shape.size() && std::count(dims.begin(), dims.end(), 0u) == 0;
+        std::copy_n(dims.begin(), std::min(dims.size(), shape.size()), shape.begin());
         const bool writable = ranked && type != tensor_type::hf_packed;
         const auto bytes = writable && fits_blocks(type, shape) ? tensor_bytes(type, shape) : std::nullopt;
         const auto end = bytes ? checked_add(data_size_, *bytes) : bytes;
@@ -312,15 +313,15 @@ private:
             return once;
         }
         names.clear();
-        std::ranges::transform(tensors_, std::back_inserter(names),
-                               [](const entry& t) { return std::string_view(t.name); });
+        std::transform(tensors_.begin(), tensors_.end(), std::back_inserter(names),
+                       [](const entry& t) { return std::string_view(t.name); });
         return check_unique(names, target, errc::duplicate_tensor, "tensor ");
     }
 
     [[nodiscard]] static result<void> check_unique(std::vector<std::string_view>& names, std::string_view target,
                                                    errc code, std::string_view what) {
-        std::ranges::sort(names);
-        const auto twice = std::ranges::adjacent_find(names);
+        std::sort(names.begin(), names.end());
+        const auto twice = std::adjacent_find(names.begin(), names.end());
         if (twice == names.end()) {
             return {};
         }
@@ -344,7 +345,9 @@ private:
     [[nodiscard]] growing_bytes header() const {
         growing_bytes out;
         const auto put_into = [&](const auto& value) { out.append(std::as_bytes(std::span(&value, 1))); };
-        const auto put_text = [&](std::string_view text) { out.append(std::as_bytes(std::span(text))); };
+        const auto put_text = [&](std::string_view text) {
+            out.append(std::as_bytes(std::span(text.data(), text.size())));
+        };
         put_text("GGUF");
         put_into(options_.version);
         put_into(static_cast<std::uint64_t>(tensors_.size()));
@@ -410,7 +413,7 @@ private:
         }
         const std::uint64_t end = tensor.offset + tensor.size;
         const auto padding = chunk.first(static_cast<std::size_t>(*checked_align(end, options_.alignment) - end));
-        std::ranges::fill(padding, std::byte{0});
+        std::fill(padding.begin(), padding.end(), std::byte{0});
         return sink(padding);
     }
 

@@ -73,8 +73,9 @@ namespace bitnet::inline BITNET_ABI {
         }
     }
     const auto rest = codes.subspan(at);
-    const auto found = std::ranges::find_if(
-        rest, [](std::byte b) { return i2s_invalid_codes(std::to_integer<std::uint64_t>(b)) != 0; });
+    const auto found = std::find_if(rest.begin(), rest.end(), [](std::byte b) {
+        return i2s_invalid_codes(std::to_integer<std::uint64_t>(b)) != 0;
+    });
     if (found == rest.end()) {
         return {};
     }

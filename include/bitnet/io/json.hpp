@@ -283,7 +283,7 @@ private:
     }
     void put(char c) noexcept { document_.text_[text_used_++] = c; }
     void put(std::string_view characters) noexcept {
-        std::ranges::copy(characters, document_.text_.data() + text_used_);
+        std::copy(characters.begin(), characters.end(), document_.text_.data() + text_used_);
         text_used_ += static_cast<std::uint32_t>(characters.size());
     }
 
@@ -533,8 +533,11 @@ private:
             return std::string_view(document_.text_.data() + nodes[node].start, nodes[node].size);
         };
         const auto order = document_.order_.span().subspan(object.start, object.size);
-        std::ranges::sort(order, {}, characters);
-        const auto same = std::ranges::adjacent_find(order, {}, characters);
+        std::sort(order.begin(), order.end(),
+                  [&](std::uint32_t a, std::uint32_t b) { return characters(a) < characters(b); });
+        const auto same = std::adjacent_find(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+            return characters(a) == characters(b);
+        });
         if (same != order.end()) {
             return fail("the object that ends here has the key " + quoted_name(characters(*same)) + " twice");
         }

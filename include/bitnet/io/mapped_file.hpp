@@ -16,6 +16,8 @@
 
 #if !defined(_WIN32)
 #include <cerrno>
+#endif
+#if !defined(_WIN32) && !defined(__wasm__)
 #include <sys/mman.h>
 #include <unistd.h>
 #endif
@@ -38,6 +40,13 @@ enum class access_hint {
 /// files can change, use byte_source::read, which copies. (Windows refuses to shorten a mapped file.)
 class mapped_file {
 public:
+    /// Whether this system can map files. Where it cannot, open() returns errc::io_error.
+#if defined(__wasm__)
+    static constexpr bool supported = false;
+#else
+    static constexpr bool supported = true;
+#endif
+
     mapped_file() noexcept = default;
     mapped_file(mapped_file&& other) noexcept
         : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
@@ -101,6 +110,9 @@ private:
             UnmapViewOfFile(data_);
         }
     }
+#elif defined(__wasm__)
+    int map(int) noexcept { return ENOTSUP; }
+    void unmap() noexcept {}
 #else
     int map(int file) noexcept {
         void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file, 0);
@@ -122,7 +134,7 @@ private:
 };
 
 inline bool mapped_file::advise([[maybe_unused]] access_hint hint) const noexcept {
-#if defined(_WIN32)
+#if defined(_WIN32) || defined(__wasm__)
     return false;
 #else
     if (data_ == nullptr) {
@@ -149,7 +161,7 @@ inline bool mapped_file::advise([[maybe_unused]] access_hint hint) const noexcep
 }
 
 inline bool mapped_file::give_back([[maybe_unused]] std::span<const std::byte> part) const noexcept {
-#if defined(_WIN32)
+#if defined(_WIN32) || defined(__wasm__)
     return false;
 #else
     const long page_bytes = ::sysconf(_SC_PAGESIZE);

@@ -123,7 +123,9 @@ public:
     [[nodiscard]] const safetensors_tensor* find(std::string_view tensor_name) const noexcept {
         const auto sorted = names_sorted_.span();
         const auto name_at = [this](std::size_t i) { return tensors_[i].name; };
-        const auto found = std::ranges::lower_bound(sorted, tensor_name, {}, name_at);
+        const auto found =
+            std::lower_bound(sorted.begin(), sorted.end(), tensor_name,
+                             [&](std::size_t i, std::string_view wanted) { return name_at(i) < wanted; });
         return found != sorted.end() && name_at(*found) == tensor_name ? &tensors_[*found] : nullptr;
     }
 
@@ -161,7 +163,9 @@ public:
         for (std::size_t i = 0; i < file.tensors_.size(); ++i) {
             file.names_sorted_[i] = i;
         }
-        std::ranges::sort(file.names_sorted_.span(), {}, [&](std::size_t i) { return file.tensors_[i].name; });
+        const auto names = file.names_sorted_.span();
+        std::sort(names.begin(), names.end(),
+                  [&](std::size_t a, std::size_t b) { return file.tensors_[a].name < file.tensors_[b].name; });
         return file;
     }
 
@@ -271,8 +275,10 @@ private:
             return fail(errc::wrong_type, tensor.name,
                         "its dtype is of JSON type " + std::string(name_of(value.type())) + ", it must be a string");
         }
-        const auto* found = std::ranges::find(safetensors_formats, *text, &safetensors_format::name);
-        if (found == safetensors_formats.end()) {
+        const auto* end = safetensors_formats.data() + safetensors_formats.size();
+        const auto* found = std::find_if(safetensors_formats.data(), end,
+                                         [&](const safetensors_format& each) { return each.name == *text; });
+        if (found == end) {
             return fail(errc::unsupported_type, tensor.name, "unknown dtype " + quoted_name(*text));
         }
         tensor.type = found->type;
@@ -337,7 +343,8 @@ private:
     /// Sorts the tensors by their data, which must then lie one behind the other from the first byte to the last.
     [[nodiscard]] result<void> check_coverage(std::span<safetensors_tensor> tensors) const {
         const auto place = [](const safetensors_tensor& t) { return std::pair(t.offset, t.bytes.size()); };
-        std::ranges::sort(tensors, {}, place); // empty tensors before the one that starts where they stand
+        // Empty tensors before the one that starts where they stand.
+        std::sort(tensors.begin(), tensors.end(), [&](const auto& a, const auto& b) { return place(a) < place(b); });
         std::uint64_t end = data_offset_;
         for (const safetensors_tensor& tensor : tensors) {
             if (tensor.offset != end) {

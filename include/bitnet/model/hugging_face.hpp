@@ -177,7 +177,7 @@ private:
             }
             files.push_back(*name);
         }
-        std::ranges::sort(files);
+        std::sort(files.begin(), files.end());
         files.erase(std::unique(files.begin(), files.end()), files.end());
         for (const std::string_view file : files) {
             auto source = byte_source::open(path_of(file));
@@ -209,7 +209,8 @@ private:
         }
         for (const auto& [tensor, file] : map.members()) {
             const std::string path = path_of(file.as_string().value_or(""));
-            const auto shard = std::ranges::find(shards_, path, &safetensors_file::name);
+            const auto shard = std::find_if(shards_.begin(), shards_.end(),
+                                            [&](const safetensors_file& each) { return each.name() == path; });
             if (shard == shards_.end() || shard->find(tensor) == nullptr) {
                 return error{errc::missing_tensor,
                              path + ": tensor " + quoted_name(tensor) + ": not in the file, though the index says so"};
@@ -277,7 +278,7 @@ private:
         }
         gguf_tensor borrowed{
             names_.emplace_back(std::move(name.gguf)), *type, {1, 1, 1, 1}, tensor.rank, tensor.offset, tensor.bytes};
-        std::ranges::reverse_copy(std::span(tensor.shape).first(tensor.rank), borrowed.dims.begin());
+        std::reverse_copy(tensor.shape.begin(), tensor.shape.begin() + tensor.rank, borrowed.dims.begin());
         if (*type == tensor_type::hf_packed) {
             borrowed.dims[1] *= 4; // its bytes are in memory: no overflow
         }
@@ -425,7 +426,8 @@ private:
             }
             others[i] = source ? *std::move(source) : byte_source();
         }
-        const auto embedding = std::ranges::find(tensors_, std::string_view("token_embd.weight"), &gguf_tensor::name);
+        const auto embedding = std::find_if(tensors_.begin(), tensors_.end(),
+                                            [](const gguf_tensor& each) { return each.name == "token_embd.weight"; });
         const std::uint64_t rows = embedding != tensors_.end() ? embedding->dims[1] : 0;
         const tokenizer_json_files files{.name = main->name(),
                                          .tokenizer = text_of(*main),
@@ -471,7 +473,7 @@ private:
             if (!id) {
                 return error{errc::wrong_type, path_of(file) + ": 'eos_token_id' must be a token id or a list of them"};
             }
-            if (std::ranges::find(stops_, *id) == stops_.end()) {
+            if (std::find(stops_.begin(), stops_.end(), *id) == stops_.end()) {
                 stops_.push_back(*id);
             }
         }

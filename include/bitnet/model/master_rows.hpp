@@ -177,12 +177,13 @@ private:
     /// Threshold and scale. Errors are without the place.
     [[nodiscard]] result<void> decide(const gguf_tensor& tensor, std::span<const master_row_facts> facts, word only,
                                       bool masters) {
-        const auto infinite = std::ranges::find(facts, false, &master_row_facts::finite);
+        const auto infinite =
+            std::find_if(facts.begin(), facts.end(), [](const master_row_facts& row) { return !row.finite; });
         if (infinite != facts.end()) {
             return error{errc::bad_scale, "row " + std::to_string(infinite - facts.begin()) + " of its " +
                                               std::to_string(facts.size()) + " rows holds a NaN or an infinity"};
         }
-        if (std::ranges::all_of(facts, &master_row_facts::is_ternary)) {
+        if (std::all_of(facts.begin(), facts.end(), [](const master_row_facts& row) { return row.is_ternary; })) {
             threshold_ = 1;
             scale_ = only != 0 ? bits::value(only) : 1.0f;
             return {};

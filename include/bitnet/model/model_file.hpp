@@ -64,7 +64,8 @@ public:
 
     /// Whether all tensors of the files are mapped, so that their bytes are the system's to keep or drop.
     [[nodiscard]] bool is_mapped() const noexcept {
-        return std::ranges::all_of(parts_.sources, &byte_source::is_mapped);
+        return std::all_of(parts_.sources.begin(), parts_.sources.end(),
+                           [](const byte_source& source) { return source.is_mapped(); });
     }
     /// Passes a hint on to all mappings.
     void advise(access_hint hint) const noexcept {
@@ -80,7 +81,7 @@ public:
             return not_behind(all.data(), part.data()) &&
                    not_behind(part.data() + part.size(), all.data() + all.size());
         };
-        const auto found = std::ranges::find_if(parts_.sources, holds);
+        const auto found = std::find_if(parts_.sources.begin(), parts_.sources.end(), holds);
         return found != parts_.sources.end() && found->give_back(part);
     }
 

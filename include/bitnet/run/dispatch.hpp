@@ -67,9 +67,11 @@ using all_layouts = layout_list<i2s, dense, tl1, tl2>;
 /// Every kernel that exists for this architecture, the fastest first, scalar last: runs on any CPU, needs no -m flag.
 #if BITNET_X86_64
 using any_cpu = ladder<policy<isa::amx_int8>, policy<isa::avx512_vnni>, policy<isa::avx_vnni>, policy<isa::avx2>,
-                       policy<isa::scalar>>;
+                       policy<isa::sse41>, policy<isa::scalar>>;
 #elif BITNET_ARM64
 using any_cpu = ladder<policy<isa::neon_i8mm>, policy<isa::neon_dotprod>, policy<isa::neon>, policy<isa::scalar>>;
+#elif BITNET_WASM_SIMD128
+using any_cpu = ladder<policy<isa::wasm_simd128>, policy<isa::scalar>>;
 #else
 using any_cpu = ladder<policy<isa::scalar>>;
 #endif

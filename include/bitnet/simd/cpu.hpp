@@ -32,6 +32,7 @@ namespace bitnet::inline BITNET_ABI {
 
 /// Instruction sets of an x86-64 machine, each true only where the operating system saves its registers too.
 struct x86_features {
+    bool sse41 = false;       ///< SSSE3 and SSE4.1, as Penryn 2008, Silvermont 2013 and Bulldozer 2011 have them
     bool avx2 = false;        ///< AVX2, FMA, F16C, BMI1 and BMI2: one level, as Haswell and Zen have it
     bool avx_vnni = false;    ///< avx2 and AVX-VNNI (vpdpbusd on ymm)
     bool avx512_vnni = false; ///< avx2 and AVX-512 F, CD, DQ, BW, VL, VNNI
@@ -82,6 +83,7 @@ struct registers {
 [[nodiscard]] inline x86_features detect_x86_features() noexcept {
     x86_features found;
     const auto leaf1 = cpu::cpuid(1, 0);
+    found.sse41 = cpu::has(leaf1.ecx, (1u << 9) | (1u << 19));
     constexpr std::uint32_t osxsave = 1u << 27;
     constexpr std::uint32_t fma_f16c_avx = (1u << 12) | (1u << 29) | (1u << 28);
     if (!cpu::has(leaf1.ecx, osxsave | fma_f16c_avx)) {

@@ -17,6 +17,12 @@ struct scalar {
     [[nodiscard]] static bool available() noexcept { return true; }
 };
 
+/// x86-64 with SSSE3 and SSE4.1 (Penryn 2008, Bulldozer 2011, Silvermont 2013 and later): machines without AVX2.
+struct sse41 {
+    static constexpr std::string_view name = "sse41";
+    [[nodiscard]] static bool available() noexcept { return detect_x86_features().sse41; }
+};
+
 /// x86-64 with AVX2, FMA, F16C, BMI (Haswell 2013, Zen 2017 and later).
 struct avx2 {
     static constexpr std::string_view name = "avx2";
@@ -58,6 +64,12 @@ struct neon_dotprod {
 struct neon_i8mm {
     static constexpr std::string_view name = "neon_i8mm";
     [[nodiscard]] static bool available() noexcept { return detect_arm_features().i8mm; }
+};
+
+/// WebAssembly with 128-bit SIMD: chosen by the compiler (-msimd128), as a module cannot ask for it while it runs.
+struct wasm_simd128 {
+    static constexpr std::string_view name = "wasm_simd128";
+    [[nodiscard]] static bool available() noexcept { return BITNET_WASM_SIMD128 != 0; }
 };
 
 template <class T>

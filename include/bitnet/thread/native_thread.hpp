@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// native_thread: a joined operating-system thread whose creation can fail without an exception.
+// native_thread: a joined operating-system thread whose creation can fail without an exception. Empty where there are
+// no threads.
 #pragma once
 
 #include <bitnet/core/config.hpp>
 
+#if BITNET_THREADS
 #if defined(_WIN32)
 #include <process.h>
 extern "C" {
@@ -92,3 +94,4 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+#endif

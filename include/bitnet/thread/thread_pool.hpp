@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// thread_pool: persistent workers that spin briefly between loops, then park.
+// thread_pool: persistent workers that spin briefly between loops, then park. Empty where there are no threads.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -20,6 +20,7 @@
 #include <new>
 #include <string>
 
+#if BITNET_THREADS
 namespace bitnet::inline BITNET_ABI {
 
 /// threads() - 1 workers beside the thread that calls run(). One loop at a time; run() is not reentrant.
@@ -216,3 +217,4 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+#endif

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// reference_fma: a multiply-add rounded once that is not ours.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+namespace bitnet_tests {
+
+/// The C library's. On WebAssembly, where that needs rounding modes which do not exist and is wrong in ties, 113 bits;
+/// a sum that does not fit them is moved by one of the last to where the rest lies, so that it is no tie.
+[[nodiscard]] inline float reference_fma(float a, float b, float c) {
+#if defined(__wasm__)
+    static_assert(std::numeric_limits<long double>::digits == 113);
+    const long double product = static_cast<long double>(a) * static_cast<long double>(b);
+    const auto addend = static_cast<long double>(c);
+    const long double sum = product + addend;
+    const long double addend_part = sum - product;
+    const long double rest = (product - (sum - addend_part)) + (addend - addend_part);
+    const long double moved = rest > 0   ? std::nextafter(sum, HUGE_VALL)
+                              : rest < 0 ? std::nextafter(sum, -HUGE_VALL)
+                                         : sum;
+    return static_cast<float>(moved);
+#else
+    return std::fma(a, b, c);
+#endif
+}
+
+} // namespace bitnet_tests

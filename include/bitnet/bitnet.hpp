@@ -92,6 +92,7 @@
 #include <bitnet/model/ranking.hpp>
 #include <bitnet/model/scratch.hpp>
 #include <bitnet/model/screened_head.hpp>
+#include <bitnet/model/self_test.hpp>
 #include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/model/ternary_tensor.hpp>
 #include <bitnet/model/transformer.hpp>

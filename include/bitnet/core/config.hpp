@@ -6,8 +6,41 @@
 #define BITNET_VERSION_MINOR 1
 #define BITNET_VERSION_PATCH 0
 
-// Every name lives in `namespace bitnet::inline BITNET_ABI`, so that two versions can meet in one program.
-#define BITNET_ABI v0
+// Every name lives in `namespace bitnet::inline BITNET_ABI`, so that two versions can meet in one program, and so can
+// translation units that are compiled for different CPUs or with -ffast-math: of two inline functions of one name the
+// linker keeps either, and an older CPU must never meet the one for a newer. Objects do not pass between such units:
+// that program does not link.
+#if defined(__AMX_TILE__)
+#define BITNET_ABI_CPU _amx
+#elif defined(__AVX512VNNI__)
+#define BITNET_ABI_CPU _avx512_vnni
+#elif defined(__AVX512F__)
+#define BITNET_ABI_CPU _avx512
+#elif defined(__AVXVNNI__)
+#define BITNET_ABI_CPU _avx_vnni
+#elif defined(__AVX2__) || defined(__FMA__) || defined(__F16C__) || defined(__BMI__)
+#define BITNET_ABI_CPU _avx2
+#elif defined(__AVX__)
+#define BITNET_ABI_CPU _avx
+#elif defined(__SSE3__) || defined(__POPCNT__)
+#define BITNET_ABI_CPU _sse4
+#elif defined(__ARM_FEATURE_SVE)
+#define BITNET_ABI_CPU _sve
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+#define BITNET_ABI_CPU _i8mm
+#elif defined(__ARM_FEATURE_DOTPROD)
+#define BITNET_ABI_CPU _dotprod
+#else
+#define BITNET_ABI_CPU
+#endif
+#if defined(__FAST_MATH__) || defined(_M_FP_FAST)
+#define BITNET_ABI_ARITHMETIC _fast_math
+#else
+#define BITNET_ABI_ARITHMETIC
+#endif
+#define BITNET_ABI_JOIN(version, cpu, arithmetic) version##cpu##arithmetic
+#define BITNET_ABI_NAME(version, cpu, arithmetic) BITNET_ABI_JOIN(version, cpu, arithmetic)
+#define BITNET_ABI BITNET_ABI_NAME(v0, BITNET_ABI_CPU, BITNET_ABI_ARITHMETIC)
 
 #if defined(__x86_64__) || defined(_M_X64)
 #define BITNET_X86_64 1

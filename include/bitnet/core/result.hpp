@@ -23,6 +23,7 @@ enum class errc {
     out_of_memory,      ///< the message holds the bytes asked for
     unsupported_cpu,    ///< no policy of the list runs on this CPU
     thread_error,       ///< the operating system refused a thread
+    broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault
     // bytes of a file
     truncated,     ///< the file ends before what it announces
     bad_magic,     ///< not a GGUF file

@@ -10,6 +10,7 @@
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/model_file.hpp>
 #include <bitnet/model/screened_head.hpp>
+#include <bitnet/model/self_test.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/simd/rotary.hpp>
@@ -118,6 +119,9 @@ public:
         if (!P::isa::available()) {
             return error{errc::unsupported_cpu, source.name() + ": this CPU or operating system does not support " +
                                                     std::string(P::isa::name)};
+        }
+        if (auto tested = self_test<P>::run(); !tested) {
+            return error{tested.error().code, source.name() + ": " + tested.error().message};
         }
         source.advise(access_hint::huge_pages); // where the system maps files so; ignored elsewhere
         auto facts = model_facts::read(std::move(source), options);

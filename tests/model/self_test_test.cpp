@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// The self-test passes for every kernel that this machine runs, and notices one that is wrong in a single number.
+#include <bitnet/model/self_test.hpp>
+#include <bitnet/run/dispatch.hpp>
+#include <bitnet/run/model.hpp>
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+using namespace bitnet;
+
+namespace {
+
+/// What a broken compiler might make of the scalar code.
+struct wrong_isa : isa::scalar {
+    static constexpr std::string_view name = "wrong";
+};
+enum class mistake { none, decode, prefill, norm, rounding };
+mistake made = mistake::none;
+
+} // namespace
+
+namespace bitnet::inline BITNET_ABI {
+
+template <> struct kernel<wrong_isa, i2s> : kernel<isa::scalar, i2s> {
+    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        kernel<isa::scalar, i2s>::rows(w, first, count, x, y, y_stride);
+        if (made == (x.tokens == 1 ? mistake::decode : mistake::prefill)) {
+            y[y_stride * (x.tokens - 1) + count - 1] ^= 1;
+        }
+    }
+};
+template <> struct float_ops<wrong_isa> : float_ops<isa::scalar> {
+    static void rms_norm(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept {
+        float_ops<isa::scalar>::rms_norm(x, weight, made == mistake::norm ? 2 * eps : eps, n, y);
+    }
+    static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
+        const auto all = float_ops<isa::scalar>::quantize(x, n, q);
+        q[n - 1] = static_cast<std::int8_t>(q[n - 1] ^ (made == mistake::rounding ? 1 : 0));
+        return all;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+TEST_CASE("every policy that this machine runs passes the self-test in every layout") {
+    const auto check = []<class... P>(ladder<P...>) {
+        const auto one = []<class Q>() {
+            if (Q::isa::available()) {
+                const auto tested = self_test<Q>::run();
+                CHECK_MESSAGE(tested, (tested ? "" : tested.error().message));
+            }
+        };
+        (one.template operator()<P>(), ...);
+    };
+    check(any_cpu{});
+    check(any_cpu::with_layout<dense>{});
+    check(any_cpu::with_layout<tl1>{});
+    check(any_cpu::with_layout<tl2>{});
+}
+
+TEST_CASE("one wrong number is an error that names the kernel or the loop, and no model opens with it") {
+    using P = policy<wrong_isa>;
+    const auto check = [](mistake which, const std::string& part) {
+        made = which;
+        const auto tested = self_test<P>::run();
+        const auto opened = model<P>::open(BITNET_TEST_MODEL);
+        made = mistake::none;
+        REQUIRE_FALSE(tested);
+        CHECK(tested.error().code == errc::broken_kernel);
+        CHECK_MESSAGE(tested.error().message.find(part) != std::string::npos, tested.error().message);
+        REQUIRE_FALSE(opened);
+        CHECK(opened.error().message == BITNET_TEST_MODEL ": " + tested.error().message);
+    };
+    CHECK(self_test<P>::run());
+    check(mistake::decode, "the kernel wrong on i2_s gives ");
+    check(mistake::prefill, "for row 11 of 5 tokens");
+    check(mistake::norm, "the loop rms_norm of wrong");
+    check(mistake::rounding, "the loop quantize of wrong");
+}

@@ -18,13 +18,64 @@
 #define BITNET_VERSION_MINOR 1
 #define BITNET_VERSION_PATCH 0
 
-// Every name lives in `namespace bitnet::inline BITNET_ABI`, so that two versions can meet in one program.
-#define BITNET_ABI v0
+// Every name lives in `namespace bitnet::inline BITNET_ABI`, so that two versions can meet in one program, and so can
+// translation units that are compiled for different CPUs or with -ffast-math: of two inline functions of one name the
+// linker keeps either, and an older CPU must never meet the one for a newer. Objects do not pass between such units:
+// that program does not link.
+#if defined(__AMX_TILE__)
+#define BITNET_ABI_CPU _amx
+#elif defined(__AVX512VNNI__)
+#define BITNET_ABI_CPU _avx512_vnni
+#elif defined(__AVX512F__)
+#define BITNET_ABI_CPU _avx512
+#elif defined(__AVXVNNI__)
+#define BITNET_ABI_CPU _avx_vnni
+#elif defined(__AVX2__) || defined(__FMA__) || defined(__F16C__) || defined(__BMI__)
+#define BITNET_ABI_CPU _avx2
+#elif defined(__AVX__)
+#define BITNET_ABI_CPU _avx
+#elif defined(__SSE3__) || defined(__POPCNT__)
+#define BITNET_ABI_CPU _sse4
+#elif defined(__ARM_FEATURE_SVE)
+#define BITNET_ABI_CPU _sve
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+#define BITNET_ABI_CPU _i8mm
+#elif defined(__ARM_FEATURE_DOTPROD)
+#define BITNET_ABI_CPU _dotprod
+#else
+#define BITNET_ABI_CPU
+#endif
+#if defined(__FAST_MATH__) || defined(_M_FP_FAST)
+#define BITNET_ABI_ARITHMETIC _fast_math
+#else
+#define BITNET_ABI_ARITHMETIC
+#endif
+#define BITNET_ABI_JOIN(version, cpu, arithmetic) version##cpu##arithmetic
+#define BITNET_ABI_NAME(version, cpu, arithmetic) BITNET_ABI_JOIN(version, cpu, arithmetic)
+#define BITNET_ABI BITNET_ABI_NAME(v0, BITNET_ABI_CPU, BITNET_ABI_ARITHMETIC)
 
 #if defined(__x86_64__) || defined(_M_X64)
 #define BITNET_X86_64 1
 #else
 #define BITNET_X86_64 0
+#endif
+
+#if defined(__aarch64__) || defined(_M_ARM64)
+#define BITNET_ARM64 1
+#else
+#define BITNET_ARM64 0
+#endif
+
+// WebAssembly: whether the module may use 128-bit SIMD, and whether there are threads.
+#if defined(__wasm_simd128__)
+#define BITNET_WASM_SIMD128 1
+#else
+#define BITNET_WASM_SIMD128 0
+#endif
+#if defined(__wasm__) && !defined(__wasm_atomics__)
+#define BITNET_THREADS 0
+#else
+#define BITNET_THREADS 1
 #endif
 
 // Whether inline assembly knows the tile instructions of AMX (gcc 11, clang 12): compilers that do have these headers.
@@ -39,6 +90,9 @@
 #endif
 #if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
 #error "bitnet.hpp needs float arithmetic in float precision: on 32-bit x86 compile with -msse2 -mfpmath=sse"
+#endif
+#if defined(__wasm__) && defined(__FAST_MATH__)
+#error "bitnet.hpp cannot keep its arithmetic exact under -ffast-math on WebAssembly: clang offers no way there"
 #endif
 #if !defined(_MSC_VER) && __cplusplus < 202002L
 #error "bitnet.hpp needs C++20"
@@ -64,9 +118,25 @@
 
 // BITNET_PRECISE_BEGIN .. END: float arithmetic exactly as written, whatever flags the including program is built with.
 // BITNET_TARGET_BEGIN(isa) .. END: the same, and functions are compiled for `isa`. Opened outside any namespace.
-#if defined(__clang__)
+// (clang has float_control for Arm from version 15 on. Before, what comes after these headers stays without
+// contraction and reassociation, too, which changes no result that the program could rely on.)
+#if BITNET_ARM64 && defined(__clang__) && __clang_major__ < 15
+#define BITNET_FLOAT_CONTROL 0
+#else
+#define BITNET_FLOAT_CONTROL 1
+#endif
+#if defined(__clang__) && defined(__wasm__)
+// clang has no float_control for WebAssembly; what remains to be said is the default anyway without -ffast-math.
+#define BITNET_PRECISE_BEGIN _Pragma("clang fp contract(off)")
+#define BITNET_PRECISE_END _Pragma("clang fp contract(on)")
+#elif defined(__clang__)
+#if !BITNET_FLOAT_CONTROL
+#define BITNET_PRECISE_BEGIN _Pragma("clang fp contract(off) reassociate(off)")
+#define BITNET_PRECISE_END
+#else
 #define BITNET_PRECISE_BEGIN _Pragma("float_control(precise, on, push)") _Pragma("clang fp contract(off)")
 #define BITNET_PRECISE_END _Pragma("float_control(pop)")
+#endif
 #define BITNET_TARGET_BEGIN(isa)                                                                                       \
     BITNET_PRECISE_BEGIN BITNET_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
 #define BITNET_TARGET_END _Pragma("clang attribute pop") BITNET_PRECISE_END
@@ -84,6 +154,23 @@
 #define BITNET_PRECISE_END __pragma(float_control(pop))
 #define BITNET_TARGET_BEGIN(isa) BITNET_PRECISE_BEGIN
 #define BITNET_TARGET_END BITNET_PRECISE_END
+#endif
+
+// What BITNET_TARGET_BEGIN is told on Arm. A region must have all that the functions inlined into it have, hence the
+// first one, and gcc's assembler takes the dot products from Armv8.2 on only.
+#if defined(__clang__)
+#define BITNET_TARGET_NEON "neon"
+#define BITNET_TARGET_NEON_DOTPROD "dotprod"
+#define BITNET_TARGET_NEON_I8MM "dotprod,i8mm"
+#else
+#define BITNET_TARGET_NEON "arch=armv8-a"
+#if defined(__ARM_FEATURE_DOTPROD)
+#define BITNET_TARGET_NEON_DOTPROD "+dotprod"
+#define BITNET_TARGET_NEON_I8MM "+dotprod+i8mm"
+#else
+#define BITNET_TARGET_NEON_DOTPROD "arch=armv8.2-a+dotprod"
+#define BITNET_TARGET_NEON_I8MM "arch=armv8.2-a+dotprod+i8mm"
+#endif
 #endif
 
 // ---- bitnet/core/result.hpp ----
@@ -108,6 +195,7 @@ enum class errc {
     out_of_memory,      ///< the message holds the bytes asked for
     unsupported_cpu,    ///< no policy of the list runs on this CPU
     thread_error,       ///< the operating system refused a thread
+    broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault
     // bytes of a file
     truncated,     ///< the file ends before what it announces
     bad_magic,     ///< not a GGUF file
@@ -980,7 +1068,7 @@ public:
         if (!all) {
             return std::move(all).error();
         }
-        std::ranges::copy(more, std::ranges::copy(own, all->data()).out);
+        std::copy(more.begin(), more.end(), std::copy(own.begin(), own.end(), all->data()));
         file_.tensors_ = *std::move(all);
         if (auto sorted = sort_names(); !sorted) {
             return std::move(sorted).error();
@@ -1175,7 +1263,8 @@ private:
         if (value.element_type != gguf_type::boolean) {
             return {};
         }
-        const auto bad = std::ranges::find_if(value.bytes, [](std::byte b) { return b > std::byte{1}; });
+        const auto bad =
+            std::find_if(value.bytes.begin(), value.bytes.end(), [](std::byte b) { return b > std::byte{1}; });
         if (bad == value.bytes.end()) {
             return {};
         }
@@ -1192,10 +1281,11 @@ private:
                 (*order)[i] = i;
             }
             const auto less = [&](std::size_t a, std::size_t b) {
-                const auto compared = key_of(all[a]) <=> key_of(all[b]);
-                return compared != 0 ? compared < 0 : a < b;
+                const auto key_a = key_of(all[a]);
+                const auto key_b = key_of(all[b]);
+                return key_a != key_b ? key_a < key_b : a < b;
             };
-            std::ranges::sort(order->span(), less);
+            std::sort(order->data(), order->data() + order->size(), less);
         }
         return order;
     }
@@ -1403,7 +1493,8 @@ private:
         for (std::size_t i = 0; i < order->size(); ++i) {
             (*order)[i] = i;
         }
-        std::ranges::sort(order->span(), {}, [&](std::size_t i) { return file_.tensors_[i].offset; });
+        std::sort(order->data(), order->data() + order->size(),
+                  [&](std::size_t a, std::size_t b) { return file_.tensors_[a].offset < file_.tensors_[b].offset; });
         for (std::size_t i = 1; i < order->size(); ++i) {
             if (auto done = check_neighbours(file_.tensors_[(*order)[i - 1]], file_.tensors_[(*order)[i]]); !done) {
                 return done;
@@ -1525,8 +1616,9 @@ namespace bitnet::inline BITNET_ABI {
         }
     }
     const auto rest = codes.subspan(at);
-    const auto found = std::ranges::find_if(
-        rest, [](std::byte b) { return i2s_invalid_codes(std::to_integer<std::uint64_t>(b)) != 0; });
+    const auto found = std::find_if(rest.begin(), rest.end(), [](std::byte b) {
+        return i2s_invalid_codes(std::to_integer<std::uint64_t>(b)) != 0;
+    });
     if (found == rest.end()) {
         return {};
     }
@@ -3980,12 +4072,13 @@ private:
     /// Threshold and scale. Errors are without the place.
     [[nodiscard]] result<void> decide(const gguf_tensor& tensor, std::span<const master_row_facts> facts, word only,
                                       bool masters) {
-        const auto infinite = std::ranges::find(facts, false, &master_row_facts::finite);
+        const auto infinite =
+            std::find_if(facts.begin(), facts.end(), [](const master_row_facts& row) { return !row.finite; });
         if (infinite != facts.end()) {
             return error{errc::bad_scale, "row " + std::to_string(infinite - facts.begin()) + " of its " +
                                               std::to_string(facts.size()) + " rows holds a NaN or an infinity"};
         }
-        if (std::ranges::all_of(facts, &master_row_facts::is_ternary)) {
+        if (std::all_of(facts.begin(), facts.end(), [](const master_row_facts& row) { return row.is_ternary; })) {
             threshold_ = 1;
             scale_ = only != 0 ? bits::value(only) : 1.0f;
             return {};
@@ -4270,7 +4363,7 @@ namespace bitnet::inline BITNET_ABI {
                                                      ".attn_output.weight", ".ffn_gate.weight", ".ffn_up.weight",
                                                      ".ffn_down.weight"};
     return name.starts_with("blk.") &&
-           std::ranges::any_of(places, [name](std::string_view place) { return name.ends_with(place); });
+           std::any_of(places.begin(), places.end(), [name](std::string_view place) { return name.ends_with(place); });
 }
 
 /// The rows of a matrix in a layout of this library.
@@ -4983,6 +5076,8 @@ private:
 
 #if !defined(_WIN32)
 #include <cerrno>
+#endif
+#if !defined(_WIN32) && !defined(__wasm__)
 #include <sys/mman.h>
 #include <unistd.h>
 #endif
@@ -5005,6 +5100,13 @@ enum class access_hint {
 /// files can change, use byte_source::read, which copies. (Windows refuses to shorten a mapped file.)
 class mapped_file {
 public:
+    /// Whether this system can map files. Where it cannot, open() returns errc::io_error.
+#if defined(__wasm__)
+    static constexpr bool supported = false;
+#else
+    static constexpr bool supported = true;
+#endif
+
     mapped_file() noexcept = default;
     mapped_file(mapped_file&& other) noexcept
         : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
@@ -5068,6 +5170,9 @@ private:
             UnmapViewOfFile(data_);
         }
     }
+#elif defined(__wasm__)
+    int map(int) noexcept { return ENOTSUP; }
+    void unmap() noexcept {}
 #else
     int map(int file) noexcept {
         void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file, 0);
@@ -5089,7 +5194,7 @@ private:
 };
 
 inline bool mapped_file::advise([[maybe_unused]] access_hint hint) const noexcept {
-#if defined(_WIN32)
+#if defined(_WIN32) || defined(__wasm__)
     return false;
 #else
     if (data_ == nullptr) {
@@ -5116,7 +5221,7 @@ inline bool mapped_file::advise([[maybe_unused]] access_hint hint) const noexcep
 }
 
 inline bool mapped_file::give_back([[maybe_unused]] std::span<const std::byte> part) const noexcept {
-#if defined(_WIN32)
+#if defined(_WIN32) || defined(__wasm__)
     return false;
 #else
     const long page_bytes = ::sysconf(_SC_PAGESIZE);
@@ -5158,9 +5263,13 @@ class byte_source {
 public:
     byte_source() noexcept = default;
 
-    /// Maps a file: no copy, no read. The file must not be shortened meanwhile (see mapped_file).
+    /// Maps a file: no copy, no read. The file must not be shortened meanwhile (see mapped_file). Where files cannot be
+    /// mapped (WebAssembly), reads it.
     /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory.
     [[nodiscard]] static result<byte_source> open(std::string_view utf8_path) {
+        if constexpr (!mapped_file::supported) {
+            return read(utf8_path);
+        }
         auto mapping = mapped_file::open(utf8_path);
         if (!mapping) {
             return std::move(mapping).error();
@@ -5303,7 +5412,7 @@ public:
         if (more.size() > memory_.size() - used_ && !grow(more.size())) {
             return false;
         }
-        std::ranges::copy(more, memory_.data() + used_);
+        std::copy(more.begin(), more.end(), memory_.data() + used_);
         used_ += more.size();
         return true;
     }
@@ -5319,7 +5428,7 @@ private:
             ran_out_ = true;
             return false;
         }
-        std::ranges::copy(bytes(), larger->data());
+        std::copy_n(memory_.data(), used_, larger->data());
         memory_ = *std::move(larger);
         return true;
     }
@@ -5383,7 +5492,7 @@ public:
     void add_strings(std::string_view key, const Strings& strings) {
         if (begin_entry(key, gguf_type::array)) {
             put(static_cast<std::uint32_t>(gguf_type::string));
-            put(static_cast<std::uint64_t>(std::ranges::distance(strings)));
+            put(static_cast<std::uint64_t>(std::distance(std::begin(strings), std::end(strings))));
             for (const auto& text : strings) {
                 put_string(text);
             }
@@ -5442,7 +5551,7 @@ public:
         }
         std::size_t used = 0;
         const auto sink = [&](std::span<const std::byte> bytes) {
-            std::ranges::copy(bytes, memory->data() + used);
+            std::copy(bytes.begin(), bytes.end(), memory->data() + used);
             used += bytes.size();
             return result<void>{};
         };
@@ -5503,7 +5612,7 @@ private:
     template <class T> void put(T value) { metadata_.append(std::as_bytes(std::span<const T, 1>(&value, 1))); }
     void put_string(std::string_view text) {
         put(static_cast<std::uint64_t>(text.size()));
-        metadata_.append(std::as_bytes(std::span(text)));
+        metadata_.append(std::as_bytes(std::span(text.data(), text.size())));
     }
     [[nodiscard]] bool begin_entry(std::string_view key, gguf_type type) {
         if (key.empty() || key.size() > gguf_file::longest_key || key.find('\0') != std::string_view::npos) {
@@ -5526,8 +5635,9 @@ private:
                  "a name of " + std::to_string(name.size()) + " bytes; 1 to 128 are allowed, none of them NUL");
         }
         tensor_dims shape{1, 1, 1, 1};
-        const bool ranked = !dims.empty() && dims.size() <= shape.size() && std::ranges::count(dims, 0u) == 0;
-        std::ranges::copy(dims.first(std::min(dims.size(), shape.size())), shape.begin());
+        const bool ranked =
+            !dims.empty() && dims.size() <= shape.size() && std::count(dims.begin(), dims.end(), 0u) == 0;
+        std::copy_n(dims.begin(), std::min(dims.size(), shape.size()), shape.begin());
         const bool writable = ranked && type != tensor_type::hf_packed;
         const auto bytes = writable && fits_blocks(type, shape) ? tensor_bytes(type, shape) : std::nullopt;
         const auto end = bytes ? checked_add(data_size_, *bytes) : bytes;
@@ -5561,15 +5671,15 @@ private:
             return once;
         }
         names.clear();
-        std::ranges::transform(tensors_, std::back_inserter(names),
-                               [](const entry& t) { return std::string_view(t.name); });
+        std::transform(tensors_.begin(), tensors_.end(), std::back_inserter(names),
+                       [](const entry& t) { return std::string_view(t.name); });
         return check_unique(names, target, errc::duplicate_tensor, "tensor ");
     }
 
     [[nodiscard]] static result<void> check_unique(std::vector<std::string_view>& names, std::string_view target,
                                                    errc code, std::string_view what) {
-        std::ranges::sort(names);
-        const auto twice = std::ranges::adjacent_find(names);
+        std::sort(names.begin(), names.end());
+        const auto twice = std::adjacent_find(names.begin(), names.end());
         if (twice == names.end()) {
             return {};
         }
@@ -5593,7 +5703,9 @@ private:
     [[nodiscard]] growing_bytes header() const {
         growing_bytes out;
         const auto put_into = [&](const auto& value) { out.append(std::as_bytes(std::span(&value, 1))); };
-        const auto put_text = [&](std::string_view text) { out.append(std::as_bytes(std::span(text))); };
+        const auto put_text = [&](std::string_view text) {
+            out.append(std::as_bytes(std::span(text.data(), text.size())));
+        };
         put_text("GGUF");
         put_into(options_.version);
         put_into(static_cast<std::uint64_t>(tensors_.size()));
@@ -5659,7 +5771,7 @@ private:
         }
         const std::uint64_t end = tensor.offset + tensor.size;
         const auto padding = chunk.first(static_cast<std::size_t>(*checked_align(end, options_.alignment) - end));
-        std::ranges::fill(padding, std::byte{0});
+        std::fill(padding.begin(), padding.end(), std::byte{0});
         return sink(padding);
     }
 
@@ -6338,7 +6450,7 @@ private:
     }
     void put(char c) noexcept { document_.text_[text_used_++] = c; }
     void put(std::string_view characters) noexcept {
-        std::ranges::copy(characters, document_.text_.data() + text_used_);
+        std::copy(characters.begin(), characters.end(), document_.text_.data() + text_used_);
         text_used_ += static_cast<std::uint32_t>(characters.size());
     }
 
@@ -6588,8 +6700,11 @@ private:
             return std::string_view(document_.text_.data() + nodes[node].start, nodes[node].size);
         };
         const auto order = document_.order_.span().subspan(object.start, object.size);
-        std::ranges::sort(order, {}, characters);
-        const auto same = std::ranges::adjacent_find(order, {}, characters);
+        std::sort(order.begin(), order.end(),
+                  [&](std::uint32_t a, std::uint32_t b) { return characters(a) < characters(b); });
+        const auto same = std::adjacent_find(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+            return characters(a) == characters(b);
+        });
         if (same != order.end()) {
             return fail("the object that ends here has the key " + quoted_name(characters(*same)) + " twice");
         }
@@ -6764,7 +6879,9 @@ public:
     [[nodiscard]] const safetensors_tensor* find(std::string_view tensor_name) const noexcept {
         const auto sorted = names_sorted_.span();
         const auto name_at = [this](std::size_t i) { return tensors_[i].name; };
-        const auto found = std::ranges::lower_bound(sorted, tensor_name, {}, name_at);
+        const auto found =
+            std::lower_bound(sorted.begin(), sorted.end(), tensor_name,
+                             [&](std::size_t i, std::string_view wanted) { return name_at(i) < wanted; });
         return found != sorted.end() && name_at(*found) == tensor_name ? &tensors_[*found] : nullptr;
     }
 
@@ -6802,7 +6919,9 @@ public:
         for (std::size_t i = 0; i < file.tensors_.size(); ++i) {
             file.names_sorted_[i] = i;
         }
-        std::ranges::sort(file.names_sorted_.span(), {}, [&](std::size_t i) { return file.tensors_[i].name; });
+        const auto names = file.names_sorted_.span();
+        std::sort(names.begin(), names.end(),
+                  [&](std::size_t a, std::size_t b) { return file.tensors_[a].name < file.tensors_[b].name; });
         return file;
     }
 
@@ -6912,8 +7031,10 @@ private:
             return fail(errc::wrong_type, tensor.name,
                         "its dtype is of JSON type " + std::string(name_of(value.type())) + ", it must be a string");
         }
-        const auto* found = std::ranges::find(safetensors_formats, *text, &safetensors_format::name);
-        if (found == safetensors_formats.end()) {
+        const auto* end = safetensors_formats.data() + safetensors_formats.size();
+        const auto* found = std::find_if(safetensors_formats.data(), end,
+                                         [&](const safetensors_format& each) { return each.name == *text; });
+        if (found == end) {
             return fail(errc::unsupported_type, tensor.name, "unknown dtype " + quoted_name(*text));
         }
         tensor.type = found->type;
@@ -6978,7 +7099,8 @@ private:
     /// Sorts the tensors by their data, which must then lie one behind the other from the first byte to the last.
     [[nodiscard]] result<void> check_coverage(std::span<safetensors_tensor> tensors) const {
         const auto place = [](const safetensors_tensor& t) { return std::pair(t.offset, t.bytes.size()); };
-        std::ranges::sort(tensors, {}, place); // empty tensors before the one that starts where they stand
+        // Empty tensors before the one that starts where they stand.
+        std::sort(tensors.begin(), tensors.end(), [&](const auto& a, const auto& b) { return place(a) < place(b); });
         std::uint64_t end = data_offset_;
         for (const safetensors_tensor& tensor : tensors) {
             if (tensor.offset != end) {
@@ -9980,7 +10102,7 @@ private:
             }
             files.push_back(*name);
         }
-        std::ranges::sort(files);
+        std::sort(files.begin(), files.end());
         files.erase(std::unique(files.begin(), files.end()), files.end());
         for (const std::string_view file : files) {
             auto source = byte_source::open(path_of(file));
@@ -10012,7 +10134,8 @@ private:
         }
         for (const auto& [tensor, file] : map.members()) {
             const std::string path = path_of(file.as_string().value_or(""));
-            const auto shard = std::ranges::find(shards_, path, &safetensors_file::name);
+            const auto shard = std::find_if(shards_.begin(), shards_.end(),
+                                            [&](const safetensors_file& each) { return each.name() == path; });
             if (shard == shards_.end() || shard->find(tensor) == nullptr) {
                 return error{errc::missing_tensor,
                              path + ": tensor " + quoted_name(tensor) + ": not in the file, though the index says so"};
@@ -10080,7 +10203,7 @@ private:
         }
         gguf_tensor borrowed{
             names_.emplace_back(std::move(name.gguf)), *type, {1, 1, 1, 1}, tensor.rank, tensor.offset, tensor.bytes};
-        std::ranges::reverse_copy(std::span(tensor.shape).first(tensor.rank), borrowed.dims.begin());
+        std::reverse_copy(tensor.shape.begin(), tensor.shape.begin() + tensor.rank, borrowed.dims.begin());
         if (*type == tensor_type::hf_packed) {
             borrowed.dims[1] *= 4; // its bytes are in memory: no overflow
         }
@@ -10228,7 +10351,8 @@ private:
             }
             others[i] = source ? *std::move(source) : byte_source();
         }
-        const auto embedding = std::ranges::find(tensors_, std::string_view("token_embd.weight"), &gguf_tensor::name);
+        const auto embedding = std::find_if(tensors_.begin(), tensors_.end(),
+                                            [](const gguf_tensor& each) { return each.name == "token_embd.weight"; });
         const std::uint64_t rows = embedding != tensors_.end() ? embedding->dims[1] : 0;
         const tokenizer_json_files files{.name = main->name(),
                                          .tokenizer = text_of(*main),
@@ -10274,7 +10398,7 @@ private:
             if (!id) {
                 return error{errc::wrong_type, path_of(file) + ": 'eos_token_id' must be a token id or a list of them"};
             }
-            if (std::ranges::find(stops_, *id) == stops_.end()) {
+            if (std::find(stops_.begin(), stops_.end(), *id) == stops_.end()) {
                 stops_.push_back(*id);
             }
         }
@@ -10412,7 +10536,8 @@ public:
 
     /// Whether all tensors of the files are mapped, so that their bytes are the system's to keep or drop.
     [[nodiscard]] bool is_mapped() const noexcept {
-        return std::ranges::all_of(parts_.sources, &byte_source::is_mapped);
+        return std::all_of(parts_.sources.begin(), parts_.sources.end(),
+                           [](const byte_source& source) { return source.is_mapped(); });
     }
     /// Passes a hint on to all mappings.
     void advise(access_hint hint) const noexcept {
@@ -10428,7 +10553,7 @@ public:
             return not_behind(all.data(), part.data()) &&
                    not_behind(part.data() + part.size(), all.data() + all.size());
         };
-        const auto found = std::ranges::find_if(parts_.sources, holds);
+        const auto found = std::find_if(parts_.sources.begin(), parts_.sources.end(), holds);
         return found != parts_.sources.end() && found->give_back(part);
     }
 
@@ -11145,7 +11270,7 @@ private:
 // I2_S (order A) for AVX2. Empty on other architectures.
 
 // ---- bitnet/kernel/i2s_tiling.hpp ----
-// The order in which register tiles of an I2_S kernel pass a range of rows. Empty on other architectures than x86-64.
+// The order in which register tiles of an I2_S kernel pass a range of rows.
 
 #include <cstddef>
 #include <cstdint>
@@ -11153,27 +11278,33 @@ private:
 
 #if BITNET_X86_64
 #include <xmmintrin.h>
+#endif
 
 namespace bitnet::inline BITNET_ABI {
 
+#if BITNET_X86_64
 /// Asks the second level of cache for the line 8 KiB after the pair of rows that starts at `w`, at block `b` of 64
 /// bytes of the pair: one call in each step of a tile of two rows reads on across the ends of rows and chunks. Measured
 /// on Zen 4: 97 % of the speed of plain reads; half as far 76 %, into the first level 41 %, not at all 39 %.
-BITNET_ALWAYS_INLINE void prefetch_pair(const std::uint8_t* w, std::size_t b) noexcept {
+BITNET_ALWAYS_INLINE void prefetch_pair([[maybe_unused]] const std::uint8_t* w,
+                                        [[maybe_unused]] std::size_t b) noexcept {
+#if BITNET_X86_64
     constexpr std::size_t distance = 8192;
     _mm_prefetch(reinterpret_cast<const char*>(w) + distance + b * 64, _MM_HINT_T1);
+#endif
 }
+#endif
 
-/// Cuts rows x tokens into tiles of 2 rows x up to MostTokens tokens, each computed by
+/// Cuts rows x tokens into tiles of TileRows rows x up to MostTokens tokens, each computed by
 /// Kernel::tile<Rows, Tokens>(weights of the first row, cols, x, first token, y of the first row, y_stride).
-/// Few tokens: a pair of rows meets all of them on its way from memory. Many: the activations of one tile stay in the
+/// Few tokens: a tile's rows meet all of them on their way from memory. Many: the activations of one tile stay in the
 /// first level of cache while a block of rows passes them.
-template <class Kernel, std::size_t MostTokens> struct i2s_tiling {
+template <class Kernel, std::size_t MostTokens, std::size_t TileRows = 2> struct i2s_tiling {
     static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         constexpr std::size_t few_tokens = 12;
         constexpr std::size_t rows_in_cache = 32;
-        const std::size_t block = x.tokens <= few_tokens ? 2 : rows_in_cache;
+        const std::size_t block = x.tokens <= few_tokens ? TileRows : rows_in_cache;
         for (std::size_t r = 0; r < count; r += block) {
             const std::size_t rest = count - r;
             all_tokens(w, first + r, rest < block ? rest : block, x, y + r, y_stride);
@@ -11201,17 +11332,16 @@ private:
         const std::size_t row_bytes = w.cols / 4;
         const std::uint8_t* weights = w.data + first * row_bytes;
         std::size_t r = 0;
-        for (; r + 2 <= count; r += 2) {
-            Kernel::template tile<2, Tokens>(weights + r * row_bytes, w.cols, x, t, y + r, y_stride);
+        for (; r + TileRows <= count; r += TileRows) {
+            Kernel::template tile<TileRows, Tokens>(weights + r * row_bytes, w.cols, x, t, y + r, y_stride);
         }
-        if (r < count) {
+        for (; r < count; ++r) {
             Kernel::template tile<1, Tokens>(weights + r * row_bytes, w.cols, x, t, y + r, y_stride);
         }
     }
 };
 
 } // namespace bitnet::inline BITNET_ABI
-#endif
 
 // ---- bitnet/kernel/lane_sums.hpp ----
 // lane_sums: the int32 lanes of ymm registers added up. Empty on other architectures than x86-64.
@@ -11256,7 +11386,7 @@ BITNET_TARGET_END
 // Instruction-set tags: what kernels are written for. available() says whether this machine runs them.
 
 // ---- bitnet/simd/cpu.hpp ----
-// What this CPU and this operating system can run, asked of cpuid and xgetbv.
+// What this CPU and this operating system can run: asked of cpuid and xgetbv on x86, of the operating system on Arm.
 
 #if BITNET_X86_64
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -11270,12 +11400,23 @@ BITNET_TARGET_END
 #endif
 #endif
 
+#if BITNET_ARM64
+#if defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(_WIN32)
+extern "C" __declspec(dllimport) int __stdcall IsProcessorFeaturePresent(unsigned long); // as windows.h has it
+#endif
+#endif
+
 #include <cstdint>
 
 namespace bitnet::inline BITNET_ABI {
 
 /// Instruction sets of an x86-64 machine, each true only where the operating system saves its registers too.
 struct x86_features {
+    bool sse41 = false;       ///< SSSE3 and SSE4.1, as Penryn 2008, Silvermont 2013 and Bulldozer 2011 have them
     bool avx2 = false;        ///< AVX2, FMA, F16C, BMI1 and BMI2: one level, as Haswell and Zen have it
     bool avx_vnni = false;    ///< avx2 and AVX-VNNI (vpdpbusd on ymm)
     bool avx512_vnni = false; ///< avx2 and AVX-512 F, CD, DQ, BW, VL, VNNI
@@ -11326,6 +11467,7 @@ struct registers {
 [[nodiscard]] inline x86_features detect_x86_features() noexcept {
     x86_features found;
     const auto leaf1 = cpu::cpuid(1, 0);
+    found.sse41 = cpu::has(leaf1.ecx, (1u << 9) | (1u << 19));
     constexpr std::uint32_t osxsave = 1u << 27;
     constexpr std::uint32_t fma_f16c_avx = (1u << 12) | (1u << 29) | (1u << 28);
     if (!cpu::has(leaf1.ecx, osxsave | fma_f16c_avx)) {
@@ -11368,6 +11510,56 @@ struct registers {
 #endif
 }
 
+/// Instruction sets of a 64-bit Arm machine beyond Armv8.0, which has AdvSIMD with fma.
+struct arm_features {
+    bool dotprod = false; ///< sdot, udot: optional from Armv8.2, in all from Armv8.4 on
+    bool i8mm = false;    ///< dotprod and smmla: optional from Armv8.2, in all from Armv8.6 on
+};
+
+#if BITNET_ARM64
+#if defined(__APPLE__)
+namespace cpu {
+
+/// Whether sysctl knows the name and says 1.
+[[nodiscard]] inline bool sysctl_flag(const char* name) noexcept {
+    std::int32_t value = 0;
+    std::size_t size = sizeof value;
+    return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value == 1;
+}
+
+} // namespace cpu
+#endif
+
+/// What the program is compiled for it may use anyway. The rest is asked of the system: Linux and Android have the bits
+/// of asm/hwcap.h, macOS names, Windows the numbers of winnt.h (PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE and
+/// PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE), which versions that do not know them deny.
+[[nodiscard]] inline arm_features detect_arm_features() noexcept {
+    arm_features found;
+#if defined(__ARM_FEATURE_DOTPROD)
+    found.dotprod = true;
+#endif
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+    found.i8mm = true;
+#endif
+#if defined(__linux__)
+    constexpr unsigned long asimddp = 1ul << 20; // in AT_HWCAP
+    constexpr unsigned long i8mm = 1ul << 13;    // in AT_HWCAP2
+    found.dotprod = found.dotprod || (getauxval(AT_HWCAP) & asimddp) != 0;
+    found.i8mm = found.i8mm || (getauxval(AT_HWCAP2) & i8mm) != 0;
+#elif defined(__APPLE__)
+    found.dotprod = found.dotprod || cpu::sysctl_flag("hw.optional.arm.FEAT_DotProd");
+    found.i8mm = found.i8mm || cpu::sysctl_flag("hw.optional.arm.FEAT_I8MM");
+#elif defined(_WIN32)
+    found.dotprod = found.dotprod || IsProcessorFeaturePresent(43) != 0;
+    found.i8mm = found.i8mm || IsProcessorFeaturePresent(66) != 0;
+#endif
+    found.i8mm = found.i8mm && found.dotprod;
+    return found;
+}
+#else
+[[nodiscard]] inline arm_features detect_arm_features() noexcept { return {}; }
+#endif
+
 } // namespace bitnet::inline BITNET_ABI
 
 #include <concepts>
@@ -11380,6 +11572,12 @@ namespace isa {
 struct scalar {
     static constexpr std::string_view name = "scalar";
     [[nodiscard]] static bool available() noexcept { return true; }
+};
+
+/// x86-64 with SSSE3 and SSE4.1 (Penryn 2008, Bulldozer 2011, Silvermont 2013 and later): machines without AVX2.
+struct sse41 {
+    static constexpr std::string_view name = "sse41";
+    [[nodiscard]] static bool available() noexcept { return detect_x86_features().sse41; }
 };
 
 /// x86-64 with AVX2, FMA, F16C, BMI (Haswell 2013, Zen 2017 and later).
@@ -11405,6 +11603,30 @@ struct amx_int8 {
     static constexpr std::string_view name = "amx_int8";
     /// Linux gives a process the tiles on demand only: the first call asks for them (see permit_amx()).
     [[nodiscard]] static bool available() noexcept { return detect_x86_features().amx_int8 && permit_amx(); }
+};
+
+/// 64-bit Arm with AdvSIMD: every Armv8-A machine.
+struct neon {
+    static constexpr std::string_view name = "neon";
+    [[nodiscard]] static bool available() noexcept { return BITNET_ARM64 != 0; }
+};
+
+/// neon and the dot products of Armv8.2 (Cortex-A55 and A75 2017, Neoverse N1 2019, Apple A13 2019 and later).
+struct neon_dotprod {
+    static constexpr std::string_view name = "neon_dotprod";
+    [[nodiscard]] static bool available() noexcept { return detect_arm_features().dotprod; }
+};
+
+/// neon_dotprod and int8 matrix products (Neoverse V1 2020, Cortex-A710 2021, Apple M2 2022 and later).
+struct neon_i8mm {
+    static constexpr std::string_view name = "neon_i8mm";
+    [[nodiscard]] static bool available() noexcept { return detect_arm_features().i8mm; }
+};
+
+/// WebAssembly with 128-bit SIMD: chosen by the compiler (-msimd128), as a module cannot ask for it while it runs.
+struct wasm_simd128 {
+    static constexpr std::string_view name = "wasm_simd128";
+    [[nodiscard]] static bool available() noexcept { return BITNET_WASM_SIMD128 != 0; }
 };
 
 template <class T>
@@ -12489,6 +12711,1233 @@ private:
 BITNET_TARGET_END
 #endif
 
+// ---- bitnet/kernel/dense_neon.hpp ----
+// The dense layout (five weights in a byte) for Armv8.0's AdvSIMD. Empty on other architectures.
+
+// ---- bitnet/kernel/i2s_neon.hpp ----
+// I2_S (order A) for Armv8.0's AdvSIMD. Empty on other architectures.
+
+// ---- bitnet/simd/prefetch_neon.hpp ----
+// prefetch_line: what the loops for Arm ask of the caches. Empty on other architectures.
+
+#if BITNET_ARM64
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#endif
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
+namespace bitnet::inline BITNET_ABI {
+
+/// Asks the second level of cache for the line at `address`, which need not be memory of anybody.
+BITNET_ALWAYS_INLINE void prefetch_line(const void* address) noexcept {
+#if defined(__GNUC__)
+    __builtin_prefetch(address, 0, 2);
+#else
+    __prefetch(address);
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_ARM64
+#include <arm_neon.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
+namespace bitnet::inline BITNET_ABI {
+
+/// A block of 128 columns is two registers of weights, of bytes 0..15 and 16..31:
+///
+///   bits of byte j | 7:6     | 5:4        | 3:2        | 1:0
+///   column         | j       | 32 + j     | 64 + j     | 96 + j
+///
+/// Each plane is moved to bits 1:0 and multiplied by 16 activations with smlal and smlal2 into int16. Overflow: a
+/// product is at most 3 * 128 = 384; a block adds 16 of them to a lane, 6144, and five blocks 30720; or half as many to
+/// each of two sums. These are then widened to int32. The sum of the activations is subtracted once, as weight =
+/// code - 1.
+template <> struct kernel<isa::neon, i2s> {
+    using layout = i2s;
+
+    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        i2s_tiling<kernel, most_tokens, tile_rows>::rows(w, first, count, x, y, y_stride);
+    }
+
+private:
+    static constexpr std::size_t tile_rows = 4;
+    static constexpr std::size_t most_tokens =
+        4; // with two rows: 8 sums of each width, 2 registers of weights, 2 of codes
+    friend i2s_tiling<kernel, most_tokens, tile_rows>;
+
+    /// Four rows for one token. For more, four leave too few registers.
+    template <std::size_t Rows, std::size_t Tokens>
+    static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        if constexpr (Rows == 4 && Tokens > 1) {
+            multiply<2, Tokens>(w, cols, x, first_token, y, y_stride);
+            multiply<2, Tokens>(w + 2 * (cols / 4), cols, x, first_token, y + 2, y_stride);
+        } else {
+            multiply<Rows, Tokens>(w, cols, x, first_token, y, y_stride);
+        }
+    }
+
+    template <std::size_t Rows, std::size_t Tokens>
+    static void multiply(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::int8_t* values = x.data + first_token * x.stride;
+        constexpr std::size_t chains = Tokens == 1 ? 2 : 1; // sums that do not wait for one another
+        constexpr std::size_t blocks_in_int16 = 5 * chains;
+        int32x4_t total[Rows][Tokens];
+        BITNET_UNROLL
+        for (auto& row : total) {
+            BITNET_UNROLL
+            for (auto& sum : row) {
+                sum = vdupq_n_s32(0);
+            }
+        }
+        for (std::size_t b = 0; b < cols / 128;) {
+            const std::size_t rest = cols / 128 - b;
+            const std::size_t end = b + (rest < blocks_in_int16 ? rest : blocks_in_int16);
+            int16x8_t words[chains][Rows][Tokens];
+            clear(words);
+            for (; b < end; ++b) {
+                prefetch_line(w + 8192 + b * 32 * Rows);
+                if constexpr (Rows == 4) {
+                    prefetch_line(w + 8192 + b * 32 * Rows + 64);
+                }
+                add_half(w + b * 32, cols / 4, values + b * 128, x.stride, words);
+                add_half(w + b * 32 + 16, cols / 4, values + b * 128 + 16, x.stride, words);
+            }
+            add_words(words, total);
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const std::size_t at = first_token + t;
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                y[at * y_stride + r] = vaddvq_s32(total[r][t]) - x.sums[at];
+            }
+        }
+    }
+
+    template <std::size_t Chains, std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void clear(int16x8_t (&words)[Chains][Rows][Tokens]) noexcept {
+        BITNET_UNROLL
+        for (auto& chain : words) {
+            BITNET_UNROLL
+            for (auto& row : chain) {
+                BITNET_UNROLL
+                for (auto& sum : row) {
+                    sum = vdupq_n_s16(0);
+                }
+            }
+        }
+    }
+
+    /// total += words, widened pair by pair.
+    template <std::size_t Chains, std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_words(const int16x8_t (&words)[Chains][Rows][Tokens],
+                                               int32x4_t (&total)[Rows][Tokens]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t chain = 0; chain < Chains; ++chain) {
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    total[r][t] = vpadalq_s16(total[r][t], words[chain][r][t]);
+                }
+            }
+        }
+    }
+
+    /// Adds the columns of 16 bytes of a block for each row and token.
+    template <std::size_t Chains, std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_half(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
+                                              std::size_t x_stride, int16x8_t (&words)[Chains][Rows][Tokens]) noexcept {
+        uint8x16_t q[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            q[r] = vld1q_u8(w + r * row_bytes);
+        }
+        add_plane<6>(q, x, x_stride, words);
+        add_plane<4>(q, x + 32, x_stride, words);
+        add_plane<2>(q, x + 64, x_stride, words);
+        add_plane<0>(q, x + 96, x_stride, words);
+    }
+    template <int Shift, std::size_t Chains, std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_plane(const uint8x16_t (&q)[Rows], const std::int8_t* x, std::size_t x_stride,
+                                               int16x8_t (&words)[Chains][Rows][Tokens]) noexcept {
+        int8x16_t codes[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            codes[r] = plane<Shift>(q[r]);
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const int8x16_t values = vld1q_s8(x + t * x_stride);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                int16x8_t& first = words[0][r][t];
+                first = vmlal_s8(first, vget_low_s8(codes[r]), vget_low_s8(values));
+                int16x8_t& second = words[Chains - 1][r][t];
+                second = vmlal_high_s8(second, codes[r], values);
+            }
+        }
+    }
+    template <int Shift> static BITNET_ALWAYS_INLINE int8x16_t plane(uint8x16_t q) noexcept {
+        if constexpr (Shift == 6) {
+            return vreinterpretq_s8_u8(vshrq_n_u8(q, 6));
+        } else if constexpr (Shift == 0) {
+            return vreinterpretq_s8_u8(vandq_u8(q, vdupq_n_u8(3)));
+        } else {
+            return vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(q, Shift), vdupq_n_u8(3)));
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_ARM64
+#include <arm_neon.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
+namespace bitnet::inline BITNET_ABI {
+
+/// Rows of dense as I2_S, for many tokens: digits come out as in the kernel below, four of them go into a byte.
+struct dense_unpacker_neon {
+    /// \pre row_bytes holds a multiple of 640 columns, two blocks of dense and five of I2_S
+    static void unpack(const dense::view& w, std::size_t first, std::size_t count, std::uint8_t* out,
+                       std::size_t row_bytes) noexcept {
+        const std::size_t blocks = blocks_across<dense>(w.cols);
+        const std::uint8_t* from = w.data + first * blocks * dense::block_bytes;
+        for (std::size_t r = 0; r < count; ++r, out += row_bytes) {
+            for (std::size_t b = 0; b < blocks; b += 2, from += 2 * dense::block_bytes) {
+                prefetch_line(from + 4096);
+                prefetch_line(from + 4096 + 64);
+                unpack_pair(from, b + 1 < blocks, out + b * 80);
+                unpack_pair(from + 16, b + 1 < blocks, out + b * 80 + 16);
+            }
+            from -= blocks % 2 * dense::block_bytes;
+        }
+    }
+
+private:
+    /// Bytes j and 32 + j, j < 16, of two blocks, of which the second may be missing: then its codes are 0.
+    static BITNET_ALWAYS_INLINE void unpack_pair(const std::uint8_t* p, bool both, std::uint8_t* out) noexcept {
+        uint8x16_t lower = vld1q_u8(p); // columns j, 64 + j, ...
+        uint8x16_t upper = vld1q_u8(p + 32);
+        const uint8x16_t none = vdupq_n_u8(0);
+        vst1q_u8(out, append(append(none, lower, upper), lower, upper));
+        vst1q_u8(out + 32, append(append(none, lower, upper), lower, upper));
+        const uint8x16_t last = append(none, lower, upper);
+        lower = both ? vld1q_u8(p + 64) : none;
+        upper = both ? vld1q_u8(p + 96) : none;
+        vst1q_u8(out + 64, append(last, lower, upper));
+        vst1q_u8(out + 96, append(append(none, lower, upper), lower, upper));
+        vst1q_u8(out + 128, append(append(none, lower, upper), lower, upper));
+    }
+
+    /// Shifts codes up and puts the next digits of `lower`, then of `upper`, below. What is shifted out of a byte is 0.
+    static BITNET_ALWAYS_INLINE uint8x16_t append(uint8x16_t codes, uint8x16_t& lower, uint8x16_t& upper) noexcept {
+        return append(append(codes, lower), upper);
+    }
+    static BITNET_ALWAYS_INLINE uint8x16_t append(uint8x16_t codes, uint8x16_t& rest) noexcept {
+        const uint8x16_t negative = vaddq_u8(vcgtq_u8(rest, vdupq_n_u8(85)), vcgtq_u8(rest, vdupq_n_u8(170)));
+        rest = vmulq_u8(rest, vdupq_n_u8(3));
+        return vsubq_u8(vshlq_n_u8(codes, 2), negative);
+    }
+};
+
+/// Digit k counts the thresholds 85 and 170 that r(k) is above, see dense.hpp, and r(k+1) = 3 r(k) mod 256. Comparisons
+/// give -1 for true, so that digits come out negative and products are subtracted: smlsl and smlsl2 into int16.
+/// Overflow: a product is at most 2 * 128 = 256; a block adds 20 of them to a lane of two sums each, 5120, and six
+/// blocks 30720.
+template <> struct kernel<isa::neon, dense> {
+    using layout = dense;
+
+    static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        if (x.tokens > few_tokens) {
+            by_way_of_i2s<kernel<isa::neon, i2s>, dense, dense_unpacker_neon>::rows(w, first, count, x, y, y_stride);
+            return;
+        }
+        const std::size_t row_bytes = blocks_across<dense>(w.cols) * dense::block_bytes;
+        const std::uint8_t* weights = w.data + first * row_bytes;
+        for (std::size_t r = 0; r < count;) {
+            const std::size_t taken = count - r < 4 ? 1 : 4;
+            for (std::size_t t = 0; t < x.tokens; ++t) {
+                std::int32_t* out = y + t * y_stride + r;
+                const std::int8_t* values = x.data + t * x.stride;
+                if (taken == 4) {
+                    tile<4>(weights + r * row_bytes, row_bytes, values, x.sums[t], out);
+                } else {
+                    tile<1>(weights + r * row_bytes, row_bytes, values, x.sums[t], out);
+                }
+            }
+            r += taken;
+        }
+    }
+
+private:
+    static constexpr std::size_t few_tokens = 1;
+    static constexpr std::size_t blocks_in_int16 = 6;
+
+    template <std::size_t Rows>
+    static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
+                                          std::int32_t sum, std::int32_t* y) noexcept {
+        const std::size_t blocks = row_bytes / dense::block_bytes;
+        int32x4_t total[Rows];
+        BITNET_UNROLL
+        for (auto& row : total) {
+            row = vdupq_n_s32(0);
+        }
+        for (std::size_t begin = 0; begin < blocks; begin += blocks_in_int16) {
+            const std::size_t end = begin + blocks_in_int16 < blocks ? begin + blocks_in_int16 : blocks;
+            int16x8_t words[2][Rows];
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                words[0][r] = vdupq_n_s16(0);
+                words[1][r] = vdupq_n_s16(0);
+            }
+            for (std::size_t b = begin; b < end; ++b) {
+                prefetch<Rows>(w + Rows * b * 64);
+                for (std::size_t at = 0; at < 64; at += 16) {
+                    subtract_quarter(w + b * 64 + at, row_bytes, x + b * 320 + at, words);
+                }
+            }
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                total[r] = vpadalq_s16(vpadalq_s16(total[r], words[0][r]), words[1][r]);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            y[r] = vaddvq_s32(total[r]) - sum;
+        }
+    }
+
+    /// Tiles are read row beside row, but prefetched as they lie in memory.
+    template <std::size_t Rows> static BITNET_ALWAYS_INLINE void prefetch(const std::uint8_t* w) noexcept {
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            prefetch_line(w + 8192 + 64 * r);
+        }
+    }
+
+    /// Sixteen of the 64 bytes of a block, in each row.
+    template <std::size_t Rows>
+    static BITNET_ALWAYS_INLINE void subtract_quarter(const std::uint8_t* w, std::size_t row_bytes,
+                                                      const std::int8_t* x, int16x8_t (&words)[2][Rows]) noexcept {
+        uint8x16_t rest[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            rest[r] = vld1q_u8(w + r * row_bytes);
+        }
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < 5; ++k) {
+            const int8x16_t values = vld1q_s8(x + 64 * k);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                const int8x16_t negative = vreinterpretq_s8_u8(
+                    vaddq_u8(vcgtq_u8(rest[r], vdupq_n_u8(85)), vcgtq_u8(rest[r], vdupq_n_u8(170))));
+                words[0][r] = vmlsl_s8(words[0][r], vget_low_s8(negative), vget_low_s8(values));
+                words[1][r] = vmlsl_high_s8(words[1][r], negative, values);
+                rest[r] = vmulq_u8(rest[r], vdupq_n_u8(3));
+            }
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
+// ---- bitnet/kernel/dense_neon_dotprod.hpp ----
+// The dense layout (five weights in a byte) for the dot products of Armv8.2. Empty on other architectures.
+
+// ---- bitnet/kernel/dot_product_neon.hpp ----
+// add_dot_product(s) and add_matrix_products: Arm's instructions on int8, for every compiler. Empty on other
+// architectures.
+
+#include <cstddef>
+
+#if BITNET_ARM64
+#include <arm_neon.h>
+
+// Before version 16, clang has the intrinsics only where the whole program is compiled for them: hence assembly. gcc
+// would take the codes of all rows through one register, so that a CPU that executes in order waits for each of them:
+// hence several instructions in one.
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_DOTPROD)
+namespace bitnet::inline BITNET_ABI {
+
+/// sum[i] += a[4i] b[4i] + ... + a[4i + 3] b[4i + 3]
+BITNET_ALWAYS_INLINE void add_dot_product(int32x4_t& sum, int8x16_t a, int8x16_t b) noexcept {
+#if defined(__GNUC__) && (!defined(__clang__) || __clang_major__ < 16)
+    __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(a), "w"(b));
+#else
+    sum = vdotq_s32(sum, a, b);
+#endif
+}
+
+/// The same of Rows rows, of which a[r] belongs to sums[r][column].
+template <std::size_t Rows, std::size_t Columns>
+BITNET_ALWAYS_INLINE void add_dot_products(int32x4_t (&sums)[Rows][Columns], std::size_t column,
+                                           const int8x16_t (&a)[Rows], int8x16_t b) noexcept {
+#if defined(__GNUC__) && !defined(__clang__)
+    if constexpr (Rows == 4) {
+        __asm__("sdot %0.4s, %4.16b, %8.16b\n\tsdot %1.4s, %5.16b, %8.16b\n\t"
+                "sdot %2.4s, %6.16b, %8.16b\n\tsdot %3.4s, %7.16b, %8.16b"
+                : "+&w"(sums[0][column]), "+&w"(sums[1][column]), "+&w"(sums[2][column]), "+&w"(sums[3][column])
+                : "w"(a[0]), "w"(a[1]), "w"(a[2]), "w"(a[3]), "w"(b));
+        return;
+    }
+    if constexpr (Rows == 2) {
+        __asm__("sdot %0.4s, %2.16b, %4.16b\n\tsdot %1.4s, %3.16b, %4.16b"
+                : "+&w"(sums[0][column]), "+&w"(sums[1][column])
+                : "w"(a[0]), "w"(a[1]), "w"(b));
+        return;
+    }
+#endif
+    BITNET_UNROLL
+    for (std::size_t r = 0; r < Rows; ++r) {
+        add_dot_product(sums[r][column], a[r], b);
+    }
+}
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_I8MM)
+namespace bitnet::inline BITNET_ABI {
+
+/// sum [2, 2] += a [2, 8] times the transpose of b [2, 8]
+BITNET_ALWAYS_INLINE void add_matrix_product(int32x4_t& sum, int8x16_t a, int8x16_t b) noexcept {
+#if defined(__GNUC__) && (!defined(__clang__) || __clang_major__ < 16)
+    __asm__("smmla %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(a), "w"(b));
+#else
+    sum = vmmlaq_s32(sum, a, b);
+#endif
+}
+
+/// The same of RowPairs pairs of rows, of which a[p] belongs to sums[p][column].
+template <std::size_t RowPairs, std::size_t Columns>
+BITNET_ALWAYS_INLINE void add_matrix_products(int32x4_t (&sums)[RowPairs][Columns], std::size_t column,
+                                              const int8x16_t (&a)[RowPairs], int8x16_t b) noexcept {
+#if defined(__GNUC__) && !defined(__clang__)
+    if constexpr (RowPairs == 4) {
+        __asm__("smmla %0.4s, %4.16b, %8.16b\n\tsmmla %1.4s, %5.16b, %8.16b\n\t"
+                "smmla %2.4s, %6.16b, %8.16b\n\tsmmla %3.4s, %7.16b, %8.16b"
+                : "+&w"(sums[0][column]), "+&w"(sums[1][column]), "+&w"(sums[2][column]), "+&w"(sums[3][column])
+                : "w"(a[0]), "w"(a[1]), "w"(a[2]), "w"(a[3]), "w"(b));
+        return;
+    }
+#endif
+    BITNET_UNROLL
+    for (std::size_t p = 0; p < RowPairs; ++p) {
+        add_matrix_product(sums[p][column], a[p], b);
+    }
+}
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
+// ---- bitnet/kernel/i2s_neon_dotprod.hpp ----
+// I2_S (order A) for the dot products of Armv8.2. Empty on other architectures.
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_ARM64
+#include <arm_neon.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_DOTPROD)
+namespace bitnet::inline BITNET_ABI {
+
+/// A block of 128 columns is two registers of weights, of bytes 0..15 and 16..31:
+///
+///   bits of byte j | 7:6     | 5:4        | 3:2        | 1:0
+///   column         | j       | 32 + j     | 64 + j     | 96 + j
+///
+/// sdot multiplies 16 codes of a plane by 16 activations, straight into int32. One or two tokens leave registers for
+/// sums of their own for planes 5:4 and 3:2, which then stay where they are: one instruction takes any plane out, and
+/// the sums are multiples of 16 and of 4. Overflow: a block adds at most 8 * 48 * 128 = 49152 to a lane; that is safe
+/// to 43,690 blocks (5.5 M columns).
+template <> struct kernel<isa::neon_dotprod, i2s> {
+    using layout = i2s;
+
+    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        i2s_tiling<kernel, most_tokens, tile_rows>::rows(w, first, count, x, y, y_stride);
+    }
+
+private:
+    static constexpr std::size_t tile_rows = 4;
+    static constexpr std::size_t most_tokens = 4; // with two rows: 8 sums, 4 registers of weights, 2 of codes
+    friend i2s_tiling<kernel, most_tokens, tile_rows>;
+
+    /// Four rows for one token. For more, compilers run out of registers with four.
+    template <std::size_t Rows, std::size_t Tokens>
+    static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        if constexpr (Rows == 4 && Tokens > 1) {
+            multiply<2, Tokens>(w, cols, x, first_token, y, y_stride);
+            multiply<2, Tokens>(w + 2 * (cols / 4), cols, x, first_token, y + 2, y_stride);
+        } else {
+            multiply<Rows, Tokens>(w, cols, x, first_token, y, y_stride);
+        }
+    }
+
+    template <std::size_t Rows, std::size_t Tokens>
+    static void multiply(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::int8_t* values = x.data + first_token * x.stride;
+        constexpr std::size_t scales = Tokens <= 2 ? 3 : 1;
+        int32x4_t sums[scales][Rows][Tokens];
+        BITNET_UNROLL
+        for (auto& of_scale : sums) {
+            BITNET_UNROLL
+            for (auto& row : of_scale) {
+                BITNET_UNROLL
+                for (auto& sum : row) {
+                    sum = vdupq_n_s32(0);
+                }
+            }
+        }
+        for (std::size_t b = 0; b < cols / 128; ++b) {
+            prefetch_line(w + 8192 + b * 32 * Rows);
+            if constexpr (Rows == 4) {
+                prefetch_line(w + 8192 + b * 32 * Rows + 64);
+            }
+            add_half(w + b * 32, cols / 4, values + b * 128, x.stride, sums);
+            add_half(w + b * 32 + 16, cols / 4, values + b * 128 + 16, x.stride, sums);
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const std::size_t at = first_token + t;
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                int32x4_t sum = sums[0][r][t];
+                if constexpr (scales == 3) {
+                    sum = vsraq_n_s32(vsraq_n_s32(sum, sums[1][r][t], 2), sums[2][r][t], 4);
+                }
+                y[at * y_stride + r] = vaddvq_s32(sum) - x.sums[at];
+            }
+        }
+    }
+
+    /// Adds the columns of 16 bytes of a block for each row and token. sums[1] are those of 4 * code, sums[2] of 16 *
+    /// code.
+    template <std::size_t Scales, std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_half(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
+                                              std::size_t x_stride, int32x4_t (&sums)[Scales][Rows][Tokens]) noexcept {
+        uint8x16_t q[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            q[r] = vld1q_u8(w + r * row_bytes);
+        }
+        constexpr bool stay = Scales == 3;
+        add_plane<6, 3>(q, x, x_stride, sums[0]);
+        add_plane<stay ? 0 : 4, stay ? 0x30 : 3>(q, x + 32, x_stride, sums[stay ? 2 : 0]);
+        add_plane<stay ? 0 : 2, stay ? 0x0c : 3>(q, x + 64, x_stride, sums[stay ? 1 : 0]);
+        add_plane<0, 3>(q, x + 96, x_stride, sums[0]);
+    }
+    template <int Shift, unsigned Bits, std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_plane(const uint8x16_t (&q)[Rows], const std::int8_t* x, std::size_t x_stride,
+                                               int32x4_t (&sums)[Rows][Tokens]) noexcept {
+        int8x16_t codes[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            codes[r] = vreinterpretq_s8_u8(plane<Shift, Bits>(q[r]));
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            add_dot_products(sums, t, codes, vld1q_s8(x + t * x_stride));
+        }
+    }
+    template <int Shift, unsigned Bits> static BITNET_ALWAYS_INLINE uint8x16_t plane(uint8x16_t q) noexcept {
+        if constexpr (Shift == 6) {
+            return vshrq_n_u8(q, 6);
+        } else if constexpr (Shift == 0) {
+            return vandq_u8(q, vdupq_n_u8(Bits));
+        } else {
+            return vandq_u8(vshrq_n_u8(q, Shift), vdupq_n_u8(Bits));
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_ARM64
+#include <arm_neon.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_DOTPROD)
+namespace bitnet::inline BITNET_ABI {
+
+/// No digit is ever cut out. With s(k) = r(k) - 128, which fits int8, 3 r(k) = 256 d(k) + r(k+1) of dense.hpp becomes
+///
+///     256 * sum of (d(k) - 1) x(k) = 3 * sum of s(k) x(k) - sum of s(k+1) x(k),   k = 0..4
+///
+/// Both sums are sdot of bytes, and s(k+1) is 3 s(k) mod 256, as 3 * -128 = -128 mod 256. The sums may wrap around;
+/// what they make is 256 times a product, and fits a lane of int32 for 400 blocks: 256 * 128 * 400 * 320 / 4 lanes =
+/// 1.05 * 2^30. Then it is shifted and added up.
+template <> struct kernel<isa::neon_dotprod, dense> {
+    using layout = dense;
+
+    static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        if (x.tokens > few_tokens) {
+            by_way_of_i2s<kernel<isa::neon_dotprod, i2s>, dense, dense_unpacker_neon>::rows(w, first, count, x, y,
+                                                                                            y_stride);
+            return;
+        }
+        const std::size_t row_bytes = blocks_across<dense>(w.cols) * dense::block_bytes;
+        const std::uint8_t* weights = w.data + first * row_bytes;
+        for (std::size_t r = 0; r < count;) {
+            const std::size_t taken = count - r < 4 ? 1 : 4;
+            for (std::size_t t = 0; t < x.tokens; ++t) {
+                std::int32_t* out = y + t * y_stride + r;
+                const std::int8_t* values = x.data + t * x.stride;
+                if (taken == 4) {
+                    tile<4>(weights + r * row_bytes, row_bytes, values, out);
+                } else {
+                    tile<1>(weights + r * row_bytes, row_bytes, values, out);
+                }
+            }
+            r += taken;
+        }
+    }
+
+private:
+    static constexpr std::size_t few_tokens = 2;
+
+    static constexpr std::size_t most_bytes = 400 * dense::block_bytes;
+
+    /// Sums of s(k) x(k) and of s(k+1) x(k).
+    struct sums {
+        int32x4_t upper, lower;
+    };
+
+    template <std::size_t Rows>
+    static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
+                                          std::int32_t* y) noexcept {
+        int32x4_t total[Rows];
+        BITNET_UNROLL
+        for (auto& row : total) {
+            row = vdupq_n_s32(0);
+        }
+        for (std::size_t at = 0; at < row_bytes;) {
+            const std::size_t end = at + (row_bytes - at < most_bytes ? row_bytes - at : most_bytes);
+            sums rows[Rows];
+            BITNET_UNROLL
+            for (sums& row : rows) {
+                row = {vdupq_n_s32(0), vdupq_n_s32(0)};
+            }
+            for (; at < end; at += dense::block_bytes) {
+                BITNET_UNROLL
+                for (std::size_t r = 0; r < Rows; ++r) {
+                    prefetch_line(w + Rows * at + 8192 + 64 * r);
+                }
+                for (std::size_t j = 0; j < dense::block_bytes; j += 16) {
+                    add_quarter(w + at + j, row_bytes, x + 5 * at + j, rows);
+                }
+            }
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                const int32x4_t product = vsubq_s32(vmulq_n_s32(rows[r].upper, 3), rows[r].lower);
+                total[r] = vsraq_n_s32(total[r], product, 8);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            y[r] = vaddvq_s32(total[r]);
+        }
+    }
+
+    /// Sixteen of the 64 bytes of a block, in each row.
+    template <std::size_t Rows>
+    static BITNET_ALWAYS_INLINE void add_quarter(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
+                                                 sums (&to)[Rows]) noexcept {
+        int8x16_t rest[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            rest[r] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(w + r * row_bytes), vdupq_n_u8(128)));
+        }
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < 5; ++k) {
+            const int8x16_t values = vld1q_s8(x + 64 * k);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                add_dot_product(to[r].upper, rest[r], values);
+                rest[r] = vmulq_s8(rest[r], vdupq_n_s8(3));
+                add_dot_product(to[r].lower, rest[r], values);
+            }
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
+// ---- bitnet/kernel/dense_neon_i8mm.hpp ----
+// The dense layout (five weights in a byte) for Arm's int8 matrix products. Empty on other architectures.
+
+// ---- bitnet/kernel/i2s_neon_i8mm.hpp ----
+// I2_S (order A) for Arm's int8 matrix products. Empty on other architectures.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if BITNET_ARM64
+#include <arm_neon.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_I8MM)
+namespace bitnet::inline BITNET_ABI {
+
+/// smmla multiplies 8 codes of two rows by 8 activations of two tokens: twice the work of sdot. Activations are
+/// arranged in groups of eight tokens, 8 columns of one token after the other, so that a register is 8 columns of two
+/// tokens; a register of weights is made of 8 bytes of two rows (layout as in i2s_neon_dotprod.hpp), of which each
+/// plane is moved to bits 1:0. Overflow: a block adds at most 128 * 3 * 128 = 49152 to a lane; that is safe to 43,690
+/// blocks (5.5 M columns). Few tokens are multiplied by sdot.
+template <> struct kernel<isa::neon_i8mm, i2s> {
+    using layout = i2s;
+    static constexpr std::size_t arranged_tokens = 8;
+
+    [[nodiscard]] static std::size_t arranged_bytes(std::size_t cols) noexcept { return cols * arranged_tokens; }
+
+    static void arrange(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) noexcept {
+        if (x.tokens <= few_tokens) {
+            return;
+        }
+        for (std::size_t t = 0; t < arranged_tokens; ++t, out += 8) {
+            const bool there = first_token + t < x.tokens;
+            const std::int8_t* row = there ? x.data + (first_token + t) * x.stride : nullptr;
+            for (std::size_t c = 0; c < cols; c += 8) {
+                if (there) {
+                    std::memcpy(out + c * arranged_tokens, row + c, 8);
+                } else {
+                    std::memset(out + c * arranged_tokens, 0, 8);
+                }
+            }
+        }
+    }
+
+    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        if (x.tokens <= few_tokens) {
+            kernel<isa::neon_dotprod, i2s>::rows(w, first, count, x, y, y_stride);
+            return;
+        }
+        constexpr std::size_t rows_in_cache = 32;
+        for (std::size_t r = 0; r < count; r += rows_in_cache) {
+            const std::size_t now = count - r < rows_in_cache ? count - r : rows_in_cache;
+            for (std::size_t t = 0; t < x.tokens; t += arranged_tokens) {
+                group(w, first + r, now, x, t, y + r, y_stride);
+            }
+        }
+    }
+
+private:
+    static constexpr std::size_t few_tokens = 4; // as many as sdot takes in the time of smmla for eight
+
+    /// All of `count` rows with the group of tokens that begins at t.
+    static void group(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x, std::size_t t,
+                      std::int32_t* y, std::size_t y_stride) noexcept {
+        switch ((x.tokens - t + 1) / 2) {
+        case 1:
+            tiles<1>(w, first, count, x, t, y, y_stride);
+            break;
+        case 2:
+            tiles<2>(w, first, count, x, t, y, y_stride);
+            break;
+        case 3:
+            tiles<3>(w, first, count, x, t, y, y_stride);
+            break;
+        default:
+            tiles<4>(w, first, count, x, t, y, y_stride);
+            break;
+        }
+    }
+
+    template <std::size_t TokenPairs>
+    static void tiles(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x, std::size_t t,
+                      std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::size_t row_bytes = w.cols / 4;
+        const auto* values = reinterpret_cast<const std::int8_t*>(x.arranged + t / arranged_tokens * x.arranged_stride);
+        std::size_t r = 0;
+        for (; r + 8 <= count; r += 8) {
+            int32x4_t sums[4][TokenPairs];
+            multiply(w.data + (first + r) * row_bytes, row_bytes, row_bytes, values, sums);
+            store(sums, 8, x, t, y + r, y_stride);
+        }
+        for (; r < count; r += 2) {
+            const std::size_t rows = count - r < 2 ? 1 : 2; // the last row may be multiplied twice
+            int32x4_t sums[1][TokenPairs];
+            multiply(w.data + (first + r) * row_bytes, row_bytes, rows == 2 ? row_bytes : 0, values, sums);
+            store(sums, rows, x, t, y + r, y_stride);
+        }
+    }
+
+    /// sums[rp][tp] = rows 2 rp and 2 rp + 1 with tokens 2 tp and 2 tp + 1. `second` is the way from an even row to the
+    /// odd one.
+    template <std::size_t RowPairs, std::size_t TokenPairs>
+    static BITNET_ALWAYS_INLINE void multiply(const std::uint8_t* w, std::size_t row_bytes, std::size_t second,
+                                              const std::int8_t* x, int32x4_t (&sums)[RowPairs][TokenPairs]) noexcept {
+        BITNET_UNROLL
+        for (auto& row : sums) {
+            BITNET_UNROLL
+            for (auto& sum : row) {
+                sum = vdupq_n_s32(0);
+            }
+        }
+        for (std::size_t at = 0; at < row_bytes; at += 8) {
+            prefetch_line(w + 8192 + at * 2 * RowPairs);
+            uint8x16_t q[RowPairs];
+            BITNET_UNROLL
+            for (std::size_t rp = 0; rp < RowPairs; ++rp) {
+                const std::uint8_t* row = w + 2 * rp * row_bytes + at;
+                q[rp] = vcombine_u8(vld1_u8(row), vld1_u8(row + second));
+            }
+            const std::int8_t* values = x + (at / 32 * 128 + at % 32) * arranged_tokens;
+            add_plane<6>(q, values, sums);
+            add_plane<4>(q, values + 32 * arranged_tokens, sums);
+            add_plane<2>(q, values + 64 * arranged_tokens, sums);
+            add_plane<0>(q, values + 96 * arranged_tokens, sums);
+        }
+    }
+    template <int Shift, std::size_t RowPairs, std::size_t TokenPairs>
+    static BITNET_ALWAYS_INLINE void add_plane(const uint8x16_t (&q)[RowPairs], const std::int8_t* x,
+                                               int32x4_t (&sums)[RowPairs][TokenPairs]) noexcept {
+        int8x16_t codes[RowPairs];
+        BITNET_UNROLL
+        for (std::size_t rp = 0; rp < RowPairs; ++rp) {
+            codes[rp] = plane<Shift>(q[rp]);
+        }
+        BITNET_UNROLL
+        for (std::size_t tp = 0; tp < TokenPairs; ++tp) {
+            add_matrix_products(sums, tp, codes, vld1q_s8(x + 16 * tp));
+        }
+    }
+    template <int Shift> static BITNET_ALWAYS_INLINE int8x16_t plane(uint8x16_t q) noexcept {
+        if constexpr (Shift == 6) {
+            return vreinterpretq_s8_u8(vshrq_n_u8(q, 6));
+        } else if constexpr (Shift == 0) {
+            return vreinterpretq_s8_u8(vandq_u8(q, vdupq_n_u8(3)));
+        } else {
+            return vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(q, Shift), vdupq_n_u8(3)));
+        }
+    }
+
+    /// Rows and tokens that are there, less the sums of the activations.
+    template <std::size_t RowPairs, std::size_t TokenPairs>
+    static BITNET_ALWAYS_INLINE void store(const int32x4_t (&sums)[RowPairs][TokenPairs], std::size_t rows,
+                                           const activation_view& x, std::size_t first_token, std::int32_t* y,
+                                           std::size_t y_stride) noexcept {
+        std::int32_t products[RowPairs][TokenPairs][4];
+        std::memcpy(products, sums, sizeof products);
+        for (std::size_t t = first_token; t < first_token + 2 * TokenPairs && t < x.tokens; ++t) {
+            const std::size_t at = t - first_token;
+            for (std::size_t r = 0; r < rows; ++r) {
+                y[t * y_stride + r] = products[r / 2][at / 2][r % 2 * 2 + at % 2] - x.sums[t];
+            }
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_ARM64
+namespace bitnet::inline BITNET_ABI {
+
+/// Few tokens by dot products, many by way of the matrix products of I2_S, for which activations are arranged.
+template <> struct kernel<isa::neon_i8mm, dense> {
+    using layout = dense;
+    using i2s_kernel = kernel<isa::neon_i8mm, i2s>;
+    using many_tokens = by_way_of_i2s<i2s_kernel, dense, dense_unpacker_neon>;
+    static constexpr std::size_t arranged_tokens = i2s_kernel::arranged_tokens;
+
+    [[nodiscard]] static std::size_t arranged_bytes(std::size_t cols) noexcept {
+        return i2s_kernel::arranged_bytes(many_tokens::padded(cols));
+    }
+    static void arrange(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) noexcept {
+        i2s_kernel::arrange(x, first_token, many_tokens::padded(cols), out);
+    }
+
+    static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        constexpr std::size_t few_tokens = 2;
+        if (x.tokens <= few_tokens) {
+            kernel<isa::neon_dotprod, dense>::rows(w, first, count, x, y, y_stride);
+        } else {
+            many_tokens::rows(w, first, count, x, y, y_stride);
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+#endif
+
+// ---- bitnet/kernel/i2s_sse41.hpp ----
+// I2_S (order A) for SSE4.1. Empty on other architectures.
+
+// ---- bitnet/kernel/unpacking_kernel.hpp ----
+// unpacking_kernel: any layout in plain C++ by way of I2_S, for instruction sets that have a kernel of I2_S only.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <numeric>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Unpacks a block of rows and columns to I2_S and multiplies it by kernel<Isa, i2s>. Unpacking costs as much as tens
+/// of tokens do. Unlike by_way_of_i2s it cuts rows, too, so that 32 KiB of stack are enough for any width: WebAssembly
+/// has 64 by default, and overwrites other data below them.
+template <class Isa, ternary_layout Layout> struct unpacking_kernel {
+    using layout = Layout;
+
+    static void rows(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        for (std::size_t r = 0; r < count; r += most_rows) {
+            const std::size_t now = std::min(count - r, most_rows);
+            for (std::size_t c = 0; c < w.cols; c += most_columns) {
+                add_block(w, first + r, now, c, x, y + r, y_stride);
+            }
+        }
+    }
+
+private:
+    static constexpr std::size_t most_rows = 32;
+    static constexpr std::size_t most_columns = 1920; // 3 * activation_padding, and whole windows of every layout
+    static constexpr std::size_t most_tokens = 16;
+    /// Columns unpacked at a time: whole blocks of both layouts.
+    static constexpr std::size_t window = std::lcm(Layout::block_columns, i2s::block_columns);
+    static_assert(most_columns % window == 0 && most_columns % activation_padding == 0);
+
+    /// Columns [c, c + most_columns) of a few rows; those at 0 overwrite y.
+    static void add_block(const typename layout::view& w, std::size_t first, std::size_t count, std::size_t c,
+                          const activation_view& x, std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::size_t rest = (w.cols - c + activation_padding - 1) / activation_padding * activation_padding;
+        const std::size_t cols = std::min(rest, most_columns);
+        std::uint8_t unpacked[most_rows * most_columns / 4];
+        unpack(w, first, count, c, unpacked, cols / 4);
+        const std::int32_t no_sums[most_tokens] = {};
+        for (std::size_t t = 0; t < x.tokens; t += most_tokens) {
+            const std::size_t now = std::min(x.tokens - t, most_tokens);
+            const activation_view part{x.data + t * x.stride + c, no_sums, x.stride, now};
+            std::int32_t products[most_tokens * most_rows];
+            kernel<Isa, i2s>::rows({unpacked, count, cols}, 0, count, part, products, most_rows);
+            for (std::size_t i = 0; i < now; ++i) {
+                std::int32_t* out = y + (t + i) * y_stride;
+                for (std::size_t r = 0; r < count; ++r) {
+                    out[r] = products[i * most_rows + r] + (c == 0 ? -x.sums[t + i] : out[r]);
+                }
+            }
+        }
+    }
+
+    /// Columns from `c` on of a few rows as rows of I2_S.
+    static void unpack(const typename Layout::view& w, std::size_t first, std::size_t count, std::size_t c,
+                       std::uint8_t* out, std::size_t row_bytes) noexcept {
+        constexpr std::size_t rows = Layout::block_rows;
+        const std::size_t end = first + count;
+        for (std::size_t begin = first; begin < end;) {
+            const std::size_t group = begin / rows;
+            const std::size_t stop = std::min(end, (group + 1) * rows);
+            for (std::size_t at = 0; at < row_bytes * 4; at += window) {
+                std::uint8_t codes[rows * window];
+                unpack_window(w, group, c + at, codes);
+                for (std::size_t r = begin; r < stop; ++r) {
+                    pack(codes + r % rows * window, out + (r - first) * row_bytes, at, row_bytes);
+                }
+            }
+            begin = stop;
+        }
+    }
+
+    /// A window of a group of rows, from column `c` on; code 0 behind the last block.
+    static void unpack_window(const typename Layout::view& w, std::size_t group, std::size_t c,
+                              std::uint8_t* codes) noexcept {
+        const std::size_t blocks = blocks_across<Layout>(w.cols);
+        for (std::size_t at = 0; at < window; at += Layout::block_columns) {
+            const std::size_t block = (c + at) / Layout::block_columns;
+            if (block < blocks) {
+                Layout::unpack_block(w.data + (group * blocks + block) * Layout::block_bytes, codes + at, window);
+                continue;
+            }
+            for (std::size_t r = 0; r < Layout::block_rows; ++r) {
+                std::memset(codes + r * window + at, 0, Layout::block_columns);
+            }
+        }
+    }
+
+    /// A window of one row, which may end within it.
+    static void pack(const std::uint8_t* codes, std::uint8_t* row, std::size_t begin, std::size_t row_bytes) noexcept {
+        for (std::size_t at = 0; at < window && (begin + at) / 4 < row_bytes; at += i2s::block_columns) {
+            i2s::pack_block(codes + at, 0, row + (begin + at) / 4);
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_X86_64
+#include <smmintrin.h>
+
+BITNET_TARGET_BEGIN("sse4.1")
+namespace bitnet::inline BITNET_ABI {
+
+/// A block of 128 columns is two xmm registers of weights, byte j of 0..31:
+///
+///   bits of byte j | 7:6     | 5:4        | 3:2        | 1:0
+///   column         | j       | 32 + j     | 64 + j     | 96 + j
+///
+/// Each plane is moved to bits 1:0 and multiplied by 16 activations with pmaddubsw (unsigned codes 0..3, signed int8).
+/// Overflow: a pair is at most 2 * 3 * 128 = 768, the four planes of both registers 6144; int16 holds five blocks
+/// (30720), which are added before widening to int32. The sum of the activations is subtracted once, as weight =
+/// code - 1.
+template <> struct kernel<isa::sse41, i2s> {
+    using layout = i2s;
+
+    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        i2s_tiling<kernel, most_tokens>::rows(w, first, count, x, y, y_stride);
+    }
+
+private:
+    static constexpr std::size_t most_tokens = 4; // 2 * 4 sums, 2 registers of weights, 2 of codes: 12 of 16
+    static constexpr std::size_t blocks_in_int16 = 5;
+    friend i2s_tiling<kernel, most_tokens>;
+
+    template <std::size_t Rows, std::size_t Tokens>
+    static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::int8_t* values = x.data + first_token * x.stride;
+        __m128i total[Rows][Tokens];
+        clear(total);
+        for (std::size_t b = 0; b < cols / 128;) {
+            const std::size_t rest = cols / 128 - b;
+            const std::size_t end = b + (rest < blocks_in_int16 ? rest : blocks_in_int16);
+            __m128i words[Rows][Tokens];
+            clear(words);
+            for (; b < end; ++b) {
+                if constexpr (Rows == 2) {
+                    prefetch_pair(w, b);
+                }
+                add_half<Rows, Tokens>(w + b * 32, cols / 4, values + b * 128, x.stride, words);
+                add_half<Rows, Tokens>(w + b * 32 + 16, cols / 4, values + b * 128 + 16, x.stride, words);
+            }
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    total[r][t] = _mm_add_epi32(total[r][t], _mm_madd_epi16(words[r][t], _mm_set1_epi16(1)));
+                }
+            }
+        }
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const std::size_t at = first_token + t;
+            for (std::size_t r = 0; r < Rows; ++r) {
+                y[at * y_stride + r] = lane_sum(total[r][t]) - x.sums[at];
+            }
+        }
+    }
+
+    template <std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void clear(__m128i (&sums)[Rows][Tokens]) noexcept {
+        BITNET_UNROLL
+        for (auto& row : sums) {
+            BITNET_UNROLL
+            for (auto& sum : row) {
+                sum = _mm_setzero_si128();
+            }
+        }
+    }
+
+    /// Adds eight int16 sums over half the columns of one block for each row and token.
+    template <std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_half(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
+                                              std::size_t x_stride, __m128i (&words)[Rows][Tokens]) noexcept {
+        __m128i q[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            q[r] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w + r * row_bytes));
+        }
+        add_plane<6>(q, x, x_stride, words);
+        add_plane<4>(q, x + 32, x_stride, words);
+        add_plane<2>(q, x + 64, x_stride, words);
+        add_plane<0>(q, x + 96, x_stride, words);
+    }
+    template <int Shift, std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_plane(const __m128i (&q)[Rows], const std::int8_t* x, std::size_t x_stride,
+                                               __m128i (&words)[Rows][Tokens]) noexcept {
+        __m128i codes[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            codes[r] = _mm_and_si128(_mm_srli_epi16(q[r], Shift), _mm_set1_epi8(3));
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + t * x_stride));
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                add_words(words[r][t], _mm_maddubs_epi16(codes[r], values));
+            }
+        }
+    }
+
+    /// sum += words, now: gcc would first add up the products of all planes, for which there are no registers.
+    static BITNET_ALWAYS_INLINE void add_words(__m128i& sum, __m128i words) noexcept {
+        sum = _mm_add_epi16(sum, words);
+#if defined(__GNUC__) && !defined(__clang__)
+        __asm__("" : "+x"(sum));
+#endif
+    }
+
+    static BITNET_ALWAYS_INLINE std::int32_t lane_sum(__m128i v) noexcept {
+        v = _mm_add_epi32(v, _mm_shuffle_epi32(v, 0x4e));
+        v = _mm_add_epi32(v, _mm_shuffle_epi32(v, 0xb1));
+        return _mm_cvtsi128_si32(v);
+    }
+};
+
+/// Every other layout is unpacked first.
+template <ternary_layout Layout> struct kernel<isa::sse41, Layout> : unpacking_kernel<isa::sse41, Layout> {};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
+// ---- bitnet/kernel/i2s_wasm_simd128.hpp ----
+// I2_S (order A) for WebAssembly's 128-bit SIMD. Empty on other architectures.
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_WASM_SIMD128
+#include <wasm_simd128.h>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A block of 128 columns is two registers of weights, byte j of 0..31:
+///
+///   bits of byte j | 7:6     | 5:4        | 3:2        | 1:0
+///   column         | j       | 32 + j     | 64 + j     | 96 + j
+///
+/// There is no product of bytes, so that even and odd bytes are taken apart: as int16 lanes, codes of the even ones are
+/// bits 1:0 of the lane after a shift by 0, 2, 4 or 6, those of the odd ones after eight more. Activations are widened
+/// alike, once for all rows. i32x4.dot_i16x8_s multiplies and adds pairs: nothing overflows. The sum of the activations
+/// is subtracted once, as weight = code - 1.
+template <> struct kernel<isa::wasm_simd128, i2s> {
+    using layout = i2s;
+
+    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        i2s_tiling<kernel, most_tokens>::rows(w, first, count, x, y, y_stride);
+    }
+
+private:
+    static constexpr std::size_t most_tokens = 3;
+    friend i2s_tiling<kernel, most_tokens>;
+
+    template <std::size_t Rows, std::size_t Tokens>
+    static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::int8_t* values = x.data + first_token * x.stride;
+        v128_t total[Rows][Tokens];
+        for (auto& row : total) {
+            for (v128_t& sum : row) {
+                sum = wasm_i32x4_splat(0);
+            }
+        }
+        for (std::size_t b = 0; b < cols / 128; ++b) {
+            add_half<Rows, Tokens>(w + b * 32, cols / 4, values + b * 128, x.stride, total);
+            add_half<Rows, Tokens>(w + b * 32 + 16, cols / 4, values + b * 128 + 16, x.stride, total);
+        }
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const std::size_t at = first_token + t;
+            for (std::size_t r = 0; r < Rows; ++r) {
+                y[at * y_stride + r] = lane_sum(total[r][t]) - x.sums[at];
+            }
+        }
+    }
+
+    /// Adds four int32 sums over half the columns of one block for each row and token.
+    template <std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_half(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
+                                              std::size_t x_stride, v128_t (&total)[Rows][Tokens]) noexcept {
+        v128_t q[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            q[r] = wasm_v128_load(w + r * row_bytes);
+        }
+        add_plane<6>(q, x, x_stride, total);
+        add_plane<4>(q, x + 32, x_stride, total);
+        add_plane<2>(q, x + 64, x_stride, total);
+        add_plane<0>(q, x + 96, x_stride, total);
+    }
+    template <unsigned Shift, std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_plane(const v128_t (&q)[Rows], const std::int8_t* x, std::size_t x_stride,
+                                               v128_t (&total)[Rows][Tokens]) noexcept {
+        const v128_t lowest = wasm_i16x8_splat(3);
+        v128_t even[Rows];
+        v128_t odd[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            even[r] = wasm_v128_and(wasm_u16x8_shr(q[r], Shift), lowest);
+            odd[r] = wasm_v128_and(wasm_u16x8_shr(q[r], Shift + 8), lowest);
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const v128_t values = wasm_v128_load(x + t * x_stride);
+            const v128_t of_even = wasm_i16x8_shr(wasm_i16x8_shl(values, 8), 8);
+            const v128_t of_odd = wasm_i16x8_shr(values, 8);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                const v128_t sums = wasm_i32x4_add(total[r][t], wasm_i32x4_dot_i16x8(even[r], of_even));
+                total[r][t] = wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(odd[r], of_odd));
+            }
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE std::int32_t lane_sum(v128_t v) noexcept {
+        return wasm_i32x4_extract_lane(v, 0) + wasm_i32x4_extract_lane(v, 1) + wasm_i32x4_extract_lane(v, 2) +
+               wasm_i32x4_extract_lane(v, 3);
+    }
+};
+
+/// Every other layout is unpacked first.
+template <ternary_layout Layout>
+struct kernel<isa::wasm_simd128, Layout> : unpacking_kernel<isa::wasm_simd128, Layout> {};
+
+} // namespace bitnet::inline BITNET_ABI
+#endif
+
 // ---- bitnet/kernel/scalar.hpp ----
 // The oracle of all ternary kernels: any layout, one weight at a time.
 
@@ -12860,6 +14309,342 @@ template <> struct kernel<isa::amx_int8, tl1> : kernel<isa::avx512_vnni, tl1> {}
 BITNET_TARGET_END
 #endif
 
+// ---- bitnet/kernel/tl1_neon.hpp ----
+// The tl1 layout (two weights in four bits) for AdvSIMD: look-ups by tbl. Empty on other architectures.
+
+// ---- bitnet/kernel/lookup_neon.hpp ----
+// What the look-up kernels tl1 and tl2 share on Arm: tables of bytes, and sums of 32 rows. Empty on other
+// architectures.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <numeric>
+
+#if BITNET_ARM64
+#include <arm_neon.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
+namespace bitnet::inline BITNET_ABI {
+
+/// A sum of activations T, |T| <= 384, is looked up exactly as two bytes: T = 31 h + l with |l| <= 15 and |h| <= 12.
+/// Eight of them (one block) add up in bytes: |8 l| <= 120, |8 h| <= 96. With 128 added, so that they are unsigned,
+/// they then add up in 16 bits: 256 blocks are at most 256 * 248 = 63488; then they go to int32.
+struct lookup_neon {
+    static constexpr std::size_t table_bytes = 32; ///< l of sixteen entries, then h of them
+    static constexpr std::size_t tables_per_block = 8;
+    static constexpr std::size_t blocks_in_16_bits = 256;
+    static constexpr std::uint32_t bias_per_block = 31 * 128 + 128;
+
+    /// Splits sixteen sums. h = round(T * 1057 / 2^15) is T / 31 but for less than 1/31:
+    /// tested for all T.
+    static BITNET_ALWAYS_INLINE void store_table(int16x8_t first, int16x8_t second, std::byte* out) noexcept {
+        const int16x8_t first_high = vqrdmulhq_n_s16(first, 1057);
+        const int16x8_t second_high = vqrdmulhq_n_s16(second, 1057);
+        const int16x8_t first_low = vmlsq_n_s16(first, first_high, 31);
+        const int16x8_t second_low = vmlsq_n_s16(second, second_high, 31);
+        auto* bytes = reinterpret_cast<std::int8_t*>(out);
+        vst1q_s8(bytes, vcombine_s8(vmovn_s16(first_low), vmovn_s16(second_low)));
+        vst1q_s8(bytes + 16, vcombine_s8(vmovn_s16(first_high), vmovn_s16(second_high)));
+    }
+    static BITNET_ALWAYS_INLINE uint8x16_t load(const std::byte* table) noexcept {
+        return vld1q_u8(reinterpret_cast<const std::uint8_t*>(table));
+    }
+
+    /// Bytes of a block, l and h of sixteen rows.
+    struct byte_sums {
+        uint8x16_t low;
+        uint8x16_t high;
+    };
+    [[nodiscard]] static BITNET_ALWAYS_INLINE byte_sums biased_zero() noexcept {
+        return {vdupq_n_u8(128), vdupq_n_u8(128)};
+    }
+
+    /// 16-bit sums of bytes, of the first and the last eight rows.
+    struct word_sums {
+        uint16x8_t low[2], high[2];
+    };
+    [[nodiscard]] static BITNET_ALWAYS_INLINE word_sums zero() noexcept {
+        const uint16x8_t none = vdupq_n_u16(0);
+        return {{none, none}, {none, none}};
+    }
+    static BITNET_ALWAYS_INLINE void add(word_sums& to, const byte_sums& bytes) noexcept {
+        to.low[0] = vaddw_u8(to.low[0], vget_low_u8(bytes.low));
+        to.low[1] = vaddw_high_u8(to.low[1], bytes.low);
+        to.high[0] = vaddw_u8(to.high[0], vget_low_u8(bytes.high));
+        to.high[1] = vaddw_high_u8(to.high[1], bytes.high);
+    }
+
+    /// total[r] += 31 h + l of row r < 16.
+    static BITNET_ALWAYS_INLINE void add(std::uint32_t* total, const word_sums& words) noexcept {
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < 2; ++k) {
+            add_rows(total + 8 * k, vget_low_u16(words.low[k]), vget_low_u16(words.high[k]));
+            add_rows(total + 8 * k + 4, vget_high_u16(words.low[k]), vget_high_u16(words.high[k]));
+        }
+    }
+
+private:
+    static BITNET_ALWAYS_INLINE void add_rows(std::uint32_t* total, uint16x4_t low, uint16x4_t high) noexcept {
+        vst1q_u32(total, vmlal_n_u16(vaddw_u16(vld1q_u32(total), low), high, 31));
+    }
+};
+
+/// Rows of a look-up layout as I2_S, for many tokens. `Block` unpacks a block to weights -1, 0, +1 column by column, 32
+/// rows each; four columns go into one byte of each row, and 16 x 16 bytes are transposed.
+template <class Layout, class Block> struct lookup_unpacker_neon {
+    static void unpack(const typename Layout::view& w, std::size_t first, std::size_t count, std::uint8_t* out,
+                       std::size_t row_bytes) noexcept {
+        const std::size_t end = first + count;
+        for (std::size_t begin = first; begin < end;) {
+            const std::size_t group = begin / 32;
+            const std::size_t stop = end < (group + 1) * 32 ? end : (group + 1) * 32;
+            unpack_group(w, group, {begin % 32, stop - group * 32, row_bytes, out + (begin - first) * row_bytes});
+            begin = stop;
+        }
+    }
+
+private:
+    /// Whole blocks of the layout and of I2_S.
+    static constexpr std::size_t window = std::lcm(Layout::block_columns, std::size_t{128});
+
+    /// Where rows begin .. end - 1 of a group go, row `begin` to `data`.
+    struct target {
+        std::size_t begin, end, row_bytes;
+        std::uint8_t* data;
+    };
+
+    static void unpack_group(const typename Layout::view& w, std::size_t group, const target& to) noexcept {
+        const std::size_t blocks = blocks_across<Layout>(w.cols);
+        const std::uint8_t* block = w.data + group * blocks * Layout::block_bytes;
+        const std::uint8_t* end = block + blocks * Layout::block_bytes;
+        alignas(16) std::int8_t columns[window][32];
+        for (std::size_t at = 0; at < to.row_bytes; at += window / 4) {
+            for (std::size_t c = 0; c < window; c += Layout::block_columns) {
+                if (block == end) {
+                    std::memset(columns[c], 0, (window - c) * 32);
+                    break;
+                }
+                prefetch_line(block + 8192);
+                prefetch_line(block + 8192 + 64);
+                Block::unpack(block, columns + c);
+                block += Layout::block_bytes;
+            }
+            for (std::size_t c = 0; c < window && at + c / 4 < to.row_bytes; c += 128) {
+                store_bytes(columns + c, at + c / 4, to);
+                store_bytes(columns + c + 16, at + c / 4 + 16, to);
+            }
+        }
+    }
+
+    /// Bytes at .. at + 15 of all rows: columns 0..15 of `columns`, and those 32, 64 and 96 further on.
+    static void store_bytes(const std::int8_t (*columns)[32], std::size_t at, const target& to) noexcept {
+        std::int8_t rows[32][16];
+        BITNET_UNROLL
+        for (std::size_t first = 0; first < 32; first += 16) {
+            int8x16_t bytes[16];
+            BITNET_UNROLL
+            for (std::size_t j = 0; j < 16; ++j) {
+                int8x16_t sum = vld1q_s8(columns[j] + first);
+                BITNET_UNROLL
+                for (std::size_t plane = 1; plane < 4; ++plane) {
+                    sum = vaddq_s8(vshlq_n_s8(sum, 2), vld1q_s8(columns[32 * plane + j] + first));
+                }
+                bytes[j] = vaddq_s8(sum, vdupq_n_s8(0x55)); // codes are weights + 1
+            }
+            transpose(bytes);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < 16; ++r) {
+                vst1q_s8(rows[first + r], bytes[r]);
+            }
+        }
+        for (std::size_t r = to.begin; r < to.end; ++r) {
+            std::memcpy(to.data + (r - to.begin) * to.row_bytes + at, rows[r], 16);
+        }
+    }
+
+    /// 16 x 16 bytes. One step turns the eight bits of (register, byte) once to the left: four swap them.
+    static BITNET_ALWAYS_INLINE void transpose(int8x16_t (&v)[16]) noexcept {
+        BITNET_UNROLL
+        for (int step = 0; step < 4; ++step) {
+            int8x16_t next[16];
+            BITNET_UNROLL
+            for (std::size_t i = 0; i < 8; ++i) {
+                next[2 * i] = vzip1q_s8(v[i], v[i + 8]);
+                next[2 * i + 1] = vzip2q_s8(v[i], v[i + 8]);
+            }
+            BITNET_UNROLL
+            for (std::size_t i = 0; i < 16; ++i) {
+                v[i] = next[i];
+            }
+        }
+    }
+};
+
+/// The part of a look-up kernel that does not know how its blocks hold indices: `Block` makes the tables of a block and
+/// adds its look-ups. Many tokens go by way of I2sKernel. For what the members do see kernel.hpp.
+template <class Layout, class Block, class I2sKernel> struct lookup_rows_neon {
+    using layout = Layout;
+    static constexpr std::size_t arranged_tokens = 1;
+    static constexpr std::size_t tables_bytes = lookup_neon::tables_per_block * lookup_neon::table_bytes;
+
+    [[nodiscard]] static constexpr std::size_t arranged_bytes(std::size_t cols) noexcept {
+        return blocks_across<Layout>(cols) * tables_bytes;
+    }
+
+    static void arrange(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) noexcept {
+        constexpr std::size_t step = Layout::block_columns;
+        const std::int8_t* values = x.data + first_token * x.stride;
+        std::size_t c = 0;
+        for (; c + step <= cols; c += step, out += tables_bytes) {
+            Block::make_tables(values + c, out);
+        }
+        if (c < cols) {
+            std::int8_t last[step] = {};
+            std::memcpy(last, values + c, cols - c);
+            Block::make_tables(last, out);
+        }
+    }
+
+    static void rows(const typename Layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        if (x.tokens > few_tokens) {
+            using unpacker = lookup_unpacker_neon<Layout, Block>;
+            by_way_of_i2s<I2sKernel, Layout, unpacker>::rows(w, first, count, x, y, y_stride);
+            return;
+        }
+        const std::size_t end = first + count;
+        for (std::size_t begin = first; begin < end;) {
+            const std::size_t group = begin / 32;
+            const std::size_t stop = end < (group + 1) * 32 ? end : (group + 1) * 32;
+            for (std::size_t t = 0; t < x.tokens; ++t) {
+                std::uint32_t total[32];
+                sum_group(w, group, x.arranged + t * x.arranged_stride, total);
+                std::memcpy(y + t * y_stride + (begin - first), total + begin % 32,
+                            (stop - begin) * sizeof(std::int32_t));
+            }
+            begin = stop;
+        }
+    }
+
+private:
+    static constexpr std::size_t few_tokens = 4;
+
+    /// Products of a group of 32 rows with one token.
+    static BITNET_ALWAYS_INLINE void sum_group(const typename Layout::view& w, std::size_t group,
+                                               const std::byte* tables, std::uint32_t* total) noexcept {
+        const std::size_t blocks = blocks_across<Layout>(w.cols);
+        const std::uint8_t* block = w.data + group * blocks * Layout::block_bytes;
+        const auto bias = static_cast<std::uint32_t>(blocks) * lookup_neon::bias_per_block;
+        for (std::size_t r = 0; r < 32; ++r) {
+            total[r] = 0 - bias;
+        }
+        for (std::size_t b = 0; b < blocks;) {
+            const std::size_t rest = blocks - b;
+            const std::size_t end = b + (rest < lookup_neon::blocks_in_16_bits ? rest : lookup_neon::blocks_in_16_bits);
+            lookup_neon::word_sums words[2] = {lookup_neon::zero(), lookup_neon::zero()};
+            for (; b < end; ++b, block += Layout::block_bytes, tables += tables_bytes) {
+                prefetch(block);
+                lookup_neon::byte_sums bytes[2] = {lookup_neon::biased_zero(), lookup_neon::biased_zero()};
+                Block::add(block, tables, bytes);
+                lookup_neon::add(words[0], bytes[0]);
+                lookup_neon::add(words[1], bytes[1]);
+            }
+            lookup_neon::add(total, words[0]);
+            lookup_neon::add(total + 16, words[1]);
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE void prefetch(const std::uint8_t* block) noexcept {
+        BITNET_UNROLL
+        for (std::size_t line = 0; line < Layout::block_bytes; line += 64) {
+            prefetch_line(block + 8192 + line);
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_ARM64
+#include <arm_neon.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
+namespace bitnet::inline BITNET_ABI {
+
+/// A block of tl1. Entry 3 c0 + c1 of a pair's table is (c0 - 1) x0 + (c1 - 1) x1, at most 2 * 128 = 256; entries 9 to
+/// 15 are never looked up.
+struct tl1_block_neon {
+    /// The eight tables of a block of 16 activations.
+    static BITNET_ALWAYS_INLINE void make_tables(const std::int8_t* x, std::byte* out) noexcept {
+        const int8x16_t a = vld1q_s8(weights[0]);
+        const int8x16_t b = vld1q_s8(weights[1]);
+        for (std::size_t pair = 0; pair < 8; ++pair, x += 2, out += lookup_neon::table_bytes) {
+            const int8x16_t x0 = vdupq_n_s8(x[0]);
+            const int8x16_t x1 = vdupq_n_s8(x[1]);
+            const int16x8_t first =
+                vmlal_s8(vmull_s8(vget_low_s8(a), vget_low_s8(x0)), vget_low_s8(b), vget_low_s8(x1));
+            lookup_neon::store_table(first, vmlal_high_s8(vmull_high_s8(a, x0), b, x1), out);
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE void add(const std::uint8_t* block, const std::byte* tables,
+                                         lookup_neon::byte_sums (&sums)[2]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t line = 0; line < 4; ++line, tables += 2 * lookup_neon::table_bytes) {
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 2; ++k) {
+                const uint8x16_t pairs = vld1q_u8(block + line * 32 + 16 * k);
+                add_pair(vandq_u8(pairs, vdupq_n_u8(15)), tables, sums[k]);
+                add_pair(vshrq_n_u8(pairs, 4), tables + lookup_neon::table_bytes, sums[k]);
+            }
+        }
+    }
+
+    /// Weights of the 16 columns, 32 rows each.
+    static BITNET_ALWAYS_INLINE void unpack(const std::uint8_t* block, std::int8_t (*columns)[32]) noexcept {
+        for (std::size_t line = 0; line < 4; ++line, columns += 4) {
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 2; ++k) {
+                const uint8x16_t pairs = vld1q_u8(block + line * 32 + 16 * k);
+                const uint8x16_t low = vandq_u8(pairs, vdupq_n_u8(15));
+                const uint8x16_t high = vshrq_n_u8(pairs, 4);
+                vst1q_s8(columns[0] + 16 * k, vqtbl1q_s8(vld1q_s8(weights[0]), low));
+                vst1q_s8(columns[1] + 16 * k, vqtbl1q_s8(vld1q_s8(weights[1]), low));
+                vst1q_s8(columns[2] + 16 * k, vqtbl1q_s8(vld1q_s8(weights[0]), high));
+                vst1q_s8(columns[3] + 16 * k, vqtbl1q_s8(vld1q_s8(weights[1]), high));
+            }
+        }
+    }
+
+private:
+    /// The first and the second weight of each index.
+    static constexpr std::int8_t weights[2][16] = {{-1, -1, -1, 0, 0, 0, 1, 1, 1}, {-1, 0, 1, -1, 0, 1, -1, 0, 1}};
+
+    static BITNET_ALWAYS_INLINE void add_pair(uint8x16_t index, const std::byte* table,
+                                              lookup_neon::byte_sums& sums) noexcept {
+        sums.low = vaddq_u8(sums.low, vqtbl1q_u8(lookup_neon::load(table), index));
+        sums.high = vaddq_u8(sums.high, vqtbl1q_u8(lookup_neon::load(table + 16), index));
+    }
+};
+
+template <> struct kernel<isa::neon, tl1> : lookup_rows_neon<tl1, tl1_block_neon, kernel<isa::neon, i2s>> {};
+
+/// One token needs no multiplication; many do.
+template <>
+struct kernel<isa::neon_dotprod, tl1> : lookup_rows_neon<tl1, tl1_block_neon, kernel<isa::neon_dotprod, i2s>> {};
+
+/// Activations are arranged as tables, so that matrix products find them not as they need them.
+template <> struct kernel<isa::neon_i8mm, tl1> : kernel<isa::neon_dotprod, tl1> {};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
 // ---- bitnet/kernel/tl2_avx2.hpp ----
 // The tl2 layout (three weights in five bits) for AVX2: look-ups by vpshufb. Empty on other architectures.
 
@@ -12956,6 +14741,118 @@ template <> struct kernel<isa::amx_int8, tl2> : kernel<isa::avx512_vnni, tl2> {}
 BITNET_TARGET_END
 #endif
 
+// ---- bitnet/kernel/tl2_neon.hpp ----
+// The tl2 layout (three weights in five bits) for AdvSIMD: look-ups by tbl. Empty on other architectures.
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_ARM64
+#include <arm_neon.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
+namespace bitnet::inline BITNET_ABI {
+
+/// A block of tl2. Entry v of a triple's table is what the weights of value v make of its activations:
+/// v = 9 a + 3 b + c, the sum a x0 + b x1 + c x2, at most 3 * 128 = 384; entries 14 and 15 are never looked up.
+/// A byte is negated by flipping its bits and adding 1; the ones of a block are as many as bits in its byte of signs.
+struct tl2_block_neon {
+    /// The eight tables of a block of 24 activations.
+    static BITNET_ALWAYS_INLINE void make_tables(const std::int8_t* x, std::byte* out) noexcept {
+        const int8x16_t a = vld1q_s8(weights[0]);
+        const int8x16_t b = vld1q_s8(weights[1]);
+        const int8x16_t c = vld1q_s8(weights[2]);
+        for (std::size_t triple = 0; triple < 8; ++triple, x += 3, out += lookup_neon::table_bytes) {
+            const int8x16_t x0 = vdupq_n_s8(x[0]);
+            const int8x16_t x1 = vdupq_n_s8(x[1]);
+            const int8x16_t x2 = vdupq_n_s8(x[2]);
+            const int16x8_t first =
+                vmlal_s8(vmull_s8(vget_low_s8(a), vget_low_s8(x0)), vget_low_s8(b), vget_low_s8(x1));
+            const int16x8_t second = vmlal_high_s8(vmull_high_s8(a, x0), b, x1);
+            lookup_neon::store_table(vmlal_s8(first, vget_low_s8(c), vget_low_s8(x2)), vmlal_high_s8(second, c, x2),
+                                     out);
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE void add(const std::uint8_t* block, const std::byte* tables,
+                                         lookup_neon::byte_sums (&sums)[2]) noexcept {
+        uint8x16_t signs[2];
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < 2; ++k) {
+            signs[k] = vld1q_u8(block + std::size_t{4} * 32 + 16 * k);
+            sums[k].low = vaddq_u8(sums[k].low, vcntq_u8(signs[k]));
+            sums[k].high = vaddq_u8(sums[k].high, vcntq_u8(signs[k]));
+        }
+        BITNET_UNROLL
+        for (std::size_t line = 0; line < 4; ++line, tables += 2 * lookup_neon::table_bytes) {
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 2; ++k) {
+                const uint8x16_t pairs = vld1q_u8(block + line * 32 + 16 * k);
+                add_triple(vandq_u8(pairs, vdupq_n_u8(15)), tables, signs[k], sums[k]);
+                add_triple(vshrq_n_u8(pairs, 4), tables + lookup_neon::table_bytes, signs[k], sums[k]);
+            }
+        }
+    }
+
+    /// Weights of the 24 columns, 32 rows each.
+    static BITNET_ALWAYS_INLINE void unpack(const std::uint8_t* block, std::int8_t (*columns)[32]) noexcept {
+        uint8x16_t signs[2] = {vld1q_u8(block + std::size_t{4} * 32), vld1q_u8(block + std::size_t{4} * 32 + 16)};
+        for (std::size_t line = 0; line < 4; ++line, columns += 6) {
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 2; ++k) {
+                const uint8x16_t pairs = vld1q_u8(block + line * 32 + 16 * k);
+                unpack_triple(vandq_u8(pairs, vdupq_n_u8(15)), signs[k], columns, 16 * k);
+                unpack_triple(vshrq_n_u8(pairs, 4), signs[k], columns + 3, 16 * k);
+            }
+        }
+    }
+
+private:
+    /// The three weights of each value 0..13.
+    static constexpr std::int8_t weights[3][16] = {{0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+                                                   {0, 0, 1, 1, 1, -1, -1, -1, 0, 0, 0, 1, 1, 1},
+                                                   {0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1}};
+
+    /// All ones where bit 7 of `signs` is set; shifts `signs` to the next.
+    static BITNET_ALWAYS_INLINE uint8x16_t take_sign(uint8x16_t& signs) noexcept {
+        const uint8x16_t negative = vcltzq_s8(vreinterpretq_s8_u8(signs));
+        signs = vaddq_u8(signs, signs);
+        return negative;
+    }
+
+    static BITNET_ALWAYS_INLINE void add_triple(uint8x16_t index, const std::byte* table, uint8x16_t& signs,
+                                                lookup_neon::byte_sums& sums) noexcept {
+        const uint8x16_t negative = take_sign(signs);
+        const uint8x16_t low = vqtbl1q_u8(lookup_neon::load(table), index);
+        const uint8x16_t high = vqtbl1q_u8(lookup_neon::load(table + 16), index);
+        sums.low = vaddq_u8(sums.low, veorq_u8(low, negative));
+        sums.high = vaddq_u8(sums.high, veorq_u8(high, negative));
+    }
+
+    static BITNET_ALWAYS_INLINE void unpack_triple(uint8x16_t index, uint8x16_t& signs, std::int8_t (*columns)[32],
+                                                   std::size_t first_row) noexcept {
+        const int8x16_t negative = vreinterpretq_s8_u8(take_sign(signs));
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < 3; ++i) {
+            const int8x16_t positive = vqtbl1q_s8(vld1q_s8(weights[i]), index);
+            vst1q_s8(columns[i] + first_row, vsubq_s8(veorq_s8(positive, negative), negative));
+        }
+    }
+};
+
+template <> struct kernel<isa::neon, tl2> : lookup_rows_neon<tl2, tl2_block_neon, kernel<isa::neon, i2s>> {};
+
+/// One token needs no multiplication; many do.
+template <>
+struct kernel<isa::neon_dotprod, tl2> : lookup_rows_neon<tl2, tl2_block_neon, kernel<isa::neon_dotprod, i2s>> {};
+
+/// Activations are arranged as tables, so that matrix products find them not as they need them.
+template <> struct kernel<isa::neon_i8mm, tl2> : kernel<isa::neon_dotprod, tl2> {};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_TARGET_END
+#endif
+
 // ---- bitnet/simd/float_ops.hpp ----
 // float_ops<Isa>: the float loops compiled for one instruction set. All of them give the bits of the scalar ones.
 
@@ -12993,6 +14890,15 @@ struct softmax_state {
 /// run in any order, and are cut in 16s so that -O2 vectorises them.
 template <class Fma> struct lane_ops {
     using lanes = float[reduction_lanes];
+
+    /// a / b. Under -ffast-math a compiler without float_control makes reciprocals of divisors and divisions of
+    /// products with reciprocals, unless it does not know what it divides.
+    static BITNET_ALWAYS_INLINE float quotient(float a, float b) noexcept {
+#if !BITNET_FLOAT_CONTROL
+        __asm__("" : "+w"(a), "+w"(b));
+#endif
+        return a / b;
+    }
 
     static BITNET_ALWAYS_INLINE float fold(const lanes& in) noexcept {
         lanes l;
@@ -13047,9 +14953,9 @@ template <class Fma> struct lane_ops {
 
     /// The factor of an RMSNorm: 1 / sqrt(mean square + eps).
     static BITNET_ALWAYS_INLINE float inverse_rms(float sum_of_squares, std::size_t n, float eps) noexcept {
-        const float mean = sum_of_squares / static_cast<float>(n);
+        const float mean = quotient(sum_of_squares, static_cast<float>(n));
         const float shifted = mean + eps;
-        return 1.0f / exact_square_root(shifted);
+        return quotient(1.0f, exact_square_root(shifted));
     }
 
     /// y = (x * factor) * weight
@@ -13106,7 +15012,7 @@ template <class Fma> struct lane_ops {
     }
 
     static BITNET_ALWAYS_INLINE float quantization_scale(float largest) noexcept {
-        return 127.0f / larger(largest, 1e-5f);
+        return quotient(127.0f, larger(largest, 1e-5f));
     }
 
     /// y = acc * factor: an int32 dot product becomes a float (exactly, for rows of up to 2^16 columns: |acc| < 2^24).
@@ -13211,7 +15117,7 @@ template <class Fma> struct lane_ops {
 
     /// What attention scores are multiplied by: 1 / sqrt(head_size).
     static BITNET_ALWAYS_INLINE float score_scale(std::size_t head_size) noexcept {
-        return 1.0f / exact_square_root(static_cast<float>(head_size));
+        return quotient(1.0f, exact_square_root(static_cast<float>(head_size)));
     }
 
     /// out[p] = (sum over d of q[d] * k[p][d], one fma chain) * scale, for the positions of one attention block.
@@ -13320,13 +15226,13 @@ template <class Fma> struct lane_ops {
     static BITNET_ALWAYS_INLINE void normalize(const float* x, std::size_t n, float* y) noexcept {
         const float length = larger(exact_square_root(sum_of_squares(x, n)), 1e-12f);
         for (std::size_t i = 0; i < n; ++i) {
-            y[i] = x[i] / length;
+            y[i] = quotient(x[i], length);
         }
     }
 
     static BITNET_ALWAYS_INLINE void divide(float* x, float divisor, std::size_t n) noexcept {
         for (std::size_t i = 0; i < n; ++i) {
-            x[i] = x[i] / divisor;
+            x[i] = quotient(x[i], divisor);
         }
     }
 
@@ -13365,7 +15271,7 @@ template <class Fma> struct lane_ops {
     }
 
     /// What one step of a quantised row is worth.
-    static BITNET_ALWAYS_INLINE float step_of(row_quantization row) noexcept { return 1.0f / row.scale; }
+    static BITNET_ALWAYS_INLINE float step_of(row_quantization row) noexcept { return quotient(1.0f, row.scale); }
 
     /// y = x in another element type, exactly.
     template <class E>
@@ -13385,7 +15291,7 @@ private:
     static BITNET_ALWAYS_INLINE float silu(float g) noexcept {
         const float e = exp(-g);
         const float denominator = 1.0f + e;
-        return g / denominator;
+        return quotient(g, denominator);
     }
 
     /// (1 + tanh u) / 2 = 1 / (1 + e^-2u), so that exp() is all it takes. 2u = g (2 sqrt(2/pi) + 0.08943 sqrt(2/pi)
@@ -13395,7 +15301,7 @@ private:
         const float slope = Fma::fma(square, 0x1.2444f2p-4f, 0x1.988454p+0f);
         const float e = exp(-(g * slope));
         const float denominator = 1.0f + e;
-        return g / denominator;
+        return quotient(g, denominator);
     }
 
     /// Round half to even by adding 1.5 * 2^23, where the spacing of floats is 1. \param x a product, rounded already.
@@ -13710,11 +15616,11 @@ template <> struct float_ops<isa::scalar> {
     }
     static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
                            float* y) noexcept {
-        ops::dequantize(acc, weight_scale / activation_scale, n, y);
+        ops::dequantize(acc, ops::quotient(weight_scale, activation_scale), n, y);
     }
     static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
                                float* y) noexcept {
-        ops::dequantize_add(acc, weight_scale / activation_scale, n, y);
+        ops::dequantize_add(acc, ops::quotient(weight_scale, activation_scale), n, y);
     }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         ops::relu2_times(gate, up, n, y);
@@ -14941,12 +16847,1583 @@ template <> struct float_ops<isa::amx_int8> : float_ops<isa::avx512_vnni> {};
 BITNET_TARGET_END
 #endif
 
+// ---- bitnet/simd/float_ops_neon.hpp ----
+// float_ops for AdvSIMD: sixteen lanes are four registers. Empty on other architectures.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <type_traits>
+
+#if BITNET_ARM64
+#include <arm_neon.h>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+template <> struct float_ops<isa::neon> {
+    using ops = lane_ops<hardware_fma>;
+
+    static void rms_norm(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept {
+        const float factor = ops::inverse_rms(sum_of_squares(x, n), n, eps);
+        const std::size_t whole = n / 4 * 4;
+        for (std::size_t i = 0; i < whole; i += 4) {
+            const float32x4_t scaled = product(vld1q_f32(x + i), vdupq_n_f32(factor));
+            vst1q_f32(y + i, product(scaled, vld1q_f32(weight + i)));
+        }
+        ops::scale_by(x + whole, weight + whole, factor, n - whole, y + whole);
+    }
+
+    static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
+        const float scale = ops::quantization_scale(absmax(x, n));
+        const std::size_t whole = n / 16 * 16;
+        int32x4_t sums = vdupq_n_s32(0);
+        for (std::size_t i = 0; i < whole; i += 16) {
+            const int8x16_t rounded = quantize_16(x + i, scale);
+            vst1q_s8(q + i, rounded);
+            sums = vpadalq_s16(sums, vpaddlq_s8(rounded));
+        }
+        return {scale, vaddvq_s32(sums) + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
+    }
+
+    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
+                           float* y) noexcept {
+        ops::dequantize(acc, ops::quotient(weight_scale, activation_scale), n, y);
+    }
+    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
+                               float* y) noexcept {
+        ops::dequantize_add(acc, ops::quotient(weight_scale, activation_scale), n, y);
+    }
+    static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        const std::size_t whole = n / 4 * 4;
+        for (std::size_t i = 0; i < whole; i += 4) {
+            const float32x4_t g = larger(vld1q_f32(gate + i), vdupq_n_f32(0.0f));
+            vst1q_f32(y + i, product(product(g, g), vld1q_f32(up + i)));
+        }
+        ops::relu2_times(gate + whole, up + whole, n - whole, y + whole);
+    }
+    static void silu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        ops::silu_times(gate, up, n, y);
+    }
+    static void gelu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        ops::gelu_times(gate, up, n, y);
+    }
+    static void rotate(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
+        ops::rotate(head, cos, sin, pairs);
+    }
+
+    template <class E>
+    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
+                         float* const* y) noexcept {
+        std::size_t t = 0;
+        for (; t + 2 <= x.rows; t += 2) {
+            dot_tokens<2, 2, E>(w, row_bytes, rows, x, y, t);
+        }
+        for (; t < x.rows; ++t) {
+            dot_tokens<2, 1, E>(w, row_bytes, rows, x, y, t);
+        }
+    }
+
+    /// y[i] = the dot product of row rows[i] of w with x, as dot_rows gives it. Prefetches the row that is listed next.
+    template <class E>
+    static void dot_listed(const std::byte* w, std::size_t row_bytes, std::span<const std::uint32_t> rows,
+                           const float* x, std::size_t cols, float* y) noexcept {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
+            dot<1, 1, E>(w + rows[i] * row_bytes, row_bytes, next, {x, 1, cols}, &y, i);
+        }
+    }
+
+    /// Bounds of the products of all rows of a screen, two rows at a time.
+    static void screen_rows(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept {
+        const std::size_t row_bytes = screen_layout::row_bytes(x.blocks * screen_layout::block_columns);
+        std::size_t r = 0;
+        for (; r + 2 <= count; r += 2) {
+            screen<2>(rows + r * row_bytes, row_bytes, x, upper + r);
+        }
+        for (; r < count; ++r) {
+            screen<1>(rows + r * row_bytes, row_bytes, x, upper + r);
+        }
+    }
+
+    template <class E>
+    static void scores(const float* const* q, std::size_t queries, const E* k, std::size_t head_size,
+                       std::size_t positions, float* out) noexcept {
+        const float scale = ops::score_scale(head_size);
+        std::size_t i = 0;
+        for (; i + 4 <= queries; i += 4) {
+            score_queries<4, 1>(q + i, k, head_size, positions, scale, out + i * attention_block);
+        }
+        for (; i + 2 <= queries; i += 2) {
+            score_queries<2, 2>(q + i, k, head_size, positions, scale, out + i * attention_block);
+        }
+        for (; i < queries; ++i) {
+            score_queries<1, 2>(q + i, k, head_size, positions, scale, out + i * attention_block);
+        }
+    }
+
+    static softmax_state exponentials(float* scores, std::size_t n) noexcept { return ops::exponentials(scores, n); }
+
+    template <class E>
+    static void weighted_values(const float* p, std::size_t queries, const E* v, std::size_t head_size,
+                                std::size_t begin, std::size_t end, float* const* out) noexcept {
+        std::size_t i = 0;
+        for (; i + 4 <= queries; i += 4) {
+            weigh_queries<4, 1>(p + i * attention_block, v, head_size, begin, end, out + i);
+        }
+        for (; i + 2 <= queries; i += 2) {
+            weigh_queries<2, 2>(p + i * attention_block, v, head_size, begin, end, out + i);
+        }
+        for (; i < queries; ++i) {
+            weigh_queries<1, 2>(p + i * attention_block, v, head_size, begin, end, out + i);
+        }
+    }
+
+    static softmax_state merge(softmax_state earlier, float* out, softmax_state later, const float* block,
+                               std::size_t n) noexcept {
+        return ops::merge(earlier, out, later, block, n);
+    }
+    static void multiply(float* x, const float* y, std::size_t n) noexcept { ops::multiply(x, y, n); }
+    static void add(const float* x, std::size_t n, float* y) noexcept { ops::add(x, n, y); }
+    static void scale(float* x, float factor, std::size_t n) noexcept { ops::scale(x, factor, n); }
+    static void normalize(const float* x, std::size_t n, float* y) noexcept { ops::normalize(x, n, y); }
+    static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
+
+    template <class E> static float narrow_row(const float* x, std::size_t n, E* y) noexcept {
+        if constexpr (std::is_same_v<E, std::int8_t>) {
+            return ops::step_of(quantize(x, n, y));
+        } else if constexpr (std::is_same_v<E, half>) {
+            std::size_t i = 0;
+            for (; i + 4 <= n; i += 4) {
+                const uint16x4_t halves = vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(x + i)));
+                vst1_u8(reinterpret_cast<std::uint8_t*>(y + i), vreinterpret_u8_u16(halves));
+            }
+            return ops::narrow_row(x + i, n - i, y + i);
+        } else {
+            return ops::narrow_row(x, n, y);
+        }
+    }
+
+    template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            const sixteen values = load<E>(x, i);
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 4; ++k) {
+                vst1q_f32(y + i + 4 * k, values.v[k]);
+            }
+        }
+        for (; i < n; ++i) {
+            y[i] = element_at<E>(x, i);
+        }
+    }
+
+private:
+    /// Lanes 0..15, or sixteen columns.
+    struct sixteen {
+        float32x4_t v[4];
+    };
+    static BITNET_ALWAYS_INLINE sixteen zeros() noexcept {
+        const float32x4_t zero = vdupq_n_f32(0.0f);
+        return {{zero, zero, zero, zero}};
+    }
+
+    // Operators rather than intrinsics, to which clang gives the fast-math flags of the including program.
+#if defined(__GNUC__)
+    static BITNET_ALWAYS_INLINE float32x4_t product(float32x4_t a, float32x4_t b) noexcept { return a * b; }
+    static BITNET_ALWAYS_INLINE float32x4_t sum(float32x4_t a, float32x4_t b) noexcept { return a + b; }
+    static BITNET_ALWAYS_INLINE float32x4_t difference(float32x4_t a, float32x4_t b) noexcept { return a - b; }
+#else
+    static BITNET_ALWAYS_INLINE float32x4_t product(float32x4_t a, float32x4_t b) noexcept { return vmulq_f32(a, b); }
+    static BITNET_ALWAYS_INLINE float32x4_t sum(float32x4_t a, float32x4_t b) noexcept { return vaddq_f32(a, b); }
+    static BITNET_ALWAYS_INLINE float32x4_t difference(float32x4_t a, float32x4_t b) noexcept {
+        return vsubq_f32(a, b);
+    }
+#endif
+    /// acc += a * b, rounded once.
+    static BITNET_ALWAYS_INLINE void add_product(float32x4_t& acc, float32x4_t a, float32x4_t b) noexcept {
+#if defined(__clang__)
+        __asm__("fmla %0.4s, %1.4s, %2.4s" : "+w"(acc) : "w"(a), "w"(b));
+#else
+        acc = vfmaq_f32(acc, a, b);
+#endif
+    }
+    /// The larger of two; `b` where `a` is a NaN, unlike fmax.
+    static BITNET_ALWAYS_INLINE float32x4_t larger(float32x4_t a, float32x4_t b) noexcept {
+        return vbslq_f32(vcgtq_f32(a, b), a, b);
+    }
+
+    /// ops::absmax(), the largest in any order being the same.
+    static float absmax(const float* x, std::size_t n) noexcept {
+        const std::size_t whole = n / 16 * 16;
+        sixteen most = zeros();
+        for (std::size_t i = 0; i < whole; i += 16) {
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 4; ++k) {
+                most.v[k] = larger(vabsq_f32(vld1q_f32(x + i + 4 * k)), most.v[k]);
+            }
+        }
+        float lanes[5];
+        vst1q_f32(lanes, larger(larger(most.v[0], most.v[1]), larger(most.v[2], most.v[3])));
+        lanes[4] = ops::absmax(x + whole, n - whole);
+        return ops::absmax(lanes, 5);
+    }
+
+    /// Sixteen values to int8: rounded half to even, and saturated as they become narrow.
+    static BITNET_ALWAYS_INLINE int8x16_t quantize_16(const float* x, float scale) noexcept {
+        int16x4_t words[4];
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < 4; ++k) {
+            words[k] = vqmovn_s32(vcvtnq_s32_f32(product(vld1q_f32(x + 4 * k), vdupq_n_f32(scale))));
+        }
+        return vcombine_s8(vqmovn_s16(vcombine_s16(words[0], words[1])), vqmovn_s16(vcombine_s16(words[2], words[3])));
+    }
+
+    static BITNET_ALWAYS_INLINE uint8x16_t load_16(const std::byte* bytes) noexcept {
+        return vld1q_u8(reinterpret_cast<const std::uint8_t*>(bytes));
+    }
+    static BITNET_ALWAYS_INLINE sixteen widened(int8x16_t bytes) noexcept {
+        const int16x8_t low = vmovl_s8(vget_low_s8(bytes));
+        const int16x8_t high = vmovl_s8(vget_high_s8(bytes));
+        return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
+                 vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))}};
+    }
+    static BITNET_ALWAYS_INLINE float32x4_t widened_halves(uint16x4_t bits) noexcept {
+        return vcvt_f32_f16(vreinterpret_f16_u16(bits)); // a signalling NaN becomes quiet, as in widen()
+    }
+    /// One half as a float, by the instruction.
+    static BITNET_ALWAYS_INLINE float widen_one(half value) noexcept {
+        return vgetq_lane_f32(widened_halves(vdup_n_u16(value.bits)), 0);
+    }
+
+    /// Sixteen elements as floats.
+    template <class E> static BITNET_ALWAYS_INLINE sixteen load(const std::byte* x) noexcept {
+        sixteen out;
+        if constexpr (std::is_same_v<E, half> || std::is_same_v<E, bfloat16>) {
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 2; ++k) {
+                const uint16x8_t bits = vreinterpretq_u16_u8(load_16(x + 16 * k));
+                if constexpr (std::is_same_v<E, half>) {
+                    out.v[2 * k] = widened_halves(vget_low_u16(bits));
+                    out.v[2 * k + 1] = widened_halves(vget_high_u16(bits));
+                } else {
+                    out.v[2 * k] = vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(bits), 16));
+                    out.v[2 * k + 1] = vreinterpretq_f32_u32(vshll_n_u16(vget_high_u16(bits), 16));
+                }
+            }
+        } else if constexpr (std::is_same_v<E, std::int8_t>) {
+            out = widened(vreinterpretq_s8_u8(load_16(x)));
+        } else {
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 4; ++k) {
+                out.v[k] = vreinterpretq_f32_u8(load_16(x + 16 * k));
+            }
+        }
+        return out;
+    }
+    template <class E> static BITNET_ALWAYS_INLINE sixteen load(const E* x) noexcept {
+        return load<E>(reinterpret_cast<const std::byte*>(x));
+    }
+
+    /// Columns [i, i + 16) of a row. \pre i is a multiple of 16
+    template <class E> static BITNET_ALWAYS_INLINE sixteen load(const std::byte* row, std::size_t i) noexcept {
+        if constexpr (std::is_same_v<E, q8_0>) {
+            const std::byte* block = row + i / q8_0::block_columns * q8_0::block_bytes;
+            const uint8x16_t q = load_16(block + 2 + i % q8_0::block_columns);
+            return scaled(vreinterpretq_s8_u8(q), widen_one(q8_0::factor(block)));
+        } else if constexpr (std::is_same_v<E, q6_k>) {
+            const q6_k::sixteen all = q6_k::at(row, i);
+            const uint8x16_t low = shifted_right(load_16(all.low), all.low_shift);
+            const uint8x16_t high = shifted_right(load_16(all.high), all.high_shift);
+            const uint8x16_t top = vshlq_n_u8(vandq_u8(high, vdupq_n_u8(3)), 4);
+            const uint8x16_t code = vorrq_u8(vandq_u8(low, vdupq_n_u8(15)), top);
+            return scaled(vsubq_s8(vreinterpretq_s8_u8(code), vdupq_n_s8(32)), widen_one(all.factor) * all.scale);
+        } else if constexpr (std::is_same_v<E, q4_0>) {
+            const q4_0::sixteen all = q4_0::at(row, i);
+            const int8x16_t code = nibbles(all.codes, all.shift);
+            return scaled(vsubq_s8(code, vdupq_n_s8(8)), widen_one(all.factor));
+        } else if constexpr (std::is_same_v<E, q4_k>) {
+            const q4_k::sixteen all = q4_k::at(row, i);
+            sixteen out = scaled(nibbles(all.codes, all.shift), widen_one(all.factor) * all.scale);
+            const float32x4_t minimum = vdupq_n_f32(widen_one(all.minimum_factor) * all.minimum);
+            BITNET_UNROLL
+            for (float32x4_t& v : out.v) {
+                v = difference(v, minimum); // of exact products
+            }
+            return out;
+        } else {
+            return load<E>(row + i * sizeof(E));
+        }
+    }
+    static BITNET_ALWAYS_INLINE uint8x16_t shifted_right(uint8x16_t bytes, int shift) noexcept {
+        return vshlq_u8(bytes, vdupq_n_s8(static_cast<std::int8_t>(-shift)));
+    }
+    static BITNET_ALWAYS_INLINE int8x16_t nibbles(const std::byte* codes, int shift) noexcept {
+        return vreinterpretq_s8_u8(vandq_u8(shifted_right(load_16(codes), shift), vdupq_n_u8(15)));
+    }
+    static BITNET_ALWAYS_INLINE sixteen scaled(int8x16_t values, float factor) noexcept {
+        sixteen out = widened(values);
+        BITNET_UNROLL
+        for (float32x4_t& v : out.v) {
+            v = product(v, vdupq_n_f32(factor));
+        }
+        return out;
+    }
+
+    /// Folds l+8, l+4, l+2, l+1.
+    static BITNET_ALWAYS_INLINE float fold(const sixteen& lanes) noexcept {
+        const float32x4_t by8_low = sum(lanes.v[0], lanes.v[2]);
+        const float32x4_t by8_high = sum(lanes.v[1], lanes.v[3]);
+        const float32x4_t by4 = sum(by8_low, by8_high);
+        const float32x4_t by2 = sum(by4, vextq_f32(by4, by4, 2));
+        const float even = vgetq_lane_f32(by2, 0);
+        const float odd = vgetq_lane_f32(by2, 1);
+        return even + odd;
+    }
+
+    /// Folds after adding the last elements [i, n), fewer than 16, to their lanes, one by one.
+    template <class E>
+    static BITNET_ALWAYS_INLINE float fold_tail(const sixteen& acc, const std::byte* w, const float* x, std::size_t i,
+                                                std::size_t n) noexcept {
+        if (i == n) {
+            return fold(acc);
+        }
+        float lanes[16];
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < 4; ++k) {
+            vst1q_f32(lanes + 4 * k, acc.v[k]);
+        }
+        for (std::size_t l = 0; i + l < n; ++l) {
+            lanes[l] = hardware_fma::fma(element_at<E>(w, i + l), x[i + l], lanes[l]);
+        }
+        return ops::fold(lanes);
+    }
+
+    static float sum_of_squares(const float* x, std::size_t n) noexcept {
+        sixteen acc = zeros();
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 4; ++k) {
+                const float32x4_t a = vld1q_f32(x + i + 4 * k);
+                add_product(acc.v[k], a, a);
+            }
+        }
+        return fold_tail<float>(acc, reinterpret_cast<const std::byte*>(x), x, i, n);
+    }
+
+    /// How far a prefetch runs ahead of the tile behind the one that is worked on.
+    static constexpr std::size_t prefetch_lead = 1024;
+
+    /// Prefetches `Bytes` bytes. \return what lies behind them.
+    template <std::size_t Bytes> static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Bytes; i += 64) {
+            prefetch_line(p + i);
+        }
+        return p + Bytes;
+    }
+
+    /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot_tokens(const std::byte* w, std::size_t row_bytes, std::size_t rows,
+                                                matrix_view<const float> x, float* const* y, std::size_t t) noexcept {
+        const matrix_view<const float> tokens(x.data + t * x.stride, Tokens, x.cols, x.stride);
+        std::size_t r = 0;
+        for (; r + Rows <= rows; r += Rows) {
+            const std::byte* row = w + r * row_bytes;
+            dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
+        }
+        for (; r < rows; ++r) {
+            const std::byte* row = w + r * row_bytes;
+            dot<1, Tokens, E>(row, row_bytes, row + row_bytes + prefetch_lead, tokens, y + t, r);
+        }
+    }
+
+    /// One tile: `Rows` rows share the loads of x, tokens those of w. y[t][first + r]. Prefetches `next`, for
+    /// contiguous rows the tile behind in the order of addresses.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot(const std::byte* row, std::size_t row_bytes, const std::byte* next,
+                                         matrix_view<const float> x, float* const* y, std::size_t first) noexcept {
+        sixteen acc[Rows][Tokens];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                acc[r][t] = zeros();
+            }
+        }
+        std::size_t i = 0;
+        constexpr std::size_t step = step_columns<E>();
+        for (; i + step <= x.cols; i += step) {
+            const std::byte* block = row + row_bytes_of<E>(i);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < step; c += 16) {
+                next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, acc);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                y[t][first + r] = fold_tail<E>(acc[r][t], row + r * row_bytes, x.data + t * x.stride, i, x.cols);
+            }
+        }
+    }
+
+    /// Sixteen columns of a tile, from column c of a block. x points at the block's first column.
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,
+                                              const float* x, std::size_t stride,
+                                              sixteen (&acc)[Rows][Tokens]) noexcept {
+        sixteen b[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            b[r] = load<E>(block + r * row_bytes, c);
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 4; ++k) {
+                const float32x4_t a = vld1q_f32(x + t * stride + c + 4 * k);
+                BITNET_UNROLL
+                for (std::size_t r = 0; r < Rows; ++r) {
+                    add_product(acc[r][t].v[k], b[r].v[k], a);
+                }
+            }
+        }
+    }
+
+    /// Rows that share the loads of x; scales and the fold are in the order of bitnet::screen_rows.
+    template <std::size_t Rows>
+    static BITNET_ALWAYS_INLINE void screen(const std::byte* rows, std::size_t row_bytes, const screen_input& x,
+                                            float* upper) noexcept {
+        const std::byte* next = rows + Rows * row_bytes + prefetch_lead;
+        sixteen acc[Rows];
+        BITNET_UNROLL
+        for (sixteen& row : acc) {
+            row = zeros();
+        }
+        for (std::size_t b = 0; b < x.blocks; ++b) {
+            next = prefetch<Rows * screen_layout::block_bytes>(next);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                const std::byte* block = rows + r * row_bytes + b * screen_layout::block_bytes;
+                float scale;
+                std::memcpy(&scale, block + screen_layout::scale_at, sizeof scale);
+                const float32x4_t s = vdupq_n_f32(scale);
+                add_product(acc[r].v[0], vcvtq_f32_s32(screen_quarter<0>(block, b, x)), s);
+                add_product(acc[r].v[1], vcvtq_f32_s32(screen_quarter<1>(block, b, x)), s);
+                add_product(acc[r].v[2], vcvtq_f32_s32(screen_quarter<2>(block, b, x)), s);
+                add_product(acc[r].v[3], vcvtq_f32_s32(screen_quarter<3>(block, b, x)), s);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const std::byte* tail = rows + r * row_bytes + x.blocks * screen_layout::block_bytes;
+            upper[r] = upper_bound_of<hardware_fma>(fold(acc[r]), tail, x);
+        }
+    }
+
+    /// The four sums of columns [16 Quarter, 16 Quarter + 16) and the same of the second 64.
+    template <std::size_t Quarter>
+    static BITNET_ALWAYS_INLINE int32x4_t screen_quarter(const std::byte* block, std::size_t b,
+                                                         const screen_input& x) noexcept {
+        const uint8x16_t top = vdupq_n_u8(0x30);
+        const uint8x16_t low = load_16(block + 16 * Quarter);
+        const uint8x16_t high = load_16(block + screen_layout::high_at + 16 * Quarter % 32);
+        const uint8x16_t high0 = vandq_u8(vshlq_n_u8(high, Quarter < 2 ? 4 : 2), top);
+        const uint8x16_t high1 = vandq_u8(Quarter < 2 ? high : vshrq_n_u8(high, 2), top);
+        const int8x16_t code0 = vreinterpretq_s8_u8(vorrq_u8(vandq_u8(low, vdupq_n_u8(15)), high0));
+        const int8x16_t code1 = vreinterpretq_s8_u8(vorrq_u8(vshrq_n_u8(low, 4), high1));
+        const std::size_t at = b * screen_layout::block_columns + 16 * Quarter;
+        const int32x4_t coarse = sums_of_four(code0, code1, x.high + at);
+        const int32x4_t fine = sums_of_four(code0, code1, x.low + at);
+        const int32x4_t offset = vld1q_s32(x.offset + 16 * b + 4 * Quarter);
+        return vaddq_s32(vaddq_s32(vshlq_n_s32(coarse, 8), fine), offset);
+    }
+    /// Products of neighbours, four by four, and of those 64 further on. A product is at most 63 * 128, four of them
+    /// 32,256: int16 is safe.
+    static BITNET_ALWAYS_INLINE int32x4_t sums_of_four(int8x16_t code0, int8x16_t code1,
+                                                       const std::int8_t* x) noexcept {
+        const int8x16_t x0 = vld1q_s8(x);
+        const int8x16_t x1 = vld1q_s8(x + 64);
+        const int16x8_t first =
+            vmlal_s8(vmull_s8(vget_low_s8(code0), vget_low_s8(x0)), vget_low_s8(code1), vget_low_s8(x1));
+        const int16x8_t second = vmlal_high_s8(vmull_high_s8(code0, x0), code1, x1);
+        return vpaddlq_s16(vpaddq_s16(first, second));
+    }
+
+    /// Scores of a few queries, which share the loads of k.
+    template <std::size_t Queries, std::size_t Blocks, class E>
+    static BITNET_ALWAYS_INLINE void score_queries(const float* const* q, const E* k, std::size_t head_size,
+                                                   std::size_t positions, float scale, float* out) noexcept {
+        std::size_t p = 0;
+        for (; p + 16 * Blocks <= positions; p += 16 * Blocks) {
+            score_tile<Queries, Blocks>(q, k + p * head_size, head_size, scale, out + p);
+        }
+        for (; p < positions; p += 16) {
+            score_tile<Queries, 1>(q, k + p * head_size, head_size, scale, out + p);
+        }
+    }
+
+    /// Queries x (16 * Blocks positions), prefetching 8 KB ahead.
+    template <std::size_t Queries, std::size_t Blocks, class E>
+    static BITNET_ALWAYS_INLINE void score_tile(const float* const* q, const E* k, std::size_t head_size, float scale,
+                                                float* out) noexcept {
+        sixteen acc[Queries][Blocks];
+        BITNET_UNROLL
+        for (auto& row : acc) {
+            BITNET_UNROLL
+            for (sixteen& block : row) {
+                block = zeros();
+            }
+        }
+        for (std::size_t d = 0; d < head_size; ++d) {
+            sixteen keys[Blocks];
+            BITNET_UNROLL
+            for (std::size_t b = 0; b < Blocks; ++b) {
+                const E* block = k + (b * head_size + d) * 16;
+                prefetch_line(reinterpret_cast<const std::byte*>(block) + 8192);
+                keys[b] = load(block);
+            }
+            BITNET_UNROLL
+            for (std::size_t i = 0; i < Queries; ++i) {
+                const float32x4_t qd = vdupq_n_f32(q[i][d]);
+                BITNET_UNROLL
+                for (std::size_t b = 0; b < Blocks; ++b) {
+                    add_products(acc[i][b], keys[b], qd);
+                }
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Queries; ++i) {
+            BITNET_UNROLL
+            for (std::size_t b = 0; b < Blocks; ++b) {
+                BITNET_UNROLL
+                for (std::size_t n = 0; n < 4; ++n) {
+                    vst1q_f32(out + i * attention_block + 16 * b + 4 * n, product(acc[i][b].v[n], vdupq_n_f32(scale)));
+                }
+            }
+        }
+    }
+    static BITNET_ALWAYS_INLINE void add_products(sixteen& acc, const sixteen& values, float32x4_t factor) noexcept {
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < 4; ++k) {
+            add_product(acc.v[k], values.v[k], factor);
+        }
+    }
+
+    /// Values weighted for a few queries, which share the loads of v: 32 positions at a time, so that they stay in the
+    /// first-level cache while all columns pass.
+    template <std::size_t Queries, std::size_t Groups, class E>
+    static BITNET_ALWAYS_INLINE void weigh_queries(const float* p, const E* v, std::size_t head_size, std::size_t begin,
+                                                   std::size_t end, float* const* out) noexcept {
+        while (begin < end) {
+            const std::size_t stop = begin + 32 < end ? begin + 32 : end;
+            std::size_t d = 0;
+            for (; d + 16 * Groups <= head_size; d += 16 * Groups) {
+                weigh_tile<Queries, Groups>(p, v + d, head_size, begin, stop, d, out);
+            }
+            for (; d + 16 <= head_size; d += 16) {
+                weigh_tile<Queries, 1>(p, v + d, head_size, begin, stop, d, out);
+            }
+            weigh_tail<Queries>(p, v, head_size, begin, stop, d, out);
+            begin = stop;
+        }
+    }
+
+    /// Queries x (16 * Groups columns, from `d` of out on). Prefetches the same columns 32 positions ahead.
+    template <std::size_t Queries, std::size_t Groups, class E>
+    static BITNET_ALWAYS_INLINE void weigh_tile(const float* p, const E* v, std::size_t head_size, std::size_t begin,
+                                                std::size_t end, std::size_t d, float* const* out) noexcept {
+        sixteen acc[Queries][Groups];
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Queries; ++i) {
+            BITNET_UNROLL
+            for (std::size_t g = 0; g < Groups; ++g) {
+                acc[i][g] = begin == 0 ? zeros() : load(out[i] + d + 16 * g);
+            }
+        }
+        for (std::size_t position = begin; position < end; ++position) {
+            const E* row = v + position * head_size;
+            prefetch_line(row + 32 * head_size);
+            sixteen values[Groups];
+            BITNET_UNROLL
+            for (std::size_t g = 0; g < Groups; ++g) {
+                values[g] = load(row + 16 * g);
+            }
+            BITNET_UNROLL
+            for (std::size_t i = 0; i < Queries; ++i) {
+                const float32x4_t weight = vdupq_n_f32(p[i * attention_block + position]);
+                BITNET_UNROLL
+                for (std::size_t g = 0; g < Groups; ++g) {
+                    add_products(acc[i][g], values[g], weight);
+                }
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < Queries; ++i) {
+            BITNET_UNROLL
+            for (std::size_t g = 0; g < Groups; ++g) {
+                std::memcpy(out[i] + d + 16 * g, &acc[i][g], sizeof(sixteen));
+            }
+        }
+    }
+
+    /// The last columns, fewer than sixteen, from `d` on.
+    template <std::size_t Queries, class E>
+    static BITNET_ALWAYS_INLINE void weigh_tail(const float* p, const E* v, std::size_t head_size, std::size_t begin,
+                                                std::size_t end, std::size_t d, float* const* out) noexcept {
+        for (; d < head_size; ++d) {
+            for (std::size_t i = 0; i < Queries; ++i) {
+                float acc = begin == 0 ? 0.0f : out[i][d];
+                for (std::size_t position = begin; position < end; ++position) {
+                    acc = hardware_fma::fma(p[i * attention_block + position], widen(v[position * head_size + d]), acc);
+                }
+                out[i][d] = acc;
+            }
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Dot and matrix products are of integers: the float loops are those of AdvSIMD.
+template <> struct float_ops<isa::neon_dotprod> : float_ops<isa::neon> {};
+template <> struct float_ops<isa::neon_i8mm> : float_ops<isa::neon> {};
+
+} // namespace bitnet::inline BITNET_ABI
+#endif
+
+// ---- bitnet/simd/float_ops_quad.hpp ----
+// float_ops for SSE4.1 and WebAssembly: sixteen lanes are four registers, multiply-adds are made of doubles.
+// Empty on other architectures.
+
+// ---- bitnet/simd/quad.hpp ----
+// quad: four floats in a 128-bit register, and their exact fma without an fma instruction: SSE4.1 and WebAssembly.
+// Empty on other architectures.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#if BITNET_X86_64 || BITNET_WASM_SIMD128
+#if BITNET_X86_64
+#include <smmintrin.h>
+
+BITNET_TARGET_BEGIN("sse4.1")
+namespace bitnet::inline BITNET_ABI {
+
+/// The operations that x86 and WebAssembly name differently.
+struct quad_registers {
+    using floats = __m128;
+    using doubles = __m128d;
+    using ints = __m128i;
+
+    static BITNET_ALWAYS_INLINE floats load(const float* p) noexcept { return _mm_loadu_ps(p); }
+    static BITNET_ALWAYS_INLINE void store(float* p, floats v) noexcept { _mm_storeu_ps(p, v); }
+    static BITNET_ALWAYS_INLINE floats splat(float x) noexcept { return _mm_set1_ps(x); }
+    static BITNET_ALWAYS_INLINE ints splat(std::int32_t x) noexcept { return _mm_set1_epi32(x); }
+    static BITNET_ALWAYS_INLINE ints load_16(const void* p) noexcept {
+        return _mm_loadu_si128(static_cast<const __m128i*>(p));
+    }
+    static BITNET_ALWAYS_INLINE void store_16(void* p, ints v) noexcept {
+        _mm_storeu_si128(static_cast<__m128i*>(p), v);
+    }
+
+    static BITNET_ALWAYS_INLINE floats as_floats(ints v) noexcept { return _mm_castsi128_ps(v); }
+    static BITNET_ALWAYS_INLINE doubles as_doubles(ints v) noexcept { return _mm_castsi128_pd(v); }
+    static BITNET_ALWAYS_INLINE ints as_ints(floats v) noexcept { return _mm_castps_si128(v); }
+    static BITNET_ALWAYS_INLINE ints as_ints(doubles v) noexcept { return _mm_castpd_si128(v); }
+
+    static BITNET_ALWAYS_INLINE floats to_floats(ints v) noexcept { return _mm_cvtepi32_ps(v); }
+    static BITNET_ALWAYS_INLINE doubles load_pair(const float* p) noexcept {
+        return _mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+    }
+    static BITNET_ALWAYS_INLINE doubles low_pair(floats v) noexcept { return _mm_cvtps_pd(v); }
+    static BITNET_ALWAYS_INLINE doubles high_pair(floats v) noexcept { return _mm_cvtps_pd(_mm_movehl_ps(v, v)); }
+    static BITNET_ALWAYS_INLINE floats join(doubles low, doubles high) noexcept {
+        return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
+    }
+    /// Each as the nearest float.
+    static BITNET_ALWAYS_INLINE doubles round(doubles v) noexcept { return _mm_cvtps_pd(_mm_cvtpd_ps(v)); }
+    /// The low halves of four doubles.
+    static BITNET_ALWAYS_INLINE ints low_bits(doubles low, doubles high) noexcept {
+        return _mm_castps_si128(_mm_shuffle_ps(_mm_castpd_ps(low), _mm_castpd_ps(high), 0x88));
+    }
+    /// Their high halves.
+    static BITNET_ALWAYS_INLINE ints high_bits(doubles low, doubles high) noexcept {
+        return _mm_castps_si128(_mm_shuffle_ps(_mm_castpd_ps(low), _mm_castpd_ps(high), 0xdd));
+    }
+
+    static BITNET_ALWAYS_INLINE floats larger(floats a, floats b) noexcept { return _mm_max_ps(a, b); }
+    static BITNET_ALWAYS_INLINE floats smaller(floats a, floats b) noexcept { return _mm_min_ps(a, b); }
+    static BITNET_ALWAYS_INLINE floats select(ints mask, floats yes, floats no) noexcept {
+        return _mm_blendv_ps(no, yes, _mm_castsi128_ps(mask));
+    }
+    static BITNET_ALWAYS_INLINE bool any(ints mask) noexcept { return _mm_movemask_epi8(mask) != 0; }
+
+    static BITNET_ALWAYS_INLINE ints bit_and(ints a, ints b) noexcept { return _mm_and_si128(a, b); }
+    static BITNET_ALWAYS_INLINE ints bit_or(ints a, ints b) noexcept { return _mm_or_si128(a, b); }
+    static BITNET_ALWAYS_INLINE ints bit_xor(ints a, ints b) noexcept { return _mm_xor_si128(a, b); }
+    static BITNET_ALWAYS_INLINE ints add(ints a, ints b) noexcept { return _mm_add_epi32(a, b); }
+    static BITNET_ALWAYS_INLINE ints sub(ints a, ints b) noexcept { return _mm_sub_epi32(a, b); }
+    static BITNET_ALWAYS_INLINE ints equal(ints a, ints b) noexcept { return _mm_cmpeq_epi32(a, b); }
+    static BITNET_ALWAYS_INLINE ints less(ints a, ints b) noexcept { return _mm_cmplt_epi32(a, b); }
+    static BITNET_ALWAYS_INLINE ints shift_up(ints v, int bits) noexcept { return _mm_slli_epi32(v, bits); }
+    static BITNET_ALWAYS_INLINE ints sub_64(ints a, ints b) noexcept { return _mm_sub_epi64(a, b); }
+    static BITNET_ALWAYS_INLINE ints top_bit_64(ints v) noexcept { return _mm_srli_epi64(v, 63); }
+
+    static BITNET_ALWAYS_INLINE ints splat_bytes(int x) noexcept { return _mm_set1_epi8(static_cast<char>(x)); }
+    static BITNET_ALWAYS_INLINE ints sub_bytes(ints a, ints b) noexcept { return _mm_sub_epi8(a, b); }
+    /// Each byte is shifted into the next one below it, which a mask has to take away.
+    static BITNET_ALWAYS_INLINE ints shift_down_16(ints v, int bits) noexcept { return _mm_srli_epi16(v, bits); }
+    static BITNET_ALWAYS_INLINE ints shift_up_16(ints v, int bits) noexcept { return _mm_slli_epi16(v, bits); }
+
+    /// Bytes 4 Part .. 4 Part + 3, sign-extended.
+    template <int Part> static BITNET_ALWAYS_INLINE ints extend_bytes(ints v) noexcept {
+        return _mm_cvtepi8_epi32(_mm_shuffle_epi32(v, Part));
+    }
+    /// Sign-extended.
+    static BITNET_ALWAYS_INLINE ints low_words(ints v) noexcept { return _mm_cvtepi16_epi32(v); }
+    static BITNET_ALWAYS_INLINE ints high_words(ints v) noexcept {
+        return _mm_srai_epi32(_mm_unpackhi_epi16(v, v), 16);
+    }
+    static BITNET_ALWAYS_INLINE ints splat_words(int x) noexcept { return _mm_set1_epi16(static_cast<short>(x)); }
+    static BITNET_ALWAYS_INLINE ints less_words(ints a, ints b) noexcept { return _mm_cmplt_epi16(a, b); }
+    /// Sixteen ints as bytes, those beyond int8 as the nearest.
+    static BITNET_ALWAYS_INLINE ints pack(ints a, ints b, ints c, ints d) noexcept {
+        return _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d));
+    }
+    /// Products of unsigned with signed bytes, added up by fours. \pre two neighbours are at most 32,767
+    static BITNET_ALWAYS_INLINE ints dot_bytes(ints codes, ints values) noexcept {
+        return _mm_madd_epi16(_mm_maddubs_epi16(codes, values), _mm_set1_epi16(1));
+    }
+
+#if !defined(__GNUC__)
+    static BITNET_ALWAYS_INLINE floats add(floats a, floats b) noexcept { return _mm_add_ps(a, b); }
+    static BITNET_ALWAYS_INLINE floats sub(floats a, floats b) noexcept { return _mm_sub_ps(a, b); }
+    static BITNET_ALWAYS_INLINE floats mul(floats a, floats b) noexcept { return _mm_mul_ps(a, b); }
+    static BITNET_ALWAYS_INLINE floats div(floats a, floats b) noexcept { return _mm_div_ps(a, b); }
+    static BITNET_ALWAYS_INLINE doubles add(doubles a, doubles b) noexcept { return _mm_add_pd(a, b); }
+    static BITNET_ALWAYS_INLINE doubles sub(doubles a, doubles b) noexcept { return _mm_sub_pd(a, b); }
+    static BITNET_ALWAYS_INLINE doubles mul(doubles a, doubles b) noexcept { return _mm_mul_pd(a, b); }
+    static BITNET_ALWAYS_INLINE ints not_zero(doubles v) noexcept {
+        const __m128d zero = _mm_setzero_pd();
+        return _mm_castpd_si128(_mm_or_pd(_mm_cmplt_pd(v, zero), _mm_cmpgt_pd(v, zero)));
+    }
+    static BITNET_ALWAYS_INLINE ints below(floats a, floats b) noexcept { return _mm_castps_si128(_mm_cmplt_ps(a, b)); }
+#endif
+#else
+#include <wasm_simd128.h>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// The operations that x86 and WebAssembly name differently.
+struct quad_registers {
+    using floats = __f32x4;
+    using doubles = __f64x2;
+    using ints = v128_t;
+
+    static BITNET_ALWAYS_INLINE floats load(const float* p) noexcept { return as_floats(wasm_v128_load(p)); }
+    static BITNET_ALWAYS_INLINE void store(float* p, floats v) noexcept { wasm_v128_store(p, as_ints(v)); }
+    static BITNET_ALWAYS_INLINE floats splat(float x) noexcept { return floats{x, x, x, x}; }
+    static BITNET_ALWAYS_INLINE ints splat(std::int32_t x) noexcept { return wasm_i32x4_splat(x); }
+    static BITNET_ALWAYS_INLINE ints load_16(const void* p) noexcept { return wasm_v128_load(p); }
+    static BITNET_ALWAYS_INLINE void store_16(void* p, ints v) noexcept { wasm_v128_store(p, v); }
+
+    static BITNET_ALWAYS_INLINE floats as_floats(ints v) noexcept { return reinterpret_cast<floats>(v); }
+    static BITNET_ALWAYS_INLINE doubles as_doubles(ints v) noexcept { return reinterpret_cast<doubles>(v); }
+    static BITNET_ALWAYS_INLINE ints as_ints(floats v) noexcept { return reinterpret_cast<ints>(v); }
+    static BITNET_ALWAYS_INLINE ints as_ints(doubles v) noexcept { return reinterpret_cast<ints>(v); }
+
+    static BITNET_ALWAYS_INLINE floats to_floats(ints v) noexcept { return as_floats(wasm_f32x4_convert_i32x4(v)); }
+    static BITNET_ALWAYS_INLINE doubles load_pair(const float* p) noexcept {
+        return as_doubles(wasm_f64x2_promote_low_f32x4(wasm_v128_load64_zero(p)));
+    }
+    static BITNET_ALWAYS_INLINE doubles low_pair(floats v) noexcept {
+        return as_doubles(wasm_f64x2_promote_low_f32x4(as_ints(v)));
+    }
+    static BITNET_ALWAYS_INLINE doubles high_pair(floats v) noexcept {
+        return as_doubles(wasm_f64x2_promote_low_f32x4(wasm_i64x2_shuffle(as_ints(v), as_ints(v), 1, 1)));
+    }
+    static BITNET_ALWAYS_INLINE floats join(doubles low, doubles high) noexcept {
+        return as_floats(wasm_i64x2_shuffle(wasm_f32x4_demote_f64x2_zero(as_ints(low)),
+                                            wasm_f32x4_demote_f64x2_zero(as_ints(high)), 0, 2));
+    }
+    /// Each as the nearest float.
+    static BITNET_ALWAYS_INLINE doubles round(doubles v) noexcept {
+        return as_doubles(wasm_f64x2_promote_low_f32x4(wasm_f32x4_demote_f64x2_zero(as_ints(v))));
+    }
+    /// The low halves of four doubles.
+    static BITNET_ALWAYS_INLINE ints low_bits(doubles low, doubles high) noexcept {
+        return wasm_i32x4_shuffle(as_ints(low), as_ints(high), 0, 2, 4, 6);
+    }
+    /// Their high halves.
+    static BITNET_ALWAYS_INLINE ints high_bits(doubles low, doubles high) noexcept {
+        return wasm_i32x4_shuffle(as_ints(low), as_ints(high), 1, 3, 5, 7);
+    }
+
+    /// a > b ? a : b
+    static BITNET_ALWAYS_INLINE floats larger(floats a, floats b) noexcept {
+        return as_floats(wasm_f32x4_pmax(as_ints(b), as_ints(a)));
+    }
+    /// a < b ? a : b
+    static BITNET_ALWAYS_INLINE floats smaller(floats a, floats b) noexcept {
+        return as_floats(wasm_f32x4_pmin(as_ints(b), as_ints(a)));
+    }
+    static BITNET_ALWAYS_INLINE floats select(ints mask, floats yes, floats no) noexcept {
+        return as_floats(wasm_v128_bitselect(as_ints(yes), as_ints(no), mask));
+    }
+    static BITNET_ALWAYS_INLINE bool any(ints mask) noexcept { return wasm_v128_any_true(mask); }
+
+    static BITNET_ALWAYS_INLINE ints bit_and(ints a, ints b) noexcept { return wasm_v128_and(a, b); }
+    static BITNET_ALWAYS_INLINE ints bit_or(ints a, ints b) noexcept { return wasm_v128_or(a, b); }
+    static BITNET_ALWAYS_INLINE ints bit_xor(ints a, ints b) noexcept { return wasm_v128_xor(a, b); }
+    static BITNET_ALWAYS_INLINE ints add(ints a, ints b) noexcept { return wasm_i32x4_add(a, b); }
+    static BITNET_ALWAYS_INLINE ints sub(ints a, ints b) noexcept { return wasm_i32x4_sub(a, b); }
+    static BITNET_ALWAYS_INLINE ints equal(ints a, ints b) noexcept { return wasm_i32x4_eq(a, b); }
+    static BITNET_ALWAYS_INLINE ints less(ints a, ints b) noexcept { return wasm_i32x4_lt(a, b); }
+    static BITNET_ALWAYS_INLINE ints shift_up(ints v, int bits) noexcept {
+        return wasm_i32x4_shl(v, static_cast<unsigned>(bits));
+    }
+    static BITNET_ALWAYS_INLINE ints sub_64(ints a, ints b) noexcept { return wasm_i64x2_sub(a, b); }
+    static BITNET_ALWAYS_INLINE ints top_bit_64(ints v) noexcept { return wasm_u64x2_shr(v, 63); }
+
+    static BITNET_ALWAYS_INLINE ints splat_bytes(int x) noexcept {
+        return wasm_i8x16_splat(static_cast<std::int8_t>(x));
+    }
+    static BITNET_ALWAYS_INLINE ints sub_bytes(ints a, ints b) noexcept { return wasm_i8x16_sub(a, b); }
+    /// Each byte is shifted into the next one below it, which a mask has to take away.
+    static BITNET_ALWAYS_INLINE ints shift_down_16(ints v, int bits) noexcept {
+        return wasm_u16x8_shr(v, static_cast<unsigned>(bits));
+    }
+    static BITNET_ALWAYS_INLINE ints shift_up_16(ints v, int bits) noexcept {
+        return wasm_i16x8_shl(v, static_cast<unsigned>(bits));
+    }
+
+    /// Bytes 4 Part .. 4 Part + 3, sign-extended.
+    template <int Part> static BITNET_ALWAYS_INLINE ints extend_bytes(ints v) noexcept {
+        const ints words = Part < 2 ? wasm_i16x8_extend_low_i8x16(v) : wasm_i16x8_extend_high_i8x16(v);
+        return Part % 2 == 0 ? wasm_i32x4_extend_low_i16x8(words) : wasm_i32x4_extend_high_i16x8(words);
+    }
+    /// Sign-extended.
+    static BITNET_ALWAYS_INLINE ints low_words(ints v) noexcept { return wasm_i32x4_extend_low_i16x8(v); }
+    static BITNET_ALWAYS_INLINE ints high_words(ints v) noexcept { return wasm_i32x4_extend_high_i16x8(v); }
+    static BITNET_ALWAYS_INLINE ints splat_words(int x) noexcept {
+        return wasm_i16x8_splat(static_cast<std::int16_t>(x));
+    }
+    static BITNET_ALWAYS_INLINE ints less_words(ints a, ints b) noexcept { return wasm_i16x8_lt(a, b); }
+    /// Sixteen ints as bytes, those beyond int8 as the nearest.
+    static BITNET_ALWAYS_INLINE ints pack(ints a, ints b, ints c, ints d) noexcept {
+        return wasm_i8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(a, b), wasm_i16x8_narrow_i32x4(c, d));
+    }
+    /// Products of unsigned with signed bytes, added up by fours: those of even and of odd bytes as words.
+    static BITNET_ALWAYS_INLINE ints dot_bytes(ints codes, ints values) noexcept {
+        const ints even = wasm_i32x4_dot_i16x8(wasm_v128_and(codes, wasm_i16x8_splat(255)),
+                                               wasm_i16x8_shr(wasm_i16x8_shl(values, 8), 8));
+        return wasm_i32x4_add(even, wasm_i32x4_dot_i16x8(wasm_u16x8_shr(codes, 8), wasm_i16x8_shr(values, 8)));
+    }
+#endif
+
+#if defined(__GNUC__)
+    // Operators, not intrinsics: clang under -ffast-math would reassociate those, even in a precise region.
+    static BITNET_ALWAYS_INLINE floats add(floats a, floats b) noexcept { return a + b; }
+    static BITNET_ALWAYS_INLINE floats sub(floats a, floats b) noexcept { return a - b; }
+    static BITNET_ALWAYS_INLINE floats mul(floats a, floats b) noexcept { return a * b; }
+    static BITNET_ALWAYS_INLINE floats div(floats a, floats b) noexcept { return a / b; }
+    static BITNET_ALWAYS_INLINE doubles add(doubles a, doubles b) noexcept { return a + b; }
+    static BITNET_ALWAYS_INLINE doubles sub(doubles a, doubles b) noexcept { return a - b; }
+    static BITNET_ALWAYS_INLINE doubles mul(doubles a, doubles b) noexcept { return a * b; }
+    /// All ones where v is neither zero nor a NaN.
+    static BITNET_ALWAYS_INLINE ints not_zero(doubles v) noexcept {
+        const doubles zero{0.0, 0.0};
+        return reinterpret_cast<ints>((v < zero) | (v > zero));
+    }
+    static BITNET_ALWAYS_INLINE ints below(floats a, floats b) noexcept { return reinterpret_cast<ints>(a < b); }
+#endif
+};
+
+/// Four lanes of the float loops.
+///
+/// A multiply-add is rounded once, as by exact_fma() and in the same way: the product of two floats is exact in double,
+/// and its sum with c, rounded to 53 bits, rounds to the right float unless it lies in the middle between two floats
+/// without being exact. Such a sum ends in a one and 28 zeros behind the 24 bits that are kept; one in 2^29 sums of
+/// random numbers does. Only then, and where the sum is zero or denormal as a float, so that middles lie elsewhere, its
+/// error counts. So sums are made quickly, and those four (or one exp) among which is a doubtful one once more,
+/// exactly.
+struct quad : quad_registers {
+    /// Four floats as doubles.
+    struct wide {
+        doubles low, high;
+    };
+    static BITNET_ALWAYS_INLINE wide widen(floats v) noexcept { return {low_pair(v), high_pair(v)}; }
+    static BITNET_ALWAYS_INLINE floats narrow(const wide& v) noexcept { return join(v.low, v.high); }
+    static BITNET_ALWAYS_INLINE wide round(const wide& v) noexcept { return {round(v.low), round(v.high)}; }
+    using quad_registers::round;
+
+    /// Multiply-adds that are right unless doubtful() says that one of them might not be.
+    class quick_fma {
+    public:
+        // Written out: an implicit constructor would be compiled for the baseline, not for this region's target.
+        BITNET_ALWAYS_INLINE quick_fma() noexcept : doubt_(splat(0)) {}
+
+        /// The sum before it is rounded to float.
+        BITNET_ALWAYS_INLINE wide operator()(const wide& a, const wide& b, const wide& c) noexcept {
+            const wide sum{quad::add(mul(a.low, b.low), c.low), quad::add(mul(a.high, b.high), c.high)};
+            const ints behind = bit_and(low_bits(sum.low, sum.high), splat(0x1fffffff));
+            const ints magnitude = bit_and(high_bits(sum.low, sum.high), splat(0x7fffffff));
+            const ints middle = equal(behind, splat(0x10000000));
+            const ints denormal = less(magnitude, splat((1023 - 126) << 20));
+            doubt_ = bit_or(doubt_, bit_or(middle, denormal));
+            return sum;
+        }
+        [[nodiscard]] BITNET_ALWAYS_INLINE bool doubtful() const noexcept { return any(doubt_); }
+
+    private:
+        ints doubt_;
+    };
+
+    /// Multiply-adds that are always right: the sum has its last bit set if it is not exact, and is cut off before that
+    /// (Boldo and Melquiond); the conversion to float then rounds as if from the exact sum.
+    struct slow_fma {
+        BITNET_ALWAYS_INLINE wide operator()(const wide& a, const wide& b, const wide& c) const noexcept {
+            return {to_odd(mul(a.low, b.low), c.low), to_odd(mul(a.high, b.high), c.high)};
+        }
+
+    private:
+        /// Knuth's two-sum, see exact_fma().
+        static BITNET_ALWAYS_INLINE doubles to_odd(doubles product, doubles addend) noexcept {
+            const doubles sum = quad::add(product, addend);
+            const doubles addend_part = quad::sub(sum, product);
+            const doubles product_part = quad::sub(sum, addend_part);
+            const doubles error = quad::add(quad::sub(product, product_part), quad::sub(addend, addend_part));
+            const ints inexact = not_zero(error);
+            const ints opposite = bit_and(top_bit_64(bit_xor(as_ints(error), as_ints(sum))), inexact);
+            return as_doubles(bit_or(sub_64(as_ints(sum), opposite), top_bit_64(inexact)));
+        }
+    };
+
+    /// a * b + c with one rounding. Tested against exact_fma() and std::fma().
+    static BITNET_ALWAYS_INLINE floats multiply_add(const wide& a, const wide& b, floats c) noexcept {
+        quick_fma quick;
+        const floats sum = narrow(quick(a, b, widen(c)));
+        if (quick.doubtful()) [[unlikely]] {
+            return narrow(slow_fma()(a, b, widen(c)));
+        }
+        return sum;
+    }
+    static BITNET_ALWAYS_INLINE floats multiply_add(floats a, floats b, floats c) noexcept {
+        return multiply_add(widen(a), widen(b), c);
+    }
+
+    /// Sixteen lanes of a reduction: floats that are kept as doubles.
+    using lanes = wide[4];
+    /// Sixteen factors, and what they are multiplied by.
+    struct factors {
+        floats a[4];
+        wide b[4];
+    };
+
+    /// acc = a * b + acc for step 0 .. count - 1, whose factors `factors_of`(step) gives.
+    template <class Factors>
+    static BITNET_ALWAYS_INLINE void accumulate(lanes& acc, std::size_t count, const Factors& factors_of) noexcept {
+        for (std::size_t step = 0; step < count; ++step) {
+            const factors now = factors_of(step);
+            BITNET_UNROLL
+            for (std::size_t part = 0; part < 4; ++part) {
+                acc[part] = round(exact_sum(widen(now.a[part]), now.b[part], acc[part]));
+            }
+        }
+    }
+    static BITNET_ALWAYS_INLINE wide exact_sum(const wide& a, const wide& b, const wide& c) noexcept {
+        quick_fma quick;
+        const wide sum = quick(a, b, c);
+        if (quick.doubtful()) [[unlikely]] {
+            return slow_fma()(a, b, c);
+        }
+        return sum;
+    }
+    static BITNET_ALWAYS_INLINE void clear(lanes& acc) noexcept {
+        const floats zero[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
+        widen(zero, acc);
+    }
+    static BITNET_ALWAYS_INLINE void load_wide(const float* p, wide (&out)[4]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t part = 0; part < 4; ++part) {
+            out[part] = {load_pair(p + 4 * part), load_pair(p + 4 * part + 2)};
+        }
+    }
+    static BITNET_ALWAYS_INLINE void widen(const floats (&v)[4], wide (&out)[4]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t part = 0; part < 4; ++part) {
+            out[part] = widen(v[part]);
+        }
+    }
+    static BITNET_ALWAYS_INLINE void fill(wide (&out)[4], float x) noexcept {
+        const doubles pair = low_pair(splat(x));
+        out[0] = {pair, pair};
+        out[1] = out[0];
+        out[2] = out[0];
+        out[3] = out[0];
+    }
+
+    /// lane_ops::exp of each.
+    static BITNET_ALWAYS_INLINE floats exp(floats x) noexcept {
+        quick_fma quick;
+        const floats e = exp(x, quick);
+        if (quick.doubtful()) [[unlikely]] {
+            slow_fma slow;
+            return exp(x, slow);
+        }
+        return e;
+    }
+
+    /// Columns [i, i + 16) of a row of E as floats. \pre i is a multiple of 16
+    template <class E>
+    static BITNET_ALWAYS_INLINE void load_row(const std::byte* row, std::size_t i, floats (&out)[4]) noexcept {
+        if constexpr (std::is_same_v<E, q8_0>) {
+            const std::byte* block = row + i / q8_0::block_columns * q8_0::block_bytes;
+            const ints q = load_16(block + 2 + i % q8_0::block_columns);
+            scale_bytes(q, bitnet::widen(q8_0::factor(block)), out);
+        } else if constexpr (std::is_same_v<E, q6_k>) {
+            const q6_k::sixteen all = q6_k::at(row, i);
+            const ints low = bit_and(shift_down_16(load_16(all.low), all.low_shift), splat_bytes(15));
+            const ints high = bit_and(shift_down_16(load_16(all.high), all.high_shift), splat_bytes(3));
+            const ints code = sub_bytes(bit_or(low, shift_up_16(high, 4)), splat_bytes(32));
+            scale_bytes(code, bitnet::widen(all.factor) * all.scale, out);
+        } else if constexpr (std::is_same_v<E, q4_0>) {
+            const q4_0::sixteen all = q4_0::at(row, i);
+            const ints code = bit_and(shift_down_16(load_16(all.codes), all.shift), splat_bytes(15));
+            scale_bytes(sub_bytes(code, splat_bytes(8)), bitnet::widen(all.factor), out);
+        } else if constexpr (std::is_same_v<E, q4_k>) {
+            const q4_k::sixteen all = q4_k::at(row, i);
+            const ints code = bit_and(shift_down_16(load_16(all.codes), all.shift), splat_bytes(15));
+            scale_bytes(code, bitnet::widen(all.factor) * all.scale, out);
+            const floats minimum = splat(bitnet::widen(all.minimum_factor) * all.minimum);
+            BITNET_UNROLL
+            for (floats& four : out) {
+                four = sub(four, minimum);
+            }
+        } else {
+            load_16<E>(row + i * sizeof(E), out);
+        }
+    }
+
+    /// Sixteen elements as floats, at any alignment; a signalling NaN becomes quiet, as in widen().
+    template <class E> static BITNET_ALWAYS_INLINE void load_16(const std::byte* x, floats (&out)[4]) noexcept {
+        if constexpr (std::is_same_v<E, half>) {
+            halves(load_16(x), out[0], out[1]);
+            halves(load_16(x + 16), out[2], out[3]);
+        } else if constexpr (std::is_same_v<E, bfloat16>) {
+            bfloats(load_16(x), out[0], out[1]);
+            bfloats(load_16(x + 16), out[2], out[3]);
+        } else if constexpr (std::is_same_v<E, std::int8_t>) {
+            extend(load_16(x), out);
+        } else {
+            BITNET_UNROLL
+            for (std::size_t part = 0; part < 4; ++part) {
+                out[part] = as_floats(load_16(x + 16 * part));
+            }
+        }
+    }
+    template <class E> static BITNET_ALWAYS_INLINE void load_16(const E* x, floats (&out)[4]) noexcept {
+        load_16<E>(reinterpret_cast<const std::byte*>(x), out);
+    }
+    using quad_registers::load_16;
+
+    /// lane_ops::fold
+    static BITNET_ALWAYS_INLINE float fold(const lanes& v) noexcept {
+        float four[4];
+        const floats even = add(narrow(v[0]), narrow(v[2]));
+        const floats odd = add(narrow(v[1]), narrow(v[3]));
+        store(four, add(even, odd));
+        const float first = four[0] + four[2];
+        const float second = four[1] + four[3];
+        return first + second;
+    }
+
+private:
+    template <class Fma> static BITNET_ALWAYS_INLINE floats exp(floats x, Fma& fma) noexcept {
+        const floats shift = splat(12582912.0f);
+        const floats c = larger(splat(-87.0f), smaller(splat(88.0f), x));
+        const floats shifted = narrow(fma(widen(c), widen(splat(0x1.715476p+0f)), widen(shift)));
+        const wide n = widen(sub(shifted, shift));
+        const wide r_high = round(fma(n, widen(splat(-0x1.62e43p-1f)), widen(c)));
+        const wide r = round(fma(n, widen(splat(0x1.05c61p-29f)), r_high));
+        wide p = round(fma(widen(splat(0x1.a01a02p-13f)), r, widen(splat(0x1.6c16c2p-10f))));
+        p = round(fma(p, r, widen(splat(0x1.111112p-7f))));
+        p = round(fma(p, r, widen(splat(0x1.555556p-5f))));
+        p = round(fma(p, r, widen(splat(0x1.555556p-3f))));
+        p = round(fma(p, r, widen(splat(0.5f))));
+        p = round(fma(p, r, widen(splat(1.0f))));
+        const floats power = narrow(fma(p, r, widen(splat(1.0f))));
+        const ints exponent = shift_up(sub(as_ints(shifted), as_ints(shift)), 23);
+        const floats scaled = as_floats(add(as_ints(power), exponent));
+        return select(below(x, splat(-87.0f)), splat(0.0f), scaled);
+    }
+
+    /// Bytes 0 .. 15, sign-extended.
+    static BITNET_ALWAYS_INLINE void extend(ints bytes, floats (&out)[4]) noexcept {
+        out[0] = to_floats(extend_bytes<0>(bytes));
+        out[1] = to_floats(extend_bytes<1>(bytes));
+        out[2] = to_floats(extend_bytes<2>(bytes));
+        out[3] = to_floats(extend_bytes<3>(bytes));
+    }
+    static BITNET_ALWAYS_INLINE void scale_bytes(ints bytes, float scale, floats (&out)[4]) noexcept {
+        extend(bytes, out);
+        BITNET_UNROLL
+        for (floats& four : out) {
+            four = mul(splat(scale), four);
+        }
+    }
+
+    /// Moved to the place of a float's, exponent and fraction mean 2^-112 times as much, denormal ones too.
+    static BITNET_ALWAYS_INLINE floats widen_halves(ints extended) noexcept {
+        const ints moved = bit_and(shift_up(extended, 13), splat(static_cast<std::int32_t>(0x8fffe000u)));
+        return mul(as_floats(moved), splat(0x1p112f));
+    }
+    static BITNET_ALWAYS_INLINE void halves(ints words, floats& low, floats& high) noexcept {
+        low = widen_halves(low_words(words));
+        high = widen_halves(high_words(words));
+        const ints magnitudes = bit_and(words, splat_words(0x7fff));
+        if (any(less_words(splat_words(0x7bff), magnitudes))) [[unlikely]] {
+            low = widen_special(low_words(words), low);
+            high = widen_special(high_words(words), high);
+        }
+    }
+    /// Infinities and NaNs, 31 in the exponent, got 143 there, where 255 is due; every NaN becomes quiet.
+    static BITNET_ALWAYS_INLINE floats widen_special(ints extended, floats wide) noexcept {
+        const ints magnitude = bit_and(extended, splat(0x7fff));
+        const ints exponent = bit_and(less(splat(0x7bff), magnitude), splat(0x7f800000));
+        const ints quiet = bit_and(less(splat(0x7c00), magnitude), splat(0x00400000));
+        return as_floats(bit_or(as_ints(wide), bit_or(exponent, quiet)));
+    }
+    static BITNET_ALWAYS_INLINE void bfloats(ints words, floats& low, floats& high) noexcept {
+        low = as_floats(shift_up(low_words(words), 16));
+        high = as_floats(shift_up(high_words(words), 16));
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+#if BITNET_X86_64
+BITNET_TARGET_END
+#else
+BITNET_PRECISE_END
+#endif
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <type_traits>
+
+#if BITNET_X86_64 || BITNET_WASM_SIMD128
+#if BITNET_X86_64
+BITNET_TARGET_BEGIN("sse4.1")
+#else
+BITNET_PRECISE_BEGIN
+#endif
+namespace bitnet::inline BITNET_ABI {
+
+struct float_ops_quad {
+    using ops = lane_ops<software_fma>;
+
+    static void rms_norm(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept {
+        ops::scale_by(x, weight, ops::inverse_rms(sum_of_squares(x, n), n, eps), n, y);
+    }
+
+    static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
+        const float scale = ops::quantization_scale(absmax(x, n));
+        const std::size_t whole = n / 16 * 16;
+        ints sums = quad::splat(0);
+        for (std::size_t i = 0; i < whole; i += 16) {
+            ints rounded[4];
+            BITNET_UNROLL
+            for (std::size_t part = 0; part < 4; ++part) {
+                rounded[part] = round_to_int8(quad::mul(quad::load(x + i + 4 * part), quad::splat(scale)));
+                sums = quad::add(sums, rounded[part]);
+            }
+            quad::store_16(q + i, quad::pack(rounded[0], rounded[1], rounded[2], rounded[3]));
+        }
+        std::int32_t lanes[4];
+        quad::store_16(lanes, sums);
+        const std::int32_t sum = lanes[0] + lanes[1] + lanes[2] + lanes[3];
+        return {scale, sum + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
+    }
+
+    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
+                           float* y) noexcept {
+        ops::dequantize(acc, weight_scale / activation_scale, n, y);
+    }
+    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
+                               float* y) noexcept {
+        const float factor = weight_scale / activation_scale;
+        const std::size_t whole = n / 4 * 4;
+        const quad::wide wide_factor = quad::widen(quad::splat(factor));
+        for (std::size_t i = 0; i < whole; i += 4) {
+            const quad::wide product = quad::widen(quad::to_floats(quad::load_16(acc + i)));
+            quad::store(y + i, quad::multiply_add(product, wide_factor, quad::load(y + i)));
+        }
+        ops::dequantize_add(acc + whole, factor, n - whole, y + whole);
+    }
+
+    static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        ops::relu2_times(gate, up, n, y);
+    }
+    static void silu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        const std::size_t whole = n / 4 * 4;
+        for (std::size_t i = 0; i < whole; i += 4) {
+            const floats g = quad::load(gate + i);
+            quad::store(y + i, quad::mul(over_one_and_exp(g, negative(g)), quad::load(up + i)));
+        }
+        ops::silu_times(gate + whole, up + whole, n - whole, y + whole);
+    }
+    static void gelu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
+        const std::size_t whole = n / 4 * 4;
+        for (std::size_t i = 0; i < whole; i += 4) {
+            const floats g = quad::load(gate + i);
+            const floats slope =
+                quad::multiply_add(quad::mul(g, g), quad::splat(0x1.2444f2p-4f), quad::splat(0x1.988454p+0f));
+            quad::store(y + i, quad::mul(over_one_and_exp(g, negative(quad::mul(g, slope))), quad::load(up + i)));
+        }
+        ops::gelu_times(gate + whole, up + whole, n - whole, y + whole);
+    }
+
+    static void rotate(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
+        std::size_t j = 0;
+        for (; j + 4 <= pairs; j += 4) {
+            const floats a = quad::load(head + j);
+            const floats b = quad::load(head + pairs + j);
+            const floats c = quad::load(cos + j);
+            const floats s = quad::load(sin + j);
+            quad::store(head + j, quad::multiply_add(negative(b), s, quad::mul(a, c)));
+            quad::store(head + pairs + j, quad::multiply_add(a, s, quad::mul(b, c)));
+        }
+        for (; j < pairs; ++j) {
+            const float a = head[j];
+            const float b = head[j + pairs];
+            head[j] = exact_fma(-b, sin[j], a * cos[j]);
+            head[j + pairs] = exact_fma(a, sin[j], b * cos[j]);
+        }
+    }
+
+    template <class E>
+    static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
+                         float* const* y) noexcept {
+        for (std::size_t r = 0; r < rows; ++r) {
+            for (std::size_t t = 0; t < x.rows; ++t) {
+                y[t][r] = dot<E>(w + r * row_bytes, x.data + t * x.stride, x.cols);
+            }
+        }
+    }
+
+    template <class E>
+    static void dot_listed(const std::byte* w, std::size_t row_bytes, std::span<const std::uint32_t> rows,
+                           const float* x, std::size_t cols, float* y) noexcept {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            y[i] = dot<E>(w + rows[i] * row_bytes, x, cols);
+        }
+    }
+
+    static void screen_rows(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept {
+        const std::size_t row_bytes = screen_layout::row_bytes(x.blocks * screen_layout::block_columns);
+        for (std::size_t r = 0; r < count; ++r) {
+            upper[r] = screen(rows + r * row_bytes, x);
+        }
+    }
+
+    template <class E>
+    static void scores(const float* const* q, std::size_t queries, const E* k, std::size_t head_size,
+                       std::size_t positions, float* out) noexcept {
+        const floats scale = quad::splat(ops::score_scale(head_size));
+        for (std::size_t p = 0; p < positions; p += 16) {
+            const E* block = k + p * head_size;
+            for (std::size_t i = 0; i < queries; ++i) {
+                quad::lanes acc;
+                quad::clear(acc);
+                quad::accumulate(acc, head_size, scaled_rows<E>{block, 16, q[i]});
+                for (std::size_t part = 0; part < 4; ++part) {
+                    quad::store(out + i * attention_block + p + 4 * part, quad::mul(quad::narrow(acc[part]), scale));
+                }
+            }
+        }
+    }
+
+    static softmax_state exponentials(float* scores, std::size_t n) noexcept {
+        const float max = ops::maximum(scores, n);
+        floats acc[4] = {quad::splat(0.0f), quad::splat(0.0f), quad::splat(0.0f), quad::splat(0.0f)};
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (std::size_t part = 0; part < 4; ++part) {
+                float* four = scores + i + 4 * part;
+                const floats e = quad::exp(quad::sub(quad::load(four), quad::splat(max)));
+                quad::store(four, e);
+                acc[part] = quad::add(acc[part], e);
+            }
+        }
+        float lanes[16];
+        store(lanes, acc);
+        for (std::size_t l = 0; i + l < n; ++l) {
+            scores[i + l] = ops::exp(scores[i + l] - max);
+            lanes[l] = lanes[l] + scores[i + l];
+        }
+        return {max, ops::fold(lanes)};
+    }
+
+    template <class E>
+    static void weighted_values(const float* p, std::size_t queries, const E* v, std::size_t head_size,
+                                std::size_t begin, std::size_t end, float* const* out) noexcept {
+        const std::size_t whole = head_size / 16 * 16;
+        for (std::size_t i = 0; i < queries; ++i) {
+            const float* weights = p + i * attention_block;
+            for (std::size_t d = 0; d < whole; d += 16) {
+                quad::lanes acc;
+                quad::clear(acc);
+                if (begin != 0) {
+                    floats earlier[4];
+                    quad::load_16(out[i] + d, earlier);
+                    quad::widen(earlier, acc);
+                }
+                quad::accumulate(acc, end - begin,
+                                 scaled_rows<E>{v + begin * head_size + d, head_size, weights + begin});
+                store(out[i] + d, acc);
+            }
+            weigh_tail(weights, v, head_size, begin, end, whole, out[i]);
+        }
+    }
+
+    static softmax_state merge(softmax_state earlier, float* out, softmax_state later, const float* block,
+                               std::size_t n) noexcept {
+        const std::size_t whole = n / 4 * 4;
+        const float max = later.max > earlier.max ? later.max : earlier.max;
+        const float keep = ops::exp(earlier.max - max);
+        const quad::wide take = quad::widen(quad::splat(ops::exp(later.max - max)));
+        for (std::size_t d = 0; d < whole; d += 4) {
+            const floats kept = quad::mul(quad::load(out + d), quad::splat(keep));
+            quad::store(out + d, quad::multiply_add(quad::widen(quad::load(block + d)), take, kept));
+        }
+        return ops::merge(earlier, out + whole, later, block + whole, n - whole);
+    }
+
+    static void multiply(float* x, const float* y, std::size_t n) noexcept { ops::multiply(x, y, n); }
+    static void add(const float* x, std::size_t n, float* y) noexcept { ops::add(x, n, y); }
+    static void scale(float* x, float factor, std::size_t n) noexcept { ops::scale(x, factor, n); }
+    static void normalize(const float* x, std::size_t n, float* y) noexcept { ops::normalize(x, n, y); }
+    static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
+
+    template <class E> static float narrow_row(const float* x, std::size_t n, E* y) noexcept {
+        if constexpr (std::is_same_v<E, std::int8_t>) {
+            return ops::step_of(quantize(x, n, y));
+        } else {
+            return ops::narrow_row(x, n, y);
+        }
+    }
+
+    template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            floats wide[4];
+            quad::load_row<E>(x, i, wide);
+            store(y + i, wide);
+        }
+        for (; i < n; ++i) {
+            y[i] = element_at<E>(x, i);
+        }
+    }
+
+private:
+    using floats = quad::floats;
+    using ints = quad::ints;
+
+    static BITNET_ALWAYS_INLINE void store(float* y, const floats (&v)[4]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t part = 0; part < 4; ++part) {
+            quad::store(y + 4 * part, v[part]);
+        }
+    }
+    static BITNET_ALWAYS_INLINE void store(float* y, const quad::lanes& v) noexcept {
+        BITNET_UNROLL
+        for (std::size_t part = 0; part < 4; ++part) {
+            quad::store(y + 4 * part, quad::narrow(v[part]));
+        }
+    }
+    /// What quad::accumulate() multiplies. Classes, as compilers call lambdas that they had better inline.
+    template <class E> struct row_and_input {
+        const std::byte* row;
+        const float* x;
+
+        BITNET_ALWAYS_INLINE quad::factors operator()(std::size_t step) const noexcept {
+            quad::factors f;
+            quad::load_row<E>(row, 16 * step, f.a);
+            quad::load_wide(x + 16 * step, f.b);
+            return f;
+        }
+    };
+    /// Sixteen elements of each row, and one factor of them all.
+    template <class E> struct scaled_rows {
+        const E* rows;
+        std::size_t stride;
+        const float* factors;
+
+        BITNET_ALWAYS_INLINE quad::factors operator()(std::size_t step) const noexcept {
+            quad::factors f;
+            quad::load_16(rows + step * stride, f.a);
+            quad::fill(f.b, factors[step]);
+            return f;
+        }
+    };
+    /// The integers of each block of a screen, and their scale.
+    struct screen_blocks {
+        const std::byte* row;
+        const screen_input& x;
+
+        BITNET_ALWAYS_INLINE quad::factors operator()(std::size_t b) const noexcept {
+            const std::byte* block = row + b * screen_layout::block_bytes;
+            quad::factors f;
+            float scale;
+            std::memcpy(&scale, block + screen_layout::scale_at, sizeof scale);
+            quad::fill(f.b, scale);
+            BITNET_UNROLL
+            for (std::size_t part = 0; part < 4; ++part) {
+                f.a[part] = quad::to_floats(screen_quarter(block, part, b, x));
+            }
+            return f;
+        }
+    };
+
+    static BITNET_ALWAYS_INLINE floats negative(floats v) noexcept {
+        return quad::as_floats(quad::bit_xor(quad::as_ints(v), quad::splat(INT32_MIN)));
+    }
+    /// x / (1 + e^exponent)
+    static BITNET_ALWAYS_INLINE floats over_one_and_exp(floats x, floats exponent) noexcept {
+        return quad::div(x, quad::add(quad::splat(1.0f), quad::exp(exponent)));
+    }
+
+    /// ops::absmax(), the largest in any order being the same.
+    static float absmax(const float* x, std::size_t n) noexcept {
+        const std::size_t whole = n / 4 * 4;
+        floats largest = quad::splat(0.0f);
+        for (std::size_t i = 0; i < whole; i += 4) {
+            const ints bits = quad::as_ints(quad::load(x + i));
+            largest = quad::larger(quad::as_floats(quad::bit_and(bits, quad::splat(INT32_MAX))), largest);
+        }
+        float lanes[5];
+        quad::store(lanes, largest);
+        lanes[4] = ops::absmax(x + whole, n - whole);
+        return ops::absmax(lanes, 5);
+    }
+
+    /// As ops::round_to_int8(), to int32.
+    static BITNET_ALWAYS_INLINE ints round_to_int8(floats x) noexcept {
+        const floats shift = quad::splat(12582912.0f);
+        const floats clamped = quad::larger(quad::smaller(x, quad::splat(127.0f)), quad::splat(-128.0f));
+        return quad::sub(quad::as_ints(quad::add(clamped, shift)), quad::as_ints(shift));
+    }
+
+    static float sum_of_squares(const float* x, std::size_t n) noexcept {
+        return dot<float>(reinterpret_cast<const std::byte*>(x), x, n);
+    }
+
+    /// Folds after adding the last elements, fewer than 16, to their lanes, one by one.
+    template <class E>
+    static BITNET_ALWAYS_INLINE float fold_tail(const quad::lanes& acc, const std::byte* w, const float* x,
+                                                std::size_t n) noexcept {
+        const std::size_t whole = n / 16 * 16;
+        if (whole == n) {
+            return quad::fold(acc);
+        }
+        float lanes[16];
+        store(lanes, acc);
+        for (std::size_t l = 0; whole + l < n; ++l) {
+            lanes[l] = exact_fma(element_at<E>(w, whole + l), x[whole + l], lanes[l]);
+        }
+        return ops::fold(lanes);
+    }
+
+    template <class E> static float dot(const std::byte* row, const float* x, std::size_t n) noexcept {
+        quad::lanes acc;
+        quad::clear(acc);
+        quad::accumulate(acc, n / 16, row_and_input<E>{row, x});
+        return fold_tail<E>(acc, row, x, n);
+    }
+
+    /// One row; scales and the fold are in the order of bitnet::screen_rows.
+    static float screen(const std::byte* row, const screen_input& x) noexcept {
+        quad::lanes acc;
+        quad::clear(acc);
+        quad::accumulate(acc, x.blocks, screen_blocks{row, x});
+        return upper_bound_of<software_fma>(quad::fold(acc), row + x.blocks * screen_layout::block_bytes, x);
+    }
+
+    /// The four sums of columns [16 part, 16 part + 16) and the same of the second 64. A pair of products is at most
+    /// 2 * 63 * 128 = 16,128.
+    static BITNET_ALWAYS_INLINE ints screen_quarter(const std::byte* block, std::size_t part, std::size_t b,
+                                                    const screen_input& x) noexcept {
+        const std::byte* top = block + screen_layout::high_at + part % 2 * 16;
+        const ints low = quad::load_16(block + 16 * part);
+        const ints high = quad::shift_down_16(quad::load_16(top), part < 2 ? 0 : 2); // of the first 64 columns
+        const ints code0 = screen_codes(low, quad::shift_up_16(high, 4));
+        const ints code1 = screen_codes(quad::shift_down_16(low, 4), high);
+        const std::size_t at = b * screen_layout::block_columns + 16 * part;
+        const ints coarse = quad::add(quad::dot_bytes(code0, quad::load_16(x.high + at)),
+                                      quad::dot_bytes(code1, quad::load_16(x.high + at + 64)));
+        const ints fine = quad::add(quad::dot_bytes(code0, quad::load_16(x.low + at)),
+                                    quad::dot_bytes(code1, quad::load_16(x.low + at + 64)));
+        const ints offset = quad::load_16(x.offset + 16 * b + 4 * part);
+        return quad::add(quad::add(quad::shift_up(coarse, 8), fine), offset);
+    }
+    /// Low four bits of one, bits 4 and 5 of the other.
+    static BITNET_ALWAYS_INLINE ints screen_codes(ints low, ints high) noexcept {
+        return quad::bit_or(quad::bit_and(low, quad::splat_bytes(15)), quad::bit_and(high, quad::splat_bytes(0x30)));
+    }
+
+    /// The last columns, fewer than sixteen, from `d` on.
+    template <class E>
+    static void weigh_tail(const float* p, const E* v, std::size_t head_size, std::size_t begin, std::size_t end,
+                           std::size_t d, float* out) noexcept {
+        for (; d < head_size; ++d) {
+            float acc = begin == 0 ? 0.0f : out[d];
+            for (std::size_t position = begin; position < end; ++position) {
+                acc = exact_fma(p[position], widen(v[position * head_size + d]), acc);
+            }
+            out[d] = acc;
+        }
+    }
+};
+
+#if BITNET_X86_64
+template <> struct float_ops<isa::sse41> : float_ops_quad {};
+#else
+template <> struct float_ops<isa::wasm_simd128> : float_ops_quad {};
+#endif
+
+} // namespace bitnet::inline BITNET_ABI
+#if BITNET_X86_64
+BITNET_TARGET_END
+#else
+BITNET_PRECISE_END
+#endif
+#endif
+
 // ---- bitnet/thread/thread_pool.hpp ----
-// thread_pool: persistent workers that spin briefly between loops, then park.
+// thread_pool: persistent workers that spin briefly between loops, then park. Empty where there are no threads.
 
 // ---- bitnet/thread/native_thread.hpp ----
-// native_thread: a joined operating-system thread whose creation can fail without an exception.
+// native_thread: a joined operating-system thread whose creation can fail without an exception. Empty where there are
+// no threads.
 
+#if BITNET_THREADS
 #if defined(_WIN32)
 #include <process.h>
 extern "C" {
@@ -15035,6 +18512,7 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+#endif
 
 #if BITNET_X86_64
 #include <immintrin.h>
@@ -15048,6 +18526,7 @@ private:
 #include <new>
 #include <string>
 
+#if BITNET_THREADS
 namespace bitnet::inline BITNET_ABI {
 
 /// threads() - 1 workers beside the thread that calls run(). One loop at a time; run() is not reentrant.
@@ -15244,6 +18723,7 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+#endif
 
 #include <concepts>
 #include <cstdint>
@@ -15255,6 +18735,13 @@ namespace bitnet::inline BITNET_ABI {
 template <class T>
 concept kv_element_type = std::same_as<T, half> || std::same_as<T, float> || std::same_as<T, std::int8_t>;
 
+/// Threads where there are any.
+#if BITNET_THREADS
+using default_pool = thread_pool;
+#else
+using default_pool = inline_pool;
+#endif
+
 /// Types in, types out. The first parameter is all that users spell; the rest goes through with_*, so that a misspelt
 /// choice does not compile:
 ///
@@ -15264,7 +18751,7 @@ concept kv_element_type = std::same_as<T, half> || std::same_as<T, float> || std
 /// \tparam Layout how ternary weights lie in memory while the model runs; files in another one are repacked
 /// \tparam Kv the element of the KV cache
 /// \tparam Pool who runs parallel loops
-template <isa::instruction_set Isa, class Layout = i2s, kv_element_type Kv = half, thread_pool_type Pool = thread_pool>
+template <isa::instruction_set Isa, class Layout = i2s, kv_element_type Kv = half, thread_pool_type Pool = default_pool>
 requires ternary_kernel<kernel<Isa, Layout>>
 struct policy {
     using isa = Isa;
@@ -15299,6 +18786,16 @@ using native = policy<isa::avx512_vnni>;
 using native = policy<isa::avx_vnni>;
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 using native = policy<isa::avx2>;
+#elif BITNET_ARM64 && defined(__ARM_FEATURE_MATMUL_INT8) && defined(__ARM_FEATURE_DOTPROD)
+using native = policy<isa::neon_i8mm>;
+#elif BITNET_ARM64 && defined(__ARM_FEATURE_DOTPROD)
+using native = policy<isa::neon_dotprod>;
+#elif BITNET_ARM64
+using native = policy<isa::neon>;
+#elif defined(__SSE4_1__) && defined(__SSSE3__)
+using native = policy<isa::sse41>;
+#elif BITNET_WASM_SIMD128
+using native = policy<isa::wasm_simd128>;
 #else
 using native = policy<isa::scalar>;
 #endif
@@ -15826,7 +19323,9 @@ private:
         }
         ++report_.float_tensors;
         if (a.type == b->type) {
-            return std::ranges::equal(a.bytes, b->bytes) ? result<void>{} : differ(a, "other bytes than");
+            return std::equal(a.bytes.begin(), a.bytes.end(), b->bytes.begin(), b->bytes.end())
+                       ? result<void>{}
+                       : differ(a, "other bytes than");
         }
         if (!dense_element_of(a.type) || !dense_element_of(b->type)) {
             return differ(a, std::string(name_of(b->type)) + ", " + std::string(name_of(a.type)));
@@ -15915,12 +19414,13 @@ private:
 
     [[nodiscard]] result<void> compare_vocabulary(std::span<const std::string_view> edited) {
         for (const gguf_value& entry : from_.metadata()) {
-            if (!entry.key.starts_with("tokenizer.") || std::ranges::find(edited, entry.key) != edited.end()) {
+            if (!entry.key.starts_with("tokenizer.") ||
+                std::find(edited.begin(), edited.end(), entry.key) != edited.end()) {
                 continue;
             }
             const gguf_value* found = to_.find(entry.key);
             if (found == nullptr || found->type != entry.type || found->element_type != entry.element_type ||
-                !std::ranges::equal(found->bytes, entry.bytes)) {
+                !std::equal(found->bytes.begin(), found->bytes.end(), entry.bytes.begin(), entry.bytes.end())) {
                 return error{errc::inconsistent, to_.name() + ": " + quoted_name(entry.key) +
                                                      (found == nullptr ? " is missing, unlike" : " is not the one") +
                                                      " in " + from_.name()};
@@ -16265,14 +19765,19 @@ inline constexpr std::array<ternary_encoding, 7> ternary_encodings{
 
 inline constexpr auto ternary_encoding_names = [] {
     std::array<std::string_view, ternary_encodings.size()> names;
-    std::ranges::transform(ternary_encodings, names.begin(), &ternary_encoding::name);
+    std::transform(ternary_encodings.begin(), ternary_encodings.end(), names.begin(),
+                   [](const ternary_encoding& each) { return each.name; });
     return names;
 }();
 
 /// Null where there is none of this name.
 [[nodiscard]] constexpr const ternary_encoding* find_ternary_encoding(std::string_view name) noexcept {
-    const auto* found = std::ranges::find(ternary_encodings, name, &ternary_encoding::name);
-    return found != ternary_encodings.end() ? found : nullptr;
+    for (const ternary_encoding& each : ternary_encodings) {
+        if (each.name == name) {
+            return &each;
+        }
+    }
+    return nullptr;
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -16425,7 +19930,8 @@ private:
             if (entry.key == "general.alignment" || entry.key.starts_with("bitnet_hpp.")) {
                 continue; // the writer's own; and what only told how to read the source
             }
-            if (const auto edit = std::ranges::find(options_.edits, entry.key, &metadata_edit::key);
+            if (const auto edit = std::find_if(options_.edits.begin(), options_.edits.end(),
+                                               [&](const metadata_edit& each) { return each.key() == entry.key; });
                 edit != options_.edits.end()) {
                 edit->add_to(writer_);
             } else if (entry.key == "general.file_type") {
@@ -16436,7 +19942,8 @@ private:
         }
         constexpr std::string_view file_type = "general.file_type";
         if (file_.find(file_type) == nullptr &&
-            std::ranges::find(options_.edits, file_type, &metadata_edit::key) == options_.edits.end()) {
+            std::none_of(options_.edits.begin(), options_.edits.end(),
+                         [&](const metadata_edit& each) { return each.key() == file_type; })) {
             writer_.add(file_type, encoding_->file_type);
         }
         for (const metadata_edit& edit : options_.edits) {
@@ -16467,7 +19974,7 @@ private:
     }
     piece& add_piece(piece made, std::string_view name, std::span<const std::uint64_t> dims) {
         tensor_dims all{1, 1, 1, 1};
-        std::ranges::copy(dims, all.begin());
+        std::copy(dims.begin(), dims.end(), all.begin());
         made.size = fits_blocks(made.to, all) ? tensor_bytes(made.to, all).value_or(0) : 0;
         pieces_.push_back(std::move(made));
         writer_.add_tensor(name, pieces_.back().to, dims, read_callback{&piece::read, &pieces_.back()});
@@ -16586,7 +20093,8 @@ private:
     /// The next bytes of a tensor; the writer asks in ascending order.
     [[nodiscard]] bool read(piece& wanted, std::uint64_t offset, std::span<std::byte> out) {
         if (wanted.what == piece::action::copy) {
-            std::ranges::copy(wanted.tensor->bytes.subspan(offset, out.size()), out.data());
+            const auto bytes = wanted.tensor->bytes.subspan(static_cast<std::size_t>(offset), out.size());
+            std::copy(bytes.begin(), bytes.end(), out.data());
         } else if (wanted.what == piece::action::scale) {
             std::memcpy(out.data(), &wanted.scale, sizeof wanted.scale);
         } else if (!read_windows(wanted, offset, out)) {
@@ -16654,7 +20162,8 @@ private:
     static void write_tail(const piece& wanted, std::byte* out) noexcept {
         std::fill_n(out, tail_bytes, std::byte{0});
         if (has_ternary_scale(wanted.tensor->type)) {
-            std::ranges::copy(wanted.tensor->bytes.last(tail_bytes), out);
+            const auto tail = wanted.tensor->bytes.last(tail_bytes);
+            std::copy(tail.begin(), tail.end(), out);
         }
         std::memcpy(out, &wanted.scale, sizeof wanted.scale);
     }
@@ -16781,10 +20290,15 @@ struct tokenizer_options;
 
 namespace isa {
 struct scalar;
+struct sse41;
 struct avx2;
 struct avx_vnni;
 struct avx512_vnni;
 struct amx_int8;
+struct neon;
+struct neon_dotprod;
+struct neon_i8mm;
+struct wasm_simd128;
 } // namespace isa
 
 class thread_pool;
@@ -17428,6 +20942,172 @@ void project_add(typename P::pool& pool, const ternary_matrix<typename P::layout
 
 } // namespace bitnet::inline BITNET_ABI
 
+// ---- bitnet/model/self_test.hpp ----
+// self_test: a few rows through a policy's kernel and float loops against plain C++, whenever a model is opened.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// So that a compiler that breaks a kernel, or a CPU that is not what it says, gives an error instead of word salad.
+/// Needs no file: 12 rows of 640 weights times 1 and 5 rows of activations, and the float loops on 77 numbers.
+template <policy_type P> class self_test {
+public:
+    /// Cost: a tenth of a millisecond. \return errc::broken_kernel with the first number that differs; out_of_memory.
+    [[nodiscard]] static result<void> run() {
+        auto numbers = buffer<self_test>::allocate(1, "self-test");
+        auto codes = buffer<std::uint8_t>::allocate(*layout_bytes<layout>(rows, cols), "self-test");
+        auto arranged = buffer<std::byte>::allocate(arranged_bytes(), "self-test");
+        if (!numbers || !codes || !arranged) {
+            return error{(!numbers ? numbers.error() : !codes ? codes.error() : arranged.error())};
+        }
+        self_test& test = (*numbers)[0];
+        test.fill();
+        test.pack(codes->data());
+        for (const std::size_t count : {std::size_t{1}, tokens}) {
+            if (auto done = test.check_products({codes->data(), rows, cols}, count, arranged->data()); !done) {
+                return done;
+            }
+        }
+        return test.check_loops();
+    }
+
+private:
+    using layout = typename P::layout;
+    using loops = typename P::loops;
+    using plain_loops = float_ops<isa::scalar>;
+
+    static constexpr std::size_t rows = 12;
+    static constexpr std::size_t cols = activation_padding;
+    static constexpr std::size_t tokens = 5;
+    static constexpr std::size_t floats = 77; ///< whole registers and a rest, on every instruction set
+
+    [[nodiscard]] static constexpr std::size_t arranged_bytes() noexcept {
+        if constexpr (arranging_kernel<typename P::ternary>) {
+            return group_stride() * ((tokens - 1) / P::ternary::arranged_tokens + 1);
+        } else {
+            return 0;
+        }
+    }
+    [[nodiscard]] static constexpr std::size_t group_stride() noexcept requires arranging_kernel<typename P::ternary> {
+        return (P::ternary::arranged_bytes(cols) + 63) / 64 * 64;
+    }
+
+    /// The next of many numbers that look random: Knuth's MMIX generator.
+    [[nodiscard]] std::uint32_t next() noexcept {
+        state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+        return static_cast<std::uint32_t>(state_ >> 33);
+    }
+
+    void fill() noexcept {
+        for (std::uint8_t& byte : i2s_) {
+            byte = static_cast<std::uint8_t>(next() % 3 << 6 | next() % 3 << 4 | next() % 3 << 2 | next() % 3);
+        }
+        for (std::size_t t = 0; t < tokens; ++t) {
+            for (std::size_t c = 0; c < cols; ++c) {
+                x_[t * cols + c] = static_cast<std::int8_t>(static_cast<int>(next() % 255) - 127);
+                sums_[t] += x_[t * cols + c];
+            }
+        }
+        for (std::size_t i = 0; i < floats; ++i) {
+            a_[i] = static_cast<float>(static_cast<int>(next() % 20001) - 10000) / 2500.0f;
+            b_[i] = static_cast<float>(static_cast<int>(next() % 20001) - 10000) / 2500.0f;
+        }
+    }
+
+    void pack(std::uint8_t* codes) const noexcept {
+        if constexpr (std::is_same_v<layout, i2s>) {
+            std::memcpy(codes, i2s_, sizeof i2s_);
+        } else {
+            repack<layout, i2s>({i2s_, rows, cols}, codes);
+        }
+    }
+
+    [[nodiscard]] static std::string name() { return std::string(P::isa::name) + " on " + std::string(layout::name); }
+
+    [[nodiscard]] result<void> check_products(const typename layout::view& w, std::size_t count,
+                                              [[maybe_unused]] std::byte* arranged) noexcept {
+        activation_view x{x_, sums_, cols, count};
+        if constexpr (arranging_kernel<typename P::ternary>) {
+            x.arranged = arranged;
+            x.arranged_stride = group_stride();
+            for (std::size_t t = 0; t < count; t += P::ternary::arranged_tokens) {
+                P::ternary::arrange(x, t, cols, arranged + t / P::ternary::arranged_tokens * group_stride());
+            }
+        }
+        P::ternary::rows(w, 0, rows, x, products_[0], rows);
+        kernel<isa::scalar, i2s>::rows({i2s_, rows, cols}, 0, rows, x, products_[1], rows);
+        for (std::size_t i = 0; i < count * rows; ++i) {
+            if (products_[0][i] != products_[1][i]) {
+                return error{errc::broken_kernel, "self-test: the kernel " + name() + " gives " +
+                                                      std::to_string(products_[0][i]) + " for row " +
+                                                      std::to_string(i % rows) + " of " + std::to_string(count) +
+                                                      " tokens, plain C++ gives " + std::to_string(products_[1][i])};
+            }
+        }
+        return {};
+    }
+
+    /// Calls loop(loops, out) for both kinds of loops. \return whether the bits they write are the same
+    template <class Loop> [[nodiscard]] bool same(Loop&& loop) noexcept {
+        std::memset(out_, 0, sizeof out_);
+        loop(loops{}, out_[0]);
+        loop(plain_loops{}, out_[1]);
+        return std::memcmp(out_[0], out_[1], sizeof out_[0]) == 0;
+    }
+
+    [[nodiscard]] result<void> check_loops() noexcept {
+        constexpr std::size_t pairs = floats / 2;
+        const std::pair<std::string_view, bool> checks[] = {
+            {"rms_norm", same([this](auto f, float* y) { f.rms_norm(a_, b_, 1e-5f, floats, y); })},
+            {"quantize", same([this](auto f, float* y) {
+                 std::int8_t q[floats];
+                 y[floats] = f.quantize(a_, floats, q).scale;
+                 std::memcpy(y, q, sizeof q);
+             })},
+            {"relu2_times", same([this](auto f, float* y) { f.relu2_times(a_, b_, floats, y); })},
+            {"silu_times", same([this](auto f, float* y) { f.silu_times(a_, b_, floats, y); })},
+            {"rotate", same([this](auto f, float* y) {
+                 std::memcpy(y, a_, sizeof a_);
+                 f.rotate(y, b_, b_ + pairs, pairs);
+             })},
+            {"dot_rows", same([this](auto f, float* y) {
+                 half row[floats];
+                 f.narrow_row(a_, floats, row);
+                 f.template dot_rows<half>(reinterpret_cast<const std::byte*>(row), sizeof row, 1, {b_, 1, floats}, &y);
+             })},
+            {"exponentials", same([this](auto f, float* y) {
+                 std::memcpy(y, a_, sizeof a_);
+                 y[floats] = f.exponentials(y, floats).sum;
+             })},
+        };
+        for (const auto& [loop, passed] : checks) {
+            if (!passed) {
+                return error{errc::broken_kernel, "self-test: the loop " + std::string(loop) + " of " +
+                                                      std::string(P::isa::name) + " gives other bits than plain C++"};
+            }
+        }
+        return {};
+    }
+
+    std::uint64_t state_;
+    std::int8_t x_[tokens * cols];
+    std::int32_t sums_[tokens];
+    std::uint8_t i2s_[rows * cols / 4];
+    std::int32_t products_[2][tokens * rows]; ///< of the kernel and of plain C++
+    float a_[floats];
+    float b_[floats];
+    float out_[2][floats + 1]; ///< of the loops and of plain C++
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
 // ---- bitnet/model/transformer.hpp ----
 // transformer<P>: one forward pass over a batch of (sequence, position, token), in steps that the caller sequences.
 
@@ -17745,7 +21425,11 @@ using all_layouts = layout_list<i2s, dense, tl1, tl2>;
 /// Every kernel that exists for this architecture, the fastest first, scalar last: runs on any CPU, needs no -m flag.
 #if BITNET_X86_64
 using any_cpu = ladder<policy<isa::amx_int8>, policy<isa::avx512_vnni>, policy<isa::avx_vnni>, policy<isa::avx2>,
-                       policy<isa::scalar>>;
+                       policy<isa::sse41>, policy<isa::scalar>>;
+#elif BITNET_ARM64
+using any_cpu = ladder<policy<isa::neon_i8mm>, policy<isa::neon_dotprod>, policy<isa::neon>, policy<isa::scalar>>;
+#elif BITNET_WASM_SIMD128
+using any_cpu = ladder<policy<isa::wasm_simd128>, policy<isa::scalar>>;
 #else
 using any_cpu = ladder<policy<isa::scalar>>;
 #endif
@@ -18943,6 +22627,9 @@ public:
             return error{errc::unsupported_cpu, source.name() + ": this CPU or operating system does not support " +
                                                     std::string(P::isa::name)};
         }
+        if (auto tested = self_test<P>::run(); !tested) {
+            return error{tested.error().code, source.name() + ": " + tested.error().message};
+        }
         source.advise(access_hint::huge_pages); // where the system maps files so; ignored elsewhere
         auto facts = model_facts::read(std::move(source), options);
         if (!facts) {
@@ -19262,7 +22949,7 @@ private:
         }
         const float p = options_.repeat_penalty;
         const float absent = -options_.presence_penalty;
-        const float present = logit > 0.0f ? logit / p + absent : exact_fma(logit, p, absent);
+        const float present = logit > 0.0f ? loops::quotient(logit, p) + absent : exact_fma(logit, p, absent);
         return exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
     }
 
@@ -19334,7 +23021,7 @@ private:
         float sum = 0.0f;
         for (std::size_t i = 0; i < n; ++i) {
             const float below = candidates_[i].logit - candidates_[0].logit;
-            const float weight = loops::exp(below / temperature);
+            const float weight = loops::exp(loops::quotient(below, temperature));
             candidates_[i].weight = weight;
             sum = sum + weight;
         }

@@ -8161,6 +8161,25 @@ template <bool LineEnds>
 }
 } // namespace pre_tokenizing
 
+/// Cuts text into matches of a pattern that takes at least one character wherever it starts: Pattern::end(text, i) is
+/// where the match that starts at i ends.
+template <class Pattern> class consecutive_splitter {
+public:
+    explicit constexpr consecutive_splitter(std::string_view text) noexcept : text_(text) {}
+
+    [[nodiscard]] constexpr std::string_view next() noexcept {
+        if (position_ == text_.size()) {
+            return {};
+        }
+        const std::size_t begin = std::exchange(position_, Pattern::end(text_, position_));
+        return text_.substr(begin, position_ - begin);
+    }
+
+private:
+    std::string_view text_;
+    std::size_t position_ = 0;
+};
+
 /// Cuts text so that every match of a pattern is a piece of its own, and what lies between two matches another.
 /// Pattern::end(text, i) is where the match that starts at i ends; i where none does. Cost: linear if end() takes
 /// constant time where it finds nothing.
@@ -8231,33 +8250,19 @@ namespace bitnet::inline BITNET_ABI {
 /// Case folding makes U+017F (long s) an s. A byte that is not UTF-8 is a character of no class.
 /// Cost: linear, every byte is looked at no more than four times; allocates nothing.
 /// Proven for LLaMA-3 by the golden files in tests/text/tokenizer_test.cpp, among them every scalar value in context.
-template <std::size_t Digits> class word_splitter {
+template <std::size_t Digits> class word_pattern {
 public:
-    explicit constexpr word_splitter(std::string_view text) noexcept : text_(text) {}
-
-    /// The next piece; empty only at the end of the text.
-    [[nodiscard]] constexpr std::string_view next() noexcept {
-        if (position_ == text_.size()) {
-            return {};
-        }
-        const std::size_t begin = position_;
-        position_ = piece_end(begin);
-        return text_.substr(begin, position_ - begin);
-    }
-
-private:
-    [[nodiscard]] constexpr std::size_t run_end(std::size_t i, char_class kind,
-                                                std::size_t most = SIZE_MAX) const noexcept {
-        return pre_tokenizing::run_end(text_, i, kind, most);
-    }
-
-    [[nodiscard]] constexpr std::size_t piece_end(std::size_t begin) const noexcept {
-        if (text_[begin] == '\'') {
-            if (const std::size_t size = contraction_size(text_.substr(begin + 1))) {
+    /// Where the piece that starts at `begin` ends. \pre begin < text.size()
+    [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t begin) noexcept {
+        const auto run_end = [text](std::size_t i, char_class kind, std::size_t most = SIZE_MAX) noexcept {
+            return pre_tokenizing::run_end(text, i, kind, most);
+        };
+        if (text[begin] == '\'') {
+            if (const std::size_t size = contraction_size(text.substr(begin + 1))) {
                 return begin + 1 + size;
             }
         }
-        const pre_tokenizing::character first = pre_tokenizing::character_at(text_, begin);
+        const pre_tokenizing::character first = pre_tokenizing::character_at(text, begin);
         const std::size_t second = begin + first.size;
         if (first.kind == char_class::letter) {
             return run_end(second, char_class::letter);
@@ -8265,18 +8270,19 @@ private:
         if (first.kind == char_class::number) {
             return run_end(second, char_class::number, Digits - 1);
         }
-        if (!pre_tokenizing::is_line_end(text_[begin])) {
+        if (!pre_tokenizing::is_line_end(text[begin])) {
             if (const std::size_t end = run_end(second, char_class::letter); end != second) {
                 return end;
             }
         }
-        const std::size_t symbols = text_[begin] == ' ' ? second : begin;
+        const std::size_t symbols = text[begin] == ' ' ? second : begin;
         if (const std::size_t end = run_end(symbols, char_class::other); end != symbols) {
-            return line_ends_end(end);
+            return line_ends_end(text, end);
         }
-        return pre_tokenizing::white_space_end<true>(text_, begin);
+        return pre_tokenizing::white_space_end<true>(text, begin);
     }
 
+private:
     /// Bytes after the apostrophe that belong to an English contraction; 0 if it is none.
     [[nodiscard]] static constexpr std::size_t contraction_size(std::string_view rest) noexcept {
         const auto lower = [rest](std::size_t i) { return i < rest.size() ? rest[i] | 0x20 : 0; };
@@ -8289,58 +8295,40 @@ private:
         return two || rest.starts_with("\xc5\xbf") ? 2 : 0;
     }
 
-    [[nodiscard]] constexpr std::size_t line_ends_end(std::size_t i) const noexcept {
-        while (i < text_.size() && pre_tokenizing::is_line_end(text_[i])) {
+    [[nodiscard]] static constexpr std::size_t line_ends_end(std::string_view text, std::size_t i) noexcept {
+        while (i < text.size() && pre_tokenizing::is_line_end(text[i])) {
             ++i;
         }
         return i;
     }
-
-    std::string_view text_;
-    std::size_t position_ = 0;
 };
 
-using llama3_splitter = word_splitter<3>;
-using qwen2_splitter = word_splitter<1>;
+using llama3_splitter = consecutive_splitter<word_pattern<3>>;
+using qwen2_splitter = consecutive_splitter<word_pattern<1>>;
 
 /// Cuts text as GPT-2 does (Radford et al. 2019):
 ///
 ///     's|'t|'re|'ve|'m|'ll|'d | ' '?\p{L}+ | ' '?\p{N}+ | ' '?[^\s\p{L}\p{N}]+ | \s+(?!\S) | \s+
 ///
 /// Cost: linear, allocates nothing.
-class gpt2_splitter {
-public:
-    explicit constexpr gpt2_splitter(std::string_view text) noexcept : text_(text) {}
-
-    [[nodiscard]] constexpr std::string_view next() noexcept {
-        if (position_ == text_.size()) {
-            return {};
-        }
-        const std::size_t begin = position_;
-        position_ = piece_end(begin);
-        return text_.substr(begin, position_ - begin);
-    }
-
-private:
-    [[nodiscard]] constexpr std::size_t piece_end(std::size_t begin) const noexcept {
-        if (text_[begin] == '\'') {
+struct gpt2_pattern {
+    [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t begin) noexcept {
+        if (text[begin] == '\'') {
             for (const std::string_view ending : {"s", "t", "re", "ve", "m", "ll", "d"}) {
-                if (text_.substr(begin + 1).starts_with(ending)) {
+                if (text.substr(begin + 1).starts_with(ending)) {
                     return begin + 1 + ending.size();
                 }
             }
         }
-        const std::size_t word = text_[begin] == ' ' ? begin + 1 : begin;
-        const pre_tokenizing::character first = pre_tokenizing::character_at(text_, word);
+        const std::size_t word = text[begin] == ' ' ? begin + 1 : begin;
+        const pre_tokenizing::character first = pre_tokenizing::character_at(text, word);
         if (first.size == 0 || first.kind == char_class::space) {
-            return pre_tokenizing::white_space_end<false>(text_, begin);
+            return pre_tokenizing::white_space_end<false>(text, begin);
         }
-        return pre_tokenizing::run_end(text_, word + first.size, first.kind);
+        return pre_tokenizing::run_end(text, word + first.size, first.kind);
     }
-
-    std::string_view text_;
-    std::size_t position_ = 0;
 };
+using gpt2_splitter = consecutive_splitter<gpt2_pattern>;
 
 /// What stands alone in the splitters below; see isolating_splitter.
 namespace patterns {
@@ -11075,7 +11063,8 @@ private:
                  dims_text(tensor) + " in the file, layout " + std::string(L::name) +
                      (file_type<L> == tensor_type::i2_s
                           ? " needs columns in multiples of " + std::to_string(L::block_columns) +
-                                " and rows in multiples of " + std::to_string(L::block_rows)
+                                " and rows in multiples of " + std::to_string(L::block_rows) +
+                                "; dense, tl1 and tl2 take all shapes"
                           : " holds fewer columns"));
             return false;
         }
@@ -18965,7 +18954,7 @@ public:
         std::atomic<std::size_t> other{head.rows};
         for_rows(pool, verify ? head.rows : 0, [&](std::size_t r) noexcept {
             if (!is_row<P>(head, r, made.row(r))) {
-                other.store(r, std::memory_order_relaxed);
+                keep_lowest(other, r);
             }
         });
         if (const std::size_t row = other.load(std::memory_order_relaxed); row != head.rows) {
@@ -19298,7 +19287,13 @@ public:
                 return std::move(done).error();
             }
         }
-        if (auto done = compare_vocabulary(edited); !done) {
+        for (const gguf_tensor& tensor : to_.tensors()) {
+            const bool is_part = is_scale_of_ternary(tensor.name) || is_screen(tensor.name);
+            if (!is_part && from_.find_tensor(tensor.name) == nullptr) {
+                return differ(tensor, "not");
+            }
+        }
+        if (auto done = compare_metadata(edited); !done) {
             return std::move(done).error();
         }
         return report_;
@@ -19412,10 +19407,15 @@ private:
         });
     }
 
-    [[nodiscard]] result<void> compare_vocabulary(std::span<const std::string_view> edited) {
+    /// Whether a metadata entry says what a model computes: its architecture, hyper-parameters or tokenizer.
+    [[nodiscard]] bool matters(std::string_view key) const {
+        return key == "general.architecture" || key.starts_with(parameters_.architecture + ".") ||
+               key.starts_with("tokenizer.");
+    }
+
+    [[nodiscard]] result<void> compare_metadata(std::span<const std::string_view> edited) {
         for (const gguf_value& entry : from_.metadata()) {
-            if (!entry.key.starts_with("tokenizer.") ||
-                std::find(edited.begin(), edited.end(), entry.key) != edited.end()) {
+            if (!matters(entry.key) || std::find(edited.begin(), edited.end(), entry.key) != edited.end()) {
                 continue;
             }
             const gguf_value* found = to_.find(entry.key);
@@ -19440,7 +19440,8 @@ private:
 
 /// Compares a converted file with what it was made from: every tensor of `from` has to be in `to`; ternary values and
 /// effective scales have to be the same bits, and so do floats where their type is; of those in another type it is told
-/// how many changed. The tokenizer's entries have to be the same, but for the keys in `edited`.
+/// how many changed. Neither may have a tensor that the other lacks, but for scales and screens. The entries of the
+/// architecture, its hyper-parameters and the tokenizer have to be the same, but for the keys in `edited`.
 /// Cost: reads both files once. \param reading of `from`; the I2_S tensors of `to` are in order A
 /// \return errc::inconsistent or missing_tensor, naming the first difference.
 template <thread_pool_type Pool>
@@ -20180,7 +20181,7 @@ private:
             if (wanted.what == piece::action::screen) {
                 screen_row(floats, wanted.cols(), out);
             } else if (!narrow_row_to(wanted.to, floats, wanted.cols(), out)) {
-                bad_row.store(next_row_ + i, std::memory_order_relaxed);
+                keep_lowest(bad_row, next_row_ + i);
             }
         });
         if (const std::size_t row = bad_row.load(std::memory_order_relaxed); row != SIZE_MAX) {

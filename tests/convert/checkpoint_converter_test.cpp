@@ -297,6 +297,17 @@ TEST_CASE("comparison finds one changed code, scale, norm, embedding and token, 
             editor.rename_tensor("blk.1.ffn_norm.weight", "blk.1.ffn_norn.weight");
         },
         "'blk.1.ffn_norm.weight': not in the file");
+    check(
+        [](bitnet_tests::gguf_editor& editor) {
+            const auto place = editor.key("bitnet-b1.58.rope.freq_base").value;
+            editor.poke(place, 10000.0f);
+        },
+        "'bitnet-b1.58.rope.freq_base' is not the one");
+    auto biased = two_layers();
+    biased.post_norms = true;
+    const auto more = compare(source.span(), tiny(biased).span());
+    REQUIRE_FALSE(more);
+    CHECK(more.error().message.find("post_attention_norm.weight': not in ") != std::string::npos);
 }
 
 TEST_CASE("golden: a packed and a bf16 checkpoint convert to the GGUF file's ternary tensors, bit by bit") {
@@ -316,7 +327,8 @@ TEST_CASE("golden: a packed and a bf16 checkpoint convert to the GGUF file's ter
             const auto bytes = (*converter)->write_memory();
             REQUIRE(bytes);
             const auto file = parsed(bytes->span());
-            const std::string_view unused[] = {"tokenizer.ggml.padding_token_id"}; // no part of a checkpoint
+            // The checkpoint does not have these; the head size is the rope's by default.
+            const std::string_view unused[] = {"tokenizer.ggml.padding_token_id", "bitnet-b1.58.rope.dimension_count"};
             const auto report = compare_checkpoints(parsed(original->bytes()), ternary_reading(), file, *pool, unused);
             REQUIRE_MESSAGE(report, (report ? "" : report.error().message));
             CHECK(report->ternary_tensors == 42);

@@ -48,6 +48,8 @@ TEST_CASE(
         const std::string there = convert(folder, tiny, {"--layout", layout});
         CHECK(text_of(there) == expected);
         CHECK(contents(convert(home, there, {"--layout", "i2_s"})) == contents(tiny));
+        const bool runs_as_stored = contains("dense tl1 tl2", layout);
+        CHECK(contains(output("inspect", {there}), std::string(", in layout ") + (runs_as_stored ? layout : "i2_s")));
     }
 }
 
@@ -102,6 +104,10 @@ TEST_CASE("neither the source nor, without --force, another file is written over
     CHECK(contains(nowhere.err, "no/such/folder"));
     CHECK(files_in(folder) == before);
     CHECK(run("convert", {folder.path("missing.gguf"), folder.path("new.gguf")}).status == 1);
+    const std::string no_tiling = folder.path("kernel_config.ini");
+    const outcome untiled = run("convert", {tiny, folder.path("new.gguf"), "--tiling", no_tiling});
+    CHECK(untiled.status == 2);
+    CHECK(contains(untiled.err, "kernel_config.ini"));
     CHECK(run("convert", {tiny}).status == 2);
 }
 

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 // bitnet-logits and bitnet-perplexity as processes.
+#include "golden/checkpoint_writer.hpp"
 #include "models.hpp"
 #include "process.hpp"
 
+#include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/io/json.hpp>
+#include <bitnet/model/model_file.hpp>
+#include <bitnet/thread/thread_pool.hpp>
 
 #include <doctest/doctest.h>
 
@@ -57,7 +61,60 @@ double figure(const std::string& text, const std::string& key) {
     return value;
 }
 
+/// The first rows and columns of a matrix of floats, or the first elements of a vector.
+void cut(safetensors_entry& matrix, std::size_t rows, std::size_t columns) {
+    const std::size_t stride = matrix.shape.back() * sizeof(float);
+    std::string kept;
+    for (std::size_t row = 0; row < rows; ++row) {
+        kept += matrix.data.substr(row * stride, columns * sizeof(float));
+    }
+    matrix.data = kept;
+    matrix.shape.back() = columns;
+    if (matrix.shape.size() == 2) {
+        matrix.shape.front() = rows;
+    }
+}
+
+/// A checkpoint with 320 columns in ffn_down, which is no whole number of I2_S blocks: the 3B model's case.
+void write_checkpoint_that_i2s_does_not_take(const std::string& folder) {
+    model_shape shape;
+    shape.ffn = 384;
+    const auto bytes = tiny_model(shape);
+    REQUIRE(bytes);
+    auto made = checkpoint_of(bytes->span(), shape, checkpoint_weights::masters);
+    cut(made.tensor("model.layers.0.mlp.gate_proj.weight"), 320, shape.hidden);
+    cut(made.tensor("model.layers.0.mlp.up_proj.weight"), 320, shape.hidden);
+    cut(made.tensor("model.layers.0.mlp.down_proj.weight"), shape.hidden, 320);
+    cut(made.tensor("model.layers.0.mlp.ffn_sub_norm.weight"), 1, 320);
+    made.change("\"intermediate_size\": 384", "\"intermediate_size\": 320");
+    made.write(folder);
+}
+
 } // namespace
+
+TEST_CASE("a model whose shapes I2_S does not admit runs in layout dense, from its checkpoint and from any file") {
+    const temporary_folder folder;
+    write_checkpoint_that_i2s_does_not_take(folder.path());
+    const auto pool = bitnet::thread_pool::open(2);
+    REQUIRE(pool);
+    const auto source = bitnet::model_file::open(folder.path(), {.load_tokenizer = false});
+    REQUIRE_MESSAGE(source, (source ? "" : source.error().message));
+    const auto logits = [&](const std::string& model) {
+        return output("logits", {"-m", model, "--ids", "3,1,4,1,5"});
+    };
+    const std::string expected = logits(folder.path());
+    CHECK(expected.size() == source->gguf().find_tensor("token_embd.weight")->dims[1] * sizeof(float));
+    for (const std::string_view layout : {"dense", "iq2_bn", "tl2"}) {
+        const auto converter = bitnet::checkpoint_converter<bitnet::thread_pool>::open(*source, {.layout = layout}, **pool);
+        REQUIRE_MESSAGE(converter, (converter ? "" : converter.error().message));
+        const std::string file = folder.path(std::string(layout) + ".gguf");
+        REQUIRE((*converter)->write_file(file));
+        CHECK(logits(file) == expected);
+    }
+    const outcome refused = run("logits", {"-m", folder.path(), "--ids", "3,1", "--kv", "i8"});
+    CHECK(refused.status == 1);
+    CHECK(contains(refused.err, "dense, tl1 and tl2 take all shapes"));
+}
 
 TEST_CASE("the logits after the last token are the last row of those after all tokens") {
     const std::string last = output("logits", with({}));

@@ -2,7 +2,7 @@
 // A small SentencePiece vocabulary as GGUF metadata: what the tests of text/ open and spoil.
 #pragma once
 
-#include <text/small_vocabulary.hpp>
+#include "small_vocabulary.hpp"
 
 #include <cstddef>
 #include <cstdint>

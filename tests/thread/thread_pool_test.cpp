@@ -8,6 +8,7 @@
 #include <chrono>
 #include <ctime>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace bitnet;
@@ -67,24 +68,41 @@ TEST_CASE("an idle pool uses no CPU") {
     CHECK(busy < 0.05);
 }
 
-TEST_CASE("a pool spins for as long as its caller says, then uses no CPU") {
-    for (const int milliseconds : {0, 150}) {
-        auto pool = thread_pool::open(2, std::chrono::milliseconds(milliseconds));
-        REQUIRE(pool);
-        std::atomic<int> sum{0};
-        for (int loop = 0; loop < 20; ++loop) {
-            parallel_for(**pool, 100, [&](std::size_t i) { sum += static_cast<int>(i); });
-        }
-        CHECK(sum.load() == 20 * 4950);
-        const auto busy_during = [](int span) {
-            const std::clock_t before = std::clock();
-            std::this_thread::sleep_for(std::chrono::milliseconds(span));
-            return static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
-        };
-        const double spinning = busy_during(200);
-        CHECK((milliseconds == 0 ? spinning < 0.05 : spinning > 0.002)); // of 0.15, less the more others run
-        CHECK(busy_during(200) < 0.05);
+namespace {
+
+/// CPU seconds that all threads of the process use in that time.
+double busy_during(int milliseconds) {
+    const std::clock_t before = std::clock();
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    return static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
+}
+
+/// The same for 200 milliseconds behind loops of a pool that spins for so long; then for 200 more.
+std::pair<double, double> busy_behind_loops(int spinning_milliseconds) {
+    auto pool = thread_pool::open(2, std::chrono::milliseconds(spinning_milliseconds));
+    REQUIRE(pool);
+    std::atomic<int> sum{0};
+    for (int loop = 0; loop < 20; ++loop) {
+        parallel_for(**pool, 100, [&](std::size_t i) { sum += static_cast<int>(i); });
     }
+    CHECK(sum.load() == 20 * 4950);
+    const double first = busy_during(200);
+    return {first, busy_during(200)};
+}
+
+} // namespace
+
+TEST_CASE("a pool spins for as long as its caller says, then uses no CPU") {
+    const auto parked = busy_behind_loops(0);
+    CHECK(parked.first < 0.05);
+    CHECK(parked.second < 0.05);
+    double spun = 0; // a loaded machine may give a spinning thread nothing for a while
+    for (int attempt = 0; attempt < 20 && spun <= 0.02; ++attempt) {
+        const auto spinning = busy_behind_loops(150);
+        CHECK(spinning.second < 0.05);
+        spun = spinning.first;
+    }
+    CHECK(spun > 0.02);
 }
 
 TEST_CASE("a slow task does not hold up the others") {

@@ -55,7 +55,13 @@ public:
                 return std::move(done).error();
             }
         }
-        if (auto done = compare_vocabulary(edited); !done) {
+        for (const gguf_tensor& tensor : to_.tensors()) {
+            const bool is_part = is_scale_of_ternary(tensor.name) || is_screen(tensor.name);
+            if (!is_part && from_.find_tensor(tensor.name) == nullptr) {
+                return differ(tensor, "not");
+            }
+        }
+        if (auto done = compare_metadata(edited); !done) {
             return std::move(done).error();
         }
         return report_;
@@ -169,10 +175,15 @@ private:
         });
     }
 
-    [[nodiscard]] result<void> compare_vocabulary(std::span<const std::string_view> edited) {
+    /// Whether a metadata entry says what a model computes: its architecture, hyper-parameters or tokenizer.
+    [[nodiscard]] bool matters(std::string_view key) const {
+        return key == "general.architecture" || key.starts_with(parameters_.architecture + ".") ||
+               key.starts_with("tokenizer.");
+    }
+
+    [[nodiscard]] result<void> compare_metadata(std::span<const std::string_view> edited) {
         for (const gguf_value& entry : from_.metadata()) {
-            if (!entry.key.starts_with("tokenizer.") ||
-                std::find(edited.begin(), edited.end(), entry.key) != edited.end()) {
+            if (!matters(entry.key) || std::find(edited.begin(), edited.end(), entry.key) != edited.end()) {
                 continue;
             }
             const gguf_value* found = to_.find(entry.key);
@@ -197,7 +208,8 @@ private:
 
 /// Compares a converted file with what it was made from: every tensor of `from` has to be in `to`; ternary values and
 /// effective scales have to be the same bits, and so do floats where their type is; of those in another type it is told
-/// how many changed. The tokenizer's entries have to be the same, but for the keys in `edited`.
+/// how many changed. Neither may have a tensor that the other lacks, but for scales and screens. The entries of the
+/// architecture, its hyper-parameters and the tokenizer have to be the same, but for the keys in `edited`.
 /// Cost: reads both files once. \param reading of `from`; the I2_S tensors of `to` are in order A
 /// \return errc::inconsistent or missing_tensor, naming the first difference.
 template <thread_pool_type Pool>

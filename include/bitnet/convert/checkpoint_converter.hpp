@@ -16,6 +16,7 @@
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/screened_head.hpp>
+#include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/simd/screen.hpp>
 #include <bitnet/thread/pool.hpp>
@@ -418,7 +419,7 @@ private:
             if (wanted.what == piece::action::screen) {
                 screen_row(floats, wanted.cols(), out);
             } else if (!narrow_row_to(wanted.to, floats, wanted.cols(), out)) {
-                bad_row.store(next_row_ + i, std::memory_order_relaxed);
+                keep_lowest(bad_row, next_row_ + i);
             }
         });
         if (const std::size_t row = bad_row.load(std::memory_order_relaxed); row != SIZE_MAX) {

@@ -11,6 +11,7 @@
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/model/head.hpp>
 #include <bitnet/model/ranking.hpp>
+#include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/simd/screen.hpp>
@@ -95,7 +96,7 @@ public:
         std::atomic<std::size_t> other{head.rows};
         for_rows(pool, verify ? head.rows : 0, [&](std::size_t r) noexcept {
             if (!is_row<P>(head, r, made.row(r))) {
-                other.store(r, std::memory_order_relaxed);
+                keep_lowest(other, r);
             }
         });
         if (const std::size_t row = other.load(std::memory_order_relaxed); row != head.rows) {

@@ -527,7 +527,8 @@ private:
                  dims_text(tensor) + " in the file, layout " + std::string(L::name) +
                      (file_type<L> == tensor_type::i2_s
                           ? " needs columns in multiples of " + std::to_string(L::block_columns) +
-                                " and rows in multiples of " + std::to_string(L::block_rows)
+                                " and rows in multiples of " + std::to_string(L::block_rows) +
+                                "; dense, tl1 and tl2 take all shapes"
                           : " holds fewer columns"));
             return false;
         }

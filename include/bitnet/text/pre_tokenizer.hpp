@@ -24,33 +24,19 @@ namespace bitnet::inline BITNET_ABI {
 /// Case folding makes U+017F (long s) an s. A byte that is not UTF-8 is a character of no class.
 /// Cost: linear, every byte is looked at no more than four times; allocates nothing.
 /// Proven for LLaMA-3 by the golden files in tests/text/tokenizer_test.cpp, among them every scalar value in context.
-template <std::size_t Digits> class word_splitter {
+template <std::size_t Digits> class word_pattern {
 public:
-    explicit constexpr word_splitter(std::string_view text) noexcept : text_(text) {}
-
-    /// The next piece; empty only at the end of the text.
-    [[nodiscard]] constexpr std::string_view next() noexcept {
-        if (position_ == text_.size()) {
-            return {};
-        }
-        const std::size_t begin = position_;
-        position_ = piece_end(begin);
-        return text_.substr(begin, position_ - begin);
-    }
-
-private:
-    [[nodiscard]] constexpr std::size_t run_end(std::size_t i, char_class kind,
-                                                std::size_t most = SIZE_MAX) const noexcept {
-        return pre_tokenizing::run_end(text_, i, kind, most);
-    }
-
-    [[nodiscard]] constexpr std::size_t piece_end(std::size_t begin) const noexcept {
-        if (text_[begin] == '\'') {
-            if (const std::size_t size = contraction_size(text_.substr(begin + 1))) {
+    /// Where the piece that starts at `begin` ends. \pre begin < text.size()
+    [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t begin) noexcept {
+        const auto run_end = [text](std::size_t i, char_class kind, std::size_t most = SIZE_MAX) noexcept {
+            return pre_tokenizing::run_end(text, i, kind, most);
+        };
+        if (text[begin] == '\'') {
+            if (const std::size_t size = contraction_size(text.substr(begin + 1))) {
                 return begin + 1 + size;
             }
         }
-        const pre_tokenizing::character first = pre_tokenizing::character_at(text_, begin);
+        const pre_tokenizing::character first = pre_tokenizing::character_at(text, begin);
         const std::size_t second = begin + first.size;
         if (first.kind == char_class::letter) {
             return run_end(second, char_class::letter);
@@ -58,18 +44,19 @@ private:
         if (first.kind == char_class::number) {
             return run_end(second, char_class::number, Digits - 1);
         }
-        if (!pre_tokenizing::is_line_end(text_[begin])) {
+        if (!pre_tokenizing::is_line_end(text[begin])) {
             if (const std::size_t end = run_end(second, char_class::letter); end != second) {
                 return end;
             }
         }
-        const std::size_t symbols = text_[begin] == ' ' ? second : begin;
+        const std::size_t symbols = text[begin] == ' ' ? second : begin;
         if (const std::size_t end = run_end(symbols, char_class::other); end != symbols) {
-            return line_ends_end(end);
+            return line_ends_end(text, end);
         }
-        return pre_tokenizing::white_space_end<true>(text_, begin);
+        return pre_tokenizing::white_space_end<true>(text, begin);
     }
 
+private:
     /// Bytes after the apostrophe that belong to an English contraction; 0 if it is none.
     [[nodiscard]] static constexpr std::size_t contraction_size(std::string_view rest) noexcept {
         const auto lower = [rest](std::size_t i) { return i < rest.size() ? rest[i] | 0x20 : 0; };
@@ -82,58 +69,40 @@ private:
         return two || rest.starts_with("\xc5\xbf") ? 2 : 0;
     }
 
-    [[nodiscard]] constexpr std::size_t line_ends_end(std::size_t i) const noexcept {
-        while (i < text_.size() && pre_tokenizing::is_line_end(text_[i])) {
+    [[nodiscard]] static constexpr std::size_t line_ends_end(std::string_view text, std::size_t i) noexcept {
+        while (i < text.size() && pre_tokenizing::is_line_end(text[i])) {
             ++i;
         }
         return i;
     }
-
-    std::string_view text_;
-    std::size_t position_ = 0;
 };
 
-using llama3_splitter = word_splitter<3>;
-using qwen2_splitter = word_splitter<1>;
+using llama3_splitter = consecutive_splitter<word_pattern<3>>;
+using qwen2_splitter = consecutive_splitter<word_pattern<1>>;
 
 /// Cuts text as GPT-2 does (Radford et al. 2019):
 ///
 ///     's|'t|'re|'ve|'m|'ll|'d | ' '?\p{L}+ | ' '?\p{N}+ | ' '?[^\s\p{L}\p{N}]+ | \s+(?!\S) | \s+
 ///
 /// Cost: linear, allocates nothing.
-class gpt2_splitter {
-public:
-    explicit constexpr gpt2_splitter(std::string_view text) noexcept : text_(text) {}
-
-    [[nodiscard]] constexpr std::string_view next() noexcept {
-        if (position_ == text_.size()) {
-            return {};
-        }
-        const std::size_t begin = position_;
-        position_ = piece_end(begin);
-        return text_.substr(begin, position_ - begin);
-    }
-
-private:
-    [[nodiscard]] constexpr std::size_t piece_end(std::size_t begin) const noexcept {
-        if (text_[begin] == '\'') {
+struct gpt2_pattern {
+    [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t begin) noexcept {
+        if (text[begin] == '\'') {
             for (const std::string_view ending : {"s", "t", "re", "ve", "m", "ll", "d"}) {
-                if (text_.substr(begin + 1).starts_with(ending)) {
+                if (text.substr(begin + 1).starts_with(ending)) {
                     return begin + 1 + ending.size();
                 }
             }
         }
-        const std::size_t word = text_[begin] == ' ' ? begin + 1 : begin;
-        const pre_tokenizing::character first = pre_tokenizing::character_at(text_, word);
+        const std::size_t word = text[begin] == ' ' ? begin + 1 : begin;
+        const pre_tokenizing::character first = pre_tokenizing::character_at(text, word);
         if (first.size == 0 || first.kind == char_class::space) {
-            return pre_tokenizing::white_space_end<false>(text_, begin);
+            return pre_tokenizing::white_space_end<false>(text, begin);
         }
-        return pre_tokenizing::run_end(text_, word + first.size, first.kind);
+        return pre_tokenizing::run_end(text, word + first.size, first.kind);
     }
-
-    std::string_view text_;
-    std::size_t position_ = 0;
 };
+using gpt2_splitter = consecutive_splitter<gpt2_pattern>;
 
 /// What stands alone in the splitters below; see isolating_splitter.
 namespace patterns {

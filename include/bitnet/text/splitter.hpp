@@ -100,6 +100,25 @@ template <bool LineEnds>
 }
 } // namespace pre_tokenizing
 
+/// Cuts text into matches of a pattern that takes at least one character wherever it starts: Pattern::end(text, i) is
+/// where the match that starts at i ends.
+template <class Pattern> class consecutive_splitter {
+public:
+    explicit constexpr consecutive_splitter(std::string_view text) noexcept : text_(text) {}
+
+    [[nodiscard]] constexpr std::string_view next() noexcept {
+        if (position_ == text_.size()) {
+            return {};
+        }
+        const std::size_t begin = std::exchange(position_, Pattern::end(text_, position_));
+        return text_.substr(begin, position_ - begin);
+    }
+
+private:
+    std::string_view text_;
+    std::size_t position_ = 0;
+};
+
 /// Cuts text so that every match of a pattern is a piece of its own, and what lies between two matches another.
 /// Pattern::end(text, i) is where the match that starts at i ends; i where none does. Cost: linear if end() takes
 /// constant time where it finds nothing.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // One of the translation units of test_mixed_flags: the same source, each with its own compiler flags and namespace
-// PART.
+// PART. Each has what its own flags enable, and nothing else.
 #include "part.hpp"
 
 #include <bitnet/run/any_model.hpp>
@@ -11,7 +11,7 @@ namespace PART {
 
 std::vector<std::int32_t> greedy_ids(const char* path) {
     std::vector<std::int32_t> ids;
-    const auto model = bitnet::any_model::open(path);
+    const auto model = bitnet::any_model::open<bitnet::ladder<bitnet::native>>(path);
     if (!model) {
         return ids;
     }

@@ -148,7 +148,8 @@ private:
             {"dot_rows", same([this](auto f, float* y) {
                  half row[floats];
                  f.narrow_row(a_, floats, row);
-                 f.template dot_rows<half>(reinterpret_cast<const std::byte*>(row), sizeof row, 1, {b_, 1, floats}, &y);
+                 const matrix_view<const float> x{b_, 1, floats};
+                 f.template dot_rows<half>(reinterpret_cast<const std::byte*>(row), sizeof row, 1, x, &y);
              })},
             {"exponentials", same([this](auto f, float* y) {
                  std::memcpy(y, a_, sizeof a_);

@@ -85,7 +85,7 @@ private:
 template <class Pool> class timed_pool {
 public:
     template <class... A> [[nodiscard]] static bitnet::result<std::unique_ptr<timed_pool>> open(A... arguments) {
-        auto pool = Pool::open(arguments...);
+        auto pool = Pool::open(std::forward<A>(arguments)...);
         if (!pool) {
             return std::move(pool).error();
         }
@@ -107,9 +107,9 @@ private:
 };
 
 template <class Kernel> struct timed_kernel : Kernel {
-    template <class... A> static void rows(const A&... arguments) noexcept {
+    template <class... A> static void rows(A&&... arguments) noexcept {
         const phase_timer timer(phase::ternary);
-        Kernel::rows(arguments...);
+        Kernel::rows(std::forward<A>(arguments)...);
     }
 };
 
@@ -117,33 +117,33 @@ template <class Kernel> struct timed_kernel : Kernel {
 template <class Policy> struct timed_loops : Policy::loops {
     using loops = typename Policy::loops;
 
-    template <class E, class... A> static void dot_rows(const A&... arguments) noexcept {
+    template <class E, class... A> static void dot_rows(A&&... arguments) noexcept {
         const phase_timer timer(phase::head);
-        loops::template dot_rows<E>(arguments...);
+        loops::template dot_rows<E>(std::forward<A>(arguments)...);
     }
-    template <class E, class... A> static void dot_listed(const A&... arguments) noexcept {
+    template <class E, class... A> static void dot_listed(A&&... arguments) noexcept {
         const phase_timer timer(phase::head);
-        loops::template dot_listed<E>(arguments...);
+        loops::template dot_listed<E>(std::forward<A>(arguments)...);
     }
-    template <class... A> static void screen_rows(const A&... arguments) noexcept {
+    template <class... A> static void screen_rows(A&&... arguments) noexcept {
         const phase_timer timer(phase::head);
-        loops::screen_rows(arguments...);
+        loops::screen_rows(std::forward<A>(arguments)...);
     }
-    template <class... A> static void scores(const A&... arguments) noexcept {
+    template <class... A> static void scores(A&&... arguments) noexcept {
         const phase_timer timer(phase::attention);
-        loops::scores(arguments...);
+        loops::scores(std::forward<A>(arguments)...);
     }
-    template <class... A> static auto exponentials(const A&... arguments) noexcept {
+    template <class... A> static auto exponentials(A&&... arguments) noexcept {
         const phase_timer timer(phase::attention);
-        return loops::exponentials(arguments...);
+        return loops::exponentials(std::forward<A>(arguments)...);
     }
-    template <class... A> static void weighted_values(const A&... arguments) noexcept {
+    template <class... A> static void weighted_values(A&&... arguments) noexcept {
         const phase_timer timer(phase::attention);
-        loops::weighted_values(arguments...);
+        loops::weighted_values(std::forward<A>(arguments)...);
     }
-    template <class... A> static auto merge(const A&... arguments) noexcept {
+    template <class... A> static auto merge(A&&... arguments) noexcept {
         const phase_timer timer(phase::attention);
-        return loops::merge(arguments...);
+        return loops::merge(std::forward<A>(arguments)...);
     }
 };
 

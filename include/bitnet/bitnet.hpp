@@ -55,6 +55,7 @@
 #include <bitnet/kernel/i2s_neon_i8mm.hpp>
 #include <bitnet/kernel/i2s_sse41.hpp>
 #include <bitnet/kernel/i2s_tiling.hpp>
+#include <bitnet/kernel/i2s_wasm_relaxed_simd.hpp>
 #include <bitnet/kernel/i2s_wasm_simd128.hpp>
 #include <bitnet/kernel/iq1_bn.hpp>
 #include <bitnet/kernel/iq2_bn.hpp>
@@ -139,5 +140,6 @@
 #include <bitnet/text/unicode_classes.hpp>
 #include <bitnet/text/vocabulary.hpp>
 #include <bitnet/thread/native_thread.hpp>
+#include <bitnet/thread/parking_number.hpp>
 #include <bitnet/thread/pool.hpp>
 #include <bitnet/thread/thread_pool.hpp>

@@ -47,6 +47,7 @@ struct neon;
 struct neon_dotprod;
 struct neon_i8mm;
 struct wasm_simd128;
+struct wasm_relaxed_simd;
 } // namespace isa
 
 class thread_pool;

@@ -20,6 +20,7 @@
 #include <bitnet/kernel/i2s_neon_dotprod.hpp>
 #include <bitnet/kernel/i2s_neon_i8mm.hpp>
 #include <bitnet/kernel/i2s_sse41.hpp>
+#include <bitnet/kernel/i2s_wasm_relaxed_simd.hpp>
 #include <bitnet/kernel/i2s_wasm_simd128.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/scalar.hpp>
@@ -108,6 +109,8 @@ using native = policy<isa::neon_dotprod>;
 using native = policy<isa::neon>;
 #elif defined(__SSE4_1__) && defined(__SSSE3__)
 using native = policy<isa::sse41>;
+#elif BITNET_WASM_RELAXED_SIMD
+using native = policy<isa::wasm_relaxed_simd>;
 #elif BITNET_WASM_SIMD128
 using native = policy<isa::wasm_simd128>;
 #else

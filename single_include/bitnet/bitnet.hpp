@@ -42,6 +42,10 @@
 #define BITNET_ABI_CPU _i8mm
 #elif defined(__ARM_FEATURE_DOTPROD)
 #define BITNET_ABI_CPU _dotprod
+#elif defined(__wasm_relaxed_simd__)
+#define BITNET_ABI_CPU _relaxed_simd
+#elif defined(__wasm_simd128__)
+#define BITNET_ABI_CPU _simd128
 #else
 #define BITNET_ABI_CPU
 #endif
@@ -66,11 +70,16 @@
 #define BITNET_ARM64 0
 #endif
 
-// WebAssembly: whether the module may use 128-bit SIMD, and whether there are threads.
+// WebAssembly: whether the module may use 128-bit SIMD, relaxed SIMD too, and whether there are threads.
 #if defined(__wasm_simd128__)
 #define BITNET_WASM_SIMD128 1
 #else
 #define BITNET_WASM_SIMD128 0
+#endif
+#if defined(__wasm_relaxed_simd__)
+#define BITNET_WASM_RELAXED_SIMD 1
+#else
+#define BITNET_WASM_RELAXED_SIMD 0
 #endif
 #if defined(__wasm__) && !defined(__wasm_atomics__)
 #define BITNET_THREADS 0
@@ -88,7 +97,7 @@
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "bitnet.hpp reads little-endian files in place and refuses big-endian machines"
 #endif
-#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
+#if (defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0) || (defined(_M_IX86_FP) && _M_IX86_FP < 2)
 #error "bitnet.hpp needs float arithmetic in float precision: on 32-bit x86 compile with -msse2 -mfpmath=sse"
 #endif
 #if defined(__wasm__) && defined(__FAST_MATH__)
@@ -11275,12 +11284,9 @@ namespace bitnet::inline BITNET_ABI {
 /// Asks the second level of cache for the line 8 KiB after the pair of rows that starts at `w`, at block `b` of 64
 /// bytes of the pair: one call in each step of a tile of two rows reads on across the ends of rows and chunks. Measured
 /// on Zen 4: 97 % of the speed of plain reads; half as far 76 %, into the first level 41 %, not at all 39 %.
-BITNET_ALWAYS_INLINE void prefetch_pair([[maybe_unused]] const std::uint8_t* w,
-                                        [[maybe_unused]] std::size_t b) noexcept {
-#if BITNET_X86_64
+BITNET_ALWAYS_INLINE void prefetch_pair(const std::uint8_t* w, std::size_t b) noexcept {
     constexpr std::size_t distance = 8192;
     _mm_prefetch(reinterpret_cast<const char*>(w) + distance + b * 64, _MM_HINT_T1);
-#endif
 }
 #endif
 
@@ -11372,7 +11378,8 @@ BITNET_TARGET_END
 #endif
 
 // ---- bitnet/simd/isa.hpp ----
-// Instruction-set tags: what kernels are written for. available() says whether this machine runs them.
+// Instruction-set tags: what kernels are written for. available() says whether this machine has them and changes
+// nothing; enable() asks the system for what it gives on demand only.
 
 // ---- bitnet/simd/cpu.hpp ----
 // What this CPU and this operating system can run: asked of cpuid and xgetbv on x86, of the operating system on Arm.
@@ -11484,9 +11491,25 @@ struct registers {
 [[nodiscard]] inline x86_features detect_x86_features() noexcept { return {}; }
 #endif
 
+/// Whether the operating system has AMX tiles to give. Asks and changes nothing (Linux 5.16 and later:
+/// ARCH_GET_XCOMP_SUPP of arch_prctl).
+[[nodiscard]] inline bool has_amx_tiles() noexcept {
+#if BITNET_X86_64 && defined(__linux__)
+    constexpr long get_supported = 0x1021;
+    constexpr std::uint64_t tile_data = std::uint64_t{1} << 18;
+    std::uint64_t supported = 0;
+    return syscall(SYS_arch_prctl, get_supported, &supported) == 0 && (supported & tile_data) != 0;
+#elif defined(_WIN32)
+    return true;
+#else
+    return false;
+#endif
+}
+
 /// Asks the operating system for AMX tile data; without that their first use would end the process. Linux grants it per
-/// process, to threads that start later too (5.16 and later; ARCH_REQ_XCOMP_PERM of arch_prctl); asking again is
-/// harmless. Windows saves the tiles of every thread; elsewhere nothing is known and the answer is no.
+/// process, to threads that start later too (ARCH_REQ_XCOMP_PERM of arch_prctl), unless a thread has too small a signal
+/// stack; asking again is harmless. Windows saves the tiles of every thread; elsewhere nothing is known and the answer
+/// is no.
 [[nodiscard]] inline bool permit_amx() noexcept {
 #if BITNET_X86_64 && defined(__linux__)
     constexpr long request_permission = 0x1023;
@@ -11590,8 +11613,9 @@ struct avx512_vnni {
 /// avx512_vnni and AMX with INT8 tiles (Sapphire Rapids 2023 and later).
 struct amx_int8 {
     static constexpr std::string_view name = "amx_int8";
-    /// Linux gives a process the tiles on demand only: the first call asks for them (see permit_amx()).
-    [[nodiscard]] static bool available() noexcept { return detect_x86_features().amx_int8 && permit_amx(); }
+    [[nodiscard]] static bool available() noexcept { return detect_x86_features().amx_int8 && has_amx_tiles(); }
+    /// For the whole process, threads that start later included. \return false where the system refuses
+    [[nodiscard]] static bool enable() noexcept { return permit_amx(); }
 };
 
 /// 64-bit Arm with AdvSIMD: every Armv8-A machine.
@@ -11618,12 +11642,28 @@ struct wasm_simd128 {
     [[nodiscard]] static bool available() noexcept { return BITNET_WASM_SIMD128 != 0; }
 };
 
+/// wasm_simd128 and the relaxed dot product (-mrelaxed-simd, with a compiler that has its intrinsics, as clang 19).
+struct wasm_relaxed_simd {
+    static constexpr std::string_view name = "wasm_relaxed_simd";
+    [[nodiscard]] static bool available() noexcept { return BITNET_WASM_RELAXED_SIMD != 0; }
+};
+
 template <class T>
 concept instruction_set = requires {
     { T::name } -> std::convertible_to<std::string_view>;
     { T::available() }
     noexcept->std::same_as<bool>;
 };
+
+/// Whether this process may run code for Isa: it is available, and the system gives what has to be asked for, as Linux
+/// wants it for AMX. Opening a model does this.
+template <instruction_set Isa> [[nodiscard]] bool enable() noexcept {
+    if constexpr (requires { Isa::enable(); }) {
+        return Isa::available() && Isa::enable();
+    } else {
+        return Isa::available();
+    }
+}
 
 } // namespace isa
 } // namespace bitnet::inline BITNET_ABI
@@ -13619,17 +13659,17 @@ template <class Isa, ternary_layout Layout> struct unpacking_kernel {
 
 private:
     static constexpr std::size_t most_rows = 32;
-    static constexpr std::size_t most_columns = 1920; // 3 * activation_padding, and whole windows of every layout
+    static constexpr std::size_t most_columns = 1920; // whole windows of every layout
     static constexpr std::size_t most_tokens = 16;
     /// Columns unpacked at a time: whole blocks of both layouts.
     static constexpr std::size_t window = std::lcm(Layout::block_columns, i2s::block_columns);
-    static_assert(most_columns % window == 0 && most_columns % activation_padding == 0);
+    static_assert(most_columns % window == 0);
 
     /// Columns [c, c + most_columns) of a few rows; those at 0 overwrite y.
     static void add_block(const typename layout::view& w, std::size_t first, std::size_t count, std::size_t c,
                           const activation_view& x, std::int32_t* y, std::size_t y_stride) noexcept {
-        const std::size_t rest = (w.cols - c + activation_padding - 1) / activation_padding * activation_padding;
-        const std::size_t cols = std::min(rest, most_columns);
+        const std::size_t blocks = (w.cols - c + i2s::block_columns - 1) / i2s::block_columns; // no column further
+        const std::size_t cols = std::min(blocks * i2s::block_columns, most_columns);
         std::uint8_t unpacked[most_rows * most_columns / 4];
         unpack(w, first, count, c, unpacked, cols / 4);
         const std::int32_t no_sums[most_tokens] = {};
@@ -13820,6 +13860,125 @@ template <ternary_layout Layout> struct kernel<isa::sse41, Layout> : unpacking_k
 
 } // namespace bitnet::inline BITNET_ABI
 BITNET_TARGET_END
+#endif
+
+// ---- bitnet/kernel/i2s_wasm_relaxed_simd.hpp ----
+// I2_S (order A) for the dot products of WebAssembly's relaxed SIMD. Empty where the module may not use them.
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_WASM_RELAXED_SIMD
+#include <wasm_simd128.h>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A block of 128 columns is two registers of weights, byte j of 0..31:
+///
+///   bits of byte j | 7:6     | 5:4        | 3:2        | 1:0
+///   column         | j       | 32 + j     | 64 + j     | 96 + j
+///
+/// Each plane is moved to bits 1:0. i16x8.relaxed_dot_i8x16_i7x16_s multiplies 16 of these codes by 16 activations and
+/// adds pairs. What machines do differently, codes of 128 and more, does not occur, and 2 * 3 * 128 = 768 does not
+/// saturate: the result is exact everywhere. Overflow: a block adds 8 pairs to an int16 lane, 6144, and five blocks
+/// 30720, which are then widened. (The variant that adds to int32 itself loses its addend in V8 11.3.) The sum of the
+/// activations is subtracted once, as weight = code - 1.
+template <> struct kernel<isa::wasm_relaxed_simd, i2s> {
+    using layout = i2s;
+
+    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        i2s_tiling<kernel, most_tokens>::rows(w, first, count, x, y, y_stride);
+    }
+
+private:
+    static constexpr std::size_t most_tokens = 3;
+    static constexpr std::size_t blocks_in_int16 = 5;
+    friend i2s_tiling<kernel, most_tokens>;
+
+    template <std::size_t Rows, std::size_t Tokens>
+    static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        const std::int8_t* values = x.data + first_token * x.stride;
+        v128_t total[Rows][Tokens];
+        clear(total);
+        for (std::size_t b = 0; b < cols / 128;) {
+            const std::size_t rest = cols / 128 - b;
+            const std::size_t end = b + (rest < blocks_in_int16 ? rest : blocks_in_int16);
+            v128_t words[Rows][Tokens];
+            clear(words);
+            for (; b < end; ++b) {
+                add_half(w + b * 32, cols / 4, values + b * 128, x.stride, words);
+                add_half(w + b * 32 + 16, cols / 4, values + b * 128 + 16, x.stride, words);
+            }
+            for (std::size_t r = 0; r < Rows; ++r) {
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    total[r][t] = wasm_i32x4_add(total[r][t], wasm_i32x4_extadd_pairwise_i16x8(words[r][t]));
+                }
+            }
+        }
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const std::size_t at = first_token + t;
+            for (std::size_t r = 0; r < Rows; ++r) {
+                y[at * y_stride + r] = lane_sum(total[r][t]) - x.sums[at];
+            }
+        }
+    }
+
+    template <std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void clear(v128_t (&sums)[Rows][Tokens]) noexcept {
+        BITNET_UNROLL
+        for (auto& row : sums) {
+            BITNET_UNROLL
+            for (v128_t& sum : row) {
+                sum = wasm_i32x4_splat(0);
+            }
+        }
+    }
+
+    /// Adds eight int16 sums over half the columns of one block for each row and token.
+    template <std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_half(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
+                                              std::size_t x_stride, v128_t (&words)[Rows][Tokens]) noexcept {
+        v128_t q[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            q[r] = wasm_v128_load(w + r * row_bytes);
+        }
+        add_plane<6>(q, x, x_stride, words);
+        add_plane<4>(q, x + 32, x_stride, words);
+        add_plane<2>(q, x + 64, x_stride, words);
+        add_plane<0>(q, x + 96, x_stride, words);
+    }
+    template <unsigned Shift, std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_plane(const v128_t (&q)[Rows], const std::int8_t* x, std::size_t x_stride,
+                                               v128_t (&words)[Rows][Tokens]) noexcept {
+        v128_t codes[Rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            codes[r] = wasm_v128_and(wasm_u16x8_shr(q[r], Shift), wasm_i8x16_splat(3)); // bits of neighbours masked out
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const v128_t values = wasm_v128_load(x + t * x_stride);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < Rows; ++r) {
+                words[r][t] = wasm_i16x8_add(words[r][t], wasm_i16x8_relaxed_dot_i8x16_i7x16(values, codes[r]));
+            }
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE std::int32_t lane_sum(v128_t v) noexcept {
+        return wasm_i32x4_extract_lane(v, 0) + wasm_i32x4_extract_lane(v, 1) + wasm_i32x4_extract_lane(v, 2) +
+               wasm_i32x4_extract_lane(v, 3);
+    }
+};
+
+/// Every other layout is unpacked first.
+template <ternary_layout Layout>
+struct kernel<isa::wasm_relaxed_simd, Layout> : unpacking_kernel<isa::wasm_relaxed_simd, Layout> {};
+
+} // namespace bitnet::inline BITNET_ABI
 #endif
 
 // ---- bitnet/kernel/i2s_wasm_simd128.hpp ----
@@ -18395,6 +18554,7 @@ private:
 template <> struct float_ops<isa::sse41> : float_ops_quad {};
 #else
 template <> struct float_ops<isa::wasm_simd128> : float_ops_quad {};
+template <> struct float_ops<isa::wasm_relaxed_simd> : float_ops_quad {};
 #endif
 
 } // namespace bitnet::inline BITNET_ABI
@@ -18503,6 +18663,74 @@ private:
 } // namespace bitnet::inline BITNET_ABI
 #endif
 
+// ---- bitnet/thread/parking_number.hpp ----
+// parking_number: an atomic number that threads sleep on until it changes. Empty where there are no threads.
+
+#include <atomic>
+#include <cstdint>
+
+#if BITNET_THREADS
+#if defined(_WIN32)
+// The very types of windows.h, so both may meet in one program.
+struct _RTL_SRWLOCK;
+struct _RTL_CONDITION_VARIABLE;
+extern "C" {
+__declspec(dllimport) void __stdcall AcquireSRWLockExclusive(_RTL_SRWLOCK*);
+__declspec(dllimport) void __stdcall ReleaseSRWLockExclusive(_RTL_SRWLOCK*);
+__declspec(dllimport) void __stdcall WakeAllConditionVariable(_RTL_CONDITION_VARIABLE*);
+__declspec(dllimport) int __stdcall SleepConditionVariableSRW(_RTL_CONDITION_VARIABLE*, _RTL_SRWLOCK*, unsigned long,
+                                                              unsigned long);
+}
+#endif
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Elsewhere the wait() and notify_all() of std::atomic do it. On Windows those of libstdc++ up to 12 may sleep through
+/// a notification (they look at the number before they take the lock), so there a lock and a condition variable of the
+/// system's do.
+class parking_number {
+public:
+    std::atomic<std::uint32_t> value{0};
+
+    /// Sleeps until the value is not `old`; may return sooner.
+    void wait(std::uint32_t old) noexcept {
+#if defined(_WIN32)
+        constexpr unsigned long infinite = 0xffffffffUL;
+        AcquireSRWLockExclusive(lock());
+        while (value.load(std::memory_order_seq_cst) == old) {
+            SleepConditionVariableSRW(changed(), lock(), infinite, 0);
+        }
+        ReleaseSRWLockExclusive(lock());
+#else
+        value.wait(old, std::memory_order_seq_cst);
+#endif
+    }
+
+    /// Wakes all that sleep, after the value was changed.
+    void notify_all() noexcept {
+#if defined(_WIN32)
+        AcquireSRWLockExclusive(lock()); // whoever has seen the old value sleeps by now
+        ReleaseSRWLockExclusive(lock());
+        WakeAllConditionVariable(changed());
+#else
+        value.notify_all();
+#endif
+    }
+
+private:
+#if defined(_WIN32)
+    [[nodiscard]] _RTL_SRWLOCK* lock() noexcept { return reinterpret_cast<_RTL_SRWLOCK*>(&lock_); }
+    [[nodiscard]] _RTL_CONDITION_VARIABLE* changed() noexcept {
+        return reinterpret_cast<_RTL_CONDITION_VARIABLE*>(&changed_);
+    }
+    void* lock_ = nullptr; ///< SRWLOCK_INIT and CONDITION_VARIABLE_INIT: a null pointer each
+    void* changed_ = nullptr;
+#endif
+};
+
+} // namespace bitnet::inline BITNET_ABI
+#endif
+
 #if BITNET_X86_64
 #include <immintrin.h>
 #endif
@@ -18524,7 +18752,7 @@ namespace bitnet::inline BITNET_ABI {
 /// run() returns when all *claimed* indices are done. A worker that the operating system has not scheduled holds up
 /// nobody, so more threads than cores cost little: nothing ever waits for a thread to arrive, only for work that was
 /// taken. A thread without work spins for as long as the caller says, yielding its core to threads that hold some, and
-/// then sleeps on a futex: an idle pool uses no CPU.
+/// then sleeps: an idle pool uses no CPU.
 class thread_pool {
 public:
     static constexpr std::size_t max_threads = 1024;
@@ -18586,7 +18814,7 @@ public:
         }
         body_ = body;
         count_ = count;
-        finished_.store(0, std::memory_order_relaxed);
+        finished_.value.store(0, std::memory_order_relaxed);
         ++loop_;
         ticket_.store((std::uint64_t{loop_} << 32) | count, std::memory_order_release);
         announce();
@@ -18610,26 +18838,26 @@ private:
         // The loop cannot end before this index is done: body_ and count_ stay what they are.
         const std::size_t count = count_;
         body_(count - static_cast<std::size_t>(ticket & 0xffffffffu));
-        if (finished_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
-            finished_.notify_one();
+        if (finished_.value.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
+            finished_.notify_all();
         }
         return true;
     }
 
     void announce() noexcept {
-        generation_.fetch_add(1, std::memory_order_seq_cst);
+        generation_.value.fetch_add(1, std::memory_order_seq_cst);
         if (sleepers_.load(std::memory_order_seq_cst) != 0) {
             generation_.notify_all();
         }
     }
 
     void wait_until_finished(std::size_t count) noexcept {
-        if (spin_until([&] { return finished_.load(std::memory_order_acquire) == count; })) {
+        if (spin_until([&] { return finished_.value.load(std::memory_order_acquire) == count; })) {
             return;
         }
-        for (auto done = finished_.load(std::memory_order_acquire); done != count;
-             done = finished_.load(std::memory_order_acquire)) {
-            finished_.wait(done, std::memory_order_acquire);
+        for (auto done = finished_.value.load(std::memory_order_acquire); done != count;
+             done = finished_.value.load(std::memory_order_acquire)) {
+            finished_.wait(done);
         }
     }
 
@@ -18651,17 +18879,17 @@ private:
     std::uint32_t next_generation(std::uint32_t seen) noexcept {
         std::uint32_t now = seen;
         const auto is_new = [&] {
-            now = generation_.load(std::memory_order_acquire);
+            now = generation_.value.load(std::memory_order_acquire);
             return now != seen;
         };
         if (spin_until(is_new)) {
             return now;
         }
         sleepers_.fetch_add(1, std::memory_order_seq_cst);
-        now = generation_.load(std::memory_order_seq_cst);
+        now = generation_.value.load(std::memory_order_seq_cst);
         while (now == seen) {
-            generation_.wait(seen, std::memory_order_seq_cst);
-            now = generation_.load(std::memory_order_seq_cst);
+            generation_.wait(seen);
+            now = generation_.value.load(std::memory_order_seq_cst);
         }
         sleepers_.fetch_sub(1, std::memory_order_relaxed);
         return now;
@@ -18698,9 +18926,9 @@ private:
 #endif
     }
 
-    alignas(64) std::atomic<std::uint64_t> ticket_{0};     ///< loop number << 32 | indices not yet claimed
-    alignas(64) std::atomic<std::uint32_t> finished_{0};   ///< indices done in this loop
-    alignas(64) std::atomic<std::uint32_t> generation_{0}; ///< rises with every loop; what sleepers wait on
+    alignas(64) std::atomic<std::uint64_t> ticket_{0}; ///< loop number << 32 | indices not yet claimed
+    alignas(64) parking_number finished_;              ///< indices done in this loop; what the caller waits on
+    alignas(64) parking_number generation_;            ///< rises with every loop; what sleepers wait on
     std::atomic<std::uint32_t> sleepers_{0};
     std::uint32_t loop_ = 0;
     std::atomic<bool> stopping_{false};
@@ -18783,6 +19011,8 @@ using native = policy<isa::neon_dotprod>;
 using native = policy<isa::neon>;
 #elif defined(__SSE4_1__) && defined(__SSSE3__)
 using native = policy<isa::sse41>;
+#elif BITNET_WASM_RELAXED_SIMD
+using native = policy<isa::wasm_relaxed_simd>;
 #elif BITNET_WASM_SIMD128
 using native = policy<isa::wasm_simd128>;
 #else
@@ -20300,6 +20530,7 @@ struct neon;
 struct neon_dotprod;
 struct neon_i8mm;
 struct wasm_simd128;
+struct wasm_relaxed_simd;
 } // namespace isa
 
 class thread_pool;
@@ -21372,14 +21603,14 @@ private:
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Calls f.operator()<P>() for the first P of the list whose instruction set this machine has. Dispatch once, at the
-/// top: below the call everything is static.
+/// Calls f.operator()<P>() for the first P of the list whose instruction set this machine has and the system permits.
+/// Dispatch once, at the top: below the call everything is static.
 ///
 ///     bitnet::with_first_available<wide, any>([&]<class P>() { run<P>(argv[1]); });
 ///
 /// \return whether there was one. A list that ends in a scalar policy always has one.
 template <policy_type First, policy_type... Rest, class F> bool with_first_available(F&& f) {
-    if (First::isa::available()) {
+    if (isa::enable<typename First::isa>()) {
         f.template operator()<First>();
         return true;
     }
@@ -21430,6 +21661,8 @@ using any_cpu = ladder<policy<isa::amx_int8>, policy<isa::avx512_vnni>, policy<i
                        policy<isa::sse41>, policy<isa::scalar>>;
 #elif BITNET_ARM64
 using any_cpu = ladder<policy<isa::neon_i8mm>, policy<isa::neon_dotprod>, policy<isa::neon>, policy<isa::scalar>>;
+#elif BITNET_WASM_RELAXED_SIMD
+using any_cpu = ladder<policy<isa::wasm_relaxed_simd>, policy<isa::wasm_simd128>, policy<isa::scalar>>;
 #elif BITNET_WASM_SIMD128
 using any_cpu = ladder<policy<isa::wasm_simd128>, policy<isa::scalar>>;
 #else
@@ -22625,7 +22858,7 @@ public:
 
     /// The same from a file that the program has looked at before, which the model takes over.
     [[nodiscard]] static result<model> open(model_file source, open_options options = {}) {
-        if (!P::isa::available()) {
+        if (!isa::enable<typename P::isa>()) {
             return error{errc::unsupported_cpu, source.name() + ": this CPU or operating system does not support " +
                                                     std::string(P::isa::name)};
         }

@@ -61,7 +61,8 @@ struct random_tensor {
     }
     [[nodiscard]] std::size_t sum_of(std::uint64_t i) const noexcept {
         const std::uint64_t word = random_word(seed, index, i);
-        return (word & 0xffff) + ((word >> 16) & 0xffff) + ((word >> 32) & 0xffff) + (word >> 48);
+        return static_cast<std::size_t>((word & 0xffff) + ((word >> 16) & 0xffff) + ((word >> 32) & 0xffff) +
+                                        (word >> 48));
     }
 
     [[nodiscard]] bitnet::tensor_type type() const noexcept {

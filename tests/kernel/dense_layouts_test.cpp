@@ -31,6 +31,9 @@ template <class Isa, class Layout, class Kernel = kernel<Isa, Layout>> struct pa
 #elif BITNET_ARM64
 #define KERNELS_OF(layout)                                                                                             \
     pair<isa::scalar, layout>, pair<isa::neon, layout>, pair<isa::neon_dotprod, layout>, pair<isa::neon_i8mm, layout>
+#elif BITNET_WASM_RELAXED_SIMD
+#define KERNELS_OF(layout)                                                                                             \
+    pair<isa::scalar, layout>, pair<isa::wasm_simd128, layout>, pair<isa::wasm_relaxed_simd, layout>
 #elif BITNET_WASM_SIMD128
 #define KERNELS_OF(layout) pair<isa::scalar, layout>, pair<isa::wasm_simd128, layout>
 #else
@@ -141,7 +144,7 @@ TEST_CASE("a dense 2B-4T matrix takes 1.6 bits a weight, tl2 1.67, tl1 2") {
 
 TEST_CASE_TEMPLATE("a kernel of a dense layout is exact", K, KERNELS) {
     static_assert(ternary_layout<typename K::layout> && ternary_kernel<typename K::kernel_type>);
-    if (!K::isa_type::available()) {
+    if (!isa::enable<typename K::isa_type>()) {
         MESSAGE("not run: this CPU has no " << std::string(K::isa_type::name));
         return;
     }
@@ -159,7 +162,7 @@ TEST_CASE_TEMPLATE("a kernel of a dense layout is exact", K, KERNELS) {
 }
 
 TEST_CASE_TEMPLATE("a dense layout's kernel gives any range of rows and touches nothing else", K, KERNELS) {
-    if (!K::isa_type::available()) {
+    if (!isa::enable<typename K::isa_type>()) {
         return;
     }
     using layout = typename K::layout;
@@ -200,7 +203,7 @@ void store_table(const std::int16_t* sums, std::byte* table) {
 #endif
 
 TEST_CASE("every sum of three activations is exactly two small bytes") {
-    if (!lookup_isa::available()) {
+    if (!isa::enable<lookup_isa>()) {
         return;
     }
     for (int first = -384; first <= 384; first += 16) {

@@ -10,6 +10,7 @@
 #include <bitnet/kernel/i2s_neon_dotprod.hpp>
 #include <bitnet/kernel/i2s_neon_i8mm.hpp>
 #include <bitnet/kernel/i2s_sse41.hpp>
+#include <bitnet/kernel/i2s_wasm_relaxed_simd.hpp>
 #include <bitnet/kernel/i2s_wasm_simd128.hpp>
 #include <bitnet/kernel/scalar.hpp>
 
@@ -39,9 +40,14 @@ template <class Isa, class Layout, class Kernel = kernel<Isa, Layout>> struct pa
     pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>, pair<isa::neon, i2s>,                  \
         pair<isa::neon_dotprod, i2s>, pair<isa::neon_i8mm, i2s>
 #elif BITNET_WASM_SIMD128
+#if BITNET_WASM_RELAXED_SIMD
+#define WITH_RELAXED_SIMD , pair<isa::wasm_relaxed_simd, i2s>
+#else
+#define WITH_RELAXED_SIMD
+#endif
 #define KERNELS                                                                                                        \
     pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>, pair<isa::wasm_simd128, i2s>,          \
-        pair<isa::wasm_simd128, i2s_b>, pair<isa::wasm_simd128, i2s_c>
+        pair<isa::wasm_simd128, i2s_b>, pair<isa::wasm_simd128, i2s_c> WITH_RELAXED_SIMD
 #else
 #define KERNELS pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>
 #endif
@@ -135,7 +141,7 @@ template <class K> void check_exact(const problem& p) {
 
 TEST_CASE_TEMPLATE("a ternary kernel is exact", K, KERNELS) {
     static_assert(ternary_kernel<typename K::kernel_type>);
-    if (!K::isa_type::available()) {
+    if (!isa::enable<typename K::isa_type>()) {
         MESSAGE("not run: this CPU has no " << std::string(K::isa_type::name));
         return;
     }
@@ -149,7 +155,7 @@ TEST_CASE_TEMPLATE("a ternary kernel is exact", K, KERNELS) {
 }
 
 TEST_CASE_TEMPLATE("a ternary kernel is exact for any number of tokens and rows", K, KERNELS) {
-    if (!K::isa_type::available()) {
+    if (!isa::enable<typename K::isa_type>()) {
         return;
     }
     for (std::size_t tokens = 1; tokens <= 300; tokens += tokens < 40 ? 1 : 13) {
@@ -164,7 +170,7 @@ TEST_CASE_TEMPLATE("a ternary kernel is exact for any number of tokens and rows"
 }
 
 TEST_CASE_TEMPLATE("any range of rows gives the rows of the whole and touches nothing else", K, KERNELS) {
-    if (!K::isa_type::available()) {
+    if (!isa::enable<typename K::isa_type>()) {
         return;
     }
     for (const std::size_t tokens : {3u, 19u}) {

@@ -146,6 +146,8 @@ template <class P, class E> counts compare(const random_head<E>& head, std::size
 #define ISAS isa::sse41, isa::avx2, isa::avx_vnni, isa::avx512_vnni
 #elif BITNET_ARM64
 #define ISAS isa::neon, isa::neon_dotprod, isa::neon_i8mm
+#elif BITNET_WASM_RELAXED_SIMD
+#define ISAS isa::wasm_simd128, isa::wasm_relaxed_simd
 #elif BITNET_WASM_SIMD128
 #define ISAS isa::wasm_simd128
 #else

@@ -20,6 +20,8 @@ namespace {
 #define ISAS isa::scalar, isa::sse41, isa::avx2, isa::avx_vnni, isa::avx512_vnni
 #elif BITNET_ARM64
 #define ISAS isa::scalar, isa::neon, isa::neon_dotprod, isa::neon_i8mm
+#elif BITNET_WASM_RELAXED_SIMD
+#define ISAS isa::scalar, isa::wasm_simd128, isa::wasm_relaxed_simd
 #elif BITNET_WASM_SIMD128
 #define ISAS isa::scalar, isa::wasm_simd128
 #else

@@ -14,4 +14,6 @@ TEST_CASE("a CPU that has an instruction set has what that one builds on, and no
     CHECK((!isa::neon_dotprod::available() || isa::neon::available()));
     CHECK(isa::neon::available() == (BITNET_ARM64 != 0));
     CHECK_FALSE((isa::avx2::available() && isa::neon::available()));
+    CHECK((!isa::enable<isa::amx_int8>() || isa::amx_int8::available()));
+    CHECK(isa::enable<isa::avx2>() == isa::avx2::available());
 }

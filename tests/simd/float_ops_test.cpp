@@ -24,6 +24,8 @@ namespace {
 #define ISAS_BESIDE_SCALAR isa::sse41, isa::avx2, isa::avx_vnni, isa::avx512_vnni, isa::amx_int8
 #elif BITNET_ARM64
 #define ISAS_BESIDE_SCALAR isa::neon, isa::neon_dotprod, isa::neon_i8mm
+#elif BITNET_WASM_RELAXED_SIMD
+#define ISAS_BESIDE_SCALAR isa::wasm_simd128, isa::wasm_relaxed_simd
 #elif BITNET_WASM_SIMD128
 #define ISAS_BESIDE_SCALAR isa::wasm_simd128
 #else

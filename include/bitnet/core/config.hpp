@@ -30,6 +30,10 @@
 #define BITNET_ABI_CPU _i8mm
 #elif defined(__ARM_FEATURE_DOTPROD)
 #define BITNET_ABI_CPU _dotprod
+#elif defined(__wasm_relaxed_simd__)
+#define BITNET_ABI_CPU _relaxed_simd
+#elif defined(__wasm_simd128__)
+#define BITNET_ABI_CPU _simd128
 #else
 #define BITNET_ABI_CPU
 #endif
@@ -54,11 +58,16 @@
 #define BITNET_ARM64 0
 #endif
 
-// WebAssembly: whether the module may use 128-bit SIMD, and whether there are threads.
+// WebAssembly: whether the module may use 128-bit SIMD, relaxed SIMD too, and whether there are threads.
 #if defined(__wasm_simd128__)
 #define BITNET_WASM_SIMD128 1
 #else
 #define BITNET_WASM_SIMD128 0
+#endif
+#if defined(__wasm_relaxed_simd__)
+#define BITNET_WASM_RELAXED_SIMD 1
+#else
+#define BITNET_WASM_RELAXED_SIMD 0
 #endif
 #if defined(__wasm__) && !defined(__wasm_atomics__)
 #define BITNET_THREADS 0
@@ -76,7 +85,7 @@
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "bitnet.hpp reads little-endian files in place and refuses big-endian machines"
 #endif
-#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
+#if (defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0) || (defined(_M_IX86_FP) && _M_IX86_FP < 2)
 #error "bitnet.hpp needs float arithmetic in float precision: on 32-bit x86 compile with -msse2 -mfpmath=sse"
 #endif
 #if defined(__wasm__) && defined(__FAST_MATH__)

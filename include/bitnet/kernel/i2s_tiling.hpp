@@ -20,12 +20,9 @@ namespace bitnet::inline BITNET_ABI {
 /// Asks the second level of cache for the line 8 KiB after the pair of rows that starts at `w`, at block `b` of 64
 /// bytes of the pair: one call in each step of a tile of two rows reads on across the ends of rows and chunks. Measured
 /// on Zen 4: 97 % of the speed of plain reads; half as far 76 %, into the first level 41 %, not at all 39 %.
-BITNET_ALWAYS_INLINE void prefetch_pair([[maybe_unused]] const std::uint8_t* w,
-                                        [[maybe_unused]] std::size_t b) noexcept {
-#if BITNET_X86_64
+BITNET_ALWAYS_INLINE void prefetch_pair(const std::uint8_t* w, std::size_t b) noexcept {
     constexpr std::size_t distance = 8192;
     _mm_prefetch(reinterpret_cast<const char*>(w) + distance + b * 64, _MM_HINT_T1);
-#endif
 }
 #endif
 

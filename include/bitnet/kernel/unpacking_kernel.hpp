@@ -32,17 +32,17 @@ template <class Isa, ternary_layout Layout> struct unpacking_kernel {
 
 private:
     static constexpr std::size_t most_rows = 32;
-    static constexpr std::size_t most_columns = 1920; // 3 * activation_padding, and whole windows of every layout
+    static constexpr std::size_t most_columns = 1920; // whole windows of every layout
     static constexpr std::size_t most_tokens = 16;
     /// Columns unpacked at a time: whole blocks of both layouts.
     static constexpr std::size_t window = std::lcm(Layout::block_columns, i2s::block_columns);
-    static_assert(most_columns % window == 0 && most_columns % activation_padding == 0);
+    static_assert(most_columns % window == 0);
 
     /// Columns [c, c + most_columns) of a few rows; those at 0 overwrite y.
     static void add_block(const typename layout::view& w, std::size_t first, std::size_t count, std::size_t c,
                           const activation_view& x, std::int32_t* y, std::size_t y_stride) noexcept {
-        const std::size_t rest = (w.cols - c + activation_padding - 1) / activation_padding * activation_padding;
-        const std::size_t cols = std::min(rest, most_columns);
+        const std::size_t blocks = (w.cols - c + i2s::block_columns - 1) / i2s::block_columns; // no column further
+        const std::size_t cols = std::min(blocks * i2s::block_columns, most_columns);
         std::uint8_t unpacked[most_rows * most_columns / 4];
         unpack(w, first, count, c, unpacked, cols / 4);
         const std::int32_t no_sums[most_tokens] = {};

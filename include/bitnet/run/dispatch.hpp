@@ -12,14 +12,14 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Calls f.operator()<P>() for the first P of the list whose instruction set this machine has. Dispatch once, at the
-/// top: below the call everything is static.
+/// Calls f.operator()<P>() for the first P of the list whose instruction set this machine has and the system permits.
+/// Dispatch once, at the top: below the call everything is static.
 ///
 ///     bitnet::with_first_available<wide, any>([&]<class P>() { run<P>(argv[1]); });
 ///
 /// \return whether there was one. A list that ends in a scalar policy always has one.
 template <policy_type First, policy_type... Rest, class F> bool with_first_available(F&& f) {
-    if (First::isa::available()) {
+    if (isa::enable<typename First::isa>()) {
         f.template operator()<First>();
         return true;
     }
@@ -70,6 +70,8 @@ using any_cpu = ladder<policy<isa::amx_int8>, policy<isa::avx512_vnni>, policy<i
                        policy<isa::sse41>, policy<isa::scalar>>;
 #elif BITNET_ARM64
 using any_cpu = ladder<policy<isa::neon_i8mm>, policy<isa::neon_dotprod>, policy<isa::neon>, policy<isa::scalar>>;
+#elif BITNET_WASM_RELAXED_SIMD
+using any_cpu = ladder<policy<isa::wasm_relaxed_simd>, policy<isa::wasm_simd128>, policy<isa::scalar>>;
 #elif BITNET_WASM_SIMD128
 using any_cpu = ladder<policy<isa::wasm_simd128>, policy<isa::scalar>>;
 #else

@@ -116,7 +116,7 @@ public:
 
     /// The same from a file that the program has looked at before, which the model takes over.
     [[nodiscard]] static result<model> open(model_file source, open_options options = {}) {
-        if (!P::isa::available()) {
+        if (!isa::enable<typename P::isa>()) {
             return error{errc::unsupported_cpu, source.name() + ": this CPU or operating system does not support " +
                                                     std::string(P::isa::name)};
         }

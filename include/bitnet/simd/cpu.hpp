@@ -111,9 +111,25 @@ struct registers {
 [[nodiscard]] inline x86_features detect_x86_features() noexcept { return {}; }
 #endif
 
+/// Whether the operating system has AMX tiles to give. Asks and changes nothing (Linux 5.16 and later:
+/// ARCH_GET_XCOMP_SUPP of arch_prctl).
+[[nodiscard]] inline bool has_amx_tiles() noexcept {
+#if BITNET_X86_64 && defined(__linux__)
+    constexpr long get_supported = 0x1021;
+    constexpr std::uint64_t tile_data = std::uint64_t{1} << 18;
+    std::uint64_t supported = 0;
+    return syscall(SYS_arch_prctl, get_supported, &supported) == 0 && (supported & tile_data) != 0;
+#elif defined(_WIN32)
+    return true;
+#else
+    return false;
+#endif
+}
+
 /// Asks the operating system for AMX tile data; without that their first use would end the process. Linux grants it per
-/// process, to threads that start later too (5.16 and later; ARCH_REQ_XCOMP_PERM of arch_prctl); asking again is
-/// harmless. Windows saves the tiles of every thread; elsewhere nothing is known and the answer is no.
+/// process, to threads that start later too (ARCH_REQ_XCOMP_PERM of arch_prctl), unless a thread has too small a signal
+/// stack; asking again is harmless. Windows saves the tiles of every thread; elsewhere nothing is known and the answer
+/// is no.
 [[nodiscard]] inline bool permit_amx() noexcept {
 #if BITNET_X86_64 && defined(__linux__)
     constexpr long request_permission = 0x1023;

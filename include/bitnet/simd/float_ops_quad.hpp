@@ -395,6 +395,7 @@ private:
 template <> struct float_ops<isa::sse41> : float_ops_quad {};
 #else
 template <> struct float_ops<isa::wasm_simd128> : float_ops_quad {};
+template <> struct float_ops<isa::wasm_relaxed_simd> : float_ops_quad {};
 #endif
 
 } // namespace bitnet::inline BITNET_ABI

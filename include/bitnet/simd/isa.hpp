@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Instruction-set tags: what kernels are written for. available() says whether this machine runs them.
+// Instruction-set tags: what kernels are written for. available() says whether this machine has them and changes
+// nothing; enable() asks the system for what it gives on demand only.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -44,8 +45,9 @@ struct avx512_vnni {
 /// avx512_vnni and AMX with INT8 tiles (Sapphire Rapids 2023 and later).
 struct amx_int8 {
     static constexpr std::string_view name = "amx_int8";
-    /// Linux gives a process the tiles on demand only: the first call asks for them (see permit_amx()).
-    [[nodiscard]] static bool available() noexcept { return detect_x86_features().amx_int8 && permit_amx(); }
+    [[nodiscard]] static bool available() noexcept { return detect_x86_features().amx_int8 && has_amx_tiles(); }
+    /// For the whole process, threads that start later included. \return false where the system refuses
+    [[nodiscard]] static bool enable() noexcept { return permit_amx(); }
 };
 
 /// 64-bit Arm with AdvSIMD: every Armv8-A machine.
@@ -72,12 +74,28 @@ struct wasm_simd128 {
     [[nodiscard]] static bool available() noexcept { return BITNET_WASM_SIMD128 != 0; }
 };
 
+/// wasm_simd128 and the relaxed dot product (-mrelaxed-simd, with a compiler that has its intrinsics, as clang 19).
+struct wasm_relaxed_simd {
+    static constexpr std::string_view name = "wasm_relaxed_simd";
+    [[nodiscard]] static bool available() noexcept { return BITNET_WASM_RELAXED_SIMD != 0; }
+};
+
 template <class T>
 concept instruction_set = requires {
     { T::name } -> std::convertible_to<std::string_view>;
     { T::available() }
     noexcept->std::same_as<bool>;
 };
+
+/// Whether this process may run code for Isa: it is available, and the system gives what has to be asked for, as Linux
+/// wants it for AMX. Opening a model does this.
+template <instruction_set Isa> [[nodiscard]] bool enable() noexcept {
+    if constexpr (requires { Isa::enable(); }) {
+        return Isa::available() && Isa::enable();
+    } else {
+        return Isa::available();
+    }
+}
 
 } // namespace isa
 } // namespace bitnet::inline BITNET_ABI

@@ -6,6 +6,7 @@
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/thread/native_thread.hpp>
+#include <bitnet/thread/parking_number.hpp>
 #include <bitnet/thread/pool.hpp>
 
 #if BITNET_X86_64
@@ -29,7 +30,7 @@ namespace bitnet::inline BITNET_ABI {
 /// run() returns when all *claimed* indices are done. A worker that the operating system has not scheduled holds up
 /// nobody, so more threads than cores cost little: nothing ever waits for a thread to arrive, only for work that was
 /// taken. A thread without work spins for as long as the caller says, yielding its core to threads that hold some, and
-/// then sleeps on a futex: an idle pool uses no CPU.
+/// then sleeps: an idle pool uses no CPU.
 class thread_pool {
 public:
     static constexpr std::size_t max_threads = 1024;
@@ -91,7 +92,7 @@ public:
         }
         body_ = body;
         count_ = count;
-        finished_.store(0, std::memory_order_relaxed);
+        finished_.value.store(0, std::memory_order_relaxed);
         ++loop_;
         ticket_.store((std::uint64_t{loop_} << 32) | count, std::memory_order_release);
         announce();
@@ -115,26 +116,26 @@ private:
         // The loop cannot end before this index is done: body_ and count_ stay what they are.
         const std::size_t count = count_;
         body_(count - static_cast<std::size_t>(ticket & 0xffffffffu));
-        if (finished_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
-            finished_.notify_one();
+        if (finished_.value.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
+            finished_.notify_all();
         }
         return true;
     }
 
     void announce() noexcept {
-        generation_.fetch_add(1, std::memory_order_seq_cst);
+        generation_.value.fetch_add(1, std::memory_order_seq_cst);
         if (sleepers_.load(std::memory_order_seq_cst) != 0) {
             generation_.notify_all();
         }
     }
 
     void wait_until_finished(std::size_t count) noexcept {
-        if (spin_until([&] { return finished_.load(std::memory_order_acquire) == count; })) {
+        if (spin_until([&] { return finished_.value.load(std::memory_order_acquire) == count; })) {
             return;
         }
-        for (auto done = finished_.load(std::memory_order_acquire); done != count;
-             done = finished_.load(std::memory_order_acquire)) {
-            finished_.wait(done, std::memory_order_acquire);
+        for (auto done = finished_.value.load(std::memory_order_acquire); done != count;
+             done = finished_.value.load(std::memory_order_acquire)) {
+            finished_.wait(done);
         }
     }
 
@@ -156,17 +157,17 @@ private:
     std::uint32_t next_generation(std::uint32_t seen) noexcept {
         std::uint32_t now = seen;
         const auto is_new = [&] {
-            now = generation_.load(std::memory_order_acquire);
+            now = generation_.value.load(std::memory_order_acquire);
             return now != seen;
         };
         if (spin_until(is_new)) {
             return now;
         }
         sleepers_.fetch_add(1, std::memory_order_seq_cst);
-        now = generation_.load(std::memory_order_seq_cst);
+        now = generation_.value.load(std::memory_order_seq_cst);
         while (now == seen) {
-            generation_.wait(seen, std::memory_order_seq_cst);
-            now = generation_.load(std::memory_order_seq_cst);
+            generation_.wait(seen);
+            now = generation_.value.load(std::memory_order_seq_cst);
         }
         sleepers_.fetch_sub(1, std::memory_order_relaxed);
         return now;
@@ -203,9 +204,9 @@ private:
 #endif
     }
 
-    alignas(64) std::atomic<std::uint64_t> ticket_{0};     ///< loop number << 32 | indices not yet claimed
-    alignas(64) std::atomic<std::uint32_t> finished_{0};   ///< indices done in this loop
-    alignas(64) std::atomic<std::uint32_t> generation_{0}; ///< rises with every loop; what sleepers wait on
+    alignas(64) std::atomic<std::uint64_t> ticket_{0}; ///< loop number << 32 | indices not yet claimed
+    alignas(64) parking_number finished_;              ///< indices done in this loop; what the caller waits on
+    alignas(64) parking_number generation_;            ///< rises with every loop; what sleepers wait on
     std::atomic<std::uint32_t> sleepers_{0};
     std::uint32_t loop_ = 0;
     std::atomic<bool> stopping_{false};

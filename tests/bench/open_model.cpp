@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // bench-open-model FILE: how long a model takes to open and how much memory it takes to run; fails where that is more
 // than the KV cache and 64 MB beside the mapped file.
+#include "ladder.hpp"
+
 #include <bitnet/run/any_model.hpp>
 
 #include <algorithm>
@@ -36,7 +38,7 @@ std::optional<double> opening_time(const char* path, bool load_tokenizer) {
     std::array<double, 5> times{};
     for (double& time : times) {
         const auto start = std::chrono::steady_clock::now();
-        const auto model = bitnet::any_model::open(path, {.load_tokenizer = load_tokenizer});
+        const auto model = tools::open_model(path, {.load_tokenizer = load_tokenizer}, {}, "f16");
         time = milliseconds_since(start);
         if (!model) {
             std::fprintf(stderr, "%s\n", model.error().message.c_str());
@@ -49,7 +51,7 @@ std::optional<double> opening_time(const char* path, bool load_tokenizer) {
 
 /// Runs 64 tokens of prompt and 8 more. \return the exit status.
 int check_memory(const char* path) {
-    const auto model = bitnet::any_model::open(path);
+    const auto model = tools::open_model(path, {}, {}, "f16");
     auto session = model ? bitnet::any_session::open(*model, {.threads = 2, .stop_at_stop_tokens = false})
                          : bitnet::result<bitnet::any_session>(model.error());
     if (!session) {

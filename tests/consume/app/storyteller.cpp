@@ -8,7 +8,8 @@ storyteller::storyteller(bitnet::any_model model, bitnet::any_session session, b
     : model_(std::move(model)), session_(std::move(session)), choose_(std::move(choose)) {}
 
 bitnet::result<std::unique_ptr<storyteller>> storyteller::open(std::string_view model_path) {
-    auto model = bitnet::any_model::open(model_path);
+    // What the compiler's flags enable and no more: the whole ladder takes a minute to compile, five times here.
+    auto model = bitnet::any_model::open<bitnet::ladder<bitnet::native>>(model_path);
     if (!model) {
         return std::move(model).error();
     }

@@ -15,10 +15,9 @@ using ladder_f32 = bitnet::any_cpu::with_kv<float>;
 using ladder_i8 = bitnet::any_cpu::with_kv<std::int8_t>;
 
 /// Opens a model with a KV cache of that element and the best instruction set of this machine, or the one named.
-/// With F16 it runs in the layout of its file where that is one of this library's, and in dense where I2_S does not admit
-/// its shapes (the 3B model's 8640 columns); otherwise in I2_S.
-/// \param kv "f16", "f32" or "i8"; anything else is errc::invalid_argument
-/// \return what model_file::open and any_model::open return
+/// With F16 it runs in the layout of its file where that is one of this library's, and in dense where I2_S does not
+/// admit its shapes (the 3B model's 8640 columns); otherwise in I2_S. \param kv "f16", "f32" or "i8"; anything else is
+/// errc::invalid_argument \return what model_file::open and any_model::open return
 [[nodiscard]] bitnet::result<bitnet::any_model> open_model(std::string_view utf8_path, bitnet::open_options options,
                                                            std::string_view isa, std::string_view kv);
 

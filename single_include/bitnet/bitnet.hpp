@@ -30,18 +30,28 @@
 #define BITNET_ABI_CPU _avx512
 #elif defined(__AVXVNNI__)
 #define BITNET_ABI_CPU _avx_vnni
-#elif defined(__AVX2__) || defined(__FMA__) || defined(__F16C__) || defined(__BMI__)
+#elif defined(__AVX2__)
 #define BITNET_ABI_CPU _avx2
+#elif defined(__FMA__) || defined(__F16C__) || defined(__BMI__)
+#define BITNET_ABI_CPU _fma
 #elif defined(__AVX__)
 #define BITNET_ABI_CPU _avx
-#elif defined(__SSE3__) || defined(__POPCNT__)
-#define BITNET_ABI_CPU _sse4
+#elif defined(__SSE4_2__) || defined(__POPCNT__)
+#define BITNET_ABI_CPU _sse42
+#elif defined(__SSE4_1__)
+#define BITNET_ABI_CPU _sse41
+#elif defined(__SSSE3__)
+#define BITNET_ABI_CPU _ssse3
+#elif defined(__SSE3__)
+#define BITNET_ABI_CPU _sse3
 #elif defined(__ARM_FEATURE_SVE)
 #define BITNET_ABI_CPU _sve
 #elif defined(__ARM_FEATURE_MATMUL_INT8)
 #define BITNET_ABI_CPU _i8mm
 #elif defined(__ARM_FEATURE_DOTPROD)
 #define BITNET_ABI_CPU _dotprod
+#elif defined(__ARM_FEATURE_ATOMICS)
+#define BITNET_ABI_CPU _lse
 #elif defined(__wasm_relaxed_simd__)
 #define BITNET_ABI_CPU _relaxed_simd
 #elif defined(__wasm_simd128__)

@@ -48,7 +48,7 @@ template <> struct float_ops<wrong_isa> : float_ops<isa::scalar> {
 TEST_CASE("every policy that this machine runs passes the self-test in every layout") {
     const auto check = []<class... P>(ladder<P...>) {
         const auto one = []<class Q>() {
-            if (Q::isa::available()) {
+            if (isa::enable<typename Q::isa>()) {
                 const auto tested = self_test<Q>::run();
                 CHECK_MESSAGE(tested, (tested ? "" : tested.error().message));
             }

@@ -169,10 +169,10 @@ TEST_CASE("the digest of every other family") {
 
 TEST_CASE("the digest of the scalar code") { check_digest<policy<isa::scalar>>(few_ways); }
 
-TEST_CASE("the digest of what this translation unit's flags enable") {
-    if constexpr (!std::is_same_v<native, policy<isa::scalar>>) {
-        check_digest<native>(all_ways);
-    }
+/// Not counted as a test where the flags enable nothing beyond the scalar code.
+constexpr bool flags_enable_nothing = std::is_same_v<native, policy<isa::scalar>>;
+TEST_CASE("the digest of what this translation unit's flags enable" * doctest::skip(flags_enable_nothing)) {
+    check_digest<native>(all_ways);
 }
 
 #if BITNET_X86_64

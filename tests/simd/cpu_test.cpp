@@ -3,6 +3,12 @@
 
 #include <doctest/doctest.h>
 
+#if defined(__linux__) && defined(__x86_64__)
+#include <cstdint>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 using namespace bitnet;
 
 TEST_CASE("a CPU that has an instruction set has what that one builds on, and none of another architecture") {
@@ -17,3 +23,16 @@ TEST_CASE("a CPU that has an instruction set has what that one builds on, and no
     CHECK((!isa::enable<isa::amx_int8>() || isa::amx_int8::available()));
     CHECK(isa::enable<isa::avx2>() == isa::avx2::available());
 }
+
+#if defined(__linux__) && defined(__x86_64__)
+TEST_CASE("asking for an instruction set changes no permission of the process") {
+    const auto permitted = [] {
+        std::uint64_t features = 0; // stays so where the kernel does not know ARCH_GET_XCOMP_PERM
+        syscall(SYS_arch_prctl, 0x1022, &features);
+        return features;
+    };
+    const std::uint64_t before = permitted();
+    static_cast<void>(isa::amx_int8::available());
+    CHECK(permitted() == before);
+}
+#endif

@@ -11291,12 +11291,16 @@ private:
 namespace bitnet::inline BITNET_ABI {
 
 #if BITNET_X86_64
-/// Asks the second level of cache for the line 8 KiB after the pair of rows that starts at `w`, at block `b` of 64
-/// bytes of the pair: one call in each step of a tile of two rows reads on across the ends of rows and chunks. Measured
-/// on Zen 4: 97 % of the speed of plain reads; half as far 76 %, into the first level 41 %, not at all 39 %.
-BITNET_ALWAYS_INLINE void prefetch_pair(const std::uint8_t* w, std::size_t b) noexcept {
+/// In step `b` of a tile whose rows start at `w`: asks the second level of cache for as many bytes as the step reads,
+/// 8 KiB ahead, which reads on across the ends of rows and chunks. Measured on Zen 4 with two rows: 97 % of the speed
+/// of plain reads; half as far 76 %, into the first level 41 %, not at all 39 %.
+template <std::size_t Rows> BITNET_ALWAYS_INLINE void prefetch_rows(const std::uint8_t* w, std::size_t b) noexcept {
     constexpr std::size_t distance = 8192;
-    _mm_prefetch(reinterpret_cast<const char*>(w) + distance + b * 64, _MM_HINT_T1);
+    static_assert(Rows % 2 == 0);
+    BITNET_UNROLL
+    for (std::size_t line = 0; line < Rows / 2; ++line) {
+        _mm_prefetch(reinterpret_cast<const char*>(w) + distance + b * Rows * 32 + line * 64, _MM_HINT_T1);
+    }
 }
 #endif
 
@@ -11744,8 +11748,8 @@ private:
                 clear(of_scale);
             }
             for (; b < end; ++b) {
-                if constexpr (Rows == 2) {
-                    prefetch_pair(w, b);
+                if constexpr (Rows != 1) {
+                    prefetch_rows<Rows>(w, b);
                 }
                 add_block(w + b * 32, cols / 4, values + b * 128, x.stride, words);
             }
@@ -12024,11 +12028,19 @@ template <> struct kernel<isa::avx512_vnni, i2s> {
 
     static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
-        i2s_tiling<kernel, 6>::rows(w, first, count, x, y, y_stride); // 2 * 6 * 2: 24 of 32 registers
+        // Either has 24 of 32 registers for sums. Six tokens of long rows would not stay in the first level, and of one
+        // token with long rows four are read from memory faster than two: 21 GB/s for 15 on Zen 4.
+        constexpr std::size_t short_row = 4096;
+        if (w.cols <= short_row) {
+            i2s_tiling<kernel, 6>::rows(w, first, count, x, y, y_stride);
+        } else {
+            i2s_tiling<kernel, 3, 4>::rows(w, first, count, x, y, y_stride);
+        }
     }
 
 private:
     friend i2s_tiling<kernel, 6>;
+    friend i2s_tiling<kernel, 3, 4>;
 
     template <std::size_t Rows, std::size_t Tokens>
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
@@ -12045,11 +12057,11 @@ private:
                 }
             }
         }
-        const __m512i first_planes = planes(0x30, 0xc0);
-        const __m512i second_planes = planes(0x03, 0x0c);
+        const __m512i first_planes = halves(bytes(0xc0), bytes(0x30));
+        const __m512i second_planes = halves(bytes(0x0c), bytes(0x03));
         for (std::size_t b = 0; b < cols / 128; ++b) {
-            if constexpr (Rows == 2) {
-                prefetch_pair(w, b);
+            if constexpr (Rows != 1) {
+                prefetch_rows<Rows>(w, b);
             }
             add_columns<Rows, Tokens>(w + b * 32, cols / 4, first_planes, values + b * 128, x.stride, sums[0]);
             add_columns<Rows, Tokens>(w + b * 32, cols / 4, second_planes, values + b * 128 + 64, x.stride, sums[1]);
@@ -12097,18 +12109,16 @@ private:
 #endif
     }
 
-    /// A mask for 32 bytes in each half.
-    static BITNET_ALWAYS_INLINE __m512i planes(int upper, int lower) noexcept {
-        const __m256i low = _mm256_set1_epi8(static_cast<char>(lower));
-        return _mm512_inserti64x4(_mm512_set1_epi8(static_cast<char>(upper)), low, 0);
+    static BITNET_ALWAYS_INLINE __m256i shifted_down(__m512i first, __m512i second) noexcept {
+        const __m512i by64_and_16 = _mm512_srav_epi32(first, halves(_mm256_set1_epi32(6), _mm256_set1_epi32(4)));
+        const __m512i by4_and_1 = _mm512_srav_epi32(second, halves(_mm256_set1_epi32(2), _mm256_setzero_si256()));
+        const __m512i sums = _mm512_add_epi32(by64_and_16, by4_and_1);
+        return _mm256_add_epi32(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64(sums, 1));
     }
 
-    static BITNET_ALWAYS_INLINE __m256i shifted_down(__m512i first, __m512i second) noexcept {
-        const __m256i by64 = _mm256_srai_epi32(_mm512_castsi512_si256(first), 6);
-        const __m256i by16 = _mm256_srai_epi32(_mm512_extracti64x4_epi64(first, 1), 4);
-        const __m256i by4 = _mm256_srai_epi32(_mm512_castsi512_si256(second), 2);
-        const __m256i by1 = _mm512_extracti64x4_epi64(second, 1);
-        return _mm256_add_epi32(_mm256_add_epi32(by64, by16), _mm256_add_epi32(by4, by1));
+    static BITNET_ALWAYS_INLINE __m256i bytes(int value) noexcept { return _mm256_set1_epi8(static_cast<char>(value)); }
+    static BITNET_ALWAYS_INLINE __m512i halves(__m256i lower, __m256i upper) noexcept {
+        return _mm512_inserti64x4(_mm512_castsi256_si512(lower), upper, 1);
     }
 };
 
@@ -12572,8 +12582,8 @@ private:
             }
         }
         for (std::size_t b = 0; b < cols / 128; ++b) {
-            if constexpr (Rows == 2) {
-                prefetch_pair(w, b);
+            if constexpr (Rows != 1) {
+                prefetch_rows<Rows>(w, b);
             }
             add_block(w + b * 32, cols / 4, values + b * 128, x.stride, sums);
         }
@@ -13785,8 +13795,8 @@ private:
             __m128i words[Rows][Tokens];
             clear(words);
             for (; b < end; ++b) {
-                if constexpr (Rows == 2) {
-                    prefetch_pair(w, b);
+                if constexpr (Rows != 1) {
+                    prefetch_rows<Rows>(w, b);
                 }
                 add_half<Rows, Tokens>(w + b * 32, cols / 4, values + b * 128, x.stride, words);
                 add_half<Rows, Tokens>(w + b * 32 + 16, cols / 4, values + b * 128 + 16, x.stride, words);
@@ -16013,12 +16023,20 @@ template <> struct float_ops<isa::avx2> {
     }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
+        constexpr std::size_t step = step_columns<E>();
         std::size_t i = 0;
-        for (; i + 8 <= n; i += 8) {
-            _mm256_storeu_ps(y + i, load<E>(x, i));
+        for (; i + step <= n; i += step) {
+            const std::byte* block = x + row_bytes_of<E>(i);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < step; c += 16) {
+                _mm256_storeu_ps(y + i + c, load<E>(block, c));
+                _mm256_storeu_ps(y + i + c + 8, load<E>(block, c + 8));
+            }
         }
-        for (; i < n; ++i) {
-            y[i] = element_at<E>(x, i);
+        if constexpr (!block_format<E>) {
+            for (; i < n; ++i) {
+                y[i] = element_at<E>(x, i);
+            }
         }
     }
 
@@ -16171,6 +16189,10 @@ private:
         return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
     }
 
+    /// So many columns of a block format are widened at a time, before they meet the tokens by the code that floats
+    /// have.
+    static constexpr std::size_t widened_columns = 256;
+
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
     template <std::size_t Rows, std::size_t Tokens, class E>
     static BITNET_ALWAYS_INLINE void dot_tokens(const std::byte* w, std::size_t row_bytes, std::size_t rows,
@@ -16182,8 +16204,9 @@ private:
             dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
         }
         for (; r < rows; ++r) {
-            const std::byte* row = w + r * row_bytes;
-            dot<1, Tokens, E>(row, row_bytes, row + row_bytes + prefetch_lead, tokens, y + t, r);
+            for (std::size_t k = t; k < t + Tokens; ++k) {
+                dot<1, 1, E>(w + r * row_bytes, row_bytes, w + r * row_bytes, {x.row(k).data(), 1, x.cols}, y + k, r);
+            }
         }
     }
 
@@ -16201,14 +16224,23 @@ private:
             high[k] = _mm256_setzero_ps();
         }
         std::size_t i = 0;
-        constexpr std::size_t step = step_columns<E>();
-        for (; i + step <= x.cols; i += step) {
-            const std::byte* block = row + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
+        if constexpr (block_format<E>) {
+            float wide[Rows][widened_columns];
+            for (; i < x.cols; i += std::min(widened_columns, x.cols - i)) {
+                const std::size_t now = std::min(widened_columns, x.cols - i);
+                for (std::size_t r = 0; r < Rows; ++r) {
+                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), now, wide[r]);
+                }
+                for (std::size_t c = 0; c < now; c += 16) {
+                    next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                    const std::byte* w = reinterpret_cast<const std::byte*>(wide[0] + c);
+                    dot_step<Rows, Tokens, float>(w, sizeof wide[0], x.data + i + c, x.stride, low, high);
+                }
+            }
+        } else {
+            for (; i + 16 <= x.cols; i += 16) {
                 next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, low);
-                dot_step<Rows, Tokens, E>(block, row_bytes, c + 8, x.data + i, x.stride, high);
+                dot_step<Rows, Tokens, E>(row + i * sizeof(E), row_bytes, x.data + i, x.stride, low, high);
             }
         }
         BITNET_UNROLL
@@ -16221,18 +16253,24 @@ private:
         }
     }
 
-    /// Eight columns of a tile, from column c of a block. x points at the block's first column.
+    /// Sixteen columns of a tile.
     template <std::size_t Rows, std::size_t Tokens, class E>
-    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,
-                                              const float* x, std::size_t stride, __m256* acc) noexcept {
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* w, std::size_t row_bytes, const float* x,
+                                              std::size_t stride, __m256* low, __m256* high) noexcept {
+        eight_columns<Rows, Tokens, E>(w, row_bytes, x, stride, low);
+        eight_columns<Rows, Tokens, E>(w + 8 * sizeof(E), row_bytes, x + 8, stride, high);
+    }
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void eight_columns(const std::byte* w, std::size_t row_bytes, const float* x,
+                                                   std::size_t stride, __m256* acc) noexcept {
         __m256 a[Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            a[t] = _mm256_loadu_ps(x + t * stride + c);
+            a[t] = _mm256_loadu_ps(x + t * stride);
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const __m256 b = load<E>(block + r * row_bytes, c);
+            const __m256 b = load<E>(w + r * row_bytes);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
                 acc[r * Tokens + t] = _mm256_fmadd_ps(b, a[t], acc[r * Tokens + t]);
@@ -16607,12 +16645,20 @@ template <> struct float_ops<isa::avx512_vnni> {
     }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
+        constexpr std::size_t step = step_columns<E>();
         std::size_t i = 0;
-        for (; i + 16 <= n; i += 16) {
-            _mm512_storeu_ps(y + i, load<E>(x, i));
+        for (; i + step <= n; i += step) {
+            const std::byte* block = x + row_bytes_of<E>(i);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < step; c += 16) {
+                _mm512_storeu_ps(y + i + c, load<E>(block, c));
+            }
         }
-        if (i < n) {
-            _mm512_mask_storeu_ps(y + i, tail_mask(n - i), load_tail<E>(x, i, n - i));
+        if constexpr (!block_format<E>) {
+            if (i < n) {
+                const __mmask16 mask = tail_mask(n - i);
+                _mm512_mask_storeu_ps(y + i, mask, load<E>(x + i * sizeof(E), mask));
+            }
         }
     }
 
@@ -16704,15 +16750,6 @@ private:
             return load<E>(row + i * sizeof(E));
         }
     }
-    /// Columns [i, i + rest) of a row, zeros behind them. Blocks end with the row's last sixteen: nothing to do there.
-    template <class E>
-    static BITNET_ALWAYS_INLINE __m512 load_tail(const std::byte* row, std::size_t i, std::size_t rest) noexcept {
-        if constexpr (block_format<E>) {
-            return _mm512_setzero_ps();
-        } else {
-            return load<E>(row + i * sizeof(E), tail_mask(rest));
-        }
-    }
     static BITNET_ALWAYS_INLINE __m128i nibbles(__m128i bytes, int shift) noexcept {
         return _mm_and_si128(_mm_srli_epi16(bytes, shift), _mm_set1_epi8(15));
     }
@@ -16757,6 +16794,10 @@ private:
         return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
     }
 
+    /// So many columns of a block format are widened at a time before they meet several tokens, by the code that floats
+    /// have. One token meets them on the way, which is up to a third faster.
+    static constexpr std::size_t widened_columns = 256;
+
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
     template <std::size_t Rows, std::size_t Tokens, class E>
     static BITNET_ALWAYS_INLINE void dot_tokens(const std::byte* w, std::size_t row_bytes, std::size_t rows,
@@ -16768,8 +16809,9 @@ private:
             dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
         }
         for (; r < rows; ++r) {
-            const std::byte* row = w + r * row_bytes;
-            dot<1, Tokens, E>(row, row_bytes, row + row_bytes + prefetch_lead, tokens, y + t, r);
+            for (std::size_t k = t; k < t + Tokens; ++k) {
+                dot<1, 1, E>(w + r * row_bytes, row_bytes, w + r * row_bytes, {x.row(k).data(), 1, x.cols}, y + k, r);
+            }
         }
     }
 
@@ -16784,19 +16826,41 @@ private:
         for (auto& a : acc) {
             a = _mm512_setzero_ps();
         }
-        std::size_t i = 0;
-        constexpr std::size_t step = step_columns<E>();
-        for (; i + step <= x.cols; i += step) {
-            const std::byte* block = row + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
-                next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E, true>(block, row_bytes, c, x.data + i, x.stride, 16, acc);
+        if constexpr (block_format<E> && Tokens == 1) {
+            constexpr std::size_t step = step_columns<E>();
+            for (std::size_t i = 0; i < x.cols; i += step) {
+                BITNET_UNROLL
+                for (std::size_t c = 0; c < step; c += 16) {
+                    next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                    const __m512 a = _mm512_loadu_ps(x.data + i + c);
+                    BITNET_UNROLL
+                    for (std::size_t r = 0; r < Rows; ++r) {
+                        acc[r] = _mm512_fmadd_ps(load<E>(row + r * row_bytes + row_bytes_of<E>(i), c), a, acc[r]);
+                    }
+                }
             }
-        }
-        if (i < x.cols) {
-            dot_step<Rows, Tokens, E, false>(row + row_bytes_of<E>(i), row_bytes, 0, x.data + i, x.stride, x.cols - i,
-                                             acc);
+        } else if constexpr (block_format<E>) {
+            float wide[Rows][widened_columns];
+            for (std::size_t i = 0; i < x.cols; i += widened_columns) {
+                const std::size_t now = std::min(widened_columns, x.cols - i);
+                for (std::size_t r = 0; r < Rows; ++r) {
+                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), now, wide[r]);
+                }
+                for (std::size_t c = 0; c < now; c += 16) {
+                    next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                    dot_step<Rows, Tokens, float, true>(reinterpret_cast<const std::byte*>(wide[0] + c), sizeof wide[0],
+                                                        x.data + i + c, x.stride, 16, acc);
+                }
+            }
+        } else {
+            std::size_t i = 0;
+            for (; i + 16 <= x.cols; i += 16) {
+                next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                dot_step<Rows, Tokens, E, true>(row + i * sizeof(E), row_bytes, x.data + i, x.stride, 16, acc);
+            }
+            if (i < x.cols) {
+                dot_step<Rows, Tokens, E, false>(row + i * sizeof(E), row_bytes, x.data + i, x.stride, x.cols - i, acc);
+            }
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
@@ -16807,23 +16871,20 @@ private:
         }
     }
 
-    /// Sixteen columns of a tile, from column c of a block, or those that are left; lanes behind the last column stay
-    /// as they are. x points at the block's first column.
+    /// Sixteen columns of a tile, or those that are left; lanes behind the last column stay as they are.
     template <std::size_t Rows, std::size_t Tokens, class E, bool Whole>
-    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,
-                                              const float* x, std::size_t stride, std::size_t left,
-                                              __m512* acc) noexcept {
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* w, std::size_t row_bytes, const float* x,
+                                              std::size_t stride, std::size_t left, __m512* acc) noexcept {
         const __mmask16 mask = tail_mask(left);
         __m512 a[Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            const float* from = x + t * stride + c;
-            a[t] = Whole ? _mm512_loadu_ps(from) : _mm512_maskz_loadu_ps(mask, from);
+            a[t] = Whole ? _mm512_loadu_ps(x + t * stride) : _mm512_maskz_loadu_ps(mask, x + t * stride);
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const std::byte* p = block + r * row_bytes;
-            const __m512 b = Whole ? load<E>(p, c) : load_tail<E>(p, c, left);
+            const std::byte* p = w + r * row_bytes;
+            const __m512 b = Whole ? load<E>(p) : load<E>(p, mask);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
                 __m512& sum = acc[r * Tokens + t];
@@ -17165,16 +17226,23 @@ template <> struct float_ops<isa::neon> {
     }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
+        constexpr std::size_t step = step_columns<E>();
         std::size_t i = 0;
-        for (; i + 16 <= n; i += 16) {
-            const sixteen values = load<E>(x, i);
+        for (; i + step <= n; i += step) {
+            const std::byte* block = x + row_bytes_of<E>(i);
             BITNET_UNROLL
-            for (std::size_t k = 0; k < 4; ++k) {
-                vst1q_f32(y + i + 4 * k, values.v[k]);
+            for (std::size_t c = 0; c < step; c += 16) {
+                const sixteen values = load<E>(block, c);
+                BITNET_UNROLL
+                for (std::size_t k = 0; k < 4; ++k) {
+                    vst1q_f32(y + i + c + 4 * k, values.v[k]);
+                }
             }
         }
-        for (; i < n; ++i) {
-            y[i] = element_at<E>(x, i);
+        if constexpr (!block_format<E>) {
+            for (; i < n; ++i) {
+                y[i] = element_at<E>(x, i);
+            }
         }
     }
 
@@ -17384,6 +17452,10 @@ private:
         return p + Bytes;
     }
 
+    /// So many columns of a block format are widened at a time, before they meet the tokens by the code that floats
+    /// have.
+    static constexpr std::size_t widened_columns = 256;
+
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
     template <std::size_t Rows, std::size_t Tokens, class E>
     static BITNET_ALWAYS_INLINE void dot_tokens(const std::byte* w, std::size_t row_bytes, std::size_t rows,
@@ -17395,8 +17467,9 @@ private:
             dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
         }
         for (; r < rows; ++r) {
-            const std::byte* row = w + r * row_bytes;
-            dot<1, Tokens, E>(row, row_bytes, row + row_bytes + prefetch_lead, tokens, y + t, r);
+            for (std::size_t k = t; k < t + Tokens; ++k) {
+                dot<1, 1, E>(w + r * row_bytes, row_bytes, w + r * row_bytes, {x.row(k).data(), 1, x.cols}, y + k, r);
+            }
         }
     }
 
@@ -17414,13 +17487,23 @@ private:
             }
         }
         std::size_t i = 0;
-        constexpr std::size_t step = step_columns<E>();
-        for (; i + step <= x.cols; i += step) {
-            const std::byte* block = row + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
+        if constexpr (block_format<E>) {
+            float wide[Rows][widened_columns];
+            for (; i < x.cols; i += std::min(widened_columns, x.cols - i)) {
+                const std::size_t now = std::min(widened_columns, x.cols - i);
+                for (std::size_t r = 0; r < Rows; ++r) {
+                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), now, wide[r]);
+                }
+                for (std::size_t c = 0; c < now; c += 16) {
+                    next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                    const std::byte* w = reinterpret_cast<const std::byte*>(wide[0] + c);
+                    dot_step<Rows, Tokens, float>(w, sizeof wide[0], x.data + i + c, x.stride, acc);
+                }
+            }
+        } else {
+            for (; i + 16 <= x.cols; i += 16) {
                 next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, acc);
+                dot_step<Rows, Tokens, E>(row + i * sizeof(E), row_bytes, x.data + i, x.stride, acc);
             }
         }
         BITNET_UNROLL
@@ -17432,21 +17515,20 @@ private:
         }
     }
 
-    /// Sixteen columns of a tile, from column c of a block. x points at the block's first column.
+    /// Sixteen columns of a tile.
     template <std::size_t Rows, std::size_t Tokens, class E>
-    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,
-                                              const float* x, std::size_t stride,
-                                              sixteen (&acc)[Rows][Tokens]) noexcept {
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* w, std::size_t row_bytes, const float* x,
+                                              std::size_t stride, sixteen (&acc)[Rows][Tokens]) noexcept {
         sixteen b[Rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            b[r] = load<E>(block + r * row_bytes, c);
+            b[r] = load<E>(w + r * row_bytes);
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
             BITNET_UNROLL
             for (std::size_t k = 0; k < 4; ++k) {
-                const float32x4_t a = vld1q_f32(x + t * stride + c + 4 * k);
+                const float32x4_t a = vld1q_f32(x + t * stride + 4 * k);
                 BITNET_UNROLL
                 for (std::size_t r = 0; r < Rows; ++r) {
                     add_product(acc[r][t].v[k], b[r].v[k], a);

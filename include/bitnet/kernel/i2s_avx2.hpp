@@ -75,8 +75,8 @@ private:
                 clear(of_scale);
             }
             for (; b < end; ++b) {
-                if constexpr (Rows == 2) {
-                    prefetch_pair(w, b);
+                if constexpr (Rows != 1) {
+                    prefetch_rows<Rows>(w, b);
                 }
                 add_block(w + b * 32, cols / 4, values + b * 128, x.stride, words);
             }

@@ -56,8 +56,8 @@ private:
             }
         }
         for (std::size_t b = 0; b < cols / 128; ++b) {
-            if constexpr (Rows == 2) {
-                prefetch_pair(w, b);
+            if constexpr (Rows != 1) {
+                prefetch_rows<Rows>(w, b);
             }
             add_block(w + b * 32, cols / 4, values + b * 128, x.stride, sums);
         }

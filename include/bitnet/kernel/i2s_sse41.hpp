@@ -52,8 +52,8 @@ private:
             __m128i words[Rows][Tokens];
             clear(words);
             for (; b < end; ++b) {
-                if constexpr (Rows == 2) {
-                    prefetch_pair(w, b);
+                if constexpr (Rows != 1) {
+                    prefetch_rows<Rows>(w, b);
                 }
                 add_half<Rows, Tokens>(w + b * 32, cols / 4, values + b * 128, x.stride, words);
                 add_half<Rows, Tokens>(w + b * 32 + 16, cols / 4, values + b * 128 + 16, x.stride, words);

@@ -174,12 +174,20 @@ template <> struct float_ops<isa::avx2> {
     }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
+        constexpr std::size_t step = step_columns<E>();
         std::size_t i = 0;
-        for (; i + 8 <= n; i += 8) {
-            _mm256_storeu_ps(y + i, load<E>(x, i));
+        for (; i + step <= n; i += step) {
+            const std::byte* block = x + row_bytes_of<E>(i);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < step; c += 16) {
+                _mm256_storeu_ps(y + i + c, load<E>(block, c));
+                _mm256_storeu_ps(y + i + c + 8, load<E>(block, c + 8));
+            }
         }
-        for (; i < n; ++i) {
-            y[i] = element_at<E>(x, i);
+        if constexpr (!block_format<E>) {
+            for (; i < n; ++i) {
+                y[i] = element_at<E>(x, i);
+            }
         }
     }
 
@@ -332,6 +340,10 @@ private:
         return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
     }
 
+    /// So many columns of a block format are widened at a time, before they meet the tokens by the code that floats
+    /// have.
+    static constexpr std::size_t widened_columns = 256;
+
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
     template <std::size_t Rows, std::size_t Tokens, class E>
     static BITNET_ALWAYS_INLINE void dot_tokens(const std::byte* w, std::size_t row_bytes, std::size_t rows,
@@ -343,8 +355,9 @@ private:
             dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
         }
         for (; r < rows; ++r) {
-            const std::byte* row = w + r * row_bytes;
-            dot<1, Tokens, E>(row, row_bytes, row + row_bytes + prefetch_lead, tokens, y + t, r);
+            for (std::size_t k = t; k < t + Tokens; ++k) {
+                dot<1, 1, E>(w + r * row_bytes, row_bytes, w + r * row_bytes, {x.row(k).data(), 1, x.cols}, y + k, r);
+            }
         }
     }
 
@@ -362,14 +375,23 @@ private:
             high[k] = _mm256_setzero_ps();
         }
         std::size_t i = 0;
-        constexpr std::size_t step = step_columns<E>();
-        for (; i + step <= x.cols; i += step) {
-            const std::byte* block = row + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
+        if constexpr (block_format<E>) {
+            float wide[Rows][widened_columns];
+            for (; i < x.cols; i += std::min(widened_columns, x.cols - i)) {
+                const std::size_t now = std::min(widened_columns, x.cols - i);
+                for (std::size_t r = 0; r < Rows; ++r) {
+                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), now, wide[r]);
+                }
+                for (std::size_t c = 0; c < now; c += 16) {
+                    next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                    const std::byte* w = reinterpret_cast<const std::byte*>(wide[0] + c);
+                    dot_step<Rows, Tokens, float>(w, sizeof wide[0], x.data + i + c, x.stride, low, high);
+                }
+            }
+        } else {
+            for (; i + 16 <= x.cols; i += 16) {
                 next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, low);
-                dot_step<Rows, Tokens, E>(block, row_bytes, c + 8, x.data + i, x.stride, high);
+                dot_step<Rows, Tokens, E>(row + i * sizeof(E), row_bytes, x.data + i, x.stride, low, high);
             }
         }
         BITNET_UNROLL
@@ -382,18 +404,24 @@ private:
         }
     }
 
-    /// Eight columns of a tile, from column c of a block. x points at the block's first column.
+    /// Sixteen columns of a tile.
     template <std::size_t Rows, std::size_t Tokens, class E>
-    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,
-                                              const float* x, std::size_t stride, __m256* acc) noexcept {
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* w, std::size_t row_bytes, const float* x,
+                                              std::size_t stride, __m256* low, __m256* high) noexcept {
+        eight_columns<Rows, Tokens, E>(w, row_bytes, x, stride, low);
+        eight_columns<Rows, Tokens, E>(w + 8 * sizeof(E), row_bytes, x + 8, stride, high);
+    }
+    template <std::size_t Rows, std::size_t Tokens, class E>
+    static BITNET_ALWAYS_INLINE void eight_columns(const std::byte* w, std::size_t row_bytes, const float* x,
+                                                   std::size_t stride, __m256* acc) noexcept {
         __m256 a[Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            a[t] = _mm256_loadu_ps(x + t * stride + c);
+            a[t] = _mm256_loadu_ps(x + t * stride);
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const __m256 b = load<E>(block + r * row_bytes, c);
+            const __m256 b = load<E>(w + r * row_bytes);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
                 acc[r * Tokens + t] = _mm256_fmadd_ps(b, a[t], acc[r * Tokens + t]);

@@ -167,16 +167,23 @@ template <> struct float_ops<isa::neon> {
     }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
+        constexpr std::size_t step = step_columns<E>();
         std::size_t i = 0;
-        for (; i + 16 <= n; i += 16) {
-            const sixteen values = load<E>(x, i);
+        for (; i + step <= n; i += step) {
+            const std::byte* block = x + row_bytes_of<E>(i);
             BITNET_UNROLL
-            for (std::size_t k = 0; k < 4; ++k) {
-                vst1q_f32(y + i + 4 * k, values.v[k]);
+            for (std::size_t c = 0; c < step; c += 16) {
+                const sixteen values = load<E>(block, c);
+                BITNET_UNROLL
+                for (std::size_t k = 0; k < 4; ++k) {
+                    vst1q_f32(y + i + c + 4 * k, values.v[k]);
+                }
             }
         }
-        for (; i < n; ++i) {
-            y[i] = element_at<E>(x, i);
+        if constexpr (!block_format<E>) {
+            for (; i < n; ++i) {
+                y[i] = element_at<E>(x, i);
+            }
         }
     }
 
@@ -386,6 +393,10 @@ private:
         return p + Bytes;
     }
 
+    /// So many columns of a block format are widened at a time, before they meet the tokens by the code that floats
+    /// have.
+    static constexpr std::size_t widened_columns = 256;
+
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
     template <std::size_t Rows, std::size_t Tokens, class E>
     static BITNET_ALWAYS_INLINE void dot_tokens(const std::byte* w, std::size_t row_bytes, std::size_t rows,
@@ -397,8 +408,9 @@ private:
             dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
         }
         for (; r < rows; ++r) {
-            const std::byte* row = w + r * row_bytes;
-            dot<1, Tokens, E>(row, row_bytes, row + row_bytes + prefetch_lead, tokens, y + t, r);
+            for (std::size_t k = t; k < t + Tokens; ++k) {
+                dot<1, 1, E>(w + r * row_bytes, row_bytes, w + r * row_bytes, {x.row(k).data(), 1, x.cols}, y + k, r);
+            }
         }
     }
 
@@ -416,13 +428,23 @@ private:
             }
         }
         std::size_t i = 0;
-        constexpr std::size_t step = step_columns<E>();
-        for (; i + step <= x.cols; i += step) {
-            const std::byte* block = row + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
+        if constexpr (block_format<E>) {
+            float wide[Rows][widened_columns];
+            for (; i < x.cols; i += std::min(widened_columns, x.cols - i)) {
+                const std::size_t now = std::min(widened_columns, x.cols - i);
+                for (std::size_t r = 0; r < Rows; ++r) {
+                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), now, wide[r]);
+                }
+                for (std::size_t c = 0; c < now; c += 16) {
+                    next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                    const std::byte* w = reinterpret_cast<const std::byte*>(wide[0] + c);
+                    dot_step<Rows, Tokens, float>(w, sizeof wide[0], x.data + i + c, x.stride, acc);
+                }
+            }
+        } else {
+            for (; i + 16 <= x.cols; i += 16) {
                 next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, acc);
+                dot_step<Rows, Tokens, E>(row + i * sizeof(E), row_bytes, x.data + i, x.stride, acc);
             }
         }
         BITNET_UNROLL
@@ -434,21 +456,20 @@ private:
         }
     }
 
-    /// Sixteen columns of a tile, from column c of a block. x points at the block's first column.
+    /// Sixteen columns of a tile.
     template <std::size_t Rows, std::size_t Tokens, class E>
-    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,
-                                              const float* x, std::size_t stride,
-                                              sixteen (&acc)[Rows][Tokens]) noexcept {
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* w, std::size_t row_bytes, const float* x,
+                                              std::size_t stride, sixteen (&acc)[Rows][Tokens]) noexcept {
         sixteen b[Rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            b[r] = load<E>(block + r * row_bytes, c);
+            b[r] = load<E>(w + r * row_bytes);
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
             BITNET_UNROLL
             for (std::size_t k = 0; k < 4; ++k) {
-                const float32x4_t a = vld1q_f32(x + t * stride + c + 4 * k);
+                const float32x4_t a = vld1q_f32(x + t * stride + 4 * k);
                 BITNET_UNROLL
                 for (std::size_t r = 0; r < Rows; ++r) {
                     add_product(acc[r][t].v[k], b[r].v[k], a);

@@ -15864,6 +15864,7 @@ BITNET_PRECISE_END
 #include <cstring>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #if BITNET_X86_64
 #include <immintrin.h>
@@ -15938,7 +15939,7 @@ template <> struct float_ops<isa::avx2> {
             dot_tokens<2, 2, E>(w, row_bytes, rows, x, y, t);
         }
         for (; t < x.rows; ++t) {
-            dot_tokens<2, 1, E>(w, row_bytes, rows, x, y, t);
+            dot_tokens<block_format<E> ? 2 : 1, 1, E>(w, row_bytes, rows, x, y, t); // one is read faster, up to a fifth
         }
     }
 
@@ -16023,24 +16024,24 @@ template <> struct float_ops<isa::avx2> {
     }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
-        constexpr std::size_t step = step_columns<E>();
         std::size_t i = 0;
+        constexpr std::size_t step = step_columns<E>();
         for (; i + step <= n; i += step) {
-            const std::byte* block = x + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
-                _mm256_storeu_ps(y + i + c, load<E>(block, c));
-                _mm256_storeu_ps(y + i + c + 8, load<E>(block, c + 8));
-            }
+            widen_block<E>(x + row_bytes_of<E>(i), y + i, std::make_index_sequence<step / 8>{});
         }
-        if constexpr (!block_format<E>) {
-            for (; i < n; ++i) {
-                y[i] = element_at<E>(x, i);
-            }
+        for (; i < n; ++i) {
+            y[i] = element_at<E>(x, i);
         }
     }
 
 private:
+    /// Eights K of a block. Were y allowed to alias it, each would read shifts and scales anew.
+    template <class E, std::size_t... K>
+    static BITNET_ALWAYS_INLINE void widen_block(const std::byte* block, float* __restrict y,
+                                                 std::index_sequence<K...>) noexcept {
+        (_mm256_storeu_ps(y + 8 * K, load<E>(block, 8 * K)), ...);
+    }
+
     /// a * b as a value of its own: under -ffast-math clang would reassociate the products of intrinsics.
     static BITNET_ALWAYS_INLINE __m256 rounded_product(__m256 a, __m256 b) noexcept {
         __m256 product = _mm256_mul_ps(a, b);
@@ -16173,6 +16174,8 @@ private:
 
     /// How far a prefetch runs ahead of the tile behind the one that is worked on.
     static constexpr std::size_t prefetch_lead = 1024;
+    /// How far it runs ahead at the least.
+    static constexpr std::size_t least_lead = 8192;
 
     /// Prefetches `Bytes` bytes into the second level, or into the first. \return what lies behind them.
     template <std::size_t Bytes, bool IntoFirst = false>
@@ -16189,8 +16192,8 @@ private:
         return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
     }
 
-    /// So many columns of a block format are widened at a time, before they meet the tokens by the code that floats
-    /// have.
+    /// A block of so many columns is widened before it meets several tokens, by the code that floats have. On the way,
+    /// sixteen by sixteen with their shifts and scales, it would be most of what there is to compile.
     static constexpr std::size_t widened_columns = 256;
 
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
@@ -16201,7 +16204,8 @@ private:
         std::size_t r = 0;
         for (; r + Rows <= rows; r += Rows) {
             const std::byte* row = w + r * row_bytes;
-            dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
+            const std::size_t ahead = std::max(Rows * row_bytes + prefetch_lead, least_lead);
+            dot<Rows, Tokens, E>(row, row_bytes, row + ahead, tokens, y + t, r);
         }
         for (; r < rows; ++r) {
             for (std::size_t k = t; k < t + Tokens; ++k) {
@@ -16224,23 +16228,28 @@ private:
             high[k] = _mm256_setzero_ps();
         }
         std::size_t i = 0;
-        if constexpr (block_format<E>) {
+        constexpr std::size_t step = step_columns<E>();
+        if constexpr (step == widened_columns && Tokens > 1) {
             float wide[Rows][widened_columns];
-            for (; i < x.cols; i += std::min(widened_columns, x.cols - i)) {
-                const std::size_t now = std::min(widened_columns, x.cols - i);
+            for (; i + step <= x.cols; i += step) {
                 for (std::size_t r = 0; r < Rows; ++r) {
-                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), now, wide[r]);
+                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), step, wide[r]);
                 }
-                for (std::size_t c = 0; c < now; c += 16) {
+                for (std::size_t c = 0; c < step; c += 16) {
                     next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                    const std::byte* w = reinterpret_cast<const std::byte*>(wide[0] + c);
-                    dot_step<Rows, Tokens, float>(w, sizeof wide[0], x.data + i + c, x.stride, low, high);
+                    const std::byte* values = reinterpret_cast<const std::byte*>(wide);
+                    dot_step<Rows, Tokens, float>(values, sizeof wide[0], c, x.data + i, x.stride, low);
+                    dot_step<Rows, Tokens, float>(values, sizeof wide[0], c + 8, x.data + i, x.stride, high);
                 }
             }
-        } else {
-            for (; i + 16 <= x.cols; i += 16) {
+        }
+        for (; i + step <= x.cols; i += step) {
+            const std::byte* block = row + row_bytes_of<E>(i);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < step; c += 16) {
                 next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E>(row + i * sizeof(E), row_bytes, x.data + i, x.stride, low, high);
+                dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, low);
+                dot_step<Rows, Tokens, E>(block, row_bytes, c + 8, x.data + i, x.stride, high);
             }
         }
         BITNET_UNROLL
@@ -16253,24 +16262,18 @@ private:
         }
     }
 
-    /// Sixteen columns of a tile.
+    /// Eight columns of a tile, from column c of a block. x points at the block's first column.
     template <std::size_t Rows, std::size_t Tokens, class E>
-    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* w, std::size_t row_bytes, const float* x,
-                                              std::size_t stride, __m256* low, __m256* high) noexcept {
-        eight_columns<Rows, Tokens, E>(w, row_bytes, x, stride, low);
-        eight_columns<Rows, Tokens, E>(w + 8 * sizeof(E), row_bytes, x + 8, stride, high);
-    }
-    template <std::size_t Rows, std::size_t Tokens, class E>
-    static BITNET_ALWAYS_INLINE void eight_columns(const std::byte* w, std::size_t row_bytes, const float* x,
-                                                   std::size_t stride, __m256* acc) noexcept {
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,
+                                              const float* x, std::size_t stride, __m256* acc) noexcept {
         __m256 a[Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            a[t] = _mm256_loadu_ps(x + t * stride);
+            a[t] = _mm256_loadu_ps(x + t * stride + c);
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const __m256 b = load<E>(w + r * row_bytes);
+            const __m256 b = load<E>(block + r * row_bytes, c);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
                 acc[r * Tokens + t] = _mm256_fmadd_ps(b, a[t], acc[r * Tokens + t]);
@@ -16482,6 +16485,7 @@ template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {};
 #include <cstring>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #if BITNET_X86_64
 #include <immintrin.h>
@@ -16560,7 +16564,7 @@ template <> struct float_ops<isa::avx512_vnni> {
             dot_tokens<4, 2, E>(w, row_bytes, rows, x, y, t);
         }
         for (; t < x.rows; ++t) {
-            dot_tokens<2, 1, E>(w, row_bytes, rows, x, y, t);
+            dot_tokens<block_format<E> ? 2 : 1, 1, E>(w, row_bytes, rows, x, y, t); // one is read faster, up to a fifth
         }
     }
 
@@ -16645,24 +16649,24 @@ template <> struct float_ops<isa::avx512_vnni> {
     }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
-        constexpr std::size_t step = step_columns<E>();
         std::size_t i = 0;
+        constexpr std::size_t step = step_columns<E>();
         for (; i + step <= n; i += step) {
-            const std::byte* block = x + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
-                _mm512_storeu_ps(y + i + c, load<E>(block, c));
-            }
+            widen_block<E>(x + row_bytes_of<E>(i), y + i, std::make_index_sequence<step / 16>{});
         }
-        if constexpr (!block_format<E>) {
-            if (i < n) {
-                const __mmask16 mask = tail_mask(n - i);
-                _mm512_mask_storeu_ps(y + i, mask, load<E>(x + i * sizeof(E), mask));
-            }
+        if (i < n) {
+            _mm512_mask_storeu_ps(y + i, tail_mask(n - i), load_tail<E>(x, i, n - i));
         }
     }
 
 private:
+    /// Sixteens K of a block. Were y allowed to alias it, each would read shifts and scales anew.
+    template <class E, std::size_t... K>
+    static BITNET_ALWAYS_INLINE void widen_block(const std::byte* block, float* __restrict y,
+                                                 std::index_sequence<K...>) noexcept {
+        (_mm512_storeu_ps(y + 16 * K, load<E>(block, 16 * K)), ...);
+    }
+
     /// a * b as a value of its own: under -ffast-math clang would reassociate the products of intrinsics.
     static BITNET_ALWAYS_INLINE __m512 rounded_product(__m512 a, __m512 b) noexcept {
         __m512 product = _mm512_mul_ps(a, b);
@@ -16750,6 +16754,15 @@ private:
             return load<E>(row + i * sizeof(E));
         }
     }
+    /// Columns [i, i + rest) of a row, zeros behind them. Blocks end with the row's last sixteen: nothing to do there.
+    template <class E>
+    static BITNET_ALWAYS_INLINE __m512 load_tail(const std::byte* row, std::size_t i, std::size_t rest) noexcept {
+        if constexpr (block_format<E>) {
+            return _mm512_setzero_ps();
+        } else {
+            return load<E>(row + i * sizeof(E), tail_mask(rest));
+        }
+    }
     static BITNET_ALWAYS_INLINE __m128i nibbles(__m128i bytes, int shift) noexcept {
         return _mm_and_si128(_mm_srli_epi16(bytes, shift), _mm_set1_epi8(15));
     }
@@ -16778,6 +16791,8 @@ private:
 
     /// How far a prefetch runs ahead of the tile behind the one that is worked on.
     static constexpr std::size_t prefetch_lead = 1024;
+    /// How far it runs ahead at the least.
+    static constexpr std::size_t least_lead = 8192;
 
     /// Prefetches `Bytes` bytes into the second level, or into the first. \return what lies behind them.
     template <std::size_t Bytes, bool IntoFirst = false>
@@ -16794,8 +16809,8 @@ private:
         return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
     }
 
-    /// So many columns of a block format are widened at a time before they meet several tokens, by the code that floats
-    /// have. One token meets them on the way, which is up to a third faster.
+    /// A block of so many columns is widened before it meets several tokens, by the code that floats have. On the way,
+    /// sixteen by sixteen with their shifts and scales, it would be most of what there is to compile.
     static constexpr std::size_t widened_columns = 256;
 
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
@@ -16806,7 +16821,8 @@ private:
         std::size_t r = 0;
         for (; r + Rows <= rows; r += Rows) {
             const std::byte* row = w + r * row_bytes;
-            dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
+            const std::size_t ahead = std::max(Rows * row_bytes + prefetch_lead, least_lead);
+            dot<Rows, Tokens, E>(row, row_bytes, row + ahead, tokens, y + t, r);
         }
         for (; r < rows; ++r) {
             for (std::size_t k = t; k < t + Tokens; ++k) {
@@ -16826,41 +16842,32 @@ private:
         for (auto& a : acc) {
             a = _mm512_setzero_ps();
         }
-        if constexpr (block_format<E> && Tokens == 1) {
-            constexpr std::size_t step = step_columns<E>();
-            for (std::size_t i = 0; i < x.cols; i += step) {
-                BITNET_UNROLL
+        std::size_t i = 0;
+        constexpr std::size_t step = step_columns<E>();
+        if constexpr (step == widened_columns && Tokens > 1) {
+            float wide[Rows][widened_columns];
+            for (; i + step <= x.cols; i += step) {
+                for (std::size_t r = 0; r < Rows; ++r) {
+                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), step, wide[r]);
+                }
                 for (std::size_t c = 0; c < step; c += 16) {
                     next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                    const __m512 a = _mm512_loadu_ps(x.data + i + c);
-                    BITNET_UNROLL
-                    for (std::size_t r = 0; r < Rows; ++r) {
-                        acc[r] = _mm512_fmadd_ps(load<E>(row + r * row_bytes + row_bytes_of<E>(i), c), a, acc[r]);
-                    }
+                    dot_step<Rows, Tokens, float, true>(reinterpret_cast<const std::byte*>(wide), sizeof wide[0], c,
+                                                        x.data + i, x.stride, 16, acc);
                 }
             }
-        } else if constexpr (block_format<E>) {
-            float wide[Rows][widened_columns];
-            for (std::size_t i = 0; i < x.cols; i += widened_columns) {
-                const std::size_t now = std::min(widened_columns, x.cols - i);
-                for (std::size_t r = 0; r < Rows; ++r) {
-                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), now, wide[r]);
-                }
-                for (std::size_t c = 0; c < now; c += 16) {
-                    next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                    dot_step<Rows, Tokens, float, true>(reinterpret_cast<const std::byte*>(wide[0] + c), sizeof wide[0],
-                                                        x.data + i + c, x.stride, 16, acc);
-                }
-            }
-        } else {
-            std::size_t i = 0;
-            for (; i + 16 <= x.cols; i += 16) {
+        }
+        for (; i + step <= x.cols; i += step) {
+            const std::byte* block = row + row_bytes_of<E>(i);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < step; c += 16) {
                 next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E, true>(row + i * sizeof(E), row_bytes, x.data + i, x.stride, 16, acc);
+                dot_step<Rows, Tokens, E, true>(block, row_bytes, c, x.data + i, x.stride, 16, acc);
             }
-            if (i < x.cols) {
-                dot_step<Rows, Tokens, E, false>(row + i * sizeof(E), row_bytes, x.data + i, x.stride, x.cols - i, acc);
-            }
+        }
+        if (i < x.cols) {
+            dot_step<Rows, Tokens, E, false>(row + row_bytes_of<E>(i), row_bytes, 0, x.data + i, x.stride, x.cols - i,
+                                             acc);
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
@@ -16871,20 +16878,23 @@ private:
         }
     }
 
-    /// Sixteen columns of a tile, or those that are left; lanes behind the last column stay as they are.
+    /// Sixteen columns of a tile, from column c of a block, or those that are left; lanes behind the last column stay
+    /// as they are. x points at the block's first column.
     template <std::size_t Rows, std::size_t Tokens, class E, bool Whole>
-    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* w, std::size_t row_bytes, const float* x,
-                                              std::size_t stride, std::size_t left, __m512* acc) noexcept {
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,
+                                              const float* x, std::size_t stride, std::size_t left,
+                                              __m512* acc) noexcept {
         const __mmask16 mask = tail_mask(left);
         __m512 a[Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            a[t] = Whole ? _mm512_loadu_ps(x + t * stride) : _mm512_maskz_loadu_ps(mask, x + t * stride);
+            const float* from = x + t * stride + c;
+            a[t] = Whole ? _mm512_loadu_ps(from) : _mm512_maskz_loadu_ps(mask, from);
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const std::byte* p = w + r * row_bytes;
-            const __m512 b = Whole ? load<E>(p) : load<E>(p, mask);
+            const std::byte* p = block + r * row_bytes;
+            const __m512 b = Whole ? load<E>(p, c) : load_tail<E>(p, c, left);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
                 __m512& sum = acc[r * Tokens + t];
@@ -17075,6 +17085,7 @@ BITNET_TARGET_END
 #include <cstring>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #if BITNET_ARM64
 #include <arm_neon.h>
@@ -17226,23 +17237,13 @@ template <> struct float_ops<isa::neon> {
     }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
-        constexpr std::size_t step = step_columns<E>();
         std::size_t i = 0;
+        constexpr std::size_t step = step_columns<E>();
         for (; i + step <= n; i += step) {
-            const std::byte* block = x + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
-                const sixteen values = load<E>(block, c);
-                BITNET_UNROLL
-                for (std::size_t k = 0; k < 4; ++k) {
-                    vst1q_f32(y + i + c + 4 * k, values.v[k]);
-                }
-            }
+            widen_block<E>(x + row_bytes_of<E>(i), y + i, std::make_index_sequence<step / 16>{});
         }
-        if constexpr (!block_format<E>) {
-            for (; i < n; ++i) {
-                y[i] = element_at<E>(x, i);
-            }
+        for (; i < n; ++i) {
+            y[i] = element_at<E>(x, i);
         }
     }
 
@@ -17251,6 +17252,20 @@ private:
     struct sixteen {
         float32x4_t v[4];
     };
+
+    /// Sixteens K of a block. Were y allowed to alias it, each would read shifts and scales anew.
+    template <class E, std::size_t... K>
+    static BITNET_ALWAYS_INLINE void widen_block(const std::byte* block, float* __restrict y,
+                                                 std::index_sequence<K...>) noexcept {
+        (store(load<E>(block, 16 * K), y + 16 * K), ...);
+    }
+    static BITNET_ALWAYS_INLINE void store(const sixteen& values, float* y) noexcept {
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < 4; ++k) {
+            vst1q_f32(y + 4 * k, values.v[k]);
+        }
+    }
+
     static BITNET_ALWAYS_INLINE sixteen zeros() noexcept {
         const float32x4_t zero = vdupq_n_f32(0.0f);
         return {{zero, zero, zero, zero}};
@@ -17452,8 +17467,8 @@ private:
         return p + Bytes;
     }
 
-    /// So many columns of a block format are widened at a time, before they meet the tokens by the code that floats
-    /// have.
+    /// A block of so many columns is widened before it meets several tokens, by the code that floats have. On the way,
+    /// sixteen by sixteen with their shifts and scales, it would be most of what there is to compile.
     static constexpr std::size_t widened_columns = 256;
 
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
@@ -17487,23 +17502,26 @@ private:
             }
         }
         std::size_t i = 0;
-        if constexpr (block_format<E>) {
+        constexpr std::size_t step = step_columns<E>();
+        if constexpr (step == widened_columns && Tokens > 1) {
             float wide[Rows][widened_columns];
-            for (; i < x.cols; i += std::min(widened_columns, x.cols - i)) {
-                const std::size_t now = std::min(widened_columns, x.cols - i);
+            for (; i + step <= x.cols; i += step) {
                 for (std::size_t r = 0; r < Rows; ++r) {
-                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), now, wide[r]);
+                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), step, wide[r]);
                 }
-                for (std::size_t c = 0; c < now; c += 16) {
+                for (std::size_t c = 0; c < step; c += 16) {
                     next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                    const std::byte* w = reinterpret_cast<const std::byte*>(wide[0] + c);
-                    dot_step<Rows, Tokens, float>(w, sizeof wide[0], x.data + i + c, x.stride, acc);
+                    const std::byte* values = reinterpret_cast<const std::byte*>(wide);
+                    dot_step<Rows, Tokens, float>(values, sizeof wide[0], c, x.data + i, x.stride, acc);
                 }
             }
-        } else {
-            for (; i + 16 <= x.cols; i += 16) {
+        }
+        for (; i + step <= x.cols; i += step) {
+            const std::byte* block = row + row_bytes_of<E>(i);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < step; c += 16) {
                 next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E>(row + i * sizeof(E), row_bytes, x.data + i, x.stride, acc);
+                dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, acc);
             }
         }
         BITNET_UNROLL
@@ -17515,20 +17533,21 @@ private:
         }
     }
 
-    /// Sixteen columns of a tile.
+    /// Sixteen columns of a tile, from column c of a block. x points at the block's first column.
     template <std::size_t Rows, std::size_t Tokens, class E>
-    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* w, std::size_t row_bytes, const float* x,
-                                              std::size_t stride, sixteen (&acc)[Rows][Tokens]) noexcept {
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,
+                                              const float* x, std::size_t stride,
+                                              sixteen (&acc)[Rows][Tokens]) noexcept {
         sixteen b[Rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            b[r] = load<E>(w + r * row_bytes);
+            b[r] = load<E>(block + r * row_bytes, c);
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
             BITNET_UNROLL
             for (std::size_t k = 0; k < 4; ++k) {
-                const float32x4_t a = vld1q_f32(x + t * stride + 4 * k);
+                const float32x4_t a = vld1q_f32(x + t * stride + c + 4 * k);
                 BITNET_UNROLL
                 for (std::size_t r = 0; r < Rows; ++r) {
                     add_product(acc[r][t].v[k], b[r].v[k], a);

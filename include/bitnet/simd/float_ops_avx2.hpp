@@ -15,6 +15,7 @@
 #include <cstring>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #if BITNET_X86_64
 #include <immintrin.h>
@@ -89,7 +90,7 @@ template <> struct float_ops<isa::avx2> {
             dot_tokens<2, 2, E>(w, row_bytes, rows, x, y, t);
         }
         for (; t < x.rows; ++t) {
-            dot_tokens<2, 1, E>(w, row_bytes, rows, x, y, t);
+            dot_tokens<block_format<E> ? 2 : 1, 1, E>(w, row_bytes, rows, x, y, t); // one is read faster, up to a fifth
         }
     }
 
@@ -174,24 +175,24 @@ template <> struct float_ops<isa::avx2> {
     }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
-        constexpr std::size_t step = step_columns<E>();
         std::size_t i = 0;
+        constexpr std::size_t step = step_columns<E>();
         for (; i + step <= n; i += step) {
-            const std::byte* block = x + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
-                _mm256_storeu_ps(y + i + c, load<E>(block, c));
-                _mm256_storeu_ps(y + i + c + 8, load<E>(block, c + 8));
-            }
+            widen_block<E>(x + row_bytes_of<E>(i), y + i, std::make_index_sequence<step / 8>{});
         }
-        if constexpr (!block_format<E>) {
-            for (; i < n; ++i) {
-                y[i] = element_at<E>(x, i);
-            }
+        for (; i < n; ++i) {
+            y[i] = element_at<E>(x, i);
         }
     }
 
 private:
+    /// Eights K of a block. Were y allowed to alias it, each would read shifts and scales anew.
+    template <class E, std::size_t... K>
+    static BITNET_ALWAYS_INLINE void widen_block(const std::byte* block, float* __restrict y,
+                                                 std::index_sequence<K...>) noexcept {
+        (_mm256_storeu_ps(y + 8 * K, load<E>(block, 8 * K)), ...);
+    }
+
     /// a * b as a value of its own: under -ffast-math clang would reassociate the products of intrinsics.
     static BITNET_ALWAYS_INLINE __m256 rounded_product(__m256 a, __m256 b) noexcept {
         __m256 product = _mm256_mul_ps(a, b);
@@ -324,6 +325,8 @@ private:
 
     /// How far a prefetch runs ahead of the tile behind the one that is worked on.
     static constexpr std::size_t prefetch_lead = 1024;
+    /// How far it runs ahead at the least.
+    static constexpr std::size_t least_lead = 8192;
 
     /// Prefetches `Bytes` bytes into the second level, or into the first. \return what lies behind them.
     template <std::size_t Bytes, bool IntoFirst = false>
@@ -340,8 +343,8 @@ private:
         return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
     }
 
-    /// So many columns of a block format are widened at a time, before they meet the tokens by the code that floats
-    /// have.
+    /// A block of so many columns is widened before it meets several tokens, by the code that floats have. On the way,
+    /// sixteen by sixteen with their shifts and scales, it would be most of what there is to compile.
     static constexpr std::size_t widened_columns = 256;
 
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
@@ -352,7 +355,8 @@ private:
         std::size_t r = 0;
         for (; r + Rows <= rows; r += Rows) {
             const std::byte* row = w + r * row_bytes;
-            dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
+            const std::size_t ahead = std::max(Rows * row_bytes + prefetch_lead, least_lead);
+            dot<Rows, Tokens, E>(row, row_bytes, row + ahead, tokens, y + t, r);
         }
         for (; r < rows; ++r) {
             for (std::size_t k = t; k < t + Tokens; ++k) {
@@ -375,23 +379,28 @@ private:
             high[k] = _mm256_setzero_ps();
         }
         std::size_t i = 0;
-        if constexpr (block_format<E>) {
+        constexpr std::size_t step = step_columns<E>();
+        if constexpr (step == widened_columns && Tokens > 1) {
             float wide[Rows][widened_columns];
-            for (; i < x.cols; i += std::min(widened_columns, x.cols - i)) {
-                const std::size_t now = std::min(widened_columns, x.cols - i);
+            for (; i + step <= x.cols; i += step) {
                 for (std::size_t r = 0; r < Rows; ++r) {
-                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), now, wide[r]);
+                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), step, wide[r]);
                 }
-                for (std::size_t c = 0; c < now; c += 16) {
+                for (std::size_t c = 0; c < step; c += 16) {
                     next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                    const std::byte* w = reinterpret_cast<const std::byte*>(wide[0] + c);
-                    dot_step<Rows, Tokens, float>(w, sizeof wide[0], x.data + i + c, x.stride, low, high);
+                    const std::byte* values = reinterpret_cast<const std::byte*>(wide);
+                    dot_step<Rows, Tokens, float>(values, sizeof wide[0], c, x.data + i, x.stride, low);
+                    dot_step<Rows, Tokens, float>(values, sizeof wide[0], c + 8, x.data + i, x.stride, high);
                 }
             }
-        } else {
-            for (; i + 16 <= x.cols; i += 16) {
+        }
+        for (; i + step <= x.cols; i += step) {
+            const std::byte* block = row + row_bytes_of<E>(i);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < step; c += 16) {
                 next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E>(row + i * sizeof(E), row_bytes, x.data + i, x.stride, low, high);
+                dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, low);
+                dot_step<Rows, Tokens, E>(block, row_bytes, c + 8, x.data + i, x.stride, high);
             }
         }
         BITNET_UNROLL
@@ -404,24 +413,18 @@ private:
         }
     }
 
-    /// Sixteen columns of a tile.
+    /// Eight columns of a tile, from column c of a block. x points at the block's first column.
     template <std::size_t Rows, std::size_t Tokens, class E>
-    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* w, std::size_t row_bytes, const float* x,
-                                              std::size_t stride, __m256* low, __m256* high) noexcept {
-        eight_columns<Rows, Tokens, E>(w, row_bytes, x, stride, low);
-        eight_columns<Rows, Tokens, E>(w + 8 * sizeof(E), row_bytes, x + 8, stride, high);
-    }
-    template <std::size_t Rows, std::size_t Tokens, class E>
-    static BITNET_ALWAYS_INLINE void eight_columns(const std::byte* w, std::size_t row_bytes, const float* x,
-                                                   std::size_t stride, __m256* acc) noexcept {
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,
+                                              const float* x, std::size_t stride, __m256* acc) noexcept {
         __m256 a[Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            a[t] = _mm256_loadu_ps(x + t * stride);
+            a[t] = _mm256_loadu_ps(x + t * stride + c);
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const __m256 b = load<E>(w + r * row_bytes);
+            const __m256 b = load<E>(block + r * row_bytes, c);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
                 acc[r * Tokens + t] = _mm256_fmadd_ps(b, a[t], acc[r * Tokens + t]);

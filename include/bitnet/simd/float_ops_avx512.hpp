@@ -15,6 +15,7 @@
 #include <cstring>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #if BITNET_X86_64
 #include <immintrin.h>
@@ -93,7 +94,7 @@ template <> struct float_ops<isa::avx512_vnni> {
             dot_tokens<4, 2, E>(w, row_bytes, rows, x, y, t);
         }
         for (; t < x.rows; ++t) {
-            dot_tokens<2, 1, E>(w, row_bytes, rows, x, y, t);
+            dot_tokens<block_format<E> ? 2 : 1, 1, E>(w, row_bytes, rows, x, y, t); // one is read faster, up to a fifth
         }
     }
 
@@ -178,24 +179,24 @@ template <> struct float_ops<isa::avx512_vnni> {
     }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
-        constexpr std::size_t step = step_columns<E>();
         std::size_t i = 0;
+        constexpr std::size_t step = step_columns<E>();
         for (; i + step <= n; i += step) {
-            const std::byte* block = x + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
-                _mm512_storeu_ps(y + i + c, load<E>(block, c));
-            }
+            widen_block<E>(x + row_bytes_of<E>(i), y + i, std::make_index_sequence<step / 16>{});
         }
-        if constexpr (!block_format<E>) {
-            if (i < n) {
-                const __mmask16 mask = tail_mask(n - i);
-                _mm512_mask_storeu_ps(y + i, mask, load<E>(x + i * sizeof(E), mask));
-            }
+        if (i < n) {
+            _mm512_mask_storeu_ps(y + i, tail_mask(n - i), load_tail<E>(x, i, n - i));
         }
     }
 
 private:
+    /// Sixteens K of a block. Were y allowed to alias it, each would read shifts and scales anew.
+    template <class E, std::size_t... K>
+    static BITNET_ALWAYS_INLINE void widen_block(const std::byte* block, float* __restrict y,
+                                                 std::index_sequence<K...>) noexcept {
+        (_mm512_storeu_ps(y + 16 * K, load<E>(block, 16 * K)), ...);
+    }
+
     /// a * b as a value of its own: under -ffast-math clang would reassociate the products of intrinsics.
     static BITNET_ALWAYS_INLINE __m512 rounded_product(__m512 a, __m512 b) noexcept {
         __m512 product = _mm512_mul_ps(a, b);
@@ -283,6 +284,15 @@ private:
             return load<E>(row + i * sizeof(E));
         }
     }
+    /// Columns [i, i + rest) of a row, zeros behind them. Blocks end with the row's last sixteen: nothing to do there.
+    template <class E>
+    static BITNET_ALWAYS_INLINE __m512 load_tail(const std::byte* row, std::size_t i, std::size_t rest) noexcept {
+        if constexpr (block_format<E>) {
+            return _mm512_setzero_ps();
+        } else {
+            return load<E>(row + i * sizeof(E), tail_mask(rest));
+        }
+    }
     static BITNET_ALWAYS_INLINE __m128i nibbles(__m128i bytes, int shift) noexcept {
         return _mm_and_si128(_mm_srli_epi16(bytes, shift), _mm_set1_epi8(15));
     }
@@ -311,6 +321,8 @@ private:
 
     /// How far a prefetch runs ahead of the tile behind the one that is worked on.
     static constexpr std::size_t prefetch_lead = 1024;
+    /// How far it runs ahead at the least.
+    static constexpr std::size_t least_lead = 8192;
 
     /// Prefetches `Bytes` bytes into the second level, or into the first. \return what lies behind them.
     template <std::size_t Bytes, bool IntoFirst = false>
@@ -327,8 +339,8 @@ private:
         return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
     }
 
-    /// So many columns of a block format are widened at a time before they meet several tokens, by the code that floats
-    /// have. One token meets them on the way, which is up to a third faster.
+    /// A block of so many columns is widened before it meets several tokens, by the code that floats have. On the way,
+    /// sixteen by sixteen with their shifts and scales, it would be most of what there is to compile.
     static constexpr std::size_t widened_columns = 256;
 
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
@@ -339,7 +351,8 @@ private:
         std::size_t r = 0;
         for (; r + Rows <= rows; r += Rows) {
             const std::byte* row = w + r * row_bytes;
-            dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
+            const std::size_t ahead = std::max(Rows * row_bytes + prefetch_lead, least_lead);
+            dot<Rows, Tokens, E>(row, row_bytes, row + ahead, tokens, y + t, r);
         }
         for (; r < rows; ++r) {
             for (std::size_t k = t; k < t + Tokens; ++k) {
@@ -359,41 +372,32 @@ private:
         for (auto& a : acc) {
             a = _mm512_setzero_ps();
         }
-        if constexpr (block_format<E> && Tokens == 1) {
-            constexpr std::size_t step = step_columns<E>();
-            for (std::size_t i = 0; i < x.cols; i += step) {
-                BITNET_UNROLL
+        std::size_t i = 0;
+        constexpr std::size_t step = step_columns<E>();
+        if constexpr (step == widened_columns && Tokens > 1) {
+            float wide[Rows][widened_columns];
+            for (; i + step <= x.cols; i += step) {
+                for (std::size_t r = 0; r < Rows; ++r) {
+                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), step, wide[r]);
+                }
                 for (std::size_t c = 0; c < step; c += 16) {
                     next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                    const __m512 a = _mm512_loadu_ps(x.data + i + c);
-                    BITNET_UNROLL
-                    for (std::size_t r = 0; r < Rows; ++r) {
-                        acc[r] = _mm512_fmadd_ps(load<E>(row + r * row_bytes + row_bytes_of<E>(i), c), a, acc[r]);
-                    }
+                    dot_step<Rows, Tokens, float, true>(reinterpret_cast<const std::byte*>(wide), sizeof wide[0], c,
+                                                        x.data + i, x.stride, 16, acc);
                 }
             }
-        } else if constexpr (block_format<E>) {
-            float wide[Rows][widened_columns];
-            for (std::size_t i = 0; i < x.cols; i += widened_columns) {
-                const std::size_t now = std::min(widened_columns, x.cols - i);
-                for (std::size_t r = 0; r < Rows; ++r) {
-                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), now, wide[r]);
-                }
-                for (std::size_t c = 0; c < now; c += 16) {
-                    next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                    dot_step<Rows, Tokens, float, true>(reinterpret_cast<const std::byte*>(wide[0] + c), sizeof wide[0],
-                                                        x.data + i + c, x.stride, 16, acc);
-                }
-            }
-        } else {
-            std::size_t i = 0;
-            for (; i + 16 <= x.cols; i += 16) {
+        }
+        for (; i + step <= x.cols; i += step) {
+            const std::byte* block = row + row_bytes_of<E>(i);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < step; c += 16) {
                 next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E, true>(row + i * sizeof(E), row_bytes, x.data + i, x.stride, 16, acc);
+                dot_step<Rows, Tokens, E, true>(block, row_bytes, c, x.data + i, x.stride, 16, acc);
             }
-            if (i < x.cols) {
-                dot_step<Rows, Tokens, E, false>(row + i * sizeof(E), row_bytes, x.data + i, x.stride, x.cols - i, acc);
-            }
+        }
+        if (i < x.cols) {
+            dot_step<Rows, Tokens, E, false>(row + row_bytes_of<E>(i), row_bytes, 0, x.data + i, x.stride, x.cols - i,
+                                             acc);
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
@@ -404,20 +408,23 @@ private:
         }
     }
 
-    /// Sixteen columns of a tile, or those that are left; lanes behind the last column stay as they are.
+    /// Sixteen columns of a tile, from column c of a block, or those that are left; lanes behind the last column stay
+    /// as they are. x points at the block's first column.
     template <std::size_t Rows, std::size_t Tokens, class E, bool Whole>
-    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* w, std::size_t row_bytes, const float* x,
-                                              std::size_t stride, std::size_t left, __m512* acc) noexcept {
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,
+                                              const float* x, std::size_t stride, std::size_t left,
+                                              __m512* acc) noexcept {
         const __mmask16 mask = tail_mask(left);
         __m512 a[Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            a[t] = Whole ? _mm512_loadu_ps(x + t * stride) : _mm512_maskz_loadu_ps(mask, x + t * stride);
+            const float* from = x + t * stride + c;
+            a[t] = Whole ? _mm512_loadu_ps(from) : _mm512_maskz_loadu_ps(mask, from);
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const std::byte* p = w + r * row_bytes;
-            const __m512 b = Whole ? load<E>(p) : load<E>(p, mask);
+            const std::byte* p = block + r * row_bytes;
+            const __m512 b = Whole ? load<E>(p, c) : load_tail<E>(p, c, left);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
                 __m512& sum = acc[r * Tokens + t];

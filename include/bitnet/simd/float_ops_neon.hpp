@@ -16,6 +16,7 @@
 #include <cstring>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #if BITNET_ARM64
 #include <arm_neon.h>
@@ -167,23 +168,13 @@ template <> struct float_ops<isa::neon> {
     }
 
     template <class E> static void widen_row(const std::byte* x, std::size_t n, float* y) noexcept {
-        constexpr std::size_t step = step_columns<E>();
         std::size_t i = 0;
+        constexpr std::size_t step = step_columns<E>();
         for (; i + step <= n; i += step) {
-            const std::byte* block = x + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
-                const sixteen values = load<E>(block, c);
-                BITNET_UNROLL
-                for (std::size_t k = 0; k < 4; ++k) {
-                    vst1q_f32(y + i + c + 4 * k, values.v[k]);
-                }
-            }
+            widen_block<E>(x + row_bytes_of<E>(i), y + i, std::make_index_sequence<step / 16>{});
         }
-        if constexpr (!block_format<E>) {
-            for (; i < n; ++i) {
-                y[i] = element_at<E>(x, i);
-            }
+        for (; i < n; ++i) {
+            y[i] = element_at<E>(x, i);
         }
     }
 
@@ -192,6 +183,20 @@ private:
     struct sixteen {
         float32x4_t v[4];
     };
+
+    /// Sixteens K of a block. Were y allowed to alias it, each would read shifts and scales anew.
+    template <class E, std::size_t... K>
+    static BITNET_ALWAYS_INLINE void widen_block(const std::byte* block, float* __restrict y,
+                                                 std::index_sequence<K...>) noexcept {
+        (store(load<E>(block, 16 * K), y + 16 * K), ...);
+    }
+    static BITNET_ALWAYS_INLINE void store(const sixteen& values, float* y) noexcept {
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < 4; ++k) {
+            vst1q_f32(y + 4 * k, values.v[k]);
+        }
+    }
+
     static BITNET_ALWAYS_INLINE sixteen zeros() noexcept {
         const float32x4_t zero = vdupq_n_f32(0.0f);
         return {{zero, zero, zero, zero}};
@@ -393,8 +398,8 @@ private:
         return p + Bytes;
     }
 
-    /// So many columns of a block format are widened at a time, before they meet the tokens by the code that floats
-    /// have.
+    /// A block of so many columns is widened before it meets several tokens, by the code that floats have. On the way,
+    /// sixteen by sixteen with their shifts and scales, it would be most of what there is to compile.
     static constexpr std::size_t widened_columns = 256;
 
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
@@ -428,23 +433,26 @@ private:
             }
         }
         std::size_t i = 0;
-        if constexpr (block_format<E>) {
+        constexpr std::size_t step = step_columns<E>();
+        if constexpr (step == widened_columns && Tokens > 1) {
             float wide[Rows][widened_columns];
-            for (; i < x.cols; i += std::min(widened_columns, x.cols - i)) {
-                const std::size_t now = std::min(widened_columns, x.cols - i);
+            for (; i + step <= x.cols; i += step) {
                 for (std::size_t r = 0; r < Rows; ++r) {
-                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), now, wide[r]);
+                    widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), step, wide[r]);
                 }
-                for (std::size_t c = 0; c < now; c += 16) {
+                for (std::size_t c = 0; c < step; c += 16) {
                     next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                    const std::byte* w = reinterpret_cast<const std::byte*>(wide[0] + c);
-                    dot_step<Rows, Tokens, float>(w, sizeof wide[0], x.data + i + c, x.stride, acc);
+                    const std::byte* values = reinterpret_cast<const std::byte*>(wide);
+                    dot_step<Rows, Tokens, float>(values, sizeof wide[0], c, x.data + i, x.stride, acc);
                 }
             }
-        } else {
-            for (; i + 16 <= x.cols; i += 16) {
+        }
+        for (; i + step <= x.cols; i += step) {
+            const std::byte* block = row + row_bytes_of<E>(i);
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < step; c += 16) {
                 next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E>(row + i * sizeof(E), row_bytes, x.data + i, x.stride, acc);
+                dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, acc);
             }
         }
         BITNET_UNROLL
@@ -456,20 +464,21 @@ private:
         }
     }
 
-    /// Sixteen columns of a tile.
+    /// Sixteen columns of a tile, from column c of a block. x points at the block's first column.
     template <std::size_t Rows, std::size_t Tokens, class E>
-    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* w, std::size_t row_bytes, const float* x,
-                                              std::size_t stride, sixteen (&acc)[Rows][Tokens]) noexcept {
+    static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,
+                                              const float* x, std::size_t stride,
+                                              sixteen (&acc)[Rows][Tokens]) noexcept {
         sixteen b[Rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            b[r] = load<E>(w + r * row_bytes);
+            b[r] = load<E>(block + r * row_bytes, c);
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
             BITNET_UNROLL
             for (std::size_t k = 0; k < 4; ++k) {
-                const float32x4_t a = vld1q_f32(x + t * stride + 4 * k);
+                const float32x4_t a = vld1q_f32(x + t * stride + c + 4 * k);
                 BITNET_UNROLL
                 for (std::size_t r = 0; r < Rows; ++r) {
                     add_product(acc[r][t].v[k], b[r].v[k], a);

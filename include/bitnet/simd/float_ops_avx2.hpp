@@ -343,10 +343,6 @@ private:
         return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
     }
 
-    /// A block of so many columns is widened before it meets several tokens, by the code that floats have. On the way,
-    /// sixteen by sixteen with their shifts and scales, it would be most of what there is to compile.
-    static constexpr std::size_t widened_columns = 256;
-
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
     template <std::size_t Rows, std::size_t Tokens, class E>
     static BITNET_ALWAYS_INLINE void dot_tokens(const std::byte* w, std::size_t row_bytes, std::size_t rows,
@@ -358,7 +354,7 @@ private:
             const std::size_t ahead = std::max(Rows * row_bytes + prefetch_lead, least_lead);
             dot<Rows, Tokens, E>(row, row_bytes, row + ahead, tokens, y + t, r);
         }
-        for (; r < rows; ++r) {
+        for (; Rows > 1 && r < rows; ++r) { // too few for a tile
             for (std::size_t k = t; k < t + Tokens; ++k) {
                 dot<1, 1, E>(w + r * row_bytes, row_bytes, w + r * row_bytes, {x.row(k).data(), 1, x.cols}, y + k, r);
             }
@@ -380,8 +376,8 @@ private:
         }
         std::size_t i = 0;
         constexpr std::size_t step = step_columns<E>();
-        if constexpr (step == widened_columns && Tokens > 1) {
-            float wide[Rows][widened_columns];
+        if constexpr (is_widened_first<E>() && Tokens > 1) {
+            float wide[Rows][step];
             for (; i + step <= x.cols; i += step) {
                 for (std::size_t r = 0; r < Rows; ++r) {
                     widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), step, wide[r]);

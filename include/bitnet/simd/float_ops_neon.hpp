@@ -398,10 +398,6 @@ private:
         return p + Bytes;
     }
 
-    /// A block of so many columns is widened before it meets several tokens, by the code that floats have. On the way,
-    /// sixteen by sixteen with their shifts and scales, it would be most of what there is to compile.
-    static constexpr std::size_t widened_columns = 256;
-
     /// Tokens [t, t + Tokens) of x with all rows of w, in tiles of Rows x Tokens.
     template <std::size_t Rows, std::size_t Tokens, class E>
     static BITNET_ALWAYS_INLINE void dot_tokens(const std::byte* w, std::size_t row_bytes, std::size_t rows,
@@ -412,7 +408,7 @@ private:
             const std::byte* row = w + r * row_bytes;
             dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
         }
-        for (; r < rows; ++r) {
+        for (; Rows > 1 && r < rows; ++r) { // too few for a tile
             for (std::size_t k = t; k < t + Tokens; ++k) {
                 dot<1, 1, E>(w + r * row_bytes, row_bytes, w + r * row_bytes, {x.row(k).data(), 1, x.cols}, y + k, r);
             }
@@ -434,8 +430,8 @@ private:
         }
         std::size_t i = 0;
         constexpr std::size_t step = step_columns<E>();
-        if constexpr (step == widened_columns && Tokens > 1) {
-            float wide[Rows][widened_columns];
+        if constexpr (is_widened_first<E>() && Tokens > 1) {
+            float wide[Rows][step];
             for (; i + step <= x.cols; i += step) {
                 for (std::size_t r = 0; r < Rows; ++r) {
                     widen_row<E>(row + r * row_bytes + row_bytes_of<E>(i), step, wide[r]);

@@ -323,17 +323,16 @@ private:
         return _mm256_add_epi32(low, high);
     }
 
-    /// How far a prefetch runs ahead of the tile behind the one that is worked on.
-    static constexpr std::size_t prefetch_lead = 1024;
-    /// How far it runs ahead at the least.
-    static constexpr std::size_t least_lead = 8192;
+    /// How far ahead of a tile of `bytes` bytes the prefetches run: beyond the next tile, and 8 KiB at the least.
+    static BITNET_ALWAYS_INLINE std::size_t prefetch_lead(std::size_t bytes) noexcept {
+        return std::max(bytes + 1024, std::size_t{8192});
+    }
 
-    /// Prefetches `Bytes` bytes into the second level, or into the first. \return what lies behind them.
-    template <std::size_t Bytes, bool IntoFirst = false>
-    static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
+    /// Prefetches `Bytes` bytes into the second level. \return what lies behind them.
+    template <std::size_t Bytes> static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
         BITNET_UNROLL
         for (std::size_t i = 0; i < Bytes; i += 64) {
-            _mm_prefetch(reinterpret_cast<const char*>(p) + i, IntoFirst ? _MM_HINT_T0 : _MM_HINT_T1);
+            _mm_prefetch(reinterpret_cast<const char*>(p) + i, _MM_HINT_T1);
         }
         return p + Bytes;
     }
@@ -351,8 +350,7 @@ private:
         std::size_t r = 0;
         for (; r + Rows <= rows; r += Rows) {
             const std::byte* row = w + r * row_bytes;
-            const std::size_t ahead = std::max(Rows * row_bytes + prefetch_lead, least_lead);
-            dot<Rows, Tokens, E>(row, row_bytes, row + ahead, tokens, y + t, r);
+            dot<Rows, Tokens, E>(row, row_bytes, row + prefetch_lead(Rows * row_bytes), tokens, y + t, r);
         }
         for (; Rows > 1 && r < rows; ++r) { // too few for a tile
             for (std::size_t k = t; k < t + Tokens; ++k) {
@@ -432,7 +430,7 @@ private:
     template <std::size_t Rows>
     static BITNET_ALWAYS_INLINE void screen(const std::byte* rows, std::size_t row_bytes, const screen_input& x,
                                             float* upper) noexcept {
-        const std::byte* next = rows + Rows * row_bytes + prefetch_lead;
+        const std::byte* next = rows + prefetch_lead(Rows * row_bytes);
         __m256 low[Rows];
         __m256 high[Rows];
         BITNET_UNROLL
@@ -441,7 +439,7 @@ private:
             high[r] = _mm256_setzero_ps();
         }
         for (std::size_t b = 0; b < x.blocks; ++b) {
-            next = prefetch<Rows * screen_layout::block_bytes, true>(next);
+            next = prefetch<Rows * screen_layout::block_bytes>(next);
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
                 const std::byte* block = rows + r * row_bytes + b * screen_layout::block_bytes;

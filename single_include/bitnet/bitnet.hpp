@@ -12058,27 +12058,22 @@ namespace bitnet::inline BITNET_ABI {
 ///
 /// So each register holds 64 neighbouring columns and meets activations in their natural order. vpdpbusd adds a block's
 /// products to two accumulators; their halves are multiples of 64, 16, 4 and 1 of the sums and are shifted down,
-/// exactly, once at the end. Overflow: a block adds at most 4 * 192 * 128 = 98304 to an int32 lane; that is safe to
-/// 21,000 blocks (2.7 M columns).
+/// exactly, once at the end: the first accumulator by 4 bits, then the lower half by 2. Overflow: a block adds at most
+/// 4 * 192 * 128 = 98304 to an int32 lane; that is safe to 21,000 blocks (2.7 M columns).
 template <> struct kernel<isa::avx512_vnni, i2s> {
     using layout = i2s;
 
     static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
-        // Either has 24 of 32 registers for sums. Six tokens of long rows would not stay in the first level, and four
-        // long rows are read from memory faster than two. Zen 4, 6912 columns: 22 GB/s for 18, with two tokens 20 for
-        // 10, with eight 6.6 for 5.6.
-        constexpr std::size_t short_row = 4096;
-        if (w.cols <= short_row) {
-            i2s_tiling<kernel, 6>::rows(w, first, count, x, y, y_stride);
-        } else {
-            i2s_tiling<kernel, 3, 4>::rows(w, first, count, x, y, y_stride);
-        }
+        i2s_tiling<kernel, most_tokens, tile_rows>::rows(w, first, count, x, y, y_stride);
     }
 
 private:
-    friend i2s_tiling<kernel, 6>;
-    friend i2s_tiling<kernel, 3, 4>;
+    // 24 of 32 registers for sums. Zen 4, rows of 2560 columns from memory: with one token as fast as two rows with six
+    // tokens, which have as many; with 2, 4 and 8 tokens 23, 12 and 6.2 GB/s for 21, 8 and 5.2.
+    static constexpr std::size_t most_tokens = 3;
+    static constexpr std::size_t tile_rows = 4;
+    friend i2s_tiling<kernel, most_tokens, tile_rows>;
 
     template <std::size_t Rows, std::size_t Tokens>
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
@@ -12107,12 +12102,12 @@ private:
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
             const std::size_t at = first_token + t;
-            __m256i row_sums[Rows];
+            __m512i joined[Rows];
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
-                row_sums[r] = shifted_down(sums[0][r][t], sums[1][r][t]);
+                joined[r] = join(sums[0][r][t], sums[1][r][t]);
             }
-            store_lane_sums(row_sums, x.sums[at], y + at * y_stride);
+            store(joined, x.sums[at], y + at * y_stride);
         }
     }
 
@@ -12147,11 +12142,30 @@ private:
 #endif
     }
 
-    static BITNET_ALWAYS_INLINE __m256i shifted_down(__m512i first, __m512i second) noexcept {
-        const __m512i by64_and_16 = _mm512_srav_epi32(first, halves(_mm256_set1_epi32(6), _mm256_set1_epi32(4)));
-        const __m512i by4_and_1 = _mm512_srav_epi32(second, halves(_mm256_set1_epi32(2), _mm256_setzero_si256()));
-        const __m512i sums = _mm512_add_epi32(by64_and_16, by4_and_1);
-        return _mm256_add_epi32(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64(sums, 1));
+    /// Both accumulators of a row: lanes of the lower half are multiples of 4 of the sums.
+    static BITNET_ALWAYS_INLINE __m512i join(__m512i first, __m512i second) noexcept {
+        return _mm512_add_epi32(_mm512_srai_epi32(first, 4), second);
+    }
+
+    /// y[r] = sum of a row's lanes, less `offset`.
+    static BITNET_ALWAYS_INLINE void store(const __m512i (&joined)[1], std::int32_t offset, std::int32_t* y) noexcept {
+        *y = lane_sum(fold_halves(joined[0])) - offset;
+    }
+    static BITNET_ALWAYS_INLINE void store(const __m512i (&joined)[4], std::int32_t offset, std::int32_t* y) noexcept {
+        const __m512i rows01 = add_neighbours(joined[0], joined[1]); // 0, 1, 0, 1 in every 128 bits
+        const __m512i rows23 = add_neighbours(joined[2], joined[3]);
+        const __m512i rows =
+            _mm512_add_epi32(_mm512_unpacklo_epi64(rows01, rows23), _mm512_unpackhi_epi64(rows01, rows23));
+        const __m256i half = fold_halves(rows);
+        const __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(y), _mm_sub_epi32(sums, _mm_set1_epi32(offset)));
+    }
+    static BITNET_ALWAYS_INLINE __m512i add_neighbours(__m512i a, __m512i b) noexcept {
+        return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    }
+    static BITNET_ALWAYS_INLINE __m256i fold_halves(__m512i joined) noexcept {
+        const __m256i lower = _mm256_srai_epi32(_mm512_castsi512_si256(joined), 2);
+        return _mm256_add_epi32(lower, _mm512_extracti64x4_epi64(joined, 1));
     }
 
     static BITNET_ALWAYS_INLINE __m256i bytes(int value) noexcept { return _mm256_set1_epi8(static_cast<char>(value)); }

@@ -21238,21 +21238,27 @@ void normalize_and_quantize_row(std::span<const float> x, const norm_chain& norm
     std::memset(out.row(r) + x.size(), 0, padded - x.size());
 }
 
-/// x [rows, cols] -> RMSNorms -> int8, in parallel, and arranged where the kernel wants that: a task is one group of
-/// rows. `normed` is working memory of at least x.cols columns.
+/// x [rows, cols] -> RMSNorms -> int8, in parallel, and arranged where the kernel wants that. `normed` is working
+/// memory of at least x.cols columns.
 template <policy_type P>
 void normalize_and_quantize(typename P::pool& pool, matrix_view<const float> x, const norm_chain& norms, float epsilon,
                             matrix_view<float> normed, quantized_rows& out) noexcept {
     constexpr std::size_t group_rows = tokens_per_group<typename P::ternary>();
     out.used_rows = x.rows;
-    parallel_for(pool, (x.rows + group_rows - 1) / group_rows, [&](std::size_t group) noexcept {
-        const std::size_t first = group * group_rows;
-        const std::size_t end = std::min(first + group_rows, x.rows);
-        for (std::size_t r = first; r < end; ++r) {
-            normalize_and_quantize_row<P>(x.row(r), norms, epsilon, normed.row(r).data(), out, r);
-        }
-        if constexpr (arranging_kernel<typename P::ternary>) {
-            P::ternary::arrange(out.view(0, x.rows), first, x.cols, out.group(group));
+    const std::size_t groups = (x.rows + group_rows - 1) / group_rows;
+    const std::size_t chunk = std::max<std::size_t>(groups / (4 * pool.threads()), 1); // four tasks for each thread
+    parallel_for(pool, (groups + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+        float* row = normed.row(task).data(); // one for all rows of the task, so that it stays in cache
+        const std::size_t end_group = std::min(groups, (task + 1) * chunk);
+        for (std::size_t group = task * chunk; group < end_group; ++group) {
+            const std::size_t first = group * group_rows;
+            const std::size_t end = std::min(first + group_rows, x.rows);
+            for (std::size_t r = first; r < end; ++r) {
+                normalize_and_quantize_row<P>(x.row(r), norms, epsilon, row, out, r);
+            }
+            if constexpr (arranging_kernel<typename P::ternary>) {
+                P::ternary::arrange(out.view(0, x.rows), first, x.cols, out.group(group));
+            }
         }
     });
 }

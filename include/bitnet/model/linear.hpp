@@ -48,14 +48,14 @@ void normalize_and_quantize_row(std::span<const float> x, const norm_chain& norm
 }
 
 /// x [rows, cols] -> RMSNorms -> int8, in parallel, and arranged where the kernel wants that. `normed` is working
-/// memory of at least x.cols columns.
+/// memory: a row for every task, of which there are at most x.rows, and at least x.cols columns.
 template <policy_type P>
 void normalize_and_quantize(typename P::pool& pool, matrix_view<const float> x, const norm_chain& norms, float epsilon,
                             matrix_view<float> normed, quantized_rows& out) noexcept {
     constexpr std::size_t group_rows = tokens_per_group<typename P::ternary>();
     out.used_rows = x.rows;
     const std::size_t groups = (x.rows + group_rows - 1) / group_rows;
-    const std::size_t chunk = std::max<std::size_t>(groups / (4 * pool.threads()), 1); // four tasks for each thread
+    const std::size_t chunk = std::max<std::size_t>(groups / (4 * pool.threads()), 1); // four to eight tasks a thread
     parallel_for(pool, (groups + chunk - 1) / chunk, [&](std::size_t task) noexcept {
         float* row = normed.row(task).data(); // one for all rows of the task, so that it stays in cache
         const std::size_t end_group = std::min(groups, (task + 1) * chunk);

@@ -11333,9 +11333,9 @@ namespace bitnet::inline BITNET_ABI {
 /// of plain reads; half as far 76 %, into the first level 41 %, not at all 39 %.
 template <std::size_t Rows> BITNET_ALWAYS_INLINE void prefetch_rows(const std::uint8_t* w, std::size_t b) noexcept {
     constexpr std::size_t distance = 8192;
-    static_assert(Rows % 2 == 0);
+    static_assert(Rows == 1 || Rows % 2 == 0);
     BITNET_UNROLL
-    for (std::size_t line = 0; line < Rows / 2; ++line) {
+    for (std::size_t line = 0; line < (Rows + 1) / 2; ++line) {
         _mm_prefetch(reinterpret_cast<const char*>(w) + distance + b * Rows * 32 + line * 64, _MM_HINT_T1);
     }
 }
@@ -11344,13 +11344,13 @@ template <std::size_t Rows> BITNET_ALWAYS_INLINE void prefetch_rows(const std::u
 /// Cuts rows x tokens into tiles of TileRows rows x up to MostTokens tokens, each computed by
 /// Kernel::tile<Rows, Tokens>(weights of the first row, cols, x, first token, y of the first row, y_stride).
 /// Few tokens: a tile's rows meet all of them on their way from memory. Many: the activations of one tile stay in the
-/// first level of cache while a block of rows passes them.
+/// first level of cache while a block of rows passes them. As many as one tile takes: every row passes once.
 template <class Kernel, std::size_t MostTokens, std::size_t TileRows = 2> struct i2s_tiling {
     static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         constexpr std::size_t few_tokens = 12;
         constexpr std::size_t rows_in_cache = 32;
-        const std::size_t block = x.tokens <= few_tokens ? TileRows : rows_in_cache;
+        const std::size_t block = x.tokens <= MostTokens ? count : x.tokens <= few_tokens ? TileRows : rows_in_cache;
         for (std::size_t r = 0; r < count; r += block) {
             const std::size_t rest = count - r;
             all_tokens(w, first + r, rest < block ? rest : block, x, y + r, y_stride);
@@ -11736,20 +11736,30 @@ namespace bitnet::inline BITNET_ABI {
 /// Each plane is moved to bits 1:0 and multiplied by 32 activations with vpmaddubsw (unsigned codes 0..3, signed int8).
 /// Overflow: a pair is at most 2 * 3 * 128 = 768, the four planes of a block 3072; int16 holds ten blocks (30720),
 /// which are added before widening to int32. The sum of the activations is subtracted once, as weight = code - 1.
-/// One or two tokens leave registers for sums of their own for planes 7:6 and 3:2, which are then moved to bits 3:2
-/// only: two shifts less. These sums are multiples of 4, a pair at most 3072, the two planes of a block 6144: int16
-/// holds five blocks (30720), and with a quarter of that added, the other sums stay below 7680 + 7680.
+/// One token leaves registers for sums of their own for planes 7:6 and 3:2, which are then moved to bits 3:2 only: two
+/// shifts less. These sums are multiples of 4, a pair at most 3072, the two planes of a block 6144: int16 holds five
+/// blocks (30720), and with a quarter of that added, the other sums stay below 7680 + 7680. What limits one token on a
+/// core that shares its decoders is the number of instructions, 15 for 32 bytes: all blocks of an int16 are unrolled.
+/// Eight tokens of one row take fewer than four of two rows (77 and 91 for 1024 products), as long as the activations
+/// stay in the first level of cache.
 template <> struct kernel<isa::avx2, i2s> {
     using layout = i2s;
 
     static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
-        i2s_tiling<kernel, most_tokens>::rows(w, first, count, x, y, y_stride);
+        if (x.tokens > 4 && 8 * w.cols <= first_level) {
+            of_eight_tokens::rows(w, first, count, x, y, y_stride);
+        } else {
+            of_two_rows::rows(w, first, count, x, y, y_stride);
+        }
     }
 
 private:
-    static constexpr std::size_t most_tokens = 4; // 2 * 4 sums, 2 registers of weights, 2 of codes: 12 of 16
-    friend i2s_tiling<kernel, most_tokens>;
+    using of_two_rows = i2s_tiling<kernel, 4>;        // 2 * 4 sums, 2 registers of weights, 2 of codes: 12 of 16
+    using of_eight_tokens = i2s_tiling<kernel, 8, 1>; // 8 sums
+    friend of_two_rows;
+    friend of_eight_tokens;
+    static constexpr std::size_t first_level = 28 << 10; ///< bytes of activations that stay in the first level of cache
 
     /// total += words, widened; those of a second scale count a quarter.
     template <std::size_t Scales, std::size_t Rows, std::size_t Tokens>
@@ -11774,21 +11784,27 @@ private:
         const std::int8_t* values = x.data + first_token * x.stride;
         constexpr std::size_t scales = Tokens == 1 ? 2 : 1;
         constexpr std::size_t blocks_in_int16 = scales == 2 ? 5 : 10;
+        const std::size_t blocks = cols / 128;
+        std::size_t b = 0;
         __m256i total[Rows][Tokens];
         clear(total);
-        for (std::size_t b = 0; b < cols / 128;) {
-            const std::size_t rest = cols / 128 - b;
-            const std::size_t end = b + (rest < blocks_in_int16 ? rest : blocks_in_int16);
-            __m256i words[scales][Rows][Tokens];
-            BITNET_UNROLL
-            for (auto& of_scale : words) {
-                clear(of_scale);
-            }
-            for (; b < end; ++b) {
-                if constexpr (Rows != 1) {
-                    prefetch_rows<Rows>(w, b);
+        if constexpr (Tokens == 1) {
+            while (blocks - b >= blocks_in_int16) {
+                __m256i words[scales][Rows][Tokens];
+                clear_all(words);
+                BITNET_UNROLL
+                for (std::size_t i = 0; i < blocks_in_int16; ++i) {
+                    add_block(w, b++, cols, values, x.stride, words);
                 }
-                add_block(w + b * 32, cols / 4, values + b * 128, x.stride, words);
+                add_words(words, total);
+            }
+        }
+        while (b < blocks) {
+            const std::size_t end = blocks - b < blocks_in_int16 ? blocks : b + blocks_in_int16;
+            __m256i words[scales][Rows][Tokens];
+            clear_all(words);
+            while (b < end) {
+                add_block(w, b++, cols, values, x.stride, words);
             }
             add_words(words, total);
         }
@@ -11815,14 +11831,26 @@ private:
         }
     }
 
-    /// Adds sixteen int16 sums over the 128 columns of one block for each row and token.
     template <std::size_t Scales, std::size_t Rows, std::size_t Tokens>
-    static BITNET_ALWAYS_INLINE void add_block(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
-                                               std::size_t x_stride, __m256i (&words)[Scales][Rows][Tokens]) noexcept {
+    static BITNET_ALWAYS_INLINE void clear_all(__m256i (&words)[Scales][Rows][Tokens]) noexcept {
+        BITNET_UNROLL
+        for (auto& of_scale : words) {
+            clear(of_scale);
+        }
+    }
+
+    /// Adds sixteen int16 sums over the 128 columns of block `b` for each row and token.
+    template <std::size_t Scales, std::size_t Rows, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_block(const std::uint8_t* first_row, std::size_t b, std::size_t cols,
+                                               const std::int8_t* values, std::size_t x_stride,
+                                               __m256i (&words)[Scales][Rows][Tokens]) noexcept {
+        prefetch_rows<Rows>(first_row, b);
+        const std::uint8_t* w = first_row + b * 32;
+        const std::int8_t* x = values + b * 128;
         __m256i q[Rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            q[r] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + r * row_bytes));
+            q[r] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + r * (cols / 4)));
         }
         constexpr int more = Scales == 2 ? 2 : 0; // bits that planes 7:6 and 3:2 stay above the lowest
         add_plane<6 - more, 3 << more>(q, x, x_stride, words[Scales - 1]);
@@ -11848,10 +11876,10 @@ private:
         }
     }
 
-    /// sum += words, now: gcc would first add up the products of all planes, for which there are no registers.
+    /// sum += words, now: compilers would first add up the products of all planes, for which there are no registers.
     static BITNET_ALWAYS_INLINE void add_words(__m256i& sum, __m256i words) noexcept {
         sum = _mm256_add_epi16(sum, words);
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__GNUC__)
         __asm__("" : "+x"(sum));
 #endif
     }
@@ -12093,9 +12121,7 @@ private:
         const __m512i first_planes = halves(bytes(0xc0), bytes(0x30));
         const __m512i second_planes = halves(bytes(0x0c), bytes(0x03));
         for (std::size_t b = 0; b < cols / 128; ++b) {
-            if constexpr (Rows != 1) {
-                prefetch_rows<Rows>(w, b);
-            }
+            prefetch_rows<Rows>(w, b);
             add_columns<Rows, Tokens>(w + b * 32, cols / 4, first_planes, values + b * 128, x.stride, sums[0]);
             add_columns<Rows, Tokens>(w + b * 32, cols / 4, second_planes, values + b * 128 + 64, x.stride, sums[1]);
         }
@@ -12634,9 +12660,7 @@ private:
             }
         }
         for (std::size_t b = 0; b < cols / 128; ++b) {
-            if constexpr (Rows != 1) {
-                prefetch_rows<Rows>(w, b);
-            }
+            prefetch_rows<Rows>(w, b);
             add_block(w + b * 32, cols / 4, values + b * 128, x.stride, sums);
         }
         BITNET_UNROLL
@@ -13847,9 +13871,7 @@ private:
             __m128i words[Rows][Tokens];
             clear(words);
             for (; b < end; ++b) {
-                if constexpr (Rows != 1) {
-                    prefetch_rows<Rows>(w, b);
-                }
+                prefetch_rows<Rows>(w, b);
                 add_half<Rows, Tokens>(w + b * 32, cols / 4, values + b * 128, x.stride, words);
                 add_half<Rows, Tokens>(w + b * 32 + 16, cols / 4, values + b * 128 + 16, x.stride, words);
             }
@@ -13912,10 +13934,10 @@ private:
         }
     }
 
-    /// sum += words, now: gcc would first add up the products of all planes, for which there are no registers.
+    /// sum += words, now: compilers would first add up the products of all planes, for which there are no registers.
     static BITNET_ALWAYS_INLINE void add_words(__m128i& sum, __m128i words) noexcept {
         sum = _mm_add_epi16(sum, words);
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__GNUC__)
         __asm__("" : "+x"(sum));
 #endif
     }
@@ -15991,7 +16013,8 @@ template <> struct float_ops<isa::avx2> {
             dot_tokens<2, 2, E>(w, row_bytes, rows, x, y, t);
         }
         for (; t < x.rows; ++t) {
-            dot_tokens<block_format<E> ? 2 : 1, 1, E>(w, row_bytes, rows, x, y, t); // one is read faster, up to a fifth
+            constexpr std::size_t together = std::is_same_v<E, float> ? 1 : 2; // what is read fastest
+            dot_tokens<together, 1, E>(w, row_bytes, rows, x, y, t);
         }
     }
 

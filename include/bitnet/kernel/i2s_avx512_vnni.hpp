@@ -62,9 +62,7 @@ private:
         const __m512i first_planes = halves(bytes(0xc0), bytes(0x30));
         const __m512i second_planes = halves(bytes(0x0c), bytes(0x03));
         for (std::size_t b = 0; b < cols / 128; ++b) {
-            if constexpr (Rows != 1) {
-                prefetch_rows<Rows>(w, b);
-            }
+            prefetch_rows<Rows>(w, b);
             add_columns<Rows, Tokens>(w + b * 32, cols / 4, first_planes, values + b * 128, x.stride, sums[0]);
             add_columns<Rows, Tokens>(w + b * 32, cols / 4, second_planes, values + b * 128 + 64, x.stride, sums[1]);
         }

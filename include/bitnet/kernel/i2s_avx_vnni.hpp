@@ -56,9 +56,7 @@ private:
             }
         }
         for (std::size_t b = 0; b < cols / 128; ++b) {
-            if constexpr (Rows != 1) {
-                prefetch_rows<Rows>(w, b);
-            }
+            prefetch_rows<Rows>(w, b);
             add_block(w + b * 32, cols / 4, values + b * 128, x.stride, sums);
         }
         BITNET_UNROLL

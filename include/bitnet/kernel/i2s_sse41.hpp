@@ -52,9 +52,7 @@ private:
             __m128i words[Rows][Tokens];
             clear(words);
             for (; b < end; ++b) {
-                if constexpr (Rows != 1) {
-                    prefetch_rows<Rows>(w, b);
-                }
+                prefetch_rows<Rows>(w, b);
                 add_half<Rows, Tokens>(w + b * 32, cols / 4, values + b * 128, x.stride, words);
                 add_half<Rows, Tokens>(w + b * 32 + 16, cols / 4, values + b * 128 + 16, x.stride, words);
             }
@@ -117,10 +115,10 @@ private:
         }
     }
 
-    /// sum += words, now: gcc would first add up the products of all planes, for which there are no registers.
+    /// sum += words, now: compilers would first add up the products of all planes, for which there are no registers.
     static BITNET_ALWAYS_INLINE void add_words(__m128i& sum, __m128i words) noexcept {
         sum = _mm_add_epi16(sum, words);
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__GNUC__)
         __asm__("" : "+x"(sum));
 #endif
     }

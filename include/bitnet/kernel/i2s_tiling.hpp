@@ -22,9 +22,9 @@ namespace bitnet::inline BITNET_ABI {
 /// of plain reads; half as far 76 %, into the first level 41 %, not at all 39 %.
 template <std::size_t Rows> BITNET_ALWAYS_INLINE void prefetch_rows(const std::uint8_t* w, std::size_t b) noexcept {
     constexpr std::size_t distance = 8192;
-    static_assert(Rows % 2 == 0);
+    static_assert(Rows == 1 || Rows % 2 == 0);
     BITNET_UNROLL
-    for (std::size_t line = 0; line < Rows / 2; ++line) {
+    for (std::size_t line = 0; line < (Rows + 1) / 2; ++line) {
         _mm_prefetch(reinterpret_cast<const char*>(w) + distance + b * Rows * 32 + line * 64, _MM_HINT_T1);
     }
 }
@@ -33,13 +33,13 @@ template <std::size_t Rows> BITNET_ALWAYS_INLINE void prefetch_rows(const std::u
 /// Cuts rows x tokens into tiles of TileRows rows x up to MostTokens tokens, each computed by
 /// Kernel::tile<Rows, Tokens>(weights of the first row, cols, x, first token, y of the first row, y_stride).
 /// Few tokens: a tile's rows meet all of them on their way from memory. Many: the activations of one tile stay in the
-/// first level of cache while a block of rows passes them.
+/// first level of cache while a block of rows passes them. As many as one tile takes: every row passes once.
 template <class Kernel, std::size_t MostTokens, std::size_t TileRows = 2> struct i2s_tiling {
     static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         constexpr std::size_t few_tokens = 12;
         constexpr std::size_t rows_in_cache = 32;
-        const std::size_t block = x.tokens <= few_tokens ? TileRows : rows_in_cache;
+        const std::size_t block = x.tokens <= MostTokens ? count : x.tokens <= few_tokens ? TileRows : rows_in_cache;
         for (std::size_t r = 0; r < count; r += block) {
             const std::size_t rest = count - r;
             all_tokens(w, first + r, rest < block ? rest : block, x, y + r, y_stride);

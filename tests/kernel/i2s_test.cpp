@@ -59,18 +59,20 @@ struct problem {
     std::vector<std::int32_t> sums;
 };
 
-enum class filling { random, extreme, zero, outlier, code_3 };
+enum class filling { random, extreme, zero, outlier, code_3, lowest };
 
 problem make_problem(std::size_t rows, std::size_t cols, std::size_t tokens, filling how) {
     std::mt19937 engine(static_cast<unsigned>(rows * 31 + cols * 7 + tokens));
     problem p{rows, cols, tokens, {}, {}, {}};
     const unsigned top = how == filling::code_3 ? 4 : 3;
+    const bool lowest = how == filling::lowest; // products as large as they can be, all of one sign
     for (std::size_t i = 0; i < rows * cols; ++i) {
-        p.codes.push_back(static_cast<std::uint8_t>(how == filling::extreme ? 2 : engine() % top));
+        p.codes.push_back(static_cast<std::uint8_t>(lowest ? 3 : how == filling::extreme ? 2 : engine() % top));
     }
     for (std::size_t i = 0; i < tokens * cols; ++i) {
         const int random = static_cast<int>(engine() % 255) - 127;
-        const int value = how == filling::zero      ? 0
+        const int value = lowest                    ? -128
+                          : how == filling::zero    ? 0
                           : how == filling::extreme ? (i % 3 == 0 ? -128 : 127)
                           : how == filling::outlier ? (i % cols == cols / 2 ? -127 : 0)
                                                     : random;
@@ -145,9 +147,10 @@ TEST_CASE_TEMPLATE("a ternary kernel is exact", K, KERNELS) {
         MESSAGE("not run: this CPU has no " << std::string(K::isa_type::name));
         return;
     }
-    for (const filling how : {filling::random, filling::extreme, filling::zero, filling::outlier, filling::code_3}) {
+    for (const filling how :
+         {filling::random, filling::extreme, filling::zero, filling::outlier, filling::code_3, filling::lowest}) {
         for (const std::size_t cols : {128u, 256u, 384u, 768u, 1152u, 1280u, 1408u, 2560u, 3200u, 6912u, 8704u}) {
-            for (const std::size_t tokens : {1u, 2u, 3u, 5u, 17u}) {
+            for (const std::size_t tokens : {1u, 2u, 3u, 5u, 8u, 17u}) {
                 check_exact<K>(make_problem(12, cols, tokens, how));
             }
         }

@@ -21,6 +21,7 @@
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/fwd.hpp>
 #include <bitnet/io/byte_source.hpp>

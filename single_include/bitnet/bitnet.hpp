@@ -193,7 +193,7 @@
 #endif
 
 // ---- bitnet/core/result.hpp ----
-// errc, error and result<T>: how the library says that something did not work. Nothing here throws.
+// errc, error and result<T>: how functions report failure. Nothing here throws.
 
 #include <cassert>
 #include <memory>
@@ -345,6 +345,12 @@ private:
     bitnet::error error_;
 };
 
+/// The error of a result that failed, to be returned as the error of another: `if (!opened) return failed(opened);`
+/// Takes the sentence out of a result that may be changed, and copies it from one that may not. \pre !made.has_value()
+template <class T> [[nodiscard]] error failed(result<T>& made) noexcept { return std::move(made).error(); }
+template <class T> [[nodiscard]] error failed(result<T>&& made) noexcept { return std::move(made).error(); }
+template <class T> [[nodiscard]] error failed(const result<T>& made) { return made.error(); }
+
 } // namespace bitnet::inline BITNET_ABI
 
 // ---- bitnet/io/gguf_reader.hpp ----
@@ -463,6 +469,20 @@ private:
     T* data_ = nullptr;
     std::size_t size_ = 0;
 };
+
+/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has failed.
+/// The first failure stays in `failure`, whose code is errc{} as long as there is none.
+template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure) {
+    if (failure.code != errc{}) {
+        return;
+    }
+    auto made = buffer<T>::allocate(size, what);
+    if (made) {
+        into = *std::move(made);
+    } else {
+        failure = failed(made);
+    }
+}
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -20653,6 +20673,70 @@ private:
     std::uint64_t total_bytes_ = 0;
     error failure_;
 };
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/core/sentence.hpp ----
+// sentence: the text of an error message, joined out of line from texts and numbers.
+
+#include <concepts>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A text as it is, or an integer in decimal. Borrows the text.
+class sentence_part {
+public:
+    sentence_part(std::string_view text) noexcept : text_(text) {}
+    sentence_part(const char* text) noexcept : text_(text) {}
+    sentence_part(const std::string& text) noexcept : text_(text) {}
+    template <std::integral Number>
+    requires(!std::same_as<Number, bool> && !std::same_as<Number, char>)
+    sentence_part(Number number) noexcept
+        : magnitude_(number < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(number)
+                                : static_cast<std::uint64_t>(number)),
+          kind_(number < 0 ? kind::negative : kind::positive) {}
+
+    /// Appends it to `out`.
+    void append_to(std::string& out) const {
+        if (kind_ == kind::text) {
+            out.append(text_);
+            return;
+        }
+        char digits[21];
+        char* const end = digits + sizeof digits;
+        char* begin = end;
+        std::uint64_t rest = magnitude_;
+        do {
+            *--begin = static_cast<char>('0' + rest % 10);
+            rest /= 10;
+        } while (rest != 0);
+        if (kind_ == kind::negative) {
+            *--begin = '-';
+        }
+        out.append(begin, end);
+    }
+
+private:
+    enum class kind : unsigned char { text, positive, negative };
+
+    std::string_view text_;
+    std::uint64_t magnitude_ = 0;
+    kind kind_ = kind::text;
+};
+
+/// All parts, one after another: sentence({file, ": ", rows, " rows in the file"}). A call compiles to less code than
+/// `+` and std::to_string, which are inlined wherever they are used.
+[[nodiscard]] inline std::string sentence(std::initializer_list<sentence_part> parts) {
+    std::string made;
+    for (const sentence_part& part : parts) {
+        part.append_to(made);
+    }
+    return made;
+}
 
 } // namespace bitnet::inline BITNET_ABI
 

@@ -82,4 +82,18 @@ private:
     std::size_t size_ = 0;
 };
 
+/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has failed.
+/// The first failure stays in `failure`, whose code is errc{} as long as there is none.
+template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure) {
+    if (failure.code != errc{}) {
+        return;
+    }
+    auto made = buffer<T>::allocate(size, what);
+    if (made) {
+        into = *std::move(made);
+    } else {
+        failure = failed(made);
+    }
+}
+
 } // namespace bitnet::inline BITNET_ABI

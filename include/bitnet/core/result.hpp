@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// errc, error and result<T>: how the library says that something did not work. Nothing here throws.
+// errc, error and result<T>: how functions report failure. Nothing here throws.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -153,5 +153,11 @@ public:
 private:
     bitnet::error error_;
 };
+
+/// The error of a result that failed, to be returned as the error of another: `if (!opened) return failed(opened);`
+/// Takes the sentence out of a result that may be changed, and copies it from one that may not. \pre !made.has_value()
+template <class T> [[nodiscard]] error failed(result<T>& made) noexcept { return std::move(made).error(); }
+template <class T> [[nodiscard]] error failed(result<T>&& made) noexcept { return std::move(made).error(); }
+template <class T> [[nodiscard]] error failed(const result<T>& made) { return made.error(); }
 
 } // namespace bitnet::inline BITNET_ABI

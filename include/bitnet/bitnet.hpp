@@ -126,6 +126,7 @@
 #include <bitnet/text/chat_template.hpp>
 #include <bitnet/text/merge_list.hpp>
 #include <bitnet/text/merge_table.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/pre_tokenizer.hpp>
 #include <bitnet/text/sentence_piece.hpp>
 #include <bitnet/text/splitter.hpp>
@@ -138,6 +139,7 @@
 #include <bitnet/text/tokenizer_json.hpp>
 #include <bitnet/text/tokenizer_metadata.hpp>
 #include <bitnet/text/tokenizer_steps.hpp>
+#include <bitnet/text/tokenizer_tables.hpp>
 #include <bitnet/text/unicode_classes.hpp>
 #include <bitnet/text/vocabulary.hpp>
 #include <bitnet/thread/native_thread.hpp>

@@ -4,7 +4,7 @@
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/json.hpp>
 #include <bitnet/text/chat_template.hpp>
-#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 
 #include <golden/golden_data.hpp>
 #include <text/chat_vocabulary.hpp>

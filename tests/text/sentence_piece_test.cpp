@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // SentencePiece: pieces by score against a plain loop, spaces, bytes, decoding, and what is refused.
+#include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/stream_decoder.hpp>
-#include <bitnet/text/tokenizer.hpp>
 
 #include <text/sentence_piece_vocabulary.hpp>
 #include <text/small_vocabulary.hpp>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // stream_decoder: whole code points, every byte, nothing held back for longer than needed.
 #include <bitnet/core/utf8.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/stream_decoder.hpp>
-#include <bitnet/text/tokenizer.hpp>
 
 #include <text/small_vocabulary.hpp>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Everything that a file can do wrong with a vocabulary is refused with its place and both numbers.
 #include <bitnet/text/merge_list.hpp>
-#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/vocabulary.hpp>
 
 #include <text/small_vocabulary.hpp>

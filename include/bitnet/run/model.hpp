@@ -14,7 +14,7 @@
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/simd/rotary.hpp>
-#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 
 #include <cassert>
 #include <cstddef>

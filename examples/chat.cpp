@@ -7,7 +7,7 @@
 
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/sampler.hpp>
-#include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/open_chat_template.hpp>
 #include <bitnet/text/stream_decoder.hpp>
 
 #include <cstddef>

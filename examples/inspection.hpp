@@ -10,7 +10,7 @@
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/run/model.hpp>
-#include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/open_chat_template.hpp>
 #include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/thread/thread_pool.hpp>
 

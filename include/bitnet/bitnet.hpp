@@ -126,6 +126,7 @@
 #include <bitnet/text/chat_template.hpp>
 #include <bitnet/text/merge_list.hpp>
 #include <bitnet/text/merge_table.hpp>
+#include <bitnet/text/open_chat_template.hpp>
 #include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/pre_tokenizer.hpp>
 #include <bitnet/text/sentence_piece.hpp>

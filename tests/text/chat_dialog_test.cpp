@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // chat_dialog: dialogs that grow turn by turn.
 #include <bitnet/text/chat_dialog.hpp>
-#include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/open_chat_template.hpp>
 
 #include <text/chat_vocabulary.hpp>
 #include <text/small_vocabulary.hpp>

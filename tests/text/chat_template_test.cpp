@@ -3,7 +3,7 @@
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/json.hpp>
-#include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/open_chat_template.hpp>
 #include <bitnet/text/open_tokenizer.hpp>
 
 #include <golden/golden_data.hpp>

@@ -13,6 +13,7 @@
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/decimal.hpp>
+#include <bitnet/core/exponential.hpp>
 #include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/fma.hpp>
@@ -22,6 +23,7 @@
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
+#include <bitnet/core/sort_first.hpp>
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/fwd.hpp>
 #include <bitnet/io/byte_source.hpp>
@@ -107,6 +109,7 @@
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session.hpp>
+#include <bitnet/run/token_chooser.hpp>
 #include <bitnet/simd/cpu.hpp>
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>

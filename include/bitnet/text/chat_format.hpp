@@ -15,8 +15,7 @@ namespace bitnet::inline BITNET_ABI {
 
 /// One format for each published template; chat_format_rules says what each writes.
 /// Sources: the templates published with microsoft/bitnet-b1.58-2B-4T and with LLaMA-3; falcon3 is what llama.cpp calls
-/// so, with EOS after an answer, where the model puts it (Tulu's and OLMo's templates are the same); ChatML is
-/// OpenAI's.
+/// so, with EOS after an answer, as the model puts it (Tulu's and OLMo's templates are the same); ChatML is OpenAI's.
 enum class chat_format : unsigned char { bitnet, llama3, falcon3, chatml };
 
 /// How a format writes the name of a role.
@@ -39,11 +38,11 @@ struct chat_format_rule {
     std::string_view turn_end = {};     ///< a control token; empty: the vocabulary's EOS
     std::string_view after_turn = {};   ///< text
     std::string_view other_stop = {};   ///< another control token that ends answers, if the vocabulary has it
-    bool begins_with_bos = false;       ///< whatever the vocabulary says; without: only if that asks for it
-    bool strips_content = false;        ///< white space around contents is left out
+    bool begins_with_bos = false;       ///< always; if false, only if vocabulary or template say so
+    bool strips_content = false;        ///< white space around contents is removed
     /// Only answers have `turn_end`; theirs is followed by `after_turn` only if another turn follows.
     bool ends_answers_only = false;
-    /// The roles that the template knows, and passes over others; none: it takes any that has a name.
+    /// The only roles that the template writes; none: all that are not empty.
     std::array<std::string_view, 3> roles = {};
 };
 
@@ -145,7 +144,7 @@ struct chat_message {
 /// Whether a dialog begins with BOS whatever the vocabulary says.
 [[nodiscard]] constexpr bool begins_with_bos(chat_format format) noexcept { return rule_of(format).begins_with_bos; }
 
-/// Whether white space around a content is left out.
+/// Whether white space around a content is removed.
 [[nodiscard]] constexpr bool strips_content(chat_format format) noexcept { return rule_of(format).strips_content; }
 
 /// `text` without white space at both ends, as the `trim` of templates sees it: Python's str.strip(), to which the four

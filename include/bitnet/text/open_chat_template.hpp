@@ -57,7 +57,7 @@ inline constexpr std::array<chat_template_extra, 3> chat_template_extras{{
     {"<think>", "its thinking parts are not written"},
 }};
 
-/// Longer texts are not looked at; published templates have less than 32 KiB.
+/// Longer texts are not searched; published templates have less than 32 KiB.
 inline constexpr std::size_t longest_chat_template = std::size_t{1} << 20;
 
 /// A template as fingerprints see it: without white space and escaped line ends, in single quotes, with members

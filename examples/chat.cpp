@@ -219,7 +219,7 @@ int run(const settings& chosen) {
     for (const std::string& note : model->notes()) {
         say("note: " + note);
     }
-    const auto format = bitnet::chat_template::open(model->file(), model->text(), chosen.model.chat_format);
+    const auto format = model->chat(chosen.model.chat_format);
     if (!format) {
         return tools::fail(program, format.error().message + "; here: --template NAME");
     }

@@ -10,8 +10,8 @@
 #include <bitnet/model/layout_for.hpp>
 #include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/model/ternary_source.hpp>
-#include <bitnet/text/chat_template.hpp>
-#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/open_chat_template.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/thread/thread_pool.hpp>
 
 #include <cstddef>

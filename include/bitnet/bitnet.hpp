@@ -2,6 +2,7 @@
 // All of bitnet.hpp.
 #pragma once
 
+#include <bitnet/any.hpp>
 #include <bitnet/convert/checkpoint_comparison.hpp>
 #include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/convert/metadata_edit.hpp>
@@ -13,6 +14,7 @@
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/decimal.hpp>
+#include <bitnet/core/exponential.hpp>
 #include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/float_matrix.hpp>
@@ -23,6 +25,7 @@
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
+#include <bitnet/core/sort_first.hpp>
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/engine.hpp>
 #include <bitnet/fwd.hpp>
@@ -90,6 +93,7 @@
 #include <bitnet/model/hugging_face_names.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/kv_cache.hpp>
+#include <bitnet/model/layout_for.hpp>
 #include <bitnet/model/layout_rows.hpp>
 #include <bitnet/model/linear.hpp>
 #include <bitnet/model/lm_head.hpp>
@@ -118,7 +122,7 @@
 #include <bitnet/run/batch_core.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/embedding.hpp>
-#include <bitnet/model/layout_for.hpp>
+#include <bitnet/run/embedding_codes.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/model_facts.hpp>
@@ -128,6 +132,7 @@
 #include <bitnet/run/session.hpp>
 #include <bitnet/run/session_core.hpp>
 #include <bitnet/run/session_options.hpp>
+#include <bitnet/run/token_chooser.hpp>
 #include <bitnet/simd/cpu.hpp>
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>
@@ -148,6 +153,8 @@
 #include <bitnet/text/chat_template.hpp>
 #include <bitnet/text/merge_list.hpp>
 #include <bitnet/text/merge_table.hpp>
+#include <bitnet/text/open_chat_template.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/pre_tokenizer.hpp>
 #include <bitnet/text/sentence_piece.hpp>
 #include <bitnet/text/splitter.hpp>
@@ -160,10 +167,11 @@
 #include <bitnet/text/tokenizer_json.hpp>
 #include <bitnet/text/tokenizer_metadata.hpp>
 #include <bitnet/text/tokenizer_steps.hpp>
+#include <bitnet/text/tokenizer_tables.hpp>
 #include <bitnet/text/unicode_classes.hpp>
 #include <bitnet/text/vocabulary.hpp>
-#include <bitnet/thread/thread_limits.hpp>
 #include <bitnet/thread/native_thread.hpp>
 #include <bitnet/thread/parking_number.hpp>
 #include <bitnet/thread/pool.hpp>
+#include <bitnet/thread/thread_limits.hpp>
 #include <bitnet/thread/thread_pool.hpp>

@@ -3,6 +3,7 @@
 
 #include <bitnet/run/batch.hpp>
 #include <bitnet/run/embedding.hpp>
+#include <bitnet/run/embedding_codes.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/session.hpp>

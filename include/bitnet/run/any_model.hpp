@@ -6,6 +6,8 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/session_options.hpp>
+#include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/tokenizer.hpp>
 #include <bitnet/thread/pool.hpp>
 
 #include <cassert>
@@ -24,7 +26,6 @@ class byte_source;
 class gguf_file;
 class model_file;
 class session_base;
-class tokenizer;
 struct any_cpu;
 struct hyper_parameters;
 
@@ -40,6 +41,8 @@ public:
                                                                              const pool_ref* pool) const = 0;
     [[nodiscard]] virtual result<std::unique_ptr<batch_base>> open_batch(const batch_options& options,
                                                                          const pool_ref* pool) const = 0;
+
+    [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
 
     /// Set when the model is opened.
     struct description {
@@ -110,6 +113,10 @@ public:
         assert(has_text());
         return *base_->about().text;
     }
+    /// How the model takes dialogs; `format`, one of chat_format_names, is used instead of what the file says. Borrows
+    /// the model. \pre has_text(). \return what chat_template::open returns.
+    [[nodiscard]] result<chat_template> chat(std::string_view format = {}) const { return base_->open_chat(format); }
+
     /// What was decided or passed over while opening, a sentence each: an inferred pre-tokenizer, repacked tensors, a
     /// tensor that the architecture does not use.
     [[nodiscard]] std::span<const std::string> notes() const noexcept { return base_->about().notes; }

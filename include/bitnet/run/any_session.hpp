@@ -9,6 +9,7 @@
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session_options.hpp>
+#include <bitnet/run/token_chooser.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/thread/pool.hpp>
 
@@ -30,6 +31,7 @@ public:
     /// \param visitor null: none
     [[nodiscard]] virtual result<void> feed(std::span<const token> tokens, const logits_visitor* visitor) = 0;
     [[nodiscard]] virtual std::optional<token> next(sampler& choose) = 0;
+    [[nodiscard]] virtual std::optional<token> next(any_chooser choose) = 0;
     [[nodiscard]] virtual result<std::span<const float>> logits() = 0;
     [[nodiscard]] virtual result<std::span<const scored_token>> largest_logits(std::size_t k) = 0;
     [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
@@ -89,6 +91,10 @@ public:
     /// the following call. After nullopt the session can be fed and asked again.
     /// \pre `choose` was opened for this model's vocabulary size.
     [[nodiscard]] std::optional<token> next(sampler& choose) { return base_->next(choose); }
+    /// The same by a chooser of the program's own: see token_chooser.
+    template <token_chooser Chooser> [[nodiscard]] std::optional<token> next(Chooser& choose) {
+        return base_->next(any_chooser(choose));
+    }
 
     /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::no_head from a text embedding model.

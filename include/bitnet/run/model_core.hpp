@@ -17,6 +17,7 @@
 #include <bitnet/run/model_facts.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/session_core.hpp>
+#include <bitnet/text/open_chat_template.hpp>
 
 #include <memory>
 #include <new>
@@ -60,6 +61,10 @@ public:
     }
     result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
         return batch_core::open(parts(), options, pool);
+    }
+
+    result<chat_template> open_chat(std::string_view format) const override {
+        return chat_template::open(facts_->file(), *facts_->text, format);
     }
 
     [[nodiscard]] model_parts parts() const noexcept {

@@ -10,7 +10,7 @@
 #include <bitnet/model/model_file.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/simd/rotary.hpp>
-#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 
 #include <memory>
 #include <new>

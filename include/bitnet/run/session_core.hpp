@@ -19,6 +19,7 @@
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session_options.hpp>
+#include <bitnet/run/token_chooser.hpp>
 #include <bitnet/simd/rotary.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
@@ -119,7 +120,9 @@ public:
         return {};
     }
 
-    std::optional<token> next(sampler& choose) override {
+    std::optional<token> next(sampler& choose) override { return next(any_chooser(choose)); }
+
+    std::optional<token> next(any_chooser choose) override {
         if (position() != 0 && position() == context()) {
             return stopped(stop_reason::context_full);
         }

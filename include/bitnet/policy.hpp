@@ -95,13 +95,14 @@ concept policy_type = requires {
 };
 
 /// The tables that a policy names, and nothing else: what no policy of a program names is not compiled.
+template <policy_type P> struct engine_of { static const engine tables; };
 template <policy_type P>
-inline constexpr engine engine_of{P::isa::name,
-                                  &loop_table_of<typename P::loops>,
-                                  &kv_table_of<typename P::loops, typename P::kv_element>,
-                                  &ternary_table_of<typename P::ternary>,
-                                  []() noexcept { return isa::enable<typename P::isa>(); },
-                                  &open_owned_pool<typename P::pool>};
+constinit const engine engine_of<P>::tables{P::isa::name,
+                                            &loop_table_of<typename P::loops>,
+                                            &kv_table_of<typename P::loops, typename P::kv_element>,
+                                            &ternary_table_of<typename P::ternary>,
+                                            []() noexcept { return isa::enable<typename P::isa>(); },
+                                            &open_owned_pool<typename P::pool>};
 
 /// The best instruction set that this translation unit's own compile flags enable: no dispatch, and the program needs
 /// a machine that has it anyway. See bitnet::any_cpu for the choice at run time.

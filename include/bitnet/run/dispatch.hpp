@@ -34,7 +34,7 @@ template <policy_type First, policy_type... Rest, class F> bool with_first_avail
 /// A list of policies, the fastest first.
 template <policy_type... P> struct ladder {
     /// Their tables, in order. Of several layouts for one instruction set, the one that a file is stored in is taken.
-    static constexpr std::array<const engine*, sizeof...(P)> engines{&engine_of<P>...};
+    static constexpr std::array<const engine*, sizeof...(P)> engines{&engine_of<P>::tables...};
 
     template <class L> using with_layout = ladder<typename P::template with_layout<L>...>;
     template <class E> using with_kv = ladder<typename P::template with_kv<E>...>;

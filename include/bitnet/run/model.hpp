@@ -12,6 +12,7 @@
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/open_options.hpp>
+#include <bitnet/run/parts.hpp>
 
 #include <string_view>
 #include <utility>
@@ -25,15 +26,15 @@ public:
 
     /// As any_model::open. \return errc::unsupported_cpu if P::isa is not available here.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, const open_options& options = {}) {
-        auto source = model_file::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
+        auto source = files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
         return source ? open(*std::move(source), options) : failed(source);
     }
     [[nodiscard]] static result<model> open(byte_source source, const open_options& options = {}) {
-        auto file = model_file::open(std::move(source));
+        auto file = files_part<>::open(std::move(source));
         return file ? open(*std::move(file), options) : failed(file);
     }
     [[nodiscard]] static result<model> open(model_file source, const open_options& options = {}) {
-        auto opened = model_core::open(engine_of<P>, std::move(source), options);
+        auto opened = model_core::open(engine_of<P>::tables, std::move(source), options);
         return opened ? result<model>(model(*std::move(opened))) : failed(opened);
     }
 

@@ -9,15 +9,13 @@
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/model/model_file.hpp>
-#include <bitnet/model/self_test.hpp>
-#include <bitnet/model/weight_reader.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/batch_core.hpp>
 #include <bitnet/run/model_facts.hpp>
 #include <bitnet/run/open_options.hpp>
+#include <bitnet/run/parts.hpp>
 #include <bitnet/run/session_core.hpp>
-#include <bitnet/text/open_chat_template.hpp>
 
 #include <memory>
 #include <new>
@@ -35,7 +33,7 @@ public:
             return error{errc::unsupported_cpu,
                          sentence({source.name(), ": this CPU or operating system does not support ", tables.isa})};
         }
-        if (auto tested = self_test::run(tables); !tested) {
+        if (auto tested = tensors_part<>::test(tables); !tested) {
             return error{tested.error().code, sentence({source.name(), ": ", tested.error().message})};
         }
         source.advise(access_hint::huge_pages); // if the system maps files so; ignored elsewhere
@@ -57,14 +55,14 @@ public:
 
     result<std::unique_ptr<session_base>> open_session(const session_options& options,
                                                        const pool_ref* pool) const override {
-        return session_core::open(parts(), options, pool);
+        return graph_part<>::open(parts(), options, pool);
     }
     result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
-        return batch_core::open(parts(), options, pool);
+        return graph_part<>::open(parts(), options, pool);
     }
 
     result<chat_template> open_chat(std::string_view format) const override {
-        return chat_template::open(facts_->file(), *facts_->text, format);
+        return text_part<>::open_chat(facts_->file(), *facts_->text, format);
     }
 
     [[nodiscard]] model_parts parts() const noexcept {
@@ -84,7 +82,8 @@ private:
         const weight_options how{{options.file_order, options.lookup_tiling},
                                  options.verify_codes.value_or(!facts_->source.is_mapped()),
                                  &facts_->source};
-        auto tensors = weights::open(facts_->file(), facts_->parameters, *tables_.ternary->layout, how, pool->ref());
+        auto tensors =
+            tensors_part<>::open(facts_->file(), facts_->parameters, *tables_.ternary->layout, how, pool->ref());
         if (!tensors) {
             return failed(tensors);
         }

@@ -9,8 +9,9 @@
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/model_file.hpp>
 #include <bitnet/run/open_options.hpp>
+#include <bitnet/run/parts.hpp>
 #include <bitnet/simd/rotary.hpp>
-#include <bitnet/text/open_tokenizer.hpp>
+#include <bitnet/text/tokenizer.hpp>
 
 #include <memory>
 #include <new>
@@ -42,7 +43,7 @@ private:
 };
 
 inline result<std::unique_ptr<model_facts>> model_facts::read(model_file source, const open_options& options) {
-    auto parameters = hyper_parameters::read(source.gguf());
+    auto parameters = text_part<>::read(source.gguf());
     if (!parameters) {
         return failed(parameters);
     }
@@ -79,7 +80,7 @@ inline result<void> model_facts::read_tokenizer(const open_options& options) {
     if (!options.load_tokenizer) {
         return {};
     }
-    auto opened = tokenizer::open(file(), {.pre_tokenizer = options.pre_tokenizer});
+    auto opened = text_part<>::open(file(), {.pre_tokenizer = options.pre_tokenizer});
     if (!opened) {
         return failed(opened);
     }

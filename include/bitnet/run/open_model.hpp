@@ -6,12 +6,13 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/engine.hpp>
 #include <bitnet/io/byte_source.hpp>
+#include <bitnet/model/layout_for.hpp>
 #include <bitnet/model/model_file.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/dispatch.hpp>
-#include <bitnet/model/layout_for.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/open_options.hpp>
+#include <bitnet/run/parts.hpp>
 
 #include <span>
 #include <string>
@@ -61,14 +62,14 @@ result<any_model> compiled_for<Ladder>::open(model_file source, const open_optio
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(byte_source source, const open_options& options, std::string_view isa) {
-    auto file = model_file::open(std::move(source));
+    auto file = files_part<>::open(std::move(source));
     return file ? open(*std::move(file), options, isa) : failed(file);
 }
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const open_options& options,
                                              std::string_view isa) {
-    auto file = model_file::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
+    auto file = files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
     return file ? open(*std::move(file), options, isa) : failed(file);
 }
 

@@ -11,7 +11,7 @@
 
 using namespace bitnet;
 
-TEST_CASE("a CPU that has an instruction set has what that one builds on, and none of another architecture") {
+TEST_CASE("a CPU has what its instruction sets build on, and none of another architecture") {
     CHECK(isa::scalar::available());
     CHECK((!isa::avx_vnni::available() || isa::avx2::available()));
     CHECK((!isa::avx512_vnni::available() || isa::avx2::available()));

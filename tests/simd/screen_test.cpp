@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include "every_isa.hpp"
+
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/float_ops_avx512.hpp>
@@ -15,20 +17,11 @@
 #include <vector>
 
 using namespace bitnet;
+using bitnet_tests::every_isa_but_scalar;
+using bitnet_tests::runs_here;
 
 namespace {
 
-#if BITNET_X86_64
-#define ISAS_BESIDE_SCALAR isa::sse41, isa::avx2, isa::avx_vnni, isa::avx512_vnni
-#elif BITNET_ARM64
-#define ISAS_BESIDE_SCALAR isa::neon, isa::neon_dotprod, isa::neon_i8mm
-#elif BITNET_WASM_RELAXED_SIMD
-#define ISAS_BESIDE_SCALAR isa::wasm_simd128, isa::wasm_relaxed_simd
-#elif BITNET_WASM_SIMD128
-#define ISAS_BESIDE_SCALAR isa::wasm_simd128
-#else
-#define ISAS_BESIDE_SCALAR isa::scalar
-#endif
 using oracle = float_ops<isa::scalar>;
 
 /// Rows of random floats, every few of them of another size, and their screen.
@@ -184,9 +177,8 @@ TEST_CASE("states that are no good for a screen are refused") {
     CHECK(input(random_state(100, 6)).good);
 }
 
-TEST_CASE_TEMPLATE("screened rows give the scalar bits", Isa, ISAS_BESIDE_SCALAR) {
-    if (!Isa::available()) {
-        MESSAGE("not run: this CPU has no " << std::string(Isa::name));
+TEST_CASE_TEMPLATE_DEFINE("screened rows give the scalar bits", Isa, screen_rows_gives_the_scalar_bits) {
+    if (!runs_here<Isa>()) {
         return;
     }
     for (const std::size_t cols : widths) {
@@ -211,3 +203,4 @@ TEST_CASE_TEMPLATE("screened rows give the scalar bits", Isa, ISAS_BESIDE_SCALAR
         }
     }
 }
+TEST_CASE_TEMPLATE_APPLY(screen_rows_gives_the_scalar_bits, every_isa_but_scalar);

@@ -46,6 +46,7 @@
 #include <bitnet/kernel/dense_neon.hpp>
 #include <bitnet/kernel/dense_neon_dotprod.hpp>
 #include <bitnet/kernel/dense_neon_i8mm.hpp>
+#include <bitnet/kernel/dense_tiling.hpp>
 #include <bitnet/kernel/dot_product_neon.hpp>
 #include <bitnet/kernel/i2s_amx_int8.hpp>
 #include <bitnet/kernel/i2s_avx2.hpp>
@@ -63,6 +64,7 @@
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/lane_sums.hpp>
 #include <bitnet/kernel/lookup_avx2.hpp>
+#include <bitnet/kernel/lookup_kernel.hpp>
 #include <bitnet/kernel/lookup_neon.hpp>
 #include <bitnet/kernel/row_format.hpp>
 #include <bitnet/kernel/scalar.hpp>

@@ -105,10 +105,13 @@
 #error "bitnet.hpp needs C++20"
 #endif
 
+// BITNET_NOINLINE: what is rarely called from many places, which compilers would copy to each of them.
 #if defined(_MSC_VER) && !defined(__clang__)
 #define BITNET_ALWAYS_INLINE __forceinline
+#define BITNET_NOINLINE __declspec(noinline)
 #else
 #define BITNET_ALWAYS_INLINE __attribute__((always_inline)) inline
+#define BITNET_NOINLINE __attribute__((noinline))
 #endif
 
 #define BITNET_PRAGMA(text) _Pragma(#text)

@@ -101,7 +101,7 @@ template <> struct float_ops<isa::avx2> {
                            const float* x, std::size_t cols, float* y) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
             const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
-            dot<1, 1, E>(w + rows[i] * row_bytes, row_bytes, next, {x, 1, cols}, &y, i);
+            y[i] = dot_one<E>(w + rows[i] * row_bytes, next, x, cols);
         }
     }
 
@@ -280,18 +280,26 @@ private:
         return _mm_cvtss_f32(_mm_add_ss(by2, _mm_shuffle_ps(by2, by2, 1)));
     }
 
-    /// Folds after adding the last elements [i, n), fewer than 16, to their lanes, one by one.
+    /// Folds after adding the last elements [i, n), fewer than 16, to their lanes. Rows of blocks have none.
     template <class E>
     static BITNET_ALWAYS_INLINE float fold_tail(__m256 low, __m256 high, const std::byte* w, const float* x,
                                                 std::size_t i, std::size_t n) noexcept {
-        if (i == n) {
-            return fold(low, high);
+        if constexpr (!block_format<E>) {
+            if (i != n) [[unlikely]] {
+                return fold_with<E>(low, high, w + row_bytes_of<E>(i), x + i, n - i);
+            }
         }
+        return fold(low, high);
+    }
+    /// Folds after adding `count` products to the first lanes.
+    template <class E>
+    static BITNET_NOINLINE float fold_with(__m256 low, __m256 high, const std::byte* w, const float* x,
+                                           std::size_t count) noexcept {
         float lanes[16];
         _mm256_storeu_ps(lanes, low);
         _mm256_storeu_ps(lanes + 8, high);
-        for (std::size_t l = 0; i + l < n; ++l) {
-            lanes[l] = hardware_fma::fma(element_at<E>(w, i + l), x[i + l], lanes[l]);
+        for (std::size_t l = 0; l < count; ++l) {
+            lanes[l] = hardware_fma::fma(element_at<E>(w, l), x[l], lanes[l]);
         }
         return ops::fold(lanes);
     }
@@ -354,10 +362,21 @@ private:
             dot<Rows, Tokens, E>(row, row_bytes, row + prefetch_lead(Rows * row_bytes), tokens, y + t, r);
         }
         for (; Rows > 1 && r < rows; ++r) { // too few for a tile
+            const std::byte* row = w + r * row_bytes;
             for (std::size_t k = t; k < t + Tokens; ++k) {
-                dot<1, 1, E>(w + r * row_bytes, row_bytes, w + r * row_bytes, {x.row(k).data(), 1, x.cols}, y + k, r);
+                y[k][r] = dot_one<E>(row, row, x.data + k * x.stride, x.cols);
             }
         }
+    }
+
+    /// One row and one token: a function of its own, as it is needed in many places.
+    template <class E>
+    static BITNET_NOINLINE float dot_one(const std::byte* row, const std::byte* next, const float* x,
+                                         std::size_t cols) noexcept {
+        float y;
+        float* const to = &y;
+        dot<1, 1, E>(row, 0, next, {x, 1, cols}, &to, 0);
+        return y;
     }
 
     /// One tile: `Rows` rows share the loads of x, tokens those of w. y[t][first + r]. Prefetches `next` into the

@@ -7,6 +7,7 @@
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/simd/float_ops.hpp>
+#include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/screen.hpp>
 
 #include <algorithm>
@@ -23,7 +24,9 @@
 BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2,avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx512vnni")
 namespace bitnet::inline BITNET_ABI {
 
-template <> struct float_ops<isa::avx512_vnni> {
+/// Those of AVX2, but for what takes more time than it takes to load and store its operands: these loops have twice the
+/// lanes here, also those that are the same text, which the compiler vectorises (silu_times, gelu_times, exponentials).
+template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
     using ops = lane_ops<hardware_fma>;
 
     static void rms_norm(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept {
@@ -56,14 +59,6 @@ template <> struct float_ops<isa::avx512_vnni> {
         return {scale, sum + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
     }
 
-    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                           float* y) noexcept {
-        ops::dequantize(acc, weight_scale / activation_scale, n, y);
-    }
-    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                               float* y) noexcept {
-        ops::dequantize_add(acc, weight_scale / activation_scale, n, y);
-    }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         const std::size_t whole = n / 16 * 16;
         for (std::size_t i = 0; i < whole; i += 16) {
@@ -79,10 +74,6 @@ template <> struct float_ops<isa::avx512_vnni> {
     static void gelu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         ops::gelu_times(gate, up, n, y);
     }
-    static void rotate(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
-        ops::rotate(head, cos, sin, pairs);
-    }
-
     template <class E>
     static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
                          float* const* y) noexcept {
@@ -104,7 +95,7 @@ template <> struct float_ops<isa::avx512_vnni> {
                            const float* x, std::size_t cols, float* y) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
             const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
-            dot<1, 1, E>(w + rows[i] * row_bytes, row_bytes, next, {x, 1, cols}, &y, i);
+            y[i] = dot_one<E>(w + rows[i] * row_bytes, next, x, cols);
         }
     }
 
@@ -152,16 +143,6 @@ template <> struct float_ops<isa::avx512_vnni> {
             weigh_queries<1>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
     }
-
-    static softmax_state merge(softmax_state earlier, float* out, softmax_state later, const float* block,
-                               std::size_t n) noexcept {
-        return ops::merge(earlier, out, later, block, n);
-    }
-    static void multiply(float* x, const float* y, std::size_t n) noexcept { ops::multiply(x, y, n); }
-    static void add(const float* x, std::size_t n, float* y) noexcept { ops::add(x, n, y); }
-    static void scale(float* x, float factor, std::size_t n) noexcept { ops::scale(x, factor, n); }
-    static void normalize(const float* x, std::size_t n, float* y) noexcept { ops::normalize(x, n, y); }
-    static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
 
     template <class E> static float narrow_row(const float* x, std::size_t n, E* y) noexcept {
         if constexpr (std::is_same_v<E, std::int8_t>) {
@@ -351,10 +332,21 @@ private:
             dot<Rows, Tokens, E>(row, row_bytes, row + prefetch_lead(Rows * row_bytes), tokens, y + t, r);
         }
         for (; Rows > 1 && r < rows; ++r) { // too few for a tile
+            const std::byte* row = w + r * row_bytes;
             for (std::size_t k = t; k < t + Tokens; ++k) {
-                dot<1, 1, E>(w + r * row_bytes, row_bytes, w + r * row_bytes, {x.row(k).data(), 1, x.cols}, y + k, r);
+                y[k][r] = dot_one<E>(row, row, x.data + k * x.stride, x.cols);
             }
         }
+    }
+
+    /// One row and one token: a function of its own, as it is needed in many places.
+    template <class E>
+    static BITNET_NOINLINE float dot_one(const std::byte* row, const std::byte* next, const float* x,
+                                         std::size_t cols) noexcept {
+        float y;
+        float* const to = &y;
+        dot<1, 1, E>(row, 0, next, {x, 1, cols}, &to, 0);
+        return y;
     }
 
     /// One tile: `Rows` rows share the loads of x, tokens those of w. y[t][first + r]. Prefetches `next` into the

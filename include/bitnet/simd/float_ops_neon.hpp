@@ -93,7 +93,7 @@ template <> struct float_ops<isa::neon> {
                            const float* x, std::size_t cols, float* y) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
             const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
-            dot<1, 1, E>(w + rows[i] * row_bytes, row_bytes, next, {x, 1, cols}, &y, i);
+            y[i] = dot_one<E>(w + rows[i] * row_bytes, next, x, cols);
         }
     }
 
@@ -355,20 +355,25 @@ private:
         return even + odd;
     }
 
-    /// Folds after adding the last elements [i, n), fewer than 16, to their lanes, one by one.
+    /// Folds after adding the last elements [i, n), fewer than 16, to their lanes. Rows of blocks have none.
     template <class E>
     static BITNET_ALWAYS_INLINE float fold_tail(const sixteen& acc, const std::byte* w, const float* x, std::size_t i,
                                                 std::size_t n) noexcept {
-        if (i == n) {
-            return fold(acc);
+        if constexpr (!block_format<E>) {
+            if (i != n) [[unlikely]] {
+                return fold_with<E>(acc, w + row_bytes_of<E>(i), x + i, n - i);
+            }
         }
+        return fold(acc);
+    }
+    /// Folds after adding `count` products to the first lanes.
+    template <class E>
+    static BITNET_NOINLINE float fold_with(const sixteen& acc, const std::byte* w, const float* x,
+                                           std::size_t count) noexcept {
         float lanes[16];
-        BITNET_UNROLL
-        for (std::size_t k = 0; k < 4; ++k) {
-            vst1q_f32(lanes + 4 * k, acc.v[k]);
-        }
-        for (std::size_t l = 0; i + l < n; ++l) {
-            lanes[l] = hardware_fma::fma(element_at<E>(w, i + l), x[i + l], lanes[l]);
+        store(acc, lanes);
+        for (std::size_t l = 0; l < count; ++l) {
+            lanes[l] = hardware_fma::fma(element_at<E>(w, l), x[l], lanes[l]);
         }
         return ops::fold(lanes);
     }
@@ -409,10 +414,21 @@ private:
             dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
         }
         for (; Rows > 1 && r < rows; ++r) { // too few for a tile
+            const std::byte* row = w + r * row_bytes;
             for (std::size_t k = t; k < t + Tokens; ++k) {
-                dot<1, 1, E>(w + r * row_bytes, row_bytes, w + r * row_bytes, {x.row(k).data(), 1, x.cols}, y + k, r);
+                y[k][r] = dot_one<E>(row, row, x.data + k * x.stride, x.cols);
             }
         }
+    }
+
+    /// One row and one token: a function of its own, as it is needed in many places.
+    template <class E>
+    static BITNET_NOINLINE float dot_one(const std::byte* row, const std::byte* next, const float* x,
+                                         std::size_t cols) noexcept {
+        float y;
+        float* const to = &y;
+        dot<1, 1, E>(row, 0, next, {x, 1, cols}, &to, 0);
+        return y;
     }
 
     /// One tile: `Rows` rows share the loads of x, tokens those of w. y[t][first + r]. Prefetches `next`, for

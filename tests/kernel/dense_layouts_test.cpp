@@ -178,7 +178,7 @@ TEST_CASE_TEMPLATE_APPLY(any_range, every_kernel_isa);
 #if BITNET_X86_64 || BITNET_ARM64
 #if BITNET_X86_64
 using lookup_isa = isa::avx2;
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace {
 void store_table(const std::int16_t* sums, std::byte* table) {
     lookup_avx2::store_table(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums)), table);

@@ -21,7 +21,7 @@ using namespace bitnet;
 using bitnet_tests::runs_here;
 
 #if BITNET_X86_64
-BITNET_TARGET_BEGIN("sse4.1")
+BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
 #else
 BITNET_PRECISE_BEGIN
 #endif

@@ -18,7 +18,7 @@
 #if BITNET_X86_64
 #include <immintrin.h>
 
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2,avxvnni")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX_VNNI)
 namespace bitnet::inline BITNET_ABI {
 
 /// No digit is ever cut out. From 3 r(k) = 256 d(k) + r(k+1), see dense.hpp,

@@ -15,7 +15,7 @@
 #if BITNET_X86_64
 #include <immintrin.h>
 
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2,avxvnni")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX_VNNI)
 namespace bitnet::inline BITNET_ABI {
 
 /// A block of 128 columns is one ymm register of weights:

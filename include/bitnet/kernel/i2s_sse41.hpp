@@ -15,7 +15,7 @@
 #if BITNET_X86_64
 #include <smmintrin.h>
 
-BITNET_TARGET_BEGIN("sse4.1")
+BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
 namespace bitnet::inline BITNET_ABI {
 
 /// A block of 128 columns is two xmm registers of weights, byte j of 0..31:

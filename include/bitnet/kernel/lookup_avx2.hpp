@@ -11,7 +11,7 @@
 #if BITNET_X86_64
 #include <immintrin.h>
 
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace bitnet::inline BITNET_ABI {
 
 /// Bytes of blocks add up in int16, even and odd rows apart: 64 blocks are at most 64 * 248 = 15872.

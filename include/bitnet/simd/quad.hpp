@@ -16,7 +16,7 @@
 #if BITNET_X86_64
 #include <smmintrin.h>
 
-BITNET_TARGET_BEGIN("sse4.1")
+BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
 namespace bitnet::inline BITNET_ABI {
 
 /// The operations that x86 and WebAssembly name differently.

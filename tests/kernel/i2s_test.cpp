@@ -86,7 +86,7 @@ template <class Layout> std::vector<std::uint8_t> pack(const problem& p) {
     return bytes;
 }
 
-/// K::rows over rows [first, first + count), the activations arranged where K wants that, into y [tokens, rows].
+/// K::rows over rows [first, first + count), the activations arranged if K wants that, into y [tokens, rows].
 template <class K>
 void multiply(const problem& p, const std::vector<std::uint8_t>& bytes, std::size_t first, std::size_t count,
               std::int32_t* y) {
@@ -193,7 +193,7 @@ TEST_CASE_TEMPLATE_DEFINE("a ternary kernel computes any range of rows and no mo
 }
 TEST_CASE_TEMPLATE_APPLY(any_range, every_kernel_isa);
 
-TEST_CASE("the three byte orders lie in memory as their tables say") {
+TEST_CASE("the three byte orders are stored as their tables say") {
     // A: column 0 in the top bits of byte 0, column 33 in bits 5:4 of byte 1, column 127 in the low bits of byte 31.
     CHECK(i2s::byte_index(0, 0, 256) == 0);
     CHECK(i2s::shift(0, 0) == 6);

@@ -27,7 +27,7 @@ TEST_CASE("a CPU has what its instruction sets build on, and none of another arc
 #if defined(__linux__) && defined(__x86_64__)
 TEST_CASE("asking for an instruction set changes no permission of the process") {
     const auto permitted = [] {
-        std::uint64_t features = 0; // stays so where the kernel does not know ARCH_GET_XCOMP_PERM
+        std::uint64_t features = 0; // stays so if the kernel does not know ARCH_GET_XCOMP_PERM
         syscall(SYS_arch_prctl, 0x1022, &features);
         return features;
     };

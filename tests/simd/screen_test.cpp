@@ -93,7 +93,7 @@ const std::size_t widths[] = {1, 100, 127, 128, 129, 320, 640, 2560, 3200};
 
 } // namespace
 
-TEST_CASE("no dot product exceeds its bound, and the bound is near where rows are random") {
+TEST_CASE("no dot product exceeds its bound, and the bound is near for random rows") {
     for (const std::size_t cols : widths) {
         const screened_rows all(500, cols, 1);
         for (const float outlier : {0.0f, 1e4f, -1e-15f}) {
@@ -166,7 +166,7 @@ TEST_CASE("rows that are not finite or huge are never screened out") {
     CHECK(all.logits(x)[5] <= upper[5]);
 }
 
-TEST_CASE("states that are no good for a screen are refused") {
+TEST_CASE("states that cannot be screened are refused") {
     const float nan = std::numeric_limits<float>::quiet_NaN();
     const float infinity = std::numeric_limits<float>::infinity();
     for (const float bad : {nan, infinity, -infinity, 1e10f}) {

@@ -25,11 +25,11 @@ template <class I2sKernel, class Layout, class Rows> struct by_way_of_i2s {
         alignas(64) std::uint8_t unpacked[buffer_bytes];
         const std::size_t row_bytes = padded(w.cols) / 4;
         const std::size_t fitting = buffer_bytes / row_bytes;
-        const std::size_t block = fitting < most_rows ? fitting : most_rows;
-        for (std::size_t r = 0; r < count; r += block) {
-            const std::size_t now = count - r < block ? count - r : block;
-            Rows::unpack(w, first + r, now, unpacked, row_bytes);
-            I2sKernel::rows({unpacked, now, padded(w.cols)}, 0, now, x, y + r, y_stride);
+        const std::size_t most = fitting < most_rows ? fitting : most_rows;
+        for (std::size_t r = 0; r < count; r += most) {
+            const std::size_t block_rows = count - r < most ? count - r : most;
+            Rows::unpack(w, first + r, block_rows, unpacked, row_bytes);
+            I2sKernel::rows({unpacked, block_rows, padded(w.cols)}, 0, block_rows, x, y + r, y_stride);
         }
     }
 

@@ -68,13 +68,13 @@ private:
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            const std::size_t at = first_token + t;
+            const std::size_t x_row = first_token + t;
             __m512i joined[Rows];
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
                 joined[r] = join(sums[0][r][t], sums[1][r][t]);
             }
-            store(joined, x.sums[at], y + at * y_stride);
+            store(joined, x.sums[x_row], y + x_row * y_stride);
         }
     }
 

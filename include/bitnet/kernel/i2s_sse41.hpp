@@ -65,9 +65,9 @@ private:
             }
         }
         for (std::size_t t = 0; t < Tokens; ++t) {
-            const std::size_t at = first_token + t;
+            const std::size_t x_row = first_token + t;
             for (std::size_t r = 0; r < Rows; ++r) {
-                y[at * y_stride + r] = lane_sum(total[r][t]) - x.sums[at];
+                y[x_row * y_stride + r] = lane_sum(total[r][t]) - x.sums[x_row];
             }
         }
     }

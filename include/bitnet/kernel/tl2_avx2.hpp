@@ -78,7 +78,7 @@ private:
         return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     }
 
-    /// Adds the look-ups of the low four bits, negated where bit 7 of `signs` is set, and shifts `signs` to the next.
+    /// Adds the look-ups of the low four bits, negated if bit 7 of `signs` is set, and shifts `signs` to the next bit.
     static BITNET_ALWAYS_INLINE void add_triple(__m256i indices, const std::byte* table, __m256i& signs,
                                                 lookup_avx2::byte_sums& sums) noexcept {
         const __m256i index = _mm256_and_si256(indices, _mm256_set1_epi8(15));

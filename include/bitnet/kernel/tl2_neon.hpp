@@ -80,7 +80,7 @@ private:
                                                    {0, 0, 1, 1, 1, -1, -1, -1, 0, 0, 0, 1, 1, 1},
                                                    {0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1}};
 
-    /// All ones where bit 7 of `signs` is set; shifts `signs` to the next.
+    /// A byte of ones for each byte of `signs` whose bit 7 is set; shifts `signs` to the next bit.
     static BITNET_ALWAYS_INLINE uint8x16_t take_sign(uint8x16_t& signs) noexcept {
         const uint8x16_t negative = vcltzq_s8(vreinterpretq_s8_u8(signs));
         signs = vaddq_u8(signs, signs);

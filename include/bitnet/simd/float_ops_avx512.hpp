@@ -62,8 +62,7 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         const std::size_t whole = n / 16 * 16;
         for (std::size_t i = 0; i < whole; i += 16) {
-            const __m512 g =
-                _mm512_max_ps(_mm512_loadu_ps(gate + i), _mm512_setzero_ps()); // zero where the gate is a NaN
+            const __m512 g = _mm512_max_ps(_mm512_loadu_ps(gate + i), _mm512_setzero_ps()); // zero if the gate is a NaN
             _mm512_storeu_ps(y + i, _mm512_mul_ps(rounded_product(g, g), _mm512_loadu_ps(up + i)));
         }
         ops::relu2_times(gate + whole, up + whole, n - whole, y + whole);
@@ -193,7 +192,7 @@ private:
         __m512 even = _mm512_setzero_ps();
         __m512 odd = _mm512_setzero_ps();
         for (std::size_t i = 0; i < whole; i += 32) {
-            even = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + i)), even); // the second where the first is a NaN
+            even = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + i)), even); // the second if the first is a NaN
             odd = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + i + 16)), odd);
         }
         float lanes[17];
@@ -208,8 +207,8 @@ private:
     }
 
     /// Up to sixteen elements as floats; masked-off ones are zero and not read.
-    /// (Halves and bytes not by the maskz intrinsics: clang 19 refuses those for -march=znver4 -mno-avx512f, which
-    /// -march=native is where the system hides the CPU's AVX-512.)
+    /// (Halves and bytes not by the maskz intrinsics: clang 19 refuses those for -march=znver4 -mno-avx512f, which is
+    /// what -march=native means if the system hides the CPU's AVX-512.)
     template <class E> static BITNET_ALWAYS_INLINE __m512 load(const std::byte* x, __mmask16 mask) noexcept {
         if constexpr (std::is_same_v<E, half>) {
             return _mm512_cvtph_ps(_mm256_mask_loadu_epi16(_mm256_setzero_si256(), mask, x));
@@ -246,28 +245,28 @@ private:
             const __m512i q = _mm512_cvtepi8_epi32(load_16(block + 2 + i % q8_0::block_columns));
             return _mm512_mul_ps(_mm512_set1_ps(widen_one(q8_0::factor(block))), _mm512_cvtepi32_ps(q));
         } else if constexpr (std::is_same_v<E, q6_k>) {
-            const q6_k::sixteen all = q6_k::at(row, i);
-            const __m128i low = _mm_srli_epi16(load_16(all.low), all.low_shift);
-            const __m128i high = _mm_srli_epi16(load_16(all.high), all.high_shift);
+            const q6_k::sixteen part = q6_k::at(row, i);
+            const __m128i low = _mm_srli_epi16(load_16(part.low), part.low_shift);
+            const __m128i high = _mm_srli_epi16(load_16(part.high), part.high_shift);
             const __m128i top = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
             const __m128i code = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), top);
             const __m512i q = _mm512_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(32)));
-            return _mm512_mul_ps(_mm512_set1_ps(widen_one(all.factor) * all.scale), _mm512_cvtepi32_ps(q));
+            return _mm512_mul_ps(_mm512_set1_ps(widen_one(part.factor) * part.scale), _mm512_cvtepi32_ps(q));
         } else if constexpr (std::is_same_v<E, q4_0>) {
-            const q4_0::sixteen all = q4_0::at(row, i);
-            const __m128i code = nibbles(load_16(all.codes), all.shift);
+            const q4_0::sixteen part = q4_0::at(row, i);
+            const __m128i code = nibbles(load_16(part.codes), part.shift);
             const __m512i q = _mm512_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(8)));
-            return _mm512_mul_ps(_mm512_set1_ps(widen_one(all.factor)), _mm512_cvtepi32_ps(q));
+            return _mm512_mul_ps(_mm512_set1_ps(widen_one(part.factor)), _mm512_cvtepi32_ps(q));
         } else if constexpr (std::is_same_v<E, q4_k>) {
-            const q4_k::sixteen all = q4_k::at(row, i);
-            const __m512i q = _mm512_cvtepi8_epi32(nibbles(load_16(all.codes), all.shift));
-            const __m512 minimum = _mm512_set1_ps(widen_one(all.minimum_factor) * all.minimum);
-            return _mm512_fmsub_ps(_mm512_set1_ps(widen_one(all.factor) * all.scale), _mm512_cvtepi32_ps(q), minimum);
+            const q4_k::sixteen part = q4_k::at(row, i);
+            const __m512i q = _mm512_cvtepi8_epi32(nibbles(load_16(part.codes), part.shift));
+            const __m512 minimum = _mm512_set1_ps(widen_one(part.minimum_factor) * part.minimum);
+            return _mm512_fmsub_ps(_mm512_set1_ps(widen_one(part.factor) * part.scale), _mm512_cvtepi32_ps(q), minimum);
         } else {
             return load<E>(row + i * sizeof(E));
         }
     }
-    /// Columns [i, i + rest) of a row, zeros behind them. Blocks end with the row's last sixteen: nothing to do there.
+    /// Columns [i, i + rest) of a row, then zeros. Rows of blocks have no such rest.
     template <class E>
     static BITNET_ALWAYS_INLINE __m512 load_tail(const std::byte* row, std::size_t i, std::size_t rest) noexcept {
         if constexpr (block_format<E>) {
@@ -307,7 +306,7 @@ private:
         return std::max(bytes + 1024, std::size_t{8192});
     }
 
-    /// Prefetches `Bytes` bytes into the second level. \return what lies behind them.
+    /// Prefetches `Bytes` bytes into the second level. \return the address after them.
     template <std::size_t Bytes> static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
         BITNET_UNROLL
         for (std::size_t i = 0; i < Bytes; i += 64) {
@@ -350,7 +349,7 @@ private:
     }
 
     /// One tile: `Rows` rows share the loads of x, tokens those of w. y[t][first + r]. Prefetches `next` into the
-    /// second level, for contiguous rows the tile behind in the order of addresses: twice the speed of every row for
+    /// second level, for contiguous rows the next tile in the order of addresses: twice the speed of every row for
     /// itself.
     template <std::size_t Rows, std::size_t Tokens, class E>
     static BITNET_ALWAYS_INLINE void dot(const std::byte* row, std::size_t row_bytes, const std::byte* next,
@@ -396,7 +395,7 @@ private:
         }
     }
 
-    /// Sixteen columns of a tile, from column c of a block, or those that are left; lanes behind the last column stay
+    /// Sixteen columns of a tile, from column c of a block, or those that are left; lanes after the last column stay
     /// as they are. x points at the block's first column.
     template <std::size_t Rows, std::size_t Tokens, class E, bool Whole>
     static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,

@@ -222,7 +222,7 @@ private:
         acc = vfmaq_f32(acc, a, b);
 #endif
     }
-    /// The larger of two; `b` where `a` is a NaN, unlike fmax.
+    /// The larger of two; `b` if `a` is a NaN, unlike fmax.
     static BITNET_ALWAYS_INLINE float32x4_t larger(float32x4_t a, float32x4_t b) noexcept {
         return vbslq_f32(vcgtq_f32(a, b), a, b);
     }
@@ -306,20 +306,20 @@ private:
             const uint8x16_t q = load_16(block + 2 + i % q8_0::block_columns);
             return scaled(vreinterpretq_s8_u8(q), widen_one(q8_0::factor(block)));
         } else if constexpr (std::is_same_v<E, q6_k>) {
-            const q6_k::sixteen all = q6_k::at(row, i);
-            const uint8x16_t low = shifted_right(load_16(all.low), all.low_shift);
-            const uint8x16_t high = shifted_right(load_16(all.high), all.high_shift);
+            const q6_k::sixteen part = q6_k::at(row, i);
+            const uint8x16_t low = shifted_right(load_16(part.low), part.low_shift);
+            const uint8x16_t high = shifted_right(load_16(part.high), part.high_shift);
             const uint8x16_t top = vshlq_n_u8(vandq_u8(high, vdupq_n_u8(3)), 4);
             const uint8x16_t code = vorrq_u8(vandq_u8(low, vdupq_n_u8(15)), top);
-            return scaled(vsubq_s8(vreinterpretq_s8_u8(code), vdupq_n_s8(32)), widen_one(all.factor) * all.scale);
+            return scaled(vsubq_s8(vreinterpretq_s8_u8(code), vdupq_n_s8(32)), widen_one(part.factor) * part.scale);
         } else if constexpr (std::is_same_v<E, q4_0>) {
-            const q4_0::sixteen all = q4_0::at(row, i);
-            const int8x16_t code = nibbles(all.codes, all.shift);
-            return scaled(vsubq_s8(code, vdupq_n_s8(8)), widen_one(all.factor));
+            const q4_0::sixteen part = q4_0::at(row, i);
+            const int8x16_t code = nibbles(part.codes, part.shift);
+            return scaled(vsubq_s8(code, vdupq_n_s8(8)), widen_one(part.factor));
         } else if constexpr (std::is_same_v<E, q4_k>) {
-            const q4_k::sixteen all = q4_k::at(row, i);
-            sixteen out = scaled(nibbles(all.codes, all.shift), widen_one(all.factor) * all.scale);
-            const float32x4_t minimum = vdupq_n_f32(widen_one(all.minimum_factor) * all.minimum);
+            const q4_k::sixteen part = q4_k::at(row, i);
+            sixteen out = scaled(nibbles(part.codes, part.shift), widen_one(part.factor) * part.scale);
+            const float32x4_t minimum = vdupq_n_f32(widen_one(part.minimum_factor) * part.minimum);
             BITNET_UNROLL
             for (float32x4_t& v : out.v) {
                 v = difference(v, minimum); // of exact products
@@ -391,10 +391,10 @@ private:
         return fold_tail<float>(acc, reinterpret_cast<const std::byte*>(x), x, i, n);
     }
 
-    /// How far a prefetch runs ahead of the tile behind the one that is worked on.
+    /// Bytes by which a prefetch is ahead of the tile that follows the current one.
     static constexpr std::size_t prefetch_lead = 1024;
 
-    /// Prefetches `Bytes` bytes. \return what lies behind them.
+    /// Prefetches `Bytes` bytes. \return the address after them.
     template <std::size_t Bytes> static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
         BITNET_UNROLL
         for (std::size_t i = 0; i < Bytes; i += 64) {
@@ -432,7 +432,7 @@ private:
     }
 
     /// One tile: `Rows` rows share the loads of x, tokens those of w. y[t][first + r]. Prefetches `next`, for
-    /// contiguous rows the tile behind in the order of addresses.
+    /// contiguous rows the next tile in the order of addresses.
     template <std::size_t Rows, std::size_t Tokens, class E>
     static BITNET_ALWAYS_INLINE void dot(const std::byte* row, std::size_t row_bytes, const std::byte* next,
                                          matrix_view<const float> x, float* const* y, std::size_t first) noexcept {
@@ -541,9 +541,9 @@ private:
         const uint8x16_t high1 = vandq_u8(Quarter < 2 ? high : vshrq_n_u8(high, 2), top);
         const int8x16_t code0 = vreinterpretq_s8_u8(vorrq_u8(vandq_u8(low, vdupq_n_u8(15)), high0));
         const int8x16_t code1 = vreinterpretq_s8_u8(vorrq_u8(vshrq_n_u8(low, 4), high1));
-        const std::size_t at = b * screen_layout::block_columns + 16 * Quarter;
-        const int32x4_t coarse = sums_of_four(code0, code1, x.high + at);
-        const int32x4_t fine = sums_of_four(code0, code1, x.low + at);
+        const std::size_t column = b * screen_layout::block_columns + 16 * Quarter;
+        const int32x4_t coarse = sums_of_four(code0, code1, x.high + column);
+        const int32x4_t fine = sums_of_four(code0, code1, x.low + column);
         const int32x4_t offset = vld1q_s32(x.offset + 16 * b + 4 * Quarter);
         return vaddq_s32(vaddq_s32(vshlq_n_s32(coarse, 8), fine), offset);
     }

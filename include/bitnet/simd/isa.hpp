@@ -47,7 +47,7 @@ struct avx512_vnni {
 struct amx_int8 {
     static constexpr std::string_view name = "amx_int8";
     [[nodiscard]] static bool available() noexcept { return detect_x86_features().amx_int8 && has_amx_tiles(); }
-    /// For the whole process, threads that start later included. \return false where the system refuses
+    /// For the whole process, threads that start later included. \return false if the system refuses
     [[nodiscard]] static bool enable() noexcept { return permit_amx(); }
 };
 

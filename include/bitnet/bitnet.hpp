@@ -51,6 +51,7 @@
 #include <bitnet/kernel/dense_neon.hpp>
 #include <bitnet/kernel/dense_neon_dotprod.hpp>
 #include <bitnet/kernel/dense_neon_i8mm.hpp>
+#include <bitnet/kernel/dense_tiling.hpp>
 #include <bitnet/kernel/dot_product_neon.hpp>
 #include <bitnet/kernel/i2s_amx_int8.hpp>
 #include <bitnet/kernel/i2s_avx2.hpp>
@@ -70,6 +71,7 @@
 #include <bitnet/kernel/lane_sums.hpp>
 #include <bitnet/kernel/layout_table.hpp>
 #include <bitnet/kernel/lookup_avx2.hpp>
+#include <bitnet/kernel/lookup_kernel.hpp>
 #include <bitnet/kernel/lookup_neon.hpp>
 #include <bitnet/kernel/row_format.hpp>
 #include <bitnet/kernel/scalar.hpp>
@@ -128,6 +130,7 @@
 #include <bitnet/run/model_facts.hpp>
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/open_options.hpp>
+#include <bitnet/run/parts.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session.hpp>
 #include <bitnet/run/session_core.hpp>

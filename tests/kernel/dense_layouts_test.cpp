@@ -1,59 +1,64 @@
 // SPDX-License-Identifier: MIT
 // The layouts dense, tl1 and tl2: packing, and their kernels against products in 64 bits.
-#include "kernel/emulated_tiles.hpp"
+#include "kernel/every_kernel_isa.hpp"
 #include "kernel/ternary_problem.hpp"
 
 #include <bitnet/policy.hpp>
 
 #include <doctest/doctest.h>
 
-#include <string>
 #include <type_traits>
 #include <vector>
 
 using namespace bitnet;
 using bitnet_tests::arranged_activations;
+using bitnet_tests::every_kernel_isa;
 using bitnet_tests::filling;
+using bitnet_tests::runs_here;
 using bitnet_tests::ternary_problem;
 
 namespace {
 
-template <class Isa, class Layout, class Kernel = kernel<Isa, Layout>> struct pair {
-    using kernel_type = Kernel;
-    using isa_type = Isa;
-    using layout = Layout;
-};
-
-#if BITNET_X86_64
-#define KERNELS_OF(layout)                                                                                             \
-    pair<isa::scalar, layout>, pair<isa::sse41, layout>, pair<isa::avx2, layout>, pair<isa::avx_vnni, layout>,         \
-        pair<isa::avx512_vnni, layout>
-#elif BITNET_ARM64
-#define KERNELS_OF(layout)                                                                                             \
-    pair<isa::scalar, layout>, pair<isa::neon, layout>, pair<isa::neon_dotprod, layout>, pair<isa::neon_i8mm, layout>
-#elif BITNET_WASM_RELAXED_SIMD
-#define KERNELS_OF(layout)                                                                                             \
-    pair<isa::scalar, layout>, pair<isa::wasm_simd128, layout>, pair<isa::wasm_relaxed_simd, layout>
-#elif BITNET_WASM_SIMD128
-#define KERNELS_OF(layout) pair<isa::scalar, layout>, pair<isa::wasm_simd128, layout>
-#else
-#define KERNELS_OF(layout) pair<isa::scalar, layout>
-#endif
-#if BITNET_X86_64
-#define TILES                                                                                                          \
-    , pair<isa::amx_int8, dense>, pair<isa::avx512_vnni, dense, dense_tile_kernel<bitnet_tests::emulated_tiles>>
-#else
-#define TILES
-#endif
-#define KERNELS KERNELS_OF(dense), KERNELS_OF(tl1), KERNELS_OF(tl2) TILES
-
 template <class K> void check_exact(const ternary_problem& p) {
     using layout = typename K::layout;
     const auto bytes = p.pack<layout>();
-    const arranged_activations<typename K::kernel_type> x(p);
+    const arranged_activations<K> x(p);
     std::vector<std::int32_t> y(p.rows * p.tokens);
-    K::kernel_type::rows({bytes.data(), p.rows, p.cols}, 0, p.rows, x.view(), y.data(), p.rows);
+    K::rows({bytes.data(), p.rows, p.cols}, 0, p.rows, x.view(), y.data(), p.rows);
     REQUIRE(y == p.expected());
+}
+
+/// Ranges of rows give these rows of the whole product, and no other element of y is written.
+template <class K> void check_ranges() {
+    using layout = typename K::layout;
+    const ternary_problem p(70, 330, std::is_same_v<layout, dense> ? 5 : 9, filling::random);
+    const auto whole = p.expected();
+    const auto bytes = p.pack<layout>();
+    const arranged_activations<K> x(p);
+    for (std::size_t first = 0; first < p.rows; first += 3) {
+        for (std::size_t count = 1; first + count <= p.rows; count += 5) {
+            constexpr std::int32_t untouched = 123456789;
+            std::vector<std::int32_t> y(p.rows * p.tokens + 1, untouched);
+            K::rows({bytes.data(), p.rows, p.cols}, first, count, x.view(), y.data() + first, p.rows);
+            for (std::size_t i = 0; i < y.size(); ++i) {
+                const bool inside = i < whole.size() && i % p.rows >= first && i % p.rows < first + count;
+                REQUIRE(y[i] == (inside ? whole[i] : untouched));
+            }
+        }
+    }
+}
+
+/// Calls f.operator()<K>() for the kernels that Isa has for these layouts.
+template <class Isa, class F> void for_each_layout(F&& f) {
+    const auto check = [&f]<ternary_layout Layout>() {
+        if constexpr (requires { typename kernel<Isa, Layout>::layout; }) {
+            CAPTURE(Layout::name);
+            f.template operator()<kernel<Isa, Layout>>();
+        }
+    };
+    check.template operator()<dense>();
+    check.template operator()<tl1>();
+    check.template operator()<tl2>();
 }
 
 template <class From, class To> void check_repacking(std::size_t rows, std::size_t cols) {
@@ -82,7 +87,7 @@ template <class L> void check_all_repacking() {
 
 } // namespace
 
-TEST_CASE("each of the 243 values of five weights has a byte of its own, from which its digits come") {
+TEST_CASE("each of the 243 values of five weights has its own byte, which gives its digits") {
     for (unsigned value = 0; value < 243; ++value) {
         const std::uint8_t byte = dense::fraction(value);
         unsigned digits = 0;
@@ -142,51 +147,38 @@ TEST_CASE("a dense 2B-4T matrix takes 1.6 bits a weight, tl2 1.67, tl1 2") {
     }
 }
 
-TEST_CASE_TEMPLATE("a kernel of a dense layout is exact", K, KERNELS) {
-    static_assert(ternary_layout<typename K::layout> && ternary_kernel<typename K::kernel_type>);
-    if (!isa::enable<typename K::isa_type>()) {
-        MESSAGE("not run: this CPU has no " << std::string(K::isa_type::name));
+TEST_CASE_TEMPLATE_DEFINE("a kernel of a dense layout is exact", Isa, dense_kernel_is_exact) {
+    if (!runs_here<Isa>()) {
         return;
     }
-    for (const filling how : {filling::random, filling::extreme, filling::minus, filling::zero, filling::outlier}) {
-        for (const std::size_t cols : {1u, 100u, 320u, 640u, 2560u, 3200u, 6912u, 8640u}) {
-            check_exact<K>(ternary_problem(9, cols, 2, how));
-        }
-        check_exact<K>(ternary_problem(70, 1000, 1, how));
-    }
-    for (std::size_t tokens = 1; tokens <= 40; tokens += tokens < 9 ? 1 : 7) {
-        check_exact<K>(ternary_problem(34, 650, tokens, filling::random));
-    }
-    check_exact<K>(ternary_problem(40, 8640, 17, filling::extreme));
-    check_exact<K>(ternary_problem(33, 10000, 20, filling::random)); // fewer than 32 rows fit by_way_of_i2s
-}
-
-TEST_CASE_TEMPLATE("a dense layout's kernel gives any range of rows and touches nothing else", K, KERNELS) {
-    if (!isa::enable<typename K::isa_type>()) {
-        return;
-    }
-    using layout = typename K::layout;
-    const ternary_problem p(70, 330, std::is_same_v<typename K::layout, dense> ? 5 : 9, filling::random);
-    const auto whole = p.expected();
-    const auto bytes = p.pack<layout>();
-    const arranged_activations<typename K::kernel_type> x(p);
-    for (std::size_t first = 0; first < p.rows; first += 3) {
-        for (std::size_t count = 1; first + count <= p.rows; count += 5) {
-            constexpr std::int32_t untouched = 123456789;
-            std::vector<std::int32_t> y(p.rows * p.tokens + 1, untouched);
-            K::kernel_type::rows({bytes.data(), p.rows, p.cols}, first, count, x.view(), y.data() + first, p.rows);
-            for (std::size_t i = 0; i < y.size(); ++i) {
-                const bool inside = i < whole.size() && i % p.rows >= first && i % p.rows < first + count;
-                REQUIRE(y[i] == (inside ? whole[i] : untouched));
+    for_each_layout<Isa>([]<ternary_kernel K>() {
+        for (const filling how : {filling::random, filling::extreme, filling::minus, filling::zero, filling::outlier}) {
+            for (const std::size_t cols : {1u, 100u, 320u, 640u, 2560u, 3200u, 6912u, 8640u}) {
+                check_exact<K>(ternary_problem(9, cols, 2, how));
             }
+            check_exact<K>(ternary_problem(70, 1000, 1, how));
         }
-    }
+        for (std::size_t tokens = 1; tokens <= 40; tokens += tokens < 9 ? 1 : 7) {
+            check_exact<K>(ternary_problem(34, 650, tokens, filling::random));
+        }
+        check_exact<K>(ternary_problem(40, 8640, 17, filling::extreme));
+        check_exact<K>(ternary_problem(33, 10000, 20, filling::random)); // fewer than 32 rows fit by_way_of_i2s
+    });
 }
+TEST_CASE_TEMPLATE_APPLY(dense_kernel_is_exact, every_kernel_isa);
+
+TEST_CASE_TEMPLATE_DEFINE("a kernel of a dense layout computes any range of rows and no more", Isa, any_range) {
+    if (!runs_here<Isa>()) {
+        return;
+    }
+    for_each_layout<Isa>([]<ternary_kernel K>() { check_ranges<K>(); });
+}
+TEST_CASE_TEMPLATE_APPLY(any_range, every_kernel_isa);
 
 #if BITNET_X86_64 || BITNET_ARM64
 #if BITNET_X86_64
 using lookup_isa = isa::avx2;
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace {
 void store_table(const std::int16_t* sums, std::byte* table) {
     lookup_avx2::store_table(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums)), table);
@@ -203,7 +195,7 @@ void store_table(const std::int16_t* sums, std::byte* table) {
 #endif
 
 TEST_CASE("every sum of three activations is exactly two small bytes") {
-    if (!isa::enable<lookup_isa>()) {
+    if (!runs_here<lookup_isa>()) {
         return;
     }
     for (int first = -384; first <= 384; first += 16) {

@@ -4,12 +4,17 @@
 #pragma once
 
 #include <bitnet/kernel/amx_tiles.hpp>
+#include <bitnet/kernel/dense_amx_int8.hpp>
+#include <bitnet/kernel/i2s_amx_int8.hpp>
+#include <bitnet/kernel/kernel.hpp>
+#include <bitnet/simd/isa.hpp>
 
 #include <doctest/doctest.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 
 namespace bitnet_tests {
 
@@ -82,6 +87,21 @@ private:
     static inline thread_local bitnet::tile_configuration config{.palette = 0};
     static inline thread_local std::uint8_t data[8][16][64] = {};
 };
+
+/// AMX with these tiles: an instruction set for any machine with AVX-512 VNNI.
+struct emulated_amx {
+    static constexpr std::string_view name = "emulated_amx";
+    [[nodiscard]] static bool available() noexcept { return bitnet::isa::avx512_vnni::available(); }
+};
 #endif
 
 } // namespace bitnet_tests
+
+#if BITNET_X86_64
+namespace bitnet::inline BITNET_ABI {
+
+template <> struct kernel<bitnet_tests::emulated_amx, i2s> : i2s_tile_kernel<bitnet_tests::emulated_tiles> {};
+template <> struct kernel<bitnet_tests::emulated_amx, dense> : dense_tile_kernel<bitnet_tests::emulated_tiles> {};
+
+} // namespace bitnet::inline BITNET_ABI
+#endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "emulated_tiles.hpp"
+#include "kernel/every_kernel_isa.hpp"
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/kernel/i2s_amx_int8.hpp>
@@ -20,37 +20,10 @@
 #include <vector>
 
 using namespace bitnet;
+using bitnet_tests::every_kernel_isa;
+using bitnet_tests::runs_here;
 
 namespace {
-
-template <class Isa, class Layout, class Kernel = kernel<Isa, Layout>> struct pair {
-    using kernel_type = Kernel;
-    using isa_type = Isa;
-    using layout = Layout;
-};
-
-#if BITNET_X86_64
-#define KERNELS                                                                                                        \
-    pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>, pair<isa::sse41, i2s>,                 \
-        pair<isa::sse41, i2s_b>, pair<isa::sse41, i2s_c>, pair<isa::avx2, i2s>, pair<isa::avx_vnni, i2s>,              \
-        pair<isa::avx512_vnni, i2s>, pair<isa::amx_int8, i2s>,                                                         \
-        pair<isa::avx512_vnni, i2s, i2s_tile_kernel<bitnet_tests::emulated_tiles>>
-#elif BITNET_ARM64
-#define KERNELS                                                                                                        \
-    pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>, pair<isa::neon, i2s>,                  \
-        pair<isa::neon_dotprod, i2s>, pair<isa::neon_i8mm, i2s>
-#elif BITNET_WASM_SIMD128
-#if BITNET_WASM_RELAXED_SIMD
-#define WITH_RELAXED_SIMD , pair<isa::wasm_relaxed_simd, i2s>
-#else
-#define WITH_RELAXED_SIMD
-#endif
-#define KERNELS                                                                                                        \
-    pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>, pair<isa::wasm_simd128, i2s>,          \
-        pair<isa::wasm_simd128, i2s_b>, pair<isa::wasm_simd128, i2s_c> WITH_RELAXED_SIMD
-#else
-#define KERNELS pair<isa::scalar, i2s>, pair<isa::scalar, i2s_b>, pair<isa::scalar, i2s_c>
-#endif
 
 struct problem {
     std::size_t rows, cols, tokens;
@@ -113,7 +86,7 @@ template <class Layout> std::vector<std::uint8_t> pack(const problem& p) {
     return bytes;
 }
 
-/// K::rows over rows [first, first + count), the activations arranged where K wants that, into y [tokens, rows].
+/// K::rows over rows [first, first + count), the activations arranged if K wants that, into y [tokens, rows].
 template <class K>
 void multiply(const problem& p, const std::vector<std::uint8_t>& bytes, std::size_t first, std::size_t count,
               std::int32_t* y) {
@@ -134,69 +107,93 @@ void multiply(const problem& p, const std::vector<std::uint8_t>& bytes, std::siz
 template <class K> void check_exact(const problem& p) {
     const auto bytes = pack<typename K::layout>(p);
     std::vector<std::int32_t> y(p.rows * p.tokens);
-    multiply<typename K::kernel_type>(p, bytes, 0, p.rows, y.data());
+    multiply<K>(p, bytes, 0, p.rows, y.data());
     const bool exact = y == expected(p);
     REQUIRE_MESSAGE(exact, p.rows << " rows, " << p.cols << " columns, " << p.tokens << " tokens");
 }
 
+/// Every range of rows gives these rows of the whole product, and no other element of y is written.
+template <class K> void check_ranges(std::size_t tokens) {
+    const problem p = make_problem(40, 256, tokens, filling::random);
+    const auto whole = expected(p);
+    const auto bytes = pack<typename K::layout>(p);
+    for (std::size_t first = 0; first < p.rows; ++first) {
+        for (std::size_t count = 1; first + count <= p.rows; ++count) {
+            constexpr std::int32_t untouched = 123456789;
+            std::vector<std::int32_t> y(p.rows * p.tokens + 1, untouched);
+            multiply<K>(p, bytes, first, count, y.data() + first);
+            bool right = true;
+            for (std::size_t i = 0; i < y.size(); ++i) {
+                const bool inside = i < whole.size() && i % p.rows >= first && i % p.rows < first + count;
+                right = right && y[i] == (inside ? whole[i] : untouched);
+            }
+            REQUIRE_MESSAGE(right, count << " rows from " << first);
+        }
+    }
+}
+
+/// Calls f.operator()<K>() for the kernels that Isa has for the three byte orders of I2_S.
+template <class Isa, class F> void for_each_order(F&& f) {
+    const auto check = [&f]<class Layout>() {
+        if constexpr (requires { typename kernel<Isa, Layout>::layout; }) {
+            CAPTURE(Layout::name);
+            f.template operator()<kernel<Isa, Layout>>();
+        }
+    };
+    check.template operator()<i2s>();
+    check.template operator()<i2s_b>();
+    check.template operator()<i2s_c>();
+}
+
 } // namespace
 
-TEST_CASE_TEMPLATE("a ternary kernel is exact", K, KERNELS) {
-    static_assert(ternary_kernel<typename K::kernel_type>);
-    if (!isa::enable<typename K::isa_type>()) {
-        MESSAGE("not run: this CPU has no " << std::string(K::isa_type::name));
+TEST_CASE_TEMPLATE_DEFINE("a ternary kernel is exact", Isa, kernel_is_exact) {
+    if (!runs_here<Isa>()) {
         return;
     }
-    for (const filling how :
-         {filling::random, filling::extreme, filling::zero, filling::outlier, filling::code_3, filling::lowest}) {
-        for (const std::size_t cols : {128u, 256u, 384u, 768u, 1152u, 1280u, 1408u, 2560u, 3200u, 6912u, 8704u}) {
-            for (const std::size_t tokens : {1u, 2u, 3u, 5u, 8u, 17u}) {
-                check_exact<K>(make_problem(12, cols, tokens, how));
-            }
-        }
-    }
-}
-
-TEST_CASE_TEMPLATE("a ternary kernel is exact for any number of tokens and rows", K, KERNELS) {
-    if (!isa::enable<typename K::isa_type>()) {
-        return;
-    }
-    for (std::size_t tokens = 1; tokens <= 300; tokens += tokens < 40 ? 1 : 13) {
-        check_exact<K>(make_problem(36, 256, tokens, filling::random));
-    }
-    for (std::size_t rows = 4; rows <= 100; rows += rows < 68 ? 4 : 16) {
-        check_exact<K>(make_problem(rows, 384, 37, filling::code_3));
-    }
-    for (const std::size_t tokens : {64u, 127u, 128u, 129u, 300u}) {
-        check_exact<K>(make_problem(40, 1280, tokens, filling::extreme));
-    }
-}
-
-TEST_CASE_TEMPLATE("any range of rows gives the rows of the whole and touches nothing else", K, KERNELS) {
-    if (!isa::enable<typename K::isa_type>()) {
-        return;
-    }
-    for (const std::size_t tokens : {3u, 19u}) {
-        const problem p = make_problem(40, 256, tokens, filling::random);
-        const auto whole = expected(p);
-        const auto bytes = pack<typename K::layout>(p);
-        for (std::size_t first = 0; first < p.rows; ++first) {
-            for (std::size_t count = 1; first + count <= p.rows; ++count) {
-                constexpr std::int32_t untouched = 123456789;
-                std::vector<std::int32_t> y(p.rows * p.tokens + 1, untouched);
-                multiply<typename K::kernel_type>(p, bytes, first, count, y.data() + first);
-                bool right = true;
-                for (std::size_t i = 0; i < y.size(); ++i) {
-                    const bool inside = i < whole.size() && i % p.rows >= first && i % p.rows < first + count;
-                    right = right && y[i] == (inside ? whole[i] : untouched);
+    for_each_order<Isa>([]<ternary_kernel K>() {
+        for (const filling how :
+             {filling::random, filling::extreme, filling::zero, filling::outlier, filling::code_3, filling::lowest}) {
+            for (const std::size_t cols : {128u, 256u, 384u, 768u, 1152u, 1280u, 1408u, 2560u, 3200u, 6912u, 8704u}) {
+                for (const std::size_t tokens : {1u, 2u, 3u, 5u, 8u, 17u}) {
+                    check_exact<K>(make_problem(12, cols, tokens, how));
                 }
-                REQUIRE_MESSAGE(right, count << " rows from " << first);
             }
         }
-    }
+    });
 }
+TEST_CASE_TEMPLATE_APPLY(kernel_is_exact, every_kernel_isa);
 
-TEST_CASE("the three byte orders lie in memory as their tables say") {
+TEST_CASE_TEMPLATE_DEFINE("a ternary kernel is exact for any tokens and rows", Isa, any_size_is_exact) {
+    if (!runs_here<Isa>()) {
+        return;
+    }
+    for_each_order<Isa>([]<ternary_kernel K>() {
+        for (std::size_t tokens = 1; tokens <= 300; tokens += tokens < 40 ? 1 : 13) {
+            check_exact<K>(make_problem(36, 256, tokens, filling::random));
+        }
+        for (std::size_t rows = 4; rows <= 100; rows += rows < 68 ? 4 : 16) {
+            check_exact<K>(make_problem(rows, 384, 37, filling::code_3));
+        }
+        for (const std::size_t tokens : {64u, 127u, 128u, 129u, 300u}) {
+            check_exact<K>(make_problem(40, 1280, tokens, filling::extreme));
+        }
+    });
+}
+TEST_CASE_TEMPLATE_APPLY(any_size_is_exact, every_kernel_isa);
+
+TEST_CASE_TEMPLATE_DEFINE("a ternary kernel computes any range of rows and no more", Isa, any_range) {
+    if (!runs_here<Isa>()) {
+        return;
+    }
+    for_each_order<Isa>([]<ternary_kernel K>() {
+        check_ranges<K>(3);
+        check_ranges<K>(19);
+    });
+}
+TEST_CASE_TEMPLATE_APPLY(any_range, every_kernel_isa);
+
+TEST_CASE("the three byte orders are stored as their tables say") {
     // A: column 0 in the top bits of byte 0, column 33 in bits 5:4 of byte 1, column 127 in the low bits of byte 31.
     CHECK(i2s::byte_index(0, 0, 256) == 0);
     CHECK(i2s::shift(0, 0) == 6);

@@ -27,7 +27,7 @@ enum class filling {
 struct ternary_problem {
     std::size_t rows, cols, tokens;
     std::vector<std::uint8_t> codes; // [rows, cols], one code a byte
-    std::vector<std::int8_t> x;      // [tokens, stride], zero behind the columns
+    std::vector<std::int8_t> x;      // [tokens, stride], zero after the columns
     std::vector<std::int32_t> sums;  // [tokens]
     std::size_t stride;
 

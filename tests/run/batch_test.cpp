@@ -202,7 +202,7 @@ TEST_CASE("a step that is refused names both numbers and leaves every session as
         CHECK(same(before, logits_of(sessions[0])));
     };
     refused({{&sessions[0], 1}, {&sessions[1], 1}, {&sessions[2], 1}}, errc::invalid_argument,
-            "batch: 3 sessions in a step of 2 rows");
+            "batch: 3 sessions in a step of 2 sessions");
     refused({{&sessions[0], 1}, {&sessions[0], 2}}, errc::invalid_argument,
             "batch: entries 0 and 1 are the same session");
     refused({{&sessions[0], 1}, {&*strange, 2}}, errc::invalid_argument,

@@ -11,7 +11,7 @@
 
 using namespace bitnet;
 
-TEST_CASE("a CPU that has an instruction set has what that one builds on, and none of another architecture") {
+TEST_CASE("a CPU has what its instruction sets build on, and none of another architecture") {
     CHECK(isa::scalar::available());
     CHECK((!isa::avx_vnni::available() || isa::avx2::available()));
     CHECK((!isa::avx512_vnni::available() || isa::avx2::available()));
@@ -27,7 +27,7 @@ TEST_CASE("a CPU that has an instruction set has what that one builds on, and no
 #if defined(__linux__) && defined(__x86_64__)
 TEST_CASE("asking for an instruction set changes no permission of the process") {
     const auto permitted = [] {
-        std::uint64_t features = 0; // stays so where the kernel does not know ARCH_GET_XCOMP_PERM
+        std::uint64_t features = 0; // stays so if the kernel does not know ARCH_GET_XCOMP_PERM
         syscall(SYS_arch_prctl, 0x1022, &features);
         return features;
     };

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include "every_isa.hpp"
+
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/float_ops_avx512.hpp>
@@ -17,20 +19,11 @@
 #include <vector>
 
 using namespace bitnet;
+using bitnet_tests::every_isa_but_scalar;
+using bitnet_tests::runs_here;
 
 namespace {
 
-#if BITNET_X86_64
-#define ISAS_BESIDE_SCALAR isa::sse41, isa::avx2, isa::avx_vnni, isa::avx512_vnni, isa::amx_int8
-#elif BITNET_ARM64
-#define ISAS_BESIDE_SCALAR isa::neon, isa::neon_dotprod, isa::neon_i8mm
-#elif BITNET_WASM_RELAXED_SIMD
-#define ISAS_BESIDE_SCALAR isa::wasm_simd128, isa::wasm_relaxed_simd
-#elif BITNET_WASM_SIMD128
-#define ISAS_BESIDE_SCALAR isa::wasm_simd128
-#else
-#define ISAS_BESIDE_SCALAR isa::scalar
-#endif
 using oracle = float_ops<isa::scalar>;
 
 // Lengths around every width in the loops: 4, 8, 16, 64, 128, and the models' own.
@@ -84,17 +77,10 @@ template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>&
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
 }
 
-bool runs_here(bool available, std::string_view name) {
-    if (!available) {
-        MESSAGE("not run: this CPU has no " << std::string(name));
-    }
-    return available;
-}
-
 } // namespace
 
-TEST_CASE_TEMPLATE("rms_norm gives the scalar bits", Isa, ISAS_BESIDE_SCALAR) {
-    if (!runs_here(Isa::available(), Isa::name)) {
+TEST_CASE_TEMPLATE_DEFINE("rms_norm gives the scalar bits", Isa, rms_norm_gives_the_scalar_bits) {
+    if (!runs_here<Isa>()) {
         return;
     }
     for (const std::size_t n : lengths) {
@@ -107,6 +93,7 @@ TEST_CASE_TEMPLATE("rms_norm gives the scalar bits", Isa, ISAS_BESIDE_SCALAR) {
         CHECK_MESSAGE(same_bits(expected, actual), "n = " << n);
     }
 }
+TEST_CASE_TEMPLATE_APPLY(rms_norm_gives_the_scalar_bits, every_isa_but_scalar);
 
 TEST_CASE("rms_norm divides by the root of the mean square") {
     for (const std::size_t n : lengths) {
@@ -125,8 +112,9 @@ TEST_CASE("rms_norm divides by the root of the mean square") {
     }
 }
 
-TEST_CASE_TEMPLATE("quantize gives the scalar bits, also for outliers, ties and zeros", Isa, ISAS_BESIDE_SCALAR) {
-    if (!runs_here(Isa::available(), Isa::name)) {
+TEST_CASE_TEMPLATE_DEFINE("quantize gives the scalar bits, even for outliers and ties", Isa,
+                          quantize_gives_the_scalar_bits) {
+    if (!runs_here<Isa>()) {
         return;
     }
     for (const std::size_t n : lengths) {
@@ -149,6 +137,7 @@ TEST_CASE_TEMPLATE("quantize gives the scalar bits, also for outliers, ties and 
         }
     }
 }
+TEST_CASE_TEMPLATE_APPLY(quantize_gives_the_scalar_bits, every_isa_but_scalar);
 
 TEST_CASE("quantize rounds half to even, by absmax, and a row of zeros stays zero") {
     const float x[] = {127.0f, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -127.0f};
@@ -165,8 +154,8 @@ TEST_CASE("quantize rounds half to even, by absmax, and a row of zeros stays zer
     CHECK(oracle::quantize(zeros, 5, q).scale == 127.0f / 1e-5f);
 }
 
-TEST_CASE_TEMPLATE("dequantise, activations and rotation give the scalar bits", Isa, ISAS_BESIDE_SCALAR) {
-    if (!runs_here(Isa::available(), Isa::name)) {
+TEST_CASE_TEMPLATE_DEFINE("element-wise loops give the scalar bits", Isa, element_wise_loops_give_the_scalar_bits) {
+    if (!runs_here<Isa>()) {
         return;
     }
     using ops = float_ops<Isa>;
@@ -197,9 +186,10 @@ TEST_CASE_TEMPLATE("dequantise, activations and rotation give the scalar bits", 
         both([&](auto o, float* y) { y[0] += o.merge({1.5f, 2.0f}, y, {0.25f, 3.0f}, gate.data(), n).sum; });
     }
 }
+TEST_CASE_TEMPLATE_APPLY(element_wise_loops_give_the_scalar_bits, every_isa_but_scalar);
 
-TEST_CASE_TEMPLATE("dot products of rows give the scalar bits in every element type", Isa, ISAS_BESIDE_SCALAR) {
-    if (!runs_here(Isa::available(), Isa::name)) {
+TEST_CASE_TEMPLATE_DEFINE("dot_rows gives the scalar bits in every element type", Isa, dot_rows_gives_the_scalar_bits) {
+    if (!runs_here<Isa>()) {
         return;
     }
     const auto check = [](auto element, std::size_t n) {
@@ -248,9 +238,10 @@ TEST_CASE_TEMPLATE("dot products of rows give the scalar bits in every element t
         }
     }
 }
+TEST_CASE_TEMPLATE_APPLY(dot_rows_gives_the_scalar_bits, every_isa_but_scalar);
 
-TEST_CASE_TEMPLATE("attention over one block gives the scalar bits", Isa, ISAS_BESIDE_SCALAR) {
-    if (!runs_here(Isa::available(), Isa::name)) {
+TEST_CASE_TEMPLATE_DEFINE("attention over one block gives the scalar bits", Isa, attention_gives_the_scalar_bits) {
+    if (!runs_here<Isa>()) {
         return;
     }
     const auto check = [](auto element, std::size_t head_size, std::size_t positions, std::size_t queries) {
@@ -298,9 +289,11 @@ TEST_CASE_TEMPLATE("attention over one block gives the scalar bits", Isa, ISAS_B
         }
     }
 }
+TEST_CASE_TEMPLATE_APPLY(attention_gives_the_scalar_bits, every_isa_but_scalar);
 
-TEST_CASE_TEMPLATE("rows are narrowed to the scalar bits in every element of a KV cache", Isa, ISAS_BESIDE_SCALAR) {
-    if (!runs_here(Isa::available(), Isa::name)) {
+TEST_CASE_TEMPLATE_DEFINE("narrow_row gives the scalar bits in every KV element", Isa,
+                          narrow_row_gives_the_scalar_bits) {
+    if (!runs_here<Isa>()) {
         return;
     }
     const auto check = [](auto element, const std::vector<float>& x) {
@@ -321,6 +314,7 @@ TEST_CASE_TEMPLATE("rows are narrowed to the scalar bits in every element of a K
         check(half{}, x);
     }
 }
+TEST_CASE_TEMPLATE_APPLY(narrow_row_gives_the_scalar_bits, every_isa_but_scalar);
 
 TEST_CASE("a row narrowed to int8 comes back within half a step of absmax / 127") {
     for (const std::size_t n : lengths) {

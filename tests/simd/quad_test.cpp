@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The multiply-add of machines without an fma instruction, against the hardware's or the C library's.
 #include "core/reference_fma.hpp"
+#include "every_isa.hpp"
 
 #include <bitnet/core/fma.hpp>
 #include <bitnet/simd/isa.hpp>
@@ -15,12 +16,12 @@
 #include <cstdint>
 #include <limits>
 #include <random>
-#include <string>
 
 using namespace bitnet;
+using bitnet_tests::runs_here;
 
 #if BITNET_X86_64
-BITNET_TARGET_BEGIN("sse4.1")
+BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
 #else
 BITNET_PRECISE_BEGIN
 #endif
@@ -49,13 +50,6 @@ using here = isa::sse41;
 #else
 using here = isa::wasm_simd128;
 #endif
-
-bool runs_here() {
-    if (!here::available()) {
-        MESSAGE("not run: this CPU has no " << std::string(here::name));
-    }
-    return here::available();
-}
 
 bool is_nan(float x) { return (std::bit_cast<std::uint32_t>(x) & 0x7fffffffu) > 0x7f800000u; }
 
@@ -88,7 +82,7 @@ template <class Draw> std::size_t wrong_among(int rounds, Draw&& draw) {
 } // namespace
 
 TEST_CASE("four multiply-adds are rounded once: random bit patterns") {
-    if (!runs_here()) {
+    if (!runs_here<here>()) {
         return;
     }
     std::mt19937 engine(1);
@@ -101,7 +95,7 @@ TEST_CASE("four multiply-adds are rounded once: random bit patterns") {
 }
 
 TEST_CASE("four multiply-adds are rounded once: sums that cancel, tie or underflow") {
-    if (!runs_here()) {
+    if (!runs_here<here>()) {
         return;
     }
     std::mt19937 engine(2);
@@ -117,8 +111,8 @@ TEST_CASE("four multiply-adds are rounded once: sums that cancel, tie or underfl
           }) == 0);
 }
 
-TEST_CASE("four multiply-adds are rounded once: in the middle between two floats, and just beside it") {
-    if (!runs_here()) {
+TEST_CASE("four multiply-adds are rounded once: midway between two floats, and just beside") {
+    if (!runs_here<here>()) {
         return;
     }
     std::mt19937 engine(3);
@@ -141,7 +135,7 @@ TEST_CASE("four multiply-adds are rounded once: in the middle between two floats
 }
 
 TEST_CASE("four multiply-adds are rounded once: every pair of special numbers") {
-    if (!runs_here()) {
+    if (!runs_here<here>()) {
         return;
     }
     const float inf = std::bit_cast<float>(0x7f800000u);
@@ -173,7 +167,7 @@ TEST_CASE("four multiply-adds are rounded once: every pair of special numbers") 
 }
 
 TEST_CASE("sixteen halves are widened as one is, for every half") {
-    if (!runs_here()) {
+    if (!runs_here<here>()) {
         return;
     }
     for (std::uint32_t bits = 0; bits < 0x10000; bits += 16) {

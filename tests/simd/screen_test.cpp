@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include "every_isa.hpp"
+
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/float_ops_avx512.hpp>
@@ -15,20 +17,11 @@
 #include <vector>
 
 using namespace bitnet;
+using bitnet_tests::every_isa_but_scalar;
+using bitnet_tests::runs_here;
 
 namespace {
 
-#if BITNET_X86_64
-#define ISAS_BESIDE_SCALAR isa::sse41, isa::avx2, isa::avx_vnni, isa::avx512_vnni
-#elif BITNET_ARM64
-#define ISAS_BESIDE_SCALAR isa::neon, isa::neon_dotprod, isa::neon_i8mm
-#elif BITNET_WASM_RELAXED_SIMD
-#define ISAS_BESIDE_SCALAR isa::wasm_simd128, isa::wasm_relaxed_simd
-#elif BITNET_WASM_SIMD128
-#define ISAS_BESIDE_SCALAR isa::wasm_simd128
-#else
-#define ISAS_BESIDE_SCALAR isa::scalar
-#endif
 using oracle = float_ops<isa::scalar>;
 
 /// Rows of random floats, every few of them of another size, and their screen.
@@ -100,7 +93,7 @@ const std::size_t widths[] = {1, 100, 127, 128, 129, 320, 640, 2560, 3200};
 
 } // namespace
 
-TEST_CASE("no dot product exceeds its bound, and the bound is near where rows are random") {
+TEST_CASE("no dot product exceeds its bound, and the bound is near for random rows") {
     for (const std::size_t cols : widths) {
         const screened_rows all(500, cols, 1);
         for (const float outlier : {0.0f, 1e4f, -1e-15f}) {
@@ -173,7 +166,7 @@ TEST_CASE("rows that are not finite or huge are never screened out") {
     CHECK(all.logits(x)[5] <= upper[5]);
 }
 
-TEST_CASE("states that are no good for a screen are refused") {
+TEST_CASE("states that cannot be screened are refused") {
     const float nan = std::numeric_limits<float>::quiet_NaN();
     const float infinity = std::numeric_limits<float>::infinity();
     for (const float bad : {nan, infinity, -infinity, 1e10f}) {
@@ -184,9 +177,8 @@ TEST_CASE("states that are no good for a screen are refused") {
     CHECK(input(random_state(100, 6)).good);
 }
 
-TEST_CASE_TEMPLATE("screened rows give the scalar bits", Isa, ISAS_BESIDE_SCALAR) {
-    if (!Isa::available()) {
-        MESSAGE("not run: this CPU has no " << std::string(Isa::name));
+TEST_CASE_TEMPLATE_DEFINE("screened rows give the scalar bits", Isa, screen_rows_gives_the_scalar_bits) {
+    if (!runs_here<Isa>()) {
         return;
     }
     for (const std::size_t cols : widths) {
@@ -211,3 +203,4 @@ TEST_CASE_TEMPLATE("screened rows give the scalar bits", Isa, ISAS_BESIDE_SCALAR
         }
     }
 }
+TEST_CASE_TEMPLATE_APPLY(screen_rows_gives_the_scalar_bits, every_isa_but_scalar);

@@ -105,10 +105,13 @@
 #error "bitnet.hpp needs C++20"
 #endif
 
+// BITNET_NOINLINE: what is rarely called from many places, which compilers would copy to each of them.
 #if defined(_MSC_VER) && !defined(__clang__)
 #define BITNET_ALWAYS_INLINE __forceinline
+#define BITNET_NOINLINE __declspec(noinline)
 #else
 #define BITNET_ALWAYS_INLINE __attribute__((always_inline)) inline
+#define BITNET_NOINLINE __attribute__((noinline))
 #endif
 
 #define BITNET_PRAGMA(text) _Pragma(#text)
@@ -163,8 +166,14 @@
 #define BITNET_TARGET_END BITNET_PRECISE_END
 #endif
 
-// What BITNET_TARGET_BEGIN is told on Arm. A region must have all that the functions inlined into it have, hence the
-// first one, and gcc's assembler takes the dot products from Armv8.2 on only.
+// What BITNET_TARGET_BEGIN is told on x86-64: what cpu.hpp asks for before isa::avx2 and the others are available.
+#define BITNET_TARGET_SSE41 "sse4.1"
+#define BITNET_TARGET_AVX2 "avx2,fma,f16c,bmi,bmi2"
+#define BITNET_TARGET_AVX_VNNI "avx2,fma,f16c,bmi,bmi2,avxvnni"
+#define BITNET_TARGET_AVX512_VNNI "avx2,fma,f16c,bmi,bmi2,avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx512vnni"
+
+// And on Arm. A region must have all that the functions inlined into it have, hence the first one, and gcc's assembler
+// takes the dot products from Armv8.2 on only.
 #if defined(__clang__)
 #define BITNET_TARGET_NEON "neon"
 #define BITNET_TARGET_NEON_DOTPROD "dotprod"

@@ -134,7 +134,12 @@ struct q4_k {
     [[nodiscard]] static BITNET_ALWAYS_INLINE sixteen at(const std::byte* row, std::size_t i) noexcept {
         const std::byte* block = row + i / block_columns * block_bytes;
         const std::size_t g = i % block_columns / 32;
-        const auto byte = [&](std::size_t k) { return std::to_integer<unsigned>(block[scales + k]); };
+        // Four bytes at a time: gcc spills single bytes and reloads them as words, which waits for the store.
+        const auto byte = [&](std::size_t k) {
+            std::uint32_t word;
+            std::memcpy(&word, block + scales + k / 4 * 4, sizeof word);
+            return word >> (k % 4 * 8) & 255u;
+        };
         const unsigned scale = g < 4 ? byte(g) & 63u : (byte(4 + g) & 15u) | (byte(g - 4) >> 6) << 4;
         const unsigned minimum = g < 4 ? byte(4 + g) & 63u : byte(4 + g) >> 4 | (byte(g) >> 6) << 4;
         half d;

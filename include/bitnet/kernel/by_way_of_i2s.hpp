@@ -25,11 +25,11 @@ template <class I2sKernel, class Layout, class Rows> struct by_way_of_i2s {
         alignas(64) std::uint8_t unpacked[buffer_bytes];
         const std::size_t row_bytes = padded(w.cols) / 4;
         const std::size_t fitting = buffer_bytes / row_bytes;
-        const std::size_t block = fitting < most_rows ? fitting : most_rows;
-        for (std::size_t r = 0; r < count; r += block) {
-            const std::size_t now = count - r < block ? count - r : block;
-            Rows::unpack(w, first + r, now, unpacked, row_bytes);
-            I2sKernel::rows({unpacked, now, padded(w.cols)}, 0, now, x, y + r, y_stride);
+        const std::size_t most = fitting < most_rows ? fitting : most_rows;
+        for (std::size_t r = 0; r < count; r += most) {
+            const std::size_t block_rows = count - r < most ? count - r : most;
+            Rows::unpack(w, first + r, block_rows, unpacked, row_bytes);
+            I2sKernel::rows({unpacked, block_rows, padded(w.cols)}, 0, block_rows, x, y + r, y_stride);
         }
     }
 
@@ -37,6 +37,31 @@ private:
     static constexpr std::size_t most_rows = 32;
     /// 32 rows of up to 9216 columns, and one of the 2^18 that layouts admit.
     static constexpr std::size_t buffer_bytes = std::size_t{72} * 1024;
+};
+
+/// A kernel for which activations are arranged as I2sKernel wants them: it takes all but FewKernel::few_tokens, which
+/// FewKernel multiplies.
+/// \tparam Rows as in by_way_of_i2s
+template <class FewKernel, class I2sKernel, class Rows> struct arranged_by_way_of_i2s {
+    using layout = typename FewKernel::layout;
+    using many_tokens = by_way_of_i2s<I2sKernel, layout, Rows>;
+    static constexpr std::size_t arranged_tokens = I2sKernel::arranged_tokens;
+
+    [[nodiscard]] static std::size_t arranged_bytes(std::size_t cols) noexcept {
+        return I2sKernel::arranged_bytes(many_tokens::padded(cols));
+    }
+    static void arrange(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) noexcept {
+        I2sKernel::arrange(x, first_token, many_tokens::padded(cols), out);
+    }
+
+    static void rows(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                     std::int32_t* y, std::size_t y_stride) noexcept {
+        if (x.tokens <= FewKernel::few_tokens) {
+            FewKernel::rows(w, first, count, x, y, y_stride);
+        } else {
+            many_tokens::rows(w, first, count, x, y, y_stride);
+        }
+    }
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -12,37 +12,14 @@
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/simd/isa.hpp>
 
-#include <cstddef>
-#include <cstdint>
-
 #if BITNET_X86_64
 namespace bitnet::inline BITNET_ABI {
 
-/// Few tokens as AVX-512 VNNI takes them, many by way of the tiles of I2_S, for which activations are arranged.
+/// Few tokens as AVX-512 VNNI multiplies them, many by the tiles of I2_S.
 /// \tparam Tiles as in i2s_tile_kernel
-template <class Tiles> struct dense_tile_kernel {
-    using layout = dense;
-    using i2s_kernel = i2s_tile_kernel<Tiles>;
-    using many_tokens = by_way_of_i2s<i2s_kernel, dense, dense_unpacker_avx2>;
-    static constexpr std::size_t arranged_tokens = i2s_kernel::arranged_tokens;
-
-    [[nodiscard]] static std::size_t arranged_bytes(std::size_t cols) noexcept {
-        return i2s_kernel::arranged_bytes(many_tokens::padded(cols));
-    }
-    static void arrange(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) noexcept {
-        i2s_kernel::arrange(x, first_token, many_tokens::padded(cols), out);
-    }
-
-    static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        constexpr std::size_t few_tokens = 3;
-        if (x.tokens <= few_tokens) {
-            kernel<isa::avx512_vnni, dense>::rows(w, first, count, x, y, y_stride);
-        } else {
-            many_tokens::rows(w, first, count, x, y, y_stride);
-        }
-    }
-};
+template <class Tiles>
+struct dense_tile_kernel
+    : arranged_by_way_of_i2s<kernel<isa::avx512_vnni, dense>, i2s_tile_kernel<Tiles>, dense_unpacker_avx2> {};
 
 #if BITNET_AMX_ASSEMBLER
 template <> struct kernel<isa::amx_int8, dense> : dense_tile_kernel<amx_tiles> {};

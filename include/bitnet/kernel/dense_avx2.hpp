@@ -5,8 +5,10 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>
 #include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/dense_tiling.hpp>
 #include <bitnet/kernel/i2s_avx2.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/lane_sums.hpp>
 #include <bitnet/simd/isa.hpp>
 
 #include <cstddef>
@@ -15,7 +17,7 @@
 #if BITNET_X86_64
 #include <immintrin.h>
 
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace bitnet::inline BITNET_ABI {
 
 /// Rows of dense as I2_S, for many tokens: digits come out as in the kernel below, four of them go into a byte.
@@ -76,47 +78,21 @@ private:
 /// Overflow: a pair of products is at most 2 * 2 * 128 = 512, the ten of a block's row 5120; int16 holds six blocks.
 template <> struct kernel<isa::avx2, dense> {
     using layout = dense;
+    static constexpr std::size_t few_tokens = 1; ///< that are multiplied without unpacking
 
     static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
-        if (x.tokens > few_tokens) {
-            by_way_of_i2s<kernel<isa::avx2, i2s>, dense, dense_unpacker_avx2>::rows(w, first, count, x, y, y_stride);
-            return;
-        }
-        const std::size_t row_bytes = blocks_across<dense>(w.cols) * dense::block_bytes;
-        const std::uint8_t* weights = w.data + first * row_bytes;
-        for (std::size_t r = 0; r < count;) {
-            const std::size_t taken = count - r < 4 ? 1 : 4;
-            for (std::size_t t = 0; t < x.tokens; ++t) {
-                std::int32_t* out = y + t * y_stride + r;
-                const std::int8_t* values = x.data + t * x.stride;
-                if (taken == 4) {
-                    tile<4>(weights + r * row_bytes, row_bytes, values, x.sums[t], out);
-                } else {
-                    tile<1>(weights + r * row_bytes, row_bytes, values, x.sums[t], out);
-                }
-            }
-            r += taken;
-        }
+        tiling::rows(w, first, count, x, y, y_stride);
     }
 
 private:
-    static constexpr std::size_t few_tokens = 1;
-
-    /// Rows tiles are read row beside row, but prefetched as they lie in memory: far ahead, into the second level.
-    template <std::size_t Rows> static BITNET_ALWAYS_INLINE void prefetch(const std::uint8_t* w) noexcept {
-        constexpr std::size_t ahead = 10240;
-        BITNET_UNROLL
-        for (std::size_t r = 0; r < Rows; ++r) {
-            _mm_prefetch(reinterpret_cast<const char*>(w) + ahead + 64 * r, _MM_HINT_T1);
-        }
-    }
-
+    using tiling = dense_tiling<kernel, few_tokens, by_way_of_i2s<kernel<isa::avx2, i2s>, dense, dense_unpacker_avx2>>;
+    friend tiling;
     static constexpr std::size_t blocks_in_int16 = 6;
 
     template <std::size_t Rows>
-    static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
-                                          std::int32_t sum, std::int32_t* y) noexcept {
+    static void tile(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x, std::int32_t sum,
+                     std::int32_t* y) noexcept {
         const std::size_t blocks = row_bytes / dense::block_bytes;
         __m256i total[Rows];
         BITNET_UNROLL
@@ -131,7 +107,7 @@ private:
                 row = _mm256_setzero_si256();
             }
             for (std::size_t b = begin; b < end; ++b) {
-                prefetch<Rows>(w + Rows * b * 64);
+                prefetch_dense<Rows>(w, b * 64);
                 add_half<Rows>(w + b * 64, row_bytes, x + b * 320, words);
                 add_half<Rows>(w + b * 64 + 32, row_bytes, x + b * 320 + 32, words);
             }
@@ -142,7 +118,7 @@ private:
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            y[r] = horizontal_sum(total[r]) - sum;
+            y[r] = lane_sum(total[r]) - sum;
         }
     }
 
@@ -168,13 +144,6 @@ private:
                 rest[r] = _mm256_add_epi8(_mm256_add_epi8(rest[r], rest[r]), rest[r]);
             }
         }
-    }
-
-    static BITNET_ALWAYS_INLINE std::int32_t horizontal_sum(__m256i v) noexcept {
-        __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
-        return _mm_cvtsi128_si32(s);
     }
 };
 

@@ -6,8 +6,10 @@
 #include <bitnet/kernel/by_way_of_i2s.hpp>
 #include <bitnet/kernel/dense.hpp>
 #include <bitnet/kernel/dense_avx2.hpp>
+#include <bitnet/kernel/dense_tiling.hpp>
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/lane_sums.hpp>
 #include <bitnet/simd/isa.hpp>
 
 #include <cstddef>
@@ -16,7 +18,7 @@
 #if BITNET_X86_64
 #include <immintrin.h>
 
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2,avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx512vnni")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
 namespace bitnet::inline BITNET_ABI {
 
 /// Two sums of vpdpbusd and no digits, as dense_avx_vnni.hpp says; a block is one register. (Cutting the digits out by
@@ -24,46 +26,21 @@ namespace bitnet::inline BITNET_ABI {
 /// Overflow: as there, with twice the lanes.
 template <> struct kernel<isa::avx512_vnni, dense> {
     using layout = dense;
+    static constexpr std::size_t few_tokens = 3; ///< that are multiplied without unpacking
 
     static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
-        if (x.tokens > few_tokens) {
-            by_way_of_i2s<kernel<isa::avx512_vnni, i2s>, dense, dense_unpacker_avx2>::rows(w, first, count, x, y,
-                                                                                           y_stride);
-            return;
-        }
-        const std::size_t row_bytes = blocks_across<dense>(w.cols) * dense::block_bytes;
-        const std::uint8_t* weights = w.data + first * row_bytes;
-        for (std::size_t r = 0; r < count;) {
-            const std::size_t taken = count - r < 4 ? 1 : 4;
-            for (std::size_t t = 0; t < x.tokens; ++t) {
-                std::int32_t* out = y + t * y_stride + r;
-                const std::int8_t* values = x.data + t * x.stride;
-                if (taken == 4) {
-                    tile<4>(weights + r * row_bytes, row_bytes, values, x.sums[t], out);
-                } else {
-                    tile<1>(weights + r * row_bytes, row_bytes, values, x.sums[t], out);
-                }
-            }
-            r += taken;
-        }
+        tiling::rows(w, first, count, x, y, y_stride);
     }
 
 private:
-    static constexpr std::size_t few_tokens = 3;
-
-    /// Rows tiles are read row beside row, but prefetched as they lie in memory: far ahead, into the second level.
-    template <std::size_t Rows> static BITNET_ALWAYS_INLINE void prefetch(const std::uint8_t* w) noexcept {
-        constexpr std::size_t ahead = 10240;
-        BITNET_UNROLL
-        for (std::size_t r = 0; r < Rows; ++r) {
-            _mm_prefetch(reinterpret_cast<const char*>(w) + ahead + 64 * r, _MM_HINT_T1);
-        }
-    }
+    using tiling =
+        dense_tiling<kernel, few_tokens, by_way_of_i2s<kernel<isa::avx512_vnni, i2s>, dense, dense_unpacker_avx2>>;
+    friend tiling;
 
     template <std::size_t Rows>
-    static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
-                                          std::int32_t sum, std::int32_t* y) noexcept {
+    static void tile(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x, std::int32_t sum,
+                     std::int32_t* y) noexcept {
         __m512i upper[Rows]; // sum of r(k) x(k)
         __m512i lower[Rows]; // sum of r(k+1) x(k)
         BITNET_UNROLL
@@ -72,13 +49,13 @@ private:
             lower[r] = _mm512_setzero_si512();
         }
         for (std::size_t at = 0; at < row_bytes; at += dense::block_bytes) {
-            prefetch<Rows>(w + Rows * at);
+            prefetch_dense<Rows>(w, at);
             add_block<Rows>(w + at, row_bytes, x + 5 * at, upper, lower);
         }
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
             const __m512i thrice = _mm512_add_epi32(_mm512_add_epi32(upper[r], upper[r]), upper[r]);
-            y[r] = horizontal_sum(_mm512_srai_epi32(_mm512_sub_epi32(thrice, lower[r]), 8)) - sum;
+            y[r] = lane_sum(fold_halves(_mm512_srai_epi32(_mm512_sub_epi32(thrice, lower[r]), 8))) - sum;
         }
     }
 
@@ -103,12 +80,8 @@ private:
         }
     }
 
-    static BITNET_ALWAYS_INLINE std::int32_t horizontal_sum(__m512i all) noexcept {
-        const __m256i v = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
-        __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
-        return _mm_cvtsi128_si32(s);
+    static BITNET_ALWAYS_INLINE __m256i fold_halves(__m512i v) noexcept {
+        return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
     }
 };
 

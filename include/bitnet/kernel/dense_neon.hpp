@@ -5,6 +5,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>
 #include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/dense_tiling.hpp>
 #include <bitnet/kernel/i2s_neon.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/simd/isa.hpp>
@@ -70,37 +71,21 @@ private:
 /// blocks 30720.
 template <> struct kernel<isa::neon, dense> {
     using layout = dense;
+    static constexpr std::size_t few_tokens = 1; ///< that are multiplied without unpacking
 
     static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
-        if (x.tokens > few_tokens) {
-            by_way_of_i2s<kernel<isa::neon, i2s>, dense, dense_unpacker_neon>::rows(w, first, count, x, y, y_stride);
-            return;
-        }
-        const std::size_t row_bytes = blocks_across<dense>(w.cols) * dense::block_bytes;
-        const std::uint8_t* weights = w.data + first * row_bytes;
-        for (std::size_t r = 0; r < count;) {
-            const std::size_t taken = count - r < 4 ? 1 : 4;
-            for (std::size_t t = 0; t < x.tokens; ++t) {
-                std::int32_t* out = y + t * y_stride + r;
-                const std::int8_t* values = x.data + t * x.stride;
-                if (taken == 4) {
-                    tile<4>(weights + r * row_bytes, row_bytes, values, x.sums[t], out);
-                } else {
-                    tile<1>(weights + r * row_bytes, row_bytes, values, x.sums[t], out);
-                }
-            }
-            r += taken;
-        }
+        tiling::rows(w, first, count, x, y, y_stride);
     }
 
 private:
-    static constexpr std::size_t few_tokens = 1;
+    using tiling = dense_tiling<kernel, few_tokens, by_way_of_i2s<kernel<isa::neon, i2s>, dense, dense_unpacker_neon>>;
+    friend tiling;
     static constexpr std::size_t blocks_in_int16 = 6;
 
     template <std::size_t Rows>
-    static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
-                                          std::int32_t sum, std::int32_t* y) noexcept {
+    static void tile(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x, std::int32_t sum,
+                     std::int32_t* y) noexcept {
         const std::size_t blocks = row_bytes / dense::block_bytes;
         int32x4_t total[Rows];
         BITNET_UNROLL
@@ -116,7 +101,7 @@ private:
                 words[1][r] = vdupq_n_s16(0);
             }
             for (std::size_t b = begin; b < end; ++b) {
-                prefetch<Rows>(w + Rows * b * 64);
+                prefetch_dense<Rows>(w, b * 64);
                 for (std::size_t at = 0; at < 64; at += 16) {
                     subtract_quarter(w + b * 64 + at, row_bytes, x + b * 320 + at, words);
                 }
@@ -129,14 +114,6 @@ private:
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
             y[r] = vaddvq_s32(total[r]) - sum;
-        }
-    }
-
-    /// Tiles are read row beside row, but prefetched as they lie in memory.
-    template <std::size_t Rows> static BITNET_ALWAYS_INLINE void prefetch(const std::uint8_t* w) noexcept {
-        BITNET_UNROLL
-        for (std::size_t r = 0; r < Rows; ++r) {
-            prefetch_line(w + 8192 + 64 * r);
         }
     }
 

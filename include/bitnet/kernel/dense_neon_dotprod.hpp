@@ -6,11 +6,11 @@
 #include <bitnet/kernel/by_way_of_i2s.hpp>
 #include <bitnet/kernel/dense.hpp>
 #include <bitnet/kernel/dense_neon.hpp>
+#include <bitnet/kernel/dense_tiling.hpp>
 #include <bitnet/kernel/dot_product_neon.hpp>
 #include <bitnet/kernel/i2s_neon_dotprod.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/simd/isa.hpp>
-#include <bitnet/simd/prefetch_neon.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -30,34 +30,17 @@ namespace bitnet::inline BITNET_ABI {
 /// 1.05 * 2^30. Then it is shifted and added up.
 template <> struct kernel<isa::neon_dotprod, dense> {
     using layout = dense;
+    static constexpr std::size_t few_tokens = 2; ///< that are multiplied without unpacking
 
     static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
-        if (x.tokens > few_tokens) {
-            by_way_of_i2s<kernel<isa::neon_dotprod, i2s>, dense, dense_unpacker_neon>::rows(w, first, count, x, y,
-                                                                                            y_stride);
-            return;
-        }
-        const std::size_t row_bytes = blocks_across<dense>(w.cols) * dense::block_bytes;
-        const std::uint8_t* weights = w.data + first * row_bytes;
-        for (std::size_t r = 0; r < count;) {
-            const std::size_t taken = count - r < 4 ? 1 : 4;
-            for (std::size_t t = 0; t < x.tokens; ++t) {
-                std::int32_t* out = y + t * y_stride + r;
-                const std::int8_t* values = x.data + t * x.stride;
-                if (taken == 4) {
-                    tile<4>(weights + r * row_bytes, row_bytes, values, out);
-                } else {
-                    tile<1>(weights + r * row_bytes, row_bytes, values, out);
-                }
-            }
-            r += taken;
-        }
+        tiling::rows(w, first, count, x, y, y_stride);
     }
 
 private:
-    static constexpr std::size_t few_tokens = 2;
-
+    using tiling =
+        dense_tiling<kernel, few_tokens, by_way_of_i2s<kernel<isa::neon_dotprod, i2s>, dense, dense_unpacker_neon>>;
+    friend tiling;
     static constexpr std::size_t most_bytes = 400 * dense::block_bytes;
 
     /// Sums of s(k) x(k) and of s(k+1) x(k).
@@ -66,8 +49,8 @@ private:
     };
 
     template <std::size_t Rows>
-    static BITNET_ALWAYS_INLINE void tile(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x,
-                                          std::int32_t* y) noexcept {
+    static void tile(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x, std::int32_t,
+                     std::int32_t* y) noexcept {
         int32x4_t total[Rows];
         BITNET_UNROLL
         for (auto& row : total) {
@@ -81,10 +64,7 @@ private:
                 row = {vdupq_n_s32(0), vdupq_n_s32(0)};
             }
             for (; at < end; at += dense::block_bytes) {
-                BITNET_UNROLL
-                for (std::size_t r = 0; r < Rows; ++r) {
-                    prefetch_line(w + Rows * at + 8192 + 64 * r);
-                }
+                prefetch_dense<Rows>(w, at);
                 for (std::size_t j = 0; j < dense::block_bytes; j += 16) {
                     add_quarter(w + at + j, row_bytes, x + 5 * at + j, rows);
                 }

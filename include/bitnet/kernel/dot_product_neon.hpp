@@ -10,7 +10,7 @@
 #if BITNET_ARM64
 #include <arm_neon.h>
 
-// Before version 16, clang has the intrinsics only where the whole program is compiled for them: hence assembly. gcc
+// Before version 16, clang has the intrinsics only if the whole program is compiled for them: hence assembly. gcc
 // would take the codes of all rows through one register, so that a CPU that executes in order waits for each of them:
 // hence several instructions in one.
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_DOTPROD)

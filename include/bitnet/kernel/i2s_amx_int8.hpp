@@ -15,7 +15,7 @@
 #if BITNET_X86_64
 #include <immintrin.h>
 
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2,avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx512vnni")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
 namespace bitnet::inline BITNET_ABI {
 
 /// Tiles of 32 rows x 32 tokens: tdpbusd multiplies 16 rows x 64 columns of codes by 64 columns x 16 tokens.
@@ -90,11 +90,11 @@ private:
         const std::size_t chunk = (blocks + chunks - 1) / chunks; // of nearly the same size
         const std::byte* arranged = x.arranged + tokens.first / arranged_tokens * x.arranged_stride;
         for (std::size_t b = 0; b < blocks; b += chunk) {
-            const std::size_t now = smaller(chunk, blocks - b);
-            unpack(w, rows, end_row, b, now, codes);
+            const std::size_t count = smaller(chunk, blocks - b);
+            unpack(w, rows, end_row, b, count, codes);
             for (std::size_t t = 0; t < tokens.count; t += 32) {
                 const std::byte* values = arranged + t / arranged_tokens * x.arranged_stride + b * 128 * 16;
-                const operands in{codes, values, values + x.arranged_stride, 2 * now, b == 0};
+                const operands in{codes, values, values + x.arranged_stride, 2 * count, b == 0};
                 multiply(in, rows.count > 16, tokens.count - t > 16, sums + t * block_rows);
             }
         }
@@ -108,7 +108,7 @@ private:
         }
     }
 
-    /// Codes of `count` blocks of 128 columns as bytes; rows that are not there are zero.
+    /// Codes of `count` blocks of 128 columns as bytes; missing rows are zero.
     static void unpack(const i2s::view& w, range rows, std::size_t end_row, std::size_t first_block, std::size_t count,
                        std::uint8_t* out) noexcept {
         const __m512i by_6_and_4 = shifts(6, 4);

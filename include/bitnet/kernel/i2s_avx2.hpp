@@ -15,7 +15,7 @@
 #if BITNET_X86_64
 #include <immintrin.h>
 
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace bitnet::inline BITNET_ABI {
 
 /// A block of 128 columns is one ymm register of weights:
@@ -100,13 +100,13 @@ private:
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            const std::size_t at = first_token + t;
+            const std::size_t x_row = first_token + t;
             __m256i row_sums[Rows];
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
                 row_sums[r] = total[r][t];
             }
-            store_lane_sums(row_sums, x.sums[at], y + at * y_stride);
+            store_lane_sums(row_sums, x.sums[x_row], y + x_row * y_stride);
         }
     }
 

@@ -15,7 +15,7 @@
 #if BITNET_X86_64
 #include <immintrin.h>
 
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2,avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx512vnni")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
 namespace bitnet::inline BITNET_ABI {
 
 /// A block of 128 columns is 32 bytes, read into both halves of a zmm register and masked in place, twice:
@@ -68,13 +68,13 @@ private:
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            const std::size_t at = first_token + t;
+            const std::size_t x_row = first_token + t;
             __m512i joined[Rows];
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
                 joined[r] = join(sums[0][r][t], sums[1][r][t]);
             }
-            store(joined, x.sums[at], y + at * y_stride);
+            store(joined, x.sums[x_row], y + x_row * y_stride);
         }
     }
 

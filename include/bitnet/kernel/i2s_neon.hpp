@@ -84,10 +84,10 @@ private:
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            const std::size_t at = first_token + t;
+            const std::size_t x_row = first_token + t;
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
-                y[at * y_stride + r] = vaddvq_s32(total[r][t]) - x.sums[at];
+                y[x_row * y_stride + r] = vaddvq_s32(total[r][t]) - x.sums[x_row];
             }
         }
     }

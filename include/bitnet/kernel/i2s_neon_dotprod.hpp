@@ -25,7 +25,7 @@ namespace bitnet::inline BITNET_ABI {
 ///   column         | j       | 32 + j     | 64 + j     | 96 + j
 ///
 /// sdot multiplies 16 codes of a plane by 16 activations, straight into int32. One or two tokens leave registers for
-/// sums of their own for planes 5:4 and 3:2, which then stay where they are: one instruction takes any plane out, and
+/// sums of their own for planes 5:4 and 3:2, which then stay in place: one instruction takes any plane out, and
 /// the sums are multiples of 16 and of 4. Overflow: a block adds at most 8 * 48 * 128 = 49152 to a lane; that is safe
 /// to 43,690 blocks (5.5 M columns).
 template <> struct kernel<isa::neon_dotprod, i2s> {
@@ -79,14 +79,14 @@ private:
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            const std::size_t at = first_token + t;
+            const std::size_t x_row = first_token + t;
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
                 int32x4_t sum = sums[0][r][t];
                 if constexpr (scales == 3) {
                     sum = vsraq_n_s32(vsraq_n_s32(sum, sums[1][r][t], 2), sums[2][r][t], 4);
                 }
-                y[at * y_stride + r] = vaddvq_s32(sum) - x.sums[at];
+                y[x_row * y_stride + r] = vaddvq_s32(sum) - x.sums[x_row];
             }
         }
     }

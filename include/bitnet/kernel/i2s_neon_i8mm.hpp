@@ -56,9 +56,9 @@ template <> struct kernel<isa::neon_i8mm, i2s> {
         }
         constexpr std::size_t rows_in_cache = 32;
         for (std::size_t r = 0; r < count; r += rows_in_cache) {
-            const std::size_t now = count - r < rows_in_cache ? count - r : rows_in_cache;
+            const std::size_t block_rows = count - r < rows_in_cache ? count - r : rows_in_cache;
             for (std::size_t t = 0; t < x.tokens; t += arranged_tokens) {
-                group(w, first + r, now, x, t, y + r, y_stride);
+                group(w, first + r, block_rows, x, t, y + r, y_stride);
             }
         }
     }
@@ -154,7 +154,7 @@ private:
         }
     }
 
-    /// Rows and tokens that are there, less the sums of the activations.
+    /// The rows and tokens that exist, less the sums of the activations.
     template <std::size_t RowPairs, std::size_t TokenPairs>
     static BITNET_ALWAYS_INLINE void store(const int32x4_t (&sums)[RowPairs][TokenPairs], std::size_t rows,
                                            const activation_view& x, std::size_t first_token, std::int32_t* y,
@@ -162,9 +162,9 @@ private:
         std::int32_t products[RowPairs][TokenPairs][4];
         std::memcpy(products, sums, sizeof products);
         for (std::size_t t = first_token; t < first_token + 2 * TokenPairs && t < x.tokens; ++t) {
-            const std::size_t at = t - first_token;
+            const std::size_t column = t - first_token;
             for (std::size_t r = 0; r < rows; ++r) {
-                y[t * y_stride + r] = products[r / 2][at / 2][r % 2 * 2 + at % 2] - x.sums[t];
+                y[t * y_stride + r] = products[r / 2][column / 2][r % 2 * 2 + column % 2] - x.sums[t];
             }
         }
     }

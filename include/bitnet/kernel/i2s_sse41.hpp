@@ -15,7 +15,7 @@
 #if BITNET_X86_64
 #include <smmintrin.h>
 
-BITNET_TARGET_BEGIN("sse4.1")
+BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
 namespace bitnet::inline BITNET_ABI {
 
 /// A block of 128 columns is two xmm registers of weights, byte j of 0..31:
@@ -65,9 +65,9 @@ private:
             }
         }
         for (std::size_t t = 0; t < Tokens; ++t) {
-            const std::size_t at = first_token + t;
+            const std::size_t x_row = first_token + t;
             for (std::size_t r = 0; r < Rows; ++r) {
-                y[at * y_stride + r] = lane_sum(total[r][t]) - x.sums[at];
+                y[x_row * y_stride + r] = lane_sum(total[r][t]) - x.sums[x_row];
             }
         }
     }

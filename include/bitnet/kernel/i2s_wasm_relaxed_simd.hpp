@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// I2_S (order A) for the dot products of WebAssembly's relaxed SIMD. Empty where the module may not use them.
+// I2_S (order A) for the dot products of WebAssembly's relaxed SIMD. Empty if the module may not use them.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -62,9 +62,9 @@ private:
             }
         }
         for (std::size_t t = 0; t < Tokens; ++t) {
-            const std::size_t at = first_token + t;
+            const std::size_t x_row = first_token + t;
             for (std::size_t r = 0; r < Rows; ++r) {
-                y[at * y_stride + r] = lane_sum(total[r][t]) - x.sums[at];
+                y[x_row * y_stride + r] = lane_sum(total[r][t]) - x.sums[x_row];
             }
         }
     }

@@ -53,9 +53,9 @@ private:
             add_half<Rows, Tokens>(w + b * 32 + 16, cols / 4, values + b * 128 + 16, x.stride, total);
         }
         for (std::size_t t = 0; t < Tokens; ++t) {
-            const std::size_t at = first_token + t;
+            const std::size_t x_row = first_token + t;
             for (std::size_t r = 0; r < Rows; ++r) {
-                y[at * y_stride + r] = lane_sum(total[r][t]) - x.sums[at];
+                y[x_row * y_stride + r] = lane_sum(total[r][t]) - x.sums[x_row];
             }
         }
     }

@@ -21,8 +21,9 @@ struct activation_view {
     const std::int32_t* sums = nullptr; ///< [tokens]
     std::size_t stride = 0;             ///< int8 values from token to token
     std::size_t tokens = 0;
-    const std::byte* arranged = nullptr; ///< where an arranging_kernel put the groups of tokens, the first one's here
-    std::size_t arranged_stride = 0;     ///< bytes from group to group
+    const std::byte* arranged =
+        nullptr;                     ///< the groups of tokens as an arranging_kernel wrote them, the first group first
+    std::size_t arranged_stride = 0; ///< bytes from group to group
 };
 
 /// Undefined: a pair of instruction set and layout for which no kernel is written fails to compile, by name.

@@ -10,7 +10,7 @@
 #if BITNET_X86_64
 #include <immintrin.h>
 
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace bitnet::inline BITNET_ABI {
 
 [[nodiscard]] BITNET_ALWAYS_INLINE std::int32_t lane_sum(__m256i v) noexcept {

@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: MIT
-// What the look-up kernels tl1 and tl2 share on Arm: tables of bytes, and sums of 32 rows. Empty on other
-// architectures.
+// The loops of look-up kernels for AdvSIMD: tables of bytes, and sums of 32 rows. Empty on other architectures.
 #pragma once
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/kernel/by_way_of_i2s.hpp>
-#include <bitnet/kernel/kernel.hpp>
-#include <bitnet/kernel/ternary_layout.hpp>
+#include <bitnet/kernel/lookup_kernel.hpp>
 #include <bitnet/simd/prefetch_neon.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <numeric>
 
 #if BITNET_ARM64
 #include <arm_neon.h>
@@ -20,14 +16,9 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
 namespace bitnet::inline BITNET_ABI {
 
-/// A sum of activations T, |T| <= 384, is looked up exactly as two bytes: T = 31 h + l with |l| <= 15 and |h| <= 12.
-/// Eight of them (one block) add up in bytes: |8 l| <= 120, |8 h| <= 96. With 128 added, so that they are unsigned,
-/// they then add up in 16 bits: 256 blocks are at most 256 * 248 = 63488; then they go to int32.
-struct lookup_neon {
-    static constexpr std::size_t table_bytes = 32; ///< l of sixteen entries, then h of them
-    static constexpr std::size_t tables_per_block = 8;
+/// Bytes of blocks add up in 16 bits: 256 blocks are at most 256 * 248 = 63488.
+struct lookup_neon : lookup_tables {
     static constexpr std::size_t blocks_in_16_bits = 256;
-    static constexpr std::uint32_t bias_per_block = 31 * 128 + 128;
 
     /// Splits sixteen sums. h = round(T * 1057 / 2^15) is T / 31 but for less than 1/31:
     /// tested for all T.
@@ -83,55 +74,49 @@ private:
     }
 };
 
-/// Rows of a look-up layout as I2_S, for many tokens. `Block` unpacks a block to weights -1, 0, +1 column by column, 32
-/// rows each; four columns go into one byte of each row, and 16 x 16 bytes are transposed.
-template <class Layout, class Block> struct lookup_unpacker_neon {
-    static void unpack(const typename Layout::view& w, std::size_t first, std::size_t count, std::uint8_t* out,
-                       std::size_t row_bytes) noexcept {
-        const std::size_t end = first + count;
-        for (std::size_t begin = first; begin < end;) {
-            const std::size_t group = begin / 32;
-            const std::size_t stop = end < (group + 1) * 32 ? end : (group + 1) * 32;
-            unpack_group(w, group, {begin % 32, stop - group * 32, row_bytes, out + (begin - first) * row_bytes});
-            begin = stop;
+/// A group of 32 rows, two registers of bytes, as lookup_kernel wants it. `Block` knows how its blocks hold indices: it
+/// makes the tables of one, adds its look-ups, and unpacks it.
+template <class Layout, class Block> struct lookup_group_neon {
+    static constexpr std::size_t few_tokens = 4;
+
+    static void make_tables(const std::int8_t* x, std::size_t blocks, std::byte* out) noexcept {
+        for (std::size_t b = 0; b < blocks; ++b, x += Layout::block_columns, out += lookup_tables::block_bytes) {
+            Block::make_tables(x, out);
         }
     }
 
-private:
-    /// Whole blocks of the layout and of I2_S.
-    static constexpr std::size_t window = std::lcm(Layout::block_columns, std::size_t{128});
-
-    /// Where rows begin .. end - 1 of a group go, row `begin` to `data`.
-    struct target {
-        std::size_t begin, end, row_bytes;
-        std::uint8_t* data;
-    };
-
-    static void unpack_group(const typename Layout::view& w, std::size_t group, const target& to) noexcept {
-        const std::size_t blocks = blocks_across<Layout>(w.cols);
-        const std::uint8_t* block = w.data + group * blocks * Layout::block_bytes;
-        const std::uint8_t* end = block + blocks * Layout::block_bytes;
-        alignas(16) std::int8_t columns[window][32];
-        for (std::size_t at = 0; at < to.row_bytes; at += window / 4) {
-            for (std::size_t c = 0; c < window; c += Layout::block_columns) {
-                if (block == end) {
-                    std::memset(columns[c], 0, (window - c) * 32);
-                    break;
-                }
-                prefetch_line(block + 8192);
-                prefetch_line(block + 8192 + 64);
-                Block::unpack(block, columns + c);
-                block += Layout::block_bytes;
+    static void sum(const std::uint8_t* block, std::size_t blocks, const std::byte* tables,
+                    std::uint32_t* total) noexcept {
+        const auto bias = static_cast<std::uint32_t>(blocks) * lookup_tables::bias_per_block;
+        for (std::size_t r = 0; r < 32; ++r) {
+            total[r] = 0 - bias;
+        }
+        for (std::size_t b = 0; b < blocks;) {
+            const std::size_t rest = blocks - b;
+            const std::size_t end = b + (rest < lookup_neon::blocks_in_16_bits ? rest : lookup_neon::blocks_in_16_bits);
+            lookup_neon::word_sums words[2] = {lookup_neon::zero(), lookup_neon::zero()};
+            for (; b < end; ++b, block += Layout::block_bytes, tables += lookup_tables::block_bytes) {
+                prefetch(block);
+                lookup_neon::byte_sums bytes[2] = {lookup_neon::biased_zero(), lookup_neon::biased_zero()};
+                Block::add(block, tables, bytes);
+                lookup_neon::add(words[0], bytes[0]);
+                lookup_neon::add(words[1], bytes[1]);
             }
-            for (std::size_t c = 0; c < window && at + c / 4 < to.row_bytes; c += 128) {
-                store_bytes(columns + c, at + c / 4, to);
-                store_bytes(columns + c + 16, at + c / 4 + 16, to);
-            }
+            lookup_neon::add(total, words[0]);
+            lookup_neon::add(total + 16, words[1]);
         }
     }
 
-    /// Bytes at .. at + 15 of all rows: columns 0..15 of `columns`, and those 32, 64 and 96 further on.
-    static void store_bytes(const std::int8_t (*columns)[32], std::size_t at, const target& to) noexcept {
+    static void unpack(const std::uint8_t* block, std::size_t blocks, std::int8_t (*columns)[32]) noexcept {
+        for (std::size_t b = 0; b < blocks; ++b, block += Layout::block_bytes, columns += Layout::block_columns) {
+            prefetch_line(block + ahead);
+            prefetch_line(block + ahead + 64);
+            Block::unpack(block, columns);
+        }
+    }
+
+    /// Four columns go into one byte of each row, and 16 x 16 bytes are transposed.
+    static void store_bytes(const std::int8_t (*columns)[32], std::size_t at, const unpacked_rows& to) noexcept {
         std::int8_t rows[32][16];
         BITNET_UNROLL
         for (std::size_t first = 0; first < 32; first += 16) {
@@ -156,7 +141,11 @@ private:
         }
     }
 
-    /// 16 x 16 bytes. One step turns the eight bits of (register, byte) once to the left: four swap them.
+private:
+    static constexpr std::size_t ahead = 8192;
+
+    /// Number each byte by (register, position), 4 + 4 bits. A round of unpacks rotates that number left by one
+    /// bit; four rounds swap register and position, which is the transpose of 16 x 16 bytes.
     static BITNET_ALWAYS_INLINE void transpose(int8x16_t (&v)[16]) noexcept {
         BITNET_UNROLL
         for (int step = 0; step < 4; ++step) {
@@ -172,86 +161,11 @@ private:
             }
         }
     }
-};
-
-/// The part of a look-up kernel that does not know how its blocks hold indices: `Block` makes the tables of a block and
-/// adds its look-ups. Many tokens go by way of I2sKernel. For what the members do see kernel.hpp.
-template <class Layout, class Block, class I2sKernel> struct lookup_rows_neon {
-    using layout = Layout;
-    static constexpr std::size_t arranged_tokens = 1;
-    static constexpr std::size_t tables_bytes = lookup_neon::tables_per_block * lookup_neon::table_bytes;
-
-    [[nodiscard]] static constexpr std::size_t arranged_bytes(std::size_t cols) noexcept {
-        return blocks_across<Layout>(cols) * tables_bytes;
-    }
-
-    static void arrange(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) noexcept {
-        constexpr std::size_t step = Layout::block_columns;
-        const std::int8_t* values = x.data + first_token * x.stride;
-        std::size_t c = 0;
-        for (; c + step <= cols; c += step, out += tables_bytes) {
-            Block::make_tables(values + c, out);
-        }
-        if (c < cols) {
-            std::int8_t last[step] = {};
-            std::memcpy(last, values + c, cols - c);
-            Block::make_tables(last, out);
-        }
-    }
-
-    static void rows(const typename Layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        if (x.tokens > few_tokens) {
-            using unpacker = lookup_unpacker_neon<Layout, Block>;
-            by_way_of_i2s<I2sKernel, Layout, unpacker>::rows(w, first, count, x, y, y_stride);
-            return;
-        }
-        const std::size_t end = first + count;
-        for (std::size_t begin = first; begin < end;) {
-            const std::size_t group = begin / 32;
-            const std::size_t stop = end < (group + 1) * 32 ? end : (group + 1) * 32;
-            for (std::size_t t = 0; t < x.tokens; ++t) {
-                std::uint32_t total[32];
-                sum_group(w, group, x.arranged + t * x.arranged_stride, total);
-                std::memcpy(y + t * y_stride + (begin - first), total + begin % 32,
-                            (stop - begin) * sizeof(std::int32_t));
-            }
-            begin = stop;
-        }
-    }
-
-private:
-    static constexpr std::size_t few_tokens = 4;
-
-    /// Products of a group of 32 rows with one token.
-    static BITNET_ALWAYS_INLINE void sum_group(const typename Layout::view& w, std::size_t group,
-                                               const std::byte* tables, std::uint32_t* total) noexcept {
-        const std::size_t blocks = blocks_across<Layout>(w.cols);
-        const std::uint8_t* block = w.data + group * blocks * Layout::block_bytes;
-        const auto bias = static_cast<std::uint32_t>(blocks) * lookup_neon::bias_per_block;
-        for (std::size_t r = 0; r < 32; ++r) {
-            total[r] = 0 - bias;
-        }
-        for (std::size_t b = 0; b < blocks;) {
-            const std::size_t rest = blocks - b;
-            const std::size_t end = b + (rest < lookup_neon::blocks_in_16_bits ? rest : lookup_neon::blocks_in_16_bits);
-            lookup_neon::word_sums words[2] = {lookup_neon::zero(), lookup_neon::zero()};
-            for (; b < end; ++b, block += Layout::block_bytes, tables += tables_bytes) {
-                prefetch(block);
-                lookup_neon::byte_sums bytes[2] = {lookup_neon::biased_zero(), lookup_neon::biased_zero()};
-                Block::add(block, tables, bytes);
-                lookup_neon::add(words[0], bytes[0]);
-                lookup_neon::add(words[1], bytes[1]);
-            }
-            lookup_neon::add(total, words[0]);
-            lookup_neon::add(total + 16, words[1]);
-        }
-    }
 
     static BITNET_ALWAYS_INLINE void prefetch(const std::uint8_t* block) noexcept {
         BITNET_UNROLL
         for (std::size_t line = 0; line < Layout::block_bytes; line += 64) {
-            prefetch_line(block + 8192 + line);
+            prefetch_line(block + ahead + line);
         }
     }
 };

@@ -14,7 +14,7 @@ namespace bitnet::inline BITNET_ABI {
 
 /// A format in which other programs keep a [rows, cols] ternary matrix. Weights -1, 0, +1 are codes 0, 1, 2, times a
 /// scale for each segment of a row: a block of columns, or the whole row. No kernel works on these formats; their rows
-/// are read into a ternary_layout (model/format_rows.hpp), where one scale serves the whole matrix.
+/// are read into a ternary_layout (model/format_rows.hpp), which has one scale for the whole matrix.
 template <class F>
 concept ternary_row_format = requires(const std::uint8_t* data, std::uint8_t* codes, std::size_t n) {
     { F::name } -> std::convertible_to<std::string_view>;

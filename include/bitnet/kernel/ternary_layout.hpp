@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Ternary layouts: how weights of -1, 0, +1 lie in memory. The concept, repacking, and the three orders of I2_S.
+// Ternary layouts: how weights of -1, 0, +1 are stored. The concept, repacking, and the three orders of I2_S.
 #pragma once
 
 #include <bitnet/core/checked.hpp>
@@ -46,11 +46,11 @@ concept ternary_layout = requires(const typename L::view& w, std::size_t row, st
     noexcept->std::same_as<bool>;
 };
 
-/// How many blocks lie side by side in a row of `cols` columns.
+/// The number of blocks in a row of `cols` columns.
 template <class L> [[nodiscard]] constexpr std::size_t blocks_across(std::size_t cols) noexcept {
     return cols / L::block_columns + (cols % L::block_columns != 0 ? 1 : 0);
 }
-/// How many blocks lie below each other in `rows` rows.
+/// The number of blocks in a column of `rows` rows.
 template <class L> [[nodiscard]] constexpr std::size_t blocks_down(std::size_t rows) noexcept {
     return rows / L::block_rows + (rows % L::block_rows != 0 ? 1 : 0);
 }
@@ -149,7 +149,7 @@ using i2s_c = i2s_layout<i2s_order::four_rows>;
 template <ternary_layout To, ternary_layout From>
 inline constexpr std::size_t repacked_rows = std::lcm(To::block_rows, From::block_rows);
 
-/// Copies the codes of rows [first, first + count) from one layout to another, where `to` is the whole new matrix.
+/// Copies the codes of rows [first, first + count) from one layout to another; `to` is the whole new matrix.
 /// Goes through one byte a code in 30 KiB of stack at most. \pre `first` is a multiple of repacked_rows, `count` is one
 /// or ends the matrix; both layouts admit the shape; `To` can hold the codes: only I2_S knows code 3.
 template <ternary_layout To, ternary_layout From>

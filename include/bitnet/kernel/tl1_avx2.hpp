@@ -8,6 +8,7 @@
 #include <bitnet/kernel/i2s_avx_vnni.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/lookup_avx2.hpp>
+#include <bitnet/kernel/lookup_kernel.hpp>
 #include <bitnet/kernel/tl1.hpp>
 #include <bitnet/simd/isa.hpp>
 
@@ -17,7 +18,7 @@
 #if BITNET_X86_64
 #include <immintrin.h>
 
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace bitnet::inline BITNET_ABI {
 
 /// A block of tl1. Entry 3 c0 + c1 of a pair's table is (c0 - 1) x0 + (c1 - 1) x1, at most 2 * 128 = 256; entries 9 to
@@ -74,14 +75,15 @@ private:
     }
 };
 
-template <> struct kernel<isa::avx2, tl1> : lookup_rows_avx2<tl1, tl1_block_avx2, kernel<isa::avx2, i2s>> {};
+/// \tparam I2sKernel for many tokens
+template <class I2sKernel>
+using tl1_kernel_avx2 = lookup_kernel<tl1, lookup_group_avx2<tl1, tl1_block_avx2>, I2sKernel>;
 
-/// VNNI multiplies, and one token needs no multiplication; many do.
-template <> struct kernel<isa::avx_vnni, tl1> : lookup_rows_avx2<tl1, tl1_block_avx2, kernel<isa::avx_vnni, i2s>> {};
-template <>
-struct kernel<isa::avx512_vnni, tl1> : lookup_rows_avx2<tl1, tl1_block_avx2, kernel<isa::avx512_vnni, i2s>> {};
-
-/// Activations are arranged as tables, so that tiles find them not as they need them.
+// Few tokens are looked up as on AVX2; many are unpacked to I2_S and multiplied with VNNI. AMX needs activations as
+// tiles, but this layout arranges them as look-up tables: the AVX-512 kernel runs instead.
+template <> struct kernel<isa::avx2, tl1> : tl1_kernel_avx2<kernel<isa::avx2, i2s>> {};
+template <> struct kernel<isa::avx_vnni, tl1> : tl1_kernel_avx2<kernel<isa::avx_vnni, i2s>> {};
+template <> struct kernel<isa::avx512_vnni, tl1> : tl1_kernel_avx2<kernel<isa::avx512_vnni, i2s>> {};
 template <> struct kernel<isa::amx_int8, tl1> : kernel<isa::avx512_vnni, tl1> {};
 
 } // namespace bitnet::inline BITNET_ABI

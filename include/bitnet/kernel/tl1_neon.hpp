@@ -6,6 +6,7 @@
 #include <bitnet/kernel/i2s_neon.hpp>
 #include <bitnet/kernel/i2s_neon_dotprod.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/lookup_kernel.hpp>
 #include <bitnet/kernel/lookup_neon.hpp>
 #include <bitnet/kernel/tl1.hpp>
 #include <bitnet/simd/isa.hpp>
@@ -75,13 +76,14 @@ private:
     }
 };
 
-template <> struct kernel<isa::neon, tl1> : lookup_rows_neon<tl1, tl1_block_neon, kernel<isa::neon, i2s>> {};
+/// \tparam I2sKernel for many tokens
+template <class I2sKernel>
+using tl1_kernel_neon = lookup_kernel<tl1, lookup_group_neon<tl1, tl1_block_neon>, I2sKernel>;
 
-/// One token needs no multiplication; many do.
-template <>
-struct kernel<isa::neon_dotprod, tl1> : lookup_rows_neon<tl1, tl1_block_neon, kernel<isa::neon_dotprod, i2s>> {};
-
-/// Activations are arranged as tables, so that matrix products find them not as they need them.
+// Few tokens are looked up; many are unpacked to I2_S and multiplied. Matrix products need activations in an order of
+// their own, but this layout arranges them as look-up tables: the kernel of dot products runs instead.
+template <> struct kernel<isa::neon, tl1> : tl1_kernel_neon<kernel<isa::neon, i2s>> {};
+template <> struct kernel<isa::neon_dotprod, tl1> : tl1_kernel_neon<kernel<isa::neon_dotprod, i2s>> {};
 template <> struct kernel<isa::neon_i8mm, tl1> : kernel<isa::neon_dotprod, tl1> {};
 
 } // namespace bitnet::inline BITNET_ABI

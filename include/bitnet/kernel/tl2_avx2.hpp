@@ -8,6 +8,7 @@
 #include <bitnet/kernel/i2s_avx_vnni.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/lookup_avx2.hpp>
+#include <bitnet/kernel/lookup_kernel.hpp>
 #include <bitnet/kernel/tl2.hpp>
 #include <bitnet/simd/isa.hpp>
 
@@ -17,7 +18,7 @@
 #if BITNET_X86_64
 #include <immintrin.h>
 
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace bitnet::inline BITNET_ABI {
 
 /// A block of tl2. Entry v of a triple's table is what the weights of value v make of its activations:
@@ -77,7 +78,7 @@ private:
         return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     }
 
-    /// Adds the look-ups of the low four bits, negated where bit 7 of `signs` is set, and shifts `signs` to the next.
+    /// Adds the look-ups of the low four bits, negated if bit 7 of `signs` is set, and shifts `signs` to the next bit.
     static BITNET_ALWAYS_INLINE void add_triple(__m256i indices, const std::byte* table, __m256i& signs,
                                                 lookup_avx2::byte_sums& sums) noexcept {
         const __m256i index = _mm256_and_si256(indices, _mm256_set1_epi8(15));
@@ -90,14 +91,15 @@ private:
     }
 };
 
-template <> struct kernel<isa::avx2, tl2> : lookup_rows_avx2<tl2, tl2_block_avx2, kernel<isa::avx2, i2s>> {};
+/// \tparam I2sKernel for many tokens
+template <class I2sKernel>
+using tl2_kernel_avx2 = lookup_kernel<tl2, lookup_group_avx2<tl2, tl2_block_avx2>, I2sKernel>;
 
-/// VNNI multiplies, and one token needs no multiplication; many do.
-template <> struct kernel<isa::avx_vnni, tl2> : lookup_rows_avx2<tl2, tl2_block_avx2, kernel<isa::avx_vnni, i2s>> {};
-template <>
-struct kernel<isa::avx512_vnni, tl2> : lookup_rows_avx2<tl2, tl2_block_avx2, kernel<isa::avx512_vnni, i2s>> {};
-
-/// Activations are arranged as tables, so that tiles find them not as they need them.
+// Few tokens are looked up as on AVX2; many are unpacked to I2_S and multiplied with VNNI. AMX needs activations as
+// tiles, but this layout arranges them as look-up tables: the AVX-512 kernel runs instead.
+template <> struct kernel<isa::avx2, tl2> : tl2_kernel_avx2<kernel<isa::avx2, i2s>> {};
+template <> struct kernel<isa::avx_vnni, tl2> : tl2_kernel_avx2<kernel<isa::avx_vnni, i2s>> {};
+template <> struct kernel<isa::avx512_vnni, tl2> : tl2_kernel_avx2<kernel<isa::avx512_vnni, i2s>> {};
 template <> struct kernel<isa::amx_int8, tl2> : kernel<isa::avx512_vnni, tl2> {};
 
 } // namespace bitnet::inline BITNET_ABI

@@ -6,6 +6,7 @@
 #include <bitnet/kernel/i2s_neon.hpp>
 #include <bitnet/kernel/i2s_neon_dotprod.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/lookup_kernel.hpp>
 #include <bitnet/kernel/lookup_neon.hpp>
 #include <bitnet/kernel/tl2.hpp>
 #include <bitnet/simd/isa.hpp>
@@ -79,7 +80,7 @@ private:
                                                    {0, 0, 1, 1, 1, -1, -1, -1, 0, 0, 0, 1, 1, 1},
                                                    {0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1}};
 
-    /// All ones where bit 7 of `signs` is set; shifts `signs` to the next.
+    /// A byte of ones for each byte of `signs` whose bit 7 is set; shifts `signs` to the next bit.
     static BITNET_ALWAYS_INLINE uint8x16_t take_sign(uint8x16_t& signs) noexcept {
         const uint8x16_t negative = vcltzq_s8(vreinterpretq_s8_u8(signs));
         signs = vaddq_u8(signs, signs);
@@ -106,13 +107,14 @@ private:
     }
 };
 
-template <> struct kernel<isa::neon, tl2> : lookup_rows_neon<tl2, tl2_block_neon, kernel<isa::neon, i2s>> {};
+/// \tparam I2sKernel for many tokens
+template <class I2sKernel>
+using tl2_kernel_neon = lookup_kernel<tl2, lookup_group_neon<tl2, tl2_block_neon>, I2sKernel>;
 
-/// One token needs no multiplication; many do.
-template <>
-struct kernel<isa::neon_dotprod, tl2> : lookup_rows_neon<tl2, tl2_block_neon, kernel<isa::neon_dotprod, i2s>> {};
-
-/// Activations are arranged as tables, so that matrix products find them not as they need them.
+// Few tokens are looked up; many are unpacked to I2_S and multiplied. Matrix products need activations in an order of
+// their own, but this layout arranges them as look-up tables: the kernel of dot products runs instead.
+template <> struct kernel<isa::neon, tl2> : tl2_kernel_neon<kernel<isa::neon, i2s>> {};
+template <> struct kernel<isa::neon_dotprod, tl2> : tl2_kernel_neon<kernel<isa::neon_dotprod, i2s>> {};
 template <> struct kernel<isa::neon_i8mm, tl2> : kernel<isa::neon_dotprod, tl2> {};
 
 } // namespace bitnet::inline BITNET_ABI

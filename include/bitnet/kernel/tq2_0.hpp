@@ -17,7 +17,7 @@ namespace bitnet::inline BITNET_ABI {
 ///     0   qs[64]  byte 32h + m, bits 2l and 2l + 1: the code of column 128h + 32l + m      h < 2, l < 4, m < 32
 ///     64  d       half, the scale of these columns
 ///
-/// Code 3 is not written by anybody.
+/// No known program writes code 3.
 struct tq2_0 {
     static constexpr std::string_view name = "TQ2_0";
     static constexpr std::size_t block_columns = 256;
@@ -58,7 +58,7 @@ struct tq2_0 {
     }
 
 private:
-    /// 128 columns. \return an even bit where a code is 3
+    /// 128 columns. \return an even bit for every code 3
     [[nodiscard]] static unsigned unpack_half(const std::uint8_t* bytes, std::uint8_t* codes) noexcept {
         std::uint8_t packed[32];
         std::memcpy(packed, bytes, sizeof packed);

@@ -23,9 +23,9 @@ template <class Isa, ternary_layout Layout> struct unpacking_kernel {
     static void rows(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         for (std::size_t r = 0; r < count; r += most_rows) {
-            const std::size_t now = std::min(count - r, most_rows);
+            const std::size_t block_rows = std::min(count - r, most_rows);
             for (std::size_t c = 0; c < w.cols; c += most_columns) {
-                add_block(w, first + r, now, c, x, y + r, y_stride);
+                add_block(w, first + r, block_rows, c, x, y + r, y_stride);
             }
         }
     }
@@ -38,7 +38,7 @@ private:
     static constexpr std::size_t window = std::lcm(Layout::block_columns, i2s::block_columns);
     static_assert(most_columns % window == 0);
 
-    /// Columns [c, c + most_columns) of a few rows; those at 0 overwrite y.
+    /// Columns [c, c + most_columns) of up to most_rows rows; those from 0 on overwrite y.
     static void add_block(const typename layout::view& w, std::size_t first, std::size_t count, std::size_t c,
                           const activation_view& x, std::int32_t* y, std::size_t y_stride) noexcept {
         const std::size_t blocks = (w.cols - c + i2s::block_columns - 1) / i2s::block_columns; // no column further
@@ -47,11 +47,11 @@ private:
         unpack(w, first, count, c, unpacked, cols / 4);
         const std::int32_t no_sums[most_tokens] = {};
         for (std::size_t t = 0; t < x.tokens; t += most_tokens) {
-            const std::size_t now = std::min(x.tokens - t, most_tokens);
-            const activation_view part{x.data + t * x.stride + c, no_sums, x.stride, now};
+            const std::size_t tokens = std::min(x.tokens - t, most_tokens);
+            const activation_view part{x.data + t * x.stride + c, no_sums, x.stride, tokens};
             std::int32_t products[most_tokens * most_rows];
             kernel<Isa, i2s>::rows({unpacked, count, cols}, 0, count, part, products, most_rows);
-            for (std::size_t i = 0; i < now; ++i) {
+            for (std::size_t i = 0; i < tokens; ++i) {
                 std::int32_t* out = y + (t + i) * y_stride;
                 for (std::size_t r = 0; r < count; ++r) {
                     out[r] = products[i * most_rows + r] + (c == 0 ? -x.sums[t + i] : out[r]);
@@ -60,7 +60,7 @@ private:
         }
     }
 
-    /// Columns from `c` on of a few rows as rows of I2_S.
+    /// Columns from `c` on of `count` rows as rows of I2_S.
     static void unpack(const typename Layout::view& w, std::size_t first, std::size_t count, std::size_t c,
                        std::uint8_t* out, std::size_t row_bytes) noexcept {
         constexpr std::size_t rows = Layout::block_rows;
@@ -79,7 +79,7 @@ private:
         }
     }
 
-    /// A window of a group of rows, from column `c` on; code 0 behind the last block.
+    /// A window of a group of rows, from column `c` on; code 0 after the last block.
     static void unpack_window(const typename Layout::view& w, std::size_t group, std::size_t c,
                               std::uint8_t* codes) noexcept {
         const std::size_t blocks = blocks_across<Layout>(w.cols);

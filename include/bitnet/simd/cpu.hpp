@@ -30,7 +30,7 @@ extern "C" __declspec(dllimport) int __stdcall IsProcessorFeaturePresent(unsigne
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Instruction sets of an x86-64 machine, each true only where the operating system saves its registers too.
+/// Instruction sets of an x86-64 machine, each true only if the operating system saves its registers too.
 struct x86_features {
     bool sse41 = false;       ///< SSSE3 and SSE4.1, as Penryn 2008, Silvermont 2013 and Bulldozer 2011 have them
     bool avx2 = false;        ///< AVX2, FMA, F16C, BMI1 and BMI2: one level, as Haswell and Zen have it
@@ -46,7 +46,7 @@ struct registers {
     std::uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
 
-/// cpuid of (leaf, subleaf); all zero where the CPU has no such leaf.
+/// cpuid of (leaf, subleaf); all zero if the CPU has no such leaf.
 [[nodiscard]] inline registers cpuid(std::uint32_t leaf, std::uint32_t subleaf) noexcept {
     registers r;
 #if defined(_MSC_VER) && !defined(__clang__)

@@ -14,8 +14,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Whole loops, never single operations: a call costs nothing against the loop, and the loop is compiled for `Isa`.
-/// Formulas and the order of summation stand in lane_ops.hpp; tests/simd/float_ops_test.cpp compares every
+/// Whole loops, never single operations: a call costs little compared with the loop, which is compiled for `Isa`.
+/// Formulas and the order of summation are in lane_ops.hpp; tests/simd/float_ops_test.cpp compares every
 /// instruction set with the scalar one bit for bit. Undefined for an Isa without float loops.
 template <class Isa> struct float_ops;
 
@@ -24,8 +24,8 @@ template <class Isa> struct float_ops;
 BITNET_PRECISE_BEGIN
 namespace bitnet::inline BITNET_ABI {
 
-/// The oracle: lane_ops as written, multiply-adds emulated exactly. Wrapped in real functions, because an always_inline
-/// one would take on the caller's -ffast-math.
+/// The oracle: lane_ops as written, multiply-adds emulated exactly. Ordinary functions: if they were inlined, they
+/// would be compiled under the caller's -ffast-math.
 template <> struct float_ops<isa::scalar> {
     using ops = lane_ops<software_fma>;
 

@@ -20,7 +20,7 @@
 #if BITNET_X86_64
 #include <immintrin.h>
 
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace bitnet::inline BITNET_ABI {
 
 template <> struct float_ops<isa::avx2> {
@@ -63,8 +63,7 @@ template <> struct float_ops<isa::avx2> {
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         const std::size_t whole = n / 8 * 8;
         for (std::size_t i = 0; i < whole; i += 8) {
-            const __m256 g =
-                _mm256_max_ps(_mm256_loadu_ps(gate + i), _mm256_setzero_ps()); // zero where the gate is a NaN
+            const __m256 g = _mm256_max_ps(_mm256_loadu_ps(gate + i), _mm256_setzero_ps()); // zero if the gate is a NaN
             _mm256_storeu_ps(y + i, _mm256_mul_ps(rounded_product(g, g), _mm256_loadu_ps(up + i)));
         }
         ops::relu2_times(gate + whole, up + whole, n - whole, y + whole);
@@ -101,7 +100,7 @@ template <> struct float_ops<isa::avx2> {
                            const float* x, std::size_t cols, float* y) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
             const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
-            dot<1, 1, E>(w + rows[i] * row_bytes, row_bytes, next, {x, 1, cols}, &y, i);
+            y[i] = dot_one<E>(w + rows[i] * row_bytes, next, x, cols);
         }
     }
 
@@ -244,23 +243,23 @@ private:
             const __m256i q = _mm256_cvtepi8_epi32(load_8(block + 2 + i % q8_0::block_columns));
             return _mm256_mul_ps(_mm256_set1_ps(widen_one(q8_0::factor(block))), _mm256_cvtepi32_ps(q));
         } else if constexpr (std::is_same_v<E, q6_k>) {
-            const q6_k::sixteen all = q6_k::at(row, i);
-            const __m128i low = _mm_srli_epi16(load_8(all.low + i % 16), all.low_shift);
-            const __m128i high = _mm_srli_epi16(load_8(all.high + i % 16), all.high_shift);
+            const q6_k::sixteen part = q6_k::at(row, i);
+            const __m128i low = _mm_srli_epi16(load_8(part.low + i % 16), part.low_shift);
+            const __m128i high = _mm_srli_epi16(load_8(part.high + i % 16), part.high_shift);
             const __m128i top = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
             const __m128i code = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), top);
             const __m256i q = _mm256_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(32)));
-            return _mm256_mul_ps(_mm256_set1_ps(widen_one(all.factor) * all.scale), _mm256_cvtepi32_ps(q));
+            return _mm256_mul_ps(_mm256_set1_ps(widen_one(part.factor) * part.scale), _mm256_cvtepi32_ps(q));
         } else if constexpr (std::is_same_v<E, q4_0>) {
-            const q4_0::sixteen all = q4_0::at(row, i);
-            const __m128i code = nibbles(load_8(all.codes + i % 16), all.shift);
+            const q4_0::sixteen part = q4_0::at(row, i);
+            const __m128i code = nibbles(load_8(part.codes + i % 16), part.shift);
             const __m256i q = _mm256_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(8)));
-            return _mm256_mul_ps(_mm256_set1_ps(widen_one(all.factor)), _mm256_cvtepi32_ps(q));
+            return _mm256_mul_ps(_mm256_set1_ps(widen_one(part.factor)), _mm256_cvtepi32_ps(q));
         } else if constexpr (std::is_same_v<E, q4_k>) {
-            const q4_k::sixteen all = q4_k::at(row, i);
-            const __m256i q = _mm256_cvtepi8_epi32(nibbles(load_8(all.codes + i % 16), all.shift));
-            const __m256 minimum = _mm256_set1_ps(widen_one(all.minimum_factor) * all.minimum);
-            return _mm256_fmsub_ps(_mm256_set1_ps(widen_one(all.factor) * all.scale), _mm256_cvtepi32_ps(q), minimum);
+            const q4_k::sixteen part = q4_k::at(row, i);
+            const __m256i q = _mm256_cvtepi8_epi32(nibbles(load_8(part.codes + i % 16), part.shift));
+            const __m256 minimum = _mm256_set1_ps(widen_one(part.minimum_factor) * part.minimum);
+            return _mm256_fmsub_ps(_mm256_set1_ps(widen_one(part.factor) * part.scale), _mm256_cvtepi32_ps(q), minimum);
         } else {
             return load<E>(row + i * sizeof(E));
         }
@@ -280,18 +279,26 @@ private:
         return _mm_cvtss_f32(_mm_add_ss(by2, _mm_shuffle_ps(by2, by2, 1)));
     }
 
-    /// Folds after adding the last elements [i, n), fewer than 16, to their lanes, one by one.
+    /// Folds after adding the last elements [i, n), fewer than 16, to their lanes. Rows of blocks have none.
     template <class E>
     static BITNET_ALWAYS_INLINE float fold_tail(__m256 low, __m256 high, const std::byte* w, const float* x,
                                                 std::size_t i, std::size_t n) noexcept {
-        if (i == n) {
-            return fold(low, high);
+        if constexpr (!block_format<E>) {
+            if (i != n) [[unlikely]] {
+                return fold_with<E>(low, high, w + row_bytes_of<E>(i), x + i, n - i);
+            }
         }
+        return fold(low, high);
+    }
+    /// Folds after adding `count` products to the first lanes.
+    template <class E>
+    static BITNET_NOINLINE float fold_with(__m256 low, __m256 high, const std::byte* w, const float* x,
+                                           std::size_t count) noexcept {
         float lanes[16];
         _mm256_storeu_ps(lanes, low);
         _mm256_storeu_ps(lanes + 8, high);
-        for (std::size_t l = 0; i + l < n; ++l) {
-            lanes[l] = hardware_fma::fma(element_at<E>(w, i + l), x[i + l], lanes[l]);
+        for (std::size_t l = 0; l < count; ++l) {
+            lanes[l] = hardware_fma::fma(element_at<E>(w, l), x[l], lanes[l]);
         }
         return ops::fold(lanes);
     }
@@ -329,7 +336,7 @@ private:
         return std::max(bytes + 1024, std::size_t{8192});
     }
 
-    /// Prefetches `Bytes` bytes into the second level. \return what lies behind them.
+    /// Prefetches `Bytes` bytes into the second level. \return the address after them.
     template <std::size_t Bytes> static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
         BITNET_UNROLL
         for (std::size_t i = 0; i < Bytes; i += 64) {
@@ -354,14 +361,25 @@ private:
             dot<Rows, Tokens, E>(row, row_bytes, row + prefetch_lead(Rows * row_bytes), tokens, y + t, r);
         }
         for (; Rows > 1 && r < rows; ++r) { // too few for a tile
+            const std::byte* row = w + r * row_bytes;
             for (std::size_t k = t; k < t + Tokens; ++k) {
-                dot<1, 1, E>(w + r * row_bytes, row_bytes, w + r * row_bytes, {x.row(k).data(), 1, x.cols}, y + k, r);
+                y[k][r] = dot_one<E>(row, row, x.data + k * x.stride, x.cols);
             }
         }
     }
 
+    /// One row and one token: a function of its own, as it is needed in many places.
+    template <class E>
+    static BITNET_NOINLINE float dot_one(const std::byte* row, const std::byte* next, const float* x,
+                                         std::size_t cols) noexcept {
+        float y;
+        float* const to = &y;
+        dot<1, 1, E>(row, 0, next, {x, 1, cols}, &to, 0);
+        return y;
+    }
+
     /// One tile: `Rows` rows share the loads of x, tokens those of w. y[t][first + r]. Prefetches `next` into the
-    /// second level, for contiguous rows the tile behind in the order of addresses: twice the speed of every row for
+    /// second level, for contiguous rows the next tile in the order of addresses: twice the speed of every row for
     /// itself.
     template <std::size_t Rows, std::size_t Tokens, class E>
     static BITNET_ALWAYS_INLINE void dot(const std::byte* row, std::size_t row_bytes, const std::byte* next,
@@ -471,11 +489,11 @@ private:
         const __m256i high1 = _mm256_and_si256(_mm256_srli_epi16(high, 2 * Half), top);
         const __m256i code0 = _mm256_or_si256(_mm256_and_si256(low, nibble), high0);
         const __m256i code1 = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(low, 4), nibble), high1);
-        const std::size_t at = b * screen_layout::block_columns + std::size_t{32} * Half;
-        const __m256i coarse = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.high + at)),
-                                                _mm256_maddubs_epi16(code1, load_32(x.high + at + 64)));
-        const __m256i fine = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.low + at)),
-                                              _mm256_maddubs_epi16(code1, load_32(x.low + at + 64)));
+        const std::size_t column = b * screen_layout::block_columns + std::size_t{32} * Half;
+        const __m256i coarse = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.high + column)),
+                                                _mm256_maddubs_epi16(code1, load_32(x.high + column + 64)));
+        const __m256i fine = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.low + column)),
+                                              _mm256_maddubs_epi16(code1, load_32(x.low + column + 64)));
         const __m256i sums = _mm256_add_epi32(_mm256_madd_epi16(coarse, _mm256_set1_epi16(256)),
                                               _mm256_madd_epi16(fine, _mm256_set1_epi16(1)));
         return _mm256_add_epi32(sums, load_32(x.offset + 16 * b + std::size_t{8} * Half));

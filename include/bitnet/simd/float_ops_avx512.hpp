@@ -7,6 +7,7 @@
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/simd/float_ops.hpp>
+#include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/screen.hpp>
 
 #include <algorithm>
@@ -20,10 +21,12 @@
 #if BITNET_X86_64
 #include <immintrin.h>
 
-BITNET_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2,avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx512vnni")
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
 namespace bitnet::inline BITNET_ABI {
 
-template <> struct float_ops<isa::avx512_vnni> {
+/// Those of AVX2, but for what takes more time than it takes to load and store its operands: these loops have twice the
+/// lanes here, also those that are the same text, which the compiler vectorises (silu_times, gelu_times, exponentials).
+template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
     using ops = lane_ops<hardware_fma>;
 
     static void rms_norm(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept {
@@ -56,19 +59,10 @@ template <> struct float_ops<isa::avx512_vnni> {
         return {scale, sum + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
     }
 
-    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                           float* y) noexcept {
-        ops::dequantize(acc, weight_scale / activation_scale, n, y);
-    }
-    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                               float* y) noexcept {
-        ops::dequantize_add(acc, weight_scale / activation_scale, n, y);
-    }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         const std::size_t whole = n / 16 * 16;
         for (std::size_t i = 0; i < whole; i += 16) {
-            const __m512 g =
-                _mm512_max_ps(_mm512_loadu_ps(gate + i), _mm512_setzero_ps()); // zero where the gate is a NaN
+            const __m512 g = _mm512_max_ps(_mm512_loadu_ps(gate + i), _mm512_setzero_ps()); // zero if the gate is a NaN
             _mm512_storeu_ps(y + i, _mm512_mul_ps(rounded_product(g, g), _mm512_loadu_ps(up + i)));
         }
         ops::relu2_times(gate + whole, up + whole, n - whole, y + whole);
@@ -79,10 +73,6 @@ template <> struct float_ops<isa::avx512_vnni> {
     static void gelu_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         ops::gelu_times(gate, up, n, y);
     }
-    static void rotate(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept {
-        ops::rotate(head, cos, sin, pairs);
-    }
-
     template <class E>
     static void dot_rows(const std::byte* w, std::size_t row_bytes, std::size_t rows, matrix_view<const float> x,
                          float* const* y) noexcept {
@@ -104,7 +94,7 @@ template <> struct float_ops<isa::avx512_vnni> {
                            const float* x, std::size_t cols, float* y) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
             const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
-            dot<1, 1, E>(w + rows[i] * row_bytes, row_bytes, next, {x, 1, cols}, &y, i);
+            y[i] = dot_one<E>(w + rows[i] * row_bytes, next, x, cols);
         }
     }
 
@@ -152,16 +142,6 @@ template <> struct float_ops<isa::avx512_vnni> {
             weigh_queries<1>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
     }
-
-    static softmax_state merge(softmax_state earlier, float* out, softmax_state later, const float* block,
-                               std::size_t n) noexcept {
-        return ops::merge(earlier, out, later, block, n);
-    }
-    static void multiply(float* x, const float* y, std::size_t n) noexcept { ops::multiply(x, y, n); }
-    static void add(const float* x, std::size_t n, float* y) noexcept { ops::add(x, n, y); }
-    static void scale(float* x, float factor, std::size_t n) noexcept { ops::scale(x, factor, n); }
-    static void normalize(const float* x, std::size_t n, float* y) noexcept { ops::normalize(x, n, y); }
-    static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
 
     template <class E> static float narrow_row(const float* x, std::size_t n, E* y) noexcept {
         if constexpr (std::is_same_v<E, std::int8_t>) {
@@ -212,7 +192,7 @@ private:
         __m512 even = _mm512_setzero_ps();
         __m512 odd = _mm512_setzero_ps();
         for (std::size_t i = 0; i < whole; i += 32) {
-            even = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + i)), even); // the second where the first is a NaN
+            even = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + i)), even); // the second if the first is a NaN
             odd = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + i + 16)), odd);
         }
         float lanes[17];
@@ -227,8 +207,8 @@ private:
     }
 
     /// Up to sixteen elements as floats; masked-off ones are zero and not read.
-    /// (Halves and bytes not by the maskz intrinsics: clang 19 refuses those for -march=znver4 -mno-avx512f, which
-    /// -march=native is where the system hides the CPU's AVX-512.)
+    /// (Halves and bytes not by the maskz intrinsics: clang 19 refuses those for -march=znver4 -mno-avx512f, which is
+    /// what -march=native means if the system hides the CPU's AVX-512.)
     template <class E> static BITNET_ALWAYS_INLINE __m512 load(const std::byte* x, __mmask16 mask) noexcept {
         if constexpr (std::is_same_v<E, half>) {
             return _mm512_cvtph_ps(_mm256_mask_loadu_epi16(_mm256_setzero_si256(), mask, x));
@@ -265,28 +245,28 @@ private:
             const __m512i q = _mm512_cvtepi8_epi32(load_16(block + 2 + i % q8_0::block_columns));
             return _mm512_mul_ps(_mm512_set1_ps(widen_one(q8_0::factor(block))), _mm512_cvtepi32_ps(q));
         } else if constexpr (std::is_same_v<E, q6_k>) {
-            const q6_k::sixteen all = q6_k::at(row, i);
-            const __m128i low = _mm_srli_epi16(load_16(all.low), all.low_shift);
-            const __m128i high = _mm_srli_epi16(load_16(all.high), all.high_shift);
+            const q6_k::sixteen part = q6_k::at(row, i);
+            const __m128i low = _mm_srli_epi16(load_16(part.low), part.low_shift);
+            const __m128i high = _mm_srli_epi16(load_16(part.high), part.high_shift);
             const __m128i top = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
             const __m128i code = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), top);
             const __m512i q = _mm512_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(32)));
-            return _mm512_mul_ps(_mm512_set1_ps(widen_one(all.factor) * all.scale), _mm512_cvtepi32_ps(q));
+            return _mm512_mul_ps(_mm512_set1_ps(widen_one(part.factor) * part.scale), _mm512_cvtepi32_ps(q));
         } else if constexpr (std::is_same_v<E, q4_0>) {
-            const q4_0::sixteen all = q4_0::at(row, i);
-            const __m128i code = nibbles(load_16(all.codes), all.shift);
+            const q4_0::sixteen part = q4_0::at(row, i);
+            const __m128i code = nibbles(load_16(part.codes), part.shift);
             const __m512i q = _mm512_cvtepi8_epi32(_mm_sub_epi8(code, _mm_set1_epi8(8)));
-            return _mm512_mul_ps(_mm512_set1_ps(widen_one(all.factor)), _mm512_cvtepi32_ps(q));
+            return _mm512_mul_ps(_mm512_set1_ps(widen_one(part.factor)), _mm512_cvtepi32_ps(q));
         } else if constexpr (std::is_same_v<E, q4_k>) {
-            const q4_k::sixteen all = q4_k::at(row, i);
-            const __m512i q = _mm512_cvtepi8_epi32(nibbles(load_16(all.codes), all.shift));
-            const __m512 minimum = _mm512_set1_ps(widen_one(all.minimum_factor) * all.minimum);
-            return _mm512_fmsub_ps(_mm512_set1_ps(widen_one(all.factor) * all.scale), _mm512_cvtepi32_ps(q), minimum);
+            const q4_k::sixteen part = q4_k::at(row, i);
+            const __m512i q = _mm512_cvtepi8_epi32(nibbles(load_16(part.codes), part.shift));
+            const __m512 minimum = _mm512_set1_ps(widen_one(part.minimum_factor) * part.minimum);
+            return _mm512_fmsub_ps(_mm512_set1_ps(widen_one(part.factor) * part.scale), _mm512_cvtepi32_ps(q), minimum);
         } else {
             return load<E>(row + i * sizeof(E));
         }
     }
-    /// Columns [i, i + rest) of a row, zeros behind them. Blocks end with the row's last sixteen: nothing to do there.
+    /// Columns [i, i + rest) of a row, then zeros. Rows of blocks have no such rest.
     template <class E>
     static BITNET_ALWAYS_INLINE __m512 load_tail(const std::byte* row, std::size_t i, std::size_t rest) noexcept {
         if constexpr (block_format<E>) {
@@ -326,7 +306,7 @@ private:
         return std::max(bytes + 1024, std::size_t{8192});
     }
 
-    /// Prefetches `Bytes` bytes into the second level. \return what lies behind them.
+    /// Prefetches `Bytes` bytes into the second level. \return the address after them.
     template <std::size_t Bytes> static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
         BITNET_UNROLL
         for (std::size_t i = 0; i < Bytes; i += 64) {
@@ -351,14 +331,25 @@ private:
             dot<Rows, Tokens, E>(row, row_bytes, row + prefetch_lead(Rows * row_bytes), tokens, y + t, r);
         }
         for (; Rows > 1 && r < rows; ++r) { // too few for a tile
+            const std::byte* row = w + r * row_bytes;
             for (std::size_t k = t; k < t + Tokens; ++k) {
-                dot<1, 1, E>(w + r * row_bytes, row_bytes, w + r * row_bytes, {x.row(k).data(), 1, x.cols}, y + k, r);
+                y[k][r] = dot_one<E>(row, row, x.data + k * x.stride, x.cols);
             }
         }
     }
 
+    /// One row and one token: a function of its own, as it is needed in many places.
+    template <class E>
+    static BITNET_NOINLINE float dot_one(const std::byte* row, const std::byte* next, const float* x,
+                                         std::size_t cols) noexcept {
+        float y;
+        float* const to = &y;
+        dot<1, 1, E>(row, 0, next, {x, 1, cols}, &to, 0);
+        return y;
+    }
+
     /// One tile: `Rows` rows share the loads of x, tokens those of w. y[t][first + r]. Prefetches `next` into the
-    /// second level, for contiguous rows the tile behind in the order of addresses: twice the speed of every row for
+    /// second level, for contiguous rows the next tile in the order of addresses: twice the speed of every row for
     /// itself.
     template <std::size_t Rows, std::size_t Tokens, class E>
     static BITNET_ALWAYS_INLINE void dot(const std::byte* row, std::size_t row_bytes, const std::byte* next,
@@ -404,7 +395,7 @@ private:
         }
     }
 
-    /// Sixteen columns of a tile, from column c of a block, or those that are left; lanes behind the last column stay
+    /// Sixteen columns of a tile, from column c of a block, or those that are left; lanes after the last column stay
     /// as they are. x points at the block's first column.
     template <std::size_t Rows, std::size_t Tokens, class E, bool Whole>
     static BITNET_ALWAYS_INLINE void dot_step(const std::byte* block, std::size_t row_bytes, std::size_t c,

@@ -93,7 +93,7 @@ template <> struct float_ops<isa::neon> {
                            const float* x, std::size_t cols, float* y) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
             const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
-            dot<1, 1, E>(w + rows[i] * row_bytes, row_bytes, next, {x, 1, cols}, &y, i);
+            y[i] = dot_one<E>(w + rows[i] * row_bytes, next, x, cols);
         }
     }
 
@@ -222,7 +222,7 @@ private:
         acc = vfmaq_f32(acc, a, b);
 #endif
     }
-    /// The larger of two; `b` where `a` is a NaN, unlike fmax.
+    /// The larger of two; `b` if `a` is a NaN, unlike fmax.
     static BITNET_ALWAYS_INLINE float32x4_t larger(float32x4_t a, float32x4_t b) noexcept {
         return vbslq_f32(vcgtq_f32(a, b), a, b);
     }
@@ -306,20 +306,20 @@ private:
             const uint8x16_t q = load_16(block + 2 + i % q8_0::block_columns);
             return scaled(vreinterpretq_s8_u8(q), widen_one(q8_0::factor(block)));
         } else if constexpr (std::is_same_v<E, q6_k>) {
-            const q6_k::sixteen all = q6_k::at(row, i);
-            const uint8x16_t low = shifted_right(load_16(all.low), all.low_shift);
-            const uint8x16_t high = shifted_right(load_16(all.high), all.high_shift);
+            const q6_k::sixteen part = q6_k::at(row, i);
+            const uint8x16_t low = shifted_right(load_16(part.low), part.low_shift);
+            const uint8x16_t high = shifted_right(load_16(part.high), part.high_shift);
             const uint8x16_t top = vshlq_n_u8(vandq_u8(high, vdupq_n_u8(3)), 4);
             const uint8x16_t code = vorrq_u8(vandq_u8(low, vdupq_n_u8(15)), top);
-            return scaled(vsubq_s8(vreinterpretq_s8_u8(code), vdupq_n_s8(32)), widen_one(all.factor) * all.scale);
+            return scaled(vsubq_s8(vreinterpretq_s8_u8(code), vdupq_n_s8(32)), widen_one(part.factor) * part.scale);
         } else if constexpr (std::is_same_v<E, q4_0>) {
-            const q4_0::sixteen all = q4_0::at(row, i);
-            const int8x16_t code = nibbles(all.codes, all.shift);
-            return scaled(vsubq_s8(code, vdupq_n_s8(8)), widen_one(all.factor));
+            const q4_0::sixteen part = q4_0::at(row, i);
+            const int8x16_t code = nibbles(part.codes, part.shift);
+            return scaled(vsubq_s8(code, vdupq_n_s8(8)), widen_one(part.factor));
         } else if constexpr (std::is_same_v<E, q4_k>) {
-            const q4_k::sixteen all = q4_k::at(row, i);
-            sixteen out = scaled(nibbles(all.codes, all.shift), widen_one(all.factor) * all.scale);
-            const float32x4_t minimum = vdupq_n_f32(widen_one(all.minimum_factor) * all.minimum);
+            const q4_k::sixteen part = q4_k::at(row, i);
+            sixteen out = scaled(nibbles(part.codes, part.shift), widen_one(part.factor) * part.scale);
+            const float32x4_t minimum = vdupq_n_f32(widen_one(part.minimum_factor) * part.minimum);
             BITNET_UNROLL
             for (float32x4_t& v : out.v) {
                 v = difference(v, minimum); // of exact products
@@ -355,20 +355,25 @@ private:
         return even + odd;
     }
 
-    /// Folds after adding the last elements [i, n), fewer than 16, to their lanes, one by one.
+    /// Folds after adding the last elements [i, n), fewer than 16, to their lanes. Rows of blocks have none.
     template <class E>
     static BITNET_ALWAYS_INLINE float fold_tail(const sixteen& acc, const std::byte* w, const float* x, std::size_t i,
                                                 std::size_t n) noexcept {
-        if (i == n) {
-            return fold(acc);
+        if constexpr (!block_format<E>) {
+            if (i != n) [[unlikely]] {
+                return fold_with<E>(acc, w + row_bytes_of<E>(i), x + i, n - i);
+            }
         }
+        return fold(acc);
+    }
+    /// Folds after adding `count` products to the first lanes.
+    template <class E>
+    static BITNET_NOINLINE float fold_with(const sixteen& acc, const std::byte* w, const float* x,
+                                           std::size_t count) noexcept {
         float lanes[16];
-        BITNET_UNROLL
-        for (std::size_t k = 0; k < 4; ++k) {
-            vst1q_f32(lanes + 4 * k, acc.v[k]);
-        }
-        for (std::size_t l = 0; i + l < n; ++l) {
-            lanes[l] = hardware_fma::fma(element_at<E>(w, i + l), x[i + l], lanes[l]);
+        store(acc, lanes);
+        for (std::size_t l = 0; l < count; ++l) {
+            lanes[l] = hardware_fma::fma(element_at<E>(w, l), x[l], lanes[l]);
         }
         return ops::fold(lanes);
     }
@@ -386,10 +391,10 @@ private:
         return fold_tail<float>(acc, reinterpret_cast<const std::byte*>(x), x, i, n);
     }
 
-    /// How far a prefetch runs ahead of the tile behind the one that is worked on.
+    /// Bytes by which a prefetch is ahead of the tile that follows the current one.
     static constexpr std::size_t prefetch_lead = 1024;
 
-    /// Prefetches `Bytes` bytes. \return what lies behind them.
+    /// Prefetches `Bytes` bytes. \return the address after them.
     template <std::size_t Bytes> static BITNET_ALWAYS_INLINE const std::byte* prefetch(const std::byte* p) noexcept {
         BITNET_UNROLL
         for (std::size_t i = 0; i < Bytes; i += 64) {
@@ -409,14 +414,25 @@ private:
             dot<Rows, Tokens, E>(row, row_bytes, row + Rows * row_bytes + prefetch_lead, tokens, y + t, r);
         }
         for (; Rows > 1 && r < rows; ++r) { // too few for a tile
+            const std::byte* row = w + r * row_bytes;
             for (std::size_t k = t; k < t + Tokens; ++k) {
-                dot<1, 1, E>(w + r * row_bytes, row_bytes, w + r * row_bytes, {x.row(k).data(), 1, x.cols}, y + k, r);
+                y[k][r] = dot_one<E>(row, row, x.data + k * x.stride, x.cols);
             }
         }
     }
 
+    /// One row and one token: a function of its own, as it is needed in many places.
+    template <class E>
+    static BITNET_NOINLINE float dot_one(const std::byte* row, const std::byte* next, const float* x,
+                                         std::size_t cols) noexcept {
+        float y;
+        float* const to = &y;
+        dot<1, 1, E>(row, 0, next, {x, 1, cols}, &to, 0);
+        return y;
+    }
+
     /// One tile: `Rows` rows share the loads of x, tokens those of w. y[t][first + r]. Prefetches `next`, for
-    /// contiguous rows the tile behind in the order of addresses.
+    /// contiguous rows the next tile in the order of addresses.
     template <std::size_t Rows, std::size_t Tokens, class E>
     static BITNET_ALWAYS_INLINE void dot(const std::byte* row, std::size_t row_bytes, const std::byte* next,
                                          matrix_view<const float> x, float* const* y, std::size_t first) noexcept {
@@ -525,9 +541,9 @@ private:
         const uint8x16_t high1 = vandq_u8(Quarter < 2 ? high : vshrq_n_u8(high, 2), top);
         const int8x16_t code0 = vreinterpretq_s8_u8(vorrq_u8(vandq_u8(low, vdupq_n_u8(15)), high0));
         const int8x16_t code1 = vreinterpretq_s8_u8(vorrq_u8(vshrq_n_u8(low, 4), high1));
-        const std::size_t at = b * screen_layout::block_columns + 16 * Quarter;
-        const int32x4_t coarse = sums_of_four(code0, code1, x.high + at);
-        const int32x4_t fine = sums_of_four(code0, code1, x.low + at);
+        const std::size_t column = b * screen_layout::block_columns + 16 * Quarter;
+        const int32x4_t coarse = sums_of_four(code0, code1, x.high + column);
+        const int32x4_t fine = sums_of_four(code0, code1, x.low + column);
         const int32x4_t offset = vld1q_s32(x.offset + 16 * b + 4 * Quarter);
         return vaddq_s32(vaddq_s32(vshlq_n_s32(coarse, 8), fine), offset);
     }

@@ -19,7 +19,7 @@
 
 #if BITNET_X86_64 || BITNET_WASM_SIMD128
 #if BITNET_X86_64
-BITNET_TARGET_BEGIN("sse4.1")
+BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
 #else
 BITNET_PRECISE_BEGIN
 #endif
@@ -364,11 +364,11 @@ private:
         const ints high = quad::shift_down_16(quad::load_16(top), part < 2 ? 0 : 2); // of the first 64 columns
         const ints code0 = screen_codes(low, quad::shift_up_16(high, 4));
         const ints code1 = screen_codes(quad::shift_down_16(low, 4), high);
-        const std::size_t at = b * screen_layout::block_columns + 16 * part;
-        const ints coarse = quad::add(quad::dot_bytes(code0, quad::load_16(x.high + at)),
-                                      quad::dot_bytes(code1, quad::load_16(x.high + at + 64)));
-        const ints fine = quad::add(quad::dot_bytes(code0, quad::load_16(x.low + at)),
-                                    quad::dot_bytes(code1, quad::load_16(x.low + at + 64)));
+        const std::size_t column = b * screen_layout::block_columns + 16 * part;
+        const ints coarse = quad::add(quad::dot_bytes(code0, quad::load_16(x.high + column)),
+                                      quad::dot_bytes(code1, quad::load_16(x.high + column + 64)));
+        const ints fine = quad::add(quad::dot_bytes(code0, quad::load_16(x.low + column)),
+                                    quad::dot_bytes(code1, quad::load_16(x.low + column + 64)));
         const ints offset = quad::load_16(x.offset + 16 * b + 4 * part);
         return quad::add(quad::add(quad::shift_up(coarse, 8), fine), offset);
     }

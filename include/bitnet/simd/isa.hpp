@@ -7,6 +7,7 @@
 #include <bitnet/simd/cpu.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <string_view>
 
 namespace bitnet::inline BITNET_ABI {
@@ -46,7 +47,7 @@ struct avx512_vnni {
 struct amx_int8 {
     static constexpr std::string_view name = "amx_int8";
     [[nodiscard]] static bool available() noexcept { return detect_x86_features().amx_int8 && has_amx_tiles(); }
-    /// For the whole process, threads that start later included. \return false where the system refuses
+    /// For the whole process, threads that start later included. \return false if the system refuses
     [[nodiscard]] static bool enable() noexcept { return permit_amx(); }
 };
 
@@ -86,6 +87,28 @@ concept instruction_set = requires {
     { T::available() }
     noexcept->std::same_as<bool>;
 };
+
+/// Several instruction sets as one type.
+template <instruction_set... Isa> struct list {
+    static constexpr std::size_t size = sizeof...(Isa);
+
+    /// Calls f.operator()<Isa>() for each, in order.
+    template <class F> static void for_each(F&& f) { (f.template operator()<Isa>(), ...); }
+};
+
+/// Every instruction set that has kernels in a build for this architecture, the fastest first, scalar last. A new one
+/// is entered here: policies, dispatch, tools and tests read this list.
+#if BITNET_X86_64
+using all_of_this_machine = list<amx_int8, avx512_vnni, avx_vnni, avx2, sse41, scalar>;
+#elif BITNET_ARM64
+using all_of_this_machine = list<neon_i8mm, neon_dotprod, neon, scalar>;
+#elif BITNET_WASM_RELAXED_SIMD
+using all_of_this_machine = list<wasm_relaxed_simd, wasm_simd128, scalar>;
+#elif BITNET_WASM_SIMD128
+using all_of_this_machine = list<wasm_simd128, scalar>;
+#else
+using all_of_this_machine = list<scalar>;
+#endif
 
 /// Whether this process may run code for Isa: it is available, and the system gives what has to be asked for, as Linux
 /// wants it for AMX. Opening a model does this.

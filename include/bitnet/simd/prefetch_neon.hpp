@@ -12,7 +12,7 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
 namespace bitnet::inline BITNET_ABI {
 
-/// Asks the second level of cache for the line at `address`, which need not be memory of anybody.
+/// Asks the second level of cache for the line at `address`, which may be invalid: a prefetch cannot fault.
 BITNET_ALWAYS_INLINE void prefetch_line(const void* address) noexcept {
 #if defined(__GNUC__)
     __builtin_prefetch(address, 0, 2);

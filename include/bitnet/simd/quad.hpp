@@ -16,7 +16,7 @@
 #if BITNET_X86_64
 #include <smmintrin.h>
 
-BITNET_TARGET_BEGIN("sse4.1")
+BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
 namespace bitnet::inline BITNET_ABI {
 
 /// The operations that x86 and WebAssembly name differently.
@@ -241,7 +241,7 @@ struct quad_registers {
     static BITNET_ALWAYS_INLINE doubles add(doubles a, doubles b) noexcept { return a + b; }
     static BITNET_ALWAYS_INLINE doubles sub(doubles a, doubles b) noexcept { return a - b; }
     static BITNET_ALWAYS_INLINE doubles mul(doubles a, doubles b) noexcept { return a * b; }
-    /// All ones where v is neither zero nor a NaN.
+    /// All ones for each v that is neither zero nor a NaN.
     static BITNET_ALWAYS_INLINE ints not_zero(doubles v) noexcept {
         const doubles zero{0.0, 0.0};
         return reinterpret_cast<ints>((v < zero) | (v > zero));
@@ -253,9 +253,9 @@ struct quad_registers {
 /// Four lanes of the float loops.
 ///
 /// A multiply-add is rounded once, as by exact_fma() and in the same way: the product of two floats is exact in double,
-/// and its sum with c, rounded to 53 bits, rounds to the right float unless it lies in the middle between two floats
-/// without being exact. Such a sum ends in a one and 28 zeros behind the 24 bits that are kept; one in 2^29 sums of
-/// random numbers does. Only then, and where the sum is zero or denormal as a float, so that middles lie elsewhere, its
+/// and its sum with c, rounded to 53 bits, rounds to the right float unless it is in the middle between two floats
+/// without being exact. Such a sum ends in a one and 28 zeros after the 24 bits that are kept; one in 2^29 sums of
+/// random numbers does. Only then, and if the sum is zero or denormal as a float, so that middles are elsewhere, its
 /// error counts. So sums are made quickly, and those four (or one exp) among which is a doubtful one once more,
 /// exactly.
 struct quad : quad_registers {
@@ -277,9 +277,9 @@ struct quad : quad_registers {
         /// The sum before it is rounded to float.
         BITNET_ALWAYS_INLINE wide operator()(const wide& a, const wide& b, const wide& c) noexcept {
             const wide sum{quad::add(mul(a.low, b.low), c.low), quad::add(mul(a.high, b.high), c.high)};
-            const ints behind = bit_and(low_bits(sum.low, sum.high), splat(0x1fffffff));
+            const ints cut_off = bit_and(low_bits(sum.low, sum.high), splat(0x1fffffff));
             const ints magnitude = bit_and(high_bits(sum.low, sum.high), splat(0x7fffffff));
-            const ints middle = equal(behind, splat(0x10000000));
+            const ints middle = equal(cut_off, splat(0x10000000));
             const ints denormal = less(magnitude, splat((1023 - 126) << 20));
             doubt_ = bit_or(doubt_, bit_or(middle, denormal));
             return sum;
@@ -335,10 +335,10 @@ struct quad : quad_registers {
     template <class Factors>
     static BITNET_ALWAYS_INLINE void accumulate(lanes& acc, std::size_t count, const Factors& factors_of) noexcept {
         for (std::size_t step = 0; step < count; ++step) {
-            const factors now = factors_of(step);
+            const factors next = factors_of(step);
             BITNET_UNROLL
             for (std::size_t part = 0; part < 4; ++part) {
-                acc[part] = round(exact_sum(widen(now.a[part]), now.b[part], acc[part]));
+                acc[part] = round(exact_sum(widen(next.a[part]), next.b[part], acc[part]));
             }
         }
     }
@@ -393,20 +393,20 @@ struct quad : quad_registers {
             const ints q = load_16(block + 2 + i % q8_0::block_columns);
             scale_bytes(q, bitnet::widen(q8_0::factor(block)), out);
         } else if constexpr (std::is_same_v<E, q6_k>) {
-            const q6_k::sixteen all = q6_k::at(row, i);
-            const ints low = bit_and(shift_down_16(load_16(all.low), all.low_shift), splat_bytes(15));
-            const ints high = bit_and(shift_down_16(load_16(all.high), all.high_shift), splat_bytes(3));
+            const q6_k::sixteen part = q6_k::at(row, i);
+            const ints low = bit_and(shift_down_16(load_16(part.low), part.low_shift), splat_bytes(15));
+            const ints high = bit_and(shift_down_16(load_16(part.high), part.high_shift), splat_bytes(3));
             const ints code = sub_bytes(bit_or(low, shift_up_16(high, 4)), splat_bytes(32));
-            scale_bytes(code, bitnet::widen(all.factor) * all.scale, out);
+            scale_bytes(code, bitnet::widen(part.factor) * part.scale, out);
         } else if constexpr (std::is_same_v<E, q4_0>) {
-            const q4_0::sixteen all = q4_0::at(row, i);
-            const ints code = bit_and(shift_down_16(load_16(all.codes), all.shift), splat_bytes(15));
-            scale_bytes(sub_bytes(code, splat_bytes(8)), bitnet::widen(all.factor), out);
+            const q4_0::sixteen part = q4_0::at(row, i);
+            const ints code = bit_and(shift_down_16(load_16(part.codes), part.shift), splat_bytes(15));
+            scale_bytes(sub_bytes(code, splat_bytes(8)), bitnet::widen(part.factor), out);
         } else if constexpr (std::is_same_v<E, q4_k>) {
-            const q4_k::sixteen all = q4_k::at(row, i);
-            const ints code = bit_and(shift_down_16(load_16(all.codes), all.shift), splat_bytes(15));
-            scale_bytes(code, bitnet::widen(all.factor) * all.scale, out);
-            const floats minimum = splat(bitnet::widen(all.minimum_factor) * all.minimum);
+            const q4_k::sixteen part = q4_k::at(row, i);
+            const ints code = bit_and(shift_down_16(load_16(part.codes), part.shift), splat_bytes(15));
+            scale_bytes(code, bitnet::widen(part.factor) * part.scale, out);
+            const floats minimum = splat(bitnet::widen(part.minimum_factor) * part.minimum);
             BITNET_UNROLL
             for (floats& four : out) {
                 four = sub(four, minimum);
@@ -498,7 +498,7 @@ private:
             high = widen_special(high_words(words), high);
         }
     }
-    /// Infinities and NaNs, 31 in the exponent, got 143 there, where 255 is due; every NaN becomes quiet.
+    /// Infinities and NaNs, 31 in the exponent, now have 143 there instead of 255; every NaN becomes quiet.
     static BITNET_ALWAYS_INLINE floats widen_special(ints extended, floats wide) noexcept {
         const ints magnitude = bit_and(extended, splat(0x7fff));
         const ints exponent = bit_and(less(splat(0x7bff), magnitude), splat(0x7f800000));

@@ -17,7 +17,7 @@
 BITNET_PRECISE_BEGIN
 namespace bitnet::inline BITNET_ABI {
 
-/// How a row w [cols] lies in a screen: blocks of 128 columns, the last one padded with zeros, then a row_bound. Column
+/// A row w [cols] of a screen: blocks of 128 columns, the last one padded with zeros, then a row_bound. Column
 /// c of a block is s * (q - 32) with a six-bit code q in 1..63 and the block's own s.
 ///
 ///     0   low[64]   byte j: low four bits of q of columns j (low nibble) and 64 + j (high nibble)
@@ -39,7 +39,7 @@ struct screen_layout {
     }
 };
 
-/// What is known of a row w and its screened copy v, both rounded up. error is infinity where w is not finite or huge:
+/// What is known of a row w and its screened copy v, both rounded up. error is infinity if w is not finite or huge:
 /// such a row is never screened out.
 struct row_bound {
     float error; ///< >= |w - v|
@@ -53,7 +53,7 @@ struct row_bound {
 ///
 ///     L <= S * unit + error * norm + row_bound.norm * slack + tiny        (|.| the Euclidean norm, norm >= |x|)
 ///
-/// Let y = x - rest be what the integers stand for. Then
+/// Let y = x - rest, the value of the integers. Then
 ///     w x - v y = (w - v) x + v (x - y)        so |w x - v y| <= |w - v| |x| + |v| |rest|       (Cauchy-Schwarz)
 ///     |L - w x| <= g(m + 4) |w| |x|            m = ceil(cols / 16) fmas to a lane and 4 additions to fold the lanes;
 ///                                              g(k) = k u / (1 - k u), sum |w_i x_i| <= |w| |x|
@@ -77,7 +77,7 @@ struct screen_input {
     static constexpr float tiny = 0x1p-100f;
 };
 
-/// The largest that the dot product of a row can be, from its sum and what stands behind its blocks. Never a NaN.
+/// Upper bound of a row's dot product, from its integer sum and the row_bound after its blocks. Never a NaN.
 template <class Fma>
 [[nodiscard]] BITNET_ALWAYS_INLINE float upper_bound_of(float sum, const std::byte* tail,
                                                         const screen_input& x) noexcept {
@@ -142,7 +142,7 @@ public:
         std::memcpy(block + screen_layout::scale_at, &scale, sizeof scale);
     }
 
-    /// Behind the last block of a row; begins the next one.
+    /// After the last block of a row; begins the next one.
     void finish(std::byte* tail) noexcept {
         double squares = 0;
         double errors = 0;
@@ -205,10 +205,10 @@ private:
     bool finite_ = true;
 };
 
-/// Fills high, low [blocks * 128] and offset [blocks * 16] for x [cols], and gives a view of them in `made`.
-/// \return false where x is no good for a screen: not finite, all below 2^-60 or some above 2^30. Costs 10 us.
+/// Fills high, low [blocks * 128] and offset [blocks * 16] for x [cols], and gives a view of them in `view`.
+/// \return false if x cannot be screened: not finite, all below 2^-60 or some above 2^30. Costs 10 us.
 [[nodiscard]] inline bool make_screen_input(const float* x, std::size_t cols, std::int8_t* high, std::int8_t* low,
-                                            std::int32_t* offset, screen_input& made) noexcept {
+                                            std::int32_t* offset, screen_input& view) noexcept {
     std::uint32_t bits = 0;
     for (std::size_t i = 0; i < cols; ++i) {
         bits = std::max(bits, std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffu);
@@ -247,7 +247,7 @@ private:
     const double relative = gamma((cols + 15) / 16 + 4) + gamma(blocks + 4) + 4 * 0x1p-24;
     const double total = norm + rest;
     const double rounding = relative * total;
-    made = {high, low, offset, blocks, unit, screen_writer::round_up(norm), screen_writer::round_up(rounding + rest)};
+    view = {high, low, offset, blocks, unit, screen_writer::round_up(norm), screen_writer::round_up(rounding + rest)};
     return true;
 }
 

@@ -33,6 +33,7 @@
 #include <bitnet/io/i2s_tensor.hpp>
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/mapped_file.hpp>
+#include <bitnet/io/name_index.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/io/safetensors.hpp>
 #include <bitnet/io/win32.hpp>

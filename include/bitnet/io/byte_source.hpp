@@ -5,6 +5,7 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/mapped_file.hpp>
 
@@ -40,7 +41,7 @@ public:
         }
         auto mapping = mapped_file::open(utf8_path);
         if (!mapping) {
-            return std::move(mapping).error();
+            return failed(mapping);
         }
         byte_source source;
         source.mapping_ = *std::move(mapping);
@@ -53,14 +54,14 @@ public:
     [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) {
         auto file = file_handle::open(utf8_path);
         if (!file) {
-            return std::move(file).error();
+            return failed(file);
         }
         auto source = allocate(file->size(), std::string(utf8_path));
         if (!source) {
             return source;
         }
         if (auto filled = file->read(source->copy_.span()); !filled) {
-            return std::move(filled).error();
+            return failed(filled);
         }
         return source;
     }
@@ -80,7 +81,7 @@ public:
                                                            std::string name) {
         assert(callback.read != nullptr);
         if (size == 0) {
-            return error{errc::truncated, name + ": there is nothing to read (0 bytes)"};
+            return error{errc::truncated, sentence({name, ": there is nothing to read (0 bytes)"})};
         }
         auto source = allocate(size, std::move(name));
         if (!source) {
@@ -91,9 +92,8 @@ public:
         for (std::size_t offset = 0; offset < all.size(); offset += largest) {
             const auto out = all.subspan(offset, std::min(largest, all.size() - offset));
             if (!callback.read(callback.context, offset, out)) {
-                return error{errc::io_error, source->name_ + ": the read callback could not give " +
-                                                 std::to_string(out.size()) + " bytes at offset " +
-                                                 std::to_string(offset) + " of " + std::to_string(size)};
+                return error{errc::io_error, sentence({source->name_, ": the read callback could not give ", out.size(),
+                                                       " bytes at offset ", offset, " of ", size})};
             }
         }
         return source;
@@ -117,7 +117,7 @@ private:
     [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name) {
         auto memory = buffer<std::byte>::allocate(size, name);
         if (!memory) {
-            return std::move(memory).error();
+            return failed(memory);
         }
         byte_source source;
         source.copy_ = *std::move(memory);

@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/win32.hpp>
 
 #include <algorithm>
@@ -166,10 +167,10 @@ public:
             return file->failed("cannot be examined", code);
         }
         if (!found.regular) {
-            return error{errc::not_a_file, file->path_ + ": is not a regular file"};
+            return error{errc::not_a_file, sentence({file->path_, ": is not a regular file"})};
         }
         if (found.size == 0) {
-            return error{errc::truncated, file->path_ + ": the file is empty (0 bytes)"};
+            return error{errc::truncated, sentence({file->path_, ": the file is empty (0 bytes)"})};
         }
         file->size_ = found.size;
         return file;
@@ -195,8 +196,8 @@ public:
                 return failed("cannot be read", code);
             }
             if (taken == 0) {
-                return error{errc::truncated, path_ + ": ends " + std::to_string(out.size()) + " bytes before the " +
-                                                  std::to_string(wanted) + " bytes that it had when it was opened"};
+                return error{errc::truncated, sentence({path_, ": ends ", out.size(), " bytes before the ", wanted,
+                                                        " bytes that it had when it was opened"})};
             }
             out = out.subspan(taken);
         }
@@ -227,8 +228,8 @@ public:
     /// `path: what: the system's words (its number)`.
     [[nodiscard]] error failed(std::string_view what, int code) const {
         const errc kind = operating_system::means_missing(code) ? errc::file_not_found : errc::io_error;
-        return error{kind, path_ + ": " + std::string(what) + ": " + operating_system::message(code) +
-                               " (system error " + std::to_string(code) + ")"};
+        return error{
+            kind, sentence({path_, ": ", what, ": ", operating_system::message(code), " (system error ", code, ")"})};
     }
 
 private:
@@ -239,11 +240,11 @@ private:
         file_handle file;
         file.path_ = utf8_path;
         if (utf8_path.empty() || utf8_path.find('\0') != std::string_view::npos) {
-            return error{errc::file_not_found, "the path of " + std::to_string(utf8_path.size()) +
-                                                   " bytes is empty or holds a NUL byte, so it names no file"};
+            return error{errc::file_not_found, sentence({"the path of ", utf8_path.size(),
+                                                         " bytes is empty or holds a NUL byte, so it names no file"})};
         }
         if (operating_system::is_directory(file.path_)) {
-            return error{errc::not_a_file, file.path_ + ": is a directory, not a file"};
+            return error{errc::not_a_file, sentence({file.path_, ": is a directory, not a file"})};
         }
         if (const int code = operating_system::open(file.path_, wanted, file.file_)) {
             file.file_ = operating_system::closed();

@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/quoted_name.hpp>
 
@@ -42,10 +43,9 @@ namespace bitnet::inline BITNET_ABI {
     // By bits, because -ffast-math folds comparisons with infinity: above +0, below +infinity, sign clear.
     const auto bits = std::bit_cast<std::uint32_t>(scale);
     if (bits == 0 || bits >= 0x7f800000u) {
-        return error{errc::bad_scale, std::string(file) + ": tensor " + quoted_name(tensor.name) + ": its " +
-                                          std::string(name_of(tensor.type)) + " scale has the bits " +
-                                          std::to_string(bits) +
-                                          ", it must be a finite float above zero (bits 1 to 2139095039)"};
+        return error{errc::bad_scale, sentence({file, ": tensor ", quoted_name(tensor.name), ": its ",
+                                                name_of(tensor.type), " scale has the bits ", bits,
+                                                ", it must be a finite float above zero (bits 1 to 2139095039)"})};
     }
     return scale;
 }
@@ -79,10 +79,10 @@ namespace bitnet::inline BITNET_ABI {
     if (found == rest.end()) {
         return {};
     }
-    return error{errc::bad_code, std::string(file) + ": tensor " + quoted_name(tensor.name) + ": byte " +
-                                     std::to_string(found - codes.begin()) + " of its " + std::to_string(codes.size()) +
-                                     " bytes of codes is " + std::to_string(std::to_integer<unsigned>(*found)) +
-                                     ", which holds the code 3; only 0, 1 and 2 are ternary"};
+    return error{errc::bad_code,
+                 sentence({file, ": tensor ", quoted_name(tensor.name), ": byte ", found - codes.begin(), " of its ",
+                           codes.size(), " bytes of codes is ", std::to_integer<unsigned>(*found),
+                           ", which holds the code 3; only 0, 1 and 2 are ternary"})};
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -6,6 +6,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/decimal.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/io/quoted_name.hpp>
 
@@ -212,15 +213,15 @@ public:
 
     [[nodiscard]] result<json_document> run() {
         if (text_.size() >= std::numeric_limits<std::uint32_t>::max()) {
-            return error{errc::bad_json, std::string(name_) + ": " + std::to_string(text_.size()) +
-                                             " bytes are more than a JSON text may have here (4 GiB)"};
+            return error{errc::bad_json, sentence({name_, ": ", text_.size(),
+                                                   " bytes are more than a JSON text may have here (4 GiB)"})};
         }
         if (auto made = allocate(); !made) {
-            return std::move(made).error();
+            return failed(made);
         }
         skip_whitespace();
         if (auto read = read_value(); !read) {
-            return std::move(read).error();
+            return failed(read);
         }
         skip_whitespace();
         if (at_ != text_.size()) {
@@ -236,10 +237,9 @@ private:
         operator result<void>() && { return std::move(error_); }
     };
 
-    [[nodiscard]] failure fail(std::string_view sentence, errc code = errc::bad_json) const {
+    [[nodiscard]] failure fail(std::string_view what, errc code = errc::bad_json) const {
         const auto lines = std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(at_), '\n');
-        return {error{code, std::string(name_) + ": line " + std::to_string(lines + 1) + ", byte " +
-                                std::to_string(at_) + ": " + std::string(sentence)}};
+        return {error{code, sentence({name_, ": line ", lines + 1, ", byte ", at_, ": ", what})}};
     }
 
     /// Every value but the first stands behind one of [ { , : and every key behind { or , so counting them bounds both.
@@ -539,7 +539,7 @@ private:
             return characters(a) == characters(b);
         });
         if (same != order.end()) {
-            return fail("the object that ends here has the key " + quoted_name(characters(*same)) + " twice");
+            return fail(sentence({"the object that ends here has the key ", quoted_name(characters(*same)), " twice"}));
         }
         return {};
     }

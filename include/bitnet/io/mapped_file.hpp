@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/win32.hpp>
 
@@ -65,11 +66,11 @@ public:
     [[nodiscard]] static result<mapped_file> open(std::string_view utf8_path) {
         auto file = file_handle::open(utf8_path);
         if (!file) {
-            return std::move(file).error();
+            return failed(file);
         }
         if (file->size() > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
             return error{errc::out_of_memory,
-                         file->path() + ": " + std::to_string(file->size()) + " bytes exceed the address space"};
+                         sentence({file->path(), ": ", file->size(), " bytes exceed the address space"})};
         }
         mapped_file mapping;
         mapping.size_ = static_cast<std::size_t>(file->size());

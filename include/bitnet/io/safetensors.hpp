@@ -7,6 +7,7 @@
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/quoted_name.hpp>
 
@@ -90,7 +91,7 @@ struct safetensors_tensor {
 [[nodiscard]] inline std::string shape_text(const safetensors_tensor& tensor) {
     std::string text = "[";
     for (std::uint32_t i = 0; i < tensor.rank; ++i) {
-        text += (i == 0 ? "" : ", ") + std::to_string(tensor.shape[i]);
+        text += sentence({i == 0 ? "" : ", ", tensor.shape[i]});
     }
     return text + "]";
 }
@@ -147,18 +148,18 @@ public:
     [[nodiscard]] result<safetensors_file> run() {
         auto header = read_header();
         if (!header) {
-            return std::move(header).error();
+            return failed(header);
         }
         safetensors_file file(*std::move(header));
         file.name_ = name_;
         if (auto made = allocate(file); !made) {
-            return std::move(made).error();
+            return failed(made);
         }
         if (auto read = read_tensors(file.header_.root(), file.tensors_.span()); !read) {
-            return std::move(read).error();
+            return failed(read);
         }
         if (auto whole = check_coverage(file.tensors_.span()); !whole) {
-            return std::move(whole).error();
+            return failed(whole);
         }
         for (std::size_t i = 0; i < file.tensors_.size(); ++i) {
             file.names_sorted_[i] = i;
@@ -172,36 +173,36 @@ public:
 private:
     static constexpr std::string_view metadata_key = "__metadata__";
 
-    [[nodiscard]] error fail(errc code, const std::string& sentence) const {
-        return error{code, name_ + ": " + sentence};
+    [[nodiscard]] error fail(errc code, sentence_parts what) const {
+        return error{code, sentence({name_, ": ", sentence(what)})};
     }
-    [[nodiscard]] error fail(errc code, std::string_view tensor, const std::string& sentence) const {
-        return fail(code, "tensor " + quoted_name(tensor) + ": " + sentence);
+    [[nodiscard]] error fail(errc code, std::string_view tensor, sentence_parts what) const {
+        return fail(code, {"tensor ", quoted_name(tensor), ": ", sentence(what)});
     }
 
     [[nodiscard]] result<json_document> read_header() {
         byte_reader reader(bytes_);
         const auto length = reader.read<std::uint64_t>();
         if (!length) {
-            return fail(errc::truncated, "the file has " + std::to_string(bytes_.size()) +
-                                             " bytes, the length of a safetensors header alone takes 8");
+            return fail(errc::truncated,
+                        {"the file has ", bytes_.size(), " bytes, the length of a safetensors header alone takes 8"});
         }
         if (*length > safetensors_file::longest_header) {
-            return fail(errc::bad_count, "announces a header of " + std::to_string(*length) + " bytes, up to " +
-                                             std::to_string(safetensors_file::longest_header) + " are possible");
+            return fail(errc::bad_count, {"announces a header of ", *length, " bytes, up to ",
+                                          safetensors_file::longest_header, " are possible"});
         }
         const auto text = reader.read_bytes(*length);
         if (!text) {
-            return fail(errc::truncated, "announces a header of " + std::to_string(*length) + " bytes, but only " +
-                                             std::to_string(reader.remaining()) + " bytes follow");
+            return fail(errc::truncated,
+                        {"announces a header of ", *length, " bytes, but only ", reader.remaining(), " bytes follow"});
         }
         data_offset_ = reader.offset();
         constexpr std::uint32_t depth = 3; // header, tensor, shape
         auto header = json_document::parse({reinterpret_cast<const char*>(text->data()), text->size()},
                                            name_ + ": header", {depth});
         if (header && !header->root().is_object()) {
-            return fail(errc::wrong_type, "the header is of JSON type " + std::string(name_of(header->root().type())) +
-                                              ", it must be an object");
+            return fail(errc::wrong_type,
+                        {"the header is of JSON type ", name_of(header->root().type()), ", it must be an object"});
         }
         return header;
     }
@@ -234,13 +235,13 @@ private:
 
     [[nodiscard]] result<void> check_metadata(json_value metadata) const {
         if (!metadata.is_object()) {
-            return fail(errc::wrong_type, "__metadata__ is of JSON type " + std::string(name_of(metadata.type())) +
-                                              ", it must be an object");
+            return fail(errc::wrong_type,
+                        {"__metadata__ is of JSON type ", name_of(metadata.type()), ", it must be an object"});
         }
         for (const auto& [key, value] : metadata.members()) {
             if (value.type() != json_type::string) {
-                return fail(errc::wrong_type, "__metadata__: " + quoted_name(key) + " is of JSON type " +
-                                                  std::string(name_of(value.type())) + ", it must be a string");
+                return fail(errc::wrong_type, {"__metadata__: ", quoted_name(key), " is of JSON type ",
+                                               name_of(value.type()), ", it must be a string"});
             }
         }
         return {};
@@ -250,15 +251,15 @@ private:
         if (name.empty() || name.size() > safetensors_file::longest_tensor_name ||
             name.find('\0') != std::string_view::npos) {
             return fail(errc::bad_tensor_name, name,
-                        "a name of " + std::to_string(name.size()) + " bytes; 1 to " +
-                            std::to_string(safetensors_file::longest_tensor_name) + " are allowed, none of them NUL");
+                        {"a name of ", name.size(), " bytes; 1 to ", safetensors_file::longest_tensor_name,
+                         " are allowed, none of them NUL"});
         }
         tensor.name = name;
         const auto type = entry.find("dtype");
         const auto shape = entry.find("shape");
         const auto offsets = entry.find("data_offsets");
         if (!type || !shape || !offsets || entry.size() != 3) {
-            return fail(errc::wrong_type, name, "its entry must be an object of dtype, shape and data_offsets");
+            return fail(errc::wrong_type, name, {"its entry must be an object of dtype, shape and data_offsets"});
         }
         if (auto read = read_type(*type, tensor); !read) {
             return read;
@@ -273,13 +274,13 @@ private:
         const auto text = value.as_string();
         if (!text) {
             return fail(errc::wrong_type, tensor.name,
-                        "its dtype is of JSON type " + std::string(name_of(value.type())) + ", it must be a string");
+                        {"its dtype is of JSON type ", name_of(value.type()), ", it must be a string"});
         }
         const auto* end = safetensors_formats.data() + safetensors_formats.size();
         const auto* found = std::find_if(safetensors_formats.data(), end,
                                          [&](const safetensors_format& each) { return each.name == *text; });
         if (found == end) {
-            return fail(errc::unsupported_type, tensor.name, "unknown dtype " + quoted_name(*text));
+            return fail(errc::unsupported_type, tensor.name, {"unknown dtype ", quoted_name(*text)});
         }
         tensor.type = found->type;
         return {};
@@ -288,13 +289,13 @@ private:
     [[nodiscard]] result<void> read_shape(json_value value, safetensors_tensor& tensor) const {
         if (!value.is_array() || value.size() > tensor.shape.size()) {
             return fail(errc::bad_shape, tensor.name,
-                        "its shape must be an array of 0 to " + std::to_string(tensor.shape.size()) + " dimensions");
+                        {"its shape must be an array of 0 to ", tensor.shape.size(), " dimensions"});
         }
         for (const json_value dim : value.elements()) {
             const auto size = dim.as_integer<std::uint64_t>();
             if (!size || *size > static_cast<std::uint64_t>(INT64_MAX)) {
                 return fail(errc::bad_shape, tensor.name,
-                            "dimension " + std::to_string(tensor.rank) + " is no integer from 0 to 2^63 - 1");
+                            {"dimension ", tensor.rank, " is no integer from 0 to 2^63 - 1"});
             }
             tensor.shape[tensor.rank++] = *size;
         }
@@ -320,20 +321,19 @@ private:
             ++count;
         }
         if (count != 2 || !range[0] || !range[1] || *range[0] > *range[1]) {
-            return fail(errc::bad_offset, tensor.name, "its data_offsets must be two integers, begin <= end");
+            return fail(errc::bad_offset, tensor.name, {"its data_offsets must be two integers, begin <= end"});
         }
         const std::uint64_t data = bytes_.size() - data_offset_;
         if (*range[1] > data) {
             return fail(errc::bad_offset, tensor.name,
-                        "its data ends at " + std::to_string(*range[1]) + ", the file has " + std::to_string(data) +
-                            " bytes of data");
+                        {"its data ends at ", *range[1], ", the file has ", data, " bytes of data"});
         }
         const auto needed = byte_size(tensor);
         if (!needed || *needed != *range[1] - *range[0]) {
             return fail(errc::bad_shape, tensor.name,
-                        "shape " + shape_text(tensor) + " of " + std::string(name_of(tensor.type)) + " needs " +
-                            (needed ? std::to_string(*needed) : "more than 2^64") + " bytes, its data_offsets give " +
-                            std::to_string(*range[1] - *range[0]));
+                        {"shape ", shape_text(tensor), " of ", name_of(tensor.type), " needs ",
+                         needed ? sentence_part(*needed) : "more than 2^64", " bytes, its data_offsets give ",
+                         *range[1] - *range[0]});
         }
         tensor.offset = data_offset_ + *range[0];
         tensor.bytes = bytes_.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(*needed));
@@ -349,16 +349,15 @@ private:
         for (const safetensors_tensor& tensor : tensors) {
             if (tensor.offset != end) {
                 return fail(errc::bad_offset, tensor.name,
-                            "its data begins at " + std::to_string(tensor.offset - data_offset_) +
-                                (tensor.offset < end ? ", inside" : ", with a hole behind") +
-                                " the data before it, which ends at " + std::to_string(end - data_offset_));
+                            {"its data begins at ", tensor.offset - data_offset_,
+                             (tensor.offset < end ? ", inside" : ", with a hole behind"),
+                             " the data before it, which ends at ", end - data_offset_});
             }
             end += tensor.bytes.size();
         }
         if (end != bytes_.size()) {
-            return fail(errc::bad_offset, "the data of its " + std::to_string(tensors.size()) + " tensors ends at " +
-                                              std::to_string(end - data_offset_) + ", the file has " +
-                                              std::to_string(bytes_.size() - data_offset_) + " bytes of data");
+            return fail(errc::bad_offset, {"the data of its ", tensors.size(), " tensors ends at ", end - data_offset_,
+                                           ", the file has ", bytes_.size() - data_offset_, " bytes of data"});
         }
         return {};
     }

@@ -6,6 +6,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_writer.hpp>
@@ -82,7 +83,7 @@ public:
              {&hugging_face_reader::read_config, &hugging_face_reader::open_shards, &hugging_face_reader::read_tensors,
               &hugging_face_reader::check_family, &hugging_face_reader::read_tokenizer}) {
             if (auto done = (this->*step)(); !done) {
-                return std::move(done).error();
+                return failed(done);
             }
         }
         return finish();
@@ -92,19 +93,19 @@ private:
     static constexpr std::string_view single_file = "model.safetensors";
     static constexpr std::string_view index_file = "model.safetensors.index.json";
 
-    [[nodiscard]] std::string path_of(std::string_view file) const { return path_ + "/" + std::string(file); }
-    [[nodiscard]] error fail(errc code, const std::string& sentence) const {
-        return error{code, path_ + ": " + sentence};
+    [[nodiscard]] std::string path_of(std::string_view file) const { return sentence({path_, "/", file}); }
+    [[nodiscard]] error fail(errc code, sentence_parts what) const {
+        return error{code, sentence({path_, ": ", sentence(what)})};
     }
     [[nodiscard]] static error fail(errc code, const safetensors_file& shard, const safetensors_tensor& tensor,
-                                    const std::string& sentence) {
-        return error{code, shard.name() + ": tensor " + quoted_name(tensor.name) + ": " + sentence};
+                                    sentence_parts what) {
+        return error{code, sentence({shard.name(), ": tensor ", quoted_name(tensor.name), ": ", sentence(what)})};
     }
 
     [[nodiscard]] result<json_document> read_json(std::string_view file) const {
         const auto text = byte_source::open(path_of(file));
         if (!text) {
-            return error{text.error()};
+            return failed(text);
         }
         return json_document::parse(text_of(*text), text->name());
     }
@@ -116,11 +117,11 @@ private:
     [[nodiscard]] result<void> read_config() {
         const auto text = read_json("config.json");
         if (!text) {
-            return error{text.error()};
+            return failed(text);
         }
         auto read = hugging_face_config::read(text->root(), path_of("config.json"), writer_);
         if (!read) {
-            return std::move(read).error();
+            return failed(read);
         }
         config_ = *std::move(read);
         if (auto stops = read_stop_tokens(text->root(), "config.json"); !stops) {
@@ -137,18 +138,17 @@ private:
             return add_shard(*std::move(single));
         }
         if (single.error().code != errc::file_not_found) {
-            return std::move(single).error();
+            return failed(single);
         }
         const auto index = read_json(index_file);
         if (!index) {
             const bool neither = index.error().code == errc::file_not_found;
-            return neither ? fail(errc::file_not_found,
-                                  "there is neither " + std::string(single_file) + " nor " + std::string(index_file))
-                           : error{index.error()};
+            return neither ? fail(errc::file_not_found, {"there is neither ", single_file, " nor ", index_file})
+                           : failed(index);
         }
         const auto map = index->root().find("weight_map");
         if (!map || !map->is_object()) {
-            return error{errc::wrong_type, path_of(index_file) + ": 'weight_map' must be an object"};
+            return error{errc::wrong_type, sentence({path_of(index_file), ": 'weight_map' must be an object"})};
         }
         if (auto opened = open_shards_of(*map); !opened) {
             return opened;
@@ -159,7 +159,7 @@ private:
     [[nodiscard]] result<void> add_shard(byte_source source) {
         auto shard = safetensors_file::parse(source.bytes(), source.name());
         if (!shard) {
-            return std::move(shard).error();
+            return failed(shard);
         }
         sources_.push_back(std::move(source));
         shards_.push_back(*std::move(shard));
@@ -171,9 +171,9 @@ private:
         for (const auto& [tensor, file] : map.members()) {
             const auto name = file.as_string();
             if (!name || !is_plain_file_name(*name)) {
-                return error{errc::bad_file_name, path_of(index_file) + ": the file of " + quoted_name(tensor) + ", " +
-                                                      quoted_name(name.value_or("")) +
-                                                      ", is no plain name of a file in the same folder"};
+                return error{errc::bad_file_name, sentence({path_of(index_file), ": the file of ", quoted_name(tensor),
+                                                            ", ", quoted_name(name.value_or("")),
+                                                            ", is no plain name of a file in the same folder"})};
             }
             files.push_back(*name);
         }
@@ -183,7 +183,7 @@ private:
             auto source = byte_source::open(path_of(file));
             if (!source) {
                 return error{source.error().code,
-                             path_of(index_file) + ": a file that it names: " + source.error().message};
+                             sentence({path_of(index_file), ": a file that it names: ", source.error().message})};
             }
             if (auto added = add_shard(*std::move(source)); !added) {
                 return added;
@@ -199,7 +199,7 @@ private:
             for (const safetensors_tensor& tensor : shard.tensors()) {
                 const auto file = map.find(tensor.name);
                 if (!file || path_of(file->as_string().value_or("")) != shard.name()) {
-                    return fail(errc::inconsistent, shard, tensor, "the index does not say that it is in this file");
+                    return fail(errc::inconsistent, shard, tensor, {"the index does not say that it is in this file"});
                 }
                 ++found;
             }
@@ -212,8 +212,8 @@ private:
             const auto shard = std::find_if(shards_.begin(), shards_.end(),
                                             [&](const safetensors_file& each) { return each.name() == path; });
             if (shard == shards_.end() || shard->find(tensor) == nullptr) {
-                return error{errc::missing_tensor,
-                             path + ": tensor " + quoted_name(tensor) + ": not in the file, though the index says so"};
+                return error{errc::missing_tensor, sentence({path, ": tensor ", quoted_name(tensor),
+                                                             ": not in the file, though the index says so"})};
             }
         }
         return {};
@@ -239,12 +239,12 @@ private:
         checkpoint_name name = gguf_name_of(tensor.name, config_.is_gemma());
         if (name.layer && *name.layer >= config_.layers) {
             return fail(errc::inconsistent, shard, tensor,
-                        "a layer beyond the " + std::to_string(config_.layers) + " of 'num_hidden_layers'");
+                        {"a layer beyond the ", config_.layers, " of 'num_hidden_layers'"});
         }
         switch (name.role) {
         case checkpoint_role::unknown:
             return fail(errc::unsupported_architecture, shard, tensor,
-                        "no part of a model of architecture " + std::string(config_.architecture));
+                        {"no part of a model of architecture ", config_.architecture});
         case checkpoint_role::unused:
             return {};
         case checkpoint_role::scale:
@@ -269,12 +269,12 @@ private:
         const auto type = type_of(tensor, name.role);
         if (!type) {
             return fail(errc::unsupported_type, shard, tensor,
-                        "dtype " + std::string(name_of(tensor.type)) + ", F32, F16 or BF16" +
-                            (name.role == checkpoint_role::ternary ? " (or U8, packed)" : "") + " expected");
+                        {"dtype ", name_of(tensor.type), ", F32, F16 or BF16",
+                         (name.role == checkpoint_role::ternary ? " (or U8, packed)" : ""), " expected"});
         }
         if (tensor.rank == 0 || tensor.rank > 2 || tensor.bytes.empty()) {
             return fail(errc::bad_shape, shard, tensor,
-                        "shape " + shape_text(tensor) + ", one or two dimensions above 0 expected");
+                        {"shape ", shape_text(tensor), ", one or two dimensions above 0 expected"});
         }
         gguf_tensor borrowed{
             names_.emplace_back(std::move(name.gguf)), *type, {1, 1, 1, 1}, tensor.rank, tensor.offset, tensor.bytes};
@@ -342,16 +342,16 @@ private:
                                           std::string_view name) {
         std::vector<float> values = floats(tensor);
         if (values.size() != 1) {
-            return fail(errc::wrong_shape, shard, tensor,
-                        std::string(name_of(tensor.type)) + " " + shape_text(tensor) +
-                            ", one number of type F32, F16 or BF16 expected");
+            return fail(
+                errc::wrong_shape, shard, tensor,
+                {name_of(tensor.type), " ", shape_text(tensor), ", one number of type F32, F16 or BF16 expected"});
         }
         // By bits, because -ffast-math folds comparisons with infinity. Below 2^-126 the quotient could be infinite.
         const auto bits = std::bit_cast<std::uint32_t>(values[0]);
         if (bits < 0x00800000u || bits >= 0x7f800000u) {
             return fail(errc::bad_scale, shard, tensor,
-                        "the scale has the bits " + std::to_string(bits) +
-                            ", it must be a finite normal float above zero (bits 8388608 to 2139095039)");
+                        {"the scale has the bits ", bits,
+                         ", it must be a finite normal float above zero (bits 8388608 to 2139095039)"});
         }
         values[0] = config_.divides ? exact_reciprocal(values[0]) : values[0];
         add_floats(name, std::move(values));
@@ -362,9 +362,9 @@ private:
                                                std::string_view name) {
         std::vector<float> values = floats(tensor);
         if (values.empty() || tensor.rank != 1) {
-            return fail(errc::wrong_shape, shard, tensor,
-                        std::string(name_of(tensor.type)) + " " + shape_text(tensor) +
-                            ", one dimension of F32, F16 or BF16 expected");
+            return fail(
+                errc::wrong_shape, shard, tensor,
+                {name_of(tensor.type), " ", shape_text(tensor), ", one dimension of F32, F16 or BF16 expected"});
         }
         for (float& value : values) {
             value += 1.0f;
@@ -382,8 +382,8 @@ private:
         }
         if (config_.architecture.starts_with("bitnet")) {
             return fail(errc::unsupported_architecture, shard, tensor,
-                        "architecture " + std::string(config_.architecture) +
-                            " ties the head to the embedding, but 'tie_word_embeddings' is not true");
+                        {"architecture ", config_.architecture,
+                         " ties the head to the embedding, but 'tie_word_embeddings' is not true"});
         }
         has_head_ = true;
         return borrow(shard, tensor, std::move(name));
@@ -393,17 +393,17 @@ private:
     [[nodiscard]] result<void> check_family() {
         if (!config_.is_bitnet && !has_norm_in_) {
             return fail(errc::unsupported_architecture,
-                        "not a BitNet model: config.json has no 'quantization_config' of method bitnet, and no "
-                        "projection has a norm of its own");
+                        {"not a BitNet model: config.json has no 'quantization_config' of method bitnet, and no "
+                         "projection has a norm of its own"});
         }
         if (config_.needs_norm_in && !has_norm_in_) {
-            return fail(errc::missing_tensor, "'use_rms_norm' is true, but no projection has a norm of its own");
+            return fail(errc::missing_tensor, {"'use_rms_norm' is true, but no projection has a norm of its own"});
         }
         if (config_.online && has_packed_) {
-            return fail(errc::inconsistent, "'quantization_mode' is online, but there are packed weights");
+            return fail(errc::inconsistent, {"'quantization_mode' is online, but there are packed weights"});
         }
         if (config_.tied == std::optional(false) && !has_head_ && !has_norm_in_) {
-            return fail(errc::missing_tensor, "'tie_word_embeddings' is false, but there is no 'lm_head.weight'");
+            return fail(errc::missing_tensor, {"'tie_word_embeddings' is false, but there is no 'lm_head.weight'"});
         }
         return {};
     }
@@ -414,7 +414,7 @@ private:
         }
         const auto main = byte_source::open(path_of("tokenizer.json"));
         if (!main) {
-            return error{main.error()};
+            return failed(main);
         }
         constexpr std::array<std::string_view, 4> names{"tokenizer_config.json", "special_tokens_map.json",
                                                         "config.json", "chat_template.jinja"};
@@ -422,7 +422,7 @@ private:
         for (std::size_t i = 0; i < names.size(); ++i) {
             auto source = byte_source::open(path_of(names[i]));
             if (!source && source.error().code != errc::file_not_found) {
-                return std::move(source).error();
+                return failed(source);
             }
             others[i] = source ? *std::move(source) : byte_source();
         }
@@ -444,16 +444,16 @@ private:
     [[nodiscard]] result<void> add_stop_tokens() {
         const auto config = read_json("generation_config.json");
         if (!config && config.error().code != errc::file_not_found) {
-            return error{config.error()};
+            return failed(config);
         }
         auto read = config ? read_stop_tokens(config->root(), "generation_config.json") : result<void>();
         if (read && stops_.size() > 1) {
             writer_.add("tokenizer.ggml.eom_token_id", stops_[1]);
         }
         if (stops_.size() > 2) {
-            notes_.push_back(std::to_string(stops_.size()) +
-                             " tokens end an answer by 'eos_token_id'; of those beyond " +
-                             "the second, only end-of-turn tokens that are known by their spelling do here");
+            notes_.push_back(sentence(
+                {stops_.size(), " tokens end an answer by 'eos_token_id'; of those beyond "
+                                "the second, only end-of-turn tokens that are known by their spelling do here"}));
         }
         return read;
     }
@@ -471,7 +471,8 @@ private:
         }
         for (const auto& id : ids) {
             if (!id) {
-                return error{errc::wrong_type, path_of(file) + ": 'eos_token_id' must be a token id or a list of them"};
+                return error{errc::wrong_type,
+                             sentence({path_of(file), ": 'eos_token_id' must be a token id or a list of them"})};
             }
             if (std::find(stops_.begin(), stops_.end(), *id) == stops_.end()) {
                 stops_.push_back(*id);
@@ -489,18 +490,18 @@ private:
         }
         auto made = writer_.write_memory();
         if (!made) {
-            return fail(made.error().code, made.error().message);
+            return fail(made.error().code, {made.error().message});
         }
         auto metadata = gguf_file::parse(made->span(), path_);
         if (!metadata) {
-            return std::move(metadata).error();
+            return failed(metadata);
         }
         auto whole = gguf_file::extend(*std::move(metadata), tensors_);
         if (!whole) {
-            return std::move(whole).error();
+            return failed(whole);
         }
         if (auto scaled = check_scales(*whole); !scaled) {
-            return std::move(scaled).error();
+            return failed(scaled);
         }
         return opened_checkpoint{*std::move(whole), std::move(sources_), *std::move(made), std::move(names_),
                                  std::move(notes_)};
@@ -512,8 +513,8 @@ private:
             constexpr std::string_view ending = ".weight";
             const std::string_view stem = tensor.name.substr(0, tensor.name.size() - ending.size());
             if (tensor.type == tensor_type::hf_packed && file.find_tensor(std::string(stem) + ".scale") == nullptr) {
-                return fail(errc::missing_tensor, "tensor " + quoted_name(tensor.name) +
-                                                      " has packed weights, but there is no weight_scale for it");
+                return fail(errc::missing_tensor, {"tensor ", quoted_name(tensor.name),
+                                                   " has packed weights, but there is no weight_scale for it"});
             }
         }
         if (has_packed_) {

@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/quoted_name.hpp>
 
 #include <algorithm>
@@ -71,9 +72,9 @@ inline result<std::optional<lookup_tiling>> lookup_tiling::find(std::string_view
             }
             section = {};
         } else if (!section.read_line(line)) {
-            return error{errc::invalid_argument, "kernel_config.ini: line " + std::to_string(number) + " is " +
-                                                     quoted_name(line) +
-                                                     "; [section] or m, k, bm, bk or bmm = NUMBER expected"};
+            return error{errc::invalid_argument,
+                         sentence({"kernel_config.ini: line ", number, " is ", quoted_name(line),
+                                   "; [section] or m, k, bm, bk or bmm = NUMBER expected"})};
         }
     }
     const bool found = section.m == rows && section.k == cols;

@@ -32,17 +32,17 @@ public:
     [[nodiscard]] static result<model_file> open(std::string_view utf8_path, const checkpoint_options& options = {}) {
         if (utf8_path.find('\0') == std::string_view::npos && operating_system::is_directory(std::string(utf8_path))) {
             auto opened = open_hugging_face(utf8_path, options);
-            return opened ? result<model_file>(model_file(*std::move(opened))) : std::move(opened).error();
+            return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
         }
         auto source = byte_source::open(utf8_path);
-        return source ? open(*std::move(source)) : result<model_file>(std::move(source).error());
+        return source ? open(*std::move(source)) : result<model_file>(failed(source));
     }
 
     /// Reads the GGUF file in `source`, which the model_file takes over. \return what gguf_file::parse returns.
     [[nodiscard]] static result<model_file> open(byte_source source) {
         auto parsed = gguf_file::parse(source.bytes(), source.name());
         if (!parsed) {
-            return std::move(parsed).error();
+            return failed(parsed);
         }
         model_file made({*std::move(parsed), {}, {}, {}, {}});
         made.parts_.sources.push_back(std::move(source));

@@ -5,6 +5,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/thread/native_thread.hpp>
 #include <bitnet/thread/parking_number.hpp>
 #include <bitnet/thread/pool.hpp>
@@ -42,25 +43,24 @@ public:
     [[nodiscard]] static result<std::unique_ptr<thread_pool>> open(std::size_t threads,
                                                                    std::chrono::microseconds spin = default_spin) {
         if (threads == 0 || threads > max_threads) {
-            return error{errc::invalid_argument, "thread_pool: " + std::to_string(threads) +
-                                                     " threads asked for, 1 to " + std::to_string(max_threads) +
-                                                     " are possible"};
+            return error{errc::invalid_argument, sentence({"thread_pool: ", threads, " threads asked for, 1 to ",
+                                                           max_threads, " are possible"})};
         }
         std::unique_ptr<thread_pool> pool(new (std::nothrow) thread_pool);
         if (pool == nullptr) {
             return error{errc::out_of_memory,
-                         "thread_pool: " + std::to_string(sizeof(thread_pool)) + " bytes could not be allocated"};
+                         sentence({"thread_pool: ", sizeof(thread_pool), " bytes could not be allocated"})};
         }
         pool->spin_ = spin;
         pool->workers_.reset(new (std::nothrow) native_thread[threads - 1]);
         if (pool->workers_ == nullptr) {
-            return error{errc::out_of_memory, "thread_pool: " + std::to_string((threads - 1) * sizeof(native_thread)) +
-                                                  " bytes could not be allocated"};
+            return error{errc::out_of_memory, sentence({"thread_pool: ", (threads - 1) * sizeof(native_thread),
+                                                        " bytes could not be allocated"})};
         }
         for (std::size_t i = 0; i + 1 < threads; ++i) {
             if (!pool->workers_[i].start(&thread_pool::work, pool.get())) {
-                return error{errc::thread_error, "thread_pool: the operating system refused thread " +
-                                                     std::to_string(i + 2) + " of " + std::to_string(threads)};
+                return error{errc::thread_error,
+                             sentence({"thread_pool: the operating system refused thread ", i + 2, " of ", threads})};
             }
             ++pool->started_;
         }

@@ -12,7 +12,6 @@
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
 #include <bitnet/io/gguf_value.hpp>
-#include <bitnet/io/quoted_name.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -21,9 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <iterator>
 #include <optional>
-#include <ranges>
 #include <span>
 #include <string>
 #include <string_view>
@@ -128,12 +125,18 @@ public:
         }
     }
     /// An array of strings: any range whose elements convert to std::string_view and that can be walked twice.
-    template <std::ranges::forward_range Strings>
-    requires std::convertible_to<std::ranges::range_reference_t<Strings>, std::string_view>
+    template <class Strings>
+    requires requires(const Strings& strings) {
+        { *std::begin(strings) } -> std::convertible_to<std::string_view>;
+    }
     void add_strings(std::string_view key, const Strings& strings) {
         if (begin_entry(key, gguf_type::array)) {
             put(static_cast<std::uint32_t>(gguf_type::string));
-            put(static_cast<std::uint64_t>(std::distance(std::begin(strings), std::end(strings))));
+            std::uint64_t count = 0;
+            for (auto at = std::begin(strings); at != std::end(strings); ++at) {
+                ++count;
+            }
+            put(count);
             for (const auto& text : strings) {
                 put_string(text);
             }
@@ -267,11 +270,11 @@ private:
     void fail(errc code, sentence_parts what) {
         if (!failed_) {
             failed_ = true;
-            failure_ = {code, sentence(what)};
+            set_error(failure_, code, what, {});
         }
     }
     void fail(errc code, const entry& tensor, sentence_parts what) {
-        fail(code, {"tensor ", quoted_name(tensor.name), ": ", sentence(what)});
+        fail(code, {"tensor ", quoted{tensor.name}, ": ", sentence(what)});
     }
 
     template <class T> void put(T value) { metadata_.append(std::as_bytes(std::span<const T, 1>(&value, 1))); }
@@ -281,7 +284,7 @@ private:
     }
     [[nodiscard]] bool begin_entry(std::string_view key, gguf_type type) {
         if (key.empty() || key.size() > gguf_file::longest_key || key.find('\0') != std::string_view::npos) {
-            fail(errc::bad_key, {"the metadata key ", quoted_name(key), " of ", key.size(),
+            fail(errc::bad_key, {"the metadata key ", quoted{key}, " of ", key.size(),
                                  " bytes must have 1 to 65536 bytes, none of them NUL"});
         }
         if (failed_) {
@@ -334,8 +337,9 @@ private:
             return once;
         }
         names.clear();
-        std::transform(tensors_.begin(), tensors_.end(), std::back_inserter(names),
-                       [](const entry& t) { return std::string_view(t.name); });
+        for (const entry& tensor : tensors_) {
+            names.push_back(tensor.name);
+        }
         return check_unique(names, target, errc::duplicate_tensor, "tensor ");
     }
 
@@ -346,7 +350,7 @@ private:
         if (twice == names.end()) {
             return {};
         }
-        return error{code, sentence({target, ": ", what, quoted_name(*twice), " was added twice"})};
+        return error{code, sentence({target, ": ", what, quoted{*twice}, " was added twice"})};
     }
 
     [[nodiscard]] std::uint64_t tensor_list_size() const noexcept {
@@ -454,7 +458,7 @@ private:
             const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), tensor.size - offset));
             if (!tensor.generator.read(tensor.generator.context, offset, chunk.first(size))) {
                 return error{errc::io_error,
-                             sentence({target, ": tensor ", quoted_name(tensor.name), ": its generator could not give ",
+                             sentence({target, ": tensor ", quoted{tensor.name}, ": its generator could not give ",
                                        size, " bytes at offset ", offset, " of ", tensor.size})};
             }
             if (auto written = sink(chunk.first(size)); !written) {

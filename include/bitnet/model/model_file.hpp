@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -75,14 +74,16 @@ public:
     }
     /// byte_source::give_back for the file that `part` lies in. \return false also where it lies in none.
     bool give_back(std::span<const std::byte> part) const noexcept {
-        const std::less_equal<> not_behind; // a total order, also of pointers into different files
-        const auto holds = [&](const byte_source& source) {
+        // As numbers, because < on pointers into different files means nothing.
+        const auto address = [](const std::byte* at) { return reinterpret_cast<std::uintptr_t>(at); };
+        for (const byte_source& source : parts_.sources) {
             const auto all = source.bytes();
-            return not_behind(all.data(), part.data()) &&
-                   not_behind(part.data() + part.size(), all.data() + all.size());
-        };
-        const auto found = std::find_if(parts_.sources.begin(), parts_.sources.end(), holds);
-        return found != parts_.sources.end() && found->give_back(part);
+            if (address(all.data()) <= address(part.data()) &&
+                address(part.data() + part.size()) <= address(all.data() + all.size())) {
+                return source.give_back(part);
+            }
+        }
+        return false;
     }
 
 private:

@@ -11,7 +11,7 @@
 #include <bitnet/thread/pool.hpp>
 
 #if BITNET_X86_64
-#include <immintrin.h>
+#include <emmintrin.h> // _mm_pause
 #endif
 
 #include <atomic>

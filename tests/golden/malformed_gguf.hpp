@@ -156,7 +156,7 @@ struct malformed_gguf {
         {"alignment 128 KiB", [](edit& f) { add_alignment(f, 131072); }, errc::bad_alignment, "131072"},
         {"alignment 2^31", [](edit& f) { add_alignment(f, 0x80000000u); }, errc::bad_alignment, "2147483648"},
         {"alignment that the tensors do not have", [](edit& f) { add_alignment(f, 4096); }, errc::bad_offset,
-         "no multiple of the alignment 4096"},
+         "not a multiple of the alignment 4096"},
         // tensor names
         {"empty tensor name", [](edit& f) { f.rename_tensor(q, ""); }, errc::bad_tensor_name, "tensor 2 has 0 bytes"},
         {"tensor name of 129 bytes", [](edit& f) { f.rename_tensor(q, std::string(129, 't')); },
@@ -228,7 +228,7 @@ struct malformed_gguf {
          errc::unsupported_type, "'token_embd.weight' would take 9568 bytes as I2_S, but 76288 bytes"},
         // places
         {"unaligned offset", [](edit& f) { f.poke(f.tensor(q).offset, f.peek<std::uint64_t>(f.tensor(q).offset) + 4); },
-         errc::bad_offset, "'blk.0.attn_q.weight' starts at offset 76804, which is no multiple of the alignment 32"},
+         errc::bad_offset, "'blk.0.attn_q.weight' starts at offset 76804, which is not a multiple of the alignment 32"},
         {"offset behind the file", [](edit& f) { f.poke(f.tensor(q).offset, std::uint64_t{f.bytes().size() / 32 * 32}); },
          errc::bad_offset, "'blk.0.attn_q.weight' takes 4128 bytes"},
         {"offset that overflows", [](edit& f) { f.poke(f.tensor(q).offset, largest - 31); }, errc::bad_offset,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// byte_source: the bytes of a model wherever the host keeps them: a file, its own memory, a pak file.
+// byte_source: the bytes of a model, in a file, in the memory of the host, or read by its callback.
 #pragma once
 
 #include <bitnet/core/buffer.hpp>
@@ -108,7 +108,7 @@ public:
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] bool is_mapped() const noexcept { return mapping_.is_open(); }
 
-    /// Passes a hint on to the mapping. \return false where nothing is mapped or the system ignores it.
+    /// Passes a hint on to the mapping. \return false if nothing is mapped or the system ignores it.
     bool advise(access_hint hint) const noexcept { return mapping_.advise(hint); }
     /// The same for mapped_file::give_back. \pre `part` lies within bytes()
     bool give_back(std::span<const std::byte> part) const noexcept { return mapping_.give_back(part); }

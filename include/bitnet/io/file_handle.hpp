@@ -26,7 +26,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// What the operating system offers, under one name on every system. Functions return 0 or the system's error number.
+/// The calls of the operating system, under the same names on every system. Functions return 0 or the system's error
+/// number.
 struct operating_system {
     enum class access { read, create };
     struct facts {
@@ -38,7 +39,7 @@ struct operating_system {
     using native = void*;
     static native closed() noexcept { return reinterpret_cast<void*>(static_cast<std::intptr_t>(-1)); }
 
-    /// UTF-8 to UTF-16; empty where `path` is not UTF-8.
+    /// UTF-8 to UTF-16; empty if `path` is not UTF-8.
     static std::wstring wide(const std::string& path) {
         constexpr unsigned int utf8 = 65001;         // CP_UTF8
         constexpr unsigned long strict = 0x00000008; // MB_ERR_INVALID_CHARS
@@ -156,7 +157,7 @@ public:
 
     /// Opens a regular file that is not empty.
     /// \return errc::file_not_found, not_a_file (a directory, a pipe, a device), truncated (an empty file) or io_error
-    /// (no permission and whatever else the system says), each with the path.
+    /// (no permission, or anything else that the system reports), each with the path.
     [[nodiscard]] static result<file_handle> open(std::string_view utf8_path) {
         auto file = open_as(utf8_path, operating_system::access::read);
         if (!file) {
@@ -217,7 +218,7 @@ public:
         return {};
     }
 
-    /// Closes now and says whether all that was written has been accepted.
+    /// Closes now. \return an error if the system has not accepted all that was written.
     [[nodiscard]] result<void> close() {
         if (const int code = operating_system::close(std::exchange(file_, operating_system::closed()))) {
             return failed("cannot be completed", code);

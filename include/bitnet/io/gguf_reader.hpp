@@ -62,10 +62,10 @@ public:
     /// errc::out_of_memory. Proven by tests/io/gguf_malformed_test.cpp.
     [[nodiscard]] static result<gguf_file> parse(std::span<const std::byte> bytes, std::string_view name);
 
-    /// `file` with `more` tensors behind its own. Their names and bytes may lie anywhere and must outlive what is made;
-    /// their offsets count from wherever they came from. For checkpoints whose tensors stay in files of other formats.
-    /// \pre every tensor of `more` has the bytes that its type and dims need
-    /// \return errc::duplicate_tensor or out_of_memory.
+    /// `file` with `more` tensors after its own. Their names and bytes may be anywhere and must outlive the result;
+    /// their offsets count from the start of their own files. For checkpoints whose tensors stay in files of other
+    /// formats. \pre every tensor of `more` has the bytes that its type and dims need \return errc::duplicate_tensor or
+    /// out_of_memory.
     [[nodiscard]] static result<gguf_file> extend(gguf_file file, std::span<const gguf_tensor> more);
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
@@ -99,7 +99,7 @@ public:
         return convert<T>(*value);
     }
 
-    /// Like get(), but `fallback` where the key is missing. A value of a wrong type is still an error.
+    /// Like get(), but `fallback` if the key is missing. A value of a wrong type is still an error.
     template <class T> [[nodiscard]] result<T> get_or(std::string_view key, T fallback) const {
         const gguf_value* value = find(key);
         return value != nullptr ? convert<T>(*value) : result<T>(std::move(fallback));
@@ -454,9 +454,6 @@ private:
     }
 
     [[nodiscard]] bool read_alignment() {
-        // The format asks for a multiple of 8; below that, floats could not be read in place.
-        constexpr std::uint32_t least = 8;
-        constexpr std::uint32_t largest = 65536;
         const gguf_value* value = file_.find("general.alignment");
         if (value == nullptr) {
             return true;
@@ -466,9 +463,11 @@ private:
                         {"general.alignment is of type ", name_of(value->type), ", it must be u32"});
         }
         file_.alignment_ = value->element<std::uint32_t>(0);
-        if (file_.alignment_ < least || file_.alignment_ > largest || !std::has_single_bit(file_.alignment_)) {
-            return fail(errc::bad_alignment, {"general.alignment is ", file_.alignment_,
-                                              ", it must be a power of two from ", least, " to ", largest});
+        if (file_.alignment_ < least_gguf_alignment || file_.alignment_ > largest_gguf_alignment ||
+            !std::has_single_bit(file_.alignment_)) {
+            return fail(errc::bad_alignment,
+                        {"general.alignment is ", file_.alignment_, ", it must be a power of two from ",
+                         least_gguf_alignment, " to ", largest_gguf_alignment});
         }
         return true;
     }
@@ -562,7 +561,7 @@ private:
         return true;
     }
 
-    /// Whether the number of bytes can be told.
+    /// Whether the type is known and its number of bytes can be computed.
     [[nodiscard]] bool check_shape(const gguf_tensor& tensor) {
         const auto* format = format_of(tensor.type);
         if (format == nullptr || tensor.type == tensor_type::hf_packed) {
@@ -596,7 +595,7 @@ private:
         if (tensor.offset % file_.alignment_ != 0) {
             return fail(
                 errc::bad_offset, tensor,
-                {" starts at offset ", tensor.offset, ", which is no multiple of the alignment ", file_.alignment_});
+                {" starts at offset ", tensor.offset, ", which is not a multiple of the alignment ", file_.alignment_});
         }
         const auto first = checked_add(file_.data_offset_, tensor.offset);
         const auto last = first ? checked_add(*first, bytes) : first;

@@ -30,7 +30,7 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Bytes that grow; says so, instead of throwing, when memory ends.
+/// Bytes that grow; reports the end of memory instead of throwing.
 class growing_bytes {
 public:
     growing_bytes() noexcept = default;
@@ -47,7 +47,7 @@ public:
     growing_bytes& operator=(const growing_bytes&) = delete;
     ~growing_bytes() = default;
 
-    /// \return false where memory ended; then nothing is appended, now and later.
+    /// \return false if memory ended; then nothing is appended, now or later.
     bool append(std::span<const std::byte> more) {
         if (more.size() > memory_.size() - used_ && !grow(more.size())) {
             return false;
@@ -92,8 +92,10 @@ public:
         if (options.version != 2 && options.version != 3) {
             fail(errc::invalid_argument, {"GGUF version ", options.version, ", only 2 and 3 can be written"});
         }
-        if (!std::has_single_bit(options.alignment) || options.alignment < 8 || options.alignment > 65536) {
-            fail(errc::bad_alignment, {"alignment ", options.alignment, ", it must be a power of two from 8 to 65536"});
+        if (!std::has_single_bit(options.alignment) || options.alignment < least_gguf_alignment ||
+            options.alignment > largest_gguf_alignment) {
+            fail(errc::bad_alignment, {"alignment ", options.alignment, ", it must be a power of two from ",
+                                       least_gguf_alignment, " to ", largest_gguf_alignment});
         }
         if (options.alignment != 32) {
             add("general.alignment", options.alignment);
@@ -179,11 +181,11 @@ public:
         }
     }
 
-    /// Bytes of the file as it stands.
+    /// Bytes of the file with what has been added so far.
     [[nodiscard]] std::uint64_t file_size() const noexcept { return data_offset() + data_size_; }
 
     /// The whole file in memory.
-    /// \return the first mistake made with this writer, errc::out_of_memory, or io_error where a generator fails.
+    /// \return the first mistake made with this writer, errc::out_of_memory, or io_error if a generator fails.
     [[nodiscard]] result<buffer<std::byte>> write_memory() const {
         if (auto ready = check("memory"); !ready) {
             return failed(ready);
@@ -204,8 +206,8 @@ public:
         return memory;
     }
 
-    /// Writes `utf8_path`: first under that name with ".partial" behind it, which takes the place of `utf8_path` when
-    /// all is written and is removed when something fails, so that nobody sees half a file.
+    /// Writes `utf8_path`: first under that name with ".partial" after it, which takes the place of `utf8_path` when
+    /// all is written and is removed if something fails, so that nobody sees half a file.
     /// \return the bytes written; the first mistake made with this writer; errc::io_error (a full disk, no permission,
     /// a generator that fails), file_not_found (no such folder) or not_a_file.
     [[nodiscard]] result<std::uint64_t> write_file(std::string_view utf8_path) const {
@@ -284,8 +286,8 @@ private:
     }
     [[nodiscard]] bool begin_entry(std::string_view key, gguf_type type) {
         if (key.empty() || key.size() > gguf_file::longest_key || key.find('\0') != std::string_view::npos) {
-            fail(errc::bad_key, {"the metadata key ", quoted{key}, " of ", key.size(),
-                                 " bytes must have 1 to 65536 bytes, none of them NUL"});
+            fail(errc::bad_key, {"the metadata key ", quoted{key}, " of ", key.size(), " bytes must have 1 to ",
+                                 gguf_file::longest_key, " bytes, none of them NUL"});
         }
         if (failed_) {
             return false;
@@ -300,7 +302,8 @@ private:
         entry tensor{std::string(name), type, {dims.begin(), dims.end()}, data_size_, 0, {}, {}};
         if (name.empty() || name.size() > gguf_file::longest_tensor_name || name.find('\0') != std::string_view::npos) {
             fail(errc::bad_tensor_name, tensor,
-                 {"a name of ", name.size(), " bytes; 1 to 128 are allowed, none of them NUL"});
+                 {"a name of ", name.size(), " bytes; 1 to ", gguf_file::longest_tensor_name,
+                  " are allowed, none of them NUL"});
         }
         tensor_dims shape{1, 1, 1, 1};
         const bool ranked =

@@ -20,22 +20,22 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Whether codes and then a scale in 32 bytes are what a tensor of that type is made of: I2_S and our own layouts.
+/// Whether a tensor of that type is codes and then a scale in 32 bytes: I2_S and our own layouts.
 [[nodiscard]] constexpr bool has_ternary_scale(tensor_type type) noexcept {
     const auto* format = format_of(type);
     return type == tensor_type::i2_s || (format != nullptr && format->padded);
 }
 
-/// The codes of such a tensor (of I2_S four to a byte), without the 32 bytes of the scale behind them.
+/// The codes of such a tensor (of I2_S four to a byte), without the ternary_scale_bytes after them.
 /// \pre has_ternary_scale(tensor.type)
 [[nodiscard]] inline std::span<const std::byte> i2s_codes(const gguf_tensor& tensor) noexcept {
-    assert(has_ternary_scale(tensor.type) && tensor.bytes.size() >= 32);
-    return tensor.bytes.first(tensor.bytes.size() - 32);
+    assert(has_ternary_scale(tensor.type) && tensor.bytes.size() >= ternary_scale_bytes);
+    return tensor.bytes.first(tensor.bytes.size() - ternary_scale_bytes);
 }
 
-/// The scale of such a tensor: the float behind its codes. Reads one page of the file.
+/// The scale of such a tensor: the float after its codes. Reads one page of the file.
 /// \pre has_ternary_scale(tensor.type)
-/// \return errc::bad_scale where it is not finite or not above zero.
+/// \return errc::bad_scale if it is not finite or not above zero.
 [[nodiscard]] inline result<float> i2s_scale(const gguf_tensor& tensor, std::string_view file) {
     float scale = 0;
     const auto codes = i2s_codes(tensor);
@@ -50,12 +50,12 @@ namespace bitnet::inline BITNET_ABI {
     return scale;
 }
 
-/// Where a two-bit field of the byte is 3. The fields are the same in every I2_S layout.
+/// A bit for every two-bit field that is 3. The fields are the same in every I2_S layout.
 [[nodiscard]] constexpr std::uint64_t i2s_invalid_codes(std::uint64_t codes) noexcept {
     return codes & (codes >> 1) & 0x5555555555555555u;
 }
 
-/// Whether no code of an I2_S tensor is 3, the one that means nothing. Reads the whole tensor.
+/// Checks that no code of an I2_S tensor is 3, the one without a meaning. Reads the whole tensor.
 /// \pre tensor.type == tensor_type::i2_s
 /// \return errc::bad_code with the first byte that holds one.
 [[nodiscard]] inline result<void> check_i2s_codes(const gguf_tensor& tensor, std::string_view file) {

@@ -35,11 +35,11 @@ enum class json_type : std::uint8_t { null, boolean, number, string, array, obje
     return names[static_cast<std::size_t>(type)];
 }
 
-/// One value, key or container in a json_document's table; containers stand before what they hold.
+/// One value, key or container in a json_document's table; containers come before what they hold.
 struct json_node {
     std::uint32_t start; ///< strings, numbers: first character; objects: first place in the order of keys; bool: value
     std::uint32_t size;  ///< strings, numbers: characters; containers: elements or members
-    std::uint32_t next;  ///< the node behind this one and all that it holds
+    std::uint32_t next;  ///< the node after this one and all that it holds
     json_type type;
 };
 
@@ -55,7 +55,7 @@ public:
     [[nodiscard]] bool is_object() const noexcept { return type() == json_type::object; }
     [[nodiscard]] bool is_array() const noexcept { return type() == json_type::array; }
 
-    /// The value if it is of that type, otherwise nothing.
+    /// The value if it is of that type, otherwise nullopt.
     [[nodiscard]] std::optional<bool> as_bool() const noexcept {
         return type() == json_type::boolean ? std::optional{node().start != 0} : std::nullopt;
     }
@@ -70,7 +70,7 @@ public:
         const bool whole = !text.empty() && read.ec == std::errc{} && read.ptr == text.data() + text.size();
         return whole ? std::optional{value} : std::nullopt;
     }
-    /// A number as the nearest double; nothing above the largest one. Costs microseconds.
+    /// A number as the nearest double; nullopt above the largest one. Costs microseconds.
     [[nodiscard]] std::optional<double> as_double() const noexcept {
         return type() == json_type::number ? parse_decimal(characters()) : std::nullopt;
     }
@@ -81,7 +81,7 @@ public:
     [[nodiscard]] sequence<json_value> elements() const noexcept;
     /// A forward range of json_member: the members of an object, in the order of the text. Empty for other types.
     [[nodiscard]] sequence<json_member> members() const noexcept;
-    /// The member of an object called `key`; nothing where there is none or this is no object. O(log members).
+    /// The member of an object called `key`; nullopt if there is none or this is not an object. O(log members).
     [[nodiscard]] std::optional<json_value> find(std::string_view key) const noexcept;
 
 private:
@@ -138,15 +138,15 @@ public:
         json_value at_;
     };
 
-    sequence(json_value first, json_value behind, std::size_t size) noexcept
-        : first_(first), behind_(behind), size_(size) {}
+    sequence(json_value first, json_value after, std::size_t size) noexcept
+        : first_(first), after_(after), size_(size) {}
     [[nodiscard]] iterator begin() const noexcept { return iterator{first_}; }
-    [[nodiscard]] iterator end() const noexcept { return iterator{behind_}; }
+    [[nodiscard]] iterator end() const noexcept { return iterator{after_}; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
 private:
     json_value first_;
-    json_value behind_;
+    json_value after_;
     std::size_t size_;
 };
 
@@ -179,7 +179,7 @@ struct json_options {
 /// values stay valid when it moves.
 class json_document {
 public:
-    /// Reads one JSON value and nothing behind it, by RFC 8259: UTF-8 only, no comments, no trailing commas. Stricter
+    /// Reads exactly one JSON value, by RFC 8259: UTF-8 only, no comments, no trailing commas. Stricter
     /// where the RFC leaves room: a key twice in an object and a lone surrogate are refused, and so is a byte order
     /// mark. `name` is what error messages call the text. Cost: O(n log n); memory for
     /// 16 bytes per '[', '{', ',' and ':' of the text, 4 more per ':', and the text once, allocated before reading.
@@ -317,7 +317,7 @@ private:
                                    : "a value is expected here");
         }
         if (skip('.') && skip_digits() == 0) {
-            return fail("a digit is expected behind the decimal point");
+            return fail("a digit is expected after the decimal point");
         }
         if (skip('e') || skip('E')) {
             if (!skip('-')) {
@@ -500,7 +500,7 @@ private:
         }
         skip_whitespace();
         if (!skip(':')) {
-            return fail("':' is expected behind a key");
+            return fail("':' is expected after a key");
         }
         skip_whitespace();
         return read_value();

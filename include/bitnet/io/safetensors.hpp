@@ -273,14 +273,14 @@ private:
             const auto size = dim.as_integer<std::uint64_t>();
             if (!size || *size > static_cast<std::uint64_t>(INT64_MAX)) {
                 return fail(errc::bad_shape, tensor.name,
-                            {"dimension ", tensor.rank, " is no integer from 0 to 2^63 - 1"});
+                            {"dimension ", tensor.rank, " is not an integer from 0 to 2^63 - 1"});
             }
             tensor.shape[tensor.rank++] = *size;
         }
         return true;
     }
 
-    /// Bytes that type and shape need; nothing where they do not fit 64 bits.
+    /// Bytes that type and shape need; nullopt if they do not fit 64 bits.
     [[nodiscard]] static std::optional<std::uint64_t> byte_size(const safetensors_tensor& tensor) noexcept {
         std::optional<std::uint64_t> size = safetensors_formats[static_cast<std::size_t>(tensor.type)].bytes;
         for (std::uint32_t i = 0; i < tensor.rank && size; ++i) {
@@ -318,10 +318,10 @@ private:
         return true;
     }
 
-    /// Sorts the tensors by their data, which must then lie one behind the other from the first byte to the last.
+    /// Sorts the tensors by their data, which must follow one another without a gap from the first byte to the last.
     [[nodiscard]] bool check_coverage(std::span<safetensors_tensor> tensors) {
         const auto place = [](const safetensors_tensor& t) { return std::pair(t.offset, t.bytes.size()); };
-        // Empty tensors before the one that starts where they stand.
+        // Empty tensors come before the one that starts at the same byte.
         std::sort(tensors.begin(), tensors.end(), [&](const auto& a, const auto& b) { return place(a) < place(b); });
         std::uint64_t end = data_offset_;
         for (const safetensors_tensor& tensor : tensors) {

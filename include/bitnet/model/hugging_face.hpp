@@ -31,7 +31,7 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Whether `name` names a file inside a folder and nothing else: no way out of the folder, no drive, no stream.
+/// Whether `name` can only be a file inside a folder: no way out of the folder, no drive, no stream.
 [[nodiscard]] constexpr bool is_plain_file_name(std::string_view name) noexcept {
     constexpr std::string_view forbidden("/\\:\0", 4);
     return !name.empty() && name != "." && name != ".." && name.find_first_of(forbidden) == std::string_view::npos;
@@ -43,7 +43,7 @@ struct opened_checkpoint {
     std::vector<byte_source> sources; ///< the files that hold tensors
     buffer<std::byte> made;           ///< a GGUF file in memory: metadata and small tensors
     std::vector<std::string> names;   ///< of the tensors in `sources`
-    std::vector<std::string> notes;   ///< what was decided or passed over, a sentence each
+    std::vector<std::string> notes;   ///< what was decided or passed over, one sentence each
 };
 
 struct checkpoint_options {
@@ -190,7 +190,7 @@ private:
         return true;
     }
 
-    /// Every tensor stands in the file that the index says, and in no other.
+    /// Every tensor is in the file that the index names, and in no other.
     [[nodiscard]] bool check_index(json_value map) {
         std::size_t found = 0;
         for (const safetensors_file& shard : shards_) {
@@ -261,7 +261,7 @@ private:
         return borrow(shard, tensor, std::move(name));
     }
 
-    /// Presents `tensor` under its new name, its data where it is.
+    /// Presents `tensor` under its new name; its data is not copied.
     [[nodiscard]] bool borrow(const safetensors_file& shard, const safetensors_tensor& tensor, checkpoint_name name) {
         const auto type = type_of(tensor, name.role);
         if (!type) {
@@ -544,13 +544,13 @@ private:
 };
 
 /// Opens the Hugging Face checkpoint in the folder at `utf8_path`: config.json, and model.safetensors or
-/// model.safetensors.index.json with its shards, all mapped. What comes out looks like a GGUF file: see
+/// model.safetensors.index.json with its shards, all mapped. The result looks like a GGUF file: see
 /// hugging_face_config for its metadata and gguf_name_of for the names. Packed weights are of tensor_type::hf_packed,
 /// with the factor that they need beside them; rows of Q and K are not permuted, and "bitnet_hpp.rotary" says so;
 /// "bitnet_hpp.masters" says that weights in F32, F16 and BF16 are to be ternarised.
-/// The tokenizer is that of tokenizer.json and the files beside it: see add_tokenizer_json.
-/// \return whatever byte_source::open, json_document::parse, safetensors_file::parse, hugging_face_config::read and
-/// add_tokenizer_json return; bad_file_name, file_not_found, inconsistent, missing_tensor, duplicate_tensor,
+/// The tokenizer is read from tokenizer.json and the files beside it: see add_tokenizer_json.
+/// \return the errors of byte_source::open, json_document::parse, safetensors_file::parse, hugging_face_config::read
+/// and add_tokenizer_json; bad_file_name, file_not_found, inconsistent, missing_tensor, duplicate_tensor,
 /// unsupported_architecture, unsupported_type, bad_shape, wrong_shape, bad_scale or out_of_memory. Each names the file
 /// and the tensor or key. Proven by tests/model/hugging_face_malformed_test.cpp.
 [[nodiscard]] inline result<opened_checkpoint> open_hugging_face(std::string_view utf8_path,

@@ -58,17 +58,17 @@ BITNET_PRECISE_END
 
 namespace bitnet::inline BITNET_ABI {
 
-/// What config.json says of how the tensors are to be taken.
+/// What config.json says about how to read the tensors.
 struct hugging_face_config {
     std::string_view architecture; ///< as general.architecture calls it
     std::size_t layers = 0;
-    bool is_bitnet = false;             ///< says that its linear layers are ternary
+    bool is_bitnet = false;             ///< declares that its linear layers are ternary
     bool online = false;                ///< ternarised while it runs: the weights are masters
     bool divides = false;               ///< weight = code / weight_scale, otherwise code * weight_scale
     bool needs_norm_in = false;         ///< a norm in front of every projection
     std::optional<bool> tied;           ///< whether the embedding is the head
     std::vector<float> rotary_divisors; ///< empty but for rope_type llama3
-    std::vector<std::string> notes;     ///< what was decided, a sentence each
+    std::vector<std::string> notes;     ///< what was decided, one sentence each
 
     /// Gemma's norms multiply by 1 + weight.
     [[nodiscard]] bool is_gemma() const noexcept { return architecture == "gemma3"; }
@@ -128,7 +128,7 @@ private:
         }
     }
 
-    /// The value of `key`; nothing where it is missing or null.
+    /// The value of `key`; nullopt if it is missing or null.
     [[nodiscard]] static std::optional<json_value> find(json_value object, std::string_view key) {
         const auto found = object.find(key);
         return found && !found->is_null() ? found : std::nullopt;
@@ -256,12 +256,12 @@ private:
             const auto name = module.as_string().value_or("");
             if (name != "lm_head" && name != "embed_tokens" && name != "model.embed_tokens") {
                 fail(errc::unsupported_architecture,
-                     {"'modules_to_not_convert' names ", quoted_name(name), "; only lm_head may be no ternary layer"});
+                     {"'modules_to_not_convert' names ", quoted_name(name), "; only lm_head may stay unconverted"});
             }
         }
     }
 
-    /// Local attention sees everything as long as the context is no longer than its window.
+    /// Local attention equals global attention as long as the context fits its window.
     void read_context() {
         std::uint32_t context = size("max_position_embeddings");
         if (find("sliding_window") && bool_or(config_, "use_sliding_window", made_.is_gemma())) {

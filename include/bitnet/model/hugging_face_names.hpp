@@ -18,12 +18,12 @@ namespace bitnet::inline BITNET_ABI {
 
 /// What a tensor of a checkpoint is to the model.
 enum class checkpoint_role {
-    unknown, ///< nothing that a model here has
-    unused,  ///< nothing that is not computed: inverse rotary frequencies
+    unknown, ///< no part of any model that is supported here
+    unused,  ///< ignored: recomputed here (inverse rotary frequencies)
     ternary, ///< the weights of one of the seven projections
     scale,   ///< the weight_scale beside them
     norm,    ///< of a layer, a head, or the output
-    norm_in, ///< in front of a projection
+    norm_in, ///< before a projection
     embedding,
     head,
 };
@@ -51,8 +51,8 @@ inline constexpr std::array<renamed, 7> projection_names{{
     {"mlp.down_proj", "ffn_down"},
 }};
 
-/// Behind a projection's name. "norm" is what microsoft/BitNet's embedding models have, "rms_norm" what transformers'
-/// BitLinear has.
+/// What follows a projection's name. "norm" is what microsoft/BitNet's embedding models have, "rms_norm" what
+/// transformers' BitLinear has.
 inline constexpr std::array<renamed, 4> projection_parts{{
     {".weight", ".weight", checkpoint_role::ternary},
     {".weight_scale", ".scale", checkpoint_role::scale},

@@ -53,17 +53,20 @@ enum class rotary_pairing {
     return p == rotary_pairing::halves ? "halves" : "interleaved";
 }
 
+/// The largest number of columns of one head. Arrays on the stack of attention and of the KV cache have this size.
+inline constexpr std::size_t largest_head_size = 1024;
+
 /// How a text embedding model makes one vector of many; numbered as in GGUF metadata.
 enum class pooling_type : std::uint8_t { none = 0, mean = 1, last = 3 };
 
-/// What an architecture's name says about the graph. The rest is in the metadata and in the tensors that are there.
+/// What follows from an architecture's name. The rest of the graph follows from the metadata and the tensors.
 struct model_family {
     std::string_view architecture;
     activation_function activation;
     rotary_pairing pairing;
     bool has_sub_norms;    ///< RMSNorms before attn_output and ffn_down, which a file must have; elsewhere they are
                            ///< optional
-    bool ties_head;        ///< even where there is an output.weight; elsewhere only where there is none
+    bool ties_head;        ///< even if there is an output.weight; otherwise only if there is none
     bool scales_embedding; ///< by sqrt(hidden)
 };
 
@@ -100,7 +103,7 @@ struct hyper_parameters {
     bool has_sub_norms = true;                 ///< as in model_family
     bool has_own_head = false;                 ///< the head is output.weight; otherwise the embedding
     bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
-    pooling_type pooling = pooling_type::none; ///< as the file says; what is done is always last
+    pooling_type pooling = pooling_type::none; ///< as in the file; what is computed is always `last`
 
     [[nodiscard]] std::size_t query_columns() const noexcept { return heads * head_size; }
     [[nodiscard]] std::size_t kv_columns() const noexcept { return kv_heads * head_size; }
@@ -112,7 +115,7 @@ struct hyper_parameters {
     }
     [[nodiscard]] rotary_scaling scaling() const noexcept { return {rope_factor, rope_divisors}; }
 
-    /// Reads the keys of `file`, and what its tensors tell. A key that changes the graph in a way that is not
+    /// Reads the keys of `file`, and what its tensors show. A key that changes the graph in a way that is not
     /// implemented is refused, never passed over. \return errc::unsupported_architecture, missing_key, wrong_type,
     /// out_of_range or inconsistent, naming the file, the key and both numbers.
     [[nodiscard]] static result<hyper_parameters> read(const gguf_file& file);
@@ -143,7 +146,6 @@ private:
     static constexpr std::uint64_t most_columns = 1u << 16;
     static constexpr std::uint64_t most_feed_forward = 1u << 18;
     static constexpr std::uint64_t most_heads = 1024;
-    static constexpr std::uint64_t most_head_size = 1024;
     static constexpr std::uint64_t most_vocabulary = 1u << 22;
     static constexpr std::uint64_t most_context = 1u << 20;
 
@@ -213,7 +215,7 @@ private:
         read_vocabulary();
     }
 
-    /// The vocabulary is what the embedding has rows for; vocab_size and the token list, where present, must agree.
+    /// The vocabulary is what the embedding has rows for; vocab_size and the token list, if present, must agree.
     void read_vocabulary() {
         const auto* embedding = file_.find_tensor("token_embd.weight");
         if (embedding == nullptr) {
@@ -238,24 +240,24 @@ private:
         made_.heads = size("attention.head_count", most_heads);
         made_.kv_heads = size_or("attention.head_count_kv", most_heads, made_.heads);
         if (made_.heads % made_.kv_heads != 0) {
-            fail(errc::inconsistent, {"'", key("attention.head_count"), "' is ", made_.heads, ", no multiple of '",
+            fail(errc::inconsistent, {"'", key("attention.head_count"), "' is ", made_.heads, ", not a multiple of '",
                                       key("attention.head_count_kv"), "', ", made_.kv_heads});
         }
-        made_.head_size = size_or("attention.key_length", most_head_size, made_.hidden / made_.heads);
+        made_.head_size = size_or("attention.key_length", largest_head_size, made_.hidden / made_.heads);
         if (file_.find(key("attention.key_length")) == nullptr && made_.hidden % made_.heads != 0) {
-            fail(errc::inconsistent, {"'", key("embedding_length"), "' is ", made_.hidden, ", no multiple of '",
+            fail(errc::inconsistent, {"'", key("embedding_length"), "' is ", made_.hidden, ", not a multiple of '",
                                       key("attention.head_count"), "', ", made_.heads});
         }
         same_as_head_size("attention.value_length");
         same_as_head_size("rope.dimension_count");
-        if (made_.head_size == 0 || made_.head_size % 2 != 0 || made_.head_size > most_head_size) {
-            fail(errc::out_of_range,
-                 {"the head size is ", made_.head_size, ", an even number from 2 to ", most_head_size, " is needed"});
+        if (made_.head_size == 0 || made_.head_size % 2 != 0 || made_.head_size > largest_head_size) {
+            fail(errc::out_of_range, {"the head size is ", made_.head_size, ", an even number from 2 to ",
+                                      largest_head_size, " is needed"});
         }
     }
 
     void same_as_head_size(std::string_view suffix) {
-        const std::size_t value = size_or(suffix, most_head_size, made_.head_size);
+        const std::size_t value = size_or(suffix, largest_head_size, made_.head_size);
         if (value != made_.head_size) {
             fail(errc::inconsistent, {"'", key(suffix), "' is ", value, ", the head size is ", made_.head_size});
         }
@@ -285,7 +287,8 @@ private:
         read_divisors();
     }
 
-    /// A checkpoint from Hugging Face keeps the rows that the converter of llama files permutes, and says so.
+    /// A checkpoint from Hugging Face keeps the order of the rows that the converter of llama files permutes, and has a
+    /// key for it.
     void read_pairing() {
         const bool is_said = file_.find("bitnet_hpp.rotary") != nullptr;
         const auto pairing = file_.get_or<std::string_view>("bitnet_hpp.rotary", "halves");
@@ -331,8 +334,8 @@ private:
         return *value;
     }
 
-    /// A text embedding model: it says how to pool, or has the norms before each projection that only BitNet's
-    /// embedding models have. Those were trained with the last token's state, whatever a converter wrote.
+    /// A text embedding model: it has a key for pooling, or the norms before each projection that only BitNet's
+    /// embedding models have. Those were trained with the last token's state, whatever the converter wrote.
     void read_pooling() {
         const bool has_input_norms = file_.find_tensor("blk.0.attn_q_norm_in.weight") != nullptr;
         const auto absent = has_input_norms ? pooling_type::last : pooling_type::none;

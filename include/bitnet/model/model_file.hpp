@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// model_file: metadata and tensors of a model as one gguf_file, together with the bytes that they lie in.
+// model_file: metadata and tensors of a model as one gguf_file, together with the bytes that they point into.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -50,7 +50,7 @@ public:
 
     [[nodiscard]] const gguf_file& gguf() const noexcept { return parts_.gguf; }
     [[nodiscard]] const std::string& name() const noexcept { return parts_.gguf.name(); }
-    /// What was decided or passed over while a directory was opened, a sentence each.
+    /// What was decided or passed over while a directory was opened, one sentence each.
     [[nodiscard]] std::span<const std::string> notes() const noexcept { return parts_.notes; }
     /// Bytes of all files that hold tensors.
     [[nodiscard]] std::uint64_t size() const noexcept {
@@ -72,7 +72,7 @@ public:
             source.advise(hint);
         }
     }
-    /// byte_source::give_back for the file that `part` lies in. \return false also where it lies in none.
+    /// byte_source::give_back for the file that `part` lies in. \return false also if it lies in none.
     bool give_back(std::span<const std::byte> part) const noexcept {
         // As numbers, because < on pointers into different files means nothing.
         const auto address = [](const std::byte* at) { return reinterpret_cast<std::uintptr_t>(at); };

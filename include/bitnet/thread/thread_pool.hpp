@@ -28,10 +28,10 @@ namespace bitnet::inline BITNET_ABI {
 /// threads() - 1 workers beside the thread that calls run(). One loop at a time; run() is not reentrant.
 ///
 /// Indices are handed out one by one from a single atomic word (loop number, indices left), by the caller too, and
-/// run() returns when all *claimed* indices are done. A worker that the operating system has not scheduled holds up
-/// nobody, so more threads than cores cost little: nothing ever waits for a thread to arrive, only for work that was
-/// taken. A thread without work spins for as long as the caller says, yielding its core to threads that hold some, and
-/// then sleeps: an idle pool uses no CPU.
+/// run() returns when all *claimed* indices are done. A worker that the operating system has not scheduled
+/// delays nobody, so more threads than cores cost little: run() waits only for work that was taken, never for a thread
+/// to arrive. A thread without work spins for as long as the caller asked, yielding its core to threads that have some,
+/// and then sleeps: an idle pool uses no CPU.
 class thread_pool {
 public:
     static constexpr std::size_t max_threads = 1024;
@@ -173,8 +173,8 @@ private:
         return now;
     }
 
-    /// Waits for `is_true` as long as spin_ says: pauses at first, then yields between them, so that a thread which
-    /// holds work and lost its core gets one. \return whether it came true.
+    /// Waits for `is_true` for up to spin_: pauses at first, then yields between them, so that a thread which
+    /// has work but lost its core gets one. \return whether it became true.
     template <class Condition> [[nodiscard]] bool spin_until(Condition&& is_true) const noexcept {
         constexpr unsigned pauses = 64; // 1 to 4 microseconds, by CPU
         if (is_true()) {

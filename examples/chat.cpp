@@ -5,10 +5,7 @@
 #include "sampling_options.hpp"
 #include "streams.hpp"
 
-#include <bitnet/run/any_model.hpp>
-#include <bitnet/run/sampler.hpp>
-#include <bitnet/text/chat_template.hpp>
-#include <bitnet/text/stream_decoder.hpp>
+#include <bitnet/any.hpp>
 
 #include <cstddef>
 #include <cstdio>
@@ -132,8 +129,8 @@ private:
             }
             written = tools::put(decoder.feed(*id));
         }
-        if (session_.stop_reason() == bitnet::stop_reason::error) {
-            return bitnet::error{session_.error()};
+        if (session_.stopped_by() == bitnet::stop_reason::error) {
+            return bitnet::error{session_.last_error()};
         }
         if (!written || !tools::put(decoder.flush()) || !tools::put("\n")) {
             return bitnet::error{bitnet::errc::io_error, "stdout takes no more bytes"};
@@ -146,7 +143,7 @@ private:
     void tell_end(bool interrupted) const {
         if (interrupted) {
             say("(stopped)");
-        } else if (session_.stop_reason() == bitnet::stop_reason::context_full) {
+        } else if (session_.stopped_by() == bitnet::stop_reason::context_full) {
             say("(the answer ends here: all " + std::to_string(session_.context()) + " positions are taken)");
             say_what_to_do();
         }
@@ -222,7 +219,7 @@ int run(const settings& chosen) {
     for (const std::string& note : model->notes()) {
         say("note: " + note);
     }
-    const auto format = bitnet::chat_template::open(model->file(), model->text(), chosen.model.chat_format);
+    const auto format = model->chat(chosen.model.chat_format);
     if (!format) {
         return tools::fail(program, format.error().message + "; here: --template NAME");
     }

@@ -6,7 +6,7 @@
 #include <bitnet/convert/checkpoint_comparison.hpp>
 #include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/convert/metadata_edit.hpp>
-#include <bitnet/convert/ternary_codes.hpp>
+#include <bitnet/convert/permuted_rows.hpp>
 #include <bitnet/convert/ternary_encoding.hpp>
 #include <bitnet/model/model_file.hpp>
 #include <bitnet/thread/thread_pool.hpp>
@@ -153,7 +153,7 @@ private:
         options.reading = chosen_.model.reading();
         options.edits = edits_;
         options.progress = {&progress_line::report, &line};
-        auto converter = bitnet::checkpoint_converter<bitnet::thread_pool>::open(source.gguf(), options, pool);
+        auto converter = bitnet::checkpoint_converter::open(source.gguf(), options, pool);
         if (!converter) {
             return std::move(converter).error();
         }

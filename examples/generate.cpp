@@ -5,9 +5,7 @@
 #include "sampling_options.hpp"
 #include "streams.hpp"
 
-#include <bitnet/run/any_model.hpp>
-#include <bitnet/run/sampler.hpp>
-#include <bitnet/text/stream_decoder.hpp>
+#include <bitnet/any.hpp>
 
 #include <array>
 #include <chrono>
@@ -145,15 +143,14 @@ private:
             const auto id = session.next(choose);
             (stats.generated_tokens == 0 ? stats.prompt_ms : stats.generated_ms) += watch.lap();
             if (!id) {
-                stats.stopped =
-                    session.stop_reason() == bitnet::stop_reason::stop_token ? "stop token" : "context full";
+                stats.stopped = session.stopped_by() == bitnet::stop_reason::stop_token ? "stop token" : "context full";
                 break;
             }
             written = print(*id, decoder);
             ++stats.generated_tokens;
         }
-        if (session.stop_reason() == bitnet::stop_reason::error) {
-            return bitnet::error{session.error()};
+        if (session.stopped_by() == bitnet::stop_reason::error) {
+            return bitnet::error{session.last_error()};
         }
         stats.prompt_ms += settings_.tokens == 0 ? watch.lap() : 0;
         if (!written || !tools::put(settings_.ids ? "\n" : decoder.flush())) {

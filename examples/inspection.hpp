@@ -5,13 +5,13 @@
 #include "memory_estimate.hpp"
 #include "model_options.hpp"
 
-#include <bitnet/convert/ternary_codes.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/layout_for.hpp>
 #include <bitnet/model/ternary_rows.hpp>
-#include <bitnet/run/model.hpp>
-#include <bitnet/text/chat_template.hpp>
-#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/model/ternary_source.hpp>
+#include <bitnet/text/open_chat_template.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/thread/thread_pool.hpp>
 
 #include <cstddef>
@@ -79,21 +79,20 @@ inline void scan(report& made, const model_options& chosen) {
         if (!bitnet::is_ternary_place(tensor.name)) {
             continue;
         }
-        const auto read_all = [&](const bitnet::any_ternary_rows& rows) {
-            const auto ignore = [](std::size_t, const std::uint8_t*, std::size_t) noexcept {};
-            return bitnet::for_each_rows<16>(**pool, rows, tensor, made.file.name(), tensor.dims[0], ignore);
-        };
-        const auto codes = bitnet::with_ternary_codes(made.file, tensor, chosen.reading(), **pool, read_all);
-        const auto scale = bitnet::find_scale(made.file, tensor);
-        if (!codes && codes.error().code == bitnet::errc::unsupported_type) {
+        const auto source = bitnet::ternary_source::open(made.file, tensor, chosen.reading(), **pool);
+        if (!source && source.error().code == bitnet::errc::unsupported_type) {
             continue;
         }
         ++made.ternary_tensors;
-        if (!codes) {
-            made.bad_tensors.push_back(codes.error().message);
+        if (!source) {
+            made.bad_tensors.push_back(source.error().message);
+            continue;
         }
-        if (!scale) {
-            made.bad_tensors.push_back(scale.error().message);
+        const auto ignore = [](std::size_t, const std::uint8_t*, std::size_t) noexcept {};
+        const auto read = bitnet::for_each_rows(**pool, source->rows(), tensor, made.file.name(), 32,
+                                                source->stride(static_cast<std::size_t>(tensor.dims[0])), ignore);
+        if (!read) {
+            made.bad_tensors.push_back(read.error().message);
         }
     }
 }
@@ -145,7 +144,7 @@ inline std::string_view type_of(const bitnet::gguf_file& file, std::string_view 
 }
 
 inline std::string_view layout_name(const bitnet::gguf_file& file) {
-    const auto type = bitnet::layout_of(file);
+    const auto type = bitnet::ternary_type_of(file);
     return type ? bitnet::name_of(*type) : "none";
 }
 

@@ -3,7 +3,7 @@
 #include "model_options.hpp"
 #include "streams.hpp"
 
-#include <bitnet/run/any_model.hpp>
+#include <bitnet/any.hpp>
 
 #include <charconv>
 #include <span>

@@ -5,7 +5,8 @@
 #include <bitnet/core/half.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/kv_cache.hpp>
-#include <bitnet/run/session.hpp>
+#include <bitnet/model/scratch.hpp>
+#include <bitnet/run/session_options.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -26,7 +27,7 @@ struct session_memory {
 /// Rows that run through the layers together, as floats and as int8, the vectors of attention's parts and eight rows of
 /// logits: see scratch and session.
 [[nodiscard]] inline std::uint64_t working_bytes(const bitnet::hyper_parameters& p, std::size_t context) {
-    const std::uint64_t rows = std::min(context, bitnet::session_options{}.batch);
+    const std::uint64_t rows = std::min(context, bitnet::session_options{}.prompt_chunk);
     const std::uint64_t widest = std::max({p.hidden, p.query_columns(), p.feed_forward});
     const std::uint64_t floats =
         p.hidden + widest + 2 * (p.query_columns() + p.kv_columns()) + p.feed_forward + p.head_size;
@@ -35,8 +36,8 @@ struct session_memory {
 }
 
 [[nodiscard]] inline session_memory estimate(const bitnet::hyper_parameters& p, std::size_t context) {
-    return {context, bitnet::kv_cache<bitnet::half>::bytes(p, context), bitnet::kv_cache<float>::bytes(p, context),
-            bitnet::kv_cache<std::int8_t>::bytes(p, context), working_bytes(p, context)};
+    return {context, bitnet::kv_cache::bytes(p, 2, false, context), bitnet::kv_cache::bytes(p, 4, false, context),
+            bitnet::kv_cache::bytes(p, 1, true, context), working_bytes(p, context)};
 }
 
 /// One estimate for 512 positions and each further power of two from 2048 on below the model's context, and one for

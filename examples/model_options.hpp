@@ -5,8 +5,8 @@
 #include "ladder.hpp"
 #include "options.hpp"
 
-#include <bitnet/convert/ternary_codes.hpp>
-#include <bitnet/run/any_model.hpp>
+#include <bitnet/any.hpp>
+#include <bitnet/convert/permuted_rows.hpp>
 #include <bitnet/text/chat_format.hpp>
 
 #include <algorithm>
@@ -30,7 +30,7 @@ struct model_options {
     std::size_t threads = std::max<std::size_t>(1, std::thread::hardware_concurrency());
     std::size_t context = 0;
 
-    static constexpr std::size_t most_threads = bitnet::thread_pool::max_threads;
+    static constexpr std::size_t most_threads = bitnet::most_threads;
     static constexpr std::size_t most_context = std::size_t{1} << 20;
 
     void add_file(options& all) {
@@ -61,7 +61,7 @@ struct model_options {
     void add_running(options& all) {
         constexpr std::array<std::string_view, 3> elements{"f16", "f32", "i8"};
         add_threads(all);
-        all.choice("--isa", bitnet::any_cpu::names, isa, "instruction set", "the best available");
+        all.choice("--isa", isa_names(), isa, "instruction set", "the best available");
         all.choice("--kv", elements, kv, "element of the KV cache; i8 is approximate");
         constexpr std::array<std::string_view, 2> heads{"as-stored", "screened"};
         all.choice("--head", heads, head, "screened: the same tokens from a six-bit copy and few rows of the head");
@@ -83,7 +83,7 @@ struct model_options {
         open.pre_tokenizer = pre_tokenizer;
         open.file_order = reading().order;
         open.lookup_tiling = lookup_tiling;
-        open.head = head == "screened" ? bitnet::head_mode::screened : bitnet::head_mode::as_stored;
+        open.lm_head = head == "screened" ? bitnet::lm_head_mode::screened : bitnet::lm_head_mode::as_stored;
         open.threads = threads;
         return open;
     }

@@ -4,8 +4,8 @@
 #include "model_options.hpp"
 #include "streams.hpp"
 
+#include <bitnet/any.hpp>
 #include <bitnet/io/byte_source.hpp>
-#include <bitnet/run/any_model.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
+#include <bitnet/engine.hpp>
 #include <bitnet/kernel/dense.hpp>
 #include <bitnet/kernel/dense_amx_int8.hpp>
 #include <bitnet/kernel/dense_avx2.hpp>
@@ -25,6 +26,7 @@
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/scalar.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
+#include <bitnet/kernel/ternary_table.hpp>
 #include <bitnet/kernel/tl1.hpp>
 #include <bitnet/kernel/tl1_avx2.hpp>
 #include <bitnet/kernel/tl1_neon.hpp>
@@ -37,6 +39,7 @@
 #include <bitnet/simd/float_ops_neon.hpp>
 #include <bitnet/simd/float_ops_quad.hpp>
 #include <bitnet/simd/isa.hpp>
+#include <bitnet/simd/loop_table.hpp>
 #include <bitnet/thread/pool.hpp>
 #include <bitnet/thread/thread_pool.hpp>
 
@@ -90,6 +93,15 @@ concept policy_type = requires {
     typename P::ternary;
     typename P::loops;
 };
+
+/// The tables that a policy names, and nothing else: what no policy of a program names is not compiled.
+template <policy_type P>
+inline constexpr engine engine_of{P::isa::name,
+                                  &loop_table_of<typename P::loops>,
+                                  &kv_table_of<typename P::loops, typename P::kv_element>,
+                                  &ternary_table_of<typename P::ternary>,
+                                  []() noexcept { return isa::enable<typename P::isa>(); },
+                                  &open_owned_pool<typename P::pool>};
 
 /// The best instruction set that this translation unit's own compile flags enable: no dispatch, and the program needs
 /// a machine that has it anyway. See bitnet::any_cpu for the choice at run time.

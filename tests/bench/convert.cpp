@@ -68,7 +68,7 @@ bitnet::result<measurement> convert(const char* in, const char* out, std::string
         return true;
     };
     const bitnet::conversion_options options{.layout = layout, .progress = {look, &made.most_anonymous}};
-    auto converter = bitnet::checkpoint_converter<bitnet::thread_pool>::open(source->gguf(), options, **pool);
+    auto converter = bitnet::checkpoint_converter::open(source->gguf(), options, **pool);
     if (!converter) {
         return converter.error();
     }

@@ -2,7 +2,7 @@
 // Arguments VOCABULARY.gguf [TEXT]: how long opening takes, and how many MB/s encode() and decode() make.
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
-#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 
 #include <algorithm>
 #include <chrono>

@@ -29,7 +29,7 @@ using namespace bitnet;
 namespace {
 
 using oracle = policy<isa::scalar>;
-using converter_type = checkpoint_converter<thread_pool>;
+using converter_type = checkpoint_converter;
 
 bitnet_tests::model_shape two_layers() {
     bitnet_tests::model_shape shape;
@@ -196,7 +196,7 @@ TEST_CASE("orders B and C of I2_S are read as the caller says") {
     const auto place_of_two = [&](i2s_order order) {
         const auto there = converted(editor.bytes(), {.layout = "i2_s", .reading = {order}});
         const gguf_file file = parsed(there.span());
-        const auto view = codes_of<i2s>(*file.find_tensor("blk.0.attn_q.weight"));
+        const auto view = codes_of(*file.find_tensor("blk.0.attn_q.weight"));
         for (std::size_t row = 0; row < 256; ++row) {
             for (std::size_t col = 0; col < 256; ++col) {
                 if (i2s::code(view, row, col) == 2) {

@@ -104,7 +104,7 @@ TEST_CASE("a model whose shapes I2_S does not admit runs in layout dense, from i
     CHECK(expected.size() == source->gguf().find_tensor("token_embd.weight")->dims[1] * sizeof(float));
     for (const std::string_view layout : {"dense", "iq2_bn", "tl2"}) {
         const auto converter =
-            bitnet::checkpoint_converter<bitnet::thread_pool>::open(source->gguf(), {.layout = layout}, **pool);
+            bitnet::checkpoint_converter::open(source->gguf(), {.layout = layout}, **pool);
         REQUIRE_MESSAGE(converter, (converter ? "" : converter.error().message));
         const std::string file = folder.path(std::string(layout) + ".gguf");
         REQUIRE((*converter)->write_file(file));

@@ -6,8 +6,8 @@
 
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_writer.hpp>
-#include <bitnet/io/i2s_tensor.hpp>
-#include <bitnet/model/ternary_tensor.hpp>
+#include <bitnet/io/ternary_tail.hpp>
+#include <bitnet/model/ternary_source.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session.hpp>
 
@@ -195,16 +195,20 @@ std::uint64_t touch_metadata(const bitnet::gguf_file& file) {
 bool read_rows(const bitnet::gguf_tensor& tensor) {
     bitnet::inline_pool pool;
     std::vector<std::uint8_t> codes(static_cast<std::size_t>(tensor.dims[0]));
-    const auto read = bitnet::with_ternary_rows(
-        tensor, {"fuzz", true, lookup_tiling}, pool, [&](const bitnet::any_ternary_rows& rows) -> bitnet::result<void> {
-            for (std::size_t row = 0; row < tensor.dims[1]; ++row) {
-                if (!rows.read(row, codes.data())) {
-                    return bitnet::row_fault(rows, row, tensor, "fuzz");
-                }
-                require(std::ranges::all_of(codes, [](std::uint8_t code) { return code <= 2; }));
+    const bitnet::ternary_reading reading{bitnet::i2s_order::planar_128, lookup_tiling};
+    const auto read = [&]() -> bitnet::result<void> {
+        const auto source = bitnet::ternary_source::open(tensor, "fuzz", true, reading, pool);
+        if (!source) {
+            return failed(source);
+        }
+        for (std::size_t row = 0; row < tensor.dims[1]; ++row) {
+            if (!source->rows().read(row, codes.data())) {
+                return bitnet::row_fault(source->rows(), row, tensor, "fuzz");
             }
-            return {};
-        });
+            require(std::ranges::all_of(codes, [](std::uint8_t code) { return code <= 2; }));
+        }
+        return {};
+    }();
     require(read || (read.error().code != bitnet::errc{} && read.error().message.size() < 1000));
     return read.has_value();
 }
@@ -220,7 +224,7 @@ std::uint64_t touch_tensors(const bitnet::gguf_file& file, std::span<const std::
             sum += std::to_integer<std::uint64_t>(b);
         }
         if (tensor.type == bitnet::tensor_type::i2_s) {
-            sum += bitnet::i2s_scale(tensor, file.name()).has_value();
+            sum += bitnet::scale_of_tail(tensor, file.name()).has_value();
             sum += bitnet::check_i2s_codes(tensor, file.name()).has_value();
         } else if (tensor.rank == 2 && tensor.dims[0] * tensor.dims[1] < (1u << 16)) {
             sum += read_rows(tensor);

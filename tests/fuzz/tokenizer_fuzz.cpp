@@ -2,7 +2,7 @@
 // Fuzzes the tokenizer: any text through good vocabularies of both kinds, and vocabularies spoiled piece by piece.
 #include <bitnet/text/pre_tokenizer.hpp>
 #include <bitnet/text/stream_decoder.hpp>
-#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 
 #include "../text/sentence_piece_vocabulary.hpp"
 #include "../text/small_vocabulary.hpp"

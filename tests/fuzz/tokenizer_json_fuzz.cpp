@@ -3,7 +3,7 @@
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_writer.hpp>
-#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/tokenizer_json.hpp>
 
 #include <cstddef>

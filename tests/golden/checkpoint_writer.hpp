@@ -6,7 +6,7 @@
 #include "tiny_model_writer.hpp"
 
 #include <bitnet/io/gguf_reader.hpp>
-#include <bitnet/io/i2s_tensor.hpp>
+#include <bitnet/io/ternary_tail.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 
 #include <array>
@@ -228,7 +228,7 @@ inline void subtract_one(safetensors_entry& norm) {
             made.tensors.push_back(std::move(entry));
             continue;
         }
-        const float scale = *bitnet::i2s_scale(tensor, "test");
+        const float scale = *bitnet::scale_of_tail(tensor, "test");
         if (weights == checkpoint_weights::masters) {
             entry.type = "F32";
             entry.data = master_weights(tensor, scale);

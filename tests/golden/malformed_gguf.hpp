@@ -262,7 +262,7 @@ struct malformed_gguf {
     return rows;
 }
 
-/// Good for gguf_file::parse, refused by i2s_scale and check_i2s_codes.
+/// Good for gguf_file::parse, refused by scale_of_tail and check_i2s_codes.
 [[nodiscard]] inline std::span<const malformed_gguf> malformed_ternary_data() {
     using bitnet::errc;
     using edit = gguf_editor;

@@ -5,7 +5,7 @@
 #include "../golden/tiny_model_writer.hpp"
 
 #include <bitnet/io/gguf_reader.hpp>
-#include <bitnet/io/i2s_tensor.hpp>
+#include <bitnet/io/ternary_tail.hpp>
 
 #include <doctest/doctest.h>
 
@@ -42,7 +42,7 @@ bitnet::result<void> read_all(std::span<const std::byte> bytes) {
         if (tensor.type != bitnet::tensor_type::i2_s) {
             continue;
         }
-        if (auto scale = bitnet::i2s_scale(tensor, file->name()); !scale) {
+        if (auto scale = bitnet::scale_of_tail(tensor, file->name()); !scale) {
             return std::move(scale).error();
         }
         if (auto codes = bitnet::check_i2s_codes(tensor, file->name()); !codes) {

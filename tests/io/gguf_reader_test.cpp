@@ -6,7 +6,7 @@
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_writer.hpp>
-#include <bitnet/io/i2s_tensor.hpp>
+#include <bitnet/io/ternary_tail.hpp>
 
 #include <doctest/doctest.h>
 
@@ -225,7 +225,7 @@ TEST_CASE("golden: the files of other writers are read") {
         CHECK(file.tensors().size() == r.tensors);
         for (const auto& tensor : file.tensors()) {
             if (tensor.type == tensor_type::i2_s) {
-                CHECK(bitnet::i2s_scale(tensor, r.path).has_value());
+                CHECK(bitnet::scale_of_tail(tensor, r.path).has_value());
                 CHECK(bitnet::check_i2s_codes(tensor, r.path).has_value());
             }
         }

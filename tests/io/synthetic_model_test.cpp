@@ -5,7 +5,7 @@
 
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
-#include <bitnet/io/i2s_tensor.hpp>
+#include <bitnet/io/ternary_tail.hpp>
 
 #include <doctest/doctest.h>
 
@@ -74,9 +74,9 @@ TEST_CASE("the synthetic tiny model holds together and has no code 3") {
     std::array<std::size_t, 4> codes{};
     for (const auto& tensor : file->tensors()) {
         if (tensor.type == bitnet::tensor_type::i2_s) {
-            CHECK(bitnet::i2s_scale(tensor, "tiny").has_value());
+            CHECK(bitnet::scale_of_tail(tensor, "tiny").has_value());
             CHECK(bitnet::check_i2s_codes(tensor, "tiny").has_value());
-            for (const std::byte b : bitnet::i2s_codes(tensor)) {
+            for (const std::byte b : bitnet::codes_before_tail(tensor)) {
                 ++codes[std::to_integer<std::size_t>(b & std::byte{3})];
             }
         }

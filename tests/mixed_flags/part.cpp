@@ -3,7 +3,7 @@
 // PART. Each has what its own flags enable, and nothing else.
 #include "part.hpp"
 
-#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/open_model.hpp>
 
 #include <typeinfo>
 

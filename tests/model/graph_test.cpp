@@ -4,6 +4,7 @@
 #include "golden/tiny_model_writer.hpp"
 #include "reference_forward.hpp"
 
+#include <bitnet/model/layout_for.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session.hpp>
 
@@ -344,7 +345,9 @@ TEST_CASE("sources may be spans, callbacks and files that are read: the same log
     const auto logits = s->logits();
     REQUIRE(logits);
     CHECK(std::vector<float>(logits->begin(), logits->end()) == logits_of(bytes->span()).back());
-    const auto layout = layout_of(byte_source::borrow(bytes->span(), "span"));
-    REQUIRE(layout);
-    CHECK(*layout == tensor_type::i2_s);
+    const auto file = gguf_file::parse(bytes->span(), "span");
+    REQUIRE(file);
+    const auto type = ternary_type_of(*file);
+    REQUIRE(type);
+    CHECK(*type == tensor_type::i2_s);
 }

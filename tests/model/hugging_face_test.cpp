@@ -118,7 +118,7 @@ void check_same_ternary(const gguf_file& i2s_file, const gguf_file& packed_file)
         }
         CHECK(differences == 0);
         const std::string stem(tensor.name.substr(0, tensor.name.rfind('.')));
-        CHECK(number_in(packed_file, stem + ".scale") == *i2s_scale(tensor, "test"));
+        CHECK(number_in(packed_file, stem + ".scale") == *scale_of_tail(tensor, "test"));
     }
     CHECK(ternary % 7 == 0);
     CHECK(ternary != 0);

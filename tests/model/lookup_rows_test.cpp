@@ -108,7 +108,7 @@ result<model<P>> open(std::span<const std::byte> bytes, std::string_view ini) {
 }
 std::vector<float> logits_of(const result<model<P>>& opened) {
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
-    auto s = session<P>::open(*opened, {.batch = 16});
+    auto s = session<P>::open(*opened, {.prompt_chunk = 16});
     REQUIRE(s);
     const token ids[] = {3, 1, 4, 1, 5, 9, 2, 6};
     REQUIRE(s->feed(ids));

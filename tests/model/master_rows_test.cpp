@@ -6,7 +6,7 @@
 #include <bitnet/core/byte_reader.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_writer.hpp>
-#include <bitnet/model/ternary_tensor.hpp>
+#include <bitnet/model/ternary_source.hpp>
 #include <bitnet/thread/thread_pool.hpp>
 
 #include <doctest/doctest.h>
@@ -67,15 +67,14 @@ ternarised read_all(const gguf_tensor& tensor, std::size_t threads, bool masters
     const auto cols = static_cast<std::size_t>(tensor.dims[0]);
     ternarised made;
     made.codes.resize(rows * cols, 9);
-    const auto done = with_ternary_rows(tensor, {"test", masters}, **pool, [&](const any_ternary_rows& source) {
-        made.scale = source.scale();
-        for (std::size_t row = 0; row < rows; ++row) {
-            REQUIRE(source.read(row, made.codes.data() + row * cols));
-        }
-        return result<void>();
-    });
-    if (!done) {
-        made.failure = done.error();
+    const auto source = ternary_source::open(tensor, "test", masters, {}, **pool);
+    if (!source) {
+        made.failure = source.error();
+        return made;
+    }
+    made.scale = source->scale();
+    for (std::size_t row = 0; row < rows; ++row) {
+        REQUIRE(source->rows().read(row, made.codes.data() + row * cols));
     }
     return made;
 }
@@ -225,7 +224,7 @@ TEST_CASE("masters belong to bitnet architectures and to files that say so") {
         REQUIRE(bytes);
         const auto file = gguf_file::parse(bytes->span(), "test");
         REQUIRE(file);
-        return has_masters(*file);
+        return has_float_masters(*file);
     };
     CHECK(of("bitnet-b1.58", {}));
     CHECK(of("bitnet", {}));

@@ -49,7 +49,7 @@ TEST_CASE("every policy that this machine runs passes the self-test in every lay
     const auto check = []<class... P>(ladder<P...>) {
         const auto one = []<class Q>() {
             if (isa::enable<typename Q::isa>()) {
-                const auto tested = self_test<Q>::run();
+                const auto tested = self_test::run(engine_of<Q>);
                 CHECK_MESSAGE(tested, (tested ? "" : tested.error().message));
             }
         };
@@ -65,7 +65,7 @@ TEST_CASE("one wrong number is an error that names the kernel or the loop, and n
     using P = policy<wrong_isa>;
     const auto check = [](mistake which, const std::string& part) {
         made = which;
-        const auto tested = self_test<P>::run();
+        const auto tested = self_test::run(engine_of<P>);
         const auto opened = model<P>::open(BITNET_TEST_MODEL);
         made = mistake::none;
         REQUIRE_FALSE(tested);
@@ -74,7 +74,7 @@ TEST_CASE("one wrong number is an error that names the kernel or the loop, and n
         REQUIRE_FALSE(opened);
         CHECK(opened.error().message == BITNET_TEST_MODEL ": " + tested.error().message);
     };
-    CHECK(self_test<P>::run());
+    CHECK(self_test::run(engine_of<P>));
     check(mistake::decode, "the kernel wrong on i2_s gives ");
     check(mistake::prefill, "for row 11 of 5 tokens");
     check(mistake::norm, "the loop rms_norm of wrong");

@@ -4,7 +4,7 @@
 #include "golden/tiny_model_writer.hpp"
 
 #include <bitnet/kernel/row_format.hpp>
-#include <bitnet/model/ternary_tensor.hpp>
+#include <bitnet/model/ternary_source.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session.hpp>
@@ -54,10 +54,13 @@ template <class L> packed_matrix packed(const gguf_tensor& tensor, std::size_t t
         layout_bytes<L>(static_cast<std::size_t>(tensor.dims[1]), static_cast<std::size_t>(tensor.dims[0]));
     REQUIRE(bytes);
     made.bytes.resize(static_cast<std::size_t>(*bytes), 0xee);
-    const auto done = with_ternary_rows(tensor, {"test", masters}, **pool, [&](const any_ternary_rows& rows) {
-        made.scale = rows.scale();
-        return pack_rows<L>(**pool, rows, tensor, "test", made.bytes.data());
-    });
+    const auto source = ternary_source::open(tensor, "test", masters, {}, **pool);
+    if (!source) {
+        made.failure = source.error();
+        return made;
+    }
+    made.scale = source->scale();
+    const auto done = pack_rows(**pool, source->rows(), tensor, "test", layout_table_of<L>, made.bytes.data());
     if (!done) {
         made.failure = done.error();
     }
@@ -116,7 +119,7 @@ std::vector<float> logits_of(std::span<const std::byte> bytes, tensor_type type)
     auto opened = model<P>::open(byte_source::borrow(bytes, "test"), {.load_tokenizer = false, .threads = 2});
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
     CHECK(opened->tensors().repacked_tensors() == (type == tensor_type::i2_s ? 0u : 14u));
-    auto s = session<P>::open(*opened, {.batch = 16});
+    auto s = session<P>::open(*opened, {.prompt_chunk = 16});
     REQUIRE(s);
     const token ids[] = {1, 7, 290, 33, 2, 5};
     REQUIRE(s->feed(ids));

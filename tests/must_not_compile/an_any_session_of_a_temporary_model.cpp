@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The same for the type-erased pair.
 // EXPECT: use of deleted function|call to deleted (member )?function
-#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/open_model.hpp>
 
 bool open(bitnet::any_model opened) {
 #ifdef FIXED

@@ -3,8 +3,8 @@
 #include "golden/tiny_model_writer.hpp"
 #include "run/counted_allocations.hpp"
 
-#include <bitnet/run/any_model.hpp>
 #include <bitnet/run/batch.hpp>
+#include <bitnet/run/open_model.hpp>
 
 #include <doctest/doctest.h>
 
@@ -14,12 +14,12 @@ using namespace bitnet;
 
 namespace {
 
-void check_that_nothing_is_allocated(head_mode head) {
+void check_that_nothing_is_allocated(lm_head_mode head) {
     bitnet_tests::model_shape shape;
     shape.context = 600;
     auto bytes = bitnet_tests::tiny_model(shape);
     REQUIRE(bytes);
-    const auto model = any_model::open(byte_source::borrow(bytes->span(), "tiny"), {.head = head});
+    const auto model = any_model::open(byte_source::borrow(bytes->span(), "tiny"), {.lm_head = head});
     REQUIRE(model);
     auto session = any_session::open(*model, {.threads = 3, .stop_at_stop_tokens = false});
     REQUIRE(session);
@@ -45,8 +45,8 @@ void check_that_nothing_is_allocated(head_mode head) {
 } // namespace
 
 TEST_CASE("feed, next, logits and reset allocate nothing") {
-    check_that_nothing_is_allocated(head_mode::as_stored);
-    check_that_nothing_is_allocated(head_mode::screened);
+    check_that_nothing_is_allocated(lm_head_mode::as_stored);
+    check_that_nothing_is_allocated(lm_head_mode::screened);
 }
 
 TEST_CASE("a batch and an int8 KV cache allocate nothing, at four attention blocks and more threads than rows") {
@@ -62,7 +62,7 @@ TEST_CASE("a batch and an int8 KV cache allocate nothing, at four attention bloc
     REQUIRE(opened);
     auto a = session<P>::open(*opened, {.threads = 3, .stop_at_stop_tokens = false});
     auto b = session<P>::open(*opened, {.threads = 2, .stop_at_stop_tokens = false});
-    auto steps = batch<P>::open(*opened, {.rows = 2, .threads = 3});
+    auto steps = batch<P>::open(*opened, {.sessions = 2, .threads = 3});
     auto choose = sampler::open(sampler_options::greedy(), opened->parameters().vocabulary);
     REQUIRE((a && b && steps && choose));
     const std::vector<token> prompt(1020, 5);
@@ -72,7 +72,7 @@ TEST_CASE("a batch and an int8 KV cache allocate nothing, at four attention bloc
     for (int i = 0; i < 20; ++i) {
         ok = ok && a->next(*choose) && b->next(*choose) && steps->run_pending(both).has_value();
     }
-    const batch_entry<P> entries[] = {{both[0], 1}, {both[1], 2}};
+    const batch_entry entries[] = {{both[0], 1}, {both[1], 2}};
     ok = ok && steps->step(entries).has_value();
     CHECK(bitnet_tests::allocations() == before);
     CHECK(ok);
@@ -97,6 +97,6 @@ TEST_CASE("weights that are used as stored are not copied") {
                                &layer.ffn_up, &layer.ffn_down}) {
         CHECK(inside(matrix->codes.data));
     }
-    CHECK(inside(opened->tensors().head().data));
+    CHECK(inside(opened->tensors().lm_head().data));
     CHECK(opened->tensors().repacked_tensors() == 0);
 }

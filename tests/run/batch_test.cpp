@@ -50,7 +50,7 @@ template <class P> model<P> open_model(const buffer<std::byte>& bytes) {
 template <class P> std::vector<session<P>> open_sessions(const model<P>& opened, std::size_t count) {
     std::vector<session<P>> all;
     for (std::size_t i = 0; i < count; ++i) {
-        auto made = session<P>::open(opened, {.batch = 64, .stop_at_stop_tokens = false});
+        auto made = session<P>::open(opened, {.prompt_chunk = 64, .stop_at_stop_tokens = false});
         REQUIRE(made);
         all.push_back(*std::move(made));
     }
@@ -97,10 +97,10 @@ template <class P>
 std::vector<std::vector<float>> together(const model<P>& opened, std::size_t count, std::size_t threads) {
     std::vector<std::vector<float>> all;
     auto sessions = open_sessions(opened, count);
-    auto steps = batch<P>::open(opened, {.rows = count + 1, .threads = threads});
+    auto steps = batch<P>::open(opened, {.sessions = count + 1, .threads = threads});
     REQUIRE(steps);
     for (std::size_t step = 0; step < 3; ++step) {
-        std::vector<batch_entry<P>> entries;
+        std::vector<batch_entry> entries;
         for (std::size_t i = 0; i < count; ++i) {
             REQUIRE((step != 0 || sessions[i].feed(prompt_of(i))));
             entries.push_back({&sessions[i], token_of(i, step)});
@@ -153,7 +153,7 @@ TEST_CASE("tokens that next() gave run together, and decoding goes on as if alon
     std::vector<std::vector<token>> tokens[2]; // alone, together
     for (const bool is_together : {false, true}) {
         auto sessions = open_sessions(opened, 3);
-        auto steps = batch<plain>::open(opened, {.rows = 3, .threads = 2});
+        auto steps = batch<plain>::open(opened, {.sessions = 3, .threads = 2});
         REQUIRE(steps);
         auto& all = tokens[is_together ? 1 : 0];
         std::vector<sampler> choose;
@@ -186,14 +186,14 @@ TEST_CASE("a step that is refused names both numbers and leaves every session as
     auto sessions = open_sessions(opened, 3);
     auto strange = session<plain>::open(other);
     auto full = session<plain>::open(opened, {.context = 1});
-    auto steps = batch<plain>::open(opened, {.rows = 2});
+    auto steps = batch<plain>::open(opened, {.sessions = 2});
     auto greedy = sampler::open(sampler_options::greedy(), opened.parameters().vocabulary);
     REQUIRE((strange && full && steps && greedy));
     const token one = 7;
     REQUIRE(sessions[0].feed({&one, 1}));
     REQUIRE(full->feed({&one, 1}));
     const auto before = logits_of(sessions[0]);
-    const auto refused = [&](std::vector<batch_entry<plain>> entries, errc code, const std::string& message) {
+    const auto refused = [&](std::vector<batch_entry> entries, errc code, const std::string& message) {
         const auto stepped = steps->step(entries);
         REQUIRE_FALSE(stepped);
         CHECK(stepped.error().code == code);
@@ -216,23 +216,23 @@ TEST_CASE("a step that is refused names both numbers and leaves every session as
     const auto given = sessions[0].next(*greedy);
     REQUIRE(given);
     const token wrong = *given == 5 ? 6 : 5;
-    const batch_entry<plain> entries[] = {{&sessions[0], wrong}};
+    const batch_entry entries[] = {{&sessions[0], wrong}};
     const auto stepped = steps->step(entries);
     REQUIRE_FALSE(stepped);
     CHECK(stepped.error().message == "batch: entry 0 has token " + std::to_string(wrong) +
                                          ", but next() of its session gave " + std::to_string(*given));
     CHECK(sessions[0].position() == 2);
     CHECK(steps->step({})); // nothing to do is no error
-    CHECK(steps->run_pending({}));
+    CHECK(steps->run_pending(std::vector<session<plain>*>()));
 }
 
 TEST_CASE("a batch of no rows or too many is refused") {
     const auto bytes = bitnet_tests::tiny_model(small_shape());
     REQUIRE(bytes);
     const auto opened = open_model<plain>(*bytes);
-    const auto none = batch<plain>::open(opened, {.rows = 0});
+    const auto none = batch<plain>::open(opened, {.sessions = 0});
     REQUIRE_FALSE(none);
-    CHECK(none.error().message == "batch: 0 rows were asked for, 1 to 1024 are possible");
-    CHECK_FALSE(batch<plain>::open(opened, {.rows = 1025}));
+    CHECK(none.error().message == "batch: 0 sessions were asked for, 1 to 1024 are possible");
+    CHECK_FALSE(batch<plain>::open(opened, {.sessions = 1025}));
     CHECK_FALSE(batch<plain>::open(opened, {.threads = 0}));
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "golden/tiny_model_writer.hpp"
 
-#include <bitnet/run/any_model.hpp>
 #include <bitnet/run/batch.hpp>
 #include <bitnet/run/embedding.hpp>
+#include <bitnet/run/embedding_codes.hpp>
 #include <bitnet/run/model.hpp>
+#include <bitnet/run/open_model.hpp>
 #include <bitnet/run/session.hpp>
 
 #include <doctest/doctest.h>
@@ -91,9 +92,9 @@ TEST_CASE("a text embedding model refuses to make logits and tokens") {
     auto choose = sampler::open({}, m.parameters().vocabulary);
     REQUIRE(choose);
     CHECK_FALSE(s->next(*choose));
-    CHECK(s->stop_reason() == stop_reason::error);
-    CHECK(s->error().code == errc::no_head);
-    CHECK(s->error().message.find("text embedding model") != std::string::npos);
+    CHECK(s->stopped_by() == stop_reason::error);
+    CHECK(s->last_error().code == errc::no_head);
+    CHECK(s->last_error().message.find("text embedding model") != std::string::npos);
     CHECK(batch<tested>::open(m).error().code == errc::no_head);
     CHECK(m.notes().empty());
 }
@@ -138,7 +139,7 @@ TEST_CASE("a model with a head gives embeddings too, but not of what a batch has
     CHECK(s->logits());
     auto steps = batch<tested>::open(m);
     REQUIRE(steps);
-    const batch_entry<tested> entry{&*s, 5};
+    const batch_entry entry{&*s, 5};
     REQUIRE(steps->step({&entry, 1}));
     const auto elsewhere = s->embedding();
     REQUIRE_FALSE(elsewhere);

@@ -3,7 +3,7 @@
 #include "golden/golden_data.hpp"
 
 #include <bitnet/io/json.hpp>
-#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/open_model.hpp>
 
 #include <doctest/doctest.h>
 

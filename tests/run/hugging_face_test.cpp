@@ -6,8 +6,8 @@
 #include "io/temporary_folder.hpp"
 
 #include <bitnet/io/json.hpp>
-#include <bitnet/run/any_model.hpp>
 #include <bitnet/run/model.hpp>
+#include <bitnet/run/open_model.hpp>
 #include <bitnet/run/session.hpp>
 
 #include <doctest/doctest.h>
@@ -172,7 +172,7 @@ TEST_CASE("a file that was looked at first opens as the same model") {
     bitnet_tests::checkpoint_of(bytes->span(), {}).write(folder.path());
     auto file = model_file::open(folder.path(), {.load_tokenizer = false});
     REQUIRE(file);
-    const auto type = layout_of(*file);
+    const auto type = ternary_type_of(file->gguf());
     REQUIRE(type);
     CHECK(*type == tensor_type::hf_packed);
     auto opened = model<P>::open(*std::move(file), {.load_tokenizer = false});

@@ -6,6 +6,7 @@
 #include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/model.hpp>
+#include <bitnet/run/open_model.hpp>
 #include <bitnet/run/session.hpp>
 
 #include <doctest/doctest.h>
@@ -46,7 +47,7 @@ bitnet_tests::model_shape odd_shape() {
 }
 
 template <class P> std::vector<float> logits_of(const model<P>& opened) {
-    auto s = session<P>::open(opened, {.threads = 2, .batch = 16});
+    auto s = session<P>::open(opened, {.threads = 2, .prompt_chunk = 16});
     REQUIRE_MESSAGE(s, (s ? "" : s.error().message));
     std::vector<token> ids;
     for (token i = 0; i < 21; ++i) {
@@ -70,7 +71,7 @@ template <class P> model<P> opened(std::span<const std::byte> bytes, open_option
     return *std::move(made);
 }
 
-using converter_type = checkpoint_converter<thread_pool>;
+using converter_type = checkpoint_converter;
 
 std::string_view name_of_layout(tensor_type type) {
     return std::ranges::find(ternary_encodings, type, &ternary_encoding::type)->name;
@@ -131,16 +132,23 @@ TEST_CASE_TEMPLATE("a file converted to a layout and back is the file it was", L
     CHECK(logits_of(opened<oracle>(there.span())) == logits_of(opened<oracle>(bytes->span())));
 }
 
-TEST_CASE("a layout is chosen by its name") {
-    std::string found;
-    CHECK(all_layouts::with_layout("tl2", [&]<class L>() {
-        found = any_cpu::with_layout<L>::names.back();
-        CHECK(L::name == "tl2");
-        CHECK(file_type<L> == tensor_type::hpp_tl2);
-    }));
-    CHECK(found == "scalar");
-    CHECK_FALSE(all_layouts::with_layout("tl3", []<class L>() {}));
-    CHECK(all_layouts::names.size() == 4);
+TEST_CASE("of a ladder in all layouts, the first instruction set and the file's layout are taken") {
+    constexpr std::span<const engine* const> engines = in_all_layouts<any_cpu>::engines;
+    CHECK(engines.size() == 4 * any_cpu::engines.size());
+    const engine* first = choose_engine(any_cpu::engines, {}, layout_table_of<i2s>);
+    REQUIRE(first != nullptr);
+    for (const layout_table* layout : {&layout_table_of<i2s>, &layout_table_of<dense>, &layout_table_of<tl2>}) {
+        const engine* best = choose_engine(engines, {}, *layout);
+        REQUIRE(best != nullptr);
+        CHECK(best->isa == first->isa);
+        CHECK(best->ternary->layout == layout);
+        const engine* named = choose_engine(engines, "scalar", *layout);
+        REQUIRE(named != nullptr);
+        CHECK(named->isa == "scalar");
+        CHECK(named->ternary->layout == layout);
+    }
+    CHECK(choose_engine(any_cpu::engines, "scalar", layout_table_of<tl2>)->ternary->layout == &layout_table_of<i2s>);
+    CHECK(choose_engine(engines, "mmx", layout_table_of<i2s>) == nullptr);
 }
 
 TEST_CASE("the note says how much was repacked") {

@@ -56,7 +56,7 @@ struct chunking {
 
 template <class P>
 std::vector<float> logits_after(const model<P>& opened, const std::vector<token>& ids, const chunking& how) {
-    auto s = session<P>::open(opened, {.threads = how.threads, .batch = how.batch});
+    auto s = session<P>::open(opened, {.threads = how.threads, .prompt_chunk = how.batch});
     REQUIRE_MESSAGE(s, (s ? "" : s.error().message));
     std::size_t at = 0;
     for (std::size_t piece = 0; at < ids.size(); ++piece) {

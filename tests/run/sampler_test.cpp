@@ -72,7 +72,7 @@ TEST_CASE("draws follow softmax(logits / temperature)") {
     }
 }
 
-TEST_CASE("top_k, top_p and min_p cut where they say") {
+TEST_CASE("top_k, top_p and min_p cut at their limits") {
     // Probabilities 0.5, 0.25, 0.15, 0.1.
     const std::vector<float> logits{std::log(0.1f), std::log(0.5f), std::log(0.15f), std::log(0.25f)};
     const auto kept = [&](auto&& set) {
@@ -130,7 +130,7 @@ TEST_CASE("penalties act on recent tokens, count them, and forget those outside 
     CHECK(more.choose(logits) == 1);
 }
 
-TEST_CASE("the same seed draws the same tokens, and these are the ones every platform draws") {
+TEST_CASE("the same seed draws the same tokens on every platform") {
     std::vector<float> logits;
     for (int i = 0; i < 100; ++i) {
         logits.push_back(static_cast<float>((i * 37) % 100) / 25.0f);
@@ -214,7 +214,7 @@ TEST_CASE("the largest logits that a sampler needs give the token that all logit
     CHECK(sparse_choices > all.size() * 20);
 }
 
-TEST_CASE("a sampler tells how many of the largest logits it needs") {
+TEST_CASE("a sampler reports how many of the largest logits it needs") {
     const auto needs = [](auto&& set, std::initializer_list<token> recent) {
         sampler_options options;
         options.penalty_window = 3;

@@ -3,7 +3,7 @@
 #include "golden/golden_data.hpp"
 #include "golden/tiny_model_writer.hpp"
 
-#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/open_model.hpp>
 
 #include <doctest/doctest.h>
 
@@ -17,8 +17,8 @@ using namespace bitnet;
 
 namespace {
 
-any_model open_tiny(head_mode head) {
-    auto opened = any_model::open(tiny_model_path(), {.head = head, .threads = 2});
+any_model open_tiny(lm_head_mode head) {
+    auto opened = any_model::open(tiny_model_path(), {.lm_head = head, .threads = 2});
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
     return *std::move(opened);
 }
@@ -68,8 +68,8 @@ std::vector<std::pair<std::string, sampler_options>> samplers() {
 } // namespace
 
 TEST_CASE("generation is the same with a screened head, whatever the sampler") {
-    const any_model stored = open_tiny(head_mode::as_stored);
-    const any_model screened = open_tiny(head_mode::screened);
+    const any_model stored = open_tiny(lm_head_mode::as_stored);
+    const any_model screened = open_tiny(lm_head_mode::screened);
     for (const std::size_t threads : {1u, 3u}) {
         auto a = any_session::open(stored, {.threads = threads, .stop_at_stop_tokens = false});
         auto b = any_session::open(screened, {.threads = threads, .stop_at_stop_tokens = false});
@@ -78,22 +78,22 @@ TEST_CASE("generation is the same with a screened head, whatever the sampler") {
         for (const auto& each : samplers()) {
             const auto& name = each.first;
             const auto& options = each.second;
-            const auto before = b->head_statistics();
+            const auto before = b->screening();
             CHECK_MESSAGE(generate(*a, stored, options) == generate(*b, screened, options), name);
-            const auto& after = b->head_statistics();
+            const auto& after = b->screening();
             const double whole =
                 60.0 * static_cast<double>(stored.parameters().vocabulary * stored.parameters().hidden * 2);
             MESSAGE(name << ": " << after.steps - before.steps << " screened steps, "
                          << after.full_passes - before.full_passes << " full passes, "
                          << static_cast<double>(after.bytes_read - before.bytes_read) / whole << " of the bytes");
         }
-        CHECK(a->head_statistics().steps == 0);
+        CHECK(a->screening().steps == 0);
     }
 }
 
 TEST_CASE("the largest logits are those of all logits, sorted, with a screened head and without") {
-    const any_model stored = open_tiny(head_mode::as_stored);
-    const any_model screened = open_tiny(head_mode::screened);
+    const any_model stored = open_tiny(lm_head_mode::as_stored);
+    const any_model screened = open_tiny(lm_head_mode::screened);
     auto a = any_session::open(stored);
     auto b = any_session::open(screened);
     REQUIRE(a);
@@ -137,7 +137,8 @@ TEST_CASE("a head in blocks is used as stored, and a note says so") {
     shape.embedding = tensor_type::q6_k;
     const auto bytes = bitnet_tests::tiny_model(shape);
     REQUIRE(bytes);
-    const auto opened = any_model::open(byte_source::borrow(bytes->span(), "blocks"), {.head = head_mode::screened});
+    const auto opened =
+        any_model::open(byte_source::borrow(bytes->span(), "blocks"), {.lm_head = lm_head_mode::screened});
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
     REQUIRE(opened->notes().size() == 1);
     CHECK(opened->notes()[0].find("this one is Q6_K") != std::string::npos);
@@ -148,5 +149,5 @@ TEST_CASE("a head in blocks is used as stored, and a note says so") {
     const auto found = s->largest_logits(256);
     REQUIRE(found);
     CHECK(found->size() == 256);
-    CHECK(s->head_statistics().steps == 0);
+    CHECK(s->screening().steps == 0);
 }

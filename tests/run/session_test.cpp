@@ -2,7 +2,8 @@
 #include "golden/golden_data.hpp"
 #include "golden/tiny_model_writer.hpp"
 
-#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/open_model.hpp>
+#include <bitnet/run/session.hpp>
 
 #include <doctest/doctest.h>
 
@@ -53,14 +54,14 @@ TEST_CASE("a session begins empty, and asking it then is an error that it surviv
     CHECK(s->context() == 64);
     auto choose = greedy();
     CHECK_FALSE(s->next(choose));
-    CHECK(s->stop_reason() == stop_reason::error);
-    CHECK(s->error().code == errc::nothing_fed);
+    CHECK(s->stopped_by() == stop_reason::error);
+    CHECK(s->last_error().code == errc::nothing_fed);
     CHECK(s->logits().error().code == errc::nothing_fed);
     CHECK(s->feed({})); // nothing to do is no error
     const token ids[] = {1, 2, 3};
     CHECK(s->feed(ids));
     CHECK(s->next(choose));
-    CHECK(s->stop_reason() == stop_reason::none);
+    CHECK(s->stopped_by() == stop_reason::none);
 }
 
 TEST_CASE("wrong token ids are refused with both numbers, and nothing is fed") {
@@ -98,7 +99,7 @@ TEST_CASE("a full context is said, for feed and for next, and reset makes room")
     CHECK(s->next(choose));
     CHECK(s->position() == 8);
     CHECK_FALSE(s->next(choose));
-    CHECK(s->stop_reason() == stop_reason::context_full);
+    CHECK(s->stopped_by() == stop_reason::context_full);
     CHECK_FALSE(s->feed(std::span(nine).first(1)));
     s->reset();
     CHECK(s->position() == 0);
@@ -147,7 +148,7 @@ TEST_CASE("feed_each shows the logits after every token, however many are comput
         ids.push_back(id * 13 + 7);
     }
     for (const std::size_t batch : {3u, 11u, 64u}) {
-        auto s = session<plain>::open(m.opened, {.batch = batch});
+        auto s = session<plain>::open(m.opened, {.prompt_chunk = batch});
         auto t = session<plain>::open(m.opened);
         REQUIRE(s);
         REQUIRE(t);
@@ -176,7 +177,7 @@ TEST_CASE("next ends at a stop token, keeps it in the sequence, and goes on when
     REQUIRE(choose);
     choose->accept(eot);
     CHECK_FALSE(s->next(*choose));
-    CHECK(s->stop_reason() == stop_reason::stop_token);
+    CHECK(s->stopped_by() == stop_reason::stop_token);
     CHECK(s->position() == 3);
     const token more[] = {9};
     REQUIRE(s->feed(more));
@@ -197,8 +198,8 @@ TEST_CASE("options that cannot be met are refused with both numbers") {
     const std::pair<session_options, const char*> table[] = {
         {{.context = 65}, "session: a context of 65 was asked for, the model has 64"},
         {{.threads = 0}, "thread_pool: 0 threads asked for, 1 to 1024 are possible"},
-        {{.batch = 0}, "session: a batch of 0 was asked for, 1 to 4096 are possible"},
-        {{.batch = 5000}, "session: a batch of 5000 was asked for, 1 to 4096 are possible"},
+        {{.prompt_chunk = 0}, "session: a prompt chunk of 0 was asked for, 1 to 4096 are possible"},
+        {{.prompt_chunk = 5000}, "session: a prompt chunk of 5000 was asked for, 1 to 4096 are possible"},
     };
     for (const auto& [options, sentence] : table) {
         const auto s = session<plain>::open(m.opened, options);
@@ -283,8 +284,8 @@ TEST_CASE("any_session does what session does") {
     a->reset();
     CHECK(a->position() == 0);
     CHECK_FALSE(a->next(choose_a));
-    CHECK(a->stop_reason() == stop_reason::error);
-    CHECK(a->error().code == errc::nothing_fed);
+    CHECK(a->stopped_by() == stop_reason::error);
+    CHECK(a->last_error().code == errc::nothing_fed);
 }
 
 TEST_CASE("files that are missing, directories or cut are refused by name") {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // chat_dialog: dialogs that grow turn by turn.
 #include <bitnet/text/chat_dialog.hpp>
-#include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/open_chat_template.hpp>
 
 #include <text/chat_vocabulary.hpp>
 #include <text/small_vocabulary.hpp>
@@ -69,7 +69,7 @@ TEST_CASE("a generated answer, stopped or interrupted, continues as the whole di
     }
 }
 
-TEST_CASE("a copy of a dialog is a way back") {
+TEST_CASE("assigning an earlier copy of a dialog takes turns back") {
     const opened_text opened(chat_vocabulary());
     const chat_template chat = opened.known_chat("bitnet");
     chat_dialog dialog = chat.dialog();

@@ -8,7 +8,7 @@
 
 using namespace bitnet;
 
-TEST_CASE("every chat format has a name that finds it, and other names find none") {
+TEST_CASE("every chat format is found by its name, and by no other") {
     for (const chat_format format :
          {chat_format::bitnet, chat_format::llama3, chat_format::falcon3, chat_format::chatml}) {
         CHECK(find_chat_format(name_of(format)) == format);
@@ -19,7 +19,7 @@ TEST_CASE("every chat format has a name that finds it, and other names find none
     }
 }
 
-TEST_CASE("contents are stripped as Python strips: all Unicode white space and the four separators, at both ends") {
+TEST_CASE("contents are stripped of white space and separators at both ends, as in Python") {
     CHECK(stripped("").empty());
     CHECK(stripped(" \t\n\v\f\r\x1c\x1d\x1e\x1f").empty());
     CHECK(stripped("a") == "a");
@@ -33,7 +33,7 @@ TEST_CASE("contents are stripped as Python strips: all Unicode white space and t
     CHECK(stripped(" \xff\xa0 ") == "\xff\xa0"); // bytes that are not UTF-8 are no white space
 }
 
-TEST_CASE("roles are capitalized: the first letter large, the others small") {
+TEST_CASE("roles are capitalized: the first letter in upper case, the others in lower case") {
     CHECK(capitalized("user") == "User");
     CHECK(capitalized("SYSTEM") == "System");
     CHECK(capitalized("a") == "A");

@@ -3,8 +3,8 @@
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/json.hpp>
-#include <bitnet/text/chat_template.hpp>
-#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/open_chat_template.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 
 #include <golden/golden_data.hpp>
 #include <text/chat_vocabulary.hpp>
@@ -79,7 +79,7 @@ TEST_CASE("a published template of the file decides, whatever the architecture")
     }
 }
 
-TEST_CASE("without a template the architecture and the vocabulary decide where they leave no doubt") {
+TEST_CASE("without a template the architecture and the vocabulary decide, if they leave no doubt") {
     for (const char* architecture : {"bitnet-b1.58", "bitnet-25"}) {
         const opened_text opened(chat_vocabulary(architecture));
         CHECK(opened.known_chat().format() == chat_format::bitnet);
@@ -91,7 +91,7 @@ TEST_CASE("without a template the architecture and the vocabulary decide where t
     CHECK(llama.known_chat().choice().inferred);
 }
 
-TEST_CASE("templates are compared without white space, line ends, kinds of quotes and ways to name a member") {
+TEST_CASE("templates are compared without white space, line ends, quotes and spelling of members") {
     CHECK(comparable_template("{{ message[\"role\"] + '\\n' }}\n\t") == "{{message.role+''}}");
     CHECK(comparable_template("a['content']['x']['role'") == "a.content['x']['role'");
     CHECK(comparable_template("\\") == "\\");
@@ -99,7 +99,7 @@ TEST_CASE("templates are compared without white space, line ends, kinds of quote
     CHECK(find_chat_fingerprint("") == nullptr);
 }
 
-TEST_CASE("an unknown template, model or name is refused with the names that are known, never guessed at") {
+TEST_CASE("an unknown template, model or name is refused with the known names, never guessed") {
     const auto refusal = [](const small_vocabulary& keys, std::string_view name = {}) {
         const auto chat = opened_text(keys).chat(name);
         REQUIRE(!chat);
@@ -117,7 +117,7 @@ TEST_CASE("an unknown template, model or name is refused with the names that are
     CHECK(refusal(chat_vocabulary("bitnet-b1.58", published_bitnet), "alpaca").find("'alpaca'") != std::string::npos);
 }
 
-TEST_CASE("a name overrides the file, which is said") {
+TEST_CASE("a name overrides the file, and the choice says so") {
     const opened_text with(chat_vocabulary("bitnet-b1.58", published_wrong));
     CHECK(with.known_chat("chatml").format() == chat_format::chatml);
     CHECK(with.known_chat("chatml").choice().why.find("chosen by the caller") == 0);
@@ -127,7 +127,7 @@ TEST_CASE("a name overrides the file, which is said") {
     CHECK(unknown.known_chat("llama3").choice().why.find("a template that is not known") != std::string::npos);
 }
 
-TEST_CASE("what a recognised template does beyond its format is said") {
+TEST_CASE("the choice says what a recognised template does beyond its format") {
     const std::string dates = std::string(header_llama3) + "{{ 'Cutting Knowledge Date: December 2023' }}";
     CHECK(opened_text(chat_vocabulary("llama", dates)).known_chat().choice().why.find("dates") != std::string::npos);
     const std::string prompted = std::string(published_chatml) + "'<|im_start|>system\nYou are Qwen'";
@@ -135,7 +135,7 @@ TEST_CASE("what a recognised template does beyond its format is said") {
           std::string::npos);
 }
 
-TEST_CASE("a format whose control tokens the vocabulary does not have is refused by the token's name") {
+TEST_CASE("a format is refused if the vocabulary lacks a control token, with that token's name") {
     small_vocabulary none = chat_vocabulary("llama");
     for (std::string& spelling : none.tokens) {
         spelling =
@@ -177,7 +177,7 @@ TEST_CASE("ChatML by hand: header, content as it is, mark, line end") {
     CHECK(encoded(chat, {{"tool", ""}}, false) == joined({{start}, bytes("tool\n"), {end}, bytes("\n")}));
 }
 
-TEST_CASE("Falcon3 by hand: EOS ends answers only, and a line end stands behind it where another turn follows") {
+TEST_CASE("Falcon3 by hand: only answers end with EOS, and a line end before another turn") {
     small_vocabulary keys = chat_vocabulary();
     keys.add_bos = false;
     for (const bool marks : {false, true}) { // whether the role marks are tokens

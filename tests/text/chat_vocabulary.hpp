@@ -4,8 +4,8 @@
 
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/text/chat_dialog.hpp>
-#include <bitnet/text/chat_template.hpp>
-#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/open_chat_template.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 
 #include <text/small_vocabulary.hpp>
 

@@ -75,7 +75,7 @@ constexpr std::size_t more = SIZE_MAX;
 const repeated maybe_space{[](char32_t c) { return c == U' '; }, 0, 1};
 
 /// A step of a splitter. `words`: its pieces are its matches, and what no alternative matches is white space cut by
-/// \s+(?!\S)|\s+; otherwise matches stand alone between what no alternative matches.
+/// \s+(?!\S)|\s+; otherwise matches are pieces, and so is the text between them.
 struct step {
     std::vector<alternative> alternatives;
     bool words;
@@ -223,7 +223,7 @@ TEST_CASE("text splits at words, numbers of three digits, symbols and white spac
     CHECK(split("\tx") == pieces{"\tx"});
 }
 
-TEST_CASE("contractions split off, in either case and with the long s, after ASCII apostrophes only") {
+TEST_CASE("contractions split off in either case and with long s, after ASCII apostrophes only") {
     CHECK(split("it's I'LL we'Ve") == pieces{"it", "'s", " I", "'LL", " we", "'Ve"});
     CHECK(split("x'\u017fy") == pieces{"x", "'\u017f", "y"});
     CHECK(split("'sure") == pieces{"'s", "ure"});
@@ -285,7 +285,7 @@ TEST_CASE("each family cuts the same line its own way") {
                                                          " `", "ok", "`", "?", "\n", " ", " No", "."});
 }
 
-TEST_CASE("a name leads to its splitter, and every splitter has a name") {
+TEST_CASE("a name selects its splitter, and every splitter has a name") {
     const std::string line = "a'S $12345 `b`\n\n";
     std::vector<pieces> seen;
     for (const pre_tokenizer_name& known : pre_tokenizer_names) {

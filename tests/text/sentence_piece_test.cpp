@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // SentencePiece: pieces by score against a plain loop, spaces, bytes, decoding, and what is refused.
+#include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/stream_decoder.hpp>
-#include <bitnet/text/tokenizer.hpp>
 
 #include <text/sentence_piece_vocabulary.hpp>
 #include <text/small_vocabulary.hpp>
@@ -113,7 +113,7 @@ small_vocabulary random_vocabulary(numbers& random, bool spaces_inside) {
 }
 } // namespace
 
-TEST_CASE("words become pieces with their space in front, and what has no token becomes bytes") {
+TEST_CASE("words become pieces with a space in front, and characters without token become bytes") {
     const small_vocabulary keys = sentence_piece_vocabulary();
     const tokenizer t = open(keys);
     CHECK(t.adds_space_prefix());
@@ -190,7 +190,7 @@ TEST_CASE("random vocabularies: the pieces are those of the plain loop") {
     CHECK(differing == 0);
 }
 
-TEST_CASE("a list of merges goes before the scores") {
+TEST_CASE("a list of merges takes precedence over the scores") {
     small_vocabulary keys = sentence_piece_vocabulary();
     keys.merges = std::vector<std::string>{"l d", "r ld", "h e"};
     keys.add_token("rld", 1);
@@ -214,7 +214,7 @@ TEST_CASE("without a space in front, and with user-defined tokens, as Gemma has 
     }
 }
 
-TEST_CASE("what the keys say about BOS and EOS is reported") {
+TEST_CASE("the tokenizer reports the keys about BOS and EOS") {
     small_vocabulary keys = sentence_piece_vocabulary();
     keys.add_bos.reset();
     CHECK(open(keys).add_bos());

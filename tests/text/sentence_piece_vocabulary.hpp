@@ -12,7 +12,7 @@
 #include <vector>
 
 /// <unk>, <s>, </s>, the 256 bytes, the space and the letters of "helo wrd", and some of what they merge to; the score
-/// of a token is less the further behind it stands.
+/// of a token is lower the later it comes.
 inline small_vocabulary sentence_piece_vocabulary() {
     small_vocabulary keys;
     keys.model = "llama";

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// stream_decoder: whole code points, every byte, nothing held back for longer than needed.
+// stream_decoder: whole code points, every byte, no byte held back for longer than needed.
 #include <bitnet/core/utf8.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/stream_decoder.hpp>
-#include <bitnet/text/tokenizer.hpp>
 
 #include <text/small_vocabulary.hpp>
 
@@ -29,7 +29,7 @@ tokenizer open_small() {
 token byte(unsigned char b) { return b; }
 } // namespace
 
-TEST_CASE("a code point comes out with its last byte") {
+TEST_CASE("a code point is returned with its last byte") {
     const tokenizer t = open_small();
     stream_decoder decoder(t);
     CHECK(decoder.feed('a') == "a");
@@ -41,7 +41,7 @@ TEST_CASE("a code point comes out with its last byte") {
     CHECK(decoder.flush().empty());
 }
 
-TEST_CASE("bytes that are not UTF-8 come out as they are, as soon as that is certain") {
+TEST_CASE("bytes that are not UTF-8 are returned unchanged, as soon as that is certain") {
     const tokenizer t = open_small();
     stream_decoder decoder(t);
     CHECK(decoder.feed(byte(0xff)) == "\xff");
@@ -56,7 +56,7 @@ TEST_CASE("bytes that are not UTF-8 come out as they are, as soon as that is cer
     CHECK(decoder.feed('b') == "b");
 }
 
-TEST_CASE("a token outside the vocabulary has no text and loses none") {
+TEST_CASE("a token outside the vocabulary has no text and does not disturb the rest") {
     const tokenizer t = open_small();
     stream_decoder decoder(t);
     CHECK(decoder.feed(byte(0xc3)).empty());
@@ -65,7 +65,7 @@ TEST_CASE("a token outside the vocabulary has no text and loses none") {
     CHECK(decoder.feed(byte(0xa9)) == "\xc3\xa9");
 }
 
-TEST_CASE("random tokens: all the text is what decode gives, byte for byte, and at most three bytes wait") {
+TEST_CASE("random tokens: all the text is that of decode, and at most three bytes are held back") {
     const tokenizer t = open_small();
     std::uint64_t state = 9;
     std::size_t differing = 0;
@@ -91,7 +91,7 @@ TEST_CASE("random tokens: all the text is what decode gives, byte for byte, and 
     CHECK(differing == 0);
 }
 
-TEST_CASE("valid text, one byte a token, comes out in whole code points and at once") {
+TEST_CASE("valid text, one byte per token, is returned at once and in whole code points") {
     const tokenizer t = open_small();
     stream_decoder decoder(t);
     std::size_t differing = 0;

@@ -47,7 +47,7 @@ std::string random_text(generator& random, std::size_t longest, std::size_t lett
 }
 } // namespace
 
-TEST_CASE("an index finds every token by its bytes and nothing else") {
+TEST_CASE("an index finds every token by its bytes, and no other bytes") {
     std::vector<std::string> texts{"", std::string(1, '\0'), std::string(2, '\0'), "\xff\xfe", std::string(300, 'x')};
     for (int i = 0; i < 5000; ++i) {
         texts.push_back("token" + std::to_string(i) + std::string(static_cast<std::size_t>(i % 23), '.'));
@@ -84,7 +84,7 @@ TEST_CASE("short strings that differ in one byte or in length hash differently")
     CHECK(hashes.size() == count);
 }
 
-TEST_CASE("a crowded table says so and does not search on") {
+TEST_CASE("a crowded table reports it and stops searching") {
     std::vector<std::string> texts;
     for (std::size_t i = 0; i <= longest_probe; ++i) {
         texts.push_back(std::to_string(i));
@@ -102,7 +102,7 @@ TEST_CASE("a crowded table says so and does not search on") {
     CHECK(table->insert(-1, -1, {0, 0}) == token_index::outcome::crowded);
 }
 
-TEST_CASE("a matcher finds the leftmost token and of several there the longest") {
+TEST_CASE("a matcher finds the leftmost token, and the longest of those that start there") {
     const auto store = store_of({"<|a|>", "<|a|><|b|>", "<", "x<", "unrelated"});
     std::vector<token> ids{0, 1, 2, 3, 4};
     std::sort(ids.begin(), ids.end(), [&](token a, token b) { return store[a] < store[b]; });

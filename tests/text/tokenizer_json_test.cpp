@@ -4,7 +4,7 @@
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/json.hpp>
-#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/tokenizer_json.hpp>
 
 #include <golden/golden_data.hpp>
@@ -65,7 +65,7 @@ struct json_parts {
     std::string post_processor = "null";
     std::string ignore_merges = "true";
     std::string byte_fallback = "false";
-    std::string more = "";                                  ///< further members of the model, with a comma behind
+    std::string more = "";                                  ///< further members of the model, each followed by a comma
     std::vector<std::pair<std::string, std::string>> vocab; ///< token and id
     std::vector<std::string> merges;                        ///< as JSON
     std::vector<std::string> added;                         ///< as JSON
@@ -76,7 +76,7 @@ struct json_parts {
     std::string pre;
     std::uint64_t rows = 0;
 
-    /// The bytes, "he" and "ll", "hell", and two control tokens behind.
+    /// The bytes, "he" and "ll", "hell", and two control tokens after them.
     static json_parts small() {
         json_parts p;
         for (std::size_t byte = 0; byte < 256; ++byte) {
@@ -250,7 +250,7 @@ TEST_CASE("a byte-level tokenizer.json becomes the keys that the tokenizer opens
     CHECK(strings(file->file, "tokenizer.ggml.merges") == std::vector<std::string>{"h e", "l l", "he ll"});
 }
 
-TEST_CASE("every family's steps lead to its splitter") {
+TEST_CASE("the steps of every family select its splitter") {
     const std::vector<std::tuple<std::string, std::string, std::string>> families{
         {llama3_steps, "true", "llama-bpe"},
         {llama3_steps, "false", "smaug-bpe"},
@@ -272,7 +272,7 @@ TEST_CASE("every family's steps lead to its splitter") {
     CHECK(open(chosen).pre_tokenizer().name == "qwen2");
 }
 
-TEST_CASE("a token that spans what a step cuts at digits gives away that the step cannot be left out") {
+TEST_CASE("a step Digits cannot be omitted if a token spans a place where it cuts") {
     json_parts parts = json_parts::small();
     parts.ignore_merges = "false";
     parts.vocab[258].first = "12";
@@ -290,9 +290,9 @@ TEST_CASE("a token that spans what a step cuts at digits gives away that the ste
     }
 }
 
-TEST_CASE("what every text gets comes from the template, then from the flags") {
+TEST_CASE("the tokens that every text gets come from the template, then from the flags") {
     json_parts parts = json_parts::small();
-    CHECK(open(parts).add_bos()); // says nothing: as in all files of LLaMA-3's kind
+    CHECK(open(parts).add_bos()); // the file does not say: as in all files of LLaMA-3's kind
     parts.config = R"({"bos_token": "<|begin|>", "eos_token": "<|end|>", "add_bos_token": false})";
     CHECK(!open(parts).add_bos());
     CHECK(!open(parts).add_eos());
@@ -306,7 +306,7 @@ TEST_CASE("what every text gets comes from the template, then from the flags") {
     parts.post_processor = processor(begin + ", " + text);
     CHECK(open(parts).add_bos());
     CHECK(!open(parts).add_eos());
-    // As Qwen3's embedding models: the token behind every text is another than eos_token.
+    // As Qwen3's embedding models: the token after every text is not eos_token.
     parts.added.push_back(json_parts::added_token(261, "<|endoftext|>", true));
     parts.post_processor = processor(text + R"(, {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}})");
     const tokenizer appending = open(parts);
@@ -335,7 +335,7 @@ TEST_CASE("roles come from the config, then from the map, then from the model's 
     CHECK(*parts.file()->file.get<std::string_view>("tokenizer.chat_template") == "from the file");
 }
 
-TEST_CASE("added tokens that are not special are found in all text, unless they look like control tokens") {
+TEST_CASE("added tokens that are not special are found in text, unless named like control tokens") {
     json_parts parts = json_parts::small();
     parts.added.push_back(json_parts::added_token(261, "<think>", false));
     parts.added.push_back(json_parts::added_token(262, "<|tool|>", false));
@@ -373,7 +373,7 @@ TEST_CASE("BPE with byte fallback becomes SentencePiece, with a space in front o
     CHECK(open(parts).adds_space_prefix());
 }
 
-TEST_CASE("what is not understood is refused with its own sentence") {
+TEST_CASE("every unsupported tokenizer.json is refused with its own sentence") {
     struct refusal {
         const char* name;
         std::function<void(json_parts&)> spoil;
@@ -413,7 +413,7 @@ TEST_CASE("what is not understood is refused with its own sentence") {
          [](p s) { s.pre_tokenizer = R"({"type": "ByteLevel", "add_prefix_space": true, "use_regex": true})"; },
          errc::unknown_pre_tokenizer,
          {"add_prefix_space"}},
-        {"whole pieces where no splitter has them",
+        {"whole pieces that no splitter has",
          [](p s) { s.pre_tokenizer = qwen2_steps; },
          errc::unknown_pre_tokenizer,
          {"ignore_merges true"}},
@@ -427,7 +427,7 @@ TEST_CASE("what is not understood is refused with its own sentence") {
          {"'ignore_merges'", "number"}},
         {"an id twice", [](p s) { s.vocab[7].second = "8"; }, errc::bad_vocabulary, {"id 8"}},
         {"a hole", [](p s) { s.vocab.erase(s.vocab.begin() + 7); }, errc::bad_vocabulary, {"260", "ids are missing"}},
-        {"a hole behind a token that is listed twice",
+        {"a hole after a token that is listed twice",
          [](p s) {
              s.vocab.erase(s.vocab.begin() + 7);
              s.added.push_back(s.added.back());
@@ -568,7 +568,7 @@ TEST_CASE("golden: byte-level vocabularies as tokenizer.json give llama.cpp's pu
     }
 }
 
-TEST_CASE("golden: LLaMA-2's pieces as tokenizer.json give the same ids by merges and by their ranks as scores") {
+TEST_CASE("golden: LLaMA-2's tokenizer.json gives the same ids by merges and by scores") {
     if (skip_without_golden()) {
         return;
     }

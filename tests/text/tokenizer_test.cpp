@@ -4,8 +4,8 @@
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/json.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/stream_decoder.hpp>
-#include <bitnet/text/tokenizer.hpp>
 
 #include <golden/golden_data.hpp>
 #include <text/small_vocabulary.hpp>
@@ -165,7 +165,7 @@ ids sweep_ids(char32_t c) {
 }
 } // namespace
 
-TEST_CASE("pieces become whole tokens where there is one, and are merged otherwise") {
+TEST_CASE("pieces become whole tokens if there is one, and are merged otherwise") {
     const small_vocabulary keys;
     const tokenizer t = open_small(keys);
     CHECK(*t.encode("hello world") == ids{keys.token_of("hello"), keys.token_of("\u0120world")});
@@ -175,7 +175,7 @@ TEST_CASE("pieces become whole tokens where there is one, and are merged otherwi
     CHECK(t.encode("")->empty());
 }
 
-TEST_CASE("control tokens in text are text unless parsing them is asked for") {
+TEST_CASE("control tokens in text are text unless parse_special is set") {
     const small_vocabulary keys;
     const tokenizer t = open_small(keys);
     const std::string text = "hello<|eot_id|><|eot_id|";
@@ -190,14 +190,14 @@ TEST_CASE("control tokens in text are text unless parsing them is asked for") {
     CHECK(!t.is_special(279));
 }
 
-TEST_CASE("encoding appends to what the caller has") {
+TEST_CASE("encoding appends to the caller's tokens") {
     const tokenizer t = open_small({});
     ids out{7};
     REQUIRE(t.encode("ab", out));
     CHECK(out == ids{7, 'a', 'b'});
 }
 
-TEST_CASE("random bytes come back from decode(encode(x)) as they were") {
+TEST_CASE("decode(encode(x)) is x for random bytes") {
     const tokenizer t = open_small({});
     std::uint64_t state = 5;
     std::size_t differing = 0;
@@ -244,7 +244,7 @@ TEST_CASE("the tokenizer reports its special tokens, from the keys or from their
     CHECK(by_key.stop_tokens().size() == 3);
 }
 
-TEST_CASE("BOS is added where the file says so, or where it says nothing and there is one") {
+TEST_CASE("BOS is added if the file says so, or if it does not say and there is one") {
     small_vocabulary keys;
     CHECK(open_small(keys).add_bos());
     keys.add_bos = false;
@@ -256,7 +256,7 @@ TEST_CASE("BOS is added where the file says so, or where it says nothing and the
     CHECK(!open_small(keys).bos());
 }
 
-TEST_CASE("the pre-tokenizer is the caller's, the file's or what the vocabulary tells, and says which") {
+TEST_CASE("the pre-tokenizer is the caller's, the file's or inferred, and the choice says which") {
     small_vocabulary keys;
     const tokenizer named = open_small(keys);
     CHECK(named.pre_tokenizer().name == "llama-bpe");
@@ -279,7 +279,7 @@ TEST_CASE("the pre-tokenizer is the caller's, the file's or what the vocabulary 
     CHECK(wrong.error().message.find("'nonsense'") != std::string::npos);
 }
 
-TEST_CASE("128256 tokens with BOS 128000 are taken for LLaMA-3's, whatever the control tokens are called") {
+TEST_CASE("128256 tokens with BOS 128000 are LLaMA-3's, whatever the control tokens are called") {
     small_vocabulary keys;
     keys.pre.reset();
     keys.tokens.resize(keys.tokens.size() - 10); // without its control tokens
@@ -303,7 +303,7 @@ TEST_CASE("128256 tokens with BOS 128000 are taken for LLaMA-3's, whatever the c
     CHECK(other.error().code == errc::unknown_pre_tokenizer);
 }
 
-TEST_CASE("a megabyte without a boundary takes seconds at most, where quadratic time would be hours") {
+TEST_CASE("a megabyte without a boundary takes seconds at most; quadratic time would be hours") {
     const tokenizer t = open_small({});
     for (const std::string unit : {"a", " ", "\xe2", "ab", "h e"}) {
         const std::string text = repeated(unit, 1u << 20);
@@ -438,7 +438,7 @@ TEST_CASE("golden: every token's text, encoded again") {
     CHECK(found.value == 0x408cd026e6b22edbu);
 }
 
-TEST_CASE("golden: the LLaMA-3 vocabulary reports what it is") {
+TEST_CASE("golden: the LLaMA-3 vocabulary reports its facts") {
     if (skip_without_golden()) {
         return;
     }
@@ -452,7 +452,7 @@ TEST_CASE("golden: the LLaMA-3 vocabulary reports what it is") {
     CHECK(ids(stops.begin(), stops.end()) == ids{128001, 128009});
 }
 
-TEST_CASE("golden: ten megabytes of English take a second, a megabyte of one letter or of spaces too") {
+TEST_CASE("golden: a second for ten megabytes of English, or a megabyte of one letter or spaces") {
     if (skip_without_golden()) {
         return;
     }
@@ -487,7 +487,7 @@ TEST_CASE("golden: the tiny model's texts, with and without a named pre-tokenize
     }
 }
 
-TEST_CASE("golden: texts as the splitter of files without one cuts them") {
+TEST_CASE("golden: texts cut by the splitter of files that name none") {
     if (skip_without_golden()) {
         return;
     }
@@ -533,7 +533,7 @@ TEST_CASE("golden: vocabularies of other families give llama.cpp's published ids
     }
 }
 
-TEST_CASE("golden: a splitter that is not known is refused by name, and opens when the caller insists") {
+TEST_CASE("golden: an unknown splitter is refused by name, unless the caller names another") {
     if (skip_without_golden()) {
         return;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Everything that a file can do wrong with a vocabulary is refused with its place and both numbers.
 #include <bitnet/text/merge_list.hpp>
-#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/vocabulary.hpp>
 
 #include <text/small_vocabulary.hpp>
@@ -296,7 +296,7 @@ TEST_CASE("without kinds, tokens in <| |> are control tokens") {
     CHECK(tokens->kind_of(keys.token_of("xyzzy")) == token_kind::normal);
 }
 
-TEST_CASE("byte, unused and user-defined tokens mean what their kind says") {
+TEST_CASE("byte, unused and user-defined tokens behave as their kind requires") {
     small_vocabulary keys;
     keys.add_token("<0x0A>", 6);
     keys.add_token("two words", 4);
@@ -315,7 +315,7 @@ TEST_CASE("byte, unused and user-defined tokens mean what their kind says") {
     CHECK(!opened->is_special(280));
 }
 
-TEST_CASE("merges become the pairs, ranks and wholes that the list says") {
+TEST_CASE("merges become the pairs, ranks and wholes of the list") {
     const small_vocabulary keys;
     const auto file = keys.file();
     REQUIRE(file);

@@ -2,16 +2,16 @@
 // compare_checkpoints: whether two files hold the same model, ternary value by ternary value.
 #pragma once
 
-#include <bitnet/convert/ternary_codes.hpp>
+#include <bitnet/convert/permuted_rows.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/quoted_name.hpp>
+#include <bitnet/model/float_tensor.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
-#include <bitnet/model/screened_head.hpp>
-#include <bitnet/model/weights.hpp>
+#include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/thread/pool.hpp>
 
 #include <algorithm>
@@ -38,21 +38,21 @@ struct comparison_report {
 };
 
 /// One comparison; the first difference ends it. Use compare_checkpoints.
-template <thread_pool_type Pool> class checkpoint_comparison {
+class checkpoint_comparison {
 public:
-    checkpoint_comparison(const gguf_file& from, const ternary_reading& reading, const gguf_file& to, Pool& pool)
+    checkpoint_comparison(const gguf_file& from, const ternary_reading& reading, const gguf_file& to, pool_ref pool)
         : from_(from), reading_(reading), to_(to), pool_(pool) {}
 
     [[nodiscard]] result<comparison_report> run(std::span<const std::string_view> edited) {
         auto parameters = hyper_parameters::read(from_);
         if (!parameters) {
-            return std::move(parameters).error();
+            return failed(parameters);
         }
         parameters_ = *std::move(parameters);
         for (const gguf_tensor& tensor : from_.tensors()) {
             const bool is_part = is_scale_of_ternary(tensor.name) || is_screen(tensor.name);
             if (auto done = is_part ? result<void>{} : compare(tensor); !done) {
-                return std::move(done).error();
+                return failed(done);
             }
         }
         for (const gguf_tensor& tensor : to_.tensors()) {
@@ -62,7 +62,7 @@ public:
             }
         }
         if (auto done = compare_metadata(edited); !done) {
-            return std::move(done).error();
+            return failed(done);
         }
         return report_;
     }
@@ -90,7 +90,7 @@ private:
                        ? result<void>{}
                        : differ(a, "other bytes than");
         }
-        if (!dense_element_of(a.type) || !dense_element_of(b->type)) {
+        if (!float_element_of(a.type) || !float_element_of(b->type)) {
             return differ(a, std::string(name_of(b->type)) + ", " + std::string(name_of(a.type)));
         }
         compare_floats(a, *b);
@@ -98,26 +98,23 @@ private:
     }
 
     [[nodiscard]] result<void> compare_ternary(const gguf_tensor& a, const gguf_tensor& b) {
-        const auto extra_a = find_scale(from_, a);
-        const auto extra_b = find_scale(to_, b);
-        if (!extra_a || !extra_b) {
-            return extra_a ? extra_b.error() : extra_a.error();
+        const auto source_a = ternary_source::open(from_, a, reading_, pool_);
+        if (!source_a) {
+            return failed(source_a);
         }
-        const auto order = permuted_rows::of(parameters_, a);
-        const auto both = [&](const any_ternary_rows& rows_a, const any_ternary_rows& rows_b) -> result<void> {
-            const float scale_a = rows_a.scale() * extra_a->value_or(1.0f);
-            const float scale_b = rows_b.scale() * extra_b->value_or(1.0f);
-            if (std::bit_cast<std::uint32_t>(scale_a) != std::bit_cast<std::uint32_t>(scale_b)) {
-                return differ(a, "the scale " + scale_text(scale_b) + ", " + scale_text(scale_a));
-            }
-            return compare_rows(a, reordered_rows(rows_a, order), rows_b);
-        };
+        const auto source_b = ternary_source::open(to_, b, ternary_reading(), pool_);
+        if (!source_b) {
+            return failed(source_b);
+        }
         ++report_.ternary_tensors;
         report_.ternary_values += a.dims[0] * a.dims[1];
-        return with_ternary_codes(from_, a, reading_, pool_, [&](const any_ternary_rows& rows_a) {
-            return with_ternary_codes(to_, b, ternary_reading(), pool_,
-                                      [&](const any_ternary_rows& rows_b) { return both(rows_a, rows_b); });
-        });
+        const float scale_a = source_a->scale();
+        const float scale_b = source_b->scale();
+        if (std::bit_cast<std::uint32_t>(scale_a) != std::bit_cast<std::uint32_t>(scale_b)) {
+            return differ(a, "the scale " + scale_text(scale_b) + ", " + scale_text(scale_a));
+        }
+        const auto order = permuted_rows::of(parameters_, a);
+        return compare_rows(a, reordered_rows(source_a->rows(), order), source_b->rows());
     }
 
     [[nodiscard]] result<void> compare_rows(const gguf_tensor& tensor, const reordered_rows& a,
@@ -127,7 +124,7 @@ private:
         constexpr std::size_t together = 64;
         auto codes = buffer<std::uint8_t>::allocate_uninitialized(2 * together * cols, "rows to be compared");
         if (!codes) {
-            return std::move(codes).error();
+            return failed(codes);
         }
         std::atomic<std::size_t> other{rows};
         for (std::size_t first = 0; first < rows; first += together) {
@@ -169,7 +166,7 @@ private:
         report_.largest_change = largest.load(std::memory_order_relaxed);
     }
     [[nodiscard]] static float value(const gguf_tensor& tensor, std::size_t row, std::size_t col) noexcept {
-        return with_element(*dense_element_of(tensor.type), [&]<class E>() {
+        return with_element(*float_element_of(tensor.type), [&]<class E>() {
             const auto cols = static_cast<std::size_t>(tensor.dims[0]);
             return element_at<E>(tensor.bytes.data() + row * row_bytes_of<E>(cols), col);
         });
@@ -201,7 +198,7 @@ private:
     const gguf_file& from_;
     ternary_reading reading_;
     const gguf_file& to_;
-    Pool& pool_;
+    pool_ref pool_;
     hyper_parameters parameters_;
     comparison_report report_;
 };
@@ -212,11 +209,11 @@ private:
 /// architecture, its hyper-parameters and the tokenizer have to be the same, but for the keys in `edited`.
 /// Cost: reads both files once. \param reading of `from`; the I2_S tensors of `to` are in order A
 /// \return errc::inconsistent or missing_tensor, naming the first difference.
-template <thread_pool_type Pool>
-[[nodiscard]] result<comparison_report> compare_checkpoints(const gguf_file& from, const ternary_reading& reading,
-                                                            const gguf_file& to, Pool& pool,
-                                                            std::span<const std::string_view> edited = {}) {
-    return checkpoint_comparison<Pool>(from, reading, to, pool).run(edited);
+[[nodiscard]] inline result<comparison_report> compare_checkpoints(const gguf_file& from,
+                                                                   const ternary_reading& reading, const gguf_file& to,
+                                                                   pool_ref pool,
+                                                                   std::span<const std::string_view> edited = {}) {
+    return checkpoint_comparison(from, reading, to, pool).run(edited);
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <bitnet/convert/metadata_edit.hpp>
+#include <bitnet/convert/permuted_rows.hpp>
 #include <bitnet/convert/quantized_rows.hpp>
-#include <bitnet/convert/ternary_codes.hpp>
 #include <bitnet/convert/ternary_encoding.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/checked.hpp>
@@ -14,10 +14,10 @@
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/quoted_name.hpp>
+#include <bitnet/model/float_tensor.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
-#include <bitnet/model/screened_head.hpp>
+#include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/model/ternary_rows.hpp>
-#include <bitnet/model/weights.hpp>
 #include <bitnet/simd/screen.hpp>
 #include <bitnet/thread/pool.hpp>
 
@@ -49,7 +49,7 @@ struct conversion_options {
     /// The name of one of ternary_encodings.
     std::string_view layout = "i2_s";
     /// "f16", "q8_0" or "q6_k": the type of the embedding and the head. "screened": as stored, and a screen beside it
-    /// for head_mode::screened. Empty: as stored.
+    /// for lm_head_mode::screened. Empty: as stored.
     std::string_view head = {};
     /// What the source does not tell of its ternary tensors.
     ternary_reading reading = {};
@@ -75,12 +75,12 @@ struct conversion_statistics {
 ///
 /// Borrows the file, the pool and the options' memory, which must outlive it. Memory: the largest ternary tensor in its
 /// new layout, 8 MiB for other tensors, and 32 bytes for each thread and column.
-template <thread_pool_type Pool> class checkpoint_converter {
+class checkpoint_converter {
 public:
     /// \return errc::invalid_argument for an unknown layout or head; wrong_layout where the layout does not admit the
     /// shape of a tensor; unsupported_type; bad_scale; out_of_memory: each names the tensor.
     [[nodiscard]] static result<std::unique_ptr<checkpoint_converter>>
-    open(const gguf_file& file, const conversion_options& options, Pool& pool) {
+    open(const gguf_file& file, const conversion_options& options, pool_ref pool) {
         std::unique_ptr<checkpoint_converter> made(new (std::nothrow) checkpoint_converter(file, options, pool));
         if (made == nullptr) {
             return error{errc::out_of_memory, file.name() + ": " + std::to_string(sizeof(checkpoint_converter)) +
@@ -88,13 +88,13 @@ public:
         }
         auto parameters = hyper_parameters::read(file);
         if (!parameters) {
-            return std::move(parameters).error();
+            return failed(parameters);
         }
         made->parameters_ = *std::move(parameters);
         for (const auto step : {&checkpoint_converter::choose, &checkpoint_converter::add_metadata,
                                 &checkpoint_converter::add_tensors, &checkpoint_converter::allocate}) {
             if (auto done = (*made.*step)(); !done) {
-                return std::move(done).error();
+                return failed(done);
             }
         }
         return made;
@@ -142,7 +142,7 @@ private:
         }
     };
 
-    checkpoint_converter(const gguf_file& file, const conversion_options& options, Pool& pool)
+    checkpoint_converter(const gguf_file& file, const conversion_options& options, pool_ref pool)
         : file_(file), options_(options), pool_(pool), writer_({3, std::max<std::uint32_t>(file.alignment(), 32)}) {}
 
     [[nodiscard]] result<void> choose() {
@@ -234,7 +234,7 @@ private:
         if (tensor.type == to) {
             return add_copy(tensor);
         }
-        if (!dense_element_of(tensor.type) || !fits_blocks(to, tensor.dims)) {
+        if (!float_element_of(tensor.type) || !fits_blocks(to, tensor.dims)) {
             return error{errc::unsupported_type, file_.name() + ": tensor " + quoted_name(tensor.name) + ": " +
                                                      std::string(name_of(tensor.type)) + " " + dims_text(tensor) +
                                                      " in the file, which cannot be written as " +
@@ -252,8 +252,8 @@ private:
     }
 
     [[nodiscard]] result<void> add_screen(const gguf_tensor& tensor) {
-        const auto element = dense_element_of(tensor.type);
-        if (!element || !screened_head::admits(*element)) {
+        const auto element = float_element_of(tensor.type);
+        if (!element || !admits_screen(*element)) {
             return error{errc::unsupported_type, file_.name() + ": tensor " + quoted_name(tensor.name) + ": type " +
                                                      std::string(name_of(tensor.type)) +
                                                      " in the file, a screen is for F16, BF16 and F32"};
@@ -270,24 +270,18 @@ private:
                                                  dims_text(tensor) + " in the file, which layout " +
                                                  std::string(encoding_->name) + " does not admit"};
         }
-        float own = 1;
-        const auto read_scale = [&own](const any_ternary_rows& rows) {
-            own = rows.scale();
-            return result<void>{};
-        };
-        if (auto read = with_ternary_codes(file_, tensor, options_.reading, pool_, read_scale); !read) {
-            return read;
+        const auto source = ternary_source::open(file_, tensor, options_.reading, pool_);
+        if (!source) {
+            return failed(source);
         }
         const std::string beside = scale_name(tensor.name);
-        auto extra = find_scale(file_, tensor);
-        if (!extra) {
-            return std::move(extra).error();
-        }
-        if (own == 1.0f && *extra) {
-            own = *std::exchange(*extra, std::nullopt);
+        float own = source->own_scale();
+        auto extra = source->scale_beside();
+        if (own == 1.0f && extra) {
+            own = *std::exchange(extra, std::nullopt);
         }
         if (!encoding_->holds(own)) {
-            *extra = own * extra->value_or(1.0f);
+            extra = own * extra.value_or(1.0f);
             own = 1.0f;
             ++statistics_.scale_tensors;
         }
@@ -295,9 +289,9 @@ private:
         add_piece({this, piece::action::ternary, &tensor, encoding_->type, 0, own, order}, tensor.name,
                   dims_of(tensor));
         ++statistics_.ternary_tensors;
-        if (*extra) {
+        if (extra) {
             const std::uint64_t one = 1;
-            add_piece({this, piece::action::scale, &tensor, tensor_type::f32, 0, **extra}, beside, {&one, 1});
+            add_piece({this, piece::action::scale, &tensor, tensor_type::f32, 0, *extra}, beside, {&one, 1});
         }
         return {};
     }
@@ -317,7 +311,7 @@ private:
         auto bytes = buffer<std::byte>::allocate(window, "converted rows");
         auto widened = buffer<float>::allocate(floats, "rows to be converted");
         if (!bytes || !widened) {
-            return bytes ? std::move(widened).error() : std::move(bytes).error();
+            return bytes ? failed(widened) : failed(bytes);
         }
         window_ = *std::move(bytes);
         floats_ = *std::move(widened);
@@ -370,7 +364,7 @@ private:
     /// All rows of a ternary tensor, and behind them the scale where the layout has it there.
     [[nodiscard]] bool convert_codes(const piece& wanted) {
         auto* out = reinterpret_cast<std::uint8_t*>(window_.data());
-        const bool has_tail = has_ternary_scale(wanted.to);
+        const bool has_tail = has_ternary_tail(wanted.to);
         const std::size_t group = encoding_->row_group;
         const std::size_t groups = (wanted.rows() + group - 1) / group;
         const auto group_bytes = static_cast<std::size_t>((wanted.size - (has_tail ? tail_bytes : 0)) / groups);
@@ -380,13 +374,17 @@ private:
                                   out + (first + r) / group * group_bytes);
             }
         };
-        const auto read = [&](const any_ternary_rows& rows) {
-            const reordered_rows ordered(rows, wanted.order);
-            return for_each_rows<rows_together>(pool_, any_ternary_rows(ordered), *wanted.tensor, file_.name(),
-                                                encoding_->stride(wanted.cols()), encode);
-        };
-        if (auto done = with_ternary_codes(file_, *wanted.tensor, options_.reading, pool_, read); !done) {
-            failure_ = std::move(done).error();
+        const auto source = ternary_source::open(file_, *wanted.tensor, options_.reading, pool_);
+        if (!source) {
+            failure_ = failed(source);
+            return false;
+        }
+        const reordered_rows ordered(source->rows(), wanted.order);
+        const any_ternary_rows rows = wanted.order.head_size == 0 ? source->rows() : any_ternary_rows(ordered);
+        const std::size_t stride = std::max(encoding_->stride(wanted.cols()), source->stride(wanted.cols()));
+        if (auto done = for_each_rows(pool_, rows, *wanted.tensor, file_.name(), rows_together, stride, encode);
+            !done) {
+            failure_ = failed(done);
             return false;
         }
         if (has_tail) {
@@ -400,7 +398,7 @@ private:
     /// The scale in 32 bytes; the source's own where it has such, so that nothing is lost on the way there and back.
     static void write_tail(const piece& wanted, std::byte* out) noexcept {
         std::fill_n(out, tail_bytes, std::byte{0});
-        if (has_ternary_scale(wanted.tensor->type)) {
+        if (has_ternary_tail(wanted.tensor->type)) {
             const auto tail = wanted.tensor->bytes.last(tail_bytes);
             std::copy(tail.begin(), tail.end(), out);
         }
@@ -437,7 +435,7 @@ private:
 
     static void widen_row_of(const gguf_tensor& tensor, std::size_t row, float* out) noexcept {
         const auto cols = static_cast<std::size_t>(tensor.dims[0]);
-        with_element(*dense_element_of(tensor.type), [&]<class E>() {
+        with_element(*float_element_of(tensor.type), [&]<class E>() {
             const std::byte* elements = tensor.bytes.data() + row * row_bytes_of<E>(cols);
             for (std::size_t c = 0; c < cols; ++c) {
                 out[c] = element_at<E>(elements, c);
@@ -473,7 +471,7 @@ private:
 
     const gguf_file& file_;
     conversion_options options_;
-    Pool& pool_;
+    pool_ref pool_;
     gguf_writer writer_;
     hyper_parameters parameters_;
     const ternary_encoding* encoding_ = nullptr;

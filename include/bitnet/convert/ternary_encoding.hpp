@@ -12,7 +12,7 @@
 #include <bitnet/kernel/tl2.hpp>
 #include <bitnet/kernel/tq1_0.hpp>
 #include <bitnet/kernel/tq2_0.hpp>
-#include <bitnet/model/ternary_tensor.hpp>
+#include <bitnet/model/ternary_source.hpp>
 
 #include <algorithm>
 #include <array>

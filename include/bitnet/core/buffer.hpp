@@ -5,17 +5,33 @@
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <new>
 #include <span>
-#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
+
+/// Memory for `size` elements of `element_bytes`, to be deleted with the same alignment.
+/// \return errc::out_of_memory with the bytes asked for.
+[[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
+                                                  std::string_view what) {
+    const auto bytes = checked_multiply(size, element_bytes);
+    if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
+        return error{errc::out_of_memory,
+                     sentence({what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"})};
+    }
+    void* memory = ::operator new (static_cast<std::size_t>(*bytes), std::align_val_t{alignment}, std::nothrow);
+    if (memory == nullptr) {
+        return error{errc::out_of_memory, sentence({what, ": ", *bytes, " bytes could not be allocated"})};
+    }
+    return memory;
+}
 
 /// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
 template <class T>
@@ -52,19 +68,13 @@ public:
 
     /// The same with bytes of any value: pages that are never written need no memory.
     [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what) {
-        const auto bytes = checked_multiply(size, sizeof(T));
-        if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
-            return error{errc::out_of_memory, std::string(what) + ": " + std::to_string(size) + " elements of " +
-                                                  std::to_string(sizeof(T)) + " bytes exceed the address space"};
-        }
-        void* memory = ::operator new (static_cast<std::size_t>(*bytes), std::align_val_t{alignment}, std::nothrow);
-        if (memory == nullptr) {
-            return error{errc::out_of_memory,
-                         std::string(what) + ": " + std::to_string(*bytes) + " bytes could not be allocated"};
+        auto memory = allocate_bytes(size, sizeof(T), alignment, what);
+        if (!memory) {
+            return failed(memory);
         }
         buffer made;
         made.size_ = static_cast<std::size_t>(size);
-        made.data_ = static_cast<T*>(memory);
+        made.data_ = static_cast<T*>(*memory);
         return made;
     }
 
@@ -83,8 +93,8 @@ private:
     std::size_t size_ = 0;
 };
 
-/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has failed.
-/// The first failure stays in `failure`, whose code is errc{} as long as there is none.
+/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
+/// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
 template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure) {
     if (failure.code != errc{}) {
         return;

@@ -4,7 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 
-#if BITNET_X86_64
+#if BITNET_X86_64 && defined(_MSC_VER) && !defined(__clang__)
 #include <xmmintrin.h>
 #endif
 
@@ -25,8 +25,13 @@ private:
 #if BITNET_X86_64
     using word = std::uint32_t;
     static constexpr word ieee_default = 0x1f80; // MXCSR after reset: all exceptions masked, nearest, no DAZ, no FTZ
+#if defined(__GNUC__) || defined(__clang__)      // what _mm_getcsr() and _mm_setcsr() are there
+    [[nodiscard]] static word load() noexcept { return __builtin_ia32_stmxcsr(); }
+    static void store(word value) noexcept { __builtin_ia32_ldmxcsr(value); }
+#else
     [[nodiscard]] static word load() noexcept { return _mm_getcsr(); }
     static void store(word value) noexcept { _mm_setcsr(value); }
+#endif
 #elif defined(__aarch64__) && !defined(_MSC_VER)
     using word = std::uint64_t;
     static constexpr word ieee_default = 0; // FPCR: nearest, no flush to zero, IEEE half precision

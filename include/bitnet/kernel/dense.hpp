@@ -28,7 +28,7 @@ struct dense {
     /// 256 times a product must fit the int32 of a lane: see dense_avx_vnni.hpp.
     static constexpr std::size_t most_columns = std::size_t{1} << 18;
 
-    using view = ternary_view<dense>;
+    using view = ternary_view;
 
     [[nodiscard]] static constexpr bool admits(std::size_t, std::size_t cols) noexcept { return cols <= most_columns; }
 

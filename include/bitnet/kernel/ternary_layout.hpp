@@ -4,6 +4,7 @@
 
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/i2s_order.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -15,8 +16,9 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// A [rows, cols] matrix of codes in memory that somebody else owns. The scale is kept beside it, not here.
-template <class Layout> struct ternary_view {
+/// A [rows, cols] matrix of codes in memory that somebody else owns, in a layout that its user knows. The scale is kept
+/// beside it, not here.
+struct ternary_view {
     const std::uint8_t* data = nullptr;
     std::size_t rows = 0;
     std::size_t cols = 0;
@@ -59,13 +61,6 @@ template <class L>
     return blocks ? checked_multiply(*blocks, L::block_bytes) : blocks;
 }
 
-/// The byte orders that all carry GGUF type id 36, "I2_S", with nothing in the file to tell them apart.
-enum class i2s_order {
-    planar_128, ///< A: the official files, converters, x86 builds: 128 weights of a row in 32 bytes
-    planar_64,  ///< B: files quantised by an Arm build: 64 weights of a row in 16 bytes
-    four_rows,  ///< C: x86 builds without ACT_PARALLEL: one column of four rows in a byte
-};
-
 /// Weights -1, 0, +1 as codes 0, 1, 2 of two bits. Code 3 is not written by anybody; every kernel gives it the value
 /// +2.
 ///
@@ -87,7 +82,7 @@ template <i2s_order Order> struct i2s_layout {
 
     static constexpr std::size_t block_bytes = block_rows * block_columns / 4;
 
-    using view = ternary_view<i2s_layout>;
+    using view = ternary_view;
 
     [[nodiscard]] static constexpr bool admits(std::size_t rows, std::size_t cols) noexcept {
         return rows % block_rows == 0 && cols % block_columns == 0 && (rows * cols) % 4 == 0;

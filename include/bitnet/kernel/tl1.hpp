@@ -26,7 +26,7 @@ struct tl1 {
     static constexpr std::size_t block_bytes = 128;
     static constexpr std::size_t most_columns = std::size_t{1} << 18; // what by_way_of_i2s.hpp has room for
 
-    using view = ternary_view<tl1>;
+    using view = ternary_view;
 
     [[nodiscard]] static constexpr bool admits(std::size_t, std::size_t cols) noexcept { return cols <= most_columns; }
 

@@ -28,7 +28,7 @@ struct tl2 {
     static constexpr std::size_t block_bytes = 160;
     static constexpr std::size_t most_columns = std::size_t{1} << 18; // what by_way_of_i2s.hpp has room for
 
-    using view = ternary_view<tl2>;
+    using view = ternary_view;
 
     [[nodiscard]] static constexpr bool admits(std::size_t, std::size_t cols) noexcept { return cols <= most_columns; }
 

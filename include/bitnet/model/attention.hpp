@@ -7,8 +7,8 @@
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/scratch.hpp>
-#include <bitnet/policy.hpp>
-#include <bitnet/text/token.hpp>
+#include <bitnet/model/sequence_row.hpp>
+#include <bitnet/simd/loop_table.hpp>
 #include <bitnet/thread/pool.hpp>
 
 #include <algorithm>
@@ -18,16 +18,6 @@
 #include <span>
 
 namespace bitnet::inline BITNET_ABI {
-
-/// One row of a forward pass: a token at a position of a sequence, whose cache holds all earlier positions.
-template <class Kv> struct sequence_row {
-    kv_cache<Kv>* cache;
-    std::size_t position;
-    token id;
-
-    /// How many attention blocks hold positions 0..position.
-    [[nodiscard]] std::size_t blocks() const noexcept { return position / attention_block + 1; }
-};
 
 /// Up to four queries that pass one block of keys and values together, so that its loads are shared.
 struct attention_tile {
@@ -48,25 +38,25 @@ struct attention_tile {
 };
 
 /// The softmax of one block, not yet divided by its sum.
-template <policy_type P>
-void attend_tile(const kv_block<typename P::kv_element>& block, std::size_t head_size, attention_tile& tile) noexcept {
+inline void attend_tile(const loop_table& loops, const kv_table& kv, const kv_block& block, std::size_t head_size,
+                        attention_tile& tile) noexcept {
     std::array<float, attention_tile::most * attention_block> weights;
-    P::loops::scores(tile.queries.data(), tile.size, block.keys, head_size, tile.counts[tile.size - 1], weights.data());
+    kv.scores(tile.queries.data(), tile.size, block.keys, head_size, tile.counts[tile.size - 1], weights.data());
     for (std::size_t i = 0; i < tile.size; ++i) {
         float* row = weights.data() + i * attention_block;
-        if constexpr (kv_cache<typename P::kv_element>::is_scaled) {
-            P::loops::multiply(row, block.key_scales, tile.counts[i]);
+        if (kv.is_scaled) {
+            loops.multiply(row, block.key_scales, tile.counts[i]);
         }
-        tile.states[i] = P::loops::exponentials(row, tile.counts[i]);
-        if constexpr (kv_cache<typename P::kv_element>::is_scaled) {
-            P::loops::multiply(row, block.value_scales, tile.counts[i]);
+        tile.states[i] = loops.exponentials(row, tile.counts[i]);
+        if (kv.is_scaled) {
+            loops.multiply(row, block.value_scales, tile.counts[i]);
         }
     }
     const std::size_t seen_by_all = tile.counts[0];
-    P::loops::weighted_values(weights.data(), tile.size, block.values, head_size, 0, seen_by_all, tile.out.data());
+    kv.weighted_values(weights.data(), tile.size, block.values, head_size, 0, seen_by_all, tile.out.data());
     for (std::size_t i = 0; i < tile.size; ++i) {
-        P::loops::weighted_values(weights.data() + i * attention_block, 1, block.values, head_size, seen_by_all,
-                                  tile.counts[i], tile.out.data() + i);
+        kv.weighted_values(weights.data() + i * attention_block, 1, block.values, head_size, seen_by_all,
+                           tile.counts[i], tile.out.data() + i);
     }
 }
 
@@ -77,18 +67,17 @@ void attend_tile(const kv_block<typename P::kv_element>& block, std::size_t head
 /// position alone. Where rows are few and sequences long, blocks are the tasks, and their parts meet in scratch;
 /// elsewhere a task takes up to four rows of a group, all blocks.
 /// Source: the online softmax of Milakov and Gimelshein, 2018; tests/run/same_bits_test.cpp.
-template <policy_type P> class attention {
+class attention {
 public:
-    using row = sequence_row<typename P::kv_element>;
-
     /// query, out [rows, heads * head_size]
-    attention(const hyper_parameters& model, std::size_t layer, std::span<const row> rows, matrix_view<float> query,
-              matrix_view<float> out, attention_parts& parts) noexcept
-        : model_(model), layer_(layer), rows_(rows), query_(query), out_(out), parts_(parts) {}
+    attention(const loop_table& loops, const kv_table& kv, const hyper_parameters& model, std::size_t layer,
+              std::span<const sequence_row> rows, matrix_view<float> query, matrix_view<float> out,
+              attention_parts& parts) noexcept
+        : loops_(loops), kv_(kv), model_(model), layer_(layer), rows_(rows), query_(query), out_(out), parts_(parts) {}
 
-    void run(typename P::pool& pool) const noexcept {
+    void run(pool_ref pool) const noexcept {
         std::size_t blocks = 0;
-        for (const row& each : rows_) {
+        for (const sequence_row& each : rows_) {
             blocks += each.blocks();
         }
         constexpr std::size_t tasks_per_thread = 8; // so that a slow core does not hold up the rest
@@ -110,7 +99,7 @@ private:
     static constexpr std::size_t queries_per_task = 16;
     static constexpr std::size_t largest_head = 1024; // hyper_parameters refuses larger ones
 
-    /// One query head of one row, and what its blocks have come to.
+    /// One query head of one row, and its running softmax.
     struct running_query {
         std::size_t row;
         std::size_t column; ///< of the head, in query_ and out_
@@ -147,7 +136,7 @@ private:
                 all[size++] = {r, (kv_head * model_.heads_per_kv() + h) * model_.head_size, {}};
             }
         }
-        const row& last = rows_[end - 1];
+        const sequence_row& last = rows_[end - 1];
         for (std::size_t b = 0; b < last.blocks(); ++b) {
             const auto block = last.cache->block(layer_, kv_head, b * attention_block);
             std::size_t begin = 0;
@@ -160,24 +149,23 @@ private:
             }
         }
         for (const running_query& each : std::span(all).first(size)) {
-            P::loops::divide(out_of(each), each.state.sum, model_.head_size);
+            loops_.divide(out_of(each), each.state.sum, model_.head_size);
         }
     }
 
     /// Block `b` for up to four queries: the first goes to out_, later ones are merged into it.
-    void attend_and_merge(const kv_block<typename P::kv_element>& block, std::size_t b,
-                          std::span<running_query> some) const noexcept {
+    void attend_and_merge(const kv_block& block, std::size_t b, std::span<running_query> some) const noexcept {
         std::array<float, attention_tile::most * largest_head> later;
         attention_tile tile;
         for (const running_query& each : some) {
             float* out = b == 0 ? out_of(each) : later.data() + tile.size * model_.head_size;
             tile.add(query_.row(each.row).data() + each.column, seen(rows_[each.row], b), out);
         }
-        attend_tile<P>(block, model_.head_size, tile);
+        attend_tile(loops_, kv_, block, model_.head_size, tile);
         for (std::size_t i = 0; i < some.size(); ++i) {
             some[i].state =
                 b == 0 ? tile.states[i]
-                       : P::loops::merge(some[i].state, out_of(some[i]), tile.states[i], tile.out[i], model_.head_size);
+                       : loops_.merge(some[i].state, out_of(some[i]), tile.states[i], tile.out[i], model_.head_size);
         }
     }
 
@@ -196,7 +184,7 @@ private:
                 const std::size_t column = h * model_.head_size;
                 tile.add(query_.row(r).data() + column, seen(rows_[r], b), parts_.vector(part) + column);
             }
-            attend_tile<P>(block, model_.head_size, tile);
+            attend_tile(loops_, kv_, block, model_.head_size, tile);
             std::copy_n(tile.states.data(), tile.size, parts_.states(part) + head);
         }
     }
@@ -215,10 +203,10 @@ private:
             std::copy_n(parts_.vector(part) + column, model_.head_size, out);
             softmax_state state = parts_.states(part)[head];
             for (std::size_t later = part + 1; later < end; ++later) {
-                state = P::loops::merge(state, out, parts_.states(later)[head], parts_.vector(later) + column,
-                                        model_.head_size);
+                state = loops_.merge(state, out, parts_.states(later)[head], parts_.vector(later) + column,
+                                     model_.head_size);
             }
-            P::loops::divide(out, state.sum, model_.head_size);
+            loops_.divide(out, state.sum, model_.head_size);
         }
     }
 
@@ -226,13 +214,15 @@ private:
         return out_.row(each.row).data() + each.column;
     }
     /// How many positions of block `b` a row sees.
-    [[nodiscard]] static std::size_t seen(const row& each, std::size_t b) noexcept {
+    [[nodiscard]] static std::size_t seen(const sequence_row& each, std::size_t b) noexcept {
         return std::min(attention_block, each.position + 1 - b * attention_block);
     }
 
+    const loop_table& loops_;
+    const kv_table& kv_;
     const hyper_parameters& model_;
     std::size_t layer_;
-    std::span<const row> rows_;
+    std::span<const sequence_row> rows_;
     matrix_view<float> query_;
     matrix_view<float> out_;
     attention_parts& parts_;

@@ -137,9 +137,8 @@ public:
     /// Reads the tensor once on the threads of `pool`. Memory: 16 bytes for each row.
     /// \param masters whether weights that are not ternary are ternarised
     /// \return errc::unsupported_type for those where they are not; bad_scale for a NaN or infinity; out_of_memory.
-    template <thread_pool_type Pool>
     [[nodiscard]] static result<master_rows> open(const gguf_tensor& tensor, std::string_view file, bool masters,
-                                                  Pool& pool) {
+                                                  pool_ref pool) {
         master_rows made(tensor);
         const auto rows = static_cast<std::size_t>(tensor.dims[1]);
         auto facts = buffer<master_row_facts>::allocate(rows, "sums of rows");

@@ -7,6 +7,7 @@
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/ternary_table.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/simd/lane_ops.hpp>
 
@@ -56,7 +57,7 @@ struct float_rows {
     }
 };
 
-/// What single blocks of attention come to before they are merged.
+/// Partial results of single blocks of attention, to be merged.
 struct attention_parts {
     /// Blocks over all rows of a pass; a pass with more has tasks enough without splitting rows into blocks, or is one
     /// sequence beyond 32,768 positions, whose tasks are then its KV heads.
@@ -86,16 +87,16 @@ struct scratch {
     quantized_rows quantized;
     attention_parts parts;
 
-    /// For products by `Kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
-    template <ternary_kernel Kernel>
-    [[nodiscard]] static result<scratch> open(const hyper_parameters& model, std::size_t max_rows) {
+    /// For products by `kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<scratch> open(const hyper_parameters& model, const ternary_table& kernel,
+                                              std::size_t max_rows) {
         scratch made;
         made.max_rows = max_rows;
         const std::size_t widest = std::max({model.hidden, model.query_columns(), model.feed_forward});
         error failure;
         const auto floats = [&](float_rows& into, std::size_t cols) {
             into.cols = cols;
-            allocate(into.values, max_rows * cols, failure);
+            allocate(into.values, max_rows * cols, "scratch", failure);
         };
         floats(made.residual, model.hidden);
         floats(made.normed, widest);
@@ -107,33 +108,21 @@ struct scratch {
         floats(made.cosines, model.head_size / 2);
         floats(made.sines, model.head_size / 2);
         made.quantized.stride = (widest + activation_padding - 1) / activation_padding * activation_padding;
-        allocate(made.quantized.values, max_rows * made.quantized.stride, failure);
-        if constexpr (arranging_kernel<Kernel>) {
-            made.quantized.group_rows = Kernel::arranged_tokens;
-            made.quantized.arranged_stride = (Kernel::arranged_bytes(widest) + 63) / 64 * 64;
-            const std::size_t groups = (max_rows + Kernel::arranged_tokens - 1) / Kernel::arranged_tokens;
-            allocate(made.quantized.arranged, groups * made.quantized.arranged_stride, failure);
-        }
-        allocate(made.quantized.scales, max_rows, failure);
-        allocate(made.quantized.sums, max_rows, failure);
+        allocate(made.quantized.values, max_rows * made.quantized.stride, "scratch", failure);
+        made.quantized.group_rows = kernel.arranged_tokens;
+        made.quantized.arranged_stride = kernel.arranged_stride(widest);
+        const std::size_t groups = (max_rows + kernel.arranged_tokens - 1) / kernel.arranged_tokens;
+        allocate(made.quantized.arranged, groups * made.quantized.arranged_stride, "scratch", failure);
+        allocate(made.quantized.scales, max_rows, "scratch", failure);
+        allocate(made.quantized.sums, max_rows, "scratch", failure);
         made.parts.cols = model.query_columns();
         made.parts.heads = model.heads;
-        allocate(made.parts.vectors, attention_parts::most * model.query_columns(), failure);
-        allocate(made.parts.all_states, attention_parts::most * model.heads, failure);
+        allocate(made.parts.vectors, attention_parts::most * model.query_columns(), "scratch", failure);
+        allocate(made.parts.all_states, attention_parts::most * model.heads, "scratch", failure);
         if (failure.code != errc{}) {
             return failure;
         }
         return made;
-    }
-
-private:
-    template <class T> static void allocate(buffer<T>& into, std::size_t size, error& failure) {
-        auto made = buffer<T>::allocate(size, "scratch");
-        if (made) {
-            into = *std::move(made);
-        } else if (failure.code == errc{}) {
-            failure = std::move(made).error();
-        }
     }
 };
 

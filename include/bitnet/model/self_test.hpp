@@ -1,45 +1,52 @@
 // SPDX-License-Identifier: MIT
-// self_test: a few rows through a policy's kernel and float loops against plain C++, whenever a model is opened.
+// self_test: a few rows through an engine's kernel and float loops against plain C++, whenever a model is opened.
 #pragma once
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
+#include <bitnet/engine.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/scalar.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
-#include <bitnet/policy.hpp>
+#include <bitnet/kernel/ternary_table.hpp>
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/isa.hpp>
+#include <bitnet/simd/loop_table.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <string>
 #include <string_view>
-#include <type_traits>
-#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
 /// So that a compiler that breaks a kernel, or a CPU that is not what it says, gives an error instead of word salad.
 /// Needs no file: 12 rows of 640 weights times 1 and 5 rows of activations, and the float loops on 77 numbers.
-template <policy_type P> class self_test {
+class self_test {
 public:
     /// Cost: a tenth of a millisecond. \return errc::broken_kernel with the first number that differs; out_of_memory.
-    [[nodiscard]] static result<void> run() {
-        auto numbers = buffer<self_test>::allocate(1, "self-test");
-        auto codes = buffer<std::uint8_t>::allocate(*layout_bytes<layout>(rows, cols), "self-test");
-        auto arranged = buffer<std::byte>::allocate(arranged_bytes(), "self-test");
-        if (!numbers || !codes || !arranged) {
-            return error{(!numbers ? numbers.error() : !codes ? codes.error() : arranged.error())};
+    [[nodiscard]] static result<void> run(const engine& tested) {
+        const ternary_table& kernel = *tested.ternary;
+        const std::size_t groups = (tokens - 1) / kernel.arranged_tokens + 1;
+        error failure;
+        buffer<self_test> numbers;
+        buffer<std::uint8_t> codes;
+        buffer<std::byte> arranged;
+        allocate(numbers, 1, "self-test", failure);
+        allocate(codes, *kernel.layout->bytes(rows, cols), "self-test", failure);
+        allocate(arranged, groups * kernel.arranged_stride(cols), "self-test", failure);
+        if (failure.code != errc{}) {
+            return failure;
         }
-        self_test& test = (*numbers)[0];
+        self_test& test = numbers[0];
+        test.tested_ = &tested;
         test.fill();
-        test.pack(codes->data());
+        test.pack(codes.data());
         for (const std::size_t count : {std::size_t{1}, tokens}) {
-            if (auto done = test.check_products({codes->data(), rows, cols}, count, arranged->data()); !done) {
+            if (auto done = test.check_products({codes.data(), rows, cols}, count, arranged.data()); !done) {
                 return done;
             }
         }
@@ -47,25 +54,12 @@ public:
     }
 
 private:
-    using layout = typename P::layout;
-    using loops = typename P::loops;
-    using plain_loops = float_ops<isa::scalar>;
-
     static constexpr std::size_t rows = 12;
     static constexpr std::size_t cols = activation_padding;
     static constexpr std::size_t tokens = 5;
-    static constexpr std::size_t floats = 77; ///< whole registers and a rest, on every instruction set
-
-    [[nodiscard]] static constexpr std::size_t arranged_bytes() noexcept {
-        if constexpr (arranging_kernel<typename P::ternary>) {
-            return group_stride() * ((tokens - 1) / P::ternary::arranged_tokens + 1);
-        } else {
-            return 0;
-        }
-    }
-    [[nodiscard]] static constexpr std::size_t group_stride() noexcept requires arranging_kernel<typename P::ternary> {
-        return (P::ternary::arranged_bytes(cols) + 63) / 64 * 64;
-    }
+    static constexpr std::size_t floats = 77;     ///< whole registers and a rest, on every instruction set
+    static constexpr std::size_t most_rows = 32;  ///< of a layout's block
+    static constexpr std::size_t most_cols = 960; ///< whole blocks of every layout, of 24 and 320 columns too
 
     /// The next of many numbers that look random: Knuth's MMIX generator.
     [[nodiscard]] std::uint32_t next() noexcept {
@@ -89,86 +83,101 @@ private:
         }
     }
 
-    void pack(std::uint8_t* codes) const noexcept {
-        if constexpr (std::is_same_v<layout, i2s>) {
-            std::memcpy(codes, i2s_, sizeof i2s_);
-        } else {
-            repack<layout, i2s>({i2s_, rows, cols}, codes);
+    /// The rows of i2s_ in the layout of the tested kernel.
+    void pack(std::uint8_t* out) noexcept {
+        const layout_table& to = *tested_->ternary->layout;
+        const std::size_t across = to.blocks_across(cols);
+        std::memset(codes_, 1, sizeof codes_);
+        for (std::size_t row = 0; row < rows; ++row) {
+            layout_table_of<i2s>.unpack(i2s_ + row * (cols / 4), cols / i2s::block_columns, codes_[row], most_cols);
+        }
+        for (std::size_t row = 0; row < rows; row += to.block_rows, out += across * to.block_bytes) {
+            to.pack(codes_[row], most_cols, across, out);
         }
     }
 
-    [[nodiscard]] static std::string name() { return std::string(P::isa::name) + " on " + std::string(layout::name); }
-
-    [[nodiscard]] result<void> check_products(const typename layout::view& w, std::size_t count,
-                                              [[maybe_unused]] std::byte* arranged) noexcept {
+    [[nodiscard]] result<void> check_products(const ternary_view& w, std::size_t count, std::byte* arranged) {
+        const ternary_table& kernel = *tested_->ternary;
         activation_view x{x_, sums_, cols, count};
-        if constexpr (arranging_kernel<typename P::ternary>) {
+        if (kernel.arrange != nullptr) {
             x.arranged = arranged;
-            x.arranged_stride = group_stride();
-            for (std::size_t t = 0; t < count; t += P::ternary::arranged_tokens) {
-                P::ternary::arrange(x, t, cols, arranged + t / P::ternary::arranged_tokens * group_stride());
+            x.arranged_stride = kernel.arranged_stride(cols);
+            for (std::size_t t = 0; t < count; t += kernel.arranged_tokens) {
+                kernel.arrange(x, t, cols, arranged + t / kernel.arranged_tokens * x.arranged_stride);
             }
         }
-        P::ternary::rows(w, 0, rows, x, products_[0], rows);
-        kernel<isa::scalar, i2s>::rows({i2s_, rows, cols}, 0, rows, x, products_[1], rows);
+        kernel.multiply(w, 0, rows, x, products_[0], rows);
+        bitnet::kernel<isa::scalar, i2s>::rows({i2s_, rows, cols}, 0, rows, x, products_[1], rows);
         for (std::size_t i = 0; i < count * rows; ++i) {
             if (products_[0][i] != products_[1][i]) {
-                return error{errc::broken_kernel, "self-test: the kernel " + name() + " gives " +
-                                                      std::to_string(products_[0][i]) + " for row " +
-                                                      std::to_string(i % rows) + " of " + std::to_string(count) +
-                                                      " tokens, plain C++ gives " + std::to_string(products_[1][i])};
+                return error{errc::broken_kernel,
+                             sentence({"self-test: the kernel ", tested_->isa, " on ", kernel.layout->name, " gives ",
+                                       products_[0][i], " for row ", i % rows, " of ", count,
+                                       " tokens, plain C++ gives ", products_[1][i]})};
             }
         }
         return {};
     }
 
-    /// Calls loop(loops, out) for both kinds of loops. \return whether the bits they write are the same
-    template <class Loop> [[nodiscard]] bool same(Loop&& loop) noexcept {
-        std::memset(out_, 0, sizeof out_);
-        loop(loops{}, out_[0]);
-        loop(plain_loops{}, out_[1]);
-        return std::memcmp(out_[0], out_[1], sizeof out_[0]) == 0;
-    }
+    /// What one loop makes of a_ and b_: into out, which is zero, floats + 1 of them.
+    struct loop_check {
+        std::string_view name;
+        void (*run)(self_test& test, const loop_table& loops, float* out) noexcept;
+    };
 
-    [[nodiscard]] result<void> check_loops() noexcept {
-        constexpr std::size_t pairs = floats / 2;
-        const std::pair<std::string_view, bool> checks[] = {
-            {"rms_norm", same([this](auto f, float* y) { f.rms_norm(a_, b_, 1e-5f, floats, y); })},
-            {"quantize", same([this](auto f, float* y) {
-                 std::int8_t q[floats];
-                 y[floats] = f.quantize(a_, floats, q).scale;
-                 std::memcpy(y, q, sizeof q);
-             })},
-            {"relu2_times", same([this](auto f, float* y) { f.relu2_times(a_, b_, floats, y); })},
-            {"silu_times", same([this](auto f, float* y) { f.silu_times(a_, b_, floats, y); })},
-            {"rotate", same([this](auto f, float* y) {
-                 std::memcpy(y, a_, sizeof a_);
-                 f.rotate(y, b_, b_ + pairs, pairs);
-             })},
-            {"dot_rows", same([this](auto f, float* y) {
-                 half row[floats];
-                 f.narrow_row(a_, floats, row);
-                 const matrix_view<const float> x{b_, 1, floats};
-                 f.template dot_rows<half>(reinterpret_cast<const std::byte*>(row), sizeof row, 1, x, &y);
-             })},
-            {"exponentials", same([this](auto f, float* y) {
-                 std::memcpy(y, a_, sizeof a_);
-                 y[floats] = f.exponentials(y, floats).sum;
-             })},
+    [[nodiscard]] result<void> check_loops() {
+        static constexpr loop_check checks[] = {
+            {"rms_norm",
+             [](self_test& t, const loop_table& f, float* y) noexcept { f.rms_norm(t.a_, t.b_, 1e-5f, floats, y); }},
+            {"quantize", &quantize},
+            {"relu2_times",
+             [](self_test& t, const loop_table& f, float* y) noexcept { f.relu2_times(t.a_, t.b_, floats, y); }},
+            {"silu_times",
+             [](self_test& t, const loop_table& f, float* y) noexcept { f.silu_times(t.a_, t.b_, floats, y); }},
+            {"rotate", &rotate},
+            {"dot_rows", &dot_rows},
+            {"exponentials", &exponentials},
         };
-        for (const auto& [loop, passed] : checks) {
-            if (!passed) {
-                return error{errc::broken_kernel, "self-test: the loop " + std::string(loop) + " of " +
-                                                      std::string(P::isa::name) + " gives other bits than plain C++"};
+        for (const loop_check& check : checks) {
+            std::memset(out_, 0, sizeof out_);
+            check.run(*this, *tested_->loops, out_[0]);
+            check.run(*this, loop_table_of<float_ops<isa::scalar>>, out_[1]);
+            if (std::memcmp(out_[0], out_[1], sizeof out_[0]) != 0) {
+                return error{errc::broken_kernel, sentence({"self-test: the loop ", check.name, " of ", tested_->isa,
+                                                            " gives other bits than plain C++"})};
             }
         }
         return {};
     }
 
+    static void quantize(self_test& test, const loop_table& loops, float* y) noexcept {
+        std::int8_t q[floats];
+        y[floats] = loops.quantize(test.a_, floats, q).scale;
+        std::memcpy(y, q, sizeof q);
+    }
+    static void rotate(self_test& test, const loop_table& loops, float* y) noexcept {
+        std::memcpy(y, test.a_, sizeof test.a_);
+        loops.rotate(y, test.b_, test.b_ + floats / 2, floats / 2);
+    }
+    static void dot_rows(self_test& test, const loop_table& loops, float* y) noexcept {
+        half row[floats];
+        for (std::size_t i = 0; i < floats; ++i) {
+            row[i] = narrow<half>(test.a_[i]);
+        }
+        const matrix_view<const float> x{test.b_, 1, floats};
+        loops.of(float_element::f16).dot_rows(reinterpret_cast<const std::byte*>(row), sizeof row, 1, x, &y);
+    }
+    static void exponentials(self_test& test, const loop_table& loops, float* y) noexcept {
+        std::memcpy(y, test.a_, sizeof test.a_);
+        y[floats] = loops.exponentials(y, floats).sum;
+    }
+
+    const engine* tested_;
     std::uint64_t state_;
     std::int8_t x_[tokens * cols];
     std::int32_t sums_[tokens];
     std::uint8_t i2s_[rows * cols / 4];
+    std::uint8_t codes_[most_rows][most_cols];
     std::int32_t products_[2][tokens * rows]; ///< of the kernel and of plain C++
     float a_[floats];
     float b_[floats];

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
-// transformer<P>: one forward pass over a batch of (sequence, position, token), in steps that the caller sequences.
+// transformer: one forward pass over a batch of (sequence, position, token), in steps that the caller sequences.
 #pragma once
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/engine.hpp>
 #include <bitnet/model/attention.hpp>
-#include <bitnet/model/head.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/linear.hpp>
+#include <bitnet/model/lm_head.hpp>
 #include <bitnet/model/scratch.hpp>
+#include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/weights.hpp>
-#include <bitnet/policy.hpp>
 #include <bitnet/simd/rotary.hpp>
 
 #include <algorithm>
@@ -35,49 +36,48 @@ namespace bitnet::inline BITNET_ABI {
 /// Source: Ma et al., "The Era of 1-bit LLMs", 2024; BitNet b1.58 2B4T report, 2025; "BitNet Text Embeddings", 2026.
 ///
 /// Every matrix but embedding and head is ternary and takes its input quantised to int8, row by row.
-/// embed(), then layer(0), layer(1), ..., then logits() for the rows that are asked for: no loop over layers in here,
+/// begin(), then layer(0), layer(1), ..., then logits() for the rows that are asked for: no loop over layers in here,
 /// so a caller can stop between layers. All steps of a pass use the same rows. Allocates in open() only.
-template <policy_type P> class transformer {
+class transformer {
 public:
-    using kv_element = typename P::kv_element;
-    using row = sequence_row<kv_element>;
-    using pool_type = typename P::pool;
-
     /// Borrows its arguments but the numbers. \return errc::out_of_memory.
-    [[nodiscard]] static result<transformer> open(const hyper_parameters& model,
-                                                  const weights<typename P::layout>& weights,
-                                                  const rotary_frequencies& frequencies, std::size_t max_rows) {
-        auto memory = scratch::open<typename P::ternary>(model, max_rows);
+    [[nodiscard]] static result<transformer> open(const engine& tables, const hyper_parameters& model,
+                                                  const weights& weights, const rotary_frequencies& frequencies,
+                                                  std::size_t max_rows) {
+        auto memory = scratch::open(model, *tables.ternary, max_rows);
         if (!memory) {
-            return std::move(memory).error();
+            return failed(memory);
         }
-        return transformer(model, weights, frequencies, *std::move(memory));
+        return transformer(tables, model, weights, frequencies, *std::move(memory));
     }
 
     [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows; }
 
     /// Starts a pass: looks the tokens up. \pre 1 <= rows.size() <= max_rows(); ids inside the vocabulary; rows of one
     /// sequence have ascending positions and their cache has room. `rows` lives until the pass is over.
-    void embed(pool_type& pool, std::span<const row> rows) noexcept {
+    void begin(pool_ref pool, std::span<const sequence_row> rows) noexcept {
         assert(!rows.empty() && rows.size() <= max_rows());
         rows_ = rows;
-        const dense_matrix& table = weights_->embedding();
+        const float_matrix& table = weights_->token_embedding();
+        const auto widen_row = loops_->of(table.element).widen_row;
         parallel_for(pool, rows.size(), [&](std::size_t r) noexcept {
             float* x = row_of(scratch_.residual, r);
-            widen_row<P>(table, static_cast<std::size_t>(rows[r].id), x);
+            widen_row(table.row(static_cast<std::size_t>(rows[r].id)), table.cols, x);
             if (model_->embedding_scale != 1.0f) {
-                P::loops::scale(x, model_->embedding_scale, model_->hidden);
+                loops_->scale(x, model_->embedding_scale, model_->hidden);
             }
             frequencies_->angles(rows[r].position, row_of(scratch_.cosines, r), row_of(scratch_.sines, r));
         });
     }
 
     /// Runs layer `index` over all rows and stores their keys and values. \pre the layers below have run.
-    void layer(pool_type& pool, std::size_t index) noexcept {
+    void layer(pool_ref pool, std::size_t index) noexcept {
         const auto& w = weights_->layer(index);
         query_key_value(pool, w);
         parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept { rotate_and_store(w, index, r); });
-        attention<P>(*model_, index, rows_, used(scratch_.query), used(scratch_.attended), scratch_.parts).run(pool);
+        attention(*loops_, *tables_->kv, *model_, index, rows_, used(scratch_.query), used(scratch_.attended),
+                  scratch_.parts)
+            .run(pool);
         quantize(pool, scratch_.attended, {w.attn_sub_norm});
         add_to_residual(pool, w.attn_output, w.post_attention_norm);
         gate_and_up(pool, w);
@@ -85,44 +85,54 @@ public:
         add_to_residual(pool, w.ffn_down, w.post_ffw_norm);
     }
 
+    /// A whole pass: begin() and all layers.
+    void run(pool_ref pool, std::span<const sequence_row> rows) noexcept {
+        begin(pool, rows);
+        for (std::size_t index = 0; index < model_->layers; ++index) {
+            layer(pool, index);
+        }
+    }
+
     /// Logits of rows `rows[i]` of the pass to out[i] [vocabulary], the same bits as one by one. Reads the head once.
     /// \pre all layers have run; rows.size() == out.size() <= max_rows(); rows below the number of this pass.
-    void logits(pool_type& pool, std::span<const std::size_t> rows, std::span<float* const> out) noexcept {
+    void logits(pool_ref pool, std::span<const std::size_t> rows, std::span<float* const> out) noexcept {
         assert(rows.size() == out.size() && rows.size() <= max_rows());
         parallel_for(pool, rows.size(), [&](std::size_t i) noexcept {
-            P::loops::rms_norm(row_of(scratch_.residual, rows[i]), weights_->output_norm(), model_->rms_epsilon,
-                               model_->hidden, row_of(scratch_.normed, i));
+            loops_->rms_norm(row_of(scratch_.residual, rows[i]), weights_->output_norm(), model_->rms_epsilon,
+                             model_->hidden, row_of(scratch_.normed, i));
         });
         const float_rows& normed = scratch_.normed;
-        head_products<P>(pool, weights_->head(), {normed.values.data(), rows.size(), model_->hidden, normed.cols}, out);
+        lm_head_products(pool, *loops_, weights_->lm_head(),
+                         {normed.values.data(), rows.size(), model_->hidden, normed.cols}, out);
     }
     /// The same for one row.
-    void logits(pool_type& pool, std::size_t row_index, std::span<float> out) noexcept {
+    void logits(pool_ref pool, std::size_t row_index, std::span<float> out) noexcept {
         float* const to = out.data();
         logits(pool, {&row_index, 1}, {&to, 1});
     }
 
-    /// The hidden state [hidden] of one row behind the last norm: what the head multiplies. Valid until the next call.
+    /// The hidden state [hidden] of one row after the last norm: what the output matrix multiplies. Valid until the
+    /// next call.
     [[nodiscard]] const float* final_state(std::size_t row_index) noexcept {
         float* x = row_of(scratch_.normed, 0);
-        P::loops::rms_norm(row_of(scratch_.residual, row_index), weights_->output_norm(), model_->rms_epsilon,
-                           model_->hidden, x);
+        loops_->rms_norm(row_of(scratch_.residual, row_index), weights_->output_norm(), model_->rms_epsilon,
+                         model_->hidden, x);
         return x;
     }
 
     /// The same scaled to length one. Source: the pooling of Qwen3-Embedding and BitNet's embedding models.
-    [[nodiscard]] const float* embedding(std::size_t row_index) noexcept {
-        P::loops::normalize(final_state(row_index), model_->hidden, row_of(scratch_.normed, 0));
+    [[nodiscard]] const float* normalized_state(std::size_t row_index) noexcept {
+        loops_->normalize(final_state(row_index), model_->hidden, row_of(scratch_.normed, 0));
         return row_of(scratch_.normed, 0);
     }
 
 private:
-    transformer(const hyper_parameters& model, const weights<typename P::layout>& weights,
-                const rotary_frequencies& frequencies, scratch memory)
-        : model_(&model), weights_(&weights), frequencies_(&frequencies), scratch_(std::move(memory)) {}
+    transformer(const engine& tables, const hyper_parameters& model, const weights& weights,
+                const rotary_frequencies& frequencies, scratch memory) noexcept
+        : tables_(&tables), loops_(tables.loops), model_(&model), weights_(&weights), frequencies_(&frequencies),
+          scratch_(std::move(memory)) {}
 
-    using layer_type = layer_weights<typename P::layout>;
-    using matrix_type = ternary_matrix<typename P::layout>;
+    [[nodiscard]] linear on(pool_ref pool) const noexcept { return {*loops_, *tables_->ternary, pool}; }
 
     [[nodiscard]] matrix_view<float> used(float_rows& all) const noexcept { return all.first(rows_.size()); }
     [[nodiscard]] static float* row_of(float_rows& all, std::size_t r) noexcept {
@@ -130,30 +140,29 @@ private:
     }
 
     /// Norms and quantises all rows of x for the products that follow.
-    void quantize(pool_type& pool, float_rows& x, const norm_chain& norms) noexcept {
-        normalize_and_quantize<P>(pool, used(x), norms, model_->rms_epsilon, used(scratch_.normed), scratch_.quantized);
+    void quantize(pool_ref pool, float_rows& x, const norm_chain& norms) noexcept {
+        on(pool).normalize_and_quantize(used(x), norms, model_->rms_epsilon, used(scratch_.normed), scratch_.quantized);
     }
 
-    void query_key_value(pool_type& pool, const layer_type& w) noexcept {
-        const projection<typename P::layout> query{&w.attn_q, used(scratch_.query)};
-        const projection<typename P::layout> key{&w.attn_k, used(scratch_.key)};
-        const projection<typename P::layout> value{&w.attn_v, used(scratch_.value)};
+    void query_key_value(pool_ref pool, const layer_weights& w) noexcept {
+        const linear::projection query{&w.attn_q, used(scratch_.query)};
+        const linear::projection key{&w.attn_k, used(scratch_.key)};
+        const linear::projection value{&w.attn_v, used(scratch_.value)};
         quantize(pool, scratch_.residual, {w.attn_norm, w.attn_q_norm_in});
         if (!w.has_own_qkv_inputs()) {
-            return project<P, 3>(pool, {{query, key, value}}, scratch_.quantized);
+            return on(pool).project<3>({{query, key, value}}, scratch_.quantized);
         }
-        project<P, 1>(pool, {{query}}, scratch_.quantized);
+        on(pool).project<1>({{query}}, scratch_.quantized);
         quantize(pool, scratch_.residual, {w.attn_norm, w.attn_k_norm_in});
-        project<P, 1>(pool, {{key}}, scratch_.quantized);
+        on(pool).project<1>({{key}}, scratch_.quantized);
         quantize(pool, scratch_.residual, {w.attn_norm, w.attn_v_norm_in});
-        project<P, 1>(pool, {{value}}, scratch_.quantized);
+        on(pool).project<1>({{value}}, scratch_.quantized);
     }
 
-    void rotate_and_store(const layer_type& w, std::size_t layer, std::size_t r) noexcept {
+    void rotate_and_store(const layer_weights& w, std::size_t layer, std::size_t r) noexcept {
         rotate_heads(row_of(scratch_.query, r), model_->heads, w.attn_q_norm, r);
         rotate_heads(row_of(scratch_.key, r), model_->kv_heads, w.attn_k_norm, r);
-        rows_[r].cache->template store<typename P::loops>(layer, rows_[r].position, row_of(scratch_.key, r),
-                                                          row_of(scratch_.value, r));
+        rows_[r].cache->store(layer, rows_[r].position, row_of(scratch_.key, r), row_of(scratch_.value, r));
     }
 
     /// Norms, where there is a norm, and rotates the heads of row `r` in place.
@@ -162,12 +171,12 @@ private:
         const float* sines = row_of(scratch_.sines, r);
         for (const float* end = head + count * model_->head_size; head != end; head += model_->head_size) {
             if (norm != nullptr) {
-                P::loops::rms_norm(head, norm, model_->rms_epsilon, model_->head_size, head);
+                loops_->rms_norm(head, norm, model_->rms_epsilon, model_->head_size, head);
             }
             if (model_->pairing == rotary_pairing::interleaved) {
                 split_neighbours(head, row_of(scratch_.normed, r));
             }
-            P::loops::rotate(head, cosines, sines, frequencies_->pairs());
+            loops_->rotate(head, cosines, sines, frequencies_->pairs());
         }
     }
 
@@ -183,78 +192,37 @@ private:
     }
 
     /// residual += norm(x w^T), x being what was quantised last; without a norm in one go.
-    void add_to_residual(pool_type& pool, const matrix_type& w, const float* norm) noexcept {
+    void add_to_residual(pool_ref pool, const ternary_matrix& w, const float* norm) noexcept {
         if (norm == nullptr) {
-            return project_add<P>(pool, w, scratch_.quantized, used(scratch_.residual));
+            return on(pool).project_add(w, scratch_.quantized, used(scratch_.residual));
         }
-        project<P, 1>(pool, {{{&w, used(scratch_.normed)}}}, scratch_.quantized);
+        on(pool).project<1>({{{&w, used(scratch_.normed)}}}, scratch_.quantized);
         parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept {
             float* products = row_of(scratch_.normed, r);
-            P::loops::rms_norm(products, norm, model_->rms_epsilon, model_->hidden, products);
-            P::loops::add(products, model_->hidden, row_of(scratch_.residual, r));
+            loops_->rms_norm(products, norm, model_->rms_epsilon, model_->hidden, products);
+            loops_->add(products, model_->hidden, row_of(scratch_.residual, r));
         });
     }
 
-    /// gated = activation(x gate^T) * (x up^T), where both have the same x: both products of a chunk by one task,
-    /// joined while still in cache.
-    void gate_and_up(pool_type& pool, const layer_type& w) noexcept {
+    /// gated = activation(x gate^T) * (x up^T), in one loop if both have the same x.
+    void gate_and_up(pool_ref pool, const layer_weights& w) noexcept {
         quantize(pool, scratch_.residual, {w.ffn_norm, w.ffn_gate_norm_in});
-        const bool shares_input = !w.has_own_ffn_inputs();
-        const std::size_t cols = model_->feed_forward;
-        const std::size_t chunk = rows_per_task(w.ffn_gate.cols());
-        const std::size_t tasks = (cols + chunk - 1) / chunk;
-        parallel_stream(pool, tasks, [&](std::size_t task) noexcept {
-            const std::size_t first = task * chunk;
-            const std::size_t count = std::min(chunk, cols - first);
-            multiply_gate(w.ffn_gate, first, count);
-            if (shares_input) {
-                multiply_up(w.ffn_up, first, count);
-            }
-        });
-        if (shares_input) {
-            return;
+        const matrix_view<float> gated = used(scratch_.gated);
+        if (!w.has_own_ffn_inputs()) {
+            return on(pool).project_gated(w.ffn_gate, w.ffn_up, model_->activation, scratch_.quantized, gated);
         }
+        on(pool).project<1>({{{&w.ffn_gate, gated}}}, scratch_.quantized);
         quantize(pool, scratch_.residual, {w.ffn_norm, w.ffn_up_norm_in});
-        parallel_stream(pool, tasks, [&](std::size_t task) noexcept {
-            const std::size_t first = task * chunk;
-            multiply_up(w.ffn_up, first, std::min(chunk, cols - first));
-        });
+        on(pool).project_gated(w.ffn_up, model_->activation, scratch_.quantized, gated);
     }
 
-    /// Columns [first, first + count) of gated = x gate^T
-    void multiply_gate(const matrix_type& gate, std::size_t first, std::size_t count) noexcept {
-        multiply_rows<P>(gate, first, count, scratch_.quantized,
-                         [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
-                             P::loops::dequantize(products, gate.scale, scale, count,
-                                                  row_of(scratch_.gated, r) + first);
-                         });
-    }
-    /// The same columns of gated = activation(gated) * (x up^T)
-    void multiply_up(const matrix_type& up, std::size_t first, std::size_t count) noexcept {
-        multiply_rows<P>(up, first, count, scratch_.quantized,
-                         [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
-                             std::array<float, 128> factors; // rows_per_task() at most
-                             P::loops::dequantize(products, up.scale, scale, count, factors.data());
-                             activate(row_of(scratch_.gated, r) + first, factors.data(), count);
-                         });
-    }
-
-    void activate(float* gate, const float* up, std::size_t n) const noexcept {
-        switch (model_->activation) {
-        case activation_function::relu2:
-            return P::loops::relu2_times(gate, up, n, gate);
-        case activation_function::silu:
-            return P::loops::silu_times(gate, up, n, gate);
-        case activation_function::gelu:
-            return P::loops::gelu_times(gate, up, n, gate);
-        }
-    }
-
+    const engine* tables_;
+    const loop_table* loops_;
     const hyper_parameters* model_;
-    const weights<typename P::layout>* weights_;
+    const weights* weights_;
     const rotary_frequencies* frequencies_;
     scratch scratch_;
-    std::span<const row> rows_;
+    std::span<const sequence_row> rows_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

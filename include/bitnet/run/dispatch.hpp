@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/engine.hpp>
 #include <bitnet/policy.hpp>
 
 #include <array>
@@ -13,7 +14,7 @@
 namespace bitnet::inline BITNET_ABI {
 
 /// Calls f.operator()<P>() for the first P of the list whose instruction set this machine has and the system permits.
-/// Dispatch once, at the top: below the call everything is static.
+/// Dispatch once, at the top.
 ///
 ///     bitnet::with_first_available<wide, any>([&]<class P>() { run<P>(argv[1]); });
 ///
@@ -32,6 +33,9 @@ template <policy_type First, policy_type... Rest, class F> bool with_first_avail
 
 /// A list of policies, the fastest first.
 template <policy_type... P> struct ladder {
+    /// Their tables, in order. Of several layouts for one instruction set, the one that a file is stored in is taken.
+    static constexpr std::array<const engine*, sizeof...(P)> engines{&engine_of<P>...};
+
     template <class L> using with_layout = ladder<typename P::template with_layout<L>...>;
     template <class E> using with_kv = ladder<typename P::template with_kv<E>...>;
     template <class T> using with_pool = ladder<typename P::template with_pool<T>...>;
@@ -48,34 +52,34 @@ template <policy_type... P> struct ladder {
     }
 };
 
-/// Ternary layouts to choose from by name at run time. Each is a template argument, so each costs an instantiation of
-/// what `f` uses:
-///
-///     bitnet::all_layouts::with_layout("dense", [&]<class L>() { run<bitnet::any_cpu::with_layout<L>>(argv[1]); });
-template <ternary_layout... L> struct layout_list {
-    static constexpr std::array<std::string_view, sizeof...(L)> names = {L::name...};
+/// Ladders one after another: those of several layouts, say.
+template <class... Ladders> struct joined_ladders;
+template <policy_type... P> struct joined_ladders<ladder<P...>> : ladder<P...> {};
+template <policy_type... P, policy_type... Q, class... Rest>
+struct joined_ladders<ladder<P...>, ladder<Q...>, Rest...> : joined_ladders<ladder<P..., Q...>, Rest...> {};
 
-    /// Calls f.operator()<Layout>() for the layout of that name. \return whether it is in the list.
-    template <class F> static bool with_layout(std::string_view name, F&& f) {
-        return ((L::name == name && (f.template operator()<L>(), true)) || ...);
-    }
-};
+/// `Ladder` in every layout that has kernels for every instruction set, so that files run in the layout that they are
+/// stored in, and in one that admits their shapes.
+template <class Ladder>
+using in_all_layouts =
+    joined_ladders<typename Ladder::template with_layout<i2s>, typename Ladder::template with_layout<dense>,
+                   typename Ladder::template with_layout<tl1>, typename Ladder::template with_layout<tl2>>;
 
-/// Every layout that has kernels for every instruction set.
-using all_layouts = layout_list<i2s, dense, tl1, tl2>;
-
-/// Every kernel that exists for this architecture, the fastest first, scalar last: runs on any CPU, needs no -m flag.
+/// Every instruction set of this architecture that has kernels, the fastest first, scalar last.
 #if BITNET_X86_64
-using any_cpu = ladder<policy<isa::amx_int8>, policy<isa::avx512_vnni>, policy<isa::avx_vnni>, policy<isa::avx2>,
-                       policy<isa::sse41>, policy<isa::scalar>>;
+using all_isas = ladder<policy<isa::amx_int8>, policy<isa::avx512_vnni>, policy<isa::avx_vnni>, policy<isa::avx2>,
+                        policy<isa::sse41>, policy<isa::scalar>>;
 #elif BITNET_ARM64
-using any_cpu = ladder<policy<isa::neon_i8mm>, policy<isa::neon_dotprod>, policy<isa::neon>, policy<isa::scalar>>;
+using all_isas = ladder<policy<isa::neon_i8mm>, policy<isa::neon_dotprod>, policy<isa::neon>, policy<isa::scalar>>;
 #elif BITNET_WASM_RELAXED_SIMD
-using any_cpu = ladder<policy<isa::wasm_relaxed_simd>, policy<isa::wasm_simd128>, policy<isa::scalar>>;
+using all_isas = ladder<policy<isa::wasm_relaxed_simd>, policy<isa::wasm_simd128>, policy<isa::scalar>>;
 #elif BITNET_WASM_SIMD128
-using any_cpu = ladder<policy<isa::wasm_simd128>, policy<isa::scalar>>;
+using all_isas = ladder<policy<isa::wasm_simd128>, policy<isa::scalar>>;
 #else
-using any_cpu = ladder<policy<isa::scalar>>;
+using all_isas = ladder<policy<isa::scalar>>;
 #endif
+
+/// Runs on any CPU of this architecture, with its best instructions; needs no -m flag.
+struct any_cpu : all_isas {};
 
 } // namespace bitnet::inline BITNET_ABI

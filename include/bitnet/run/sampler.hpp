@@ -4,22 +4,21 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/exponential.hpp>
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
+#include <bitnet/core/sort_first.hpp>
 #include <bitnet/model/ranking.hpp>
-#include <bitnet/simd/lane_ops.hpp>
+#include <bitnet/run/token_chooser.hpp>
 #include <bitnet/text/token.hpp>
 
-#include <algorithm>
-#include <bit>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
-#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -48,7 +47,8 @@ struct sampler_options {
 BITNET_PRECISE_BEGIN
 namespace bitnet::inline BITNET_ABI {
 
-/// Holds its settings, its random state and the recent tokens. One sampler serves one sequence.
+/// The library's token_chooser. Holds its settings, its random state and the recent tokens. One sampler serves one
+/// sequence.
 /// Allocates in open() only: 16 bytes for each token of the vocabulary.
 class sampler {
 public:
@@ -59,25 +59,21 @@ public:
     [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
         sampler made;
         if (auto checked = check(options); !checked) {
-            return std::move(checked).error();
+            return failed(checked);
         }
         made.options_ = options;
         made.random_ = options.seed;
-        auto candidates = buffer<candidate>::allocate(vocabulary, "sampler candidates");
-        auto counts = buffer<std::uint32_t>::allocate(vocabulary, "sampler counts");
-        auto recent = buffer<token>::allocate(options.penalty_window, "recent tokens");
-        for (const error* failure : {failure_of(candidates), failure_of(counts), failure_of(recent)}) {
-            if (failure != nullptr) {
-                return *failure;
-            }
+        error failure;
+        allocate(made.candidates_, vocabulary, "sampler candidates", failure);
+        allocate(made.counts_, vocabulary, "sampler counts", failure);
+        allocate(made.recent_, options.penalty_window, "recent tokens", failure);
+        if (failure.code != errc{}) {
+            return failure;
         }
-        made.candidates_ = *std::move(candidates);
-        made.counts_ = *std::move(counts);
-        made.recent_ = *std::move(recent);
         return made;
     }
 
-    /// Chooses a token. Changes only the random state; call accept() with what was really taken.
+    /// Chooses a token. Changes only the random state; call accept() with the token that was taken.
     /// \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
         assert(logits.size() == candidates_.size() && !logits.empty());
@@ -100,8 +96,9 @@ public:
         return choose_among(largest.size());
     }
 
-    /// How many of the largest logits are enough for choose(); 0 where only all of them are. Greedy needs one, top_k
-    /// needs k. Penalties that lower the logits of c recent tokens push no more than c others up: c more are enough.
+    /// How many of the largest logits are enough for choose(); 0 if only all of them are. Greedy needs one, top_k
+    /// needs k. If penalties lower the logits of c recent tokens, at most c others take their places: c more are
+    /// enough.
     [[nodiscard]] std::size_t needs() const noexcept {
         const std::size_t kept = is_greedy() ? 1 : options_.top_k;
         const bool lowers =
@@ -131,7 +128,9 @@ public:
 
     /// Forgets recent tokens and starts the random sequence anew.
     void reset() noexcept {
-        std::fill_n(counts_.data(), counts_.size(), 0u);
+        for (std::uint32_t& count : counts_.span()) {
+            count = 0;
+        }
         accepted_ = 0;
         distinct_ = 0;
         random_ = options_.seed;
@@ -141,8 +140,6 @@ public:
     [[nodiscard]] bool is_greedy() const noexcept { return options_.temperature == 0.0f; }
 
 private:
-    using loops = lane_ops<software_fma>;
-
     struct candidate {
         float logit;
         token id;
@@ -151,12 +148,12 @@ private:
 
     sampler() noexcept = default;
 
-    template <class T> [[nodiscard]] static const error* failure_of(const result<T>& made) noexcept {
-        return made ? nullptr : &made.error();
-    }
-
     [[nodiscard]] static result<void> check(const sampler_options& o) {
-        const std::pair<std::string_view, bool> rules[] = {
+        struct rule {
+            std::string_view text;
+            bool holds;
+        };
+        const rule rules[] = {
             {"temperature must be 0 to 1e6", within(o.temperature, 0.0f, 1e6f)},
             {"top_p must be 0 to 1", within(o.top_p, 0.0f, 1.0f)},
             {"min_p must be 0 to 1", within(o.min_p, 0.0f, 1.0f)},
@@ -165,9 +162,9 @@ private:
             {"frequency_penalty must be -1000 to 1000", within(o.frequency_penalty, -1000.0f, 1000.0f)},
             {"penalty_window must be 0 to 65536", o.penalty_window <= largest_window},
         };
-        for (const auto& [sentence, holds] : rules) {
+        for (const auto& [text, holds] : rules) {
             if (!holds) {
-                return error{errc::invalid_argument, "sampler: " + std::string(sentence)};
+                return error{errc::invalid_argument, sentence({"sampler: ", text})};
             }
         }
         return {};
@@ -176,8 +173,11 @@ private:
         return value >= low && value <= high;
     }
 
-    [[nodiscard]] static bool before(const candidate& a, const candidate& b) noexcept {
-        return precedes(a.logit, a.id, b.logit, b.id);
+    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
+    void sort_largest(std::size_t n, std::size_t k) noexcept {
+        sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
+            return precedes(a.logit, a.id, b.logit, b.id);
+        });
     }
 
     [[nodiscard]] float penalized(float logit, std::uint32_t count) const noexcept {
@@ -186,30 +186,21 @@ private:
         }
         const float p = options_.repeat_penalty;
         const float absent = -options_.presence_penalty;
-        const float present = logit > 0.0f ? loops::quotient(logit, p) + absent : exact_fma(logit, p, absent);
+        const float present = logit > 0.0f ? exact_quotient(logit, p) + absent : exact_fma(logit, p, absent);
         return exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
     }
 
-    /// The steps behind the penalties, over the first n candidates.
+    /// The steps after the penalties, over the first n candidates.
     [[nodiscard]] token choose_among(std::size_t n) noexcept {
         if (is_greedy()) {
-            return std::min_element(candidates_.data(), candidates_.data() + n, before)->id;
+            sort_largest(n, 1);
+            return candidates_[0].id;
         }
-        std::size_t kept = keep_top_k(n);
+        std::size_t kept = options_.top_k == 0 || options_.top_k > n ? n : options_.top_k;
+        sort_largest(n, kept); // all later steps need the order
         kept = keep_top_p(kept);
         kept = keep_min_p(kept);
         return draw(kept);
-    }
-
-    /// Sorts the k largest to the front, where a later step needs an order or a cut.
-    [[nodiscard]] std::size_t keep_top_k(std::size_t n) noexcept {
-        candidate* first = candidates_.data();
-        const std::size_t k = options_.top_k == 0 ? n : std::min(options_.top_k, n);
-        if (k < n) {
-            std::nth_element(first, first + k, first + n, before);
-        }
-        std::sort(first, first + k, before);
-        return k;
     }
 
     [[nodiscard]] std::size_t keep_top_p(std::size_t n) noexcept {
@@ -250,7 +241,7 @@ private:
                 return candidates_[i].id;
             }
         }
-        return candidates_[0].id; // all weights rounded away, or logits that are not numbers
+        return candidates_[0].id; // all weights were rounded to 0, or logits are not numbers
     }
 
     /// weight = e^((logit - largest) / temperature) for the first n. \return their sum, ascending.
@@ -258,7 +249,7 @@ private:
         float sum = 0.0f;
         for (std::size_t i = 0; i < n; ++i) {
             const float below = candidates_[i].logit - candidates_[0].logit;
-            const float weight = loops::exp(loops::quotient(below, temperature));
+            const float weight = exponential<software_fma>(exact_quotient(below, temperature));
             candidates_[i].weight = weight;
             sum = sum + weight;
         }

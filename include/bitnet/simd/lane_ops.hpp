@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/exponential.hpp>
 #include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/fma.hpp>
 #include <bitnet/core/half.hpp>
@@ -41,14 +42,7 @@ struct softmax_state {
 template <class Fma> struct lane_ops {
     using lanes = float[reduction_lanes];
 
-    /// a / b. Under -ffast-math a compiler without float_control makes reciprocals of divisors and divisions of
-    /// products with reciprocals, unless it does not know what it divides.
-    static BITNET_ALWAYS_INLINE float quotient(float a, float b) noexcept {
-#if !BITNET_FLOAT_CONTROL
-        __asm__("" : "+w"(a), "+w"(b));
-#endif
-        return a / b;
-    }
+    static BITNET_ALWAYS_INLINE float quotient(float a, float b) noexcept { return exact_quotient(a, b); }
 
     static BITNET_ALWAYS_INLINE float fold(const lanes& in) noexcept {
         lanes l;
@@ -61,31 +55,7 @@ template <class Fma> struct lane_ops {
         return l[0];
     }
 
-    /// e^x within 2 units in the last place; 0 below -87 (never a denormal), e^88 above 88.
-    /// n = round(x / ln 2), r = x - n ln 2 in two parts, then e^r by its Taylor series to r^7 (the rest is below
-    /// (ln 2 / 2)^8 / 8! = 5e-9) and an exact scaling by 2^n.
-    static BITNET_ALWAYS_INLINE float exp(float x) noexcept {
-        constexpr float shift = 12582912.0f; // 1.5 * 2^23: adding it leaves the rounded integer in the low bits
-        const float upper = x > 88.0f ? 88.0f : x;
-        const float c = upper < -87.0f ? -87.0f : upper;
-        const float shifted = Fma::fma(c, 0x1.715476p+0f, shift);
-        const float n = shifted - shift;
-        const float r_high = Fma::fma(n, -0x1.62e43p-1f, c);
-        const float r = Fma::fma(n, 0x1.05c61p-29f, r_high);
-        float p = 0x1.a01a02p-13f; // 1/7!
-        p = Fma::fma(p, r, 0x1.6c16c2p-10f);
-        p = Fma::fma(p, r, 0x1.111112p-7f);
-        p = Fma::fma(p, r, 0x1.555556p-5f);
-        p = Fma::fma(p, r, 0x1.555556p-3f);
-        p = Fma::fma(p, r, 0.5f);
-        p = Fma::fma(p, r, 1.0f);
-        p = Fma::fma(p, r, 1.0f);
-        const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(shift))
-                                       << 23;
-        const float scaled = std::bit_cast<float>(std::bit_cast<std::uint32_t>(p) + exponent);
-        const std::uint32_t kept = x < -87.0f ? 0u : 0xffffffffu; // a mask, which vectorises where a choice does not
-        return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) & kept);
-    }
+    static BITNET_ALWAYS_INLINE float exp(float x) noexcept { return exponential<Fma>(x); }
 
     static BITNET_ALWAYS_INLINE float sum_of_squares(const float* x, std::size_t n) noexcept {
         lanes acc = {};

@@ -12,8 +12,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// 256 characters, one per byte. Printable characters of Latin-1 (21-7E, A1-AC, AE-FF) stand for their own number; the
-/// other 68 bytes, ascending, are U+0100 to U+0143. Source: Radford et al. 2019, the encoder published with GPT-2.
+/// 256 characters, one per byte. Printable characters of Latin-1 (21-7E, A1-AC, AE-FF) mean the byte of their number;
+/// the other 68 bytes, ascending, are U+0100 to U+0143. Source: Radford et al. 2019, the encoder published with GPT-2.
 namespace byte_alphabet {
 inline constexpr std::size_t size = 0x144; ///< one past the largest character
 
@@ -21,7 +21,7 @@ inline constexpr std::size_t size = 0x144; ///< one past the largest character
     return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte != 0xad);
 }
 
-/// The byte of each character below `size`; -1 where the character is not in the alphabet.
+/// The byte of each character below `size`; -1 if the character is not in the alphabet.
 inline constexpr std::array<std::int16_t, size> bytes = [] {
     std::array<std::int16_t, size> table{};
     table.fill(-1);
@@ -33,7 +33,7 @@ inline constexpr std::array<std::int16_t, size> bytes = [] {
 }();
 
 /// Writes the bytes that `spelling` stands for to `out`, which has room for spelling.size() bytes.
-/// \return how many; nothing where a character is not in the alphabet or not UTF-8.
+/// \return how many; nullopt if a character is not in the alphabet or not UTF-8.
 [[nodiscard]] inline std::optional<std::size_t> decode(std::string_view spelling, char* out) noexcept {
     std::size_t written = 0;
     for (std::size_t i = 0; i < spelling.size(); ++i) {

@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/text/merge_table.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/token_merging.hpp>
@@ -54,9 +55,8 @@ private:
     [[nodiscard]] result<void> check_bytes(std::string_view piece) const {
         for (const char byte : piece) {
             if (token_of(byte) == no_token) {
-                return error{errc::invalid_argument, "the text holds byte " +
-                                                         std::to_string(static_cast<unsigned char>(byte)) +
-                                                         ", for which the vocabulary has no token"};
+                return error{errc::invalid_argument, sentence({"the text holds byte ", static_cast<unsigned char>(byte),
+                                                               ", for which the vocabulary has no token"})};
             }
         }
         return {};

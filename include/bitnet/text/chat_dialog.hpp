@@ -4,12 +4,13 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/text/chat_format.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
-#include <optional>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,7 +23,7 @@ class chat_pieces {
 public:
     explicit chat_pieces(const tokenizer& text) noexcept : tokenizer_(&text) {}
 
-    /// Appends text in which nothing is a control token.
+    /// Appends text. Control tokens spelled in it are text, too.
     void write(std::string_view plain) {
         if (all_.empty() || all_.back().id != no_token) {
             all_.push_back({no_token, {}});
@@ -30,7 +31,7 @@ public:
         all_.back().text.append(plain);
     }
     void mark(token id) { all_.push_back({id, std::string(tokenizer_->bytes_of(id))}); }
-    /// Appends the control token of that spelling, or the spelling as text where the vocabulary has no such token.
+    /// Appends the control token of that spelling, or the spelling as text if the vocabulary has no such token.
     void mark(std::string_view spelling) {
         if (const auto id = tokenizer_->find_special(spelling)) {
             mark(*id);
@@ -72,8 +73,8 @@ private:
     std::vector<piece> all_;
 };
 
-/// A dialog that grows turn by turn while a session follows it. What take() returns, in order, are the tokens of the
-/// whole dialog: nothing that a session has been fed has to be fed again.
+/// A dialog that grows turn by turn while a session follows it. What take() returns, call after call, are the tokens of
+/// the whole dialog: no token has to be fed to the session again.
 ///
 ///     dialog.add({"user", question});
 ///     dialog.add_prompt();
@@ -81,12 +82,13 @@ private:
 ///     ... the session's answer, up to a stop token or until it is interrupted ...
 ///     dialog.end_answer(stopped);      // and the next question
 ///
-/// The model's answer stays the tokens that it generated; encoding its text again may give others.
-/// Borrows the tokenizer, which must outlive it. Copyable: a copy is a way back. Usually made by chat_template::dialog.
+/// The model's answers remain the tokens that it generated; encoding their text again may give others.
+/// Borrows the tokenizer, which must outlive it. Copyable: assigning a copy takes turns back. Usually made by
+/// chat_template::dialog.
 class chat_dialog {
 public:
     chat_dialog(chat_format format, const tokenizer& text, bool begin_with_bos)
-        : format_(format), tokenizer_(&text), pieces_(text) {
+        : rule_(&rule_of(format)), tokenizer_(&text), pieces_(text) {
         if (begin_with_bos && text.bos()) {
             pieces_.mark(*text.bos());
         }
@@ -95,15 +97,17 @@ public:
 
     /// Appends a whole turn. \return errc::invalid_argument for a role that the format does not have.
     [[nodiscard]] result<void> add(const chat_message& message) {
-        if (!has_role(format_, message.role)) {
+        if (!has_role(rule_->format, message.role)) {
             return error{errc::invalid_argument,
-                         "chat format " + std::string(name_of(format_)) + " has no role " + quoted_name(message.role)};
+                         sentence({"chat format ", rule_->name, " has no role ", quoted_name(message.role)})};
         }
-        separate();
+        if (std::exchange(text_due_, false)) {
+            pieces_.write(rule_->after_turn);
+        }
         write_header(message.role);
-        pieces_.write(strips_content(format_) ? stripped(message.content) : message.content);
-        if (format_ == chat_format::falcon3 && message.role != "assistant") {
-            pieces_.write("\n");
+        pieces_.write(rule_->strips_content ? stripped(message.content) : message.content);
+        if (rule_->ends_answers_only && message.role != "assistant") {
+            pieces_.write(rule_->after_turn);
         } else {
             end_turn(true);
         }
@@ -113,65 +117,61 @@ public:
     /// Appends the beginning of the assistant's turn, which the model is to continue.
     void add_prompt() { write_header("assistant"); }
 
-    /// Ends a turn that the model wrote. `stopped`: its last token is a stop token, so that the mark that ends a turn
-    /// is there; else it is appended.
+    /// Ends a turn that the model wrote. `stopped`: its last token is a stop token, which serves as the mark that
+    /// ends a turn; otherwise that mark is appended.
     void end_answer(bool stopped) { end_turn(!stopped); }
 
     /// The tokens since the last call. \return what tokenizer::encode returns; the dialog is as before then.
     [[nodiscard]] result<std::vector<token>> take() {
         std::vector<token> tokens;
         if (auto done = pieces_.encode(tokens); !done) {
-            return std::move(done).error();
+            return failed(done);
         }
         pieces_.clear();
         return tokens;
     }
 
-    /// What take() would return, for showing: control tokens as they are spelled.
+    /// What take() would return, for display: control tokens as they are spelled.
     [[nodiscard]] std::string text() const { return pieces_.text(); }
 
 private:
-    /// falcon3's line end behind an answer, which stands only where another turn follows.
-    void separate() {
-        if (std::exchange(separator_due_, false)) {
-            pieces_.write("\n");
-        }
-    }
-
     void write_header(std::string_view role) {
-        switch (format_) {
-        case chat_format::bitnet:
-            return pieces_.write(capitalized(role) + ": ");
-        case chat_format::llama3:
-            pieces_.mark("<|start_header_id|>");
-            pieces_.write(role);
-            pieces_.mark("<|end_header_id|>");
-            return pieces_.write("\n\n");
-        case chat_format::falcon3:
-            pieces_.mark("<|" + std::string(role) + "|>");
-            return pieces_.write("\n");
-        case chat_format::chatml:
-            pieces_.mark("<|im_start|>");
-            return pieces_.write(std::string(role) + "\n");
+        if (!rule_->header_begin.empty()) {
+            pieces_.mark(rule_->header_begin);
         }
+        switch (rule_->role) {
+        case role_spelling::as_given:
+            pieces_.write(role);
+            break;
+        case role_spelling::capitalized:
+            pieces_.write(capitalized(role));
+            break;
+        case role_spelling::mark:
+            pieces_.mark(sentence({"<|", role, "|>"}));
+            break;
+        }
+        if (!rule_->header_end.empty()) {
+            pieces_.mark(rule_->header_end);
+        }
+        pieces_.write(rule_->after_header);
     }
 
     void end_turn(bool with_mark) {
-        if (with_mark && end_of_turn(format_).empty()) {
+        if (with_mark && rule_->turn_end.empty()) {
             pieces_.mark(tokenizer_->eos().value_or(no_token));
         } else if (with_mark) {
-            pieces_.mark(end_of_turn(format_));
+            pieces_.mark(rule_->turn_end);
         }
-        if (format_ == chat_format::chatml) {
-            pieces_.write("\n");
+        text_due_ = rule_->ends_answers_only;
+        if (!text_due_) {
+            pieces_.write(rule_->after_turn);
         }
-        separator_due_ = format_ == chat_format::falcon3;
     }
 
-    chat_format format_;
+    const chat_format_rule* rule_;
     const tokenizer* tokenizer_;
     chat_pieces pieces_;
-    bool separator_due_ = false;
+    bool text_due_ = false; ///< `after_turn` of an answer, if another turn follows
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
 #include <bitnet/io/gguf_value.hpp>
@@ -34,12 +35,12 @@ public:
     [[nodiscard]] result<merge_table> run() {
         const auto list = need_array(file_, key, gguf_type::string);
         if (!list) {
-            return error{list.error()};
+            return failed(list);
         }
         if ((*list)->count >= merge::never) {
-            return bad_vocabulary(file_, key,
-                                  "has " + std::to_string((*list)->count) + " elements, fewer than " +
-                                      std::to_string(merge::never) + " are possible");
+            return bad_vocabulary(
+                file_, key,
+                sentence({"has ", (*list)->count, " elements, fewer than ", merge::never, " are possible"}));
         }
         auto table = merge_table::allocate((*list)->count);
         if (!table) {
@@ -48,7 +49,7 @@ public:
         std::uint32_t rank = 0;
         for (const std::string_view text : (*list)->strings()) {
             if (auto done = add(*table, text, rank); !done) {
-                return std::move(done).error();
+                return failed(done);
             }
             ++rank;
         }
@@ -62,7 +63,7 @@ private:
         const std::size_t space = text.find(' ');
         if (space == std::string_view::npos || text.size() > 4 * vocabulary::longest_token) {
             return bad_vocabulary(file_, key, rank,
-                                  "is " + quoted_name(text) + ", not two tokens with one space between");
+                                  sentence({"is ", quoted_name(text), ", not two tokens with one space between"}));
         }
         const std::string_view left = text.substr(0, space);
         const std::string_view right = text.substr(space + 1);
@@ -87,12 +88,12 @@ private:
     [[nodiscard]] result<void> insert(merge_table& table, std::string_view text, token left, token right, merge made) {
         switch (table.insert(left, right, made)) {
         case token_index::outcome::duplicate:
-            return bad_vocabulary(file_, key, made.rank,
-                                  "is " + quoted_name(text) + ", which element " +
-                                      std::to_string(table.find(left, right).rank) + " is too");
+            return bad_vocabulary(
+                file_, key, made.rank,
+                sentence({"is ", quoted_name(text), ", which element ", table.find(left, right).rank, " is too"}));
         case token_index::outcome::crowded:
             return bad_vocabulary(file_, key, made.rank,
-                                  "collides with more than " + std::to_string(longest_probe) + " other merges");
+                                  sentence({"collides with more than ", longest_probe, " other merges"}));
         default:
             return {};
         }
@@ -100,8 +101,8 @@ private:
 
     [[nodiscard]] error missing(std::string_view text, std::uint32_t rank, std::string_view part) const {
         return bad_vocabulary(file_, key, rank,
-                              "is " + quoted_name(text) + ", but " + quoted_name(part) + " is none of the " +
-                                  std::to_string(tokens_.size()) + " tokens");
+                              sentence({"is ", quoted_name(text), ", but ", quoted_name(part), " is none of the ",
+                                        tokens_.size(), " tokens"}));
     }
 
     const gguf_file& file_;

@@ -31,14 +31,14 @@ public:
     [[nodiscard]] static result<merge_table> allocate(std::uint64_t count) {
         auto slots = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table");
         if (!slots) {
-            return std::move(slots).error();
+            return failed(slots);
         }
         merge_table made;
         made.slots_ = *std::move(slots);
         return made;
     }
 
-    /// Adds a pair. \pre `made.rank` < merge::never, and allocate() was told of at least as many pairs
+    /// Adds a pair. \pre `made.rank` < merge::never, and no more pairs than allocate() was called for
     [[nodiscard]] token_index::outcome insert(token left, token right, merge made) noexcept {
         const std::size_t mask = slots_.size() - 1;
         const std::size_t home = home_of(left, right);
@@ -55,7 +55,7 @@ public:
         return token_index::outcome::crowded;
     }
 
-    /// The merge of two neighbours; {merge::never, no_token} where they have none.
+    /// The merge of two neighbours; {merge::never, no_token} if they have none.
     [[nodiscard]] merge find(token left, token right) const noexcept {
         const std::size_t mask = slots_.size() - 1;
         for (std::size_t i = home_of(left, right) & mask;; i = (i + 1) & mask) {

@@ -22,7 +22,7 @@ namespace bitnet::inline BITNET_ABI {
 ///     | \s*[\r\n]+ | \s+(?!\S) | \s+
 ///
 /// Case folding makes U+017F (long s) an s. A byte that is not UTF-8 is a character of no class.
-/// Cost: linear, every byte is looked at no more than four times; allocates nothing.
+/// Cost: linear, every byte is read at most four times; allocates nothing.
 /// Proven for LLaMA-3 by the golden files in tests/text/tokenizer_test.cpp, among them every scalar value in context.
 template <std::size_t Digits> class word_pattern {
 public:
@@ -104,9 +104,9 @@ struct gpt2_pattern {
 };
 using gpt2_splitter = consecutive_splitter<gpt2_pattern>;
 
-/// What stands alone in the splitters below; see isolating_splitter.
+/// What the splitters below isolate; see isolating_splitter.
 namespace patterns {
-/// `[\p{P}...]+`, with the characters of `Symbols` besides.
+/// `[\p{P}...]+`, plus the characters of `Symbols`.
 template <char... Symbols> struct punctuation {
     [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t i) noexcept {
         return pre_tokenizing::run_end(
@@ -157,19 +157,19 @@ struct ideographs {
 };
 } // namespace patterns
 
-/// `Splitter`, then each piece cut again so that every match of `Pattern` stands alone.
+/// `Splitter`, then each piece cut again so that every match of `Pattern` is a piece of its own.
 template <splitter Splitter, class Pattern> using then_isolate = nested_splitter<Splitter, isolating_splitter<Pattern>>;
 
 /// Starcoder: every number character alone, the rest as GPT-2.
 using starcoder_splitter = nested_splitter<isolating_splitter<patterns::numbers<1>>, gpt2_splitter>;
 
-/// Falcon: punctuation and ASCII symbols, the rest as GPT-2, in which groups of three digits stand alone.
+/// Falcon: punctuation and ASCII symbols, the rest as GPT-2, but groups of three digits are pieces of their own.
 using falcon_splitter =
     then_isolate<nested_splitter<isolating_splitter<patterns::punctuation<'$', '+', '<', '=', '>', '^', '~', '|', '`'>>,
                                  gpt2_splitter>,
                  patterns::three_digits>;
 
-/// What llama.cpp uses where a file names no splitter, or "default".
+/// What llama.cpp uses if a file names no splitter, or "default".
 using default_splitter = then_isolate<
     then_isolate<nested_splitter<isolating_splitter<patterns::punctuation<'$', '+', '<', '=', '>', '^', '~', '|'>>,
                                  gpt2_splitter>,
@@ -205,14 +205,14 @@ template <class Use> decltype(auto) with_splitter(pre_tokenizer_kind kind, std::
     }
 }
 
-/// What a name in tokenizer.ggml.pre asks for.
+/// What a name in tokenizer.ggml.pre means.
 struct pre_tokenizer_name {
     std::string_view name;
     pre_tokenizer_kind kind;
-    bool whole_pieces = false; ///< a piece that is a token as it stands is not merged at all ("ignore_merges")
+    bool whole_pieces = false; ///< a piece that is itself a token is not merged ("ignore_merges")
 };
 
-/// The known names, with what llama.cpp understands by them. falcon3 and falcon_e (of bitnet.cpp's converter) are
+/// The known names, with the meanings that llama.cpp gives them. falcon3 and falcon_e (of bitnet.cpp's converter) are
 /// LLaMA-3's pattern there and in ik_llama.cpp; bitnet.cpp itself uses Falcon's steps with single digits for them.
 inline constexpr std::array<pre_tokenizer_name, 19> pre_tokenizer_names{{
     {"llama-bpe", pre_tokenizer_kind::llama3, true},
@@ -236,7 +236,7 @@ inline constexpr std::array<pre_tokenizer_name, 19> pre_tokenizer_names{{
     {"deepseek-coder", pre_tokenizer_kind::deepseek_coder},
 }};
 
-/// What `name` asks for; null where it is not known.
+/// What `name` means; null if it is not known.
 [[nodiscard]] constexpr const pre_tokenizer_name* find_pre_tokenizer(std::string_view name) noexcept {
     for (const pre_tokenizer_name& known : pre_tokenizer_names) {
         if (known.name == name) {

@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
@@ -28,7 +29,7 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// The merges of a SentencePiece vocabulary, from its scores: two tokens merge where their bytes together are a third,
+/// The merges of a SentencePiece vocabulary, from its scores: two tokens merge if their bytes together are a third,
 /// the best score first. So every way to cut a token into two tokens is one merge. Use read_scores().
 class score_reader {
 public:
@@ -36,7 +37,7 @@ public:
 
     [[nodiscard]] result<merge_table> run() {
         if (auto done = read(); !done) {
-            return std::move(done).error();
+            return failed(done);
         }
         std::uint64_t count = 0;
         for (token id = 0; tokens_.contains(id); ++id) {
@@ -53,7 +54,7 @@ public:
             });
             if (!fits) {
                 return bad_vocabulary(file_, "tokenizer.ggml.tokens", static_cast<std::uint64_t>(id),
-                                      "collides with more than " + std::to_string(longest_probe) + " other merges");
+                                      sentence({"collides with more than ", longest_probe, " other merges"}));
             }
         }
         return table;
@@ -65,7 +66,7 @@ private:
     [[nodiscard]] result<void> read() {
         const auto found = need_array(file_, key, gguf_type::f32);
         if (!found) {
-            return error{found.error()};
+            return failed(found);
         }
         scores_ = *found; // of as many elements as there are tokens: vocabulary::open() has checked that
         for (std::uint64_t i = 0; i < scores_->count; ++i) {
@@ -86,7 +87,7 @@ private:
     }
 
     /// Calls `use(left, right)` for every cut of a token that merging can make into two such tokens, as long as it
-    /// returns true. \return whether it did so to the end
+    /// returns true. \return whether it always did
     template <class Use> bool for_each_cut(token id, Use use) const {
         const std::string_view bytes = tokens_.bytes_of(id);
         if (tokens_.find(bytes) != id) {
@@ -107,37 +108,37 @@ private:
     const gguf_value* scores_ = nullptr;
 };
 
-/// The merges between tokens of `tokens` that the scores of `file` ask for. Cost: two look-ups per byte of the tokens,
+/// The merges between tokens of `tokens` by the scores of `file`. Cost: two look-ups per byte of the tokens,
 /// memory 24 to 48 bytes per merge.
 /// \return errc::missing_key; errc::bad_vocabulary (scores that are no floats or not finite); errc::out_of_memory.
 [[nodiscard]] inline result<merge_table> read_scores(const gguf_file& file, const vocabulary& tokens) {
     return score_reader(file, tokens).run();
 }
 
-/// Turns text into tokens: its characters, spaces as U+2581, merge by score (or by the ranks of a merges list, where a
+/// Turns text into tokens: its characters, spaces as U+2581, merge by score (or by the ranks of a merges list, if the
 /// file has one); a character without token becomes the tokens of its bytes. Immutable.
 class sentence_piece_encoding {
 public:
     /// \param tokens opened with token_spelling::sentence_piece; every call needs the same.
-    /// \return as read_scores() or read_merges(); errc::bad_vocabulary where a byte or the space has no token.
+    /// \return as read_scores() or read_merges(); errc::bad_vocabulary if a byte or the space has no token.
     [[nodiscard]] static result<sentence_piece_encoding> open(const gguf_file& file, const vocabulary& tokens) {
         sentence_piece_encoding made;
         if (auto known = made.find_characters(file, tokens); !known) {
-            return std::move(known).error();
+            return failed(known);
         }
         auto merges =
             file.find("tokenizer.ggml.merges") != nullptr ? read_merges(file, tokens) : read_scores(file, tokens);
         if (!merges) {
-            return std::move(merges).error();
+            return failed(merges);
         }
         made.merging_ = token_merging(*std::move(merges));
         made.words_apart_ = are_words_apart(tokens);
         return made;
     }
 
-    /// Appends the tokens of `text` to `out`, behind a space if `space_in_front`.
+    /// Appends the tokens of `text` to `out`, with a space in front if `space_in_front`.
     /// Cost for n bytes: O(n log n); words of more than 64 characters allocate 36 bytes per character for the time of
-    /// the call. Where tokens span words, the whole text counts as one word.
+    /// the call. If tokens span words, the whole text counts as one word.
     /// \pre text.size() < token_merging::longest_run
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] result<void> encode(const vocabulary& tokens, std::string_view text, bool space_in_front,
@@ -187,9 +188,9 @@ private:
         bytes_ = tokens.byte_tokens();
         for (std::size_t byte = 0; byte < bytes_.size(); ++byte) {
             if (bytes_[byte] == no_token) {
-                return bad_vocabulary(file, "tokenizer.ggml.tokens",
-                                      "has no token of type 6 for byte " + std::to_string(byte) + " among its " +
-                                          std::to_string(tokens.size()));
+                return bad_vocabulary(
+                    file, "tokenizer.ggml.tokens",
+                    sentence({"has no token of type 6 for byte ", byte, " among its ", tokens.size()}));
             }
         }
         for (std::size_t c = 0; c < ascii_.size(); ++c) {
@@ -199,12 +200,12 @@ private:
         space_ = ascii_[' '];
         if (space_ == no_token) {
             return bad_vocabulary(file, "tokenizer.ggml.tokens",
-                                  "has no token for the space (U+2581) among its " + std::to_string(tokens.size()));
+                                  sentence({"has no token for the space (U+2581) among its ", tokens.size()}));
         }
         return {};
     }
 
-    /// Whether no token has a space behind another character: then no merge goes on over the start of a word.
+    /// Whether no token has a space after another character: then no merge crosses the start of a word.
     [[nodiscard]] static bool are_words_apart(const vocabulary& tokens) noexcept {
         for (token id = 0; tokens.contains(id); ++id) {
             const std::string_view bytes = tokens.bytes_of(id);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Building blocks of splitters: characters with their class, runs of a class, patterns that stand alone, and nesting.
+// Building blocks of splitters: characters with their class, runs of a class, isolated patterns, and nesting.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -66,7 +66,7 @@ struct character {
     return i;
 }
 
-/// Where the run of characters that `in(code point)` holds for, from `i` on, ends.
+/// Where the run of characters ends that starts at `i` and for which `in(code point)` is true.
 template <class In> [[nodiscard]] constexpr std::size_t run_end(std::string_view text, std::size_t i, In in) noexcept {
     while (i < text.size()) {
         const decoded_code_point c = first_code_point(text.substr(i));
@@ -79,7 +79,7 @@ template <class In> [[nodiscard]] constexpr std::size_t run_end(std::string_view
 }
 
 /// `\s+(?!\S) | \s+`: all of the white space at the end of the text; else all but the last character, which is left to
-/// the next piece; else that one character. With LineEnds `\s*[\r\n]+` comes first: up to the last line end.
+/// the next piece; else that one character. With LineEnds `\s*[\r\n]+` takes precedence: up to the last line end.
 template <bool LineEnds>
 [[nodiscard]] constexpr std::size_t white_space_end(std::string_view text, std::size_t begin) noexcept {
     std::size_t end = begin;
@@ -119,9 +119,9 @@ private:
     std::size_t position_ = 0;
 };
 
-/// Cuts text so that every match of a pattern is a piece of its own, and what lies between two matches another.
-/// Pattern::end(text, i) is where the match that starts at i ends; i where none does. Cost: linear if end() takes
-/// constant time where it finds nothing.
+/// Cuts text so that every match of a pattern is a piece of its own, and the text between two matches another.
+/// Pattern::end(text, i) is where the match that starts at i ends; i if none does. Cost: linear if end() takes
+/// constant time if it finds none.
 template <class Pattern> class isolating_splitter {
 public:
     explicit constexpr isolating_splitter(std::string_view text) noexcept : text_(text) {}
@@ -147,10 +147,10 @@ private:
 
     std::string_view text_;
     std::size_t position_ = 0;
-    std::size_t match_size_ = 0; ///< of the match that the next piece is; 0 where none is known
+    std::size_t match_size_ = 0; ///< of the match that the next piece is; 0 if none is known
 };
 
-/// Cuts each piece of `Outer` with `Inner`, which sees nothing beyond that piece.
+/// Cuts each piece of `Outer` with `Inner`, which does not see beyond that piece.
 template <splitter Outer, splitter Inner> class nested_splitter {
 public:
     explicit constexpr nested_splitter(std::string_view text) noexcept : outer_(text) {}

@@ -12,10 +12,11 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Turns tokens into text that can be shown at once: a code point whose bytes are spread over several tokens comes out
-/// with the last of them. Nothing is replaced: bytes that are not UTF-8 come out as they are, so that all the text
-/// that feed() and flush() return is, byte for byte, tokenizer::decode() of all the tokens with the same options.
-/// Holds back three bytes at most. Borrows the tokenizer, which must outlive it. Allocates only when it is made.
+/// Turns tokens into text that can be shown at once: a code point whose bytes are spread over several tokens is
+/// returned with the last of them. No byte is replaced: those that are not UTF-8 are returned as they are, so that all
+/// the text that feed() and flush() return is, byte for byte, tokenizer::decode() of all the tokens with the same
+/// options. Holds back three bytes at most. Borrows the tokenizer, which must outlive it. Allocates in the constructor
+/// only.
 class stream_decoder {
 public:
     explicit stream_decoder(const tokenizer& t, decode_options options = {})
@@ -38,7 +39,7 @@ public:
         return std::string_view(text_).substr(0, returned_);
     }
 
-    /// What is still held back: the start of a code point that never got complete. Valid until the next call.
+    /// What is still held back: the start of a code point that was never completed. Valid until the next call.
     [[nodiscard]] std::string_view flush() {
         drop_returned();
         returned_ = text_.size();
@@ -54,7 +55,7 @@ private:
     const tokenizer* tokenizer_;
     std::string text_;                    ///< what was returned last, then what is held back
     std::string::size_type returned_ = 0; ///< bytes of `text_` that were returned
-    bool drop_space_;                     ///< the first byte is still to come, and goes if it is a space
+    bool drop_space_;                     ///< the first byte is still to come, and is dropped if it is a space
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -27,11 +27,11 @@ public:
         token_store made;
         auto ends = buffer<std::uint32_t>::allocate(count + 1, "token offsets");
         if (!ends) {
-            return std::move(ends).error();
+            return failed(ends);
         }
         auto text = buffer<char>::allocate(bytes, "token bytes");
         if (!text) {
-            return std::move(text).error();
+            return failed(text);
         }
         made.ends_ = *std::move(ends);
         made.bytes_ = *std::move(text);
@@ -63,8 +63,9 @@ private:
     std::size_t count_ = 0;
 };
 
-/// Tables below give up when a key is this far from its place. Half full, with honest keys, the farthest of a million
-/// is below 100; only a file made to collide comes here, and would otherwise make loading quadratic.
+/// Tables below give up when a key is this far from its place. In a table half full of ordinary keys, the
+/// farthest of a million is below 100; only a file made to collide gets here, which would otherwise load in quadratic
+/// time.
 inline constexpr std::size_t longest_probe = 1024;
 
 /// 64 well mixed bits of a short string, eight bytes at a time.
@@ -102,7 +103,7 @@ public:
     [[nodiscard]] static result<token_index> allocate(std::uint64_t count) {
         auto slots = buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index");
         if (!slots) {
-            return std::move(slots).error();
+            return failed(slots);
         }
         token_index made;
         made.slots_ = *std::move(slots);
@@ -146,7 +147,7 @@ public:
 
 private:
     struct slot {
-        std::uint32_t tag; ///< low half of the hash; the place comes from the high half
+        std::uint32_t tag; ///< low half of the hash; the high half gives the place
         std::uint32_t token_plus_one;
     };
 

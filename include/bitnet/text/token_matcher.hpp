@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// token_matcher: finds tokens that stand in text as they are spelled, such as <|eot_id|>.
+// token_matcher: finds tokens in text by their spelling, such as <|eot_id|>.
 #pragma once
 
 #include <bitnet/core/buffer.hpp>
@@ -25,7 +25,7 @@ struct token_match {
     token id = no_token;
 };
 
-/// A set of tokens in the order of their bytes. Leftmost first, the longest where several start at one place.
+/// A set of tokens in the order of their bytes. Leftmost first, the longest if several start at one place.
 class token_matcher {
 public:
     token_matcher() noexcept = default;
@@ -35,7 +35,7 @@ public:
     [[nodiscard]] static result<token_matcher> make(const token_store& store, std::span<const token> ids) {
         auto sorted = buffer<token>::allocate(ids.size(), "special tokens");
         if (!sorted) {
-            return std::move(sorted).error();
+            return failed(sorted);
         }
         token_matcher made;
         made.ids_ = *std::move(sorted);

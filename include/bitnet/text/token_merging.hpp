@@ -42,7 +42,7 @@ public:
         }
         auto merged = merge_long(symbols);
         if (!merged) {
-            return std::move(merged).error();
+            return failed(merged);
         }
         tokens.resize(first + *merged);
         return {};
@@ -129,12 +129,12 @@ private:
     [[nodiscard]] result<std::size_t> merge_long(std::span<token> symbols) const {
         auto allocated = buffer<node>::allocate(symbols.size(), "merging a long piece of text");
         if (!allocated) {
-            return std::move(allocated).error();
+            return failed(allocated);
         }
         // One entry per pair at first, fewer than n. A merge takes one out and puts two in; there are fewer than n.
         auto room = buffer<std::uint64_t>::allocate(2 * std::uint64_t{symbols.size()}, "merging a long piece of text");
         if (!room) {
-            return std::move(room).error();
+            return failed(room);
         }
         buffer<node>& nodes = *allocated;
         queue candidates(*std::move(room));

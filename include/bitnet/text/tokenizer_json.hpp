@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/quoted_name.hpp>
@@ -14,6 +15,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <span>
@@ -29,9 +31,9 @@ struct tokenizer_json_files {
     std::string_view name;               ///< what error messages call tokenizer.json, such as its path
     std::string_view tokenizer;          ///< tokenizer.json
     std::string_view tokenizer_config;   ///< tokenizer_config.json: bos_token, eos_token, chat_template, ...
-    std::string_view special_tokens_map; ///< special_tokens_map.json: the same tokens, where the config has none
-    std::string_view model_config;       ///< config.json: their ids, where neither of the two has them
-    std::string_view chat_template;      ///< chat_template.jinja, which goes before the one in the config
+    std::string_view special_tokens_map; ///< special_tokens_map.json: the same tokens, if the config has none
+    std::string_view model_config;       ///< config.json: their ids, if neither of the two has them
+    std::string_view chat_template;      ///< chat_template.jinja, preferred to the one in the config
     std::string_view pre_tokenizer; ///< the caller's choice: one of pre_tokenizer_names, not looked for in the file
 };
 
@@ -44,7 +46,7 @@ public:
     [[nodiscard]] result<void> run(gguf_writer& out) {
         auto parsed = json_document::parse(files_.tokenizer, files_.name);
         if (!parsed) {
-            return std::move(parsed).error();
+            return failed(parsed);
         }
         document_.emplace(*std::move(parsed));
         for (const auto step : {&tokenizer_json_reader::read_model, &tokenizer_json_reader::read_steps,
@@ -76,33 +78,34 @@ private:
     static constexpr std::size_t bos = 0;
     static constexpr std::size_t eos = 1;
 
-    [[nodiscard]] error fail(errc code, const std::string& sentence) const {
-        return {code, std::string(files_.name) + ": " + sentence};
+    [[nodiscard]] error fail(errc code, std::initializer_list<sentence_part> why) const {
+        return {code, sentence({files_.name, ": ", sentence(why)})};
     }
-    [[nodiscard]] error bad(const std::string& sentence) const { return fail(errc::bad_vocabulary, sentence); }
+    [[nodiscard]] error bad(std::initializer_list<sentence_part> why) const { return fail(errc::bad_vocabulary, why); }
 
-    /// The bool `key` of `object`, or false where there is none.
+    /// The bool `key` of `object`, or false if there is none.
     [[nodiscard]] result<bool> read_bool(json_value object, std::string_view key) const {
         const auto value = object.find(key);
         if (!value || value->is_null()) {
             return false;
         }
         const auto read = value->as_bool();
-        return read ? result<bool>(*read)
-                    : result<bool>(fail(errc::wrong_type, quoted_name(key) + " is of type " +
-                                                              std::string(name_of(value->type())) +
-                                                              ", boolean is needed"));
+        if (!read) {
+            return fail(errc::wrong_type,
+                        {quoted_name(key), " is of type ", name_of(value->type()), ", boolean is needed"});
+        }
+        return *read;
     }
 
     /// The member `key` of `object`, of that type.
     [[nodiscard]] result<json_value> need(json_value object, std::string_view key, json_type type) const {
         const auto value = object.find(key);
         if (!value) {
-            return fail(errc::missing_key, "has no " + quoted_name(key));
+            return fail(errc::missing_key, {"has no ", quoted_name(key)});
         }
         if (value->type() != type) {
-            return fail(errc::wrong_type, quoted_name(key) + " is of type " + std::string(name_of(value->type())) +
-                                              ", " + std::string(name_of(type)) + " is needed");
+            return fail(errc::wrong_type,
+                        {quoted_name(key), " is of type ", name_of(value->type()), ", ", name_of(type), " is needed"});
         }
         return *value;
     }
@@ -110,26 +113,25 @@ private:
     [[nodiscard]] result<void> read_model() {
         const auto model = need(document_->root(), "model", json_type::object);
         if (!model) {
-            return error{model.error()};
+            return failed(model);
         }
         model_ = *model;
         const auto type = model_->find("type");
         if (!type || type->as_string() != "BPE") {
-            return fail(errc::unsupported_tokenizer, "model.type is " +
-                                                         quoted_name(type ? type->as_string().value_or("") : "") +
-                                                         ", only 'BPE' can be read");
+            return fail(errc::unsupported_tokenizer,
+                        {"model.type is ", quoted_name(type ? type->as_string().value_or("") : ""),
+                         ", only 'BPE' can be read"});
         }
         for (const std::string_view key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
             const auto affix = model_->find(key);
             if (affix && !affix->is_null() && affix->as_string() != "") {
-                return fail(errc::unsupported_tokenizer,
-                            "model." + std::string(key) + " is set, it cannot be followed");
+                return fail(errc::unsupported_tokenizer, {"model.", key, " is set, it cannot be followed"});
             }
         }
         const auto fallback = read_bool(*model_, "byte_fallback");
         const auto ignore = read_bool(*model_, "ignore_merges");
         if (!fallback || !ignore) {
-            return error{(fallback ? ignore : fallback).error()};
+            return failed(fallback ? ignore : fallback);
         }
         pieces_ = *fallback;
         ignore_merges_ = *ignore;
@@ -142,19 +144,18 @@ private:
         if (pieces_) {
             space_prefix_ = find_space_prefix(normalizer, splitting);
             if (!space_prefix_ || ignore_merges_) {
-                return fail(errc::unsupported_tokenizer, "a model with byte_fallback, ignore_merges " +
-                                                             std::string(ignore_merges_ ? "true" : "false") +
-                                                             ", the normalizer " + quoted_name(normalizer) +
-                                                             " and the pre-tokenizer " + quoted_name(splitting) +
-                                                             " is not known");
+                return fail(errc::unsupported_tokenizer,
+                            {"a model with byte_fallback, ignore_merges ", ignore_merges_ ? "true" : "false",
+                             ", the normalizer ", quoted_name(normalizer), " and the pre-tokenizer ",
+                             quoted_name(splitting), " is not known"});
             }
             return {};
         }
         if (!normalizer.empty() && normalizer != "NFC") {
-            return fail(errc::unsupported_tokenizer, "the normalizer " + quoted_name(normalizer) + " is not known");
+            return fail(errc::unsupported_tokenizer, {"the normalizer ", quoted_name(normalizer), " is not known"});
         }
         if (!files_.pre_tokenizer.empty()) {
-            pre_tokenizer_ = files_.pre_tokenizer; // tokenizer::open() says whether it is known
+            pre_tokenizer_ = files_.pre_tokenizer; // tokenizer::open() checks whether it is known
             return {};
         }
         const known_splitting* known = find_splitting(splitting);
@@ -163,9 +164,9 @@ private:
             digits_ = known->digits;
         }
         if (pre_tokenizer_.empty()) {
-            return fail(errc::unknown_pre_tokenizer, "the pre-tokenizer with ignore_merges " +
-                                                         std::string(ignore_merges_ ? "true" : "false") +
-                                                         " is not known: " + quoted_name(splitting, 2000));
+            return fail(errc::unknown_pre_tokenizer,
+                        {"the pre-tokenizer with ignore_merges ", ignore_merges_ ? "true" : "false",
+                         " is not known: ", quoted_name(splitting, 2000)});
         }
         return {};
     }
@@ -174,11 +175,10 @@ private:
         const auto tokens = need(*model_, "vocab", json_type::object);
         const auto added = document_->root().find("added_tokens");
         if (!tokens) {
-            return error{tokens.error()};
+            return failed(tokens);
         }
         if (added && !added->is_array() && !added->is_null()) {
-            return fail(errc::wrong_type,
-                        "'added_tokens' is of type " + std::string(name_of(added->type())) + ", array is needed");
+            return fail(errc::wrong_type, {"'added_tokens' is of type ", name_of(added->type()), ", array is needed"});
         }
         vocabulary_ = *tokens;
         added_ = added ? *added : *tokens; // an object has no elements
@@ -206,21 +206,21 @@ private:
                                                                                   : token_kind::normal;
     }
 
-    /// Every token has an id of its own below the number of all tokens: what lies above leaves a hole.
+    /// Every token has an id of its own below the number of all tokens: a higher id would leave a hole.
     [[nodiscard]] result<void> put(std::string_view text, std::optional<std::uint64_t> id, token_kind kind) {
-        const std::string what = "token " + quoted_name(text);
         if (!id) {
-            return bad(what + " has no id that is a number");
+            return bad({"token ", quoted_name(text), " has no id that is a number"});
         }
         if (*id >= most_) {
-            return bad(what + " has id " + std::to_string(*id) + ", but there are no more than " +
-                       std::to_string(most_) + " tokens: ids are missing below it");
+            return bad({"token ", quoted_name(text), " has id ", *id, ", but there are no more than ", most_,
+                        " tokens: ids are missing below it"});
         }
         entry& e = entries_[static_cast<std::size_t>(*id)];
-        if (text.empty() || (!e.text.empty() && e.text != text)) {
-            return bad(text.empty()
-                           ? "token " + std::to_string(*id) + " is empty"
-                           : what + " has id " + std::to_string(*id) + ", which " + quoted_name(e.text) + " has too");
+        if (text.empty()) {
+            return bad({"token ", *id, " is empty"});
+        }
+        if (!e.text.empty() && e.text != text) {
+            return bad({"token ", quoted_name(text), " has id ", *id, ", which ", quoted_name(e.text), " has too"});
         }
         e.text = text;
         e.kind = kind;
@@ -234,14 +234,14 @@ private:
             const auto content = object.find("content");
             const auto special = read_bool(object, "special");
             if (!id || !content || !content->as_string() || !special) {
-                return special ? bad("an element of added_tokens has no id or no content") : error{special.error()};
+                return special ? bad({"an element of added_tokens has no id or no content"}) : failed(special);
             }
             const std::string_view text = *content->as_string();
             for (const std::string_view flag : {"single_word", "lstrip", "rstrip"}) {
                 const auto set = read_bool(object, flag);
                 if (!set || *set) {
-                    return fail(errc::unsupported_tokenizer, "the added token " + quoted_name(text) + " has '" +
-                                                                 std::string(flag) + "', which cannot be followed");
+                    return fail(errc::unsupported_tokenizer,
+                                {"the added token ", quoted_name(text), " has '", flag, "', which cannot be followed"});
                 }
             }
             const auto number = id->as_integer<std::uint64_t>();
@@ -257,30 +257,29 @@ private:
         return {};
     }
 
-    /// Spelled like a control token, and taken for one, as llama.cpp's converter does: no user's text becomes one.
+    /// Spelled like a control token, and treated as one, as by llama.cpp's converter: no user's text becomes one.
     [[nodiscard]] static bool looks_special(std::string_view text) noexcept {
         return (text.starts_with("<|") && text.ends_with("|>")) || text == "<pad>" || text == "<mask>";
     }
 
-    /// Refuses holes, spells what llama.cpp's converter spells otherwise, and fills up to the rows of the embedding.
+    /// Refuses holes, spells tokens as llama.cpp's converter does, and fills up to the rows of the embedding.
     [[nodiscard]] result<void> fill_up() {
         for (std::size_t id = 0; id < count_; ++id) {
             if (entries_[id].text.empty()) {
-                return bad("no token has id " + std::to_string(id) + " of " + std::to_string(count_));
+                return bad({"no token has id ", id, " of ", count_});
             }
         }
         if (rows_ != 0 && rows_ < count_) {
-            return fail(errc::inconsistent,
-                        std::to_string(count_) + " tokens, but the embedding has " + std::to_string(rows_) + " rows");
+            return fail(errc::inconsistent, {count_, " tokens, but the embedding has ", rows_, " rows"});
         }
         if (rows_ > static_cast<std::uint64_t>(std::numeric_limits<token>::max())) {
-            return fail(errc::out_of_range, "an embedding of " + std::to_string(rows_) + " rows");
+            return fail(errc::out_of_range, {"an embedding of ", rows_, " rows"});
         }
         entries_.resize(static_cast<std::size_t>(rows_ != 0 ? rows_ : count_));
         for (std::size_t id = 0; id < entries_.size(); ++id) {
             entry& e = entries_[id];
             if (id >= count_) {
-                e = {"[PAD" + std::to_string(id) + "]", token_kind::unused};
+                e = {sentence({"[PAD", id, "]"}), token_kind::unused};
             } else if (e.kind == token_kind::user_defined) {
                 replace_marks(e.text);
             }
@@ -289,7 +288,7 @@ private:
         return {};
     }
 
-    /// U+2581 in a user-defined token stands for a space, and text has spaces where these tokens are looked for.
+    /// U+2581 in a user-defined token means a space, and these tokens are searched in text with spaces.
     static void replace_marks(std::string& text) {
         for (std::size_t at = text.find(vocabulary::space_mark); at != std::string::npos;
              at = text.find(vocabulary::space_mark, at)) {
@@ -300,7 +299,7 @@ private:
     [[nodiscard]] result<void> read_merges() {
         const auto list = need(*model_, "merges", json_type::array);
         if (!list) {
-            return error{list.error()};
+            return failed(list);
         }
         merges_.reserve(list->size());
         for (const json_value element : list->elements()) {
@@ -308,7 +307,7 @@ private:
                 return read;
             }
         }
-        for (entry& e : entries_) { // tokens that no merge makes must not go before those that one does
+        for (entry& e : entries_) { // tokens that no merge makes must rank after those that one does
             if (pieces_ && e.kind == token_kind::normal && !has_score(e)) {
                 e.score = -static_cast<float>(merges_.size() + 1);
             }
@@ -319,13 +318,13 @@ private:
 
     /// "LEFT RIGHT" or ["LEFT", "RIGHT"].
     [[nodiscard]] result<void> read_merge(json_value element) {
-        const auto where = "model.merges[" + std::to_string(merges_.size()) + "]";
         std::string text;
         if (element.is_array() && element.size() == 2) {
             for (const json_value half : element.elements()) {
                 const std::string_view part = half.as_string().value_or("");
                 if (part.empty() || part.find(' ') != std::string_view::npos) {
-                    return bad(where + " has the half " + quoted_name(part) + ", which no token is");
+                    return bad({"model.merges[", merges_.size(), "] has the half ", quoted_name(part),
+                                ", which is not a token"});
                 }
                 text.append(text.empty() ? "" : " ").append(part);
             }
@@ -335,7 +334,8 @@ private:
         const std::size_t space = text.find(' ');
         if (space == 0 || space + 1 == text.size() || text.find(' ', space + 1) != std::string::npos ||
             space == std::string::npos) {
-            return bad(where + " is " + quoted_name(text) + ", not two tokens with one space between");
+            return bad({"model.merges[", merges_.size(), "] is ", quoted_name(text),
+                        ", not two tokens with one space between"});
         }
         if (pieces_) {
             score(text, space);
@@ -344,7 +344,7 @@ private:
         return {};
     }
 
-    /// Gives the token that the next merge makes its score: ranks of first merges, upside down.
+    /// Gives the token that the next merge makes its score: the negative rank of the first merge that makes it.
     void score(std::string text, std::size_t space) {
         const auto whole = vocabulary_->find(text.erase(space, 1));
         const auto id = whole ? whole->as_integer<std::uint64_t>() : std::nullopt;
@@ -353,12 +353,12 @@ private:
         }
     }
 
-    /// Where the file has a step that cuts at digits and its splitter here has none: that no token could tell.
+    /// If the file has a step that cuts at digits and its splitter here has none: that no token shows the difference.
     [[nodiscard]] result<void> check_digits() {
         for (const entry& e : entries_) {
             if (e.kind == token_kind::normal && !e.text.empty() && !keeps_digits_apart(e.text, digits_)) {
                 return fail(errc::unknown_pre_tokenizer,
-                            "its step Digits cannot be left out: token " + quoted_name(e.text) + " spans it");
+                            {"its step Digits cannot be omitted: token ", quoted_name(e.text), " spans it"});
             }
         }
         return {};
@@ -377,25 +377,24 @@ private:
     }
 
     [[nodiscard]] result<void> read_roles(std::string_view text, const char* file) {
-        auto parsed = json_document::parse(text, std::string(files_.name) + ", " + file);
+        auto parsed = json_document::parse(text, sentence({files_.name, ", ", file}));
         if (!parsed) {
-            return std::move(parsed).error();
+            return failed(parsed);
         }
         const json_value object = parsed->root();
         for (role& r : roles_) {
-            const auto member = object.find(std::string(r.name) + "_token");
+            const auto member = object.find(sentence({r.name, "_token"}));
             const auto content = member && member->is_object() ? member->find("content") : member;
             const auto spelling = content ? content->as_string() : std::nullopt;
-            const auto id = object.find(std::string(r.name) + "_token_id");
+            const auto id = object.find(sentence({r.name, "_token_id"}));
             if (!r.id && spelling) {
                 r.id = find(*spelling);
             } else if (!r.id && id) {
                 r.id = id->as_integer<std::uint32_t>();
             }
             if ((spelling && !r.id) || (r.id && *r.id >= entries_.size())) {
-                return bad(std::string(file) + ": " + std::string(r.name) + "_token " +
-                           (spelling ? quoted_name(*spelling) : std::to_string(*r.id)) + " is none of the " +
-                           std::to_string(entries_.size()) + " tokens");
+                return bad({file, ": ", r.name, "_token ", spelling ? quoted_name(*spelling) : sentence({*r.id}),
+                            " is none of the ", entries_.size(), " tokens"});
             }
         }
         return read_flags(object);
@@ -432,33 +431,34 @@ private:
         return std::nullopt;
     }
 
-    /// TemplateProcessing says which tokens every text gets, whatever the flags say. A leading one is BOS, a trailing
-    /// one EOS from now on; another EOS then ends a turn.
+    /// TemplateProcessing lists the tokens that every text gets, and overrides the flags. A leading one becomes BOS, a
+    /// trailing one EOS; an EOS that was different then ends a turn.
     [[nodiscard]] result<void> read_post_processor() {
         const auto single = find_template(document_->root().find("post_processor"));
         if (!single) {
             return {};
         }
-        bool behind = false;
+        bool after_text = false;
         add_bos_ = add_eos_ = false;
         for (const json_value part : single->elements()) {
             const auto special = part.find("SpecialToken");
-            behind = behind || part.find("Sequence");
+            after_text = after_text || part.find("Sequence");
             if (!special) {
                 continue;
             }
             const auto name = special->find("id");
             const auto id = name && name->as_string() ? find(*name->as_string()) : std::nullopt;
-            auto& add = behind ? add_eos_ : add_bos_;
+            auto& add = after_text ? add_eos_ : add_bos_;
             if (!id || *add) {
-                return fail(errc::unsupported_tokenizer, "its TemplateProcessing puts more than one token, or one "
-                                                         "that is none, on one side of a text");
+                return fail(
+                    errc::unsupported_tokenizer,
+                    {"its TemplateProcessing puts more than one token, or an unknown one, on one side of a text"});
             }
             add = true;
-            if (behind && roles_[eos].id != id && !roles_.back().id) {
+            if (after_text && roles_[eos].id != id && !roles_.back().id) {
                 roles_.back().id = roles_[eos].id;
             }
-            roles_[behind ? eos : bos].id = id;
+            roles_[after_text ? eos : bos].id = id;
         }
         return {};
     }
@@ -487,7 +487,7 @@ private:
         out.add_strings("tokenizer.ggml.merges", merges_);
         for (const role& r : roles_) {
             if (r.id) {
-                out.add("tokenizer.ggml." + std::string(r.key) + "_token_id", *r.id);
+                out.add(sentence({"tokenizer.ggml.", r.key, "_token_id"}), *r.id);
             }
         }
         if (add_bos_) {
@@ -529,11 +529,11 @@ private:
 /// tokenizer.chat_template, as llama.cpp's converter writes them and tokenizer::open() reads them.
 ///
 /// Byte-level BPE (LLaMA-3, Qwen2, Falcon, GPT-2) becomes "gpt2", with the name of the splitter that the steps of
-/// `pre_tokenizer` amount to; NFC is left to the caller, as llama.cpp does. BPE with byte_fallback (LLaMA-2, Gemma)
-/// becomes "llama" with the merges, which decide here; readers that know only scores find the rank of the first merge
-/// that makes a token, upside down. That is the same encoding where the merges are all cuts of a token into two tokens,
-/// token by token, as SentencePiece's converters write them; only where two cuts of one token overlap in text can the
-/// leftmost, which scores prefer, be another than the earlier merge.
+/// `pre_tokenizer` amount to; NFC is left to the caller, as in llama.cpp. BPE with byte_fallback (LLaMA-2, Gemma)
+/// becomes "llama" with the merges, which decide here; for readers that know only scores, a token's score is the
+/// negative rank of the first merge that makes it. Both encode alike if the merges are all cuts of a token into two
+/// tokens, token by token, as SentencePiece's converters write them, except that if two cuts of one token overlap in
+/// text, scores prefer the leftmost, and merges the earlier one.
 /// \param rows of the embedding: ids that no token has, up to there, become [PAD<id>], never found; 0: no such ids.
 /// Cost: a few passes; memory is about four times the text, for the time of the call and in `out`.
 /// \return errc::bad_json, missing_key, wrong_type, unsupported_tokenizer, unknown_pre_tokenizer, bad_vocabulary

@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
 #include <bitnet/io/gguf_value.hpp>
@@ -20,17 +21,17 @@ namespace bitnet::inline BITNET_ABI {
 
 /// errc::bad_vocabulary: "FILE: KEY WHY".
 [[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::string_view why) {
-    return {errc::bad_vocabulary, std::string(file.name()).append(": ").append(key).append(" ").append(why)};
+    return {errc::bad_vocabulary, sentence({file.name(), ": ", key, " ", why})};
 }
 
 /// errc::bad_vocabulary: "FILE: KEY[INDEX] WHY".
 [[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::uint64_t index,
                                           std::string_view why) {
-    return bad_vocabulary(file, std::string(key) + "[" + std::to_string(index) + "]", why);
+    return bad_vocabulary(file, sentence({key, "[", index, "]"}), why);
 }
 
-/// The array under `key`; null where the file has no such key.
-/// \return errc::bad_vocabulary where it is no array of exactly `element`.
+/// The array under `key`; null if the file has no such key.
+/// \return errc::bad_vocabulary if it is not an array of exactly `element`.
 [[nodiscard]] inline result<const gguf_value*> find_array(const gguf_file& file, std::string_view key,
                                                           gguf_type element) {
     const gguf_value* value = file.find(key);
@@ -38,17 +39,18 @@ namespace bitnet::inline BITNET_ABI {
         return value;
     }
     const bool is_array = value->type == gguf_type::array;
-    const auto found =
-        std::string(is_array ? "an array of " : "a ").append(name_of(is_array ? value->element_type : value->type));
-    return bad_vocabulary(file, key, "is " + found + ", an array of " + std::string(name_of(element)) + " is needed");
+    return bad_vocabulary(
+        file, key,
+        sentence({is_array ? "is an array of " : "is a ", name_of(is_array ? value->element_type : value->type),
+                  ", an array of ", name_of(element), " is needed"}));
 }
 
-/// The same, with errc::missing_key where the file has no such key.
+/// The same, with errc::missing_key if the file has no such key.
 [[nodiscard]] inline result<const gguf_value*> need_array(const gguf_file& file, std::string_view key,
                                                           gguf_type element) {
     auto found = find_array(file, key, element);
     if (found && *found == nullptr) {
-        return error{errc::missing_key, std::string(file.name()).append(": the tokenizer needs ").append(key)};
+        return error{errc::missing_key, sentence({file.name(), ": the tokenizer needs ", key})};
     }
     return found;
 }
@@ -58,14 +60,13 @@ namespace bitnet::inline BITNET_ABI {
                                                              gguf_type element, std::uint64_t count) {
     auto found = find_array(file, key, element);
     if (found && *found != nullptr && (*found)->count != count) {
-        return bad_vocabulary(
-            file, key, "has " + std::to_string((*found)->count) + " elements for " + std::to_string(count) + " tokens");
+        return bad_vocabulary(file, key, sentence({"has ", (*found)->count, " elements for ", count, " tokens"}));
     }
     return found;
 }
 
-/// The token id under `key`, of any integer type; nothing where the file has no such key.
-/// \return errc::wrong_type where it is no integer, errc::bad_vocabulary where it lies outside the vocabulary.
+/// The token id under `key`, of any integer type; nullopt if the file has no such key.
+/// \return errc::wrong_type if it is not an integer, errc::bad_vocabulary if it is outside the vocabulary.
 [[nodiscard]] inline result<std::optional<token>> find_token_id(const gguf_file& file, std::string_view key,
                                                                 std::size_t vocabulary_size) {
     if (file.find(key) == nullptr) {
@@ -73,12 +74,11 @@ namespace bitnet::inline BITNET_ABI {
     }
     const auto id = file.get<std::int64_t>(key);
     if (!id) {
-        return error{id.error()};
+        return failed(id);
     }
     if (*id < 0 || static_cast<std::uint64_t>(*id) >= vocabulary_size) {
         return bad_vocabulary(file, key,
-                              "is " + std::to_string(*id) + ", outside the vocabulary of " +
-                                  std::to_string(vocabulary_size) + " tokens");
+                              sentence({"is ", *id, ", outside the vocabulary of ", vocabulary_size, " tokens"}));
     }
     return std::optional<token>{static_cast<token>(*id)};
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/json.hpp>
 #include <bitnet/text/pre_tokenizer.hpp>
 
@@ -14,8 +15,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// One step, or a sequence of steps, of a tokenizer.json as a line of text; empty for null. All that changes what a
-/// step does is in the line, so that equal lines are equal steps: "Split Isolated REGEX; ByteLevel".
+/// One step, or a sequence of steps, of a tokenizer.json as a line of text; empty for null. Everything that changes
+/// what a step does is in the line, so that equal lines are equal steps: "Split Isolated REGEX; ByteLevel".
 class step_description {
 public:
     [[nodiscard]] static std::string of(std::optional<json_value> step, std::string_view list) {
@@ -54,7 +55,8 @@ private:
         describe_flag(line, step, "split", type == "Metaspace");
         if (const auto pattern = step.find("pattern")) {
             const auto regex = pattern->find("Regex");
-            line.append(" ").append(regex ? text_of(regex) : "'" + std::string(text_of(pattern->find("String"))) + "'");
+            line.append(" ").append(regex ? std::string(text_of(regex))
+                                          : sentence({"'", text_of(pattern->find("String")), "'"}));
         }
         if (const auto content = step.find("content")) {
             line.append(" -> ").append(text_of(content));
@@ -77,14 +79,14 @@ private:
     return step_description::of(step, "pretokenizers");
 }
 
-/// What has to hold for the tokens where a splitter leaves out a file's step Digits: no token spans what it cuts.
+/// What must be true of the tokens if a splitter omits a file's step Digits: no token spans a place where it cuts.
 enum class digit_tokens : std::uint8_t {
     any,    ///< no such step
     apart,  ///< Digits: no token joins a number with anything else
     single, ///< Digits individual_digits: no token joins a digit with anything, not even a digit
 };
 
-/// Whether a token, in the byte alphabet, is as `rule` asks. Digits looks at characters of that alphabet, in which also
+/// Whether a token, in the byte alphabet, obeys `rule`. Digits looks at characters of that alphabet, in which also
 /// six bytes that are no ASCII are spelled as numbers.
 [[nodiscard]] inline bool keeps_digits_apart(std::string_view text, digit_tokens rule) noexcept {
     std::size_t digits = 0;
@@ -129,7 +131,7 @@ inline constexpr std::array<known_splitting, 10> known_splittings{{
      pre_tokenizer_kind::deepseek_coder},
 }};
 
-/// Null where the steps are not known.
+/// Null if the steps are not known.
 [[nodiscard]] inline const known_splitting* find_splitting(std::string_view steps) noexcept {
     for (const known_splitting& known : known_splittings) {
         if (known.steps == steps) {
@@ -139,7 +141,7 @@ inline constexpr std::array<known_splitting, 10> known_splittings{{
     return nullptr;
 }
 
-/// The first name under which GGUF files ask for that splitter; empty where none does with `whole_pieces`.
+/// The first name under which GGUF files name that splitter; empty if none does with `whole_pieces`.
 [[nodiscard]] inline std::string_view name_of_splitter(pre_tokenizer_kind kind, bool whole_pieces) noexcept {
     for (const pre_tokenizer_name& known : pre_tokenizer_names) {
         if (known.kind == kind && known.whole_pieces == whole_pieces) {
@@ -149,8 +151,8 @@ inline constexpr std::array<known_splitting, 10> known_splittings{{
     return {};
 }
 
-/// Whether a model with byte_fallback puts a space in front of text; nothing where its steps are not SentencePiece's.
-/// (Metaspace "first" puts one in front of all text, but none behind a control token; that is not told apart.)
+/// Whether a model with byte_fallback puts a space in front of text; nullopt if its steps are not SentencePiece's.
+/// (Metaspace "first" puts one in front of all text, but none after a control token; this difference is ignored.)
 [[nodiscard]] inline std::optional<bool> find_space_prefix(std::string_view normalizer,
                                                            std::string_view splitting) noexcept {
     struct known {
@@ -173,7 +175,7 @@ inline constexpr std::array<known_splitting, 10> known_splittings{{
     return std::nullopt;
 }
 
-/// The array `single` of TemplateProcessing, wherever it stands in a post_processor; nothing where there is none.
+/// The array `single` of TemplateProcessing, wherever it is in a post_processor; nullopt if there is none.
 [[nodiscard]] inline std::optional<json_value> find_template(std::optional<json_value> step) noexcept {
     const auto is_template = [](json_value one) {
         const auto type = one.find("type");

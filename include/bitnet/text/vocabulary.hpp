@@ -5,6 +5,7 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
 #include <bitnet/io/gguf_value.hpp>
@@ -31,12 +32,12 @@ namespace bitnet::inline BITNET_ABI {
 
 /// What a token is for, with its id in tokenizer.ggml.token_type.
 enum class token_kind : std::uint8_t {
-    normal = 1,       ///< spelled as token_spelling says; what merging makes
+    normal = 1,       ///< spelled by token_spelling; what merging makes
     unknown = 2,      ///< spelled as it is; found in text on request only
     control = 3,      ///< spelled as it is; found in text on request only
     user_defined = 4, ///< spelled as it is; always found in text, before splitting
     unused = 5,       ///< spelled as it is; never found
-    byte = 6,         ///< spelled <0xHH>, stands for that byte; never found
+    byte = 6,         ///< spelled <0xHH>, means that byte; never found
 };
 
 /// How a model spells its normal tokens.
@@ -45,16 +46,16 @@ enum class token_spelling : std::uint8_t {
     sentence_piece, ///< text as it is, but U+2581 for every space
 };
 
-/// The tokens of a vocabulary. Owns its memory: the file may go once it is open. Immutable.
+/// The tokens of a vocabulary. Owns its memory: the file may be closed once it is open. Immutable.
 class vocabulary {
 public:
     /// A token has at most this many bytes (LLaMA-3's longest has 128), which bounds all work per position in text.
     static constexpr std::size_t longest_token = 1024;
 
-    /// U+2581, which SentencePiece puts for a space.
+    /// U+2581, which SentencePiece writes for a space.
     static constexpr std::string_view space_mark = "\xe2\x96\x81";
 
-    /// Reads tokenizer.ggml.tokens, .token_type and .scores. Where a byte-level file has no token_type, tokens spelled
+    /// Reads tokenizer.ggml.tokens, .token_type and .scores. If a byte-level file has no token_type, tokens spelled
     /// <|...|> are control tokens and all others normal.
     /// Cost: one pass; memory is the bytes of the tokens and about 25 bytes per token.
     /// \return errc::missing_key; errc::bad_vocabulary (element types, counts, kinds, an empty, too long, duplicate or
@@ -63,7 +64,7 @@ public:
                                                  token_spelling spelling = token_spelling::byte_alphabet) {
         const auto spellings = need_array(file, tokens_key, gguf_type::string);
         if (!spellings) {
-            return error{spellings.error()};
+            return failed(spellings);
         }
         vocabulary made;
         made.spelling_ = spelling;
@@ -71,7 +72,7 @@ public:
              {&vocabulary::check_size, &vocabulary::read_kinds, &vocabulary::read_tokens,
               &vocabulary::index_normal_tokens, &vocabulary::find_byte_tokens, &vocabulary::make_matchers}) {
             if (auto done = (made.*step)(file, **spellings); !done) {
-                return std::move(done).error();
+                return failed(done);
             }
         }
         return made;
@@ -104,13 +105,13 @@ public:
         return (parse_special ? specials_ : user_defined_).next(store_, text, from);
     }
 
-    /// The tokens of the 256 single bytes; no_token where there is none. Byte-level: normal tokens. (Vocabularies made
+    /// The tokens of the 256 single bytes; no_token if there is none. Byte-level: normal tokens. (Vocabularies made
     /// from valid text often lack the bytes that UTF-8 never uses, C0, C1 and F5 to FF; LLaMA-3 has all.)
-    /// SentencePiece: byte tokens, or where one is missing, the token of that ASCII character.
+    /// SentencePiece: byte tokens, or if one is missing, the token of that ASCII character.
     [[nodiscard]] const std::array<token, 256>& byte_tokens() const noexcept { return byte_tokens_; }
 
     /// Writes the bytes of a normal token that is spelled like this to `out`, which has room for spelling.size().
-    /// \return how many; nothing where it is misspelled.
+    /// \return how many; nullopt if it is misspelled.
     [[nodiscard]] std::optional<std::size_t> decode_normal(std::string_view spelling, char* out) const noexcept {
         if (spelling_ == token_spelling::byte_alphabet) {
             return byte_alphabet::decode(spelling, out);
@@ -118,7 +119,7 @@ public:
         std::size_t written = 0;
         while (!spelling.empty()) {
             const bool space = spelling.starts_with(space_mark);
-            if (spelling[0] == ' ') { // spaces are never spelled like this: two tokens could stand for the same text
+            if (spelling[0] == ' ') { // spaces are never spelled like this: two tokens could mean the same text
                 return std::nullopt;
             }
             out[written++] = space ? ' ' : spelling[0];
@@ -141,17 +142,15 @@ private:
         constexpr std::uint64_t most = std::numeric_limits<token>::max();
         if (spellings.count == 0 || spellings.count > most) {
             return bad_vocabulary(file, tokens_key,
-                                  "has " + std::to_string(spellings.count) + " tokens, 1 to " + std::to_string(most) +
-                                      " are possible");
+                                  sentence({"has ", spellings.count, " tokens, 1 to ", most, " are possible"}));
         }
         if (spellings.bytes.size() > std::numeric_limits<std::uint32_t>::max()) {
             return bad_vocabulary(file, tokens_key,
-                                  "takes " + std::to_string(spellings.bytes.size()) +
-                                      " bytes, at most 4 GiB are possible");
+                                  sentence({"takes ", spellings.bytes.size(), " bytes, at most 4 GiB are possible"}));
         }
-        // Byte-level models do not use the scores, but a file whose scores do not fit was not written with care.
+        // Byte-level models do not use the scores, but a file whose scores do not fit is suspect.
         if (const auto scores = find_array_of(file, scores_key, gguf_type::f32, spellings.count); !scores) {
-            return error{scores.error()};
+            return failed(scores);
         }
         return {};
     }
@@ -159,16 +158,16 @@ private:
     [[nodiscard]] result<void> read_kinds(const gguf_file& file, const gguf_value& spellings) {
         if (spelling_ == token_spelling::sentence_piece) {
             if (const auto there = need_array(file, kinds_key, gguf_type::i32); !there) {
-                return error{there.error()};
+                return failed(there);
             }
         }
         const auto numbers = find_array_of(file, kinds_key, gguf_type::i32, spellings.count);
         if (!numbers) {
-            return error{numbers.error()};
+            return failed(numbers);
         }
         auto kinds = buffer<token_kind>::allocate(spellings.count, "token kinds");
         if (!kinds) {
-            return std::move(kinds).error();
+            return failed(kinds);
         }
         kinds_ = *std::move(kinds);
         if (*numbers == nullptr) {
@@ -182,7 +181,7 @@ private:
         for (std::size_t i = 0; i < kinds_.size(); ++i) {
             const auto number = (*numbers)->element<std::int32_t>(i);
             if (number < 1 || number > 6) {
-                return bad_vocabulary(file, kinds_key, i, "is " + std::to_string(number) + ", 1 to 6 are known");
+                return bad_vocabulary(file, kinds_key, i, sentence({"is ", number, ", 1 to 6 are known"}));
             }
             kinds_[i] = static_cast<token_kind>(number);
         }
@@ -193,7 +192,7 @@ private:
         // The array has a length of eight bytes before every string, and no token is longer than its spelling.
         auto store = token_store::allocate(spellings.count, spellings.bytes.size() - 8 * spellings.count);
         if (!store) {
-            return std::move(store).error();
+            return failed(store);
         }
         store_ = *std::move(store);
         std::size_t i = 0;
@@ -209,7 +208,8 @@ private:
         return {};
     }
 
-    /// Writes what `spelling` stands for to `out`, where it has room. \return the size; nothing if it is misspelled.
+    /// Writes what `spelling` stands for to `out`, which has room for it. \return the size; nullopt if it is
+    /// misspelled.
     [[nodiscard]] std::optional<std::size_t> decode(token_kind kind, std::string_view spelling,
                                                     char* out) const noexcept {
         if (kind == token_kind::normal) {
@@ -233,22 +233,22 @@ private:
             return bad_vocabulary(file, tokens_key, i, "is empty");
         }
         if (spelling.size() > longest_token) {
-            return bad_vocabulary(file, tokens_key, i,
-                                  "takes " + std::to_string(spelling.size()) + " bytes, at most " +
-                                      std::to_string(longest_token) + " are possible for a token");
+            return bad_vocabulary(
+                file, tokens_key, i,
+                sentence({"takes ", spelling.size(), " bytes, at most ", longest_token, " are possible for a token"}));
         }
         const bool byte = kinds_[i] == token_kind::byte;
         const bool pieces = spelling_ == token_spelling::sentence_piece;
         return bad_vocabulary(file, tokens_key, i,
-                              "is " + quoted_name(spelling) + ", which is not " +
-                                  (byte     ? "<0xHH> with capital digits, as its token_type 6 asks"
-                                   : pieces ? "spelled with U+2581 for every space, as its token_type 1 asks"
-                                            : "in the byte alphabet, as its token_type 1 asks"));
+                              sentence({"is ", quoted_name(spelling), ", which is not ",
+                                        byte     ? "<0xHH> with capital digits, as its token_type 6 requires"
+                                        : pieces ? "spelled with U+2581 for every space, as its token_type 1 requires"
+                                                 : "in the byte alphabet, as its token_type 1 requires"}));
     }
 
     [[nodiscard]] error duplicate(const gguf_file& file, token id, token other) const {
         return bad_vocabulary(file, tokens_key, static_cast<std::uint64_t>(id),
-                              "is " + quoted_name(store_[id]) + ", which token " + std::to_string(other) + " is too");
+                              sentence({"is ", quoted_name(store_[id]), ", which token ", other, " is too"}));
     }
 
     [[nodiscard]] bool can_be_merged(token id) const noexcept {
@@ -259,7 +259,7 @@ private:
     [[nodiscard]] result<void> index_normal_tokens(const gguf_file& file, const gguf_value& spellings) {
         auto index = token_index::allocate(spellings.count);
         if (!index) {
-            return std::move(index).error();
+            return failed(index);
         }
         index_ = *std::move(index);
         for (token id = 0; contains(id); ++id) {
@@ -272,7 +272,7 @@ private:
             }
             if (outcome == token_index::outcome::crowded) {
                 return bad_vocabulary(file, tokens_key, static_cast<std::uint64_t>(id),
-                                      "collides with more than " + std::to_string(longest_probe) + " other tokens");
+                                      sentence({"collides with more than ", longest_probe, " other tokens"}));
             }
         }
         return {};
@@ -300,7 +300,7 @@ private:
     [[nodiscard]] result<void> make_matchers(const gguf_file& file, const gguf_value&) {
         auto room = buffer<token>::allocate(size(), "special tokens");
         if (!room) {
-            return std::move(room).error();
+            return failed(room);
         }
         std::size_t count = 0;
         for (token id = 0; contains(id); ++id) {
@@ -343,11 +343,11 @@ private:
         };
         auto specials = keep([](token_kind kind) { return kind != token_kind::unused; });
         if (!specials) {
-            return std::move(specials).error();
+            return failed(specials);
         }
         auto user_defined = keep([](token_kind kind) { return kind == token_kind::user_defined; });
         if (!user_defined) {
-            return std::move(user_defined).error();
+            return failed(user_defined);
         }
         specials_ = *std::move(specials);
         user_defined_ = *std::move(user_defined);

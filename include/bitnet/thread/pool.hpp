@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/thread/thread_limits.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -21,10 +22,6 @@ struct loop_body {
     void operator()(std::size_t index) const noexcept { function(context, index); }
 };
 
-/// How long a thread without work spins before it sleeps, by default: longer than the gaps within a token, and so short
-/// that a program that waits for its user uses no CPU.
-inline constexpr std::chrono::microseconds default_spin{50};
-
 /// A pool runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done.
 /// open(threads, spin) makes one; a pool that does not spin ignores the second.
 template <class P>
@@ -36,8 +33,51 @@ concept thread_pool_type = requires(P& pool, const P& constant, std::size_t coun
     { P::open(std::size_t{}, std::chrono::microseconds{}) } -> std::same_as<result<std::unique_ptr<P>>>;
 };
 
+/// Any pool, borrowed: what runs parallel loops is compiled once for all of them.
+class pool_ref {
+public:
+    template <thread_pool_type Pool>
+    pool_ref(Pool& pool) noexcept
+        : pool_(std::addressof(pool)), run_([](void* self, std::size_t count, loop_body body) noexcept {
+              static_cast<Pool*>(self)->run(count, body);
+          }),
+          threads_(pool.threads()) {}
+
+    void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
+    [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
+
+private:
+    void* pool_;
+    void (*run_)(void*, std::size_t, loop_body) noexcept;
+    std::size_t threads_;
+};
+
+/// Any pool, owned. Move-only.
+class owned_pool {
+public:
+    template <thread_pool_type Pool>
+    explicit owned_pool(std::unique_ptr<Pool> pool) noexcept
+        : ref_(*pool), pool_(pool.release(), [](void* self) noexcept { delete static_cast<Pool*>(self); }) {}
+
+    [[nodiscard]] pool_ref ref() const noexcept { return ref_; }
+
+private:
+    pool_ref ref_;
+    std::unique_ptr<void, void (*)(void*) noexcept> pool_;
+};
+
+/// Pool::open, erased.
+template <thread_pool_type Pool>
+[[nodiscard]] result<owned_pool> open_owned_pool(std::size_t threads, std::chrono::microseconds spin) {
+    auto pool = Pool::open(threads, spin);
+    if (!pool) {
+        return failed(pool);
+    }
+    return owned_pool(*std::move(pool));
+}
+
 /// Calls f(index) for every index below `count` on the threads of `pool`.
-template <thread_pool_type Pool, class F> void parallel_for(Pool& pool, std::size_t count, F&& f) noexcept {
+template <class F> void parallel_for(pool_ref pool, std::size_t count, F&& f) noexcept {
     using body = std::remove_reference_t<F>;
     const auto call = [](void* context, std::size_t index) noexcept { (*static_cast<body*>(context))(index); };
     pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
@@ -86,7 +126,7 @@ private:
 
 /// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
 /// guided_runs.
-template <thread_pool_type Pool, class F> void parallel_stream(Pool& pool, std::size_t count, F&& f) noexcept {
+template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
     const guided_runs runs(count, pool.threads());
     parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
         const guided_runs::run run = runs[index];

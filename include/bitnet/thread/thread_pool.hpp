@@ -34,7 +34,7 @@ namespace bitnet::inline BITNET_ABI {
 /// and then sleeps: an idle pool uses no CPU.
 class thread_pool {
 public:
-    static constexpr std::size_t max_threads = 1024;
+    static constexpr std::size_t max_threads = most_threads;
 
     /// \param threads 1 to max_threads, the calling thread included.
     /// \param spin how long a thread waits for work before it sleeps. Zero sleeps at once: the least CPU, at some ten

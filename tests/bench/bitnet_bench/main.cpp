@@ -206,7 +206,7 @@ bitnet::result<bench::measurement> measure_prompt(const conditions& of, std::siz
         return std::move(ran).error();
     }
     const bench::model_cost cost = of.model.cost();
-    const std::size_t block = bitnet::session_options{}.batch;
+    const std::size_t block = bitnet::session_options{}.prompt_chunk;
     double bytes = (*session)->head_bytes_per_step() + cost.norm_bytes;
     for (std::size_t begin = 0; begin < length; begin += block) {
         const auto positions = static_cast<double>(std::min(length, begin + block));

@@ -1,27 +1,47 @@
 // SPDX-License-Identifier: MIT
-#include "layouts.hpp"
+#include "measured_model.hpp"
 
 namespace bench {
+namespace {
 
-opened_model open_model(const model_choice& choice) {
-    using opener = opened_model (*)(const model_choice&);
-    struct combination {
-        std::string_view layout, kv;
-        opener open;
-    };
-    constexpr combination built[] = {{"i2_s", "f16", &open_i2s},
-                                     {"i2_s", "i8", &open_i2s_i8},
-                                     {"dense", "f16", &open_dense},
-                                     {"tl1", "f16", &open_tl1},
-                                     {"tl2", "f16", &open_tl2}};
-    for (const combination& each : built) {
-        if (each.layout == choice.layout && each.kv == choice.kv) {
-            return each.open(choice);
+template <class Kv> constexpr auto& engines_with = bitnet::in_all_layouts<bitnet::any_cpu::with_kv<Kv>>::engines;
+
+/// The first that this CPU runs, or the one named; null if there is none.
+const bitnet::engine* choose(const model_choice& choice) {
+    const std::pair<std::string_view, std::span<const bitnet::engine* const>> caches[] = {
+        {"f16", engines_with<bitnet::half>}, {"f32", engines_with<float>}, {"i8", engines_with<std::int8_t>}};
+    for (const auto& [kv, engines] : caches) {
+        for (const bitnet::engine* each : engines) {
+            const bool is_wanted = choice.isa.empty() ? each->enable() : each->isa == choice.isa;
+            if (kv == choice.kv && each->ternary->layout->name == choice.layout && is_wanted) {
+                return each;
+            }
         }
     }
-    return bitnet::error{bitnet::errc::invalid_argument,
-                         "layout '" + choice.layout + "' with a KV cache of '" + choice.kv +
-                             "': i2_s with f16 or i8, dense, tl1 and tl2 with f16 are built in"};
+    return nullptr;
+}
+
+} // namespace
+
+bitnet::result<std::unique_ptr<bench_model>> open_model(const model_choice& choice) {
+    const bitnet::engine* plain = choose(choice);
+    if (plain == nullptr) {
+        return bitnet::error{bitnet::errc::invalid_argument, "layout '" + choice.layout + "' with a KV cache of '" +
+                                                                 choice.kv + "' and instruction set '" + choice.isa +
+                                                                 "': not built in, or not of this CPU"};
+    }
+    const auto start = std::chrono::steady_clock::now();
+    auto file = bitnet::model_file::open(choice.path);
+    if (!file) {
+        return failed(file);
+    }
+    auto opened = bitnet::model_core::open(timed_engine::over(*plain), *std::move(file), choice.to_open());
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+    if (!opened) {
+        return failed(opened);
+    }
+    return std::unique_ptr<bench_model>(
+        std::make_unique<measured_model>(bitnet::any_model(*std::move(opened)), passed.count()));
 }
 
 } // namespace bench

@@ -2,6 +2,8 @@
 // Where the time of a pass goes: a policy whose kernels, loops and pool count the ticks they take.
 #pragma once
 
+#include "phase_shares.hpp"
+
 #include <bitnet/policy.hpp>
 
 #include <array>
@@ -82,84 +84,92 @@ private:
 
 /// A pool that counts what its tasks take (phase::task, on their threads) and how long its loops last (phase::loop, on
 /// the caller's).
-template <class Pool> class timed_pool {
+class timed_pool {
 public:
-    template <class... A> [[nodiscard]] static bitnet::result<std::unique_ptr<timed_pool>> open(A... arguments) {
-        auto pool = Pool::open(std::forward<A>(arguments)...);
+    explicit timed_pool(bitnet::owned_pool pool) noexcept : pool_(std::move(pool)) {}
+
+    [[nodiscard]] static bitnet::result<std::unique_ptr<timed_pool>> open(std::size_t threads,
+                                                                          std::chrono::microseconds spin) {
+        auto pool = bitnet::open_owned_pool<bitnet::default_pool>(threads, spin);
         if (!pool) {
-            return std::move(pool).error();
+            return failed(pool);
         }
         return std::make_unique<timed_pool>(*std::move(pool));
     }
-    explicit timed_pool(std::unique_ptr<Pool> pool) noexcept : pool_(std::move(pool)) {}
 
     void run(std::size_t count, bitnet::loop_body body) noexcept {
         const phase_timer loop(phase::loop);
-        bitnet::parallel_for(*pool_, count, [&](std::size_t index) noexcept {
+        bitnet::parallel_for(pool_.ref(), count, [&](std::size_t index) noexcept {
             const phase_timer task(phase::task);
             body(index);
         });
     }
-    [[nodiscard]] std::size_t threads() const noexcept { return pool_->threads(); }
+    [[nodiscard]] std::size_t threads() const noexcept { return pool_.ref().threads(); }
 
 private:
-    std::unique_ptr<Pool> pool_;
+    bitnet::owned_pool pool_;
 };
 
-template <class Kernel> struct timed_kernel : Kernel {
-    template <class... A> static void rows(A&&... arguments) noexcept {
-        const phase_timer timer(phase::ternary);
-        Kernel::rows(std::forward<A>(arguments)...);
+/// An engine with counters, which cost two readings of the clock for each call of a kernel or an attention loop. One at
+/// a time: its functions have nowhere to keep what they wrap but here.
+class timed_engine {
+public:
+    [[nodiscard]] static const bitnet::engine& over(const bitnet::engine& plain) {
+        plain_ = &plain;
+        loops_ = *plain.loops;
+        loops_.screen_rows = &timed<phase::head, &bitnet::loop_table::screen_rows>::call;
+        loops_.exponentials = &timed<phase::attention, &bitnet::loop_table::exponentials>::call;
+        loops_.merge = &timed<phase::attention, &bitnet::loop_table::merge>::call;
+        time_elements(std::make_index_sequence<bitnet::float_elements>{});
+        kv_ = *plain.kv;
+        kv_.scores = [](auto... arguments) noexcept {
+            const phase_timer timer(phase::attention);
+            plain_->kv->scores(arguments...);
+        };
+        kv_.weighted_values = [](auto... arguments) noexcept {
+            const phase_timer timer(phase::attention);
+            plain_->kv->weighted_values(arguments...);
+        };
+        ternary_ = *plain.ternary;
+        ternary_.multiply = [](const bitnet::ternary_view& w, std::size_t first, std::size_t count,
+                               const bitnet::activation_view& x, std::int32_t* y, std::size_t y_stride) noexcept {
+            const phase_timer timer(phase::ternary);
+            plain_->ternary->multiply(w, first, count, x, y, y_stride);
+        };
+        engine_ = {plain.isa, &loops_, &kv_, &ternary_, plain.enable, &bitnet::open_owned_pool<timed_pool>};
+        return engine_;
     }
-};
 
-/// `Policy` with counters. They cost two readings of the clock for each call of a kernel or an attention loop.
-template <class Policy> struct timed_loops : Policy::loops {
-    using loops = typename Policy::loops;
+private:
+    template <phase Of, auto Member> struct timed;
+    template <phase Of, class R, class... A, R (*bitnet::loop_table::*Member)(A...) noexcept> struct timed<Of, Member> {
+        static R call(A... arguments) noexcept {
+            const phase_timer timer(Of);
+            return (plain_->loops->*Member)(arguments...);
+        }
+    };
 
-    template <class E, class... A> static void dot_rows(A&&... arguments) noexcept {
-        const phase_timer timer(phase::head);
-        loops::template dot_rows<E>(std::forward<A>(arguments)...);
+    template <std::size_t... I> static void time_elements(std::index_sequence<I...>) {
+        (time_element<I>(loops_.elements[I]), ...);
     }
-    template <class E, class... A> static void dot_listed(A&&... arguments) noexcept {
-        const phase_timer timer(phase::head);
-        loops::template dot_listed<E>(std::forward<A>(arguments)...);
+    template <std::size_t I> static void time_element(bitnet::element_loops& loops) {
+        loops.dot_rows = [](auto... arguments) noexcept {
+            const phase_timer timer(phase::head);
+            plain_->loops->elements[I].dot_rows(arguments...);
+        };
+        if (loops.dot_listed != nullptr) {
+            loops.dot_listed = [](auto... arguments) noexcept {
+                const phase_timer timer(phase::head);
+                plain_->loops->elements[I].dot_listed(arguments...);
+            };
+        }
     }
-    template <class... A> static void screen_rows(A&&... arguments) noexcept {
-        const phase_timer timer(phase::head);
-        loops::screen_rows(std::forward<A>(arguments)...);
-    }
-    template <class... A> static void scores(A&&... arguments) noexcept {
-        const phase_timer timer(phase::attention);
-        loops::scores(std::forward<A>(arguments)...);
-    }
-    template <class... A> static auto exponentials(A&&... arguments) noexcept {
-        const phase_timer timer(phase::attention);
-        return loops::exponentials(std::forward<A>(arguments)...);
-    }
-    template <class... A> static void weighted_values(A&&... arguments) noexcept {
-        const phase_timer timer(phase::attention);
-        loops::weighted_values(std::forward<A>(arguments)...);
-    }
-    template <class... A> static auto merge(A&&... arguments) noexcept {
-        const phase_timer timer(phase::attention);
-        return loops::merge(std::forward<A>(arguments)...);
-    }
-};
 
-template <class Policy> struct timed : Policy {
-    using ternary = timed_kernel<typename Policy::ternary>;
-    using loops = timed_loops<Policy>;
-    using pool = timed_pool<typename Policy::pool>;
-};
-
-/// Shares of the time that the threads of a pass had together; they add up to 1.
-struct phase_shares {
-    double ternary = 0;
-    double head = 0;
-    double attention = 0;
-    double rest = 0; ///< norms, quantising, rotating, activations, sampling
-    double waiting = 0;
+    static inline const bitnet::engine* plain_ = nullptr;
+    static inline bitnet::loop_table loops_{};
+    static inline bitnet::kv_table kv_{};
+    static inline bitnet::ternary_table ternary_{};
+    static inline bitnet::engine engine_{};
 };
 
 /// \param pass_ticks how long the passes took by ticks()

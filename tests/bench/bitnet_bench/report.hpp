@@ -2,7 +2,7 @@
 // What a benchmark found, as one JSON object and as one Markdown table.
 #pragma once
 
-#include "phases.hpp"
+#include "phase_shares.hpp"
 
 #include <cstddef>
 #include <string>

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// A model of one policy, and sessions with it, behind virtual functions: what a benchmark asks of them.
+// A model and sessions with it, behind virtual functions: what a benchmark asks of them.
 #pragma once
 
-#include "phases.hpp"
+#include "phase_shares.hpp"
 
 #include <bitnet/core/result.hpp>
-#include <bitnet/run/batch.hpp>
-#include <bitnet/run/model.hpp>
+#include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/run/open_options.hpp>
 #include <bitnet/run/sampler.hpp>
-#include <bitnet/run/session.hpp>
+#include <bitnet/run/session_options.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -34,7 +34,7 @@ struct model_choice {
 
     [[nodiscard]] bitnet::open_options to_open() const {
         bitnet::open_options options;
-        options.head = head == "screened" ? bitnet::head_mode::screened : bitnet::head_mode::as_stored;
+        options.lm_head = head == "screened" ? bitnet::lm_head_mode::screened : bitnet::lm_head_mode::as_stored;
         options.threads = threads;
         return options;
     }

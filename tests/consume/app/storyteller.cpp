@@ -44,8 +44,8 @@ bitnet::result<std::string> storyteller::tell(std::string_view beginning, std::s
         }
         story += model_.text().bytes_of(*next);
     }
-    if (session_.stop_reason() == bitnet::stop_reason::error) {
-        return session_.error();
+    if (session_.stopped_by() == bitnet::stop_reason::error) {
+        return session_.last_error();
     }
     return story;
 }

@@ -1,21 +1,32 @@
 // SPDX-License-Identifier: MIT
-// bench_model and bench_session over one policy, with its kernels and loops timed.
+// bench_model and bench_session over one engine, with its kernels and loops timed.
 #pragma once
 
+#include "phases.hpp"
 #include "runner.hpp"
+
+#include <bitnet/model/kv_cache.hpp>
+#include <bitnet/run/any_batch.hpp>
+#include <bitnet/run/any_session.hpp>
+#include <bitnet/run/dispatch.hpp>
+#include <bitnet/run/open_model.hpp>
 
 #include <algorithm>
 
 namespace bench {
 
-template <class P> class policy_session final : public bench_session {
+[[nodiscard]] inline bitnet::model_parts parts_of(const bitnet::any_model& opened) {
+    return static_cast<const bitnet::model_core&>(opened.base()).parts();
+}
+
+class measured_session final : public bench_session {
 public:
     [[nodiscard]] static bitnet::result<std::unique_ptr<bench_session>>
-    open(const bitnet::model<P>& opened, std::size_t threads, std::size_t context, std::size_t sequences) {
-        auto made = std::make_unique<policy_session>();
-        auto pool = P::pool::open(threads);
+    open(const bitnet::any_model& opened, std::size_t threads, std::size_t context, std::size_t sequences) {
+        auto made = std::make_unique<measured_session>();
+        auto pool = timed_pool::open(threads, bitnet::default_spin);
         if (!pool) {
-            return std::move(pool).error();
+            return failed(pool);
         }
         made->pool_ = *std::move(pool);
         auto choose = bitnet::sampler::open(bitnet::sampler_options::greedy(), opened.parameters().vocabulary);
@@ -24,15 +35,15 @@ public:
         }
         made->choose_.emplace(*std::move(choose));
         for (std::size_t i = 0; i < sequences; ++i) {
-            auto one =
-                bitnet::session<P>::open(opened, *made->pool_, {.context = context, .stop_at_stop_tokens = false});
+            auto one = bitnet::any_session::open(opened, bitnet::pool_ref(*made->pool_),
+                                                 {.context = context, .stop_at_stop_tokens = false});
             if (!one) {
                 return std::move(one).error();
             }
             made->sessions_.push_back(*std::move(one));
         }
         if (sequences > 1) {
-            auto together = bitnet::batch<P>::open(opened, *made->pool_, {.rows = sequences});
+            auto together = bitnet::any_batch::open(opened, bitnet::pool_ref(*made->pool_), {.sessions = sequences});
             if (!together) {
                 return std::move(together).error();
             }
@@ -42,7 +53,7 @@ public:
             made->pending_.push_back(&session);
         }
         made->stored_head_bytes_ =
-            static_cast<double>(opened.tensors().head().row_bytes() * opened.parameters().vocabulary);
+            static_cast<double>(parts_of(opened).tensors.lm_head().row_bytes() * opened.parameters().vocabulary);
         return std::unique_ptr<bench_session>(std::move(made));
     }
 
@@ -73,7 +84,7 @@ public:
     std::size_t position() const override { return sessions_[0].position(); }
 
     double head_bytes_per_step() const override {
-        const bitnet::head_statistics& screened = sessions_[0].head_statistics();
+        const bitnet::screen_statistics& screened = sessions_[0].screening();
         return batch_ || screened.steps == 0
                    ? stored_head_bytes_
                    : static_cast<double>(screened.bytes_read) / static_cast<double>(screened.steps);
@@ -88,7 +99,7 @@ public:
 private:
     class stopwatch {
     public:
-        explicit stopwatch(policy_session& session) noexcept : session_(session) {}
+        explicit stopwatch(measured_session& session) noexcept : session_(session) {}
         stopwatch(const stopwatch&) = delete;
         stopwatch& operator=(const stopwatch&) = delete;
         ~stopwatch() { session_.spent_ += ticks() - first_tick_; }
@@ -97,7 +108,7 @@ private:
         }
 
     private:
-        policy_session& session_;
+        measured_session& session_;
         std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
         std::uint64_t first_tick_ = ticks();
     };
@@ -106,24 +117,24 @@ private:
     [[nodiscard]] bitnet::result<void> step() {
         for (auto& session : sessions_) {
             if (!session.next(*choose_)) {
-                return bitnet::error{session.error()};
+                return bitnet::error{session.last_error()};
             }
         }
         return batch_ ? batch_->run_pending(pending_) : bitnet::result<void>{};
     }
 
-    std::unique_ptr<typename P::pool> pool_;
+    std::unique_ptr<timed_pool> pool_;
     std::optional<bitnet::sampler> choose_;
-    std::vector<bitnet::session<P>> sessions_;
-    std::optional<bitnet::batch<P>> batch_;
-    std::vector<bitnet::session<P>*> pending_; ///< all sessions
+    std::vector<bitnet::any_session> sessions_;
+    std::optional<bitnet::any_batch> batch_;
+    std::vector<bitnet::any_session*> pending_; ///< all sessions
     double stored_head_bytes_ = 0;
     std::uint64_t spent_ = 0; ///< ticks in calls since the last shares()
 };
 
-template <class P> class policy_model final : public bench_model {
+class measured_model final : public bench_model {
 public:
-    policy_model(bitnet::model<P> opened, double seconds) : model_(std::move(opened)), load_seconds_(seconds) {}
+    measured_model(bitnet::any_model opened, double seconds) : model_(std::move(opened)), load_seconds_(seconds) {}
 
     double load_seconds() const override { return load_seconds_; }
     const bitnet::hyper_parameters& parameters() const override { return model_.parameters(); }
@@ -138,84 +149,64 @@ public:
         }
         return {begin, end};
     }
-    std::string_view isa() const override { return P::isa::name; }
+    std::string_view isa() const override { return model_.isa(); }
     std::string head_type() const override {
-        const std::string stored = name_of(model_.tensors().head().element);
-        return model_.screen().empty() ? stored : stored + ", screened";
+        const std::string stored = name_of(parts_of(model_).tensors.lm_head().element);
+        return parts_of(model_).screen.empty() ? stored : stored + ", screened";
     }
 
     model_cost cost() const override {
         const auto& of = model_.parameters();
-        const auto& tensors = model_.tensors();
+        const auto parts = parts_of(model_);
+        const auto& tensors = parts.tensors;
         model_cost cost;
         for (std::size_t i = 0; i < of.layers; ++i) {
             const auto& layer = tensors.layer(i);
             for (const auto* matrix : {&layer.attn_q, &layer.attn_k, &layer.attn_v, &layer.attn_output, &layer.ffn_gate,
                                        &layer.ffn_up, &layer.ffn_down}) {
                 cost.ternary_bytes +=
-                    static_cast<double>(*bitnet::layout_bytes<typename P::layout>(matrix->rows(), matrix->cols()));
+                    static_cast<double>(*parts.tables.ternary->layout->bytes(matrix->rows(), matrix->cols()));
                 cost.products_per_token += static_cast<double>(matrix->rows() * matrix->cols());
             }
             cost.norm_bytes +=
                 static_cast<double>(sizeof(float) * (2 * of.hidden + of.query_columns() + of.feed_forward));
         }
-        cost.head_bytes = static_cast<double>(tensors.head().row_bytes() * tensors.head().rows);
-        cost.norm_bytes += static_cast<double>(sizeof(float) * of.hidden + tensors.embedding().row_bytes());
-        cost.kv_bytes_per_position = static_cast<double>(bitnet::kv_cache<typename P::kv_element>::bytes(of, 16)) / 16;
+        cost.head_bytes = static_cast<double>(tensors.lm_head().row_bytes() * tensors.lm_head().rows);
+        cost.norm_bytes += static_cast<double>(sizeof(float) * of.hidden + tensors.token_embedding().row_bytes());
+        cost.kv_bytes_per_position = static_cast<double>(bitnet::kv_cache::bytes(of, parts.tables.kv->element_bytes,
+                                                                                 parts.tables.kv->is_scaled, 16)) /
+                                     16;
         return cost;
     }
 
     bitnet::result<std::unique_ptr<bench_session>> open_session(std::size_t threads, std::size_t context,
                                                                 std::size_t sequences) const override {
-        return policy_session<P>::open(model_, threads, context, sequences);
+        return measured_session::open(model_, threads, context, sequences);
     }
 
 private:
-    [[nodiscard]] static std::string name_of(bitnet::dense_element element) {
+    [[nodiscard]] static std::string name_of(bitnet::float_element element) {
         switch (element) {
-        case bitnet::dense_element::f32:
+        case bitnet::float_element::f32:
             return "f32";
-        case bitnet::dense_element::f16:
+        case bitnet::float_element::f16:
             return "f16";
-        case bitnet::dense_element::bf16:
+        case bitnet::float_element::bf16:
             return "bf16";
-        case bitnet::dense_element::q8_0:
+        case bitnet::float_element::q8_0:
             return "q8_0";
-        case bitnet::dense_element::q6_k:
+        case bitnet::float_element::q6_k:
             return "q6_k";
-        case bitnet::dense_element::q4_k:
+        case bitnet::float_element::q4_k:
             return "q4_k";
-        case bitnet::dense_element::q4_0:
+        case bitnet::float_element::q4_0:
             return "q4_0";
         }
         return "unknown";
     }
 
-    bitnet::model<P> model_;
+    bitnet::any_model model_;
     double load_seconds_;
 };
-
-/// Opens a model with a policy of `Ladder`, timed.
-template <class Ladder> bitnet::result<std::unique_ptr<bench_model>> open_with(const model_choice& choice) {
-    bitnet::result<std::unique_ptr<bench_model>> opened = bitnet::error{
-        bitnet::errc::unsupported_cpu, "instruction set '" + choice.isa + "': not built in, or not of this CPU"};
-    const auto open = [&]<class P>() {
-        const auto start = std::chrono::steady_clock::now();
-        auto model = bitnet::model<timed<P>>::open(choice.path, choice.to_open());
-        const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
-        if (model) {
-            opened = std::unique_ptr<bench_model>(
-                std::make_unique<policy_model<timed<P>>>(*std::move(model), passed.count()));
-        } else {
-            opened = std::move(model).error();
-        }
-    };
-    if (choice.isa.empty()) {
-        Ladder::with_first_available(open);
-    } else {
-        Ladder::with_isa(choice.isa, open);
-    }
-    return opened;
-}
 
 } // namespace bench

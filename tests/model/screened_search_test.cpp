@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The screened head against the full one: the same tokens, the same bits.
-#include <bitnet/model/screened_head.hpp>
+// The largest logits by way of a screen against those of the whole output matrix: the same tokens, the same bits.
+#include <bitnet/model/lm_head.hpp>
+#include <bitnet/model/screened_search.hpp>
 #include <bitnet/run/dispatch.hpp>
 
 #include <doctest/doctest.h>
@@ -22,7 +23,7 @@ namespace {
 /// element, one zero, one a hundred times the size.
 template <class E> struct random_head {
     std::vector<E> elements;
-    dense_matrix view;
+    float_matrix view;
 
     random_head(std::size_t rows, std::size_t cols, unsigned seed) : elements(rows * cols) {
         std::mt19937 engine(seed);
@@ -40,9 +41,9 @@ template <class E> struct random_head {
         std::transform(row(101), row(102), row(101), [](E e) { return narrow<E>(widen(e) * 100.0f); });
         constexpr bool is_half = std::is_same_v<E, half>;
         view = {reinterpret_cast<const std::byte*>(elements.data()), rows, cols,
-                is_half                       ? dense_element::f16
-                : std::is_same_v<E, bfloat16> ? dense_element::bf16
-                                              : dense_element::f32};
+                is_half                       ? float_element::f16
+                : std::is_same_v<E, bfloat16> ? float_element::bf16
+                                              : float_element::f32};
     }
 
     [[nodiscard]] float at(std::size_t r, std::size_t c) const { return widen(elements[r * view.cols + c]); }
@@ -110,17 +111,17 @@ struct counts {
 template <class P, class E> counts compare(const random_head<E>& head, std::size_t states, std::size_t threads) {
     auto pool = P::pool::open(threads);
     REQUIRE(pool);
-    const auto screen = screened_head::open<P>(**pool, head.view);
+    const auto screen = lm_head_screen::open(**pool, loop_table_of<typename P::loops>, head.view);
     REQUIRE(screen);
-    auto screening = head_screening<P>::open(head.view, *screen);
-    REQUIRE(screening);
+    auto search = screened_search::open(loop_table_of<typename P::loops>, head.view, *screen);
+    REQUIRE(search);
     std::vector<float> logits(head.view.rows);
     float* const to = logits.data();
     counts sum;
     bool same = true;
     for (std::size_t i = 0; i < states; ++i) {
         const auto x = state(head, i);
-        head_products<P>(**pool, head.view, {x.data(), 1, x.size()}, {&to, 1});
+        lm_head_products(**pool, loop_table_of<typename P::loops>, head.view, {x.data(), 1, x.size()}, {&to, 1});
         std::vector<scored_token> sorted;
         for (std::size_t r = 0; r < logits.size(); ++r) {
             sorted.push_back({static_cast<token>(r), logits[r]});
@@ -129,7 +130,7 @@ template <class P, class E> counts compare(const random_head<E>& head, std::size
                           [](const scored_token& a, const scored_token& b) { return precedes(a, b); });
         for (const std::size_t k : {1u, 5u, 40u, 256u}) {
             ++sum.asked;
-            const auto found = screening->largest(**pool, x.data(), k);
+            const auto found = search->largest(**pool, x.data(), k);
             sum.full += found ? 0 : 1;
             sum.greedy_of_random += found && k == 1 && i % 16 >= 10 ? 1 : 0;
             same = same && (!found || (found->size() == k &&
@@ -137,8 +138,8 @@ template <class P, class E> counts compare(const random_head<E>& head, std::size
         }
         REQUIRE_MESSAGE(same, "state " << i);
     }
-    CHECK(screening->statistics().steps == sum.asked);
-    CHECK(screening->statistics().full_passes == sum.full);
+    CHECK(search->statistics().steps == sum.asked);
+    CHECK(search->statistics().full_passes == sum.full);
     return sum;
 }
 
@@ -203,18 +204,18 @@ TEST_CASE("a Gaussian head is screened by two fifths of its bytes") {
         const random_head<half> head(32768, 640, 7);
         auto pool = P::pool::open(2);
         REQUIRE(pool);
-        const auto screen = screened_head::open<P>(**pool, head.view);
+        const auto screen = lm_head_screen::open(**pool, loop_table_of<typename P::loops>, head.view);
         REQUIRE(screen);
         const double whole = static_cast<double>(head.view.rows * head.view.row_bytes());
         for (const auto& wanted : {std::pair<std::size_t, double>{1, 0.41}, {40, 0.43}, {256, 0.50}}) {
             const std::size_t k = wanted.first;
             const double share = wanted.second;
-            auto screening = head_screening<P>::open(head.view, *screen);
-            REQUIRE(screening);
+            auto search = screened_search::open(loop_table_of<typename P::loops>, head.view, *screen);
+            REQUIRE(search);
             for (std::size_t i = 0; i < 20; ++i) {
-                REQUIRE(screening->largest(**pool, state(head, 16 * i + 15).data(), k));
+                REQUIRE(search->largest(**pool, state(head, 16 * i + 15).data(), k));
             }
-            const head_statistics& sum = screening->statistics();
+            const screen_statistics& sum = search->statistics();
             CHECK(sum.full_passes == 0);
             const double read = static_cast<double>(sum.bytes_read) / 20 / whole;
             CHECK_MESSAGE(read < share, "k " << k);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Checks of ternary tensors that look at their data: the scale, and the codes of I2_S.
+// The scale after the codes of a ternary tensor, and the check of the codes of I2_S.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -21,24 +21,24 @@
 namespace bitnet::inline BITNET_ABI {
 
 /// Whether a tensor of that type is codes and then a scale in 32 bytes: I2_S and our own layouts.
-[[nodiscard]] constexpr bool has_ternary_scale(tensor_type type) noexcept {
+[[nodiscard]] constexpr bool has_ternary_tail(tensor_type type) noexcept {
     const auto* format = format_of(type);
     return type == tensor_type::i2_s || (format != nullptr && format->padded);
 }
 
 /// The codes of such a tensor (of I2_S four to a byte), without the ternary_scale_bytes after them.
-/// \pre has_ternary_scale(tensor.type)
-[[nodiscard]] inline std::span<const std::byte> i2s_codes(const gguf_tensor& tensor) noexcept {
-    assert(has_ternary_scale(tensor.type) && tensor.bytes.size() >= ternary_scale_bytes);
+/// \pre has_ternary_tail(tensor.type)
+[[nodiscard]] inline std::span<const std::byte> codes_before_tail(const gguf_tensor& tensor) noexcept {
+    assert(has_ternary_tail(tensor.type) && tensor.bytes.size() >= ternary_scale_bytes);
     return tensor.bytes.first(tensor.bytes.size() - ternary_scale_bytes);
 }
 
 /// The scale of such a tensor: the float after its codes. Reads one page of the file.
-/// \pre has_ternary_scale(tensor.type)
+/// \pre has_ternary_tail(tensor.type)
 /// \return errc::bad_scale if it is not finite or not above zero.
-[[nodiscard]] inline result<float> i2s_scale(const gguf_tensor& tensor, std::string_view file) {
+[[nodiscard]] inline result<float> scale_of_tail(const gguf_tensor& tensor, std::string_view file) {
     float scale = 0;
-    const auto codes = i2s_codes(tensor);
+    const auto codes = codes_before_tail(tensor);
     std::memcpy(&scale, codes.data() + codes.size(), sizeof(scale));
     // By bits, because -ffast-math folds comparisons with infinity: above +0, below +infinity, sign clear.
     const auto bits = std::bit_cast<std::uint32_t>(scale);
@@ -59,7 +59,7 @@ namespace bitnet::inline BITNET_ABI {
 /// \pre tensor.type == tensor_type::i2_s
 /// \return errc::bad_code with the first byte that holds one.
 [[nodiscard]] inline result<void> check_i2s_codes(const gguf_tensor& tensor, std::string_view file) {
-    const auto codes = i2s_codes(tensor);
+    const auto codes = codes_before_tail(tensor);
     std::size_t at = 0;
     for (constexpr std::size_t step = 4096; at + step <= codes.size(); at += step) {
         std::uint64_t bad = 0; // no branch inside the step: the compiler makes vectors of it

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// The light face of bitnet.hpp: what a program uses of a model, without what it is made of.
+#pragma once
+
+#include <bitnet/core/result.hpp>
+#include <bitnet/fwd.hpp>
+#include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/run/any_batch.hpp>
+#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/any_session.hpp>
+#include <bitnet/run/embedding.hpp>
+#include <bitnet/run/open_options.hpp>
+#include <bitnet/run/sampler.hpp>
+#include <bitnet/run/session_options.hpp>
+#include <bitnet/text/chat_dialog.hpp>
+#include <bitnet/text/chat_format.hpp>
+#include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/stream_decoder.hpp>
+#include <bitnet/text/token.hpp>
+#include <bitnet/text/tokenizer.hpp>

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+// lm_head_screen: a six-bit copy of the output matrix, which tells its few rows that matter from the rest.
+#pragma once
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/checked.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/float_matrix.hpp>
+#include <bitnet/core/huge_pages.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/quoted_name.hpp>
+#include <bitnet/model/ternary_rows.hpp>
+#include <bitnet/simd/loop_table.hpp>
+#include <bitnet/simd/screen.hpp>
+#include <bitnet/thread/pool.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// "token_embd.weight" -> "token_embd.screen": where a conversion stores the screen of a head.
+[[nodiscard]] inline std::string screen_name(std::string_view head) {
+    return std::string(head.substr(0, head.find('.'))) + ".screen";
+}
+[[nodiscard]] constexpr bool is_screen(std::string_view name) noexcept { return name.ends_with(".screen"); }
+
+/// The screen of a head: 6.25 bits for each weight and 8 bytes for each row, made once. Immutable, shared by sessions.
+class lm_head_screen {
+public:
+    /// A screen of no head.
+    lm_head_screen() noexcept = default;
+
+    /// Reads the head once, in parallel. \pre admits_screen(lm_head.element)
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<lm_head_screen> open(pool_ref pool, const loop_table& loops,
+                                                     const float_matrix& lm_head) {
+        const std::size_t row_bytes = screen_layout::row_bytes(lm_head.cols);
+        const auto size = checked_multiply(lm_head.rows, row_bytes);
+        if (!size) {
+            return error{errc::out_of_memory, "screened head: the number of bytes overflows 64 bits"};
+        }
+        auto bytes = buffer<std::byte>::allocate_uninitialized(*size, "screened head");
+        if (!bytes) {
+            return failed(bytes);
+        }
+        lm_head_screen made;
+        made.own_ = *std::move(bytes);
+        made.bytes_ = made.own_.span();
+        made.row_bytes_ = row_bytes;
+        ask_for_huge_pages(made.own_.data(), made.own_.size());
+        for_rows(pool, lm_head.rows,
+                 [&](std::size_t r) noexcept { write_row(loops, lm_head, r, made.own_.data() + r * row_bytes); });
+        return made;
+    }
+
+    /// A screen that a conversion has stored in the tensor screen_name(head): in place. Borrows its bytes.
+    /// \param verify whether every row is made again and compared: a screen of another head would give other tokens.
+    /// \pre admits_screen(lm_head.element)
+    /// \return errc::unsupported_type, wrong_shape, inconsistent or out_of_memory, naming the file and the tensor.
+    [[nodiscard]] static result<lm_head_screen> open(pool_ref pool, const loop_table& loops,
+                                                     const float_matrix& lm_head, const gguf_tensor& stored,
+                                                     std::string_view file, bool verify) {
+        const auto fail = [&](errc code, std::string_view what) {
+            return error{code, sentence({file, ": tensor ", quoted_name(stored.name), ": ", what})};
+        };
+        lm_head_screen made;
+        made.bytes_ = stored.bytes;
+        made.row_bytes_ = screen_layout::row_bytes(lm_head.cols);
+        if (stored.type != tensor_type::hpp_screen) {
+            return fail(errc::unsupported_type,
+                        sentence({"type ", name_of(stored.type), " in the file, HPP_SCREEN expected"}));
+        }
+        if (stored.dims != tensor_dims{made.row_bytes_, lm_head.rows, 1, 1}) {
+            return fail(errc::wrong_shape, sentence({dims_text(stored), " in the file, [", made.row_bytes_, ", ",
+                                                     lm_head.rows, "] expected from the head"}));
+        }
+        std::atomic<std::size_t> other{lm_head.rows};
+        for_rows(pool, verify ? lm_head.rows : 0, [&](std::size_t r) noexcept {
+            if (!is_row(loops, lm_head, r, made.row(r))) {
+                keep_lowest(other, r);
+            }
+        });
+        if (const std::size_t row = other.load(std::memory_order_relaxed); row != lm_head.rows) {
+            return fail(errc::inconsistent,
+                        sentence({"row ", row, " of its ", lm_head.rows, " rows is not the screen of the head's row"}));
+        }
+        return made;
+    }
+
+    [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_.size(); }
+    [[nodiscard]] std::size_t row_bytes() const noexcept { return row_bytes_; }
+    [[nodiscard]] const std::byte* row(std::size_t r) const noexcept { return bytes_.data() + r * row_bytes_; }
+
+private:
+    template <class Take>
+    static void make_row(const loop_table& loops, const float_matrix& lm_head, std::size_t r, Take&& take) noexcept {
+        const auto widen = [&, row = lm_head.row(r)](std::size_t first, std::size_t count, float* floats) noexcept {
+            loops.of(lm_head.element).widen_row(row + row_bytes_of(lm_head.element, first), count, floats);
+        };
+        make_screen_row(lm_head.cols, widen, take);
+    }
+    static void write_row(const loop_table& loops, const float_matrix& lm_head, std::size_t r,
+                          std::byte* out) noexcept {
+        make_row(loops, lm_head, r, [&](const std::byte* piece, std::size_t size) noexcept {
+            std::memcpy(out, piece, size);
+            out += size;
+        });
+    }
+    [[nodiscard]] static bool is_row(const loop_table& loops, const float_matrix& lm_head, std::size_t r,
+                                     const std::byte* stored) noexcept {
+        bool same = true;
+        make_row(loops, lm_head, r, [&](const std::byte* piece, std::size_t size) noexcept {
+            same = same && std::memcmp(stored, piece, size) == 0;
+            stored += size;
+        });
+        return same;
+    }
+    template <class F> static void for_rows(pool_ref pool, std::size_t rows, F&& f) noexcept {
+        constexpr std::size_t chunk = 64;
+        parallel_for(pool, (rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+            const std::size_t end = std::min(rows, (task + 1) * chunk);
+            for (std::size_t r = task * chunk; r < end; ++r) {
+                f(r);
+            }
+        });
+    }
+
+    std::span<const std::byte> bytes_; ///< [rows, row_bytes_]
+    buffer<std::byte> own_;            ///< where they are made here
+    std::size_t row_bytes_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI

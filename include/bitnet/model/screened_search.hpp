@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+// screened_search: the k largest logits, bit for bit, by way of a screen and the few rows that matter.
+#pragma once
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/float_matrix.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/model/lm_head_screen.hpp>
+#include <bitnet/model/ranking.hpp>
+#include <bitnet/model/screen_statistics.hpp>
+#include <bitnet/simd/loop_table.hpp>
+#include <bitnet/simd/screen.hpp>
+#include <bitnet/text/token.hpp>
+#include <bitnet/thread/pool.hpp>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Finds the largest logits of one state after the other. Working memory of a session; allocates in open() only:
+/// 12 bytes for each row of the head and 1.5 for each column.
+///
+/// 1. Every row's bound from above, out of the screen (screen_input has the proof).
+/// 2. The exact logits of the rows whose bounds are the largest: the k-th largest of them is a floor, which the k-th
+///    largest of all logits cannot be below.
+/// 3. The exact logits of every row whose bound reaches the floor: the k largest of all are among them.
+///
+/// The exact logits come from dot_rows over the head as stored, so they are the full head's bit for bit, and the result
+/// depends on nothing else: not on the instruction set, nor on the threads.
+class screened_search {
+public:
+    static constexpr std::size_t most = 256; ///< logits that can be asked for
+
+    screened_search() noexcept = default;
+
+    /// Borrows both. \return errc::out_of_memory.
+    [[nodiscard]] static result<screened_search> open(const loop_table& loops, const float_matrix& lm_head,
+                                                      const lm_head_screen& screen) {
+        screened_search made;
+        made.loops_ = &loops;
+        made.lm_head_ = &lm_head;
+        made.screen_ = &screen;
+        made.group_ = (lm_head.rows + most_groups - 1) / most_groups;
+        const std::size_t groups = (lm_head.rows + made.group_ - 1) / made.group_;
+        const std::size_t cols = screen_layout::blocks(lm_head.cols) * screen_layout::block_columns;
+        error failure;
+        allocate(made.high_, cols, "screened head, working memory", failure);
+        allocate(made.low_, cols, "screened head, working memory", failure);
+        allocate(made.offset_, cols / 8, "screened head, working memory", failure);
+        allocate(made.upper_, lm_head.rows, "screened head, working memory", failure);
+        allocate(made.peaks_, groups, "screened head, working memory", failure);
+        allocate(made.order_, groups, "screened head, working memory", failure);
+        allocate(made.found_, made.limit() + most_candidates, "screened head, working memory", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        return made;
+    }
+
+    /// The k largest logits of head * x in descending order (see precedes), fewer where the head has fewer rows. Valid
+    /// until the next call. nullopt if the whole matrix has to be read: x is not finite, or the bounds leave more than
+    /// an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
+    [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
+                                                                       std::size_t k) noexcept {
+        assert(k >= 1 && k <= most);
+        k = std::min(k, lm_head_->rows);
+        ++statistics_.steps;
+        if (!make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_)) {
+            return give_up();
+        }
+        bound_rows(pool);
+        const std::int32_t floor = floor_of(pool, x, k);
+        const std::size_t count = rescore(pool, x, floor);
+        if (count > limit()) {
+            return give_up();
+        }
+        statistics_.rescored_rows += count;
+        statistics_.bytes_read += screen_->bytes() + (count + candidates_) * lm_head_->row_bytes();
+        scored_token* first = found_.data();
+        std::nth_element(first, first + (k - 1), first + count, by_logit);
+        std::sort(first, first + k, by_logit);
+        return std::span<const scored_token>(first, k);
+    }
+
+    [[nodiscard]] const screen_statistics& statistics() const noexcept { return statistics_; }
+
+private:
+    static constexpr std::size_t most_groups = 8192; ///< whose peaks are ordered by one thread, in under 0.1 ms
+    static constexpr std::size_t most_candidates = 2 * most;
+    static constexpr std::size_t rows_per_task = 256;
+    static constexpr std::size_t rows_per_list = 64;
+
+    /// The largest bound of a group of rows.
+    struct peak {
+        std::int32_t rank;
+        std::uint32_t row;
+    };
+
+    [[nodiscard]] static bool by_logit(const scored_token& a, const scored_token& b) noexcept { return precedes(a, b); }
+
+    /// Rows that are rescored at most.
+    [[nodiscard]] std::size_t limit() const noexcept { return lm_head_->rows / 8 + 1; }
+
+    [[nodiscard]] std::nullopt_t give_up() noexcept {
+        ++statistics_.full_passes;
+        statistics_.bytes_read += lm_head_->rows * lm_head_->row_bytes();
+        return std::nullopt;
+    }
+
+    [[nodiscard]] std::size_t groups_per_task() const noexcept {
+        return std::max<std::size_t>(1, rows_per_task / group_);
+    }
+    template <class F> void for_groups(pool_ref pool, F&& f) noexcept {
+        const std::size_t per_task = groups_per_task();
+        parallel_for(pool, (peaks_.size() + per_task - 1) / per_task, [&](std::size_t task) noexcept {
+            f(task * per_task, std::min(peaks_.size(), (task + 1) * per_task));
+        });
+    }
+    [[nodiscard]] std::size_t end_of(std::size_t group) const noexcept {
+        return std::min(lm_head_->rows, (group + 1) * group_);
+    }
+
+    [[nodiscard]] peak peak_of(std::size_t group) const noexcept {
+        peak highest{INT32_MIN, 0};
+        for (std::size_t r = group * group_; r < end_of(group); ++r) {
+            const std::int32_t rank = rank_of(upper_[r]);
+            if (rank > highest.rank) {
+                highest = {rank, static_cast<std::uint32_t>(r)};
+            }
+        }
+        return highest;
+    }
+
+    /// upper_ and peaks_.
+    void bound_rows(pool_ref pool) noexcept {
+        for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept {
+            const std::size_t first = begin * group_;
+            loops_->screen_rows(screen_->row(first), end_of(end - 1) - first, input_, upper_.data() + first);
+            for (std::size_t g = begin; g < end; ++g) {
+                peaks_[g] = peak_of(g);
+            }
+        });
+    }
+
+    /// The rank of a logit that k rows reach, from the exact logits of the highest peaks; the lowest rank where there
+    /// are fewer than k peaks.
+    [[nodiscard]] std::int32_t floor_of(pool_ref pool, const float* x, std::size_t k) noexcept {
+        candidates_ = std::min({std::max<std::size_t>(16, 2 * k), most_candidates, order_.size()});
+        if (candidates_ < k) {
+            candidates_ = 0;
+            return INT32_MIN;
+        }
+        std::copy_n(peaks_.data(), peaks_.size(), order_.data());
+        std::nth_element(
+            order_.data(), order_.data() + (candidates_ - 1), order_.data() + order_.size(),
+            [](const peak& a, const peak& b) noexcept { return a.rank != b.rank ? a.rank > b.rank : a.row < b.row; });
+        constexpr std::size_t chunk = 8;
+        parallel_for(pool, (candidates_ + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+            std::array<std::uint32_t, chunk> rows;
+            const std::size_t first = task * chunk;
+            const std::size_t count = std::min(chunk, candidates_ - first);
+            for (std::size_t i = 0; i < count; ++i) {
+                rows[i] = order_[first + i].row;
+            }
+            score({rows.data(), count}, x, found_.data() + first);
+        });
+        std::nth_element(found_.data(), found_.data() + (k - 1), found_.data() + candidates_, by_logit);
+        return rank_of(found_[k - 1].logit);
+    }
+
+    /// Calls visit(row) for the rows of groups [begin, end) whose bound reaches the floor.
+    template <class F>
+    void for_rows_reaching(std::int32_t floor, std::size_t begin, std::size_t end, F&& visit) const noexcept {
+        for (std::size_t g = begin; g < end; ++g) {
+            if (peaks_[g].rank < floor) {
+                continue;
+            }
+            for (std::size_t r = g * group_; r < end_of(g); ++r) {
+                if (rank_of(upper_[r]) >= floor) {
+                    visit(r);
+                }
+            }
+        }
+    }
+
+    /// Exact logits of all rows whose bound reaches the floor, to found_. \return their number; where it exceeds
+    /// limit(), not all have been computed.
+    [[nodiscard]] std::size_t rescore(pool_ref pool, const float* x, std::int32_t floor) noexcept {
+        std::atomic<std::size_t> count{0};
+        for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept {
+            std::array<std::uint32_t, rows_per_list> rows;
+            std::size_t listed = 0;
+            const auto flush = [&]() noexcept {
+                const std::size_t at = count.fetch_add(listed, std::memory_order_relaxed);
+                if (at + listed <= limit()) {
+                    score({rows.data(), listed}, x, found_.data() + at);
+                }
+                listed = 0;
+            };
+            for_rows_reaching(floor, begin, end, [&](std::size_t row) noexcept {
+                rows[listed++] = static_cast<std::uint32_t>(row);
+                if (listed == rows.size()) {
+                    flush();
+                }
+            });
+            flush();
+        });
+        return count.load(std::memory_order_relaxed);
+    }
+
+    /// out[i] = row rows[i] and its exact logit. \pre rows.size() <= rows_per_list
+    void score(std::span<const std::uint32_t> rows, const float* x, scored_token* out) const noexcept {
+        std::array<float, rows_per_list> logits;
+        const element_loops& loops = loops_->of(lm_head_->element);
+        loops.dot_listed(lm_head_->data, lm_head_->row_bytes(), rows, x, lm_head_->cols, logits.data());
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            out[i] = {static_cast<token>(rows[i]), logits[i]};
+        }
+    }
+
+    const loop_table* loops_ = nullptr;
+    const float_matrix* lm_head_ = nullptr;
+    const lm_head_screen* screen_ = nullptr;
+    std::size_t group_ = 1; ///< rows to a peak
+    std::size_t candidates_ = 0;
+    buffer<std::int8_t> high_;
+    buffer<std::int8_t> low_;
+    buffer<std::int32_t> offset_;
+    screen_input input_;
+    buffer<float> upper_;        ///< [rows] bounds
+    buffer<peak> peaks_;         ///< [groups]
+    buffer<peak> order_;         ///< [groups] the highest first
+    buffer<scored_token> found_; ///< [limit + candidates]
+    screen_statistics statistics_;
+};
+
+} // namespace bitnet::inline BITNET_ABI

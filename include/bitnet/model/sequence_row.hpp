@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// sequence_row: what a forward pass needs to know of each of its rows.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/simd/lane_ops.hpp>
+#include <bitnet/text/token.hpp>
+
+#include <cstddef>
+
+namespace bitnet::inline BITNET_ABI {
+
+class kv_cache;
+
+/// A token at a position of a sequence, whose cache holds all earlier positions.
+struct sequence_row {
+    kv_cache* cache;
+    std::size_t position;
+    token id;
+
+    /// How many attention blocks hold positions 0..position.
+    [[nodiscard]] std::size_t blocks() const noexcept { return position / attention_block + 1; }
+};
+
+} // namespace bitnet::inline BITNET_ABI

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: MIT
+// weight_reader: finds, checks and where necessary repacks the tensors of a model.
+#pragma once
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/checked.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/huge_pages.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/quoted_name.hpp>
+#include <bitnet/kernel/layout_table.hpp>
+#include <bitnet/model/float_tensor.hpp>
+#include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/ternary_rows.hpp>
+#include <bitnet/model/ternary_source.hpp>
+#include <bitnet/model/weights.hpp>
+#include <bitnet/thread/pool.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One reading of a file's tensors; the first failure stays. Use weights::open.
+class weight_reader {
+public:
+    weight_reader(const gguf_file& file, const hyper_parameters& model, const layout_table& layout,
+                  const weight_options& options, pool_ref pool)
+        : file_(file), model_(model), layout_(layout), options_(options), pool_(pool) {}
+
+    [[nodiscard]] result<weights> run() {
+        if (auto made = allocate(); !made) {
+            return failed(made);
+        }
+        made_.embedding_ = floats("token_embd.weight");
+        made_.lm_head_ = model_.has_own_head ? floats("output.weight") : made_.embedding_;
+        made_.output_norm_ = norm("output_norm.weight", model_.hidden);
+        for (std::size_t i = 0; i < model_.layers && ok(); ++i) {
+            read_layer("blk." + std::to_string(i) + ".", made_.layers_[i]);
+        }
+        refuse_unused();
+        if (!ok()) {
+            return std::move(failure_);
+        }
+        return std::move(made_);
+    }
+
+private:
+    [[nodiscard]] bool ok() const noexcept { return failure_.code == errc{}; }
+
+    void fail(errc code, std::string_view tensor, std::string_view what) {
+        if (ok()) {
+            failure_ = {code, sentence({file_.name(), ": tensor ", quoted_name(tensor), ": ", what})};
+        }
+    }
+
+    void fail(error failure) {
+        if (ok()) {
+            failure_ = std::move(failure);
+        }
+    }
+
+    /// Norms are copied (and widened): a few MB at most, and then always aligned floats.
+    [[nodiscard]] result<void> allocate() {
+        const std::uint64_t per_layer =
+            9 * model_.hidden + 2 * model_.head_size + model_.query_columns() + model_.feed_forward;
+        auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights");
+        if (!norms) {
+            return failed(norms);
+        }
+        made_.norms_ = *std::move(norms); // what a model has no norms for is never touched and takes no pages
+        auto used = buffer<bool>::allocate(file_.tensors().size(), "tensor table");
+        if (!used) {
+            return failed(used);
+        }
+        used_tensors_ = *std::move(used);
+        made_.layers_.reset(new (std::nothrow) layer_weights[model_.layers]);
+        if (made_.layers_ == nullptr) {
+            return error{errc::out_of_memory, sentence({"layer table: ", model_.layers * sizeof(layer_weights),
+                                                        " bytes could not be allocated"})};
+        }
+        return {};
+    }
+
+    /// Memory for all ternary tensors of the model. What stays unused is never touched and takes no pages.
+    [[nodiscard]] result<void> allocate_repacked() {
+        const std::size_t q = model_.query_columns();
+        const std::size_t shapes[][3] = {{1, q, model_.hidden},
+                                         {2, model_.kv_columns(), model_.hidden},
+                                         {1, model_.hidden, q},
+                                         {2, model_.feed_forward, model_.hidden},
+                                         {1, model_.hidden, model_.feed_forward}};
+        std::optional<std::uint64_t> bytes = 0;
+        for (const auto& [count, rows, cols] : shapes) {
+            const auto one = repacked_size(rows, cols);
+            const auto all = one ? checked_multiply(*one, count * model_.layers) : one;
+            bytes = bytes && all ? checked_add(*bytes, *all) : std::nullopt;
+        }
+        if (!bytes) {
+            return error{errc::out_of_memory, "repacked weights: the number of bytes overflows 64 bits"};
+        }
+        auto memory = buffer<std::uint8_t>::allocate_uninitialized(*bytes, "repacked weights");
+        if (!memory) {
+            return failed(memory);
+        }
+        made_.repacked_ = *std::move(memory);
+        ask_for_huge_pages(made_.repacked_.data(), made_.repacked_.size_bytes());
+        return {};
+    }
+    /// Bytes of a matrix in our layout, so that the next one starts at a cache line.
+    [[nodiscard]] std::optional<std::uint64_t> repacked_size(std::size_t rows, std::size_t cols) const noexcept {
+        const auto bytes = layout_.bytes(rows, cols);
+        return bytes ? checked_align(*bytes, 64) : bytes;
+    }
+
+    [[nodiscard]] const gguf_tensor* find(const std::string& name, std::uint64_t rows, std::uint64_t cols) {
+        const gguf_tensor* tensor = file_.find_tensor(name);
+        if (tensor == nullptr) {
+            fail(errc::missing_tensor, name, "not in the file");
+            return nullptr;
+        }
+        if (tensor->dims != tensor_dims{cols, rows, 1, 1}) {
+            fail(errc::wrong_shape, name,
+                 rows == 1
+                     ? sentence({dims_text(*tensor), " in the file, [", cols, "] expected from the hyper-parameters"})
+                     : sentence({dims_text(*tensor), " in the file, [", cols, ", ", rows,
+                                 "] expected from the hyper-parameters"}));
+            return nullptr;
+        }
+        used_tensors_[static_cast<std::size_t>(tensor - file_.tensors().data())] = true;
+        return tensor;
+    }
+
+    /// Refuses norms and biases that no step of the graph has asked for: without them the results would be wrong.
+    void refuse_unused() {
+        for (std::size_t i = 0; i < file_.tensors().size() && ok(); ++i) {
+            const std::string_view name = file_.tensors()[i].name;
+            const bool matters =
+                name.ends_with("norm.weight") || name.ends_with("norm_in.weight") || name.ends_with(".bias");
+            if (matters && !used_tensors_[i]) {
+                fail(errc::unsupported_architecture, name,
+                     sentence({"in the file, but the graph of ", model_.architecture, " has no place for it"}));
+            }
+        }
+    }
+
+    /// The embedding or the output matrix.
+    [[nodiscard]] float_matrix floats(const std::string& name) {
+        const gguf_tensor* tensor = ok() ? find(name, model_.vocabulary, model_.hidden) : nullptr;
+        if (tensor == nullptr) {
+            return {};
+        }
+        const auto element = float_element_of(tensor->type);
+        if (!element) {
+            fail(errc::unsupported_type, tensor->name,
+                 sentence({"type ", name_of(tensor->type),
+                           " in the file, F16, F32, BF16, Q8_0, Q6_K, Q4_K or Q4_0 expected"}));
+            return {};
+        }
+        return {tensor->bytes.data(), model_.vocabulary, model_.hidden, *element};
+    }
+
+    [[nodiscard]] const float* norm(const std::string& name, std::size_t size) {
+        const gguf_tensor* tensor = ok() ? find(name, 1, size) : nullptr;
+        if (tensor == nullptr) {
+            return nullptr;
+        }
+        float* out = made_.norms_.data() + used_norms_;
+        used_norms_ += size;
+        if (!widen_plain(tensor->type, tensor->bytes.data(), size, out)) {
+            fail(errc::unsupported_type, name,
+                 sentence({"type ", name_of(tensor->type), " in the file, F32, F16 or BF16 expected"}));
+        }
+        return out;
+    }
+
+    /// The norm `prefix` + `what`.weight. Null in a model that has none: if block 0 has it, every block must.
+    [[nodiscard]] const float* optional_norm(const std::string& prefix, const std::string& what, std::size_t size) {
+        const std::string name = prefix + what + ".weight";
+        const bool wanted =
+            file_.find_tensor("blk.0." + what + ".weight") != nullptr || file_.find_tensor(name) != nullptr;
+        return wanted ? norm(name, size) : nullptr;
+    }
+
+    /// A norm between a layer's last two steps: `what`, which BitNet b1.58 must have, or `other`, which stands in the
+    /// same place in the embedding models, or none.
+    [[nodiscard]] const float* sub_norm(const std::string& prefix, const std::string& what, const std::string& other,
+                                        std::size_t size) {
+        if (model_.has_sub_norms) {
+            return norm(prefix + what + ".weight", size);
+        }
+        const float* found = optional_norm(prefix, what, size);
+        return found != nullptr ? found : optional_norm(prefix, other, size);
+    }
+
+    void read_layer(const std::string& prefix, layer_weights& layer) {
+        read_attention(prefix, layer);
+        const std::size_t hidden = model_.hidden;
+        layer.ffn_norm = norm(prefix + "ffn_norm.weight", hidden);
+        layer.ffn_gate_norm_in = optional_norm(prefix, "ffn_gate_norm_in", hidden);
+        layer.ffn_up_norm_in = optional_norm(prefix, "ffn_up_norm_in", hidden);
+        layer.ffn_gate = matrix(prefix + "ffn_gate", model_.feed_forward, hidden);
+        layer.ffn_up = matrix(prefix + "ffn_up", model_.feed_forward, hidden);
+        layer.ffn_sub_norm = sub_norm(prefix, "ffn_sub_norm", "ffn_down_norm_in", model_.feed_forward);
+        layer.ffn_down = matrix(prefix + "ffn_down", hidden, model_.feed_forward);
+        layer.post_ffw_norm = optional_norm(prefix, "post_ffw_norm", hidden);
+    }
+
+    void read_attention(const std::string& prefix, layer_weights& layer) {
+        const std::size_t q = model_.query_columns();
+        const std::size_t hidden = model_.hidden;
+        layer.attn_norm = norm(prefix + "attn_norm.weight", hidden);
+        layer.attn_q_norm_in = optional_norm(prefix, "attn_q_norm_in", hidden);
+        layer.attn_k_norm_in = optional_norm(prefix, "attn_k_norm_in", hidden);
+        layer.attn_v_norm_in = optional_norm(prefix, "attn_v_norm_in", hidden);
+        layer.attn_q = matrix(prefix + "attn_q", q, hidden);
+        layer.attn_k = matrix(prefix + "attn_k", model_.kv_columns(), hidden);
+        layer.attn_v = matrix(prefix + "attn_v", model_.kv_columns(), hidden);
+        layer.attn_q_norm = optional_norm(prefix, "attn_q_norm", model_.head_size);
+        layer.attn_k_norm = optional_norm(prefix, "attn_k_norm", model_.head_size);
+        layer.attn_sub_norm = sub_norm(prefix, "attn_sub_norm", "attn_output_norm_in", q);
+        layer.attn_output = matrix(prefix + "attn_output", hidden, q);
+        layer.post_attention_norm = optional_norm(prefix, "post_attention_norm", hidden);
+    }
+
+    /// The ternary tensor `name`.weight, and the scale that a file may have beside it: in place if it is in our layout,
+    /// otherwise repacked.
+    [[nodiscard]] ternary_matrix matrix(const std::string& name, std::size_t rows, std::size_t cols) {
+        const gguf_tensor* tensor = ok() ? find(name + ".weight", rows, cols) : nullptr;
+        if (tensor == nullptr) {
+            return {};
+        }
+        const auto source = ternary_source::open(file_, *tensor, options_.reading, pool_);
+        if (!source) {
+            fail(source.error());
+            return {};
+        }
+        const bool is_in_place = source->layout() == &layout_;
+        if (is_in_place && options_.verify_codes) {
+            check(check_codes(layout_, *tensor, file_.name()));
+        }
+        return {is_in_place ? codes_of(*tensor) : repacked(*source, *tensor), source->scale()};
+    }
+
+    [[nodiscard]] ternary_view repacked(const ternary_source& source, const gguf_tensor& tensor) {
+        check(check_admits(layout_, tensor, file_.name()));
+        check(ok() && made_.repacked_.empty() ? allocate_repacked() : result<void>{});
+        if (!ok()) {
+            return {};
+        }
+        const auto rows = static_cast<std::size_t>(tensor.dims[1]);
+        const auto cols = static_cast<std::size_t>(tensor.dims[0]);
+        std::uint8_t* out = made_.repacked_.data() + used_repacked_;
+        auto packed = pack_rows(pool_, source.rows(), tensor, file_.name(), layout_, out, source.stride(cols));
+        if (!packed && packed.error().code == errc::bad_code && source.layout() != nullptr) {
+            packed = check_codes(*source.layout(), tensor, file_.name()); // names the byte
+        }
+        check(std::move(packed));
+        if (options_.source != nullptr) {
+            options_.source->give_back(tensor.bytes);
+        }
+        used_repacked_ += static_cast<std::size_t>(*repacked_size(rows, cols));
+        ++made_.repacked_tensors_;
+        made_.repacked_bytes_ += *layout_.bytes(rows, cols);
+        return {out, rows, cols};
+    }
+
+    void check(result<void> done) {
+        if (!done) {
+            fail(failed(done));
+        }
+    }
+
+    const gguf_file& file_;
+    const hyper_parameters& model_;
+    const layout_table& layout_;
+    const weight_options& options_;
+    pool_ref pool_;
+    weights made_;
+    buffer<bool> used_tensors_; ///< in the order of the file
+    std::size_t used_norms_ = 0;
+    std::size_t used_repacked_ = 0;
+    error failure_;
+};
+
+inline result<weights> weights::open(const gguf_file& file, const hyper_parameters& model, const layout_table& layout,
+                                     const weight_options& options, pool_ref pool) {
+    return weight_reader(file, model, layout, options, pool).run();
+}
+
+} // namespace bitnet::inline BITNET_ABI

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+// any_session: one conversation with a model: its position, its KV cache and its working memory.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/model/ranking.hpp>
+#include <bitnet/model/screen_statistics.hpp>
+#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/sampler.hpp>
+#include <bitnet/run/session_options.hpp>
+#include <bitnet/run/token_chooser.hpp>
+#include <bitnet/text/token.hpp>
+#include <bitnet/thread/pool.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What any_session holds: its state, and what is compiled elsewhere. See any_session for what the functions promise.
+class session_base {
+public:
+    session_base(const session_base&) = delete;
+    session_base& operator=(const session_base&) = delete;
+    virtual ~session_base() = default;
+
+    /// \param visitor null: none
+    [[nodiscard]] virtual result<void> feed(std::span<const token> tokens, const logits_visitor* visitor) = 0;
+    [[nodiscard]] virtual std::optional<token> next(sampler& choose) = 0;
+    [[nodiscard]] virtual std::optional<token> next(any_chooser choose) = 0;
+    [[nodiscard]] virtual result<std::span<const float>> logits() = 0;
+    [[nodiscard]] virtual result<std::span<const scored_token>> largest_logits(std::size_t k) = 0;
+    [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
+    [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
+    virtual void reset() noexcept = 0;
+
+    [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
+    [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
+    [[nodiscard]] std::size_t threads() const noexcept { return options_.threads; }
+    [[nodiscard]] stop_reason stopped_by() const noexcept { return stopped_by_; }
+    [[nodiscard]] const error& last_error() const noexcept { return last_error_; }
+    [[nodiscard]] const std::optional<token>& pending() const noexcept { return pending_; }
+
+protected:
+    explicit session_base(const session_options& options) noexcept : options_(options) {}
+
+    session_options options_;
+    std::size_t cached_ = 0;       ///< positions in the cache
+    std::optional<token> pending_; ///< given by next(), not yet run
+    stop_reason stopped_by_ = stop_reason::none;
+    error last_error_;
+};
+
+/// Borrows the model, which must outlive it. Move-only, and belongs to one thread at a time. Allocates in open() only:
+/// 2 * layers * context * kv_heads * head_size elements of the policy's kv_element, scratch for `prompt_chunk` rows
+/// (under 150 KiB a row for the 2B model), and the logits.
+class any_session {
+public:
+    /// \return errc::invalid_argument (a context beyond the model's, no threads, no prompt chunk), errc::out_of_memory
+    /// with the bytes asked for, errc::thread_error.
+    [[nodiscard]] static result<any_session> open(const any_model& opened, const session_options& options = {}) {
+        return made(opened.base().open_session(options, nullptr));
+    }
+    /// The same on the caller's pool, which must outlive the session; options.threads is not used. Sessions that share
+    /// a pool take turns: a pool runs one loop at a time.
+    [[nodiscard]] static result<any_session> open(const any_model& opened, pool_ref pool,
+                                                  const session_options& options = {}) {
+        return made(opened.base().open_session(options, &pool));
+    }
+    static result<any_session> open(any_model&&, const session_options& = {}) = delete;           // would dangle
+    static result<any_session> open(any_model&&, pool_ref, const session_options& = {}) = delete; // would dangle
+
+    /// Appends tokens to the sequence and runs them through the model, `prompt_chunk` at a time.
+    /// \return errc::invalid_token, errc::context_full if position() + tokens.size() exceeds the context; nothing is
+    /// fed then, and the session goes on as it was.
+    [[nodiscard]] result<void> feed(std::span<const token> tokens) { return base_->feed(tokens, nullptr); }
+
+    /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
+    /// output matrix once for eight tokens.
+    template <class Visit> [[nodiscard]] result<void> feed_each(std::span<const token> tokens, Visit&& visit) {
+        const logits_visitor visitor = visitor_of(visit);
+        return base_->feed(tokens, &visitor);
+    }
+
+    /// The next token; nullopt at a stop token, at the end of the context and after an error. stopped_by() says which,
+    /// last_error() has the sentence. The token is part of the sequence from here on; it runs through the model with
+    /// the following call. After nullopt the session can be fed and asked again.
+    /// \pre `choose` was opened for this model's vocabulary size.
+    [[nodiscard]] std::optional<token> next(sampler& choose) { return base_->next(choose); }
+    /// The same by a chooser of the program's own: see token_chooser.
+    template <token_chooser Chooser> [[nodiscard]] std::optional<token> next(Chooser& choose) {
+        return base_->next(any_chooser(choose));
+    }
+
+    /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
+    /// \return errc::nothing_fed before the first token, errc::no_head from a text embedding model.
+    [[nodiscard]] result<std::span<const float>> logits() { return base_->logits(); }
+
+    /// The k largest logits after the last token, the largest first, the lower id on ties; all if the vocabulary is
+    /// smaller. The same bits as in logits(), and if the model has a screen mostly without reading the whole output
+    /// matrix. Valid until the next call that is not const.
+    /// \return errc::nothing_fed, errc::no_head, errc::invalid_argument unless 1 <= k <= 256.
+    [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
+        return base_->largest_logits(k);
+    }
+
+    /// The hidden state [hidden] after the last token and the last norm, scaled to length one: the embedding of the
+    /// sequence, for which text embedding models are trained. The dot product of two is their cosine. Valid until the
+    /// next call that is not const.
+    /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token.
+    [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
+
+    /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
+    /// tokens_to_embed(). \return what these return.
+    [[nodiscard]] result<std::span<const float>> embed(std::span<const token> tokens) {
+        reset();
+        if (auto fed = feed(tokens); !fed) {
+            return failed(fed);
+        }
+        return embedding();
+    }
+
+    /// What finding the largest logits has cost so far; all zero without a screen.
+    [[nodiscard]] const screen_statistics& screening() const noexcept { return base_->screening(); }
+
+    /// Tokens in the sequence: those fed and those that next() gave.
+    [[nodiscard]] std::size_t position() const noexcept { return base_->position(); }
+    [[nodiscard]] std::size_t context() const noexcept { return base_->context(); }
+    [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
+    /// The token that next() gave and that has not run yet; nullopt if there is none.
+    [[nodiscard]] const std::optional<token>& pending() const noexcept { return base_->pending(); }
+
+    [[nodiscard]] stop_reason stopped_by() const noexcept { return base_->stopped_by(); }
+    /// \pre stopped_by() == stop_reason::error
+    [[nodiscard]] const error& last_error() const noexcept { return base_->last_error(); }
+
+    /// Starts an empty sequence. Frees and allocates nothing.
+    void reset() noexcept { base_->reset(); }
+
+    /// The library's own: for any_batch.
+    [[nodiscard]] session_base& base() noexcept { return *base_; }
+
+private:
+    explicit any_session(std::unique_ptr<session_base> base) noexcept : base_(std::move(base)) {}
+
+    [[nodiscard]] static result<any_session> made(result<std::unique_ptr<session_base>> opened) {
+        return opened ? result<any_session>(any_session(*std::move(opened))) : failed(opened);
+    }
+
+    std::unique_ptr<session_base> base_;
+};
+
+} // namespace bitnet::inline BITNET_ABI

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+// batch_core: what any_batch and batch<P> hold, compiled once for all engines.
+#pragma once
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/float_environment.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
+#include <bitnet/model/sequence_row.hpp>
+#include <bitnet/model/transformer.hpp>
+#include <bitnet/run/any_batch.hpp>
+#include <bitnet/run/session_core.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+class batch_core final : public batch_base {
+public:
+    [[nodiscard]] static result<std::unique_ptr<batch_base>>
+    open(const model_parts& model, const batch_options& options, const pool_ref* borrowed) {
+        auto pool = session_pool::open(model.tables, options.threads, options.spin, borrowed);
+        if (!pool) {
+            return failed(pool);
+        }
+        if (options.sessions == 0 || options.sessions > batch_options::most_sessions) {
+            return error{errc::invalid_argument,
+                         sentence({"batch: ", options.sessions, " sessions were asked for, 1 to ",
+                                   batch_options::most_sessions, " are possible"})};
+        }
+        if (model.parameters.is_embedder) {
+            return error{errc::no_head, "batch: the model is a text embedding model and has no head; see "
+                                        "session::embed()"};
+        }
+        std::unique_ptr<batch_core> made(new (std::nothrow) batch_core(model.parameters, *std::move(pool)));
+        if (made == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"batch: ", sizeof(batch_core), " bytes could not be allocated"})};
+        }
+        if (auto allocated = made->allocate_all(model, options.sessions); !allocated) {
+            return failed(allocated);
+        }
+        return std::unique_ptr<batch_base>(std::move(made));
+    }
+
+    result<void> step(std::span<const batch_entry> entries) override {
+        if (auto checked = check(entries); !checked || entries.empty()) {
+            return checked;
+        }
+        const default_float_environment environment;
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            session_core& of = core_of(entries[i]);
+            rows_[i] = of.begin_step(entries[i].id);
+            row_indices_[i] = i;
+            logits_[i] = of.logits_row();
+        }
+        transformer_->run(pool_.ref(), rows_.span().first(entries.size()));
+        transformer_->logits(pool_.ref(), row_indices_.span().first(entries.size()),
+                             logits_.span().first(entries.size()));
+        for (const batch_entry& each : entries) {
+            core_of(each).end_step();
+        }
+        return {};
+    }
+
+    std::span<batch_entry> entries() noexcept override { return entries_.span(); }
+    std::size_t threads() const noexcept override { return pool_.ref().threads(); }
+    error too_many(std::size_t sessions) const override {
+        return {errc::invalid_argument,
+                sentence({"batch: ", sessions, " sessions in a step of ", entries_.size(), " sessions"})};
+    }
+
+private:
+    batch_core(const hyper_parameters& parameters, session_pool pool) noexcept
+        : parameters_(parameters), pool_(std::move(pool)) {}
+
+    /// Every session_base is a session_core.
+    [[nodiscard]] static session_core& core_of(const batch_entry& entry) noexcept {
+        return static_cast<session_core&>(entry.of->base());
+    }
+
+    [[nodiscard]] result<void> allocate_all(const model_parts& model, std::size_t sessions) {
+        auto forward = transformer::open(model.tables, parameters_, model.tensors, model.frequencies, sessions);
+        if (!forward) {
+            return failed(forward);
+        }
+        transformer_.emplace(*std::move(forward));
+        error failure;
+        allocate(entries_, sessions, "batch rows", failure);
+        allocate(rows_, sessions, "batch rows", failure);
+        allocate(row_indices_, sessions, "batch rows", failure);
+        allocate(logits_, sessions, "batch rows", failure);
+        return failure.code == errc{} ? result<void>{} : failure;
+    }
+
+    [[nodiscard]] result<void> check(std::span<const batch_entry> entries) const {
+        if (entries.size() > entries_.size()) {
+            return too_many(entries.size());
+        }
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            for (std::size_t earlier = 0; earlier < i; ++earlier) {
+                if (entries[earlier].of == entries[i].of) {
+                    return error{errc::invalid_argument,
+                                 sentence({"batch: entries ", earlier, " and ", i, " are the same session"})};
+                }
+            }
+            if (auto checked = check(i, entries[i]); !checked) {
+                return checked;
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> check(std::size_t i, const batch_entry& entry) const {
+        const session_core& of = core_of(entry);
+        if (!of.is_of(parameters_)) {
+            return error{errc::invalid_argument, sentence({"batch: entry ", i, " is a session of another model"})};
+        }
+        if (of.pending() && *of.pending() != entry.id) {
+            return error{errc::invalid_argument, sentence({"batch: entry ", i, " has token ", entry.id,
+                                                           ", but next() of its session gave ", *of.pending()})};
+        }
+        if (entry.id < 0 || static_cast<std::size_t>(entry.id) >= parameters_.vocabulary) {
+            return error{errc::invalid_token, sentence({"batch: entry ", i, " has token ", entry.id,
+                                                        ", the vocabulary has ", parameters_.vocabulary})};
+        }
+        if (of.cached() == of.context()) {
+            return error{errc::context_full, sentence({"batch: entry ", i, ": the context has ", of.context(),
+                                                       " positions and ", of.cached(), " are taken"})};
+        }
+        return {};
+    }
+
+    const hyper_parameters& parameters_; ///< of the model, and so of each of its sessions
+    session_pool pool_;
+    std::optional<transformer> transformer_;
+    buffer<batch_entry> entries_;
+    buffer<sequence_row> rows_;
+    buffer<std::size_t> row_indices_;
+    buffer<float*> logits_;
+};
+
+} // namespace bitnet::inline BITNET_ABI

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+// model_core: what any_model and model<P> hold, compiled once for all engines; and how one is chosen and opened.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
+#include <bitnet/engine.hpp>
+#include <bitnet/io/byte_source.hpp>
+#include <bitnet/model/lm_head_screen.hpp>
+#include <bitnet/model/model_file.hpp>
+#include <bitnet/model/self_test.hpp>
+#include <bitnet/model/weight_reader.hpp>
+#include <bitnet/model/weights.hpp>
+#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/batch_core.hpp>
+#include <bitnet/run/model_facts.hpp>
+#include <bitnet/run/open_options.hpp>
+#include <bitnet/run/session_core.hpp>
+#include <bitnet/text/open_chat_template.hpp>
+
+#include <memory>
+#include <new>
+#include <string>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+class model_core final : public model_base {
+public:
+    /// \return errc::unsupported_cpu if the engine cannot run here; otherwise see any_model::open.
+    [[nodiscard]] static result<std::unique_ptr<const model_base>> open(const engine& tables, model_file source,
+                                                                        const open_options& options) {
+        if (!tables.enable()) {
+            return error{errc::unsupported_cpu,
+                         sentence({source.name(), ": this CPU or operating system does not support ", tables.isa})};
+        }
+        if (auto tested = self_test::run(tables); !tested) {
+            return error{tested.error().code, sentence({source.name(), ": ", tested.error().message})};
+        }
+        source.advise(access_hint::huge_pages); // if the system maps files so; ignored elsewhere
+        auto facts = model_facts::read(std::move(source), options);
+        if (!facts) {
+            return failed(facts);
+        }
+        std::unique_ptr<model_core> made(new (std::nothrow) model_core(tables, *std::move(facts)));
+        if (made == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"model: ", sizeof(model_core), " bytes could not be allocated"})};
+        }
+        if (auto read = made->read_tensors(options); !read) {
+            return failed(read);
+        }
+        made->describe();
+        return std::unique_ptr<const model_base>(std::move(made));
+    }
+
+    result<std::unique_ptr<session_base>> open_session(const session_options& options,
+                                                       const pool_ref* pool) const override {
+        return session_core::open(parts(), options, pool);
+    }
+    result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
+        return batch_core::open(parts(), options, pool);
+    }
+
+    result<chat_template> open_chat(std::string_view format) const override {
+        return chat_template::open(facts_->file(), *facts_->text, format);
+    }
+
+    [[nodiscard]] model_parts parts() const noexcept {
+        return {tables_, facts_->parameters,  tensors_,
+                screen_, facts_->frequencies, facts_->text ? &*facts_->text : nullptr};
+    }
+
+private:
+    model_core(const engine& tables, std::unique_ptr<model_facts> facts) noexcept
+        : tables_(tables), facts_(std::move(facts)) {}
+
+    [[nodiscard]] result<void> read_tensors(const open_options& options) {
+        const auto pool = tables_.open_pool(options.threads, default_spin);
+        if (!pool) {
+            return failed(pool);
+        }
+        const weight_options how{{options.file_order, options.lookup_tiling},
+                                 options.verify_codes.value_or(!facts_->source.is_mapped()),
+                                 &facts_->source};
+        auto tensors = weights::open(facts_->file(), facts_->parameters, *tables_.ternary->layout, how, pool->ref());
+        if (!tensors) {
+            return failed(tensors);
+        }
+        tensors_ = *std::move(tensors);
+        return options.lm_head == lm_head_mode::screened ? make_screen(pool->ref(), how.verify_codes) : result<void>{};
+    }
+
+    [[nodiscard]] result<void> make_screen(pool_ref pool, bool verify) {
+        const gguf_file& file = facts_->file();
+        const std::string_view name = facts_->parameters.head_name();
+        if (facts_->parameters.is_embedder) {
+            return {};
+        }
+        if (!admits_screen(tensors_.lm_head().element)) {
+            facts_->notes.push_back(sentence({"the head is used as stored: a screen is for F16, BF16 and F32, and this "
+                                              "one is ",
+                                              name_of(file.find_tensor(name)->type)}));
+            return {};
+        }
+        const auto* stored = file.find_tensor(screen_name(name));
+        auto made = stored != nullptr
+                        ? lm_head_screen::open(pool, *tables_.loops, tensors_.lm_head(), *stored, file.name(), verify)
+                        : lm_head_screen::open(pool, *tables_.loops, tensors_.lm_head());
+        if (!made) {
+            return failed(made);
+        }
+        screen_ = *std::move(made);
+        return {};
+    }
+
+    void describe() {
+        if (tensors_.repacked_tensors() != 0) {
+            facts_->notes.push_back(
+                sentence({tensors_.repacked_tensors(), " ternary tensors were repacked to layout ",
+                          tables_.ternary->layout->name, ": ", tensors_.repacked_bytes(), " bytes"}));
+        }
+        about_ = {&facts_->parameters,
+                  &facts_->file(),
+                  facts_->text ? &*facts_->text : nullptr,
+                  facts_->notes,
+                  tables_.isa,
+                  tables_.ternary->layout->name,
+                  tensors_.repacked_bytes()};
+    }
+
+    const engine& tables_;
+    std::unique_ptr<model_facts> facts_;
+    weights tensors_;
+    lm_head_screen screen_;
+};
+
+} // namespace bitnet::inline BITNET_ABI

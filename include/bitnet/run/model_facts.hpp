@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// model_facts: what is known of a model before its weights are laid out for an engine.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/model_file.hpp>
+#include <bitnet/run/open_options.hpp>
+#include <bitnet/simd/rotary.hpp>
+#include <bitnet/text/open_tokenizer.hpp>
+
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct model_facts {
+    model_file source;
+    hyper_parameters parameters;
+    std::optional<tokenizer> text;
+    rotary_frequencies frequencies;
+    std::vector<std::string> notes;
+
+    [[nodiscard]] const gguf_file& file() const noexcept { return source.gguf(); }
+
+    [[nodiscard]] static result<std::unique_ptr<model_facts>> read(model_file source, const open_options& options);
+
+private:
+    model_facts(model_file opened, hyper_parameters read, rotary_frequencies turns)
+        : source(std::move(opened)), parameters(std::move(read)), frequencies(std::move(turns)),
+          notes(source.notes().begin(), source.notes().end()) {}
+
+    [[nodiscard]] result<void> read_tokenizer(const open_options& options);
+    void note_what_is_not_used();
+};
+
+inline result<std::unique_ptr<model_facts>> model_facts::read(model_file source, const open_options& options) {
+    auto parameters = hyper_parameters::read(source.gguf());
+    if (!parameters) {
+        return failed(parameters);
+    }
+    auto frequencies = rotary_frequencies::open(parameters->rope_theta, parameters->head_size, parameters->scaling());
+    if (!frequencies) {
+        return failed(frequencies);
+    }
+    std::unique_ptr<model_facts> facts(
+        new (std::nothrow) model_facts(std::move(source), *std::move(parameters), *std::move(frequencies)));
+    if (facts == nullptr) {
+        return error{errc::out_of_memory, sentence({"model: ", sizeof(model_facts), " bytes could not be allocated"})};
+    }
+    facts->note_what_is_not_used();
+    if (auto read = facts->read_tokenizer(options); !read) {
+        return failed(read);
+    }
+    return facts;
+}
+
+inline void model_facts::note_what_is_not_used() {
+    if (!parameters.has_own_head && file().find_tensor("output.weight") != nullptr) {
+        notes.push_back(sentence({"tensor 'output.weight' is not used: architecture ", parameters.architecture,
+                                  " ties the head to the embedding"}));
+    }
+    if (parameters.is_embedder && parameters.pooling != pooling_type::last) {
+        notes.push_back(
+            sentence({"'", parameters.architecture, ".pooling_type' is ", static_cast<unsigned>(parameters.pooling),
+                      "; the embedding is the last token's state nevertheless, as BitNet's embedding "
+                      "models were trained"}));
+    }
+}
+
+inline result<void> model_facts::read_tokenizer(const open_options& options) {
+    if (!options.load_tokenizer) {
+        return {};
+    }
+    auto opened = tokenizer::open(file(), {.pre_tokenizer = options.pre_tokenizer});
+    if (!opened) {
+        return failed(opened);
+    }
+    if (opened->vocabulary_size() != parameters.vocabulary) {
+        return error{errc::inconsistent,
+                     sentence({source.name(), ": 'tokenizer.ggml.tokens' has ", opened->vocabulary_size(),
+                               " entries, 'token_embd.weight' has ", parameters.vocabulary, " rows"})};
+    }
+    if (opened->pre_tokenizer().inferred) {
+        notes.push_back(
+            sentence({"pre-tokenizer ", opened->pre_tokenizer().name, " was inferred: ", opened->pre_tokenizer().why}));
+    }
+    text.emplace(*std::move(opened));
+    return {};
+}
+
+} // namespace bitnet::inline BITNET_ABI

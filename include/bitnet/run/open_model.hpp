@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// compiled_for<Ladder>: what opening a model compiles: all that the policies of a ladder name.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/engine.hpp>
+#include <bitnet/io/byte_source.hpp>
+#include <bitnet/model/model_file.hpp>
+#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/dispatch.hpp>
+#include <bitnet/model/layout_for.hpp>
+#include <bitnet/run/model_core.hpp>
+#include <bitnet/run/open_options.hpp>
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The first of `engines` that this CPU runs, or the first of instruction set `isa` if that is not empty; of its
+/// instruction set, the one in `layout` if there is one. Null if there is none.
+[[nodiscard]] inline const engine* choose_engine(std::span<const engine* const> engines, std::string_view isa,
+                                                 const layout_table& layout) {
+    const engine* chosen = nullptr;
+    for (const engine* each : engines) {
+        if (chosen == nullptr) {
+            chosen = isa.empty() ? (each->enable() ? each : nullptr) : (each->isa == isa ? each : nullptr);
+        }
+        if (chosen != nullptr && each->isa == chosen->isa && each->ternary->layout == &layout) {
+            return each;
+        }
+    }
+    return chosen;
+}
+
+/// any_model::open over engines, the fastest first.
+[[nodiscard]] inline result<any_model> open_model(model_file source, const open_options& options, std::string_view isa,
+                                                  std::span<const engine* const> engines) {
+    const engine* chosen = choose_engine(engines, isa, layout_for(source.gguf()));
+    if (chosen == nullptr) {
+        std::string names;
+        for (const engine* each : engines) {
+            if (names.find(each->isa) == std::string::npos) {
+                names.append(names.empty() ? "" : ", ").append(each->isa);
+            }
+        }
+        return error{errc::unsupported_cpu, isa.empty() ? sentence({"this CPU runs none of: ", names})
+                                                        : sentence({"'", isa, "' is none of: ", names})};
+    }
+    auto opened = model_core::open(*chosen, std::move(source), options);
+    return opened ? result<any_model>(any_model(*std::move(opened))) : failed(opened);
+}
+
+template <class Ladder>
+result<any_model> compiled_for<Ladder>::open(model_file source, const open_options& options, std::string_view isa) {
+    return open_model(std::move(source), options, isa, Ladder::engines);
+}
+
+template <class Ladder>
+result<any_model> compiled_for<Ladder>::open(byte_source source, const open_options& options, std::string_view isa) {
+    auto file = model_file::open(std::move(source));
+    return file ? open(*std::move(file), options, isa) : failed(file);
+}
+
+template <class Ladder>
+result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const open_options& options,
+                                             std::string_view isa) {
+    auto file = model_file::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
+    return file ? open(*std::move(file), options, isa) : failed(file);
+}
+
+} // namespace bitnet::inline BITNET_ABI

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+// open_options: how a model is opened.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/kernel/i2s_order.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How sessions find the largest logits.
+enum class lm_head_mode {
+    as_stored, ///< by reading the whole output matrix
+    screened,  ///< the same tokens and logits by reading two fifths of an F16 one: see lm_head_screen
+};
+
+struct open_options {
+    /// Name of the pre-tokenizer, instead of the file's own or the inferred one: see tokenizer_options.
+    std::string_view pre_tokenizer = {};
+    /// Whether the tokenizer is read. Without one a model still runs on token ids, and opens faster.
+    bool load_tokenizer = true;
+    /// Byte order of the file's I2_S tensors, which no file tells: see i2s_order.
+    i2s_order file_order = i2s_order::planar_128;
+    /// The text of the kernel_config.ini that a file in TL1 or TL2 of microsoft/BitNet was written with: the file does
+    /// not hold its tile sizes. Needed while the model is opened.
+    std::string_view lookup_tiling = {};
+    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default mapped
+    /// files are not scanned and other sources are.
+    std::optional<bool> verify_codes = {};
+    /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
+    /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so.
+    lm_head_mode lm_head = lm_head_mode::as_stored;
+    /// Threads that repack ternary tensors and make the screen while the model is opened. They are gone when open()
+    /// returns.
+    std::size_t threads = 1;
+};
+
+} // namespace bitnet::inline BITNET_ABI

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+// session_options and batch_options, and why a session stopped.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/thread/thread_limits.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct session_options {
+    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096.
+    std::size_t context = 0;
+    /// Threads that a step uses, the calling one included. One by default: the host decides.
+    std::size_t threads = 1;
+    /// How long a thread without work spins before it sleeps; more saves wake-ups between tokens, zero saves power.
+    std::chrono::microseconds spin = default_spin;
+    /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
+    std::size_t prompt_chunk = 128;
+    /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
+    bool stop_at_stop_tokens = true;
+
+    static constexpr std::size_t default_context = 4096; ///< at most, if `context` is 0
+    static constexpr std::size_t largest_prompt_chunk = 4096;
+};
+
+struct batch_options {
+    /// Sessions that one step can take.
+    std::size_t sessions = 8;
+    /// As in session_options; the threads of the sessions themselves rest meanwhile.
+    std::size_t threads = 1;
+    std::chrono::microseconds spin = default_spin;
+
+    static constexpr std::size_t most_sessions = 1024;
+};
+
+/// Why next() gave no token.
+enum class stop_reason {
+    none,         ///< it gave one, or was not called
+    stop_token,   ///< the model ended its turn; the stop token is part of the sequence
+    context_full, ///< position() is context()
+    error,        ///< see last_error()
+};
+
+/// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
+struct logits_visitor {
+    void (*function)(void* context, std::size_t index, std::span<const float> logits);
+    void* context;
+
+    void operator()(std::size_t index, std::span<const float> logits) const { function(context, index, logits); }
+};
+
+/// Erases visit(index, logits), which must outlive the visitor.
+template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noexcept {
+    const auto call = [](void* context, std::size_t index, std::span<const float> logits) {
+        (*static_cast<Visit*>(context))(index, logits);
+    };
+    return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
+}
+
+} // namespace bitnet::inline BITNET_ABI

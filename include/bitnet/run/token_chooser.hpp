@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/model/ranking.hpp>
+#include <bitnet/text/token.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Chooses tokens for one sequence. A session calls, for each token: needs(), then one of the two choose(), then
+/// accept() with the token that choose() returned. None of them may throw.
+///
+/// needs(): how many of the largest logits suffice to choose, given the tokens accepted so far. 0: all of them, in the
+/// order of the vocabulary. A small number lets the session skip most of the head's work, if it has a screen for it.
+///
+/// choose(all): the token, from the logits of the whole vocabulary; `all[id]` is that of token id. A session may call
+/// this one whatever needs() says, so it must work for every chooser.
+///
+/// choose(largest): the token, from exactly needs() or more of the largest logits, in any order, every token once; or
+/// from all of them, if the vocabulary has fewer. Must give the token that the other choose() would give. Never called
+/// while needs() is 0.
+///
+/// accept(id): `id` was taken: the next call of needs() and choose() is for the token after it.
+template <class C>
+concept token_chooser = requires(C& chooser, std::span<const float> all, std::span<const scored_token> largest,
+                                 token id) {
+    { chooser.needs() } -> std::convertible_to<std::size_t>;
+    { chooser.choose(all) } -> std::same_as<token>;
+    { chooser.choose(largest) } -> std::same_as<token>;
+    chooser.accept(id);
+};
+
+/// A reference to any token_chooser, for functions that are no templates. Borrows the chooser, which must outlive it.
+class any_chooser {
+public:
+    template <token_chooser C>
+    requires(!std::is_const_v<C> && !std::same_as<C, any_chooser>) any_chooser(C& chooser)
+    noexcept
+        : self_(std::addressof(chooser)),
+          needs_([](void* self) noexcept -> std::size_t { return static_cast<C*>(self)->needs(); }),
+          choose_([](void* self, std::span<const float> all) noexcept { return static_cast<C*>(self)->choose(all); }),
+          choose_among_([](void* self, std::span<const scored_token> largest) noexcept {
+              return static_cast<C*>(self)->choose(largest);
+          }),
+          accept_([](void* self, token id) noexcept { static_cast<void>(static_cast<C*>(self)->accept(id)); }) {}
+
+    [[nodiscard]] std::size_t needs() const noexcept { return needs_(self_); }
+    [[nodiscard]] token choose(std::span<const float> all) const noexcept { return choose_(self_, all); }
+    [[nodiscard]] token choose(std::span<const scored_token> largest) const noexcept {
+        return choose_among_(self_, largest);
+    }
+    void accept(token id) const noexcept { accept_(self_, id); }
+
+private:
+    void* self_;
+    std::size_t (*needs_)(void*) noexcept;
+    token (*choose_)(void*, std::span<const float>) noexcept;
+    token (*choose_among_)(void*, std::span<const scored_token>) noexcept;
+    void (*accept_)(void*, token) noexcept;
+};
+
+} // namespace bitnet::inline BITNET_ABI

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: MIT
+// tokenizer::open: the tokenizer of a GGUF file.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/quoted_name.hpp>
+#include <bitnet/text/byte_pair_encoding.hpp>
+#include <bitnet/text/merge_list.hpp>
+#include <bitnet/text/pre_tokenizer.hpp>
+#include <bitnet/text/sentence_piece.hpp>
+#include <bitnet/text/token.hpp>
+#include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/tokenizer_metadata.hpp>
+#include <bitnet/text/tokenizer_tables.hpp>
+#include <bitnet/text/vocabulary.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Reads the keys tokenizer.ggml.* of one file. Use tokenizer::open().
+class tokenizer_reader {
+public:
+    tokenizer_reader(const gguf_file& file, tokenizer_options options) noexcept : file_(file), options_(options) {}
+
+    [[nodiscard]] result<std::unique_ptr<const tokenizer_tables>> run() {
+        const auto spelling = read_model();
+        if (!spelling) {
+            return failed(spelling);
+        }
+        auto tokens = vocabulary::open(file_, *spelling);
+        if (!tokens) {
+            return failed(tokens);
+        }
+        facts_.vocabulary_size = tokens->size();
+        facts_.longest_token = tokens->longest();
+        return *spelling == token_spelling::sentence_piece ? read_sentence_piece(*tokens) : read_byte_level(*tokens);
+    }
+
+    /// \pre run() has succeeded
+    [[nodiscard]] tokenizer_facts& facts() noexcept { return facts_; }
+
+private:
+    using tables = std::unique_ptr<const tokenizer_tables>;
+
+    static constexpr std::string_view model_key = "tokenizer.ggml.model";
+    static constexpr std::string_view pre_key = "tokenizer.ggml.pre";
+
+    [[nodiscard]] result<token_spelling> read_model() const {
+        const auto model = file_.get<std::string_view>(model_key);
+        if (!model) {
+            return failed(model);
+        }
+        if (*model == "gpt2") {
+            return token_spelling::byte_alphabet;
+        }
+        if (*model == "llama") {
+            return token_spelling::sentence_piece;
+        }
+        return error{errc::unsupported_tokenizer,
+                     sentence({file_.name(), ": ", model_key, " is ", quoted_name(*model),
+                               ", only 'gpt2' (byte-level BPE) and 'llama' (SentencePiece) can be read"})};
+    }
+
+    [[nodiscard]] result<tables> read_byte_level(vocabulary& tokens) {
+        auto merges = read_merges(file_, tokens);
+        if (!merges) {
+            return failed(merges);
+        }
+        if (auto done = read_ids(tokens); !done) {
+            return failed(done);
+        }
+        const auto splitting = choose_pre_tokenizer(tokens);
+        if (!splitting) {
+            return failed(splitting);
+        }
+        if (auto done = read_added(splitting->whole_pieces); !done) {
+            return failed(done);
+        }
+        byte_pair_encoding merging(tokens.byte_tokens(), *std::move(merges));
+        return owned(new (std::nothrow) byte_level_tables(std::move(tokens), std::move(merging), *splitting));
+    }
+
+    [[nodiscard]] result<tables> read_sentence_piece(vocabulary& tokens) {
+        auto pieces = sentence_piece_encoding::open(file_, tokens);
+        if (!pieces) {
+            return failed(pieces);
+        }
+        if (auto done = read_ids(tokens); !done) {
+            return failed(done);
+        }
+        const auto prefix = file_.get_or<bool>("tokenizer.ggml.add_space_prefix", true);
+        if (!prefix) {
+            return failed(prefix);
+        }
+        facts_.space_prefix = *prefix;
+        facts_.pre_tokenizer = {"none", false, sentence({model_key, " is 'llama': SentencePiece does not split text"})};
+        if (auto done = read_added(true); !done) {
+            return failed(done);
+        }
+        return owned(new (std::nothrow) sentence_piece_tables(std::move(tokens), *std::move(pieces), *prefix));
+    }
+
+    [[nodiscard]] static result<tables> owned(const tokenizer_tables* made) {
+        if (made == nullptr) {
+            return error{errc::out_of_memory, "the tokenizer could not be allocated"};
+        }
+        return tables(made);
+    }
+
+    [[nodiscard]] result<void> read_ids(const vocabulary& tokens);
+    [[nodiscard]] static std::optional<token> find_special(const vocabulary& tokens, std::string_view spelling) {
+        const token id = tokens.find_special(spelling);
+        return id == no_token ? std::nullopt : std::optional{id};
+    }
+    void add_stop(std::optional<token> id) noexcept;
+    [[nodiscard]] result<pre_tokenizer_name> choose_pre_tokenizer(const vocabulary& tokens);
+    [[nodiscard]] error unknown_pre_tokenizer(std::string_view what) const;
+    [[nodiscard]] result<pre_tokenizer_name> infer_pre_tokenizer(const vocabulary& tokens);
+    [[nodiscard]] std::string llama3_order(const vocabulary& tokens) const;
+    [[nodiscard]] result<void> read_added(bool add_bos_by_default);
+
+    const gguf_file& file_;
+    tokenizer_options options_;
+    tokenizer_facts facts_;
+};
+
+inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
+    struct key {
+        std::string_view name;
+        std::optional<token>* id;
+    };
+    constexpr std::string_view before = "tokenizer.ggml.";
+    constexpr std::string_view after = "_token_id";
+    std::optional<token> eom;
+    const std::array<key, 4> keys{{{"bos", &facts_.bos}, {"eos", &facts_.eos}, {"eot", &facts_.eot}, {"eom", &eom}}};
+    for (const auto& value : file_.metadata()) {
+        if (!value.key.starts_with(before) || !value.key.ends_with(after)) {
+            continue;
+        }
+        auto id = find_token_id(file_, value.key, tokens.size());
+        if (!id) {
+            return failed(id);
+        }
+        for (const auto& [name, target] : keys) {
+            if (value.key.size() == before.size() + name.size() + after.size() &&
+                value.key.substr(before.size(), name.size()) == name) {
+                *target = *id;
+            }
+        }
+    }
+    for (const std::string_view spelling : {"<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<|end|>"}) {
+        facts_.eot = facts_.eot ? facts_.eot : find_special(tokens, spelling);
+    }
+    eom = eom ? eom : find_special(tokens, "<|eom_id|>");
+    for (const auto& id : {facts_.eos, facts_.eot, eom}) {
+        add_stop(id);
+    }
+    for (const std::string_view spelling : stop_spellings) {
+        add_stop(find_special(tokens, spelling));
+    }
+    return {};
+}
+
+inline void tokenizer_reader::add_stop(std::optional<token> id) noexcept {
+    const auto end = facts_.stops.begin() + static_cast<std::ptrdiff_t>(facts_.stop_count);
+    if (id && std::find(facts_.stops.begin(), end, *id) == end) {
+        *end = *id;
+        std::sort(facts_.stops.begin(), end + 1);
+        ++facts_.stop_count;
+    }
+}
+
+inline result<pre_tokenizer_name> tokenizer_reader::choose_pre_tokenizer(const vocabulary& tokens) {
+    const std::string_view wanted = options_.pre_tokenizer;
+    const auto in_file = file_.get_or<std::string_view>(pre_key, {});
+    if (!in_file) {
+        return failed(in_file);
+    }
+    if (wanted.empty() && in_file->empty()) {
+        return infer_pre_tokenizer(tokens);
+    }
+    const std::string_view name = wanted.empty() ? *in_file : wanted;
+    const pre_tokenizer_name* known = find_pre_tokenizer(name);
+    if (known == nullptr) {
+        return unknown_pre_tokenizer(wanted.empty()
+                                         ? sentence({pre_key, " is ", quoted_name(name)})
+                                         : sentence({"the caller asks for the pre-tokenizer ", quoted_name(name)}));
+    }
+    std::string why = sentence({"the file says so in ", pre_key});
+    if (!wanted.empty()) {
+        why = in_file->empty() ? "chosen by the caller; the file does not say"
+                               : sentence({"chosen by the caller; the file says ", quoted_name(*in_file)});
+    }
+    facts_.pre_tokenizer = {std::string(name), false, std::move(why)};
+    return *known;
+}
+
+inline error tokenizer_reader::unknown_pre_tokenizer(std::string_view what) const {
+    std::string known;
+    for (const pre_tokenizer_name& name : pre_tokenizer_names) {
+        known.append(known.empty() ? "" : ", ").append(name.name);
+    }
+    return {errc::unknown_pre_tokenizer, sentence({file_.name(), ": ", what, "; known are: ", known,
+                                                   " (tokenizer_options::pre_tokenizer overrides the file)"})};
+}
+
+/// If the file names no pre-tokenizer: the one whose vocabulary this must be. Never a guess.
+inline result<pre_tokenizer_name> tokenizer_reader::infer_pre_tokenizer(const vocabulary& tokens) {
+    struct fingerprint {
+        std::string_view pre_tokenizer;
+        std::string_view model;
+        std::size_t size;
+        std::string_view spelling; ///< of a token that is a control token here
+        token id;                  ///< of that token
+    };
+    constexpr std::array<fingerprint, 4> fingerprints{{{"gpt-2", "GPT-2", 50257, "<|endoftext|>", 50256},
+                                                       {"qwen2", "Qwen2 and Qwen3", 151936, "<|im_start|>", 151644},
+                                                       {"falcon", "Falcon", 65024, ">>TITLE<<", 0},
+                                                       {"falcon3", "Falcon3", 131072, ">>TITLE<<", 0}}};
+    std::string_view name = "llama-bpe";
+    std::string reason = llama3_order(tokens);
+    for (const fingerprint& f : fingerprints) {
+        if (tokens.size() == f.size && tokens.find_special(f.spelling) == f.id) {
+            name = f.pre_tokenizer;
+            reason = sentence({f.size, " tokens with ", f.spelling, " at ", f.id, " are the vocabulary of ", f.model});
+        }
+    }
+    if (reason.empty()) {
+        return unknown_pre_tokenizer(sentence(
+            {pre_key, " is missing, and the vocabulary of ", tokens.size(), " tokens matches no known model"}));
+    }
+    facts_.pre_tokenizer = {std::string(name), true, sentence({pre_key, " is missing; ", reason})};
+    return *find_pre_tokenizer(name);
+}
+
+/// Why the vocabulary must be of LLaMA-3's family; empty if it need not be.
+inline std::string tokenizer_reader::llama3_order(const vocabulary& tokens) const {
+    if (tokens.size() == 128256 && facts_.bos == 128000) {
+        return "128256 tokens with BOS 128000 are LLaMA-3's vocabulary";
+    }
+    struct place {
+        std::string_view spelling;
+        token from_bos;
+    };
+    // As in LLaMA-3, 3.1, 3.2 and 3.3, whose other control tokens changed names between versions.
+    constexpr std::array<place, 4> order{
+        {{"<|end_of_text|>", 1}, {"<|start_header_id|>", 6}, {"<|end_header_id|>", 7}, {"<|eot_id|>", 9}}};
+    const token begin = tokens.find_special("<|begin_of_text|>");
+    for (const auto& [spelling, from_bos] : order) {
+        if (begin == no_token || tokens.find_special(spelling) != begin + from_bos) {
+            return {};
+        }
+    }
+    return sentence({"the control tokens from <|begin_of_text|> (", begin, ") to <|eot_id|> (", begin + 9,
+                     ") are in LLaMA-3's order"});
+}
+
+inline result<void> tokenizer_reader::read_added(bool add_bos_by_default) {
+    constexpr std::string_view bos_key = "tokenizer.ggml.add_bos_token";
+    constexpr std::string_view eos_key = "tokenizer.ggml.add_eos_token";
+    const auto add_bos = file_.get_or<bool>(bos_key, add_bos_by_default && facts_.bos.has_value());
+    const auto add_eos = file_.get_or<bool>(eos_key, false);
+    if (!add_bos || !add_eos) {
+        return failed(add_bos ? add_eos : add_bos);
+    }
+    if (*add_bos && !facts_.bos) {
+        return bad_vocabulary(file_, bos_key, "is true, but there is no tokenizer.ggml.bos_token_id");
+    }
+    if (*add_eos && !facts_.eos) {
+        return bad_vocabulary(file_, eos_key, "is true, but there is no tokenizer.ggml.eos_token_id");
+    }
+    facts_.add_bos = *add_bos;
+    facts_.add_eos = *add_eos;
+    return {};
+}
+
+inline result<tokenizer> tokenizer::open(const gguf_file& file, tokenizer_options options) {
+    tokenizer_reader reader(file, options);
+    auto tables = reader.run();
+    if (!tables) {
+        return failed(tables);
+    }
+    return tokenizer(std::move(reader.facts()), *std::move(tables));
+}
+
+} // namespace bitnet::inline BITNET_ABI

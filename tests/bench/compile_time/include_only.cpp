@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT
+// Includes the library and uses nothing.
+#include <bitnet/bitnet.hpp>
+
+int main() {}

@@ -9,7 +9,6 @@
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/mapped_file.hpp>
 
-#include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -90,7 +89,8 @@ public:
         constexpr std::size_t largest = std::size_t{16} << 20;
         const auto all = source->copy_.span();
         for (std::size_t offset = 0; offset < all.size(); offset += largest) {
-            const auto out = all.subspan(offset, std::min(largest, all.size() - offset));
+            const std::size_t left = all.size() - offset;
+            const auto out = all.subspan(offset, left < largest ? left : largest);
             if (!callback.read(callback.context, offset, out)) {
                 return error{errc::io_error, sentence({source->name_, ": the read callback could not give ", out.size(),
                                                        " bytes at offset ", offset, " of ", size})};

@@ -7,7 +7,6 @@
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/win32.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -193,7 +192,7 @@ public:
         const std::size_t wanted = out.size();
         while (!out.empty()) {
             std::size_t taken = 0;
-            if (const int code = operating_system::read(file_, out.first(std::min(out.size(), largest_step)), taken)) {
+            if (const int code = operating_system::read(file_, out.first(step_of(out.size())), taken)) {
                 return failed("cannot be read", code);
             }
             if (taken == 0) {
@@ -209,7 +208,7 @@ public:
     [[nodiscard]] result<void> write(std::span<const std::byte> bytes) {
         while (!bytes.empty()) {
             std::size_t taken = 0;
-            const auto step = bytes.first(std::min(bytes.size(), largest_step));
+            const auto step = bytes.first(step_of(bytes.size()));
             if (const int code = operating_system::write(file_, step, taken)) {
                 return failed("cannot be written", code);
             }
@@ -236,6 +235,9 @@ public:
 private:
     // 64 MiB: below every system's limit for one call.
     static constexpr std::size_t largest_step = std::size_t{64} << 20;
+    [[nodiscard]] static std::size_t step_of(std::size_t left) noexcept {
+        return left < largest_step ? left : largest_step;
+    }
 
     [[nodiscard]] static result<file_handle> open_as(std::string_view utf8_path, operating_system::access wanted) {
         file_handle file;

@@ -12,7 +12,6 @@
 #include <bitnet/io/gguf_value.hpp>
 #include <bitnet/io/name_index.hpp>
 
-#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -229,7 +228,9 @@ public:
         if (failure_.code != errc{}) {
             return std::move(failure_);
         }
-        std::copy(more.begin(), more.end(), std::copy(own.begin(), own.end(), all.data()));
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            all[i] = i < own.size() ? own[i] : more[i - own.size()];
+        }
         file_.tensors_ = std::move(all);
         return finish(sort_names());
     }
@@ -433,13 +434,13 @@ private:
         if (value.element_type != gguf_type::boolean) {
             return true;
         }
-        const auto bad =
-            std::find_if(value.bytes.begin(), value.bytes.end(), [](std::byte b) { return b > std::byte{1}; });
-        if (bad == value.bytes.end()) {
-            return true;
+        for (const std::byte b : value.bytes) {
+            if (b > std::byte{1}) {
+                return fail(errc::bad_value, value,
+                            {" holds the bool ", std::to_integer<unsigned>(b), ", only 0 and 1 are bools"});
+            }
         }
-        return fail(errc::bad_value, value,
-                    {" holds the bool ", static_cast<unsigned>(*bad), ", only 0 and 1 are bools"});
+        return true;
     }
 
     [[nodiscard]] bool sort_keys() {

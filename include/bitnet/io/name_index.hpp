@@ -5,8 +5,8 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sort_first.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string_view>
@@ -15,8 +15,7 @@
 namespace bitnet::inline BITNET_ABI {
 
 /// Fills `order` with 0, 1, ... and sorts it by `less`, equal elements by their index. Not a template: sorting costs
-/// more to compile than to run. By heap: a third of the code of std::sort, and as fast for the hundreds of entries of a
-/// file.
+/// more to compile than to run.
 inline void sort_indices(std::span<std::size_t> order, const void* elements,
                          bool (*less)(const void* elements, std::size_t a, std::size_t b) noexcept) {
     for (std::size_t i = 0; i < order.size(); ++i) {
@@ -25,8 +24,7 @@ inline void sort_indices(std::span<std::size_t> order, const void* elements,
     const auto before = [=](std::size_t a, std::size_t b) noexcept {
         return less(elements, a, b) || (a < b && !less(elements, b, a));
     };
-    std::make_heap(order.data(), order.data() + order.size(), before);
-    std::sort_heap(order.data(), order.data() + order.size(), before);
+    sort_first(order.data(), order.size(), order.size(), before);
 }
 
 /// The names of the elements of an array, whatever else they hold. Borrows the array.
@@ -65,10 +63,17 @@ public:
 
     /// The index of the element called `wanted`, or none. \pre built from these names
     [[nodiscard]] std::size_t find(name_list names, std::string_view wanted) const noexcept {
-        const std::size_t* const end = sorted_.data() + sorted_.size();
-        const std::size_t* const found = std::lower_bound(
-            sorted_.data(), end, wanted, [names](std::size_t i, std::string_view name) { return names[i] < name; });
-        return found != end && names[*found] == wanted ? *found : none;
+        std::size_t first = 0; // names before it come before `wanted`, those from `last` on do not
+        std::size_t last = sorted_.size();
+        while (first < last) {
+            const std::size_t middle = first + (last - first) / 2;
+            if (names[sorted_[middle]] < wanted) {
+                first = middle + 1;
+            } else {
+                last = middle;
+            }
+        }
+        return first < sorted_.size() && names[sorted_[first]] == wanted ? sorted_[first] : none;
     }
 
     /// Two elements of the same name, the earlier first; {none, none} if all names differ. \pre as find()

@@ -37,6 +37,7 @@
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/mapped_file.hpp>
+#include <bitnet/io/name_index.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/io/safetensors.hpp>
 #include <bitnet/io/ternary_tail.hpp>

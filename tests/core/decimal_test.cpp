@@ -58,7 +58,7 @@ TEST_CASE("decimal numbers of all sizes are read as the nearest double") {
     CHECK(bits_of("-0") == 0x8000000000000000u);
 }
 
-TEST_CASE("halves are rounded to even, and one digit far behind decides") {
+TEST_CASE("halves are rounded to even, and one digit far to the right decides") {
     // 2^53 + 1 lies between two doubles.
     CHECK(*parse_decimal("9007199254740993") == 9007199254740992.0);
     CHECK(*parse_decimal("9007199254740995") == 9007199254740996.0);
@@ -90,7 +90,7 @@ TEST_CASE("a million zeros and a large exponent cancel") {
     CHECK(*parse_decimal("1" + zeros + "e-1000000") == 1.0);
 }
 
-TEST_CASE("what is no decimal number is nothing") {
+TEST_CASE("text that is no decimal number parses to nullopt") {
     for (const char* text :
          {"", "-", "+1", ".5", "1.", "1e", "1e+", "e5", "1 ", " 1", "1,5", "0x10", "inf", "nan", "--1"}) {
         CAPTURE(std::string(text));

@@ -37,7 +37,7 @@ TEST_CASE("exact_fma equals std::fma on random bit patterns") {
     CHECK(different == 0);
 }
 
-TEST_CASE("exact_fma equals std::fma where sums cancel, tie or underflow") {
+TEST_CASE("exact_fma equals std::fma if sums cancel, tie or underflow") {
     std::mt19937 engine(2);
     std::size_t different = 0;
     for (int i = 0; i < 2'000'000; ++i) {
@@ -57,7 +57,7 @@ TEST_CASE("exact_fma equals std::fma where sums cancel, tie or underflow") {
     CHECK(different == 0);
 }
 
-TEST_CASE("exact_fma rounds once where a * b + c would round twice") {
+TEST_CASE("exact_fma rounds once, unlike a * b + c") {
     const float a = 1.0f + 0x1p-12f;
     CHECK(exact_fma(a, a, -1.0f) == 0x1p-11f + 0x1p-24f);
     CHECK(a * a - 1.0f != exact_fma(a, a, -1.0f));

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
+#include <bitnet/io/quoted_name.hpp>
 
 #include <doctest/doctest.h>
 
@@ -17,4 +19,16 @@ TEST_CASE("a sentence joins texts of every kind and integers of every width") {
     CHECK(sentence({std::uint8_t{200}, ",", std::int8_t{-128}, ",", 0u}) == "200,-128,0");
     CHECK(sentence({UINT64_MAX, ",", INT64_MIN, ",", INT64_MAX}) ==
           "18446744073709551615,-9223372036854775808,9223372036854775807");
+}
+
+TEST_CASE("a quoted part is what quoted_name gives") {
+    const std::string key = "a\x1b[2J" + std::string(100, 'k');
+    CHECK(bitnet::sentence({"key ", bitnet::quoted{key}, "."}) == "key " + bitnet::quoted_name(key) + ".");
+}
+
+TEST_CASE("set_error joins a place and what is wrong there, and is false") {
+    bitnet::error failure{bitnet::errc::io_error, "old"};
+    CHECK(!bitnet::set_error(failure, bitnet::errc::bad_key, {"file: key ", 3}, {" has ", -1, " bytes"}));
+    CHECK(failure.code == bitnet::errc::bad_key);
+    CHECK(failure.message == "file: key 3 has -1 bytes");
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Fuzzes the GGUF reader and the model behind it: raw bytes, and a good file in which the input chooses fields to
+// Fuzzes the GGUF reader and the model that it opens: raw bytes, and a good file in which the input chooses fields to
 // change.
 #include "../golden/gguf_editor.hpp"
 #include "../golden/tiny_model_writer.hpp"
@@ -29,7 +29,7 @@ void require(bool holds) {
     }
 }
 
-/// A number in the good file's header: where it stands and how many bytes it has.
+/// A number in the good file's header: its place and its bytes.
 struct field {
     std::size_t at;
     std::size_t size;
@@ -233,7 +233,7 @@ std::uint64_t touch_tensors(const bitnet::gguf_file& file, std::span<const std::
     return sum;
 }
 
-/// Opens the file as a model and, where that works, runs tokens through it, also of the last position.
+/// Opens the file as a model and, if that works, runs tokens through it, also of the last position.
 void run_model(std::span<const std::byte> bytes) {
     using plain = bitnet::policy<bitnet::isa::scalar>::with_pool<bitnet::inline_pool>;
     const auto model = bitnet::model<plain>::open(bitnet::byte_source::borrow(bytes, "fuzz"));

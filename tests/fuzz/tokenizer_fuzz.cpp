@@ -60,7 +60,7 @@ void check_stream(const bitnet::tokenizer& t, const std::vector<bitnet::token>& 
     expect(streamed == t.decode(tokens));
 }
 
-/// What SentencePiece keeps of a text, whatever tokens it finds: all but where the spaces are.
+/// What SentencePiece keeps of a text, whichever tokens it finds: everything but the places of the spaces.
 std::string without_spaces(std::string_view text) {
     std::string kept;
     while (!text.empty()) {

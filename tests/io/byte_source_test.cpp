@@ -72,7 +72,7 @@ TEST_CASE("a mapped, a read, a borrowed and a called-back source show the same b
     CHECK(called->name() == "pak:weights");
 }
 
-TEST_CASE("moving a source keeps its bytes where they are and empties the old one") {
+TEST_CASE("moving a source does not move its bytes and empties the old one") {
     const temporary_folder folder;
     const std::string path = folder.write("data", "weights");
     for (const bool map : {true, false}) {
@@ -130,7 +130,7 @@ TEST_CASE("a size beyond all memory is out_of_memory before the callback is aske
     CHECK(file.chunks.empty());
 }
 
-TEST_CASE("nothing to read is an error, whatever the way") {
+TEST_CASE("no bytes to read is an error for every kind of source") {
     const temporary_folder folder;
     pak file;
     CHECK(byte_source::open(folder.write("empty", "")).error().code == errc::truncated);

@@ -32,7 +32,7 @@ bitnet::buffer<std::byte> good_model() {
     return *std::move(model);
 }
 
-/// Parses and, where that works, checks all ternary data.
+/// Parses and, if that works, checks all ternary data.
 bitnet::result<void> read_all(std::span<const std::byte> bytes) {
     const auto file = bitnet::gguf_file::parse(bytes, "broken.gguf");
     if (!file) {
@@ -69,7 +69,7 @@ void check_rows(std::span<const bitnet_tests::malformed_gguf> rows) {
     }
 }
 
-/// Touches whatever a reader of the file could touch.
+/// Touches everything that a reader of the file could touch.
 std::uint64_t touch(const bitnet::gguf_file& file) {
     std::uint64_t sum = 0;
     for (const auto& value : file.metadata()) {
@@ -105,7 +105,7 @@ void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory
 void operator delete(void* memory, std::align_val_t, const std::nothrow_t&) noexcept { std::free(memory); }
 #endif
 
-TEST_CASE("the model that is damaged below is good") {
+TEST_CASE("the undamaged model is accepted") {
     const auto good = good_model();
     const auto read = read_all(good.span());
     CAPTURE((read ? std::string() : read.error().message));
@@ -124,11 +124,11 @@ TEST_CASE("there are at least sixty malformed files, each of another name") {
     CHECK(std::ranges::adjacent_find(names) == names.end());
 }
 
-TEST_CASE("every malformed file gives its own code and a sentence that names the place") {
+TEST_CASE("every malformed file gives its own code and a message that names the place") {
     check_rows(bitnet_tests::malformed_files());
 }
 
-TEST_CASE("ternary data that means nothing gives its own code and a sentence that names the place") {
+TEST_CASE("ternary data without a meaning gives its own code and a message that names the place") {
     check_rows(bitnet_tests::malformed_ternary_data());
 }
 
@@ -145,7 +145,7 @@ TEST_CASE("a file cut anywhere before its last tensor ends is refused") {
     }
 }
 
-TEST_CASE("whatever a single byte of the header is changed to, all that is accepted can be read") {
+TEST_CASE("with any single byte of the header changed, all that is accepted can be read") {
     const auto good = good_model();
     const auto whole = bitnet::gguf_file::parse(good.span(), "good");
     REQUIRE(whole);

@@ -86,7 +86,7 @@ TEST_CASE("an integer key gives any integer type that its value fits") {
           "test.gguf: metadata key 'i32' is -70000, which does not fit the u32 that is needed");
 }
 
-TEST_CASE("floats, bools and strings are given as what they are and nothing else") {
+TEST_CASE("floats, bools and strings are given only as what they are") {
     const auto bytes = one_of_each();
     const auto file = parse(bytes.span());
     CHECK(*file.get<float>("f32") == 1.5f);
@@ -105,7 +105,7 @@ TEST_CASE("floats, bools and strings are given as what they are and nothing else
           "test.gguf: metadata key 'words' is of type array of 3 string, f32 is needed");
 }
 
-TEST_CASE("a missing key is an error, or the fallback where one is given, and a wrong one is always an error") {
+TEST_CASE("a missing key is an error or the given fallback, a key of the wrong type always an error") {
     const auto bytes = one_of_each();
     const auto file = parse(bytes.span());
     CHECK(file.find("missing") == nullptr);
@@ -179,7 +179,7 @@ TEST_CASE("a file without keys and tensors is a file") {
     CHECK(file.find_tensor("x") == nullptr);
 }
 
-TEST_CASE("moving a gguf_file keeps what it gave valid") {
+TEST_CASE("moving a gguf_file keeps its pointers and spans valid") {
     const auto bytes = one_of_each();
     auto file = parse(bytes.span());
     const auto* value = file.find("text");

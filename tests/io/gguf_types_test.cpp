@@ -72,7 +72,7 @@ TEST_CASE("this library's layouts take whole blocks of any shape") {
     CHECK(tensor_bytes(tensor_type::hpp_tl2, {2560, 640, 2, 1}) == 107u * 40 * 160 + 32);
 }
 
-TEST_CASE("an unknown type has no name, fits nothing and has no size") {
+TEST_CASE("an unknown type has no name, no size and fits no shape") {
     for (const std::uint32_t id : {3u, 31u, 36u + 4u, 136u, 0xffffffffu}) {
         const auto type = static_cast<tensor_type>(id);
         CHECK(name_of(type) == "unknown");

@@ -64,7 +64,7 @@ gguf_writer with_tensor(const std::string& name, tensor_type type, const dims& s
 
 } // namespace
 
-TEST_CASE("a file on disk holds the same bytes as one in memory, and nothing else is left behind") {
+TEST_CASE("a file on disk has the same bytes as one in memory, and no other file remains") {
     const temporary_folder folder;
     counter numbers;
     gguf_writer writer;
@@ -93,7 +93,7 @@ TEST_CASE("a file on disk holds the same bytes as one in memory, and nothing els
     CHECK(tensor->bytes[2999999] == counter::at(2999999));
 }
 
-TEST_CASE("tensors start at multiples of the alignment, whatever it is") {
+TEST_CASE("tensors start at multiples of any alignment") {
     const std::array<std::byte, 5> five{};
     for (const std::uint32_t alignment : {8u, 32u, 4096u, 65536u}) {
         gguf_writer writer({3, alignment});
@@ -110,7 +110,7 @@ TEST_CASE("tensors start at multiples of the alignment, whatever it is") {
     }
 }
 
-TEST_CASE("mistakes are kept and told when the file is written") {
+TEST_CASE("mistakes are kept and reported when the file is written") {
     gguf_writer twice;
     twice.add("key", 1);
     twice.add("other", 1);
@@ -177,7 +177,7 @@ TEST_CASE("a missing folder and a folder in the way are errors with the path") {
 
 #if defined(__linux__)
 TEST_CASE("a file is written in steps of 2 MiB, which the system can keep in huge pages") {
-    // How often this process has called write(), or nothing where the system does not tell. By stdio: an
+    // How often this process has called write(), or nullopt if the system does not report it. By stdio: an
     // ifstream crashes in the programs of tests/musl.
     const auto writes = []() -> std::optional<unsigned long long> {
         const std::unique_ptr<std::FILE, int (*)(std::FILE*)> counters(std::fopen("/proc/self/io", "re"), std::fclose);
@@ -206,7 +206,7 @@ TEST_CASE("a file is written in steps of 2 MiB, which the system can keep in hug
     CHECK(*after - *before == (writer.file_size() + step - 1) / step); // so few only if all but the last are whole
 }
 
-TEST_CASE("a full disk is an io_error and leaves nothing behind") {
+TEST_CASE("a full disk is an io_error and no file remains") {
     const temporary_folder folder;
     std::filesystem::create_symlink("/dev/full", folder.path("model.gguf.partial"));
     const auto written = gguf_writer().write_file(folder.path("model.gguf"));

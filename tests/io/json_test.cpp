@@ -67,7 +67,7 @@ TEST_CASE("every kind of value is read as what it is") {
     static_assert(std::ranges::forward_range<decltype(root.members())>);
 }
 
-TEST_CASE("a value of another type, or a number that does not fit, is nothing") {
+TEST_CASE("a value of another type, or a number that does not fit, is nullopt") {
     const auto document = parse(R"([300, -1, 1.0, 1e2, 18446744073709551615, 18446744073709551616, "5", 1e400])");
     std::vector<bitnet::json_value> values;
     for (const auto value : document.root().elements()) {
@@ -153,8 +153,8 @@ TEST_CASE("text that is not JSON is refused with line and byte") {
         {"-01", "line 1, byte 2: the end of the text"},
         {"+1", "a value"},
         {".5", "a value"},
-        {"1.", "line 1, byte 2: a digit is expected behind the decimal point"},
-        {"1.e5", "a digit is expected behind the decimal point"},
+        {"1.", "line 1, byte 2: a digit is expected after the decimal point"},
+        {"1.e5", "a digit is expected after the decimal point"},
         {"1e", "a digit is expected in the exponent"},
         {"1e+", "a digit is expected in the exponent"},
         {"0x10", "line 1, byte 1: the end of the text"},
@@ -194,7 +194,7 @@ TEST_CASE("strings that are not UTF-8 are refused, by the byte") {
     }
 }
 
-TEST_CASE("escapes mean what RFC 8259 says") {
+TEST_CASE("escapes mean what RFC 8259 defines") {
     const auto document = parse(R"(["\"\\\/\b\f\n\r\t", "\u0041\u00e9\u20AC\ud83d\ude00\u0000", "é€😀"])");
     std::vector<std::string> strings;
     for (const auto value : document.root().elements()) {

@@ -50,7 +50,7 @@ TEST_CASE("a path may hold any UTF-8") {
     CHECK(as_text(mapping->bytes()) == "x");
 }
 
-TEST_CASE("moving a mapping keeps its bytes where they are") {
+TEST_CASE("moving a mapping does not move its bytes") {
     const temporary_folder folder;
     auto first = mapped_file::open(folder.write("data", "abc"));
     REQUIRE(first);

@@ -145,7 +145,7 @@ TEST_CASE("safetensors data that overlaps, leaves holes or is left over is a nam
         {"an overlap", two("[0,4]", "[3,7]"), errc::bad_offset, "'b': its data begins at 3, inside"},
         {"data left over", two("[4,8]", "[0,4]") + "9", errc::bad_offset, "ends at 8, the file has 9"},
         {"a hole in front", with_entry(R"({"dtype":"U8","shape":[7],"data_offsets":[1,8]})"), errc::bad_offset,
-         "begins at 1, with a hole behind the data before it, which ends at 0"},
+         "begins at 1, with a hole after the data before it, which ends at 0"},
         {"data that nobody owns", safetensors_bytes("{}", "1"), errc::bad_offset, "of its 0 tensors ends at 0"},
         {"an empty tensor in the midst of another",
          safetensors_bytes(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"

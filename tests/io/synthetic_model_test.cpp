@@ -35,7 +35,7 @@ std::uint64_t digest(std::span<const std::byte> bytes) {
 
 } // namespace
 
-TEST_CASE("the synthetic tiny model is the same everywhere, for ever") {
+TEST_CASE("the synthetic tiny model never changes, on any machine") {
     const auto bytes = synthetic_model(*find_synthetic_shape("tiny"), 1).writer().write_memory();
     REQUIRE(bytes);
     CHECK(bytes->size() == 1939840);
@@ -45,13 +45,13 @@ TEST_CASE("the synthetic tiny model is the same everywhere, for ever") {
     CHECK(digest(other->span()) != digest(bytes->span()));
 }
 
-TEST_CASE("the tiniest model of the tests is the same everywhere, for ever") {
+TEST_CASE("the tiniest model of the tests never changes, on any machine") {
     const auto bytes = bitnet_tests::tiny_model();
     REQUIRE(bytes);
     CHECK(digest(bytes->span()) == 5284383351528128507u);
 }
 
-TEST_CASE("a tensor is the same in whatever pieces it is made") {
+TEST_CASE("a tensor does not depend on the pieces in which it is made") {
     bitnet_tests::random_tensor tensor{"t", bitnet_tests::random_tensor::kind::ternary, {128, 5}, 0.5f, 7, 3, 0, {}};
     tensor.prepare();
     std::array<std::byte, 128 * 5 / 4 + 32> whole{};

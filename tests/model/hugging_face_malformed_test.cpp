@@ -73,15 +73,15 @@ void set_scale(checkpoint& c, float value) { std::memcpy(c.tensor(q_scale).data.
 
 } // namespace
 
-TEST_CASE("a config.json that says nothing, too little or nonsense is a named error") {
+TEST_CASE("a config.json that is empty, incomplete or nonsense is a named error") {
     const malformed rows[] = {
         {"no JSON", [](checkpoint& c) { c.config += "}"; }, errc::bad_json, "config.json: line 1"},
         {"empty", [](checkpoint& c) { c.config.clear(); }, errc::truncated, "config.json"},
         {"an array", [](checkpoint& c) { c.config = "[]"; }, errc::wrong_type, "config.json: the text is a JSON array"},
         {"no architectures", [](checkpoint& c) { remove_key(c, "architectures"); }, errc::missing_key,
          "no 'architectures'"},
-        {"architectures of nothing", [](checkpoint& c) { c.change(R"(["BitNetForCausalLM"])", "[]"); },
-         errc::wrong_type, "'architectures'"},
+        {"no architectures", [](checkpoint& c) { c.change(R"(["BitNetForCausalLM"])", "[]"); }, errc::wrong_type,
+         "'architectures'"},
         {"architectures that is an object",
          [](checkpoint& c) { c.change(R"(["BitNetForCausalLM"])", R"({"a": "b"})"); }, errc::wrong_type,
          "'architectures'"},
@@ -153,7 +153,7 @@ TEST_CASE("a checkpoint whose graph cannot be run is refused, not approximated")
              c.change(R"("rope_scaling": null)", R"("rope_scaling": {"rope_type": "llama3", "factor": 8})");
          },
          errc::missing_key, "'low_freq_factor'"},
-        {"a LLaMA 3.1 rotation of nothing",
+        {"a LLaMA 3.1 rotation whose two factors are equal",
          [](checkpoint& c) {
              c.change(R"("rope_scaling": null)",
                       R"("rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4,
@@ -268,7 +268,7 @@ TEST_CASE("a truncated safetensors file is refused wherever it ends") {
     }
 }
 
-TEST_CASE("an index that leads elsewhere or does not fit its files is a named error") {
+TEST_CASE("an index that leads out of the folder or does not fit its files is a named error") {
     struct row {
         const char* name;
         std::string from; ///< in the index
@@ -318,7 +318,7 @@ TEST_CASE("an index that leads elsewhere or does not fit its files is a named er
     }
 }
 
-TEST_CASE("no damaged byte of config.json or of an index makes the reader fail without a sentence") {
+TEST_CASE("no damaged byte of config.json or of an index makes the reader fail without a message") {
     const checkpoint good = good_checkpoint();
     const temporary_folder folder;
     good.write_sharded(folder.path(), 2);

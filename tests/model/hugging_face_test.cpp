@@ -126,7 +126,7 @@ void check_same_ternary(const gguf_file& i2s_file, const gguf_file& packed_file)
 
 } // namespace
 
-TEST_CASE("a packed checkpoint has the hyper-parameters, codes, scales, norms and embedding of the GGUF file") {
+TEST_CASE("a packed checkpoint has the same parameters, codes, scales, norms and embedding as its GGUF") {
     const sample model = small_model();
     const auto expected = gguf_file::parse(model.gguf.span(), "test");
     REQUIRE(expected);
@@ -170,7 +170,7 @@ TEST_CASE("a sharded checkpoint is the same as one file") {
     CHECK(moved.is_mapped());
 }
 
-TEST_CASE("weight_scale multiplies where linear_class is autobitlinear and divides elsewhere") {
+TEST_CASE("weight_scale multiplies if linear_class is autobitlinear and divides otherwise") {
     constexpr float four = 4.0f;
     for (const auto& [config, expected] :
          {std::pair(R"("linear_class": "autobitlinear")", 4.0f), std::pair(R"("linear_class": "bitlinear")", 0.25f),
@@ -202,7 +202,7 @@ TEST_CASE("a scale is read from F32, F16 and BF16, with one dimension or none") 
     }
 }
 
-TEST_CASE("packed rows of any width hold the codes, and a 3 is noticed wherever it stands") {
+TEST_CASE("packed rows of any width hold the codes, and a 3 is noticed at any place") {
     constexpr std::size_t rows = 8;
     for (const std::size_t cols : {std::size_t{1}, std::size_t{7}, std::size_t{8}, std::size_t{29}}) {
         std::vector<std::uint8_t> bytes(rows / 4 * cols);
@@ -237,7 +237,7 @@ TEST_CASE("packed rows of any width hold the codes, and a 3 is noticed wherever 
     }
 }
 
-TEST_CASE("weights in F32, F16 and BF16 are masters, and the metadata says so") {
+TEST_CASE("weights in F32, F16 and BF16 are masters, and the metadata has a key for it") {
     const sample model = small_model(checkpoint_weights::masters);
     const temporary_folder folder;
     const model_file file = opened(model.written, folder);
@@ -301,7 +301,7 @@ TEST_CASE("a LLaMA checkpoint with ternary weights keeps its own head, and rows 
     CHECK(file.gguf().find("llama.attention.head_count") != nullptr);
 }
 
-TEST_CASE("a head beside a tied embedding is not used, and a note says so") {
+TEST_CASE("a head beside a tied embedding is not used, and there is a note about it") {
     sample model = small_model();
     auto head = model.written.tensor("model.embed_tokens.weight");
     head.name = "lm_head.weight";

@@ -80,9 +80,9 @@ const senseless_model table[] = {
          set(f, "attention.head_count", 4u);
          set(f, "attention.head_count_kv", 3u);
      },
-     errc::inconsistent, "is 4, no multiple of 'bitnet-b1.58.attention.head_count_kv', 3"},
+     errc::inconsistent, "is 4, not a multiple of 'bitnet-b1.58.attention.head_count_kv', 3"},
     {"heads that do not divide the hidden size", [](edit& f) { set(f, "attention.head_count", 3u); },
-     errc::inconsistent, "is 128, no multiple"},
+     errc::inconsistent, "is 128, not a multiple"},
     {"an odd head size",
      [](edit& f) {
          remove(f, "rope.dimension_count");

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <ctime>
@@ -83,7 +84,7 @@ double busy_during(int milliseconds) {
     return cpu_seconds() - before;
 }
 
-/// The same for 200 milliseconds behind loops of a pool that spins for so long; then for 200 more.
+/// The same for 200 milliseconds after loops of a pool that spins for so long; then for 200 more.
 std::pair<double, double> busy_behind_loops(int spinning_milliseconds) {
     auto pool = thread_pool::open(2, std::chrono::milliseconds(spinning_milliseconds));
     REQUIRE(pool);
@@ -106,11 +107,11 @@ TEST_CASE("an idle pool uses no CPU") {
     CHECK(busy_during(200) < 0.05);
 }
 
-TEST_CASE("a pool spins for as long as its caller says, then uses no CPU") {
+TEST_CASE("a pool spins for as long as its caller asked, then uses no CPU") {
     const auto parked = busy_behind_loops(0);
     CHECK(parked.first < 0.05);
     CHECK(parked.second < 0.05);
-    double spun = 0; // a loaded machine may give a spinning thread nothing for a while
+    double spun = 0; // a loaded machine may give a spinning thread no time for a while
     for (int attempt = 0; attempt < 20 && spun <= 0.02; ++attempt) {
         const auto spinning = busy_behind_loops(150);
         CHECK(spinning.second < 0.05);

@@ -9,7 +9,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <new>
 #include <span>
 #include <string_view>
@@ -60,7 +59,9 @@ public:
     [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what) {
         auto made = allocate_uninitialized(size, what);
         if (made) {
-            std::uninitialized_value_construct_n(made->data_, made->size_);
+            for (std::size_t i = 0; i < made->size_; ++i) {
+                ::new (static_cast<void*>(made->data_ + i)) T();
+            }
         }
         return made;
     }

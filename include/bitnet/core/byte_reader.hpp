@@ -14,7 +14,7 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Reads forward through bytes that it borrows. A read that does not fit returns nothing and moves nothing.
+/// Reads forward through bytes that it borrows. A read that does not fit returns nullopt and does not move.
 class byte_reader {
 public:
     explicit byte_reader(std::span<const std::byte> bytes, std::size_t offset = 0) noexcept

@@ -11,7 +11,7 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// a + b, or nothing where it does not fit 64 bits.
+/// a + b, or nullopt if it does not fit 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
     if (b > std::numeric_limits<std::uint64_t>::max() - a) {
         return std::nullopt;
@@ -19,7 +19,7 @@ namespace bitnet::inline BITNET_ABI {
     return a + b;
 }
 
-/// a * b, or nothing where it does not fit 64 bits.
+/// a * b, or nullopt if it does not fit 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
     if (a != 0 && b > std::numeric_limits<std::uint64_t>::max() / a) {
         return std::nullopt;
@@ -27,7 +27,7 @@ namespace bitnet::inline BITNET_ABI {
     return a * b;
 }
 
-/// `value` rounded up to a multiple of `alignment` (a power of two), or nothing where that does not fit 64 bits.
+/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
                                                                    std::uint64_t alignment) noexcept {
     const auto padded = checked_add(value, alignment - 1);

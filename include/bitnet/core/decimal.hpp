@@ -136,7 +136,7 @@ private:
         at_ += found ? 1 : 0;
         return found;
     }
-    /// `scale`: by how many powers of ten each digit moves the others (1 behind the point).
+    /// `scale`: by how many powers of ten each digit moves the others (1 after the point).
     [[nodiscard]] bool take_digits(std::int64_t scale) noexcept {
         const std::size_t first = at_;
         for (; is_digit(); ++at_) {
@@ -202,7 +202,7 @@ struct binary_quotient {
     return made;
 }
 
-/// The bits of the nearest double, ties to even; nothing above the largest.
+/// The bits of the nearest double, ties to even; nullopt above the largest.
 [[nodiscard]] inline std::optional<std::uint64_t> round_to_double_bits(const binary_quotient& value) noexcept {
     // Keep 53 bits, fewer below the smallest normal double; round on what is cut off.
     const int cut = 11 + std::max(-1022 - value.power, 0);
@@ -219,7 +219,7 @@ struct binary_quotient {
     return bits < infinity ? std::optional{bits} : std::nullopt;
 }
 
-/// The double nearest to |number|, as bits; nothing above the largest double.
+/// The double nearest to |number|, as bits; nullopt above the largest double.
 [[nodiscard]] inline std::optional<std::uint64_t> nearest_double_bits(const decimal_number& number) noexcept {
     const std::int64_t magnitude = number.digit_count + number.exponent; // value < 10^magnitude
     if (number.digits.is_zero() || magnitude < -330) {
@@ -237,7 +237,7 @@ struct binary_quotient {
 }
 
 /// The double nearest to all of `text`, ties to even: an optional '-', digits, optionally '.' and digits, optionally an
-/// exponent; nothing where `text` is anything else or exceeds the largest double. Integer arithmetic only, so that
+/// exponent; nullopt if `text` is anything else or exceeds the largest double. Integer arithmetic only, so that
 /// neither a locale nor -ffast-math changes a bit; std::from_chars for double is missing in libraries that are in use.
 /// Cost: a few microseconds, linear in the text. Proven against std::from_chars by tests/core/decimal_test.cpp.
 [[nodiscard]] inline std::optional<double> parse_decimal(std::string_view text) noexcept {

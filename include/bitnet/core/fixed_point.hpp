@@ -57,7 +57,7 @@ inline constexpr int log2_fraction_bits = 57;
 }
 
 /// The square root rounded to nearest even, as IEEE 754 and sqrtss have it; a NaN below zero.
-/// Under -ffast-math clang makes an estimate of every sqrt that it sees, whatever pragma stands around it. So the root
+/// Under -ffast-math clang makes an estimate of every sqrt that it sees, whatever pragma surrounds it. So the root
 /// is taken of the 50-bit integer m * 2^25, where x = m * 2^(e - 23), e even and 1 <= m * 2^-23 < 4: that has 24 bits
 /// and one more to round by. (A tie is impossible: an odd root has an odd square.)
 [[nodiscard]] inline float exact_square_root(float x) noexcept {

@@ -13,7 +13,7 @@ namespace bitnet::inline BITNET_ABI {
 /// a * b + c with one rounding, bit for bit what an fma instruction gives, out of double arithmetic.
 ///
 /// The product of two floats is exact in double (24 + 24 <= 53 bits). Its sum with c is split into the rounded sum and
-/// the exact rounding error (Knuth's two-sum); where the error is not zero, the sum is moved to the neighbour with an
+/// the exact rounding error (Knuth's two-sum); if the error is not zero, the sum is moved to the neighbour with an
 /// odd last bit (round to odd), which makes the final conversion to float round as if from the exact value: 53 >= 24 +
 /// 2 bits (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008). Proven against the hardware
 /// instruction by tests/core/fma_test.cpp.

@@ -13,7 +13,7 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Asks for huge pages behind [memory, memory + bytes), where the system can: a wish, and no error if it cannot.
+/// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
 /// To be asked before the memory is first written. Pages then come 2 MB at a time.
 inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)

@@ -5,7 +5,6 @@
 #include <bitnet/core/config.hpp>
 
 #include <cassert>
-#include <memory>
 #include <new>
 #include <string>
 #include <string_view>
@@ -78,10 +77,10 @@ public:
     using value_type = T;
 
     result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(true) {
-        std::construct_at(std::addressof(value_), std::move(value));
+        ::new (static_cast<void*>(&value_)) T(std::move(value));
     }
     result(bitnet::error failure) noexcept : ok_(false) {
-        std::construct_at(std::addressof(error_), std::move(failure));
+        ::new (static_cast<void*>(&error_)) bitnet::error(std::move(failure));
     }
     result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(other.ok_) {
         take(std::move(other));
@@ -105,8 +104,8 @@ public:
     [[nodiscard]] T& operator*() & noexcept { return assert(ok_), value_; }
     [[nodiscard]] const T& operator*() const& noexcept { return assert(ok_), value_; }
     [[nodiscard]] T&& operator*() && noexcept { return assert(ok_), std::move(value_); }
-    [[nodiscard]] T* operator->() noexcept { return assert(ok_), std::addressof(value_); }
-    [[nodiscard]] const T* operator->() const noexcept { return assert(ok_), std::addressof(value_); }
+    [[nodiscard]] T* operator->() noexcept { return assert(ok_), &value_; }
+    [[nodiscard]] const T* operator->() const noexcept { return assert(ok_), &value_; }
 
     /// \pre !has_value()
     [[nodiscard]] const bitnet::error& error() const& noexcept { return assert(!ok_), error_; }
@@ -115,16 +114,16 @@ public:
 private:
     void take(result&& other) {
         if (ok_) {
-            std::construct_at(std::addressof(value_), std::move(other.value_));
+            ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
         } else {
-            std::construct_at(std::addressof(error_), std::move(other.error_));
+            ::new (static_cast<void*>(&error_)) bitnet::error(std::move(other.error_));
         }
     }
     void destroy() noexcept {
         if (ok_) {
-            std::destroy_at(std::addressof(value_));
+            value_.~T();
         } else {
-            std::destroy_at(std::addressof(error_));
+            error_.~error();
         }
     }
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// byte_source: the bytes of a model wherever the host keeps them: a file, its own memory, a pak file.
+// byte_source: the bytes of a model, in a file, in the memory of the host, or read by its callback.
 #pragma once
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/mapped_file.hpp>
 
-#include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -40,7 +40,7 @@ public:
         }
         auto mapping = mapped_file::open(utf8_path);
         if (!mapping) {
-            return std::move(mapping).error();
+            return failed(mapping);
         }
         byte_source source;
         source.mapping_ = *std::move(mapping);
@@ -53,14 +53,14 @@ public:
     [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) {
         auto file = file_handle::open(utf8_path);
         if (!file) {
-            return std::move(file).error();
+            return failed(file);
         }
         auto source = allocate(file->size(), std::string(utf8_path));
         if (!source) {
             return source;
         }
         if (auto filled = file->read(source->copy_.span()); !filled) {
-            return std::move(filled).error();
+            return failed(filled);
         }
         return source;
     }
@@ -80,7 +80,7 @@ public:
                                                            std::string name) {
         assert(callback.read != nullptr);
         if (size == 0) {
-            return error{errc::truncated, name + ": there is nothing to read (0 bytes)"};
+            return error{errc::truncated, sentence({name, ": there is nothing to read (0 bytes)"})};
         }
         auto source = allocate(size, std::move(name));
         if (!source) {
@@ -89,11 +89,11 @@ public:
         constexpr std::size_t largest = std::size_t{16} << 20;
         const auto all = source->copy_.span();
         for (std::size_t offset = 0; offset < all.size(); offset += largest) {
-            const auto out = all.subspan(offset, std::min(largest, all.size() - offset));
+            const std::size_t left = all.size() - offset;
+            const auto out = all.subspan(offset, left < largest ? left : largest);
             if (!callback.read(callback.context, offset, out)) {
-                return error{errc::io_error, source->name_ + ": the read callback could not give " +
-                                                 std::to_string(out.size()) + " bytes at offset " +
-                                                 std::to_string(offset) + " of " + std::to_string(size)};
+                return error{errc::io_error, sentence({source->name_, ": the read callback could not give ", out.size(),
+                                                       " bytes at offset ", offset, " of ", size})};
             }
         }
         return source;
@@ -108,7 +108,7 @@ public:
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] bool is_mapped() const noexcept { return mapping_.is_open(); }
 
-    /// Passes a hint on to the mapping. \return false where nothing is mapped or the system ignores it.
+    /// Passes a hint on to the mapping. \return false if nothing is mapped or the system ignores it.
     bool advise(access_hint hint) const noexcept { return mapping_.advise(hint); }
     /// The same for mapped_file::give_back. \pre `part` lies within bytes()
     bool give_back(std::span<const std::byte> part) const noexcept { return mapping_.give_back(part); }
@@ -117,7 +117,7 @@ private:
     [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name) {
         auto memory = buffer<std::byte>::allocate(size, name);
         if (!memory) {
-            return std::move(memory).error();
+            return failed(memory);
         }
         byte_source source;
         source.copy_ = *std::move(memory);

@@ -4,9 +4,9 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/win32.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -25,7 +25,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// What the operating system offers, under one name on every system. Functions return 0 or the system's error number.
+/// The calls of the operating system, under the same names on every system. Functions return 0 or the system's error
+/// number.
 struct operating_system {
     enum class access { read, create };
     struct facts {
@@ -37,7 +38,7 @@ struct operating_system {
     using native = void*;
     static native closed() noexcept { return reinterpret_cast<void*>(static_cast<std::intptr_t>(-1)); }
 
-    /// UTF-8 to UTF-16; empty where `path` is not UTF-8.
+    /// UTF-8 to UTF-16; empty if `path` is not UTF-8.
     static std::wstring wide(const std::string& path) {
         constexpr unsigned int utf8 = 65001;         // CP_UTF8
         constexpr unsigned long strict = 0x00000008; // MB_ERR_INVALID_CHARS
@@ -155,7 +156,7 @@ public:
 
     /// Opens a regular file that is not empty.
     /// \return errc::file_not_found, not_a_file (a directory, a pipe, a device), truncated (an empty file) or io_error
-    /// (no permission and whatever else the system says), each with the path.
+    /// (no permission, or anything else that the system reports), each with the path.
     [[nodiscard]] static result<file_handle> open(std::string_view utf8_path) {
         auto file = open_as(utf8_path, operating_system::access::read);
         if (!file) {
@@ -166,10 +167,10 @@ public:
             return file->failed("cannot be examined", code);
         }
         if (!found.regular) {
-            return error{errc::not_a_file, file->path_ + ": is not a regular file"};
+            return error{errc::not_a_file, sentence({file->path_, ": is not a regular file"})};
         }
         if (found.size == 0) {
-            return error{errc::truncated, file->path_ + ": the file is empty (0 bytes)"};
+            return error{errc::truncated, sentence({file->path_, ": the file is empty (0 bytes)"})};
         }
         file->size_ = found.size;
         return file;
@@ -191,12 +192,12 @@ public:
         const std::size_t wanted = out.size();
         while (!out.empty()) {
             std::size_t taken = 0;
-            if (const int code = operating_system::read(file_, out.first(std::min(out.size(), largest_step)), taken)) {
+            if (const int code = operating_system::read(file_, out.first(step_of(out.size())), taken)) {
                 return failed("cannot be read", code);
             }
             if (taken == 0) {
-                return error{errc::truncated, path_ + ": ends " + std::to_string(out.size()) + " bytes before the " +
-                                                  std::to_string(wanted) + " bytes that it had when it was opened"};
+                return error{errc::truncated, sentence({path_, ": ends ", out.size(), " bytes before the ", wanted,
+                                                        " bytes that it had when it was opened"})};
             }
             out = out.subspan(taken);
         }
@@ -207,7 +208,7 @@ public:
     [[nodiscard]] result<void> write(std::span<const std::byte> bytes) {
         while (!bytes.empty()) {
             std::size_t taken = 0;
-            const auto step = bytes.first(std::min(bytes.size(), largest_step));
+            const auto step = bytes.first(step_of(bytes.size()));
             if (const int code = operating_system::write(file_, step, taken)) {
                 return failed("cannot be written", code);
             }
@@ -216,7 +217,7 @@ public:
         return {};
     }
 
-    /// Closes now and says whether all that was written has been accepted.
+    /// Closes now. \return an error if the system has not accepted all that was written.
     [[nodiscard]] result<void> close() {
         if (const int code = operating_system::close(std::exchange(file_, operating_system::closed()))) {
             return failed("cannot be completed", code);
@@ -227,23 +228,26 @@ public:
     /// `path: what: the system's words (its number)`.
     [[nodiscard]] error failed(std::string_view what, int code) const {
         const errc kind = operating_system::means_missing(code) ? errc::file_not_found : errc::io_error;
-        return error{kind, path_ + ": " + std::string(what) + ": " + operating_system::message(code) +
-                               " (system error " + std::to_string(code) + ")"};
+        return error{
+            kind, sentence({path_, ": ", what, ": ", operating_system::message(code), " (system error ", code, ")"})};
     }
 
 private:
     // 64 MiB: below every system's limit for one call.
     static constexpr std::size_t largest_step = std::size_t{64} << 20;
+    [[nodiscard]] static std::size_t step_of(std::size_t left) noexcept {
+        return left < largest_step ? left : largest_step;
+    }
 
     [[nodiscard]] static result<file_handle> open_as(std::string_view utf8_path, operating_system::access wanted) {
         file_handle file;
         file.path_ = utf8_path;
         if (utf8_path.empty() || utf8_path.find('\0') != std::string_view::npos) {
-            return error{errc::file_not_found, "the path of " + std::to_string(utf8_path.size()) +
-                                                   " bytes is empty or holds a NUL byte, so it names no file"};
+            return error{errc::file_not_found, sentence({"the path of ", utf8_path.size(),
+                                                         " bytes is empty or holds a NUL byte, so it names no file"})};
         }
         if (operating_system::is_directory(file.path_)) {
-            return error{errc::not_a_file, file.path_ + ": is a directory, not a file"};
+            return error{errc::not_a_file, sentence({file.path_, ": is a directory, not a file"})};
         }
         if (const int code = operating_system::open(file.path_, wanted, file.file_)) {
             file.file_ = operating_system::closed();

@@ -7,16 +7,18 @@
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_types.hpp>
 #include <bitnet/io/gguf_value.hpp>
-#include <bitnet/io/quoted_name.hpp>
+#include <bitnet/io/name_index.hpp>
 
-#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,7 +42,7 @@ struct gguf_tensor {
 [[nodiscard]] inline std::string dims_text(const gguf_tensor& tensor) {
     std::string text = "[";
     for (std::uint32_t i = 0; i < tensor.rank; ++i) {
-        text += (i == 0 ? "" : ", ") + std::to_string(tensor.dims[i]);
+        text += sentence({i == 0 ? "" : ", ", tensor.dims[i]});
     }
     return text + "]";
 }
@@ -59,10 +61,10 @@ public:
     /// errc::out_of_memory. Proven by tests/io/gguf_malformed_test.cpp.
     [[nodiscard]] static result<gguf_file> parse(std::span<const std::byte> bytes, std::string_view name);
 
-    /// `file` with `more` tensors behind its own. Their names and bytes may lie anywhere and must outlive what is made;
-    /// their offsets count from wherever they came from. For checkpoints whose tensors stay in files of other formats.
-    /// \pre every tensor of `more` has the bytes that its type and dims need
-    /// \return errc::duplicate_tensor or out_of_memory.
+    /// `file` with `more` tensors after its own. Their names and bytes may be anywhere and must outlive the result;
+    /// their offsets count from the start of their own files. For checkpoints whose tensors stay in files of other
+    /// formats. \pre every tensor of `more` has the bytes that its type and dims need \return errc::duplicate_tensor or
+    /// out_of_memory.
     [[nodiscard]] static result<gguf_file> extend(gguf_file file, std::span<const gguf_tensor> more);
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
@@ -76,11 +78,13 @@ public:
 
     /// The entry called `key`, or null. O(log n).
     [[nodiscard]] const gguf_value* find(std::string_view key) const noexcept {
-        return search(values_, keys_sorted_, key, [](const gguf_value& v) { return v.key; });
+        const std::size_t found = keys_sorted_.find(names_of<&gguf_value::key>(values_), key);
+        return found != name_index::none ? &values_[found] : nullptr;
     }
     /// The tensor called `tensor_name`, or null. O(log n).
     [[nodiscard]] const gguf_tensor* find_tensor(std::string_view tensor_name) const noexcept {
-        return search(tensors_, names_sorted_, tensor_name, [](const gguf_tensor& t) { return t.name; });
+        const std::size_t found = names_sorted_.find(names_of<&gguf_tensor::name>(tensors_), tensor_name);
+        return found != name_index::none ? &tensors_[found] : nullptr;
     }
 
     /// The value of `key` as bool, an integer, float, double or std::string_view (into the file's bytes). An integer is
@@ -89,13 +93,12 @@ public:
     template <class T> [[nodiscard]] result<T> get(std::string_view key) const {
         const gguf_value* value = find(key);
         if (value == nullptr) {
-            return error{errc::missing_key, name_ + ": the metadata has no key " + quoted_name(key) + " (" +
-                                                std::string(wanted<T>()) + " is needed)"};
+            return missing_key(key, wanted<T>());
         }
         return convert<T>(*value);
     }
 
-    /// Like get(), but `fallback` where the key is missing. A value of a wrong type is still an error.
+    /// Like get(), but `fallback` if the key is missing. A value of a wrong type is still an error.
     template <class T> [[nodiscard]] result<T> get_or(std::string_view key, T fallback) const {
         const gguf_value* value = find(key);
         return value != nullptr ? convert<T>(*value) : result<T>(std::move(fallback));
@@ -104,81 +107,100 @@ public:
 private:
     friend class gguf_parser;
 
-    template <class Element, class Key>
-    [[nodiscard]] static const Element* search(const buffer<Element>& all, const buffer<std::size_t>& sorted,
-                                               std::string_view wanted_key, Key key_of) noexcept {
-        const auto order = sorted.span();
-        const auto less = [&](std::size_t i, std::string_view k) { return key_of(all[i]) < k; };
-        const auto found = std::lower_bound(order.begin(), order.end(), wanted_key, less);
-        return found != order.end() && key_of(all[*found]) == wanted_key ? &all[*found] : nullptr;
-    }
+    /// An integer of any type in the file, in two's complement.
+    struct wide_integer {
+        std::uint64_t bits;
+        bool negative;
+    };
+    /// The numbers that a type of C++ holds.
+    struct integer_range {
+        std::int64_t least;
+        std::uint64_t most;
+        gguf_type type;
+    };
 
-    template <class T> [[nodiscard]] static constexpr std::string_view wanted() noexcept {
+    template <class T> [[nodiscard]] static constexpr gguf_type wanted() noexcept {
         if constexpr (std::is_arithmetic_v<T>) {
-            return name_of(gguf_type_of<T>());
+            return gguf_type_of<T>();
         } else {
             static_assert(std::is_same_v<T, std::string_view>, "metadata is read as a number, bool or string_view");
-            return name_of(gguf_type::string);
+            return gguf_type::string;
         }
     }
 
-    [[nodiscard]] static std::string type_text(const gguf_value& value) {
-        const std::string element(name_of(value.element_type));
-        return value.type == gguf_type::array ? "array of " + std::to_string(value.count) + " " + element : element;
+    [[nodiscard]] error missing_key(std::string_view key, gguf_type wanted) const {
+        return error{errc::missing_key, sentence({name_, ": the metadata has no key ", quoted{key}, " (",
+                                                  name_of(wanted), " is needed)"})};
     }
-
-    template <class T> [[nodiscard]] error wrong_type(const gguf_value& value) const {
-        return error{errc::wrong_type, name_ + ": metadata key " + quoted_name(value.key) + " is of type " +
-                                           type_text(value) + ", " + std::string(wanted<T>()) + " is needed"};
+    [[nodiscard]] error wrong_type(const gguf_value& value, gguf_type wanted) const {
+        const std::string_view element = name_of(value.element_type);
+        const std::string array = sentence({"array of ", value.count, " ", element});
+        return error{errc::wrong_type,
+                     sentence({name_, ": metadata key ", quoted{value.key}, " is of type ",
+                               value.type == gguf_type::array ? array : element, ", ", name_of(wanted), " is needed"})};
     }
 
     template <class T> [[nodiscard]] result<T> convert(const gguf_value& value) const {
-        if constexpr (std::is_same_v<T, std::string_view>) {
-            return value.type == gguf_type::string ? result<T>(value.string()) : wrong_type<T>(value);
-        } else if constexpr (std::is_same_v<T, bool>) {
-            return value.type == gguf_type::boolean ? result<T>(value.bytes[0] != std::byte{0}) : wrong_type<T>(value);
-        } else if constexpr (std::is_integral_v<T>) {
-            return convert_integer<T>(value);
+        if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+            constexpr integer_range range{static_cast<std::int64_t>(std::numeric_limits<T>::min()),
+                                          static_cast<std::uint64_t>(std::numeric_limits<T>::max()), wanted<T>()};
+            const auto number = integer(value, range);
+            return number ? result<T>(static_cast<T>(*number)) : failed(number);
         } else {
-            if (value.type == gguf_type_of<T>()) {
-                return value.element<T>(0);
+            if (value.type == wanted<T>()) {
+                if constexpr (std::is_same_v<T, std::string_view>) {
+                    return value.string();
+                } else {
+                    return value.element<T>(0);
+                }
             }
-            // Widening is exact; narrowing a double is not offered.
-            return value.type == gguf_type::f32 && sizeof(T) == 8 ? result<T>(static_cast<T>(value.element<float>(0)))
-                                                                  : wrong_type<T>(value);
+            if constexpr (std::is_same_v<T, double>) { // widening is exact; narrowing a double is not offered
+                if (value.type == gguf_type::f32) {
+                    return static_cast<double>(value.element<float>(0));
+                }
+            }
+            return wrong_type(value, wanted<T>());
         }
     }
 
-    template <class T> [[nodiscard]] result<T> convert_integer(const gguf_value& value) const {
+    /// The bits of an integer in `range`; of a negative one in two's complement.
+    [[nodiscard]] result<std::uint64_t> integer(const gguf_value& value, integer_range range) const {
+        const auto number = widest(value);
+        if (!number) {
+            return wrong_type(value, range.type);
+        }
+        const auto as_signed = static_cast<std::int64_t>(number->bits);
+        if (number->negative ? as_signed >= range.least : number->bits <= range.most) {
+            return number->bits;
+        }
+        return error{errc::out_of_range,
+                     sentence({name_, ": metadata key ", quoted{value.key}, " is ",
+                               number->negative ? sentence_part(as_signed) : sentence_part(number->bits),
+                               ", which does not fit the ", name_of(range.type), " that is needed"})};
+    }
+
+    [[nodiscard]] static std::optional<wide_integer> widest(const gguf_value& value) noexcept {
+        const auto widen = [](auto number) { return wide_integer{static_cast<std::uint64_t>(number), number < 0}; };
         switch (value.type) {
         case gguf_type::u8:
-            return fit<T>(value, value.element<std::uint8_t>(0));
+            return widen(value.element<std::uint8_t>(0));
         case gguf_type::i8:
-            return fit<T>(value, value.element<std::int8_t>(0));
+            return widen(value.element<std::int8_t>(0));
         case gguf_type::u16:
-            return fit<T>(value, value.element<std::uint16_t>(0));
+            return widen(value.element<std::uint16_t>(0));
         case gguf_type::i16:
-            return fit<T>(value, value.element<std::int16_t>(0));
+            return widen(value.element<std::int16_t>(0));
         case gguf_type::u32:
-            return fit<T>(value, value.element<std::uint32_t>(0));
+            return widen(value.element<std::uint32_t>(0));
         case gguf_type::i32:
-            return fit<T>(value, value.element<std::int32_t>(0));
+            return widen(value.element<std::int32_t>(0));
         case gguf_type::u64:
-            return fit<T>(value, value.element<std::uint64_t>(0));
+            return widen(value.element<std::uint64_t>(0));
         case gguf_type::i64:
-            return fit<T>(value, value.element<std::int64_t>(0));
+            return widen(value.element<std::int64_t>(0));
         default:
-            return wrong_type<T>(value);
+            return std::nullopt;
         }
-    }
-
-    template <class T, class Stored> [[nodiscard]] result<T> fit(const gguf_value& value, Stored number) const {
-        if (std::in_range<T>(number)) {
-            return static_cast<T>(number);
-        }
-        return error{errc::out_of_range, name_ + ": metadata key " + quoted_name(value.key) + " is " +
-                                             std::to_string(number) + ", which does not fit the " +
-                                             std::string(wanted<T>()) + " that is needed"};
     }
 
     std::string name_;
@@ -187,8 +209,8 @@ private:
     std::uint64_t data_offset_ = 0;
     buffer<gguf_value> values_;
     buffer<gguf_tensor> tensors_;
-    buffer<std::size_t> keys_sorted_;  // indices of values_ by key
-    buffer<std::size_t> names_sorted_; // indices of tensors_ by name
+    name_index keys_sorted_;
+    name_index names_sorted_;
 };
 
 /// One reading of a GGUF file: fills a gguf_file from front to back. Use gguf_file::parse.
@@ -201,470 +223,432 @@ public:
 
     [[nodiscard]] result<gguf_file> extend(std::span<const gguf_tensor> more) {
         const auto own = file_.tensors_.span();
-        auto all = buffer<gguf_tensor>::allocate(own.size() + more.size(), file_.name_ + ": tensor list");
-        if (!all) {
-            return std::move(all).error();
+        buffer<gguf_tensor> all;
+        allocate(all, own.size() + more.size(), sentence({file_.name_, ": tensor list"}), failure_);
+        if (failure_.code != errc{}) {
+            return std::move(failure_);
         }
-        std::copy(more.begin(), more.end(), std::copy(own.begin(), own.end(), all->data()));
-        file_.tensors_ = *std::move(all);
-        if (auto sorted = sort_names(); !sorted) {
-            return std::move(sorted).error();
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            all[i] = i < own.size() ? own[i] : more[i - own.size()];
         }
-        return std::move(file_);
+        file_.tensors_ = std::move(all);
+        return finish(sort_names());
     }
 
     [[nodiscard]] result<gguf_file> run() {
-        for (const auto step : {&gguf_parser::read_header, &gguf_parser::read_metadata, &gguf_parser::sort_keys,
-                                &gguf_parser::read_alignment, &gguf_parser::read_tensors, &gguf_parser::sort_names,
-                                &gguf_parser::place_tensors, &gguf_parser::check_overlaps}) {
-            if (auto done = (this->*step)(); !done) {
-                return std::move(done).error();
-            }
+        return finish(read_header() && read_metadata() && sort_keys() && read_alignment() && read_tensors() &&
+                      sort_names() && place_tensors() && check_overlaps());
+    }
+
+private:
+    [[nodiscard]] result<gguf_file> finish(bool complete) {
+        if (!complete) {
+            return std::move(failure_);
         }
         return std::move(file_);
     }
 
-private:
-    [[nodiscard]] error fail(errc code, const std::string& sentence) const {
-        return error{code, file_.name_ + ": " + sentence};
+    // Every step returns whether to go on; if not, the error is in failure_.
+    [[nodiscard]] bool fail(errc code, sentence_parts what) {
+        return set_error(failure_, code, {file_.name_, ": "}, what);
     }
-    [[nodiscard]] error ends(const std::string& where) const {
-        return fail(errc::truncated, "the file ends inside " + where + " (" + std::to_string(reader_.remaining()) +
-                                         " of its " + std::to_string(bytes_.size()) + " bytes are left there)");
+    [[nodiscard]] bool fail(errc code, const gguf_value& entry, sentence_parts what) {
+        return set_error(failure_, code, {file_.name_, ": metadata key ", index_of(entry), " ", quoted{entry.key}},
+                         what);
     }
-    [[nodiscard]] static std::string key_place(std::size_t i, std::string_view key) {
-        return "metadata key " + std::to_string(i) + " " + quoted_name(key);
+    [[nodiscard]] bool fail(errc code, const gguf_tensor& tensor, sentence_parts what) {
+        return set_error(failure_, code, {file_.name_, ": tensor ", quoted{tensor.name}}, what);
     }
-    [[nodiscard]] static std::string tensor_place(const gguf_tensor& tensor) {
-        return "tensor " + quoted_name(tensor.name);
+    [[nodiscard]] bool ends(sentence_parts where) {
+        return fail(errc::truncated, {"the file ends inside ", sentence(where), " (", reader_.remaining(), " of its ",
+                                      bytes_.size(), " bytes are left there)"});
+    }
+    [[nodiscard]] bool ends(std::string_view part, const gguf_value& entry) {
+        return ends({part, " of metadata key ", index_of(entry), " ", quoted{entry.key}});
+    }
+    [[nodiscard]] bool ends(std::string_view part, const gguf_tensor& tensor) {
+        return ends({part, " of tensor ", quoted{tensor.name}});
+    }
+    [[nodiscard]] std::size_t index_of(const gguf_value& entry) const noexcept {
+        return static_cast<std::size_t>(&entry - file_.values_.data());
+    }
+    template <class T> [[nodiscard]] bool allocate_list(buffer<T>& list, std::uint64_t size, std::string_view what) {
+        allocate(list, size, sentence({file_.name_, ": ", what}), failure_);
+        return failure_.code == errc{};
     }
 
-    [[nodiscard]] result<void> read_header() {
+    [[nodiscard]] bool read_header() {
         constexpr std::size_t header_bytes = 24; // magic, version, two counts
         if (bytes_.size() < header_bytes) {
-            return fail(errc::truncated, "the file has " + std::to_string(bytes_.size()) +
-                                             " bytes, a GGUF header needs " + std::to_string(header_bytes));
+            return fail(errc::truncated,
+                        {"the file has ", bytes_.size(), " bytes, a GGUF header needs ", header_bytes});
         }
         const auto magic = *reader_.read_bytes(4);
         if (std::memcmp(magic.data(), "GGUF", 4) != 0) {
             const std::string_view found(reinterpret_cast<const char*>(magic.data()), 4);
-            return fail(errc::bad_magic, "starts with " + quoted_name(found) + " instead of 'GGUF'");
+            return fail(errc::bad_magic, {"starts with ", quoted{found}, " instead of 'GGUF'"});
         }
         file_.version_ = *reader_.read<std::uint32_t>();
-        if (auto known = check_version(); !known) {
-            return known;
+        if (!check_version()) {
+            return false;
         }
         tensor_count_ = *reader_.read<std::uint64_t>();
         key_count_ = *reader_.read<std::uint64_t>();
         return check_counts();
     }
 
-    [[nodiscard]] result<void> check_version() const {
+    [[nodiscard]] bool check_version() {
         const std::uint32_t version = file_.version_;
         if (version == 2 || version == 3) {
-            return {};
+            return true;
         }
         if (version != 0 && (version & 0xffffu) == 0) {
-            return fail(errc::bad_version, "the version field is " + std::to_string(version) +
-                                               ": a byte-swapped (big-endian) GGUF file, only little-endian is read");
+            return fail(errc::bad_version, {"the version field is ", version,
+                                            ": a byte-swapped (big-endian) GGUF file, only little-endian is read"});
         }
-        return fail(errc::bad_version, "GGUF version " + std::to_string(version) + ", only 2 and 3 are read");
+        return fail(errc::bad_version, {"GGUF version ", version, ", only 2 and 3 are read"});
     }
 
-    [[nodiscard]] result<void> check_counts() const {
+    [[nodiscard]] bool check_counts() {
         // The least that an entry takes: key length 8, key 1, type 4, value 1; name length 8, name 1, rank 4, one
         // dimension 8, type 4, offset 8.
         constexpr std::uint64_t least_key_bytes = 14;
         constexpr std::uint64_t least_tensor_bytes = 33;
         const std::uint64_t left = reader_.remaining();
         if (key_count_ > left / least_key_bytes) {
-            return fail(errc::bad_count, "announces " + std::to_string(key_count_) + " metadata keys, but only " +
-                                             std::to_string(left) + " bytes follow");
+            return fail(errc::bad_count,
+                        {"announces ", key_count_, " metadata keys, but only ", left, " bytes follow"});
         }
         if (tensor_count_ > (left - key_count_ * least_key_bytes) / least_tensor_bytes) {
-            return fail(errc::bad_count, "announces " + std::to_string(tensor_count_) + " tensors, but only " +
-                                             std::to_string(left) + " bytes follow");
+            return fail(errc::bad_count, {"announces ", tensor_count_, " tensors, but only ", left, " bytes follow"});
         }
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_metadata() {
-        auto values = buffer<gguf_value>::allocate(key_count_, file_.name_ + ": metadata");
-        if (!values) {
-            return std::move(values).error();
+    [[nodiscard]] bool read_metadata() {
+        if (!allocate_list(file_.values_, key_count_, "metadata")) {
+            return false;
         }
-        file_.values_ = *std::move(values);
-        for (std::size_t i = 0; i < file_.values_.size(); ++i) {
-            if (auto done = read_entry(i, file_.values_[i]); !done) {
-                return done;
+        for (gguf_value& value : file_.values_.span()) {
+            if (!read_entry(value)) {
+                return false;
             }
         }
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_entry(std::size_t i, gguf_value& value) {
+    [[nodiscard]] bool read_entry(gguf_value& value) {
         const auto key = reader_.read_string();
         if (!key) {
-            return ends("metadata key " + std::to_string(i) + " of " + std::to_string(key_count_));
+            return ends({"metadata key ", index_of(value), " of ", key_count_});
         }
         if (key->empty() || key->size() > gguf_file::longest_key) {
-            return fail(errc::bad_key, "metadata key " + std::to_string(i) + " has " + std::to_string(key->size()) +
-                                           " bytes, 1 to " + std::to_string(gguf_file::longest_key) + " are allowed");
-        }
-        if (const auto nul = key->find('\0'); nul != std::string_view::npos) {
-            return fail(errc::bad_key, key_place(i, *key) + " holds a NUL byte at " + std::to_string(nul));
+            return fail(errc::bad_key, {"metadata key ", index_of(value), " has ", key->size(), " bytes, 1 to ",
+                                        gguf_file::longest_key, " are allowed"});
         }
         value.key = *key;
+        if (const auto nul = key->find('\0'); nul != std::string_view::npos) {
+            return fail(errc::bad_key, value, {" holds a NUL byte at ", nul});
+        }
         const auto type = reader_.read<std::uint32_t>();
         if (!type) {
-            return ends("the type of " + key_place(i, *key));
+            return ends("the type", value);
         }
         value.type = value.element_type = static_cast<gguf_type>(*type);
-        return value.type == gguf_type::array ? read_array(i, value) : read_single(i, value);
+        return value.type == gguf_type::array ? read_array(value) : read_single(value);
     }
 
-    [[nodiscard]] result<void> read_single(std::size_t i, gguf_value& value) {
+    [[nodiscard]] bool read_single(gguf_value& value) {
         if (value.type == gguf_type::string) {
             const auto text = reader_.read_string();
             if (!text) {
-                return ends("the string of " + key_place(i, value.key));
+                return ends("the string", value);
             }
             value.bytes = std::as_bytes(std::span(*text));
-            return {};
+            return true;
         }
         const std::uint64_t size = size_of(value.type);
         if (size == 0) {
-            return unknown_type(i, value, value.type);
+            return unknown_type(value, value.type);
         }
         const auto bytes = reader_.read_bytes(size);
         if (!bytes) {
-            return ends("the value of " + key_place(i, value.key));
+            return ends("the value", value);
         }
         value.bytes = *bytes;
-        return check_bools(i, value);
+        return check_bools(value);
     }
 
-    [[nodiscard]] result<void> read_array(std::size_t i, gguf_value& value) {
+    [[nodiscard]] bool read_array(gguf_value& value) {
         const auto element = reader_.read<std::uint32_t>();
         const auto count = reader_.read<std::uint64_t>();
         if (!element || !count) {
-            return ends("the array header of " + key_place(i, value.key));
+            return ends("the array header", value);
         }
         value.element_type = static_cast<gguf_type>(*element);
         value.count = *count;
         if (value.element_type == gguf_type::array) {
-            return fail(errc::bad_value, key_place(i, value.key) + " is an array of arrays, which is not read");
+            return fail(errc::bad_value, value, {" is an array of arrays, which is not read"});
         }
         if (value.element_type == gguf_type::string) {
-            return read_strings(i, value);
+            return read_strings(value);
         }
         const std::uint64_t size = size_of(value.element_type);
         if (size == 0) {
-            return unknown_type(i, value, value.element_type);
+            return unknown_type(value, value.element_type);
         }
         const auto total = checked_multiply(value.count, size);
         const auto bytes = total ? reader_.read_bytes(*total) : std::nullopt;
         if (!bytes) {
-            return bad_array_count(i, value);
+            return bad_array_count(value);
         }
         value.bytes = *bytes;
-        return check_bools(i, value);
+        return check_bools(value);
     }
 
-    [[nodiscard]] result<void> read_strings(std::size_t i, gguf_value& value) {
+    [[nodiscard]] bool read_strings(gguf_value& value) {
         if (value.count > reader_.remaining() / sizeof(std::uint64_t)) {
-            return bad_array_count(i, value);
+            return bad_array_count(value);
         }
         const std::size_t start = reader_.offset();
         for (std::uint64_t n = 0; n < value.count; ++n) {
             if (!reader_.read_string()) {
-                return ends("string " + std::to_string(n) + " of the " + std::to_string(value.count) + " of " +
-                            key_place(i, value.key));
+                return ends(sentence({"string ", n, " of the ", value.count}), value);
             }
         }
         value.bytes = bytes_.subspan(start, reader_.offset() - start);
-        return {};
+        return true;
     }
 
-    [[nodiscard]] error unknown_type(std::size_t i, const gguf_value& value, gguf_type type) const {
-        return fail(errc::bad_value, key_place(i, value.key) + " has the unknown value type " +
-                                         std::to_string(static_cast<std::uint32_t>(type)) + ", 0 to 12 are known");
+    [[nodiscard]] bool unknown_type(const gguf_value& value, gguf_type type) {
+        return fail(errc::bad_value, value,
+                    {" has the unknown value type ", static_cast<std::uint32_t>(type), ", 0 to 12 are known"});
     }
-    [[nodiscard]] error bad_array_count(std::size_t i, const gguf_value& value) const {
-        return fail(errc::bad_count, key_place(i, value.key) + " announces an array of " + std::to_string(value.count) +
-                                         " " + std::string(name_of(value.element_type)) + ", but only " +
-                                         std::to_string(reader_.remaining()) + " bytes are left");
+    [[nodiscard]] bool bad_array_count(const gguf_value& value) {
+        return fail(errc::bad_count, value,
+                    {" announces an array of ", value.count, " ", name_of(value.element_type), ", but only ",
+                     reader_.remaining(), " bytes are left"});
     }
 
-    [[nodiscard]] result<void> check_bools(std::size_t i, const gguf_value& value) const {
+    [[nodiscard]] bool check_bools(const gguf_value& value) {
         if (value.element_type != gguf_type::boolean) {
-            return {};
+            return true;
         }
-        const auto bad =
-            std::find_if(value.bytes.begin(), value.bytes.end(), [](std::byte b) { return b > std::byte{1}; });
-        if (bad == value.bytes.end()) {
-            return {};
-        }
-        return fail(errc::bad_value, key_place(i, value.key) + " holds the bool " +
-                                         std::to_string(static_cast<unsigned>(*bad)) + ", only 0 and 1 are bools");
-    }
-
-    /// The indices of `all`, sorted by key: they find duplicates now and names later.
-    template <class Element, class Key>
-    [[nodiscard]] result<buffer<std::size_t>> sorted_indices(const buffer<Element>& all, Key key_of) const {
-        auto order = buffer<std::size_t>::allocate(all.size(), file_.name_ + ": an index of names");
-        if (order) {
-            for (std::size_t i = 0; i < all.size(); ++i) {
-                (*order)[i] = i;
-            }
-            const auto less = [&](std::size_t a, std::size_t b) {
-                const auto key_a = key_of(all[a]);
-                const auto key_b = key_of(all[b]);
-                return key_a != key_b ? key_a < key_b : a < b;
-            };
-            std::sort(order->data(), order->data() + order->size(), less);
-        }
-        return order;
-    }
-
-    [[nodiscard]] result<void> sort_keys() {
-        auto order = sorted_indices(file_.values_, [](const gguf_value& v) { return v.key; });
-        if (!order) {
-            return std::move(order).error();
-        }
-        file_.keys_sorted_ = *std::move(order);
-        for (std::size_t i = 1; i < file_.keys_sorted_.size(); ++i) {
-            const std::size_t first = file_.keys_sorted_[i - 1];
-            const std::size_t second = file_.keys_sorted_[i];
-            if (file_.values_[first].key == file_.values_[second].key) {
-                return fail(errc::duplicate_key, "metadata key " + quoted_name(file_.values_[first].key) +
-                                                     " stands twice, as entry " + std::to_string(first) + " and " +
-                                                     std::to_string(second));
+        for (const std::byte b : value.bytes) {
+            if (b > std::byte{1}) {
+                return fail(errc::bad_value, value,
+                            {" holds the bool ", std::to_integer<unsigned>(b), ", only 0 and 1 are bools"});
             }
         }
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_alignment() {
-        // The format asks for a multiple of 8; below that, floats could not be read in place.
-        constexpr std::uint32_t least = 8;
-        constexpr std::uint32_t largest = 65536;
+    [[nodiscard]] bool sort_keys() {
+        const name_list keys = names_of<&gguf_value::key>(file_.values_);
+        if (!file_.keys_sorted_.build(keys, sentence({file_.name_, ": an index of names"}), failure_)) {
+            return false;
+        }
+        const auto [first, second] = file_.keys_sorted_.duplicates(keys);
+        return first == name_index::none ||
+               fail(errc::duplicate_key,
+                    {"metadata key ", quoted{keys[first]}, " appears twice, as entries ", first, " and ", second});
+    }
+
+    [[nodiscard]] bool read_alignment() {
         const gguf_value* value = file_.find("general.alignment");
         if (value == nullptr) {
-            return {};
+            return true;
         }
         if (value->type != gguf_type::u32) {
             return fail(errc::bad_alignment,
-                        "general.alignment is of type " + std::string(name_of(value->type)) + ", it must be u32");
+                        {"general.alignment is of type ", name_of(value->type), ", it must be u32"});
         }
         file_.alignment_ = value->element<std::uint32_t>(0);
-        if (file_.alignment_ < least || file_.alignment_ > largest || !std::has_single_bit(file_.alignment_)) {
-            return fail(errc::bad_alignment, "general.alignment is " + std::to_string(file_.alignment_) +
-                                                 ", it must be a power of two from " + std::to_string(least) + " to " +
-                                                 std::to_string(largest));
+        if (file_.alignment_ < least_gguf_alignment || file_.alignment_ > largest_gguf_alignment ||
+            !std::has_single_bit(file_.alignment_)) {
+            return fail(errc::bad_alignment,
+                        {"general.alignment is ", file_.alignment_, ", it must be a power of two from ",
+                         least_gguf_alignment, " to ", largest_gguf_alignment});
         }
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_tensors() {
-        auto tensors = buffer<gguf_tensor>::allocate(tensor_count_, file_.name_ + ": tensor list");
-        if (!tensors) {
-            return std::move(tensors).error();
+    [[nodiscard]] bool read_tensors() {
+        if (!allocate_list(file_.tensors_, tensor_count_, "tensor list")) {
+            return false;
         }
-        file_.tensors_ = *std::move(tensors);
         for (std::size_t i = 0; i < file_.tensors_.size(); ++i) {
-            if (auto done = read_tensor(i, file_.tensors_[i]); !done) {
-                return done;
+            if (!read_tensor(i, file_.tensors_[i])) {
+                return false;
             }
         }
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_tensor(std::size_t i, gguf_tensor& tensor) {
+    [[nodiscard]] bool read_tensor(std::size_t i, gguf_tensor& tensor) {
         const auto name = reader_.read_string();
         if (!name) {
-            return ends("the name of tensor " + std::to_string(i) + " of " + std::to_string(tensor_count_));
+            return ends({"the name of tensor ", i, " of ", tensor_count_});
         }
         if (name->empty() || name->size() > gguf_file::longest_tensor_name) {
-            return fail(errc::bad_tensor_name, "the name of tensor " + std::to_string(i) + " has " +
-                                                   std::to_string(name->size()) + " bytes, 1 to " +
-                                                   std::to_string(gguf_file::longest_tensor_name) + " are allowed");
+            return fail(errc::bad_tensor_name, {"the name of tensor ", i, " has ", name->size(), " bytes, 1 to ",
+                                                gguf_file::longest_tensor_name, " are allowed"});
         }
         tensor.name = *name;
         if (const auto nul = name->find('\0'); nul != std::string_view::npos) {
-            return fail(errc::bad_tensor_name, tensor_place(tensor) + " holds a NUL byte at " + std::to_string(nul));
+            return fail(errc::bad_tensor_name, tensor, {" holds a NUL byte at ", nul});
         }
-        if (auto done = read_dims(tensor); !done) {
-            return done;
+        if (!read_dims(tensor)) {
+            return false;
         }
         const auto type = reader_.read<std::uint32_t>();
         const auto offset = reader_.read<std::uint64_t>();
         if (!type || !offset) {
-            return ends("the type and offset of " + tensor_place(tensor));
+            return ends("the type and offset", tensor);
         }
         tensor.type = static_cast<tensor_type>(*type);
         tensor.offset = *offset; // from the data section, until place_tensors
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_dims(gguf_tensor& tensor) {
+    [[nodiscard]] bool read_dims(gguf_tensor& tensor) {
         const auto rank = reader_.read<std::uint32_t>();
         if (!rank) {
-            return ends("the number of dimensions of " + tensor_place(tensor));
+            return ends("the number of dimensions", tensor);
         }
         // The converter of microsoft/BitNet writes the scales of TL1 and TL2 as tensors without dimensions: one
         // element.
         const bool single = *rank == 0 && tensor.name.ends_with(".weight_scale");
         if ((*rank == 0 && !single) || *rank > tensor.dims.size()) {
-            return fail(errc::bad_shape,
-                        tensor_place(tensor) + " has " + std::to_string(*rank) + " dimensions, 1 to 4 are allowed");
+            return fail(errc::bad_shape, tensor, {" has ", *rank, " dimensions, 1 to 4 are allowed"});
         }
         tensor.rank = *rank;
         for (std::uint32_t d = 0; d < *rank; ++d) {
             const auto dim = reader_.read<std::uint64_t>();
             if (!dim) {
-                return ends("dimension " + std::to_string(d) + " of " + tensor_place(tensor));
+                return ends(sentence({"dimension ", d}), tensor);
             }
             tensor.dims[d] = *dim;
             if (*dim == 0 || *dim > static_cast<std::uint64_t>(INT64_MAX)) {
-                return fail(errc::bad_shape, tensor_place(tensor) + ": dimension " + std::to_string(d) + " is " +
-                                                 (*dim == 0 ? "0" : "negative") + ", it must be at least 1");
+                return fail(errc::bad_shape, tensor,
+                            {": dimension ", d, " is ", (*dim == 0 ? "0" : "negative"), ", it must be at least 1"});
             }
         }
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> sort_names() {
-        auto order = sorted_indices(file_.tensors_, [](const gguf_tensor& t) { return t.name; });
-        if (!order) {
-            return std::move(order).error();
+    [[nodiscard]] bool sort_names() {
+        const name_list names = names_of<&gguf_tensor::name>(file_.tensors_);
+        if (!file_.names_sorted_.build(names, sentence({file_.name_, ": an index of names"}), failure_)) {
+            return false;
         }
-        file_.names_sorted_ = *std::move(order);
-        for (std::size_t i = 1; i < file_.names_sorted_.size(); ++i) {
-            const std::size_t first = file_.names_sorted_[i - 1];
-            const std::size_t second = file_.names_sorted_[i];
-            if (file_.tensors_[first].name == file_.tensors_[second].name) {
-                return fail(errc::duplicate_tensor, tensor_place(file_.tensors_[first]) + " stands twice, as tensor " +
-                                                        std::to_string(first) + " and " + std::to_string(second));
-            }
-        }
-        return {};
+        const auto [first, second] = file_.names_sorted_.duplicates(names);
+        return first == name_index::none ||
+               fail(errc::duplicate_tensor,
+                    {"tensor ", quoted{names[first]}, " appears twice, as tensors ", first, " and ", second});
     }
 
-    [[nodiscard]] result<void> place_tensors() {
+    [[nodiscard]] bool place_tensors() {
         const auto start = checked_align(reader_.offset(), file_.alignment_);
         if (!start) {
-            return fail(errc::bad_offset, "the padding behind the tensor list overflows");
+            return fail(errc::bad_offset, {"the padding after the tensor list overflows"});
         }
         file_.data_offset_ = *start;
         for (gguf_tensor& tensor : file_.tensors_.span()) {
-            const auto bytes = byte_size(tensor);
-            if (!bytes) {
-                return std::move(bytes).error();
-            }
-            if (auto done = place(tensor, *bytes); !done) {
-                return done;
+            if (!check_shape(tensor) || !place(tensor, *tensor_bytes(tensor.type, tensor.dims))) {
+                return false;
             }
         }
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<std::uint64_t> byte_size(const gguf_tensor& tensor) const {
+    /// Whether the type is known and its number of bytes can be computed.
+    [[nodiscard]] bool check_shape(const gguf_tensor& tensor) {
         const auto* format = format_of(tensor.type);
         if (format == nullptr || tensor.type == tensor_type::hf_packed) {
-            return fail(errc::unsupported_type, tensor_place(tensor) + " has the unknown tensor type " +
-                                                    std::to_string(static_cast<std::uint32_t>(tensor.type)));
+            return fail(errc::unsupported_type, tensor,
+                        {" has the unknown tensor type ", static_cast<std::uint32_t>(tensor.type)});
         }
-        const std::string shape = " of shape " + dims_text(tensor);
         const auto elements = element_count(tensor.dims);
         if (!elements || *elements > static_cast<std::uint64_t>(INT64_MAX)) {
-            return fail(errc::bad_shape,
-                        tensor_place(tensor) + shape + " has more elements than 64 bits with a sign can count");
+            return bad_shape(tensor, {" has more elements than 64 bits with a sign can count"});
         }
         if (!fits_blocks(tensor.type, tensor.dims)) {
-            return fail(errc::bad_shape, tensor_place(tensor) + shape + " does not fit the blocks of " +
-                                             std::string(format->name) + ": " + block_rule(*format));
+            return bad_shape(tensor, {" does not fit the blocks of ", format->name, ": ", block_rule(*format)});
         }
-        const auto bytes = tensor_bytes(tensor.type, tensor.dims);
-        if (!bytes) {
-            return fail(errc::bad_shape, tensor_place(tensor) + shape + " has more bytes as " +
-                                             std::string(format->name) + " than 64 bits can count");
-        }
-        return *bytes;
+        return tensor_bytes(tensor.type, tensor.dims) ||
+               bad_shape(tensor, {" has more bytes as ", format->name, " than 64 bits can count"});
+    }
+    [[nodiscard]] bool bad_shape(const gguf_tensor& tensor, sentence_parts what) {
+        return fail(errc::bad_shape, tensor, {" of shape ", dims_text(tensor), sentence(what)});
     }
 
     [[nodiscard]] static std::string block_rule(const tensor_format& format) {
         if (format.type == tensor_type::tl2) {
             return "its rows must have at least 256 elements";
         }
-        std::string rule = format.flat ? "the number of its elements" : "the first dimension";
-        rule += " must be a multiple of " + std::to_string(format.block_elements);
-        return format.row_group == 1 ? rule
-                                     : rule + " and the second a multiple of " + std::to_string(format.row_group);
+        const std::string first = sentence({format.flat ? "the number of its elements" : "the first dimension",
+                                            " must be a multiple of ", format.block_elements});
+        return format.row_group == 1 ? first : sentence({first, " and the second a multiple of ", format.row_group});
     }
 
-    [[nodiscard]] result<void> place(gguf_tensor& tensor, std::uint64_t bytes) {
+    [[nodiscard]] bool place(gguf_tensor& tensor, std::uint64_t bytes) {
         if (tensor.offset % file_.alignment_ != 0) {
-            return fail(errc::bad_offset, tensor_place(tensor) + " starts at offset " + std::to_string(tensor.offset) +
-                                              ", which is no multiple of the alignment " +
-                                              std::to_string(file_.alignment_));
+            return fail(
+                errc::bad_offset, tensor,
+                {" starts at offset ", tensor.offset, ", which is not a multiple of the alignment ", file_.alignment_});
         }
         const auto first = checked_add(file_.data_offset_, tensor.offset);
         const auto last = first ? checked_add(*first, bytes) : first;
         if (!last || *last > bytes_.size()) {
-            return fail(errc::bad_offset, tensor_place(tensor) + " takes " + std::to_string(bytes) +
-                                              " bytes at offset " + std::to_string(tensor.offset) +
-                                              " of the data, which starts at " + std::to_string(file_.data_offset_) +
-                                              ", but the file has " + std::to_string(bytes_.size()) + " bytes");
+            return fail(errc::bad_offset, tensor,
+                        {" takes ", bytes, " bytes at offset ", tensor.offset, " of the data, which starts at ",
+                         file_.data_offset_, ", but the file has ", bytes_.size(), " bytes"});
         }
         tensor.offset = *first;
         tensor.bytes = bytes_.subspan(static_cast<std::size_t>(*first), static_cast<std::size_t>(bytes));
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> check_overlaps() {
-        auto order = buffer<std::size_t>::allocate(file_.tensors_.size(), file_.name_ + ": an index of offsets");
-        if (!order) {
-            return std::move(order).error();
+    [[nodiscard]] bool check_overlaps() {
+        buffer<std::size_t> order;
+        if (!allocate_list(order, file_.tensors_.size(), "an index of offsets")) {
+            return false;
         }
-        for (std::size_t i = 0; i < order->size(); ++i) {
-            (*order)[i] = i;
-        }
-        std::sort(order->data(), order->data() + order->size(),
-                  [&](std::size_t a, std::size_t b) { return file_.tensors_[a].offset < file_.tensors_[b].offset; });
-        for (std::size_t i = 1; i < order->size(); ++i) {
-            if (auto done = check_neighbours(file_.tensors_[(*order)[i - 1]], file_.tensors_[(*order)[i]]); !done) {
-                return done;
+        const auto tensors = file_.tensors_.span();
+        sort_indices(order.span(), tensors.data(), [](const void* first, std::size_t a, std::size_t b) noexcept {
+            const auto* list = static_cast<const gguf_tensor*>(first);
+            return list[a].offset < list[b].offset;
+        });
+        for (std::size_t i = 1; i < order.size(); ++i) {
+            if (!check_neighbours(tensors[order[i - 1]], tensors[order[i]])) {
+                return false;
             }
         }
-        return order->empty()
-                   ? result<void>()
-                   : check_space(file_.tensors_[(*order)[order->size() - 1]], bytes_.size(), "the end of the file");
+        return order.empty() || check_space(tensors[order[order.size() - 1]], bytes_.size(), "the end of the file");
     }
 
-    [[nodiscard]] result<void> check_neighbours(const gguf_tensor& lower, const gguf_tensor& upper) const {
+    [[nodiscard]] bool check_neighbours(const gguf_tensor& lower, const gguf_tensor& upper) {
         const std::uint64_t space = upper.offset - lower.offset;
         const std::uint64_t bytes = lower.bytes.size();
         if (space < bytes) {
-            return fail(errc::bad_offset, tensor_place(lower) + " (bytes " + std::to_string(lower.offset) + " to " +
-                                              std::to_string(lower.offset + bytes) + ") and " + tensor_place(upper) +
-                                              " (from " + std::to_string(upper.offset) + ") overlap");
+            return fail(errc::bad_offset,
+                        {"tensor ", quoted{lower.name}, " (bytes ", lower.offset, " to ", lower.offset + bytes,
+                         ") and tensor ", quoted{upper.name}, " (from ", upper.offset, ") overlap"});
         }
         return check_space(lower, upper.offset, "the next tensor");
     }
 
     /// Upstream ggml gave ids 36 to 39 to types of 4.25 bits and more per element: twice the bytes of ours.
-    [[nodiscard]] result<void> check_space(const gguf_tensor& tensor, std::uint64_t end, std::string_view what) const {
+    [[nodiscard]] bool check_space(const gguf_tensor& tensor, std::uint64_t end, std::string_view what) {
         const std::uint64_t space = end - tensor.offset;
         const bool claimed_twice = tensor.type >= tensor_type::i2_s && tensor.type <= tensor_type::tl2;
         if (claimed_twice && space / 2 >= tensor.bytes.size() + file_.alignment_) {
-            return fail(errc::unsupported_type, tensor_place(tensor) + " would take " +
-                                                    std::to_string(tensor.bytes.size()) + " bytes as " +
-                                                    std::string(name_of(tensor.type)) + ", but " +
-                                                    std::to_string(space) + " bytes lie before " + std::string(what) +
-                                                    ": its type id means another type to whoever wrote it");
+            return fail(errc::unsupported_type, tensor,
+                        {" would take ", tensor.bytes.size(), " bytes as ", name_of(tensor.type), ", but ", space,
+                         " bytes lie before ", what, ": its type id means another type to whoever wrote it"});
         }
-        return {};
+        return true;
     }
 
     std::span<const std::byte> bytes_;
@@ -672,6 +656,7 @@ private:
     gguf_file file_;
     std::uint64_t tensor_count_ = 0;
     std::uint64_t key_count_ = 0;
+    error failure_;
 };
 
 inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std::string_view name) {

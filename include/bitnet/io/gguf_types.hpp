@@ -96,6 +96,13 @@ enum class tensor_type : std::uint32_t {
     hf_packed = 0xb15801ff,  ///< never in a GGUF file: ternary U8 weights of Hugging Face, see model/packed_rows.hpp
 };
 
+/// Bytes after the codes of I2_S and of this library's own layouts: the f32 scale of the tensor, padded.
+inline constexpr std::uint32_t ternary_scale_bytes = 32;
+
+/// Bounds of general.alignment. The format asks for a multiple of 8; below that, floats could not be read in place.
+inline constexpr std::uint32_t least_gguf_alignment = 8;
+inline constexpr std::uint32_t largest_gguf_alignment = 65536;
+
 /// How a tensor type stores its elements: blocks of `block_elements` in `block_bytes`, none of which crosses the end of
 /// a row unless `flat`; `row_bytes` more at the start of every row and `tail_bytes` more after the last one.
 struct tensor_format {
@@ -110,8 +117,8 @@ struct tensor_format {
     bool padded = false;          ///< row_group rows of block_elements are one block; both ends are filled up
 };
 
-/// All tensor types that can be read. I2_S: four codes to a byte, then the f32 scale in 32 bytes; which code stands
-/// where depends on the layout (A, B or C), which no file tells. TL2 has no fixed block: see tensor_bytes.
+/// All tensor types that can be read. I2_S: four codes to a byte, then the f32 scale in 32 bytes; the order of the
+/// codes depends on the layout (A, B or C), which the file does not record. TL2 has no fixed block: see tensor_bytes.
 inline constexpr std::array<tensor_format, 21> tensor_formats{{
     {tensor_type::f32, "F32", 1, 4},
     {tensor_type::f16, "F16", 1, 2},
@@ -122,16 +129,16 @@ inline constexpr std::array<tensor_format, 21> tensor_formats{{
     {tensor_type::bf16, "BF16", 1, 2},      //
     {tensor_type::tq1_0, "TQ1_0", 256, 54}, // 48 * 5 + 4 * 4 trits, f16 scale
     {tensor_type::tq2_0, "TQ2_0", 256, 66}, // 256 * 2 bits, f16 scale
-    {tensor_type::i2_s, "I2_S", 4, 1, 0, 32, true},
+    {tensor_type::i2_s, "I2_S", 4, 1, 0, ternary_scale_bytes, true},
     {tensor_type::i8_s, "I8_S", 1, 1},
     {tensor_type::tl1, "TL1", 4, 1, 0, 0, true}, // the scale is a tensor of its own, as that of TL2
     {tensor_type::tl2, "TL2", 1, 0},
     {tensor_type::iq1_bn, "IQ1_BN", 64, 13, 2},                    // f16 scale per row
     {tensor_type::iq2_bn, "IQ2_BN", 64, 16, 4},                    // f32 scale per row
     {tensor_type::iq2_bn_r4, "IQ2_BN_R4", 64, 16, 4, 0, false, 4}, // four rows of it interleaved
-    {tensor_type::hpp_dense, "HPP_DENSE", 320, 64, 0, 32, false, 1, true},
-    {tensor_type::hpp_tl1, "HPP_TL1", 16, 128, 0, 32, false, 32, true},
-    {tensor_type::hpp_tl2, "HPP_TL2", 24, 160, 0, 32, false, 32, true},
+    {tensor_type::hpp_dense, "HPP_DENSE", 320, 64, 0, ternary_scale_bytes, false, 1, true},
+    {tensor_type::hpp_tl1, "HPP_TL1", 16, 128, 0, ternary_scale_bytes, false, 32, true},
+    {tensor_type::hpp_tl2, "HPP_TL2", 24, 160, 0, ternary_scale_bytes, false, 32, true},
     {tensor_type::hpp_screen, "HPP_SCREEN", 1, 1},
     {tensor_type::hf_packed, "U8_PACKED", 4, 1, 0, 0, true}, // four rows to a byte
 }};
@@ -155,7 +162,7 @@ inline constexpr std::array<tensor_format, 21> tensor_formats{{
 /// Dimensions of a tensor, fastest first; those that it does not have are 1.
 using tensor_dims = std::array<std::uint64_t, 4>;
 
-/// The product of all dimensions, or nothing where it does not fit 64 bits.
+/// The product of all dimensions, or nullopt if it does not fit 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> element_count(const tensor_dims& dims) noexcept {
     std::optional<std::uint64_t> product = 1;
     for (const std::uint64_t dim : dims) {
@@ -208,7 +215,7 @@ using tensor_dims = std::array<std::uint64_t, 4>;
     return rows && *rows != 0 && bytes ? checked_add(*bytes, format.tail_bytes) : std::nullopt;
 }
 
-/// Bytes that a tensor takes in the file, without the padding behind it; nothing on overflow.
+/// Bytes that a tensor takes in the file, without the padding after it; nullopt on overflow.
 /// \pre fits_blocks(type, dims)
 [[nodiscard]] constexpr std::optional<std::uint64_t> tensor_bytes(tensor_type type, const tensor_dims& dims) noexcept {
     const auto* format = format_of(type);

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <iterator>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -24,8 +23,6 @@ public:
     public:
         using value_type = std::string_view;
         using difference_type = std::ptrdiff_t;
-        using iterator_category = std::input_iterator_tag; // in the old sense: operator* gives a value
-        using iterator_concept = std::forward_iterator_tag;
 
         iterator() noexcept = default;
         explicit iterator(const std::byte* at) noexcept : at_(at) {}

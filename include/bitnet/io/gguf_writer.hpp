@@ -6,12 +6,12 @@
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
 #include <bitnet/io/gguf_value.hpp>
-#include <bitnet/io/quoted_name.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -20,9 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <iterator>
 #include <optional>
-#include <ranges>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,7 +30,7 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Bytes that grow; says so, instead of throwing, when memory ends.
+/// Bytes that grow; reports the end of memory instead of throwing.
 class growing_bytes {
 public:
     growing_bytes() noexcept = default;
@@ -49,7 +47,7 @@ public:
     growing_bytes& operator=(const growing_bytes&) = delete;
     ~growing_bytes() = default;
 
-    /// \return false where memory ended; then nothing is appended, now and later.
+    /// \return false if memory ended; then nothing is appended, now or later.
     bool append(std::span<const std::byte> more) {
         if (more.size() > memory_.size() - used_ && !grow(more.size())) {
             return false;
@@ -92,12 +90,12 @@ class gguf_writer {
 public:
     explicit gguf_writer(gguf_writer_options options = {}) : options_(options) {
         if (options.version != 2 && options.version != 3) {
-            fail(errc::invalid_argument,
-                 "GGUF version " + std::to_string(options.version) + ", only 2 and 3 can be written");
+            fail(errc::invalid_argument, {"GGUF version ", options.version, ", only 2 and 3 can be written"});
         }
-        if (!std::has_single_bit(options.alignment) || options.alignment < 8 || options.alignment > 65536) {
-            fail(errc::bad_alignment,
-                 "alignment " + std::to_string(options.alignment) + ", it must be a power of two from 8 to 65536");
+        if (!std::has_single_bit(options.alignment) || options.alignment < least_gguf_alignment ||
+            options.alignment > largest_gguf_alignment) {
+            fail(errc::bad_alignment, {"alignment ", options.alignment, ", it must be a power of two from ",
+                                       least_gguf_alignment, " to ", largest_gguf_alignment});
         }
         if (options.alignment != 32) {
             add("general.alignment", options.alignment);
@@ -129,12 +127,18 @@ public:
         }
     }
     /// An array of strings: any range whose elements convert to std::string_view and that can be walked twice.
-    template <std::ranges::forward_range Strings>
-    requires std::convertible_to<std::ranges::range_reference_t<Strings>, std::string_view>
+    template <class Strings>
+    requires requires(const Strings& strings) {
+        { *std::begin(strings) } -> std::convertible_to<std::string_view>;
+    }
     void add_strings(std::string_view key, const Strings& strings) {
         if (begin_entry(key, gguf_type::array)) {
             put(static_cast<std::uint32_t>(gguf_type::string));
-            put(static_cast<std::uint64_t>(std::distance(std::begin(strings), std::end(strings))));
+            std::uint64_t count = 0;
+            for (auto at = std::begin(strings); at != std::end(strings); ++at) {
+                ++count;
+            }
+            put(count);
             for (const auto& text : strings) {
                 put_string(text);
             }
@@ -162,8 +166,7 @@ public:
             tensors_.back().bytes = bytes;
             if (bytes.size() != tensors_.back().size) {
                 fail(errc::invalid_argument, tensors_.back(),
-                     "got " + std::to_string(bytes.size()) + " bytes, its shape and type need " +
-                         std::to_string(tensors_.back().size));
+                     {"got ", bytes.size(), " bytes, its shape and type need ", tensors_.back().size});
             }
         }
     }
@@ -178,14 +181,14 @@ public:
         }
     }
 
-    /// Bytes of the file as it stands.
+    /// Bytes of the file with what has been added so far.
     [[nodiscard]] std::uint64_t file_size() const noexcept { return data_offset() + data_size_; }
 
     /// The whole file in memory.
-    /// \return the first mistake made with this writer, errc::out_of_memory, or io_error where a generator fails.
+    /// \return the first mistake made with this writer, errc::out_of_memory, or io_error if a generator fails.
     [[nodiscard]] result<buffer<std::byte>> write_memory() const {
         if (auto ready = check("memory"); !ready) {
-            return std::move(ready).error();
+            return failed(ready);
         }
         auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory");
         if (!memory) {
@@ -198,34 +201,35 @@ public:
             return result<void>{};
         };
         if (auto written = write_all(sink, "memory"); !written) {
-            return std::move(written).error();
+            return failed(written);
         }
         return memory;
     }
 
-    /// Writes `utf8_path`: first under that name with ".partial" behind it, which takes the place of `utf8_path` when
-    /// all is written and is removed when something fails, so that nobody sees half a file.
+    /// Writes `utf8_path`: first under that name with ".partial" after it, which takes the place of `utf8_path` when
+    /// all is written and is removed if something fails, so that nobody sees half a file.
     /// \return the bytes written; the first mistake made with this writer; errc::io_error (a full disk, no permission,
     /// a generator that fails), file_not_found (no such folder) or not_a_file.
     [[nodiscard]] result<std::uint64_t> write_file(std::string_view utf8_path) const {
         if (auto ready = check(utf8_path); !ready) {
-            return std::move(ready).error();
+            return failed(ready);
         }
         const std::string path(utf8_path);
         const std::string partial = path + ".partial";
         if (operating_system::is_directory(path)) {
-            return error{errc::not_a_file, path + ": is a directory, not a file"};
+            return error{errc::not_a_file, sentence({path, ": is a directory, not a file"})};
         }
         auto written = write_partial(partial);
         if (written) {
             if (const int code = operating_system::rename(partial, path)) {
-                written = error{errc::io_error,
-                                path + ": " + partial + " cannot be renamed to it: " + operating_system::message(code)};
+                written = error{
+                    errc::io_error,
+                    sentence({path, ": ", partial, " cannot be renamed to it: ", operating_system::message(code)})};
             }
         }
         if (!written) {
             operating_system::remove(partial);
-            return std::move(written).error();
+            return failed(written);
         }
         return file_size();
     }
@@ -265,14 +269,14 @@ private:
         [[nodiscard]] result<void> finish() { return file.write(step.first(std::exchange(used, 0))); }
     };
 
-    void fail(errc code, std::string sentence) {
+    void fail(errc code, sentence_parts what) {
         if (!failed_) {
             failed_ = true;
-            failure_ = {code, std::move(sentence)};
+            set_error(failure_, code, what, {});
         }
     }
-    void fail(errc code, const entry& tensor, const std::string& sentence) {
-        fail(code, "tensor " + quoted_name(tensor.name) + ": " + sentence);
+    void fail(errc code, const entry& tensor, sentence_parts what) {
+        fail(code, {"tensor ", quoted{tensor.name}, ": ", sentence(what)});
     }
 
     template <class T> void put(T value) { metadata_.append(std::as_bytes(std::span<const T, 1>(&value, 1))); }
@@ -282,8 +286,8 @@ private:
     }
     [[nodiscard]] bool begin_entry(std::string_view key, gguf_type type) {
         if (key.empty() || key.size() > gguf_file::longest_key || key.find('\0') != std::string_view::npos) {
-            fail(errc::bad_key, "the metadata key " + quoted_name(key) + " of " + std::to_string(key.size()) +
-                                    " bytes must have 1 to 65536 bytes, none of them NUL");
+            fail(errc::bad_key, {"the metadata key ", quoted{key}, " of ", key.size(), " bytes must have 1 to ",
+                                 gguf_file::longest_key, " bytes, none of them NUL"});
         }
         if (failed_) {
             return false;
@@ -298,7 +302,8 @@ private:
         entry tensor{std::string(name), type, {dims.begin(), dims.end()}, data_size_, 0, {}, {}};
         if (name.empty() || name.size() > gguf_file::longest_tensor_name || name.find('\0') != std::string_view::npos) {
             fail(errc::bad_tensor_name, tensor,
-                 "a name of " + std::to_string(name.size()) + " bytes; 1 to 128 are allowed, none of them NUL");
+                 {"a name of ", name.size(), " bytes; 1 to ", gguf_file::longest_tensor_name,
+                  " are allowed, none of them NUL"});
         }
         tensor_dims shape{1, 1, 1, 1};
         const bool ranked =
@@ -310,8 +315,7 @@ private:
         const auto padded = end ? checked_align(*end, options_.alignment) : end;
         if (!padded || *padded > largest_data) {
             fail(errc::bad_shape, tensor,
-                 "a shape of " + std::to_string(dims.size()) + " dimensions that the type " +
-                     std::string(name_of(type)) + " cannot have");
+                 {"a shape of ", dims.size(), " dimensions that the type ", name_of(type), " cannot have"});
         }
         if (failed_) {
             return false;
@@ -325,20 +329,20 @@ private:
     /// Whether all that was added can be written; `target` is what error messages call the file.
     [[nodiscard]] result<void> check(std::string_view target) const {
         if (failed_) {
-            return error{failure_.code, std::string(target) + ": " + failure_.message};
+            return error{failure_.code, sentence({target, ": ", failure_.message})};
         }
         if (metadata_.ran_out()) {
-            return error{errc::out_of_memory, std::string(target) + ": the metadata of more than " +
-                                                  std::to_string(metadata_.bytes().size()) +
-                                                  " bytes could not be allocated"};
+            return error{errc::out_of_memory, sentence({target, ": the metadata of more than ",
+                                                        metadata_.bytes().size(), " bytes could not be allocated"})};
         }
         std::vector<std::string_view> names(keys_.begin(), keys_.end());
         if (auto once = check_unique(names, target, errc::duplicate_key, "metadata key "); !once) {
             return once;
         }
         names.clear();
-        std::transform(tensors_.begin(), tensors_.end(), std::back_inserter(names),
-                       [](const entry& t) { return std::string_view(t.name); });
+        for (const entry& tensor : tensors_) {
+            names.push_back(tensor.name);
+        }
         return check_unique(names, target, errc::duplicate_tensor, "tensor ");
     }
 
@@ -349,7 +353,7 @@ private:
         if (twice == names.end()) {
             return {};
         }
-        return error{code, std::string(target) + ": " + std::string(what) + quoted_name(*twice) + " was added twice"};
+        return error{code, sentence({target, ": ", what, quoted{*twice}, " was added twice"})};
     }
 
     [[nodiscard]] std::uint64_t tensor_list_size() const noexcept {
@@ -396,7 +400,7 @@ private:
     [[nodiscard]] result<void> write_partial(const std::string& partial) const {
         auto file = file_handle::create(partial);
         if (!file) {
-            return std::move(file).error();
+            return failed(file);
         }
         auto written = write_steps(*file);
         auto closed = file->close(); // before the caller removes or renames it: Windows insists
@@ -406,7 +410,7 @@ private:
     [[nodiscard]] result<void> write_steps(file_handle& file) const {
         auto step = buffer<std::byte>::allocate_uninitialized(step_bytes, file.path());
         if (!step) {
-            return std::move(step).error();
+            return failed(step);
         }
         step_writer steps{file, step->span()};
         auto written = write_all([&](std::span<const std::byte> bytes) { return steps.write(bytes); }, file.path());
@@ -416,15 +420,15 @@ private:
     template <class Sink> [[nodiscard]] result<void> write_all(const Sink& sink, std::string_view target) const {
         const growing_bytes start = header();
         if (start.ran_out()) {
-            return error{errc::out_of_memory, std::string(target) + ": a header of " + std::to_string(data_offset()) +
-                                                  " bytes could not be allocated"};
+            return error{errc::out_of_memory,
+                         sentence({target, ": a header of ", data_offset(), " bytes could not be allocated"})};
         }
         if (auto written = sink(start.bytes()); !written) {
             return written;
         }
         auto chunk = buffer<std::byte>::allocate(chunk_bytes, target);
         if (!chunk) {
-            return std::move(chunk).error();
+            return failed(chunk);
         }
         for (const entry& tensor : tensors_) {
             if (auto written = write_tensor(sink, tensor, chunk->span(), target); !written) {
@@ -456,10 +460,9 @@ private:
         for (std::uint64_t offset = 0; offset < tensor.size; offset += chunk.size()) {
             const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), tensor.size - offset));
             if (!tensor.generator.read(tensor.generator.context, offset, chunk.first(size))) {
-                return error{errc::io_error, std::string(target) + ": tensor " + quoted_name(tensor.name) +
-                                                 ": its generator could not give " + std::to_string(size) +
-                                                 " bytes at offset " + std::to_string(offset) + " of " +
-                                                 std::to_string(tensor.size)};
+                return error{errc::io_error,
+                             sentence({target, ": tensor ", quoted{tensor.name}, ": its generator could not give ",
+                                       size, " bytes at offset ", offset, " of ", tensor.size})};
             }
             if (auto written = sink(chunk.first(size)); !written) {
                 return written;

@@ -6,8 +6,8 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/decimal.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/core/utf8.hpp>
-#include <bitnet/io/quoted_name.hpp>
 
 #include <algorithm>
 #include <cassert>
@@ -16,7 +16,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <iterator>
 #include <limits>
 #include <optional>
 #include <span>
@@ -36,11 +35,11 @@ enum class json_type : std::uint8_t { null, boolean, number, string, array, obje
     return names[static_cast<std::size_t>(type)];
 }
 
-/// One value, key or container in a json_document's table; containers stand before what they hold.
+/// One value, key or container in a json_document's table; containers come before what they hold.
 struct json_node {
     std::uint32_t start; ///< strings, numbers: first character; objects: first place in the order of keys; bool: value
     std::uint32_t size;  ///< strings, numbers: characters; containers: elements or members
-    std::uint32_t next;  ///< the node behind this one and all that it holds
+    std::uint32_t next;  ///< the node after this one and all that it holds
     json_type type;
 };
 
@@ -56,7 +55,7 @@ public:
     [[nodiscard]] bool is_object() const noexcept { return type() == json_type::object; }
     [[nodiscard]] bool is_array() const noexcept { return type() == json_type::array; }
 
-    /// The value if it is of that type, otherwise nothing.
+    /// The value if it is of that type, otherwise nullopt.
     [[nodiscard]] std::optional<bool> as_bool() const noexcept {
         return type() == json_type::boolean ? std::optional{node().start != 0} : std::nullopt;
     }
@@ -71,7 +70,7 @@ public:
         const bool whole = !text.empty() && read.ec == std::errc{} && read.ptr == text.data() + text.size();
         return whole ? std::optional{value} : std::nullopt;
     }
-    /// A number as the nearest double; nothing above the largest one. Costs microseconds.
+    /// A number as the nearest double; nullopt above the largest one. Costs microseconds.
     [[nodiscard]] std::optional<double> as_double() const noexcept {
         return type() == json_type::number ? parse_decimal(characters()) : std::nullopt;
     }
@@ -82,7 +81,7 @@ public:
     [[nodiscard]] sequence<json_value> elements() const noexcept;
     /// A forward range of json_member: the members of an object, in the order of the text. Empty for other types.
     [[nodiscard]] sequence<json_member> members() const noexcept;
-    /// The member of an object called `key`; nothing where there is none or this is no object. O(log members).
+    /// The member of an object called `key`; nullopt if there is none or this is not an object. O(log members).
     [[nodiscard]] std::optional<json_value> find(std::string_view key) const noexcept;
 
 private:
@@ -113,8 +112,6 @@ public:
     public:
         using value_type = Item;
         using difference_type = std::ptrdiff_t;
-        using iterator_category = std::input_iterator_tag; // in the old sense: operator* gives a value
-        using iterator_concept = std::forward_iterator_tag;
 
         iterator() noexcept : at_(nullptr, nullptr, nullptr, 0) {}
         explicit iterator(json_value at) noexcept : at_(at) {}
@@ -141,15 +138,15 @@ public:
         json_value at_;
     };
 
-    sequence(json_value first, json_value behind, std::size_t size) noexcept
-        : first_(first), behind_(behind), size_(size) {}
+    sequence(json_value first, json_value after, std::size_t size) noexcept
+        : first_(first), after_(after), size_(size) {}
     [[nodiscard]] iterator begin() const noexcept { return iterator{first_}; }
-    [[nodiscard]] iterator end() const noexcept { return iterator{behind_}; }
+    [[nodiscard]] iterator end() const noexcept { return iterator{after_}; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
 private:
     json_value first_;
-    json_value behind_;
+    json_value after_;
     std::size_t size_;
 };
 
@@ -182,7 +179,7 @@ struct json_options {
 /// values stay valid when it moves.
 class json_document {
 public:
-    /// Reads one JSON value and nothing behind it, by RFC 8259: UTF-8 only, no comments, no trailing commas. Stricter
+    /// Reads exactly one JSON value, by RFC 8259: UTF-8 only, no comments, no trailing commas. Stricter
     /// where the RFC leaves room: a key twice in an object and a lone surrogate are refused, and so is a byte order
     /// mark. `name` is what error messages call the text. Cost: O(n log n); memory for
     /// 16 bytes per '[', '{', ',' and ':' of the text, 4 more per ':', and the text once, allocated before reading.
@@ -212,55 +209,43 @@ public:
 
     [[nodiscard]] result<json_document> run() {
         if (text_.size() >= std::numeric_limits<std::uint32_t>::max()) {
-            return error{errc::bad_json, std::string(name_) + ": " + std::to_string(text_.size()) +
-                                             " bytes are more than a JSON text may have here (4 GiB)"};
+            return error{errc::bad_json, sentence({name_, ": ", text_.size(),
+                                                   " bytes are more than a JSON text may have here (4 GiB)"})};
         }
-        if (auto made = allocate(); !made) {
-            return std::move(made).error();
-        }
-        skip_whitespace();
-        if (auto read = read_value(); !read) {
-            return std::move(read).error();
-        }
-        skip_whitespace();
-        if (at_ != text_.size()) {
-            return std::move(fail("the end of the text is expected here").error_);
+        if (!allocate_tables() || !read_text()) {
+            return std::move(failure_);
         }
         return std::move(document_);
     }
 
 private:
-    /// An error on its way out; converts to every result.
-    struct failure {
-        error error_;
-        operator result<void>() && { return std::move(error_); }
-    };
-
-    [[nodiscard]] failure fail(std::string_view sentence, errc code = errc::bad_json) const {
+    // Every step returns whether to go on; if not, the error is in failure_.
+    [[nodiscard]] bool fail(std::string_view what, errc code = errc::bad_json) {
         const auto lines = std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(at_), '\n');
-        return {error{code, std::string(name_) + ": line " + std::to_string(lines + 1) + ", byte " +
-                                std::to_string(at_) + ": " + std::string(sentence)}};
+        return set_error(failure_, code, {name_, ": line ", lines + 1, ", byte ", at_, ": "}, {what});
     }
 
-    /// Every value but the first stands behind one of [ { , : and every key behind { or , so counting them bounds both.
-    [[nodiscard]] result<void> allocate() {
+    /// Every value but the first follows one of [ { , : and every key follows { or , so counting them bounds both.
+    [[nodiscard]] bool allocate_tables() {
         std::uint64_t bound = 1;
         for (const char c : text_) {
             bound += c == '[' || c == '{' || c == ',' || c == ':' ? 1 : 0;
         }
         const auto colons = static_cast<std::uint64_t>(std::count(text_.begin(), text_.end(), ':'));
-        const std::string what = std::string(name_) + ": JSON";
-        auto nodes = buffer<json_node>::allocate(bound + 1, what); // one more: something stands behind the last
-        auto order = buffer<std::uint32_t>::allocate(colons, what);
-        auto text = buffer<char>::allocate(text_.size(), what);
-        if (!nodes || !order || !text) {
-            return std::move(!nodes ? std::move(nodes).error()
-                                    : std::move(!order ? std::move(order).error() : std::move(text).error()));
+        const std::string what = sentence({name_, ": JSON"});
+        allocate(document_.nodes_, bound + 1, what, failure_); // one more: the `next` of the last
+        allocate(document_.order_, colons, what, failure_);
+        allocate(document_.text_, text_.size(), what, failure_);
+        return failure_.code == errc{};
+    }
+
+    [[nodiscard]] bool read_text() {
+        skip_whitespace();
+        if (!read_value()) {
+            return false;
         }
-        document_.nodes_ = *std::move(nodes);
-        document_.order_ = *std::move(order);
-        document_.text_ = *std::move(text);
-        return {};
+        skip_whitespace();
+        return at_end() || fail("the end of the text is expected here");
     }
 
     [[nodiscard]] bool at_end() const noexcept { return at_ == text_.size(); }
@@ -287,7 +272,7 @@ private:
         text_used_ += static_cast<std::uint32_t>(characters.size());
     }
 
-    [[nodiscard]] result<void> read_value() {
+    [[nodiscard]] bool read_value() {
         switch (peek()) {
         case '{':
             return read_object();
@@ -306,13 +291,13 @@ private:
         }
     }
 
-    [[nodiscard]] result<void> read_word(std::string_view word, json_type type, std::uint32_t value) {
+    [[nodiscard]] bool read_word(std::string_view word, json_type type, std::uint32_t value) {
         if (text_.substr(at_, word.size()) != word) {
             return fail("a value is expected here");
         }
         at_ += word.size();
         open_node(type).start = value;
-        return {};
+        return true;
     }
 
     std::size_t skip_digits() noexcept {
@@ -323,7 +308,7 @@ private:
         return at_ - first;
     }
 
-    [[nodiscard]] result<void> read_number() {
+    [[nodiscard]] bool read_number() {
         const std::size_t first = at_;
         const bool minus = skip('-');
         if (!skip('0') && skip_digits() == 0) {
@@ -332,7 +317,7 @@ private:
                                    : "a value is expected here");
         }
         if (skip('.') && skip_digits() == 0) {
-            return fail("a digit is expected behind the decimal point");
+            return fail("a digit is expected after the decimal point");
         }
         if (skip('e') || skip('E')) {
             if (!skip('-')) {
@@ -346,24 +331,24 @@ private:
         node.start = text_used_;
         node.size = static_cast<std::uint32_t>(at_ - first);
         put(text_.substr(first, at_ - first));
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_string() {
+    [[nodiscard]] bool read_string() {
         assert(peek() == '"');
         ++at_;
         json_node& node = open_node(json_type::string);
         node.start = text_used_;
         while (!skip('"')) {
-            if (auto read = peek() == '\\' ? read_escape() : read_characters(); !read) {
-                return read;
+            if (!(peek() == '\\' ? read_escape() : read_characters())) {
+                return false;
             }
         }
         node.size = text_used_ - node.start;
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_characters() {
+    [[nodiscard]] bool read_characters() {
         if (at_end()) {
             return fail("the text ends inside a string");
         }
@@ -376,10 +361,10 @@ private:
         }
         put(text_.substr(at_, character.size));
         at_ += character.size;
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_escape() {
+    [[nodiscard]] bool read_escape() {
         constexpr std::string_view written = "\"\\/bfnrt";
         constexpr std::string_view meant = "\"\\/\b\f\n\r\t";
         ++at_;
@@ -392,10 +377,10 @@ private:
         }
         put(meant[which]);
         ++at_;
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_unicode_escape() {
+    [[nodiscard]] bool read_unicode_escape() {
         auto first = read_four_digits();
         if (!first) {
             return fail("\\u needs four hexadecimal digits");
@@ -410,7 +395,7 @@ private:
             code_point = 0x10000 + ((code_point - 0xd800) << 10) + (*low - 0xdc00);
         }
         put_utf8(code_point);
-        return {};
+        return true;
     }
 
     [[nodiscard]] std::optional<char32_t> read_four_digits() noexcept {
@@ -444,25 +429,25 @@ private:
         }
     }
 
-    [[nodiscard]] result<void> enter() {
+    [[nodiscard]] bool enter() {
         if (depth_left_ == 0) {
             return fail("the containers are nested more deeply than is allowed here");
         }
         --depth_left_;
         ++at_;
         skip_whitespace();
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_array() {
-        if (auto entered = enter(); !entered) {
-            return entered;
+    [[nodiscard]] bool read_array() {
+        if (!enter()) {
+            return false;
         }
         json_node& array = open_node(json_type::array);
         bool more = !skip(']');
         while (more) {
-            if (auto read = read_value(); !read) {
-                return read;
+            if (!read_value()) {
+                return false;
             }
             ++array.size;
             skip_whitespace();
@@ -474,18 +459,18 @@ private:
         }
         array.next = nodes_used_;
         ++depth_left_;
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_object() {
-        if (auto entered = enter(); !entered) {
-            return entered;
+    [[nodiscard]] bool read_object() {
+        if (!enter()) {
+            return false;
         }
         json_node& object = open_node(json_type::object);
         bool more = !skip('}');
         while (more) {
-            if (auto read = read_member(); !read) {
-                return read;
+            if (!read_member()) {
+                return false;
             }
             ++object.size;
             skip_whitespace();
@@ -506,22 +491,22 @@ private:
         }
     }
 
-    [[nodiscard]] result<void> read_member() {
+    [[nodiscard]] bool read_member() {
         if (peek() != '"') {
             return fail("a key in double quotes is expected here");
         }
-        if (auto key = read_string(); !key) {
-            return key;
+        if (!read_string()) {
+            return false;
         }
         skip_whitespace();
         if (!skip(':')) {
-            return fail("':' is expected behind a key");
+            return fail("':' is expected after a key");
         }
         skip_whitespace();
         return read_value();
     }
 
-    [[nodiscard]] result<void> sort_keys(json_node& object) {
+    [[nodiscard]] bool sort_keys(json_node& object) {
         object.start = order_used_;
         const json_node* nodes = document_.nodes_.data();
         std::uint32_t key = static_cast<std::uint32_t>(&object - nodes) + 1;
@@ -538,10 +523,8 @@ private:
         const auto same = std::adjacent_find(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
             return characters(a) == characters(b);
         });
-        if (same != order.end()) {
-            return fail("the object that ends here has the key " + quoted_name(characters(*same)) + " twice");
-        }
-        return {};
+        return same == order.end() ||
+               fail(sentence({"the object that ends here has the key ", quoted{characters(*same)}, " twice"}));
     }
 
     std::string_view text_;
@@ -552,6 +535,7 @@ private:
     std::uint32_t nodes_used_ = 0;
     std::uint32_t text_used_ = 0;
     std::uint32_t order_used_ = 0;
+    error failure_;
 };
 
 inline result<json_document> json_document::parse(std::string_view text, std::string_view name, json_options options) {

@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/win32.hpp>
 
@@ -24,20 +25,20 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// How the bytes will be read; a wish, not a promise.
+/// How the bytes will be read: a hint, not a promise.
 enum class access_hint {
     normal,
     sequential, ///< from start to end: read ahead far
     random,     ///< do not read ahead
     will_need,  ///< start reading all of it now
-    huge_pages, ///< back the range with huge pages where the system can
+    huge_pages, ///< back the range with huge pages if the system can
 };
 
 /// A read-only mapping of a whole file, page-aligned. Move-only; unmaps itself. Reading it is thread-safe.
 ///
 /// The file must keep its length while it is mapped: a file that another program shortens raises SIGBUS (POSIX) or an
-/// in-page error (Windows) in whatever reads the lost pages, and no library can turn that into an error value. Where
-/// files can change, use byte_source::read, which copies. (Windows refuses to shorten a mapped file.)
+/// in-page error (Windows) in the code that reads the lost pages, and no library can turn that into an error value.
+/// Where files can change, use byte_source::read, which copies. (Windows refuses to shorten a mapped file.)
 class mapped_file {
 public:
     /// Whether this system can map files. Where it cannot, open() returns errc::io_error.
@@ -65,11 +66,11 @@ public:
     [[nodiscard]] static result<mapped_file> open(std::string_view utf8_path) {
         auto file = file_handle::open(utf8_path);
         if (!file) {
-            return std::move(file).error();
+            return failed(file);
         }
         if (file->size() > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
             return error{errc::out_of_memory,
-                         file->path() + ": " + std::to_string(file->size()) + " bytes exceed the address space"};
+                         sentence({file->path(), ": ", file->size(), " bytes exceed the address space"})};
         }
         mapped_file mapping;
         mapping.size_ = static_cast<std::size_t>(file->size());

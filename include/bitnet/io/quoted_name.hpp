@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/sentence.hpp>
 
 #include <cstddef>
 #include <string>
@@ -10,23 +11,12 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes becomes
-/// "...".
-/// A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
+/// `name` in quotes and printable ASCII, of at most `longest` bytes: see append_quoted. In a sentence(), a quoted{name}
+/// does the same and makes no string of its own.
 [[nodiscard]] inline std::string quoted_name(std::string_view name, std::size_t longest = 80) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    std::string quoted = "'";
-    for (const char c : name.substr(0, longest)) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte >= 0x20 && byte < 0x7f) {
-            quoted += c;
-        } else {
-            quoted += "\\x";
-            quoted += digits[byte >> 4];
-            quoted += digits[byte & 15];
-        }
-    }
-    return quoted += name.size() > longest ? "...'" : "'";
+    std::string made;
+    append_quoted(made, name, longest);
+    return made;
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -7,8 +7,9 @@
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/json.hpp>
-#include <bitnet/io/quoted_name.hpp>
+#include <bitnet/io/name_index.hpp>
 
 #include <algorithm>
 #include <array>
@@ -90,7 +91,7 @@ struct safetensors_tensor {
 [[nodiscard]] inline std::string shape_text(const safetensors_tensor& tensor) {
     std::string text = "[";
     for (std::uint32_t i = 0; i < tensor.rank; ++i) {
-        text += (i == 0 ? "" : ", ") + std::to_string(tensor.shape[i]);
+        text += sentence({i == 0 ? "" : ", ", tensor.shape[i]});
     }
     return text + "]";
 }
@@ -121,12 +122,8 @@ public:
     [[nodiscard]] std::span<const safetensors_tensor> tensors() const noexcept { return tensors_.span(); }
     /// The tensor called `tensor_name`, or null. O(log n).
     [[nodiscard]] const safetensors_tensor* find(std::string_view tensor_name) const noexcept {
-        const auto sorted = names_sorted_.span();
-        const auto name_at = [this](std::size_t i) { return tensors_[i].name; };
-        const auto found =
-            std::lower_bound(sorted.begin(), sorted.end(), tensor_name,
-                             [&](std::size_t i, std::string_view wanted) { return name_at(i) < wanted; });
-        return found != sorted.end() && name_at(*found) == tensor_name ? &tensors_[*found] : nullptr;
+        const std::size_t found = names_sorted_.find(names_of<&safetensors_tensor::name>(tensors_), tensor_name);
+        return found != name_index::none ? &tensors_[found] : nullptr;
     }
 
 private:
@@ -136,7 +133,7 @@ private:
     std::string name_;
     json_document header_;
     buffer<safetensors_tensor> tensors_;
-    buffer<std::size_t> names_sorted_; // indices of tensors_ by name
+    name_index names_sorted_;
 };
 
 /// One reading of a safetensors file. Use safetensors_file::parse.
@@ -147,161 +144,143 @@ public:
     [[nodiscard]] result<safetensors_file> run() {
         auto header = read_header();
         if (!header) {
-            return std::move(header).error();
+            return failed(header);
         }
         safetensors_file file(*std::move(header));
         file.name_ = name_;
-        if (auto made = allocate(file); !made) {
-            return std::move(made).error();
+        if (!read_tensors(file) || !check_coverage(file.tensors_.span()) ||
+            !file.names_sorted_.build(names_of<&safetensors_tensor::name>(file.tensors_),
+                                      sentence({name_, ": an index of names"}), failure_)) {
+            return std::move(failure_);
         }
-        if (auto read = read_tensors(file.header_.root(), file.tensors_.span()); !read) {
-            return std::move(read).error();
-        }
-        if (auto whole = check_coverage(file.tensors_.span()); !whole) {
-            return std::move(whole).error();
-        }
-        for (std::size_t i = 0; i < file.tensors_.size(); ++i) {
-            file.names_sorted_[i] = i;
-        }
-        const auto names = file.names_sorted_.span();
-        std::sort(names.begin(), names.end(),
-                  [&](std::size_t a, std::size_t b) { return file.tensors_[a].name < file.tensors_[b].name; });
         return file;
     }
 
 private:
     static constexpr std::string_view metadata_key = "__metadata__";
 
-    [[nodiscard]] error fail(errc code, const std::string& sentence) const {
-        return error{code, name_ + ": " + sentence};
-    }
-    [[nodiscard]] error fail(errc code, std::string_view tensor, const std::string& sentence) const {
-        return fail(code, "tensor " + quoted_name(tensor) + ": " + sentence);
+    // Every step returns whether to go on; if not, the error is in failure_.
+    [[nodiscard]] bool fail(errc code, sentence_parts what) { return set_error(failure_, code, {name_, ": "}, what); }
+    [[nodiscard]] bool fail(errc code, std::string_view tensor, sentence_parts what) {
+        return set_error(failure_, code, {name_, ": tensor ", quoted{tensor}, ": "}, what);
     }
 
+    [[nodiscard]] error header_error(errc code, sentence_parts what) const {
+        return error{code, sentence({name_, ": ", sentence(what)})};
+    }
     [[nodiscard]] result<json_document> read_header() {
         byte_reader reader(bytes_);
         const auto length = reader.read<std::uint64_t>();
         if (!length) {
-            return fail(errc::truncated, "the file has " + std::to_string(bytes_.size()) +
-                                             " bytes, the length of a safetensors header alone takes 8");
+            return header_error(errc::truncated, {"the file has ", bytes_.size(),
+                                                  " bytes, the length of a safetensors header alone takes 8"});
         }
         if (*length > safetensors_file::longest_header) {
-            return fail(errc::bad_count, "announces a header of " + std::to_string(*length) + " bytes, up to " +
-                                             std::to_string(safetensors_file::longest_header) + " are possible");
+            return header_error(errc::bad_count, {"announces a header of ", *length, " bytes, up to ",
+                                                  safetensors_file::longest_header, " are possible"});
         }
         const auto text = reader.read_bytes(*length);
         if (!text) {
-            return fail(errc::truncated, "announces a header of " + std::to_string(*length) + " bytes, but only " +
-                                             std::to_string(reader.remaining()) + " bytes follow");
+            return header_error(errc::truncated, {"announces a header of ", *length, " bytes, but only ",
+                                                  reader.remaining(), " bytes follow"});
         }
         data_offset_ = reader.offset();
         constexpr std::uint32_t depth = 3; // header, tensor, shape
         auto header = json_document::parse({reinterpret_cast<const char*>(text->data()), text->size()},
                                            name_ + ": header", {depth});
         if (header && !header->root().is_object()) {
-            return fail(errc::wrong_type, "the header is of JSON type " + std::string(name_of(header->root().type())) +
-                                              ", it must be an object");
+            return header_error(errc::wrong_type, {"the header is of JSON type ", name_of(header->root().type()),
+                                                   ", it must be an object"});
         }
         return header;
     }
 
-    [[nodiscard]] result<void> allocate(safetensors_file& file) const {
-        const std::size_t count = tensor_count(file.header_.root());
-        auto tensors = buffer<safetensors_tensor>::allocate(count, name_ + ": tensor list");
-        auto order = buffer<std::size_t>::allocate(count, name_ + ": an index of names");
-        if (!tensors || !order) {
-            return !tensors ? std::move(tensors).error() : std::move(order).error();
+    [[nodiscard]] bool read_tensors(safetensors_file& file) {
+        const json_value header = file.header_.root();
+        const std::size_t tensors = header.size() - (header.find(metadata_key) ? 1 : 0);
+        allocate(file.tensors_, tensors, sentence({name_, ": tensor list"}), failure_);
+        if (failure_.code != errc{}) {
+            return false;
         }
-        file.tensors_ = *std::move(tensors);
-        file.names_sorted_ = *std::move(order);
-        return {};
-    }
-    [[nodiscard]] static std::size_t tensor_count(json_value header) noexcept {
-        return header.size() - (header.find(metadata_key) ? 1 : 0);
-    }
-
-    [[nodiscard]] result<void> read_tensors(json_value header, std::span<safetensors_tensor> tensors) const {
         std::size_t count = 0;
         for (const auto& [key, value] : header.members()) {
-            auto read = key == metadata_key ? check_metadata(value) : read_tensor(key, value, tensors[count++]);
-            if (!read) {
-                return read;
+            if (!(key == metadata_key ? check_metadata(value) : read_tensor(key, value, file.tensors_[count++]))) {
+                return false;
             }
         }
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> check_metadata(json_value metadata) const {
+    [[nodiscard]] bool check_metadata(json_value metadata) {
         if (!metadata.is_object()) {
-            return fail(errc::wrong_type, "__metadata__ is of JSON type " + std::string(name_of(metadata.type())) +
-                                              ", it must be an object");
+            return fail(errc::wrong_type,
+                        {"__metadata__ is of JSON type ", name_of(metadata.type()), ", it must be an object"});
         }
         for (const auto& [key, value] : metadata.members()) {
             if (value.type() != json_type::string) {
-                return fail(errc::wrong_type, "__metadata__: " + quoted_name(key) + " is of JSON type " +
-                                                  std::string(name_of(value.type())) + ", it must be a string");
+                return fail(errc::wrong_type, {"__metadata__: ", quoted{key}, " is of JSON type ",
+                                               name_of(value.type()), ", it must be a string"});
             }
         }
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_tensor(std::string_view name, json_value entry, safetensors_tensor& tensor) const {
+    [[nodiscard]] bool read_tensor(std::string_view name, json_value entry, safetensors_tensor& tensor) {
         if (name.empty() || name.size() > safetensors_file::longest_tensor_name ||
             name.find('\0') != std::string_view::npos) {
             return fail(errc::bad_tensor_name, name,
-                        "a name of " + std::to_string(name.size()) + " bytes; 1 to " +
-                            std::to_string(safetensors_file::longest_tensor_name) + " are allowed, none of them NUL");
+                        {"a name of ", name.size(), " bytes; 1 to ", safetensors_file::longest_tensor_name,
+                         " are allowed, none of them NUL"});
         }
         tensor.name = name;
         const auto type = entry.find("dtype");
         const auto shape = entry.find("shape");
         const auto offsets = entry.find("data_offsets");
         if (!type || !shape || !offsets || entry.size() != 3) {
-            return fail(errc::wrong_type, name, "its entry must be an object of dtype, shape and data_offsets");
+            return fail(errc::wrong_type, name, {"its entry must be an object of dtype, shape and data_offsets"});
         }
-        if (auto read = read_type(*type, tensor); !read) {
-            return read;
+        if (!read_type(*type, tensor)) {
+            return false;
         }
-        if (auto read = read_shape(*shape, tensor); !read) {
-            return read;
+        if (!read_shape(*shape, tensor)) {
+            return false;
         }
         return read_range(*offsets, tensor);
     }
 
-    [[nodiscard]] result<void> read_type(json_value value, safetensors_tensor& tensor) const {
+    [[nodiscard]] bool read_type(json_value value, safetensors_tensor& tensor) {
         const auto text = value.as_string();
         if (!text) {
             return fail(errc::wrong_type, tensor.name,
-                        "its dtype is of JSON type " + std::string(name_of(value.type())) + ", it must be a string");
+                        {"its dtype is of JSON type ", name_of(value.type()), ", it must be a string"});
         }
         const auto* end = safetensors_formats.data() + safetensors_formats.size();
         const auto* found = std::find_if(safetensors_formats.data(), end,
                                          [&](const safetensors_format& each) { return each.name == *text; });
         if (found == end) {
-            return fail(errc::unsupported_type, tensor.name, "unknown dtype " + quoted_name(*text));
+            return fail(errc::unsupported_type, tensor.name, {"unknown dtype ", quoted{*text}});
         }
         tensor.type = found->type;
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_shape(json_value value, safetensors_tensor& tensor) const {
+    [[nodiscard]] bool read_shape(json_value value, safetensors_tensor& tensor) {
         if (!value.is_array() || value.size() > tensor.shape.size()) {
             return fail(errc::bad_shape, tensor.name,
-                        "its shape must be an array of 0 to " + std::to_string(tensor.shape.size()) + " dimensions");
+                        {"its shape must be an array of 0 to ", tensor.shape.size(), " dimensions"});
         }
         for (const json_value dim : value.elements()) {
             const auto size = dim.as_integer<std::uint64_t>();
             if (!size || *size > static_cast<std::uint64_t>(INT64_MAX)) {
                 return fail(errc::bad_shape, tensor.name,
-                            "dimension " + std::to_string(tensor.rank) + " is no integer from 0 to 2^63 - 1");
+                            {"dimension ", tensor.rank, " is not an integer from 0 to 2^63 - 1"});
             }
             tensor.shape[tensor.rank++] = *size;
         }
-        return {};
+        return true;
     }
 
-    /// Bytes that type and shape need; nothing where they do not fit 64 bits.
+    /// Bytes that type and shape need; nullopt if they do not fit 64 bits.
     [[nodiscard]] static std::optional<std::uint64_t> byte_size(const safetensors_tensor& tensor) noexcept {
         std::optional<std::uint64_t> size = safetensors_formats[static_cast<std::size_t>(tensor.type)].bytes;
         for (std::uint32_t i = 0; i < tensor.rank && size; ++i) {
@@ -310,7 +289,7 @@ private:
         return size;
     }
 
-    [[nodiscard]] result<void> read_range(json_value value, safetensors_tensor& tensor) const {
+    [[nodiscard]] bool read_range(json_value value, safetensors_tensor& tensor) {
         std::array<std::optional<std::uint64_t>, 2> range;
         std::size_t count = 0;
         for (const json_value offset : value.elements()) {
@@ -320,52 +299,51 @@ private:
             ++count;
         }
         if (count != 2 || !range[0] || !range[1] || *range[0] > *range[1]) {
-            return fail(errc::bad_offset, tensor.name, "its data_offsets must be two integers, begin <= end");
+            return fail(errc::bad_offset, tensor.name, {"its data_offsets must be two integers, begin <= end"});
         }
         const std::uint64_t data = bytes_.size() - data_offset_;
         if (*range[1] > data) {
             return fail(errc::bad_offset, tensor.name,
-                        "its data ends at " + std::to_string(*range[1]) + ", the file has " + std::to_string(data) +
-                            " bytes of data");
+                        {"its data ends at ", *range[1], ", the file has ", data, " bytes of data"});
         }
         const auto needed = byte_size(tensor);
         if (!needed || *needed != *range[1] - *range[0]) {
             return fail(errc::bad_shape, tensor.name,
-                        "shape " + shape_text(tensor) + " of " + std::string(name_of(tensor.type)) + " needs " +
-                            (needed ? std::to_string(*needed) : "more than 2^64") + " bytes, its data_offsets give " +
-                            std::to_string(*range[1] - *range[0]));
+                        {"shape ", shape_text(tensor), " of ", name_of(tensor.type), " needs ",
+                         needed ? sentence_part(*needed) : "more than 2^64", " bytes, its data_offsets give ",
+                         *range[1] - *range[0]});
         }
         tensor.offset = data_offset_ + *range[0];
         tensor.bytes = bytes_.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(*needed));
-        return {};
+        return true;
     }
 
-    /// Sorts the tensors by their data, which must then lie one behind the other from the first byte to the last.
-    [[nodiscard]] result<void> check_coverage(std::span<safetensors_tensor> tensors) const {
+    /// Sorts the tensors by their data, which must follow one another without a gap from the first byte to the last.
+    [[nodiscard]] bool check_coverage(std::span<safetensors_tensor> tensors) {
         const auto place = [](const safetensors_tensor& t) { return std::pair(t.offset, t.bytes.size()); };
-        // Empty tensors before the one that starts where they stand.
+        // Empty tensors come before the one that starts at the same byte.
         std::sort(tensors.begin(), tensors.end(), [&](const auto& a, const auto& b) { return place(a) < place(b); });
         std::uint64_t end = data_offset_;
         for (const safetensors_tensor& tensor : tensors) {
             if (tensor.offset != end) {
                 return fail(errc::bad_offset, tensor.name,
-                            "its data begins at " + std::to_string(tensor.offset - data_offset_) +
-                                (tensor.offset < end ? ", inside" : ", with a hole behind") +
-                                " the data before it, which ends at " + std::to_string(end - data_offset_));
+                            {"its data begins at ", tensor.offset - data_offset_,
+                             (tensor.offset < end ? ", inside" : ", with a hole after"),
+                             " the data before it, which ends at ", end - data_offset_});
             }
             end += tensor.bytes.size();
         }
         if (end != bytes_.size()) {
-            return fail(errc::bad_offset, "the data of its " + std::to_string(tensors.size()) + " tensors ends at " +
-                                              std::to_string(end - data_offset_) + ", the file has " +
-                                              std::to_string(bytes_.size() - data_offset_) + " bytes of data");
+            return fail(errc::bad_offset, {"the data of its ", tensors.size(), " tensors ends at ", end - data_offset_,
+                                           ", the file has ", bytes_.size() - data_offset_, " bytes of data"});
         }
-        return {};
+        return true;
     }
 
     std::span<const std::byte> bytes_;
     std::string name_;
     std::size_t data_offset_ = 0;
+    error failure_;
 };
 
 inline result<safetensors_file> safetensors_file::parse(std::span<const std::byte> bytes, std::string_view name) {

@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/quoted_name.hpp>
 
@@ -19,22 +20,22 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Whether codes and then a scale in 32 bytes are what a tensor of that type is made of: I2_S and our own layouts.
+/// Whether a tensor of that type is codes and then a scale in 32 bytes: I2_S and our own layouts.
 [[nodiscard]] constexpr bool has_ternary_tail(tensor_type type) noexcept {
     const auto* format = format_of(type);
     return type == tensor_type::i2_s || (format != nullptr && format->padded);
 }
 
-/// The codes of such a tensor (of I2_S four to a byte), without the 32 bytes of the scale behind them.
+/// The codes of such a tensor (of I2_S four to a byte), without the ternary_scale_bytes after them.
 /// \pre has_ternary_tail(tensor.type)
 [[nodiscard]] inline std::span<const std::byte> codes_before_tail(const gguf_tensor& tensor) noexcept {
-    assert(has_ternary_tail(tensor.type) && tensor.bytes.size() >= 32);
-    return tensor.bytes.first(tensor.bytes.size() - 32);
+    assert(has_ternary_tail(tensor.type) && tensor.bytes.size() >= ternary_scale_bytes);
+    return tensor.bytes.first(tensor.bytes.size() - ternary_scale_bytes);
 }
 
-/// The scale of such a tensor: the float behind its codes. Reads one page of the file.
+/// The scale of such a tensor: the float after its codes. Reads one page of the file.
 /// \pre has_ternary_tail(tensor.type)
-/// \return errc::bad_scale where it is not finite or not above zero.
+/// \return errc::bad_scale if it is not finite or not above zero.
 [[nodiscard]] inline result<float> scale_of_tail(const gguf_tensor& tensor, std::string_view file) {
     float scale = 0;
     const auto codes = codes_before_tail(tensor);
@@ -42,20 +43,19 @@ namespace bitnet::inline BITNET_ABI {
     // By bits, because -ffast-math folds comparisons with infinity: above +0, below +infinity, sign clear.
     const auto bits = std::bit_cast<std::uint32_t>(scale);
     if (bits == 0 || bits >= 0x7f800000u) {
-        return error{errc::bad_scale, std::string(file) + ": tensor " + quoted_name(tensor.name) + ": its " +
-                                          std::string(name_of(tensor.type)) + " scale has the bits " +
-                                          std::to_string(bits) +
-                                          ", it must be a finite float above zero (bits 1 to 2139095039)"};
+        return error{errc::bad_scale, sentence({file, ": tensor ", quoted_name(tensor.name), ": its ",
+                                                name_of(tensor.type), " scale has the bits ", bits,
+                                                ", it must be a finite float above zero (bits 1 to 2139095039)"})};
     }
     return scale;
 }
 
-/// Where a two-bit field of the byte is 3. The fields are the same in every I2_S layout.
+/// A bit for every two-bit field that is 3. The fields are the same in every I2_S layout.
 [[nodiscard]] constexpr std::uint64_t i2s_invalid_codes(std::uint64_t codes) noexcept {
     return codes & (codes >> 1) & 0x5555555555555555u;
 }
 
-/// Whether no code of an I2_S tensor is 3, the one that means nothing. Reads the whole tensor.
+/// Checks that no code of an I2_S tensor is 3, the one without a meaning. Reads the whole tensor.
 /// \pre tensor.type == tensor_type::i2_s
 /// \return errc::bad_code with the first byte that holds one.
 [[nodiscard]] inline result<void> check_i2s_codes(const gguf_tensor& tensor, std::string_view file) {
@@ -79,10 +79,10 @@ namespace bitnet::inline BITNET_ABI {
     if (found == rest.end()) {
         return {};
     }
-    return error{errc::bad_code, std::string(file) + ": tensor " + quoted_name(tensor.name) + ": byte " +
-                                     std::to_string(found - codes.begin()) + " of its " + std::to_string(codes.size()) +
-                                     " bytes of codes is " + std::to_string(std::to_integer<unsigned>(*found)) +
-                                     ", which holds the code 3; only 0, 1 and 2 are ternary"};
+    return error{errc::bad_code,
+                 sentence({file, ": tensor ", quoted_name(tensor.name), ": byte ", found - codes.begin(), " of its ",
+                           codes.size(), " bytes of codes is ", std::to_integer<unsigned>(*found),
+                           ", which holds the code 3; only 0, 1 and 2 are ternary"})};
 }
 
 } // namespace bitnet::inline BITNET_ABI

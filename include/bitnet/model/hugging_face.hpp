@@ -6,11 +6,11 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/json.hpp>
-#include <bitnet/io/quoted_name.hpp>
 #include <bitnet/io/safetensors.hpp>
 #include <bitnet/model/hugging_face_config.hpp>
 #include <bitnet/model/hugging_face_names.hpp>
@@ -22,7 +22,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <deque>
 #include <optional>
 #include <span>
 #include <string>
@@ -32,7 +31,7 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Whether `name` names a file inside a folder and nothing else: no way out of the folder, no drive, no stream.
+/// Whether `name` can only be a file inside a folder: no way out of the folder, no drive, no stream.
 [[nodiscard]] constexpr bool is_plain_file_name(std::string_view name) noexcept {
     constexpr std::string_view forbidden("/\\:\0", 4);
     return !name.empty() && name != "." && name != ".." && name.find_first_of(forbidden) == std::string_view::npos;
@@ -44,7 +43,7 @@ struct opened_checkpoint {
     std::vector<byte_source> sources; ///< the files that hold tensors
     buffer<std::byte> made;           ///< a GGUF file in memory: metadata and small tensors
     std::vector<std::string> names;   ///< of the tensors in `sources`
-    std::vector<std::string> notes;   ///< what was decided or passed over, a sentence each
+    std::vector<std::string> notes;   ///< what was decided or passed over, one sentence each
 };
 
 struct checkpoint_options {
@@ -78,12 +77,8 @@ public:
     }
 
     [[nodiscard]] result<opened_checkpoint> run() {
-        for (const auto step :
-             {&hugging_face_reader::read_config, &hugging_face_reader::open_shards, &hugging_face_reader::read_tensors,
-              &hugging_face_reader::check_family, &hugging_face_reader::read_tokenizer}) {
-            if (auto done = (this->*step)(); !done) {
-                return std::move(done).error();
-            }
+        if (!read_config() || !open_shards() || !read_tensors() || !check_family() || !read_tokenizer()) {
+            return std::move(failure_);
         }
         return finish();
     }
@@ -92,19 +87,22 @@ private:
     static constexpr std::string_view single_file = "model.safetensors";
     static constexpr std::string_view index_file = "model.safetensors.index.json";
 
-    [[nodiscard]] std::string path_of(std::string_view file) const { return path_ + "/" + std::string(file); }
-    [[nodiscard]] error fail(errc code, const std::string& sentence) const {
-        return error{code, path_ + ": " + sentence};
+    [[nodiscard]] std::string path_of(std::string_view file) const { return sentence({path_, "/", file}); }
+    // Every step returns whether to go on; if not, the error is in failure_.
+    [[nodiscard]] bool fail(error failure) {
+        failure_ = std::move(failure);
+        return false;
     }
-    [[nodiscard]] static error fail(errc code, const safetensors_file& shard, const safetensors_tensor& tensor,
-                                    const std::string& sentence) {
-        return error{code, shard.name() + ": tensor " + quoted_name(tensor.name) + ": " + sentence};
+    [[nodiscard]] bool fail(errc code, sentence_parts what) { return set_error(failure_, code, {path_, ": "}, what); }
+    [[nodiscard]] bool fail(errc code, const safetensors_file& shard, const safetensors_tensor& tensor,
+                            sentence_parts what) {
+        return set_error(failure_, code, {shard.name(), ": tensor ", quoted{tensor.name}, ": "}, what);
     }
 
     [[nodiscard]] result<json_document> read_json(std::string_view file) const {
         const auto text = byte_source::open(path_of(file));
         if (!text) {
-            return error{text.error()};
+            return failed(text);
         }
         return json_document::parse(text_of(*text), text->name());
     }
@@ -113,67 +111,67 @@ private:
         return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
     }
 
-    [[nodiscard]] result<void> read_config() {
+    [[nodiscard]] bool read_config() {
         const auto text = read_json("config.json");
         if (!text) {
-            return error{text.error()};
+            return fail(failed(text));
         }
         auto read = hugging_face_config::read(text->root(), path_of("config.json"), writer_);
         if (!read) {
-            return std::move(read).error();
+            return fail(failed(read));
         }
         config_ = *std::move(read);
-        if (auto stops = read_stop_tokens(text->root(), "config.json"); !stops) {
-            return stops;
+        if (!read_stop_tokens(text->root(), "config.json")) {
+            return false;
         }
         notes_ = std::move(config_.notes);
         writer_.add("general.name", std::string_view(path_).substr(path_.find_last_of("/\\") + 1));
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> open_shards() {
+    [[nodiscard]] bool open_shards() {
         auto single = byte_source::open(path_of(single_file));
         if (single) {
             return add_shard(*std::move(single));
         }
         if (single.error().code != errc::file_not_found) {
-            return std::move(single).error();
+            return fail(failed(single));
         }
         const auto index = read_json(index_file);
         if (!index) {
             const bool neither = index.error().code == errc::file_not_found;
-            return neither ? fail(errc::file_not_found,
-                                  "there is neither " + std::string(single_file) + " nor " + std::string(index_file))
-                           : error{index.error()};
+            return neither ? fail(errc::file_not_found, {"there is neither ", single_file, " nor ", index_file})
+                           : fail(failed(index));
         }
         const auto map = index->root().find("weight_map");
         if (!map || !map->is_object()) {
-            return error{errc::wrong_type, path_of(index_file) + ": 'weight_map' must be an object"};
+            return set_error(failure_, errc::wrong_type, {path_of(index_file), ": "},
+                             {"'weight_map' must be an object"});
         }
-        if (auto opened = open_shards_of(*map); !opened) {
-            return opened;
+        if (!open_shards_of(*map)) {
+            return false;
         }
         return check_index(*map);
     }
 
-    [[nodiscard]] result<void> add_shard(byte_source source) {
+    [[nodiscard]] bool add_shard(byte_source source) {
         auto shard = safetensors_file::parse(source.bytes(), source.name());
         if (!shard) {
-            return std::move(shard).error();
+            return fail(failed(shard));
         }
         sources_.push_back(std::move(source));
         shards_.push_back(*std::move(shard));
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> open_shards_of(json_value map) {
+    [[nodiscard]] bool open_shards_of(json_value map) {
         std::vector<std::string_view> files;
         for (const auto& [tensor, file] : map.members()) {
             const auto name = file.as_string();
             if (!name || !is_plain_file_name(*name)) {
-                return error{errc::bad_file_name, path_of(index_file) + ": the file of " + quoted_name(tensor) + ", " +
-                                                      quoted_name(name.value_or("")) +
-                                                      ", is no plain name of a file in the same folder"};
+                return set_error(failure_, errc::bad_file_name, {path_of(index_file), ": "},
+                                 {"the file of ", quoted{tensor}, ", ", quoted{name.value_or("")},
+                                  ", is no plain name of a file in the same folder"});
             }
             files.push_back(*name);
         }
@@ -182,44 +180,44 @@ private:
         for (const std::string_view file : files) {
             auto source = byte_source::open(path_of(file));
             if (!source) {
-                return error{source.error().code,
-                             path_of(index_file) + ": a file that it names: " + source.error().message};
+                return set_error(failure_, source.error().code, {path_of(index_file), ": a file that it names: "},
+                                 {source.error().message});
             }
-            if (auto added = add_shard(*std::move(source)); !added) {
-                return added;
+            if (!add_shard(*std::move(source))) {
+                return false;
             }
         }
-        return {};
+        return true;
     }
 
-    /// Every tensor stands in the file that the index says, and in no other.
-    [[nodiscard]] result<void> check_index(json_value map) const {
+    /// Every tensor is in the file that the index names, and in no other.
+    [[nodiscard]] bool check_index(json_value map) {
         std::size_t found = 0;
         for (const safetensors_file& shard : shards_) {
             for (const safetensors_tensor& tensor : shard.tensors()) {
                 const auto file = map.find(tensor.name);
                 if (!file || path_of(file->as_string().value_or("")) != shard.name()) {
-                    return fail(errc::inconsistent, shard, tensor, "the index does not say that it is in this file");
+                    return fail(errc::inconsistent, shard, tensor, {"the index does not say that it is in this file"});
                 }
                 ++found;
             }
         }
         if (found == map.size()) {
-            return {};
+            return true;
         }
         for (const auto& [tensor, file] : map.members()) {
             const std::string path = path_of(file.as_string().value_or(""));
             const auto shard = std::find_if(shards_.begin(), shards_.end(),
                                             [&](const safetensors_file& each) { return each.name() == path; });
             if (shard == shards_.end() || shard->find(tensor) == nullptr) {
-                return error{errc::missing_tensor,
-                             path + ": tensor " + quoted_name(tensor) + ": not in the file, though the index says so"};
+                return set_error(failure_, errc::missing_tensor, {path, ": tensor ", quoted{tensor}},
+                                 {": not in the file, though the index says so"});
             }
         }
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_tensors() {
+    [[nodiscard]] bool read_tensors() {
         std::size_t count = 0;
         for (const safetensors_file& shard : shards_) {
             count += shard.tensors().size();
@@ -227,26 +225,26 @@ private:
         names_.reserve(count); // views of short names would not survive a move
         for (const safetensors_file& shard : shards_) {
             for (const safetensors_tensor& tensor : shard.tensors()) {
-                if (auto read = read_tensor(shard, tensor); !read) {
-                    return read;
+                if (!read_tensor(shard, tensor)) {
+                    return false;
                 }
             }
         }
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_tensor(const safetensors_file& shard, const safetensors_tensor& tensor) {
+    [[nodiscard]] bool read_tensor(const safetensors_file& shard, const safetensors_tensor& tensor) {
         checkpoint_name name = gguf_name_of(tensor.name, config_.is_gemma());
         if (name.layer && *name.layer >= config_.layers) {
             return fail(errc::inconsistent, shard, tensor,
-                        "a layer beyond the " + std::to_string(config_.layers) + " of 'num_hidden_layers'");
+                        {"a layer beyond the ", config_.layers, " of 'num_hidden_layers'"});
         }
         switch (name.role) {
         case checkpoint_role::unknown:
             return fail(errc::unsupported_architecture, shard, tensor,
-                        "no part of a model of architecture " + std::string(config_.architecture));
+                        {"no part of a model of architecture ", config_.architecture});
         case checkpoint_role::unused:
-            return {};
+            return true;
         case checkpoint_role::scale:
             return read_scale(shard, tensor, name.gguf);
         case checkpoint_role::norm:
@@ -263,18 +261,17 @@ private:
         return borrow(shard, tensor, std::move(name));
     }
 
-    /// Presents `tensor` under its new name, its data where it is.
-    [[nodiscard]] result<void> borrow(const safetensors_file& shard, const safetensors_tensor& tensor,
-                                      checkpoint_name name) {
+    /// Presents `tensor` under its new name; its data is not copied.
+    [[nodiscard]] bool borrow(const safetensors_file& shard, const safetensors_tensor& tensor, checkpoint_name name) {
         const auto type = type_of(tensor, name.role);
         if (!type) {
             return fail(errc::unsupported_type, shard, tensor,
-                        "dtype " + std::string(name_of(tensor.type)) + ", F32, F16 or BF16" +
-                            (name.role == checkpoint_role::ternary ? " (or U8, packed)" : "") + " expected");
+                        {"dtype ", name_of(tensor.type), ", F32, F16 or BF16",
+                         (name.role == checkpoint_role::ternary ? " (or U8, packed)" : ""), " expected"});
         }
         if (tensor.rank == 0 || tensor.rank > 2 || tensor.bytes.empty()) {
             return fail(errc::bad_shape, shard, tensor,
-                        "shape " + shape_text(tensor) + ", one or two dimensions above 0 expected");
+                        {"shape ", shape_text(tensor), ", one or two dimensions above 0 expected"});
         }
         gguf_tensor borrowed{
             names_.emplace_back(std::move(name.gguf)), *type, {1, 1, 1, 1}, tensor.rank, tensor.offset, tensor.bytes};
@@ -286,7 +283,7 @@ private:
         has_masters_ = has_masters_ || is_master;
         has_packed_ = has_packed_ || *type == tensor_type::hf_packed;
         tensors_.push_back(borrowed);
-        return {};
+        return true;
     }
 
     [[nodiscard]] static std::optional<tensor_type> type_of(const safetensors_tensor& tensor,
@@ -338,83 +335,83 @@ private:
     }
 
     /// weight_scale becomes the factor that GGUF knows.
-    [[nodiscard]] result<void> read_scale(const safetensors_file& shard, const safetensors_tensor& tensor,
-                                          std::string_view name) {
+    [[nodiscard]] bool read_scale(const safetensors_file& shard, const safetensors_tensor& tensor,
+                                  std::string_view name) {
         std::vector<float> values = floats(tensor);
         if (values.size() != 1) {
-            return fail(errc::wrong_shape, shard, tensor,
-                        std::string(name_of(tensor.type)) + " " + shape_text(tensor) +
-                            ", one number of type F32, F16 or BF16 expected");
+            return fail(
+                errc::wrong_shape, shard, tensor,
+                {name_of(tensor.type), " ", shape_text(tensor), ", one number of type F32, F16 or BF16 expected"});
         }
         // By bits, because -ffast-math folds comparisons with infinity. Below 2^-126 the quotient could be infinite.
         const auto bits = std::bit_cast<std::uint32_t>(values[0]);
         if (bits < 0x00800000u || bits >= 0x7f800000u) {
             return fail(errc::bad_scale, shard, tensor,
-                        "the scale has the bits " + std::to_string(bits) +
-                            ", it must be a finite normal float above zero (bits 8388608 to 2139095039)");
+                        {"the scale has the bits ", bits,
+                         ", it must be a finite normal float above zero (bits 8388608 to 2139095039)"});
         }
         values[0] = config_.divides ? exact_reciprocal(values[0]) : values[0];
         add_floats(name, std::move(values));
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_gemma_norm(const safetensors_file& shard, const safetensors_tensor& tensor,
-                                               std::string_view name) {
+    [[nodiscard]] bool read_gemma_norm(const safetensors_file& shard, const safetensors_tensor& tensor,
+                                       std::string_view name) {
         std::vector<float> values = floats(tensor);
         if (values.empty() || tensor.rank != 1) {
-            return fail(errc::wrong_shape, shard, tensor,
-                        std::string(name_of(tensor.type)) + " " + shape_text(tensor) +
-                            ", one dimension of F32, F16 or BF16 expected");
+            return fail(
+                errc::wrong_shape, shard, tensor,
+                {name_of(tensor.type), " ", shape_text(tensor), ", one dimension of F32, F16 or BF16 expected"});
         }
         for (float& value : values) {
             value += 1.0f;
         }
         add_floats(name, std::move(values));
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_head(const safetensors_file& shard, const safetensors_tensor& tensor,
-                                         checkpoint_name name) {
+    [[nodiscard]] bool read_head(const safetensors_file& shard, const safetensors_tensor& tensor,
+                                 checkpoint_name name) {
         if (config_.tied.value_or(false)) {
             notes_.emplace_back(
                 "tensor 'lm_head.weight' is not used: 'tie_word_embeddings' makes the embedding the head");
-            return {};
+            return true;
         }
         if (config_.architecture.starts_with("bitnet")) {
             return fail(errc::unsupported_architecture, shard, tensor,
-                        "architecture " + std::string(config_.architecture) +
-                            " ties the head to the embedding, but 'tie_word_embeddings' is not true");
+                        {"architecture ", config_.architecture,
+                         " ties the head to the embedding, but 'tie_word_embeddings' is not true"});
         }
         has_head_ = true;
         return borrow(shard, tensor, std::move(name));
     }
 
     /// Whether the tensors are what the configuration promises, and ternary at all.
-    [[nodiscard]] result<void> check_family() {
+    [[nodiscard]] bool check_family() {
         if (!config_.is_bitnet && !has_norm_in_) {
             return fail(errc::unsupported_architecture,
-                        "not a BitNet model: config.json has no 'quantization_config' of method bitnet, and no "
-                        "projection has a norm of its own");
+                        {"not a BitNet model: config.json has no 'quantization_config' of method bitnet, and no "
+                         "projection has a norm of its own"});
         }
         if (config_.needs_norm_in && !has_norm_in_) {
-            return fail(errc::missing_tensor, "'use_rms_norm' is true, but no projection has a norm of its own");
+            return fail(errc::missing_tensor, {"'use_rms_norm' is true, but no projection has a norm of its own"});
         }
         if (config_.online && has_packed_) {
-            return fail(errc::inconsistent, "'quantization_mode' is online, but there are packed weights");
+            return fail(errc::inconsistent, {"'quantization_mode' is online, but there are packed weights"});
         }
         if (config_.tied == std::optional(false) && !has_head_ && !has_norm_in_) {
-            return fail(errc::missing_tensor, "'tie_word_embeddings' is false, but there is no 'lm_head.weight'");
+            return fail(errc::missing_tensor, {"'tie_word_embeddings' is false, but there is no 'lm_head.weight'"});
         }
-        return {};
+        return true;
     }
 
-    [[nodiscard]] result<void> read_tokenizer() {
+    [[nodiscard]] bool read_tokenizer() {
         if (!options_.load_tokenizer) {
-            return {};
+            return true;
         }
         const auto main = byte_source::open(path_of("tokenizer.json"));
         if (!main) {
-            return error{main.error()};
+            return fail(failed(main));
         }
         constexpr std::array<std::string_view, 4> names{"tokenizer_config.json", "special_tokens_map.json",
                                                         "config.json", "chat_template.jinja"};
@@ -422,7 +419,7 @@ private:
         for (std::size_t i = 0; i < names.size(); ++i) {
             auto source = byte_source::open(path_of(names[i]));
             if (!source && source.error().code != errc::file_not_found) {
-                return std::move(source).error();
+                return fail(failed(source));
             }
             others[i] = source ? *std::move(source) : byte_source();
         }
@@ -436,30 +433,34 @@ private:
                                          .model_config = text_of(others[2]),
                                          .chat_template = text_of(others[3]),
                                          .pre_tokenizer = options_.pre_tokenizer};
-        auto added = add_tokenizer_json(writer_, files, rows);
-        return added ? add_stop_tokens() : std::move(added);
+        if (auto added = add_tokenizer_json(writer_, files, rows); !added) {
+            return fail(failed(added));
+        }
+        return add_stop_tokens();
     }
 
     /// An answer may end at more tokens than eos, and eot, which has its name. GGUF has a place for one more: eom.
-    [[nodiscard]] result<void> add_stop_tokens() {
+    [[nodiscard]] bool add_stop_tokens() {
         const auto config = read_json("generation_config.json");
         if (!config && config.error().code != errc::file_not_found) {
-            return error{config.error()};
+            return fail(failed(config));
         }
-        auto read = config ? read_stop_tokens(config->root(), "generation_config.json") : result<void>();
-        if (read && stops_.size() > 1) {
+        if (config && !read_stop_tokens(config->root(), "generation_config.json")) {
+            return false;
+        }
+        if (stops_.size() > 1) {
             writer_.add("tokenizer.ggml.eom_token_id", stops_[1]);
         }
         if (stops_.size() > 2) {
-            notes_.push_back(std::to_string(stops_.size()) +
-                             " tokens end an answer by 'eos_token_id'; of those beyond " +
-                             "the second, only end-of-turn tokens that are known by their spelling do here");
+            notes_.push_back(sentence(
+                {stops_.size(), " tokens end an answer by 'eos_token_id'; of those beyond "
+                                "the second, only end-of-turn tokens that are known by their spelling do here"}));
         }
-        return read;
+        return true;
     }
 
     /// Collects the ids of eos_token_id: a number, a list or null.
-    [[nodiscard]] result<void> read_stop_tokens(json_value config, std::string_view file) {
+    [[nodiscard]] bool read_stop_tokens(json_value config, std::string_view file) {
         const auto value = config.find("eos_token_id");
         std::vector<std::optional<std::uint32_t>> ids;
         if (value && value->is_array()) {
@@ -471,13 +472,14 @@ private:
         }
         for (const auto& id : ids) {
             if (!id) {
-                return error{errc::wrong_type, path_of(file) + ": 'eos_token_id' must be a token id or a list of them"};
+                return set_error(failure_, errc::wrong_type, {path_of(file), ": "},
+                                 {"'eos_token_id' must be a token id or a list of them"});
             }
             if (std::find(stops_.begin(), stops_.end(), *id) == stops_.end()) {
                 stops_.push_back(*id);
             }
         }
-        return {};
+        return true;
     }
 
     [[nodiscard]] result<opened_checkpoint> finish() {
@@ -489,38 +491,38 @@ private:
         }
         auto made = writer_.write_memory();
         if (!made) {
-            return fail(made.error().code, made.error().message);
+            return error{made.error().code, sentence({path_, ": ", made.error().message})};
         }
         auto metadata = gguf_file::parse(made->span(), path_);
         if (!metadata) {
-            return std::move(metadata).error();
+            return failed(metadata);
         }
         auto whole = gguf_file::extend(*std::move(metadata), tensors_);
         if (!whole) {
-            return std::move(whole).error();
+            return failed(whole);
         }
-        if (auto scaled = check_scales(*whole); !scaled) {
-            return std::move(scaled).error();
+        if (!check_scales(*whole)) {
+            return std::move(failure_);
         }
         return opened_checkpoint{*std::move(whole), std::move(sources_), *std::move(made), std::move(names_),
                                  std::move(notes_)};
     }
 
     /// Packed weights mean nothing without their weight_scale.
-    [[nodiscard]] result<void> check_scales(const gguf_file& file) {
+    [[nodiscard]] bool check_scales(const gguf_file& file) {
         for (const gguf_tensor& tensor : tensors_) {
             constexpr std::string_view ending = ".weight";
             const std::string_view stem = tensor.name.substr(0, tensor.name.size() - ending.size());
             if (tensor.type == tensor_type::hf_packed && file.find_tensor(std::string(stem) + ".scale") == nullptr) {
-                return fail(errc::missing_tensor, "tensor " + quoted_name(tensor.name) +
-                                                      " has packed weights, but there is no weight_scale for it");
+                return fail(errc::missing_tensor, {"tensor ", quoted{tensor.name},
+                                                   " has packed weights, but there is no weight_scale for it"});
             }
         }
         if (has_packed_) {
             notes_.emplace_back(config_.divides ? "weights are code / weight_scale (linear_class bitlinear)"
                                                 : "weights are code * weight_scale (linear_class autobitlinear)");
         }
-        return {};
+        return true;
     }
 
     std::string path_;
@@ -529,7 +531,7 @@ private:
     hugging_face_config config_;
     std::vector<byte_source> sources_;
     std::vector<safetensors_file> shards_;
-    std::deque<std::vector<float>> made_; // until writer_ has written them
+    std::vector<std::vector<float>> made_; // until writer_ has written them; their elements do not move
     std::vector<std::string> names_;
     std::vector<gguf_tensor> tensors_;
     std::vector<std::string> notes_;
@@ -538,16 +540,17 @@ private:
     bool has_masters_ = false;
     bool has_packed_ = false;
     bool has_head_ = false;
+    error failure_;
 };
 
 /// Opens the Hugging Face checkpoint in the folder at `utf8_path`: config.json, and model.safetensors or
-/// model.safetensors.index.json with its shards, all mapped. What comes out looks like a GGUF file: see
+/// model.safetensors.index.json with its shards, all mapped. The result looks like a GGUF file: see
 /// hugging_face_config for its metadata and gguf_name_of for the names. Packed weights are of tensor_type::hf_packed,
 /// with the factor that they need beside them; rows of Q and K are not permuted, and "bitnet_hpp.rotary" says so;
 /// "bitnet_hpp.masters" says that weights in F32, F16 and BF16 are to be ternarised.
-/// The tokenizer is that of tokenizer.json and the files beside it: see add_tokenizer_json.
-/// \return whatever byte_source::open, json_document::parse, safetensors_file::parse, hugging_face_config::read and
-/// add_tokenizer_json return; bad_file_name, file_not_found, inconsistent, missing_tensor, duplicate_tensor,
+/// The tokenizer is read from tokenizer.json and the files beside it: see add_tokenizer_json.
+/// \return the errors of byte_source::open, json_document::parse, safetensors_file::parse, hugging_face_config::read
+/// and add_tokenizer_json; bad_file_name, file_not_found, inconsistent, missing_tensor, duplicate_tensor,
 /// unsupported_architecture, unsupported_type, bad_shape, wrong_shape, bad_scale or out_of_memory. Each names the file
 /// and the tensor or key. Proven by tests/model/hugging_face_malformed_test.cpp.
 [[nodiscard]] inline result<opened_checkpoint> open_hugging_face(std::string_view utf8_path,

@@ -5,6 +5,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/quoted_name.hpp>
@@ -57,17 +58,17 @@ BITNET_PRECISE_END
 
 namespace bitnet::inline BITNET_ABI {
 
-/// What config.json says of how the tensors are to be taken.
+/// What config.json says about how to read the tensors.
 struct hugging_face_config {
     std::string_view architecture; ///< as general.architecture calls it
     std::size_t layers = 0;
-    bool is_bitnet = false;             ///< says that its linear layers are ternary
+    bool is_bitnet = false;             ///< declares that its linear layers are ternary
     bool online = false;                ///< ternarised while it runs: the weights are masters
     bool divides = false;               ///< weight = code / weight_scale, otherwise code * weight_scale
     bool needs_norm_in = false;         ///< a norm in front of every projection
     std::optional<bool> tied;           ///< whether the embedding is the head
     std::vector<float> rotary_divisors; ///< empty but for rope_type llama3
-    std::vector<std::string> notes;     ///< what was decided, a sentence each
+    std::vector<std::string> notes;     ///< what was decided, one sentence each
 
     /// Gemma's norms multiply by 1 + weight.
     [[nodiscard]] bool is_gemma() const noexcept { return architecture == "gemma3"; }
@@ -86,8 +87,7 @@ public:
 
     [[nodiscard]] result<hugging_face_config> run() {
         if (!config_.is_object()) {
-            fail(errc::wrong_type,
-                 "the text is a JSON " + std::string(name_of(config_.type())) + ", it must be an object");
+            fail(errc::wrong_type, {"the text is a JSON ", name_of(config_.type()), ", it must be an object"});
         }
         read_architecture();
         if (failure_.code == errc{}) { // all keys begin with the architecture
@@ -122,13 +122,13 @@ private:
     }};
     static constexpr std::uint64_t most_head_size = 1u << 16; // only bounds a table; hyper_parameters has the real cap
 
-    void fail(errc code, const std::string& sentence) {
+    void fail(errc code, sentence_parts what) {
         if (failure_.code == errc{}) {
-            failure_ = {code, name_ + ": " + sentence};
+            failure_ = {code, sentence({name_, ": ", sentence(what)})};
         }
     }
 
-    /// The value of `key`; nothing where it is missing or null.
+    /// The value of `key`; nullopt if it is missing or null.
     [[nodiscard]] static std::optional<json_value> find(json_value object, std::string_view key) {
         const auto found = object.find(key);
         return found && !found->is_null() ? found : std::nullopt;
@@ -138,13 +138,12 @@ private:
     [[nodiscard]] std::optional<json_value> need(json_value object, std::string_view key) {
         const auto found = find(object, key);
         if (!found) {
-            fail(errc::missing_key, "there is no " + quoted_name(key));
+            fail(errc::missing_key, {"there is no ", quoted_name(key)});
         }
         return found;
     }
     void fail_type(std::string_view key, std::string_view wanted, json_value found) {
-        fail(errc::wrong_type, quoted_name(key) + " is a JSON " + std::string(name_of(found.type())) + ", " +
-                                   std::string(wanted) + " is needed");
+        fail(errc::wrong_type, {quoted_name(key), " is a JSON ", name_of(found.type()), ", ", wanted, " is needed"});
     }
 
     [[nodiscard]] std::string_view string_or(json_value object, std::string_view key, std::string_view fallback) {
@@ -178,21 +177,19 @@ private:
         if (value && !found) {
             fail_type(key, "a finite number", *value);
         } else if (found && (*found > largest || *found < -largest)) {
-            fail(errc::out_of_range, quoted_name(key) + " is beyond what a float can hold");
+            fail(errc::out_of_range, {quoted_name(key), " is beyond what a float can hold"});
         }
         return found.value_or(1.0);
     }
 
-    [[nodiscard]] std::string key(std::string_view suffix) const {
-        return std::string(made_.architecture) + "." + std::string(suffix);
-    }
+    [[nodiscard]] std::string key(std::string_view suffix) const { return sentence({made_.architecture, ".", suffix}); }
 
     void read_architecture() {
         const auto list = need(config_, "architectures");
         const auto first = list && list->size() != 0 ? std::optional(*list->elements().begin()) : std::nullopt;
         const auto name = list && list->is_array() && first ? first->as_string() : std::nullopt;
         if (!name) {
-            fail(errc::wrong_type, "'architectures' must be an array of strings, the class of the model first");
+            fail(errc::wrong_type, {"'architectures' must be an array of strings, the class of the model first"});
             return;
         }
         const std::string_view activation =
@@ -204,14 +201,17 @@ private:
                 out_.add("general.architecture", row.architecture);
                 return;
             }
-            known += row.name == *name ? (known.empty() ? "" : " or ") + std::string(row.activation) : "";
+            known += row.name == *name ? sentence({known.empty() ? "" : " or ", row.activation}) : "";
         }
-        fail(errc::unsupported_architecture,
-             known.empty() ? "the class of the model is " + quoted_name(*name) +
-                                 "; BitNetForCausalLM, BitnetForCausalLM, LlamaForCausalLM, Qwen3Model, "
-                                 "Qwen3ForCausalLM, Gemma3TextModel and Gemma3ForCausalLM can be read"
-                           : "'hidden_act' is " + quoted_name(activation) + ", " + std::string(*name) +
-                                 " can be run with " + known);
+        if (known.empty()) {
+            fail(errc::unsupported_architecture,
+                 {"the class of the model is ", quoted_name(*name),
+                  "; BitNetForCausalLM, BitnetForCausalLM, LlamaForCausalLM, Qwen3Model, "
+                  "Qwen3ForCausalLM, Gemma3TextModel and Gemma3ForCausalLM can be read"});
+        } else {
+            fail(errc::unsupported_architecture,
+                 {"'hidden_act' is ", quoted_name(activation), ", ", *name, " can be run with ", known});
+        }
     }
 
     /// transformers' BitLinear divides by weight_scale, its AutoBitLinear multiplies.
@@ -226,13 +226,13 @@ private:
         const std::string_view mode = string_or(*quantization, "quantization_mode", "offline");
         if (method != "bitnet") {
             fail(errc::unsupported_architecture,
-                 "'quant_method' is " + quoted_name(method) + ", only bitnet can be read");
+                 {"'quant_method' is ", quoted_name(method), ", only bitnet can be read"});
         } else if (linear != "bitlinear" && linear != "autobitlinear") {
             fail(errc::unsupported_architecture,
-                 "'linear_class' is " + quoted_name(linear) + ", bitlinear and autobitlinear can be read");
+                 {"'linear_class' is ", quoted_name(linear), ", bitlinear and autobitlinear can be read"});
         } else if (mode != "offline" && mode != "online") {
             fail(errc::unsupported_architecture,
-                 "'quantization_mode' is " + quoted_name(mode) + ", offline and online can be read");
+                 {"'quantization_mode' is ", quoted_name(mode), ", offline and online can be read"});
         }
         made_.is_bitnet = true;
         made_.online = linear == "autobitlinear" && mode == "online";
@@ -240,7 +240,8 @@ private:
         made_.needs_norm_in = bool_or(*quantization, "use_rms_norm", false);
         if (made_.needs_norm_in && find(*quantization, "rms_norm_eps") &&
             number(*quantization, "rms_norm_eps") != number(config_, "rms_norm_eps")) {
-            fail(errc::unsupported_architecture, "the projections' norms have another 'rms_norm_eps' than the layers'");
+            fail(errc::unsupported_architecture,
+                 {"the projections' norms have another 'rms_norm_eps' than the layers'"});
         }
         refuse_unconverted(*quantization);
     }
@@ -255,20 +256,20 @@ private:
             const auto name = module.as_string().value_or("");
             if (name != "lm_head" && name != "embed_tokens" && name != "model.embed_tokens") {
                 fail(errc::unsupported_architecture,
-                     "'modules_to_not_convert' names " + quoted_name(name) + "; only lm_head may be no ternary layer");
+                     {"'modules_to_not_convert' names ", quoted_name(name), "; only lm_head may stay unconverted"});
             }
         }
     }
 
-    /// Local attention sees everything as long as the context is no longer than its window.
+    /// Local attention equals global attention as long as the context fits its window.
     void read_context() {
         std::uint32_t context = size("max_position_embeddings");
         if (find("sliding_window") && bool_or(config_, "use_sliding_window", made_.is_gemma())) {
             const std::uint32_t window = size("sliding_window");
             out_.add(key("attention.sliding_window"), window);
             if (window < context) {
-                made_.notes.push_back("the context ends at " + std::to_string(window) + " of its " +
-                                      std::to_string(context) + " positions, where local attention would begin");
+                made_.notes.push_back(sentence({"the context ends at ", window, " of its ", context,
+                                                " positions, where local attention would begin"}));
                 context = window;
             }
         }
@@ -309,9 +310,9 @@ private:
             const double near = local ? number(*local, "rope_theta") : number(config_, "rope_local_base_freq");
             if (static_cast<float>(near) != theta ||
                 (local && string_or(*local, "rope_type", "default") != "default")) {
-                fail(errc::unsupported_architecture, "local attention rotates with theta " + std::to_string(near) +
-                                                         ", global attention with " + std::to_string(theta) +
-                                                         "; only one rotation for all layers can be run");
+                fail(errc::unsupported_architecture,
+                     {"local attention rotates with theta ", std::to_string(near), ", global attention with ",
+                      std::to_string(theta), "; only one rotation for all layers can be run"});
             }
         }
         if (const auto scaling = parameters ? std::optional(where) : find("rope_scaling")) {
@@ -340,8 +341,8 @@ private:
                                 "original_max_position_embeddings");
         const bool sane = wanted.factor >= 1 && wanted.low > 0 && wanted.high > wanted.low && wanted.context >= 1;
         if (!sane || !(theta >= 1) || !(theta < 0x1p126f) || head_size_ == 0 || head_size_ > most_head_size) {
-            fail(errc::out_of_range, "the rotary scaling llama3 needs factor >= 1, 0 < low_freq_factor < "
-                                     "high_freq_factor, original_max_position_embeddings >= 1 and rope_theta >= 1");
+            fail(errc::out_of_range, {"the rotary scaling llama3 needs factor >= 1, 0 < low_freq_factor < "
+                                      "high_freq_factor, original_max_position_embeddings >= 1 and rope_theta >= 1"});
             return;
         }
         made_.rotary_divisors = llama3_rotary_divisors(theta, head_size_, wanted);
@@ -353,12 +354,12 @@ private:
             find("tie_word_embeddings") ? std::optional(bool_or(config_, "tie_word_embeddings", false)) : std::nullopt;
         for (const std::string_view flag : {"attention_bias", "mlp_bias", "use_bidirectional_attention"}) {
             if (bool_or(config_, flag, false)) {
-                fail(errc::unsupported_architecture, "'" + std::string(flag) + "' is true, which cannot be run");
+                fail(errc::unsupported_architecture, {"'", flag, "' is true, which cannot be run"});
             }
         }
         for (const std::string_view cap : {"attn_logit_softcapping", "final_logit_softcapping"}) {
             if (find(cap)) {
-                fail(errc::unsupported_architecture, "'" + std::string(cap) + "' is set, which cannot be run");
+                fail(errc::unsupported_architecture, {"'", cap, "' is set, which cannot be run"});
             }
         }
         same_or_missing("partial_rotary_factor", 1);
@@ -367,9 +368,8 @@ private:
     }
     void same_or_missing(std::string_view key, double wanted) {
         if (find(key) && number(config_, key) != wanted) {
-            fail(errc::unsupported_architecture, "'" + std::string(key) + "' is " +
-                                                     std::to_string(number(config_, key)) + ", only " +
-                                                     std::to_string(wanted) + " can be run");
+            fail(errc::unsupported_architecture, {"'", key, "' is ", std::to_string(number(config_, key)), ", only ",
+                                                  std::to_string(wanted), " can be run"});
         }
     }
 

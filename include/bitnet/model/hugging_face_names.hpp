@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/sentence.hpp>
 
 #include <array>
 #include <charconv>
@@ -17,12 +18,12 @@ namespace bitnet::inline BITNET_ABI {
 
 /// What a tensor of a checkpoint is to the model.
 enum class checkpoint_role {
-    unknown, ///< nothing that a model here has
-    unused,  ///< nothing that is not computed: inverse rotary frequencies
+    unknown, ///< no part of any model that is supported here
+    unused,  ///< ignored: recomputed here (inverse rotary frequencies)
     ternary, ///< the weights of one of the seven projections
     scale,   ///< the weight_scale beside them
     norm,    ///< of a layer, a head, or the output
-    norm_in, ///< in front of a projection
+    norm_in, ///< before a projection
     embedding,
     head,
 };
@@ -50,8 +51,8 @@ inline constexpr std::array<renamed, 7> projection_names{{
     {"mlp.down_proj", "ffn_down"},
 }};
 
-/// Behind a projection's name. "norm" is what microsoft/BitNet's embedding models have, "rms_norm" what transformers'
-/// BitLinear has.
+/// What follows a projection's name. "norm" is what microsoft/BitNet's embedding models have, "rms_norm" what
+/// transformers' BitLinear has.
 inline constexpr std::array<renamed, 4> projection_parts{{
     {".weight", ".weight", checkpoint_role::ternary},
     {".weight_scale", ".scale", checkpoint_role::scale},
@@ -100,13 +101,13 @@ template <std::size_t N>
 
 /// `name` as a tensor of one layer, without "layers.N.".
 [[nodiscard]] inline checkpoint_name layer_tensor_name(std::string_view name, std::uint32_t layer, bool gemma) {
-    const std::string block = "blk." + std::to_string(layer) + ".";
+    const std::string block = sentence({"blk.", layer, "."});
     for (const renamed& projection : projection_names) {
         if (!name.starts_with(projection.from)) {
             continue;
         }
         if (const renamed* part = find_renamed(projection_parts, name.substr(projection.from.size()))) {
-            return {part->role, block + std::string(projection.to) + std::string(part->to), layer};
+            return {part->role, sentence({block, projection.to, part->to}), layer};
         }
     }
     const renamed* row = gemma ? find_renamed(gemma_layer_names, name) : nullptr;
@@ -114,7 +115,7 @@ template <std::size_t N>
     if (row == nullptr) {
         return {checkpoint_role::unknown, {}, layer};
     }
-    return {row->role, row->to.empty() ? std::string() : block + std::string(row->to), layer};
+    return {row->role, row->to.empty() ? std::string() : sentence({block, row->to}), layer};
 }
 
 /// What the tensor `name` of a checkpoint is: "model.layers.0.self_attn.q_proj.weight" is "blk.0.attn_q.weight". The
@@ -133,7 +134,7 @@ template <std::size_t N>
     std::uint32_t layer = 0;
     const auto read = std::from_chars(name.data(), name.data() + name.size(), layer);
     const auto digits = static_cast<std::size_t>(read.ptr - name.data());
-    const bool canonical = read.ec == std::errc{} && std::to_string(layer) == name.substr(0, digits);
+    const bool canonical = read.ec == std::errc{} && sentence({layer}) == name.substr(0, digits);
     if (!canonical || digits == name.size() || name[digits] != '.') {
         return {};
     }

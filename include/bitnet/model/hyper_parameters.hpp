@@ -5,6 +5,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/simd/rotary.hpp>
@@ -52,17 +53,20 @@ enum class rotary_pairing {
     return p == rotary_pairing::halves ? "halves" : "interleaved";
 }
 
+/// The largest number of columns of one head. Arrays on the stack of attention and of the KV cache have this size.
+inline constexpr std::size_t largest_head_size = 1024;
+
 /// How a text embedding model makes one vector of many; numbered as in GGUF metadata.
 enum class pooling_type : std::uint8_t { none = 0, mean = 1, last = 3 };
 
-/// What an architecture's name says about the graph. The rest is in the metadata and in the tensors that are there.
+/// What follows from an architecture's name. The rest of the graph follows from the metadata and the tensors.
 struct model_family {
     std::string_view architecture;
     activation_function activation;
     rotary_pairing pairing;
     bool has_sub_norms;    ///< RMSNorms before attn_output and ffn_down, which a file must have; elsewhere they are
                            ///< optional
-    bool ties_head;        ///< even where there is an output.weight; elsewhere only where there is none
+    bool ties_head;        ///< even if there is an output.weight; otherwise only if there is none
     bool scales_embedding; ///< by sqrt(hidden)
 };
 
@@ -99,7 +103,7 @@ struct hyper_parameters {
     bool has_sub_norms = true;                 ///< as in model_family
     bool has_own_head = false;                 ///< the head is output.weight; otherwise the embedding
     bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
-    pooling_type pooling = pooling_type::none; ///< as the file says; what is done is always last
+    pooling_type pooling = pooling_type::none; ///< as in the file; what is computed is always `last`
 
     [[nodiscard]] std::size_t query_columns() const noexcept { return heads * head_size; }
     [[nodiscard]] std::size_t kv_columns() const noexcept { return kv_heads * head_size; }
@@ -111,7 +115,7 @@ struct hyper_parameters {
     }
     [[nodiscard]] rotary_scaling scaling() const noexcept { return {rope_factor, rope_divisors}; }
 
-    /// Reads the keys of `file`, and what its tensors tell. A key that changes the graph in a way that is not
+    /// Reads the keys of `file`, and what its tensors show. A key that changes the graph in a way that is not
     /// implemented is refused, never passed over. \return errc::unsupported_architecture, missing_key, wrong_type,
     /// out_of_range or inconsistent, naming the file, the key and both numbers.
     [[nodiscard]] static result<hyper_parameters> read(const gguf_file& file);
@@ -142,13 +146,12 @@ private:
     static constexpr std::uint64_t most_columns = 1u << 16;
     static constexpr std::uint64_t most_feed_forward = 1u << 18;
     static constexpr std::uint64_t most_heads = 1024;
-    static constexpr std::uint64_t most_head_size = 1024;
     static constexpr std::uint64_t most_vocabulary = 1u << 22;
     static constexpr std::uint64_t most_context = 1u << 20;
 
-    void fail(errc code, const std::string& sentence) {
+    void fail(errc code, sentence_parts what) {
         if (failure_.code == errc{}) {
-            failure_ = {code, file_.name() + ": " + sentence};
+            failure_ = {code, sentence({file_.name(), ": ", sentence(what)})};
         }
     }
     void fail(error failure) {
@@ -157,20 +160,17 @@ private:
         }
     }
 
-    [[nodiscard]] std::string key(std::string_view suffix) const {
-        return made_.architecture + '.' + std::string(suffix);
-    }
+    [[nodiscard]] std::string key(std::string_view suffix) const { return sentence({made_.architecture, ".", suffix}); }
 
     /// The value of `suffix`, 1 to `most`; 1 after a failure, so that reading can go on.
     [[nodiscard]] std::size_t size(std::string_view suffix, std::uint64_t most) {
         const auto value = file_.get<std::uint64_t>(key(suffix));
         if (!value) {
-            fail(value.error());
+            fail(failed(value));
             return 1;
         }
         if (*value == 0 || *value > most) {
-            fail(errc::out_of_range, "'" + key(suffix) + "' is " + std::to_string(*value) + ", 1 to " +
-                                         std::to_string(most) + " are possible");
+            fail(errc::out_of_range, {"'", key(suffix), "' is ", *value, ", 1 to ", most, " are possible"});
             return 1;
         }
         return static_cast<std::size_t>(*value);
@@ -182,7 +182,7 @@ private:
     void read_architecture() {
         const auto name = file_.get<std::string_view>("general.architecture");
         if (!name) {
-            fail(name.error());
+            fail(failed(name));
             return;
         }
         made_.architecture = std::string(*name);
@@ -191,10 +191,10 @@ private:
         if (family == std::end(model_families)) {
             std::string known;
             for (const model_family& f : model_families) {
-                known += (known.empty() ? "" : ", ") + std::string(f.architecture);
+                known += sentence({known.empty() ? "" : ", ", f.architecture});
             }
-            fail(errc::unsupported_architecture, "'general.architecture' is " + quoted_name(made_.architecture) +
-                                                     "; with ternary weights " + known + " can be run");
+            fail(errc::unsupported_architecture, {"'general.architecture' is ", quoted_name(made_.architecture),
+                                                  "; with ternary weights ", known, " can be run"});
             return;
         }
         made_.activation = family->activation;
@@ -215,24 +215,24 @@ private:
         read_vocabulary();
     }
 
-    /// The vocabulary is what the embedding has rows for; vocab_size and the token list, where present, must agree.
+    /// The vocabulary is what the embedding has rows for; vocab_size and the token list, if present, must agree.
     void read_vocabulary() {
         const auto* embedding = file_.find_tensor("token_embd.weight");
         if (embedding == nullptr) {
-            fail(errc::missing_tensor, "there is no tensor 'token_embd.weight'");
+            fail(errc::missing_tensor, {"there is no tensor 'token_embd.weight'"});
             return;
         }
         const std::uint64_t rows = embedding->dims[1];
         if (rows > most_vocabulary) {
-            fail(errc::out_of_range, "'token_embd.weight' has " + std::to_string(rows) + " rows, up to " +
-                                         std::to_string(most_vocabulary) + " are possible");
+            fail(errc::out_of_range,
+                 {"'token_embd.weight' has ", rows, " rows, up to ", most_vocabulary, " are possible"});
             return;
         }
         made_.vocabulary = static_cast<std::size_t>(rows);
         const std::size_t said = size_or("vocab_size", most_vocabulary, made_.vocabulary);
         if (said != made_.vocabulary) {
-            fail(errc::inconsistent, "'" + key("vocab_size") + "' is " + std::to_string(said) +
-                                         ", 'token_embd.weight' has " + std::to_string(rows) + " rows");
+            fail(errc::inconsistent,
+                 {"'", key("vocab_size"), "' is ", said, ", 'token_embd.weight' has ", rows, " rows"});
         }
     }
 
@@ -240,29 +240,26 @@ private:
         made_.heads = size("attention.head_count", most_heads);
         made_.kv_heads = size_or("attention.head_count_kv", most_heads, made_.heads);
         if (made_.heads % made_.kv_heads != 0) {
-            fail(errc::inconsistent, "'" + key("attention.head_count") + "' is " + std::to_string(made_.heads) +
-                                         ", no multiple of '" + key("attention.head_count_kv") + "', " +
-                                         std::to_string(made_.kv_heads));
+            fail(errc::inconsistent, {"'", key("attention.head_count"), "' is ", made_.heads, ", not a multiple of '",
+                                      key("attention.head_count_kv"), "', ", made_.kv_heads});
         }
-        made_.head_size = size_or("attention.key_length", most_head_size, made_.hidden / made_.heads);
+        made_.head_size = size_or("attention.key_length", largest_head_size, made_.hidden / made_.heads);
         if (file_.find(key("attention.key_length")) == nullptr && made_.hidden % made_.heads != 0) {
-            fail(errc::inconsistent, "'" + key("embedding_length") + "' is " + std::to_string(made_.hidden) +
-                                         ", no multiple of '" + key("attention.head_count") + "', " +
-                                         std::to_string(made_.heads));
+            fail(errc::inconsistent, {"'", key("embedding_length"), "' is ", made_.hidden, ", not a multiple of '",
+                                      key("attention.head_count"), "', ", made_.heads});
         }
         same_as_head_size("attention.value_length");
         same_as_head_size("rope.dimension_count");
-        if (made_.head_size == 0 || made_.head_size % 2 != 0 || made_.head_size > most_head_size) {
-            fail(errc::out_of_range, "the head size is " + std::to_string(made_.head_size) +
-                                         ", an even number from 2 to " + std::to_string(most_head_size) + " is needed");
+        if (made_.head_size == 0 || made_.head_size % 2 != 0 || made_.head_size > largest_head_size) {
+            fail(errc::out_of_range, {"the head size is ", made_.head_size, ", an even number from 2 to ",
+                                      largest_head_size, " is needed"});
         }
     }
 
     void same_as_head_size(std::string_view suffix) {
-        const std::size_t value = size_or(suffix, most_head_size, made_.head_size);
+        const std::size_t value = size_or(suffix, largest_head_size, made_.head_size);
         if (value != made_.head_size) {
-            fail(errc::inconsistent, "'" + key(suffix) + "' is " + std::to_string(value) + ", the head size is " +
-                                         std::to_string(made_.head_size));
+            fail(errc::inconsistent, {"'", key(suffix), "' is ", value, ", the head size is ", made_.head_size});
         }
     }
 
@@ -280,24 +277,25 @@ private:
         const bool has_factor = file_.find(key(factor_key)) != nullptr;
         const auto type = file_.get_or<std::string_view>(key("rope.scaling.type"), has_factor ? "linear" : "none");
         if (!type) {
-            fail(type.error());
+            fail(failed(type));
         } else if (*type == "linear") {
             made_.rope_factor = at_least_one(key(factor_key), file_.get<float>(key(factor_key)));
         } else if (*type != "none") {
             fail(errc::unsupported_architecture,
-                 "'" + key("rope.scaling.type") + "' is " + quoted_name(*type) + "; none and linear can be run");
+                 {"'", key("rope.scaling.type"), "' is ", quoted_name(*type), "; none and linear can be run"});
         }
         read_divisors();
     }
 
-    /// A checkpoint from Hugging Face keeps the rows that the converter of llama files permutes, and says so.
+    /// A checkpoint from Hugging Face keeps the order of the rows that the converter of llama files permutes, and has a
+    /// key for it.
     void read_pairing() {
         const bool is_said = file_.find("bitnet_hpp.rotary") != nullptr;
         const auto pairing = file_.get_or<std::string_view>("bitnet_hpp.rotary", "halves");
         if (!pairing) {
-            fail(pairing.error());
+            fail(failed(pairing));
         } else if (*pairing != "halves") {
-            fail(errc::out_of_range, "'bitnet_hpp.rotary' is " + quoted_name(*pairing) + ", only halves is possible");
+            fail(errc::out_of_range, {"'bitnet_hpp.rotary' is ", quoted_name(*pairing), ", only halves is possible"});
         } else if (is_said) {
             made_.keeps_row_order = made_.pairing == rotary_pairing::interleaved;
             made_.pairing = rotary_pairing::halves;
@@ -310,9 +308,8 @@ private:
             return;
         }
         if (tensor->type != tensor_type::f32 || tensor->dims != tensor_dims{made_.head_size / 2, 1, 1, 1}) {
-            fail(errc::wrong_shape, "tensor 'rope_freqs.weight': " + std::string(name_of(tensor->type)) + " " +
-                                        dims_text(*tensor) + " in the file, F32 [" +
-                                        std::to_string(made_.head_size / 2) + "] expected");
+            fail(errc::wrong_shape, {"tensor 'rope_freqs.weight': ", name_of(tensor->type), " ", dims_text(*tensor),
+                                     " in the file, F32 [", made_.head_size / 2, "] expected"});
             return;
         }
         made_.rope_divisors.resize(made_.head_size / 2);
@@ -325,31 +322,31 @@ private:
     /// `value` if it is 1 to rotary_scaling::most; 1 after a failure.
     [[nodiscard]] float at_least_one(const std::string& place, const result<float>& value) {
         if (!value) {
-            fail(value.error());
+            fail(failed(value));
             return 1.0f;
         }
         const auto bits = std::bit_cast<std::uint32_t>(*value); // positive floats order as their bits
         if (bits < std::bit_cast<std::uint32_t>(1.0f) || bits > std::bit_cast<std::uint32_t>(rotary_scaling::most)) {
-            fail(errc::out_of_range, "'" + place + "' is " + text_of(*value) + ", 1 to " +
-                                         std::to_string(rotary_scaling::most) + " are possible");
+            fail(errc::out_of_range, {"'", place, "' is ", text_of(*value), ", 1 to ",
+                                      std::to_string(rotary_scaling::most), " are possible"});
             return 1.0f;
         }
         return *value;
     }
 
-    /// A text embedding model: it says how to pool, or has the norms before each projection that only BitNet's
-    /// embedding models have. Those were trained with the last token's state, whatever a converter wrote.
+    /// A text embedding model: it has a key for pooling, or the norms before each projection that only BitNet's
+    /// embedding models have. Those were trained with the last token's state, whatever the converter wrote.
     void read_pooling() {
         const bool has_input_norms = file_.find_tensor("blk.0.attn_q_norm_in.weight") != nullptr;
         const auto absent = has_input_norms ? pooling_type::last : pooling_type::none;
         const auto said = file_.get_or<std::uint64_t>(key("pooling_type"), static_cast<std::uint64_t>(absent));
         if (!said) {
-            return fail(said.error());
+            return fail(failed(said));
         }
         made_.is_embedder = has_input_norms || *said != 0;
         if (made_.is_embedder && *said != 3 && !(has_input_norms && *said <= 1)) {
-            fail(errc::unsupported_architecture, "'" + key("pooling_type") + "' is " + std::to_string(*said) +
-                                                     "; only 3, the last token's state, can be run");
+            fail(errc::unsupported_architecture,
+                 {"'", key("pooling_type"), "' is ", *said, "; only 3, the last token's state, can be run"});
             return;
         }
         made_.pooling = static_cast<pooling_type>(*said);
@@ -359,19 +356,18 @@ private:
     void refuse_variants() {
         const auto window = file_.get_or<std::uint64_t>(key("attention.sliding_window"), 0);
         if (!window) {
-            fail(window.error());
+            fail(failed(window));
         } else if (*window != 0 && *window < made_.context) {
-            fail(errc::unsupported_architecture, "'" + key("attention.sliding_window") + "' is " +
-                                                     std::to_string(*window) + ", less than the context of " +
-                                                     std::to_string(made_.context) +
-                                                     "; only attention to all positions can be run");
+            fail(errc::unsupported_architecture,
+                 {"'", key("attention.sliding_window"), "' is ", *window, ", less than the context of ", made_.context,
+                  "; only attention to all positions can be run"});
         }
         const auto causal = file_.get_or<bool>(key("attention.causal"), true);
         if (!causal) {
-            fail(causal.error());
+            fail(failed(causal));
         } else if (!*causal) {
             fail(errc::unsupported_architecture,
-                 "'" + key("attention.causal") + "' is false; only causal attention can be run");
+                 {"'", key("attention.causal"), "' is false; only causal attention can be run"});
         }
         only("expert_count", 0.0);
         only("attn_logit_softcapping", 0.0);
@@ -390,7 +386,7 @@ private:
         const bool is_float = found->type == gguf_type::f32 || found->type == gguf_type::f64;
         const auto number = is_float ? result<std::int64_t>(0) : file_.get<std::int64_t>(key(suffix));
         if (!number) {
-            return fail(number.error());
+            return fail(failed(number));
         }
         const double said = is_float ? *file_.get<double>(key(suffix)) : static_cast<double>(*number);
         const auto bits = [](double x) {
@@ -398,8 +394,8 @@ private:
         };
         const std::int64_t apart = bits(said) - bits(value);
         if (apart < -2 || apart > 2) {
-            fail(errc::unsupported_architecture, "'" + key(suffix) + "' is " + std::to_string(said) + "; only " +
-                                                     std::to_string(value) + " can be run");
+            fail(errc::unsupported_architecture,
+                 {"'", key(suffix), "' is ", std::to_string(said), "; only ", std::to_string(value), " can be run"});
         }
     }
 
@@ -407,13 +403,13 @@ private:
     [[nodiscard]] float positive(std::string_view suffix, float above, float most) {
         const auto value = file_.get<float>(key(suffix));
         if (!value) {
-            fail(value.error());
+            fail(failed(value));
             return 1.0f;
         }
         const auto bits = std::bit_cast<std::uint32_t>(*value); // positive floats order as their bits
         if (bits <= std::bit_cast<std::uint32_t>(above) || bits > std::bit_cast<std::uint32_t>(most)) {
-            fail(errc::out_of_range, "'" + key(suffix) + "' is " + text_of(*value) + ", it must be above " +
-                                         std::to_string(above) + " and at most " + std::to_string(most));
+            fail(errc::out_of_range, {"'", key(suffix), "' is ", text_of(*value), ", it must be above ",
+                                      std::to_string(above), " and at most ", std::to_string(most)});
             return 1.0f;
         }
         return *value;

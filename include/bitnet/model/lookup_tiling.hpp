@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// lookup_tiling: the tile sizes of microsoft/BitNet's TL1 and TL2 tensors, which stand in a kernel_config.ini.
+// lookup_tiling: the tile sizes of microsoft/BitNet's TL1 and TL2 tensors, as written in a kernel_config.ini.
 #pragma once
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/quoted_name.hpp>
 
 #include <algorithm>
@@ -24,8 +25,8 @@ struct lookup_tiling {
     std::size_t bk = 0;
     std::size_t bmm = 0;
 
-    /// The section of `ini`, the text of a kernel_config.ini, for a matrix of that shape; empty where there is none.
-    /// \return errc::invalid_argument with the line that is no section, comment or known key with a number.
+    /// The section of `ini`, the text of a kernel_config.ini, for a matrix of that shape; nullopt if there is none.
+    /// \return errc::invalid_argument with the line that is neither a section, a comment nor a known key with a number.
     [[nodiscard]] static result<std::optional<lookup_tiling>> find(std::string_view ini, std::size_t rows,
                                                                    std::size_t cols);
 
@@ -71,9 +72,9 @@ inline result<std::optional<lookup_tiling>> lookup_tiling::find(std::string_view
             }
             section = {};
         } else if (!section.read_line(line)) {
-            return error{errc::invalid_argument, "kernel_config.ini: line " + std::to_string(number) + " is " +
-                                                     quoted_name(line) +
-                                                     "; [section] or m, k, bm, bk or bmm = NUMBER expected"};
+            return error{errc::invalid_argument,
+                         sentence({"kernel_config.ini: line ", number, " is ", quoted_name(line),
+                                   "; [section] or m, k, bm, bk or bmm = NUMBER expected"})};
         }
     }
     const bool found = section.m == rows && section.k == cols;

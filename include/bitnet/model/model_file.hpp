@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// model_file: metadata and tensors of a model as one gguf_file, together with the bytes that they lie in.
+// model_file: metadata and tensors of a model as one gguf_file, together with the bytes that they point into.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,17 +31,17 @@ public:
     [[nodiscard]] static result<model_file> open(std::string_view utf8_path, const checkpoint_options& options = {}) {
         if (utf8_path.find('\0') == std::string_view::npos && operating_system::is_directory(std::string(utf8_path))) {
             auto opened = open_hugging_face(utf8_path, options);
-            return opened ? result<model_file>(model_file(*std::move(opened))) : std::move(opened).error();
+            return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
         }
         auto source = byte_source::open(utf8_path);
-        return source ? open(*std::move(source)) : result<model_file>(std::move(source).error());
+        return source ? open(*std::move(source)) : result<model_file>(failed(source));
     }
 
     /// Reads the GGUF file in `source`, which the model_file takes over. \return what gguf_file::parse returns.
     [[nodiscard]] static result<model_file> open(byte_source source) {
         auto parsed = gguf_file::parse(source.bytes(), source.name());
         if (!parsed) {
-            return std::move(parsed).error();
+            return failed(parsed);
         }
         model_file made({*std::move(parsed), {}, {}, {}, {}});
         made.parts_.sources.push_back(std::move(source));
@@ -51,7 +50,7 @@ public:
 
     [[nodiscard]] const gguf_file& gguf() const noexcept { return parts_.gguf; }
     [[nodiscard]] const std::string& name() const noexcept { return parts_.gguf.name(); }
-    /// What was decided or passed over while a directory was opened, a sentence each.
+    /// What was decided or passed over while a directory was opened, one sentence each.
     [[nodiscard]] std::span<const std::string> notes() const noexcept { return parts_.notes; }
     /// Bytes of all files that hold tensors.
     [[nodiscard]] std::uint64_t size() const noexcept {
@@ -73,16 +72,18 @@ public:
             source.advise(hint);
         }
     }
-    /// byte_source::give_back for the file that `part` lies in. \return false also where it lies in none.
+    /// byte_source::give_back for the file that `part` lies in. \return false also if it lies in none.
     bool give_back(std::span<const std::byte> part) const noexcept {
-        const std::less_equal<> not_behind; // a total order, also of pointers into different files
-        const auto holds = [&](const byte_source& source) {
+        // As numbers, because < on pointers into different files means nothing.
+        const auto address = [](const std::byte* at) { return reinterpret_cast<std::uintptr_t>(at); };
+        for (const byte_source& source : parts_.sources) {
             const auto all = source.bytes();
-            return not_behind(all.data(), part.data()) &&
-                   not_behind(part.data() + part.size(), all.data() + all.size());
-        };
-        const auto found = std::find_if(parts_.sources.begin(), parts_.sources.end(), holds);
-        return found != parts_.sources.end() && found->give_back(part);
+            if (address(all.data()) <= address(part.data()) &&
+                address(part.data() + part.size()) <= address(all.data() + all.size())) {
+                return source.give_back(part);
+            }
+        }
+        return false;
     }
 
 private:

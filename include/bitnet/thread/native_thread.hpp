@@ -46,7 +46,7 @@ public:
         return joinable_;
     }
 
-    /// Waits for the thread's end; does nothing where none runs.
+    /// Waits for the thread's end; does nothing if none runs.
     void join() noexcept {
         if (!std::exchange(joinable_, false)) {
             return;
@@ -60,7 +60,7 @@ public:
 #endif
     }
 
-    /// Lets another thread that is ready run on this core, if there is one.
+    /// Lets another ready thread run on this core, if there is one.
     static void yield() noexcept {
 #if defined(_WIN32)
         SwitchToThread();

@@ -83,10 +83,9 @@ template <class F> void parallel_for(pool_ref pool, std::size_t count, F&& f) no
     pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
 }
 
-/// Indices 0 to count - 1 cut into runs of neighbours, long ones first: as often as there are threads a half of what is
-/// left, shared between them, down to single indices ("guided self-scheduling", Polychronopoulos and Kuck, 1987).
-/// A thread that streams through memory goes straight on within a run, and short runs at the end let all finish
-/// together.
+/// Indices 0 to count - 1 as contiguous runs of falling length: each round gives every thread 1 / (2 * threads) of what
+/// is left, down to single indices ("guided self-scheduling", Polychronopoulos and Kuck, 1987).
+/// Within a run a thread streams through memory; short runs at the end let all threads finish together.
 class guided_runs {
 public:
     struct run {
@@ -125,7 +124,8 @@ private:
     std::size_t size_ = 0;
 };
 
-/// parallel_for() for tasks that each read the memory behind the one before: a thread takes them in guided_runs.
+/// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
+/// guided_runs.
 template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
     const guided_runs runs(count, pool.threads());
     parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {

@@ -5,12 +5,13 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/thread/native_thread.hpp>
 #include <bitnet/thread/parking_number.hpp>
 #include <bitnet/thread/pool.hpp>
 
 #if BITNET_X86_64
-#include <immintrin.h>
+#include <emmintrin.h> // _mm_pause
 #endif
 
 #include <atomic>
@@ -27,10 +28,10 @@ namespace bitnet::inline BITNET_ABI {
 /// threads() - 1 workers beside the thread that calls run(). One loop at a time; run() is not reentrant.
 ///
 /// Indices are handed out one by one from a single atomic word (loop number, indices left), by the caller too, and
-/// run() returns when all *claimed* indices are done. A worker that the operating system has not scheduled holds up
-/// nobody, so more threads than cores cost little: nothing ever waits for a thread to arrive, only for work that was
-/// taken. A thread without work spins for as long as the caller says, yielding its core to threads that hold some, and
-/// then sleeps: an idle pool uses no CPU.
+/// run() returns when all *claimed* indices are done. A worker that the operating system has not scheduled
+/// delays nobody, so more threads than cores cost little: run() waits only for work that was taken, never for a thread
+/// to arrive. A thread without work spins for as long as the caller asked, yielding its core to threads that have some,
+/// and then sleeps: an idle pool uses no CPU.
 class thread_pool {
 public:
     static constexpr std::size_t max_threads = most_threads;
@@ -42,25 +43,24 @@ public:
     [[nodiscard]] static result<std::unique_ptr<thread_pool>> open(std::size_t threads,
                                                                    std::chrono::microseconds spin = default_spin) {
         if (threads == 0 || threads > max_threads) {
-            return error{errc::invalid_argument, "thread_pool: " + std::to_string(threads) +
-                                                     " threads asked for, 1 to " + std::to_string(max_threads) +
-                                                     " are possible"};
+            return error{errc::invalid_argument, sentence({"thread_pool: ", threads, " threads asked for, 1 to ",
+                                                           max_threads, " are possible"})};
         }
         std::unique_ptr<thread_pool> pool(new (std::nothrow) thread_pool);
         if (pool == nullptr) {
             return error{errc::out_of_memory,
-                         "thread_pool: " + std::to_string(sizeof(thread_pool)) + " bytes could not be allocated"};
+                         sentence({"thread_pool: ", sizeof(thread_pool), " bytes could not be allocated"})};
         }
         pool->spin_ = spin;
         pool->workers_.reset(new (std::nothrow) native_thread[threads - 1]);
         if (pool->workers_ == nullptr) {
-            return error{errc::out_of_memory, "thread_pool: " + std::to_string((threads - 1) * sizeof(native_thread)) +
-                                                  " bytes could not be allocated"};
+            return error{errc::out_of_memory, sentence({"thread_pool: ", (threads - 1) * sizeof(native_thread),
+                                                        " bytes could not be allocated"})};
         }
         for (std::size_t i = 0; i + 1 < threads; ++i) {
             if (!pool->workers_[i].start(&thread_pool::work, pool.get())) {
-                return error{errc::thread_error, "thread_pool: the operating system refused thread " +
-                                                     std::to_string(i + 2) + " of " + std::to_string(threads)};
+                return error{errc::thread_error,
+                             sentence({"thread_pool: the operating system refused thread ", i + 2, " of ", threads})};
             }
             ++pool->started_;
         }
@@ -173,8 +173,8 @@ private:
         return now;
     }
 
-    /// Waits for `is_true` as long as spin_ says: pauses at first, then yields between them, so that a thread which
-    /// holds work and lost its core gets one. \return whether it came true.
+    /// Waits for `is_true` for up to spin_: pauses at first, then yields between them, so that a thread which
+    /// has work but lost its core gets one. \return whether it became true.
     template <class Condition> [[nodiscard]] bool spin_until(Condition&& is_true) const noexcept {
         constexpr unsigned pauses = 64; // 1 to 4 microseconds, by CPU
         if (is_true()) {

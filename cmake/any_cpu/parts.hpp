@@ -10,7 +10,6 @@
 extern template struct bitnet::files_part<>;
 extern template struct bitnet::text_part<>;
 extern template struct bitnet::tensors_part<>;
-extern template struct bitnet::graph_part<>;
 extern template struct bitnet::engine_of<bitnet::policy<bitnet::isa::scalar>>;
 #if BITNET_X86_64
 extern template struct bitnet::engine_of<bitnet::policy<bitnet::isa::sse41>>;

@@ -65,21 +65,11 @@ using in_all_layouts =
     joined_ladders<typename Ladder::template with_layout<i2s>, typename Ladder::template with_layout<dense>,
                    typename Ladder::template with_layout<tl1>, typename Ladder::template with_layout<tl2>>;
 
-/// Every instruction set of this architecture that has kernels, the fastest first, scalar last.
-#if BITNET_X86_64
-using all_isas = ladder<policy<isa::amx_int8>, policy<isa::avx512_vnni>, policy<isa::avx_vnni>, policy<isa::avx2>,
-                        policy<isa::sse41>, policy<isa::scalar>>;
-#elif BITNET_ARM64
-using all_isas = ladder<policy<isa::neon_i8mm>, policy<isa::neon_dotprod>, policy<isa::neon>, policy<isa::scalar>>;
-#elif BITNET_WASM_RELAXED_SIMD
-using all_isas = ladder<policy<isa::wasm_relaxed_simd>, policy<isa::wasm_simd128>, policy<isa::scalar>>;
-#elif BITNET_WASM_SIMD128
-using all_isas = ladder<policy<isa::wasm_simd128>, policy<isa::scalar>>;
-#else
-using all_isas = ladder<policy<isa::scalar>>;
-#endif
+/// One policy for each instruction set of a list.
+template <class List> struct policies_of;
+template <isa::instruction_set... Isa> struct policies_of<isa::list<Isa...>> : ladder<policy<Isa>...> {};
 
 /// Runs on any CPU of this architecture, with its best instructions; needs no -m flag.
-struct any_cpu : all_isas {};
+struct any_cpu : policies_of<isa::all_of_this_machine> {};
 
 } // namespace bitnet::inline BITNET_ABI

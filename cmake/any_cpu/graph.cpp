@@ -1,4 +1,0 @@
-// SPDX-License-Identifier: MIT
-#include <bitnet/run/parts.hpp>
-
-template struct bitnet::graph_part<>;

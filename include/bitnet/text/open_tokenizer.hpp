@@ -212,7 +212,7 @@ inline error tokenizer_reader::unknown_pre_tokenizer(std::string_view what) cons
     for (const pre_tokenizer_name& name : pre_tokenizer_names) {
         known.append(known.empty() ? "" : ", ").append(name.name);
     }
-    return {errc::unknown_pre_tokenizer, sentence({file_.name(), ": ", what, "; known are: ", known,
+    return {errc::unknown_pre_tokenizer, sentence({file_.name(), ": ", what, "; known names: ", known,
                                                    " (tokenizer_options::pre_tokenizer overrides the file)"})};
 }
 

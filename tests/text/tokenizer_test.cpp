@@ -19,6 +19,7 @@
 #include <ctime>
 #include <fstream>
 #include <iterator>
+#include <span>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -448,7 +449,7 @@ TEST_CASE("golden: the LLaMA-3 vocabulary reports its facts") {
     CHECK(llama3().eot() == 128009);
     CHECK(llama3().add_bos());
     CHECK(llama3().longest_token() == 128);
-    const auto stops = llama3().stop_tokens();
+    const std::span<const token> stops = llama3().stop_tokens();
     CHECK(ids(stops.begin(), stops.end()) == ids{128001, 128009});
 }
 

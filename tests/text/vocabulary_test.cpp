@@ -198,7 +198,7 @@ const std::vector<refusal>& refusals() {
         {"a merge twice",
          [](v s) { s.merges->push_back("l l"); },
          errc::bad_vocabulary,
-         {"merges[12]", "'l l'", "element 1 "}},
+         {"merges[12]", "'l l'", "the same as element 1"}},
         {"bos outside", [](v s) { s.ids[0].second = 279; }, errc::bad_vocabulary, {"bos_token_id", "279"}},
         {"eos outside",
          [](v s) { s.ids[1].second = 4294967295u; },

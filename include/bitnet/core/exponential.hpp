@@ -42,7 +42,7 @@ template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float 
     p = Fma::fma(p, r, 1.0f);
     const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(shift)) << 23;
     const float scaled = std::bit_cast<float>(std::bit_cast<std::uint32_t>(p) + exponent);
-    const std::uint32_t kept = x < -87.0f ? 0u : 0xffffffffu; // a mask, which vectorises where a choice does not
+    const std::uint32_t kept = x < -87.0f ? 0u : 0xffffffffu; // a mask, which vectorises; a choice does not
     return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) & kept);
 }
 

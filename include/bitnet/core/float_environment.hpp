@@ -4,7 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 
-#if BITNET_X86_64 && defined(_MSC_VER) && !defined(__clang__)
+#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
 #include <xmmintrin.h>
 #endif
 
@@ -25,7 +25,7 @@ private:
 #if BITNET_X86_64
     using word = std::uint32_t;
     static constexpr word ieee_default = 0x1f80; // MXCSR after reset: all exceptions masked, nearest, no DAZ, no FTZ
-#if defined(__GNUC__) || defined(__clang__)      // what _mm_getcsr() and _mm_setcsr() are there
+#if defined(__GNUC__) || defined(__clang__)      // the intrinsics' own builtins: their header is large
     [[nodiscard]] static word load() noexcept { return __builtin_ia32_stmxcsr(); }
     static void store(word value) noexcept { __builtin_ia32_ldmxcsr(value); }
 #else

@@ -128,8 +128,8 @@ public:
 
     /// Forgets recent tokens and starts the random sequence anew.
     void reset() noexcept {
-        for (std::uint32_t& count : counts_.span()) {
-            count = 0;
+        for (std::size_t i = 0; i < counts_.size(); ++i) {
+            counts_[i] = 0;
         }
         accepted_ = 0;
         distinct_ = 0;

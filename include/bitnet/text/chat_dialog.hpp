@@ -24,13 +24,14 @@ public:
     explicit chat_pieces(const tokenizer& text) noexcept : tokenizer_(&text) {}
 
     /// Appends text. Control tokens spelled in it are text, too.
-    void write(std::string_view plain) {
-        if (all_.empty() || all_.back().id != no_token) {
-            all_.push_back({no_token, {}});
+    void write(std::string_view plain) { text_.append(plain); }
+    /// Appends a control token. no_token is ignored.
+    void mark(token id) {
+        if (id != no_token) {
+            marks_.push_back({text_.size(), id});
+            text_.append(tokenizer_->bytes_of(id));
         }
-        all_.back().text.append(plain);
     }
-    void mark(token id) { all_.push_back({id, std::string(tokenizer_->bytes_of(id))}); }
     /// Appends the control token of that spelling, or the spelling as text if the vocabulary has no such token.
     void mark(std::string_view spelling) {
         if (const auto id = tokenizer_->find_special(spelling)) {
@@ -39,38 +40,40 @@ public:
             write(spelling);
         }
     }
-    void clear() noexcept { all_.clear(); }
+    void clear() noexcept {
+        text_.clear();
+        marks_.clear();
+    }
 
     /// Appends all tokens to `out`, or leaves it as it is. \return what tokenizer::encode returns.
     [[nodiscard]] result<void> encode(std::vector<token>& out) const {
-        const auto before = static_cast<std::ptrdiff_t>(out.size());
-        for (const piece& each : all_) {
-            if (each.id != no_token) {
-                out.push_back(each.id);
-            } else if (auto done = tokenizer_->encode(each.text, out); !done) {
-                out.erase(out.begin() + before, out.end());
+        const std::size_t before = out.size();
+        std::size_t from = 0;
+        for (std::size_t i = 0; i <= marks_.size(); ++i) {
+            const std::size_t end = i < marks_.size() ? marks_[i].position : text_.size();
+            if (auto done = tokenizer_->encode(std::string_view(text_).substr(from, end - from), out); !done) {
+                out.resize(before);
                 return done;
+            }
+            if (i < marks_.size()) {
+                out.push_back(marks_[i].id);
+                from = end + tokenizer_->bytes_of(marks_[i].id).size();
             }
         }
         return {};
     }
     /// All as text, control tokens as they are spelled.
-    [[nodiscard]] std::string text() const {
-        std::string all;
-        for (const piece& each : all_) {
-            all.append(each.text);
-        }
-        return all;
-    }
+    [[nodiscard]] const std::string& text() const noexcept { return text_; }
 
 private:
-    struct piece {
-        token id; ///< no_token: text
-        std::string text;
+    struct control_token {
+        std::size_t position; ///< of its spelling in `text_`
+        token id;
     };
 
     const tokenizer* tokenizer_;
-    std::vector<piece> all_;
+    std::string text_;
+    std::vector<control_token> marks_;
 };
 
 /// A dialog that grows turn by turn while a session follows it. What take() returns, call after call, are the tokens of

@@ -44,7 +44,7 @@ public:
     [[nodiscard]] const chat_format_choice& choice() const noexcept { return choice_; }
 
     /// The tokens that end an answer: those that end a turn in this format, and tokenizer::stop_tokens(); ascending.
-    [[nodiscard]] std::span<const token> stop_tokens() const noexcept { return stops_; }
+    [[nodiscard]] const std::vector<token>& stop_tokens() const noexcept { return stops_; }
     [[nodiscard]] bool is_stop(token id) const noexcept {
         for (const token stop : stops_) {
             if (stop == id) {

@@ -90,7 +90,7 @@ private:
         case token_index::outcome::duplicate:
             return bad_vocabulary(
                 file_, key, made.rank,
-                sentence({"is ", quoted_name(text), ", which element ", table.find(left, right).rank, " is too"}));
+                sentence({"is ", quoted_name(text), ", the same as element ", table.find(left, right).rank}));
         case token_index::outcome::crowded:
             return bad_vocabulary(file_, key, made.rank,
                                   sentence({"collides with more than ", longest_probe, " other merges"}));
@@ -101,7 +101,7 @@ private:
 
     [[nodiscard]] error missing(std::string_view text, std::uint32_t rank, std::string_view part) const {
         return bad_vocabulary(file_, key, rank,
-                              sentence({"is ", quoted_name(text), ", but ", quoted_name(part), " is none of the ",
+                              sentence({"is ", quoted_name(text), ", but ", quoted_name(part), " is not one of the ",
                                         tokens_.size(), " tokens"}));
     }
 

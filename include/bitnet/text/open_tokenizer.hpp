@@ -124,7 +124,7 @@ private:
         const token id = tokens.find_special(spelling);
         return id == no_token ? std::nullopt : std::optional{id};
     }
-    void add_stop(std::optional<token> id) noexcept;
+    void add_stop(std::optional<token> id);
     [[nodiscard]] result<pre_tokenizer_name> choose_pre_tokenizer(const vocabulary& tokens);
     [[nodiscard]] error unknown_pre_tokenizer(std::string_view what) const;
     [[nodiscard]] result<pre_tokenizer_name> infer_pre_tokenizer(const vocabulary& tokens);
@@ -173,12 +173,11 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
     return {};
 }
 
-inline void tokenizer_reader::add_stop(std::optional<token> id) noexcept {
-    const auto end = facts_.stops.begin() + static_cast<std::ptrdiff_t>(facts_.stop_count);
-    if (id && std::find(facts_.stops.begin(), end, *id) == end) {
-        *end = *id;
-        std::sort(facts_.stops.begin(), end + 1);
-        ++facts_.stop_count;
+inline void tokenizer_reader::add_stop(std::optional<token> id) {
+    auto& stops = facts_.stops;
+    const auto place = id ? std::lower_bound(stops.begin(), stops.end(), *id) : stops.end();
+    if (id && (place == stops.end() || *place != *id)) {
+        stops.insert(place, *id);
     }
 }
 
@@ -212,7 +211,7 @@ inline error tokenizer_reader::unknown_pre_tokenizer(std::string_view what) cons
     for (const pre_tokenizer_name& name : pre_tokenizer_names) {
         known.append(known.empty() ? "" : ", ").append(name.name);
     }
-    return {errc::unknown_pre_tokenizer, sentence({file_.name(), ": ", what, "; known are: ", known,
+    return {errc::unknown_pre_tokenizer, sentence({file_.name(), ": ", what, "; known names: ", known,
                                                    " (tokenizer_options::pre_tokenizer overrides the file)"})};
 }
 

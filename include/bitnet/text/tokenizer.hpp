@@ -57,8 +57,7 @@ struct tokenizer_facts {
     std::optional<token> bos;
     std::optional<token> eos;
     std::optional<token> eot;
-    std::array<token, 8> stops{}; ///< ascending: three by key, at most five by spelling
-    std::size_t stop_count = 0;
+    std::vector<token> stops; ///< ascending
     bool add_bos = false;
     bool add_eos = false;
     bool space_prefix = false;
@@ -161,11 +160,9 @@ public:
 
     /// The tokens after which generation ends, as far as they exist: eos, eot, eom and those of stop_spellings;
     /// ascending.
-    [[nodiscard]] std::span<const token> stop_tokens() const noexcept {
-        return {facts_.stops.data(), facts_.stop_count};
-    }
+    [[nodiscard]] const std::vector<token>& stop_tokens() const noexcept { return facts_.stops; }
     [[nodiscard]] bool is_stop(token id) const noexcept {
-        for (const token stop : stop_tokens()) {
+        for (const token stop : facts_.stops) {
             if (stop == id) {
                 return true;
             }

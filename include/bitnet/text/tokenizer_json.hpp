@@ -394,7 +394,7 @@ private:
             }
             if ((spelling && !r.id) || (r.id && *r.id >= entries_.size())) {
                 return bad({file, ": ", r.name, "_token ", spelling ? quoted_name(*spelling) : sentence({*r.id}),
-                            " is none of the ", entries_.size(), " tokens"});
+                            " is not one of the ", entries_.size(), " tokens"});
             }
         }
         return read_flags(object);

@@ -248,7 +248,7 @@ private:
 
     [[nodiscard]] error duplicate(const gguf_file& file, token id, token other) const {
         return bad_vocabulary(file, tokens_key, static_cast<std::uint64_t>(id),
-                              sentence({"is ", quoted_name(store_[id]), ", which token ", other, " is too"}));
+                              sentence({"is ", quoted_name(store_[id]), ", the same as token ", other}));
     }
 
     [[nodiscard]] bool can_be_merged(token id) const noexcept {

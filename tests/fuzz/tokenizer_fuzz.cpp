@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Fuzzes the tokenizer: any text through good vocabularies of both kinds, and vocabularies spoiled piece by piece.
+#include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/pre_tokenizer.hpp>
 #include <bitnet/text/stream_decoder.hpp>
-#include <bitnet/text/open_tokenizer.hpp>
 
 #include "../text/sentence_piece_vocabulary.hpp"
 #include "../text/small_vocabulary.hpp"

@@ -126,7 +126,7 @@ void check_same_ternary(const gguf_file& i2s_file, const gguf_file& packed_file)
 
 } // namespace
 
-TEST_CASE("a packed checkpoint has the same parameters, codes, scales, norms and embedding as its GGUF") {
+TEST_CASE("a packed checkpoint equals its GGUF in parameters, codes, scales, norms and embedding") {
     const sample model = small_model();
     const auto expected = gguf_file::parse(model.gguf.span(), "test");
     REQUIRE(expected);

@@ -618,7 +618,7 @@ private:
         const auto tensors = file_.tensors_.span();
         sort_indices(order.span(), tensors.data(), [](const void* first, std::size_t a, std::size_t b) noexcept {
             const auto* list = static_cast<const gguf_tensor*>(first);
-            return list[a].offset < list[b].offset;
+            return (list[a].offset > list[b].offset ? 1 : 0) - (list[a].offset < list[b].offset ? 1 : 0);
         });
         for (std::size_t i = 1; i < order.size(); ++i) {
             if (!check_neighbours(tensors[order[i - 1]], tensors[order[i]])) {

@@ -14,15 +14,16 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Fills `order` with 0, 1, ... and sorts it by `less`, equal elements by their index. Not a template: sorting costs
-/// more to compile than to run.
+/// Fills `order` with 0, 1, ... and sorts it by `compare`, which is below, at or above zero as
+/// std::string_view::compare; equal elements by their index. Not a template: sorting costs more to compile than to run.
 inline void sort_indices(std::span<std::size_t> order, const void* elements,
-                         bool (*less)(const void* elements, std::size_t a, std::size_t b) noexcept) {
+                         int (*compare)(const void* elements, std::size_t a, std::size_t b) noexcept) {
     for (std::size_t i = 0; i < order.size(); ++i) {
         order[i] = i;
     }
     const auto before = [=](std::size_t a, std::size_t b) noexcept {
-        return less(elements, a, b) || (a < b && !less(elements, b, a));
+        const int order_of_two = compare(elements, a, b);
+        return order_of_two != 0 ? order_of_two < 0 : a < b;
     };
     sort_first(order.data(), order.size(), order.size(), before);
 }
@@ -56,7 +57,7 @@ public:
         }
         sort_indices(sorted_.span(), &names, [](const void* list, std::size_t a, std::size_t b) noexcept {
             const auto& all = *static_cast<const name_list*>(list);
-            return all[a] < all[b];
+            return all[a].compare(all[b]);
         });
         return true;
     }

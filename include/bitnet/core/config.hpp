@@ -114,6 +114,13 @@
 #define BITNET_NOINLINE __attribute__((noinline))
 #endif
 
+// What only failures call: never inlined, and code that leads there is made small instead of fast.
+#if defined(__GNUC__)
+#define BITNET_COLD __attribute__((cold))
+#else
+#define BITNET_COLD
+#endif
+
 #define BITNET_PRAGMA(text) _Pragma(#text)
 
 // Before a loop of a fixed few steps over an array of vector registers. gcc's -O2 would leave loop and array in memory;

@@ -16,7 +16,7 @@ namespace bitnet::inline BITNET_ABI {
 
 /// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
 /// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
-inline void append_quoted(std::string& out, std::string_view name, std::size_t longest) {
+BITNET_COLD inline void append_quoted(std::string& out, std::string_view name, std::size_t longest) {
     out += '\'';
     for (const char c : name.substr(0, longest)) {
         const auto byte = static_cast<unsigned char>(c);
@@ -50,7 +50,7 @@ public:
           kind_(number < 0 ? kind::negative : kind::positive) {}
 
     /// Appends it to `out`.
-    void append_to(std::string& out) const {
+    BITNET_COLD void append_to(std::string& out) const {
         switch (kind_) {
         case kind::text:
             out.append(text_, static_cast<std::size_t>(value_));
@@ -92,7 +92,7 @@ using sentence_parts = std::initializer_list<sentence_part>;
 
 /// All parts, one after another: sentence({file, ": ", rows, " rows in the file"}). A call compiles to less code than
 /// `+` and std::to_string, which are inlined wherever they are used.
-[[nodiscard]] inline std::string sentence(sentence_parts parts) {
+[[nodiscard]] BITNET_COLD inline std::string sentence(sentence_parts parts) {
     std::string made;
     for (const sentence_part& part : parts) {
         part.append_to(made);
@@ -102,7 +102,7 @@ using sentence_parts = std::initializer_list<sentence_part>;
 
 /// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
 /// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
-inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) {
+BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) {
     failure.code = code;
     failure.message.clear();
     for (const sentence_parts parts : {place, what}) {

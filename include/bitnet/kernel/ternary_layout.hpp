@@ -15,7 +15,7 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// A [rows, cols] matrix of codes in memory that somebody else owns. The scale is kept beside it, not here.
+/// A [rows, cols] matrix of codes in borrowed memory, without its scale.
 template <class Layout> struct ternary_view {
     const std::uint8_t* data = nullptr;
     std::size_t rows = 0;

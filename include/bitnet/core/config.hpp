@@ -173,7 +173,7 @@
 #define BITNET_TARGET_END BITNET_PRECISE_END
 #endif
 
-// What BITNET_TARGET_BEGIN is told on x86-64: what cpu.hpp asks for before isa::avx2 and the others are available.
+// The arguments of BITNET_TARGET_BEGIN on x86-64: what cpu.hpp checks before isa::avx2 and the others are available.
 #define BITNET_TARGET_SSE41 "sse4.1"
 #define BITNET_TARGET_AVX2 "avx2,fma,f16c,bmi,bmi2"
 #define BITNET_TARGET_AVX_VNNI "avx2,fma,f16c,bmi,bmi2,avxvnni"

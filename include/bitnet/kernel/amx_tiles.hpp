@@ -22,7 +22,7 @@ struct alignas(64) tile_configuration {
 static_assert(sizeof(tile_configuration) == 64);
 
 #if BITNET_AMX_ASSEMBLER
-/// The hardware's tiles. Written as assembly: the intrinsics of gcc and clang want literal tile numbers.
+/// The hardware's tiles. Written as assembly: the intrinsics of gcc and clang take literal tile numbers only.
 /// \pre isa::amx_int8::available(). State belongs to the thread: configure() before, release() after use.
 struct amx_tiles {
     static void configure(const tile_configuration& c) noexcept { __asm__ volatile("ldtilecfg %0" ::"m"(c)); }

@@ -12,7 +12,7 @@
 namespace bitnet::inline BITNET_ABI {
 
 /// Unpacks rows to I2_S, a block of rows at a time on the stack, and multiplies them by I2sKernel. Unpacking costs as
-/// much as a few tokens do. The I2_S rows are as long as padded activations, whose zeros meet what fills them up.
+/// much as a few tokens do. The I2_S rows are as long as padded activations, whose zeros are multiplied by the filling.
 /// \tparam Rows unpacks: Rows::unpack(w, first, count, out, bytes from row to row of out)
 template <class I2sKernel, class Layout, class Rows> struct by_way_of_i2s {
     /// Columns of the I2_S rows; I2sKernel::arrange, if there is one, must be given so many, too.
@@ -39,8 +39,8 @@ private:
     static constexpr std::size_t buffer_bytes = std::size_t{72} * 1024;
 };
 
-/// A kernel for which activations are arranged as I2sKernel wants them: it takes all but FewKernel::few_tokens, which
-/// FewKernel multiplies.
+/// A kernel for which activations are arranged as for I2sKernel, which multiplies more than FewKernel::few_tokens
+/// tokens; FewKernel multiplies fewer.
 /// \tparam Rows as in by_way_of_i2s
 template <class FewKernel, class I2sKernel, class Rows> struct arranged_by_way_of_i2s {
     using layout = typename FewKernel::layout;

@@ -38,7 +38,7 @@ concept ternary_kernel = requires(const typename K::layout::view& w, std::size_t
     noexcept->std::same_as<void>;
 };
 
-/// A kernel that wants activations in an order of its own, made once for all the matrices and rows they meet:
+/// A kernel that needs activations in another order, made once for all the matrices and rows they are multiplied by:
 /// arrange(x, first_token, cols, out) writes the arranged_bytes(cols) bytes of the group of arranged_tokens tokens that
 /// starts at first_token (a multiple of arranged_tokens; tokens beyond x.tokens are taken as zero) to `out`, which is
 /// 64-byte aligned. rows() then finds the groups of its tokens at x.arranged, and its first token starts a group.

@@ -77,8 +77,8 @@ private:
     }
 };
 
-/// A group of 32 rows, one register of bytes, as lookup_kernel wants it. `Block` knows how its blocks hold indices: it
-/// makes the tables of one, adds its look-ups, and unpacks it.
+/// A group of 32 rows, one register of bytes: the loops of lookup_kernel. `Block` knows how blocks hold indices: it
+/// makes the tables of a block, adds its look-ups, and unpacks it.
 template <class Layout, class Block> struct lookup_group_avx2 {
     /// Measured on Zen 4: 8 tokens are looked up as fast as they are multiplied after unpacking.
     static constexpr std::size_t few_tokens = 8;

@@ -74,8 +74,8 @@ private:
     }
 };
 
-/// A group of 32 rows, two registers of bytes, as lookup_kernel wants it. `Block` knows how its blocks hold indices: it
-/// makes the tables of one, adds its look-ups, and unpacks it.
+/// A group of 32 rows, two registers of bytes: the loops of lookup_kernel. `Block` knows how blocks hold indices: it
+/// makes the tables of a block, adds its look-ups, and unpacks it.
 template <class Layout, class Block> struct lookup_group_neon {
     static constexpr std::size_t few_tokens = 4;
 

@@ -162,7 +162,7 @@ namespace cpu {
 } // namespace cpu
 #endif
 
-/// What the program is compiled for it may use anyway. The rest is asked of the system: Linux and Android have the bits
+/// The program may use what it is compiled for. The system is asked about the rest: Linux and Android have the bits
 /// of asm/hwcap.h, macOS names, Windows the numbers of winnt.h (PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE and
 /// PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE), which versions that do not know them deny.
 [[nodiscard]] inline arm_features detect_arm_features() noexcept {

@@ -110,8 +110,8 @@ using all_of_this_machine = list<wasm_simd128, scalar>;
 using all_of_this_machine = list<scalar>;
 #endif
 
-/// Whether this process may run code for Isa: it is available, and the system gives what has to be asked for, as Linux
-/// wants it for AMX. Opening a model does this.
+/// Whether this process may run code for Isa: it is available, and the system grants what it has to be asked for, as
+/// Linux for AMX. Opening a model does this.
 template <instruction_set Isa> [[nodiscard]] bool enable() noexcept {
     if constexpr (requires { Isa::enable(); }) {
         return Isa::available() && Isa::enable();

@@ -310,7 +310,7 @@ template <class Fma> struct lane_ops {
     static BITNET_ALWAYS_INLINE void multiply(float* x, const float* y, std::size_t n) noexcept {
         std::size_t i = 0;
         for (; i + 16 <= n; i += 16) {
-            lanes products; // x and y could overlap, for all that the compiler knows
+            lanes products; // the compiler does not know that x and y do not overlap
             for (std::size_t l = 0; l < 16; ++l) {
                 products[l] = x[i + l] * y[i + l];
             }

@@ -61,8 +61,9 @@ template <> struct float_ops<isa::scalar> {
         ops::dot_rows<E>(w, row_bytes, rows, x, y);
     }
     template <class E>
-    static void dot_listed(const std::byte* w, std::size_t row_bytes, std::span<const std::uint32_t> rows,
-                           const float* x, std::size_t cols, float* y) noexcept {
+    requires(!block_format<E>) static void dot_listed(const std::byte* w, std::size_t row_bytes,
+                                                      std::span<const std::uint32_t> rows, const float* x,
+                                                      std::size_t cols, float* y) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
             float* const to = y + i;
             ops::dot_rows<E>(w + rows[i] * row_bytes, row_bytes, 1, {x, 1, cols}, &to);

@@ -89,8 +89,9 @@ template <> struct float_ops<isa::neon> {
 
     /// y[i] = the dot product of row rows[i] of w with x, as dot_rows gives it. Prefetches the row that is listed next.
     template <class E>
-    static void dot_listed(const std::byte* w, std::size_t row_bytes, std::span<const std::uint32_t> rows,
-                           const float* x, std::size_t cols, float* y) noexcept {
+    requires(!block_format<E>) static void dot_listed(const std::byte* w, std::size_t row_bytes,
+                                                      std::span<const std::uint32_t> rows, const float* x,
+                                                      std::size_t cols, float* y) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
             const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
             y[i] = dot_one<E>(w + rows[i] * row_bytes, next, x, cols);

@@ -118,8 +118,9 @@ struct float_ops_quad {
     }
 
     template <class E>
-    static void dot_listed(const std::byte* w, std::size_t row_bytes, std::span<const std::uint32_t> rows,
-                           const float* x, std::size_t cols, float* y) noexcept {
+    requires(!block_format<E>) static void dot_listed(const std::byte* w, std::size_t row_bytes,
+                                                      std::span<const std::uint32_t> rows, const float* x,
+                                                      std::size_t cols, float* y) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
             y[i] = dot<E>(w + rows[i] * row_bytes, x, cols);
         }

@@ -8,7 +8,7 @@
 #include <bitnet/convert/metadata_edit.hpp>
 #include <bitnet/convert/permuted_rows.hpp>
 #include <bitnet/convert/ternary_encoding.hpp>
-#include <bitnet/model/model_file.hpp>
+#include <bitnet/model/open_model_file.hpp>
 #include <bitnet/thread/thread_pool.hpp>
 
 #include <algorithm>

@@ -6,7 +6,7 @@
 #include "model_options.hpp"
 
 #include <bitnet/io/gguf_reader.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/hyper_parameter_reader.hpp>
 #include <bitnet/model/layout_for.hpp>
 #include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/model/ternary_source.hpp>

@@ -10,7 +10,7 @@
 
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/io/json.hpp>
-#include <bitnet/model/model_file.hpp>
+#include <bitnet/model/open_model_file.hpp>
 #include <bitnet/text/open_tokenizer.hpp>
 
 #include <cstdio>

@@ -5,7 +5,9 @@
 #include <bitnet/policy.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/open_model.hpp>
-#include <bitnet/run/parts.hpp>
+#include <bitnet/run/files_part.hpp>
+#include <bitnet/run/tensors_part.hpp>
+#include <bitnet/run/text_part.hpp>
 
 extern template struct bitnet::files_part<>;
 extern template struct bitnet::text_part<>;

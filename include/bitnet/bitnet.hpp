@@ -94,6 +94,7 @@
 #include <bitnet/model/hugging_face.hpp>
 #include <bitnet/model/hugging_face_config.hpp>
 #include <bitnet/model/hugging_face_names.hpp>
+#include <bitnet/model/hyper_parameter_reader.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/layout_for.hpp>
@@ -105,6 +106,7 @@
 #include <bitnet/model/lookup_tiling.hpp>
 #include <bitnet/model/master_rows.hpp>
 #include <bitnet/model/model_file.hpp>
+#include <bitnet/model/open_model_file.hpp>
 #include <bitnet/model/packed_rows.hpp>
 #include <bitnet/model/ranking.hpp>
 #include <bitnet/model/scratch.hpp>
@@ -112,6 +114,7 @@
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/model/self_test.hpp>
 #include <bitnet/model/sequence_row.hpp>
+#include <bitnet/model/ternary_reading.hpp>
 #include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/model/ternary_source.hpp>
 #include <bitnet/model/transformer.hpp>
@@ -126,6 +129,8 @@
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/embedding.hpp>
 #include <bitnet/run/embedding_codes.hpp>
+#include <bitnet/run/files_part.hpp>
+#include <bitnet/run/graph_part.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/model_facts.hpp>
@@ -136,6 +141,8 @@
 #include <bitnet/run/session.hpp>
 #include <bitnet/run/session_core.hpp>
 #include <bitnet/run/session_options.hpp>
+#include <bitnet/run/tensors_part.hpp>
+#include <bitnet/run/text_part.hpp>
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/simd/cpu.hpp>
 #include <bitnet/simd/float_ops.hpp>

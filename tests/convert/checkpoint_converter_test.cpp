@@ -8,7 +8,7 @@
 #include <bitnet/convert/checkpoint_comparison.hpp>
 #include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/io/gguf_writer.hpp>
-#include <bitnet/model/model_file.hpp>
+#include <bitnet/model/open_model_file.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session.hpp>
 #include <bitnet/thread/thread_pool.hpp>

@@ -6,7 +6,7 @@
 
 #include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/io/json.hpp>
-#include <bitnet/model/model_file.hpp>
+#include <bitnet/model/open_model_file.hpp>
 #include <bitnet/thread/thread_pool.hpp>
 
 #include <doctest/doctest.h>

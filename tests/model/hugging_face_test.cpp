@@ -5,8 +5,8 @@
 #include "golden/tiny_model_writer.hpp"
 #include "io/temporary_folder.hpp"
 
-#include <bitnet/model/hyper_parameters.hpp>
-#include <bitnet/model/model_file.hpp>
+#include <bitnet/model/hyper_parameter_reader.hpp>
+#include <bitnet/model/open_model_file.hpp>
 #include <bitnet/model/packed_rows.hpp>
 
 #include <doctest/doctest.h>

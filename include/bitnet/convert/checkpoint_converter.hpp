@@ -15,7 +15,7 @@
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/model/float_tensor.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/hyper_parameter_reader.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/simd/screen.hpp>

@@ -14,6 +14,7 @@
 #include <bitnet/io/safetensors.hpp>
 #include <bitnet/model/hugging_face_config.hpp>
 #include <bitnet/model/hugging_face_names.hpp>
+#include <bitnet/model/model_file.hpp>
 #include <bitnet/text/tokenizer_json.hpp>
 
 #include <algorithm>
@@ -36,22 +37,6 @@ namespace bitnet::inline BITNET_ABI {
     constexpr std::string_view forbidden("/\\:\0", 4);
     return !name.empty() && name != "." && name != ".." && name.find_first_of(forbidden) == std::string_view::npos;
 }
-
-/// The metadata and tensors of a model and all that they point into. Move-only; what is in it stays where it is.
-struct opened_checkpoint {
-    gguf_file gguf;
-    std::vector<byte_source> sources; ///< the files that hold tensors
-    buffer<std::byte> made;           ///< a GGUF file in memory: metadata and small tensors
-    std::vector<std::string> names;   ///< of the tensors in `sources`
-    std::vector<std::string> notes;   ///< what was decided or passed over, one sentence each
-};
-
-struct checkpoint_options {
-    /// Whether the tokenizer's files are read.
-    bool load_tokenizer = true;
-    /// Name of the pre-tokenizer, instead of what tokenizer.json amounts to: see tokenizer_json_files.
-    std::string_view pre_tokenizer = {};
-};
 
 } // namespace bitnet::inline BITNET_ABI
 

@@ -2,13 +2,13 @@
 // model_file: metadata and tensors of a model as one gguf_file, together with the bytes that they point into.
 #pragma once
 
+#include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/mapped_file.hpp>
-#include <bitnet/model/hugging_face.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -21,6 +21,22 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+/// The metadata and tensors of a model and all that they point into. Move-only; what is in it stays where it is.
+struct opened_checkpoint {
+    gguf_file gguf;
+    std::vector<byte_source> sources; ///< the files that hold tensors
+    buffer<std::byte> made;           ///< a GGUF file in memory: metadata and small tensors
+    std::vector<std::string> names;   ///< of the tensors in `sources`
+    std::vector<std::string> notes;   ///< what was decided or passed over, one sentence each
+};
+
+struct checkpoint_options {
+    /// Whether the tokenizer's files are read.
+    bool load_tokenizer = true;
+    /// Name of the pre-tokenizer, instead of what tokenizer.json amounts to: see tokenizer_json_files.
+    std::string_view pre_tokenizer = {};
+};
+
 /// A model's file, or the files of its directory, opened and parsed. Owns all that gguf() points into. Immutable;
 /// move-only; pointers and spans that it gave stay valid when it moves.
 class model_file {
@@ -28,14 +44,9 @@ public:
     /// Opens what is at `utf8_path`: a GGUF file, mapped, or the folder of a Hugging Face checkpoint, to
     /// which alone the options apply.
     /// \return as byte_source::open, gguf_file::parse and open_hugging_face.
-    [[nodiscard]] static result<model_file> open(std::string_view utf8_path, const checkpoint_options& options = {}) {
-        if (utf8_path.find('\0') == std::string_view::npos && operating_system::is_directory(std::string(utf8_path))) {
-            auto opened = open_hugging_face(utf8_path, options);
-            return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
-        }
-        auto source = byte_source::open(utf8_path);
-        return source ? open(*std::move(source)) : result<model_file>(failed(source));
-    }
+    /// Defined in open_model_file.hpp.
+    [[nodiscard]] static inline result<model_file> open(std::string_view utf8_path,
+                                                        const checkpoint_options& options = {});
 
     /// Reads the GGUF file in `source`, which the model_file takes over. \return what gguf_file::parse returns.
     [[nodiscard]] static result<model_file> open(byte_source source) {

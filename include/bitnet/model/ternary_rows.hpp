@@ -7,6 +7,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
+#include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/kernel/layout_table.hpp>

@@ -25,6 +25,7 @@
 #include <bitnet/model/lookup_rows.hpp>
 #include <bitnet/model/master_rows.hpp>
 #include <bitnet/model/packed_rows.hpp>
+#include <bitnet/model/ternary_reading.hpp>
 #include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/thread/pool.hpp>
 
@@ -39,12 +40,6 @@
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
-
-/// What no file says of its ternary tensors.
-struct ternary_reading {
-    i2s_order order = i2s_order::planar_128; ///< of I2_S tensors
-    std::string_view lookup_tiling = {};     ///< the text of the kernel_config.ini that TL1 and TL2 were written with
-};
 
 /// The layouts that files are stored in.
 struct stored_layout {

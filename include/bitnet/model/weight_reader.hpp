@@ -13,6 +13,7 @@
 #include <bitnet/kernel/layout_table.hpp>
 #include <bitnet/model/float_tensor.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/model/model_file.hpp>
 #include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/model/ternary_source.hpp>
 #include <bitnet/model/weights.hpp>

@@ -9,8 +9,7 @@
 #include <bitnet/kernel/layout_table.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/model/hyper_parameters.hpp>
-#include <bitnet/model/model_file.hpp>
-#include <bitnet/model/ternary_source.hpp>
+#include <bitnet/model/ternary_reading.hpp>
 #include <bitnet/thread/pool.hpp>
 
 #include <cstddef>
@@ -18,6 +17,9 @@
 #include <memory>
 
 namespace bitnet::inline BITNET_ABI {
+
+class gguf_file;
+class model_file;
 
 /// A ternary matrix [rows, cols] and its one scale: weight = (code - 1) * scale.
 struct ternary_matrix {
@@ -80,8 +82,9 @@ public:
     /// has_float_masters.
     /// \return errc::missing_tensor, wrong_shape, unsupported_type, wrong_layout, bad_scale, bad_code or out_of_memory,
     /// naming the file, the tensor and both shapes or numbers.
-    [[nodiscard]] static result<weights> open(const gguf_file& file, const hyper_parameters& model,
-                                              const layout_table& layout, const weight_options& options, pool_ref pool);
+    [[nodiscard]] static inline result<weights> open(const gguf_file& file, const hyper_parameters& model,
+                                                     const layout_table& layout, const weight_options& options,
+                                                     pool_ref pool);
 
     [[nodiscard]] const float_matrix& token_embedding() const noexcept { return embedding_; } ///< [vocabulary, hidden]
     /// [vocabulary, hidden]; the embedding if the model has no output matrix of its own.

@@ -10,9 +10,9 @@
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/run/any_model.hpp>
+#include <bitnet/run/files_part.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/open_options.hpp>
-#include <bitnet/run/parts.hpp>
 
 #include <string_view>
 #include <utility>

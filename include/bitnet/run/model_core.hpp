@@ -12,10 +12,11 @@
 #include <bitnet/model/weights.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/batch_core.hpp>
+#include <bitnet/run/graph_part.hpp>
 #include <bitnet/run/model_facts.hpp>
 #include <bitnet/run/open_options.hpp>
-#include <bitnet/run/parts.hpp>
 #include <bitnet/run/session_core.hpp>
+#include <bitnet/run/tensors_part.hpp>
 
 #include <memory>
 #include <new>

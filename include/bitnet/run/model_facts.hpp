@@ -9,7 +9,7 @@
 #include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/model_file.hpp>
 #include <bitnet/run/open_options.hpp>
-#include <bitnet/run/parts.hpp>
+#include <bitnet/run/text_part.hpp>
 #include <bitnet/simd/rotary.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
@@ -47,7 +47,8 @@ inline result<std::unique_ptr<model_facts>> model_facts::read(model_file source,
     if (!parameters) {
         return failed(parameters);
     }
-    auto frequencies = rotary_frequencies::open(parameters->rope_theta, parameters->head_size, parameters->scaling());
+    auto frequencies = rotary_frequencies::open(parameters->rope_theta, parameters->head_size,
+                                                {parameters->rope_factor, parameters->rope_divisors});
     if (!frequencies) {
         return failed(frequencies);
     }

@@ -86,7 +86,7 @@ struct kv_table {
 
 template <class Loops, class E> [[nodiscard]] constexpr element_loops element_loops_of() noexcept {
     element_loops made{&Loops::template dot_rows<E>, &Loops::template widen_row<E>, nullptr};
-    if constexpr (!block_format<E>) {
+    if constexpr (!block_format<E>) { // those that admit a screen
         made.dot_listed = &Loops::template dot_listed<E>;
     }
     return made;

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: MIT
+// hyper_parameter_reader: reads the keys of a GGUF file that describe a model, and checks them.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/fixed_point.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/quoted_name.hpp>
+#include <bitnet/model/hyper_parameters.hpp>
+#include <bitnet/simd/rotary.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Reads and checks one key after the other; the first failure stays.
+class hyper_parameter_reader {
+public:
+    explicit hyper_parameter_reader(const gguf_file& file) : file_(file) {}
+
+    [[nodiscard]] result<hyper_parameters> run() {
+        read_architecture();
+        read_sizes();
+        read_heads();
+        read_constants();
+        read_rotation();
+        read_pooling();
+        refuse_variants();
+        if (failure_.code != errc{}) {
+            return std::move(failure_);
+        }
+        return std::move(made_);
+    }
+
+private:
+    // Far above every published model, far below anything that could overflow: 2^16 * 2^18 weights fit 64 bits.
+    static constexpr std::uint64_t most_layers = 1024;
+    static constexpr std::uint64_t most_columns = 1u << 16;
+    static constexpr std::uint64_t most_feed_forward = 1u << 18;
+    static constexpr std::uint64_t most_heads = 1024;
+    static constexpr std::uint64_t most_vocabulary = 1u << 22;
+    static constexpr std::uint64_t most_context = 1u << 20;
+
+    void fail(errc code, sentence_parts what) {
+        if (failure_.code == errc{}) {
+            failure_ = {code, sentence({file_.name(), ": ", sentence(what)})};
+        }
+    }
+    void fail(error failure) {
+        if (failure_.code == errc{}) {
+            failure_ = std::move(failure);
+        }
+    }
+
+    [[nodiscard]] std::string key(std::string_view suffix) const { return sentence({made_.architecture, ".", suffix}); }
+
+    /// The value of `suffix`, 1 to `most`; 1 after a failure, so that reading can go on.
+    [[nodiscard]] std::size_t size(std::string_view suffix, std::uint64_t most) {
+        const auto value = file_.get<std::uint64_t>(key(suffix));
+        if (!value) {
+            fail(failed(value));
+            return 1;
+        }
+        if (*value == 0 || *value > most) {
+            fail(errc::out_of_range, {"'", key(suffix), "' is ", *value, ", 1 to ", most, " are possible"});
+            return 1;
+        }
+        return static_cast<std::size_t>(*value);
+    }
+    [[nodiscard]] std::size_t size_or(std::string_view suffix, std::uint64_t most, std::size_t fallback) {
+        return file_.find(key(suffix)) != nullptr ? size(suffix, most) : fallback;
+    }
+
+    void read_architecture() {
+        const auto name = file_.get<std::string_view>("general.architecture");
+        if (!name) {
+            fail(failed(name));
+            return;
+        }
+        made_.architecture = std::string(*name);
+        const auto* family = std::find_if(std::begin(model_families), std::end(model_families),
+                                          [&](const model_family& f) { return f.architecture == *name; });
+        if (family == std::end(model_families)) {
+            std::string known;
+            for (const model_family& f : model_families) {
+                known += sentence({known.empty() ? "" : ", ", f.architecture});
+            }
+            fail(errc::unsupported_architecture, {"'general.architecture' is ", quoted_name(made_.architecture),
+                                                  "; with ternary weights ", known, " can be run"});
+            return;
+        }
+        made_.activation = family->activation;
+        made_.pairing = family->pairing;
+        made_.has_sub_norms = family->has_sub_norms;
+        made_.has_own_head = !family->ties_head && file_.find_tensor("output.weight") != nullptr;
+        scales_embedding_ = family->scales_embedding;
+        const auto title = file_.get_or<std::string_view>("general.name", "");
+        made_.model_name = title ? std::string(*title) : std::string();
+    }
+
+    void read_sizes() {
+        made_.layers = size("block_count", most_layers);
+        made_.hidden = size("embedding_length", most_columns);
+        made_.embedding_scale = scales_embedding_ ? exact_square_root(static_cast<float>(made_.hidden)) : 1.0f;
+        made_.feed_forward = size("feed_forward_length", most_feed_forward);
+        made_.context = size("context_length", most_context);
+        read_vocabulary();
+    }
+
+    /// The vocabulary is what the embedding has rows for; vocab_size and the token list, if present, must agree.
+    void read_vocabulary() {
+        const auto* embedding = file_.find_tensor("token_embd.weight");
+        if (embedding == nullptr) {
+            fail(errc::missing_tensor, {"there is no tensor 'token_embd.weight'"});
+            return;
+        }
+        const std::uint64_t rows = embedding->dims[1];
+        if (rows > most_vocabulary) {
+            fail(errc::out_of_range,
+                 {"'token_embd.weight' has ", rows, " rows, up to ", most_vocabulary, " are possible"});
+            return;
+        }
+        made_.vocabulary = static_cast<std::size_t>(rows);
+        const std::size_t said = size_or("vocab_size", most_vocabulary, made_.vocabulary);
+        if (said != made_.vocabulary) {
+            fail(errc::inconsistent,
+                 {"'", key("vocab_size"), "' is ", said, ", 'token_embd.weight' has ", rows, " rows"});
+        }
+    }
+
+    void read_heads() {
+        made_.heads = size("attention.head_count", most_heads);
+        made_.kv_heads = size_or("attention.head_count_kv", most_heads, made_.heads);
+        if (made_.heads % made_.kv_heads != 0) {
+            fail(errc::inconsistent, {"'", key("attention.head_count"), "' is ", made_.heads, ", not a multiple of '",
+                                      key("attention.head_count_kv"), "', ", made_.kv_heads});
+        }
+        made_.head_size = size_or("attention.key_length", largest_head_size, made_.hidden / made_.heads);
+        if (file_.find(key("attention.key_length")) == nullptr && made_.hidden % made_.heads != 0) {
+            fail(errc::inconsistent, {"'", key("embedding_length"), "' is ", made_.hidden, ", not a multiple of '",
+                                      key("attention.head_count"), "', ", made_.heads});
+        }
+        same_as_head_size("attention.value_length");
+        same_as_head_size("rope.dimension_count");
+        if (made_.head_size == 0 || made_.head_size % 2 != 0 || made_.head_size > largest_head_size) {
+            fail(errc::out_of_range, {"the head size is ", made_.head_size, ", an even number from 2 to ",
+                                      largest_head_size, " is needed"});
+        }
+    }
+
+    void same_as_head_size(std::string_view suffix) {
+        const std::size_t value = size_or(suffix, largest_head_size, made_.head_size);
+        if (value != made_.head_size) {
+            fail(errc::inconsistent, {"'", key(suffix), "' is ", value, ", the head size is ", made_.head_size});
+        }
+    }
+
+    void read_constants() {
+        made_.rms_epsilon = positive("attention.layer_norm_rms_epsilon", 0.0f, 1.0f);
+        made_.rope_theta =
+            file_.find(key("rope.freq_base")) != nullptr ? positive("rope.freq_base", 1.0f, 1e30f) : 10000.0f;
+    }
+
+    /// linear scaling, and the divisors that converters make of "llama3" scaling. Source: llama.cpp's llama-model.cpp.
+    void read_rotation() {
+        read_pairing();
+        const std::string factor_key =
+            file_.find(key("rope.scale_linear")) != nullptr ? "rope.scale_linear" : "rope.scaling.factor";
+        const bool has_factor = file_.find(key(factor_key)) != nullptr;
+        const auto type = file_.get_or<std::string_view>(key("rope.scaling.type"), has_factor ? "linear" : "none");
+        if (!type) {
+            fail(failed(type));
+        } else if (*type == "linear") {
+            made_.rope_factor = at_least_one(key(factor_key), file_.get<float>(key(factor_key)));
+        } else if (*type != "none") {
+            fail(errc::unsupported_architecture,
+                 {"'", key("rope.scaling.type"), "' is ", quoted_name(*type), "; none and linear can be run"});
+        }
+        read_divisors();
+    }
+
+    /// A checkpoint from Hugging Face keeps the order of the rows that the converter of llama files permutes, and has a
+    /// key for it.
+    void read_pairing() {
+        const bool is_said = file_.find("bitnet_hpp.rotary") != nullptr;
+        const auto pairing = file_.get_or<std::string_view>("bitnet_hpp.rotary", "halves");
+        if (!pairing) {
+            fail(failed(pairing));
+        } else if (*pairing != "halves") {
+            fail(errc::out_of_range, {"'bitnet_hpp.rotary' is ", quoted_name(*pairing), ", only halves is possible"});
+        } else if (is_said) {
+            made_.keeps_row_order = made_.pairing == rotary_pairing::interleaved;
+            made_.pairing = rotary_pairing::halves;
+        }
+    }
+
+    void read_divisors() {
+        const auto* tensor = file_.find_tensor("rope_freqs.weight");
+        if (tensor == nullptr || failure_.code != errc{}) {
+            return;
+        }
+        if (tensor->type != tensor_type::f32 || tensor->dims != tensor_dims{made_.head_size / 2, 1, 1, 1}) {
+            fail(errc::wrong_shape, {"tensor 'rope_freqs.weight': ", name_of(tensor->type), " ", dims_text(*tensor),
+                                     " in the file, F32 [", made_.head_size / 2, "] expected"});
+            return;
+        }
+        made_.rope_divisors.resize(made_.head_size / 2);
+        std::memcpy(made_.rope_divisors.data(), tensor->bytes.data(), tensor->bytes.size());
+        for (float& divisor : made_.rope_divisors) {
+            divisor = at_least_one("rope_freqs.weight", divisor);
+        }
+    }
+
+    /// `value` if it is 1 to rotary_scaling::most; 1 after a failure.
+    [[nodiscard]] float at_least_one(const std::string& place, const result<float>& value) {
+        if (!value) {
+            fail(failed(value));
+            return 1.0f;
+        }
+        const auto bits = std::bit_cast<std::uint32_t>(*value); // positive floats order as their bits
+        if (bits < std::bit_cast<std::uint32_t>(1.0f) || bits > std::bit_cast<std::uint32_t>(rotary_scaling::most)) {
+            fail(errc::out_of_range, {"'", place, "' is ", text_of(*value), ", 1 to ",
+                                      std::to_string(rotary_scaling::most), " are possible"});
+            return 1.0f;
+        }
+        return *value;
+    }
+
+    /// A text embedding model: it has a key for pooling, or the norms before each projection that only BitNet's
+    /// embedding models have. Those were trained with the last token's state, whatever the converter wrote.
+    void read_pooling() {
+        const bool has_input_norms = file_.find_tensor("blk.0.attn_q_norm_in.weight") != nullptr;
+        const auto absent = has_input_norms ? pooling_type::last : pooling_type::none;
+        const auto said = file_.get_or<std::uint64_t>(key("pooling_type"), static_cast<std::uint64_t>(absent));
+        if (!said) {
+            return fail(failed(said));
+        }
+        made_.is_embedder = has_input_norms || *said != 0;
+        if (made_.is_embedder && *said != 3 && !(has_input_norms && *said <= 1)) {
+            fail(errc::unsupported_architecture,
+                 {"'", key("pooling_type"), "' is ", *said, "; only 3, the last token's state, can be run"});
+            return;
+        }
+        made_.pooling = static_cast<pooling_type>(*said);
+    }
+
+    /// Keys that would change the graph.
+    void refuse_variants() {
+        const auto window = file_.get_or<std::uint64_t>(key("attention.sliding_window"), 0);
+        if (!window) {
+            fail(failed(window));
+        } else if (*window != 0 && *window < made_.context) {
+            fail(errc::unsupported_architecture,
+                 {"'", key("attention.sliding_window"), "' is ", *window, ", less than the context of ", made_.context,
+                  "; only attention to all positions can be run"});
+        }
+        const auto causal = file_.get_or<bool>(key("attention.causal"), true);
+        if (!causal) {
+            fail(failed(causal));
+        } else if (!*causal) {
+            fail(errc::unsupported_architecture,
+                 {"'", key("attention.causal"), "' is false; only causal attention can be run"});
+        }
+        only("expert_count", 0.0);
+        only("attn_logit_softcapping", 0.0);
+        only("final_logit_softcapping", 0.0);
+        only("rope.scaling.attn_factor", 1.0);
+        only("attention.scale", 1.0 / std::sqrt(static_cast<double>(made_.head_size)));
+        only("attention.query_pre_attn_scalar", static_cast<double>(made_.head_size));
+    }
+
+    /// Refuses a number other than `value`, give or take two roundings to float.
+    void only(std::string_view suffix, double value) {
+        const gguf_value* found = file_.find(key(suffix));
+        if (found == nullptr) {
+            return;
+        }
+        const bool is_float = found->type == gguf_type::f32 || found->type == gguf_type::f64;
+        const auto number = is_float ? result<std::int64_t>(0) : file_.get<std::int64_t>(key(suffix));
+        if (!number) {
+            return fail(failed(number));
+        }
+        const double said = is_float ? *file_.get<double>(key(suffix)) : static_cast<double>(*number);
+        const auto bits = [](double x) {
+            return std::int64_t{std::bit_cast<std::int32_t>(static_cast<float>(x))}; // a NaN is far away from any
+        };
+        const std::int64_t apart = bits(said) - bits(value);
+        if (apart < -2 || apart > 2) {
+            fail(errc::unsupported_architecture,
+                 {"'", key(suffix), "' is ", std::to_string(said), "; only ", std::to_string(value), " can be run"});
+        }
+    }
+
+    /// A finite number above `above` and up to `most`. Compared as bits: -ffast-math compiles isfinite() away.
+    [[nodiscard]] float positive(std::string_view suffix, float above, float most) {
+        const auto value = file_.get<float>(key(suffix));
+        if (!value) {
+            fail(failed(value));
+            return 1.0f;
+        }
+        const auto bits = std::bit_cast<std::uint32_t>(*value); // positive floats order as their bits
+        if (bits <= std::bit_cast<std::uint32_t>(above) || bits > std::bit_cast<std::uint32_t>(most)) {
+            fail(errc::out_of_range, {"'", key(suffix), "' is ", text_of(*value), ", it must be above ",
+                                      std::to_string(above), " and at most ", std::to_string(most)});
+            return 1.0f;
+        }
+        return *value;
+    }
+
+    [[nodiscard]] static std::string text_of(float value) {
+        const bool finite = (std::bit_cast<std::uint32_t>(value) & 0x7f800000u) != 0x7f800000u;
+        return finite ? std::to_string(value) : "not finite";
+    }
+
+    const gguf_file& file_;
+    hyper_parameters made_;
+    bool scales_embedding_ = false;
+    error failure_;
+};
+
+inline result<hyper_parameters> hyper_parameters::read(const gguf_file& file) {
+    return hyper_parameter_reader(file).run();
+}
+
+} // namespace bitnet::inline BITNET_ABI

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// Opens a GGUF file or the folder of a Hugging Face checkpoint.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/file_handle.hpp>
+#include <bitnet/model/hugging_face.hpp>
+#include <bitnet/model/model_file.hpp>
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+inline result<model_file> model_file::open(std::string_view utf8_path, const checkpoint_options& options) {
+    if (utf8_path.find('\0') == std::string_view::npos && operating_system::is_directory(std::string(utf8_path))) {
+        auto opened = open_hugging_face(utf8_path, options);
+        return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
+    }
+    auto source = byte_source::open(utf8_path);
+    return source ? open(*std::move(source)) : result<model_file>(failed(source));
+}
+
+} // namespace bitnet::inline BITNET_ABI

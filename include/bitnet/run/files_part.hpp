@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// files_part: reading what a path or memory holds.
+#pragma once
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/io/byte_source.hpp>
+#include <bitnet/model/model_file.hpp>
+#include <bitnet/model/open_model_file.hpp>
+#include <bitnet/run/parts.hpp>
+
+#include <memory>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+template <class Program>
+result<model_file> files_part<Program>::open(std::string_view utf8_path, const checkpoint_options& options) {
+    return model_file::open(utf8_path, options);
+}
+
+template <class Program> result<model_file> files_part<Program>::open(byte_source source) {
+    return model_file::open(std::move(source));
+}
+
+} // namespace bitnet::inline BITNET_ABI

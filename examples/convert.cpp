@@ -3,12 +3,12 @@
 #include "model_options.hpp"
 #include "streams.hpp"
 
+#include <bitnet/checkpoint/open_model_file.hpp>
 #include <bitnet/convert/checkpoint_comparison.hpp>
 #include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/convert/metadata_edit.hpp>
 #include <bitnet/convert/permuted_rows.hpp>
 #include <bitnet/convert/ternary_encoding.hpp>
-#include <bitnet/model/open_model_file.hpp>
 #include <bitnet/thread/thread_pool.hpp>
 
 #include <algorithm>

@@ -8,7 +8,7 @@
 #include "options.hpp"
 #include "streams.hpp"
 
-#include <bitnet/model/open_model_file.hpp>
+#include <bitnet/checkpoint/open_model_file.hpp>
 
 #include <cstdio>
 #include <string>

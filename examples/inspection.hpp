@@ -5,11 +5,11 @@
 #include "memory_estimate.hpp"
 #include "model_options.hpp"
 
+#include <bitnet/checkpoint/hyper_parameter_reader.hpp>
+#include <bitnet/checkpoint/layout_for.hpp>
+#include <bitnet/checkpoint/ternary_rows.hpp>
+#include <bitnet/checkpoint/ternary_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
-#include <bitnet/model/hyper_parameter_reader.hpp>
-#include <bitnet/model/layout_for.hpp>
-#include <bitnet/model/ternary_rows.hpp>
-#include <bitnet/model/ternary_source.hpp>
 #include <bitnet/text/open_chat_template.hpp>
 #include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/thread/thread_pool.hpp>

@@ -149,8 +149,8 @@ inline void write_model(json_writer& json, const report& made) {
         json.member("rotation", bitnet::name_of(p.pairing));
         json.member("embedding_type", type_of(made.file, "token_embd.weight"));
         if (!p.is_embedder) {
-            json.member("head_type", type_of(made.file, p.head_name()));
-            json.member("head", p.head_name());
+            json.member("head_type", type_of(made.file, p.lm_head_name()));
+            json.member("head", p.lm_head_name());
         }
         json.member("is_embedder", p.is_embedder);
         json.member("layout", layout_name(made.file));

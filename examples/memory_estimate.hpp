@@ -2,8 +2,8 @@
 // What a session will take, before anything is allocated.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/half.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/scratch.hpp>
 #include <bitnet/run/session_options.hpp>

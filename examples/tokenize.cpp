@@ -8,9 +8,9 @@
 #include "options.hpp"
 #include "streams.hpp"
 
+#include <bitnet/checkpoint/open_model_file.hpp>
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/io/json.hpp>
-#include <bitnet/model/open_model_file.hpp>
 #include <bitnet/text/open_tokenizer.hpp>
 
 #include <cstdio>

@@ -2,9 +2,9 @@
 // The light face of bitnet.hpp: what a program uses of a model, without what it is made of.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/fwd.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/run/any_batch.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/any_session.hpp>

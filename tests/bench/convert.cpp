@@ -5,9 +5,9 @@
 #include "../golden/checkpoint_writer.hpp"
 #include "synthetic_model.hpp"
 
+#include <bitnet/checkpoint/open_model_file.hpp>
 #include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/io/byte_source.hpp>
-#include <bitnet/model/open_model_file.hpp>
 #include <bitnet/thread/thread_pool.hpp>
 
 #include <algorithm>

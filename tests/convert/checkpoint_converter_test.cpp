@@ -5,10 +5,10 @@
 #include "golden/tiny_model_writer.hpp"
 #include "io/temporary_folder.hpp"
 
+#include <bitnet/checkpoint/open_model_file.hpp>
 #include <bitnet/convert/checkpoint_comparison.hpp>
 #include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/io/gguf_writer.hpp>
-#include <bitnet/model/open_model_file.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session.hpp>
 #include <bitnet/thread/thread_pool.hpp>
@@ -154,7 +154,7 @@ TEST_CASE("a llama checkpoint's rows of Q and K are permuted, and its logits sta
     const auto source = tiny(shape);
     const auto expected = logits_of(source.span());
     CHECK(logits_of(permuted.span()) != expected);
-    for (const std::string_view layout : {"i2_s", "tl1"}) {
+    for (const std::string_view layout : {"i2_s", "lookup2"}) {
         const auto there = converted(source.span(), {.layout = layout});
         CHECK(parsed(there.span()).find("bitnet_hpp.rotary") == nullptr);
         CHECK(logits_of(there.span()) == expected);
@@ -338,7 +338,7 @@ TEST_CASE("golden: a packed and a bf16 checkpoint convert to the GGUF file's ter
         const auto source = model_file::open(golden_path(directory));
         REQUIRE_MESSAGE(source, (source ? "" : source.error().message));
         const auto pool = threads(2);
-        for (const std::string_view layout : {"i2_s", "tl2", "tq2_0"}) {
+        for (const std::string_view layout : {"i2_s", "lookup3", "tq2_0"}) {
             auto converter = converter_type::open(source->gguf(), {.layout = layout, .head = "f16"}, *pool);
             REQUIRE_MESSAGE(converter, (converter ? "" : converter.error().message));
             const auto bytes = (*converter)->write_memory();

@@ -44,11 +44,11 @@ TEST_CASE(
     const std::string expected = text_of(tiny);
     const temporary_folder folder;
     const temporary_folder home;
-    for (const char* layout : {"i2_s", "dense", "tl1", "tl2", "tq1_0", "tq2_0", "iq2_bn"}) {
+    for (const char* layout : {"i2_s", "base3", "lookup2", "lookup3", "tq1_0", "tq2_0", "iq2_bn"}) {
         const std::string there = convert(folder, tiny, {"--layout", layout});
         CHECK(text_of(there) == expected);
         CHECK(contents(convert(home, there, {"--layout", "i2_s"})) == contents(tiny));
-        const bool runs_as_stored = contains("dense tl1 tl2", layout);
+        const bool runs_as_stored = contains("base3 lookup2 lookup3", layout);
         CHECK(contains(output("inspect", {there}), std::string(", in layout ") + (runs_as_stored ? layout : "i2_s")));
     }
 }
@@ -95,7 +95,7 @@ TEST_CASE("neither the source nor, without --force, another file is written over
 
     const std::string bad = write_with_bad_code(folder);
     const std::size_t before = files_in(folder);
-    const outcome failed = run("convert", {bad, folder.path("new.gguf"), "--layout", "dense"});
+    const outcome failed = run("convert", {bad, folder.path("new.gguf"), "--layout", "base3"});
     CHECK(failed.status == 1);
     CHECK(contains(failed.err, "blk.3.ffn_up.weight"));
     CHECK(files_in(folder) == before);

@@ -4,9 +4,9 @@
 #include "models.hpp"
 #include "process.hpp"
 
+#include <bitnet/checkpoint/open_model_file.hpp>
 #include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/io/json.hpp>
-#include <bitnet/model/open_model_file.hpp>
 #include <bitnet/thread/thread_pool.hpp>
 
 #include <doctest/doctest.h>
@@ -92,7 +92,7 @@ void write_checkpoint_that_i2s_does_not_take(const std::string& folder) {
 
 } // namespace
 
-TEST_CASE("a model whose shapes I2_S does not admit runs in layout dense, from its checkpoint and from any file") {
+TEST_CASE("a model whose shapes I2_S does not admit runs in layout base3, from its checkpoint and from any file") {
     const temporary_folder folder;
     write_checkpoint_that_i2s_does_not_take(folder.path());
     const auto pool = bitnet::thread_pool::open(2);
@@ -102,9 +102,8 @@ TEST_CASE("a model whose shapes I2_S does not admit runs in layout dense, from i
     const auto logits = [&](const std::string& model) { return output("logits", {"-m", model, "--ids", "3,1,4,1,5"}); };
     const std::string expected = logits(folder.path());
     CHECK(expected.size() == source->gguf().find_tensor("token_embd.weight")->dims[1] * sizeof(float));
-    for (const std::string_view layout : {"dense", "iq2_bn", "tl2"}) {
-        const auto converter =
-            bitnet::checkpoint_converter::open(source->gguf(), {.layout = layout}, **pool);
+    for (const std::string_view layout : {"base3", "iq2_bn", "lookup3"}) {
+        const auto converter = bitnet::checkpoint_converter::open(source->gguf(), {.layout = layout}, **pool);
         REQUIRE_MESSAGE(converter, (converter ? "" : converter.error().message));
         const std::string file = folder.path(std::string(layout) + ".gguf");
         REQUIRE((*converter)->write_file(file));
@@ -112,7 +111,7 @@ TEST_CASE("a model whose shapes I2_S does not admit runs in layout dense, from i
     }
     const outcome refused = run("logits", {"-m", folder.path(), "--ids", "3,1", "--kv", "i8"});
     CHECK(refused.status == 1);
-    CHECK(contains(refused.err, "dense, tl1 and tl2 take all shapes"));
+    CHECK(contains(refused.err, "base3, lookup2 and lookup3 take all shapes"));
 }
 
 TEST_CASE("the logits after the last token are the last row of those after all tokens") {

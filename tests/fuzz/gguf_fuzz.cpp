@@ -4,10 +4,10 @@
 #include "../golden/gguf_editor.hpp"
 #include "../golden/tiny_model_writer.hpp"
 
+#include <bitnet/checkpoint/ternary_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/ternary_tail.hpp>
-#include <bitnet/model/ternary_source.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session.hpp>
 

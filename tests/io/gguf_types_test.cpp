@@ -42,9 +42,9 @@ TEST_CASE("every tensor type has the id and the bytes per 256 x 8 elements that 
         {134, "IQ1_BN", 8 * 2 + n / 64 * 13},
         {135, "IQ2_BN", 8 * 4 + n / 64 * 16},
         {335, "IQ2_BN_R4", 8 * 4 + n / 64 * 16},
-        {0xb1580101, "HPP_DENSE", 8 * 1 * 64 + 32},   // 256 columns fill one block of 320
-        {0xb1580102, "HPP_TL1", 256 / 16 * 128 + 32}, // 8 rows fill one group of 32
-        {0xb1580103, "HPP_TL2", 11 * 160 + 32},       // eleven blocks of 24 columns
+        {0xb1580101, "HPP_BASE3", 8 * 1 * 64 + 32},       // 256 columns fill one block of 320
+        {0xb1580102, "HPP_LOOKUP2", 256 / 16 * 128 + 32}, // 8 rows fill one group of 32
+        {0xb1580103, "HPP_LOOKUP3", 11 * 160 + 32},       // eleven blocks of 24 columns
         {0xb1580104, "HPP_SCREEN", n},
         {0xb15801ff, "U8_PACKED", n / 4},
     };
@@ -66,10 +66,10 @@ TEST_CASE("TL2 takes five bits for three weights but for the last 256 columns") 
 }
 
 TEST_CASE("this library's layouts take whole blocks of any shape") {
-    CHECK(fits_blocks(tensor_type::hpp_dense, {1, 1, 1, 1}));
-    CHECK(tensor_bytes(tensor_type::hpp_dense, {321, 3, 1, 1}) == 3u * 2 * 64 + 32);
-    CHECK(tensor_bytes(tensor_type::hpp_tl1, {17, 33, 1, 1}) == 2u * 2 * 128 + 32);
-    CHECK(tensor_bytes(tensor_type::hpp_tl2, {2560, 640, 2, 1}) == 107u * 40 * 160 + 32);
+    CHECK(fits_blocks(tensor_type::hpp_base3, {1, 1, 1, 1}));
+    CHECK(tensor_bytes(tensor_type::hpp_base3, {321, 3, 1, 1}) == 3u * 2 * 64 + 32);
+    CHECK(tensor_bytes(tensor_type::hpp_lookup2, {17, 33, 1, 1}) == 2u * 2 * 128 + 32);
+    CHECK(tensor_bytes(tensor_type::hpp_lookup3, {2560, 640, 2, 1}) == 107u * 40 * 160 + 32);
 }
 
 TEST_CASE("an unknown type has no name, no size and fits no shape") {

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <bitnet/kernel/amx_tiles.hpp>
-#include <bitnet/kernel/dense_amx_int8.hpp>
+#include <bitnet/kernel/base3_amx_int8.hpp>
 #include <bitnet/kernel/i2s_amx_int8.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/simd/isa.hpp>
@@ -101,7 +101,7 @@ struct emulated_amx {
 namespace bitnet::inline BITNET_ABI {
 
 template <> struct kernel<bitnet_tests::emulated_amx, i2s> : i2s_tile_kernel<bitnet_tests::emulated_tiles> {};
-template <> struct kernel<bitnet_tests::emulated_amx, dense> : dense_tile_kernel<bitnet_tests::emulated_tiles> {};
+template <> struct kernel<bitnet_tests::emulated_amx, base3> : base3_tile_kernel<bitnet_tests::emulated_tiles> {};
 
 } // namespace bitnet::inline BITNET_ABI
 #endif

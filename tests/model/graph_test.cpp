@@ -4,7 +4,7 @@
 #include "golden/tiny_model_writer.hpp"
 #include "reference_forward.hpp"
 
-#include <bitnet/model/layout_for.hpp>
+#include <bitnet/checkpoint/layout_for.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session.hpp>
 

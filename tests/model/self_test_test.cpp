@@ -56,9 +56,9 @@ TEST_CASE("every policy that this machine runs passes the self-test in every lay
         (one.template operator()<P>(), ...);
     };
     check(any_cpu{});
-    check(any_cpu::with_layout<dense>{});
-    check(any_cpu::with_layout<tl1>{});
-    check(any_cpu::with_layout<tl2>{});
+    check(any_cpu::with_layout<base3>{});
+    check(any_cpu::with_layout<lookup2>{});
+    check(any_cpu::with_layout<lookup3>{});
 }
 
 TEST_CASE("one wrong number is an error that names the kernel or the loop, and no model opens with it") {

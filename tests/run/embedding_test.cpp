@@ -85,17 +85,17 @@ TEST_CASE("a text embedding model refuses to make logits and tokens") {
     auto s = session<tested>::open(m);
     REQUIRE(s);
     REQUIRE(s->feed(ids));
-    CHECK(s->logits().error().code == errc::no_head);
-    CHECK(s->largest_logits(3).error().code == errc::no_head);
-    CHECK(s->feed_each(ids, [](std::size_t, std::span<const float>) {}).error().code == errc::no_head);
+    CHECK(s->logits().error().code == errc::no_lm_head);
+    CHECK(s->largest_logits(3).error().code == errc::no_lm_head);
+    CHECK(s->feed_each(ids, [](std::size_t, std::span<const float>) {}).error().code == errc::no_lm_head);
     CHECK(s->position() == ids.size());
     auto choose = sampler::open({}, m.parameters().vocabulary);
     REQUIRE(choose);
     CHECK_FALSE(s->next(*choose));
     CHECK(s->stopped_by() == stop_reason::error);
-    CHECK(s->last_error().code == errc::no_head);
+    CHECK(s->last_error().code == errc::no_lm_head);
     CHECK(s->last_error().message.find("text embedding model") != std::string::npos);
-    CHECK(batch<tested>::open(m).error().code == errc::no_head);
+    CHECK(batch<tested>::open(m).error().code == errc::no_lm_head);
     CHECK(m.notes().empty());
 }
 

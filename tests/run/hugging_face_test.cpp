@@ -26,13 +26,13 @@ using bitnet_tests::temporary_folder;
 namespace {
 
 #if BITNET_X86_64
-#define POLICIES policy<isa::scalar>, policy<isa::avx2>, policy<isa::avx2, dense>, policy<isa::avx2, tl2>
+#define POLICIES policy<isa::scalar>, policy<isa::avx2>, policy<isa::avx2, base3>, policy<isa::avx2, lookup3>
 using fast_or_scalar = ladder<policy<isa::avx2>, policy<isa::scalar>>;
 #elif BITNET_ARM64
-#define POLICIES policy<isa::scalar>, policy<isa::neon>, policy<isa::neon, dense>, policy<isa::neon, tl2>
+#define POLICIES policy<isa::scalar>, policy<isa::neon>, policy<isa::neon, base3>, policy<isa::neon, lookup3>
 using fast_or_scalar = ladder<policy<isa::neon>, policy<isa::scalar>>;
 #else
-#define POLICIES policy<isa::scalar>, policy<isa::scalar, dense>, policy<isa::scalar, tl2>
+#define POLICIES policy<isa::scalar>, policy<isa::scalar, base3>, policy<isa::scalar, lookup3>
 using fast_or_scalar = ladder<policy<isa::scalar>>;
 #endif
 

@@ -22,15 +22,15 @@ namespace {
 
 #if BITNET_X86_64
 #define POLICIES                                                                                                       \
-    policy<isa::scalar, tl2>, policy<isa::sse41, dense>, policy<isa::sse41, tl1>, policy<isa::sse41, tl2>,             \
-        policy<isa::avx2, dense>, policy<isa::avx2, tl1>, policy<isa::avx2, tl2>, policy<isa::avx_vnni, dense>,        \
-        policy<isa::avx512_vnni, dense>, policy<isa::amx_int8, dense>
+    policy<isa::scalar, lookup3>, policy<isa::sse41, base3>, policy<isa::sse41, lookup2>, policy<isa::sse41, lookup3>, \
+        policy<isa::avx2, base3>, policy<isa::avx2, lookup2>, policy<isa::avx2, lookup3>,                              \
+        policy<isa::avx_vnni, base3>, policy<isa::avx512_vnni, base3>, policy<isa::amx_int8, base3>
 #elif BITNET_ARM64
 #define POLICIES                                                                                                       \
-    policy<isa::scalar, tl2>, policy<isa::neon, dense>, policy<isa::neon, tl1>, policy<isa::neon, tl2>,                \
-        policy<isa::neon_dotprod, dense>, policy<isa::neon_dotprod, tl1>, policy<isa::neon_i8mm, dense>
+    policy<isa::scalar, lookup3>, policy<isa::neon, base3>, policy<isa::neon, lookup2>, policy<isa::neon, lookup3>,    \
+        policy<isa::neon_dotprod, base3>, policy<isa::neon_dotprod, lookup2>, policy<isa::neon_i8mm, base3>
 #else
-#define POLICIES policy<isa::scalar, dense>, policy<isa::scalar, tl1>, policy<isa::scalar, tl2>
+#define POLICIES policy<isa::scalar, base3>, policy<isa::scalar, lookup2>, policy<isa::scalar, lookup3>
 #endif
 
 /// Neither 384 nor 640 columns are whole blocks of every layout, 96 rows of keys no multiple of 64.
@@ -122,7 +122,7 @@ TEST_CASE_TEMPLATE("a layout gives the logits of scalar I2_S, repacked by any nu
     CHECK((codes.data > first && codes.data < first + file.size()));
 }
 
-TEST_CASE_TEMPLATE("a file converted to a layout and back is the file it was", L, dense, tl1, tl2) {
+TEST_CASE_TEMPLATE("a file converted to a layout and back is the file it was", L, base3, lookup2, lookup3) {
     const auto bytes = bitnet_tests::tiny_model(odd_shape());
     REQUIRE(bytes);
     const auto there = converted<L>(bytes->span());
@@ -137,7 +137,7 @@ TEST_CASE("of a ladder in all layouts, the first instruction set and the file's 
     CHECK(engines.size() == 4 * any_cpu::engines.size());
     const engine* first = choose_engine(any_cpu::engines, {}, layout_table_of<i2s>);
     REQUIRE(first != nullptr);
-    for (const layout_table* layout : {&layout_table_of<i2s>, &layout_table_of<dense>, &layout_table_of<tl2>}) {
+    for (const layout_table* layout : {&layout_table_of<i2s>, &layout_table_of<base3>, &layout_table_of<lookup3>}) {
         const engine* best = choose_engine(engines, {}, *layout);
         REQUIRE(best != nullptr);
         CHECK(best->isa == first->isa);
@@ -147,14 +147,15 @@ TEST_CASE("of a ladder in all layouts, the first instruction set and the file's 
         CHECK(named->isa == "scalar");
         CHECK(named->ternary->layout == layout);
     }
-    CHECK(choose_engine(any_cpu::engines, "scalar", layout_table_of<tl2>)->ternary->layout == &layout_table_of<i2s>);
+    CHECK(choose_engine(any_cpu::engines, "scalar", layout_table_of<lookup3>)->ternary->layout ==
+          &layout_table_of<i2s>);
     CHECK(choose_engine(engines, "mmx", layout_table_of<i2s>) == nullptr);
 }
 
 TEST_CASE("the note says how much was repacked") {
     const auto bytes = bitnet_tests::tiny_model(odd_shape());
     REQUIRE(bytes);
-    const auto repacked = opened<policy<isa::scalar, tl2>>(bytes->span());
+    const auto repacked = opened<policy<isa::scalar, lookup3>>(bytes->span());
     const std::uint64_t hidden_blocks = 384 / 24;
     const std::uint64_t per_layer = (2 * 12 * hidden_blocks + 2 * 3 * hidden_blocks + // q, o: 384 rows; k, v: 96
                                      2 * 20 * hidden_blocks + 12 * 27) *
@@ -162,7 +163,7 @@ TEST_CASE("the note says how much was repacked") {
     CHECK(repacked.tensors().repacked_bytes() == 2 * per_layer);
     REQUIRE(repacked.notes().size() == 1);
     CHECK(repacked.notes()[0] ==
-          "14 ternary tensors were repacked to layout tl2: " + std::to_string(2 * per_layer) + " bytes");
+          "14 ternary tensors were repacked to layout lookup3: " + std::to_string(2 * per_layer) + " bytes");
 }
 
 TEST_CASE("code 3 is refused by whatever repacks it, naming tensor and place") {
@@ -171,7 +172,7 @@ TEST_CASE("code 3 is refused by whatever repacks it, naming tensor and place") {
     bitnet_tests::gguf_editor editor(bytes->span());
     const auto& tensor = editor.tensor("blk.1.ffn_up.weight");
     editor.poke(tensor.data + 12345, std::uint8_t{0x31});
-    const auto refused = open<policy<isa::scalar, dense>>(editor.bytes(), {.verify_codes = false, .threads = 2});
+    const auto refused = open<policy<isa::scalar, base3>>(editor.bytes(), {.verify_codes = false, .threads = 2});
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code == errc::bad_code);
     CHECK(refused.error().message.find("'blk.1.ffn_up.weight': byte 12345 of") != std::string::npos);
@@ -181,7 +182,7 @@ TEST_CASE("code 3 is refused by whatever repacks it, naming tensor and place") {
     REQUIRE(file);
     auto pool = thread_pool::open(1);
     REQUIRE(pool);
-    auto converter = converter_type::open(*file, {.layout = "tl1"}, **pool);
+    auto converter = converter_type::open(*file, {.layout = "lookup2"}, **pool);
     REQUIRE(converter);
     const auto written = (*converter)->write_memory();
     REQUIRE_FALSE(written);
@@ -189,7 +190,7 @@ TEST_CASE("code 3 is refused by whatever repacks it, naming tensor and place") {
     CHECK(written.error().message.find("'blk.1.ffn_up.weight'") != std::string::npos);
 }
 
-TEST_CASE_TEMPLATE("indices that a layout does not have are refused where codes are verified", L, tl1, tl2) {
+TEST_CASE_TEMPLATE("indices that a layout does not have are refused where codes are verified", L, lookup2, lookup3) {
     const auto bytes = bitnet_tests::tiny_model(odd_shape());
     REQUIRE(bytes);
     const auto file = converted<L>(bytes->span());
@@ -204,8 +205,8 @@ TEST_CASE_TEMPLATE("indices that a layout does not have are refused where codes 
 TEST_CASE("a shape that the file's own layout does not admit is refused by the converter") {
     const auto bytes = bitnet_tests::tiny_model(odd_shape());
     REQUIRE(bytes);
-    const auto dense_file = converted<dense>(bytes->span());
-    bitnet_tests::gguf_editor editor(dense_file.span());
+    const auto base3_file = converted<base3>(bytes->span());
+    bitnet_tests::gguf_editor editor(base3_file.span());
     editor.set_dim("blk.0.attn_q.weight", 0, 383); // still two blocks of 320
     const auto file = gguf_file::parse(editor.bytes(), "test");
     REQUIRE_MESSAGE(file, (file ? "" : file.error().message));

@@ -2,6 +2,8 @@
 // compare_checkpoints: whether two files hold the same model, ternary value by ternary value.
 #pragma once
 
+#include <bitnet/checkpoint/float_tensor.hpp>
+#include <bitnet/checkpoint/hyper_parameter_reader.hpp>
 #include <bitnet/convert/permuted_rows.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -9,8 +11,6 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/quoted_name.hpp>
-#include <bitnet/model/float_tensor.hpp>
-#include <bitnet/model/hyper_parameter_reader.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/thread/pool.hpp>
 

@@ -2,6 +2,9 @@
 // checkpoint_converter: writes a model as a GGUF file, its ternary tensors and its head in the types asked for.
 #pragma once
 
+#include <bitnet/checkpoint/float_tensor.hpp>
+#include <bitnet/checkpoint/hyper_parameter_reader.hpp>
+#include <bitnet/checkpoint/ternary_rows.hpp>
 #include <bitnet/convert/metadata_edit.hpp>
 #include <bitnet/convert/permuted_rows.hpp>
 #include <bitnet/convert/quantized_rows.hpp>
@@ -14,10 +17,7 @@
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/quoted_name.hpp>
-#include <bitnet/model/float_tensor.hpp>
-#include <bitnet/model/hyper_parameter_reader.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
-#include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/simd/screen.hpp>
 #include <bitnet/thread/pool.hpp>
 
@@ -120,7 +120,7 @@ private:
 
     /// One tensor to be written, a window of rows at a time.
     struct piece {
-        enum class action { copy, ternary, dense, screen, scale };
+        enum class action { copy, ternary, floats, screen, scale };
 
         checkpoint_converter* self;
         action what;
@@ -199,7 +199,7 @@ private:
                          : is_scale_of_ternary(tensor.name) ? result<void>{} // added with its tensor
                          : is_head(tensor.name)             ? add_head(tensor)
                          : is_screen(tensor.name)           ? result<void>{} // made again where it is asked for
-                         : tensor.type == tensor_type::bf16 ? add_dense(tensor, tensor_type::f32)
+                         : tensor.type == tensor_type::bf16 ? add_floats(tensor, tensor_type::f32)
                                                             : add_copy(tensor);
             if (!added) {
                 return added;
@@ -230,7 +230,7 @@ private:
         return {};
     }
 
-    [[nodiscard]] result<void> add_dense(const gguf_tensor& tensor, tensor_type to) {
+    [[nodiscard]] result<void> add_floats(const gguf_tensor& tensor, tensor_type to) {
         if (tensor.type == to) {
             return add_copy(tensor);
         }
@@ -240,13 +240,13 @@ private:
                                                      " in the file, which cannot be written as " +
                                                      std::string(name_of(to))};
         }
-        add_piece({this, piece::action::dense, &tensor, to}, tensor.name, dims_of(tensor));
+        add_piece({this, piece::action::floats, &tensor, to}, tensor.name, dims_of(tensor));
         ++statistics_.other_tensors;
         return {};
     }
 
     [[nodiscard]] result<void> add_head(const gguf_tensor& tensor) {
-        auto added = add_dense(tensor, head_type_.value_or(tensor.type));
+        auto added = add_floats(tensor, head_type_.value_or(tensor.type));
         const bool is_last = tensor.name == "output.weight" || file_.find_tensor("output.weight") == nullptr;
         return added && is_last && options_.head == "screened" ? add_screen(tensor) : added;
     }
@@ -303,7 +303,7 @@ private:
         for (const piece& each : pieces_) {
             if (each.what == piece::action::ternary) {
                 window = std::max(window, each.size);
-            } else if (each.what == piece::action::dense || each.what == piece::action::screen) {
+            } else if (each.what == piece::action::floats || each.what == piece::action::screen) {
                 window = std::max(window, window_rows(each) * each.row_bytes());
                 floats = std::max<std::uint64_t>(floats, window_rows(each) * each.cols());
             }
@@ -318,7 +318,7 @@ private:
         return {};
     }
 
-    /// How many rows of a dense tensor are converted at a time.
+    /// How many rows of a tensor of floats are converted at a time.
     [[nodiscard]] static std::size_t window_rows(const piece& wanted) noexcept {
         return std::clamp<std::size_t>(window_floats / wanted.cols(), 1, wanted.rows());
     }
@@ -405,7 +405,7 @@ private:
         std::memcpy(out, &wanted.scale, sizeof wanted.scale);
     }
 
-    /// The next rows of a dense tensor or a screen.
+    /// The next rows of a tensor of floats or a screen.
     [[nodiscard]] bool convert_floats(const piece& wanted) {
         const std::size_t count = std::min(window_rows(wanted), wanted.rows() - next_row_);
         const auto row_bytes = static_cast<std::size_t>(wanted.row_bytes());
@@ -478,7 +478,7 @@ private:
     std::optional<tensor_type> head_type_;
     std::deque<piece> pieces_;
     conversion_statistics statistics_;
-    buffer<float> floats_;           ///< of a window of dense rows
+    buffer<float> floats_;           ///< of a window of rows of floats
     buffer<std::byte> window_;       ///< a ternary tensor, or a window of another
     std::size_t next_row_ = 0;       ///< behind the window
     std::uint64_t window_begin_ = 0; ///< in bytes of the tensor

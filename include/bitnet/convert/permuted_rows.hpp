@@ -2,12 +2,12 @@
 // The order of rows in which a GGUF file of architecture llama has the query and key matrices of a checkpoint.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
+#include <bitnet/checkpoint/layout_for.hpp>
+#include <bitnet/checkpoint/ternary_rows.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_types.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
-#include <bitnet/model/ternary_rows.hpp>
-#include <bitnet/model/layout_for.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -2,17 +2,17 @@
 // ternary_encoding: how a tensor type stores rows of ternary codes, for whoever chooses the type at run time.
 #pragma once
 
+#include <bitnet/checkpoint/ternary_source.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/io/gguf_types.hpp>
-#include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/base3.hpp>
 #include <bitnet/kernel/iq2_bn.hpp>
+#include <bitnet/kernel/lookup2.hpp>
+#include <bitnet/kernel/lookup3.hpp>
 #include <bitnet/kernel/row_format.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
-#include <bitnet/kernel/tl1.hpp>
-#include <bitnet/kernel/tl2.hpp>
 #include <bitnet/kernel/tq1_0.hpp>
 #include <bitnet/kernel/tq2_0.hpp>
-#include <bitnet/model/ternary_source.hpp>
 
 #include <algorithm>
 #include <array>
@@ -24,7 +24,7 @@ namespace bitnet::inline BITNET_ABI {
 
 /// A tensor type that ternary weights can be written in.
 struct ternary_encoding {
-    std::string_view name; ///< "i2_s", "tl1", ..., "tq1_0"
+    std::string_view name; ///< "i2_s", "lookup2", ..., "tq1_0"
     tensor_type type;
     std::uint32_t file_type; ///< general.file_type of a file of such tensors
     /// Rows that are stored together: 1 or a divisor of 32.
@@ -74,9 +74,9 @@ template <writable_row_format F>
 /// What bitnet.cpp, ik_llama.cpp and llama.cpp call their files, and the tensor type itself for our own layouts.
 inline constexpr std::array<ternary_encoding, 7> ternary_encodings{
     {layout_encoding<i2s>("i2_s", 40),
-     layout_encoding<dense>("dense", static_cast<std::uint32_t>(tensor_type::hpp_dense)),
-     layout_encoding<tl1>("tl1", static_cast<std::uint32_t>(tensor_type::hpp_tl1)),
-     layout_encoding<tl2>("tl2", static_cast<std::uint32_t>(tensor_type::hpp_tl2)),
+     layout_encoding<base3>("base3", static_cast<std::uint32_t>(tensor_type::hpp_base3)),
+     layout_encoding<lookup2>("lookup2", static_cast<std::uint32_t>(tensor_type::hpp_lookup2)),
+     layout_encoding<lookup3>("lookup3", static_cast<std::uint32_t>(tensor_type::hpp_lookup3)),
      row_encoding<tq1_0>("tq1_0", tensor_type::tq1_0, 36), row_encoding<tq2_0>("tq2_0", tensor_type::tq2_0, 37),
      row_encoding<iq2_bn>("iq2_bn", tensor_type::iq2_bn, 137)}};
 

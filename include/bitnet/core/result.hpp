@@ -61,7 +61,7 @@ enum class errc {
     invalid_token,    ///< a token id outside the vocabulary
     context_full,     ///< more tokens than the context has room for
     nothing_fed,      ///< next() or logits() before any token was fed
-    no_head,          ///< logits or tokens of a text embedding model
+    no_lm_head,       ///< logits or tokens of a text embedding model
     cancelled,        ///< the caller's own callback stopped the work
 };
 

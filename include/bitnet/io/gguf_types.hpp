@@ -89,11 +89,11 @@ enum class tensor_type : std::uint32_t {
     iq1_bn = 134,
     iq2_bn = 135,
     iq2_bn_r4 = 335,
-    hpp_dense = 0xb1580101,  ///< kernel/dense.hpp
-    hpp_tl1 = 0xb1580102,    ///< kernel/tl1.hpp
-    hpp_tl2 = 0xb1580103,    ///< kernel/tl2.hpp
-    hpp_screen = 0xb1580104, ///< simd/screen.hpp: the bytes of a screened head, no elements
-    hf_packed = 0xb15801ff,  ///< never in a GGUF file: ternary U8 weights of Hugging Face, see model/packed_rows.hpp
+    hpp_base3 = 0xb1580101,   ///< kernel/base3.hpp
+    hpp_lookup2 = 0xb1580102, ///< kernel/lookup2.hpp
+    hpp_lookup3 = 0xb1580103, ///< kernel/lookup3.hpp
+    hpp_screen = 0xb1580104,  ///< simd/screen.hpp: the bytes of a screened head, no elements
+    hf_packed = 0xb15801ff,   ///< never in a GGUF file: ternary U8 weights of Hugging Face, see model/packed_rows.hpp
 };
 
 /// Bytes after the codes of I2_S and of this library's own layouts: the f32 scale of the tensor, padded.
@@ -136,9 +136,9 @@ inline constexpr std::array<tensor_format, 21> tensor_formats{{
     {tensor_type::iq1_bn, "IQ1_BN", 64, 13, 2},                    // f16 scale per row
     {tensor_type::iq2_bn, "IQ2_BN", 64, 16, 4},                    // f32 scale per row
     {tensor_type::iq2_bn_r4, "IQ2_BN_R4", 64, 16, 4, 0, false, 4}, // four rows of it interleaved
-    {tensor_type::hpp_dense, "HPP_DENSE", 320, 64, 0, ternary_scale_bytes, false, 1, true},
-    {tensor_type::hpp_tl1, "HPP_TL1", 16, 128, 0, ternary_scale_bytes, false, 32, true},
-    {tensor_type::hpp_tl2, "HPP_TL2", 24, 160, 0, ternary_scale_bytes, false, 32, true},
+    {tensor_type::hpp_base3, "HPP_BASE3", 320, 64, 0, ternary_scale_bytes, false, 1, true},
+    {tensor_type::hpp_lookup2, "HPP_LOOKUP2", 16, 128, 0, ternary_scale_bytes, false, 32, true},
+    {tensor_type::hpp_lookup3, "HPP_LOOKUP3", 24, 160, 0, ternary_scale_bytes, false, 32, true},
     {tensor_type::hpp_screen, "HPP_SCREEN", 1, 1},
     {tensor_type::hf_packed, "U8_PACKED", 4, 1, 0, 0, true}, // four rows to a byte
 }};

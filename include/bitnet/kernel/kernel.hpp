@@ -11,7 +11,7 @@
 namespace bitnet::inline BITNET_ABI {
 
 /// Activation rows are zero from their last column to the next multiple of this many: whole blocks of I2_S (128) and of
-/// dense (320), so that the one can be unpacked to the other.
+/// base3 (320), so that the one can be unpacked to the other.
 inline constexpr std::size_t activation_padding = 640;
 
 /// One or more quantised activation rows, [tokens, cols] of int8, and their sums. Borrows its memory.

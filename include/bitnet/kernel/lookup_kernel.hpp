@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The look-up kernels of tl1 and tl2 but for their loops: groups of 32 rows, tables of activations, unpacking.
+// The look-up kernels of lookup2 and lookup3 but for their loops: groups of 32 rows, tables of activations, unpacking.
 #pragma once
 
 #include <bitnet/core/config.hpp>

@@ -2,9 +2,9 @@
 // Causal grouped-query attention over the KV cache.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/matrix_view.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/scratch.hpp>
 #include <bitnet/model/sequence_row.hpp>

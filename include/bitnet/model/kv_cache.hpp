@@ -2,11 +2,11 @@
 // kv_cache: the keys and values of every position that a sequence has passed.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/huge_pages.hpp>
 #include <bitnet/core/result.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/simd/lane_ops.hpp>
 #include <bitnet/simd/loop_table.hpp>
 

@@ -2,11 +2,11 @@
 // Ternary linear layers: quantise rows once, multiply them by one or several matrices in one parallel loop.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/ternary_table.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/scratch.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/simd/loop_table.hpp>

@@ -2,6 +2,7 @@
 // lm_head_screen: a six-bit copy of the output matrix, which tells its few rows that matter from the rest.
 #pragma once
 
+#include <bitnet/checkpoint/ternary_rows.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
@@ -11,7 +12,6 @@
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/quoted_name.hpp>
-#include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/simd/loop_table.hpp>
 #include <bitnet/simd/screen.hpp>
 #include <bitnet/thread/pool.hpp>

@@ -2,13 +2,13 @@
 // scratch: the working memory of one forward pass. Belongs to a session, never to the model.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/ternary_table.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/simd/lane_ops.hpp>
 
 #include <algorithm>

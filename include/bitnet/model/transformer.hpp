@@ -2,11 +2,11 @@
 // transformer: one forward pass over a batch of (sequence, position, token), in steps that the caller sequences.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/engine.hpp>
 #include <bitnet/model/attention.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/linear.hpp>
 #include <bitnet/model/lm_head.hpp>
 #include <bitnet/model/scratch.hpp>

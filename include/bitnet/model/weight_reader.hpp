@@ -2,6 +2,11 @@
 // weight_reader: finds, checks and where necessary repacks the tensors of a model.
 #pragma once
 
+#include <bitnet/checkpoint/float_tensor.hpp>
+#include <bitnet/checkpoint/hyper_parameters.hpp>
+#include <bitnet/checkpoint/model_file.hpp>
+#include <bitnet/checkpoint/ternary_rows.hpp>
+#include <bitnet/checkpoint/ternary_source.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
@@ -11,11 +16,6 @@
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/kernel/layout_table.hpp>
-#include <bitnet/model/float_tensor.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
-#include <bitnet/model/model_file.hpp>
-#include <bitnet/model/ternary_rows.hpp>
-#include <bitnet/model/ternary_source.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/thread/pool.hpp>
 
@@ -42,7 +42,7 @@ public:
             return failed(made);
         }
         made_.embedding_ = floats("token_embd.weight");
-        made_.lm_head_ = model_.has_own_head ? floats("output.weight") : made_.embedding_;
+        made_.lm_head_ = model_.has_own_lm_head ? floats("output.weight") : made_.embedding_;
         made_.output_norm_ = norm("output_norm.weight", model_.hidden);
         for (std::size_t i = 0; i < model_.layers && ok(); ++i) {
             read_layer("blk." + std::to_string(i) + ".", made_.layers_[i]);

@@ -2,14 +2,14 @@
 // weights: the tensors of a model, in place in the file's bytes wherever the layout allows.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
+#include <bitnet/checkpoint/ternary_reading.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_matrix.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/kernel/layout_table.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
-#include <bitnet/model/ternary_reading.hpp>
 #include <bitnet/thread/pool.hpp>
 
 #include <cstddef>

@@ -52,7 +52,7 @@ protected:
 ///     }
 class any_batch {
 public:
-    /// \return errc::invalid_argument (no sessions, too many, no threads), errc::no_head (a text embedding model),
+    /// \return errc::invalid_argument (no sessions, too many, no threads), errc::no_lm_head (a text embedding model),
     /// errc::out_of_memory, errc::thread_error.
     [[nodiscard]] static result<any_batch> open(const any_model& opened, const batch_options& options = {}) {
         return made(opened.base().open_batch(options, nullptr));

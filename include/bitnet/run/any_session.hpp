@@ -97,13 +97,13 @@ public:
     }
 
     /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
-    /// \return errc::nothing_fed before the first token, errc::no_head from a text embedding model.
+    /// \return errc::nothing_fed before the first token, errc::no_lm_head from a text embedding model.
     [[nodiscard]] result<std::span<const float>> logits() { return base_->logits(); }
 
     /// The k largest logits after the last token, the largest first, the lower id on ties; all if the vocabulary is
     /// smaller. The same bits as in logits(), and if the model has a screen mostly without reading the whole output
     /// matrix. Valid until the next call that is not const.
-    /// \return errc::nothing_fed, errc::no_head, errc::invalid_argument unless 1 <= k <= 256.
+    /// \return errc::nothing_fed, errc::no_lm_head, errc::invalid_argument unless 1 <= k <= 256.
     [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
         return base_->largest_logits(k);
     }

@@ -35,8 +35,8 @@ public:
                                    batch_options::most_sessions, " are possible"})};
         }
         if (model.parameters.is_embedder) {
-            return error{errc::no_head, "batch: the model is a text embedding model and has no head; see "
-                                        "session::embed()"};
+            return error{errc::no_lm_head, "batch: the model is a text embedding model and has no head; see "
+                                           "session::embed()"};
         }
         std::unique_ptr<batch_core> made(new (std::nothrow) batch_core(model.parameters, *std::move(pool)));
         if (made == nullptr) {

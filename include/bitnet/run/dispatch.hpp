@@ -62,8 +62,8 @@ struct joined_ladders<ladder<P...>, ladder<Q...>, Rest...> : joined_ladders<ladd
 /// stored in, and in one that admits their shapes.
 template <class Ladder>
 using in_all_layouts =
-    joined_ladders<typename Ladder::template with_layout<i2s>, typename Ladder::template with_layout<dense>,
-                   typename Ladder::template with_layout<tl1>, typename Ladder::template with_layout<tl2>>;
+    joined_ladders<typename Ladder::template with_layout<i2s>, typename Ladder::template with_layout<base3>,
+                   typename Ladder::template with_layout<lookup2>, typename Ladder::template with_layout<lookup3>>;
 
 /// One policy for each instruction set of a list.
 template <class List> struct policies_of;

@@ -2,11 +2,11 @@
 // files_part: reading what a path or memory holds.
 #pragma once
 
+#include <bitnet/checkpoint/model_file.hpp>
+#include <bitnet/checkpoint/open_model_file.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/byte_source.hpp>
-#include <bitnet/model/model_file.hpp>
-#include <bitnet/model/open_model_file.hpp>
 #include <bitnet/run/parts.hpp>
 
 #include <memory>

@@ -2,11 +2,11 @@
 // model<P>: a model in one policy, chosen at compile time.
 #pragma once
 
+#include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
-#include <bitnet/model/model_file.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/run/any_model.hpp>

@@ -2,13 +2,13 @@
 // model_core: what any_model and model<P> hold, compiled once for all engines; and how one is chosen and opened.
 #pragma once
 
+#include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
-#include <bitnet/model/model_file.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/batch_core.hpp>
@@ -94,7 +94,7 @@ private:
 
     [[nodiscard]] result<void> make_screen(pool_ref pool, bool verify) {
         const gguf_file& file = facts_->file();
-        const std::string_view name = facts_->parameters.head_name();
+        const std::string_view name = facts_->parameters.lm_head_name();
         if (facts_->parameters.is_embedder) {
             return {};
         }

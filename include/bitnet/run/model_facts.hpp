@@ -2,12 +2,12 @@
 // model_facts: what is known of a model before its weights are laid out for an engine.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
+#include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
-#include <bitnet/model/model_file.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/text_part.hpp>
 #include <bitnet/simd/rotary.hpp>
@@ -65,7 +65,7 @@ inline result<std::unique_ptr<model_facts>> model_facts::read(model_file source,
 }
 
 inline void model_facts::note_what_is_not_used() {
-    if (!parameters.has_own_head && file().find_tensor("output.weight") != nullptr) {
+    if (!parameters.has_own_lm_head && file().find_tensor("output.weight") != nullptr) {
         notes.push_back(sentence({"tensor 'output.weight' is not used: architecture ", parameters.architecture,
                                   " ties the head to the embedding"}));
     }

@@ -2,12 +2,12 @@
 // compiled_for<Ladder>: what opening a model compiles: all that the policies of a ladder name.
 #pragma once
 
+#include <bitnet/checkpoint/layout_for.hpp>
+#include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/engine.hpp>
 #include <bitnet/io/byte_source.hpp>
-#include <bitnet/model/layout_for.hpp>
-#include <bitnet/model/model_file.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/files_part.hpp>

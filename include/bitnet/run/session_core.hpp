@@ -2,13 +2,13 @@
 // session_core: what any_session and session<P> hold, compiled once for all engines.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/model/ranking.hpp>
@@ -300,8 +300,9 @@ private:
 
     [[nodiscard]] result<void> check_head() const {
         if (parameters_.is_embedder) {
-            return error{errc::no_head, "session: the model is a text embedding model and has no head, so there are no "
-                                        "logits and no next token; embed() is what it does"};
+            return error{errc::no_lm_head,
+                         "session: the model is a text embedding model and has no head, so there are no "
+                         "logits and no next token; embed() is what it does"};
         }
         return {};
     }

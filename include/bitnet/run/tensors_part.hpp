@@ -2,11 +2,11 @@
 // tensors_part: weights and their screen.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/engine.hpp>
 #include <bitnet/io/gguf_reader.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/model/self_test.hpp>
 #include <bitnet/model/weight_reader.hpp>

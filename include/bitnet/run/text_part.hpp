@@ -2,10 +2,10 @@
 // text_part: hyper-parameters, tokenizer and chat format.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameter_reader.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
-#include <bitnet/model/hyper_parameter_reader.hpp>
 #include <bitnet/run/parts.hpp>
 #include <bitnet/text/open_chat_template.hpp>
 #include <bitnet/text/open_tokenizer.hpp>

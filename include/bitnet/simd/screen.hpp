@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A screen of a dense matrix: six bits a weight and two norms a row, enough to bound every dot product from above.
+// A screen of a float matrix: six bits a weight and two norms a row, enough to bound every dot product from above.
 #pragma once
 
 #include <bitnet/core/config.hpp>

@@ -51,7 +51,7 @@ struct settings {
         all.text("-n", "LIST", generated, "tokens to generate; 0 for none");
         all.text("-t", "LIST", threads, "threads");
         all.text("--isa", "LIST", isas, "instruction sets; the best of this CPU where none is named");
-        all.text("--layout", "LIST", layouts, "layouts of ternary weights: i2_s, dense, tl1, tl2");
+        all.text("--layout", "LIST", layouts, "layouts of ternary weights: i2_s, base3, lookup2, lookup3");
         all.text("--head", "LIST", heads, "as-stored or screened");
         all.text("--kv", "LIST", kvs, "elements of the KV cache: f16 or i8");
         all.text("--batch", "LIST", batches, "sequences that are generated together");

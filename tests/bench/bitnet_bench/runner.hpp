@@ -4,8 +4,8 @@
 
 #include "phase_shares.hpp"
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/result.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session_options.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The tl2 layout: three weights as a sign and an index of four bits, for kernels that look sums of activations up.
+// The lookup3 layout: three weights as a sign and an index of four bits, for kernels that look sums of activations up.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -21,8 +21,8 @@ namespace bitnet::inline BITNET_ABI {
 ///
 ///   lines 0..3 | bits 7:4 |value(2 * line + 1)|, bits 3:0 |value(2 * line)|       0..13
 ///   line 4     | bit 7 - t: value(t) < 0
-struct tl2 {
-    static constexpr std::string_view name = "tl2";
+struct lookup3 {
+    static constexpr std::string_view name = "lookup3";
     static constexpr std::size_t block_rows = 32;
     static constexpr std::size_t block_columns = 24;
     static constexpr std::size_t block_bytes = 160;
@@ -35,7 +35,7 @@ struct tl2 {
     /// The code 0..2 at (row, col). \pre row < rows, col < cols
     [[nodiscard]] static std::uint8_t code(const view& w, std::size_t row, std::size_t col) noexcept {
         const std::uint8_t* block =
-            w.data + (row / 32 * blocks_across<tl2>(w.cols) + col / 24) * block_bytes + row % 32;
+            w.data + (row / 32 * blocks_across<lookup3>(w.cols) + col / 24) * block_bytes + row % 32;
         const std::size_t triple = col % 24 / 3;
         const unsigned magnitude = block[triple / 2 * 32] >> (triple % 2 * 4) & 15u;
         const bool negative = (block[std::size_t{4} * 32] >> (7 - triple) & 1u) != 0;

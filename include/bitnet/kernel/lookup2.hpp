@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The tl1 layout: pairs of weights as indices of four bits, for kernels that look sums of activations up.
+// The lookup2 layout: pairs of weights as indices of four bits, for kernels that look sums of activations up.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -19,8 +19,8 @@ namespace bitnet::inline BITNET_ABI {
 ///
 ///   bits    | 7:4                                  | 3:0
 ///   index   | 3 * code(4l + 2) + code(4l + 3)      | 3 * code(4l) + code(4l + 1)         0..8
-struct tl1 {
-    static constexpr std::string_view name = "tl1";
+struct lookup2 {
+    static constexpr std::string_view name = "lookup2";
     static constexpr std::size_t block_rows = 32;
     static constexpr std::size_t block_columns = 16;
     static constexpr std::size_t block_bytes = 128;
@@ -32,7 +32,7 @@ struct tl1 {
 
     /// The code 0..2 at (row, col). \pre row < rows, col < cols
     [[nodiscard]] static std::uint8_t code(const view& w, std::size_t row, std::size_t col) noexcept {
-        const std::size_t block = row / 32 * blocks_across<tl1>(w.cols) + col / 16;
+        const std::size_t block = row / 32 * blocks_across<lookup2>(w.cols) + col / 16;
         const unsigned pair = w.data[block * block_bytes + col % 16 / 4 * 32 + row % 32] >> (col % 4 / 2 * 4) & 15u;
         return static_cast<std::uint8_t>(col % 2 == 0 ? pair / 3 : pair % 3);
     }

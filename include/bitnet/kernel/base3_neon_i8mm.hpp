@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The dense layout (five weights in a byte) for Arm's int8 matrix products. Empty on other architectures.
+// The base3 layout (five weights in a byte) for Arm's int8 matrix products. Empty on other architectures.
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/base3.hpp>
+#include <bitnet/kernel/base3_neon.hpp>
+#include <bitnet/kernel/base3_neon_dotprod.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>
-#include <bitnet/kernel/dense.hpp>
-#include <bitnet/kernel/dense_neon.hpp>
-#include <bitnet/kernel/dense_neon_dotprod.hpp>
 #include <bitnet/kernel/i2s_neon_i8mm.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/simd/isa.hpp>
@@ -16,8 +16,8 @@ namespace bitnet::inline BITNET_ABI {
 
 /// Few tokens by dot products, many by the matrix products of I2_S.
 template <>
-struct kernel<isa::neon_i8mm, dense>
-    : arranged_by_way_of_i2s<kernel<isa::neon_dotprod, dense>, kernel<isa::neon_i8mm, i2s>, dense_unpacker_neon> {};
+struct kernel<isa::neon_i8mm, base3>
+    : arranged_by_way_of_i2s<kernel<isa::neon_dotprod, base3>, kernel<isa::neon_i8mm, i2s>, base3_unpacker_neon> {};
 
 } // namespace bitnet::inline BITNET_ABI
 #endif

@@ -3,10 +3,10 @@
 #include "golden/golden_data.hpp"
 #include "golden/ternary_encoders.hpp"
 
+#include <bitnet/checkpoint/ternary_source.hpp>
 #include <bitnet/core/byte_reader.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_writer.hpp>
-#include <bitnet/model/ternary_source.hpp>
 #include <bitnet/thread/thread_pool.hpp>
 
 #include <doctest/doctest.h>

@@ -4,7 +4,7 @@
 #include "golden/tiny_model_writer.hpp"
 #include "io/temporary_folder.hpp"
 
-#include <bitnet/model/open_model_file.hpp>
+#include <bitnet/checkpoint/open_model_file.hpp>
 
 #include <doctest/doctest.h>
 

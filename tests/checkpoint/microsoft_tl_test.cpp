@@ -5,8 +5,8 @@
 #include "golden/ternary_encoders.hpp"
 #include "golden/tiny_model_writer.hpp"
 
-#include <bitnet/model/lookup_rows.hpp>
-#include <bitnet/model/ternary_rows.hpp>
+#include <bitnet/checkpoint/microsoft_tl.hpp>
+#include <bitnet/checkpoint/ternary_rows.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session.hpp>
@@ -104,7 +104,7 @@ lookup_model model_in(tensor_type type, std::span<const std::byte> i2s_model) {
 using P = policy<isa::scalar>;
 
 result<model<P>> open(std::span<const std::byte> bytes, std::string_view ini) {
-    return model<P>::open(byte_source::borrow(bytes, "test"), {.load_tokenizer = false, .lookup_tiling = ini});
+    return model<P>::open(byte_source::borrow(bytes, "test"), {.load_tokenizer = false, .microsoft_tl_tiling = ini});
 }
 std::vector<float> logits_of(const result<model<P>>& opened) {
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
@@ -128,46 +128,50 @@ bitnet_tests::model_shape shape() {
 } // namespace
 
 TEST_CASE("TL1 gives back what the converter's reshaping hid, in every published tiling") {
-    check_values<tl1_rows>(tensor_type::tl1, 320, 512, {160, 64, 32}); // bitnet_b1_58-3B
-    check_values<tl1_rows>(tensor_type::tl1, 640, 256, {320, 128, 64});
-    check_values<tl1_rows>(tensor_type::tl1, 640, 320, {320, 64, 32});
-    check_values<tl1_rows>(tensor_type::tl1, 256, 128, {128, 64, 64}); // bitnet_b1_58-large
-    check_values<tl1_rows>(tensor_type::tl1, 32, 64, {32, 32, 16});
+    check_values<microsoft_tl1_rows>(tensor_type::tl1, 320, 512, {160, 64, 32}); // bitnet_b1_58-3B
+    check_values<microsoft_tl1_rows>(tensor_type::tl1, 640, 256, {320, 128, 64});
+    check_values<microsoft_tl1_rows>(tensor_type::tl1, 640, 320, {320, 64, 32});
+    check_values<microsoft_tl1_rows>(tensor_type::tl1, 256, 128, {128, 64, 64}); // bitnet_b1_58-large
+    check_values<microsoft_tl1_rows>(tensor_type::tl1, 32, 64, {32, 32, 16});
 }
 
 TEST_CASE("TL2 gives back what the converter's reshaping hid, with and without a rest in pairs") {
-    check_values<tl2_rows>(tensor_type::tl2, 320, 384, {160, 96, 32});  // bitnet_b1_58-3B
-    check_values<tl2_rows>(tensor_type::tl2, 320, 320, {320, 96, 32});  // 32 columns in pairs
-    check_values<tl2_rows>(tensor_type::tl2, 128, 384, {128, 192, 32}); // bitnet_b1_58-large
-    check_values<tl2_rows>(tensor_type::tl2, 64, 352, {64, 96, 32});    // 64 in pairs
-    check_values<tl2_rows>(tensor_type::tl2, 64, 640, {32, 384, 32});   // 256 in pairs, as many as can be
+    check_values<microsoft_tl2_rows>(tensor_type::tl2, 320, 384, {160, 96, 32});  // bitnet_b1_58-3B
+    check_values<microsoft_tl2_rows>(tensor_type::tl2, 320, 320, {320, 96, 32});  // 32 columns in pairs
+    check_values<microsoft_tl2_rows>(tensor_type::tl2, 128, 384, {128, 192, 32}); // bitnet_b1_58-large
+    check_values<microsoft_tl2_rows>(tensor_type::tl2, 64, 352, {64, 96, 32});    // 64 in pairs
+    check_values<microsoft_tl2_rows>(tensor_type::tl2, 64, 640, {32, 384, 32});   // 256 in pairs, as many as can be
 }
 
 TEST_CASE("a tiling that is missing or does not fit is refused, naming tensor, shape and rule") {
     const auto one = tensor_type::tl1;
     const auto two = tensor_type::tl2;
-    check_refusal<tl1_rows>(one, "", errc::wrong_layout,
-                            "test: tensor 'blk.0.attn_q.weight': type TL1 of microsoft/BitNet: its tile sizes are not "
-                            "in the file. They stand in the kernel_config.ini");
-    check_refusal<tl2_rows>(two, "", errc::wrong_layout, "give its text as open_options::lookup_tiling");
-    check_refusal<tl1_rows>(one, section(256, 64, {64, 64, 32}), errc::wrong_layout,
-                            "[256, 64] in the file, and kernel_config.ini has no section with k = 256 and m = 64");
-    check_refusal<tl1_rows>(one, "[a]\nm = 64\nk = twelve\n", errc::invalid_argument,
-                            "kernel_config.ini: line 3 is 'k = twelve'");
-    check_refusal<tl1_rows>(one, "[a]\nm = 64\nheight = 12\n", errc::invalid_argument, "line 3 is 'height = 12'");
-    check_refusal<tl1_rows>(one, "m = 64 1\n", errc::invalid_argument, "line 1");
-    check_refusal<tl1_rows>(one, "m = 99999999999999999999999\n", errc::invalid_argument, "line 1");
-    check_refusal<tl1_rows>(one, "[a]\nm = 64\nk = 256\n", errc::wrong_layout, "bm = 0, bk = 0, bmm = 0");
+    check_refusal<microsoft_tl1_rows>(
+        one, "", errc::wrong_layout,
+        "test: tensor 'blk.0.attn_q.weight': type TL1 of microsoft/BitNet: its tile sizes are not "
+        "in the file. They stand in the kernel_config.ini");
+    check_refusal<microsoft_tl2_rows>(two, "", errc::wrong_layout,
+                                      "give its text as open_options::microsoft_tl_tiling");
+    check_refusal<microsoft_tl1_rows>(
+        one, section(256, 64, {64, 64, 32}), errc::wrong_layout,
+        "[256, 64] in the file, and kernel_config.ini has no section with k = 256 and m = 64");
+    check_refusal<microsoft_tl1_rows>(one, "[a]\nm = 64\nk = twelve\n", errc::invalid_argument,
+                                      "kernel_config.ini: line 3 is 'k = twelve'");
+    check_refusal<microsoft_tl1_rows>(one, "[a]\nm = 64\nheight = 12\n", errc::invalid_argument,
+                                      "line 3 is 'height = 12'");
+    check_refusal<microsoft_tl1_rows>(one, "m = 64 1\n", errc::invalid_argument, "line 1");
+    check_refusal<microsoft_tl1_rows>(one, "m = 99999999999999999999999\n", errc::invalid_argument, "line 1");
+    check_refusal<microsoft_tl1_rows>(one, "[a]\nm = 64\nk = 256\n", errc::wrong_layout, "bm = 0, bk = 0, bmm = 0");
     for (const tile_sizes bad :
          {tile_sizes{64, 64, 8}, tile_sizes{64, 64, 0}, tile_sizes{48, 64, 32}, tile_sizes{128, 64, 32},
           tile_sizes{64, 60, 64}, tile_sizes{64, 512, 32}, tile_sizes{64, 96, 32}}) {
-        check_refusal<tl1_rows>(one, section(64, 256, bad), errc::wrong_layout,
-                                "[256, 64] as TL1 with bm = " + std::to_string(bad.bm));
+        check_refusal<microsoft_tl1_rows>(one, section(64, 256, bad), errc::wrong_layout,
+                                          "[256, 64] as TL1 with bm = " + std::to_string(bad.bm));
     }
     for (const tile_sizes bad : {tile_sizes{64, 96, 64}, tile_sizes{64, 96, 16}, tile_sizes{48, 96, 32},
                                  tile_sizes{64, 64, 32}, tile_sizes{64, 72, 32}, tile_sizes{64, 0, 32}}) {
-        check_refusal<tl2_rows>(two, section(64, 256, bad), errc::wrong_layout,
-                                "[256, 64] as TL2 with bm = " + std::to_string(bad.bm));
+        check_refusal<microsoft_tl2_rows>(two, section(64, 256, bad), errc::wrong_layout,
+                                          "[256, 64] as TL2 with bm = " + std::to_string(bad.bm));
     }
 }
 
@@ -192,9 +196,9 @@ TEST_CASE("indices that the formats do not have are refused") {
             CHECK(any_ternary_rows(*rows).fault(0).code == errc::bad_code);
         };
         if (type == tensor_type::tl1) {
-            count(tl1_rows::open(tensor, "test", ini));
+            count(microsoft_tl1_rows::open(tensor, "test", ini));
         } else {
-            count(tl2_rows::open(tensor, "test", ini));
+            count(microsoft_tl2_rows::open(tensor, "test", ini));
         }
         return bad;
     };

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// tl1_rows and tl2_rows: the rows of tensors in the lookup formats of microsoft/BitNet, whose tiling a caller supplies.
+// microsoft_tl1_rows and microsoft_tl2_rows: the rows of tensors in the lookup formats of microsoft/BitNet, whose
+// tiling a caller supplies.
 #pragma once
 
+#include <bitnet/checkpoint/microsoft_tl_tiling.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/quoted_name.hpp>
-#include <bitnet/model/lookup_tiling.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -17,27 +18,27 @@ namespace bitnet::inline BITNET_ABI {
 
 /// What both formats have in common: a matrix cut into tiles of bm rows and bk columns, those into stripes of 32, 64..
 /// rows, and a tile's stripes one behind the other. The scale stands in a tensor of its own, `<name>.weight_scale`.
-struct lookup_matrix {
+struct microsoft_tl_matrix {
     const std::uint8_t* data = nullptr;
     std::size_t rows = 0;
     std::size_t cols = 0;
-    lookup_tiling tiling;
+    microsoft_tl_tiling tiling;
 
     /// Finds the tiling of a tensor in `ini`. \return errc::wrong_layout where there is none.
-    [[nodiscard]] static result<lookup_matrix> open(const gguf_tensor& tensor, std::string_view file,
-                                                    std::string_view ini) {
+    [[nodiscard]] static result<microsoft_tl_matrix> open(const gguf_tensor& tensor, std::string_view file,
+                                                          std::string_view ini) {
         const std::string place = std::string(file) + ": tensor " + quoted_name(tensor.name) + ": ";
         if (ini.empty()) {
             return error{errc::wrong_layout, place + "type " + std::string(name_of(tensor.type)) +
                                                  " of microsoft/BitNet: its tile sizes are not in the file. They stand "
                                                  "in the kernel_config.ini that it was written with: give its text as "
-                                                 "open_options::lookup_tiling"};
+                                                 "open_options::microsoft_tl_tiling"};
         }
-        lookup_matrix made{reinterpret_cast<const std::uint8_t*>(tensor.bytes.data()),
-                           static_cast<std::size_t>(tensor.dims[1]),
-                           static_cast<std::size_t>(tensor.dims[0]),
-                           {}};
-        const auto tiling = lookup_tiling::find(ini, made.rows, made.cols);
+        microsoft_tl_matrix made{reinterpret_cast<const std::uint8_t*>(tensor.bytes.data()),
+                                 static_cast<std::size_t>(tensor.dims[1]),
+                                 static_cast<std::size_t>(tensor.dims[0]),
+                                 {}};
+        const auto tiling = microsoft_tl_tiling::find(ini, made.rows, made.cols);
         if (!tiling) {
             return tiling.error();
         }
@@ -86,15 +87,16 @@ struct lookup_matrix {
 ///   bits 7:4 columns 4p, 4p + 1    bits 3:0 columns 4p + 2, 4p + 3
 ///
 /// Every byte lies inside rows * cols / 4: tiles cover the matrix once. Borrows the tensor's bytes.
-class tl1_rows {
+class microsoft_tl1_rows {
 public:
     /// \return errc::wrong_layout where `ini` has no tiling for the shape, or one that does not divide it.
-    [[nodiscard]] static result<tl1_rows> open(const gguf_tensor& tensor, std::string_view file, std::string_view ini) {
-        const auto matrix = lookup_matrix::open(tensor, file, ini);
+    [[nodiscard]] static result<microsoft_tl1_rows> open(const gguf_tensor& tensor, std::string_view file,
+                                                         std::string_view ini) {
+        const auto matrix = microsoft_tl_matrix::open(tensor, file, ini);
         if (!matrix) {
             return matrix.error();
         }
-        const lookup_tiling& t = matrix->tiling;
+        const microsoft_tl_tiling& t = matrix->tiling;
         const bool fits = (t.bmm == 16 || t.bmm == 32 || t.bmm == 64) && t.bm != 0 && t.bm % t.bmm == 0 &&
                           t.m % t.bm == 0 && t.bk != 0 && t.bk % (256 / t.bmm) == 0 && t.k % t.bk == 0;
         if (!fits) {
@@ -102,7 +104,7 @@ public:
                                         "bmm must be 16, 32 or 64, bm a multiple of it that divides the rows, and bk a "
                                         "multiple of 256 / bmm that divides the columns");
         }
-        return tl1_rows(*matrix);
+        return microsoft_tl1_rows(*matrix);
     }
 
     [[nodiscard]] float scale() const noexcept { return 1.0f; }
@@ -113,15 +115,15 @@ public:
         const std::size_t group = 256 / bmm;
         const std::size_t r = row % bmm;
         bool good = true;
-        matrix_.for_each_tile(row, matrix_.cols, bk, bmm, bk * bmm / 4,
-                              [&](std::size_t first, std::size_t at) noexcept {
-                                  for (std::size_t c = 0; c < bk; c += 4) {
-                                      const std::size_t sixteen = r / 16 * (group / 4) + c % group / 4;
-                                      const unsigned pairs = matrix_.data[at + c / group * 64 + sixteen * 16 + r % 16];
-                                      good = lookup_matrix::unpack_pair(pairs >> 4, codes + first + c) && good;
-                                      good = lookup_matrix::unpack_pair(pairs & 15u, codes + first + c + 2) && good;
-                                  }
-                              });
+        matrix_.for_each_tile(
+            row, matrix_.cols, bk, bmm, bk * bmm / 4, [&](std::size_t first, std::size_t at) noexcept {
+                for (std::size_t c = 0; c < bk; c += 4) {
+                    const std::size_t sixteen = r / 16 * (group / 4) + c % group / 4;
+                    const unsigned pairs = matrix_.data[at + c / group * 64 + sixteen * 16 + r % 16];
+                    good = microsoft_tl_matrix::unpack_pair(pairs >> 4, codes + first + c) && good;
+                    good = microsoft_tl_matrix::unpack_pair(pairs & 15u, codes + first + c + 2) && good;
+                }
+            });
         return good;
     }
     [[nodiscard]] error fault(std::size_t) const {
@@ -129,9 +131,9 @@ public:
     }
 
 private:
-    explicit tl1_rows(const lookup_matrix& matrix) noexcept : matrix_(matrix) {}
+    explicit microsoft_tl1_rows(const microsoft_tl_matrix& matrix) noexcept : matrix_(matrix) {}
 
-    lookup_matrix matrix_;
+    microsoft_tl_matrix matrix_;
 };
 
 /// TL2 as convert-hf-to-gguf-bitnet.py of microsoft/BitNet writes it. The columns that whole tiles of bk cover are
@@ -145,15 +147,16 @@ private:
 /// Byte j of the first and third belongs to row j, but rows 8 .. 15 and 16 .. 23 have changed places. Of `a` columns in
 /// triples and `b` in pairs a row takes 5a / 24 + b / 4 bytes, which b <= 256 keeps within what the format counts for a
 /// tensor: 5(a + b - 256) / 24 + 64. Borrows the tensor's bytes.
-class tl2_rows {
+class microsoft_tl2_rows {
 public:
     /// \return errc::wrong_layout where `ini` has no tiling for the shape, or one that does not fit it.
-    [[nodiscard]] static result<tl2_rows> open(const gguf_tensor& tensor, std::string_view file, std::string_view ini) {
-        const auto matrix = lookup_matrix::open(tensor, file, ini);
+    [[nodiscard]] static result<microsoft_tl2_rows> open(const gguf_tensor& tensor, std::string_view file,
+                                                         std::string_view ini) {
+        const auto matrix = microsoft_tl_matrix::open(tensor, file, ini);
         if (!matrix) {
             return matrix.error();
         }
-        const lookup_tiling& t = matrix->tiling;
+        const microsoft_tl_tiling& t = matrix->tiling;
         const bool fits = t.bmm == 32 && t.bm != 0 && t.bm % 32 == 0 && t.m % t.bm == 0 && t.bk != 0 &&
                           t.bk % 24 == 0 && t.k % t.bk % 32 == 0 && t.k % t.bk <= 256;
         if (!fits) {
@@ -161,7 +164,7 @@ public:
                                         "bmm must be 32, bm a multiple of it that divides the rows, and bk a multiple "
                                         "of 24 that leaves a multiple of 32 and at most 256 of the columns");
         }
-        return tl2_rows(*matrix);
+        return microsoft_tl2_rows(*matrix);
     }
 
     [[nodiscard]] float scale() const noexcept { return 1.0f; }
@@ -187,8 +190,8 @@ public:
         const auto read_pairs = [&](std::size_t first, std::size_t at) noexcept {
             for (std::size_t c = 0; c < 32; c += 4) {
                 const unsigned two = pairs[at + c / 4 * 32 + place];
-                good = lookup_matrix::unpack_pair(two >> 4, codes + in_triples + first + c) && good;
-                good = lookup_matrix::unpack_pair(two & 15u, codes + in_triples + first + c + 2) && good;
+                good = microsoft_tl_matrix::unpack_pair(two >> 4, codes + in_triples + first + c) && good;
+                good = microsoft_tl_matrix::unpack_pair(two & 15u, codes + in_triples + first + c + 2) && good;
             }
         };
         matrix_.for_each_tile(row, matrix_.cols - in_triples, 32, 32, 256, read_pairs);
@@ -199,7 +202,7 @@ public:
     }
 
 private:
-    explicit tl2_rows(const lookup_matrix& matrix) noexcept : matrix_(matrix) {}
+    explicit microsoft_tl2_rows(const microsoft_tl_matrix& matrix) noexcept : matrix_(matrix) {}
 
     /// Three codes from |v| and, in the lowest bit, v < 0. \return whether |v| is at most 13
     [[nodiscard]] static bool unpack_triple(unsigned magnitude, unsigned negative, std::uint8_t* codes) noexcept {
@@ -210,7 +213,7 @@ private:
         return magnitude <= 13;
     }
 
-    lookup_matrix matrix_;
+    microsoft_tl_matrix matrix_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

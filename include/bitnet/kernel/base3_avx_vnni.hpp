@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The dense layout (five weights in a byte) for AVX-VNNI. Empty on other architectures.
+// The base3 layout (five weights in a byte) for AVX-VNNI. Empty on other architectures.
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/base3.hpp>
+#include <bitnet/kernel/base3_avx2.hpp>
+#include <bitnet/kernel/base3_tiling.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>
-#include <bitnet/kernel/dense.hpp>
-#include <bitnet/kernel/dense_avx2.hpp>
-#include <bitnet/kernel/dense_tiling.hpp>
 #include <bitnet/kernel/i2s_avx_vnni.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/lane_sums.hpp>
@@ -21,25 +21,25 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX_VNNI)
 namespace bitnet::inline BITNET_ABI {
 
-/// No digit is ever cut out. From 3 r(k) = 256 d(k) + r(k+1), see dense.hpp,
+/// No digit is ever cut out. From 3 r(k) = 256 d(k) + r(k+1), see base3.hpp,
 ///
 ///     256 * sum of d(k) x(k) = 3 * sum of r(k) x(k) - sum of r(k+1) x(k),   k = 0..4
 ///
 /// and both sums are vpdpbusd of bytes; r(k+1) = 3 r(k) mod 256 is two additions. The sums may wrap around; what they
 /// make is 256 times a product, and fits a lane of int32 to 2^18 columns: 256 * 2 * 128 * 2^18 / 8 lanes = 2^31.
 /// (The last step is shifted lane by lane, as its sum over lanes would not fit.)
-template <> struct kernel<isa::avx_vnni, dense> {
-    using layout = dense;
+template <> struct kernel<isa::avx_vnni, base3> {
+    using layout = base3;
     static constexpr std::size_t few_tokens = 3; ///< that are multiplied without unpacking
 
-    static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
+    static void rows(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         tiling::rows(w, first, count, x, y, y_stride);
     }
 
 private:
     using tiling =
-        dense_tiling<kernel, few_tokens, by_way_of_i2s<kernel<isa::avx_vnni, i2s>, dense, dense_unpacker_avx2>>;
+        base3_tiling<kernel, few_tokens, by_way_of_i2s<kernel<isa::avx_vnni, i2s>, base3, base3_unpacker_avx2>>;
     friend tiling;
 
     template <std::size_t Rows>
@@ -52,8 +52,8 @@ private:
             upper[r] = _mm256_setzero_si256();
             lower[r] = _mm256_setzero_si256();
         }
-        for (std::size_t at = 0; at < row_bytes; at += dense::block_bytes) {
-            prefetch_dense<Rows>(w, at);
+        for (std::size_t at = 0; at < row_bytes; at += base3::block_bytes) {
+            prefetch_base3<Rows>(w, at);
             add_half<Rows>(w + at, row_bytes, x + 5 * at, upper, lower);
             add_half<Rows>(w + at + 32, row_bytes, x + 5 * at + 32, upper, lower);
         }

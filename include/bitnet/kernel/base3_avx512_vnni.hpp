@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The dense layout (five weights in a byte) for AVX-512 VNNI. Empty on other architectures.
+// The base3 layout (five weights in a byte) for AVX-512 VNNI. Empty on other architectures.
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/base3.hpp>
+#include <bitnet/kernel/base3_avx2.hpp>
+#include <bitnet/kernel/base3_tiling.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>
-#include <bitnet/kernel/dense.hpp>
-#include <bitnet/kernel/dense_avx2.hpp>
-#include <bitnet/kernel/dense_tiling.hpp>
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/lane_sums.hpp>
@@ -21,21 +21,21 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
 namespace bitnet::inline BITNET_ABI {
 
-/// Two sums of vpdpbusd and no digits, as dense_avx_vnni.hpp says; a block is one register. (Cutting the digits out by
+/// Two sums of vpdpbusd and no digits, as base3_avx_vnni.hpp says; a block is one register. (Cutting the digits out by
 /// VBMI's table look-ups was measured and is no faster.)
 /// Overflow: as there, with twice the lanes.
-template <> struct kernel<isa::avx512_vnni, dense> {
-    using layout = dense;
+template <> struct kernel<isa::avx512_vnni, base3> {
+    using layout = base3;
     static constexpr std::size_t few_tokens = 3; ///< that are multiplied without unpacking
 
-    static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
+    static void rows(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         tiling::rows(w, first, count, x, y, y_stride);
     }
 
 private:
     using tiling =
-        dense_tiling<kernel, few_tokens, by_way_of_i2s<kernel<isa::avx512_vnni, i2s>, dense, dense_unpacker_avx2>>;
+        base3_tiling<kernel, few_tokens, by_way_of_i2s<kernel<isa::avx512_vnni, i2s>, base3, base3_unpacker_avx2>>;
     friend tiling;
 
     template <std::size_t Rows>
@@ -48,8 +48,8 @@ private:
             upper[r] = _mm512_setzero_si512();
             lower[r] = _mm512_setzero_si512();
         }
-        for (std::size_t at = 0; at < row_bytes; at += dense::block_bytes) {
-            prefetch_dense<Rows>(w, at);
+        for (std::size_t at = 0; at < row_bytes; at += base3::block_bytes) {
+            prefetch_base3<Rows>(w, at);
             add_block<Rows>(w + at, row_bytes, x + 5 * at, upper, lower);
         }
         BITNET_UNROLL

@@ -2,13 +2,13 @@
 // hyper_parameter_reader: reads the keys of a GGUF file that describe a model, and checks them.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/quoted_name.hpp>
-#include <bitnet/model/hyper_parameters.hpp>
 #include <bitnet/simd/rotary.hpp>
 
 #include <algorithm>
@@ -104,7 +104,7 @@ private:
         made_.activation = family->activation;
         made_.pairing = family->pairing;
         made_.has_sub_norms = family->has_sub_norms;
-        made_.has_own_head = !family->ties_head && file_.find_tensor("output.weight") != nullptr;
+        made_.has_own_lm_head = !family->ties_head && file_.find_tensor("output.weight") != nullptr;
         scales_embedding_ = family->scales_embedding;
         const auto title = file_.get_or<std::string_view>("general.name", "");
         made_.model_name = title ? std::string(*title) : std::string();

@@ -2,6 +2,13 @@
 // ternary_source: a ternary tensor of a file, whatever its type: its scale, its rows, and its codes if it has a layout.
 #pragma once
 
+#include <bitnet/checkpoint/format_rows.hpp>
+#include <bitnet/checkpoint/layout_rows.hpp>
+#include <bitnet/checkpoint/microsoft_tl.hpp>
+#include <bitnet/checkpoint/packed_rows.hpp>
+#include <bitnet/checkpoint/ternarised_rows.hpp>
+#include <bitnet/checkpoint/ternary_reading.hpp>
+#include <bitnet/checkpoint/ternary_rows.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/result.hpp>
@@ -10,23 +17,16 @@
 #include <bitnet/io/gguf_types.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/io/ternary_tail.hpp>
-#include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/base3.hpp>
 #include <bitnet/kernel/iq1_bn.hpp>
 #include <bitnet/kernel/iq2_bn.hpp>
 #include <bitnet/kernel/layout_table.hpp>
+#include <bitnet/kernel/lookup2.hpp>
+#include <bitnet/kernel/lookup3.hpp>
 #include <bitnet/kernel/row_format.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
-#include <bitnet/kernel/tl1.hpp>
-#include <bitnet/kernel/tl2.hpp>
 #include <bitnet/kernel/tq1_0.hpp>
 #include <bitnet/kernel/tq2_0.hpp>
-#include <bitnet/model/format_rows.hpp>
-#include <bitnet/model/layout_rows.hpp>
-#include <bitnet/model/lookup_rows.hpp>
-#include <bitnet/model/master_rows.hpp>
-#include <bitnet/model/packed_rows.hpp>
-#include <bitnet/model/ternary_reading.hpp>
-#include <bitnet/model/ternary_rows.hpp>
 #include <bitnet/thread/pool.hpp>
 
 #include <cstddef>
@@ -51,9 +51,9 @@ inline constexpr stored_layout stored_layouts[] = {
     {tensor_type::i2_s, i2s_order::planar_128, &layout_table_of<i2s>},
     {tensor_type::i2_s, i2s_order::planar_64, &layout_table_of<i2s_b>},
     {tensor_type::i2_s, i2s_order::four_rows, &layout_table_of<i2s_c>},
-    {tensor_type::hpp_dense, {}, &layout_table_of<dense>},
-    {tensor_type::hpp_tl1, {}, &layout_table_of<tl1>},
-    {tensor_type::hpp_tl2, {}, &layout_table_of<tl2>},
+    {tensor_type::hpp_base3, {}, &layout_table_of<base3>},
+    {tensor_type::hpp_lookup2, {}, &layout_table_of<lookup2>},
+    {tensor_type::hpp_lookup3, {}, &layout_table_of<lookup3>},
 };
 
 /// The layout of tensors of that type; null unless it is one of this library's.
@@ -94,8 +94,8 @@ inline constexpr tensor_type file_type = [] {
     const bool is_i2s = layout.block_bytes * 4 == layout.block_rows * layout.block_columns;
     return error{errc::wrong_layout, is_i2s
                                          ? sentence({place, " needs columns in multiples of ", layout.block_columns,
-                                                     " and rows in multiples of ", layout.block_rows, "; ", dense::name,
-                                                     ", ", tl1::name, " and ", tl2::name, " take all shapes"})
+                                                     " and rows in multiples of ", layout.block_rows, "; ", base3::name,
+                                                     ", ", lookup2::name, " and ", lookup3::name, " take all shapes"})
                                          : sentence({place, " holds fewer columns"})};
 }
 
@@ -265,15 +265,15 @@ private:
         case tensor_type::hf_packed:
             return hold(result<packed_rows>(packed_rows(tensor)));
         case tensor_type::tl1:
-            return hold(tl1_rows::open(tensor, file, reading.lookup_tiling));
+            return hold(microsoft_tl1_rows::open(tensor, file, reading.lookup_tiling));
         case tensor_type::tl2:
-            return hold(tl2_rows::open(tensor, file, reading.lookup_tiling));
+            return hold(microsoft_tl2_rows::open(tensor, file, reading.lookup_tiling));
         case tensor_type::f32:
-            return hold(master_rows<float>::open(tensor, file, masters, pool));
+            return hold(ternarised_rows<float>::open(tensor, file, masters, pool));
         case tensor_type::f16:
-            return hold(master_rows<half>::open(tensor, file, masters, pool));
+            return hold(ternarised_rows<half>::open(tensor, file, masters, pool));
         case tensor_type::bf16:
-            return hold(master_rows<bfloat16>::open(tensor, file, masters, pool));
+            return hold(ternarised_rows<bfloat16>::open(tensor, file, masters, pool));
         default:
             return error{errc::unsupported_type,
                          sentence({file, ": tensor ", quoted_name(tensor.name), ": type ", name_of(tensor.type),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The tl1 layout (two weights in four bits) for AVX2: look-ups by vpshufb. Empty on other architectures.
+// The lookup2 layout (two weights in four bits) for AVX2: look-ups by vpshufb. Empty on other architectures.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -7,9 +7,9 @@
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
 #include <bitnet/kernel/i2s_avx_vnni.hpp>
 #include <bitnet/kernel/kernel.hpp>
-#include <bitnet/kernel/lookup_avx2.hpp>
+#include <bitnet/kernel/lookup2.hpp>
 #include <bitnet/kernel/lookup_kernel.hpp>
-#include <bitnet/kernel/tl1.hpp>
+#include <bitnet/kernel/lookup_kernel_avx2.hpp>
 #include <bitnet/simd/isa.hpp>
 
 #include <cstddef>
@@ -21,9 +21,9 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace bitnet::inline BITNET_ABI {
 
-/// A block of tl1. Entry 3 c0 + c1 of a pair's table is (c0 - 1) x0 + (c1 - 1) x1, at most 2 * 128 = 256; entries 9 to
-/// 15 are never looked up.
-struct tl1_block_avx2 {
+/// A block of lookup2. Entry 3 c0 + c1 of a pair's table is (c0 - 1) x0 + (c1 - 1) x1, at most 2 * 128 = 256; entries 9
+/// to 15 are never looked up.
+struct lookup2_block_avx2 {
     /// The eight tables of a block of 16 activations.
     static BITNET_ALWAYS_INLINE void make_tables(const std::int8_t* x, std::byte* out) noexcept {
         const __m256i a = _mm256_setr_epi16(-1, -1, -1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0);
@@ -77,14 +77,14 @@ private:
 
 /// \tparam I2sKernel for many tokens
 template <class I2sKernel>
-using tl1_kernel_avx2 = lookup_kernel<tl1, lookup_group_avx2<tl1, tl1_block_avx2>, I2sKernel>;
+using lookup2_kernel_avx2 = lookup_kernel<lookup2, lookup_group_avx2<lookup2, lookup2_block_avx2>, I2sKernel>;
 
 // Few tokens are looked up as on AVX2; many are unpacked to I2_S and multiplied with VNNI. AMX needs activations as
 // tiles, but this layout arranges them as look-up tables: the AVX-512 kernel runs instead.
-template <> struct kernel<isa::avx2, tl1> : tl1_kernel_avx2<kernel<isa::avx2, i2s>> {};
-template <> struct kernel<isa::avx_vnni, tl1> : tl1_kernel_avx2<kernel<isa::avx_vnni, i2s>> {};
-template <> struct kernel<isa::avx512_vnni, tl1> : tl1_kernel_avx2<kernel<isa::avx512_vnni, i2s>> {};
-template <> struct kernel<isa::amx_int8, tl1> : kernel<isa::avx512_vnni, tl1> {};
+template <> struct kernel<isa::avx2, lookup2> : lookup2_kernel_avx2<kernel<isa::avx2, i2s>> {};
+template <> struct kernel<isa::avx_vnni, lookup2> : lookup2_kernel_avx2<kernel<isa::avx_vnni, i2s>> {};
+template <> struct kernel<isa::avx512_vnni, lookup2> : lookup2_kernel_avx2<kernel<isa::avx512_vnni, i2s>> {};
+template <> struct kernel<isa::amx_int8, lookup2> : kernel<isa::avx512_vnni, lookup2> {};
 
 } // namespace bitnet::inline BITNET_ABI
 BITNET_TARGET_END

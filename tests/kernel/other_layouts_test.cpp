@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The layouts dense, tl1 and tl2: packing, and their kernels against products in 64 bits.
+// The layouts base3, lookup2 and lookup3: packing, and their kernels against products in 64 bits.
 #include "kernel/every_kernel_isa.hpp"
 #include "kernel/ternary_problem.hpp"
 
@@ -31,7 +31,7 @@ template <class K> void check_exact(const ternary_problem& p) {
 /// Ranges of rows give these rows of the whole product, and no other element of y is written.
 template <class K> void check_ranges() {
     using layout = typename K::layout;
-    const ternary_problem p(70, 330, std::is_same_v<layout, dense> ? 5 : 9, filling::random);
+    const ternary_problem p(70, 330, std::is_same_v<layout, base3> ? 5 : 9, filling::random);
     const auto whole = p.expected();
     const auto bytes = p.pack<layout>();
     const arranged_activations<K> x(p);
@@ -56,9 +56,9 @@ template <class Isa, class F> void for_each_layout(F&& f) {
             f.template operator()<kernel<Isa, Layout>>();
         }
     };
-    check.template operator()<dense>();
-    check.template operator()<tl1>();
-    check.template operator()<tl2>();
+    check.template operator()<base3>();
+    check.template operator()<lookup2>();
+    check.template operator()<lookup3>();
 }
 
 template <class From, class To> void check_repacking(std::size_t rows, std::size_t cols) {
@@ -89,17 +89,17 @@ template <class L> void check_all_repacking() {
 
 TEST_CASE("each of the 243 values of five weights has its own byte, which gives its digits") {
     for (unsigned value = 0; value < 243; ++value) {
-        const std::uint8_t byte = dense::fraction(value);
+        const std::uint8_t byte = base3::fraction(value);
         unsigned digits = 0;
         for (std::size_t k = 0; k < 5; ++k) {
-            REQUIRE(dense::digit(byte, k) < 3);
-            digits = 3 * digits + dense::digit(byte, k);
+            REQUIRE(base3::digit(byte, k) < 3);
+            digits = 3 * digits + base3::digit(byte, k);
         }
         REQUIRE(digits == value);
     }
 }
 
-TEST_CASE_TEMPLATE("code() reads what pack_block() wrote", L, dense, tl1, tl2) {
+TEST_CASE_TEMPLATE("code() reads what pack_block() wrote", L, base3, lookup2, lookup3) {
     const ternary_problem p(40, 700, 1, filling::random);
     const auto bytes = p.pack<L>();
     for (std::size_t r = 0; r < p.rows; ++r) {
@@ -110,21 +110,21 @@ TEST_CASE_TEMPLATE("code() reads what pack_block() wrote", L, dense, tl1, tl2) {
 }
 
 TEST_CASE("repacking keeps every weight and pads with code 1, between all layouts") {
-    check_all_repacking<dense>();
-    check_all_repacking<tl1>();
-    check_all_repacking<tl2>();
-    check_repacking<dense, tl2>(33, 1000);
-    check_repacking<tl2, dense>(33, 1000);
-    check_repacking<tl1, tl2>(65, 77);
-    check_repacking<dense, tl1>(31, 1);
+    check_all_repacking<base3>();
+    check_all_repacking<lookup2>();
+    check_all_repacking<lookup3>();
+    check_repacking<base3, lookup3>(33, 1000);
+    check_repacking<lookup3, base3>(33, 1000);
+    check_repacking<lookup2, lookup3>(65, 77);
+    check_repacking<base3, lookup2>(31, 1);
 }
 
 TEST_CASE("repacking a range of rows writes those rows and no others") {
     const ternary_problem p(100, 256, 1, filling::random);
     const auto from = p.pack<i2s>();
-    const auto whole = p.pack<tl2>();
+    const auto whole = p.pack<lookup3>();
     std::vector<std::uint8_t> out(whole.size(), 0xee);
-    repack_rows<tl2, i2s>({from.data(), p.rows, p.cols}, 32, 32, out.data());
+    repack_rows<lookup3, i2s>({from.data(), p.rows, p.cols}, 32, 32, out.data());
     const std::size_t group = whole.size() / 4;
     CHECK(std::equal(out.begin() + static_cast<std::ptrdiff_t>(group),
                      out.begin() + 2 * static_cast<std::ptrdiff_t>(group),
@@ -135,19 +135,19 @@ TEST_CASE("repacking a range of rows writes those rows and no others") {
           2 * static_cast<std::ptrdiff_t>(group));
 }
 
-TEST_CASE("a dense 2B-4T matrix takes 1.6 bits a weight, tl2 1.67, tl1 2") {
-    CHECK(layout_bytes<dense>(2560, 2560) == 2560u * 512u);
-    CHECK(layout_bytes<dense>(2560, 6912) == 2560u * 22u * 64u);
-    CHECK(layout_bytes<tl2>(2560, 6912) == 2560u / 32u * 288u * 160u);
-    CHECK(layout_bytes<tl1>(2560, 6912) == 2560u * 6912u / 4u);
+TEST_CASE("a base3 2B-4T matrix takes 1.6 bits a weight, lookup3 1.67, lookup2 2") {
+    CHECK(layout_bytes<base3>(2560, 2560) == 2560u * 512u);
+    CHECK(layout_bytes<base3>(2560, 6912) == 2560u * 22u * 64u);
+    CHECK(layout_bytes<lookup3>(2560, 6912) == 2560u / 32u * 288u * 160u);
+    CHECK(layout_bytes<lookup2>(2560, 6912) == 2560u * 6912u / 4u);
     CHECK(layout_bytes<i2s>(2560, 6912) == 2560u * 6912u / 4u);
     if constexpr (sizeof(std::size_t) == 8) {
-        CHECK_FALSE(layout_bytes<dense>(SIZE_MAX, SIZE_MAX));
-        CHECK_FALSE(layout_bytes<tl2>(SIZE_MAX, 2560));
+        CHECK_FALSE(layout_bytes<base3>(SIZE_MAX, SIZE_MAX));
+        CHECK_FALSE(layout_bytes<lookup3>(SIZE_MAX, 2560));
     }
 }
 
-TEST_CASE_TEMPLATE_DEFINE("a kernel of a dense layout is exact", Isa, dense_kernel_is_exact) {
+TEST_CASE_TEMPLATE_DEFINE("a kernel of another layout than I2_S is exact", Isa, other_kernel_is_exact) {
     if (!runs_here<Isa>()) {
         return;
     }
@@ -165,9 +165,10 @@ TEST_CASE_TEMPLATE_DEFINE("a kernel of a dense layout is exact", Isa, dense_kern
         check_exact<K>(ternary_problem(33, 10000, 20, filling::random)); // fewer than 32 rows fit by_way_of_i2s
     });
 }
-TEST_CASE_TEMPLATE_APPLY(dense_kernel_is_exact, every_kernel_isa);
+TEST_CASE_TEMPLATE_APPLY(other_kernel_is_exact, every_kernel_isa);
 
-TEST_CASE_TEMPLATE_DEFINE("a kernel of a dense layout computes any range of rows and no more", Isa, any_range) {
+TEST_CASE_TEMPLATE_DEFINE("a kernel of another layout than I2_S computes any range of rows and no more", Isa,
+                          any_range) {
     if (!runs_here<Isa>()) {
         return;
     }

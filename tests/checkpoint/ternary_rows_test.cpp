@@ -3,8 +3,8 @@
 #include "golden/ternary_encoders.hpp"
 #include "golden/tiny_model_writer.hpp"
 
+#include <bitnet/checkpoint/ternary_source.hpp>
 #include <bitnet/kernel/row_format.hpp>
-#include <bitnet/model/ternary_source.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session.hpp>
@@ -133,9 +133,9 @@ std::vector<float> logits_of(std::span<const std::byte> bytes, tensor_type type)
 TEST_CASE("rows of every ternary format have the values that an independent encoder wrote, on any number of threads") {
     check_all_types<i2s>(code_matrix::random(12, 512, 0.0123291015625f));
     check_all_types<i2s>(code_matrix::random(4, 256, 1.0f, 2));
-    check_all_types<dense>(code_matrix::random(8, 768, 0.5f, 3));
-    check_all_types<tl1>(code_matrix::random(36, 512, 0.25f, 4));
-    check_all_types<tl2>(code_matrix::random(68, 256, 2.0f, 5));
+    check_all_types<base3>(code_matrix::random(8, 768, 0.5f, 3));
+    check_all_types<lookup2>(code_matrix::random(36, 512, 0.25f, 4));
+    check_all_types<lookup3>(code_matrix::random(68, 256, 2.0f, 5));
     check_all_types<i2s_c>(code_matrix::random(20, 256, 0.75f, 6));
 }
 
@@ -143,10 +143,10 @@ TEST_CASE("rows that are no multiple of 128 are read into layouts that admit the
     const auto m = code_matrix::random(8, 320, 0.5f);
     for (const tensor_type type : {tensor_type::iq1_bn, tensor_type::iq2_bn, tensor_type::iq2_bn_r4}) {
         const auto bytes = bitnet_tests::encode(type, m);
-        const auto made = packed<tl2>(tensor_of(type, m.rows, m.cols, bytes));
+        const auto made = packed<lookup3>(tensor_of(type, m.rows, m.cols, bytes));
         REQUIRE_MESSAGE(made.failure.code == errc{}, made.failure.message);
         for (std::size_t i = 0; i < m.codes.size(); ++i) {
-            REQUIRE(tl2::code({made.bytes.data(), m.rows, m.cols}, i / m.cols, i % m.cols) == m.codes[i]);
+            REQUIRE(lookup3::code({made.bytes.data(), m.rows, m.cols}, i / m.cols, i % m.cols) == m.codes[i]);
         }
     }
 }
@@ -211,7 +211,7 @@ TEST_CASE("scales that differ are refused, naming row, column and both") {
     }
     auto tq1 = bitnet_tests::encode(tensor_type::tq1_0, m);
     poke(tq1, 54 + 52, narrow<half>(-0.5f));
-    check_refusal(packed<dense>(tensor_of(tensor_type::tq1_0, 4, 512, tq1)), errc::bad_scale,
+    check_refusal(packed<base3>(tensor_of(tensor_type::tq1_0, 4, 512, tq1)), errc::bad_scale,
                   "row 0 of its 4 rows has at column 256 the TQ1_0 scale -0.500000");
     auto bn = bitnet_tests::encode(tensor_type::iq2_bn, m);
     poke(bn, 3 * (4 + 128), std::numeric_limits<float>::quiet_NaN());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The tl2 layout (three weights in five bits) for AVX2: look-ups by vpshufb. Empty on other architectures.
+// The lookup3 layout (three weights in five bits) for AVX2: look-ups by vpshufb. Empty on other architectures.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -7,9 +7,9 @@
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
 #include <bitnet/kernel/i2s_avx_vnni.hpp>
 #include <bitnet/kernel/kernel.hpp>
-#include <bitnet/kernel/lookup_avx2.hpp>
+#include <bitnet/kernel/lookup3.hpp>
 #include <bitnet/kernel/lookup_kernel.hpp>
-#include <bitnet/kernel/tl2.hpp>
+#include <bitnet/kernel/lookup_kernel_avx2.hpp>
 #include <bitnet/simd/isa.hpp>
 
 #include <cstddef>
@@ -21,9 +21,9 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace bitnet::inline BITNET_ABI {
 
-/// A block of tl2. Entry v of a triple's table is what the weights of value v make of its activations:
+/// A block of lookup3. Entry v of a triple's table is what the weights of value v make of its activations:
 /// v = 9 a + 3 b + c, the sum a x0 + b x1 + c x2, at most 3 * 128 = 384; entries 14 and 15 are never looked up.
-struct tl2_block_avx2 {
+struct lookup3_block_avx2 {
     /// The eight tables of a block of 24 activations.
     static BITNET_ALWAYS_INLINE void make_tables(const std::int8_t* x, std::byte* out) noexcept {
         const __m256i a = _mm256_setr_epi16(0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0);
@@ -93,14 +93,14 @@ private:
 
 /// \tparam I2sKernel for many tokens
 template <class I2sKernel>
-using tl2_kernel_avx2 = lookup_kernel<tl2, lookup_group_avx2<tl2, tl2_block_avx2>, I2sKernel>;
+using lookup3_kernel_avx2 = lookup_kernel<lookup3, lookup_group_avx2<lookup3, lookup3_block_avx2>, I2sKernel>;
 
 // Few tokens are looked up as on AVX2; many are unpacked to I2_S and multiplied with VNNI. AMX needs activations as
 // tiles, but this layout arranges them as look-up tables: the AVX-512 kernel runs instead.
-template <> struct kernel<isa::avx2, tl2> : tl2_kernel_avx2<kernel<isa::avx2, i2s>> {};
-template <> struct kernel<isa::avx_vnni, tl2> : tl2_kernel_avx2<kernel<isa::avx_vnni, i2s>> {};
-template <> struct kernel<isa::avx512_vnni, tl2> : tl2_kernel_avx2<kernel<isa::avx512_vnni, i2s>> {};
-template <> struct kernel<isa::amx_int8, tl2> : kernel<isa::avx512_vnni, tl2> {};
+template <> struct kernel<isa::avx2, lookup3> : lookup3_kernel_avx2<kernel<isa::avx2, i2s>> {};
+template <> struct kernel<isa::avx_vnni, lookup3> : lookup3_kernel_avx2<kernel<isa::avx_vnni, i2s>> {};
+template <> struct kernel<isa::avx512_vnni, lookup3> : lookup3_kernel_avx2<kernel<isa::avx512_vnni, i2s>> {};
+template <> struct kernel<isa::amx_int8, lookup3> : kernel<isa::avx512_vnni, lookup3> {};
 
 } // namespace bitnet::inline BITNET_ABI
 BITNET_TARGET_END

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// The tl2 layout (three weights in five bits) for AdvSIMD: look-ups by tbl. Empty on other architectures.
+// The lookup3 layout (three weights in five bits) for AdvSIMD: look-ups by tbl. Empty on other architectures.
 #pragma once
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_neon.hpp>
 #include <bitnet/kernel/i2s_neon_dotprod.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/lookup3.hpp>
 #include <bitnet/kernel/lookup_kernel.hpp>
-#include <bitnet/kernel/lookup_neon.hpp>
-#include <bitnet/kernel/tl2.hpp>
+#include <bitnet/kernel/lookup_kernel_neon.hpp>
 #include <bitnet/simd/isa.hpp>
 
 #include <cstddef>
@@ -20,10 +20,10 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
 namespace bitnet::inline BITNET_ABI {
 
-/// A block of tl2. Entry v of a triple's table is what the weights of value v make of its activations:
+/// A block of lookup3. Entry v of a triple's table is what the weights of value v make of its activations:
 /// v = 9 a + 3 b + c, the sum a x0 + b x1 + c x2, at most 3 * 128 = 384; entries 14 and 15 are never looked up.
 /// A byte is negated by flipping its bits and adding 1; the ones of a block are as many as bits in its byte of signs.
-struct tl2_block_neon {
+struct lookup3_block_neon {
     /// The eight tables of a block of 24 activations.
     static BITNET_ALWAYS_INLINE void make_tables(const std::int8_t* x, std::byte* out) noexcept {
         const int8x16_t a = vld1q_s8(weights[0]);
@@ -109,13 +109,13 @@ private:
 
 /// \tparam I2sKernel for many tokens
 template <class I2sKernel>
-using tl2_kernel_neon = lookup_kernel<tl2, lookup_group_neon<tl2, tl2_block_neon>, I2sKernel>;
+using lookup3_kernel_neon = lookup_kernel<lookup3, lookup_group_neon<lookup3, lookup3_block_neon>, I2sKernel>;
 
 // Few tokens are looked up; many are unpacked to I2_S and multiplied. Matrix products need activations in an order of
 // their own, but this layout arranges them as look-up tables: the kernel of dot products runs instead.
-template <> struct kernel<isa::neon, tl2> : tl2_kernel_neon<kernel<isa::neon, i2s>> {};
-template <> struct kernel<isa::neon_dotprod, tl2> : tl2_kernel_neon<kernel<isa::neon_dotprod, i2s>> {};
-template <> struct kernel<isa::neon_i8mm, tl2> : kernel<isa::neon_dotprod, tl2> {};
+template <> struct kernel<isa::neon, lookup3> : lookup3_kernel_neon<kernel<isa::neon, i2s>> {};
+template <> struct kernel<isa::neon_dotprod, lookup3> : lookup3_kernel_neon<kernel<isa::neon_dotprod, i2s>> {};
+template <> struct kernel<isa::neon_i8mm, lookup3> : kernel<isa::neon_dotprod, lookup3> {};
 
 } // namespace bitnet::inline BITNET_ABI
 BITNET_TARGET_END

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The order in which register tiles of a kernel of the dense layout pass a range of rows.
+// The order in which register tiles of a kernel of the base3 layout pass a range of rows.
 #pragma once
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/base3.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/simd/prefetch_neon.hpp>
@@ -20,7 +20,7 @@ namespace bitnet::inline BITNET_ABI {
 #if BITNET_X86_64 || BITNET_ARM64
 /// At byte `at` of the rows of a tile, which start at `w`. A tile reads its rows side by side; the prefetch walks
 /// memory linearly, far ahead, into the second level of cache.
-template <std::size_t Rows> BITNET_ALWAYS_INLINE void prefetch_dense(const std::uint8_t* w, std::size_t at) noexcept {
+template <std::size_t Rows> BITNET_ALWAYS_INLINE void prefetch_base3(const std::uint8_t* w, std::size_t at) noexcept {
     BITNET_UNROLL
     for (std::size_t r = 0; r < Rows; ++r) {
         const std::uint8_t* line = w + Rows * at + 64 * r;
@@ -36,14 +36,14 @@ template <std::size_t Rows> BITNET_ALWAYS_INLINE void prefetch_dense(const std::
 /// Few tokens, one after the other: tiles of four rows, each computed by
 /// Kernel::tile<Rows>(weights of the first row, bytes of a row, activations, their sum, y of the first row).
 /// More tokens than that go through ManyTokens, as by_way_of_i2s.
-template <class Kernel, std::size_t FewTokens, class ManyTokens> struct dense_tiling {
-    static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
+template <class Kernel, std::size_t FewTokens, class ManyTokens> struct base3_tiling {
+    static void rows(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         if (x.tokens > FewTokens) {
             ManyTokens::rows(w, first, count, x, y, y_stride);
             return;
         }
-        const std::size_t row_bytes = blocks_across<dense>(w.cols) * dense::block_bytes;
+        const std::size_t row_bytes = blocks_across<base3>(w.cols) * base3::block_bytes;
         const std::uint8_t* weights = w.data + first * row_bytes;
         std::size_t r = 0;
         for (; r + tile_rows <= count; r += tile_rows) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The dense layout (five weights in a byte) for the dot products of Armv8.2. Empty on other architectures.
+// The base3 layout (five weights in a byte) for the dot products of Armv8.2. Empty on other architectures.
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/base3.hpp>
+#include <bitnet/kernel/base3_neon.hpp>
+#include <bitnet/kernel/base3_tiling.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>
-#include <bitnet/kernel/dense.hpp>
-#include <bitnet/kernel/dense_neon.hpp>
-#include <bitnet/kernel/dense_tiling.hpp>
 #include <bitnet/kernel/dot_product_neon.hpp>
 #include <bitnet/kernel/i2s_neon_dotprod.hpp>
 #include <bitnet/kernel/kernel.hpp>
@@ -21,27 +21,27 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_DOTPROD)
 namespace bitnet::inline BITNET_ABI {
 
-/// No digit is ever cut out. With s(k) = r(k) - 128, which fits int8, 3 r(k) = 256 d(k) + r(k+1) of dense.hpp becomes
+/// No digit is ever cut out. With s(k) = r(k) - 128, which fits int8, 3 r(k) = 256 d(k) + r(k+1) of base3.hpp becomes
 ///
 ///     256 * sum of (d(k) - 1) x(k) = 3 * sum of s(k) x(k) - sum of s(k+1) x(k),   k = 0..4
 ///
 /// Both sums are sdot of bytes, and s(k+1) is 3 s(k) mod 256, as 3 * -128 = -128 mod 256. The sums may wrap around;
 /// what they make is 256 times a product, and fits a lane of int32 for 400 blocks: 256 * 128 * 400 * 320 / 4 lanes =
 /// 1.05 * 2^30. Then it is shifted and added up.
-template <> struct kernel<isa::neon_dotprod, dense> {
-    using layout = dense;
+template <> struct kernel<isa::neon_dotprod, base3> {
+    using layout = base3;
     static constexpr std::size_t few_tokens = 2; ///< that are multiplied without unpacking
 
-    static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
+    static void rows(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         tiling::rows(w, first, count, x, y, y_stride);
     }
 
 private:
     using tiling =
-        dense_tiling<kernel, few_tokens, by_way_of_i2s<kernel<isa::neon_dotprod, i2s>, dense, dense_unpacker_neon>>;
+        base3_tiling<kernel, few_tokens, by_way_of_i2s<kernel<isa::neon_dotprod, i2s>, base3, base3_unpacker_neon>>;
     friend tiling;
-    static constexpr std::size_t most_bytes = 400 * dense::block_bytes;
+    static constexpr std::size_t most_bytes = 400 * base3::block_bytes;
 
     /// Sums of s(k) x(k) and of s(k+1) x(k).
     struct sums {
@@ -63,9 +63,9 @@ private:
             for (sums& row : rows) {
                 row = {vdupq_n_s32(0), vdupq_n_s32(0)};
             }
-            for (; at < end; at += dense::block_bytes) {
-                prefetch_dense<Rows>(w, at);
-                for (std::size_t j = 0; j < dense::block_bytes; j += 16) {
+            for (; at < end; at += base3::block_bytes) {
+                prefetch_base3<Rows>(w, at);
+                for (std::size_t j = 0; j < base3::block_bytes; j += 16) {
                     add_quarter(w + at + j, row_bytes, x + 5 * at + j, rows);
                 }
             }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The dense layout: five weights in a byte, 1.6 bits each.
+// The base3 layout: five weights in a byte, 1.6 bits each.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -20,12 +20,12 @@ namespace bitnet::inline BITNET_ABI {
 ///
 /// Digit k is 0, 1 or 2 as r(k) is at most 85, at most 170 or above. (The same fraction as in llama.cpp's TQ1_0; the
 /// order of columns is our own.)
-struct dense {
-    static constexpr std::string_view name = "dense";
+struct base3 {
+    static constexpr std::string_view name = "base3";
     static constexpr std::size_t block_rows = 1;
     static constexpr std::size_t block_columns = 320;
     static constexpr std::size_t block_bytes = 64;
-    /// 256 times a product must fit the int32 of a lane: see dense_avx_vnni.hpp.
+    /// 256 times a product must fit the int32 of a lane: see base3_avx_vnni.hpp.
     static constexpr std::size_t most_columns = std::size_t{1} << 18;
 
     using view = ternary_view;
@@ -48,7 +48,7 @@ struct dense {
 
     /// The code 0..2 at (row, col). \pre row < rows, col < cols
     [[nodiscard]] static std::uint8_t code(const view& w, std::size_t row, std::size_t col) noexcept {
-        const std::size_t block = row * blocks_across<dense>(w.cols) + col / block_columns;
+        const std::size_t block = row * blocks_across<base3>(w.cols) + col / block_columns;
         return digit(w.data[block * block_bytes + col % 64], col % block_columns / 64);
     }
 

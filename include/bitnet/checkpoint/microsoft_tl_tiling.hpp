@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// lookup_tiling: the tile sizes of microsoft/BitNet's TL1 and TL2 tensors, as written in a kernel_config.ini.
+// microsoft_tl_tiling: the tile sizes of microsoft/BitNet's TL1 and TL2 tensors, as written in a kernel_config.ini.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -18,7 +18,7 @@
 namespace bitnet::inline BITNET_ABI {
 
 /// How a [rows, cols] matrix was cut when a file was written; names as in the section of the ini file.
-struct lookup_tiling {
+struct microsoft_tl_tiling {
     std::size_t m = 0; ///< rows
     std::size_t k = 0; ///< columns
     std::size_t bm = 0;
@@ -27,8 +27,8 @@ struct lookup_tiling {
 
     /// The section of `ini`, the text of a kernel_config.ini, for a matrix of that shape; nullopt if there is none.
     /// \return errc::invalid_argument with the line that is neither a section, a comment nor a known key with a number.
-    [[nodiscard]] static result<std::optional<lookup_tiling>> find(std::string_view ini, std::size_t rows,
-                                                                   std::size_t cols);
+    [[nodiscard]] static result<std::optional<microsoft_tl_tiling>> find(std::string_view ini, std::size_t rows,
+                                                                         std::size_t cols);
 
 private:
     [[nodiscard]] std::size_t* field(std::string_view key) noexcept {
@@ -57,9 +57,9 @@ private:
     }
 };
 
-inline result<std::optional<lookup_tiling>> lookup_tiling::find(std::string_view ini, std::size_t rows,
-                                                                std::size_t cols) {
-    lookup_tiling section;
+inline result<std::optional<microsoft_tl_tiling>> microsoft_tl_tiling::find(std::string_view ini, std::size_t rows,
+                                                                            std::size_t cols) {
+    microsoft_tl_tiling section;
     for (std::size_t number = 1; !ini.empty(); ++number) {
         const std::string_view line = trimmed(ini.substr(0, ini.find('\n')));
         ini.remove_prefix(std::min(ini.size(), ini.find('\n') < ini.size() ? ini.find('\n') + 1 : ini.size()));
@@ -78,7 +78,7 @@ inline result<std::optional<lookup_tiling>> lookup_tiling::find(std::string_view
         }
     }
     const bool found = section.m == rows && section.k == cols;
-    return found ? std::optional(section) : std::optional<lookup_tiling>();
+    return found ? std::optional(section) : std::optional<microsoft_tl_tiling>();
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -2,15 +2,15 @@
 // layout_for: in which layout a file runs best.
 #pragma once
 
+#include <bitnet/checkpoint/ternary_source.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
-#include <bitnet/kernel/dense.hpp>
+#include <bitnet/kernel/base3.hpp>
 #include <bitnet/kernel/layout_table.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
-#include <bitnet/model/ternary_source.hpp>
 
 #include <array>
 #include <cstddef>
@@ -51,7 +51,7 @@ namespace bitnet::inline BITNET_ABI {
     for (const gguf_tensor& tensor : file.tensors()) {
         if (is_ternary_place(tensor.name) &&
             !i2s::admits(static_cast<std::size_t>(tensor.dims[1]), static_cast<std::size_t>(tensor.dims[0]))) {
-            return layout_table_of<dense>;
+            return layout_table_of<base3>;
         }
     }
     return layout_table_of<i2s>;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// master_rows<E>: ternary rows out of weights in floating point, exact where they are ternary and by absmean otherwise.
+// ternarised_rows<E>: ternary rows out of weights in floating point, exact where they are ternary and by absmean
+// otherwise.
 #pragma once
 
 #include <bitnet/core/buffer.hpp>
@@ -44,7 +45,7 @@ template <class E> struct float_bits {
 };
 
 /// What a pass over a row of masters finds.
-struct master_row_facts {
+struct ternarised_row_facts {
     double sum = 0;         ///< of the magnitudes
     bool finite = true;     ///< no infinity, no NaN
     bool is_ternary = true; ///< 0 and one magnitude only
@@ -59,9 +60,9 @@ namespace bitnet::inline BITNET_ABI {
 struct absmean {
     /// One double sum over ascending columns. `only` is the magnitude that a ternary row has besides 0.
     template <class E>
-    [[nodiscard]] static master_row_facts facts_of(const std::byte* row, std::size_t cols,
-                                                   typename float_bits<E>::word only) noexcept {
-        master_row_facts facts;
+    [[nodiscard]] static ternarised_row_facts facts_of(const std::byte* row, std::size_t cols,
+                                                       typename float_bits<E>::word only) noexcept {
+        ternarised_row_facts facts;
         std::size_t i = 0;
         for (; i + 16 <= cols; i += 16) {
             add<E>(row + i * sizeof(E), 16, only, facts);
@@ -71,7 +72,7 @@ struct absmean {
     }
 
     /// max(sum of all rows / elements, 1e-5), rows added in ascending order.
-    [[nodiscard]] static double mean(const master_row_facts* facts, std::size_t rows, std::size_t cols) noexcept {
+    [[nodiscard]] static double mean(const ternarised_row_facts* facts, std::size_t rows, std::size_t cols) noexcept {
         double sum = 0;
         for (std::size_t row = 0; row < rows; ++row) {
             sum = sum + facts[row].sum;
@@ -101,7 +102,7 @@ private:
     /// Up to 16 elements; of 16, what is no sum is vectorised.
     template <class E>
     static BITNET_ALWAYS_INLINE void add(const std::byte* elements, std::size_t count,
-                                         typename float_bits<E>::word only, master_row_facts& facts) noexcept {
+                                         typename float_bits<E>::word only, ternarised_row_facts& facts) noexcept {
         using bits = float_bits<E>;
         typename bits::word magnitudes[16];
         unsigned infinite = 0;
@@ -129,7 +130,7 @@ namespace bitnet::inline BITNET_ABI {
 /// code = clamp(round(w / m), -1, 1) + 1, and the scale is bfloat16(m). The sum runs over each row and then over the
 /// rows, in double, whatever the number of threads.
 /// Borrows the tensor's bytes.
-template <class E> class master_rows {
+template <class E> class ternarised_rows {
     using bits = float_bits<E>;
     using word = typename bits::word;
 
@@ -137,11 +138,11 @@ public:
     /// Reads the tensor once on the threads of `pool`. Memory: 16 bytes for each row.
     /// \param masters whether weights that are not ternary are ternarised
     /// \return errc::unsupported_type for those where they are not; bad_scale for a NaN or infinity; out_of_memory.
-    [[nodiscard]] static result<master_rows> open(const gguf_tensor& tensor, std::string_view file, bool masters,
-                                                  pool_ref pool) {
-        master_rows made(tensor);
+    [[nodiscard]] static result<ternarised_rows> open(const gguf_tensor& tensor, std::string_view file, bool masters,
+                                                      pool_ref pool) {
+        ternarised_rows made(tensor);
         const auto rows = static_cast<std::size_t>(tensor.dims[1]);
-        auto facts = buffer<master_row_facts>::allocate(rows, "sums of rows");
+        auto facts = buffer<ternarised_row_facts>::allocate(rows, "sums of rows");
         if (!facts) {
             return std::move(facts).error();
         }
@@ -170,19 +171,19 @@ public:
     }
 
 private:
-    explicit master_rows(const gguf_tensor& tensor) noexcept
+    explicit ternarised_rows(const gguf_tensor& tensor) noexcept
         : data_(tensor.bytes.data()), cols_(static_cast<std::size_t>(tensor.dims[0])) {}
 
     /// Threshold and scale. Errors are without the place.
-    [[nodiscard]] result<void> decide(const gguf_tensor& tensor, std::span<const master_row_facts> facts, word only,
+    [[nodiscard]] result<void> decide(const gguf_tensor& tensor, std::span<const ternarised_row_facts> facts, word only,
                                       bool masters) {
         const auto infinite =
-            std::find_if(facts.begin(), facts.end(), [](const master_row_facts& row) { return !row.finite; });
+            std::find_if(facts.begin(), facts.end(), [](const ternarised_row_facts& row) { return !row.finite; });
         if (infinite != facts.end()) {
             return error{errc::bad_scale, "row " + std::to_string(infinite - facts.begin()) + " of its " +
                                               std::to_string(facts.size()) + " rows holds a NaN or an infinity"};
         }
-        if (std::all_of(facts.begin(), facts.end(), [](const master_row_facts& row) { return row.is_ternary; })) {
+        if (std::all_of(facts.begin(), facts.end(), [](const ternarised_row_facts& row) { return row.is_ternary; })) {
             threshold_ = 1;
             scale_ = only != 0 ? bits::value(only) : 1.0f;
             return {};

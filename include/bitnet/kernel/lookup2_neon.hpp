@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// The tl1 layout (two weights in four bits) for AdvSIMD: look-ups by tbl. Empty on other architectures.
+// The lookup2 layout (two weights in four bits) for AdvSIMD: look-ups by tbl. Empty on other architectures.
 #pragma once
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_neon.hpp>
 #include <bitnet/kernel/i2s_neon_dotprod.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/lookup2.hpp>
 #include <bitnet/kernel/lookup_kernel.hpp>
-#include <bitnet/kernel/lookup_neon.hpp>
-#include <bitnet/kernel/tl1.hpp>
+#include <bitnet/kernel/lookup_kernel_neon.hpp>
 #include <bitnet/simd/isa.hpp>
 
 #include <cstddef>
@@ -20,9 +20,9 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
 namespace bitnet::inline BITNET_ABI {
 
-/// A block of tl1. Entry 3 c0 + c1 of a pair's table is (c0 - 1) x0 + (c1 - 1) x1, at most 2 * 128 = 256; entries 9 to
-/// 15 are never looked up.
-struct tl1_block_neon {
+/// A block of lookup2. Entry 3 c0 + c1 of a pair's table is (c0 - 1) x0 + (c1 - 1) x1, at most 2 * 128 = 256; entries 9
+/// to 15 are never looked up.
+struct lookup2_block_neon {
     /// The eight tables of a block of 16 activations.
     static BITNET_ALWAYS_INLINE void make_tables(const std::int8_t* x, std::byte* out) noexcept {
         const int8x16_t a = vld1q_s8(weights[0]);
@@ -78,13 +78,13 @@ private:
 
 /// \tparam I2sKernel for many tokens
 template <class I2sKernel>
-using tl1_kernel_neon = lookup_kernel<tl1, lookup_group_neon<tl1, tl1_block_neon>, I2sKernel>;
+using lookup2_kernel_neon = lookup_kernel<lookup2, lookup_group_neon<lookup2, lookup2_block_neon>, I2sKernel>;
 
 // Few tokens are looked up; many are unpacked to I2_S and multiplied. Matrix products need activations in an order of
 // their own, but this layout arranges them as look-up tables: the kernel of dot products runs instead.
-template <> struct kernel<isa::neon, tl1> : tl1_kernel_neon<kernel<isa::neon, i2s>> {};
-template <> struct kernel<isa::neon_dotprod, tl1> : tl1_kernel_neon<kernel<isa::neon_dotprod, i2s>> {};
-template <> struct kernel<isa::neon_i8mm, tl1> : kernel<isa::neon_dotprod, tl1> {};
+template <> struct kernel<isa::neon, lookup2> : lookup2_kernel_neon<kernel<isa::neon, i2s>> {};
+template <> struct kernel<isa::neon_dotprod, lookup2> : lookup2_kernel_neon<kernel<isa::neon_dotprod, i2s>> {};
+template <> struct kernel<isa::neon_i8mm, lookup2> : kernel<isa::neon_dotprod, lookup2> {};
 
 } // namespace bitnet::inline BITNET_ABI
 BITNET_TARGET_END

@@ -92,7 +92,7 @@ struct hyper_parameters {
     activation_function activation = activation_function::relu2;
     float embedding_scale = 1;                 ///< what looked up embeddings are multiplied by
     bool has_sub_norms = true;                 ///< as in model_family
-    bool has_own_head = false;                 ///< the head is output.weight; otherwise the embedding
+    bool has_own_lm_head = false;              ///< the head is output.weight; otherwise the embedding
     bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
     pooling_type pooling = pooling_type::none; ///< as in the file; what is computed is always `last`
 
@@ -101,8 +101,8 @@ struct hyper_parameters {
     [[nodiscard]] std::size_t heads_per_kv() const noexcept { return heads / kv_heads; }
 
     /// The tensor that logits are made with.
-    [[nodiscard]] std::string_view head_name() const noexcept {
-        return has_own_head ? "output.weight" : "token_embd.weight";
+    [[nodiscard]] std::string_view lm_head_name() const noexcept {
+        return has_own_lm_head ? "output.weight" : "token_embd.weight";
     }
 
     /// Reads the keys of `file`, and what its tensors show. A key that changes the graph in a way that is not

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The dense layout (five weights in a byte) for AVX2. Empty on other architectures.
+// The base3 layout (five weights in a byte) for AVX2. Empty on other architectures.
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/base3.hpp>
+#include <bitnet/kernel/base3_tiling.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>
-#include <bitnet/kernel/dense.hpp>
-#include <bitnet/kernel/dense_tiling.hpp>
 #include <bitnet/kernel/i2s_avx2.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/lane_sums.hpp>
@@ -20,18 +20,18 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace bitnet::inline BITNET_ABI {
 
-/// Rows of dense as I2_S, for many tokens: digits come out as in the kernel below, four of them go into a byte.
-struct dense_unpacker_avx2 {
-    /// \pre row_bytes holds a multiple of 640 columns, two blocks of dense and five of I2_S
-    static void unpack(const dense::view& w, std::size_t first, std::size_t count, std::uint8_t* out,
+/// Rows of base3 as I2_S, for many tokens: digits come out as in the kernel below, four of them go into a byte.
+struct base3_unpacker_avx2 {
+    /// \pre row_bytes holds a multiple of 640 columns, two blocks of base3 and five of I2_S
+    static void unpack(const base3::view& w, std::size_t first, std::size_t count, std::uint8_t* out,
                        std::size_t row_bytes) noexcept {
-        const std::size_t blocks = blocks_across<dense>(w.cols);
-        const std::uint8_t* from = w.data + first * blocks * dense::block_bytes;
+        const std::size_t blocks = blocks_across<base3>(w.cols);
+        const std::uint8_t* from = w.data + first * blocks * base3::block_bytes;
         for (std::size_t r = 0; r < count; ++r, out += row_bytes) {
-            for (std::size_t b = 0; b < blocks; b += 2, from += 2 * dense::block_bytes) {
+            for (std::size_t b = 0; b < blocks; b += 2, from += 2 * base3::block_bytes) {
                 unpack_pair(from, b + 1 < blocks, out + b * 80);
             }
-            from -= blocks % 2 * dense::block_bytes;
+            from -= blocks % 2 * base3::block_bytes;
         }
     }
 
@@ -76,24 +76,24 @@ private:
 /// Bytes are taken less 128, for signed comparisons: digit k counts the thresholds 85 and 170 that r(k) is above, and
 /// r(k+1) = 3 r(k) mod 256 is two additions, as 3 * -128 = -128 mod 256.
 /// Overflow: a pair of products is at most 2 * 2 * 128 = 512, the ten of a block's row 5120; int16 holds six blocks.
-template <> struct kernel<isa::avx2, dense> {
-    using layout = dense;
+template <> struct kernel<isa::avx2, base3> {
+    using layout = base3;
     static constexpr std::size_t few_tokens = 1; ///< that are multiplied without unpacking
 
-    static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
+    static void rows(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         tiling::rows(w, first, count, x, y, y_stride);
     }
 
 private:
-    using tiling = dense_tiling<kernel, few_tokens, by_way_of_i2s<kernel<isa::avx2, i2s>, dense, dense_unpacker_avx2>>;
+    using tiling = base3_tiling<kernel, few_tokens, by_way_of_i2s<kernel<isa::avx2, i2s>, base3, base3_unpacker_avx2>>;
     friend tiling;
     static constexpr std::size_t blocks_in_int16 = 6;
 
     template <std::size_t Rows>
     static void tile(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x, std::int32_t sum,
                      std::int32_t* y) noexcept {
-        const std::size_t blocks = row_bytes / dense::block_bytes;
+        const std::size_t blocks = row_bytes / base3::block_bytes;
         __m256i total[Rows];
         BITNET_UNROLL
         for (auto& row : total) {
@@ -107,7 +107,7 @@ private:
                 row = _mm256_setzero_si256();
             }
             for (std::size_t b = begin; b < end; ++b) {
-                prefetch_dense<Rows>(w, b * 64);
+                prefetch_base3<Rows>(w, b * 64);
                 add_half<Rows>(w + b * 64, row_bytes, x + b * 320, words);
                 add_half<Rows>(w + b * 64 + 32, row_bytes, x + b * 320 + 32, words);
             }

@@ -2,12 +2,12 @@
 // Opens a GGUF file or the folder of a Hugging Face checkpoint.
 #pragma once
 
+#include <bitnet/checkpoint/hugging_face.hpp>
+#include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/file_handle.hpp>
-#include <bitnet/model/hugging_face.hpp>
-#include <bitnet/model/model_file.hpp>
 
 #include <string>
 #include <string_view>

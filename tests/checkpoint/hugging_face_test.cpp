@@ -5,9 +5,9 @@
 #include "golden/tiny_model_writer.hpp"
 #include "io/temporary_folder.hpp"
 
-#include <bitnet/model/hyper_parameter_reader.hpp>
-#include <bitnet/model/open_model_file.hpp>
-#include <bitnet/model/packed_rows.hpp>
+#include <bitnet/checkpoint/hyper_parameter_reader.hpp>
+#include <bitnet/checkpoint/open_model_file.hpp>
+#include <bitnet/checkpoint/packed_rows.hpp>
 
 #include <doctest/doctest.h>
 

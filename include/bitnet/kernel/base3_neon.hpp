@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The dense layout (five weights in a byte) for Armv8.0's AdvSIMD. Empty on other architectures.
+// The base3 layout (five weights in a byte) for Armv8.0's AdvSIMD. Empty on other architectures.
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/base3.hpp>
+#include <bitnet/kernel/base3_tiling.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>
-#include <bitnet/kernel/dense.hpp>
-#include <bitnet/kernel/dense_tiling.hpp>
 #include <bitnet/kernel/i2s_neon.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/simd/isa.hpp>
@@ -20,21 +20,21 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
 namespace bitnet::inline BITNET_ABI {
 
-/// Rows of dense as I2_S, for many tokens: digits come out as in the kernel below, four of them go into a byte.
-struct dense_unpacker_neon {
-    /// \pre row_bytes holds a multiple of 640 columns, two blocks of dense and five of I2_S
-    static void unpack(const dense::view& w, std::size_t first, std::size_t count, std::uint8_t* out,
+/// Rows of base3 as I2_S, for many tokens: digits come out as in the kernel below, four of them go into a byte.
+struct base3_unpacker_neon {
+    /// \pre row_bytes holds a multiple of 640 columns, two blocks of base3 and five of I2_S
+    static void unpack(const base3::view& w, std::size_t first, std::size_t count, std::uint8_t* out,
                        std::size_t row_bytes) noexcept {
-        const std::size_t blocks = blocks_across<dense>(w.cols);
-        const std::uint8_t* from = w.data + first * blocks * dense::block_bytes;
+        const std::size_t blocks = blocks_across<base3>(w.cols);
+        const std::uint8_t* from = w.data + first * blocks * base3::block_bytes;
         for (std::size_t r = 0; r < count; ++r, out += row_bytes) {
-            for (std::size_t b = 0; b < blocks; b += 2, from += 2 * dense::block_bytes) {
+            for (std::size_t b = 0; b < blocks; b += 2, from += 2 * base3::block_bytes) {
                 prefetch_line(from + 4096);
                 prefetch_line(from + 4096 + 64);
                 unpack_pair(from, b + 1 < blocks, out + b * 80);
                 unpack_pair(from + 16, b + 1 < blocks, out + b * 80 + 16);
             }
-            from -= blocks % 2 * dense::block_bytes;
+            from -= blocks % 2 * base3::block_bytes;
         }
     }
 
@@ -65,28 +65,28 @@ private:
     }
 };
 
-/// Digit k counts the thresholds 85 and 170 that r(k) is above, see dense.hpp, and r(k+1) = 3 r(k) mod 256. Comparisons
+/// Digit k counts the thresholds 85 and 170 that r(k) is above, see base3.hpp, and r(k+1) = 3 r(k) mod 256. Comparisons
 /// give -1 for true, so that digits come out negative and products are subtracted: smlsl and smlsl2 into int16.
 /// Overflow: a product is at most 2 * 128 = 256; a block adds 20 of them to a lane of two sums each, 5120, and six
 /// blocks 30720.
-template <> struct kernel<isa::neon, dense> {
-    using layout = dense;
+template <> struct kernel<isa::neon, base3> {
+    using layout = base3;
     static constexpr std::size_t few_tokens = 1; ///< that are multiplied without unpacking
 
-    static void rows(const dense::view& w, std::size_t first, std::size_t count, const activation_view& x,
+    static void rows(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         tiling::rows(w, first, count, x, y, y_stride);
     }
 
 private:
-    using tiling = dense_tiling<kernel, few_tokens, by_way_of_i2s<kernel<isa::neon, i2s>, dense, dense_unpacker_neon>>;
+    using tiling = base3_tiling<kernel, few_tokens, by_way_of_i2s<kernel<isa::neon, i2s>, base3, base3_unpacker_neon>>;
     friend tiling;
     static constexpr std::size_t blocks_in_int16 = 6;
 
     template <std::size_t Rows>
     static void tile(const std::uint8_t* w, std::size_t row_bytes, const std::int8_t* x, std::int32_t sum,
                      std::int32_t* y) noexcept {
-        const std::size_t blocks = row_bytes / dense::block_bytes;
+        const std::size_t blocks = row_bytes / base3::block_bytes;
         int32x4_t total[Rows];
         BITNET_UNROLL
         for (auto& row : total) {
@@ -101,7 +101,7 @@ private:
                 words[1][r] = vdupq_n_s16(0);
             }
             for (std::size_t b = begin; b < end; ++b) {
-                prefetch_dense<Rows>(w, b * 64);
+                prefetch_base3<Rows>(w, b * 64);
                 for (std::size_t at = 0; at < 64; at += 16) {
                     subtract_quarter(w + b * 64 + at, row_bytes, x + b * 320 + at, words);
                 }

@@ -2,6 +2,9 @@
 // Hugging Face checkpoints, opened as if they were GGUF files: config.json as metadata, tensors in place.
 #pragma once
 
+#include <bitnet/checkpoint/hugging_face_config.hpp>
+#include <bitnet/checkpoint/hugging_face_names.hpp>
+#include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
@@ -12,9 +15,6 @@
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/safetensors.hpp>
-#include <bitnet/model/hugging_face_config.hpp>
-#include <bitnet/model/hugging_face_names.hpp>
-#include <bitnet/model/model_file.hpp>
 #include <bitnet/text/tokenizer_json.hpp>
 
 #include <algorithm>

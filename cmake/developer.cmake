@@ -22,12 +22,13 @@ endif()
 
 add_library(bitnet_developer INTERFACE)
 target_link_libraries(bitnet_developer INTERFACE bitnet bitnet_warnings bitnet_sanitizers)
+target_link_libraries(bitnet_any_cpu PRIVATE bitnet_developer)
 
 # One program <prefix>-<name> for each <name>.cpp or <name>_<prefix>.cpp of the folder, an underscore in the name made a
-# hyphen; `ladder*.cpp` are none of them. Further arguments are compile and link flags.
+# hyphen; `ladder.cpp` is none of them. Further arguments are compile and link flags.
 function(bitnet_add_programs prefix folder)
     file(GLOB sources CONFIGURE_DEPENDS "${folder}/*.cpp")
-    list(FILTER sources EXCLUDE REGEX "/ladder[a-z_]*\\.cpp$")
+    list(FILTER sources EXCLUDE REGEX "/ladder\\.cpp$")
     foreach(source IN LISTS sources)
         cmake_path(GET source STEM name)
         string(REGEX REPLACE "_${prefix}$" "" name ${name})

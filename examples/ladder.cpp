@@ -2,6 +2,8 @@
 // The one source that compiles models: every instruction set, layout and element of a KV cache.
 #include "ladder.hpp"
 
+#include "parts.hpp"
+
 #include <bitnet/bitnet.hpp>
 
 #include <string>

@@ -104,7 +104,7 @@ lookup_model model_in(tensor_type type, std::span<const std::byte> i2s_model) {
 using P = policy<isa::scalar>;
 
 result<model<P>> open(std::span<const std::byte> bytes, std::string_view ini) {
-    return model<P>::open(byte_source::borrow(bytes, "test"), {.load_tokenizer = false, .microsoft_tl_tiling = ini});
+    return model<P>::open(byte_source::borrow(bytes, "test"), {.load_tokenizer = false, .lookup_tiling = ini});
 }
 std::vector<float> logits_of(const result<model<P>>& opened) {
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));

@@ -20,6 +20,6 @@ int main(int argc, char** argv) {
     auto source = bitnet::byte_source::borrow(std::as_bytes(std::span(bytes)), "the archive's model");
     const auto model = value(bitnet::any_model::open(std::move(source)));
 
-    std::cout << model.file().name() << ": " << model.parameters().layers << " layers, "
+    std::cout << model.parameters().architecture << ": " << model.parameters().layers << " layers, "
               << model.parameters().vocabulary << " tokens\n";
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# cmake -DJSON=FILE -P table.cmake: prints the Markdown table of README.md from what bitnet-bench --json wrote.
+# cmake -DJSON=FILE -P table.cmake: prints the Markdown table of results/README.md from what bitnet-bench --json wrote.
 cmake_minimum_required(VERSION 3.25)
 
 # two_digits(NUMBER OUT): a number that is not negative, rounded to two digits behind the point. CMake prints all it has.

@@ -7,9 +7,6 @@
 #include <bitnet/bitnet.hpp>
 
 #include <string>
-
-template struct bitnet::compiled_for<bitnet::any_cpu>; // what the programs of small/ open models with
-
 namespace tools {
 
 template <class Kv> using every_layout = bitnet::in_all_layouts<bitnet::any_cpu::with_kv<Kv>>;

@@ -120,7 +120,7 @@ TEST_CASE("neither threads nor the instruction set change a byte") {
         for (const std::string threads : {"2", "3", "8"}) {
             CHECK(output("generate", with({"-n", "40", "--kv", kv, "-t", threads})) == first);
         }
-        for (const std::string& isa : available_isas()) {
+        for (const std::string& isa : isas_that_run()) {
             INFO(isa);
             CHECK(output("generate", with({"-n", "40", "--kv", kv, "-t", "2", "--isa", isa})) == first);
         }

@@ -128,7 +128,7 @@ TEST_CASE("the logits after the last token are the last row of those after all t
 TEST_CASE("logits are the same bytes with any instruction set and any number of threads") {
     for (const std::string kv : {"f16", "f32", "i8"}) {
         const std::string first = output("logits", with({"--all", "--kv", kv, "--isa", "scalar", "-t", "1"}));
-        for (const std::string& isa : available_isas()) {
+        for (const std::string& isa : isas_that_run()) {
             for (const std::string threads : {"1", "2", "3"}) {
                 INFO(isa << ", " << threads << " threads");
                 CHECK((output("logits", with({"--all", "--kv", kv, "--isa", isa, "-t", threads})) == first));

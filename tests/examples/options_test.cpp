@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Command lines and files that no program can work with.
+// Command lines and files that every program refuses.
 #include "models.hpp"
 #include "process.hpp"
 
@@ -115,7 +115,7 @@ TEST_CASE("--help names every option and exits with 0") {
     }
 }
 
-TEST_CASE("a file that is missing, a directory, empty, cut off or something else is an error that names it") {
+TEST_CASE("a missing, empty or truncated file, a directory or no model is an error that names it") {
     const temporary_folder folder;
     const std::string good = contents(tiny);
     const std::vector<std::pair<std::string, std::string>> files{

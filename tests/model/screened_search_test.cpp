@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The largest logits by way of a screen against those of the whole output matrix: the same tokens, the same bits.
+// The largest logits found through a screen are those of the whole output matrix: the same tokens, the same bits.
 #include "run/isas_that_run.hpp"
 
 #include <bitnet/model/lm_head.hpp>
@@ -54,7 +54,7 @@ template <class E> struct random_head {
     [[nodiscard]] float at(std::size_t r, std::size_t c) const { return widen(elements[r * view.cols + c]); }
 };
 
-/// State number `i` of a series in which every kind comes back every 16.
+/// State `i` of a series of sixteen kinds in turn.
 template <class E> std::vector<float> state(const random_head<E>& head, std::size_t i) {
     std::mt19937 engine(static_cast<unsigned>(i));
     std::normal_distribution<float> normal;
@@ -182,7 +182,7 @@ TEST_CASE("every instruction set finds the same largest logits, by the same boun
     }
 }
 
-TEST_CASE("rows that are not finite are rescored, and a head of nothing else is read as a whole") {
+TEST_CASE("rows that are not finite are rescored, and a head of only such rows is read completely") {
     random_head<half> head(600, 64, 6);
     head.elements[5 * 64 + 1] = half{0x7c00}; // infinity
     head.elements[7 * 64 + 2] = half{0x7e01}; // NaN
@@ -193,7 +193,7 @@ TEST_CASE("rows that are not finite are rescored, and a head of nothing else is 
     CHECK(none.full == none.asked);
 }
 
-TEST_CASE("a Gaussian head is screened by two fifths of its bytes") {
+TEST_CASE("a Gaussian head is screened by reading two fifths of its bytes") {
     const engine& best = engine_here();
     if (best.isa == "scalar") {
         return; // a minute of emulated fmas, and the same bounds

@@ -54,7 +54,7 @@ TEST_CASE("every policy that this machine runs passes the self-test in every lay
     }
 }
 
-TEST_CASE("one wrong number is an error that names the kernel or the loop, and no model opens with it") {
+TEST_CASE("one wrong number is an error that names the kernel or the loop, and no model opens") {
     using P = policy<wrong_isa>;
     const auto check = [](mistake which, const std::string& part) {
         made = which;

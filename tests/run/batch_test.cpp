@@ -144,7 +144,7 @@ TEST_CASE("a step of several sessions with an int8 KV cache gives each the bits 
     check_together(opened, alone(opened, 9));
 }
 
-TEST_CASE("tokens that next() gave run together, and decoding goes on as if alone") {
+TEST_CASE("tokens that next() gave run together, and decoding continues as if alone") {
     const auto bytes = bitnet_tests::tiny_model(small_shape());
     REQUIRE(bytes);
     const auto opened = open_plain(*bytes);
@@ -225,7 +225,7 @@ TEST_CASE("a step that is refused names both numbers and leaves every session as
     CHECK(steps->run_pending(std::vector<session<plain>*>()));
 }
 
-TEST_CASE("a batch of no rows or too many is refused") {
+TEST_CASE("a batch of no sessions or too many is refused") {
     const auto bytes = bitnet_tests::tiny_model(small_shape());
     REQUIRE(bytes);
     const auto opened = open_plain(*bytes);

@@ -97,7 +97,7 @@ template <class Model> void check_digest(const result<Model>& opened, const std:
     }
 }
 
-/// Small models that together take every step of the graph: both rotations and their scaling, SiLU and GELU, all norms,
+/// Small models that together run every step of the graph: both rotations and their scaling, SiLU and GELU, all norms,
 /// a head of their own, embeddings.
 std::vector<bitnet_tests::model_shape> other_families() {
     bitnet_tests::model_shape llama;
@@ -159,9 +159,9 @@ TEST_CASE_TEMPLATE_DEFINE("the tiny model has the digest of all machines", Isa, 
 }
 TEST_CASE_TEMPLATE_APPLY(has_the_digest, bitnet_tests::every_isa);
 
-/// Not counted as a test where the flags enable nothing beyond the scalar code.
+/// Skipped if the flags enable nothing beyond the scalar code.
 constexpr bool flags_enable_nothing = std::is_same_v<native, policy<isa::scalar>>;
-TEST_CASE("the digest of what this translation unit's flags enable" * doctest::skip(flags_enable_nothing)) {
+TEST_CASE("the digest of the policy that this translation unit's flags enable" * doctest::skip(flags_enable_nothing)) {
     if (bitnet_tests::runs_here<native::isa>()) {
         check_digest(model<native>::open(tiny_model_path()), all_ways);
     }

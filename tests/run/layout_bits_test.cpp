@@ -169,7 +169,7 @@ TEST_CASE("the note says how much was repacked") {
           "14 ternary tensors were repacked to layout lookup3: " + std::to_string(2 * per_layer) + " bytes");
 }
 
-TEST_CASE("code 3 is refused by whatever repacks it, naming tensor and place") {
+TEST_CASE("code 3 is refused by everything that repacks it, naming tensor and place") {
     const auto bytes = bitnet_tests::tiny_model(odd_shape());
     REQUIRE(bytes);
     bitnet_tests::gguf_editor editor(bytes->span());
@@ -193,7 +193,7 @@ TEST_CASE("code 3 is refused by whatever repacks it, naming tensor and place") {
     CHECK(written.error().message.find("'blk.1.ffn_up.weight'") != std::string::npos);
 }
 
-TEST_CASE_TEMPLATE("indices that a layout does not have are refused where codes are verified", L, lookup2, lookup3) {
+TEST_CASE_TEMPLATE("indices that a layout does not have are refused if codes are verified", L, lookup2, lookup3) {
     const auto bytes = bitnet_tests::tiny_model(odd_shape());
     REQUIRE(bytes);
     const auto file = converted<L>(bytes->span());

@@ -77,8 +77,8 @@ template <class Ladder> any_model open_odd(const buffer<std::byte>& bytes, std::
     return *std::move(opened);
 }
 
-/// Every instruction set gives the scalar code's bits in all ways. \tparam Ladder any_cpu, with any element in its
-/// cache
+/// Every instruction set gives the scalar code's bits in all ways.
+/// \tparam Ladder any_cpu, or any_cpu with another element in the KV cache
 template <class Ladder = any_cpu> void check_all_ways(const bitnet_tests::model_shape& shape, std::size_t length) {
     const auto bytes = bitnet_tests::tiny_model(shape);
     REQUIRE(bytes);

@@ -51,7 +51,7 @@ struct without_accept {
     token choose(std::span<const scored_token>) { return 0; }
 };
 
-/// The largest logit, from as many as it is told to need; counts the calls.
+/// The largest logit, from as many as it says it needs; counts the calls.
 class largest_of_few {
 public:
     explicit largest_of_few(std::size_t needed) : needed_(needed) {}
@@ -120,7 +120,7 @@ TEST_CASE("a chooser of the program's own works by reference, and keeps its stat
     const std::vector<scored_token> sorted{{1, 4.0f}, {3, 3.0f}, {2, 2.0f}, {0, 1.0f}};
     no_repetition own;
     CHECK(taken(own, logits, sorted, 4) == std::vector<token>{1, 3, 1, 3});
-    CHECK(own.choose(logits) == 1); // it was `own` that accepted these tokens, not a copy
+    CHECK(own.choose(logits) == 1); // `own` accepted these tokens, not a copy of it
     CHECK(any_chooser(own).choose(logits) == 1);
 }
 
@@ -168,7 +168,7 @@ TEST_CASE("a session gives a chooser of the program's own the logits that it nee
             CHECK(own.has_enough);
             CHECK(own.from_all + own.from_few == 16);
             const bool may_be_few = needed != 0 && mode == lm_head_mode::screened;
-            CHECK((may_be_few ? own.from_few > 8 : own.from_few == 0)); // all are read if the screen leaves doubts
+            CHECK((may_be_few ? own.from_few > 8 : own.from_few == 0)); // it may have to read all
         }
     }
 }

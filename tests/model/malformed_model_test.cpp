@@ -202,7 +202,7 @@ TEST_CASE("codes are verified for spans by default, unless the caller says no") 
     CHECK(open(editor.bytes(), {.verify_codes = false}));
 }
 
-TEST_CASE("rows that no layout can hold are refused by the layout's name") {
+TEST_CASE("rows that I2_S cannot hold are refused, naming the layouts that can") {
     bitnet_tests::model_shape shape;
     shape.ffn = 192; // ffn_down has rows of one and a half blocks of 128
     const auto bytes = bitnet_tests::tiny_model(shape);
@@ -213,4 +213,5 @@ TEST_CASE("rows that no layout can hold are refused by the layout's name") {
     CHECK(opened.error().message.find(
               "'blk.0.ffn_down.weight': [192, 128] in the file, layout i2_s needs columns in multiples of 128") !=
           std::string::npos);
+    CHECK(opened.error().message.find("base3, lookup2 and lookup3 take all shapes") != std::string::npos);
 }

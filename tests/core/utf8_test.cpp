@@ -10,7 +10,7 @@
 
 using namespace bitnet;
 
-TEST_CASE("every scalar value survives being written and read as UTF-8") {
+TEST_CASE("every scalar value is the same after being written and read as UTF-8") {
     std::size_t differing = 0;
     for (char32_t c = 0; c <= 0x10ffff; ++c) {
         if (c == 0xd800) {

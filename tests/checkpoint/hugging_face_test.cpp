@@ -367,7 +367,7 @@ TEST_CASE("LLaMA 3.1 scaling becomes the divisors that its definition gives") {
     CHECK(blended > 0);
 }
 
-TEST_CASE("Gemma's norms get their 1, norms before projections do not; the window ends the context") {
+TEST_CASE("Gemma's norms get their 1, norms before projections do not, the window ends the context") {
     sample model = small_model(checkpoint_weights::masters);
     model.written.change(R"("BitNetForCausalLM")", R"("Gemma3TextModel")");
     model.written.change(R"("hidden_act": "relu2")", R"("hidden_activation": "gelu_pytorch_tanh")");

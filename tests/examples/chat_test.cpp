@@ -135,7 +135,7 @@ TEST_CASE("a file with a wrong template is used with the right format, and a not
     CHECK(contains(talk(write_with_template(folder, "")).err, "chat format bitnet (inferred): "));
 }
 
-TEST_CASE("an unknown template ends the program and lists the known ones; --template overrides it") {
+TEST_CASE("an unknown template ends the program and lists the known ones, --template overrides it") {
     const temporary_folder folder;
     const std::string file = write_with_template(folder, "{{ messages | join('\x1b[31m###') }}");
     const outcome refused = run("chat", with({"-n", "5"}, file), "Once\n");

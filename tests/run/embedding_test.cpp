@@ -185,7 +185,7 @@ TEST_CASE("any_session embeds as a session does") {
     CHECK(copy_of(*once_more) == copy_of(*by_scalar));
 }
 
-TEST_CASE("an embedding in int8 is within half a step; in bits it has the signs") {
+TEST_CASE("an embedding in int8 is within half a step, in bits it has the signs") {
     const std::vector<float> x{0.5f, -0.25f, 0.0f, 0.125f, -0.5f, 0.3f, -0.1f, 0.2f, 0.01f, -0.01f};
     std::vector<std::int8_t> q(x.size());
     const float step = quantize_embedding(x, q);

@@ -46,7 +46,7 @@ std::vector<float> copy(result<std::span<const float>> logits) {
 
 } // namespace
 
-TEST_CASE("a new session is empty; asking it for a token is an error, after which it still works") {
+TEST_CASE("a new session is empty, asking it for a token is an error, after which it still works") {
     const auto m = small_model::open();
     auto s = session<plain>::open(m.opened);
     REQUIRE(s);

@@ -18963,7 +18963,7 @@ public:
     /// Stores one position's key and value rows, [kv_heads * head_size] floats each, rounded to the element.
     /// \pre extend() was called for the position. Different positions may be stored by different threads.
     void store(std::size_t layer, std::size_t position, const float* key, const float* value) noexcept {
-        alignas(float) std::byte narrowed[largest_head * sizeof(float)];
+        alignas(float) std::byte narrowed[largest_head_size * sizeof(float)];
         for (std::size_t head = 0; head < kv_heads_; ++head) {
             const place at = find(layer * kv_heads_ + head, position);
             const float key_scale = element_->narrow_row(key + head * head_size_, head_size_, narrowed);
@@ -18986,7 +18986,6 @@ public:
 
 private:
     static constexpr std::size_t key_lanes = reduction_lanes; ///< positions whose keys are stored side by side
-    static constexpr std::size_t largest_head = 1024;         ///< hyper_parameters refuses larger ones
 
     /// Indices of a position's key and value among all rows of head_size elements, and among all scales.
     struct place {
@@ -19012,7 +19011,7 @@ private:
     }
     [[nodiscard]] std::byte* row(std::size_t index) noexcept { return elements_.data() + index * row_bytes_; }
 
-    /// Element d of a key to lane_of(d) = first + d * key_lanes elements.
+    /// The elements of a key to one lane of its block, key_lanes elements apart.
     void scatter(const std::byte* key, std::byte* first) const noexcept {
         switch (element_->element_bytes) {
         case 1:
@@ -19268,7 +19267,6 @@ public:
 private:
     static constexpr std::size_t most_rows = 4;
     static constexpr std::size_t queries_per_task = 16;
-    static constexpr std::size_t largest_head = 1024; // hyper_parameters refuses larger ones
 
     /// One query head of one row, and its running softmax.
     struct running_query {
@@ -19326,7 +19324,7 @@ private:
 
     /// Block `b` for up to four queries: the first goes to out_, later ones are merged into it.
     void attend_and_merge(const kv_block& block, std::size_t b, std::span<running_query> some) const noexcept {
-        std::array<float, attention_tile::most * largest_head> later;
+        std::array<float, attention_tile::most * largest_head_size> later;
         attention_tile tile;
         for (const running_query& each : some) {
             float* out = b == 0 ? out_of(each) : later.data() + tile.size * model_.head_size;
@@ -24073,8 +24071,9 @@ struct model_parts;
 struct tokenizer_options;
 struct weight_options;
 
-/// What is no template but a whole part of the library is called through one, so that `extern template` keeps it out of
-/// a source: see cmake/any_cpu, which spreads the library over several that compile side by side.
+// Functions of which each takes a whole part of the library with it. They are templates only so that `extern template`
+// can keep a part out of a source: cmake/any_cpu spreads the library over several sources that compile side by side.
+
 /// Reading what a path or memory holds.
 template <class Program = void> struct files_part {
     [[nodiscard]] static result<model_file> open(std::string_view utf8_path, const checkpoint_options& options);

@@ -527,19 +527,25 @@ struct wasm_relaxed_simd;
 
 class thread_pool;
 class inline_pool;
+class pool_ref;
 
 struct hyper_parameters;
 struct open_options;
 struct scored_token;
-struct head_statistics;
-enum class head_mode;
+struct screen_statistics;
+enum class lm_head_mode;
 struct batch_options;
 struct session_options;
 struct sampler_options;
 enum class stop_reason;
 class sampler;
+class any_chooser;
 class any_model;
 class any_session;
+class any_batch;
+struct batch_entry;
+struct any_cpu;
+template <class Ladder> struct compiled_for;
 
 } // namespace bitnet::inline BITNET_ABI
 

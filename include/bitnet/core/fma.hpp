@@ -10,6 +10,8 @@
 BITNET_PRECISE_BEGIN
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// a * b + c with one rounding, bit for bit what an fma instruction gives, out of double arithmetic.
 ///
 /// The product of two floats is exact in double (24 + 24 <= 53 bits). Its sum with c is split into the rounded sum and
@@ -55,6 +57,7 @@ struct hardware_fma {
 #else
 using hardware_fma = software_fma;
 #endif
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
 BITNET_PRECISE_END

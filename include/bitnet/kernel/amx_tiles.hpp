@@ -11,6 +11,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// What ldtilecfg reads: 64 bytes, palette 1. Intel SDM volume 2, LDTILECFG.
 struct alignas(64) tile_configuration {
     std::uint8_t palette = 1;
@@ -53,6 +55,7 @@ struct amx_tiles {
     }
 };
 #endif
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
 #endif

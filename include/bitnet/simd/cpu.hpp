@@ -30,6 +30,8 @@ extern "C" __declspec(dllimport) int __stdcall IsProcessorFeaturePresent(unsigne
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// Instruction sets of an x86-64 machine, each true only if the operating system saves its registers too.
 struct x86_features {
     bool sse41 = false;       ///< SSSE3 and SSE4.1, as Penryn 2008, Silvermont 2013 and Bulldozer 2011 have them
@@ -191,5 +193,6 @@ namespace cpu {
 #else
 [[nodiscard]] inline arm_features detect_arm_features() noexcept { return {}; }
 #endif
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -12,6 +12,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 namespace {
 

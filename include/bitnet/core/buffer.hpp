@@ -112,6 +112,7 @@ template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::strin
         failure = failed(made);
     }
 }
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

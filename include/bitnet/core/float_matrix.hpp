@@ -58,6 +58,7 @@ struct float_matrix {
     [[nodiscard]] std::size_t row_bytes() const noexcept { return row_bytes_of(element, cols); }
     [[nodiscard]] const std::byte* row(std::size_t r) const noexcept { return data + r * row_bytes(); }
 };
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -89,6 +89,7 @@ template <> [[nodiscard]] constexpr bfloat16 narrow<bfloat16>(float value) noexc
     }
     return {static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
 }
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

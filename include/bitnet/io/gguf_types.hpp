@@ -244,6 +244,7 @@ namespace detail {
     const auto sum = blocks && row_headers ? checked_add(*blocks, *row_headers) : std::nullopt;
     return sum ? checked_add(*sum, format->tail_bytes) : sum;
 }
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -592,6 +592,7 @@ inline void append_json_string(std::string& out, std::string_view utf8) {
     }
     out += '"';
 }
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -180,6 +180,7 @@ inline bool mapped_file::give_back([[maybe_unused]] std::span<const std::byte> p
     return first >= end || ::madvise(static_cast<std::byte*>(data_) + first, end - first, MADV_DONTNEED) == 0;
 #endif
 }
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -68,6 +68,7 @@ inline constexpr layout_table layout_table_of{
         }
         return true;
     }};
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

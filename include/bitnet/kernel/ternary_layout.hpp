@@ -191,6 +191,7 @@ template <ternary_layout To, ternary_layout From>
 void repack(const typename From::view& from, std::uint8_t* to) noexcept {
     repack_rows<To, From>(from, 0, from.rows, to);
 }
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -43,6 +43,7 @@ template <ternary_kernel K> [[nodiscard]] constexpr ternary_table make_ternary_t
 }
 
 template <ternary_kernel K> inline constexpr ternary_table ternary_table_of = make_ternary_table<K>();
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -36,6 +36,7 @@ namespace detail {
 [[nodiscard]] inline bool precedes(const scored_token& a, const scored_token& b) noexcept {
     return precedes(a.logit, a.id, b.logit, b.id);
 }
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -110,6 +110,7 @@ private:
     std::size_t repacked_tensors_ = 0;
     std::uint64_t repacked_bytes_ = 0;
 };
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

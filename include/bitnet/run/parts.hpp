@@ -69,6 +69,7 @@ template <class Program = void> struct graph_part {
     [[nodiscard]] static result<std::unique_ptr<batch_base>> open(const model_parts& model,
                                                                   const batch_options& options, const pool_ref* pool);
 };
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -63,6 +63,7 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
     };
     return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
 }
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -28,9 +28,7 @@ extern "C" __declspec(dllimport) int __stdcall IsProcessorFeaturePresent(unsigne
 
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
-
-namespace detail {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Instruction sets of an x86-64 machine, each true only if the operating system saves its registers too.
 struct x86_features {
@@ -193,6 +191,5 @@ namespace cpu {
 #else
 [[nodiscard]] inline arm_features detect_arm_features() noexcept { return {}; }
 #endif
-} // namespace detail
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

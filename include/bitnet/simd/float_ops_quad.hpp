@@ -23,9 +23,7 @@ BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
 #else
 BITNET_PRECISE_BEGIN
 #endif
-namespace bitnet::inline BITNET_ABI {
-
-namespace detail {
+namespace bitnet::inline BITNET_ABI::detail {
 
 struct float_ops_quad {
     using ops = lane_ops<software_fma>;
@@ -400,9 +398,8 @@ template <> struct float_ops<isa::sse41> : float_ops_quad {};
 template <> struct float_ops<isa::wasm_simd128> : float_ops_quad {};
 template <> struct float_ops<isa::wasm_relaxed_simd> : float_ops_quad {};
 #endif
-} // namespace detail
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #if BITNET_X86_64
 BITNET_TARGET_END
 #else

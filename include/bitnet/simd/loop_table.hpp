@@ -131,6 +131,7 @@ inline constexpr kv_table kv_table_of{
        float* const* out) noexcept {
         Loops::weighted_values(p, queries, static_cast<const E*>(v), head_size, begin, end, out);
     }};
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

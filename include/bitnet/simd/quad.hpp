@@ -123,7 +123,7 @@ struct quad_registers {
 #include <wasm_simd128.h>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The operations that x86 and WebAssembly name differently.
 struct quad_registers {

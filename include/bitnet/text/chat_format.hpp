@@ -188,6 +188,7 @@ namespace detail {
     }
     return made;
 }
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -545,6 +545,7 @@ private:
                                                      std::uint64_t rows = 0) {
     return tokenizer_json_reader(files, rows).run(out);
 }
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

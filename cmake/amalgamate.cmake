@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
-# Writes bitnet/bitnet.hpp and all that it includes into one header, or with -DCHECK=ON compares the bytes instead.
+# Writes bitnet/bitnet.hpp with all that it includes into one header, and bitnet/any.hpp into another, or with -DCHECK=ON
+# compares the bytes instead.
 cmake_minimum_required(VERSION 3.25)
 cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH root)
-set(output "${root}/single_include/bitnet/bitnet.hpp")
-set_property(GLOBAL PROPERTY text "// SPDX-License-Identifier: MIT
-// bitnet.hpp in one file, generated from include/bitnet/ by cmake/amalgamate.cmake: edit there, not here.\n#pragma once\n")
 
 # Appends one header to the text, unless it is there already, each include of ours replaced by what it names.
 function(append_header header)
@@ -15,6 +13,9 @@ function(append_header header)
     set_property(GLOBAL APPEND PROPERTY seen ${header})
     file(READ "${root}/include/${header}" rest)
     string(REGEX REPLACE "^// SPDX-License-Identifier: MIT\n|#pragma once\n" "" rest "${rest}")
+    if(header STREQUAL bitnet/any.hpp) # both files have it: a source may include both
+        set_property(GLOBAL APPEND_STRING PROPERTY text "\n#ifndef BITNET_ANY_HPP\n#define BITNET_ANY_HPP\n")
+    endif()
     set_property(GLOBAL APPEND_STRING PROPERTY text "\n// ---- ${header} ----\n")
     while(rest MATCHES "(^|\n)(#include <(bitnet/[^>\n]+)>\n)")
         set(included "${CMAKE_MATCH_3}")
@@ -26,16 +27,28 @@ function(append_header header)
         append_header(${included})
     endwhile()
     set_property(GLOBAL APPEND_STRING PROPERTY text "${rest}")
+    if(header STREQUAL bitnet/any.hpp)
+        set_property(GLOBAL APPEND_STRING PROPERTY text "#endif\n")
+    endif()
 endfunction()
 
-append_header(bitnet/bitnet.hpp)
-get_property(text GLOBAL PROPERTY text)
-string(REGEX REPLACE "\n\n\n+" "\n\n" text "${text}")
-if(NOT CHECK)
-    file(WRITE "${output}" "${text}")
-    return()
-endif()
-file(READ "${output}" checked_in)
-if(NOT checked_in STREQUAL text)
-    message(FATAL_ERROR "${output} is stale: cmake -P cmake/amalgamate.cmake writes it anew")
-endif()
+function(write_single name)
+    set(output "${root}/single_include/bitnet/${name}.hpp")
+    set_property(GLOBAL PROPERTY seen "")
+    set_property(GLOBAL PROPERTY text "// SPDX-License-Identifier: MIT
+// ${name}.hpp in one file, generated from include/bitnet/ by cmake/amalgamate.cmake: edit there, not here.\n#pragma once\n")
+    append_header(bitnet/${name}.hpp)
+    get_property(text GLOBAL PROPERTY text)
+    string(REGEX REPLACE "\n\n\n+" "\n\n" text "${text}")
+    if(NOT CHECK)
+        file(WRITE "${output}" "${text}")
+        return()
+    endif()
+    file(READ "${output}" checked_in)
+    if(NOT checked_in STREQUAL text)
+        message(FATAL_ERROR "${output} is stale: cmake -P cmake/amalgamate.cmake writes it anew")
+    endif()
+endfunction()
+
+write_single(any)
+write_single(bitnet)

@@ -6,7 +6,11 @@
 
 #include <bitnet/bitnet.hpp>
 
+#include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
+
 namespace tools {
 
 template <class Kv> using every_layout = bitnet::in_all_layouts<bitnet::any_cpu::with_kv<Kv>>;

@@ -4,8 +4,8 @@
 
 #include <bitnet/policy.hpp>
 #include <bitnet/run/dispatch.hpp>
-#include <bitnet/run/open_model.hpp>
 #include <bitnet/run/files_part.hpp>
+#include <bitnet/run/open_model.hpp>
 #include <bitnet/run/tensors_part.hpp>
 #include <bitnet/run/text_part.hpp>
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Prints what compiling costs at a base and now, measured in turns: a Markdown table, then a line "name ratio" for each.
-#     cmake -DBASE=<commit or folder> [-DCXX=g++] [-DRUNS=3] [-DLIMITS=<file>] -P tests/bench/compile_time.cmake
+#     cmake -DBASE=<commit or folder> [-DCXX=g++] [-DRUNS=3] [-DLIMITS=<file>] [-DONLY=<names>]
+#           -P tests/bench/compile_time.cmake
 # Seconds are those of the CPU, the compiler's own and the system's for it. Without a base there are no ratios. LIMITS
-# holds such lines as are printed here: a ratio of more than 1.3 times its line's is a failure.
+# holds such lines as are printed here: a ratio of more than 1.3 times its line's is a failure. ONLY: of the programs.
 cmake_minimum_required(VERSION 3.25)
 cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH root)
 cmake_path(GET root PARENT_PATH root)
@@ -257,6 +258,12 @@ find_base(base)
 find_any(any any_cpu)
 set(programs "hello" "one policy" "gguf only" "include only")
 set(measured ${programs} ${any} ${any_cpu})
+if(ONLY)
+    set(programs ${ONLY})
+    list(REMOVE_ITEM programs any)
+    set(any_cpu "")
+    set(measured ${ONLY})
+endif()
 measure("${measured}" "${base}")
 
 foreach(name IN LISTS programs)

@@ -65,7 +65,7 @@ int check_memory(const char* path) {
         ran = ran && session->next(*choose);
     }
     if (!ran) {
-        std::fprintf(stderr, "%s\n", session->error().message.c_str());
+        std::fprintf(stderr, "%s\n", session->last_error().message.c_str());
         return 1;
     }
     const std::uint64_t kv =

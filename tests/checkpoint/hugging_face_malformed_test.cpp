@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Hugging Face checkpoints that do not hold together or cannot be run: each refused with its own code and sentence.
+// Hugging Face checkpoints that are inconsistent or cannot be run: each refused with its own code and sentence.
 #include "golden/checkpoint_writer.hpp"
 #include "golden/tiny_model_writer.hpp"
 #include "io/temporary_folder.hpp"
@@ -59,7 +59,7 @@ void check_rows(std::span<const malformed> rows) {
     }
 }
 
-/// Puts `value` in the place of the value of `key`, a number or a word.
+/// Replaces the value of `key`, a number or a word, by `value`.
 void set(checkpoint& c, std::string_view key, std::string_view value) {
     const std::string quoted = "\"" + std::string(key) + "\": ";
     const auto from = c.config.find(quoted) + quoted.size();
@@ -182,7 +182,7 @@ TEST_CASE("a checkpoint whose graph cannot be run is refused, not approximated")
     check_rows(rows);
 }
 
-TEST_CASE("a tensor of a checkpoint that has no place, a wrong type or a bad scale is a named error") {
+TEST_CASE("a tensor of a checkpoint with an unknown name, wrong type or bad scale is a named error") {
     const malformed rows[] = {
         {"a bias",
          [](checkpoint& c) {
@@ -343,7 +343,7 @@ TEST_CASE("no damaged byte of config.json or of an index makes the reader fail w
     }
 }
 
-TEST_CASE("packed weights are no type of a GGUF file") {
+TEST_CASE("packed weights are refused as a type of a GGUF file") {
     const auto bytes = bitnet_tests::tiny_model();
     REQUIRE(bytes);
     const std::uint32_t packed = 0xb15801ff;
@@ -358,7 +358,7 @@ TEST_CASE("packed weights are no type of a GGUF file") {
     auto file = other.write_memory();
     REQUIRE(file);
     const auto i8_s = static_cast<std::uint32_t>(tensor_type::i8_s);
-    for (std::size_t at = 24; at + sizeof packed <= file->size(); ++at) { // behind the counts
+    for (std::size_t at = 24; at + sizeof packed <= file->size(); ++at) { // after the counts
         if (std::memcmp(file->data() + at, &i8_s, sizeof i8_s) == 0) {
             std::memcpy(file->data() + at, &packed, sizeof packed);
             break;

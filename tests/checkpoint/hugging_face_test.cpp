@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A Hugging Face checkpoint, opened, holds the numbers of the GGUF file with the same model.
+// An opened Hugging Face checkpoint has the numbers of the GGUF file with the same model.
 #include "golden/checkpoint_writer.hpp"
 #include "golden/golden_data.hpp"
 #include "golden/tiny_model_writer.hpp"
@@ -368,8 +368,7 @@ TEST_CASE("LLaMA 3.1 scaling becomes the divisors that its definition gives") {
     CHECK(blended > 0);
 }
 
-TEST_CASE(
-    "a Gemma checkpoint's norms get their 1, the norms before projections do not, and the window ends the context") {
+TEST_CASE("Gemma's norms get their 1, norms before projections do not, the window ends the context") {
     sample model = small_model(checkpoint_weights::masters);
     model.written.change(R"("BitNetForCausalLM")", R"("Gemma3TextModel")");
     model.written.change(R"("hidden_act": "relu2")", R"("hidden_activation": "gelu_pytorch_tanh")");

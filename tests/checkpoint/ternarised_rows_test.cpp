@@ -90,7 +90,7 @@ gguf_tensor tensor_of(tensor_type type, std::size_t rows, std::size_t cols, std:
     return tensor;
 }
 
-/// The recipe as it is written down: mean in double, round half to even, clamp.
+/// The published recipe: mean in double, round half to even, clamp.
 template <class E> void check_absmean(std::size_t rows, std::size_t cols, double deviation) {
     INFO(rows << " x " << cols << " " << name_of(type_of<E>) << ", deviation " << deviation);
     const master_matrix m = random_masters<E>(rows, cols, deviation);
@@ -122,7 +122,7 @@ void check_refusal(const ternarised& made, errc code, std::string_view place) {
     CHECK(made.failure.message.find(place) != std::string::npos);
 }
 
-/// The tensors of a safetensors file, as far as this test needs them.
+/// The tensors of a safetensors file, only what this test needs.
 class tensor_shard {
 public:
     explicit tensor_shard(const std::string& path) {
@@ -184,7 +184,7 @@ TEST_CASE("a weight of exactly half the mean is 0, the next one above it is 1") 
     CHECK(made.codes == std::vector<std::uint8_t>{1, 2, 0, 1, 2, 0, 2, 0});
 }
 
-TEST_CASE("weights that are ternary as they stand keep their own scale, in any architecture") {
+TEST_CASE("weights that are ternary already keep their own scale, in any architecture") {
     const auto m = bitnet_tests::code_matrix::random(5, 96, 0.0123291015625f);
     for (const tensor_type type : {tensor_type::f32, tensor_type::f16, tensor_type::bf16}) {
         const auto bytes = bitnet_tests::encode(type, m);
@@ -197,7 +197,7 @@ TEST_CASE("weights that are ternary as they stand keep their own scale, in any a
     }
 }
 
-TEST_CASE("weights that are not ternary are refused where nothing says that they are masters") {
+TEST_CASE("weights that are not ternary are refused unless the file says that they are masters") {
     const auto bytes = bytes_of<half>(random_masters<half>(4, 64, 0.05));
     check_refusal(read_all(tensor_of(tensor_type::f16, 4, 64, bytes), 1, false), errc::unsupported_type,
                   "type F16 in the file, with weights that are not -s, 0 and +s for one s");

@@ -131,7 +131,7 @@ std::vector<float> logits_of(std::span<const std::byte> bytes, tensor_type type)
 
 } // namespace
 
-TEST_CASE("rows of every ternary format have the values that an independent encoder wrote, on any number of threads") {
+TEST_CASE("rows of every ternary format have the values that an independent encoder wrote") {
     check_all_types<i2s>(code_matrix::random(12, 512, 0.0123291015625f));
     check_all_types<i2s>(code_matrix::random(4, 256, 1.0f, 2));
     check_all_types<base3>(code_matrix::random(8, 768, 0.5f, 3));

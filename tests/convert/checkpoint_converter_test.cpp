@@ -73,7 +73,7 @@ buffer<std::byte> converted(std::span<const std::byte> bytes, const conversion_o
     return *std::move(written);
 }
 
-/// The bits of the logits behind the last of eight tokens.
+/// The bits of the logits after the last of eight tokens.
 std::vector<std::uint32_t> logits_of(std::span<const std::byte> bytes) {
     const auto opened = model<oracle>::open(byte_source::borrow(bytes, "test"), {.load_tokenizer = false});
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
@@ -118,7 +118,7 @@ result<comparison_report> compare(std::span<const std::byte> from, std::span<con
 
 } // namespace
 
-TEST_CASE("every layout gives the logits of I2_S, compares as the same model, and comes back byte by byte") {
+TEST_CASE("every layout gives I2_S's logits, compares as the same model, and converts back") {
     for (const bool scale_tensors : {false, true}) {
         auto shape = two_layers();
         shape.scale_tensors = scale_tensors;
@@ -146,7 +146,7 @@ TEST_CASE("every layout gives the logits of I2_S, compares as the same model, an
     }
 }
 
-TEST_CASE("a llama checkpoint's rows of Q and K are permuted, and its logits stay the same bits") {
+TEST_CASE("rows of Q and K of a LLaMA checkpoint are permuted, and its logits keep their bits") {
     auto shape = two_layers();
     shape.architecture = "llama";
     shape.own_head = true;
@@ -164,7 +164,7 @@ TEST_CASE("a llama checkpoint's rows of Q and K are permuted, and its logits sta
     }
 }
 
-TEST_CASE("a scale that a layout cannot hold stands beside the tensor, with its bits") {
+TEST_CASE("a scale that a layout cannot hold is stored in a tensor of its own, bit for bit") {
     const auto source = tiny(two_layers());
     bitnet_tests::gguf_editor editor(source.span());
     const float scale = 0.012345678f; // needs more than the eleven bits of a half
@@ -186,7 +186,7 @@ TEST_CASE("a scale that a layout cannot hold stands beside the tensor, with its 
 }
 
 TEST_CASE("orders B and C of I2_S are read as the caller says") {
-    // Every code 1 but the first of row 0: where that one stands tells the orders apart.
+    // Every code 1 but the first of row 0: its place differs between the orders.
     const auto source = tiny(two_layers());
     bitnet_tests::gguf_editor editor(source.span());
     const auto& tensor = editor.tensor("blk.0.attn_q.weight");
@@ -212,7 +212,7 @@ TEST_CASE("orders B and C of I2_S are read as the caller says") {
     CHECK(place_of_two(i2s_order::four_rows) == std::pair<std::size_t, std::size_t>(0, 17));
 }
 
-TEST_CASE("the head is written in the type asked for, and comparison tells how far its values moved") {
+TEST_CASE("the head is written in the requested type, and comparison reports how far its values moved") {
     const auto source = tiny(two_layers());
     for (const auto& [head, type, most] : {std::tuple("q8_0", tensor_type::q8_0, 0.005f), // of values up to about 1
                                            std::tuple("q6_k", tensor_type::q6_k, 0.03f)}) {
@@ -252,7 +252,7 @@ TEST_CASE("metadata is set in place or added, and nothing else changes") {
     CHECK(compare_checkpoints(before, ternary_reading(), after, *pool, keys));
 }
 
-TEST_CASE("what cannot be converted is refused with the tensor's name") {
+TEST_CASE("a tensor that cannot be converted is refused by name") {
     auto shape = two_layers();
     shape.hidden = 384; // no multiple of 256
     shape.head_dim = 96;
@@ -269,7 +269,7 @@ TEST_CASE("what cannot be converted is refused with the tensor's name") {
     check({.head = "q6_k"}, errc::unsupported_type, "'token_embd.weight': F16 [384, ");
 }
 
-TEST_CASE("a conversion that is stopped says so and leaves no file") {
+TEST_CASE("a stopped conversion returns an error and leaves no file") {
     const auto source = tiny(two_layers());
     const auto file = parsed(source.span());
     const auto pool = threads(1);
@@ -293,7 +293,7 @@ TEST_CASE("a conversion that is stopped says so and leaves no file") {
     CHECK(std::filesystem::file_size(target) == 14);
 }
 
-TEST_CASE("comparison finds one changed code, scale, norm, embedding and token, and a tensor that is missing") {
+TEST_CASE("comparison finds one changed code, scale, norm, embedding or token, and a missing tensor") {
     const auto source = tiny(two_layers());
     const auto check = [&](auto&& change, std::string_view part) {
         bitnet_tests::gguf_editor editor(source.span());
@@ -328,7 +328,7 @@ TEST_CASE("comparison finds one changed code, scale, norm, embedding and token, 
     CHECK(more.error().message.find("'blk.0.attn_q.bias': not in ") != std::string::npos);
 }
 
-TEST_CASE("golden: a packed and a bf16 checkpoint convert to the GGUF file's ternary tensors, bit by bit") {
+TEST_CASE("golden: packed and bf16 checkpoints convert to the GGUF file's ternary tensors") {
     if (skip_without_golden()) {
         return;
     }

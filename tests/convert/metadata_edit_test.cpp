@@ -56,14 +56,14 @@ TEST_CASE("every type is set with its own type id") {
     check_value<bool>("a=bool:false", "a", false);
 }
 
-TEST_CASE("a string is everything behind the first colon of its value") {
+TEST_CASE("a string is everything after the first colon of its value") {
     for (const std::string_view text : {"llama-bpe", "", "with = and : in it"}) {
         const auto made = edited_file::with("tokenizer.ggml.pre=str:" + std::string(text));
         CHECK(made.file.find("tokenizer.ggml.pre")->string() == text);
     }
 }
 
-TEST_CASE("what is no entry is refused, naming it") {
+TEST_CASE("text that is no entry is refused by name") {
     for (const std::string_view text : {"", "key", "=u8:1", "key=u8", "key:u8=1", "key=:1"}) {
         const auto refused = metadata_edit::parse(text);
         REQUIRE_FALSE(refused);

@@ -78,13 +78,13 @@ TEST_CASE("Q6_K of a normal row is off by 1.9 percent of the deviation at most")
     }
 }
 
-TEST_CASE_TEMPLATE("what a block holds is written as it is", E, q8_0, q6_k) {
+TEST_CASE_TEMPLATE("values that a block can hold are written exactly", E, q8_0, q6_k) {
     const auto once = there_and_back<E>(normal_row(512, 0.5f, 3));
     const auto twice = there_and_back<E>(once);
     CHECK(relative_error(once, twice) < (std::is_same_v<E, q8_0> ? 1e-9 : 0.004));
 }
 
-TEST_CASE_TEMPLATE("zeros stay zeros, also beside values too small for a scale", E, q8_0, q6_k, half) {
+TEST_CASE_TEMPLATE("zeros stay zeros, even beside values too small for a scale", E, q8_0, q6_k, half) {
     std::vector<float> row(512);
     CHECK(there_and_back<E>(row) == row);
     row[300] = 1e-20f;
@@ -96,7 +96,7 @@ TEST_CASE("half rounds to nearest even") {
           std::vector<float>{1.0f, 1.0f, 1.0f + 0x1p-9f, -65504.0f});
 }
 
-TEST_CASE_TEMPLATE("what is not finite or too large is refused", E, half, bfloat16, float, q8_0, q6_k) {
+TEST_CASE_TEMPLATE("values that are not finite or too large are refused", E, half, bfloat16, float, q8_0, q6_k) {
     std::vector<std::byte> bytes(row_bytes_of<E>(256));
     for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                             -std::numeric_limits<float>::infinity(), std::nextafter(largest_value<E>, 1e38f * 3)}) {

@@ -58,7 +58,7 @@ TEST_CASE("decimal numbers of all sizes are read as the nearest double") {
     CHECK(bits_of("-0") == 0x8000000000000000u);
 }
 
-TEST_CASE("halves are rounded to even, and one digit far to the right decides") {
+TEST_CASE("ties are rounded to even, and one digit far to the right breaks them") {
     // 2^53 + 1 lies between two doubles.
     CHECK(*parse_decimal("9007199254740993") == 9007199254740992.0);
     CHECK(*parse_decimal("9007199254740995") == 9007199254740996.0);

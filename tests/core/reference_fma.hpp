@@ -7,9 +7,9 @@
 
 namespace bitnet_tests {
 
-/// glibc's, or of a library without long double. Those of others are not right in all cases: WebAssembly's lacks
-/// rounding modes, MinGW's rounds twice, musl's does so to denormal numbers. There 64 or 113 bits do it; a sum that
-/// does not fit them is moved by one of the last towards the rest, so that it is no tie.
+/// glibc's, or of a library without long double. Others are not exact in all cases: WebAssembly's lacks
+/// rounding modes, MinGW's rounds twice, musl's does so to denormal numbers. There 64 or 113 bits suffice; a sum that
+/// does not fit them is moved by one last bit towards the remainder, so that it is no tie.
 [[nodiscard]] inline float reference_fma(float a, float b, float c) {
 #if !defined(__GLIBC__) && LDBL_MANT_DIG >= 64
     const long double product = static_cast<long double>(a) * static_cast<long double>(b);

@@ -55,7 +55,7 @@ TEST_CASE("the first k of n elements come to the front in order, and none is los
     }
 }
 
-TEST_CASE("an order that defeats quicksort takes O(n log n) comparisons nevertheless") {
+TEST_CASE("an order that defeats quicksort still takes O(n log n) comparisons") {
     const std::size_t n = 1u << 14;
     for (const std::vector<int>& list : number_lists(n)) {
         std::vector<int> sorted = list;

@@ -11,7 +11,7 @@
 using namespace bitnet;
 using namespace bitnet::detail;
 
-TEST_CASE("every scalar value survives being written and read as UTF-8") {
+TEST_CASE("every scalar value is the same after being written and read as UTF-8") {
     std::size_t differing = 0;
     for (char32_t c = 0; c <= 0x10ffff; ++c) {
         if (c == 0xd800) {

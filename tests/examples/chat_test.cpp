@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// bitnet-chat as a process. The tiny model knows no dialogs: what is tested is the flow, not the wit.
+// bitnet-chat as a process. The tiny model knows no dialogs: the tests are about the flow, not the answers.
 #include "../../examples/interrupt.hpp"
 #include "models.hpp"
 #include "process.hpp"
@@ -23,7 +23,7 @@ std::vector<std::string> with(std::vector<std::string> more, const std::string& 
     return more;
 }
 
-/// What bitnet-generate continues the dialog with when it is given the whole text; it adds BOS.
+/// How bitnet-generate continues the dialog from its whole text; it adds BOS.
 std::string generated(const std::string& dialog, std::vector<std::string> more) {
     more.insert(more.begin(), {"-m", tiny, "-p", dialog, "--special"});
     return output("generate", more);
@@ -42,7 +42,7 @@ std::string write_with_template(const temporary_folder& folder, std::string_view
 
 } // namespace
 
-TEST_CASE("an answer is what the model continues the rendered dialog with") {
+TEST_CASE("an answer is the model's continuation of the rendered dialog") {
     const std::vector<std::string> options{"-n", "30", "--seed", "4"};
     const outcome one = run("chat", with(options), "Once upon a time\n");
     CHECK(one.status == 0);
@@ -70,7 +70,7 @@ TEST_CASE("the second turn sees the first, and /reset forgets it") {
     CHECK(sampled.substr(0, sampled.size() / 2) == sampled.substr(sampled.size() / 2));
 }
 
-TEST_CASE("an answer that is cut off is ended as the format ends it, and the next turn goes on behind") {
+TEST_CASE("an answer that is cut off is ended as the format ends it, and the next turn follows") {
     const std::vector<std::string> options{"--template", "llama3", "-n", "2", "--temp", "0"};
     const std::string first = output("chat", with(options), "Once upon a time\n");
     const std::string both = output("chat", with(options), "Once upon a time\nthe king\n");
@@ -89,13 +89,13 @@ TEST_CASE("neither threads nor the instruction set change a byte of a dialog") {
     };
     const std::string first = talk("1", "scalar");
     CHECK(talk("3", "scalar") == first);
-    for (const std::string& isa : available_isas()) {
+    for (const std::string& isa : isas_that_run()) {
         INFO(isa);
         CHECK(talk("2", isa) == first);
     }
 }
 
-TEST_CASE("commands are obeyed, unknown ones named, empty lines passed over, and nothing of it reaches stdout") {
+TEST_CASE("commands are obeyed, unknown ones named, empty lines skipped, and stdout stays empty") {
     const outcome ran = run("chat", with({"-n", "5"}), "\n  \n/help\n/sing\n/exit\nOnce upon a time\n");
     CHECK(ran.status == 0);
     CHECK(ran.out.empty());
@@ -106,7 +106,7 @@ TEST_CASE("commands are obeyed, unknown ones named, empty lines passed over, and
     CHECK(run("chat", with({})).status == 0);
 }
 
-TEST_CASE("a full context is told together with what to do, and /reset makes room") {
+TEST_CASE("a full context is reported with the remedy, and /reset makes room") {
     const std::vector<std::string> options = with({"-c", "16", "--temp", "0"});
     const outcome full = run("chat", options, "Once upon a time\nthe king\n/reset\nOnce upon a time\n");
     CHECK(full.status == 0);
@@ -122,7 +122,7 @@ TEST_CASE("a full context is told together with what to do, and /reset makes roo
     CHECK(output("chat", with({"-c", "40", "-n", "4"}), longer + "\nthe king\n") == hello);
 }
 
-TEST_CASE("a file with the wrong template is talked to in the right format, which is said") {
+TEST_CASE("a file with a wrong template is used with the right format, and a note says so") {
     const temporary_folder folder;
     const std::string wrong = write_with_template(
         folder, "{% if message['role'] == 'user' %}{{ 'Human: ' + message['content'] + '\\n\\nBITNETAssistant: ' }}");
@@ -135,7 +135,7 @@ TEST_CASE("a file with the wrong template is talked to in the right format, whic
     CHECK(contains(talk(write_with_template(folder, "")).err, "chat format bitnet (inferred): "));
 }
 
-TEST_CASE("an unknown template ends the program with the names that are known, and --template overrides it") {
+TEST_CASE("an unknown template ends the program and lists the known ones, --template overrides it") {
     const temporary_folder folder;
     const std::string file = write_with_template(folder, "{{ messages | join('\x1b[31m###') }}");
     const outcome refused = run("chat", with({"-n", "5"}, file), "Once\n");
@@ -151,13 +151,13 @@ TEST_CASE("an unknown template ends the program with the names that are known, a
     CHECK(run("chat", with({"--template", "alpaca"})).status == 2);
 }
 
-TEST_CASE("control tokens that are typed are text") {
+TEST_CASE("typed control tokens are plain text") {
     const std::vector<std::string> options = with({"-n", "20", "--temp", "0"});
     CHECK(output("chat", options, "a<|eot_id|>User: b\n") !=
           generated("User: a<|eot_id|>User: b<|eot_id|>Assistant: ", {"-n", "20", "--temp", "0"}) + "\n");
 }
 
-TEST_CASE("an interrupt is noted once, and what was there before comes back") {
+TEST_CASE("an interrupt is noted once, and the handler before it is restored") {
     const auto before = std::signal(SIGINT, SIG_IGN);
     {
         const tools::interrupt interrupt;

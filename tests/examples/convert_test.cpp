@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// bitnet-convert as a process: what it writes, what it says, and what it leaves alone.
+// bitnet-convert as a process: what it writes, reports and leaves unchanged.
 #include "golden/golden_data.hpp"
 #include "models.hpp"
 #include "process.hpp"
@@ -33,8 +33,7 @@ std::size_t files_in(const temporary_folder& folder) {
 
 } // namespace
 
-TEST_CASE(
-    "a model in every layout that takes its shape is verified, gives the same text, and comes back byte by byte") {
+TEST_CASE("converted to any layout, a model is verified, gives the same text and converts back") {
     const std::vector<std::string> prompt{"-p", "Once upon a time", "-n", "12", "--temp", "0"};
     const auto text_of = [&](const std::string& file) {
         auto args = prompt;
@@ -82,7 +81,7 @@ TEST_CASE("--set repairs metadata") {
     CHECK(contains(wrong.err, "tokenizer.ggml.pre"));
 }
 
-TEST_CASE("neither the source nor, without --force, another file is written over, and a failure leaves no file") {
+TEST_CASE("no file is overwritten without --force, the source never, and a failure leaves no file") {
     const temporary_folder folder;
     const std::string existing = folder.write("kept.gguf", "kept");
     const outcome refused = run("convert", {tiny, existing});
@@ -111,7 +110,7 @@ TEST_CASE("neither the source nor, without --force, another file is written over
     CHECK(run("convert", {tiny}).status == 2);
 }
 
-TEST_CASE("golden: the tools take a checkpoint's directory for the GGUF file of the same model") {
+TEST_CASE("golden: the tools take a checkpoint's directory in place of its GGUF file") {
     if (skip_without_golden()) {
         return;
     }

@@ -44,7 +44,7 @@ std::int64_t number(bitnet::json_value object, std::string_view key) {
 
 } // namespace
 
-TEST_CASE("the JSON of a model tells metadata, tensors, totals, sizes, tokenizer and that it runs") {
+TEST_CASE("the JSON of a model has metadata, tensors, totals, sizes, tokenizer, and that it runs") {
     const auto json = inspect(tiny);
     CHECK(number(json.root(), "bytes") == static_cast<std::int64_t>(contents(tiny).size()));
     CHECK(member(json, "metadata").size() == 25);
@@ -66,12 +66,12 @@ TEST_CASE("the JSON of a model tells metadata, tensors, totals, sizes, tokenizer
     CHECK(number(json.root(), "ternary_tensors") == 42);
     CHECK(member(json, "bad_tensors").size() == 0);
     CHECK(member(json, "runs").as_bool() == true);
-    CHECK(available_isas().back() == string(json.root(), "isa"));
+    CHECK(isas_that_run().front() == string(json.root(), "isa"));
     CHECK(string(json.root(), "runs_in_layout") == "i2_s");
     CHECK(number(json.root(), "repacked_bytes") == 0);
 }
 
-TEST_CASE("memory is told for contexts from 512 positions up to the model's") {
+TEST_CASE("memory is estimated for contexts from 512 positions up to the model's") {
     const auto json = inspect(tiny); // whose context is 512
     REQUIRE(member(json, "memory").size() == 1);
     const bitnet::json_value only = *member(json, "memory").elements().begin();
@@ -93,7 +93,7 @@ TEST_CASE("memory is told for contexts from 512 positions up to the model's") {
     CHECK(contexts == std::vector<std::int64_t>{512, 2048, 4096, 5000});
 }
 
-TEST_CASE("the template of the file, the chosen format and why are told, and what ends an answer") {
+TEST_CASE("the file's template, the chosen format, the reason and the stop tokens are shown") {
     const auto json = inspect(tiny);
     const auto chat = member(json, "chat");
     CHECK(string(chat, "format") == "bitnet");
@@ -151,7 +151,7 @@ TEST_CASE("metadata comes with types, and long arrays are cut") {
     CHECK(epsilon);
 }
 
-TEST_CASE("the table tells the same to people") {
+TEST_CASE("the table shows the same to people") {
     const std::string table = output("inspect", {tiny});
     for (const std::string_view part :
          {"GGUF version 3", "'bitnet-b1.58.block_count'", "'blk.5.attn_v.weight'", "[256, 128]", "4128 string",
@@ -200,7 +200,7 @@ TEST_CASE("a model of another architecture is shown and does not run") {
     CHECK(contains(string(json.root(), "why_not"), "mamba"));
 }
 
-TEST_CASE("a code that is none is found, though a mapped model opens without looking at codes") {
+TEST_CASE("an invalid code is found, although a mapped model opens without checking codes") {
     const temporary_folder folder;
     const std::string file = write_with_bad_code(folder);
     const auto json = inspect(file);
@@ -211,7 +211,7 @@ TEST_CASE("a code that is none is found, though a mapped model opens without loo
     CHECK(run("generate", {"-m", file, "-p", "Once", "-n", "1"}).status == 0);
 }
 
-TEST_CASE("another byte order of the ternary tensors is repacked, which is said") {
+TEST_CASE("another byte order of the ternary tensors is repacked, and a note says so") {
     const std::string table = output("inspect", {tiny, "--i2s-source", "b"});
     CHECK(contains(table, "42 ternary tensors were repacked"));
 }

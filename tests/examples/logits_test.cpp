@@ -26,7 +26,7 @@ using namespace bitnet_tests;
 namespace {
 
 constexpr std::size_t vocabulary = 4128;
-constexpr std::string_view ids = "4096,2365,681,258,525,429,308"; // "Once upon a time there was", behind BOS
+constexpr std::string_view ids = "4096,2365,681,258,525,429,308"; // "Once upon a time there was", after BOS
 constexpr std::size_t id_count = 7;
 
 std::vector<std::string> with(std::vector<std::string> more, std::string_view list = ids) {
@@ -50,7 +50,7 @@ double largest_difference(const std::vector<float>& a, const std::vector<float>&
     return largest;
 }
 
-/// The number behind `key` in the output of bitnet-perplexity.
+/// The number after `key` in the output of bitnet-perplexity.
 double figure(const std::string& text, const std::string& key) {
     const auto at = ("\n" + text).find("\n" + key + " ");
     REQUIRE(at != std::string::npos);
@@ -92,7 +92,7 @@ void write_checkpoint_that_i2s_does_not_take(const std::string& folder) {
 
 } // namespace
 
-TEST_CASE("a model whose shapes I2_S does not admit runs in layout base3, from its checkpoint and from any file") {
+TEST_CASE("a model whose shapes I2_S does not admit runs in layout base3, from a checkpoint or a file") {
     const temporary_folder folder;
     write_checkpoint_that_i2s_does_not_take(folder.path());
     const auto pool = bitnet::thread_pool::open(2);
@@ -109,12 +109,12 @@ TEST_CASE("a model whose shapes I2_S does not admit runs in layout base3, from i
         REQUIRE((*converter)->write_file(file));
         CHECK(logits(file) == expected);
     }
-    const outcome refused = run("logits", {"-m", folder.path(), "--ids", "3,1", "--kv", "i8"});
-    CHECK(refused.status == 1);
-    CHECK(contains(refused.err, "base3, lookup2 and lookup3 take all shapes"));
+    for (const char* kv : {"f32", "i8"}) {
+        CHECK(output("logits", {"-m", folder.path(), "--ids", "3,1,4,1,5", "--kv", kv}).size() == expected.size());
+    }
 }
 
-TEST_CASE("the logits after the last token are the last row of those after all tokens") {
+TEST_CASE("the logits after the last token are the last row of the logits of all tokens") {
     const std::string last = output("logits", with({}));
     const std::string all = output("logits", with({"--all"}));
     CHECK(last.size() == 4 * vocabulary);
@@ -128,7 +128,7 @@ TEST_CASE("the logits after the last token are the last row of those after all t
 TEST_CASE("logits are the same bytes with any instruction set and any number of threads") {
     for (const std::string kv : {"f16", "f32", "i8"}) {
         const std::string first = output("logits", with({"--all", "--kv", kv, "--isa", "scalar", "-t", "1"}));
-        for (const std::string& isa : available_isas()) {
+        for (const std::string& isa : isas_that_run()) {
             for (const std::string threads : {"1", "2", "3"}) {
                 INFO(isa << ", " << threads << " threads");
                 CHECK((output("logits", with({"--all", "--kv", kv, "--isa", isa, "-t", threads})) == first));
@@ -200,7 +200,7 @@ TEST_CASE("golden: logits of ten prompts are within 0.3 of the reference, half o
     CHECK(close >= 5);
 }
 
-TEST_CASE("perplexity is what the logits of each chunk behind BOS say") {
+TEST_CASE("perplexity is computed from the logits of each chunk after a BOS") {
     const temporary_folder folder;
     const std::string text = "Once upon a time there was a king who had three daughters, and the youngest was fair.";
     const auto encoded = output("tokenize", {"-m", tiny}, "{\"text\":\"" + text + "\"}\n");
@@ -241,7 +241,7 @@ TEST_CASE("perplexity is what the logits of each chunk behind BOS say") {
           doctest::Approx(total / std::log(2.0) / static_cast<double>(text.size())).epsilon(1e-5));
 }
 
-TEST_CASE("perplexity prints the same with any number of threads, and no progress where nobody watches") {
+TEST_CASE("perplexity prints the same with any number of threads, and no progress if stderr is a file") {
     const temporary_folder folder;
     const std::string path =
         folder.write("text.txt", "The king said to his daughter that she must go into the forest.");
@@ -252,7 +252,7 @@ TEST_CASE("perplexity prints the same with any number of threads, and no progres
     CHECK(output("perplexity", {"-m", tiny, "-f", path, "-t", "2", "-c", "9", "--isa", "scalar"}) == first.out);
 }
 
-TEST_CASE("perplexity names a text that is missing, empty or a directory, and a context that is too long") {
+TEST_CASE("perplexity names a text that is missing, empty or a directory, and a too long context") {
     const temporary_folder folder;
     const std::vector<std::pair<std::vector<std::string>, std::string>> cases{
         {{"-f", folder.path("missing.txt")}, "missing.txt"},
@@ -270,7 +270,7 @@ TEST_CASE("perplexity names a text that is missing, empty or a directory, and a 
     }
 }
 
-TEST_CASE("golden: perplexity of the held-out text is 49.386 within 0.1 %, within 0.3 % with an F16 KV cache") {
+TEST_CASE("golden: perplexity of the held-out text is 49.386 within 0.1 %, with an F16 KV cache 0.3 %") {
     if (skip_without_golden()) {
         return;
     }

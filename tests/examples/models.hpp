@@ -27,7 +27,7 @@ inline const std::string tiny = tiny_model_path();
     return folder.write("nopre.gguf", as_text(editor.bytes()));
 }
 
-/// The tiny model, told to begin nothing with BOS.
+/// The tiny model, with add_bos_token off.
 [[nodiscard]] inline std::string write_without_bos(const temporary_folder& folder) {
     auto editor = edit_tiny();
     editor.poke<std::uint8_t>(editor.key("tokenizer.ggml.add_bos_token").value, 0);

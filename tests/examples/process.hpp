@@ -3,8 +3,7 @@
 #pragma once
 
 #include "../io/temporary_folder.hpp"
-
-#include <bitnet/simd/isa.hpp>
+#include "../run/isas_that_run.hpp"
 
 #include <doctest/doctest.h>
 
@@ -69,22 +68,6 @@ struct outcome {
 
 [[nodiscard]] inline bool contains(std::string_view text, std::string_view part) {
     return text.find(part) != std::string_view::npos;
-}
-
-/// Names of the instruction sets that this machine has.
-[[nodiscard]] inline std::vector<std::string> available_isas() {
-    std::vector<std::string> names{"scalar"};
-    const auto add = [&]<class Isa>(Isa) {
-        if (Isa::available()) {
-            names.emplace_back(Isa::name);
-        }
-    };
-    add(bitnet::isa::sse41{});
-    add(bitnet::isa::avx2{});
-    add(bitnet::isa::avx_vnni{});
-    add(bitnet::isa::amx_int8{});
-    add(bitnet::isa::avx512_vnni{});
-    return names;
 }
 
 } // namespace bitnet_tests

@@ -63,7 +63,7 @@ std::vector<std::string> nasty_texts() {
 
 } // namespace
 
-TEST_CASE("texts come back as they went, and every line is pure ASCII") {
+TEST_CASE("encode then decode gives the text back, and every line is pure ASCII") {
     const auto texts = nasty_texts();
     std::string input;
     for (const std::string& text : texts) {
@@ -87,7 +87,7 @@ TEST_CASE("texts come back as they went, and every line is pure ASCII") {
     }
 }
 
-TEST_CASE("a line gives a line, the same for UTF-8 as it is and for escapes, and without BOS") {
+TEST_CASE("each line gives a line, the same for plain UTF-8 and for escapes, and without BOS") {
     CHECK(output("tokenize", {"-m", tiny}, "{\"text\":\"Once upon a time\"}\n") == "{\"ids\":[2365,681,258,525]}\n");
     CHECK(output("tokenize", {"-m", tiny}, "{\"text\": \"\"}") == "{\"ids\":[]}\n");
     CHECK(output("tokenize", {"-m", tiny}, "").empty());
@@ -120,7 +120,7 @@ TEST_CASE("ids that end inside a character give a replacement character and all 
           "{\"text\":\"\\ufffdOnce\",\"bytes\":[144,79,110,99,101]}\n");
 }
 
-TEST_CASE("a line that is wrong is named by its number, after the lines before it were answered") {
+TEST_CASE("a malformed line is named by its number, after the lines before it were answered") {
     const std::string good = "{\"text\":\"Once\"}\n";
     const std::vector<std::pair<std::string, std::string>> texts{
         {"{\"text\":\"Once\"", "',' or '}' is expected"},

@@ -24,7 +24,7 @@
 
 namespace bitnet_tests {
 
-/// How a checkpoint keeps its ternary weights.
+/// How a checkpoint stores its ternary weights.
 enum class checkpoint_weights {
     packed,  ///< U8, four rows to a byte, and weight_scale
     masters, ///< F32, each -scale, 0 or +scale
@@ -86,7 +86,7 @@ struct checkpoint {
     }
 };
 
-/// The name in a checkpoint; empty where checkpoints have no such tensor.
+/// The name in a checkpoint; empty if checkpoints have no such tensor.
 [[nodiscard]] inline std::string checkpoint_name_of(std::string_view gguf, bool gemma) {
     constexpr std::array<std::array<std::string_view, 2>, 3> outside{{
         {"token_embd.weight", "model.embed_tokens.weight"},
@@ -166,7 +166,7 @@ struct checkpoint {
     return weights;
 }
 
-/// config.json as its publishers write it. Embedding models do not say that they are BitNets.
+/// config.json as its publishers write it. In embedding models nothing says that they are BitNets.
 [[nodiscard]] inline std::string config_of(const model_shape& shape, std::size_t vocabulary) {
     const auto member = [](std::string_view key, auto value) {
         return "\"" + std::string(key) + "\": " + std::to_string(value) + ", ";
@@ -199,7 +199,7 @@ struct checkpoint {
     return config + R"("rms_norm_eps": 1e-05, "tie_word_embeddings": )" + (shape.own_head ? "false}" : "true}");
 }
 
-/// Gemma keeps its own norms less 1, which these norms near 1 stand exactly.
+/// Gemma stores its own norms less 1, which is exact for these norms near 1.
 inline void subtract_one(safetensors_entry& norm) {
     for (std::size_t i = 0; i < norm.data.size(); i += sizeof(float)) {
         float value = 0;

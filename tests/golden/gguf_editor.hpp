@@ -17,7 +17,7 @@
 
 namespace bitnet_tests {
 
-/// The bytes of a good file and where its parts stand. Positions are those of the file as it is now: every edit reads
+/// The bytes of a good file and where its parts are. Positions are those of the file as it is now: every edit reads
 /// the file again, as long as it can be read, and otherwise keeps the positions known last.
 class gguf_editor {
 public:
@@ -97,7 +97,7 @@ public:
     }
     void truncate(std::size_t size) { bytes_.resize(size); }
 
-    /// Replaces `erased` bytes of the header by `inserted` and keeps the tensor data aligned behind it.
+    /// Replaces `erased` bytes of the header by `inserted` and keeps the tensor data after it aligned.
     void splice(std::size_t at, std::size_t erased, std::string_view inserted) {
         assert(at + erased <= header_end());
         const auto first = reinterpret_cast<const std::byte*>(inserted.data());
@@ -126,7 +126,7 @@ public:
         const key_position at = key(name);
         splice(at.type, at.end - at.type, number(static_cast<std::uint32_t>(type)) + std::string(value));
     }
-    /// Adds a key behind all others.
+    /// Adds a key after all others.
     void add_key(std::string_view name, bitnet::gguf_type type, std::string_view value) {
         poke(key_count, peek<std::uint64_t>(key_count) + 1);
         splice(keys_end(), 0, string(name) + number(static_cast<std::uint32_t>(type)) + std::string(value));

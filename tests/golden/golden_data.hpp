@@ -16,7 +16,7 @@
     return std::string(BITNET_TEST_DATA_DIR) + "/" + std::string(relative);
 }
 
-/// Whether there is golden data on this machine at all. A single missing file is for the test to fail on.
+/// Whether this machine has golden data. If it has, a test fails on a single missing file.
 [[nodiscard]] inline bool golden_available() {
 #if defined(__wasm__)
     return false;
@@ -26,7 +26,7 @@
 #endif
 }
 
-/// True where there is no golden data, after printing the line by which ctest reports the test as skipped:
+/// True if there is no golden data, after printing the line by which ctest reports the test as skipped:
 /// `if (skip_without_golden()) return;` opens every test case named "golden: ...".
 [[nodiscard]] inline bool skip_without_golden() {
     if (golden_available()) {

@@ -25,7 +25,7 @@ public:
         REQUIRE(product(shape_) == values_.size());
     }
     [[nodiscard]] axes_array reshape(std::vector<std::size_t> shape) const { return {std::move(shape), values_}; }
-    /// Exchanges two neighbouring axes, `axis` and the one behind it.
+    /// Exchanges two neighbouring axes, `axis` and the one after it.
     [[nodiscard]] axes_array swap(std::size_t axis) const {
         const std::size_t inner = product({shape_.begin() + static_cast<std::ptrdiff_t>(axis) + 2, shape_.end()});
         const std::size_t a = shape_[axis];

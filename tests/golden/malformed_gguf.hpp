@@ -21,7 +21,7 @@ struct malformed_gguf {
     const char* name;
     void (*damage)(gguf_editor&);
     bitnet::errc expected;
-    const char* place; ///< stands in the sentence
+    const char* place; ///< must be in the sentence
 };
 
 /// Found by gguf_file::parse.
@@ -229,7 +229,7 @@ struct malformed_gguf {
         // places
         {"unaligned offset", [](edit& f) { f.poke(f.tensor(q).offset, f.peek<std::uint64_t>(f.tensor(q).offset) + 4); },
          errc::bad_offset, "'blk.0.attn_q.weight' starts at offset 76804, which is not a multiple of the alignment 32"},
-        {"offset behind the file", [](edit& f) { f.poke(f.tensor(q).offset, std::uint64_t{f.bytes().size() / 32 * 32}); },
+        {"offset beyond the file", [](edit& f) { f.poke(f.tensor(q).offset, std::uint64_t{f.bytes().size() / 32 * 32}); },
          errc::bad_offset, "'blk.0.attn_q.weight' takes 4128 bytes"},
         {"offset that overflows", [](edit& f) { f.poke(f.tensor(q).offset, largest - 31); }, errc::bad_offset,
          "18446744073709551584"},
@@ -262,7 +262,7 @@ struct malformed_gguf {
     return rows;
 }
 
-/// Good for gguf_file::parse, refused by scale_of_tail and check_i2s_codes.
+/// Accepted by gguf_file::parse, refused by scale_of_tail and check_i2s_codes.
 [[nodiscard]] inline std::span<const malformed_gguf> malformed_ternary_data() {
     using bitnet::errc;
     using edit = gguf_editor;

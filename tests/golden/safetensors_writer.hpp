@@ -19,7 +19,7 @@ struct safetensors_entry {
     std::string data;
 };
 
-/// Any text as the header, any bytes behind it, under any announced length.
+/// Any text as the header, any bytes after it, under any announced length.
 [[nodiscard]] inline std::string safetensors_bytes(std::string_view header, std::string_view data,
                                                    std::uint64_t header_length) {
     std::string file(sizeof(header_length), '\0');
@@ -30,7 +30,7 @@ struct safetensors_entry {
     return safetensors_bytes(header, data, header.size());
 }
 
-/// The tensors one behind the other, under a header padded with spaces to a multiple of 8, as the format's own writers
+/// The tensors one after the other, under a header padded with spaces to a multiple of 8, as the format's own writers
 /// do.
 [[nodiscard]] inline std::string safetensors_bytes(std::span<const safetensors_entry> tensors) {
     std::string header = R"({"__metadata__":{"format":"pt"})";

@@ -41,7 +41,7 @@ struct pak {
 
 } // namespace
 
-TEST_CASE("a mapped, a read, a borrowed and a called-back source show the same bytes and their names") {
+TEST_CASE("mapped, read, borrowed and callback sources show the same bytes and their names") {
     const temporary_folder folder;
     const std::string path = folder.write("data", "weights");
     const auto mapped = byte_source::open(path);
@@ -85,7 +85,7 @@ TEST_CASE("moving a source does not move its bytes and empties the old one") {
     }
 }
 
-TEST_CASE("a file that is read stays as it was when the file changes") {
+TEST_CASE("the bytes of a file that was read stay the same when the file changes") {
     const temporary_folder folder;
     const std::string path = folder.write("data", "before");
     const auto source = byte_source::read(path);
@@ -94,7 +94,7 @@ TEST_CASE("a file that is read stays as it was when the file changes") {
     CHECK(as_text(source->bytes()) == "before");
 }
 
-TEST_CASE("memory of its own is 64-byte aligned") {
+TEST_CASE("memory that a source owns is 64-byte aligned") {
     const temporary_folder folder;
     const auto source = byte_source::read(folder.write("data", "x"));
     REQUIRE(source);
@@ -130,7 +130,7 @@ TEST_CASE("a size beyond all memory is out_of_memory before the callback is aske
     CHECK(file.chunks.empty());
 }
 
-TEST_CASE("no bytes to read is an error for every kind of source") {
+TEST_CASE("an empty source is an error, whatever its kind") {
     const temporary_folder folder;
     pak file;
     CHECK(byte_source::open(folder.write("empty", "")).error().code == errc::truncated);

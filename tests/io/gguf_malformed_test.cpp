@@ -112,7 +112,7 @@ TEST_CASE("the undamaged model is accepted") {
     CHECK(read.has_value());
 }
 
-TEST_CASE("there are at least sixty malformed files, each of another name") {
+TEST_CASE("there are at least sixty malformed files, each with a name of its own") {
     std::vector<std::string_view> names;
     for (const auto rows : {bitnet_tests::malformed_files(), bitnet_tests::malformed_ternary_data()}) {
         for (const auto& row : rows) {
@@ -145,7 +145,7 @@ TEST_CASE("a file cut anywhere before its last tensor ends is refused") {
     }
 }
 
-TEST_CASE("with any single byte of the header changed, all that is accepted can be read") {
+TEST_CASE("whatever byte of the header changes, a file that is still accepted can be read") {
     const auto good = good_model();
     const auto whole = bitnet::gguf_file::parse(good.span(), "good");
     REQUIRE(whole);

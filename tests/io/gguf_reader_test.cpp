@@ -86,7 +86,7 @@ TEST_CASE("an integer key gives any integer type that its value fits") {
           "test.gguf: metadata key 'i32' is -70000, which does not fit the u32 that is needed");
 }
 
-TEST_CASE("floats, bools and strings are given only as what they are") {
+TEST_CASE("floats, bools and strings are given only as their own type") {
     const auto bytes = one_of_each();
     const auto file = parse(bytes.span());
     CHECK(*file.get<float>("f32") == 1.5f);
@@ -169,7 +169,7 @@ TEST_CASE("version 2 reads like version 3") {
     CHECK(*file.get<int>("key") == 7);
 }
 
-TEST_CASE("a file without keys and tensors is a file") {
+TEST_CASE("a file without keys and tensors is valid") {
     const auto bytes = bitnet::gguf_writer().write_memory();
     REQUIRE(bytes);
     const auto file = parse(bytes->span());

@@ -19,7 +19,7 @@ using bitnet::detail::fits_blocks;
 using bitnet::detail::size_of;
 using bitnet::detail::tensor_bytes;
 
-TEST_CASE("every tensor type has the id and the bytes per 256 x 8 elements that its makers gave it") {
+TEST_CASE("every tensor type has its published id and bytes per 256 x 8 elements") {
     struct row {
         std::uint32_t id;
         std::string_view name;
@@ -59,7 +59,7 @@ TEST_CASE("every tensor type has the id and the bytes per 256 x 8 elements that 
     }
 }
 
-TEST_CASE("TL2 takes five bits for three weights but for the last 256 columns") {
+TEST_CASE("TL2 takes five bits for three weights, except in the last 256 columns") {
     // 3200 x 8640 of bitnet_b1_58-3B: 2944 * 8640 / 3 * 5 / 8 + 64 * 8640 is a multiple of 32.
     CHECK(tensor_bytes(tensor_type::tl2, {3200, 8640, 1, 1}) == 2944u * 8640 / 3 * 5 / 8 + 64u * 8640);
     CHECK(tensor_bytes(tensor_type::tl2, {259, 1, 1, 1}) == 64u); // three weights round down to no byte
@@ -116,7 +116,7 @@ TEST_CASE("a C++ number has the GGUF type of its size and sign") {
     CHECK(name_of(gguf_type::boolean) == "bool");
 }
 
-TEST_CASE("names out of files cannot hurt a terminal or fill a log") {
+TEST_CASE("names from files cannot harm a terminal or fill a log") {
     CHECK(bitnet::detail::quoted_name("general.name") == "'general.name'");
     CHECK(bitnet::detail::quoted_name("\x1b[2J\n\xff") == "'\\x1b[2J\\x0a\\xff'");
     CHECK(bitnet::detail::quoted_name(std::string(65536, 'k')) == "'" + std::string(80, 'k') + "...'");

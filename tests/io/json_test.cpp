@@ -38,7 +38,7 @@ std::string written(std::string_view text) {
 
 } // namespace
 
-TEST_CASE("every kind of value is read as what it is") {
+TEST_CASE("every kind of value is read as its own type") {
     const auto document =
         parse(R"( { "a" : [ 1 , -2.5e1 , true , false , null , "x\n" , { } , [ ] ] , "b" : { "c" : 3 } } )");
     const auto root = document.root();
@@ -106,7 +106,7 @@ TEST_CASE("members are listed in the order of the text and found by key") {
     CHECK_FALSE(document.root().find("1000").has_value());
 }
 
-TEST_CASE("a document owns what it shows and keeps it when it moves") {
+TEST_CASE("a document owns the text that it shows, also when it moves") {
     std::string text = R"({"key": "value A", "n": 12})";
     auto first = parse(text);
     const auto value = *first.root().find("key");
@@ -226,7 +226,7 @@ TEST_CASE("numbers are read the same in every locale") {
     std::setlocale(LC_ALL, "C");
 }
 
-TEST_CASE("strings are written in pure ASCII and read back as they were") {
+TEST_CASE("strings are written in pure ASCII and read back the same") {
     CHECK(written("abc") == "\"abc\"");
     CHECK(written("\"\\/\b\f\n\r\t") == R"("\"\\/\b\f\n\r\t")");
     CHECK(written(std::string_view("\0\x1f\x7f", 3)) == R"("\u0000\u001f\u007f")");
@@ -247,7 +247,7 @@ TEST_CASE("strings are written in pure ASCII and read back as they were") {
     CHECK(document.root().as_string() == all);
 }
 
-TEST_CASE("what is not UTF-8 is written as U+FFFD, once for each longest prefix of a character") {
+TEST_CASE("invalid UTF-8 is written as U+FFFD, once for each longest prefix of a character") {
     CHECK(written("a\xff"
                   "b") == R"("a\ufffdb")");
     CHECK(written("\xe2\x82") == R"("\ufffd")");

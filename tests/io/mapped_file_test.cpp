@@ -74,7 +74,7 @@ TEST_CASE("a missing file, a folder, an empty file and no name are different err
     CHECK(mapped_file::open(std::string_view("a\0b", 3)).error().message.find("NUL") != std::string::npos);
 }
 
-TEST_CASE("hints are taken by a mapping and refused without one") {
+TEST_CASE("hints are accepted by a mapping and refused without one") {
     const temporary_folder folder;
     const auto mapping = mapped_file::open(folder.write("data", std::string(1 << 16, 'x')));
     REQUIRE(mapping);

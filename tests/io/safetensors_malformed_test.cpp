@@ -157,7 +157,7 @@ TEST_CASE("safetensors data that overlaps, leaves holes or is left over is a nam
     check_rows(rows);
 }
 
-TEST_CASE("a safetensors file that ends early is a named error, wherever it ends") {
+TEST_CASE("a truncated safetensors file is a named error, wherever it ends") {
     REQUIRE(safetensors_file::parse(exact_copy(good), "good").has_value());
     for (std::size_t size = 0; size < good.size(); ++size) {
         const auto bytes = exact_copy(std::string_view(good).substr(0, size));

@@ -49,7 +49,7 @@ TEST_CASE("a safetensors file gives its tensors in place, in the order of their 
     CHECK(read->find("c") == nullptr);
 }
 
-TEST_CASE("what a safetensors file gave stays valid when it moves") {
+TEST_CASE("tensors of a safetensors file stay valid when it moves") {
     const std::string file = safetensors_bytes(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "x");
     auto read = safetensors_file::parse(bytes_of(file), "moved");
     REQUIRE(read);
@@ -87,7 +87,7 @@ TEST_CASE("every safetensors type has its name and its bytes") {
     }
 }
 
-TEST_CASE("golden: the tiny checkpoints are read whole") {
+TEST_CASE("golden: every tensor of the tiny checkpoints is read") {
     if (skip_without_golden()) {
         return;
     }

@@ -63,7 +63,7 @@ TEST_CASE("a tensor does not depend on the pieces in which it is made") {
     CHECK(whole == pieces);
 }
 
-TEST_CASE("the synthetic tiny model holds together and has no code 3") {
+TEST_CASE("the synthetic tiny model is consistent and has no code 3") {
     const auto bytes = synthetic_model(*find_synthetic_shape("tiny"), 1).writer().write_memory();
     REQUIRE(bytes);
     const auto file = bitnet::gguf_file::parse(bytes->span(), "tiny");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a file of a family must not say: each refused with its own code and a sentence that names the place.
+// Keys and tensors that a file of a family must not have: each refused with a code and a sentence that names the place.
 #include "golden/gguf_editor.hpp"
 #include "golden/tiny_model_writer.hpp"
 
@@ -99,7 +99,7 @@ result<model<policy<isa::scalar>>> open(std::span<const std::byte> bytes, open_o
 
 } // namespace
 
-TEST_CASE("what would change the graph of a family is refused by name") {
+TEST_CASE("a key that would change the graph of a family is refused by name") {
     const auto good = bitnet_tests::tiny_model(llama_shape());
     REQUIRE(good);
     const auto whole = open(good->span());
@@ -118,7 +118,7 @@ TEST_CASE("what would change the graph of a family is refused by name") {
     }
 }
 
-TEST_CASE("keys that say what is done anyway are no reason to refuse") {
+TEST_CASE("keys that change nothing in the graph are accepted") {
     const auto good = bitnet_tests::tiny_model(llama_shape());
     REQUIRE(good);
     edit editor(good->span());

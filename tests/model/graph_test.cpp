@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The graph of every architecture against a double-precision forward, and the ways weights come in.
+// The graph of every architecture against a double-precision forward, and the types and sources of weights.
 #include "golden/gguf_editor.hpp"
 #include "golden/tiny_model_writer.hpp"
 #include "reference_forward.hpp"
@@ -141,10 +141,10 @@ TEST_CASE("heads of 96 that do not add up to the hidden size equal the double-pr
     check_graph(shape);
 }
 
-TEST_CASE("llama: no sub-norms, neighbours rotated, a head of its own equal the double-precision graph") {
+TEST_CASE("llama: no sub-norms, rotated pairs and its own head equal the double-precision graph") {
     auto shape = grouped();
     shape.architecture = "llama";
-    check_graph(shape); // tied where there is no output.weight
+    check_graph(shape); // tied without output.weight
     shape.own_head = true;
     check_graph(shape);
     shape.rotary = "halves"; // rows as Hugging Face has them
@@ -188,7 +188,7 @@ TEST_CASE("text embedding models: a norm before each projection, the last state,
     check_embedding(shape);
 }
 
-TEST_CASE("embeddings in Q8_0, Q6_K, Q4_K and Q4_0 equal the double-precision graph over an independent decoder") {
+TEST_CASE("embeddings in Q8_0, Q6_K, Q4_K and Q4_0 equal the double-precision graph") {
     auto shape = grouped();
     for (const auto type : {tensor_type::q8_0, tensor_type::q6_k, tensor_type::q4_k, tensor_type::q4_0}) {
         shape.embedding = type;
@@ -219,7 +219,7 @@ TEST_CASE("a .scale tensor multiplies its matrix") {
     CHECK(refused.error().message.find("'blk.0.ffn_down.scale'") != std::string::npos);
 }
 
-TEST_CASE("an output.weight that the architecture does not use is passed over with a note") {
+TEST_CASE("an output.weight that the architecture does not use is ignored with a note") {
     const auto bytes = bitnet_tests::tiny_model();
     REQUIRE(bytes);
     const auto file = gguf_file::parse(bytes->span(), "test");
@@ -243,7 +243,7 @@ TEST_CASE("an output.weight that the architecture does not use is passed over wi
     CHECK(logits_of(written->span(), without_text) == logits_of(bytes->span()));
 }
 
-TEST_CASE("files in byte orders B and C give the logits of A once their order is named") {
+TEST_CASE("files in byte orders B and C give the logits of A if their order is named") {
     const auto shape = grouped();
     const auto bytes = bitnet_tests::tiny_model(shape);
     REQUIRE(bytes);
@@ -265,7 +265,7 @@ TEST_CASE("files in byte orders B and C give the logits of A once their order is
     const auto c = reordered.operator()<i2s_c>();
     CHECK(logits_of(b, {.file_order = i2s_order::planar_64}) == expected);
     CHECK(logits_of(c, {.file_order = i2s_order::four_rows}) == expected);
-    CHECK(logits_of(b) != expected); // nothing in the file tells
+    CHECK(logits_of(b) != expected); // the file does not say which order it has
     using in_place_b = policy<isa::scalar>::with_layout<i2s_b>::with_kv<float>;
     CHECK(logits_of<in_place_b>(b, {.file_order = i2s_order::planar_64}) == expected);
     using in_place_c = policy<isa::scalar>::with_layout<i2s_c>::with_kv<float>;
@@ -329,7 +329,7 @@ TEST_CASE("norms and embeddings may be F32, F16 or BF16") {
     }
 }
 
-TEST_CASE("sources may be spans, callbacks and files that are read: the same logits") {
+TEST_CASE("spans, callbacks and files that are read give the same logits") {
     const auto bytes = bitnet_tests::tiny_model();
     REQUIRE(bytes);
     const auto read = [](void* context, std::uint64_t offset, std::span<std::byte> out) {

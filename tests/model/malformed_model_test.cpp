@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// GGUF files that are well-formed but do not make sense as a model: each refused with its own code and sentence.
+// GGUF files that are well-formed but not a consistent model: each refused with its own code and sentence.
 #include "golden/gguf_editor.hpp"
 #include "golden/malformed_gguf.hpp"
 #include "golden/tiny_model_writer.hpp"
@@ -63,7 +63,7 @@ const senseless_model table[] = {
     {"no hidden size", [](edit& f) { remove(f, "embedding_length"); }, errc::missing_key, "embedding_length"},
     {"hidden size of zero", [](edit& f) { set(f, "embedding_length", 0u); }, errc::out_of_range, "embedding_length"},
     {"hidden size beyond 2^16", [](edit& f) { set(f, "embedding_length", 65537u); }, errc::out_of_range, "1 to 65536"},
-    {"hidden size that the embedding has not", [](edit& f) { set(f, "embedding_length", 256u); }, errc::inconsistent,
+    {"hidden size other than the embedding's", [](edit& f) { set(f, "embedding_length", 256u); }, errc::inconsistent,
      "rope.dimension_count"},
     {"no feed-forward size", [](edit& f) { remove(f, "feed_forward_length"); }, errc::missing_key,
      "feed_forward_length"},
@@ -162,7 +162,7 @@ result<model<policy<isa::scalar>>> open(std::span<const std::byte> bytes, open_o
 
 } // namespace
 
-TEST_CASE("a well-formed file that makes no sense as a model is refused by name") {
+TEST_CASE("a well-formed file that is not a consistent model is refused by name") {
     const auto good = bitnet_tests::tiny_model();
     REQUIRE(good);
     const auto whole = open(good->span());
@@ -194,7 +194,7 @@ TEST_CASE("every malformed GGUF file is refused by model::open too") {
     }
 }
 
-TEST_CASE("codes are verified for spans by default, and not where the caller says so") {
+TEST_CASE("codes are verified for spans by default, unless the caller says no") {
     const auto good = bitnet_tests::tiny_model();
     REQUIRE(good);
     edit editor(good->span());
@@ -203,7 +203,7 @@ TEST_CASE("codes are verified for spans by default, and not where the caller say
     CHECK(open(editor.bytes(), {.verify_codes = false}));
 }
 
-TEST_CASE("rows that no layout can hold are refused by the layout's name") {
+TEST_CASE("rows that I2_S cannot hold are refused, naming the layouts that can") {
     bitnet_tests::model_shape shape;
     shape.ffn = 192; // ffn_down has rows of one and a half blocks of 128
     const auto bytes = bitnet_tests::tiny_model(shape);
@@ -214,4 +214,5 @@ TEST_CASE("rows that no layout can hold are refused by the layout's name") {
     CHECK(opened.error().message.find(
               "'blk.0.ffn_down.weight': [192, 128] in the file, layout i2_s needs columns in multiples of 128") !=
           std::string::npos);
+    CHECK(opened.error().message.find("base3, lookup2 and lookup3 take all shapes") != std::string::npos);
 }

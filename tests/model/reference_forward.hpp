@@ -19,8 +19,8 @@ namespace bitnet_tests {
 using rows_of_doubles = std::vector<std::vector<double>>;
 
 /// Numbers as in the papers: int8 activations by absmax in float, everything else double; K and V are kept exact.
-/// Shares no code with the library but the file reader. Codes in layout A only. What a file has no tensor for is left
-/// out; the rest of a family is in its name.
+/// Shares no code with the library but the file reader. Codes in layout A only. Steps without a tensor in the
+/// file are left out; the rest of a family follows from its name.
 class reference_forward {
 public:
     explicit reference_forward(const bitnet::gguf_file& file) : file_(file) {
@@ -38,7 +38,7 @@ public:
                                                                         : std::string_view("halves")) == "interleaved";
     }
 
-    /// Hidden states behind the last norm, after each token.
+    /// Hidden states after the last norm, after each token.
     [[nodiscard]] rows_of_doubles states(const std::vector<int>& tokens) const {
         const rows_of_doubles embedding = dense("token_embd.weight");
         rows_of_doubles x;
@@ -207,7 +207,7 @@ private:
         return y;
     }
 
-    /// norm() where the file has it.
+    /// norm() if the file has it.
     [[nodiscard]] std::vector<double> norm_if(const std::vector<double>& x, const std::string& name) const {
         return file_.find_tensor(name) != nullptr ? norm(x, name) : x;
     }
@@ -224,7 +224,7 @@ private:
         return y;
     }
 
-    /// linear() behind the norm that its input may have.
+    /// linear() after the norm that its input may have.
     [[nodiscard]] std::vector<double> projection(const std::vector<double>& x, const std::string& name) const {
         return linear(norm_if(x, name + "_norm_in.weight"), name);
     }
@@ -353,7 +353,7 @@ private:
     const bitnet::gguf_file& file_;
     std::string architecture_;
     std::string prefix_;
-    bool neighbours_ = false; ///< rotated against each other, not halves
+    bool neighbours_ = false; ///< neighbours are rotated, not halves
     std::size_t layers_ = 0;
     std::size_t heads_ = 0;
     std::size_t kv_heads_ = 0;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The largest logits by way of a screen against those of the whole output matrix: the same tokens, the same bits.
+// The largest logits found through a screen are those of the whole output matrix: the same tokens, the same bits.
+#include "run/isas_that_run.hpp"
+
 #include <bitnet/model/lm_head.hpp>
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/run/dispatch.hpp>
+#include <bitnet/run/open_model.hpp>
 
 #include <doctest/doctest.h>
 
@@ -13,6 +16,8 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 using namespace bitnet;
@@ -50,7 +55,7 @@ template <class E> struct random_head {
     [[nodiscard]] float at(std::size_t r, std::size_t c) const { return widen(elements[r * view.cols + c]); }
 };
 
-/// State number `i` of a series in which every kind comes back every 16.
+/// State `i` of a series of sixteen kinds in turn.
 template <class E> std::vector<float> state(const random_head<E>& head, std::size_t i) {
     std::mt19937 engine(static_cast<unsigned>(i));
     std::normal_distribution<float> normal;
@@ -109,12 +114,14 @@ struct counts {
 };
 
 /// largest(k) of `states` states against the sorted logits of the full head.
-template <class P, class E> counts compare(const random_head<E>& head, std::size_t states, std::size_t threads) {
-    auto pool = P::pool::open(threads);
-    REQUIRE(pool);
-    const auto screen = lm_head_screen::open(**pool, loop_table_of<typename P::loops>, head.view);
+template <class E>
+counts compare(const engine& with, const random_head<E>& head, std::size_t states, std::size_t threads) {
+    const auto opened = with.open_pool(threads, default_spin);
+    REQUIRE(opened);
+    const pool_ref pool = opened->ref();
+    const auto screen = lm_head_screen::open(pool, *with.loops, head.view);
     REQUIRE(screen);
-    auto search = screened_search::open(loop_table_of<typename P::loops>, head.view, *screen);
+    auto search = screened_search::open(*with.loops, head.view, *screen);
     REQUIRE(search);
     std::vector<float> logits(head.view.rows);
     float* const to = logits.data();
@@ -122,7 +129,7 @@ template <class P, class E> counts compare(const random_head<E>& head, std::size
     bool same = true;
     for (std::size_t i = 0; i < states; ++i) {
         const auto x = state(head, i);
-        lm_head_products(**pool, loop_table_of<typename P::loops>, head.view, {x.data(), 1, x.size()}, {&to, 1});
+        lm_head_products(pool, *with.loops, head.view, {x.data(), 1, x.size()}, {&to, 1});
         std::vector<scored_token> sorted;
         for (std::size_t r = 0; r < logits.size(); ++r) {
             sorted.push_back({static_cast<token>(r), logits[r]});
@@ -131,7 +138,7 @@ template <class P, class E> counts compare(const random_head<E>& head, std::size
                           [](const scored_token& a, const scored_token& b) { return precedes(a, b); });
         for (const std::size_t k : {1u, 5u, 40u, 256u}) {
             ++sum.asked;
-            const auto found = search->largest(**pool, x.data(), k);
+            const auto found = search->largest(pool, x.data(), k);
             sum.full += found ? 0 : 1;
             sum.greedy_of_random += found && k == 1 && i % 16 >= 10 ? 1 : 0;
             same = same && (!found || (found->size() == k &&
@@ -144,84 +151,73 @@ template <class P, class E> counts compare(const random_head<E>& head, std::size
     return sum;
 }
 
-#if BITNET_X86_64
-#define ISAS isa::sse41, isa::avx2, isa::avx_vnni, isa::avx512_vnni
-#elif BITNET_ARM64
-#define ISAS isa::neon, isa::neon_dotprod, isa::neon_i8mm
-#elif BITNET_WASM_RELAXED_SIMD
-#define ISAS isa::wasm_simd128, isa::wasm_relaxed_simd
-#elif BITNET_WASM_SIMD128
-#define ISAS isa::wasm_simd128
-#else
-#define ISAS isa::scalar
-#endif
+/// The engine of the named instruction set, or the best that runs here.
+const engine& engine_here(std::string_view isa = {}) {
+    const engine* chosen = choose_engine(any_cpu::engines, isa, layout_table_of<i2s>);
+    REQUIRE(chosen != nullptr);
+    return *chosen;
+}
 
 } // namespace
 
 TEST_CASE("10,000 random and adversarial states have the largest logits of the full head, bit for bit") {
-    any_cpu::with_first_available([]<class P>() {
-        const std::size_t factor = P::isa::name == "scalar" ? 1 : 25;
-        const random_head<half> narrow_rows(5003, 320, 1);
-        const auto all = compare<P>(narrow_rows, 240 * factor, 2);
-        CHECK(all.full > 0);
-        CHECK(all.full < all.asked / 2);
-        // Six of sixteen kinds are random; the best of 5,003 logits, 3.7 deviations out, stands far above the bounds.
-        CHECK(all.greedy_of_random == 90 * factor);
-        compare<P>(random_head<float>(4097, 100, 2), 80 * factor, 1);
-        compare<P>(random_head<half>(3001, 2560, 3), 40 * factor, 2);
-        compare<P>(random_head<bfloat16>(1531, 3200, 4), 40 * factor, 3);
-    });
+    const engine& best = engine_here();
+    const std::size_t factor = best.isa == "scalar" ? 1 : 25;
+    const random_head<half> narrow_rows(5003, 320, 1);
+    const auto all = compare(best, narrow_rows, 240 * factor, 2);
+    CHECK(all.full > 0);
+    CHECK(all.full < all.asked / 2);
+    // Six of sixteen kinds are random; the best of 5,003 logits, 3.7 deviations out, is far above the bounds.
+    CHECK(all.greedy_of_random == 90 * factor);
+    compare(best, random_head<float>(4097, 100, 2), 80 * factor, 1);
+    compare(best, random_head<half>(3001, 2560, 3), 40 * factor, 2);
+    compare(best, random_head<bfloat16>(1531, 3200, 4), 40 * factor, 3);
 }
 
-TEST_CASE_TEMPLATE("every instruction set finds the same", Isa, ISAS) {
-    if (!Isa::available()) {
-        MESSAGE("not run: this CPU has no " << std::string(Isa::name));
-        return;
-    }
+TEST_CASE("every instruction set finds the same largest logits, by the same bounds") {
     const random_head<half> head(2003, 320, 5);
-    const auto expected = compare<policy<isa::scalar>>(head, 32, 1);
-    const auto actual = compare<policy<Isa>>(head, 32, 3);
-    CHECK(actual.full == expected.full); // even the bounds are the same bits
+    const auto expected = compare(engine_here("scalar"), head, 32, 1);
+    for (const std::string& isa : bitnet_tests::isas_that_run()) {
+        CAPTURE(isa);
+        CHECK(compare(engine_here(isa), head, 32, 3).full == expected.full); // even the bounds are the same bits
+    }
 }
 
-TEST_CASE("rows that are not finite are rescored, and a head of nothing else is read as a whole") {
-    any_cpu::with_first_available([]<class P>() {
-        random_head<half> head(600, 64, 6);
-        head.elements[5 * 64 + 1] = half{0x7c00}; // infinity
-        head.elements[7 * 64 + 2] = half{0x7e01}; // NaN
-        const auto some = compare<P>(head, 160, 1);
-        CHECK(some.greedy_of_random > 0);
-        std::fill(head.elements.begin(), head.elements.end(), half{0x7e00});
-        const auto none = compare<P>(head, 16, 1);
-        CHECK(none.full == none.asked);
-    });
+TEST_CASE("rows that are not finite are rescored, and a head of only such rows is read completely") {
+    random_head<half> head(600, 64, 6);
+    head.elements[5 * 64 + 1] = half{0x7c00}; // infinity
+    head.elements[7 * 64 + 2] = half{0x7e01}; // NaN
+    const auto some = compare(engine_here(), head, 160, 1);
+    CHECK(some.greedy_of_random > 0);
+    std::fill(head.elements.begin(), head.elements.end(), half{0x7e00});
+    const auto none = compare(engine_here(), head, 16, 1);
+    CHECK(none.full == none.asked);
 }
 
-TEST_CASE("a Gaussian head is screened by two fifths of its bytes") {
-    any_cpu::with_first_available([]<class P>() {
-        if (P::isa::name == "scalar") {
-            return; // a minute of emulated fmas, and the same bounds
+TEST_CASE("a Gaussian head is screened by reading two fifths of its bytes") {
+    const engine& best = engine_here();
+    if (best.isa == "scalar") {
+        return; // a minute of emulated fmas, and the same bounds
+    }
+    const random_head<half> head(32768, 640, 7);
+    const auto pool = best.open_pool(2, default_spin);
+    REQUIRE(pool);
+    const auto screen = lm_head_screen::open(pool->ref(), *best.loops, head.view);
+    REQUIRE(screen);
+    const double whole = static_cast<double>(head.view.rows * head.view.row_bytes());
+    for (const auto& wanted : {std::pair<std::size_t, double>{1, 0.41}, {40, 0.43}, {256, 0.50}}) {
+        const std::size_t k = wanted.first;
+        const double share = wanted.second;
+        auto search = screened_search::open(*best.loops, head.view, *screen);
+        REQUIRE(search);
+        for (std::size_t i = 0; i < 20; ++i) {
+            REQUIRE(search->largest(pool->ref(), state(head, 16 * i + 15).data(), k));
         }
-        const random_head<half> head(32768, 640, 7);
-        auto pool = P::pool::open(2);
-        REQUIRE(pool);
-        const auto screen = lm_head_screen::open(**pool, loop_table_of<typename P::loops>, head.view);
-        REQUIRE(screen);
-        const double whole = static_cast<double>(head.view.rows * head.view.row_bytes());
-        for (const auto& wanted : {std::pair<std::size_t, double>{1, 0.41}, {40, 0.43}, {256, 0.50}}) {
-            const std::size_t k = wanted.first;
-            const double share = wanted.second;
-            auto search = screened_search::open(loop_table_of<typename P::loops>, head.view, *screen);
-            REQUIRE(search);
-            for (std::size_t i = 0; i < 20; ++i) {
-                REQUIRE(search->largest(**pool, state(head, 16 * i + 15).data(), k));
-            }
-            const screen_statistics& sum = search->statistics();
-            CHECK(sum.full_passes == 0);
-            const double read = static_cast<double>(sum.bytes_read) / 20 / whole;
-            CHECK_MESSAGE(read < share, "k " << k);
-            CHECK(read > 0.39); // the screen itself
-            MESSAGE("k " << k << ": " << read << " of the bytes, " << sum.rescored_rows / 20 << " rows rescored");
-        }
-    });
+        const screen_statistics& sum = search->statistics();
+        CHECK(sum.full_passes == 0);
+        const double read = static_cast<double>(sum.bytes_read) / 20 / whole;
+        CHECK_MESSAGE(read < share, "k " << k);
+        CHECK(read > 0.39); // the screen itself
+        MESSAGE("k " << k << ": " << read << " of the bytes, " << sum.rescored_rows / 20 << " rows rescored");
+    }
 }

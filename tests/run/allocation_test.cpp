@@ -50,7 +50,7 @@ TEST_CASE("feed, next, logits and reset allocate nothing") {
     check_that_nothing_is_allocated(lm_head_mode::screened);
 }
 
-TEST_CASE("a batch and an int8 KV cache allocate nothing, at four attention blocks and more threads than rows") {
+TEST_CASE("a batch with an int8 KV cache allocates nothing, over several attention blocks") {
     using P = policy<isa::scalar>::with_kv<std::int8_t>;
     bitnet_tests::model_shape shape;
     shape.context = 1100;

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Sessions stepped together give the bits that each gives alone.
 #include "golden/tiny_model_writer.hpp"
+#include "run/isas_that_run.hpp"
 
+#include <bitnet/run/any_batch.hpp>
 #include <bitnet/run/batch.hpp>
-#include <bitnet/run/dispatch.hpp>
+#include <bitnet/run/open_model.hpp>
 
 #include <doctest/doctest.h>
 
 #include <cstring>
 #include <string>
-#include <type_traits>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 using namespace bitnet;
@@ -17,17 +20,6 @@ using namespace bitnet::detail;
 
 namespace {
 
-#if BITNET_X86_64
-#define ISAS isa::scalar, isa::sse41, isa::avx2, isa::avx_vnni, isa::avx512_vnni
-#elif BITNET_ARM64
-#define ISAS isa::scalar, isa::neon, isa::neon_dotprod, isa::neon_i8mm
-#elif BITNET_WASM_RELAXED_SIMD
-#define ISAS isa::scalar, isa::wasm_simd128, isa::wasm_relaxed_simd
-#elif BITNET_WASM_SIMD128
-#define ISAS isa::scalar, isa::wasm_simd128
-#else
-#define ISAS isa::scalar
-#endif
 using plain = policy<isa::scalar>;
 
 bitnet_tests::model_shape small_shape() {
@@ -42,16 +34,22 @@ bitnet_tests::model_shape small_shape() {
     return shape;
 }
 
-template <class P> model<P> open_model(const buffer<std::byte>& bytes) {
-    auto opened = model<P>::open(byte_source::borrow(bytes.span(), "small"));
+model<plain> open_plain(const buffer<std::byte>& bytes) {
+    auto opened = model<plain>::open(byte_source::borrow(bytes.span(), "small"));
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
     return *std::move(opened);
 }
 
-template <class P> std::vector<session<P>> open_sessions(const model<P>& opened, std::size_t count) {
-    std::vector<session<P>> all;
+template <class Ladder = any_cpu> any_model open_any(const buffer<std::byte>& bytes, std::string_view isa) {
+    auto opened = any_model::open<Ladder>(byte_source::borrow(bytes.span(), "small"), {}, isa);
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    return *std::move(opened);
+}
+
+template <class Session, class Model> std::vector<Session> open_sessions(const Model& opened, std::size_t count) {
+    std::vector<Session> all;
     for (std::size_t i = 0; i < count; ++i) {
-        auto made = session<P>::open(opened, {.prompt_chunk = 64, .stop_at_stop_tokens = false});
+        auto made = Session::open(opened, {.prompt_chunk = 64, .stop_at_stop_tokens = false});
         REQUIRE(made);
         all.push_back(*std::move(made));
     }
@@ -69,7 +67,7 @@ std::vector<token> prompt_of(std::size_t i) {
 }
 token token_of(std::size_t i, std::size_t step) { return static_cast<token>((i * 53 + step * 17 + 3) % 290); }
 
-template <class P> std::vector<float> logits_of(session<P>& s) {
+std::vector<float> logits_of(any_session& s) {
     const auto logits = s.logits();
     REQUIRE(logits);
     return {logits->begin(), logits->end()};
@@ -80,9 +78,9 @@ bool same(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 /// Logits after each of three steps, session by session.
-template <class P> std::vector<std::vector<float>> alone(const model<P>& opened, std::size_t count) {
+std::vector<std::vector<float>> alone(const any_model& opened, std::size_t count) {
     std::vector<std::vector<float>> all;
-    auto sessions = open_sessions(opened, count);
+    auto sessions = open_sessions<any_session>(opened, count);
     for (std::size_t step = 0; step < 3; ++step) {
         for (std::size_t i = 0; i < count; ++i) {
             REQUIRE((step != 0 || sessions[i].feed(prompt_of(i))));
@@ -94,11 +92,10 @@ template <class P> std::vector<std::vector<float>> alone(const model<P>& opened,
     return all;
 }
 
-template <class P>
-std::vector<std::vector<float>> together(const model<P>& opened, std::size_t count, std::size_t threads) {
+std::vector<std::vector<float>> together(const any_model& opened, std::size_t count, std::size_t threads) {
     std::vector<std::vector<float>> all;
-    auto sessions = open_sessions(opened, count);
-    auto steps = batch<P>::open(opened, {.sessions = count + 1, .threads = threads});
+    auto sessions = open_sessions<any_session>(opened, count);
+    auto steps = any_batch::open(opened, {.sessions = count + 1, .threads = threads});
     REQUIRE(steps);
     for (std::size_t step = 0; step < 3; ++step) {
         std::vector<batch_entry> entries;
@@ -116,44 +113,46 @@ std::vector<std::vector<float>> together(const model<P>& opened, std::size_t cou
     return all;
 }
 
-} // namespace
-
-TEST_CASE_TEMPLATE("a step of several sessions gives each the bits it has alone", Isa, ISAS) {
-    if (!Isa::available()) {
-        MESSAGE("not run: this CPU has no " << std::string(Isa::name));
-        return;
-    }
-    const auto check = []<class Kv>(Kv) {
-        using P = typename policy<Isa>::template with_kv<Kv>;
-        const auto bytes = bitnet_tests::tiny_model(small_shape());
-        REQUIRE(bytes);
-        const auto oracle = open_model<typename plain::template with_kv<Kv>>(*bytes);
-        const auto expected = alone(oracle, 9);
-        const auto opened = open_model<P>(*bytes);
-        for (const std::size_t count : {1u, 2u, 5u, 9u}) {
-            for (const std::size_t threads : {1u, 3u}) {
-                const auto actual = together(opened, count, threads);
-                for (std::size_t i = 0; i < actual.size(); ++i) {
-                    const auto& one = expected[i / count * 9 + i % count];
-                    CHECK_MESSAGE(same(one, actual[i]), count << " sessions, " << threads << " threads, result " << i);
-                }
+/// \param expected what alone() gave for nine sessions
+void check_together(const any_model& opened, const std::vector<std::vector<float>>& expected) {
+    for (const std::size_t count : {1u, 2u, 5u, 9u}) {
+        for (const std::size_t threads : {1u, 3u}) {
+            const auto actual = together(opened, count, threads);
+            for (std::size_t i = 0; i < actual.size(); ++i) {
+                const auto& one = expected[i / count * 9 + i % count];
+                CHECK_MESSAGE(same(one, actual[i]),
+                              opened.isa() << ": " << count << " sessions, " << threads << " threads, result " << i);
             }
         }
-    };
-    check(half{});
-    if constexpr (std::is_same_v<Isa, isa::scalar>) { // the cache's element is nothing that batches depend on
-        check(std::int8_t{});
     }
 }
 
-TEST_CASE("tokens that next() gave run together, and decoding goes on as if alone") {
+} // namespace
+
+TEST_CASE("a step of several sessions gives each the bits it has alone, with every instruction set") {
     const auto bytes = bitnet_tests::tiny_model(small_shape());
     REQUIRE(bytes);
-    const auto opened = open_model<plain>(*bytes);
+    const auto expected = alone(open_any(*bytes, "scalar"), 9);
+    for (const std::string& isa : bitnet_tests::isas_that_run()) {
+        check_together(open_any(*bytes, isa), expected);
+    }
+}
+
+TEST_CASE("a step of several sessions with an int8 KV cache gives each the bits it has alone") {
+    const auto bytes = bitnet_tests::tiny_model(small_shape());
+    REQUIRE(bytes);
+    const any_model opened = open_any<ladder<plain::with_kv<std::int8_t>>>(*bytes, "scalar");
+    check_together(opened, alone(opened, 9));
+}
+
+TEST_CASE("tokens that next() gave run together, and decoding continues as if alone") {
+    const auto bytes = bitnet_tests::tiny_model(small_shape());
+    REQUIRE(bytes);
+    const auto opened = open_plain(*bytes);
     const std::size_t vocabulary = opened.parameters().vocabulary;
     std::vector<std::vector<token>> tokens[2]; // alone, together
     for (const bool is_together : {false, true}) {
-        auto sessions = open_sessions(opened, 3);
+        auto sessions = open_sessions<session<plain>>(opened, 3);
         auto steps = batch<plain>::open(opened, {.sessions = 3, .threads = 2});
         REQUIRE(steps);
         auto& all = tokens[is_together ? 1 : 0];
@@ -182,9 +181,9 @@ TEST_CASE("tokens that next() gave run together, and decoding goes on as if alon
 TEST_CASE("a step that is refused names both numbers and leaves every session as it was") {
     const auto bytes = bitnet_tests::tiny_model(small_shape());
     REQUIRE(bytes);
-    const auto opened = open_model<plain>(*bytes);
-    const auto other = open_model<plain>(*bytes);
-    auto sessions = open_sessions(opened, 3);
+    const auto opened = open_plain(*bytes);
+    const auto other = open_plain(*bytes);
+    auto sessions = open_sessions<session<plain>>(opened, 3);
     auto strange = session<plain>::open(other);
     auto full = session<plain>::open(opened, {.context = 1});
     auto steps = batch<plain>::open(opened, {.sessions = 2});
@@ -227,10 +226,10 @@ TEST_CASE("a step that is refused names both numbers and leaves every session as
     CHECK(steps->run_pending(std::vector<session<plain>*>()));
 }
 
-TEST_CASE("a batch of no rows or too many is refused") {
+TEST_CASE("a batch of no sessions or too many is refused") {
     const auto bytes = bitnet_tests::tiny_model(small_shape());
     REQUIRE(bytes);
-    const auto opened = open_model<plain>(*bytes);
+    const auto opened = open_plain(*bytes);
     const auto none = batch<plain>::open(opened, {.sessions = 0});
     REQUIRE_FALSE(none);
     CHECK(none.error().message == "batch: 0 sessions were asked for, 1 to 1024 are possible");

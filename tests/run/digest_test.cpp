@@ -3,15 +3,18 @@
 // Built several times, with the flags in tests/CMakeLists.txt.
 #include "golden/golden_data.hpp"
 #include "golden/tiny_model_writer.hpp"
+#include "run/isas_that_run.hpp"
 
-#include <bitnet/run/dispatch.hpp>
+#include <bitnet/run/any_session.hpp>
 #include <bitnet/run/model.hpp>
-#include <bitnet/run/session.hpp>
+#include <bitnet/run/open_model.hpp>
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -43,16 +46,16 @@ struct way {
     std::size_t piece;
 };
 
-template <class P> void feed_in_pieces(session<P>& s, const std::vector<token>& ids, std::size_t piece) {
+void feed_in_pieces(any_session& s, const std::vector<token>& ids, std::size_t piece) {
     for (std::size_t at = 0; at < ids.size(); at += piece) {
         REQUIRE(s.feed(std::span(ids).subspan(at, std::min(piece, ids.size() - at))));
     }
 }
 
 /// All logits after each prompt, then eight greedy and eight sampled tokens.
-template <class P> std::uint64_t digest_of(const model<P>& opened, way how) {
+std::uint64_t digest_of(const any_model& opened, way how) {
     digest sum;
-    auto s = session<P>::open(opened, {.context = 96, .threads = how.threads});
+    auto s = any_session::open(opened, {.context = 96, .threads = how.threads});
     auto greedy = sampler::open(sampler_options::greedy(), opened.parameters().vocabulary);
     sampler_options options;
     options.seed = 42;
@@ -85,21 +88,17 @@ template <class P> std::uint64_t digest_of(const model<P>& opened, way how) {
 const std::vector<way> all_ways{{1, 1000}, {2, 1000}, {3, 1000}, {2, 1}, {3, 3}};
 const std::vector<way> few_ways{{1, 1000}, {3, 3}}; // for the scalar code, which takes a second for each
 
-template <class P> void check_digest(const std::vector<way>& ways) {
-    if (!P::isa::available()) {
-        MESSAGE("not run: this CPU has no " << std::string(P::isa::name));
-        return;
-    }
-    MESSAGE("run: " << std::string(P::isa::name));
-    constexpr std::uint64_t expected = 0x12a06f1a982935c6u;
-    const auto opened = model<P>::open(tiny_model_path());
+/// \tparam Model any_model or a model<P>
+template <class Model> void check_digest(const result<Model>& opened, const std::vector<way>& ways) {
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    MESSAGE("run: " << std::string(opened->isa()));
+    constexpr std::uint64_t expected = 0x12a06f1a982935c6u;
     for (const way how : ways) {
         CHECK_MESSAGE(digest_of(*opened, how) == expected, "threads " << how.threads << ", pieces of " << how.piece);
     }
 }
 
-/// Small models that together take every step of the graph: both rotations and their scaling, SiLU and GELU, all norms,
+/// Small models that together run every step of the graph: both rotations and their scaling, SiLU and GELU, all norms,
 /// a head of their own, embeddings.
 std::vector<bitnet_tests::model_shape> other_families() {
     bitnet_tests::model_shape llama;
@@ -119,7 +118,7 @@ std::vector<bitnet_tests::model_shape> other_families() {
 }
 
 /// The last logits, or the embedding, of thirty tokens in every family.
-template <class P> std::uint64_t digest_of_families(way how) {
+std::uint64_t digest_of_families(const std::string& isa, way how) {
     std::vector<token> ids;
     for (token i = 0; i < 30; ++i) {
         ids.push_back((i * 37 + 11) % 290);
@@ -128,9 +127,9 @@ template <class P> std::uint64_t digest_of_families(way how) {
     for (const auto& shape : other_families()) {
         const auto bytes = bitnet_tests::tiny_model(shape);
         REQUIRE(bytes);
-        const auto opened = model<P>::open(byte_source::borrow(bytes->span(), "family"));
+        const auto opened = any_model::open(byte_source::borrow(bytes->span(), "family"), {}, isa);
         REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
-        auto s = session<P>::open(*opened, {.threads = how.threads});
+        auto s = any_session::open(*opened, {.threads = how.threads});
         REQUIRE(s);
         feed_in_pieces(*s, ids, how.piece);
         const auto last = opened->parameters().is_embedder ? s->embedding() : s->logits();
@@ -142,54 +141,29 @@ template <class P> std::uint64_t digest_of_families(way how) {
     return sum.value;
 }
 
-template <class P> void check_families() {
-    if (P::isa::available()) {
-        constexpr std::uint64_t expected = 0xdf3dea77597089eu;
+} // namespace
+
+TEST_CASE("the digest of every other family") {
+    constexpr std::uint64_t expected = 0xdf3dea77597089eu;
+    for (const std::string& isa : bitnet_tests::isas_that_run()) {
         for (const way how : few_ways) {
-            CHECK_MESSAGE(digest_of_families<P>(how) == expected, std::string(P::isa::name)
-                                                                      << ", pieces of " << how.piece);
+            CHECK_MESSAGE(digest_of_families(isa, how) == expected, isa << ", pieces of " << how.piece);
         }
     }
 }
 
-} // namespace
-
-TEST_CASE("the digest of every other family") {
-    check_families<policy<isa::scalar>>();
-    check_families<native>();
-#if BITNET_X86_64
-    check_families<policy<isa::sse41>>();
-    check_families<policy<isa::avx2>>();
-    check_families<policy<isa::avx512_vnni>>();
-#elif BITNET_ARM64
-    check_families<policy<isa::neon>>();
-    check_families<policy<isa::neon_dotprod>>();
-    check_families<policy<isa::neon_i8mm>>();
-#endif
+TEST_CASE_TEMPLATE_DEFINE("the tiny model has the digest of all machines", Isa, has_the_digest) {
+    if (bitnet_tests::runs_here<Isa>()) {
+        constexpr bool is_slow = std::is_same_v<Isa, isa::scalar>;
+        check_digest(any_model::open(tiny_model_path(), {}, Isa::name), is_slow ? few_ways : all_ways);
+    }
 }
+TEST_CASE_TEMPLATE_APPLY(has_the_digest, bitnet_tests::every_isa);
 
-TEST_CASE("the digest of the scalar code") { check_digest<policy<isa::scalar>>(few_ways); }
-
-/// Not counted as a test where the flags enable nothing beyond the scalar code.
+/// Skipped if the flags enable nothing beyond the scalar code.
 constexpr bool flags_enable_nothing = std::is_same_v<native, policy<isa::scalar>>;
-TEST_CASE("the digest of what this translation unit's flags enable" * doctest::skip(flags_enable_nothing)) {
-    check_digest<native>(all_ways);
+TEST_CASE("the digest of the policy that this translation unit's flags enable" * doctest::skip(flags_enable_nothing)) {
+    if (bitnet_tests::runs_here<native::isa>()) {
+        check_digest(model<native>::open(tiny_model_path()), all_ways);
+    }
 }
-
-#if BITNET_X86_64
-TEST_CASE("the digest of SSE4.1") { check_digest<policy<isa::sse41>>(all_ways); }
-
-TEST_CASE("the digest of AVX2") { check_digest<policy<isa::avx2>>(all_ways); }
-
-TEST_CASE("the digest of AVX-VNNI") { check_digest<policy<isa::avx_vnni>>(all_ways); }
-
-TEST_CASE("the digest of AVX-512 VNNI") { check_digest<policy<isa::avx512_vnni>>(all_ways); }
-
-TEST_CASE("the digest of AMX") { check_digest<policy<isa::amx_int8>>(all_ways); }
-#elif BITNET_ARM64
-TEST_CASE("the digest of AdvSIMD") { check_digest<policy<isa::neon>>(all_ways); }
-
-TEST_CASE("the digest of AdvSIMD with dot products") { check_digest<policy<isa::neon_dotprod>>(all_ways); }
-
-TEST_CASE("the digest of AdvSIMD with int8 matrix products") { check_digest<policy<isa::neon_i8mm>>(all_ways); }
-#endif

@@ -48,7 +48,7 @@ const std::vector<token> ids{3, 290, 17, 111, 64};
 
 } // namespace
 
-TEST_CASE("an embedding has length one, depends on its own tokens alone and on each of them") {
+TEST_CASE("an embedding has length one and depends on each of its own tokens and nothing else") {
     const auto bytes = written(embedder_shape());
     const auto m = opened(bytes);
     auto s = session<tested>::open(m);
@@ -100,7 +100,7 @@ TEST_CASE("a text embedding model refuses to make logits and tokens") {
     CHECK(m.notes().empty());
 }
 
-TEST_CASE("pooling that was written as the mean is noted and the last state taken, and any other is refused") {
+TEST_CASE("mean pooling is replaced by the last state with a note, and any other pooling is refused") {
     auto shape = embedder_shape();
     const auto right = written(shape);
     shape.pooling = 1;
@@ -126,7 +126,7 @@ TEST_CASE("pooling that was written as the mean is noted and the last state take
     CHECK(refused.error().code == errc::unsupported_architecture);
     CHECK(refused.error().message.find("'qwen3.pooling_type' is 2") != std::string::npos);
     shape.pooling = 1;
-    shape.input_norms = false; // not a model of BitNet's
+    shape.input_norms = false; // not a BitNet architecture
     const auto another = written(shape);
     CHECK_FALSE(model<tested>::open(byte_source::borrow(another.span(), "test")));
 }
@@ -149,7 +149,7 @@ TEST_CASE("a model with a head gives embeddings too, but not of what a batch has
     CHECK(s->embedding());
 }
 
-TEST_CASE("the tokens of a text to embed have the bos and eos that the file asks for") {
+TEST_CASE("the tokens of a text to embed have the BOS and EOS that the file asks for") {
     const auto bytes = written(embedder_shape());
     const auto m = opened(bytes);
     const auto made = tokens_to_embed(m, "the thing");

@@ -97,7 +97,7 @@ struct perplexity_result {
     double bits_per_byte;
 };
 
-/// The protocol of golden.json: chunks of 511 ids, each behind a BOS and from an empty cache, all ids scored.
+/// The protocol of golden.json: chunks of 511 ids, each after a BOS and from an empty cache, all ids scored.
 perplexity_result perplexity(const any_model& model, const std::string& text) {
     any_session session = open_session(model);
     const auto ids = model.text().encode(text);
@@ -254,7 +254,7 @@ TEST_CASE("golden: perplexity of the held-out text") {
     CHECK(std::abs(half_kv.perplexity / 49.386146 - 1) < 0.003);
 }
 
-TEST_CASE("golden: the twin without pre-tokenizer is the same model, and says what it inferred") {
+TEST_CASE("golden: the copy without pre-tokenizer is the same model, and notes what it inferred") {
     if (skip_without_golden()) {
         return;
     }

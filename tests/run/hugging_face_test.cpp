@@ -4,11 +4,13 @@
 #include "golden/golden_data.hpp"
 #include "golden/tiny_model_writer.hpp"
 #include "io/temporary_folder.hpp"
+#include "run/isas_that_run.hpp"
 
 #include <bitnet/io/json.hpp>
+#include <bitnet/run/any_session.hpp>
+#include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/open_model.hpp>
-#include <bitnet/run/session.hpp>
 
 #include <doctest/doctest.h>
 
@@ -17,6 +19,8 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 using namespace bitnet;
@@ -25,17 +29,6 @@ using bitnet_tests::checkpoint_weights;
 using bitnet_tests::temporary_folder;
 
 namespace {
-
-#if BITNET_X86_64
-#define POLICIES policy<isa::scalar>, policy<isa::avx2>, policy<isa::avx2, base3>, policy<isa::avx2, lookup3>
-using fast_or_scalar = ladder<policy<isa::avx2>, policy<isa::scalar>>;
-#elif BITNET_ARM64
-#define POLICIES policy<isa::scalar>, policy<isa::neon>, policy<isa::neon, base3>, policy<isa::neon, lookup3>
-using fast_or_scalar = ladder<policy<isa::neon>, policy<isa::scalar>>;
-#else
-#define POLICIES policy<isa::scalar>, policy<isa::scalar, base3>, policy<isa::scalar, lookup3>
-using fast_or_scalar = ladder<policy<isa::scalar>>;
-#endif
 
 /// Rows of keys that are no multiple of 128, and three layers.
 bitnet_tests::model_shape odd_shape() {
@@ -48,9 +41,12 @@ bitnet_tests::model_shape odd_shape() {
     return shape;
 }
 
-template <class P> std::vector<float> logits_of(result<model<P>> opened) {
+const open_options without_tokenizer{.load_tokenizer = false, .threads = 2};
+
+/// The last logits of seven tokens. \tparam Model any_model or a model<P>
+template <class Model> std::vector<float> logits_of(const result<Model>& opened) {
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
-    auto s = session<P>::open(*opened);
+    auto s = any_session::open(*opened);
     REQUIRE(s);
     REQUIRE(s->feed(std::vector<token>{3, 290, 17, 111, 64, 0, 255}));
     const auto logits = s->logits();
@@ -77,7 +73,7 @@ struct last_step {
 
 /// Of every prompt of golden.json.
 std::vector<last_step> golden_steps(const std::string& path, json_value prompts) {
-    const auto opened = any_model::open<fast_or_scalar>(path, {.load_tokenizer = false});
+    const auto opened = any_model::open(path, {.load_tokenizer = false});
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
     auto s = any_session::open(*opened, {.threads = 2, .stop_at_stop_tokens = false});
     auto choose = sampler::open(sampler_options::greedy(), opened->parameters().vocabulary);
@@ -99,42 +95,56 @@ std::vector<last_step> golden_steps(const std::string& path, json_value prompts)
     return steps;
 }
 
-} // namespace
+/// The checkpoint of a GGUF model in one file and in shards, with packed weights and with masters.
+struct written_checkpoints {
+    temporary_folder folders[4];
 
-TEST_CASE_TEMPLATE("a checkpoint, packed or of masters, in one file or in shards, gives the GGUF file's logits", P,
-                   POLICIES) {
-    if (!P::isa::available()) {
-        MESSAGE("not run: this CPU has no " << std::string(P::isa::name));
-        return;
+    explicit written_checkpoints(std::span<const std::byte> gguf) {
+        const auto packed = bitnet_tests::checkpoint_of(gguf, odd_shape(), checkpoint_weights::packed);
+        const auto masters = bitnet_tests::checkpoint_of(gguf, odd_shape(), checkpoint_weights::masters);
+        packed.write(folders[0].path());
+        packed.write_sharded(folders[1].path(), 4);
+        masters.write(folders[2].path());
+        masters.write_sharded(folders[3].path(), 4);
     }
-    const auto bytes = bitnet_tests::tiny_model(odd_shape());
-    REQUIRE(bytes);
-    const open_options options{.load_tokenizer = false, .threads = 2};
-    const auto expected = logits_of<P>(model<P>::open(byte_source::borrow(bytes->span(), "test"), options));
-    for (const auto weights : {checkpoint_weights::packed, checkpoint_weights::masters}) {
-        const auto written = bitnet_tests::checkpoint_of(bytes->span(), odd_shape(), weights);
-        const temporary_folder whole;
-        const temporary_folder sharded;
-        written.write(whole.path());
-        written.write_sharded(sharded.path(), 4);
-        CHECK(same_bits(logits_of<P>(model<P>::open(whole.path(), options)), expected));
-        CHECK(same_bits(logits_of<P>(model<P>::open(sharded.path(), options)), expected));
+};
+
+/// The checkpoints, opened with Ladder, have the expected logits.
+template <class Ladder>
+void check_checkpoints(const written_checkpoints& written, const std::vector<float>& expected, std::string_view isa) {
+    for (const temporary_folder& folder : written.folders) {
+        CAPTURE(folder.path());
+        CHECK(same_bits(logits_of(any_model::open<Ladder>(folder.path(), without_tokenizer, isa)), expected));
     }
 }
 
-TEST_CASE("a LLaMA checkpoint, whose rows are not permuted, gives the logits of its GGUF file, whose rows are") {
-    using P = policy<isa::scalar>;
+} // namespace
+
+TEST_CASE("a checkpoint, packed or of masters, in one file or sharded, has the GGUF file's logits") {
+    const auto bytes = bitnet_tests::tiny_model(odd_shape());
+    REQUIRE(bytes);
+    const auto expected =
+        logits_of(any_model::open(byte_source::borrow(bytes->span(), "test"), without_tokenizer, "scalar"));
+    const written_checkpoints written(bytes->span());
+    for (const std::string& isa : bitnet_tests::isas_that_run()) {
+        CAPTURE(isa);
+        check_checkpoints<any_cpu>(written, expected, isa);
+    }
+    check_checkpoints<ladder<policy<isa::scalar, base3>>>(written, expected, {});
+    check_checkpoints<ladder<policy<isa::scalar, lookup3>>>(written, expected, {});
+}
+
+TEST_CASE("a LLaMA checkpoint, rows not permuted, has the logits of its GGUF file, rows permuted") {
     auto shape = odd_shape();
     shape.architecture = "llama";
     shape.own_head = true;
     shape.rotary = "halves";
     const auto bytes = bitnet_tests::tiny_model(shape);
     REQUIRE(bytes);
-    const open_options options{.load_tokenizer = false};
-    const auto expected = logits_of<P>(model<P>::open(byte_source::borrow(bytes->span(), "test"), options));
+    const auto expected = logits_of(any_model::open(byte_source::borrow(bytes->span(), "test"), without_tokenizer));
     const temporary_folder folder;
     bitnet_tests::checkpoint_of(bytes->span(), shape).write(folder.path());
-    CHECK(same_bits(logits_of<P>(model<P>::open(folder.path(), options)), expected));
+    CHECK(same_bits(logits_of(any_model::open(folder.path(), without_tokenizer)), expected));
 }
 
 TEST_CASE("checkpoints of text embedding models give the GGUF files' embeddings") {
@@ -142,7 +152,7 @@ TEST_CASE("checkpoints of text embedding models give the GGUF files' embeddings"
     const open_options options{.load_tokenizer = false};
     const auto embedding_of = [](result<model<P>> opened) {
         REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
-        auto s = session<P>::open(*opened);
+        auto s = any_session::open(*opened);
         REQUIRE(s);
         const auto embedding = s->embed(std::vector<token>{3, 290, 17, 111, 64, 0, 255});
         REQUIRE_MESSAGE(embedding, (embedding ? "" : embedding.error().message));
@@ -165,7 +175,7 @@ TEST_CASE("checkpoints of text embedding models give the GGUF files' embeddings"
     }
 }
 
-TEST_CASE("a file that was looked at first opens as the same model") {
+TEST_CASE("a file that was inspected first opens as the same model") {
     using P = policy<isa::scalar>;
     const auto bytes = bitnet_tests::tiny_model();
     REQUIRE(bytes);
@@ -252,7 +262,7 @@ TEST_CASE("golden: the tiny checkpoints have the GGUF file's tokenizer, and give
     }
 }
 
-TEST_CASE("a checkpoint without tokenizer.json opens where no tokenizer is asked for, and says so where one is") {
+TEST_CASE("a checkpoint without tokenizer.json opens only if no tokenizer is wanted") {
     const auto bytes = bitnet_tests::tiny_model();
     REQUIRE(bytes);
     const temporary_folder folder;
@@ -264,7 +274,7 @@ TEST_CASE("a checkpoint without tokenizer.json opens where no tokenizer is asked
     CHECK(opened.error().message.find("tokenizer.json") != std::string::npos);
 }
 
-TEST_CASE("golden: the tiny checkpoints, packed and bf16, have the GGUF file's logits and greedy tokens") {
+TEST_CASE("golden: the tiny checkpoints have the GGUF file's logits and greedy tokens") {
     if (skip_without_golden()) {
         return;
     }

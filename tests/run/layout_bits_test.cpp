@@ -2,37 +2,29 @@
 // Every layout gives the logits of I2_S bit for bit: repacked while a model is opened, or from a file converted once.
 #include "golden/gguf_editor.hpp"
 #include "golden/tiny_model_writer.hpp"
+#include "run/isas_that_run.hpp"
 
 #include <bitnet/convert/checkpoint_converter.hpp>
+#include <bitnet/run/any_session.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/open_model.hpp>
-#include <bitnet/run/session.hpp>
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cstring>
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 using namespace bitnet;
 using namespace bitnet::detail;
 
 namespace {
-
-#if BITNET_X86_64
-#define POLICIES                                                                                                       \
-    policy<isa::scalar, lookup3>, policy<isa::sse41, base3>, policy<isa::sse41, lookup2>, policy<isa::sse41, lookup3>, \
-        policy<isa::avx2, base3>, policy<isa::avx2, lookup2>, policy<isa::avx2, lookup3>,                              \
-        policy<isa::avx_vnni, base3>, policy<isa::avx512_vnni, base3>, policy<isa::amx_int8, base3>
-#elif BITNET_ARM64
-#define POLICIES                                                                                                       \
-    policy<isa::scalar, lookup3>, policy<isa::neon, base3>, policy<isa::neon, lookup2>, policy<isa::neon, lookup3>,    \
-        policy<isa::neon_dotprod, base3>, policy<isa::neon_dotprod, lookup2>, policy<isa::neon_i8mm, base3>
-#else
-#define POLICIES policy<isa::scalar, base3>, policy<isa::scalar, lookup2>, policy<isa::scalar, lookup3>
-#endif
 
 /// Neither 384 nor 640 columns are whole blocks of every layout, 96 rows of keys no multiple of 64.
 bitnet_tests::model_shape odd_shape() {
@@ -47,8 +39,8 @@ bitnet_tests::model_shape odd_shape() {
     return shape;
 }
 
-template <class P> std::vector<float> logits_of(const model<P>& opened) {
-    auto s = session<P>::open(opened, {.threads = 2, .prompt_chunk = 16});
+std::vector<float> logits_of(const any_model& opened) {
+    auto s = any_session::open(opened, {.threads = 2, .prompt_chunk = 16});
     REQUIRE_MESSAGE(s, (s ? "" : s.error().message));
     std::vector<token> ids;
     for (token i = 0; i < 21; ++i) {
@@ -72,7 +64,17 @@ template <class P> model<P> opened(std::span<const std::byte> bytes, open_option
     return *std::move(made);
 }
 
-using converter_type = checkpoint_converter;
+template <class Ladder>
+any_model opened_with(std::span<const std::byte> bytes, std::string_view isa, open_options options = {}) {
+    options.load_tokenizer = false;
+    auto made = any_model::open<Ladder>(byte_source::borrow(bytes, "test"), options, isa);
+    REQUIRE_MESSAGE(made, (made ? "" : made.error().message));
+    return *std::move(made);
+}
+
+const weights& tensors_of(const any_model& opened) {
+    return static_cast<const model_core&>(opened.base()).parts().tensors;
+}
 
 std::string_view name_of_layout(tensor_type type) {
     return std::ranges::find(ternary_encodings, type, &ternary_encoding::type)->name;
@@ -83,7 +85,7 @@ template <class To> buffer<std::byte> converted(std::span<const std::byte> bytes
     REQUIRE(file);
     auto pool = thread_pool::open(2);
     REQUIRE(pool);
-    auto converter = converter_type::open(*file, {.layout = name_of_layout(file_type<To>)}, **pool);
+    auto converter = checkpoint_converter::open(*file, {.layout = name_of_layout(file_type<To>)}, **pool);
     REQUIRE_MESSAGE(converter, (converter ? "" : converter.error().message));
     auto written = (*converter)->write_memory();
     REQUIRE_MESSAGE(written, (written ? "" : written.error().message));
@@ -99,28 +101,29 @@ using oracle = policy<isa::scalar>;
 
 } // namespace
 
-TEST_CASE_TEMPLATE("a layout gives the logits of scalar I2_S, repacked by any number of threads or mapped", P,
-                   POLICIES) {
-    if (!P::isa::available()) {
-        MESSAGE("not run: this CPU has no " << std::string(P::isa::name));
-        return;
-    }
+TEST_CASE_TEMPLATE("a layout gives scalar I2_S's logits, repacked or mapped, with every instruction set", L, base3,
+                   lookup2, lookup3) {
+    using in_layout = any_cpu::with_layout<L>;
     const auto bytes = bitnet_tests::tiny_model(odd_shape());
     REQUIRE(bytes);
     const auto expected = logits_of(opened<oracle>(bytes->span()));
-    for (const std::size_t threads : {1u, 3u}) {
-        const auto repacked = opened<P>(bytes->span(), {.threads = threads});
-        CHECK(repacked.tensors().repacked_tensors() == 14);
-        CHECK(logits_of(repacked) == expected);
+    const auto file = converted<L>(bytes->span());
+    for (const std::string& isa : bitnet_tests::isas_that_run()) {
+        CAPTURE(isa);
+        for (const std::size_t threads : {1u, 3u}) {
+            const any_model repacked = opened_with<in_layout>(bytes->span(), isa, {.threads = threads});
+            CHECK(tensors_of(repacked).repacked_tensors() == 14);
+            CHECK(logits_of(repacked) == expected);
+        }
+        const any_model in_place = opened_with<in_layout>(file.span(), isa);
+        CHECK(in_place.layout() == L::name);
+        CHECK(tensors_of(in_place).repacked_tensors() == 0);
+        CHECK(in_place.repacked_bytes() == 0);
+        CHECK(logits_of(in_place) == expected);
+        const auto& codes = tensors_of(in_place).layer(1).ffn_up.codes;
+        const auto* first = reinterpret_cast<const std::uint8_t*>(file.data());
+        CHECK((codes.data > first && codes.data < first + file.size()));
     }
-    const auto file = converted<typename P::layout>(bytes->span());
-    const auto in_place = opened<P>(file.span());
-    CHECK(in_place.tensors().repacked_tensors() == 0);
-    CHECK(in_place.tensors().repacked_bytes() == 0);
-    CHECK(logits_of(in_place) == expected);
-    const auto& codes = in_place.tensors().layer(1).ffn_up.codes;
-    const auto* first = reinterpret_cast<const std::uint8_t*>(file.data());
-    CHECK((codes.data > first && codes.data < first + file.size()));
 }
 
 TEST_CASE_TEMPLATE("a file converted to a layout and back is the file it was", L, base3, lookup2, lookup3) {
@@ -167,7 +170,7 @@ TEST_CASE("the note says how much was repacked") {
           "14 ternary tensors were repacked to layout lookup3: " + std::to_string(2 * per_layer) + " bytes");
 }
 
-TEST_CASE("code 3 is refused by whatever repacks it, naming tensor and place") {
+TEST_CASE("code 3 is refused by everything that repacks it, naming tensor and place") {
     const auto bytes = bitnet_tests::tiny_model(odd_shape());
     REQUIRE(bytes);
     bitnet_tests::gguf_editor editor(bytes->span());
@@ -183,7 +186,7 @@ TEST_CASE("code 3 is refused by whatever repacks it, naming tensor and place") {
     REQUIRE(file);
     auto pool = thread_pool::open(1);
     REQUIRE(pool);
-    auto converter = converter_type::open(*file, {.layout = "lookup2"}, **pool);
+    auto converter = checkpoint_converter::open(*file, {.layout = "lookup2"}, **pool);
     REQUIRE(converter);
     const auto written = (*converter)->write_memory();
     REQUIRE_FALSE(written);
@@ -191,7 +194,7 @@ TEST_CASE("code 3 is refused by whatever repacks it, naming tensor and place") {
     CHECK(written.error().message.find("'blk.1.ffn_up.weight'") != std::string::npos);
 }
 
-TEST_CASE_TEMPLATE("indices that a layout does not have are refused where codes are verified", L, lookup2, lookup3) {
+TEST_CASE_TEMPLATE("indices that a layout does not have are refused if codes are verified", L, lookup2, lookup3) {
     const auto bytes = bitnet_tests::tiny_model(odd_shape());
     REQUIRE(bytes);
     const auto file = converted<L>(bytes->span());
@@ -213,7 +216,7 @@ TEST_CASE("a shape that the file's own layout does not admit is refused by the c
     REQUIRE_MESSAGE(file, (file ? "" : file.error().message));
     auto pool = thread_pool::open(1);
     REQUIRE(pool);
-    const auto refused = converter_type::open(*file, {.layout = "i2_s"}, **pool);
+    const auto refused = checkpoint_converter::open(*file, {.layout = "i2_s"}, **pool);
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code == errc::wrong_layout);
     CHECK(refused.error().message.find("'blk.0.attn_q.weight': [383, 384] in the file") != std::string::npos);

@@ -31,7 +31,7 @@ template <class Element> std::size_t counted(std::span<const std::byte> file, st
 
 } // namespace
 
-TEST_CASE("a session allocates what is estimated, to a tenth of its working memory") {
+TEST_CASE("a session allocates what is estimated, within a tenth of its working memory") {
     bitnet_tests::model_shape shape;
     shape.context = 5000;
     shape.hidden = 512;

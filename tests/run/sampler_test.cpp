@@ -21,7 +21,7 @@ sampler make(const sampler_options& options, std::size_t vocabulary) {
     return *std::move(made);
 }
 
-/// Everything kept, so that single options can be tried.
+/// Options that keep every token, so that single ones can be tried.
 sampler_options open_options_of_sampler() {
     sampler_options options;
     options.temperature = 1.0f;
@@ -95,7 +95,7 @@ TEST_CASE("top_k, top_p and min_p cut at their limits") {
     CHECK(kept([](auto& o) { o.min_p = 1.0f; }) == 1);
 }
 
-TEST_CASE("penalties act on recent tokens, count them, and forget those outside the window") {
+TEST_CASE("penalties count recent tokens and forget those outside the window") {
     const std::vector<float> logits{2.0f, 1.5f, -1.0f};
     auto options = sampler_options::greedy();
     options.repeat_penalty = 2.0f;

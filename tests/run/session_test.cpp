@@ -47,7 +47,7 @@ std::vector<float> copy(result<std::span<const float>> logits) {
 
 } // namespace
 
-TEST_CASE("a session begins empty, and asking it then is an error that it survives") {
+TEST_CASE("a new session is empty, asking it for a token is an error, after which it still works") {
     const auto m = small_model::open();
     auto s = session<plain>::open(m.opened);
     REQUIRE(s);
@@ -84,7 +84,7 @@ TEST_CASE("wrong token ids are refused with both numbers, and nothing is fed") {
     }
 }
 
-TEST_CASE("a full context is said, for feed and for next, and reset makes room") {
+TEST_CASE("a full context is reported by feed and next, and reset makes room") {
     const auto m = small_model::open();
     auto s = session<plain>::open(m.opened, {.context = 8, .stop_at_stop_tokens = false});
     REQUIRE(s);
@@ -164,7 +164,7 @@ TEST_CASE("feed_each shows the logits after every token, however many are comput
     }
 }
 
-TEST_CASE("next ends at a stop token, keeps it in the sequence, and goes on when fed") {
+TEST_CASE("next ends at a stop token, keeps it in the sequence, and continues when fed") {
     const auto m = small_model::open();
     const token eot = m.opened.text().eot().value();
     auto s = session<plain>::open(m.opened);
@@ -210,7 +210,7 @@ TEST_CASE("options that cannot be met are refused with both numbers") {
     }
 }
 
-TEST_CASE("sessions share a pool, and a model that moved") {
+TEST_CASE("sessions share a pool, and a model that was moved") {
     auto m = small_model::open();
     auto pool = thread_pool::open(2);
     REQUIRE(pool);
@@ -289,12 +289,12 @@ TEST_CASE("any_session does what session does") {
     CHECK(a->last_error().code == errc::nothing_fed);
 }
 
-TEST_CASE("files that are missing, directories or cut are refused by name") {
+TEST_CASE("missing files, directories and truncated files are refused by name") {
     const auto missing = any_model::open("no/such/file.gguf");
     REQUIRE_FALSE(missing);
     CHECK(missing.error().code == errc::file_not_found);
     CHECK(missing.error().message.find("no/such/file.gguf") != std::string::npos);
-    const auto directory = any_model::open("."); // might be a checkpoint's
+    const auto directory = any_model::open("."); // it might be a checkpoint's
     REQUIRE_FALSE(directory);
     CHECK(directory.error().code == errc::file_not_found);
     CHECK(directory.error().message.find("config.json") != std::string::npos);

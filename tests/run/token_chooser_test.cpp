@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT
-// token_chooser: a chooser of the program's own beside the sampler, both by reference.
+// token_chooser: a chooser of the program's own, by itself and with session.next(), beside the sampler.
+#include "golden/golden_data.hpp"
+
+#include <bitnet/run/any_session.hpp>
+#include <bitnet/run/open_model.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/token_chooser.hpp>
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <type_traits>
@@ -47,7 +52,49 @@ struct without_accept {
     token choose(std::span<const scored_token>) { return 0; }
 };
 
+/// The largest logit, from as many as it says it needs; counts the calls.
+class largest_of_few {
+public:
+    explicit largest_of_few(std::size_t needed) : needed_(needed) {}
+
+    std::size_t needs() const noexcept { return needed_; }
+    token choose(std::span<const float> all) noexcept {
+        ++from_all;
+        return static_cast<token>(std::ranges::max_element(all) - all.begin());
+    }
+    token choose(std::span<const scored_token> largest) noexcept {
+        ++from_few;
+        has_enough = has_enough && largest.size() >= needed_;
+        const auto before = [](const scored_token& a, const scored_token& b) { return precedes(a, b); };
+        return std::ranges::min_element(largest, before)->id;
+    }
+    void accept(token id) { accepted.push_back(id); }
+
+    int from_all = 0;
+    int from_few = 0;
+    bool has_enough = true;
+    std::vector<token> accepted;
+
+private:
+    std::size_t needed_;
+};
+
+/// Sixteen tokens after the same three.
+template <class Chooser> std::vector<token> generated(const any_model& opened, Chooser& choose) {
+    auto s = any_session::open(opened, {.stop_at_stop_tokens = false});
+    REQUIRE(s);
+    REQUIRE(s->feed(std::vector<token>{7, 8, 9}));
+    std::vector<token> all;
+    for (int i = 0; i < 16; ++i) {
+        const auto next = s->next(choose);
+        REQUIRE(next);
+        all.push_back(*next);
+    }
+    return all;
+}
+
 static_assert(token_chooser<no_repetition>);
+static_assert(token_chooser<largest_of_few>);
 static_assert(token_chooser<sampler>);
 static_assert(token_chooser<any_chooser>);
 static_assert(!token_chooser<without_accept>);
@@ -74,7 +121,7 @@ TEST_CASE("a chooser of the program's own works by reference, and keeps its stat
     const std::vector<scored_token> sorted{{1, 4.0f}, {3, 3.0f}, {2, 2.0f}, {0, 1.0f}};
     no_repetition own;
     CHECK(taken(own, logits, sorted, 4) == std::vector<token>{1, 3, 1, 3});
-    CHECK(own.choose(logits) == 1); // it was `own` that accepted these tokens, not a copy
+    CHECK(own.choose(logits) == 1); // `own` accepted these tokens, not a copy of it
     CHECK(any_chooser(own).choose(logits) == 1);
 }
 
@@ -105,4 +152,24 @@ TEST_CASE("a sampler by reference chooses what it chooses itself") {
         chooser.accept(chosen.back());
     }
     CHECK(chosen == expected);
+}
+
+TEST_CASE("a session gives a chooser of the program's own the logits that it needs, all or a few") {
+    for (const lm_head_mode mode : {lm_head_mode::as_stored, lm_head_mode::screened}) {
+        const auto opened = any_model::open(tiny_model_path(), {.lm_head = mode});
+        REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+        auto greedy = sampler::open(sampler_options::greedy(), opened->parameters().vocabulary);
+        REQUIRE(greedy);
+        const auto expected = generated(*opened, *greedy);
+        for (const std::size_t needed : {0u, 3u}) {
+            CAPTURE(needed);
+            largest_of_few own(needed);
+            CHECK(generated(*opened, own) == expected);
+            CHECK(own.accepted == expected);
+            CHECK(own.has_enough);
+            CHECK(own.from_all + own.from_few == 16);
+            const bool may_be_few = needed != 0 && mode == lm_head_mode::screened;
+            CHECK((may_be_few ? own.from_few > 8 : own.from_few == 0)); // it may have to read all
+        }
+    }
 }

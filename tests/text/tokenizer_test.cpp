@@ -305,7 +305,7 @@ TEST_CASE("128256 tokens with BOS 128000 are LLaMA-3's, whatever the control tok
     CHECK(other.error().code == errc::unknown_pre_tokenizer);
 }
 
-TEST_CASE("a megabyte without a boundary takes seconds at most; quadratic time would be hours") {
+TEST_CASE("a megabyte without a boundary takes seconds at most, quadratic time would be hours") {
     const tokenizer t = open_small({});
     for (const std::string unit : {"a", " ", "\xe2", "ab", "h e"}) {
         const std::string text = repeated(unit, 1u << 20);

@@ -34,7 +34,7 @@ TEST_CASE("white space is exactly the 25 code points of the property White_Space
     }
 }
 
-TEST_CASE("marks are not letters; some letters and all fractions are numbers, as in Unicode") {
+TEST_CASE("marks are not letters, some letters and all fractions are numbers, as in Unicode") {
     CHECK(class_of(0x301) == char_class::other);   // combining acute
     CHECK(class_of(0x200d) == char_class::other);  // zero width joiner
     CHECK(class_of(0xaa) == char_class::letter);   // feminine ordinal

@@ -11,7 +11,7 @@ using bitnet::detail::parking_number;
 
 namespace {
 
-/// Two threads that only sleep and wake each other: one lost notification, and the game does not end.
+/// Two threads that only sleep and wake each other: one lost notification, and they sleep forever.
 struct game {
     static constexpr std::uint32_t rounds = 20'000;
     parking_number served;
@@ -46,7 +46,7 @@ TEST_CASE("no notification of a parked thread is lost") {
     CHECK(g.returned.value.load() == game::rounds);
 }
 
-TEST_CASE("a thread does not park on a number that is another by now") {
+TEST_CASE("a thread does not park on a number that has changed") {
     parking_number number;
     number.value.store(7);
     number.wait(6);

@@ -38,7 +38,7 @@ TEST_CASE_TEMPLATE("a pool runs every index exactly once", Pool, thread_pool, in
     }
 }
 
-TEST_CASE("what the tasks wrote is visible after the loop, over many short loops") {
+TEST_CASE("writes of the tasks are visible after the loop, over many short loops") {
     auto pool = thread_pool::open(4);
     REQUIRE(pool);
     std::vector<std::size_t> plain(13); // not atomic: ThreadSanitizer sees a missing edge here
@@ -108,7 +108,7 @@ TEST_CASE("an idle pool uses no CPU") {
     CHECK(busy_during(200) < 0.05);
 }
 
-TEST_CASE("a pool spins for as long as its caller asked, then uses no CPU") {
+TEST_CASE("a pool spins as long as asked, then uses no CPU") {
     const auto parked = busy_behind_loops(0);
     CHECK(parked.first < 0.05);
     CHECK(parked.second < 0.05);
@@ -148,7 +148,7 @@ TEST_CASE("zero threads and too many are refused with both numbers") {
     CHECK_FALSE(thread_pool::open(1025));
 }
 
-TEST_CASE("a pool closes at once, whether it worked or not") {
+TEST_CASE("a pool closes at once, whether it has run tasks or not") {
     for (int i = 0; i < 50; ++i) {
         auto pool = thread_pool::open(4);
         REQUIRE(pool);

@@ -97,7 +97,6 @@ public:
 private:
     static constexpr std::size_t most_rows = 4;
     static constexpr std::size_t queries_per_task = 16;
-    static constexpr std::size_t largest_head = 1024; // hyper_parameters refuses larger ones
 
     /// One query head of one row, and its running softmax.
     struct running_query {
@@ -155,7 +154,7 @@ private:
 
     /// Block `b` for up to four queries: the first goes to out_, later ones are merged into it.
     void attend_and_merge(const kv_block& block, std::size_t b, std::span<running_query> some) const noexcept {
-        std::array<float, attention_tile::most * largest_head> later;
+        std::array<float, attention_tile::most * largest_head_size> later;
         attention_tile tile;
         for (const running_query& each : some) {
             float* out = b == 0 ? out_of(each) : later.data() + tile.size * model_.head_size;

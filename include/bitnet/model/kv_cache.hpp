@@ -80,7 +80,7 @@ public:
     /// Stores one position's key and value rows, [kv_heads * head_size] floats each, rounded to the element.
     /// \pre extend() was called for the position. Different positions may be stored by different threads.
     void store(std::size_t layer, std::size_t position, const float* key, const float* value) noexcept {
-        alignas(float) std::byte narrowed[largest_head * sizeof(float)];
+        alignas(float) std::byte narrowed[largest_head_size * sizeof(float)];
         for (std::size_t head = 0; head < kv_heads_; ++head) {
             const place at = find(layer * kv_heads_ + head, position);
             const float key_scale = element_->narrow_row(key + head * head_size_, head_size_, narrowed);
@@ -103,7 +103,6 @@ public:
 
 private:
     static constexpr std::size_t key_lanes = reduction_lanes; ///< positions whose keys are stored side by side
-    static constexpr std::size_t largest_head = 1024;         ///< hyper_parameters refuses larger ones
 
     /// Indices of a position's key and value among all rows of head_size elements, and among all scales.
     struct place {
@@ -129,7 +128,7 @@ private:
     }
     [[nodiscard]] std::byte* row(std::size_t index) noexcept { return elements_.data() + index * row_bytes_; }
 
-    /// Element d of a key to lane_of(d) = first + d * key_lanes elements.
+    /// The elements of a key to one lane of its block, key_lanes elements apart.
     void scatter(const std::byte* key, std::byte* first) const noexcept {
         switch (element_->element_bytes) {
         case 1:

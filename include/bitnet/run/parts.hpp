@@ -35,8 +35,9 @@ struct float_matrix;
 struct model_parts;
 struct weight_options;
 
-/// What is no template but a whole part of the library is called through one, so that `extern template` keeps it out of
-/// a source: see cmake/any_cpu, which spreads the library over several that compile side by side.
+// Functions of which each takes a whole part of the library with it. They are templates only so that `extern template`
+// can keep a part out of a source: cmake/any_cpu spreads the library over several sources that compile side by side.
+
 /// Reading what a path or memory holds.
 template <class Program = void> struct files_part {
     [[nodiscard]] static result<model_file> open(std::string_view utf8_path, const checkpoint_options& options);

@@ -2,7 +2,7 @@
 // A small program that uses the library from two translation units: consumer MODEL.gguf
 #include "storyteller.hpp"
 
-#include <bitnet/bitnet.hpp>
+#include <bitnet/any.hpp>
 
 #include <iostream>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The second translation unit: the same header, linked into the same program.
+// The second translation unit: it sees the light header alone.
 #include "storyteller.hpp"
 
 #include <utility>
@@ -8,18 +8,17 @@ storyteller::storyteller(bitnet::any_model model, bitnet::any_session session, b
     : model_(std::move(model)), session_(std::move(session)), choose_(std::move(choose)) {}
 
 bitnet::result<std::unique_ptr<storyteller>> storyteller::open(std::string_view model_path) {
-    // What the compiler's flags enable and no more: the whole ladder takes a minute to compile, five times here.
-    auto model = bitnet::any_model::open<bitnet::ladder<bitnet::native>>(model_path);
+    auto model = bitnet::any_model::open(model_path);
     if (!model) {
-        return std::move(model).error();
+        return failed(model);
     }
     auto session = bitnet::any_session::open(*model, {.context = 128, .threads = 2});
     if (!session) {
-        return std::move(session).error();
+        return failed(session);
     }
     auto choose = bitnet::sampler::open(bitnet::sampler_options::greedy(), model->parameters().vocabulary);
     if (!choose) {
-        return std::move(choose).error();
+        return failed(choose);
     }
     return std::unique_ptr<storyteller>(new storyteller(*std::move(model), *std::move(session), *std::move(choose)));
 }
@@ -27,14 +26,14 @@ bitnet::result<std::unique_ptr<storyteller>> storyteller::open(std::string_view 
 bitnet::result<std::string> storyteller::tell(std::string_view beginning, std::size_t words) {
     auto ids = model_.text().encode(beginning);
     if (!ids) {
-        return std::move(ids).error();
+        return failed(ids);
     }
     if (const auto bos = model_.text().bos(); bos && model_.text().add_bos()) {
         ids->insert(ids->begin(), *bos);
     }
     session_.reset();
     if (auto fed = session_.feed(*ids); !fed) {
-        return std::move(fed).error();
+        return failed(fed);
     }
     std::string story;
     for (std::size_t i = 0; i < words; ++i) {

@@ -2,7 +2,7 @@
 // What a game would write: a class that holds a model and a conversation, whatever CPU the player has.
 #pragma once
 
-#include <bitnet/bitnet.hpp>
+#include <bitnet/any.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -21,6 +21,6 @@ private:
     storyteller(bitnet::any_model model, bitnet::any_session session, bitnet::sampler choose);
 
     bitnet::any_model model_;
-    bitnet::any_session session_; // borrows model_, so it stands behind it
+    bitnet::any_session session_; // borrows model_, so it comes after it
     bitnet::sampler choose_;
 };

@@ -1,0 +1,2954 @@
+// SPDX-License-Identifier: MIT
+// any.hpp in one file, generated from include/bitnet/ by cmake/amalgamate.cmake: edit there, not here.
+#pragma once
+
+#ifndef BITNET_ANY_HPP
+#define BITNET_ANY_HPP
+
+// ---- bitnet/any.hpp ----
+// The light face of bitnet.hpp: what a program uses of a model, without what it is made of.
+
+// ---- bitnet/checkpoint/hyper_parameters.hpp ----
+// hyper_parameters: the sizes and constants of a model, read from GGUF metadata and checked.
+
+// ---- bitnet/core/config.hpp ----
+// The only macros of the library: version, target architecture, code regions. None configures behaviour.
+
+#define BITNET_VERSION_MAJOR 0
+#define BITNET_VERSION_MINOR 1
+#define BITNET_VERSION_PATCH 0
+
+// Every name lives in `namespace bitnet::inline BITNET_ABI`, so that two versions can meet in one program, and so can
+// translation units that are compiled for different CPUs or with -ffast-math: of two inline functions of one name the
+// linker keeps either, and an older CPU must never meet the one for a newer. Objects do not pass between such units:
+// that program does not link.
+#if defined(__AMX_TILE__)
+#define BITNET_ABI_CPU _amx
+#elif defined(__AVX512VNNI__)
+#define BITNET_ABI_CPU _avx512_vnni
+#elif defined(__AVX512F__)
+#define BITNET_ABI_CPU _avx512
+#elif defined(__AVXVNNI__)
+#define BITNET_ABI_CPU _avx_vnni
+#elif defined(__AVX2__)
+#define BITNET_ABI_CPU _avx2
+#elif defined(__FMA__) || defined(__F16C__) || defined(__BMI__)
+#define BITNET_ABI_CPU _fma
+#elif defined(__AVX__)
+#define BITNET_ABI_CPU _avx
+#elif defined(__SSE4_2__) || defined(__POPCNT__)
+#define BITNET_ABI_CPU _sse42
+#elif defined(__SSE4_1__)
+#define BITNET_ABI_CPU _sse41
+#elif defined(__SSSE3__)
+#define BITNET_ABI_CPU _ssse3
+#elif defined(__SSE3__)
+#define BITNET_ABI_CPU _sse3
+#elif defined(__ARM_FEATURE_SVE)
+#define BITNET_ABI_CPU _sve
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+#define BITNET_ABI_CPU _i8mm
+#elif defined(__ARM_FEATURE_DOTPROD)
+#define BITNET_ABI_CPU _dotprod
+#elif defined(__ARM_FEATURE_ATOMICS)
+#define BITNET_ABI_CPU _lse
+#elif defined(__wasm_relaxed_simd__)
+#define BITNET_ABI_CPU _relaxed_simd
+#elif defined(__wasm_simd128__)
+#define BITNET_ABI_CPU _simd128
+#else
+#define BITNET_ABI_CPU
+#endif
+#if defined(__FAST_MATH__) || defined(_M_FP_FAST)
+#define BITNET_ABI_ARITHMETIC _fast_math
+#else
+#define BITNET_ABI_ARITHMETIC
+#endif
+#define BITNET_ABI_JOIN(version, cpu, arithmetic) version##cpu##arithmetic
+#define BITNET_ABI_NAME(version, cpu, arithmetic) BITNET_ABI_JOIN(version, cpu, arithmetic)
+#define BITNET_ABI BITNET_ABI_NAME(v0, BITNET_ABI_CPU, BITNET_ABI_ARITHMETIC)
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define BITNET_X86_64 1
+#else
+#define BITNET_X86_64 0
+#endif
+
+#if defined(__aarch64__) || defined(_M_ARM64)
+#define BITNET_ARM64 1
+#else
+#define BITNET_ARM64 0
+#endif
+
+// WebAssembly: whether the module may use 128-bit SIMD, relaxed SIMD too, and whether there are threads.
+#if defined(__wasm_simd128__)
+#define BITNET_WASM_SIMD128 1
+#else
+#define BITNET_WASM_SIMD128 0
+#endif
+#if defined(__wasm_relaxed_simd__)
+#define BITNET_WASM_RELAXED_SIMD 1
+#else
+#define BITNET_WASM_RELAXED_SIMD 0
+#endif
+#if defined(__wasm__) && !defined(__wasm_atomics__)
+#define BITNET_THREADS 0
+#else
+#define BITNET_THREADS 1
+#endif
+
+// Whether inline assembly knows the tile instructions of AMX (gcc 11, clang 12): compilers that do have these headers.
+#if BITNET_X86_64 && defined(__GNUC__) && (__has_include(<amxintrin.h>) || __has_include(<amxint8intrin.h>))
+#define BITNET_AMX_ASSEMBLER 1
+#else
+#define BITNET_AMX_ASSEMBLER 0
+#endif
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "bitnet.hpp reads little-endian files in place and refuses big-endian machines"
+#endif
+#if (defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0) || (defined(_M_IX86_FP) && _M_IX86_FP < 2)
+#error "bitnet.hpp needs float arithmetic in float precision: on 32-bit x86 compile with -msse2 -mfpmath=sse"
+#endif
+#if defined(__wasm__) && defined(__FAST_MATH__)
+#error "bitnet.hpp cannot keep its arithmetic exact under -ffast-math on WebAssembly: clang offers no way there"
+#endif
+#if !defined(_MSC_VER) && __cplusplus < 202002L
+#error "bitnet.hpp needs C++20"
+#endif
+
+// BITNET_NOINLINE: what is rarely called from many places, which compilers would copy to each of them.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define BITNET_ALWAYS_INLINE __forceinline
+#define BITNET_NOINLINE __declspec(noinline)
+#else
+#define BITNET_ALWAYS_INLINE __attribute__((always_inline)) inline
+#define BITNET_NOINLINE __attribute__((noinline))
+#endif
+
+// What only failures call: never inlined, and code that leads there is made small instead of fast.
+#if defined(__GNUC__)
+#define BITNET_COLD __attribute__((cold))
+#else
+#define BITNET_COLD
+#endif
+
+#define BITNET_PRAGMA(text) _Pragma(#text)
+
+// Before a loop of a fixed few steps over an array of vector registers. gcc's -O2 would leave loop and array in memory;
+// clang would unroll too late to keep larger arrays out of it.
+#if defined(__clang__)
+#define BITNET_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define BITNET_UNROLL _Pragma("GCC unroll 16")
+#else
+#define BITNET_UNROLL
+#endif
+
+// BITNET_PRECISE_BEGIN .. END: float arithmetic exactly as written, whatever flags the including program is built with.
+// BITNET_TARGET_BEGIN(isa) .. END: the same, and functions are compiled for `isa`. Opened outside any namespace.
+// (clang has float_control for Arm from version 15 on. Before, what comes after these headers stays without
+// contraction and reassociation, too, which changes no result that the program could rely on.)
+#if BITNET_ARM64 && defined(__clang__) && __clang_major__ < 15
+#define BITNET_FLOAT_CONTROL 0
+#else
+#define BITNET_FLOAT_CONTROL 1
+#endif
+#if defined(__clang__) && defined(__wasm__)
+// clang has no float_control for WebAssembly; what remains to be said is the default anyway without -ffast-math.
+#define BITNET_PRECISE_BEGIN _Pragma("clang fp contract(off)")
+#define BITNET_PRECISE_END _Pragma("clang fp contract(on)")
+#elif defined(__clang__)
+#if !BITNET_FLOAT_CONTROL
+#define BITNET_PRECISE_BEGIN _Pragma("clang fp contract(off) reassociate(off)")
+#define BITNET_PRECISE_END
+#else
+#define BITNET_PRECISE_BEGIN _Pragma("float_control(precise, on, push)") _Pragma("clang fp contract(off)")
+#define BITNET_PRECISE_END _Pragma("float_control(pop)")
+#endif
+#define BITNET_TARGET_BEGIN(isa)                                                                                       \
+    BITNET_PRECISE_BEGIN BITNET_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
+#define BITNET_TARGET_END _Pragma("clang attribute pop") BITNET_PRECISE_END
+#elif defined(__GNUC__)
+#define BITNET_PRECISE_BEGIN _Pragma("GCC push_options") _Pragma("GCC optimize(\"no-fast-math\", \"fp-contract=off\")")
+#define BITNET_PRECISE_END _Pragma("GCC pop_options")
+// gcc 12's AVX-512 headers warn inside themselves; the diagnostic pragmas silence that and nothing of ours.
+#define BITNET_TARGET_BEGIN(isa)                                                                                       \
+    BITNET_PRECISE_BEGIN BITNET_PRAGMA(GCC target(isa)) _Pragma("GCC diagnostic push")                                 \
+        _Pragma("GCC diagnostic ignored \"-Wuninitialized\"")                                                          \
+            _Pragma("GCC diagnostic ignored \"-Wmaybe-uninitialized\"")
+#define BITNET_TARGET_END _Pragma("GCC diagnostic pop") BITNET_PRECISE_END
+#elif defined(_MSC_VER)
+#define BITNET_PRECISE_BEGIN __pragma(float_control(precise, on, push)) __pragma(fp_contract(off))
+#define BITNET_PRECISE_END __pragma(float_control(pop))
+#define BITNET_TARGET_BEGIN(isa) BITNET_PRECISE_BEGIN
+#define BITNET_TARGET_END BITNET_PRECISE_END
+#endif
+
+// The arguments of BITNET_TARGET_BEGIN on x86-64: what cpu.hpp checks before isa::avx2 and the others are available.
+#define BITNET_TARGET_SSE41 "sse4.1"
+#define BITNET_TARGET_AVX2 "avx2,fma,f16c,bmi,bmi2"
+#define BITNET_TARGET_AVX_VNNI "avx2,fma,f16c,bmi,bmi2,avxvnni"
+#define BITNET_TARGET_AVX512_VNNI "avx2,fma,f16c,bmi,bmi2,avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx512vnni"
+
+// And on Arm. A region must have all that the functions inlined into it have, hence the first one, and gcc's assembler
+// takes the dot products from Armv8.2 on only.
+#if defined(__clang__)
+#define BITNET_TARGET_NEON "neon"
+#define BITNET_TARGET_NEON_DOTPROD "dotprod"
+#define BITNET_TARGET_NEON_I8MM "dotprod,i8mm"
+#else
+#define BITNET_TARGET_NEON "arch=armv8-a"
+#if defined(__ARM_FEATURE_DOTPROD)
+#define BITNET_TARGET_NEON_DOTPROD "+dotprod"
+#define BITNET_TARGET_NEON_I8MM "+dotprod+i8mm"
+#else
+#define BITNET_TARGET_NEON_DOTPROD "arch=armv8.2-a+dotprod"
+#define BITNET_TARGET_NEON_I8MM "arch=armv8.2-a+dotprod+i8mm"
+#endif
+#endif
+
+// ---- bitnet/core/result.hpp ----
+// errc, error and result<T>: how functions report failure. Nothing here throws.
+
+#include <cassert>
+#include <new>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What went wrong, for programs. The sentence for people is in error::message.
+enum class errc {
+    // the machine and the operating system
+    file_not_found = 1, ///< no such file
+    not_a_file,         ///< a directory, a pipe, ...
+    io_error,           ///< the operating system refused to open, map, read or write
+    out_of_memory,      ///< the message holds the bytes asked for
+    unsupported_cpu,    ///< no policy of the list runs on this CPU
+    thread_error,       ///< the operating system refused a thread
+    broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault
+    // bytes of a file
+    truncated,     ///< the file ends before what it announces
+    bad_magic,     ///< not a GGUF file
+    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped
+    bad_count,     ///< a count that the remaining bytes cannot hold
+    bad_key,       ///< a metadata key that is empty, too long or has a NUL byte
+    duplicate_key, ///< one metadata key twice
+    bad_value,     ///< unknown value type, nested array, bool other than 0 and 1
+    bad_alignment, ///< general.alignment of the wrong type, 0, not a power of two or above 64 KiB
+    bad_tensor_name,
+    duplicate_tensor,
+    bad_shape, ///< 0 or > 4 dimensions, a zero dimension, an overflowing product, a row that is no multiple of its
+               ///< block
+    unsupported_type, ///< a tensor type id that is unknown here
+    bad_offset,       ///< a tensor that is unaligned, overlaps another or lies beyond the file
+    bad_scale,        ///< a ternary scale that is not finite or not positive
+    bad_code,         ///< ternary code 3
+    bad_json,         ///< JSON text that does not follow RFC 8259
+    bad_utf8,         ///< bytes that are not UTF-8
+    bad_file_name,    ///< a file of a checkpoint whose name is no plain file name
+    // meaning of a file
+    unsupported_architecture,
+    missing_key,    ///< a metadata key that the architecture needs
+    wrong_type,     ///< a metadata value of another type than the key has
+    out_of_range,   ///< a hyper-parameter outside its sane range
+    inconsistent,   ///< two facts in the file that disagree
+    missing_tensor, ///< a tensor that the architecture needs
+    wrong_shape,    ///< a tensor of another shape than the hyper-parameters imply
+    wrong_layout,   ///< a ternary layout that the policy cannot take
+    bad_vocabulary, ///< tokens, scores, types or merges that do not fit together
+    unknown_pre_tokenizer,
+    unsupported_tokenizer,
+    unknown_chat_template, ///< a dialog has to be written in a format that nothing tells
+    // the caller's requests
+    invalid_argument, ///< a value outside its documented range
+    invalid_token,    ///< a token id outside the vocabulary
+    context_full,     ///< more tokens than the context has room for
+    nothing_fed,      ///< next() or logits() before any token was fed
+    no_lm_head,       ///< logits or tokens of a text embedding model
+    cancelled,        ///< the caller's own callback stopped the work
+};
+
+/// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.
+struct error {
+    errc code{};
+    std::string message;
+};
+
+/// A value or an error. Like std::expected<T, error> of C++23, as far as this library needs it.
+template <class T> class [[nodiscard]] result {
+public:
+    using value_type = T;
+
+    result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(true) {
+        ::new (static_cast<void*>(&value_)) T(std::move(value));
+    }
+    result(bitnet::error failure) noexcept : ok_(false) {
+        ::new (static_cast<void*>(&error_)) bitnet::error(std::move(failure));
+    }
+    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(other.ok_) {
+        take(std::move(other));
+    }
+    result& operator=(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {
+        if (this != &other) {
+            destroy();
+            ok_ = other.ok_;
+            take(std::move(other));
+        }
+        return *this;
+    }
+    result(const result&) = delete;
+    result& operator=(const result&) = delete;
+    ~result() { destroy(); }
+
+    [[nodiscard]] bool has_value() const noexcept { return ok_; }
+    explicit operator bool() const noexcept { return ok_; }
+
+    /// \pre has_value()
+    [[nodiscard]] T& operator*() & noexcept { return assert(ok_), value_; }
+    [[nodiscard]] const T& operator*() const& noexcept { return assert(ok_), value_; }
+    [[nodiscard]] T&& operator*() && noexcept { return assert(ok_), std::move(value_); }
+    [[nodiscard]] T* operator->() noexcept { return assert(ok_), &value_; }
+    [[nodiscard]] const T* operator->() const noexcept { return assert(ok_), &value_; }
+
+    /// \pre !has_value()
+    [[nodiscard]] const bitnet::error& error() const& noexcept { return assert(!ok_), error_; }
+    [[nodiscard]] bitnet::error&& error() && noexcept { return assert(!ok_), std::move(error_); }
+
+private:
+    void take(result&& other) {
+        if (ok_) {
+            ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
+        } else {
+            ::new (static_cast<void*>(&error_)) bitnet::error(std::move(other.error_));
+        }
+    }
+    void destroy() noexcept {
+        if (ok_) {
+            value_.~T();
+        } else {
+            error_.~error();
+        }
+    }
+
+    union {
+        T value_;
+        bitnet::error error_;
+    };
+    bool ok_;
+};
+
+/// Success without a value, or an error.
+template <> class [[nodiscard]] result<void> {
+public:
+    using value_type = void;
+
+    result() noexcept = default;
+    result(bitnet::error failure) noexcept : error_(std::move(failure)) {}
+
+    [[nodiscard]] bool has_value() const noexcept { return error_.code == errc{}; }
+    explicit operator bool() const noexcept { return has_value(); }
+
+    /// \pre !has_value()
+    [[nodiscard]] const bitnet::error& error() const& noexcept { return assert(!has_value()), error_; }
+    [[nodiscard]] bitnet::error&& error() && noexcept { return assert(!has_value()), std::move(error_); }
+
+private:
+    bitnet::error error_;
+};
+
+/// The error of a result that failed, to be returned as the error of another: `if (!opened) return failed(opened);`
+/// Takes the sentence out of a result that may be changed, and copies it from one that may not. \pre !made.has_value()
+template <class T> [[nodiscard]] error failed(result<T>& made) noexcept { return std::move(made).error(); }
+template <class T> [[nodiscard]] error failed(result<T>&& made) noexcept { return std::move(made).error(); }
+template <class T> [[nodiscard]] error failed(const result<T>& made) { return made.error(); }
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+class gguf_file;
+
+/// The function between the two halves of a gated feed-forward layer.
+enum class activation_function {
+    relu2, ///< relu(gate)^2 * up: bitnet-b1.58, bitnet-25
+    silu,  ///< silu(gate) * up: bitnet, llama, qwen3
+    gelu,  ///< gelu(gate) * up, the tanh form: gemma3
+};
+
+[[nodiscard]] constexpr std::string_view name_of(activation_function f) noexcept {
+    switch (f) {
+    case activation_function::relu2:
+        return "relu2";
+    case activation_function::silu:
+        return "silu";
+    case activation_function::gelu:
+        break;
+    }
+    return "gelu";
+}
+
+/// Which two columns of a head rotate against each other.
+enum class rotary_pairing {
+    halves,      ///< j and j + head_size / 2, as in all checkpoints of Hugging Face
+    interleaved, ///< 2 j and 2 j + 1: GGUF files of architecture llama, whose rows their converter has permuted
+};
+
+[[nodiscard]] constexpr std::string_view name_of(rotary_pairing p) noexcept {
+    return p == rotary_pairing::halves ? "halves" : "interleaved";
+}
+
+/// The largest number of columns of one head. Arrays on the stack of attention and of the KV cache have this size.
+inline constexpr std::size_t largest_head_size = 1024;
+
+/// How a text embedding model makes one vector of many; numbered as in GGUF metadata.
+enum class pooling_type : std::uint8_t { none = 0, mean = 1, last = 3 };
+
+/// What follows from an architecture's name. The rest of the graph follows from the metadata and the tensors.
+struct model_family {
+    std::string_view architecture;
+    activation_function activation;
+    rotary_pairing pairing;
+    bool has_sub_norms;    ///< RMSNorms before attn_output and ffn_down, which a file must have; elsewhere they are
+                           ///< optional
+    bool ties_head;        ///< even if there is an output.weight; otherwise only if there is none
+    bool scales_embedding; ///< by sqrt(hidden)
+};
+
+inline constexpr model_family model_families[] = {
+    {"bitnet", activation_function::silu, rotary_pairing::halves, true, true, false},
+    {"bitnet-25", activation_function::relu2, rotary_pairing::halves, true, true, false},
+    {"bitnet-b1.58", activation_function::relu2, rotary_pairing::halves, true, true, false},
+    {"llama", activation_function::silu, rotary_pairing::interleaved, false, false, false},
+    {"qwen3", activation_function::silu, rotary_pairing::halves, false, false, false},
+    {"gemma3", activation_function::gelu, rotary_pairing::halves, false, false, true},
+};
+
+/// Sizes are counts of elements. All are checked: nothing that follows can divide by zero, overflow or be absurdly
+/// large.
+struct hyper_parameters {
+    std::string architecture; ///< general.architecture, one of model_families
+    std::string model_name;   ///< general.name; may be empty
+    std::size_t layers = 0;
+    std::size_t hidden = 0;       ///< columns of the residual stream
+    std::size_t feed_forward = 0; ///< columns between ffn_up and ffn_down
+    std::size_t heads = 0;
+    std::size_t kv_heads = 0;  ///< heads / kv_heads query heads share one key and value head
+    std::size_t head_size = 0; ///< columns of one head
+    std::size_t vocabulary = 0;
+    std::size_t context = 0; ///< positions the model was trained for
+    float rms_epsilon = 0;
+    float rope_theta = 0;
+    float rope_factor = 1;            ///< linear scaling: angles are divided by it
+    std::vector<float> rope_divisors; ///< and by these, pair by pair (rope_freqs.weight); empty: by 1
+    rotary_pairing pairing = rotary_pairing::halves;
+    bool keeps_row_order = false; ///< rows of Q and K are not permuted, as GGUF files of the architecture have them
+    activation_function activation = activation_function::relu2;
+    float embedding_scale = 1;                 ///< what looked up embeddings are multiplied by
+    bool has_sub_norms = true;                 ///< as in model_family
+    bool has_own_lm_head = false;              ///< the head is output.weight; otherwise the embedding
+    bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
+    pooling_type pooling = pooling_type::none; ///< as in the file; what is computed is always `last`
+
+    [[nodiscard]] std::size_t query_columns() const noexcept { return heads * head_size; }
+    [[nodiscard]] std::size_t kv_columns() const noexcept { return kv_heads * head_size; }
+    [[nodiscard]] std::size_t heads_per_kv() const noexcept { return heads / kv_heads; }
+
+    /// The tensor that logits are made with.
+    [[nodiscard]] std::string_view lm_head_name() const noexcept {
+        return has_own_lm_head ? "output.weight" : "token_embd.weight";
+    }
+
+    /// Reads the keys of `file`, and what its tensors show. A key that changes the graph in a way that is not
+    /// implemented is refused, never passed over. \return errc::unsupported_architecture, missing_key, wrong_type,
+    /// out_of_range or inconsistent, naming the file, the key and both numbers.
+    [[nodiscard]] static inline result<hyper_parameters> read(const gguf_file& file);
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/fwd.hpp ----
+// Forward declarations of public names, for headers of programs that only mention them.
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+using token = std::int32_t;
+
+enum class errc;
+struct error;
+template <class T> class result;
+
+struct half;
+struct bfloat16;
+template <class T> struct matrix_view;
+
+class byte_source;
+class gguf_file;
+class gguf_writer;
+class json_document;
+class safetensors_file;
+class model_file;
+
+class tokenizer;
+class stream_decoder;
+class chat_template;
+class chat_dialog;
+struct chat_message;
+enum class chat_format : unsigned char;
+struct encode_options;
+struct decode_options;
+struct tokenizer_json_files;
+struct tokenizer_options;
+
+namespace isa {
+struct scalar;
+struct sse41;
+struct avx2;
+struct avx_vnni;
+struct avx512_vnni;
+struct amx_int8;
+struct neon;
+struct neon_dotprod;
+struct neon_i8mm;
+struct wasm_simd128;
+struct wasm_relaxed_simd;
+} // namespace isa
+
+class thread_pool;
+class inline_pool;
+class pool_ref;
+
+struct hyper_parameters;
+struct open_options;
+struct scored_token;
+struct screen_statistics;
+enum class lm_head_mode;
+struct batch_options;
+struct session_options;
+struct sampler_options;
+enum class stop_reason;
+class sampler;
+class any_chooser;
+class any_model;
+class any_session;
+class any_batch;
+struct batch_entry;
+struct any_cpu;
+template <class Ladder> struct compiled_for;
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/run/any_batch.hpp ----
+// any_batch: one step of several sessions together, so that the weights are read once for all of them.
+
+// ---- bitnet/run/any_model.hpp ----
+// any_model: a model in the policy that this machine runs best, as a plain type.
+
+// ---- bitnet/run/open_options.hpp ----
+// open_options: how a model is opened.
+
+// ---- bitnet/kernel/i2s_order.hpp ----
+// i2s_order: the three byte orders of I2_S tensors.
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The byte orders that all carry GGUF type id 36, "I2_S", with nothing in the file to tell them apart.
+enum class i2s_order {
+    planar_128, ///< A: the official files, converters, x86 builds: 128 weights of a row in 32 bytes
+    planar_64,  ///< B: files quantised by an Arm build: 64 weights of a row in 16 bytes
+    four_rows,  ///< C: x86 builds without ACT_PARALLEL: one column of four rows in a byte
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How sessions find the largest logits.
+enum class lm_head_mode {
+    as_stored, ///< by reading the whole output matrix
+    screened,  ///< the same tokens and logits by reading two fifths of an F16 one: see lm_head_screen
+};
+
+struct open_options {
+    /// Name of the pre-tokenizer, instead of the file's own or the inferred one: see tokenizer_options.
+    std::string_view pre_tokenizer = {};
+    /// Whether the tokenizer is read. Without one a model still runs on token ids, and opens faster.
+    bool load_tokenizer = true;
+    /// Byte order of the file's I2_S tensors, which no file tells: see i2s_order.
+    i2s_order file_order = i2s_order::planar_128;
+    /// The text of the kernel_config.ini that a file in TL1 or TL2 of microsoft/BitNet was written with: the file does
+    /// not hold its tile sizes. Needed while the model is opened.
+    std::string_view lookup_tiling = {};
+    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default mapped
+    /// files are not scanned and other sources are.
+    std::optional<bool> verify_codes = {};
+    /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
+    /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so.
+    lm_head_mode lm_head = lm_head_mode::as_stored;
+    /// Threads that repack ternary tensors and make the screen while the model is opened. They are gone when open()
+    /// returns.
+    std::size_t threads = 1;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/run/session_options.hpp ----
+// session_options and batch_options, and why a session stopped.
+
+// ---- bitnet/thread/thread_limits.hpp ----
+// How many threads a pool may have, and how long one without work spins.
+
+#include <chrono>
+#include <cstddef>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How long a thread without work spins before it sleeps: longer than the gaps within a token, and so short that a
+/// program that waits for its user uses no CPU.
+inline constexpr std::chrono::microseconds default_spin{50};
+
+inline constexpr std::size_t most_threads = 1024;
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct session_options {
+    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096.
+    std::size_t context = 0;
+    /// Threads that a step uses, the calling one included. One by default: the host decides.
+    std::size_t threads = 1;
+    /// How long a thread without work spins before it sleeps; more saves wake-ups between tokens, zero saves power.
+    std::chrono::microseconds spin = default_spin;
+    /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
+    std::size_t prompt_chunk = 128;
+    /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
+    bool stop_at_stop_tokens = true;
+
+    static constexpr std::size_t default_context = 4096; ///< at most, if `context` is 0
+    static constexpr std::size_t largest_prompt_chunk = 4096;
+};
+
+struct batch_options {
+    /// Sessions that one step can take.
+    std::size_t sessions = 8;
+    /// As in session_options; the threads of the sessions themselves rest meanwhile.
+    std::size_t threads = 1;
+    std::chrono::microseconds spin = default_spin;
+
+    static constexpr std::size_t most_sessions = 1024;
+};
+
+/// Why next() gave no token.
+enum class stop_reason {
+    none,         ///< it gave one, or was not called
+    stop_token,   ///< the model ended its turn; the stop token is part of the sequence
+    context_full, ///< position() is context()
+    error,        ///< see last_error()
+};
+
+/// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
+struct logits_visitor {
+    void (*function)(void* context, std::size_t index, std::span<const float> logits);
+    void* context;
+
+    void operator()(std::size_t index, std::span<const float> logits) const { function(context, index, logits); }
+};
+
+/// Erases visit(index, logits), which must outlive the visitor.
+template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noexcept {
+    const auto call = [](void* context, std::size_t index, std::span<const float> logits) {
+        (*static_cast<Visit*>(context))(index, logits);
+    };
+    return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/text/chat_template.hpp ----
+// chat_template: which chat format a model takes, why, and whole dialogs in it.
+
+// ---- bitnet/text/chat_dialog.hpp ----
+// chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
+
+// ---- bitnet/core/sentence.hpp ----
+// sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
+/// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
+BITNET_COLD inline void append_quoted(std::string& out, std::string_view name, std::size_t longest) {
+    out += '\'';
+    for (const char c : name.substr(0, longest)) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x20 && byte < 0x7f) {
+            out += c;
+        } else {
+            const char escaped[] = {'\\', 'x', "0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
+            out.append(escaped, sizeof escaped);
+        }
+    }
+    out.append(name.size() > longest ? "...'" : "'");
+}
+
+/// A name out of a file as a part of a sentence: at most 80 bytes of it, in quotes, as append_quoted() writes them.
+struct quoted {
+    std::string_view name;
+};
+
+/// A text as it is, a quoted name, or an integer in decimal. Borrows the text.
+class sentence_part {
+public:
+    sentence_part(std::string_view text) noexcept : text_(text.data()), value_(text.size()) {}
+    sentence_part(const char* text) noexcept : sentence_part(std::string_view(text)) {}
+    sentence_part(const std::string& text) noexcept : sentence_part(std::string_view(text)) {}
+    sentence_part(quoted part) noexcept : text_(part.name.data()), value_(part.name.size()), kind_(kind::quoted) {}
+    template <std::integral Number>
+    requires(!std::same_as<Number, bool> && !std::same_as<Number, char>) sentence_part(Number number)
+    noexcept
+        : value_(number < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(number)
+                            : static_cast<std::uint64_t>(number)),
+          kind_(number < 0 ? kind::negative : kind::positive) {}
+
+    /// Appends it to `out`.
+    BITNET_COLD void append_to(std::string& out) const {
+        switch (kind_) {
+        case kind::text:
+            out.append(text_, static_cast<std::size_t>(value_));
+            break;
+        case kind::quoted:
+            append_quoted(out, {text_, static_cast<std::size_t>(value_)}, 80);
+            break;
+        case kind::positive:
+        case kind::negative:
+            append_number(out);
+            break;
+        }
+    }
+
+private:
+    enum class kind : unsigned char { text, quoted, positive, negative };
+
+    void append_number(std::string& out) const {
+        char digits[21];
+        char* const end = digits + sizeof digits;
+        char* begin = end;
+        std::uint64_t rest = value_;
+        do {
+            *--begin = static_cast<char>('0' + rest % 10);
+            rest /= 10;
+        } while (rest != 0);
+        if (kind_ == kind::negative) {
+            *--begin = '-';
+        }
+        out.append(begin, end);
+    }
+
+    const char* text_ = nullptr;
+    std::uint64_t value_; ///< the size of a text, the magnitude of a number
+    kind kind_ = kind::text;
+};
+
+using sentence_parts = std::initializer_list<sentence_part>;
+
+/// All parts, one after another: sentence({file, ": ", rows, " rows in the file"}). A call compiles to less code than
+/// `+` and std::to_string, which are inlined wherever they are used.
+[[nodiscard]] BITNET_COLD inline std::string sentence(sentence_parts parts) {
+    std::string made;
+    for (const sentence_part& part : parts) {
+        part.append_to(made);
+    }
+    return made;
+}
+
+/// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
+/// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
+BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) {
+    failure.code = code;
+    failure.message.clear();
+    for (const sentence_parts parts : {place, what}) {
+        for (const sentence_part& part : parts) {
+            part.append_to(failure.message);
+        }
+    }
+    return false;
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/io/quoted_name.hpp ----
+// quoted_name: names out of untrusted files, made fit for an error message.
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// `name` in quotes and printable ASCII, of at most `longest` bytes: see append_quoted. In a sentence(), a quoted{name}
+/// does the same and makes no string of its own.
+[[nodiscard]] inline std::string quoted_name(std::string_view name, std::size_t longest = 80) {
+    std::string made;
+    append_quoted(made, name, longest);
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/text/chat_format.hpp ----
+// chat_format: the published ways of writing a dialog as one text, and what they do to its roles and contents.
+
+// ---- bitnet/core/utf8.hpp ----
+// UTF-8 by the Unicode standard, table 3-7: no overlong forms, no surrogates, nothing beyond U+10FFFF.
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Stands for a byte that is not part of well-formed UTF-8. Larger than every code point.
+inline constexpr char32_t invalid_code_point = 0xffffffffu;
+
+/// One code point and the bytes it takes; a byte that fits nowhere is {invalid_code_point, 1}.
+struct decoded_code_point {
+    char32_t value;
+    std::uint32_t size; ///< bytes, 1 to 4
+};
+
+/// What a first byte announces. `size` 0: it can start no sequence.
+struct utf8_lead {
+    std::uint8_t size;
+    std::uint8_t second_low;  ///< bounds of the second byte, where there is one
+    std::uint8_t second_high; ///< (every further byte lies in 80..BF)
+};
+
+[[nodiscard]] constexpr utf8_lead utf8_lead_of(unsigned char first) noexcept {
+    if (first < 0x80) {
+        return {1, 0, 0};
+    }
+    if (first < 0xc2 || first > 0xf4) {
+        return {0, 0, 0};
+    }
+    if (first < 0xe0) {
+        return {2, 0x80, 0xbf};
+    }
+    if (first < 0xf0) { // E0 would be overlong below A0, ED a surrogate above 9F
+        return {3, static_cast<std::uint8_t>(first == 0xe0 ? 0xa0 : 0x80),
+                static_cast<std::uint8_t>(first == 0xed ? 0x9f : 0xbf)};
+    }
+    return {4, static_cast<std::uint8_t>(first == 0xf0 ? 0x90 : 0x80),
+            static_cast<std::uint8_t>(first == 0xf4 ? 0x8f : 0xbf)};
+}
+
+/// How many bytes from the start of `rest` agree with what its first byte announces: 0 to 4.
+[[nodiscard]] constexpr std::size_t utf8_prefix_size(std::string_view rest) noexcept {
+    if (rest.empty()) {
+        return 0;
+    }
+    const utf8_lead lead = utf8_lead_of(static_cast<unsigned char>(rest[0]));
+    std::size_t good = lead.size == 0 ? 0 : 1;
+    while (good < lead.size && good < rest.size()) {
+        const auto byte = static_cast<unsigned char>(rest[good]);
+        const unsigned low = good == 1 ? lead.second_low : 0x80u;
+        const unsigned high = good == 1 ? lead.second_high : 0xbfu;
+        if (byte < low || byte > high) {
+            break;
+        }
+        ++good;
+    }
+    return good;
+}
+
+/// The code point at the start of `rest`. \pre !rest.empty()
+[[nodiscard]] constexpr decoded_code_point first_code_point(std::string_view rest) noexcept {
+    assert(!rest.empty());
+    const auto first = static_cast<unsigned char>(rest[0]);
+    if (first < 0x80) {
+        return {first, 1};
+    }
+    const std::size_t size = utf8_lead_of(first).size;
+    if (size == 0 || utf8_prefix_size(rest) != size) {
+        return {invalid_code_point, 1};
+    }
+    char32_t value = first & (0x7fu >> size);
+    for (std::size_t i = 1; i < size; ++i) {
+        value = (value << 6) | (static_cast<unsigned char>(rest[i]) & 0x3fu);
+    }
+    return {value, static_cast<std::uint32_t>(size)};
+}
+
+/// Bytes at the end of `text` that start a code point which is not complete yet: 0 to 3.
+[[nodiscard]] constexpr std::size_t unfinished_tail(std::string_view text) noexcept {
+    for (std::size_t tail = 1; tail <= 3 && tail <= text.size(); ++tail) {
+        const std::string_view end = text.substr(text.size() - tail);
+        const std::size_t announced = utf8_lead_of(static_cast<unsigned char>(end[0])).size;
+        if (announced > tail && utf8_prefix_size(end) == tail) {
+            return tail;
+        }
+    }
+    return 0;
+}
+
+/// Appends the UTF-8 form of a scalar value. \pre code_point <= U+10FFFF and no surrogate
+inline void append_utf8(std::string& out, char32_t code_point) {
+    assert(code_point <= 0x10ffff && (code_point < 0xd800 || code_point > 0xdfff));
+    const auto put = [&out](char32_t byte) { out.push_back(static_cast<char>(static_cast<unsigned char>(byte))); };
+    if (code_point < 0x80) {
+        return put(code_point);
+    }
+    if (code_point < 0x800) {
+        put(0xc0 | (code_point >> 6));
+    } else if (code_point < 0x10000) {
+        put(0xe0 | (code_point >> 12));
+        put(0x80 | ((code_point >> 6) & 0x3f));
+    } else {
+        put(0xf0 | (code_point >> 18));
+        put(0x80 | ((code_point >> 12) & 0x3f));
+        put(0x80 | ((code_point >> 6) & 0x3f));
+    }
+    put(0x80 | (code_point & 0x3f));
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One format for each published template; chat_format_rules says what each writes.
+/// Sources: the templates published with microsoft/bitnet-b1.58-2B-4T and with LLaMA-3; falcon3 is what llama.cpp calls
+/// so, with EOS after an answer, as the model puts it (Tulu's and OLMo's templates are the same); ChatML is OpenAI's.
+enum class chat_format : unsigned char { bitnet, llama3, falcon3, chatml };
+
+/// How a format writes the name of a role.
+enum class role_spelling : unsigned char {
+    as_given,    ///< text
+    capitalized, ///< text, "user" as "User"
+    mark,        ///< the control token <|user|>, or that as text if the vocabulary has no such token
+};
+
+/// All that a format writes. A turn is its header (`header_begin`, the role, `header_end`, `after_header`), its
+/// content, `turn_end` and `after_turn`; an answer is prompted by the header alone. A new format is a new row of
+/// chat_format_rules, and what text/open_chat_template.hpp recognises it by.
+struct chat_format_rule {
+    chat_format format;
+    std::string_view name;
+    role_spelling role;
+    std::string_view header_begin = {}; ///< a control token; empty: none
+    std::string_view header_end = {};   ///< a control token; empty: none
+    std::string_view after_header = {}; ///< text
+    std::string_view turn_end = {};     ///< a control token; empty: the vocabulary's EOS
+    std::string_view after_turn = {};   ///< text
+    std::string_view other_stop = {};   ///< another control token that ends answers, if the vocabulary has it
+    bool begins_with_bos = false;       ///< always; if false, only if vocabulary or template say so
+    bool strips_content = false;        ///< white space around contents is removed
+    /// Only answers have `turn_end`; theirs is followed by `after_turn` only if another turn follows.
+    bool ends_answers_only = false;
+    /// The only roles that the template writes; none: all that are not empty.
+    std::array<std::string_view, 3> roles = {};
+};
+
+/// In the order of the enumeration. [x] is the control token x, \n a line end.
+inline constexpr std::array<chat_format_rule, 4> chat_format_rules{{
+    // Role: content[<|eot_id|>]
+    {.format = chat_format::bitnet,
+     .name = "bitnet",
+     .role = role_spelling::capitalized,
+     .after_header = ": ",
+     .turn_end = "<|eot_id|>",
+     .begins_with_bos = true,
+     .strips_content = true},
+    // [<|start_header_id|>]role[<|end_header_id|>]\n\ncontent[<|eot_id|>]
+    {.format = chat_format::llama3,
+     .name = "llama3",
+     .role = role_spelling::as_given,
+     .header_begin = "<|start_header_id|>",
+     .header_end = "<|end_header_id|>",
+     .after_header = "\n\n",
+     .turn_end = "<|eot_id|>",
+     .begins_with_bos = true,
+     .strips_content = true},
+    // [<|role|>]\ncontent\n, and answers: [<|assistant|>]\ncontent[EOS]\n
+    {.format = chat_format::falcon3,
+     .name = "falcon3",
+     .role = role_spelling::mark,
+     .after_header = "\n",
+     .after_turn = "\n",
+     .ends_answers_only = true,
+     .roles = {"system", "user", "assistant"}},
+    // [<|im_start|>]role\ncontent[<|im_end|>]\n
+    {.format = chat_format::chatml,
+     .name = "chatml",
+     .role = role_spelling::as_given,
+     .header_begin = "<|im_start|>",
+     .after_header = "\n",
+     .turn_end = "<|im_end|>",
+     .after_turn = "\n",
+     .other_stop = "<|endoftext|>"}, // Qwen's models end answers with either
+}};
+
+[[nodiscard]] constexpr const chat_format_rule& rule_of(chat_format format) noexcept {
+    return chat_format_rules[static_cast<std::size_t>(format)];
+}
+
+static_assert(
+    [] {
+        for (std::size_t i = 0; i < chat_format_rules.size(); ++i) {
+            if (chat_format_rules[i].format != static_cast<chat_format>(i)) {
+                return false;
+            }
+        }
+        return true;
+    }(),
+    "chat_format_rules is in the order of the enumeration");
+
+/// In the order of the enumeration.
+inline constexpr auto chat_format_names = [] {
+    std::array<std::string_view, chat_format_rules.size()> names;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        names[i] = chat_format_rules[i].name;
+    }
+    return names;
+}();
+
+[[nodiscard]] constexpr std::string_view name_of(chat_format format) noexcept { return rule_of(format).name; }
+
+/// The format of that name; nullopt if there is none.
+[[nodiscard]] constexpr std::optional<chat_format> find_chat_format(std::string_view name) noexcept {
+    for (const chat_format_rule& rule : chat_format_rules) {
+        if (rule.name == name) {
+            return rule.format;
+        }
+    }
+    return std::nullopt;
+}
+
+/// One turn of a dialog. Borrows its texts.
+struct chat_message {
+    std::string_view role;    ///< "system", "user", "assistant"; all but falcon3 take others, such as "tool"
+    std::string_view content; ///< any bytes; control tokens spelled in it are text
+};
+
+/// Whether the template writes turns of that role.
+[[nodiscard]] constexpr bool has_role(chat_format format, std::string_view role) noexcept {
+    const auto& known = rule_of(format).roles;
+    for (const std::string_view one : known) {
+        if (!role.empty() && role == one) {
+            return true;
+        }
+    }
+    return known[0].empty() && !role.empty();
+}
+
+/// The spelling of the token that ends a turn; empty if it is the vocabulary's EOS.
+[[nodiscard]] constexpr std::string_view end_of_turn(chat_format format) noexcept { return rule_of(format).turn_end; }
+
+/// Whether a dialog begins with BOS whatever the vocabulary says.
+[[nodiscard]] constexpr bool begins_with_bos(chat_format format) noexcept { return rule_of(format).begins_with_bos; }
+
+/// Whether white space around a content is removed.
+[[nodiscard]] constexpr bool strips_content(chat_format format) noexcept { return rule_of(format).strips_content; }
+
+/// `text` without white space at both ends, as the `trim` of templates sees it: Python's str.strip(), to which the four
+/// separators from U+001C on are white space too.
+[[nodiscard]] constexpr std::string_view stripped(std::string_view text) noexcept {
+    const auto is_space = [](char32_t c) {
+        return (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+               (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+    };
+    std::size_t begin = text.size();
+    std::size_t end = text.size();
+    for (std::size_t i = 0; i < text.size();) {
+        const decoded_code_point c = first_code_point(text.substr(i));
+        const bool space = is_space(c.value);
+        begin = begin == text.size() && !space ? i : begin;
+        i += c.size;
+        end = space ? end : i;
+    }
+    return text.substr(begin, end - begin);
+}
+
+/// The first letter in upper case and the others in lower case, as `capitalize` in templates does it; ASCII only.
+[[nodiscard]] inline std::string capitalized(std::string_view role) {
+    std::string made(role);
+    for (std::size_t i = 0; i < made.size(); ++i) {
+        const char low = i == 0 ? 'a' : 'A';
+        const bool turn = made[i] >= low && made[i] <= low + 25;
+        made[i] = turn ? static_cast<char>(made[i] ^ 0x20) : made[i];
+    }
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/text/token.hpp ----
+// token: the number of one entry of a vocabulary.
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Index of an entry of a vocabulary: 0 to vocabulary_size() - 1. GGUF and every runtime use 32 signed bits.
+using token = std::int32_t;
+
+/// No entry of any vocabulary.
+inline constexpr token no_token = -1;
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/text/tokenizer.hpp ----
+// tokenizer: text to tokens and back, for byte-level models (GPT-2 and later) and SentencePiece models.
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct tokenizer_options {
+    /// One of pre_tokenizer_names, used instead of what the file says; empty: the file decides. Byte-level models only.
+    std::string_view pre_tokenizer = {};
+};
+
+struct encode_options {
+    /// Whether control tokens spelled in the text, such as <|eot_id|>, become those tokens. If false, they are text
+    /// like any other, as a user's own words have to be.
+    bool parse_special = false;
+    /// Whether the text continues other text. Matters only to SentencePiece models that put a space in front of text:
+    /// then they do not.
+    bool follows_text = false;
+};
+
+struct decode_options {
+    /// Whether the tokens continue others, such as a prompt. Matters only to SentencePiece models that put a space in
+    /// front of text: then a space at the start is kept, otherwise one is taken away.
+    bool follows_text = false;
+};
+
+/// Which splitter is in use, and how that was decided.
+struct pre_tokenizer_choice {
+    std::string name;      ///< as a file would spell it, "llama-bpe"; "none" for SentencePiece
+    bool inferred = false; ///< the file names none; it was recognised by its vocabulary
+    std::string why;       ///< a sentence for people
+};
+
+/// Control tokens that end an answer if they exist, whatever a file's keys say.
+inline constexpr std::array<std::string_view, 5> stop_spellings{"<|end_of_text|>", "<|endoftext|>", "<|im_end|>",
+                                                                "<end_of_turn>", "<|end|>"};
+
+/// The small facts of a tokenizer.
+struct tokenizer_facts {
+    std::size_t vocabulary_size = 0;
+    std::size_t longest_token = 0; ///< bytes
+    std::optional<token> bos;
+    std::optional<token> eos;
+    std::optional<token> eot;
+    std::vector<token> stops; ///< ascending
+    bool add_bos = false;
+    bool add_eos = false;
+    bool space_prefix = false;
+    pre_tokenizer_choice pre_tokenizer;
+};
+
+/// What a tokenizer looks up: its vocabulary, its merges and its splitter. An interface, so that programs that are
+/// given a tokenizer do not compile these; text/tokenizer_tables.hpp has the two kinds. Immutable. See tokenizer for
+/// the meaning of each function.
+class tokenizer_tables {
+public:
+    tokenizer_tables() noexcept = default;
+    tokenizer_tables(const tokenizer_tables&) = delete;
+    tokenizer_tables& operator=(const tokenizer_tables&) = delete;
+    virtual ~tokenizer_tables() = default;
+
+    [[nodiscard]] virtual result<void> encode(std::string_view text, std::vector<token>& out,
+                                              encode_options options) const = 0;
+    [[nodiscard]] virtual std::string_view bytes_of(token id) const noexcept = 0;
+    [[nodiscard]] virtual bool is_special(token id) const noexcept = 0;
+    [[nodiscard]] virtual token find_special(std::string_view spelling) const noexcept = 0; ///< or no_token
+};
+
+/// Text to tokens and back. Owns its tables: the file may be closed once it is open. Immutable: any number of threads
+/// may use it at a time. Move-only. Made by open(), which text/open_tokenizer.hpp defines, or given by a model.
+///
+/// encode() takes any bytes: those that are not UTF-8 count as characters of no class, one by one. With byte-level
+/// models decode(encode(x)) is x for every x. (Only a vocabulary without tokens for some bytes makes encode() fail on
+/// these; LLaMA-3 has all.) SentencePiece cannot distinguish U+2581 from a space, and models that put a space in front
+/// of text do so after control and user-defined tokens too, as llama.cpp and SentencePiece do; all other text comes
+/// back as it was.
+class tokenizer {
+public:
+    /// Reads all tokenizer.ggml.* keys that it uses. Include <bitnet/text/open_tokenizer.hpp> to call it.
+    /// Cost for LLaMA-3's 128,256 tokens and 280,147 merges: one pass over 5.5 MB, memory about 12 MB.
+    /// \return errc::unsupported_tokenizer (tokenizer.ggml.model is not gpt2 or llama), unknown_pre_tokenizer,
+    /// missing_key, wrong_type, bad_vocabulary or out_of_memory, naming the file, the key and both disagreeing numbers.
+    [[nodiscard]] static inline result<tokenizer> open(const gguf_file& file, tokenizer_options options = {});
+
+    /// The tokens of `text`, without BOS. Cost: linear but for pieces of text without a boundary, O(n log n) for these.
+    /// \return errc::invalid_argument for text of 2 GiB or more and for a byte without token; errc::out_of_memory.
+    [[nodiscard]] result<std::vector<token>> encode(std::string_view text, encode_options options = {}) const {
+        std::vector<token> tokens;
+        if (auto done = encode(text, tokens, options); !done) {
+            return failed(done);
+        }
+        return tokens;
+    }
+
+    /// The same, appended to `out`: for messages made of several parts, and for callers who reuse their memory.
+    [[nodiscard]] result<void> encode(std::string_view text, std::vector<token>& out,
+                                      encode_options options = {}) const {
+        return tables_->encode(text, out, options);
+    }
+
+    /// The bytes that a token stands for, or its spelling if it is a control token; empty outside the vocabulary. With
+    /// SentencePiece a word's token has its space in front; decode() takes away the first one.
+    /// Lives as long as the tokenizer. Need not be whole code points: see stream_decoder.
+    [[nodiscard]] std::string_view bytes_of(token id) const noexcept { return tables_->bytes_of(id); }
+
+    /// The bytes of all tokens, one after another, unchanged; without the first space if adds_space_prefix().
+    [[nodiscard]] std::string decode(std::span<const token> tokens, decode_options options = {}) const {
+        std::string text;
+        for (const token id : tokens) {
+            text.append(bytes_of(id));
+        }
+        if (adds_space_prefix() && !options.follows_text && text.starts_with(' ')) {
+            text.erase(0, 1);
+        }
+        return text;
+    }
+
+    [[nodiscard]] std::size_t vocabulary_size() const noexcept { return facts_.vocabulary_size; }
+    [[nodiscard]] bool contains(token id) const noexcept {
+        return id >= 0 && static_cast<std::size_t>(id) < vocabulary_size();
+    }
+
+    /// Whether a token is a control or unknown token, which no text becomes unless encode_options asks for it.
+    [[nodiscard]] bool is_special(token id) const noexcept { return tables_->is_special(id); }
+
+    /// The token of this spelling that parse_special finds in text; nullopt if there is none.
+    [[nodiscard]] std::optional<token> find_special(std::string_view spelling) const noexcept {
+        const token id = tables_->find_special(spelling);
+        return id == no_token ? std::nullopt : std::optional{id};
+    }
+
+    [[nodiscard]] std::optional<token> bos() const noexcept { return facts_.bos; } ///< begins every sequence
+    [[nodiscard]] std::optional<token> eos() const noexcept { return facts_.eos; } ///< ends a document
+    [[nodiscard]] std::optional<token> eot() const noexcept { return facts_.eot; } ///< ends a turn of a dialog
+
+    /// Whether the model expects bos() in front and eos() at the end: tokenizer.ggml.add_bos_token and .add_eos_token.
+    /// Without the first key: whether there is a BOS in a SentencePiece model or one of LLaMA-3's kind, false in
+    /// others, as in llama.cpp; without the second: false. encode() never adds them.
+    [[nodiscard]] bool add_bos() const noexcept { return facts_.add_bos; }
+    [[nodiscard]] bool add_eos() const noexcept { return facts_.add_eos; }
+
+    /// Whether encode() puts a space in front of text, and decode() takes it away: SentencePiece models unless
+    /// tokenizer.ggml.add_space_prefix is false.
+    [[nodiscard]] bool adds_space_prefix() const noexcept { return facts_.space_prefix; }
+
+    /// The tokens after which generation ends, as far as they exist: eos, eot, eom and those of stop_spellings;
+    /// ascending.
+    [[nodiscard]] const std::vector<token>& stop_tokens() const noexcept { return facts_.stops; }
+    [[nodiscard]] bool is_stop(token id) const noexcept {
+        for (const token stop : facts_.stops) {
+            if (stop == id) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    [[nodiscard]] const pre_tokenizer_choice& pre_tokenizer() const noexcept { return facts_.pre_tokenizer; }
+
+    /// Bytes of the longest token.
+    [[nodiscard]] std::size_t longest_token() const noexcept { return facts_.longest_token; }
+
+private:
+    tokenizer(tokenizer_facts facts, std::unique_ptr<const tokenizer_tables> tables) noexcept
+        : facts_(std::move(facts)), tables_(std::move(tables)) {}
+
+    tokenizer_facts facts_;
+    std::unique_ptr<const tokenizer_tables> tables_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Text with control tokens in it. Text between two of them is one run, which is encoded as a whole.
+class chat_pieces {
+public:
+    explicit chat_pieces(const tokenizer& text) noexcept : tokenizer_(&text) {}
+
+    /// Appends text. Control tokens spelled in it are text, too.
+    void write(std::string_view plain) { text_.append(plain); }
+    /// Appends a control token. no_token is ignored.
+    void mark(token id) {
+        if (id != no_token) {
+            marks_.push_back({text_.size(), id});
+            text_.append(tokenizer_->bytes_of(id));
+        }
+    }
+    /// Appends the control token of that spelling, or the spelling as text if the vocabulary has no such token.
+    void mark(std::string_view spelling) {
+        if (const auto id = tokenizer_->find_special(spelling)) {
+            mark(*id);
+        } else {
+            write(spelling);
+        }
+    }
+    void clear() noexcept {
+        text_.clear();
+        marks_.clear();
+    }
+
+    /// Appends all tokens to `out`, or leaves it as it is. \return what tokenizer::encode returns.
+    [[nodiscard]] result<void> encode(std::vector<token>& out) const {
+        const std::size_t before = out.size();
+        std::size_t from = 0;
+        for (std::size_t i = 0; i <= marks_.size(); ++i) {
+            const std::size_t end = i < marks_.size() ? marks_[i].position : text_.size();
+            if (auto done = tokenizer_->encode(std::string_view(text_).substr(from, end - from), out); !done) {
+                out.resize(before);
+                return done;
+            }
+            if (i < marks_.size()) {
+                out.push_back(marks_[i].id);
+                from = end + tokenizer_->bytes_of(marks_[i].id).size();
+            }
+        }
+        return {};
+    }
+    /// All as text, control tokens as they are spelled.
+    [[nodiscard]] const std::string& text() const noexcept { return text_; }
+
+private:
+    struct control_token {
+        std::size_t position; ///< of its spelling in `text_`
+        token id;
+    };
+
+    const tokenizer* tokenizer_;
+    std::string text_;
+    std::vector<control_token> marks_;
+};
+
+/// A dialog that grows turn by turn while a session follows it. What take() returns, call after call, are the tokens of
+/// the whole dialog: no token has to be fed to the session again.
+///
+///     dialog.add({"user", question});
+///     dialog.add_prompt();
+///     session.feed(*dialog.take());
+///     ... the session's answer, up to a stop token or until it is interrupted ...
+///     dialog.end_answer(stopped);      // and the next question
+///
+/// The model's answers remain the tokens that it generated; encoding their text again may give others.
+/// Borrows the tokenizer, which must outlive it. Copyable: assigning a copy takes turns back. Usually made by
+/// chat_template::dialog.
+class chat_dialog {
+public:
+    chat_dialog(chat_format format, const tokenizer& text, bool begin_with_bos)
+        : rule_(&rule_of(format)), tokenizer_(&text), pieces_(text) {
+        if (begin_with_bos && text.bos()) {
+            pieces_.mark(*text.bos());
+        }
+    }
+    chat_dialog(chat_format, tokenizer&&, bool) = delete; // would dangle
+
+    /// Appends a whole turn. \return errc::invalid_argument for a role that the format does not have.
+    [[nodiscard]] result<void> add(const chat_message& message) {
+        if (!has_role(rule_->format, message.role)) {
+            return error{errc::invalid_argument,
+                         sentence({"chat format ", rule_->name, " has no role ", quoted_name(message.role)})};
+        }
+        if (std::exchange(text_due_, false)) {
+            pieces_.write(rule_->after_turn);
+        }
+        write_header(message.role);
+        pieces_.write(rule_->strips_content ? stripped(message.content) : message.content);
+        if (rule_->ends_answers_only && message.role != "assistant") {
+            pieces_.write(rule_->after_turn);
+        } else {
+            end_turn(true);
+        }
+        return {};
+    }
+
+    /// Appends the beginning of the assistant's turn, which the model is to continue.
+    void add_prompt() { write_header("assistant"); }
+
+    /// Ends a turn that the model wrote. `stopped`: its last token is a stop token, which serves as the mark that
+    /// ends a turn; otherwise that mark is appended.
+    void end_answer(bool stopped) { end_turn(!stopped); }
+
+    /// The tokens since the last call. \return what tokenizer::encode returns; the dialog is as before then.
+    [[nodiscard]] result<std::vector<token>> take() {
+        std::vector<token> tokens;
+        if (auto done = pieces_.encode(tokens); !done) {
+            return failed(done);
+        }
+        pieces_.clear();
+        return tokens;
+    }
+
+    /// What take() would return, for display: control tokens as they are spelled.
+    [[nodiscard]] std::string text() const { return pieces_.text(); }
+
+private:
+    void write_header(std::string_view role) {
+        if (!rule_->header_begin.empty()) {
+            pieces_.mark(rule_->header_begin);
+        }
+        switch (rule_->role) {
+        case role_spelling::as_given:
+            pieces_.write(role);
+            break;
+        case role_spelling::capitalized:
+            pieces_.write(capitalized(role));
+            break;
+        case role_spelling::mark:
+            pieces_.mark(sentence({"<|", role, "|>"}));
+            break;
+        }
+        if (!rule_->header_end.empty()) {
+            pieces_.mark(rule_->header_end);
+        }
+        pieces_.write(rule_->after_header);
+    }
+
+    void end_turn(bool with_mark) {
+        if (with_mark && rule_->turn_end.empty()) {
+            pieces_.mark(tokenizer_->eos().value_or(no_token));
+        } else if (with_mark) {
+            pieces_.mark(rule_->turn_end);
+        }
+        text_due_ = rule_->ends_answers_only;
+        if (!text_due_) {
+            pieces_.write(rule_->after_turn);
+        }
+    }
+
+    const chat_format_rule* rule_;
+    const tokenizer* tokenizer_;
+    chat_pieces pieces_;
+    bool text_due_ = false; ///< `after_turn` of an answer, if another turn follows
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Which format is in use, and how that was decided.
+struct chat_format_choice {
+    chat_format format = chat_format::bitnet;
+    bool inferred = false;  ///< from architecture and vocabulary: neither the caller nor a template of the file says so
+    bool corrected = false; ///< the file's template is known to be wrong, and not what is used
+    std::string why;        ///< a sentence for people
+};
+
+/// The chat format of a model. Immutable: any number of threads may use it at a time. Borrows the tokenizer, which must
+/// outlive it; the file may be closed. Made by open(), which text/open_chat_template.hpp defines.
+class chat_template {
+public:
+    /// Recognises tokenizer.chat_template by what it contains; without one, infers the format from the architecture and
+    /// the vocabulary if these leave no doubt. `name`, one of chat_format_names, is used instead of all that.
+    /// Include <bitnet/text/open_chat_template.hpp> to call it.
+    /// \return errc::unknown_chat_template for a template, a name or a model that is not known: a dialog in a wrong
+    /// format gives answers that look right and are not. errc::bad_vocabulary if the format's control tokens are
+    /// missing; errc::wrong_type.
+    [[nodiscard]] static inline result<chat_template> open(const gguf_file& file, const tokenizer& text,
+                                                           std::string_view name = {});
+    static result<chat_template> open(const gguf_file&, tokenizer&&, std::string_view = {}) = delete; // would dangle
+
+    [[nodiscard]] chat_format format() const noexcept { return choice_.format; }
+    [[nodiscard]] const chat_format_choice& choice() const noexcept { return choice_; }
+
+    /// The tokens that end an answer: those that end a turn in this format, and tokenizer::stop_tokens(); ascending.
+    [[nodiscard]] const std::vector<token>& stop_tokens() const noexcept { return stops_; }
+    [[nodiscard]] bool is_stop(token id) const noexcept {
+        for (const token stop : stops_) {
+            if (stop == id) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /// An empty dialog, for a session.
+    [[nodiscard]] chat_dialog dialog() const { return {choice_.format, *text_, begins_with_bos_}; }
+
+    /// A whole dialog as tokens, BOS included; `with_prompt`: the assistant is to answer. Contents are text: control
+    /// tokens spelled in them do not become control tokens.
+    /// \return errc::invalid_argument for a role that the format does not have; what tokenizer::encode returns.
+    [[nodiscard]] result<std::vector<token>> encode(std::span<const chat_message> messages,
+                                                    bool with_prompt = true) const {
+        auto written = write(messages, with_prompt);
+        if (!written) {
+            return failed(written);
+        }
+        return written->take();
+    }
+    /// The same as text, for display: encoding that text may give other tokens.
+    [[nodiscard]] result<std::string> render(std::span<const chat_message> messages, bool with_prompt = true) const {
+        auto written = write(messages, with_prompt);
+        if (!written) {
+            return failed(written);
+        }
+        return written->text();
+    }
+
+private:
+    chat_template(const tokenizer& text, chat_format_choice choice, std::vector<token> stops,
+                  bool begins_with_bos) noexcept
+        : text_(&text), choice_(std::move(choice)), stops_(std::move(stops)), begins_with_bos_(begins_with_bos) {}
+
+    [[nodiscard]] result<chat_dialog> write(std::span<const chat_message> messages, bool with_prompt) const {
+        chat_dialog written = dialog();
+        for (const chat_message& message : messages) {
+            if (auto done = written.add(message); !done) {
+                return failed(done);
+            }
+        }
+        if (with_prompt) {
+            written.add_prompt();
+        }
+        return written;
+    }
+
+    const tokenizer* text_;
+    chat_format_choice choice_;
+    std::vector<token> stops_;
+    bool begins_with_bos_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/thread/pool.hpp ----
+// The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One task of a loop, erased: `function(context, index)`. The context outlives the loop.
+struct loop_body {
+    void (*function)(void* context, std::size_t index) noexcept;
+    void* context;
+
+    void operator()(std::size_t index) const noexcept { function(context, index); }
+};
+
+/// A pool runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done.
+/// open(threads, spin) makes one; a pool that does not spin ignores the second.
+template <class P>
+concept thread_pool_type = requires(P& pool, const P& constant, std::size_t count, loop_body body) {
+    { pool.run(count, body) }
+    noexcept->std::same_as<void>;
+    { constant.threads() }
+    noexcept->std::convertible_to<std::size_t>;
+    { P::open(std::size_t{}, std::chrono::microseconds{}) } -> std::same_as<result<std::unique_ptr<P>>>;
+};
+
+/// Any pool, borrowed: what runs parallel loops is compiled once for all of them.
+class pool_ref {
+public:
+    template <thread_pool_type Pool>
+    pool_ref(Pool& pool) noexcept
+        : pool_(std::addressof(pool)), run_([](void* self, std::size_t count, loop_body body) noexcept {
+              static_cast<Pool*>(self)->run(count, body);
+          }),
+          threads_(pool.threads()) {}
+
+    void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
+    [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
+
+private:
+    void* pool_;
+    void (*run_)(void*, std::size_t, loop_body) noexcept;
+    std::size_t threads_;
+};
+
+/// Any pool, owned. Move-only.
+class owned_pool {
+public:
+    template <thread_pool_type Pool>
+    explicit owned_pool(std::unique_ptr<Pool> pool) noexcept
+        : ref_(*pool), pool_(pool.release(), [](void* self) noexcept { delete static_cast<Pool*>(self); }) {}
+
+    [[nodiscard]] pool_ref ref() const noexcept { return ref_; }
+
+private:
+    pool_ref ref_;
+    std::unique_ptr<void, void (*)(void*) noexcept> pool_;
+};
+
+/// Pool::open, erased.
+template <thread_pool_type Pool>
+[[nodiscard]] result<owned_pool> open_owned_pool(std::size_t threads, std::chrono::microseconds spin) {
+    auto pool = Pool::open(threads, spin);
+    if (!pool) {
+        return failed(pool);
+    }
+    return owned_pool(*std::move(pool));
+}
+
+/// Calls f(index) for every index below `count` on the threads of `pool`.
+template <class F> void parallel_for(pool_ref pool, std::size_t count, F&& f) noexcept {
+    using body = std::remove_reference_t<F>;
+    const auto call = [](void* context, std::size_t index) noexcept { (*static_cast<body*>(context))(index); };
+    pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
+}
+
+/// Indices 0 to count - 1 as contiguous runs of falling length: each round gives every thread 1 / (2 * threads) of what
+/// is left, down to single indices ("guided self-scheduling", Polychronopoulos and Kuck, 1987).
+/// Within a run a thread streams through memory; short runs at the end let all threads finish together.
+class guided_runs {
+public:
+    struct run {
+        std::size_t begin;
+        std::size_t end;
+    };
+    /// \pre threads > 0
+    guided_runs(std::size_t count, std::size_t threads) noexcept : count_(count), threads_(threads) {
+        for (std::size_t begin = 0; begin < count_; size_ += threads_) {
+            begin += threads_ * length(begin);
+        }
+    }
+
+    /// Number of runs; the last ones may be empty.
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    /// \pre index < size()
+    [[nodiscard]] run operator[](std::size_t index) const noexcept {
+        std::size_t begin = 0;
+        for (std::size_t round = 0; round < index / threads_; ++round) {
+            begin += threads_ * length(begin);
+        }
+        const std::size_t now = length(begin);
+        begin += index % threads_ * now;
+        return {begin < count_ ? begin : count_, begin + now < count_ ? begin + now : count_};
+    }
+
+private:
+    /// Of the runs of the round that starts at `begin`.
+    [[nodiscard]] std::size_t length(std::size_t begin) const noexcept {
+        const std::size_t half_a_share = (count_ - begin) / (2 * threads_);
+        return half_a_share != 0 ? half_a_share : 1;
+    }
+
+    std::size_t count_;
+    std::size_t threads_;
+    std::size_t size_ = 0;
+};
+
+/// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
+/// guided_runs.
+template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
+    const guided_runs runs(count, pool.threads());
+    parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
+        const guided_runs::run run = runs[index];
+        for (std::size_t i = run.begin; i < run.end; ++i) {
+            f(i);
+        }
+    });
+}
+
+/// No threads at all: for single-threaded hosts, browsers and tests.
+class inline_pool {
+public:
+    /// Both parameters are ignored: there is one thread, and it does not wait.
+    [[nodiscard]] static result<std::unique_ptr<inline_pool>> open(std::size_t /*threads*/,
+                                                                   std::chrono::microseconds /*spin*/ = default_spin) {
+        return std::make_unique<inline_pool>();
+    }
+    void run(std::size_t count, loop_body body) noexcept {
+        for (std::size_t i = 0; i < count; ++i) {
+            body(i);
+        }
+    }
+    [[nodiscard]] std::size_t threads() const noexcept { return 1; }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <cassert>
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+class batch_base;
+class byte_source;
+class gguf_file;
+class model_file;
+class session_base;
+struct any_cpu;
+struct hyper_parameters;
+
+/// What any_model holds: what can be asked of a model, and what is compiled elsewhere.
+class model_base {
+public:
+    model_base(const model_base&) = delete;
+    model_base& operator=(const model_base&) = delete;
+    virtual ~model_base() = default;
+
+    /// \param pool null: one of its own
+    [[nodiscard]] virtual result<std::unique_ptr<session_base>> open_session(const session_options& options,
+                                                                             const pool_ref* pool) const = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<batch_base>> open_batch(const batch_options& options,
+                                                                         const pool_ref* pool) const = 0;
+
+    [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
+
+    /// Set when the model is opened.
+    struct description {
+        const hyper_parameters* parameters = nullptr;
+        const gguf_file* file = nullptr;
+        const tokenizer* text = nullptr; ///< null without one
+        std::span<const std::string> notes;
+        std::string_view isa;
+        std::string_view layout;
+        std::uint64_t repacked_bytes = 0;
+    };
+    [[nodiscard]] const description& about() const noexcept { return about_; }
+
+protected:
+    model_base() noexcept = default;
+
+    description about_;
+};
+
+class any_model;
+
+/// Opens models with the policies of a ladder. Declared here and defined by <bitnet/run/open_model.hpp>, so that one
+/// source of a program can hold all that is expensive to compile, and all others include <bitnet/any.hpp> alone:
+///
+///     #include <bitnet/bitnet.hpp>
+///     template struct bitnet::compiled_for<bitnet::any_cpu>; // in one source of the program
+template <class Ladder> struct compiled_for {
+    [[nodiscard]] static result<any_model> open(std::string_view utf8_path, const open_options& options,
+                                                std::string_view isa);
+    [[nodiscard]] static result<any_model> open(byte_source source, const open_options& options, std::string_view isa);
+    [[nodiscard]] static result<any_model> open(model_file source, const open_options& options, std::string_view isa);
+};
+
+/// An opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions and
+/// threads. A plain type that a class can hold; move-only; what it gives stays valid when it moves.
+/// Memory: the file's pages as the system maps them, norms, tokenizer, and what had to be repacked.
+///
+///     class storyteller {
+///         bitnet::any_model model_;
+///         bitnet::any_session session_;   // after model_: it borrows it
+///     };
+class any_model {
+public:
+    /// Maps and opens what is at `utf8_path`, a GGUF file or the folder of a Hugging Face checkpoint, with the first
+    /// policy of `Ladder` that this CPU can run, or with the one named `isa`. The files must not be shortened
+    /// meanwhile: see byte_source. \return errc::unsupported_cpu if there is none or it is not available, and any error
+    /// of model_file::open, hyper_parameters::read, tokenizer::open, the pool's open and weights::open: each names its
+    /// place.
+    template <class Ladder = any_cpu>
+    [[nodiscard]] static result<any_model> open(std::string_view utf8_path, const open_options& options = {},
+                                                std::string_view isa = {}) {
+        return compiled_for<Ladder>::open(utf8_path, options, isa);
+    }
+    /// The same from the bytes of a GGUF file, which the model takes over: borrowed memory, a callback's bytes, a file
+    /// that was read.
+    template <class Ladder = any_cpu, class Source>
+    requires std::same_as<Source, byte_source> || std::same_as<Source, model_file>
+    [[nodiscard]] static result<any_model> open(Source source, const open_options& options = {},
+                                                std::string_view isa = {}) {
+        return compiled_for<Ladder>::open(std::move(source), options, isa);
+    }
+
+    [[nodiscard]] const hyper_parameters& parameters() const noexcept { return *base_->about().parameters; }
+    [[nodiscard]] const gguf_file& file() const noexcept { return *base_->about().file; }
+    [[nodiscard]] bool has_text() const noexcept { return base_->about().text != nullptr; }
+    /// \pre has_text(): the model was opened with open_options::load_tokenizer.
+    [[nodiscard]] const tokenizer& text() const noexcept {
+        assert(has_text());
+        return *base_->about().text;
+    }
+    /// How the model takes dialogs; `format`, one of chat_format_names, is used instead of what the file says. Borrows
+    /// the model. \pre has_text(). \return what chat_template::open returns.
+    [[nodiscard]] result<chat_template> chat(std::string_view format = {}) const { return base_->open_chat(format); }
+
+    /// What was decided or passed over while opening, a sentence each: an inferred pre-tokenizer, repacked tensors, a
+    /// tensor that the architecture does not use.
+    [[nodiscard]] std::span<const std::string> notes() const noexcept { return base_->about().notes; }
+    [[nodiscard]] std::string_view isa() const noexcept { return base_->about().isa; } ///< "avx2", ...
+    /// The layout in which ternary tensors are multiplied: "i2_s", ...
+    [[nodiscard]] std::string_view layout() const noexcept { return base_->about().layout; }
+    /// Memory for tensors that the file has in another layout; 0 if all are used as they are mapped.
+    [[nodiscard]] std::uint64_t repacked_bytes() const noexcept { return base_->about().repacked_bytes; }
+
+    /// The library's own: for sessions and batches, and for compiled_for.
+    [[nodiscard]] const model_base& base() const noexcept { return *base_; }
+    explicit any_model(std::unique_ptr<const model_base> base) noexcept : base_(std::move(base)) {}
+
+private:
+    std::unique_ptr<const model_base> base_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/run/any_session.hpp ----
+// any_session: one conversation with a model: its position, its KV cache and its working memory.
+
+// ---- bitnet/model/ranking.hpp ----
+// The order of logits: the largest first, the lower id on ties, NaN below everything.
+
+#include <bit>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A token and the logit it has.
+struct scored_token {
+    token id;
+    float logit;
+};
+
+/// Orders floats as integers, NaN below everything: a strict order whatever the flags of the including program.
+[[nodiscard]] inline std::int32_t rank_of(float x) noexcept {
+    const auto bits = std::bit_cast<std::int32_t>(x);
+    if ((bits & 0x7fffffff) > 0x7f800000) {
+        return INT32_MIN;
+    }
+    return bits < 0 ? -(bits & 0x7fffffff) : bits;
+}
+
+/// Whether `a` comes before `b` in a sorted list of logits: a total order of different tokens.
+[[nodiscard]] inline bool precedes(float a, token a_id, float b, token b_id) noexcept {
+    const std::int32_t x = rank_of(a);
+    const std::int32_t y = rank_of(b);
+    return x != y ? x > y : a_id < b_id;
+}
+[[nodiscard]] inline bool precedes(const scored_token& a, const scored_token& b) noexcept {
+    return precedes(a.logit, a.id, b.logit, b.id);
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/model/screen_statistics.hpp ----
+// screen_statistics: what finding the largest logits through a screen has cost.
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a session's screened steps cost.
+struct screen_statistics {
+    std::uint64_t steps = 0;         ///< times that largest logits were asked for
+    std::uint64_t full_passes = 0;   ///< of these, how often the whole head was read instead
+    std::uint64_t rescored_rows = 0; ///< rows of the head that were read in the others
+    std::uint64_t bytes_read = 0;    ///< of the screen and the head together
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/run/sampler.hpp ----
+// sampler: chooses the next token from logits. The same seed gives the same tokens on every platform.
+
+// ---- bitnet/core/buffer.hpp ----
+// buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
+
+// ---- bitnet/core/checked.hpp ----
+// Size arithmetic that notices overflow: for every size that a file or a caller controls.
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// a + b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
+    if (b > std::numeric_limits<std::uint64_t>::max() - a) {
+        return std::nullopt;
+    }
+    return a + b;
+}
+
+/// a * b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
+    if (a != 0 && b > std::numeric_limits<std::uint64_t>::max() / a) {
+        return std::nullopt;
+    }
+    return a * b;
+}
+
+/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
+                                                                   std::uint64_t alignment) noexcept {
+    const auto padded = checked_add(value, alignment - 1);
+    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Memory for `size` elements of `element_bytes`, to be deleted with the same alignment.
+/// \return errc::out_of_memory with the bytes asked for.
+[[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
+                                                  std::string_view what) {
+    const auto bytes = checked_multiply(size, element_bytes);
+    if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
+        return error{errc::out_of_memory,
+                     sentence({what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"})};
+    }
+    void* memory = ::operator new (static_cast<std::size_t>(*bytes), std::align_val_t{alignment}, std::nothrow);
+    if (memory == nullptr) {
+        return error{errc::out_of_memory, sentence({what, ": ", *bytes, " bytes could not be allocated"})};
+    }
+    return memory;
+}
+
+/// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
+template <class T>
+requires std::is_trivially_copyable_v<T>
+class buffer {
+public:
+    static constexpr std::size_t alignment = 64;
+    static_assert(alignof(T) <= alignment);
+
+    buffer() noexcept = default;
+    buffer(buffer&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
+    buffer& operator=(buffer&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    buffer(const buffer&) = delete;
+    buffer& operator=(const buffer&) = delete;
+    ~buffer() { ::operator delete (data_, std::align_val_t{alignment}); }
+
+    /// `size` elements, all bytes zero.
+    /// \param what names the purpose in the error message.
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what) {
+        auto made = allocate_uninitialized(size, what);
+        if (made) {
+            for (std::size_t i = 0; i < made->size_; ++i) {
+                ::new (static_cast<void*>(made->data_ + i)) T();
+            }
+        }
+        return made;
+    }
+
+    /// The same with bytes of any value: pages that are never written need no memory.
+    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what) {
+        auto memory = allocate_bytes(size, sizeof(T), alignment, what);
+        if (!memory) {
+            return failed(memory);
+        }
+        buffer made;
+        made.size_ = static_cast<std::size_t>(size);
+        made.data_ = static_cast<T*>(*memory);
+        return made;
+    }
+
+    [[nodiscard]] T* data() noexcept { return data_; }
+    [[nodiscard]] const T* data() const noexcept { return data_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
+    [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
+    [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
+    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+
+private:
+    T* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
+/// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
+template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure) {
+    if (failure.code != errc{}) {
+        return;
+    }
+    auto made = buffer<T>::allocate(size, what);
+    if (made) {
+        into = *std::move(made);
+    } else {
+        failure = failed(made);
+    }
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/core/exponential.hpp ----
+// exact_quotient and exponential: a / b and e^x with the same bits on every compiler, whatever its float flags.
+
+// ---- bitnet/core/fma.hpp ----
+// fused_multiply_add: float fma with one rounding on machines that have no such instruction.
+
+#include <bit>
+#include <cstdint>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// a * b + c with one rounding, bit for bit what an fma instruction gives, out of double arithmetic.
+///
+/// The product of two floats is exact in double (24 + 24 <= 53 bits). Its sum with c is split into the rounded sum and
+/// the exact rounding error (Knuth's two-sum); if the error is not zero, the sum is moved to the neighbour with an
+/// odd last bit (round to odd), which makes the final conversion to float round as if from the exact value: 53 >= 24 +
+/// 2 bits (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008). Proven against the hardware
+/// instruction by tests/core/fma_test.cpp.
+[[nodiscard]] BITNET_ALWAYS_INLINE float exact_fma(float a, float b, float c) noexcept {
+    const double product = static_cast<double>(a) * static_cast<double>(b);
+    const double addend = static_cast<double>(c);
+    const double sum = product + addend;
+    const double addend_part = sum - product;
+    const double product_part = sum - addend_part;
+    const double addend_error = addend - addend_part;
+    const double product_error = product - product_part;
+    const double rounding_error = product_error + addend_error;
+    const auto sum_bits = std::bit_cast<std::uint64_t>(sum);
+    const auto error_bits = std::bit_cast<std::uint64_t>(rounding_error);
+    constexpr std::uint64_t sign = 0x8000000000000000u;
+    constexpr std::uint64_t infinity = 0x7ff0000000000000u;
+    const bool inexact = (error_bits & ~sign) != 0;
+    const bool even = (sum_bits & 1) == 0;
+    const bool finite = (sum_bits & infinity) != infinity;
+    // Away from zero when the error has the sum's sign, towards zero when not: the exact value lies on that side.
+    const std::uint64_t away = ((sum_bits ^ error_bits) & sign) == 0 ? 1 : ~std::uint64_t{0};
+    const std::uint64_t odd = sum_bits + (inexact && even && finite ? away : 0);
+    return static_cast<float>(std::bit_cast<double>(odd));
+}
+
+/// Arithmetic backends of the float loops: how one multiply-add is made. Both give the same bits.
+struct software_fma {
+    [[nodiscard]] static BITNET_ALWAYS_INLINE float fma(float a, float b, float c) noexcept {
+        return exact_fma(a, b, c);
+    }
+};
+#if defined(__GNUC__) || defined(__clang__)
+/// Only inside a target region whose CPU has the instruction; elsewhere it would be a slow library call.
+struct hardware_fma {
+    [[nodiscard]] static BITNET_ALWAYS_INLINE float fma(float a, float b, float c) noexcept {
+        return __builtin_fmaf(a, b, c);
+    }
+};
+#else
+using hardware_fma = software_fma;
+#endif
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+#include <bit>
+#include <cstdint>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// a / b. Under -ffast-math a compiler without float_control makes reciprocals of divisors and divisions of products
+/// with reciprocals, unless it does not know what it divides.
+[[nodiscard]] BITNET_ALWAYS_INLINE float exact_quotient(float a, float b) noexcept {
+#if !BITNET_FLOAT_CONTROL
+    __asm__("" : "+w"(a), "+w"(b));
+#endif
+    return a / b;
+}
+
+/// e^x within 2 units in the last place; 0 below -87 (never a denormal), e^88 above 88. `Fma` is one of the backends of
+/// core/fma.hpp; both give the same bits.
+/// n = round(x / ln 2), r = x - n ln 2 in two parts, then e^r by its Taylor series to r^7 (the rest is below
+/// (ln 2 / 2)^8 / 8! = 5e-9) and an exact scaling by 2^n.
+template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float x) noexcept {
+    constexpr float shift = 12582912.0f; // 1.5 * 2^23: adding it leaves the rounded integer in the low bits
+    const float upper = x > 88.0f ? 88.0f : x;
+    const float c = upper < -87.0f ? -87.0f : upper;
+    const float shifted = Fma::fma(c, 0x1.715476p+0f, shift);
+    const float n = shifted - shift;
+    const float r_high = Fma::fma(n, -0x1.62e43p-1f, c);
+    const float r = Fma::fma(n, 0x1.05c61p-29f, r_high);
+    float p = 0x1.a01a02p-13f; // 1/7!
+    p = Fma::fma(p, r, 0x1.6c16c2p-10f);
+    p = Fma::fma(p, r, 0x1.111112p-7f);
+    p = Fma::fma(p, r, 0x1.555556p-5f);
+    p = Fma::fma(p, r, 0x1.555556p-3f);
+    p = Fma::fma(p, r, 0.5f);
+    p = Fma::fma(p, r, 1.0f);
+    p = Fma::fma(p, r, 1.0f);
+    const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(shift)) << 23;
+    const float scaled = std::bit_cast<float>(std::bit_cast<std::uint32_t>(p) + exponent);
+    const std::uint32_t kept = x < -87.0f ? 0u : 0xffffffffu; // a mask, which vectorises; a choice does not
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) & kept);
+}
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+// ---- bitnet/core/float_environment.hpp ----
+// default_float_environment: round to nearest and keep denormals while the library computes, whatever the host has set.
+
+#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
+#include <xmmintrin.h>
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Sets the IEEE default for this thread and restores the caller's setting when it goes out of scope.
+/// Needed because -ffast-math links start-up code that flushes denormals, and hosts change rounding.
+class default_float_environment {
+public:
+    default_float_environment() noexcept : saved_(load()) { store(ieee_default); }
+    ~default_float_environment() { store(saved_); }
+    default_float_environment(const default_float_environment&) = delete;
+    default_float_environment& operator=(const default_float_environment&) = delete;
+
+private:
+#if BITNET_X86_64
+    using word = std::uint32_t;
+    static constexpr word ieee_default = 0x1f80; // MXCSR after reset: all exceptions masked, nearest, no DAZ, no FTZ
+#if defined(__GNUC__) || defined(__clang__)      // the intrinsics' own builtins: their header is large
+    [[nodiscard]] static word load() noexcept { return __builtin_ia32_stmxcsr(); }
+    static void store(word value) noexcept { __builtin_ia32_ldmxcsr(value); }
+#else
+    [[nodiscard]] static word load() noexcept { return _mm_getcsr(); }
+    static void store(word value) noexcept { _mm_setcsr(value); }
+#endif
+#elif defined(__aarch64__) && !defined(_MSC_VER)
+    using word = std::uint64_t;
+    static constexpr word ieee_default = 0; // FPCR: nearest, no flush to zero, IEEE half precision
+    [[nodiscard]] static word load() noexcept {
+        word value;
+        __asm__ volatile("mrs %0, fpcr" : "=r"(value));
+        return value;
+    }
+    static void store(word value) noexcept { __asm__ volatile("msr fpcr, %0" : : "r"(value)); }
+#else
+    using word = std::uint32_t;
+    static constexpr word ieee_default = 0;
+    [[nodiscard]] static word load() noexcept { return 0; }
+    static void store(word) noexcept {}
+#endif
+    word saved_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/core/sort_first.hpp ----
+// sort_first: the first k of n elements, in order. For headers that are too light for <algorithm>.
+
+#include <cstddef>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace sorting {
+
+template <class T> void exchange(T& a, T& b) noexcept {
+    const T kept = a;
+    a = b;
+    b = kept;
+}
+
+/// Moves the element at `hole` down to its place in a heap: heap[i] comes after heap[2 i + 1] and heap[2 i + 2].
+template <class T, class Before> void sift_down(T* heap, std::size_t size, std::size_t hole, Before before) noexcept {
+    const T moved = heap[hole];
+    for (std::size_t child = 2 * hole + 1; child < size; child = 2 * hole + 1) {
+        child += child + 1 < size && before(heap[child], heap[child + 1]) ? 1u : 0u;
+        if (!before(moved, heap[child])) {
+            break;
+        }
+        heap[hole] = heap[child];
+        hole = child;
+    }
+    heap[hole] = moved;
+}
+
+/// A heap of the first k elements so far takes in what comes before its last one, and is sorted in the end.
+template <class T, class Before>
+void sort_first_by_heap(T* data, std::size_t n, std::size_t k, Before before) noexcept {
+    for (std::size_t i = k / 2; i-- > 0;) {
+        sift_down(data, k, i, before);
+    }
+    for (std::size_t i = k; k != 0 && i < n; ++i) {
+        if (before(data[i], data[0])) {
+            exchange(data[0], data[i]);
+            sift_down(data, k, 0, before);
+        }
+    }
+    for (std::size_t size = k; size > 1; --size) {
+        exchange(data[0], data[size - 1]);
+        sift_down(data, size - 1, 0, before);
+    }
+}
+
+/// Hoare's partition around the median of three. \return m, 0 < m < n: no element of [m, n) comes before one of [0, m)
+/// \pre n >= 3
+template <class T, class Before> std::size_t partition(T* data, std::size_t n, Before before) noexcept {
+    const T *low = data, *pivot = data + n / 2, *high = data + n - 1;
+    if (before(*high, *low)) {
+        const T* const kept = low;
+        low = high;
+        high = kept;
+    }
+    pivot = before(*pivot, *low) ? low : before(*high, *pivot) ? high : pivot;
+    const T middle = *pivot; // at least one other element does not come before it: it ends both scans
+    for (std::size_t i = 0, j = n - 1;; ++i, --j) {
+        while (before(data[i], middle)) {
+            ++i;
+        }
+        while (before(middle, data[j])) {
+            --j;
+        }
+        if (i >= j) {
+            return j + 1;
+        }
+        exchange(data[i], data[j]);
+    }
+}
+
+} // namespace sorting
+
+/// Moves the k elements of data[0, n) that come first in the strict weak order `before` to the front, sorted; the
+/// others follow in any order. O(n log n) at worst, about one comparison per element if k is small. Needs no memory.
+/// \pre k <= n; T is trivially copyable
+template <class T, class Before>
+void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned rounds = 64) noexcept {
+    constexpr std::size_t few = 24;
+    for (; k > few && k > n / 8 && rounds != 0; --rounds) { // quicksort, as long as it divides well
+        const std::size_t middle = sorting::partition(data, n, before);
+        if (k <= middle) {
+            n = middle;
+            continue;
+        }
+        sort_first(data, middle, middle, before, rounds - 1);
+        data += middle;
+        n -= middle;
+        k -= middle;
+    }
+    sorting::sort_first_by_heap(data, n, k, before);
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/run/token_chooser.hpp ----
+// token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
+
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Chooses tokens for one sequence. A session calls, for each token: needs(), then one of the two choose(), then
+/// accept() with the token that choose() returned. None of them may throw.
+///
+/// needs(): how many of the largest logits suffice to choose, given the tokens accepted so far. 0: all of them, in the
+/// order of the vocabulary. A small number lets the session skip most of the head's work, if it has a screen for it.
+///
+/// choose(all): the token, from the logits of the whole vocabulary; `all[id]` is that of token id. A session may call
+/// this one whatever needs() says, so it must work for every chooser.
+///
+/// choose(largest): the token, from exactly needs() or more of the largest logits, in any order, every token once; or
+/// from all of them, if the vocabulary has fewer. Must give the token that the other choose() would give. Never called
+/// while needs() is 0.
+///
+/// accept(id): `id` was taken: the next call of needs() and choose() is for the token after it.
+template <class C>
+concept token_chooser = requires(C& chooser, std::span<const float> all, std::span<const scored_token> largest,
+                                 token id) {
+    { chooser.needs() } -> std::convertible_to<std::size_t>;
+    { chooser.choose(all) } -> std::same_as<token>;
+    { chooser.choose(largest) } -> std::same_as<token>;
+    chooser.accept(id);
+};
+
+/// A reference to any token_chooser, for functions that are no templates. Borrows the chooser, which must outlive it.
+class any_chooser {
+public:
+    template <token_chooser C>
+    requires(!std::is_const_v<C> && !std::same_as<C, any_chooser>) any_chooser(C& chooser)
+    noexcept
+        : self_(std::addressof(chooser)),
+          needs_([](void* self) noexcept -> std::size_t { return static_cast<C*>(self)->needs(); }),
+          choose_([](void* self, std::span<const float> all) noexcept { return static_cast<C*>(self)->choose(all); }),
+          choose_among_([](void* self, std::span<const scored_token> largest) noexcept {
+              return static_cast<C*>(self)->choose(largest);
+          }),
+          accept_([](void* self, token id) noexcept { static_cast<void>(static_cast<C*>(self)->accept(id)); }) {}
+
+    [[nodiscard]] std::size_t needs() const noexcept { return needs_(self_); }
+    [[nodiscard]] token choose(std::span<const float> all) const noexcept { return choose_(self_, all); }
+    [[nodiscard]] token choose(std::span<const scored_token> largest) const noexcept {
+        return choose_among_(self_, largest);
+    }
+    void accept(token id) const noexcept { accept_(self_, id); }
+
+private:
+    void* self_;
+    std::size_t (*needs_)(void*) noexcept;
+    token (*choose_)(void*, std::span<const float>) noexcept;
+    token (*choose_among_)(void*, std::span<const scored_token>) noexcept;
+    void (*accept_)(void*, token) noexcept;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Steps are taken in this order: penalties, top_k, top_p, min_p, temperature, draw. temperature 0 is greedy: the
+/// largest logit after penalties, the lowest id on ties.
+struct sampler_options {
+    float temperature = 0.8f;        ///< >= 0; probabilities are softmax(logits / temperature)
+    std::size_t top_k = 40;          ///< keep the k largest; 0 keeps all
+    float top_p = 0.95f;             ///< 0 to 1; keep the fewest that reach this share of the probability; 1 keeps all
+    float min_p = 0.0f;              ///< 0 to 1; keep those with at least this share of the largest probability
+    float repeat_penalty = 1.0f;     ///< > 0; divides positive and multiplies negative logits of recent tokens
+    float presence_penalty = 0.0f;   ///< subtracted once from the logits of recent tokens
+    float frequency_penalty = 0.0f;  ///< subtracted for each time a token is among the recent ones
+    std::size_t penalty_window = 64; ///< how many tokens are recent
+    std::uint64_t seed = 0;
+
+    [[nodiscard]] static sampler_options greedy() noexcept {
+        sampler_options options;
+        options.temperature = 0.0f;
+        return options;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+/// The library's token_chooser. Holds its settings, its random state and the recent tokens. One sampler serves one
+/// sequence.
+/// Allocates in open() only: 16 bytes for each token of the vocabulary.
+class sampler {
+public:
+    static constexpr std::size_t largest_window = 1u << 16;
+
+    /// \param vocabulary number of logits. \return errc::invalid_argument naming the option and its range,
+    /// errc::out_of_memory.
+    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
+        sampler made;
+        if (auto checked = check(options); !checked) {
+            return failed(checked);
+        }
+        made.options_ = options;
+        made.random_ = options.seed;
+        error failure;
+        allocate(made.candidates_, vocabulary, "sampler candidates", failure);
+        allocate(made.counts_, vocabulary, "sampler counts", failure);
+        allocate(made.recent_, options.penalty_window, "recent tokens", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        return made;
+    }
+
+    /// Chooses a token. Changes only the random state; call accept() with the token that was taken.
+    /// \pre logits.size() is the vocabulary size given to open(), and not 0.
+    [[nodiscard]] token choose(std::span<const float> logits) noexcept {
+        assert(logits.size() == candidates_.size() && !logits.empty());
+        const default_float_environment environment;
+        for (std::size_t i = 0; i < logits.size(); ++i) {
+            candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
+        }
+        return choose_among(logits.size());
+    }
+
+    /// The same from the needs() largest logits alone, in any order: the token that all logits would give.
+    /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
+    [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
+        assert(!largest.empty() && largest.size() <= candidates_.size());
+        const default_float_environment environment;
+        for (std::size_t i = 0; i < largest.size(); ++i) {
+            const auto [id, logit] = largest[i];
+            candidates_[i] = {penalized(logit, counts_[static_cast<std::size_t>(id)]), id, 0.0f};
+        }
+        return choose_among(largest.size());
+    }
+
+    /// How many of the largest logits are enough for choose(); 0 if only all of them are. Greedy needs one, top_k
+    /// needs k. If penalties lower the logits of c recent tokens, at most c others take their places: c more are
+    /// enough.
+    [[nodiscard]] std::size_t needs() const noexcept {
+        const std::size_t kept = is_greedy() ? 1 : options_.top_k;
+        const bool lowers =
+            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
+        if (kept == 0 || (distinct_ != 0 && !lowers)) {
+            return 0;
+        }
+        const bool penalizes =
+            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
+        return kept + (penalizes ? distinct_ : 0);
+    }
+
+    /// Counts a token among the recent ones: those that were chosen, and those of the prompt if they should count.
+    /// \pre 0 <= id < vocabulary
+    void accept(token id) noexcept {
+        if (recent_.empty()) {
+            return;
+        }
+        const std::size_t at = accepted_ % recent_.size();
+        if (accepted_ >= recent_.size()) {
+            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1 : 0;
+        }
+        recent_[at] = id;
+        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1 : 0;
+        ++accepted_;
+    }
+
+    /// Forgets recent tokens and starts the random sequence anew.
+    void reset() noexcept {
+        for (std::size_t i = 0; i < counts_.size(); ++i) {
+            counts_[i] = 0;
+        }
+        accepted_ = 0;
+        distinct_ = 0;
+        random_ = options_.seed;
+    }
+
+    [[nodiscard]] const sampler_options& options() const noexcept { return options_; }
+    [[nodiscard]] bool is_greedy() const noexcept { return options_.temperature == 0.0f; }
+
+private:
+    struct candidate {
+        float logit;
+        token id;
+        float weight;
+    };
+
+    sampler() noexcept = default;
+
+    [[nodiscard]] static result<void> check(const sampler_options& o) {
+        struct rule {
+            std::string_view text;
+            bool holds;
+        };
+        const rule rules[] = {
+            {"temperature must be 0 to 1e6", within(o.temperature, 0.0f, 1e6f)},
+            {"top_p must be 0 to 1", within(o.top_p, 0.0f, 1.0f)},
+            {"min_p must be 0 to 1", within(o.min_p, 0.0f, 1.0f)},
+            {"repeat_penalty must be 0.001 to 1000", within(o.repeat_penalty, 0.001f, 1000.0f)},
+            {"presence_penalty must be -1000 to 1000", within(o.presence_penalty, -1000.0f, 1000.0f)},
+            {"frequency_penalty must be -1000 to 1000", within(o.frequency_penalty, -1000.0f, 1000.0f)},
+            {"penalty_window must be 0 to 65536", o.penalty_window <= largest_window},
+        };
+        for (const auto& [text, holds] : rules) {
+            if (!holds) {
+                return error{errc::invalid_argument, sentence({"sampler: ", text})};
+            }
+        }
+        return {};
+    }
+    [[nodiscard]] static bool within(float value, float low, float high) noexcept {
+        return value >= low && value <= high;
+    }
+
+    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
+    void sort_largest(std::size_t n, std::size_t k) noexcept {
+        sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
+            return precedes(a.logit, a.id, b.logit, b.id);
+        });
+    }
+
+    [[nodiscard]] float penalized(float logit, std::uint32_t count) const noexcept {
+        if (count == 0) {
+            return logit;
+        }
+        const float p = options_.repeat_penalty;
+        const float absent = -options_.presence_penalty;
+        const float present = logit > 0.0f ? exact_quotient(logit, p) + absent : exact_fma(logit, p, absent);
+        return exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
+    }
+
+    /// The steps after the penalties, over the first n candidates.
+    [[nodiscard]] token choose_among(std::size_t n) noexcept {
+        if (is_greedy()) {
+            sort_largest(n, 1);
+            return candidates_[0].id;
+        }
+        std::size_t kept = options_.top_k == 0 || options_.top_k > n ? n : options_.top_k;
+        sort_largest(n, kept); // all later steps need the order
+        kept = keep_top_p(kept);
+        kept = keep_min_p(kept);
+        return draw(kept);
+    }
+
+    [[nodiscard]] std::size_t keep_top_p(std::size_t n) noexcept {
+        if (options_.top_p >= 1.0f) {
+            return n;
+        }
+        const float sum = weigh(n, 1.0f);
+        const float enough = options_.top_p * sum;
+        float reached = 0.0f;
+        for (std::size_t i = 0; i < n; ++i) {
+            reached = reached + candidates_[i].weight;
+            if (reached >= enough) {
+                return i + 1;
+            }
+        }
+        return n;
+    }
+
+    [[nodiscard]] std::size_t keep_min_p(std::size_t n) noexcept {
+        if (options_.min_p <= 0.0f) {
+            return n;
+        }
+        weigh(n, 1.0f);
+        std::size_t kept = 1;
+        while (kept < n && candidates_[kept].weight >= options_.min_p) {
+            ++kept;
+        }
+        return kept;
+    }
+
+    [[nodiscard]] token draw(std::size_t n) noexcept {
+        const float sum = weigh(n, options_.temperature);
+        const float target = uniform() * sum;
+        float reached = 0.0f;
+        for (std::size_t i = 0; i < n; ++i) {
+            reached = reached + candidates_[i].weight;
+            if (reached > target) {
+                return candidates_[i].id;
+            }
+        }
+        return candidates_[0].id; // all weights were rounded to 0, or logits are not numbers
+    }
+
+    /// weight = e^((logit - largest) / temperature) for the first n. \return their sum, ascending.
+    float weigh(std::size_t n, float temperature) noexcept {
+        float sum = 0.0f;
+        for (std::size_t i = 0; i < n; ++i) {
+            const float below = candidates_[i].logit - candidates_[0].logit;
+            const float weight = exponential<software_fma>(exact_quotient(below, temperature));
+            candidates_[i].weight = weight;
+            sum = sum + weight;
+        }
+        return sum;
+    }
+
+    /// Uniform in [0, 1) with 24 bits, by splitmix64 (Steele, Lea and Flood, 2014).
+    [[nodiscard]] float uniform() noexcept {
+        random_ += 0x9e3779b97f4a7c15u;
+        std::uint64_t z = random_;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+        z = z ^ (z >> 31);
+        return static_cast<float>(z >> 40) * 0x1p-24f;
+    }
+
+    sampler_options options_;
+    std::uint64_t random_ = 0;
+    buffer<candidate> candidates_;
+    buffer<std::uint32_t> counts_; ///< [vocabulary] how often each token is among the recent ones
+    buffer<token> recent_;         ///< ring
+    std::size_t accepted_ = 0;
+    std::size_t distinct_ = 0; ///< tokens whose count is not 0
+};
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What any_session holds: its state, and what is compiled elsewhere. See any_session for what the functions promise.
+class session_base {
+public:
+    session_base(const session_base&) = delete;
+    session_base& operator=(const session_base&) = delete;
+    virtual ~session_base() = default;
+
+    /// \param visitor null: none
+    [[nodiscard]] virtual result<void> feed(std::span<const token> tokens, const logits_visitor* visitor) = 0;
+    [[nodiscard]] virtual std::optional<token> next(sampler& choose) = 0;
+    [[nodiscard]] virtual std::optional<token> next(any_chooser choose) = 0;
+    [[nodiscard]] virtual result<std::span<const float>> logits() = 0;
+    [[nodiscard]] virtual result<std::span<const scored_token>> largest_logits(std::size_t k) = 0;
+    [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
+    [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
+    virtual void reset() noexcept = 0;
+
+    [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
+    [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
+    [[nodiscard]] std::size_t threads() const noexcept { return options_.threads; }
+    [[nodiscard]] stop_reason stopped_by() const noexcept { return stopped_by_; }
+    [[nodiscard]] const error& last_error() const noexcept { return last_error_; }
+    [[nodiscard]] const std::optional<token>& pending() const noexcept { return pending_; }
+
+protected:
+    explicit session_base(const session_options& options) noexcept : options_(options) {}
+
+    session_options options_;
+    std::size_t cached_ = 0;       ///< positions in the cache
+    std::optional<token> pending_; ///< given by next(), not yet run
+    stop_reason stopped_by_ = stop_reason::none;
+    error last_error_;
+};
+
+/// Borrows the model, which must outlive it. Move-only, and belongs to one thread at a time. Allocates in open() only:
+/// 2 * layers * context * kv_heads * head_size elements of the policy's kv_element, scratch for `prompt_chunk` rows
+/// (under 150 KiB a row for the 2B model), and the logits.
+class any_session {
+public:
+    /// \return errc::invalid_argument (a context beyond the model's, no threads, no prompt chunk), errc::out_of_memory
+    /// with the bytes asked for, errc::thread_error.
+    [[nodiscard]] static result<any_session> open(const any_model& opened, const session_options& options = {}) {
+        return made(opened.base().open_session(options, nullptr));
+    }
+    /// The same on the caller's pool, which must outlive the session; options.threads is not used. Sessions that share
+    /// a pool take turns: a pool runs one loop at a time.
+    [[nodiscard]] static result<any_session> open(const any_model& opened, pool_ref pool,
+                                                  const session_options& options = {}) {
+        return made(opened.base().open_session(options, &pool));
+    }
+    static result<any_session> open(any_model&&, const session_options& = {}) = delete;           // would dangle
+    static result<any_session> open(any_model&&, pool_ref, const session_options& = {}) = delete; // would dangle
+
+    /// Appends tokens to the sequence and runs them through the model, `prompt_chunk` at a time.
+    /// \return errc::invalid_token, errc::context_full if position() + tokens.size() exceeds the context; nothing is
+    /// fed then, and the session goes on as it was.
+    [[nodiscard]] result<void> feed(std::span<const token> tokens) { return base_->feed(tokens, nullptr); }
+
+    /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
+    /// output matrix once for eight tokens.
+    template <class Visit> [[nodiscard]] result<void> feed_each(std::span<const token> tokens, Visit&& visit) {
+        const logits_visitor visitor = visitor_of(visit);
+        return base_->feed(tokens, &visitor);
+    }
+
+    /// The next token; nullopt at a stop token, at the end of the context and after an error. stopped_by() says which,
+    /// last_error() has the sentence. The token is part of the sequence from here on; it runs through the model with
+    /// the following call. After nullopt the session can be fed and asked again.
+    /// \pre `choose` was opened for this model's vocabulary size.
+    [[nodiscard]] std::optional<token> next(sampler& choose) { return base_->next(choose); }
+    /// The same by a chooser of the program's own: see token_chooser.
+    template <token_chooser Chooser> [[nodiscard]] std::optional<token> next(Chooser& choose) {
+        return base_->next(any_chooser(choose));
+    }
+
+    /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
+    /// \return errc::nothing_fed before the first token, errc::no_lm_head from a text embedding model.
+    [[nodiscard]] result<std::span<const float>> logits() { return base_->logits(); }
+
+    /// The k largest logits after the last token, the largest first, the lower id on ties; all if the vocabulary is
+    /// smaller. The same bits as in logits(), and if the model has a screen mostly without reading the whole output
+    /// matrix. Valid until the next call that is not const.
+    /// \return errc::nothing_fed, errc::no_lm_head, errc::invalid_argument unless 1 <= k <= 256.
+    [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
+        return base_->largest_logits(k);
+    }
+
+    /// The hidden state [hidden] after the last token and the last norm, scaled to length one: the embedding of the
+    /// sequence, for which text embedding models are trained. The dot product of two is their cosine. Valid until the
+    /// next call that is not const.
+    /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token.
+    [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
+
+    /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
+    /// tokens_to_embed(). \return what these return.
+    [[nodiscard]] result<std::span<const float>> embed(std::span<const token> tokens) {
+        reset();
+        if (auto fed = feed(tokens); !fed) {
+            return failed(fed);
+        }
+        return embedding();
+    }
+
+    /// What finding the largest logits has cost so far; all zero without a screen.
+    [[nodiscard]] const screen_statistics& screening() const noexcept { return base_->screening(); }
+
+    /// Tokens in the sequence: those fed and those that next() gave.
+    [[nodiscard]] std::size_t position() const noexcept { return base_->position(); }
+    [[nodiscard]] std::size_t context() const noexcept { return base_->context(); }
+    [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
+    /// The token that next() gave and that has not run yet; nullopt if there is none.
+    [[nodiscard]] const std::optional<token>& pending() const noexcept { return base_->pending(); }
+
+    [[nodiscard]] stop_reason stopped_by() const noexcept { return base_->stopped_by(); }
+    /// \pre stopped_by() == stop_reason::error
+    [[nodiscard]] const error& last_error() const noexcept { return base_->last_error(); }
+
+    /// Starts an empty sequence. Frees and allocates nothing.
+    void reset() noexcept { base_->reset(); }
+
+    /// The library's own: for any_batch.
+    [[nodiscard]] session_base& base() noexcept { return *base_; }
+
+private:
+    explicit any_session(std::unique_ptr<session_base> base) noexcept : base_(std::move(base)) {}
+
+    [[nodiscard]] static result<any_session> made(result<std::unique_ptr<session_base>> opened) {
+        return opened ? result<any_session>(any_session(*std::move(opened))) : failed(opened);
+    }
+
+    std::unique_ptr<session_base> base_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What one session gets in a step.
+struct batch_entry {
+    any_session* of;
+    token id;
+};
+
+/// What any_batch holds. See there for what the functions promise.
+class batch_base {
+public:
+    batch_base(const batch_base&) = delete;
+    batch_base& operator=(const batch_base&) = delete;
+    virtual ~batch_base() = default;
+
+    [[nodiscard]] virtual result<void> step(std::span<const batch_entry> entries) = 0;
+    /// Room for the entries of a step.
+    [[nodiscard]] virtual std::span<batch_entry> entries() noexcept = 0;
+    [[nodiscard]] virtual std::size_t threads() const noexcept = 0;
+    [[nodiscard]] virtual error too_many(std::size_t sessions) const = 0;
+
+protected:
+    batch_base() noexcept = default;
+};
+
+/// Steps sessions of one model together: decoding is bound by reading the weights, and here one reading serves all.
+/// The logits are the bits that each session would have computed alone. Borrows the model, which must outlive it, and
+/// sessions only during a call. Belongs to one thread at a time, as do the sessions. Allocates in open() only: scratch
+/// for `sessions` rows (under 150 KiB a row for the 2B model).
+///
+///     while (is_any_going_on) {
+///         batch.run_pending(sessions);                   // one pass over the weights
+///         for (auto* each : sessions) each->next(choose) // only samples
+///     }
+class any_batch {
+public:
+    /// \return errc::invalid_argument (no sessions, too many, no threads), errc::no_lm_head (a text embedding model),
+    /// errc::out_of_memory, errc::thread_error.
+    [[nodiscard]] static result<any_batch> open(const any_model& opened, const batch_options& options = {}) {
+        return made(opened.base().open_batch(options, nullptr));
+    }
+    /// The same on the caller's pool, which must outlive the batch; options.threads and spin are not used.
+    [[nodiscard]] static result<any_batch> open(const any_model& opened, pool_ref pool,
+                                                const batch_options& options = {}) {
+        return made(opened.base().open_batch(options, &pool));
+    }
+    static result<any_batch> open(any_model&&, const batch_options& = {}) = delete;           // would dangle
+    static result<any_batch> open(any_model&&, pool_ref, const batch_options& = {}) = delete; // would dangle
+
+    /// Appends one token to each session and runs them in one pass; then logits() of each gives what follows it.
+    /// A session whose next() gave a token takes that token first, so the entry must name it.
+    /// \pre no entry's session is null.
+    /// \return errc::invalid_argument (more entries than sessions(), a session of another model, the same one twice,
+    /// another token than next() gave), errc::invalid_token, errc::context_full: every session is then as it was.
+    [[nodiscard]] result<void> step(std::span<const batch_entry> entries) { return base_->step(entries); }
+
+    /// Steps those of `all` whose next() gave a token that has not run yet, so that their next() only samples.
+    /// \param all a range of pointers to any_session or session<P>. \return what step() returns.
+    template <class Sessions> [[nodiscard]] result<void> run_pending(const Sessions& all) {
+        const std::span<batch_entry> entries = base_->entries();
+        std::size_t count = 0;
+        std::size_t pending = 0;
+        for (any_session* each : all) {
+            if (const auto& id = each->pending()) {
+                ++pending;
+                if (count != entries.size()) {
+                    entries[count++] = {each, *id};
+                }
+            }
+        }
+        return pending > count ? base_->too_many(pending) : base_->step(entries.first(count));
+    }
+
+    [[nodiscard]] std::size_t sessions() const noexcept { return base_->entries().size(); }
+    [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
+
+private:
+    explicit any_batch(std::unique_ptr<batch_base> base) noexcept : base_(std::move(base)) {}
+
+    [[nodiscard]] static result<any_batch> made(result<std::unique_ptr<batch_base>> opened) {
+        return opened ? result<any_batch>(any_batch(*std::move(opened))) : failed(opened);
+    }
+
+    std::unique_ptr<batch_base> base_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/run/embedding.hpp ----
+// Text embeddings: the tokens of a text to embed.
+
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The tokens of `text` as any_session::embed() wants them: bos before and eos after it if the file asks for them. Text
+/// embedding models are trained to gather the text in that eos. What else a model wants around a text, such as an
+/// instruction before a query, is up to the caller.
+/// \pre model.has_text(). \return what tokenizer::encode returns.
+[[nodiscard]] inline result<std::vector<token>> tokens_to_embed(const any_model& model, std::string_view text) {
+    const tokenizer& tokens = model.text();
+    std::vector<token> made;
+    if (tokens.add_bos() && tokens.bos()) {
+        made.push_back(*tokens.bos());
+    }
+    if (auto done = tokens.encode(text, made); !done) {
+        return failed(done);
+    }
+    if (tokens.add_eos() && tokens.eos()) {
+        made.push_back(*tokens.eos());
+    }
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+// ---- bitnet/text/stream_decoder.hpp ----
+// stream_decoder: the text of one token after another, in whole code points.
+
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Turns tokens into text that can be shown at once: a code point whose bytes are spread over several tokens is
+/// returned with the last of them. No byte is replaced: those that are not UTF-8 are returned as they are, so that all
+/// the text that feed() and flush() return is, byte for byte, tokenizer::decode() of all the tokens with the same
+/// options. Holds back three bytes at most. Borrows the tokenizer, which must outlive it. Allocates in the constructor
+/// only.
+class stream_decoder {
+public:
+    explicit stream_decoder(const tokenizer& t, decode_options options = {})
+        : tokenizer_(&t), drop_space_(t.adds_space_prefix() && !options.follows_text) {
+        text_.reserve(t.longest_token() + 3);
+    }
+    explicit stream_decoder(tokenizer&&, decode_options = {}) = delete; // would dangle
+
+    /// The text that became complete with `id`; may be empty. A token outside the vocabulary has no text.
+    /// Valid until the next call.
+    [[nodiscard]] std::string_view feed(token id) {
+        drop_returned();
+        std::string_view bytes = tokenizer_->bytes_of(id);
+        if (drop_space_ && !bytes.empty()) {
+            bytes.remove_prefix(bytes.starts_with(' ') ? 1 : 0);
+            drop_space_ = false;
+        }
+        text_.append(bytes);
+        returned_ = text_.size() - unfinished_tail(text_);
+        return std::string_view(text_).substr(0, returned_);
+    }
+
+    /// What is still held back: the start of a code point that was never completed. Valid until the next call.
+    [[nodiscard]] std::string_view flush() {
+        drop_returned();
+        returned_ = text_.size();
+        return text_;
+    }
+
+private:
+    void drop_returned() {
+        text_.erase(0, returned_);
+        returned_ = 0;
+    }
+
+    const tokenizer* tokenizer_;
+    std::string text_;                    ///< what was returned last, then what is held back
+    std::string::size_type returned_ = 0; ///< bytes of `text_` that were returned
+    bool drop_space_;                     ///< the first byte is still to come, and is dropped if it is a space
+};
+
+} // namespace bitnet::inline BITNET_ABI
+#endif

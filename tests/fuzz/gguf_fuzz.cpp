@@ -178,7 +178,7 @@ std::uint64_t touch_metadata(const bitnet::gguf_file& file) {
             require(count == value.count);
         } else {
             require(value.type == bitnet::gguf_type::string ||
-                    value.bytes.size() == value.count * size_of(value.element_type));
+                    value.bytes.size() == value.count * bitnet::detail::size_of(value.element_type));
             for (const std::byte b : value.bytes) {
                 sum += std::to_integer<std::uint64_t>(b);
             }

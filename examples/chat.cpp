@@ -198,7 +198,7 @@ bitnet::result<void> talk_until_the_end(conversation& talk) {
         if (line == "/exit") {
             break;
         }
-        if (bitnet::stripped(line).empty()) {
+        if (bitnet::detail::stripped(line).empty()) {
             continue;
         }
         if (auto done = line.starts_with('/') ? obey(line, talk) : talk.answer(line); !done) {

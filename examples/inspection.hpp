@@ -79,7 +79,7 @@ inline void scan(report& made, const model_options& chosen) {
         if (!bitnet::is_ternary_place(tensor.name)) {
             continue;
         }
-        const auto source = bitnet::ternary_source::open(made.file, tensor, chosen.reading(), **pool);
+        const auto source = bitnet::detail::ternary_source::open(made.file, tensor, chosen.reading(), **pool);
         if (!source && source.error().code == bitnet::errc::unsupported_type) {
             continue;
         }
@@ -89,8 +89,9 @@ inline void scan(report& made, const model_options& chosen) {
             continue;
         }
         const auto ignore = [](std::size_t, const std::uint8_t*, std::size_t) noexcept {};
-        const auto read = bitnet::for_each_rows(**pool, source->rows(), tensor, made.file.name(), 32,
-                                                source->stride(static_cast<std::size_t>(tensor.dims[0])), ignore);
+        const auto read =
+            bitnet::detail::for_each_rows(**pool, source->rows(), tensor, made.file.name(), 32,
+                                          source->stride(static_cast<std::size_t>(tensor.dims[0])), ignore);
         if (!read) {
             made.bad_tensors.push_back(read.error().message);
         }

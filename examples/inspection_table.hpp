@@ -36,7 +36,7 @@ inline void print_metadata(const bitnet::gguf_file& file) {
         if (value.type == bitnet::gguf_type::array) {
             type = std::to_string(value.count) + " " + std::string(bitnet::name_of(value.element_type));
         }
-        const std::string key = bitnet::quoted_name(value.key);
+        const std::string key = bitnet::detail::quoted_name(value.key);
         std::printf("  %-46s %-14s %s\n", key.c_str(), type.c_str(), shortened(json.text()).c_str());
     }
 }
@@ -44,7 +44,7 @@ inline void print_metadata(const bitnet::gguf_file& file) {
 inline void print_tensors(const report& made) {
     std::printf("\ntensors (dimensions fastest first)\n");
     for (const bitnet::gguf_tensor& tensor : made.file.tensors()) {
-        std::printf("  %-32s %-5s %-16s %12zu bytes\n", bitnet::quoted_name(tensor.name).c_str(),
+        std::printf("  %-32s %-5s %-16s %12zu bytes\n", bitnet::detail::quoted_name(tensor.name).c_str(),
                     std::string(bitnet::name_of(tensor.type)).c_str(), bitnet::dims_text(tensor).c_str(),
                     tensor.bytes.size());
     }
@@ -115,7 +115,7 @@ inline void print_text(const report& made) {
 
 inline void print_chat(const report& made) {
     std::printf("\nchat\n  template of the file: %s\n",
-                made.chat.in_file.empty() ? "none" : bitnet::quoted_name(made.chat.in_file).c_str());
+                made.chat.in_file.empty() ? "none" : bitnet::detail::quoted_name(made.chat.in_file).c_str());
     if (!made.chat.choice) {
         std::printf("  %s\n", made.chat.choice.error().message.c_str());
         return;

@@ -19,7 +19,7 @@ public:
     void end(char bracket) { text_ += bracket, comma_ = true; }
     void begin(std::string_view key, char bracket) { name(key), begin(bracket); }
 
-    void value(std::string_view utf8) { bitnet::append_json_string(separate(), utf8); }
+    void value(std::string_view utf8) { bitnet::detail::append_json_string(separate(), utf8); }
     void value(const char* utf8) { value(std::string_view(utf8)); }
     void value(const std::string& utf8) { value(std::string_view(utf8)); }
     void value(bool yes) { separate() += yes ? "true" : "false"; }
@@ -34,7 +34,7 @@ public:
 
     /// The key of the value, array or object that comes next.
     void name(std::string_view key) {
-        bitnet::append_json_string(separate(), key);
+        bitnet::detail::append_json_string(separate(), key);
         text_ += ':';
         comma_ = false;
     }

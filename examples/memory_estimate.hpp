@@ -31,13 +31,14 @@ struct session_memory {
     const std::uint64_t widest = std::max({p.hidden, p.query_columns(), p.feed_forward});
     const std::uint64_t floats =
         p.hidden + widest + 2 * (p.query_columns() + p.kv_columns()) + p.feed_forward + p.head_size;
-    const std::uint64_t parts = bitnet::attention_parts::most * p.query_columns();
+    const std::uint64_t parts = bitnet::detail::attention_parts::most * p.query_columns();
     return rows * (4 * floats + widest) + 4 * parts + 8 * 4 * std::uint64_t{p.vocabulary};
 }
 
 [[nodiscard]] inline session_memory estimate(const bitnet::hyper_parameters& p, std::size_t context) {
-    return {context, bitnet::kv_cache::bytes(p, 2, false, context), bitnet::kv_cache::bytes(p, 4, false, context),
-            bitnet::kv_cache::bytes(p, 1, true, context), working_bytes(p, context)};
+    return {context, bitnet::detail::kv_cache::bytes(p, 2, false, context),
+            bitnet::detail::kv_cache::bytes(p, 4, false, context), bitnet::detail::kv_cache::bytes(p, 1, true, context),
+            working_bytes(p, context)};
 }
 
 /// One estimate for 512 positions and each further power of two from 2048 on below the model's context, and one for

@@ -181,7 +181,7 @@ private:
             const bool whole = read.ec == std::errc{} && read.ptr == given.data() + given.size();
             return whole ? std::optional(value) : std::nullopt;
         } else {
-            const auto value = bitnet::parse_decimal(given);
+            const auto value = bitnet::detail::parse_decimal(given);
             return value ? std::optional(static_cast<Number>(*value)) : std::nullopt;
         }
     }

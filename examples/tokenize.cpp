@@ -35,8 +35,8 @@ bitnet::error mistake(const std::string& sentence) { return {bitnet::errc::inval
 
 bool is_utf8(std::string_view bytes) {
     while (!bytes.empty()) {
-        const auto first = bitnet::first_code_point(bytes);
-        if (first.value == bitnet::invalid_code_point) {
+        const auto first = bitnet::detail::first_code_point(bytes);
+        if (first.value == bitnet::detail::invalid_code_point) {
             return false;
         }
         bytes.remove_prefix(first.size);

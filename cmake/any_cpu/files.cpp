@@ -1,4 +1,4 @@
 // SPDX-License-Identifier: MIT
 #include <bitnet/run/files_part.hpp>
 
-template struct bitnet::files_part<>;
+template struct bitnet::detail::files_part<>;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include "parts.hpp"
 
-template struct bitnet::graph_part<>;
+template struct bitnet::detail::graph_part<>;
 template struct bitnet::compiled_for<bitnet::any_cpu>;

@@ -9,9 +9,9 @@
 #include <bitnet/run/tensors_part.hpp>
 #include <bitnet/run/text_part.hpp>
 
-extern template struct bitnet::files_part<>;
-extern template struct bitnet::text_part<>;
-extern template struct bitnet::tensors_part<>;
+extern template struct bitnet::detail::files_part<>;
+extern template struct bitnet::detail::text_part<>;
+extern template struct bitnet::detail::tensors_part<>;
 extern template struct bitnet::engine_of<bitnet::policy<bitnet::isa::scalar>>;
 #if BITNET_X86_64
 extern template struct bitnet::engine_of<bitnet::policy<bitnet::isa::sse41>>;

@@ -1,4 +1,4 @@
 // SPDX-License-Identifier: MIT
 #include <bitnet/run/tensors_part.hpp>
 
-template struct bitnet::tensors_part<>;
+template struct bitnet::detail::tensors_part<>;

@@ -1,4 +1,4 @@
 // SPDX-License-Identifier: MIT
 #include <bitnet/run/text_part.hpp>
 
-template struct bitnet::text_part<>;
+template struct bitnet::detail::text_part<>;

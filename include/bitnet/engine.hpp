@@ -25,7 +25,7 @@ struct engine {
     /// Whether the process may run the code; asks the system for what it gives on demand only. See isa::enable.
     bool (*enable)() noexcept;
     /// The policy's pool, opened. \return as its own open().
-    result<owned_pool> (*open_pool)(std::size_t threads, std::chrono::microseconds spin);
+    result<detail::owned_pool> (*open_pool)(std::size_t threads, std::chrono::microseconds spin);
 };
 
 } // namespace bitnet::inline BITNET_ABI

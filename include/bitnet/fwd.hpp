@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Forward declarations of public names, for headers of programs that only mention them.
+// The list of all public names; other names are in bitnet::detail. Declares those that can be declared ahead cheaply.
 #pragma once
 
 #include <bitnet/core/config.hpp>
@@ -10,32 +10,53 @@ namespace bitnet::inline BITNET_ABI {
 
 using token = std::int32_t;
 
+// core
 enum class errc;
 struct error;
 template <class T> class result;
-
 struct half;
 struct bfloat16;
+enum class float_element : unsigned char;
 template <class T> struct matrix_view;
 
+// files and memory
+enum class access_hint;
 class byte_source;
-class gguf_file;
-class gguf_writer;
-class json_document;
-class safetensors_file;
-class model_file;
+struct read_callback;
 
+// io: GGUF, JSON, safetensors
+class gguf_file;
+class gguf_strings;
+struct gguf_tensor;
+enum class gguf_type : std::uint32_t;
+struct gguf_value;
+class gguf_writer;
+struct gguf_writer_options;
+enum class tensor_type : std::uint32_t;
+class json_document;
+struct json_member;
+struct json_options;
+enum class json_type : std::uint8_t;
+class json_value;
+class safetensors_file;
+struct safetensors_tensor;
+enum class safetensors_type : std::uint8_t;
+
+// text
 class tokenizer;
-class stream_decoder;
-class chat_template;
-class chat_dialog;
-struct chat_message;
-enum class chat_format : unsigned char;
-struct encode_options;
-struct decode_options;
 struct tokenizer_json_files;
 struct tokenizer_options;
+struct encode_options;
+struct decode_options;
+struct pre_tokenizer_choice;
+class stream_decoder;
+class chat_dialog;
+enum class chat_format : unsigned char;
+struct chat_format_choice;
+struct chat_message;
+class chat_template;
 
+/// Instruction sets.
 namespace isa {
 struct scalar;
 struct sse41;
@@ -50,26 +71,119 @@ struct wasm_simd128;
 struct wasm_relaxed_simd;
 } // namespace isa
 
-class thread_pool;
+// threads
 class inline_pool;
+struct loop_body;
 class pool_ref;
+class thread_pool;
 
+// layouts, and the tables of functions that a policy names
+enum class i2s_order;
+struct base3;
+struct lookup2;
+struct lookup3;
+struct any_cpu;
+struct engine;
+struct kv_table;
+struct layout_table;
+struct loop_table;
+struct ternary_table;
+
+// models
+enum class activation_function;
+enum class pooling_type : std::uint8_t;
+enum class rotary_pairing;
+struct checkpoint_options;
 struct hyper_parameters;
-struct open_options;
-struct scored_token;
-struct screen_statistics;
-enum class lm_head_mode;
-struct batch_options;
-struct session_options;
-struct sampler_options;
-enum class stop_reason;
-class sampler;
+class model_file;
+struct ternary_reading;
+
+// running them
+class any_batch;
 class any_chooser;
 class any_model;
 class any_session;
-class any_batch;
 struct batch_entry;
-struct any_cpu;
+struct batch_options;
 template <class Ladder> struct compiled_for;
+enum class lm_head_mode;
+struct logits_visitor;
+struct open_options;
+class sampler;
+struct sampler_options;
+struct scored_token;
+struct screen_statistics;
+struct session_options;
+enum class stop_reason;
+
+// converting them
+class checkpoint_converter;
+struct comparison_report;
+struct conversion_options;
+struct conversion_progress;
+struct conversion_statistics;
+class metadata_edit;
+struct ternary_encoding;
+
+// Public too, and declared in the header beside the name only: aliases, concepts, constants, functions, and templates
+// whose parameters are constrained.
+//
+//     buffer                     core/buffer.hpp
+//     failed                     core/result.hpp
+//
+//     dims_text                  io/gguf_reader.hpp
+//     element_count              io/gguf_types.hpp
+//     name_of                    io/gguf_types.hpp
+//     name_of                    io/json.hpp
+//     name_of                    io/safetensors.hpp
+//     tensor_dims                io/gguf_types.hpp
+//
+//     chat_format_names          text/chat_format.hpp
+//     end_of_turn                text/chat_format.hpp
+//     find_chat_format           text/chat_format.hpp
+//     name_of                    text/chat_format.hpp
+//     no_token                   text/token.hpp
+//
+//     isa::all_of_this_machine   simd/isa.hpp
+//     isa::enable                simd/isa.hpp
+//     isa::instruction_set       simd/isa.hpp
+//     isa::list                  simd/isa.hpp
+//     default_spin               thread/thread_limits.hpp
+//     most_threads               thread/thread_limits.hpp
+//     thread_pool_type           thread/pool.hpp
+//
+//     default_pool               policy.hpp
+//     engine_of                  policy.hpp
+//     i2s                        kernel/ternary_layout.hpp
+//     i2s_b                      kernel/ternary_layout.hpp
+//     i2s_c                      kernel/ternary_layout.hpp
+//     kv_element_type            policy.hpp
+//     native                     policy.hpp
+//     policy                     policy.hpp
+//     policy_type                policy.hpp
+//     in_all_layouts             run/dispatch.hpp
+//     joined_ladders             run/dispatch.hpp
+//     ladder                     run/dispatch.hpp
+//     with_first_available       run/dispatch.hpp
+//
+//     is_ternary_place           checkpoint/layout_for.hpp
+//     largest_head_size          checkpoint/hyper_parameters.hpp
+//     layout_for                 checkpoint/layout_for.hpp
+//     name_of                    checkpoint/hyper_parameters.hpp
+//     ternary_type_of            checkpoint/layout_for.hpp
+//
+//     batch                      run/batch.hpp
+//     binarize_embedding         run/embedding_codes.hpp
+//     binary_embedding_bytes     run/embedding_codes.hpp
+//     model                      run/model.hpp
+//     quantize_embedding         run/embedding_codes.hpp
+//     session                    run/session.hpp
+//     token_chooser              run/token_chooser.hpp
+//     tokens_to_embed            run/embedding.hpp
+//
+//     compare_checkpoints        convert/checkpoint_comparison.hpp
+//     find_ternary_encoding      convert/ternary_encoding.hpp
+//     ternary_encoding_names     convert/ternary_encoding.hpp
+//     ternary_encodings          convert/ternary_encoding.hpp
 
 } // namespace bitnet::inline BITNET_ABI

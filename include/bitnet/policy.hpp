@@ -70,14 +70,14 @@ using default_pool = inline_pool;
 /// \tparam Kv the element of the KV cache
 /// \tparam Pool who runs parallel loops
 template <isa::instruction_set Isa, class Layout = i2s, kv_element_type Kv = half, thread_pool_type Pool = default_pool>
-requires ternary_kernel<kernel<Isa, Layout>>
+requires detail::ternary_kernel<detail::kernel<Isa, Layout>>
 struct policy {
     using isa = Isa;
     using layout = Layout;
     using kv_element = Kv;
     using pool = Pool;
-    using ternary = kernel<Isa, Layout>;
-    using loops = float_ops<Isa>;
+    using ternary = detail::kernel<Isa, Layout>;
+    using loops = detail::float_ops<Isa>;
 
     template <class L> using with_layout = policy<Isa, L, Kv, Pool>;
     template <class E> using with_kv = policy<Isa, Layout, E, Pool>;
@@ -98,11 +98,11 @@ concept policy_type = requires {
 template <policy_type P> struct engine_of { static const engine tables; };
 template <policy_type P>
 constinit const engine engine_of<P>::tables{P::isa::name,
-                                            &loop_table_of<typename P::loops>,
-                                            &kv_table_of<typename P::loops, typename P::kv_element>,
-                                            &ternary_table_of<typename P::ternary>,
+                                            &detail::loop_table_of<typename P::loops>,
+                                            &detail::kv_table_of<typename P::loops, typename P::kv_element>,
+                                            &detail::ternary_table_of<typename P::ternary>,
                                             []() noexcept { return isa::enable<typename P::isa>(); },
-                                            &open_owned_pool<typename P::pool>};
+                                            &detail::open_owned_pool<typename P::pool>};
 
 /// The best instruction set that this translation unit's own compile flags enable: no dispatch, and the program needs
 /// a machine that has it anyway. See bitnet::any_cpu for the choice at run time.

@@ -15,6 +15,7 @@ trap 'rm -rf "$scratch"' EXIT
 cat >"$scratch/kernels.cpp" <<'EOF'
 #include <bitnet/policy.hpp>
 using namespace bitnet;
+using namespace bitnet::detail;
 #define MULTIPLY(Isa, Layout)                                                                                          \
     void multiply_##Isa##_##Layout(const Layout::view& w, std::size_t first, std::size_t count,                        \
                                    const activation_view& x, std::int32_t* y, std::size_t stride) {                    \

@@ -69,7 +69,7 @@ int check_memory(const char* path) {
         return 1;
     }
     const std::uint64_t kv =
-        bitnet::kv_cache::bytes(model->parameters(), sizeof(bitnet::half), false, session->context());
+        bitnet::detail::kv_cache::bytes(model->parameters(), sizeof(bitnet::half), false, session->context());
     const std::uint64_t bound = kv + (std::uint64_t{64} << 20);
     const auto anonymous = anonymous_bytes();
     std::printf("KV cache of %zu positions: %.1f MB\n", session->context(), static_cast<double>(kv) / 1e6);

@@ -17,6 +17,7 @@
 #include <string_view>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 using bitnet_tests::checkpoint;
 using bitnet_tests::temporary_folder;
 

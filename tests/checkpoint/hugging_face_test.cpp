@@ -22,6 +22,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 using bitnet_tests::checkpoint;
 using bitnet_tests::checkpoint_weights;
 using bitnet_tests::temporary_folder;

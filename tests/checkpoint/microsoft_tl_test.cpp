@@ -20,6 +20,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 using bitnet_tests::code_matrix;
 using bitnet_tests::tile_sizes;
 

@@ -21,6 +21,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 using bitnet_tests::code_matrix;
 
 namespace {

@@ -9,6 +9,7 @@
 #include <string_view>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 namespace {
 

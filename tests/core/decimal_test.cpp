@@ -14,7 +14,7 @@
 #include <string_view>
 #include <system_error>
 
-using bitnet::parse_decimal;
+using bitnet::detail::parse_decimal;
 
 namespace {
 

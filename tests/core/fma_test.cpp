@@ -12,6 +12,7 @@
 #include <random>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 namespace {
 

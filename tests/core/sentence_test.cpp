@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-using bitnet::sentence;
+using bitnet::detail::sentence;
 
 TEST_CASE("a sentence joins texts of every kind and integers of every width") {
     const std::string name = "blk.0";
@@ -23,12 +23,13 @@ TEST_CASE("a sentence joins texts of every kind and integers of every width") {
 
 TEST_CASE("a quoted part is what quoted_name gives") {
     const std::string key = "a\x1b[2J" + std::string(100, 'k');
-    CHECK(bitnet::sentence({"key ", bitnet::quoted{key}, "."}) == "key " + bitnet::quoted_name(key) + ".");
+    CHECK(bitnet::detail::sentence({"key ", bitnet::detail::quoted{key}, "."}) ==
+          "key " + bitnet::detail::quoted_name(key) + ".");
 }
 
 TEST_CASE("set_error joins a place and what is wrong there, and is false") {
     bitnet::error failure{bitnet::errc::io_error, "old"};
-    CHECK(!bitnet::set_error(failure, bitnet::errc::bad_key, {"file: key ", 3}, {" has ", -1, " bytes"}));
+    CHECK(!bitnet::detail::set_error(failure, bitnet::errc::bad_key, {"file: key ", 3}, {" has ", -1, " bytes"}));
     CHECK(failure.code == bitnet::errc::bad_key);
     CHECK(failure.message == "file: key 3 has -1 bytes");
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 namespace {
 

@@ -9,6 +9,7 @@
 #include <string_view>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 TEST_CASE("every scalar value is the same after being written and read as UTF-8") {
     std::size_t differing = 0;

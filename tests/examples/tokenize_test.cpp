@@ -36,7 +36,7 @@ bitnet::json_document parse(const std::string& line) {
 
 std::string text_line(std::string_view text) {
     std::string line = "{\"text\":";
-    bitnet::append_json_string(line, text);
+    bitnet::detail::append_json_string(line, text);
     return line + "}\n";
 }
 

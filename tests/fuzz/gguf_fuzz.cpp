@@ -65,7 +65,7 @@ bitnet::result<bitnet::buffer<std::byte>> with_every_row_format(std::span<const 
     const std::vector<std::byte> bytes(std::size_t{64} * 256 * 2, std::byte{0x55});
     for (const auto type : row_types) {
         const std::uint64_t dims[] = {256, type == bitnet::tensor_type::tl1 ? 64u : 32u};
-        const auto size = bitnet::tensor_bytes(type, {dims[0], dims[1], 1, 1});
+        const auto size = bitnet::detail::tensor_bytes(type, {dims[0], dims[1], 1, 1});
         writer.add_tensor("rows." + std::string(bitnet::name_of(type)), type, dims,
                           std::span(bytes).first(static_cast<std::size_t>(*size)));
     }
@@ -178,7 +178,7 @@ std::uint64_t touch_metadata(const bitnet::gguf_file& file) {
             require(count == value.count);
         } else {
             require(value.type == bitnet::gguf_type::string ||
-                    value.bytes.size() == value.count * size_of(value.element_type));
+                    value.bytes.size() == value.count * bitnet::detail::size_of(value.element_type));
             for (const std::byte b : value.bytes) {
                 sum += std::to_integer<std::uint64_t>(b);
             }
@@ -197,13 +197,13 @@ bool read_rows(const bitnet::gguf_tensor& tensor) {
     std::vector<std::uint8_t> codes(static_cast<std::size_t>(tensor.dims[0]));
     const bitnet::ternary_reading reading{bitnet::i2s_order::planar_128, lookup_tiling};
     const auto read = [&]() -> bitnet::result<void> {
-        const auto source = bitnet::ternary_source::open(tensor, "fuzz", true, reading, pool);
+        const auto source = bitnet::detail::ternary_source::open(tensor, "fuzz", true, reading, pool);
         if (!source) {
             return failed(source);
         }
         for (std::size_t row = 0; row < tensor.dims[1]; ++row) {
             if (!source->rows().read(row, codes.data())) {
-                return bitnet::row_fault(source->rows(), row, tensor, "fuzz");
+                return bitnet::detail::row_fault(source->rows(), row, tensor, "fuzz");
             }
             require(std::ranges::all_of(codes, [](std::uint8_t code) { return code <= 2; }));
         }
@@ -224,8 +224,8 @@ std::uint64_t touch_tensors(const bitnet::gguf_file& file, std::span<const std::
             sum += std::to_integer<std::uint64_t>(b);
         }
         if (tensor.type == bitnet::tensor_type::i2_s) {
-            sum += bitnet::scale_of_tail(tensor, file.name()).has_value();
-            sum += bitnet::check_i2s_codes(tensor, file.name()).has_value();
+            sum += bitnet::detail::scale_of_tail(tensor, file.name()).has_value();
+            sum += bitnet::detail::check_i2s_codes(tensor, file.name()).has_value();
         } else if (tensor.rank == 2 && tensor.dims[0] * tensor.dims[1] < (1u << 16)) {
             sum += read_rows(tensor);
         }

@@ -27,7 +27,7 @@ void write(std::string& out, bitnet::json_value value) {
         out += *value.as_bool() ? "true" : "false";
         break;
     case json_type::string:
-        bitnet::append_json_string(out, *value.as_string());
+        bitnet::detail::append_json_string(out, *value.as_string());
         break;
     case json_type::number: {
         // The text of a number is not public: integers in their range exactly, others by whether they are numbers.
@@ -50,7 +50,7 @@ void write(std::string& out, bitnet::json_value value) {
         for (const auto [key, member] : value.members()) {
             require(value.find(key).has_value());
             out += count++ == 0 ? "" : ",";
-            bitnet::append_json_string(out, key);
+            bitnet::detail::append_json_string(out, key);
             out += ':';
             write(out, member);
         }
@@ -66,7 +66,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::vector<char> exact(data, data + size); // the sanitizer watches its end
     const std::string_view text(exact.data(), exact.size());
     std::string ascii;
-    bitnet::append_json_string(ascii, text); // any bytes
+    bitnet::detail::append_json_string(ascii, text); // any bytes
     require(bitnet::json_document::parse(ascii, "string").has_value());
     const auto document = bitnet::json_document::parse(text, "fuzz");
     if (!document) {

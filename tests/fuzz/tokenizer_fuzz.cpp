@@ -64,11 +64,11 @@ void check_stream(const bitnet::tokenizer& t, const std::vector<bitnet::token>& 
 std::string without_spaces(std::string_view text) {
     std::string kept;
     while (!text.empty()) {
-        const bool mark = text.starts_with(bitnet::vocabulary::space_mark);
+        const bool mark = text.starts_with(bitnet::detail::vocabulary::space_mark);
         if (!mark && text[0] != ' ') {
             kept += text[0];
         }
-        text.remove_prefix(mark ? bitnet::vocabulary::space_mark.size() : 1);
+        text.remove_prefix(mark ? bitnet::detail::vocabulary::space_mark.size() : 1);
     }
     return kept;
 }
@@ -183,9 +183,11 @@ void spoil_names(small_vocabulary& keys, input& in) {
         keys.pre.reset();
         break;
     case 1:
-        keys.pre = in.byte() % 4 == 0
-                       ? in.text(10)
-                       : std::string(bitnet::pre_tokenizer_names[in.below(bitnet::pre_tokenizer_names.size())].name);
+        keys.pre =
+            in.byte() % 4 == 0
+                ? in.text(10)
+                : std::string(
+                      bitnet::detail::pre_tokenizer_names[in.below(bitnet::detail::pre_tokenizer_names.size())].name);
         break;
     case 2:
         keys.model = in.text(5);
@@ -249,7 +251,7 @@ bitnet::tokenizer open_splitting(std::string_view pre) {
 const std::vector<bitnet::tokenizer>& good_tokenizers() {
     static const std::vector<bitnet::tokenizer> all = [] {
         std::vector<bitnet::tokenizer> made;
-        for (const auto& name : bitnet::pre_tokenizer_names) {
+        for (const auto& name : bitnet::detail::pre_tokenizer_names) {
             made.push_back(open_splitting(name.name));
         }
         made.push_back(open_good(sentence_piece_vocabulary()));

@@ -71,7 +71,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
                                          : spoiled(std::string(byte_level), data);
     const std::string config = R"({"eos_token": "<|end|>", "add_bos_token": false})";
     bitnet::gguf_writer writer;
-    const auto added = bitnet::add_tokenizer_json(
+    const auto added = bitnet::detail::add_tokenizer_json(
         writer, {.name = "t.json", .tokenizer = text, .tokenizer_config = kind == 3 ? config : std::string_view{}},
         kind == 3 ? 9 : 0);
     if (!added) {

@@ -228,7 +228,7 @@ inline void subtract_one(safetensors_entry& norm) {
             made.tensors.push_back(std::move(entry));
             continue;
         }
-        const float scale = *bitnet::scale_of_tail(tensor, "test");
+        const float scale = *bitnet::detail::scale_of_tail(tensor, "test");
         if (weights == checkpoint_weights::masters) {
             entry.type = "F32";
             entry.data = master_weights(tensor, scale);

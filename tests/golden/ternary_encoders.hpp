@@ -83,7 +83,7 @@ private:
         const std::size_t value = i % 256;
         const std::size_t group = value % 128 / 32; // of its half
         sheet.or_bits(block + value / 128 * 32 + value % 32, static_cast<unsigned>(m.codes[i]) << (2 * group));
-        sheet.put(block + 64, bitnet::narrow<bitnet::half>(m.scale));
+        sheet.put(block + 64, bitnet::detail::narrow<bitnet::half>(m.scale));
     }
     return sheet.bytes();
 }
@@ -106,7 +106,7 @@ private:
         for (std::size_t b = 0; b < 52; ++b) {
             sheet.put(block * 54 + b, fraction_of(values[b]));
         }
-        sheet.put(block * 54 + 52, bitnet::narrow<bitnet::half>(m.scale));
+        sheet.put(block * 54 + 52, bitnet::detail::narrow<bitnet::half>(m.scale));
     }
     return sheet.bytes();
 }
@@ -116,7 +116,7 @@ private:
     byte_sheet sheet(m.rows * row_bytes);
     constexpr unsigned powers[5] = {1, 3, 9, 27, 81};
     for (std::size_t row = 0; row < m.rows; ++row) {
-        sheet.put(row * row_bytes, bitnet::narrow<bitnet::half>(m.scale));
+        sheet.put(row * row_bytes, bitnet::detail::narrow<bitnet::half>(m.scale));
         for (std::size_t block = 0; block < m.cols / 64; ++block) {
             unsigned values[13] = {};
             for (std::size_t v = 0; v < 64; ++v) {
@@ -168,7 +168,7 @@ template <class E> [[nodiscard]] std::vector<std::byte> encode_floats(const code
     byte_sheet sheet(m.rows * m.cols * sizeof(E));
     for (std::size_t i = 0; i < m.rows * m.cols; ++i) {
         const float value = m.codes[i] == 0 ? -m.scale : m.codes[i] == 2 ? m.scale : i % 2 == 0 ? 0.0f : -0.0f;
-        sheet.put(i * sizeof(E), bitnet::narrow<E>(value));
+        sheet.put(i * sizeof(E), bitnet::detail::narrow<E>(value));
     }
     return sheet.bytes();
 }
@@ -205,7 +205,7 @@ template <class E> [[nodiscard]] std::vector<std::byte> encode_floats(const code
         m.codes.push_back(static_cast<std::uint8_t>(byte >> (6 - 2 * (i % 128 / 32)) & 3u));
     }
     std::memcpy(&m.scale, tensor.bytes.data() + m.rows * m.cols / 4, sizeof m.scale);
-    m.scale = bitnet::widen(bitnet::narrow<bitnet::bfloat16>(m.scale));
+    m.scale = bitnet::detail::widen(bitnet::detail::narrow<bitnet::bfloat16>(m.scale));
     return m;
 }
 

@@ -106,7 +106,7 @@ struct random_tensor {
             halves.resize(sums);
             for (std::size_t sum = 0; sum < sums; ++sum) {
                 halves[sum] =
-                    bitnet::narrow<bitnet::half>(what == kind::embedding ? normal(sum) * scale : near_one(sum));
+                    bitnet::detail::narrow<bitnet::half>(what == kind::embedding ? normal(sum) * scale : near_one(sum));
             }
         }
     }
@@ -149,7 +149,7 @@ struct random_tensor {
     /// Uniform bytes have a standard deviation of 73.9, six bits one of 18.5, four bits one of 4.6, and a product of
     /// six and four bits less another six bits, as in Q4_K, one of 219.
     [[nodiscard]] block_halves halves_of_blocks() const noexcept {
-        const auto with = [this](float deviation) { return bitnet::narrow<bitnet::half>(scale / deviation); };
+        const auto with = [this](float deviation) { return bitnet::detail::narrow<bitnet::half>(scale / deviation); };
         switch (block_type) {
         case bitnet::tensor_type::q8_0:
             return {34, 0, 2, with(73.9f)};
@@ -266,7 +266,8 @@ inline void add_specials(token_list& list, std::size_t count) {
 
 /// The hyper-parameters of a model. The default is as small as a complete one can be: its layout A rows are one block.
 struct model_shape {
-    std::string architecture = "bitnet-b1.58"; ///< one of bitnet::model_families; those of BitNet have sub-norms
+    std::string architecture =
+        "bitnet-b1.58"; ///< one of bitnet::detail::model_families; those of BitNet have sub-norms
     std::uint32_t layers = 1;
     std::uint32_t hidden = 128;
     std::uint32_t ffn = 128;

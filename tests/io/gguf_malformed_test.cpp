@@ -42,10 +42,10 @@ bitnet::result<void> read_all(std::span<const std::byte> bytes) {
         if (tensor.type != bitnet::tensor_type::i2_s) {
             continue;
         }
-        if (auto scale = bitnet::scale_of_tail(tensor, file->name()); !scale) {
+        if (auto scale = bitnet::detail::scale_of_tail(tensor, file->name()); !scale) {
             return std::move(scale).error();
         }
-        if (auto codes = bitnet::check_i2s_codes(tensor, file->name()); !codes) {
+        if (auto codes = bitnet::detail::check_i2s_codes(tensor, file->name()); !codes) {
             return codes;
         }
     }

@@ -225,8 +225,8 @@ TEST_CASE("golden: the files of other writers are read") {
         CHECK(file.tensors().size() == r.tensors);
         for (const auto& tensor : file.tensors()) {
             if (tensor.type == tensor_type::i2_s) {
-                CHECK(bitnet::scale_of_tail(tensor, r.path).has_value());
-                CHECK(bitnet::check_i2s_codes(tensor, r.path).has_value());
+                CHECK(bitnet::detail::scale_of_tail(tensor, r.path).has_value());
+                CHECK(bitnet::detail::check_i2s_codes(tensor, r.path).has_value());
             }
         }
     }

@@ -11,12 +11,13 @@
 #include <string>
 #include <string_view>
 
-using bitnet::fits_blocks;
 using bitnet::gguf_type;
 using bitnet::name_of;
-using bitnet::tensor_bytes;
 using bitnet::tensor_dims;
 using bitnet::tensor_type;
+using bitnet::detail::fits_blocks;
+using bitnet::detail::size_of;
+using bitnet::detail::tensor_bytes;
 
 TEST_CASE("every tensor type has its published id and bytes per 256 x 8 elements") {
     struct row {
@@ -48,7 +49,7 @@ TEST_CASE("every tensor type has its published id and bytes per 256 x 8 elements
         {0xb1580104, "HPP_SCREEN", n},
         {0xb15801ff, "U8_PACKED", n / 4},
     };
-    CHECK(std::size(rows) == bitnet::tensor_formats.size());
+    CHECK(std::size(rows) == bitnet::detail::tensor_formats.size());
     for (const row& r : rows) {
         CAPTURE(r.id);
         const auto type = static_cast<tensor_type>(r.id);
@@ -94,7 +95,7 @@ TEST_CASE("rows must hold whole blocks, and I2_S must hold whole bytes") {
 
 TEST_CASE("sizes beyond 64 bits are noticed for every type") {
     constexpr std::uint64_t big = std::uint64_t{1} << 40;
-    for (const auto& format : bitnet::tensor_formats) {
+    for (const auto& format : bitnet::detail::tensor_formats) {
         CAPTURE(format.name);
         CHECK(tensor_bytes(format.type, {big, big, 1, 1}) == std::nullopt);
         CHECK(tensor_bytes(format.type, {256, big, big, big}) == std::nullopt);
@@ -104,19 +105,19 @@ TEST_CASE("sizes beyond 64 bits are noticed for every type") {
 }
 
 TEST_CASE("a C++ number has the GGUF type of its size and sign") {
-    CHECK(bitnet::gguf_type_of<bool>() == gguf_type::boolean);
-    CHECK(bitnet::gguf_type_of<std::int8_t>() == gguf_type::i8);
-    CHECK(bitnet::gguf_type_of<std::uint16_t>() == gguf_type::u16);
-    CHECK(bitnet::gguf_type_of<int>() == gguf_type::i32);
-    CHECK(bitnet::gguf_type_of<unsigned long long>() == gguf_type::u64);
-    CHECK(bitnet::gguf_type_of<float>() == gguf_type::f32);
-    CHECK(bitnet::gguf_type_of<double>() == gguf_type::f64);
+    CHECK(bitnet::detail::gguf_type_of<bool>() == gguf_type::boolean);
+    CHECK(bitnet::detail::gguf_type_of<std::int8_t>() == gguf_type::i8);
+    CHECK(bitnet::detail::gguf_type_of<std::uint16_t>() == gguf_type::u16);
+    CHECK(bitnet::detail::gguf_type_of<int>() == gguf_type::i32);
+    CHECK(bitnet::detail::gguf_type_of<unsigned long long>() == gguf_type::u64);
+    CHECK(bitnet::detail::gguf_type_of<float>() == gguf_type::f32);
+    CHECK(bitnet::detail::gguf_type_of<double>() == gguf_type::f64);
     CHECK(size_of(gguf_type::f64) == 8);
     CHECK(name_of(gguf_type::boolean) == "bool");
 }
 
 TEST_CASE("names from files cannot harm a terminal or fill a log") {
-    CHECK(bitnet::quoted_name("general.name") == "'general.name'");
-    CHECK(bitnet::quoted_name("\x1b[2J\n\xff") == "'\\x1b[2J\\x0a\\xff'");
-    CHECK(bitnet::quoted_name(std::string(65536, 'k')) == "'" + std::string(80, 'k') + "...'");
+    CHECK(bitnet::detail::quoted_name("general.name") == "'general.name'");
+    CHECK(bitnet::detail::quoted_name("\x1b[2J\n\xff") == "'\\x1b[2J\\x0a\\xff'");
+    CHECK(bitnet::detail::quoted_name(std::string(65536, 'k')) == "'" + std::string(80, 'k') + "...'");
 }

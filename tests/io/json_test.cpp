@@ -32,7 +32,7 @@ json_document parse(std::string_view text) {
 
 std::string written(std::string_view text) {
     std::string out;
-    bitnet::append_json_string(out, text);
+    bitnet::detail::append_json_string(out, text);
     return out;
 }
 

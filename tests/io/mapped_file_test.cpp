@@ -16,7 +16,7 @@
 #endif
 
 using bitnet::errc;
-using bitnet::mapped_file;
+using bitnet::detail::mapped_file;
 using bitnet_tests::as_text;
 using bitnet_tests::temporary_folder;
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 using bitnet_tests::safetensors_bytes;
 
 namespace {

@@ -74,9 +74,9 @@ TEST_CASE("the synthetic tiny model is consistent and has no code 3") {
     std::array<std::size_t, 4> codes{};
     for (const auto& tensor : file->tensors()) {
         if (tensor.type == bitnet::tensor_type::i2_s) {
-            CHECK(bitnet::scale_of_tail(tensor, "tiny").has_value());
-            CHECK(bitnet::check_i2s_codes(tensor, "tiny").has_value());
-            for (const std::byte b : bitnet::codes_before_tail(tensor)) {
+            CHECK(bitnet::detail::scale_of_tail(tensor, "tiny").has_value());
+            CHECK(bitnet::detail::check_i2s_codes(tensor, "tiny").has_value());
+            for (const std::byte b : bitnet::detail::codes_before_tail(tensor)) {
                 ++codes[std::to_integer<std::size_t>(b & std::byte{3})];
             }
         }

@@ -19,11 +19,11 @@
 namespace bitnet_tests {
 
 #if BITNET_X86_64
-/// Takes the place of bitnet::amx_tiles, so that kernels over tiles are tested on any machine. A use of tiles that are
-/// not configured, which would end a process on hardware, fails the test.
+/// Takes the place of bitnet::detail::amx_tiles, so that kernels over tiles are tested on any machine. A use of tiles
+/// that are not configured, which would end a process on hardware, fails the test.
 class emulated_tiles {
 public:
-    static void configure(const bitnet::tile_configuration& c) {
+    static void configure(const bitnet::detail::tile_configuration& c) {
         REQUIRE(c.palette == 1);
         config = c;
         std::memset(data, 0, sizeof data);
@@ -84,7 +84,7 @@ private:
         }
     }
 
-    static inline thread_local bitnet::tile_configuration config{.palette = 0};
+    static inline thread_local bitnet::detail::tile_configuration config{.palette = 0};
     static inline thread_local std::uint8_t data[8][16][64] = {};
 };
 
@@ -98,10 +98,10 @@ struct emulated_amx {
 } // namespace bitnet_tests
 
 #if BITNET_X86_64
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <> struct kernel<bitnet_tests::emulated_amx, i2s> : i2s_tile_kernel<bitnet_tests::emulated_tiles> {};
 template <> struct kernel<bitnet_tests::emulated_amx, base3> : base3_tile_kernel<bitnet_tests::emulated_tiles> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif

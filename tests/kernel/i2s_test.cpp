@@ -20,6 +20,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 using bitnet_tests::every_kernel_isa;
 using bitnet_tests::runs_here;
 

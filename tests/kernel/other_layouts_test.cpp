@@ -11,6 +11,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 using bitnet_tests::arranged_activations;
 using bitnet_tests::every_kernel_isa;
 using bitnet_tests::filling;

@@ -33,8 +33,8 @@ struct ternary_problem {
 
     ternary_problem(std::size_t row_count, std::size_t col_count, std::size_t token_count, filling how)
         : rows(row_count), cols(col_count), tokens(token_count),
-          stride((col_count + bitnet::activation_padding - 1) / bitnet::activation_padding *
-                 bitnet::activation_padding) {
+          stride((col_count + bitnet::detail::activation_padding - 1) / bitnet::detail::activation_padding *
+                 bitnet::detail::activation_padding) {
         std::mt19937 engine(static_cast<unsigned>(rows * 31 + cols * 7 + tokens));
         for (std::size_t i = 0; i < rows * cols; ++i) {
             const auto code = how == filling::extreme ? 2 : how == filling::minus ? 0 : engine() % 3;
@@ -72,9 +72,9 @@ struct ternary_problem {
     }
 
     /// The codes in layout `L`, made by pack_block alone.
-    template <bitnet::ternary_layout L> [[nodiscard]] std::vector<std::uint8_t> pack() const {
-        const std::size_t across = bitnet::blocks_across<L>(cols);
-        std::vector<std::uint8_t> bytes(bitnet::layout_bytes<L>(rows, cols).value());
+    template <bitnet::detail::ternary_layout L> [[nodiscard]] std::vector<std::uint8_t> pack() const {
+        const std::size_t across = bitnet::detail::blocks_across<L>(cols);
+        std::vector<std::uint8_t> bytes(bitnet::detail::layout_bytes<L>(rows, cols).value());
         std::vector<std::uint8_t> block(L::block_rows * L::block_columns);
         for (std::size_t b = 0; b < bytes.size() / L::block_bytes; ++b) {
             for (std::size_t i = 0; i < block.size(); ++i) {
@@ -89,10 +89,10 @@ struct ternary_problem {
 };
 
 /// Activations as a kernel wants them; borrows the problem.
-template <bitnet::ternary_kernel K> class arranged_activations {
+template <bitnet::detail::ternary_kernel K> class arranged_activations {
 public:
     explicit arranged_activations(const ternary_problem& p) : view_{p.x.data(), p.sums.data(), p.stride, p.tokens} {
-        if constexpr (bitnet::arranging_kernel<K>) {
+        if constexpr (bitnet::detail::arranging_kernel<K>) {
             view_.arranged_stride = (K::arranged_bytes(p.cols) + 63) / 64 * 64;
             const std::size_t groups = (p.tokens + K::arranged_tokens - 1) / K::arranged_tokens;
             bytes_.resize(groups * view_.arranged_stride / 64);
@@ -103,14 +103,14 @@ public:
             view_.arranged = out;
         }
     }
-    [[nodiscard]] const bitnet::activation_view& view() const noexcept { return view_; }
+    [[nodiscard]] const bitnet::detail::activation_view& view() const noexcept { return view_; }
 
 private:
     struct alignas(64) line {
         std::byte bytes[64];
     };
     std::vector<line> bytes_;
-    bitnet::activation_view view_;
+    bitnet::detail::activation_view view_;
 };
 
 } // namespace bitnet_tests

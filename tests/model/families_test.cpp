@@ -14,6 +14,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 using edit = bitnet_tests::gguf_editor;
 
 namespace {

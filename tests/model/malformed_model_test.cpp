@@ -13,6 +13,7 @@
 #include <string>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 using edit = bitnet_tests::gguf_editor;
 
 namespace {

@@ -9,6 +9,7 @@
 #include <string>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 namespace {
 
@@ -21,7 +22,7 @@ mistake made = mistake::none;
 
 } // namespace
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <> struct kernel<wrong_isa, i2s> : kernel<isa::scalar, i2s> {
     static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
@@ -43,7 +44,7 @@ template <> struct float_ops<wrong_isa> : float_ops<isa::scalar> {
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 TEST_CASE("every policy that this machine runs passes the self-test in every layout") {
     for (const engine* each : in_all_layouts<any_cpu>::engines) {

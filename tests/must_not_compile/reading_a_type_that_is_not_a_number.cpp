@@ -8,7 +8,7 @@ struct header {
     unsigned version;
 };
 
-void read_header(bitnet::byte_reader& reader) {
+void read_header(bitnet::detail::byte_reader& reader) {
 #ifdef FIXED
     static_cast<void>(reader.read<unsigned>());
 #else

@@ -18,6 +18,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 namespace {
 

@@ -24,6 +24,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 using bitnet_tests::checkpoint_weights;
 using bitnet_tests::temporary_folder;
 

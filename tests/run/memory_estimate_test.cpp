@@ -14,6 +14,7 @@
 #include <span>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 namespace {
 

@@ -10,6 +10,7 @@
 #endif
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 TEST_CASE("a CPU has what its instruction sets build on, and none of another architecture") {
     CHECK(isa::scalar::available());

@@ -19,6 +19,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 using bitnet_tests::every_isa_but_scalar;
 using bitnet_tests::runs_here;
 

@@ -18,6 +18,7 @@
 #include <random>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 using bitnet_tests::runs_here;
 
 #if BITNET_X86_64

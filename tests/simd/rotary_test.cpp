@@ -8,6 +8,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 TEST_CASE("log2_fixed and exp2_negative_fixed agree with long double arithmetic") {
 #if defined(__wasm__)

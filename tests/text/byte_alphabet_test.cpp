@@ -11,6 +11,7 @@
 #include <string>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 namespace {
 std::string decoded(std::string_view spelling) {

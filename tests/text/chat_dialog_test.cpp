@@ -13,6 +13,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 using namespace bitnet_tests;
 
 TEST_CASE("a dialog taken turn by turn is the whole dialog") {

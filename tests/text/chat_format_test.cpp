@@ -7,6 +7,7 @@
 #include <string_view>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 TEST_CASE("every chat format is found by its name, and by no other") {
     for (const chat_format format :

@@ -82,10 +82,10 @@ struct small_vocabulary {
 
     /// The character of the byte alphabet for `byte`, found by looking at all of them.
     [[nodiscard]] static std::string spelling_of(std::size_t byte) {
-        for (std::size_t c = 0; c < bitnet::byte_alphabet::size; ++c) {
-            if (bitnet::byte_alphabet::bytes[c] == static_cast<std::int16_t>(byte)) {
+        for (std::size_t c = 0; c < bitnet::detail::byte_alphabet::size; ++c) {
+            if (bitnet::detail::byte_alphabet::bytes[c] == static_cast<std::int16_t>(byte)) {
                 std::string spelling;
-                bitnet::append_utf8(spelling, static_cast<char32_t>(c));
+                bitnet::detail::append_utf8(spelling, static_cast<char32_t>(c));
                 return spelling;
             }
         }

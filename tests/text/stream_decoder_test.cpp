@@ -15,6 +15,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 static_assert(!std::is_constructible_v<stream_decoder, tokenizer&&>, "it would dangle");
 

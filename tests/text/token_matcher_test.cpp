@@ -14,6 +14,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 namespace {
 token_store store_of(const std::vector<std::string>& texts) {

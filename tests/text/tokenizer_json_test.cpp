@@ -28,6 +28,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 namespace {
 using ids = std::vector<token>;

@@ -8,6 +8,7 @@
 #include <cstddef>
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 static_assert(class_of(U'a') == char_class::letter);
 static_assert(class_of(0xffffffffu) == char_class::other);

@@ -6,8 +6,8 @@
 
 #include <cstdint>
 
-using bitnet::native_thread;
-using bitnet::parking_number;
+using bitnet::detail::native_thread;
+using bitnet::detail::parking_number;
 
 namespace {
 

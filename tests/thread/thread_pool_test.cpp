@@ -19,6 +19,7 @@
 #endif
 
 using namespace bitnet;
+using namespace bitnet::detail;
 
 static_assert(thread_pool_type<thread_pool>);
 static_assert(thread_pool_type<inline_pool>);

@@ -11,7 +11,7 @@
 #include <cstring>
 #include <optional>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 struct stored_float {
     tensor_type type;
@@ -53,4 +53,4 @@ inline constexpr stored_float stored_floats[] = {
     }
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

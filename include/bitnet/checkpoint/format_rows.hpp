@@ -15,7 +15,7 @@
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// "0.012345 (bits 1011129254)": two floats that differ look different.
 [[nodiscard]] inline std::string scale_text(float scale) {
@@ -101,4 +101,4 @@ private:
     float scale_ = 1.0f;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

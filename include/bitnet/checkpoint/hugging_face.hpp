@@ -30,7 +30,7 @@
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Whether `name` can only be a file inside a folder: no way out of the folder, no drive, no stream.
 [[nodiscard]] constexpr bool is_plain_file_name(std::string_view name) noexcept {
@@ -38,18 +38,18 @@ namespace bitnet::inline BITNET_ABI {
     return !name.empty() && name != "." && name != ".." && name.find_first_of(forbidden) == std::string_view::npos;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// 1 / x, correctly rounded also under -ffast-math.
 [[nodiscard]] inline float exact_reciprocal(float x) noexcept { return 1.0f / x; }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// One opening of a directory. Use open_hugging_face.
 class hugging_face_reader {
@@ -543,4 +543,4 @@ private:
     return hugging_face_reader(utf8_path, options).run();
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The rotary scaling of LLaMA 3.1: long wavelengths are stretched by `factor`, short ones are kept.
 struct llama3_rotary_scaling {
@@ -30,10 +30,10 @@ struct llama3_rotary_scaling {
     double context = 8192; ///< positions of the original context
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What GGUF files hold as rope_freqs.weight: the divisor of every frequency theta^(-2 j / head_size).
 /// From integer phases as in rotary_frequencies, so that it is the same everywhere.
@@ -53,10 +53,10 @@ namespace bitnet::inline BITNET_ABI {
     return divisors;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What config.json says about how to read the tensors.
 struct hugging_face_config {
@@ -386,4 +386,4 @@ inline result<hugging_face_config> hugging_face_config::read(json_value config, 
     return hugging_face_config_reader(config, name, out).run();
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

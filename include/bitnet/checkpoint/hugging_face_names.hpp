@@ -14,7 +14,7 @@
 #include <string_view>
 #include <system_error>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What a tensor of a checkpoint is to the model.
 enum class checkpoint_role {
@@ -141,4 +141,4 @@ template <std::size_t N>
     return layer_tensor_name(name.substr(digits + 1), layer, gemma);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

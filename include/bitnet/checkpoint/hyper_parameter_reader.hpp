@@ -25,6 +25,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// Reads and checks one key after the other; the first failure stays.
 class hyper_parameter_reader {
 public:
@@ -330,8 +332,10 @@ private:
     error failure_;
 };
 
+} // namespace detail
+
 inline result<hyper_parameters> hyper_parameters::read(const gguf_file& file) {
-    return hyper_parameter_reader(file).run();
+    return detail::hyper_parameter_reader(file).run();
 }
 
 } // namespace bitnet::inline BITNET_ABI

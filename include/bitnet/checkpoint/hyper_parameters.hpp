@@ -50,6 +50,8 @@ inline constexpr std::size_t largest_head_size = 1024;
 /// How a text embedding model makes one vector of many; numbered as in GGUF metadata.
 enum class pooling_type : std::uint8_t { none = 0, mean = 1, last = 3 };
 
+namespace detail {
+
 /// What follows from an architecture's name. The rest of the graph follows from the metadata and the tensors.
 struct model_family {
     std::string_view architecture;
@@ -69,6 +71,8 @@ inline constexpr model_family model_families[] = {
     {"qwen3", activation_function::silu, rotary_pairing::halves, false, false, false},
     {"gemma3", activation_function::gelu, rotary_pairing::halves, false, false, true},
 };
+
+} // namespace detail
 
 /// Sizes are counts of elements. All are checked: nothing that follows can divide by zero, overflow or be absurdly
 /// large.

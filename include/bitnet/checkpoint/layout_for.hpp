@@ -23,7 +23,8 @@ namespace bitnet::inline BITNET_ABI {
 [[nodiscard]] inline result<tensor_type> ternary_type_of(const gguf_file& file) {
     const gguf_tensor* tensor = file.find_tensor("blk.0.attn_q.weight");
     if (tensor == nullptr) {
-        return error{errc::missing_tensor, sentence({file.name(), ": tensor 'blk.0.attn_q.weight': not in the file"})};
+        return error{errc::missing_tensor,
+                     detail::sentence({file.name(), ": tensor 'blk.0.attn_q.weight': not in the file"})};
     }
     return tensor->type;
 }
@@ -44,17 +45,17 @@ namespace bitnet::inline BITNET_ABI {
 /// byte if I2_S does not admit its shapes, as the 8640 columns of the 3B model.
 [[nodiscard]] inline const layout_table& layout_for(const gguf_file& file) {
     const auto type = ternary_type_of(file);
-    const layout_table* own = type ? layout_of_type(*type, i2s_order::planar_128) : nullptr;
-    if (own != nullptr && own != &layout_table_of<i2s>) {
+    const layout_table* own = type ? detail::layout_of_type(*type, i2s_order::planar_128) : nullptr;
+    if (own != nullptr && own != &detail::layout_table_of<i2s>) {
         return *own;
     }
     for (const gguf_tensor& tensor : file.tensors()) {
         if (is_ternary_place(tensor.name) &&
             !i2s::admits(static_cast<std::size_t>(tensor.dims[1]), static_cast<std::size_t>(tensor.dims[0]))) {
-            return layout_table_of<base3>;
+            return detail::layout_table_of<base3>;
         }
     }
-    return layout_table_of<i2s>;
+    return detail::layout_table_of<i2s>;
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Borrows the codes.
 class layout_rows {
@@ -62,4 +62,4 @@ private:
     float scale_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -14,7 +14,7 @@
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What both formats have in common: a matrix cut into tiles of bm rows and bk columns, those into stripes of 32, 64..
 /// rows, and a tile's stripes one behind the other. The scale stands in a tensor of its own, `<name>.weight_scale`.
@@ -216,4 +216,4 @@ private:
     microsoft_tl_matrix matrix_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -15,7 +15,7 @@
 #include <string_view>
 #include <system_error>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// How a [rows, cols] matrix was cut when a file was written; names as in the section of the ini file.
 struct microsoft_tl_tiling {
@@ -81,4 +81,4 @@ inline result<std::optional<microsoft_tl_tiling>> microsoft_tl_tiling::find(std:
     return found ? std::optional(section) : std::optional<microsoft_tl_tiling>();
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

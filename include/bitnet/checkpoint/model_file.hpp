@@ -21,6 +21,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// The metadata and tensors of a model and all that they point into. Move-only; what is in it stays where it is.
 struct opened_checkpoint {
     gguf_file gguf;
@@ -29,6 +31,8 @@ struct opened_checkpoint {
     std::vector<std::string> names;   ///< of the tensors in `sources`
     std::vector<std::string> notes;   ///< what was decided or passed over, one sentence each
 };
+
+} // namespace detail
 
 struct checkpoint_options {
     /// Whether the tokenizer's files are read.
@@ -98,9 +102,9 @@ public:
     }
 
 private:
-    explicit model_file(opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
+    explicit model_file(detail::opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
 
-    opened_checkpoint parts_;
+    detail::opened_checkpoint parts_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -16,8 +16,9 @@
 namespace bitnet::inline BITNET_ABI {
 
 inline result<model_file> model_file::open(std::string_view utf8_path, const checkpoint_options& options) {
-    if (utf8_path.find('\0') == std::string_view::npos && operating_system::is_directory(std::string(utf8_path))) {
-        auto opened = open_hugging_face(utf8_path, options);
+    if (utf8_path.find('\0') == std::string_view::npos &&
+        detail::operating_system::is_directory(std::string(utf8_path))) {
+        auto opened = detail::open_hugging_face(utf8_path, options);
         return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
     }
     auto source = byte_source::open(utf8_path);

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The rows of a tensor of tensor_type::hf_packed, [rows, cols], rows a multiple of 4; the scale stands beside it.
 ///
@@ -54,4 +54,4 @@ private:
     std::size_t cols_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

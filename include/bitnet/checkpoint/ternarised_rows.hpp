@@ -23,7 +23,7 @@
 #include <string_view>
 #include <type_traits>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The bits of a floating point element: a sign, and a magnitude that orders as the number does.
 template <class E> struct float_bits {
@@ -51,10 +51,10 @@ struct ternarised_row_facts {
     bool is_ternary = true; ///< 0 and one magnitude only
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The arithmetic of absmean, as written whatever the including program is built with.
 struct absmean {
@@ -120,10 +120,10 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Rows of float, half or bfloat16 weights. Where all of them are -s, 0 or +s for one s, that is what is read. Other
 /// ones are masters, ternarised as in training (Ma et al., "The Era of 1-bit LLMs", 2024): m = max(mean |w|, 1e-5),
@@ -230,4 +230,4 @@ private:
     float scale_ = 1.0f;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

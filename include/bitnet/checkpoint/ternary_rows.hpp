@@ -20,7 +20,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The rows of a ternary matrix, with one scale for all. Several threads may read at a time.
 template <class R>
@@ -212,4 +212,4 @@ template <class Pack>
                          stride_of_rows > stride_of_blocks ? stride_of_rows : stride_of_blocks, pack);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

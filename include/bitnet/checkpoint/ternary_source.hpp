@@ -39,7 +39,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The layouts that files are stored in.
 struct stored_layout {
@@ -288,4 +288,4 @@ private:
     std::optional<float> beside_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

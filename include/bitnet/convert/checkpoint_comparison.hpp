@@ -37,6 +37,8 @@ struct comparison_report {
     std::uint64_t vocabulary_entries = 0;
 };
 
+namespace detail {
+
 /// One comparison; the first difference ends it. Use compare_checkpoints.
 class checkpoint_comparison {
 public:
@@ -203,6 +205,8 @@ private:
     comparison_report report_;
 };
 
+} // namespace detail
+
 /// Compares a converted file with what it was made from: every tensor of `from` has to be in `to`; ternary values and
 /// effective scales have to be the same bits, and so do floats where their type is; of those in another type it is told
 /// how many changed. Neither may have a tensor that the other lacks, but for scales and screens. The entries of the
@@ -213,7 +217,7 @@ private:
                                                                    const ternary_reading& reading, const gguf_file& to,
                                                                    pool_ref pool,
                                                                    std::span<const std::string_view> edited = {}) {
-    return checkpoint_comparison(from, reading, to, pool).run(edited);
+    return detail::checkpoint_comparison(from, reading, to, pool).run(edited);
 }
 
 } // namespace bitnet::inline BITNET_ABI

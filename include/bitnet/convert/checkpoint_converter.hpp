@@ -128,7 +128,7 @@ private:
         tensor_type to;
         std::uint64_t size = 0; ///< bytes to be written
         float scale = 1;
-        permuted_rows order = {};
+        detail::permuted_rows order = {};
 
         [[nodiscard]] std::size_t rows() const noexcept {
             return static_cast<std::size_t>(tensor->dims[1] * tensor->dims[2] * tensor->dims[3]);
@@ -148,7 +148,7 @@ private:
     [[nodiscard]] result<void> choose() {
         encoding_ = find_ternary_encoding(options_.layout);
         if (encoding_ == nullptr) {
-            return error{errc::invalid_argument, "there is no layout " + quoted_name(options_.layout)};
+            return error{errc::invalid_argument, "there is no layout " + detail::quoted_name(options_.layout)};
         }
         if (options_.head == "f16") {
             head_type_ = tensor_type::f16;
@@ -157,8 +157,8 @@ private:
         } else if (options_.head == "q6_k") {
             head_type_ = tensor_type::q6_k;
         } else if (!options_.head.empty() && options_.head != "screened") {
-            return error{errc::invalid_argument,
-                         "there is no head " + quoted_name(options_.head) + ": f16, q8_0, q6_k and screened are known"};
+            return error{errc::invalid_argument, "there is no head " + detail::quoted_name(options_.head) +
+                                                     ": f16, q8_0, q6_k and screened are known"};
         }
         return {};
     }
@@ -195,12 +195,12 @@ private:
 
     [[nodiscard]] result<void> add_tensors() {
         for (const gguf_tensor& tensor : file_.tensors()) {
-            auto added = is_ternary_place(tensor.name)      ? add_ternary(tensor)
-                         : is_scale_of_ternary(tensor.name) ? result<void>{} // added with its tensor
-                         : is_head(tensor.name)             ? add_head(tensor)
-                         : is_screen(tensor.name)           ? result<void>{} // made again where it is asked for
-                         : tensor.type == tensor_type::bf16 ? add_floats(tensor, tensor_type::f32)
-                                                            : add_copy(tensor);
+            auto added = is_ternary_place(tensor.name)              ? add_ternary(tensor)
+                         : detail::is_scale_of_ternary(tensor.name) ? result<void>{} // added with its tensor
+                         : is_head(tensor.name)                     ? add_head(tensor)
+                         : detail::is_screen(tensor.name)           ? result<void>{} // made again where it is asked for
+                         : tensor.type == tensor_type::bf16         ? add_floats(tensor, tensor_type::f32)
+                                                                    : add_copy(tensor);
             if (!added) {
                 return added;
             }
@@ -214,7 +214,7 @@ private:
     piece& add_piece(piece made, std::string_view name, std::span<const std::uint64_t> dims) {
         tensor_dims all{1, 1, 1, 1};
         std::copy(dims.begin(), dims.end(), all.begin());
-        made.size = fits_blocks(made.to, all) ? tensor_bytes(made.to, all).value_or(0) : 0;
+        made.size = detail::fits_blocks(made.to, all) ? detail::tensor_bytes(made.to, all).value_or(0) : 0;
         pieces_.push_back(std::move(made));
         writer_.add_tensor(name, pieces_.back().to, dims, read_callback{&piece::read, &pieces_.back()});
         total_bytes_ += pieces_.back().size;
@@ -234,8 +234,8 @@ private:
         if (tensor.type == to) {
             return add_copy(tensor);
         }
-        if (!float_element_of(tensor.type) || !fits_blocks(to, tensor.dims)) {
-            return error{errc::unsupported_type, file_.name() + ": tensor " + quoted_name(tensor.name) + ": " +
+        if (!detail::float_element_of(tensor.type) || !detail::fits_blocks(to, tensor.dims)) {
+            return error{errc::unsupported_type, file_.name() + ": tensor " + detail::quoted_name(tensor.name) + ": " +
                                                      std::string(name_of(tensor.type)) + " " + dims_text(tensor) +
                                                      " in the file, which cannot be written as " +
                                                      std::string(name_of(to))};
@@ -252,29 +252,30 @@ private:
     }
 
     [[nodiscard]] result<void> add_screen(const gguf_tensor& tensor) {
-        const auto element = float_element_of(tensor.type);
-        if (!element || !admits_screen(*element)) {
-            return error{errc::unsupported_type, file_.name() + ": tensor " + quoted_name(tensor.name) + ": type " +
-                                                     std::string(name_of(tensor.type)) +
+        const auto element = detail::float_element_of(tensor.type);
+        if (!element || !detail::admits_screen(*element)) {
+            return error{errc::unsupported_type, file_.name() + ": tensor " + detail::quoted_name(tensor.name) +
+                                                     ": type " + std::string(name_of(tensor.type)) +
                                                      " in the file, a screen is for F16, BF16 and F32"};
         }
-        const std::uint64_t dims[] = {screen_layout::row_bytes(tensor.dims[0]), tensor.dims[1]};
-        add_piece({this, piece::action::screen, &tensor, tensor_type::hpp_screen}, screen_name(tensor.name), dims);
+        const std::uint64_t dims[] = {detail::screen_layout::row_bytes(tensor.dims[0]), tensor.dims[1]};
+        add_piece({this, piece::action::screen, &tensor, tensor_type::hpp_screen}, detail::screen_name(tensor.name),
+                  dims);
         return {};
     }
 
     /// The tensor with the scale that it has, or, where the layout cannot hold that, with 1 and the scale beside it.
     [[nodiscard]] result<void> add_ternary(const gguf_tensor& tensor) {
         if (!encoding_->admits(tensor.dims[1], tensor.dims[0])) {
-            return error{errc::wrong_layout, file_.name() + ": tensor " + quoted_name(tensor.name) + ": " +
+            return error{errc::wrong_layout, file_.name() + ": tensor " + detail::quoted_name(tensor.name) + ": " +
                                                  dims_text(tensor) + " in the file, which layout " +
                                                  std::string(encoding_->name) + " does not admit"};
         }
-        const auto source = ternary_source::open(file_, tensor, options_.reading, pool_);
+        const auto source = detail::ternary_source::open(file_, tensor, options_.reading, pool_);
         if (!source) {
             return failed(source);
         }
-        const std::string beside = scale_name(tensor.name);
+        const std::string beside = detail::scale_name(tensor.name);
         float own = source->own_scale();
         auto extra = source->scale_beside();
         if (own == 1.0f && extra) {
@@ -285,7 +286,7 @@ private:
             own = 1.0f;
             ++statistics_.scale_tensors;
         }
-        const auto order = permuted_rows::of(parameters_, tensor);
+        const auto order = detail::permuted_rows::of(parameters_, tensor);
         add_piece({this, piece::action::ternary, &tensor, encoding_->type, 0, own, order}, tensor.name,
                   dims_of(tensor));
         ++statistics_.ternary_tensors;
@@ -364,7 +365,7 @@ private:
     /// All rows of a ternary tensor, and behind them the scale where the layout has it there.
     [[nodiscard]] bool convert_codes(const piece& wanted) {
         auto* out = reinterpret_cast<std::uint8_t*>(window_.data());
-        const bool has_tail = has_ternary_tail(wanted.to);
+        const bool has_tail = detail::has_ternary_tail(wanted.to);
         const std::size_t group = encoding_->row_group;
         const std::size_t groups = (wanted.rows() + group - 1) / group;
         const auto group_bytes = static_cast<std::size_t>((wanted.size - (has_tail ? tail_bytes : 0)) / groups);
@@ -374,15 +375,16 @@ private:
                                   out + (first + r) / group * group_bytes);
             }
         };
-        const auto source = ternary_source::open(file_, *wanted.tensor, options_.reading, pool_);
+        const auto source = detail::ternary_source::open(file_, *wanted.tensor, options_.reading, pool_);
         if (!source) {
             failure_ = failed(source);
             return false;
         }
-        const reordered_rows ordered(source->rows(), wanted.order);
-        const any_ternary_rows rows = wanted.order.head_size == 0 ? source->rows() : any_ternary_rows(ordered);
+        const detail::reordered_rows ordered(source->rows(), wanted.order);
+        const detail::any_ternary_rows rows =
+            wanted.order.head_size == 0 ? source->rows() : detail::any_ternary_rows(ordered);
         const std::size_t stride = std::max(encoding_->stride(wanted.cols()), source->stride(wanted.cols()));
-        if (auto done = for_each_rows(pool_, rows, *wanted.tensor, file_.name(), rows_together, stride, encode);
+        if (auto done = detail::for_each_rows(pool_, rows, *wanted.tensor, file_.name(), rows_together, stride, encode);
             !done) {
             failure_ = failed(done);
             return false;
@@ -398,7 +400,7 @@ private:
     /// The scale in 32 bytes; the source's own where it has such, so that nothing is lost on the way there and back.
     static void write_tail(const piece& wanted, std::byte* out) noexcept {
         std::fill_n(out, tail_bytes, std::byte{0});
-        if (has_ternary_tail(wanted.tensor->type)) {
+        if (detail::has_ternary_tail(wanted.tensor->type)) {
             const auto tail = wanted.tensor->bytes.last(tail_bytes);
             std::copy(tail.begin(), tail.end(), out);
         }
@@ -410,19 +412,20 @@ private:
         const std::size_t count = std::min(window_rows(wanted), wanted.rows() - next_row_);
         const auto row_bytes = static_cast<std::size_t>(wanted.row_bytes());
         std::atomic<std::size_t> bad_row{SIZE_MAX};
-        parallel_for(pool_, count, [&](std::size_t i) noexcept {
+        detail::parallel_for(pool_, count, [&](std::size_t i) noexcept {
             float* floats = floats_.data() + i * wanted.cols();
             widen_row_of(*wanted.tensor, next_row_ + i, floats);
             std::byte* out = window_.data() + i * row_bytes;
             if (wanted.what == piece::action::screen) {
                 screen_row(floats, wanted.cols(), out);
             } else if (!narrow_row_to(wanted.to, floats, wanted.cols(), out)) {
-                keep_lowest(bad_row, next_row_ + i);
+                detail::keep_lowest(bad_row, next_row_ + i);
             }
         });
         if (const std::size_t row = bad_row.load(std::memory_order_relaxed); row != SIZE_MAX) {
-            failure_ = {errc::out_of_range, file_.name() + ": tensor " + quoted_name(wanted.tensor->name) + ": row " +
-                                                std::to_string(row) + " of its " + std::to_string(wanted.rows()) +
+            failure_ = {errc::out_of_range, file_.name() + ": tensor " + detail::quoted_name(wanted.tensor->name) +
+                                                ": row " + std::to_string(row) + " of its " +
+                                                std::to_string(wanted.rows()) +
                                                 " rows holds a value that is not finite or too large for " +
                                                 std::string(name_of(wanted.to))};
             return false;
@@ -435,10 +438,10 @@ private:
 
     static void widen_row_of(const gguf_tensor& tensor, std::size_t row, float* out) noexcept {
         const auto cols = static_cast<std::size_t>(tensor.dims[0]);
-        with_element(*float_element_of(tensor.type), [&]<class E>() {
-            const std::byte* elements = tensor.bytes.data() + row * row_bytes_of<E>(cols);
+        detail::with_element(*detail::float_element_of(tensor.type), [&]<class E>() {
+            const std::byte* elements = tensor.bytes.data() + row * detail::row_bytes_of<E>(cols);
             for (std::size_t c = 0; c < cols; ++c) {
-                out[c] = element_at<E>(elements, c);
+                out[c] = detail::element_at<E>(elements, c);
             }
         });
     }
@@ -446,7 +449,7 @@ private:
         const auto widen = [row](std::size_t first, std::size_t count, float* floats) noexcept {
             std::copy_n(row + first, count, floats);
         };
-        make_screen_row(cols, widen, [&](const std::byte* piece, std::size_t size) noexcept {
+        detail::make_screen_row(cols, widen, [&](const std::byte* piece, std::size_t size) noexcept {
             std::memcpy(out, piece, size);
             out += size;
         });
@@ -454,13 +457,13 @@ private:
     [[nodiscard]] static bool narrow_row_to(tensor_type to, const float* x, std::size_t cols, std::byte* out) noexcept {
         switch (to) {
         case tensor_type::f16:
-            return narrow_row<half>(x, cols, out);
+            return detail::narrow_row<half>(x, cols, out);
         case tensor_type::q8_0:
-            return narrow_row<q8_0>(x, cols, out);
+            return detail::narrow_row<detail::q8_0>(x, cols, out);
         case tensor_type::q6_k:
-            return narrow_row<q6_k>(x, cols, out);
+            return detail::narrow_row<detail::q6_k>(x, cols, out);
         default:
-            return narrow_row<float>(x, cols, out);
+            return detail::narrow_row<float>(x, cols, out);
         }
     }
 

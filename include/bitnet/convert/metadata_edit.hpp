@@ -32,16 +32,16 @@ public:
         const auto equals = text.find('=');
         const auto colon = text.find(':', equals == std::string_view::npos ? text.size() : equals);
         if (equals == 0 || colon == std::string_view::npos) {
-            return error{errc::invalid_argument, "metadata " + quoted_name(text) +
+            return error{errc::invalid_argument, "metadata " + detail::quoted_name(text) +
                                                      ": KEY=TYPE:VALUE is needed, with a type such as u32 or str"};
         }
         metadata_edit made;
         made.key_ = text.substr(0, equals);
         const auto type = text.substr(equals + 1, colon - equals - 1);
         if (!made.set(type, text.substr(colon + 1))) {
-            return error{errc::invalid_argument, "metadata " + quoted_name(text) + ": " +
-                                                     quoted_name(text.substr(colon + 1)) + " is no value of type " +
-                                                     quoted_name(type) +
+            return error{errc::invalid_argument, "metadata " + detail::quoted_name(text) + ": " +
+                                                     detail::quoted_name(text.substr(colon + 1)) +
+                                                     " is no value of type " + detail::quoted_name(type) +
                                                      " (u8, i8, u16, i16, u32, i32, u64, i64, f32, f64, bool, str)"};
         }
         return made;
@@ -75,11 +75,11 @@ private:
                set_number<float>(type, text) || set_number<double>(type, text);
     }
     template <class T> [[nodiscard]] bool set_number(std::string_view type, std::string_view text) {
-        if (type != name_of(gguf_type_of<T>())) {
+        if (type != name_of(detail::gguf_type_of<T>())) {
             return false;
         }
         if constexpr (std::floating_point<T>) {
-            const auto number = parse_decimal(text);
+            const auto number = detail::parse_decimal(text);
             value_ = static_cast<T>(number.value_or(0.0));
             return number.has_value();
         } else {

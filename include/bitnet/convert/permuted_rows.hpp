@@ -14,7 +14,7 @@
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Whether a tensor of this name is the scale of a ternary one.
 [[nodiscard]] inline bool is_scale_of_ternary(std::string_view name) {
@@ -62,4 +62,4 @@ private:
     permuted_rows order_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -14,7 +14,7 @@
 #include <cstring>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 namespace quantizing {
 
@@ -150,5 +150,5 @@ template <class E> [[nodiscard]] bool narrow_row(const float* x, std::size_t col
     return true;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END

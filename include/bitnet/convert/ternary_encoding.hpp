@@ -42,6 +42,8 @@ struct ternary_encoding {
     }
 };
 
+namespace detail {
+
 /// A layout of this library, whose scale stands in 32 bytes behind the rows.
 template <ternary_layout L>
 [[nodiscard]] constexpr ternary_encoding layout_encoding(std::string_view name, std::uint32_t file_type_id) noexcept {
@@ -71,14 +73,17 @@ template <writable_row_format F>
             F::block_columns};
 }
 
+} // namespace detail
+
 /// What bitnet.cpp, ik_llama.cpp and llama.cpp call their files, and the tensor type itself for our own layouts.
 inline constexpr std::array<ternary_encoding, 7> ternary_encodings{
-    {layout_encoding<i2s>("i2_s", 40),
-     layout_encoding<base3>("base3", static_cast<std::uint32_t>(tensor_type::hpp_base3)),
-     layout_encoding<lookup2>("lookup2", static_cast<std::uint32_t>(tensor_type::hpp_lookup2)),
-     layout_encoding<lookup3>("lookup3", static_cast<std::uint32_t>(tensor_type::hpp_lookup3)),
-     row_encoding<tq1_0>("tq1_0", tensor_type::tq1_0, 36), row_encoding<tq2_0>("tq2_0", tensor_type::tq2_0, 37),
-     row_encoding<iq2_bn>("iq2_bn", tensor_type::iq2_bn, 137)}};
+    {detail::layout_encoding<i2s>("i2_s", 40),
+     detail::layout_encoding<base3>("base3", static_cast<std::uint32_t>(tensor_type::hpp_base3)),
+     detail::layout_encoding<lookup2>("lookup2", static_cast<std::uint32_t>(tensor_type::hpp_lookup2)),
+     detail::layout_encoding<lookup3>("lookup3", static_cast<std::uint32_t>(tensor_type::hpp_lookup3)),
+     detail::row_encoding<detail::tq1_0>("tq1_0", tensor_type::tq1_0, 36),
+     detail::row_encoding<detail::tq2_0>("tq2_0", tensor_type::tq2_0, 37),
+     detail::row_encoding<detail::iq2_bn>("iq2_bn", tensor_type::iq2_bn, 137)}};
 
 inline constexpr auto ternary_encoding_names = [] {
     std::array<std::string_view, ternary_encodings.size()> names;

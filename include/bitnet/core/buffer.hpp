@@ -17,6 +17,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// Memory for `size` elements of `element_bytes`, to be deleted with the same alignment.
 /// \return errc::out_of_memory with the bytes asked for.
 [[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
@@ -32,6 +34,8 @@ namespace bitnet::inline BITNET_ABI {
     }
     return memory;
 }
+
+} // namespace detail
 
 /// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
 template <class T>
@@ -68,7 +72,7 @@ public:
 
     /// The same with bytes of any value: pages that are never written need no memory.
     [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what) {
-        auto memory = allocate_bytes(size, sizeof(T), alignment, what);
+        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what);
         if (!memory) {
             return failed(memory);
         }
@@ -93,6 +97,8 @@ private:
     std::size_t size_ = 0;
 };
 
+namespace detail {
+
 /// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
 /// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
 template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure) {
@@ -106,5 +112,7 @@ template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::strin
         failure = failed(made);
     }
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

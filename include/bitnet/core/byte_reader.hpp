@@ -12,7 +12,7 @@
 #include <string_view>
 #include <type_traits>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Reads forward through bytes that it borrows. A read that does not fit returns nullopt and does not move.
 class byte_reader {
@@ -63,4 +63,4 @@ private:
     std::size_t offset_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

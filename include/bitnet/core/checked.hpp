@@ -9,7 +9,7 @@
 #include <limits>
 #include <optional>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// a + b, or nullopt if it does not fit 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
@@ -34,4 +34,4 @@ namespace bitnet::inline BITNET_ABI {
     return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -6,10 +6,10 @@
 #define BITNET_VERSION_MINOR 1
 #define BITNET_VERSION_PATCH 0
 
-// Every name lives in `namespace bitnet::inline BITNET_ABI`, so that two versions can meet in one program, and so can
-// translation units that are compiled for different CPUs or with -ffast-math: of two inline functions of one name the
-// linker keeps either, and an older CPU must never meet the one for a newer. Objects do not pass between such units:
-// that program does not link.
+// Every name lives in `namespace bitnet::inline BITNET_ABI` or its `detail`, so that two versions can meet in one
+// program, and so can translation units that are compiled for different CPUs or with -ffast-math: of two inline
+// functions of one name the linker keeps either, and an older CPU must never meet the one for a newer. Objects do not
+// pass between such units: that program does not link.
 #if defined(__AMX_TILE__)
 #define BITNET_ABI_CPU _amx
 #elif defined(__AVX512VNNI__)

@@ -12,7 +12,7 @@
 #include <optional>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A natural number of up to 4,480 bits, just enough arithmetic for parse_decimal.
 class big_natural {
@@ -247,4 +247,4 @@ struct binary_quotient {
     return bits ? std::optional{std::bit_cast<double>(*bits | (number->negative ? sign : 0))} : std::nullopt;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

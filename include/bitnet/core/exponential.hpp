@@ -9,7 +9,7 @@
 #include <cstdint>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// a / b. Under -ffast-math a compiler without float_control makes reciprocals of divisors and divisions of products
 /// with reciprocals, unless it does not know what it divides.
@@ -46,5 +46,5 @@ template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float 
     return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) & kept);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END

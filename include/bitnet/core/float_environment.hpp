@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Sets the IEEE default for this thread and restores the caller's setting when it goes out of scope.
 /// Needed because -ffast-math links start-up code that flushes denormals, and hosts change rounding.
@@ -50,4 +50,4 @@ private:
     word saved_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -12,6 +12,9 @@ namespace bitnet::inline BITNET_ABI {
 
 /// What the elements of a float_matrix are.
 enum class float_element : unsigned char { f32, f16, bf16, q8_0, q6_k, q4_k, q4_0 };
+
+namespace detail {
+
 inline constexpr std::size_t float_elements = 7;
 
 /// Calls f.operator()<E>() for the C++ type of the elements.
@@ -22,13 +25,13 @@ template <class F> constexpr auto with_element(float_element element, F&& f) noe
     case float_element::bf16:
         return f.template operator()<bfloat16>();
     case float_element::q8_0:
-        return f.template operator()<bitnet::q8_0>();
+        return f.template operator()<detail::q8_0>();
     case float_element::q6_k:
-        return f.template operator()<bitnet::q6_k>();
+        return f.template operator()<detail::q6_k>();
     case float_element::q4_k:
-        return f.template operator()<bitnet::q4_k>();
+        return f.template operator()<detail::q4_k>();
     case float_element::q4_0:
-        return f.template operator()<bitnet::q4_0>();
+        return f.template operator()<detail::q4_0>();
     case float_element::f16:
         break;
     }
@@ -55,5 +58,7 @@ struct float_matrix {
     [[nodiscard]] std::size_t row_bytes() const noexcept { return row_bytes_of(element, cols); }
     [[nodiscard]] const std::byte* row(std::size_t r) const noexcept { return data + r * row_bytes(); }
 };
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -8,7 +8,7 @@
 #include <cstdint>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// a * b + c with one rounding, bit for bit what an fma instruction gives, out of double arithmetic.
 ///
@@ -56,5 +56,5 @@ struct hardware_fma {
 using hardware_fma = software_fma;
 #endif
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END

@@ -21,6 +21,8 @@ struct bfloat16 {
     friend bool operator==(bfloat16, bfloat16) = default;
 };
 
+namespace detail {
+
 [[nodiscard]] constexpr float widen(float value) noexcept { return value; }
 [[nodiscard]] constexpr float widen(std::int8_t value) noexcept { return static_cast<float>(value); }
 
@@ -87,5 +89,7 @@ template <> [[nodiscard]] constexpr bfloat16 narrow<bfloat16>(float value) noexc
     }
     return {static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

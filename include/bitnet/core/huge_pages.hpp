@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #endif
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
 /// To be asked before the memory is first written. Pages then come 2 MB at a time.
@@ -27,4 +27,4 @@ inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] s
 #endif
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

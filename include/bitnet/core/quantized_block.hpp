@@ -10,7 +10,7 @@
 #include <cstring>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Q8_0: 32 columns in 34 bytes. value = d * q: 11 + 7 bits, no rounding.
 ///
@@ -202,5 +202,5 @@ template <class E> [[nodiscard]] BITNET_ALWAYS_INLINE float element_at(const std
     }
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END

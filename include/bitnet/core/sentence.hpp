@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
 /// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
@@ -113,4 +113,4 @@ BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts plac
     return false;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -6,7 +6,7 @@
 
 #include <cstddef>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 namespace sorting {
 
@@ -95,4 +95,4 @@ void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned r
     sorting::sort_first_by_heap(data, n, k, before);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Stands for a byte that is not part of well-formed UTF-8. Larger than every code point.
 inline constexpr char32_t invalid_code_point = 0xffffffffu;
@@ -115,4 +115,4 @@ inline void append_utf8(std::string& out, char32_t code_point) {
     put(0x80 | (code_point & 0x3f));
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

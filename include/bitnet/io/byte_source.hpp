@@ -35,10 +35,10 @@ public:
     /// mapped (WebAssembly), reads it.
     /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory.
     [[nodiscard]] static result<byte_source> open(std::string_view utf8_path) {
-        if constexpr (!mapped_file::supported) {
+        if constexpr (!detail::mapped_file::supported) {
             return read(utf8_path);
         }
-        auto mapping = mapped_file::open(utf8_path);
+        auto mapping = detail::mapped_file::open(utf8_path);
         if (!mapping) {
             return failed(mapping);
         }
@@ -51,7 +51,7 @@ public:
     /// Reads a file into memory of its own (64-byte aligned): safe against files that change later.
     /// \return as open(); errc::truncated also when the file shrinks while it is read.
     [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) {
-        auto file = file_handle::open(utf8_path);
+        auto file = detail::file_handle::open(utf8_path);
         if (!file) {
             return failed(file);
         }
@@ -80,7 +80,7 @@ public:
                                                            std::string name) {
         assert(callback.read != nullptr);
         if (size == 0) {
-            return error{errc::truncated, sentence({name, ": there is nothing to read (0 bytes)"})};
+            return error{errc::truncated, detail::sentence({name, ": there is nothing to read (0 bytes)"})};
         }
         auto source = allocate(size, std::move(name));
         if (!source) {
@@ -92,8 +92,8 @@ public:
             const std::size_t left = all.size() - offset;
             const auto out = all.subspan(offset, left < largest ? left : largest);
             if (!callback.read(callback.context, offset, out)) {
-                return error{errc::io_error, sentence({source->name_, ": the read callback could not give ", out.size(),
-                                                       " bytes at offset ", offset, " of ", size})};
+                return error{errc::io_error, detail::sentence({source->name_, ": the read callback could not give ",
+                                                               out.size(), " bytes at offset ", offset, " of ", size})};
             }
         }
         return source;
@@ -125,7 +125,7 @@ private:
         return source;
     }
 
-    mapped_file mapping_;
+    detail::mapped_file mapping_;
     buffer<std::byte> copy_;
     std::span<const std::byte> borrowed_;
     std::string name_;

@@ -23,7 +23,7 @@
 #include <unistd.h>
 #endif
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The calls of the operating system, under the same names on every system. Functions return 0 or the system's error
 /// number.
@@ -262,4 +262,4 @@ private:
     std::string path_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

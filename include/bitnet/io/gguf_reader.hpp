@@ -27,6 +27,10 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+class gguf_parser;
+} // namespace detail
+
 /// One tensor of a GGUF file. Everything points into the file's bytes, which must outlive it. `bytes` is as aligned as
 /// the file in memory and general.alignment make it.
 struct gguf_tensor {
@@ -42,7 +46,7 @@ struct gguf_tensor {
 [[nodiscard]] inline std::string dims_text(const gguf_tensor& tensor) {
     std::string text = "[";
     for (std::uint32_t i = 0; i < tensor.rank; ++i) {
-        text += sentence({i == 0 ? "" : ", ", tensor.dims[i]});
+        text += detail::sentence({i == 0 ? "" : ", ", tensor.dims[i]});
     }
     return text + "]";
 }
@@ -78,13 +82,13 @@ public:
 
     /// The entry called `key`, or null. O(log n).
     [[nodiscard]] const gguf_value* find(std::string_view key) const noexcept {
-        const std::size_t found = keys_sorted_.find(names_of<&gguf_value::key>(values_), key);
-        return found != name_index::none ? &values_[found] : nullptr;
+        const std::size_t found = keys_sorted_.find(detail::names_of<&gguf_value::key>(values_), key);
+        return found != detail::name_index::none ? &values_[found] : nullptr;
     }
     /// The tensor called `tensor_name`, or null. O(log n).
     [[nodiscard]] const gguf_tensor* find_tensor(std::string_view tensor_name) const noexcept {
-        const std::size_t found = names_sorted_.find(names_of<&gguf_tensor::name>(tensors_), tensor_name);
-        return found != name_index::none ? &tensors_[found] : nullptr;
+        const std::size_t found = names_sorted_.find(detail::names_of<&gguf_tensor::name>(tensors_), tensor_name);
+        return found != detail::name_index::none ? &tensors_[found] : nullptr;
     }
 
     /// The value of `key` as bool, an integer, float, double or std::string_view (into the file's bytes). An integer is
@@ -105,7 +109,7 @@ public:
     }
 
 private:
-    friend class gguf_parser;
+    friend class detail::gguf_parser;
 
     /// An integer of any type in the file, in two's complement.
     struct wide_integer {
@@ -121,7 +125,7 @@ private:
 
     template <class T> [[nodiscard]] static constexpr gguf_type wanted() noexcept {
         if constexpr (std::is_arithmetic_v<T>) {
-            return gguf_type_of<T>();
+            return detail::gguf_type_of<T>();
         } else {
             static_assert(std::is_same_v<T, std::string_view>, "metadata is read as a number, bool or string_view");
             return gguf_type::string;
@@ -129,15 +133,16 @@ private:
     }
 
     [[nodiscard]] error missing_key(std::string_view key, gguf_type wanted) const {
-        return error{errc::missing_key, sentence({name_, ": the metadata has no key ", quoted{key}, " (",
-                                                  name_of(wanted), " is needed)"})};
+        return error{errc::missing_key, detail::sentence({name_, ": the metadata has no key ", detail::quoted{key},
+                                                          " (", name_of(wanted), " is needed)"})};
     }
     [[nodiscard]] error wrong_type(const gguf_value& value, gguf_type wanted) const {
         const std::string_view element = name_of(value.element_type);
-        const std::string array = sentence({"array of ", value.count, " ", element});
-        return error{errc::wrong_type,
-                     sentence({name_, ": metadata key ", quoted{value.key}, " is of type ",
-                               value.type == gguf_type::array ? array : element, ", ", name_of(wanted), " is needed"})};
+        const std::string array = detail::sentence({"array of ", value.count, " ", element});
+        return error{
+            errc::wrong_type,
+            detail::sentence({name_, ": metadata key ", detail::quoted{value.key}, " is of type ",
+                              value.type == gguf_type::array ? array : element, ", ", name_of(wanted), " is needed"})};
     }
 
     template <class T> [[nodiscard]] result<T> convert(const gguf_value& value) const {
@@ -173,10 +178,11 @@ private:
         if (number->negative ? as_signed >= range.least : number->bits <= range.most) {
             return number->bits;
         }
-        return error{errc::out_of_range,
-                     sentence({name_, ": metadata key ", quoted{value.key}, " is ",
-                               number->negative ? sentence_part(as_signed) : sentence_part(number->bits),
-                               ", which does not fit the ", name_of(range.type), " that is needed"})};
+        return error{
+            errc::out_of_range,
+            detail::sentence({name_, ": metadata key ", detail::quoted{value.key}, " is ",
+                              number->negative ? detail::sentence_part(as_signed) : detail::sentence_part(number->bits),
+                              ", which does not fit the ", name_of(range.type), " that is needed"})};
     }
 
     [[nodiscard]] static std::optional<wide_integer> widest(const gguf_value& value) noexcept {
@@ -209,9 +215,11 @@ private:
     std::uint64_t data_offset_ = 0;
     buffer<gguf_value> values_;
     buffer<gguf_tensor> tensors_;
-    name_index keys_sorted_;
-    name_index names_sorted_;
+    detail::name_index keys_sorted_;
+    detail::name_index names_sorted_;
 };
+
+namespace detail {
 
 /// One reading of a GGUF file: fills a gguf_file from front to back. Use gguf_file::parse.
 class gguf_parser {
@@ -659,12 +667,14 @@ private:
     error failure_;
 };
 
+} // namespace detail
+
 inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std::string_view name) {
-    return gguf_parser(bytes, name).run();
+    return detail::gguf_parser(bytes, name).run();
 }
 
 inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_tensor> more) {
-    return gguf_parser(std::move(file)).extend(more);
+    return detail::gguf_parser(std::move(file)).extend(more);
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -39,6 +39,8 @@ enum class gguf_type : std::uint32_t {
     return id < names.size() ? names[id] : "unknown";
 }
 
+namespace detail {
+
 /// Bytes of one value; 0 for strings, arrays and unknown ids, which have no fixed size.
 [[nodiscard]] constexpr std::uint64_t size_of(gguf_type type) noexcept {
     constexpr std::array<std::uint8_t, 13> sizes{1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
@@ -70,6 +72,8 @@ requires std::is_arithmetic_v<T>
     }
 }
 
+} // namespace detail
+
 /// The element type of a tensor, with its id in the file. Ids 36 to 39 are those of microsoft/BitNet (upstream ggml
 /// used them for others), 134 and above those of ik_llama.cpp, 0xb158vvll this library's own: layout ll, version vv.
 enum class tensor_type : std::uint32_t {
@@ -95,6 +99,8 @@ enum class tensor_type : std::uint32_t {
     hpp_screen = 0xb1580104,  ///< simd/screen.hpp: the bytes of a screened head, no elements
     hf_packed = 0xb15801ff,   ///< never in a GGUF file: ternary U8 weights of Hugging Face, see model/packed_rows.hpp
 };
+
+namespace detail {
 
 /// Bytes after the codes of I2_S and of this library's own layouts: the f32 scale of the tensor, padded.
 inline constexpr std::uint32_t ternary_scale_bytes = 32;
@@ -153,9 +159,11 @@ inline constexpr std::array<tensor_format, 21> tensor_formats{{
     return nullptr;
 }
 
+} // namespace detail
+
 /// "F16", "I2_S", ...; "unknown" for an id that is not known here.
 [[nodiscard]] constexpr std::string_view name_of(tensor_type type) noexcept {
-    const auto* format = format_of(type);
+    const auto* format = detail::format_of(type);
     return format != nullptr ? format->name : "unknown";
 }
 
@@ -166,10 +174,12 @@ using tensor_dims = std::array<std::uint64_t, 4>;
 [[nodiscard]] constexpr std::optional<std::uint64_t> element_count(const tensor_dims& dims) noexcept {
     std::optional<std::uint64_t> product = 1;
     for (const std::uint64_t dim : dims) {
-        product = product ? checked_multiply(*product, dim) : product;
+        product = product ? detail::checked_multiply(*product, dim) : product;
     }
     return product;
 }
+
+namespace detail {
 
 /// How many elements of a row must be present at a time: `dims[0]` must be a multiple of it (for flat formats, the
 /// number of all elements). 1 for an unknown type.
@@ -234,5 +244,7 @@ using tensor_dims = std::array<std::uint64_t, 4>;
     const auto sum = blocks && row_headers ? checked_add(*blocks, *row_headers) : std::nullopt;
     return sum ? checked_add(*sum, format->tail_bytes) : sum;
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -95,7 +95,7 @@ struct gguf_value {
     template <class T>
     requires std::is_arithmetic_v<T>
     [[nodiscard]] T element(std::uint64_t i) const noexcept {
-        assert(element_type == gguf_type_of<T>() && i < count);
+        assert(element_type == detail::gguf_type_of<T>() && i < count);
         T value;
         std::memcpy(&value, bytes.data() + static_cast<std::size_t>(i) * sizeof(T), sizeof(T));
         return value;

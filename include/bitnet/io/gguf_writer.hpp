@@ -30,6 +30,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// Bytes that grow; reports the end of memory instead of throwing.
 class growing_bytes {
 public:
@@ -77,6 +79,8 @@ private:
     bool ran_out_ = false;
 };
 
+} // namespace detail
+
 struct gguf_writer_options {
     std::uint32_t version = 3;
     std::uint32_t alignment = 32; ///< bytes; any other value than 32 is written as general.alignment
@@ -92,10 +96,10 @@ public:
         if (options.version != 2 && options.version != 3) {
             fail(errc::invalid_argument, {"GGUF version ", options.version, ", only 2 and 3 can be written"});
         }
-        if (!std::has_single_bit(options.alignment) || options.alignment < least_gguf_alignment ||
-            options.alignment > largest_gguf_alignment) {
+        if (!std::has_single_bit(options.alignment) || options.alignment < detail::least_gguf_alignment ||
+            options.alignment > detail::largest_gguf_alignment) {
             fail(errc::bad_alignment, {"alignment ", options.alignment, ", it must be a power of two from ",
-                                       least_gguf_alignment, " to ", largest_gguf_alignment});
+                                       detail::least_gguf_alignment, " to ", detail::largest_gguf_alignment});
         }
         if (options.alignment != 32) {
             add("general.alignment", options.alignment);
@@ -106,7 +110,7 @@ public:
     template <class T>
     requires std::is_arithmetic_v<T>
     void add(std::string_view key, T value) {
-        if (begin_entry(key, gguf_type_of<T>())) {
+        if (begin_entry(key, detail::gguf_type_of<T>())) {
             put(value);
         }
     }
@@ -121,7 +125,7 @@ public:
     requires std::is_arithmetic_v<T>
     void add_array(std::string_view key, std::span<const T> values) {
         if (begin_entry(key, gguf_type::array)) {
-            put(static_cast<std::uint32_t>(gguf_type_of<T>()));
+            put(static_cast<std::uint32_t>(detail::gguf_type_of<T>()));
             put(static_cast<std::uint64_t>(values.size()));
             metadata_.append(std::as_bytes(values));
         }
@@ -216,19 +220,18 @@ public:
         }
         const std::string path(utf8_path);
         const std::string partial = path + ".partial";
-        if (operating_system::is_directory(path)) {
-            return error{errc::not_a_file, sentence({path, ": is a directory, not a file"})};
+        if (detail::operating_system::is_directory(path)) {
+            return error{errc::not_a_file, detail::sentence({path, ": is a directory, not a file"})};
         }
         auto written = write_partial(partial);
         if (written) {
-            if (const int code = operating_system::rename(partial, path)) {
-                written = error{
-                    errc::io_error,
-                    sentence({path, ": ", partial, " cannot be renamed to it: ", operating_system::message(code)})};
+            if (const int code = detail::operating_system::rename(partial, path)) {
+                written = error{errc::io_error, detail::sentence({path, ": ", partial, " cannot be renamed to it: ",
+                                                                  detail::operating_system::message(code)})};
             }
         }
         if (!written) {
-            operating_system::remove(partial);
+            detail::operating_system::remove(partial);
             return failed(written);
         }
         return file_size();
@@ -249,7 +252,7 @@ private:
     /// writes then maps the file in huge pages. (Linux 6.18, ext4, Zen 4: one core reads it at 27 instead of 20 GB/s.)
     static constexpr std::size_t step_bytes = std::size_t{2} << 20;
     struct step_writer {
-        file_handle& file;
+        detail::file_handle& file;
         std::span<std::byte> step;
         std::size_t used = 0;
 
@@ -269,14 +272,14 @@ private:
         [[nodiscard]] result<void> finish() { return file.write(step.first(std::exchange(used, 0))); }
     };
 
-    void fail(errc code, sentence_parts what) {
+    void fail(errc code, detail::sentence_parts what) {
         if (!failed_) {
             failed_ = true;
-            set_error(failure_, code, what, {});
+            detail::set_error(failure_, code, what, {});
         }
     }
-    void fail(errc code, const entry& tensor, sentence_parts what) {
-        fail(code, {"tensor ", quoted{tensor.name}, ": ", sentence(what)});
+    void fail(errc code, const entry& tensor, detail::sentence_parts what) {
+        fail(code, {"tensor ", detail::quoted{tensor.name}, ": ", detail::sentence(what)});
     }
 
     template <class T> void put(T value) { metadata_.append(std::as_bytes(std::span<const T, 1>(&value, 1))); }
@@ -286,7 +289,7 @@ private:
     }
     [[nodiscard]] bool begin_entry(std::string_view key, gguf_type type) {
         if (key.empty() || key.size() > gguf_file::longest_key || key.find('\0') != std::string_view::npos) {
-            fail(errc::bad_key, {"the metadata key ", quoted{key}, " of ", key.size(), " bytes must have 1 to ",
+            fail(errc::bad_key, {"the metadata key ", detail::quoted{key}, " of ", key.size(), " bytes must have 1 to ",
                                  gguf_file::longest_key, " bytes, none of them NUL"});
         }
         if (failed_) {
@@ -310,9 +313,10 @@ private:
             !dims.empty() && dims.size() <= shape.size() && std::count(dims.begin(), dims.end(), 0u) == 0;
         std::copy_n(dims.begin(), std::min(dims.size(), shape.size()), shape.begin());
         const bool writable = ranked && type != tensor_type::hf_packed;
-        const auto bytes = writable && fits_blocks(type, shape) ? tensor_bytes(type, shape) : std::nullopt;
-        const auto end = bytes ? checked_add(data_size_, *bytes) : bytes;
-        const auto padded = end ? checked_align(*end, options_.alignment) : end;
+        const auto bytes =
+            writable && detail::fits_blocks(type, shape) ? detail::tensor_bytes(type, shape) : std::nullopt;
+        const auto end = bytes ? detail::checked_add(data_size_, *bytes) : bytes;
+        const auto padded = end ? detail::checked_align(*end, options_.alignment) : end;
         if (!padded || *padded > largest_data) {
             fail(errc::bad_shape, tensor,
                  {"a shape of ", dims.size(), " dimensions that the type ", name_of(type), " cannot have"});
@@ -329,11 +333,12 @@ private:
     /// Whether all that was added can be written; `target` is what error messages call the file.
     [[nodiscard]] result<void> check(std::string_view target) const {
         if (failed_) {
-            return error{failure_.code, sentence({target, ": ", failure_.message})};
+            return error{failure_.code, detail::sentence({target, ": ", failure_.message})};
         }
         if (metadata_.ran_out()) {
-            return error{errc::out_of_memory, sentence({target, ": the metadata of more than ",
-                                                        metadata_.bytes().size(), " bytes could not be allocated"})};
+            return error{errc::out_of_memory,
+                         detail::sentence({target, ": the metadata of more than ", metadata_.bytes().size(),
+                                           " bytes could not be allocated"})};
         }
         std::vector<std::string_view> names(keys_.begin(), keys_.end());
         if (auto once = check_unique(names, target, errc::duplicate_key, "metadata key "); !once) {
@@ -353,7 +358,7 @@ private:
         if (twice == names.end()) {
             return {};
         }
-        return error{code, sentence({target, ": ", what, quoted{*twice}, " was added twice"})};
+        return error{code, detail::sentence({target, ": ", what, detail::quoted{*twice}, " was added twice"})};
     }
 
     [[nodiscard]] std::uint64_t tensor_list_size() const noexcept {
@@ -366,12 +371,12 @@ private:
     [[nodiscard]] std::uint64_t data_offset() const noexcept {
         constexpr std::uint64_t header = 24;
         const std::uint64_t end = header + metadata_.bytes().size() + tensor_list_size();
-        return checked_align(end, options_.alignment).value_or(end);
+        return detail::checked_align(end, options_.alignment).value_or(end);
     }
 
     /// Header, metadata and tensor list, padded up to the data.
-    [[nodiscard]] growing_bytes header() const {
-        growing_bytes out;
+    [[nodiscard]] detail::growing_bytes header() const {
+        detail::growing_bytes out;
         const auto put_into = [&](const auto& value) { out.append(std::as_bytes(std::span(&value, 1))); };
         const auto put_text = [&](std::string_view text) {
             out.append(std::as_bytes(std::span(text.data(), text.size())));
@@ -398,7 +403,7 @@ private:
     }
 
     [[nodiscard]] result<void> write_partial(const std::string& partial) const {
-        auto file = file_handle::create(partial);
+        auto file = detail::file_handle::create(partial);
         if (!file) {
             return failed(file);
         }
@@ -407,7 +412,7 @@ private:
         return written ? std::move(closed) : std::move(written);
     }
 
-    [[nodiscard]] result<void> write_steps(file_handle& file) const {
+    [[nodiscard]] result<void> write_steps(detail::file_handle& file) const {
         auto step = buffer<std::byte>::allocate_uninitialized(step_bytes, file.path());
         if (!step) {
             return failed(step);
@@ -418,10 +423,10 @@ private:
     }
 
     template <class Sink> [[nodiscard]] result<void> write_all(const Sink& sink, std::string_view target) const {
-        const growing_bytes start = header();
+        const detail::growing_bytes start = header();
         if (start.ran_out()) {
             return error{errc::out_of_memory,
-                         sentence({target, ": a header of ", data_offset(), " bytes could not be allocated"})};
+                         detail::sentence({target, ": a header of ", data_offset(), " bytes could not be allocated"})};
         }
         if (auto written = sink(start.bytes()); !written) {
             return written;
@@ -449,7 +454,8 @@ private:
             return written;
         }
         const std::uint64_t end = tensor.offset + tensor.size;
-        const auto padding = chunk.first(static_cast<std::size_t>(*checked_align(end, options_.alignment) - end));
+        const auto padding =
+            chunk.first(static_cast<std::size_t>(*detail::checked_align(end, options_.alignment) - end));
         std::fill(padding.begin(), padding.end(), std::byte{0});
         return sink(padding);
     }
@@ -460,9 +466,9 @@ private:
         for (std::uint64_t offset = 0; offset < tensor.size; offset += chunk.size()) {
             const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), tensor.size - offset));
             if (!tensor.generator.read(tensor.generator.context, offset, chunk.first(size))) {
-                return error{errc::io_error,
-                             sentence({target, ": tensor ", quoted{tensor.name}, ": its generator could not give ",
-                                       size, " bytes at offset ", offset, " of ", tensor.size})};
+                return error{errc::io_error, detail::sentence({target, ": tensor ", detail::quoted{tensor.name},
+                                                               ": its generator could not give ", size,
+                                                               " bytes at offset ", offset, " of ", tensor.size})};
             }
             if (auto written = sink(chunk.first(size)); !written) {
                 return written;
@@ -477,7 +483,7 @@ private:
     static constexpr std::size_t chunk_bytes = std::size_t{1} << 20;
 
     gguf_writer_options options_;
-    growing_bytes metadata_;
+    detail::growing_bytes metadata_;
     std::vector<std::string> keys_;
     std::vector<entry> tensors_;
     std::uint64_t data_size_ = 0;

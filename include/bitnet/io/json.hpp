@@ -27,6 +27,10 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+class json_parser;
+} // namespace detail
+
 enum class json_type : std::uint8_t { null, boolean, number, string, array, object };
 
 /// "null", "boolean", ...
@@ -35,6 +39,8 @@ enum class json_type : std::uint8_t { null, boolean, number, string, array, obje
     return names[static_cast<std::size_t>(type)];
 }
 
+namespace detail {
+
 /// One value, key or container in a json_document's table; containers come before what they hold.
 struct json_node {
     std::uint32_t start; ///< strings, numbers: first character; objects: first place in the order of keys; bool: value
@@ -42,6 +48,8 @@ struct json_node {
     std::uint32_t next;  ///< the node after this one and all that it holds
     json_type type;
 };
+
+} // namespace detail
 
 struct json_member;
 
@@ -72,7 +80,7 @@ public:
     }
     /// A number as the nearest double; nullopt above the largest one. Costs microseconds.
     [[nodiscard]] std::optional<double> as_double() const noexcept {
-        return type() == json_type::number ? parse_decimal(characters()) : std::nullopt;
+        return type() == json_type::number ? detail::parse_decimal(characters()) : std::nullopt;
     }
 
     /// Elements of an array or members of an object; 0 for other types.
@@ -87,13 +95,14 @@ public:
 private:
     friend class json_document;
 
-    json_value(const json_node* nodes, const std::uint32_t* order, const char* text, std::uint32_t index) noexcept
+    json_value(const detail::json_node* nodes, const std::uint32_t* order, const char* text,
+               std::uint32_t index) noexcept
         : nodes_(nodes), order_(order), text_(text), index_(index) {}
-    [[nodiscard]] const json_node& node() const noexcept { return nodes_[index_]; }
+    [[nodiscard]] const detail::json_node& node() const noexcept { return nodes_[index_]; }
     [[nodiscard]] std::string_view characters() const noexcept { return {text_ + node().start, node().size}; }
     [[nodiscard]] json_value at(std::uint32_t index) const noexcept { return {nodes_, order_, text_, index}; }
 
-    const json_node* nodes_;
+    const detail::json_node* nodes_;
     const std::uint32_t* order_;
     const char* text_;
     std::uint32_t index_;
@@ -192,12 +201,14 @@ public:
     json_value root() && = delete; // would dangle
 
 private:
-    friend class json_parser;
+    friend class detail::json_parser;
 
-    buffer<json_node> nodes_;
+    buffer<detail::json_node> nodes_;
     buffer<std::uint32_t> order_; // per object: the nodes of its keys, sorted
     buffer<char> text_;           // strings without escapes, numbers as written
 };
+
+namespace detail {
 
 /// One reading of a JSON text. Use json_document::parse.
 class json_parser {
@@ -538,9 +549,13 @@ private:
     error failure_;
 };
 
+} // namespace detail
+
 inline result<json_document> json_document::parse(std::string_view text, std::string_view name, json_options options) {
-    return json_parser(text, name, options).run();
+    return detail::json_parser(text, name, options).run();
 }
+
+namespace detail {
 
 /// Appends \uXXXX.
 inline void append_json_escape(std::string& out, std::uint32_t unit) {
@@ -577,5 +592,7 @@ inline void append_json_string(std::string& out, std::string_view utf8) {
     }
     out += '"';
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

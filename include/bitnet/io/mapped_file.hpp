@@ -34,6 +34,8 @@ enum class access_hint {
     huge_pages, ///< back the range with huge pages if the system can
 };
 
+namespace detail {
+
 /// A read-only mapping of a whole file, page-aligned. Move-only; unmaps itself. Reading it is thread-safe.
 ///
 /// The file must keep its length while it is mapped: a file that another program shortens raises SIGBUS (POSIX) or an
@@ -178,5 +180,7 @@ inline bool mapped_file::give_back([[maybe_unused]] std::span<const std::byte> p
     return first >= end || ::madvise(static_cast<std::byte*>(data_) + first, end - first, MADV_DONTNEED) == 0;
 #endif
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Fills `order` with 0, 1, ... and sorts it by `compare`, which is below, at or above zero as
 /// std::string_view::compare; equal elements by their index. Not a template: sorting costs more to compile than to run.
@@ -91,4 +91,4 @@ private:
     buffer<std::size_t> sorted_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// `name` in quotes and printable ASCII, of at most `longest` bytes: see append_quoted. In a sentence(), a quoted{name}
 /// does the same and makes no string of its own.
@@ -19,4 +19,4 @@ namespace bitnet::inline BITNET_ABI {
     return made;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

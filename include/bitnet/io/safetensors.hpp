@@ -23,6 +23,10 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+class safetensors_parser;
+} // namespace detail
+
 /// The element types of safetensors whose elements are whole bytes.
 enum class safetensors_type : std::uint8_t {
     boolean,
@@ -43,6 +47,8 @@ enum class safetensors_type : std::uint8_t {
     f64,
     c64,
 };
+
+namespace detail {
 
 struct safetensors_format {
     safetensors_type type;
@@ -70,9 +76,11 @@ inline constexpr std::array<safetensors_format, 17> safetensors_formats{{
     {safetensors_type::c64, "C64", 8},
 }};
 
+} // namespace detail
+
 /// "BF16", ...
 [[nodiscard]] constexpr std::string_view name_of(safetensors_type type) noexcept {
-    return safetensors_formats[static_cast<std::size_t>(type)].name;
+    return detail::safetensors_formats[static_cast<std::size_t>(type)].name;
 }
 
 /// One tensor of a safetensors file. Everything points into the file's bytes or its safetensors_file.
@@ -87,6 +95,8 @@ struct safetensors_tensor {
     std::span<const std::byte> bytes;                   ///< of any alignment
 };
 
+namespace detail {
+
 /// "[640, 2560]", slowest dimension first.
 [[nodiscard]] inline std::string shape_text(const safetensors_tensor& tensor) {
     std::string text = "[";
@@ -95,6 +105,8 @@ struct safetensors_tensor {
     }
     return text + "]";
 }
+
+} // namespace detail
 
 /// The tensors of one safetensors file, in place and checked. Borrows the file's bytes, which must outlive it, and owns
 /// the tensors' names. Immutable; move-only; what it gave stays valid when it moves.
@@ -122,19 +134,22 @@ public:
     [[nodiscard]] std::span<const safetensors_tensor> tensors() const noexcept { return tensors_.span(); }
     /// The tensor called `tensor_name`, or null. O(log n).
     [[nodiscard]] const safetensors_tensor* find(std::string_view tensor_name) const noexcept {
-        const std::size_t found = names_sorted_.find(names_of<&safetensors_tensor::name>(tensors_), tensor_name);
-        return found != name_index::none ? &tensors_[found] : nullptr;
+        const std::size_t found =
+            names_sorted_.find(detail::names_of<&safetensors_tensor::name>(tensors_), tensor_name);
+        return found != detail::name_index::none ? &tensors_[found] : nullptr;
     }
 
 private:
-    friend class safetensors_parser;
+    friend class detail::safetensors_parser;
     explicit safetensors_file(json_document header) noexcept : header_(std::move(header)) {}
 
     std::string name_;
     json_document header_;
     buffer<safetensors_tensor> tensors_;
-    name_index names_sorted_;
+    detail::name_index names_sorted_;
 };
+
+namespace detail {
 
 /// One reading of a safetensors file. Use safetensors_file::parse.
 class safetensors_parser {
@@ -346,8 +361,10 @@ private:
     error failure_;
 };
 
+} // namespace detail
+
 inline result<safetensors_file> safetensors_file::parse(std::span<const std::byte> bytes, std::string_view name) {
-    return safetensors_parser(bytes, name).run();
+    return detail::safetensors_parser(bytes, name).run();
 }
 
 } // namespace bitnet::inline BITNET_ABI

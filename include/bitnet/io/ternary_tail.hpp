@@ -18,7 +18,7 @@
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Whether a tensor of that type is codes and then a scale in 32 bytes: I2_S and our own layouts.
 [[nodiscard]] constexpr bool has_ternary_tail(tensor_type type) noexcept {
@@ -85,4 +85,4 @@ namespace bitnet::inline BITNET_ABI {
                            ", which holds the code 3; only 0, 1 and 2 are ternary"})};
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -9,7 +9,7 @@
 
 #if BITNET_X86_64
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What ldtilecfg reads: 64 bytes, palette 1. Intel SDM volume 2, LDTILECFG.
 struct alignas(64) tile_configuration {
@@ -54,5 +54,5 @@ struct amx_tiles {
 };
 #endif
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif

@@ -28,7 +28,7 @@ struct base3 {
     /// 256 times a product must fit the int32 of a lane: see base3_avx_vnni.hpp.
     static constexpr std::size_t most_columns = std::size_t{1} << 18;
 
-    using view = ternary_view;
+    using view = detail::ternary_view;
 
     [[nodiscard]] static constexpr bool admits(std::size_t, std::size_t cols) noexcept { return cols <= most_columns; }
 
@@ -48,7 +48,7 @@ struct base3 {
 
     /// The code 0..2 at (row, col). \pre row < rows, col < cols
     [[nodiscard]] static std::uint8_t code(const view& w, std::size_t row, std::size_t col) noexcept {
-        const std::size_t block = row * blocks_across<base3>(w.cols) + col / block_columns;
+        const std::size_t block = row * detail::blocks_across<base3>(w.cols) + col / block_columns;
         return digit(w.data[block * block_bytes + col % 64], col % block_columns / 64);
     }
 

@@ -13,7 +13,7 @@
 #include <bitnet/simd/isa.hpp>
 
 #if BITNET_X86_64
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Few tokens as AVX-512 VNNI multiplies them, many by the tiles of I2_S.
 /// \tparam Tiles as in i2s_tile_kernel
@@ -27,5 +27,5 @@ template <> struct kernel<isa::amx_int8, base3> : base3_tile_kernel<amx_tiles> {
 template <> struct kernel<isa::amx_int8, base3> : kernel<isa::avx512_vnni, base3> {}; // the compiler knows no tiles
 #endif
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif

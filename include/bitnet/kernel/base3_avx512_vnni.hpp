@@ -19,7 +19,7 @@
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Two sums of vpdpbusd and no digits, as base3_avx_vnni.hpp says; a block is one register. (Cutting the digits out by
 /// VBMI's table look-ups was measured and is no faster.)
@@ -85,6 +85,6 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

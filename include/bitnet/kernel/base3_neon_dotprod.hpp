@@ -19,7 +19,7 @@
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_DOTPROD)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// No digit is ever cut out. With s(k) = r(k) - 128, which fits int8, 3 r(k) = 256 d(k) + r(k+1) of base3.hpp becomes
 ///
@@ -103,6 +103,6 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

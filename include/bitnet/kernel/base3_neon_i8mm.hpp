@@ -12,12 +12,12 @@
 #include <bitnet/simd/isa.hpp>
 
 #if BITNET_ARM64
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Few tokens by dot products, many by the matrix products of I2_S.
 template <>
 struct kernel<isa::neon_i8mm, base3>
     : arranged_by_way_of_i2s<kernel<isa::neon_dotprod, base3>, kernel<isa::neon_i8mm, i2s>, base3_unpacker_neon> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif

@@ -15,7 +15,7 @@
 #include <xmmintrin.h>
 #endif
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 #if BITNET_X86_64 || BITNET_ARM64
 /// At byte `at` of the rows of a tile, which start at `w`. A tile reads its rows side by side; the prefetch walks
@@ -66,4 +66,4 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

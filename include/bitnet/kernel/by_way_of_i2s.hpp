@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Unpacks rows to I2_S, a block of rows at a time on the stack, and multiplies them by I2sKernel. Unpacking costs as
 /// much as a few tokens do. The I2_S rows are as long as padded activations, whose zeros are multiplied by the filling.
@@ -64,4 +64,4 @@ template <class FewKernel, class I2sKernel, class Rows> struct arranged_by_way_o
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -14,7 +14,7 @@
 // would take the codes of all rows through one register, so that a CPU that executes in order waits for each of them:
 // hence several instructions in one.
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_DOTPROD)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// sum[i] += a[4i] b[4i] + ... + a[4i + 3] b[4i + 3]
 BITNET_ALWAYS_INLINE void add_dot_product(int32x4_t& sum, int8x16_t a, int8x16_t b) noexcept {
@@ -50,11 +50,11 @@ BITNET_ALWAYS_INLINE void add_dot_products(int32x4_t (&sums)[Rows][Columns], std
     }
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_I8MM)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// sum [2, 2] += a [2, 8] times the transpose of b [2, 8]
 BITNET_ALWAYS_INLINE void add_matrix_product(int32x4_t& sum, int8x16_t a, int8x16_t b) noexcept {
@@ -84,6 +84,6 @@ BITNET_ALWAYS_INLINE void add_matrix_products(int32x4_t (&sums)[RowPairs][Column
     }
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

@@ -16,7 +16,7 @@
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Tiles of 32 rows x 32 tokens: tdpbusd multiplies 16 rows x 64 columns of codes by 64 columns x 16 tokens.
 ///
@@ -258,6 +258,6 @@ template <> struct kernel<isa::amx_int8, i2s> : i2s_tile_kernel<amx_tiles> {};
 template <> struct kernel<isa::amx_int8, i2s> : kernel<isa::avx512_vnni, i2s> {}; // the compiler knows no tiles
 #endif
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

@@ -16,7 +16,7 @@
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of 128 columns is 32 bytes, read into both halves of a zmm register and masked in place, twice:
 ///
@@ -141,6 +141,6 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

@@ -16,7 +16,7 @@
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of 128 columns is two registers of weights, of bytes 0..15 and 16..31:
 ///
@@ -167,6 +167,6 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

@@ -17,7 +17,7 @@
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_DOTPROD)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of 128 columns is two registers of weights, of bytes 0..15 and 16..31:
 ///
@@ -131,6 +131,6 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

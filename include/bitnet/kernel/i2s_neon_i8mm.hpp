@@ -18,7 +18,7 @@
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_I8MM)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// smmla multiplies 8 codes of two rows by 8 activations of two tokens: twice the work of sdot. Activations are
 /// arranged in groups of eight tokens, 8 columns of one token after the other, so that a register is 8 columns of two
@@ -170,6 +170,6 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

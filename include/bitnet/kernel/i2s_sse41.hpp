@@ -16,7 +16,7 @@
 #include <smmintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of 128 columns is two xmm registers of weights, byte j of 0..31:
 ///
@@ -133,6 +133,6 @@ private:
 /// Every other layout is unpacked first.
 template <ternary_layout Layout> struct kernel<isa::sse41, Layout> : unpacking_kernel<isa::sse41, Layout> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

@@ -14,7 +14,7 @@
 #include <xmmintrin.h>
 #endif
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 #if BITNET_X86_64
 /// In step `b` of a tile whose rows start at `w`, asks the second level of cache for as many bytes as the step reads,
@@ -76,4 +76,4 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -15,7 +15,7 @@
 #if BITNET_WASM_SIMD128
 #include <wasm_simd128.h>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of 128 columns is two registers of weights, byte j of 0..31:
 ///
@@ -108,5 +108,5 @@ private:
 template <ternary_layout Layout>
 struct kernel<isa::wasm_simd128, Layout> : unpacking_kernel<isa::wasm_simd128, Layout> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif

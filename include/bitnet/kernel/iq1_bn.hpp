@@ -11,7 +11,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A row is its scale, a half, and then 13 bytes for each 64 columns, 1.625 bits a weight. Bytes are ternary_fractions;
 /// n counts their digits from the least significant one:
@@ -76,4 +76,4 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

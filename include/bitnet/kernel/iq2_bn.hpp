@@ -9,7 +9,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A row is its scale, a float, and then 16 bytes for each 64 columns:
 ///
@@ -97,4 +97,4 @@ struct iq2_bn_r4 {
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

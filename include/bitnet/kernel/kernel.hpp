@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Activation rows are zero from their last column to the next multiple of this many: whole blocks of I2_S (128) and of
 /// base3 (320), so that the one can be unpacked to the other.
@@ -61,4 +61,4 @@ template <ternary_kernel K> [[nodiscard]] constexpr std::size_t tokens_per_group
     }
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -36,10 +36,12 @@ struct layout_table {
     }
     /// Bytes of a whole matrix; nullopt on overflow.
     [[nodiscard]] constexpr std::optional<std::uint64_t> bytes(std::size_t rows, std::size_t cols) const noexcept {
-        const auto blocks = checked_multiply(blocks_down(rows), blocks_across(cols));
-        return blocks ? checked_multiply(*blocks, block_bytes) : blocks;
+        const auto blocks = detail::checked_multiply(blocks_down(rows), blocks_across(cols));
+        return blocks ? detail::checked_multiply(*blocks, block_bytes) : blocks;
     }
 };
+
+namespace detail {
 
 template <ternary_layout L>
 inline constexpr layout_table layout_table_of{
@@ -66,5 +68,7 @@ inline constexpr layout_table layout_table_of{
         }
         return true;
     }};
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

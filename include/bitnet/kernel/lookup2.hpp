@@ -26,13 +26,13 @@ struct lookup2 {
     static constexpr std::size_t block_bytes = 128;
     static constexpr std::size_t most_columns = std::size_t{1} << 18; // what by_way_of_i2s.hpp has room for
 
-    using view = ternary_view;
+    using view = detail::ternary_view;
 
     [[nodiscard]] static constexpr bool admits(std::size_t, std::size_t cols) noexcept { return cols <= most_columns; }
 
     /// The code 0..2 at (row, col). \pre row < rows, col < cols
     [[nodiscard]] static std::uint8_t code(const view& w, std::size_t row, std::size_t col) noexcept {
-        const std::size_t block = row / 32 * blocks_across<lookup2>(w.cols) + col / 16;
+        const std::size_t block = row / 32 * detail::blocks_across<lookup2>(w.cols) + col / 16;
         const unsigned pair = w.data[block * block_bytes + col % 16 / 4 * 32 + row % 32] >> (col % 4 / 2 * 4) & 15u;
         return static_cast<std::uint8_t>(col % 2 == 0 ? pair / 3 : pair % 3);
     }

@@ -19,7 +19,7 @@
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of lookup2. Entry 3 c0 + c1 of a pair's table is (c0 - 1) x0 + (c1 - 1) x1, at most 2 * 128 = 256; entries 9
 /// to 15 are never looked up.
@@ -86,6 +86,6 @@ template <> struct kernel<isa::avx_vnni, lookup2> : lookup2_kernel_avx2<kernel<i
 template <> struct kernel<isa::avx512_vnni, lookup2> : lookup2_kernel_avx2<kernel<isa::avx512_vnni, i2s>> {};
 template <> struct kernel<isa::amx_int8, lookup2> : kernel<isa::avx512_vnni, lookup2> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

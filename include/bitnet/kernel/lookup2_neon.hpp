@@ -18,7 +18,7 @@
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of lookup2. Entry 3 c0 + c1 of a pair's table is (c0 - 1) x0 + (c1 - 1) x1, at most 2 * 128 = 256; entries 9
 /// to 15 are never looked up.
@@ -86,6 +86,6 @@ template <> struct kernel<isa::neon, lookup2> : lookup2_kernel_neon<kernel<isa::
 template <> struct kernel<isa::neon_dotprod, lookup2> : lookup2_kernel_neon<kernel<isa::neon_dotprod, i2s>> {};
 template <> struct kernel<isa::neon_i8mm, lookup2> : kernel<isa::neon_dotprod, lookup2> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

@@ -28,14 +28,14 @@ struct lookup3 {
     static constexpr std::size_t block_bytes = 160;
     static constexpr std::size_t most_columns = std::size_t{1} << 18; // what by_way_of_i2s.hpp has room for
 
-    using view = ternary_view;
+    using view = detail::ternary_view;
 
     [[nodiscard]] static constexpr bool admits(std::size_t, std::size_t cols) noexcept { return cols <= most_columns; }
 
     /// The code 0..2 at (row, col). \pre row < rows, col < cols
     [[nodiscard]] static std::uint8_t code(const view& w, std::size_t row, std::size_t col) noexcept {
         const std::uint8_t* block =
-            w.data + (row / 32 * blocks_across<lookup3>(w.cols) + col / 24) * block_bytes + row % 32;
+            w.data + (row / 32 * detail::blocks_across<lookup3>(w.cols) + col / 24) * block_bytes + row % 32;
         const std::size_t triple = col % 24 / 3;
         const unsigned magnitude = block[triple / 2 * 32] >> (triple % 2 * 4) & 15u;
         const bool negative = (block[std::size_t{4} * 32] >> (7 - triple) & 1u) != 0;

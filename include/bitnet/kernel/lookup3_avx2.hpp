@@ -19,7 +19,7 @@
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of lookup3. Entry v of a triple's table is what the weights of value v make of its activations:
 /// v = 9 a + 3 b + c, the sum a x0 + b x1 + c x2, at most 3 * 128 = 384; entries 14 and 15 are never looked up.
@@ -102,6 +102,6 @@ template <> struct kernel<isa::avx_vnni, lookup3> : lookup3_kernel_avx2<kernel<i
 template <> struct kernel<isa::avx512_vnni, lookup3> : lookup3_kernel_avx2<kernel<isa::avx512_vnni, i2s>> {};
 template <> struct kernel<isa::amx_int8, lookup3> : kernel<isa::avx512_vnni, lookup3> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

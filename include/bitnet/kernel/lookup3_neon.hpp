@@ -18,7 +18,7 @@
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of lookup3. Entry v of a triple's table is what the weights of value v make of its activations:
 /// v = 9 a + 3 b + c, the sum a x0 + b x1 + c x2, at most 3 * 128 = 384; entries 14 and 15 are never looked up.
@@ -117,6 +117,6 @@ template <> struct kernel<isa::neon, lookup3> : lookup3_kernel_neon<kernel<isa::
 template <> struct kernel<isa::neon_dotprod, lookup3> : lookup3_kernel_neon<kernel<isa::neon_dotprod, i2s>> {};
 template <> struct kernel<isa::neon_i8mm, lookup3> : kernel<isa::neon_dotprod, lookup3> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

@@ -12,7 +12,7 @@
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Bytes of blocks add up in int16, even and odd rows apart: 64 blocks are at most 64 * 248 = 15872.
 struct lookup_avx2 : lookup_tables {
@@ -172,6 +172,6 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

@@ -14,7 +14,7 @@
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Bytes of blocks add up in 16 bits: 256 blocks are at most 256 * 248 = 63488.
 struct lookup_neon : lookup_tables {
@@ -170,6 +170,6 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

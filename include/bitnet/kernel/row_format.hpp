@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A format in which other programs keep a [rows, cols] ternary matrix. Weights -1, 0, +1 are codes 0, 1, 2, times a
 /// scale for each segment of a row: a block of columns, or the whole row. No kernel works on these formats; their rows
@@ -46,4 +46,4 @@ concept writable_row_format = ternary_row_format<F> &&
     return bits != 0 && bits < 0x7f800000u;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

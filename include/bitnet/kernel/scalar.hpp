@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <ternary_layout Layout> struct kernel<isa::scalar, Layout> {
     using layout = Layout;
@@ -34,4 +34,4 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

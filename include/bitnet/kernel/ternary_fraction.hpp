@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The byte of a value of five digits in base 3, 0 to 242: the smallest q with q / 256 >= value / 243. Digits come out
 /// at its top by multiplying with 3, most significant first. 242 * 256 + 242 = 62194 is the largest dividend.
@@ -21,4 +21,4 @@ constexpr std::uint8_t take_digit(std::uint8_t& fraction) noexcept {
     return static_cast<std::uint8_t>(tripled >> 8);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

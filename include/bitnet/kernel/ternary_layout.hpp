@@ -16,6 +16,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// A [rows, cols] matrix of codes in memory that somebody else owns, in a layout that its user knows. The scale is kept
 /// beside it, not here.
 struct ternary_view {
@@ -141,9 +143,13 @@ private:
     }
 };
 
-using i2s = i2s_layout<i2s_order::planar_128>;
-using i2s_b = i2s_layout<i2s_order::planar_64>;
-using i2s_c = i2s_layout<i2s_order::four_rows>;
+} // namespace detail
+
+using i2s = detail::i2s_layout<i2s_order::planar_128>;
+using i2s_b = detail::i2s_layout<i2s_order::planar_64>;
+using i2s_c = detail::i2s_layout<i2s_order::four_rows>;
+
+namespace detail {
 
 /// Rows that repack_rows takes at a time: whole blocks of both layouts.
 template <ternary_layout To, ternary_layout From>
@@ -185,5 +191,7 @@ template <ternary_layout To, ternary_layout From>
 void repack(const typename From::view& from, std::uint8_t* to) noexcept {
     repack_rows<To, From>(from, 0, from.rows, to);
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -16,10 +16,11 @@ namespace bitnet::inline BITNET_ABI {
 struct ternary_table {
     const layout_table* layout;
     /// y[t * y_stride + r] = sum over c of w[first + r, c] * x[t, c] for r < count, exact. See ternary_kernel.
-    void (*multiply)(const ternary_view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept;
+    void (*multiply)(const detail::ternary_view& w, std::size_t first, std::size_t count,
+                     const detail::activation_view& x, std::int32_t* y, std::size_t y_stride) noexcept;
     /// See arranging_kernel; null if the kernel takes activations as they are.
-    void (*arrange)(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) noexcept;
+    void (*arrange)(const detail::activation_view& x, std::size_t first_token, std::size_t cols,
+                    std::byte* out) noexcept;
     std::size_t (*arranged_bytes)(std::size_t cols) noexcept;
     std::size_t arranged_tokens; ///< that are arranged together; 1 without arrange
 
@@ -28,6 +29,8 @@ struct ternary_table {
         return arrange != nullptr ? (arranged_bytes(cols) + 63) / 64 * 64 : 0;
     }
 };
+
+namespace detail {
 
 template <ternary_kernel K> [[nodiscard]] constexpr ternary_table make_ternary_table() noexcept {
     ternary_table made{&layout_table_of<typename K::layout>, &K::rows, nullptr, nullptr, 1};
@@ -40,5 +43,7 @@ template <ternary_kernel K> [[nodiscard]] constexpr ternary_table make_ternary_t
 }
 
 template <ternary_kernel K> inline constexpr ternary_table ternary_table_of = make_ternary_table<K>();
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

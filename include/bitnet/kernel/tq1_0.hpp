@@ -11,7 +11,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// 256 columns of a row in 54 bytes, 1.6875 bits a weight. Bytes are ternary_fractions; n counts their digits from the
 /// most significant one:
@@ -85,4 +85,4 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

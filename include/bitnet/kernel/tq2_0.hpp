@@ -10,7 +10,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// 256 columns of a row in 66 bytes, 2.0625 bits a weight:
 ///
@@ -75,4 +75,4 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -12,7 +12,7 @@
 #include <cstring>
 #include <numeric>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Unpacks a block of rows and columns to I2_S and multiplies it by kernel<Isa, i2s>. Unpacking costs as much as tens
 /// of tokens do. Unlike by_way_of_i2s it cuts rows, too, so that 32 KiB of stack are enough for any width: WebAssembly
@@ -103,4 +103,4 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

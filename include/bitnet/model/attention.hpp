@@ -17,7 +17,7 @@
 #include <cstdint>
 #include <span>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Up to four queries that pass one block of keys and values together, so that its loads are shared.
 struct attention_tile {
@@ -227,4 +227,4 @@ private:
     attention_parts& parts_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

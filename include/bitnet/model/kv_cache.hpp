@@ -15,7 +15,7 @@
 #include <cstring>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// One head's keys and values of up to attention_block positions, in the cache's element type. Borrows its memory.
 struct kv_block {
@@ -155,4 +155,4 @@ private:
     std::size_t positions_ = 0;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

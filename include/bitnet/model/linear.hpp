@@ -19,7 +19,7 @@
 #include <cstring>
 #include <span>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A task takes this many rows of a matrix: 40 to 64 KiB of weights, so that a chunk stays in a first or second level
 /// cache while all rows of activations pass it. A multiple of 32, the rows of a pair of AMX tiles.
@@ -191,4 +191,4 @@ private:
     pool_ref pool_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -13,7 +13,7 @@
 #include <cstddef>
 #include <span>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// out[t] [lm_head.rows] = lm_head * row t of x, for all rows of x [tokens, lm_head.cols]. Reads the matrix from memory
 /// once: a task takes 64 rows, which stay in a second level cache while the tokens pass them.
@@ -39,4 +39,4 @@ inline void lm_head_products(pool_ref pool, const loop_table& loops, const float
     });
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

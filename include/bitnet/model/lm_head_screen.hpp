@@ -26,7 +26,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// "token_embd.weight" -> "token_embd.screen": where a conversion stores the screen of a head.
 [[nodiscard]] inline std::string screen_name(std::string_view head) {
@@ -141,4 +141,4 @@ private:
     std::size_t row_bytes_ = 0;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -16,6 +16,8 @@ struct scored_token {
     float logit;
 };
 
+namespace detail {
+
 /// Orders floats as integers, NaN below everything: a strict order whatever the flags of the including program.
 [[nodiscard]] inline std::int32_t rank_of(float x) noexcept {
     const auto bits = std::bit_cast<std::int32_t>(x);
@@ -34,5 +36,7 @@ struct scored_token {
 [[nodiscard]] inline bool precedes(const scored_token& a, const scored_token& b) noexcept {
     return precedes(a.logit, a.id, b.logit, b.id);
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -17,7 +17,7 @@
 #include <cstdint>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Rows of int8 activations with their scales and sums: the input of every ternary product. [rows, cols]
 /// One buffer serves inputs of several widths; whoever fills it zeroes each row to a multiple of activation_padding.
@@ -126,4 +126,4 @@ struct scratch {
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -23,7 +23,7 @@
 #include <optional>
 #include <span>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Finds the largest logits of one state after the other. Working memory of a session; allocates in open() only:
 /// 12 bytes for each row of the head and 1.5 for each column.
@@ -242,4 +242,4 @@ private:
     screen_statistics statistics_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -21,7 +21,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// So that a compiler that breaks a kernel, or a CPU that is not what it says, gives an error instead of word salad.
 /// Needs no file: 12 rows of 640 weights times 1 and 5 rows of activations, and the float loops on 77 numbers.
@@ -107,7 +107,7 @@ private:
             }
         }
         kernel.multiply(w, 0, rows, x, products_[0], rows);
-        bitnet::kernel<isa::scalar, i2s>::rows({i2s_, rows, cols}, 0, rows, x, products_[1], rows);
+        detail::kernel<isa::scalar, i2s>::rows({i2s_, rows, cols}, 0, rows, x, products_[1], rows);
         for (std::size_t i = 0; i < count * rows; ++i) {
             if (products_[0][i] != products_[1][i]) {
                 return error{errc::broken_kernel,
@@ -184,4 +184,4 @@ private:
     float out_[2][floats + 1]; ///< of the loops and of plain C++
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -8,7 +8,7 @@
 
 #include <cstddef>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 class kv_cache;
 
@@ -22,4 +22,4 @@ struct sequence_row {
     [[nodiscard]] std::size_t blocks() const noexcept { return position / attention_block + 1; }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

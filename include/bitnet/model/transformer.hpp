@@ -22,7 +22,7 @@
 #include <span>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The graph of all model_families:
 ///
@@ -225,4 +225,4 @@ private:
     std::span<const sequence_row> rows_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

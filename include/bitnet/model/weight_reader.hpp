@@ -28,7 +28,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// One reading of a file's tensors; the first failure stays. Use weights::open.
 class weight_reader {
@@ -297,4 +297,4 @@ inline result<weights> weights::open(const gguf_file& file, const hyper_paramete
     return weight_reader(file, model, layout, options, pool).run();
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -21,6 +21,8 @@ namespace bitnet::inline BITNET_ABI {
 class gguf_file;
 class model_file;
 
+namespace detail {
+
 /// A ternary matrix [rows, cols] and its one scale: weight = (code - 1) * scale.
 struct ternary_matrix {
     ternary_view codes;
@@ -108,5 +110,7 @@ private:
     std::size_t repacked_tensors_ = 0;
     std::uint64_t repacked_bytes_ = 0;
 };
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -24,6 +24,8 @@ struct batch_entry {
     token id;
 };
 
+namespace detail {
+
 /// What any_batch holds. See there for what the functions promise.
 class batch_base {
 public:
@@ -40,6 +42,8 @@ public:
 protected:
     batch_base() noexcept = default;
 };
+
+} // namespace detail
 
 /// Steps sessions of one model together: decoding is bound by reading the weights, and here one reading serves all.
 /// The logits are the bits that each session would have computed alone. Borrows the model, which must outlive it, and
@@ -93,13 +97,13 @@ public:
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
 
 private:
-    explicit any_batch(std::unique_ptr<batch_base> base) noexcept : base_(std::move(base)) {}
+    explicit any_batch(std::unique_ptr<detail::batch_base> base) noexcept : base_(std::move(base)) {}
 
-    [[nodiscard]] static result<any_batch> made(result<std::unique_ptr<batch_base>> opened) {
+    [[nodiscard]] static result<any_batch> made(result<std::unique_ptr<detail::batch_base>> opened) {
         return opened ? result<any_batch>(any_batch(*std::move(opened))) : failed(opened);
     }
 
-    std::unique_ptr<batch_base> base_;
+    std::unique_ptr<detail::batch_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -21,13 +21,16 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-class batch_base;
 class byte_source;
 class gguf_file;
 class model_file;
-class session_base;
 struct any_cpu;
 struct hyper_parameters;
+
+namespace detail {
+
+class batch_base;
+class session_base;
 
 /// What any_model holds: what can be asked of a model, and what is compiled elsewhere.
 class model_base {
@@ -61,6 +64,8 @@ protected:
 
     description about_;
 };
+
+} // namespace detail
 
 class any_model;
 
@@ -127,11 +132,11 @@ public:
     [[nodiscard]] std::uint64_t repacked_bytes() const noexcept { return base_->about().repacked_bytes; }
 
     /// The library's own: for sessions and batches, and for compiled_for.
-    [[nodiscard]] const model_base& base() const noexcept { return *base_; }
-    explicit any_model(std::unique_ptr<const model_base> base) noexcept : base_(std::move(base)) {}
+    [[nodiscard]] const detail::model_base& base() const noexcept { return *base_; }
+    explicit any_model(std::unique_ptr<const detail::model_base> base) noexcept : base_(std::move(base)) {}
 
 private:
-    std::unique_ptr<const model_base> base_;
+    std::unique_ptr<const detail::model_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

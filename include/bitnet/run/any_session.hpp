@@ -21,6 +21,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// What any_session holds: its state, and what is compiled elsewhere. See any_session for what the functions promise.
 class session_base {
 public:
@@ -55,6 +57,8 @@ protected:
     error last_error_;
 };
 
+} // namespace detail
+
 /// Borrows the model, which must outlive it. Move-only, and belongs to one thread at a time. Allocates in open() only:
 /// 2 * layers * context * kv_heads * head_size elements of the policy's kv_element, scratch for `prompt_chunk` rows
 /// (under 150 KiB a row for the 2B model), and the logits.
@@ -82,7 +86,7 @@ public:
     /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
     /// output matrix once for eight tokens.
     template <class Visit> [[nodiscard]] result<void> feed_each(std::span<const token> tokens, Visit&& visit) {
-        const logits_visitor visitor = visitor_of(visit);
+        const logits_visitor visitor = detail::visitor_of(visit);
         return base_->feed(tokens, &visitor);
     }
 
@@ -142,16 +146,16 @@ public:
     void reset() noexcept { base_->reset(); }
 
     /// The library's own: for any_batch.
-    [[nodiscard]] session_base& base() noexcept { return *base_; }
+    [[nodiscard]] detail::session_base& base() noexcept { return *base_; }
 
 private:
-    explicit any_session(std::unique_ptr<session_base> base) noexcept : base_(std::move(base)) {}
+    explicit any_session(std::unique_ptr<detail::session_base> base) noexcept : base_(std::move(base)) {}
 
-    [[nodiscard]] static result<any_session> made(result<std::unique_ptr<session_base>> opened) {
+    [[nodiscard]] static result<any_session> made(result<std::unique_ptr<detail::session_base>> opened) {
         return opened ? result<any_session>(any_session(*std::move(opened))) : failed(opened);
     }
 
-    std::unique_ptr<session_base> base_;
+    std::unique_ptr<detail::session_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

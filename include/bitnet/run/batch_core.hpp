@@ -19,7 +19,7 @@
 #include <span>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 class batch_core final : public batch_base {
 public:
@@ -146,4 +146,4 @@ private:
     buffer<float*> logits_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

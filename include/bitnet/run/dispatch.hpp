@@ -65,11 +65,15 @@ using in_all_layouts =
     joined_ladders<typename Ladder::template with_layout<i2s>, typename Ladder::template with_layout<base3>,
                    typename Ladder::template with_layout<lookup2>, typename Ladder::template with_layout<lookup3>>;
 
+namespace detail {
+
 /// One policy for each instruction set of a list.
 template <class List> struct policies_of;
 template <isa::instruction_set... Isa> struct policies_of<isa::list<Isa...>> : ladder<policy<Isa>...> {};
 
+} // namespace detail
+
 /// Runs on any CPU of this architecture, with its best instructions; needs no -m flag.
-struct any_cpu : policies_of<isa::all_of_this_machine> {};
+struct any_cpu : detail::policies_of<isa::all_of_this_machine> {};
 
 } // namespace bitnet::inline BITNET_ABI

@@ -17,7 +17,7 @@ namespace bitnet::inline BITNET_ABI {
 /// are. \pre out.size() == x.size(). \return what an integer is to be multiplied by for x.
 inline float quantize_embedding(std::span<const float> x, std::span<std::int8_t> out) noexcept {
     assert(out.size() == x.size());
-    return float_ops<isa::scalar>::narrow_row(x.data(), x.size(), out.data());
+    return detail::float_ops<isa::scalar>::narrow_row(x.data(), x.size(), out.data());
 }
 
 /// Bytes of a binary embedding of `size` elements.

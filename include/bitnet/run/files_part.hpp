@@ -13,7 +13,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <class Program>
 result<model_file> files_part<Program>::open(std::string_view utf8_path, const checkpoint_options& options) {
@@ -24,4 +24,4 @@ template <class Program> result<model_file> files_part<Program>::open(byte_sourc
     return model_file::open(std::move(source));
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

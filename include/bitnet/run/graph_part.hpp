@@ -12,7 +12,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <class Program>
 result<std::unique_ptr<session_base>> graph_part<Program>::open(const model_parts& model,
@@ -26,4 +26,4 @@ result<std::unique_ptr<batch_base>> graph_part<Program>::open(const model_parts&
     return batch_core::open(model, options, pool);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

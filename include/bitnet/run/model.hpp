@@ -26,26 +26,28 @@ public:
 
     /// As any_model::open. \return errc::unsupported_cpu if P::isa is not available here.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, const open_options& options = {}) {
-        auto source = files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
+        auto source = detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
         return source ? open(*std::move(source), options) : failed(source);
     }
     [[nodiscard]] static result<model> open(byte_source source, const open_options& options = {}) {
-        auto file = files_part<>::open(std::move(source));
+        auto file = detail::files_part<>::open(std::move(source));
         return file ? open(*std::move(file), options) : failed(file);
     }
     [[nodiscard]] static result<model> open(model_file source, const open_options& options = {}) {
-        auto opened = model_core::open(engine_of<P>::tables, std::move(source), options);
+        auto opened = detail::model_core::open(engine_of<P>::tables, std::move(source), options);
         return opened ? result<model>(model(*std::move(opened))) : failed(opened);
     }
 
-    [[nodiscard]] const weights& tensors() const noexcept { return parts().tensors; }
+    [[nodiscard]] const detail::weights& tensors() const noexcept { return parts().tensors; }
     /// Empty unless the model was opened with lm_head_mode::screened.
-    [[nodiscard]] const lm_head_screen& screen() const noexcept { return parts().screen; }
+    [[nodiscard]] const detail::lm_head_screen& screen() const noexcept { return parts().screen; }
 
 private:
-    explicit model(std::unique_ptr<const model_base> base) noexcept : any_model(std::move(base)) {}
+    explicit model(std::unique_ptr<const detail::model_base> base) noexcept : any_model(std::move(base)) {}
 
-    [[nodiscard]] model_parts parts() const noexcept { return static_cast<const model_core&>(base()).parts(); }
+    [[nodiscard]] detail::model_parts parts() const noexcept {
+        return static_cast<const detail::model_core&>(base()).parts();
+    }
 };
 
 } // namespace bitnet::inline BITNET_ABI

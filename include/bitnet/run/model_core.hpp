@@ -23,7 +23,7 @@
 #include <string>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 class model_core final : public model_base {
 public:
@@ -136,4 +136,4 @@ private:
     lm_head_screen screen_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

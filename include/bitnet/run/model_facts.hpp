@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 struct model_facts {
     model_file source;
@@ -98,4 +98,4 @@ inline result<void> model_facts::read_tokenizer(const open_options& options) {
     return {};
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -21,6 +21,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// The first of `engines` that this CPU runs, or the first of instruction set `isa` if that is not empty; of its
 /// instruction set, the one in `layout` if there is one. Null if there is none.
 [[nodiscard]] inline const engine* choose_engine(std::span<const engine* const> engines, std::string_view isa,
@@ -55,21 +57,23 @@ namespace bitnet::inline BITNET_ABI {
     return opened ? result<any_model>(any_model(*std::move(opened))) : failed(opened);
 }
 
+} // namespace detail
+
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(model_file source, const open_options& options, std::string_view isa) {
-    return open_model(std::move(source), options, isa, Ladder::engines);
+    return detail::open_model(std::move(source), options, isa, Ladder::engines);
 }
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(byte_source source, const open_options& options, std::string_view isa) {
-    auto file = files_part<>::open(std::move(source));
+    auto file = detail::files_part<>::open(std::move(source));
     return file ? open(*std::move(file), options, isa) : failed(file);
 }
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const open_options& options,
                                              std::string_view isa) {
-    auto file = files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
+    auto file = detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
     return file ? open(*std::move(file), options, isa) : failed(file);
 }
 

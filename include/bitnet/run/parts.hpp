@@ -12,24 +12,27 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-class batch_base;
 class byte_source;
 class chat_template;
 class gguf_file;
-class lm_head_screen;
 class model_file;
-class session_base;
 class tokenizer;
-class weights;
 struct checkpoint_options;
 struct engine;
-struct float_matrix;
 struct gguf_tensor;
 struct hyper_parameters;
 struct layout_table;
 struct loop_table;
-struct model_parts;
 struct tokenizer_options;
+
+namespace detail {
+
+class batch_base;
+class lm_head_screen;
+class session_base;
+class weights;
+struct float_matrix;
+struct model_parts;
 struct weight_options;
 
 // Functions of which each takes a whole part of the library with it. They are templates only so that `extern template`
@@ -67,5 +70,7 @@ template <class Program = void> struct graph_part {
     [[nodiscard]] static result<std::unique_ptr<batch_base>> open(const model_parts& model,
                                                                   const batch_options& options, const pool_ref* pool);
 };
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -64,9 +64,9 @@ public:
         made.options_ = options;
         made.random_ = options.seed;
         error failure;
-        allocate(made.candidates_, vocabulary, "sampler candidates", failure);
-        allocate(made.counts_, vocabulary, "sampler counts", failure);
-        allocate(made.recent_, options.penalty_window, "recent tokens", failure);
+        detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure);
+        detail::allocate(made.counts_, vocabulary, "sampler counts", failure);
+        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -77,7 +77,7 @@ public:
     /// \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
         assert(logits.size() == candidates_.size() && !logits.empty());
-        const default_float_environment environment;
+        const detail::default_float_environment environment;
         for (std::size_t i = 0; i < logits.size(); ++i) {
             candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
         }
@@ -88,7 +88,7 @@ public:
     /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
     [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
         assert(!largest.empty() && largest.size() <= candidates_.size());
-        const default_float_environment environment;
+        const detail::default_float_environment environment;
         for (std::size_t i = 0; i < largest.size(); ++i) {
             const auto [id, logit] = largest[i];
             candidates_[i] = {penalized(logit, counts_[static_cast<std::size_t>(id)]), id, 0.0f};
@@ -164,7 +164,7 @@ private:
         };
         for (const auto& [text, holds] : rules) {
             if (!holds) {
-                return error{errc::invalid_argument, sentence({"sampler: ", text})};
+                return error{errc::invalid_argument, detail::sentence({"sampler: ", text})};
             }
         }
         return {};
@@ -175,8 +175,8 @@ private:
 
     /// Moves the k largest of the first n to the front, sorted. \pre k <= n
     void sort_largest(std::size_t n, std::size_t k) noexcept {
-        sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
-            return precedes(a.logit, a.id, b.logit, b.id);
+        detail::sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
+            return detail::precedes(a.logit, a.id, b.logit, b.id);
         });
     }
 
@@ -186,8 +186,9 @@ private:
         }
         const float p = options_.repeat_penalty;
         const float absent = -options_.presence_penalty;
-        const float present = logit > 0.0f ? exact_quotient(logit, p) + absent : exact_fma(logit, p, absent);
-        return exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
+        const float present =
+            logit > 0.0f ? detail::exact_quotient(logit, p) + absent : detail::exact_fma(logit, p, absent);
+        return detail::exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
     }
 
     /// The steps after the penalties, over the first n candidates.
@@ -249,7 +250,7 @@ private:
         float sum = 0.0f;
         for (std::size_t i = 0; i < n; ++i) {
             const float below = candidates_[i].logit - candidates_[0].logit;
-            const float weight = exponential<software_fma>(exact_quotient(below, temperature));
+            const float weight = detail::exponential<detail::software_fma>(detail::exact_quotient(below, temperature));
             candidates_[i].weight = weight;
             sum = sum + weight;
         }

@@ -35,7 +35,7 @@
 #include <span>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What sessions and batches borrow of a model.
 struct model_parts {
@@ -391,4 +391,4 @@ private:
     bool logits_valid_ = false;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

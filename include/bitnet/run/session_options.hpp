@@ -54,6 +54,8 @@ struct logits_visitor {
     void operator()(std::size_t index, std::span<const float> logits) const { function(context, index, logits); }
 };
 
+namespace detail {
+
 /// Erases visit(index, logits), which must outlive the visitor.
 template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noexcept {
     const auto call = [](void* context, std::size_t index, std::span<const float> logits) {
@@ -61,5 +63,7 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
     };
     return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

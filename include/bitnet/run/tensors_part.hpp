@@ -17,7 +17,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <class Program> result<void> tensors_part<Program>::test(const engine& tables) {
     return self_test::run(tables);
@@ -37,4 +37,4 @@ result<lm_head_screen> tensors_part<Program>::open_screen(pool_ref pool, const l
                              : lm_head_screen::open(pool, loops, lm_head);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

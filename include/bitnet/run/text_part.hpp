@@ -14,7 +14,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <class Program> result<hyper_parameters> text_part<Program>::read(const gguf_file& file) {
     return hyper_parameters::read(file);
@@ -31,4 +31,4 @@ result<chat_template> text_part<Program>::open_chat(const gguf_file& file, const
     return chat_template::open(file, text, format);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -28,7 +28,7 @@ extern "C" __declspec(dllimport) int __stdcall IsProcessorFeaturePresent(unsigne
 
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Instruction sets of an x86-64 machine, each true only if the operating system saves its registers too.
 struct x86_features {
@@ -192,4 +192,4 @@ namespace cpu {
 [[nodiscard]] inline arm_features detect_arm_features() noexcept { return {}; }
 #endif
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -12,17 +12,17 @@
 #include <cstdint>
 #include <span>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Whole loops, never single operations: a call costs little compared with the loop, which is compiled for `Isa`.
 /// Formulas and the order of summation are in lane_ops.hpp; tests/simd/float_ops_test.cpp compares every
 /// instruction set with the scalar one bit for bit. Undefined for an Isa without float loops.
 template <class Isa> struct float_ops;
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The oracle: lane_ops as written, multiply-adds emulated exactly. Ordinary functions: if they were inlined, they
 /// would be compiled under the caller's -ffast-math.
@@ -70,7 +70,7 @@ template <> struct float_ops<isa::scalar> {
         }
     }
     static void screen_rows(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept {
-        bitnet::screen_rows<software_fma>(rows, count, x, upper);
+        detail::screen_rows<software_fma>(rows, count, x, upper);
     }
     /// For `queries` queries at once: `out` has a row of attention_block floats for each.
     template <class E>
@@ -106,5 +106,5 @@ template <> struct float_ops<isa::scalar> {
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END

@@ -21,7 +21,7 @@
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <> struct float_ops<isa::avx2> {
     using ops = lane_ops<hardware_fma>;
@@ -446,7 +446,7 @@ private:
         }
     }
 
-    /// Rows that share the loads of x; scales and the fold are in the order of bitnet::screen_rows.
+    /// Rows that share the loads of x; scales and the fold are in the order of detail::screen_rows.
     template <std::size_t Rows>
     static BITNET_ALWAYS_INLINE void screen(const std::byte* rows, std::size_t row_bytes, const screen_input& x,
                                             float* upper) noexcept {
@@ -630,13 +630,13 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// AVX-VNNI adds integer dot products only: the float loops are those of AVX2.
 template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif

@@ -22,7 +22,7 @@
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Those of AVX2, but for what takes more time than it takes to load and store its operands: these loops have twice the
 /// lanes here, also those that are the same text, which the compiler vectorises (silu_times, gelu_times, exponentials).
@@ -422,7 +422,7 @@ private:
     }
 
     /// Rows that share the loads of x. The integers of two multiplications by bytes, high and low, are joined as
-    /// 256 high + low; scales and the fold are in the order of bitnet::screen_rows.
+    /// 256 high + low; scales and the fold are in the order of detail::screen_rows.
     template <std::size_t Rows>
     static BITNET_ALWAYS_INLINE void screen(const std::byte* rows, std::size_t row_bytes, const screen_input& x,
                                             float* upper) noexcept {
@@ -590,6 +590,6 @@ private:
 /// Tiles have no floats: the loops are those of AVX-512.
 template <> struct float_ops<isa::amx_int8> : float_ops<isa::avx512_vnni> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

@@ -22,7 +22,7 @@
 #include <arm_neon.h>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <> struct float_ops<isa::neon> {
     using ops = lane_ops<hardware_fma>;
@@ -500,7 +500,7 @@ private:
         }
     }
 
-    /// Rows that share the loads of x; scales and the fold are in the order of bitnet::screen_rows.
+    /// Rows that share the loads of x; scales and the fold are in the order of detail::screen_rows.
     template <std::size_t Rows>
     static BITNET_ALWAYS_INLINE void screen(const std::byte* rows, std::size_t row_bytes, const screen_input& x,
                                             float* upper) noexcept {
@@ -693,14 +693,14 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Dot and matrix products are of integers: the float loops are those of AdvSIMD.
 template <> struct float_ops<isa::neon_dotprod> : float_ops<isa::neon> {};
 template <> struct float_ops<isa::neon_i8mm> : float_ops<isa::neon> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif

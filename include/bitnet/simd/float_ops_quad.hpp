@@ -23,7 +23,7 @@ BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
 #else
 BITNET_PRECISE_BEGIN
 #endif
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 struct float_ops_quad {
     using ops = lane_ops<software_fma>;
@@ -348,7 +348,7 @@ private:
         return fold_tail<E>(acc, row, x, n);
     }
 
-    /// One row; scales and the fold are in the order of bitnet::screen_rows.
+    /// One row; scales and the fold are in the order of detail::screen_rows.
     static float screen(const std::byte* row, const screen_input& x) noexcept {
         quad::lanes acc;
         quad::clear(acc);
@@ -399,7 +399,7 @@ template <> struct float_ops<isa::wasm_simd128> : float_ops_quad {};
 template <> struct float_ops<isa::wasm_relaxed_simd> : float_ops_quad {};
 #endif
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #if BITNET_X86_64
 BITNET_TARGET_END
 #else

@@ -22,33 +22,35 @@ struct scalar {
 /// x86-64 with SSSE3 and SSE4.1 (Penryn 2008, Bulldozer 2011, Silvermont 2013 and later): machines without AVX2.
 struct sse41 {
     static constexpr std::string_view name = "sse41";
-    [[nodiscard]] static bool available() noexcept { return detect_x86_features().sse41; }
+    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().sse41; }
 };
 
 /// x86-64 with AVX2, FMA, F16C, BMI (Haswell 2013, Zen 2017 and later).
 struct avx2 {
     static constexpr std::string_view name = "avx2";
-    [[nodiscard]] static bool available() noexcept { return detect_x86_features().avx2; }
+    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().avx2; }
 };
 
 /// avx2 and AVX-VNNI (Alder Lake 2021, Zen 5 2024 and later).
 struct avx_vnni {
     static constexpr std::string_view name = "avx_vnni";
-    [[nodiscard]] static bool available() noexcept { return detect_x86_features().avx_vnni; }
+    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().avx_vnni; }
 };
 
 /// AVX-512 with VNNI (Ice Lake 2019, Zen 4 2022 and later).
 struct avx512_vnni {
     static constexpr std::string_view name = "avx512_vnni";
-    [[nodiscard]] static bool available() noexcept { return detect_x86_features().avx512_vnni; }
+    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().avx512_vnni; }
 };
 
 /// avx512_vnni and AMX with INT8 tiles (Sapphire Rapids 2023 and later).
 struct amx_int8 {
     static constexpr std::string_view name = "amx_int8";
-    [[nodiscard]] static bool available() noexcept { return detect_x86_features().amx_int8 && has_amx_tiles(); }
+    [[nodiscard]] static bool available() noexcept {
+        return detail::detect_x86_features().amx_int8 && detail::has_amx_tiles();
+    }
     /// For the whole process, threads that start later included. \return false if the system refuses
-    [[nodiscard]] static bool enable() noexcept { return permit_amx(); }
+    [[nodiscard]] static bool enable() noexcept { return detail::permit_amx(); }
 };
 
 /// 64-bit Arm with AdvSIMD: every Armv8-A machine.
@@ -60,13 +62,13 @@ struct neon {
 /// neon and the dot products of Armv8.2 (Cortex-A55 and A75 2017, Neoverse N1 2019, Apple A13 2019 and later).
 struct neon_dotprod {
     static constexpr std::string_view name = "neon_dotprod";
-    [[nodiscard]] static bool available() noexcept { return detect_arm_features().dotprod; }
+    [[nodiscard]] static bool available() noexcept { return detail::detect_arm_features().dotprod; }
 };
 
 /// neon_dotprod and int8 matrix products (Neoverse V1 2020, Cortex-A710 2021, Apple M2 2022 and later).
 struct neon_i8mm {
     static constexpr std::string_view name = "neon_i8mm";
-    [[nodiscard]] static bool available() noexcept { return detect_arm_features().i8mm; }
+    [[nodiscard]] static bool available() noexcept { return detail::detect_arm_features().i8mm; }
 };
 
 /// WebAssembly with 128-bit SIMD: chosen by the compiler (-msimd128), as a module cannot ask for it while it runs.

@@ -16,7 +16,7 @@
 #include <cstring>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Reductions run in 16 lanes: element i goes to lane i mod 16, ascending, and the lanes fold l+8, l+4, l+2, l+1.
 inline constexpr std::size_t reduction_lanes = 16;
@@ -435,5 +435,5 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END

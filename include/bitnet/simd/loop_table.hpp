@@ -17,6 +17,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// The loops over rows of one element type E.
 struct element_loops {
     /// y[t][r] = dot(row r of w, row t of x) for r < rows. `row_bytes` lie from row to row of w.
@@ -29,6 +31,8 @@ struct element_loops {
                        std::size_t cols, float* y) noexcept;
 };
 
+} // namespace detail
+
 /// Whole loops, never single operations: a call costs nothing against the loop, and the loop is compiled for its
 /// instruction set.  Every table gives the bits of the scalar one, whose formulas and order of
 /// summation are in lane_ops.hpp; tests/simd/float_ops_test.cpp compares them, and self_test a few of each whenever a
@@ -37,7 +41,7 @@ struct loop_table {
     /// y = x / sqrt(mean of squares + eps) * weight. y may be x.
     void (*rms_norm)(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept;
     /// q = round(x * scale), scale = 127 / max|x|.
-    row_quantization (*quantize)(const float* x, std::size_t n, std::int8_t* q) noexcept;
+    detail::row_quantization (*quantize)(const float* x, std::size_t n, std::int8_t* q) noexcept;
     /// y = acc * (weight_scale / activation_scale); the second adds that to y.
     void (*dequantize)(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
                        float* y) noexcept;
@@ -50,20 +54,20 @@ struct loop_table {
     /// Rotates columns j and j + pairs of one head in place.
     void (*rotate)(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept;
     /// scores = exp(scores - their maximum). \pre n > 0
-    softmax_state (*exponentials)(float* scores, std::size_t n) noexcept;
+    detail::softmax_state (*exponentials)(float* scores, std::size_t n) noexcept;
     /// Joins the softmax of a later block, whose weighted values are `block` [n], to that of the earlier ones in `out`.
-    softmax_state (*merge)(softmax_state earlier, float* out, softmax_state later, const float* block,
-                           std::size_t n) noexcept;
+    detail::softmax_state (*merge)(detail::softmax_state earlier, float* out, detail::softmax_state later,
+                                   const float* block, std::size_t n) noexcept;
     void (*multiply)(float* x, const float* y, std::size_t n) noexcept;  ///< x = x * y
     void (*add)(const float* x, std::size_t n, float* y) noexcept;       ///< y = y + x
     void (*scale)(float* x, float factor, std::size_t n) noexcept;       ///< x = x * factor
     void (*normalize)(const float* x, std::size_t n, float* y) noexcept; ///< y = x / max(|x|, 1e-12)
     void (*divide)(float* x, float divisor, std::size_t n) noexcept;     ///< x = x / divisor
     /// Upper bounds of the products of `count` rows of a screen with x.
-    void (*screen_rows)(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept;
-    element_loops elements[float_elements]; ///< in the order of float_element
+    void (*screen_rows)(const std::byte* rows, std::size_t count, const detail::screen_input& x, float* upper) noexcept;
+    detail::element_loops elements[detail::float_elements]; ///< in the order of float_element
 
-    [[nodiscard]] const element_loops& of(float_element element) const noexcept {
+    [[nodiscard]] const detail::element_loops& of(float_element element) const noexcept {
         return elements[static_cast<std::size_t>(element)];
     }
 };
@@ -83,6 +87,8 @@ struct kv_table {
     void (*weighted_values)(const float* p, std::size_t queries, const void* v, std::size_t head_size,
                             std::size_t begin, std::size_t end, float* const* out) noexcept;
 };
+
+namespace detail {
 
 template <class Loops, class E> [[nodiscard]] constexpr element_loops element_loops_of() noexcept {
     element_loops made{&Loops::template dot_rows<E>, &Loops::template widen_row<E>, nullptr};
@@ -125,5 +131,7 @@ inline constexpr kv_table kv_table_of{
        float* const* out) noexcept {
         Loops::weighted_values(p, queries, static_cast<const E*>(v), head_size, begin, end, out);
     }};
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

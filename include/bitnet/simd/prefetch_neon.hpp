@@ -10,7 +10,7 @@
 #endif
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Asks the second level of cache for the line at `address`, which may be invalid: a prefetch cannot fault.
 BITNET_ALWAYS_INLINE void prefetch_line(const void* address) noexcept {
@@ -21,6 +21,6 @@ BITNET_ALWAYS_INLINE void prefetch_line(const void* address) noexcept {
 #endif
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif

@@ -17,7 +17,7 @@
 #include <smmintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The operations that x86 and WebAssembly name differently.
 struct quad_registers {
@@ -123,7 +123,7 @@ struct quad_registers {
 #include <wasm_simd128.h>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The operations that x86 and WebAssembly name differently.
 struct quad_registers {
@@ -391,22 +391,22 @@ struct quad : quad_registers {
         if constexpr (std::is_same_v<E, q8_0>) {
             const std::byte* block = row + i / q8_0::block_columns * q8_0::block_bytes;
             const ints q = load_16(block + 2 + i % q8_0::block_columns);
-            scale_bytes(q, bitnet::widen(q8_0::factor(block)), out);
+            scale_bytes(q, detail::widen(q8_0::factor(block)), out);
         } else if constexpr (std::is_same_v<E, q6_k>) {
             const q6_k::sixteen part = q6_k::at(row, i);
             const ints low = bit_and(shift_down_16(load_16(part.low), part.low_shift), splat_bytes(15));
             const ints high = bit_and(shift_down_16(load_16(part.high), part.high_shift), splat_bytes(3));
             const ints code = sub_bytes(bit_or(low, shift_up_16(high, 4)), splat_bytes(32));
-            scale_bytes(code, bitnet::widen(part.factor) * part.scale, out);
+            scale_bytes(code, detail::widen(part.factor) * part.scale, out);
         } else if constexpr (std::is_same_v<E, q4_0>) {
             const q4_0::sixteen part = q4_0::at(row, i);
             const ints code = bit_and(shift_down_16(load_16(part.codes), part.shift), splat_bytes(15));
-            scale_bytes(sub_bytes(code, splat_bytes(8)), bitnet::widen(part.factor), out);
+            scale_bytes(sub_bytes(code, splat_bytes(8)), detail::widen(part.factor), out);
         } else if constexpr (std::is_same_v<E, q4_k>) {
             const q4_k::sixteen part = q4_k::at(row, i);
             const ints code = bit_and(shift_down_16(load_16(part.codes), part.shift), splat_bytes(15));
-            scale_bytes(code, bitnet::widen(part.factor) * part.scale, out);
-            const floats minimum = splat(bitnet::widen(part.minimum_factor) * part.minimum);
+            scale_bytes(code, detail::widen(part.factor) * part.scale, out);
+            const floats minimum = splat(detail::widen(part.minimum_factor) * part.minimum);
             BITNET_UNROLL
             for (floats& four : out) {
                 four = sub(four, minimum);
@@ -511,7 +511,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #if BITNET_X86_64
 BITNET_TARGET_END
 #else

@@ -14,7 +14,7 @@
 #include <utility>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 struct sine_cosine {
     float sine;
@@ -106,5 +106,5 @@ private:
     buffer<std::uint64_t> turns_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END

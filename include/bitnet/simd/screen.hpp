@@ -15,7 +15,7 @@
 #include <span>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A row w [cols] of a screen: blocks of 128 columns, the last one padded with zeros, then a row_bound. Column
 /// c of a block is s * (q - 32) with a six-bit code q in 1..63 and the block's own s.
@@ -268,5 +268,5 @@ template <class Widen, class Take> void make_screen_row(std::size_t cols, Widen&
     take(static_cast<const std::byte*>(piece), sizeof(row_bound));
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END

@@ -10,7 +10,7 @@
 #include <optional>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// 256 characters, one per byte. Printable characters of Latin-1 (21-7E, A1-AC, AE-FF) mean the byte of their number;
 /// the other 68 bytes, ascending, are U+0100 to U+0143. Source: Radford et al. 2019, the encoder published with GPT-2.
@@ -55,4 +55,4 @@ inline constexpr std::array<std::int16_t, size> bytes = [] {
 }
 } // namespace byte_alphabet
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

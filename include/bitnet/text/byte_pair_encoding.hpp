@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Turns bytes into tokens by merging. Immutable: any number of threads may encode at a time.
 class byte_pair_encoding {
@@ -67,4 +67,4 @@ private:
     bool complete_; ///< every byte has a token
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

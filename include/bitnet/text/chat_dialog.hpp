@@ -18,6 +18,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// Text with control tokens in it. Text between two of them is one run, which is encoded as a whole.
 class chat_pieces {
 public:
@@ -76,6 +78,8 @@ private:
     std::vector<control_token> marks_;
 };
 
+} // namespace detail
+
 /// A dialog that grows turn by turn while a session follows it. What take() returns, call after call, are the tokens of
 /// the whole dialog: no token has to be fed to the session again.
 ///
@@ -91,7 +95,7 @@ private:
 class chat_dialog {
 public:
     chat_dialog(chat_format format, const tokenizer& text, bool begin_with_bos)
-        : rule_(&rule_of(format)), tokenizer_(&text), pieces_(text) {
+        : rule_(&detail::rule_of(format)), tokenizer_(&text), pieces_(text) {
         if (begin_with_bos && text.bos()) {
             pieces_.mark(*text.bos());
         }
@@ -100,15 +104,15 @@ public:
 
     /// Appends a whole turn. \return errc::invalid_argument for a role that the format does not have.
     [[nodiscard]] result<void> add(const chat_message& message) {
-        if (!has_role(rule_->format, message.role)) {
-            return error{errc::invalid_argument,
-                         sentence({"chat format ", rule_->name, " has no role ", quoted_name(message.role)})};
+        if (!detail::has_role(rule_->format, message.role)) {
+            return error{errc::invalid_argument, detail::sentence({"chat format ", rule_->name, " has no role ",
+                                                                   detail::quoted_name(message.role)})};
         }
         if (std::exchange(text_due_, false)) {
             pieces_.write(rule_->after_turn);
         }
         write_header(message.role);
-        pieces_.write(rule_->strips_content ? stripped(message.content) : message.content);
+        pieces_.write(rule_->strips_content ? detail::stripped(message.content) : message.content);
         if (rule_->ends_answers_only && message.role != "assistant") {
             pieces_.write(rule_->after_turn);
         } else {
@@ -143,14 +147,14 @@ private:
             pieces_.mark(rule_->header_begin);
         }
         switch (rule_->role) {
-        case role_spelling::as_given:
+        case detail::role_spelling::as_given:
             pieces_.write(role);
             break;
-        case role_spelling::capitalized:
-            pieces_.write(capitalized(role));
+        case detail::role_spelling::capitalized:
+            pieces_.write(detail::capitalized(role));
             break;
-        case role_spelling::mark:
-            pieces_.mark(sentence({"<|", role, "|>"}));
+        case detail::role_spelling::mark:
+            pieces_.mark(detail::sentence({"<|", role, "|>"}));
             break;
         }
         if (!rule_->header_end.empty()) {
@@ -171,9 +175,9 @@ private:
         }
     }
 
-    const chat_format_rule* rule_;
+    const detail::chat_format_rule* rule_;
     const tokenizer* tokenizer_;
-    chat_pieces pieces_;
+    detail::chat_pieces pieces_;
     bool text_due_ = false; ///< `after_turn` of an answer, if another turn follows
 };
 

@@ -18,6 +18,8 @@ namespace bitnet::inline BITNET_ABI {
 /// so, with EOS after an answer, as the model puts it (Tulu's and OLMo's templates are the same); ChatML is OpenAI's.
 enum class chat_format : unsigned char { bitnet, llama3, falcon3, chatml };
 
+namespace detail {
+
 /// How a format writes the name of a role.
 enum class role_spelling : unsigned char {
     as_given,    ///< text
@@ -100,20 +102,22 @@ static_assert(
     }(),
     "chat_format_rules is in the order of the enumeration");
 
+} // namespace detail
+
 /// In the order of the enumeration.
 inline constexpr auto chat_format_names = [] {
-    std::array<std::string_view, chat_format_rules.size()> names;
+    std::array<std::string_view, detail::chat_format_rules.size()> names;
     for (std::size_t i = 0; i < names.size(); ++i) {
-        names[i] = chat_format_rules[i].name;
+        names[i] = detail::chat_format_rules[i].name;
     }
     return names;
 }();
 
-[[nodiscard]] constexpr std::string_view name_of(chat_format format) noexcept { return rule_of(format).name; }
+[[nodiscard]] constexpr std::string_view name_of(chat_format format) noexcept { return detail::rule_of(format).name; }
 
 /// The format of that name; nullopt if there is none.
 [[nodiscard]] constexpr std::optional<chat_format> find_chat_format(std::string_view name) noexcept {
-    for (const chat_format_rule& rule : chat_format_rules) {
+    for (const detail::chat_format_rule& rule : detail::chat_format_rules) {
         if (rule.name == name) {
             return rule.format;
         }
@@ -127,6 +131,8 @@ struct chat_message {
     std::string_view content; ///< any bytes; control tokens spelled in it are text
 };
 
+namespace detail {
+
 /// Whether the template writes turns of that role.
 [[nodiscard]] constexpr bool has_role(chat_format format, std::string_view role) noexcept {
     const auto& known = rule_of(format).roles;
@@ -138,8 +144,14 @@ struct chat_message {
     return known[0].empty() && !role.empty();
 }
 
+} // namespace detail
+
 /// The spelling of the token that ends a turn; empty if it is the vocabulary's EOS.
-[[nodiscard]] constexpr std::string_view end_of_turn(chat_format format) noexcept { return rule_of(format).turn_end; }
+[[nodiscard]] constexpr std::string_view end_of_turn(chat_format format) noexcept {
+    return detail::rule_of(format).turn_end;
+}
+
+namespace detail {
 
 /// Whether a dialog begins with BOS whatever the vocabulary says.
 [[nodiscard]] constexpr bool begins_with_bos(chat_format format) noexcept { return rule_of(format).begins_with_bos; }
@@ -176,5 +188,7 @@ struct chat_message {
     }
     return made;
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

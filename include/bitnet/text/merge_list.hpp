@@ -24,7 +24,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Reads tokenizer.ggml.merges: "LEFT RIGHT" as the vocabulary spells normal tokens, in the order of their ranks, into
 /// a table. Use read_merges().
@@ -117,4 +117,4 @@ private:
     return merge_reader(file, tokens).run();
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -14,7 +14,7 @@
 #include <limits>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What two neighbours become. Lower ranks go first.
 struct merge {
@@ -88,4 +88,4 @@ private:
     buffer<slot> slots_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

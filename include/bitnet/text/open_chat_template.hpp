@@ -23,6 +23,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// How a published template is recognised: by texts that it contains.
 struct chat_fingerprint {
     chat_format format;
@@ -235,8 +237,10 @@ inline std::vector<token> chat_format_reader::stops() const {
     return all;
 }
 
+} // namespace detail
+
 inline result<chat_template> chat_template::open(const gguf_file& file, const tokenizer& text, std::string_view name) {
-    chat_format_reader reader(file, text);
+    detail::chat_format_reader reader(file, text);
     if (auto found = reader.run(name); !found) {
         return failed(found);
     }

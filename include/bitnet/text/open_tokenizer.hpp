@@ -29,6 +29,8 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// Reads the keys tokenizer.ggml.* of one file. Use tokenizer::open().
 class tokenizer_reader {
 public:
@@ -285,8 +287,10 @@ inline result<void> tokenizer_reader::read_added(bool add_bos_by_default) {
     return {};
 }
 
+} // namespace detail
+
 inline result<tokenizer> tokenizer::open(const gguf_file& file, tokenizer_options options) {
-    tokenizer_reader reader(file, options);
+    detail::tokenizer_reader reader(file, options);
     auto tables = reader.run();
     if (!tables) {
         return failed(tables);

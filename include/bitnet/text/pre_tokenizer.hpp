@@ -12,7 +12,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Cuts text as LLaMA-3 does, with numbers of up to `Digits` characters. Borrows the text.
 ///
@@ -246,4 +246,4 @@ inline constexpr std::array<pre_tokenizer_name, 19> pre_tokenizer_names{{
     return nullptr;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

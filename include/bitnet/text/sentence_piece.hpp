@@ -27,7 +27,7 @@
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The merges of a SentencePiece vocabulary, from its scores: two tokens merge if their bytes together are a third,
 /// the best score first. So every way to cut a token into two tokens is one merge. Use read_scores().
@@ -225,4 +225,4 @@ private:
     bool words_apart_ = false;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Cuts the text that it was made from into pieces, front to back: next() gives them one by one, and an empty one only
 /// at the end. The pieces, in order, are the text, which must outlive it.
@@ -169,4 +169,4 @@ private:
     Inner inner_{std::string_view{}};
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

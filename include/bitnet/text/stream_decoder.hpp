@@ -35,7 +35,7 @@ public:
             drop_space_ = false;
         }
         text_.append(bytes);
-        returned_ = text_.size() - unfinished_tail(text_);
+        returned_ = text_.size() - detail::unfinished_tail(text_);
         return std::string_view(text_).substr(0, returned_);
     }
 

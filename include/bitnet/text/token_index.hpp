@@ -16,7 +16,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The bytes of tokens 0, 1, 2, ... one after another in one block of memory that it owns.
 class token_store {
@@ -159,4 +159,4 @@ private:
     buffer<slot> slots_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -16,7 +16,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// One token found in text. `size` 0: there was none up to the end, which is `position`.
 struct token_match {
@@ -89,4 +89,4 @@ private:
     std::array<bool, 256> starts_{}; ///< bytes with which some token starts
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Merges the tokens of single bytes or characters into those of words. Immutable: any number of threads may use it at
 /// a time.
@@ -187,4 +187,4 @@ private:
     merge_table merges_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -46,6 +46,8 @@ struct pre_tokenizer_choice {
     std::string why;       ///< a sentence for people
 };
 
+namespace detail {
+
 /// Control tokens that end an answer if they exist, whatever a file's keys say.
 inline constexpr std::array<std::string_view, 5> stop_spellings{"<|end_of_text|>", "<|endoftext|>", "<|im_end|>",
                                                                 "<end_of_turn>", "<|end|>"};
@@ -80,6 +82,8 @@ public:
     [[nodiscard]] virtual bool is_special(token id) const noexcept = 0;
     [[nodiscard]] virtual token find_special(std::string_view spelling) const noexcept = 0; ///< or no_token
 };
+
+} // namespace detail
 
 /// Text to tokens and back. Owns its tables: the file may be closed once it is open. Immutable: any number of threads
 /// may use it at a time. Move-only. Made by open(), which text/open_tokenizer.hpp defines, or given by a model.
@@ -176,11 +180,11 @@ public:
     [[nodiscard]] std::size_t longest_token() const noexcept { return facts_.longest_token; }
 
 private:
-    tokenizer(tokenizer_facts facts, std::unique_ptr<const tokenizer_tables> tables) noexcept
+    tokenizer(detail::tokenizer_facts facts, std::unique_ptr<const detail::tokenizer_tables> tables) noexcept
         : facts_(std::move(facts)), tables_(std::move(tables)) {}
 
-    tokenizer_facts facts_;
-    std::unique_ptr<const tokenizer_tables> tables_;
+    detail::tokenizer_facts facts_;
+    std::unique_ptr<const detail::tokenizer_tables> tables_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -37,6 +37,8 @@ struct tokenizer_json_files {
     std::string_view pre_tokenizer; ///< the caller's choice: one of pre_tokenizer_names, not looked for in the file
 };
 
+namespace detail {
+
 /// One reading of a tokenizer.json. Use add_tokenizer_json().
 class tokenizer_json_reader {
 public:
@@ -543,5 +545,7 @@ private:
                                                      std::uint64_t rows = 0) {
     return tokenizer_json_reader(files, rows).run(out);
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

@@ -17,7 +17,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// errc::bad_vocabulary: "FILE: KEY WHY".
 [[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::string_view why) {
@@ -83,4 +83,4 @@ namespace bitnet::inline BITNET_ABI {
     return std::optional<token>{static_cast<token>(*id)};
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -13,7 +13,7 @@
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// One step, or a sequence of steps, of a tokenizer.json as a line of text; empty for null. Everything that changes
 /// what a step does is in the line, so that equal lines are equal steps: "Split Isolated REGEX; ByteLevel".
@@ -195,4 +195,4 @@ inline constexpr std::array<known_splitting, 10> known_splittings{{
     return std::nullopt;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

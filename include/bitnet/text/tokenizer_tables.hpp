@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What both kinds share: a vocabulary, and tokens that are found in text as they are spelled.
 class vocabulary_tables : public tokenizer_tables {
@@ -118,4 +118,4 @@ private:
     sentence_piece_encoding pieces_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

@@ -41,7 +41,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What the pre-tokenizers' regular expressions ask of a code point. The four classes do not overlap.
 enum class char_class : std::uint8_t {
@@ -385,4 +385,4 @@ inline constexpr std::array<std::uint32_t, 396> punctuation{
     return (after - ends.begin()) % 2 != 0;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

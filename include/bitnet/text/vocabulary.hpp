@@ -28,7 +28,7 @@
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What a token is for, with its id in tokenizer.ggml.token_type.
 enum class token_kind : std::uint8_t {
@@ -364,4 +364,4 @@ private:
     std::size_t longest_ = 0;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail

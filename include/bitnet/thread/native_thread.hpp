@@ -21,7 +21,7 @@ __declspec(dllimport) int __stdcall SwitchToThread();
 #include <cstdint>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Unlike std::thread, start() reports failure, also under -fno-exceptions. join() is called by the destructor.
 class native_thread {
@@ -93,5 +93,5 @@ private:
     bool joinable_ = false;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif

@@ -21,7 +21,7 @@ __declspec(dllimport) int __stdcall SleepConditionVariableSRW(_RTL_CONDITION_VAR
 }
 #endif
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Elsewhere the wait() and notify_all() of std::atomic do it. On Windows those of libstdc++ up to 12 may sleep through
 /// a notification (they look at the number before they take the lock), so there a lock and a condition variable of the
@@ -66,5 +66,5 @@ private:
 #endif
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif

@@ -52,6 +52,8 @@ private:
     std::size_t threads_;
 };
 
+namespace detail {
+
 /// Any pool, owned. Move-only.
 class owned_pool {
 public:
@@ -135,6 +137,8 @@ template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f)
         }
     });
 }
+
+} // namespace detail
 
 /// No threads at all: for single-threaded hosts, browsers and tests.
 class inline_pool {

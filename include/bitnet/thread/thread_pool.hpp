@@ -43,24 +43,26 @@ public:
     [[nodiscard]] static result<std::unique_ptr<thread_pool>> open(std::size_t threads,
                                                                    std::chrono::microseconds spin = default_spin) {
         if (threads == 0 || threads > max_threads) {
-            return error{errc::invalid_argument, sentence({"thread_pool: ", threads, " threads asked for, 1 to ",
-                                                           max_threads, " are possible"})};
+            return error{errc::invalid_argument,
+                         detail::sentence(
+                             {"thread_pool: ", threads, " threads asked for, 1 to ", max_threads, " are possible"})};
         }
         std::unique_ptr<thread_pool> pool(new (std::nothrow) thread_pool);
         if (pool == nullptr) {
             return error{errc::out_of_memory,
-                         sentence({"thread_pool: ", sizeof(thread_pool), " bytes could not be allocated"})};
+                         detail::sentence({"thread_pool: ", sizeof(thread_pool), " bytes could not be allocated"})};
         }
         pool->spin_ = spin;
-        pool->workers_.reset(new (std::nothrow) native_thread[threads - 1]);
+        pool->workers_.reset(new (std::nothrow) detail::native_thread[threads - 1]);
         if (pool->workers_ == nullptr) {
-            return error{errc::out_of_memory, sentence({"thread_pool: ", (threads - 1) * sizeof(native_thread),
-                                                        " bytes could not be allocated"})};
+            return error{errc::out_of_memory,
+                         detail::sentence({"thread_pool: ", (threads - 1) * sizeof(detail::native_thread),
+                                           " bytes could not be allocated"})};
         }
         for (std::size_t i = 0; i + 1 < threads; ++i) {
             if (!pool->workers_[i].start(&thread_pool::work, pool.get())) {
-                return error{errc::thread_error,
-                             sentence({"thread_pool: the operating system refused thread ", i + 2, " of ", threads})};
+                return error{errc::thread_error, detail::sentence({"thread_pool: the operating system refused thread ",
+                                                                   i + 2, " of ", threads})};
             }
             ++pool->started_;
         }
@@ -140,7 +142,7 @@ private:
     }
 
     static void work(void* self) noexcept {
-        const default_float_environment environment;
+        const detail::default_float_environment environment;
         auto& pool = *static_cast<thread_pool*>(self);
         std::uint32_t seen = 0;
         for (;;) {
@@ -191,7 +193,7 @@ private:
                 }
                 pause();
             }
-            native_thread::yield();
+            detail::native_thread::yield();
         } while (std::chrono::steady_clock::now() - start < spin_);
         return is_true();
     }
@@ -205,15 +207,15 @@ private:
     }
 
     alignas(64) std::atomic<std::uint64_t> ticket_{0}; ///< loop number << 32 | indices not yet claimed
-    alignas(64) parking_number finished_;              ///< indices done in this loop; what the caller waits on
-    alignas(64) parking_number generation_;            ///< rises with every loop; what sleepers wait on
+    alignas(64) detail::parking_number finished_;      ///< indices done in this loop; what the caller waits on
+    alignas(64) detail::parking_number generation_;    ///< rises with every loop; what sleepers wait on
     std::atomic<std::uint32_t> sleepers_{0};
     std::uint32_t loop_ = 0;
     std::atomic<bool> stopping_{false};
     loop_body body_{};
     std::size_t count_ = 0;
     std::chrono::microseconds spin_{};
-    std::unique_ptr<native_thread[]> workers_;
+    std::unique_ptr<detail::native_thread[]> workers_;
     std::size_t started_ = 0;
 };
 

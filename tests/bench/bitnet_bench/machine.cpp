@@ -114,7 +114,7 @@ BITNET_TARGET_END
 namespace {
 /// Four chains of tdpbusd on zeroed tiles of 16 x 64 and 64 x 16 bytes.
 std::uint64_t multiply_amx_int8(std::size_t steps) noexcept {
-    using tiles = bitnet::amx_tiles;
+    using tiles = bitnet::detail::amx_tiles;
     tiles::configure({});
     tiles::zero<4>();
     tiles::zero<5>();
@@ -155,7 +155,7 @@ template <std::size_t Sums> std::uint64_t read_words(const std::byte* p, std::si
 std::vector<read_loop> loops_of_this_cpu() {
     std::vector<read_loop> loops{&read_words<8>};
 #if BITNET_X86_64
-    const auto features = bitnet::detect_x86_features();
+    const auto features = bitnet::detail::detect_x86_features();
     if (features.avx2) {
         loops.insert(loops.end(), {&read_avx2<0>, &read_avx2<1024>, &read_avx2<4096>});
     }
@@ -183,10 +183,10 @@ std::uint64_t status_bytes(std::string_view key) {
 
 std::string brand() {
 #if BITNET_X86_64
-    if (bitnet::cpu::cpuid(0x80000000u, 0).eax >= 0x80000004u) {
+    if (bitnet::detail::cpu::cpuid(0x80000000u, 0).eax >= 0x80000004u) {
         std::string text;
         for (std::uint32_t leaf = 0x80000002u; leaf <= 0x80000004u; ++leaf) {
-            const auto r = bitnet::cpu::cpuid(leaf, 0);
+            const auto r = bitnet::detail::cpu::cpuid(leaf, 0);
             for (const std::uint32_t word : {r.eax, r.ebx, r.ecx, r.edx}) {
                 text.append(reinterpret_cast<const char*>(&word), sizeof word);
             }
@@ -234,7 +234,7 @@ std::vector<double> read_benchmark::turn(bitnet::thread_pool& pool, std::span<co
     std::vector<double> speeds;
     for (const read_loop loop : loops_of_this_cpu()) {
         const auto start = std::chrono::steady_clock::now();
-        bitnet::parallel_for(pool, chunks, [&](std::size_t i) noexcept {
+        bitnet::detail::parallel_for(pool, chunks, [&](std::size_t i) noexcept {
             sink.fetch_add(loop(all.data() + i * chunk, chunk), std::memory_order_relaxed);
         });
         speeds.push_back(static_cast<double>(chunks * chunk) / seconds_since(start) / 1e9);
@@ -262,8 +262,8 @@ double int8_peak(bitnet::thread_pool& pool, std::string_view isa) {
     for (int turn = 0; turn < 5; ++turn) {
         std::atomic<std::uint64_t> products{0};
         const auto start = std::chrono::steady_clock::now();
-        bitnet::parallel_for(pool, pool.threads() * tasks_per_thread,
-                             [&](std::size_t) noexcept { products += loop(steps); });
+        bitnet::detail::parallel_for(pool, pool.threads() * tasks_per_thread,
+                                     [&](std::size_t) noexcept { products += loop(steps); });
         turns.push_back(static_cast<double>(products.load()) / seconds_since(start) / 1e9);
     }
     return *std::max_element(turns.begin(), turns.end());

@@ -15,8 +15,8 @@
 
 namespace bench {
 
-[[nodiscard]] inline bitnet::model_parts parts_of(const bitnet::any_model& opened) {
-    return static_cast<const bitnet::model_core&>(opened.base()).parts();
+[[nodiscard]] inline bitnet::detail::model_parts parts_of(const bitnet::any_model& opened) {
+    return static_cast<const bitnet::detail::model_core&>(opened.base()).parts();
 }
 
 class measured_session final : public bench_session {
@@ -173,8 +173,8 @@ public:
         }
         cost.head_bytes = static_cast<double>(tensors.lm_head().row_bytes() * tensors.lm_head().rows);
         cost.norm_bytes += static_cast<double>(sizeof(float) * of.hidden + tensors.token_embedding().row_bytes());
-        cost.kv_bytes_per_position = static_cast<double>(bitnet::kv_cache::bytes(of, parts.tables.kv->element_bytes,
-                                                                                 parts.tables.kv->is_scaled, 16)) /
+        cost.kv_bytes_per_position = static_cast<double>(bitnet::detail::kv_cache::bytes(
+                                         of, parts.tables.kv->element_bytes, parts.tables.kv->is_scaled, 16)) /
                                      16;
         return cost;
     }

@@ -35,7 +35,7 @@ bitnet::result<std::unique_ptr<bench_model>> open_model(const model_choice& choi
     if (!file) {
         return failed(file);
     }
-    auto opened = bitnet::model_core::open(timed_engine::over(*plain), *std::move(file), choice.to_open());
+    auto opened = bitnet::detail::model_core::open(timed_engine::over(*plain), *std::move(file), choice.to_open());
     const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
     if (!opened) {
         return failed(opened);

@@ -86,11 +86,11 @@ private:
 /// the caller's).
 class timed_pool {
 public:
-    explicit timed_pool(bitnet::owned_pool pool) noexcept : pool_(std::move(pool)) {}
+    explicit timed_pool(bitnet::detail::owned_pool pool) noexcept : pool_(std::move(pool)) {}
 
     [[nodiscard]] static bitnet::result<std::unique_ptr<timed_pool>> open(std::size_t threads,
                                                                           std::chrono::microseconds spin) {
-        auto pool = bitnet::open_owned_pool<bitnet::default_pool>(threads, spin);
+        auto pool = bitnet::detail::open_owned_pool<bitnet::default_pool>(threads, spin);
         if (!pool) {
             return failed(pool);
         }
@@ -99,7 +99,7 @@ public:
 
     void run(std::size_t count, bitnet::loop_body body) noexcept {
         const phase_timer loop(phase::loop);
-        bitnet::parallel_for(pool_.ref(), count, [&](std::size_t index) noexcept {
+        bitnet::detail::parallel_for(pool_.ref(), count, [&](std::size_t index) noexcept {
             const phase_timer task(phase::task);
             body(index);
         });
@@ -107,7 +107,7 @@ public:
     [[nodiscard]] std::size_t threads() const noexcept { return pool_.ref().threads(); }
 
 private:
-    bitnet::owned_pool pool_;
+    bitnet::detail::owned_pool pool_;
 };
 
 /// An engine with counters, which cost two readings of the clock for each call of a kernel or an attention loop. One at
@@ -120,7 +120,7 @@ public:
         loops_.screen_rows = &timed<phase::head, &bitnet::loop_table::screen_rows>::call;
         loops_.exponentials = &timed<phase::attention, &bitnet::loop_table::exponentials>::call;
         loops_.merge = &timed<phase::attention, &bitnet::loop_table::merge>::call;
-        time_elements(std::make_index_sequence<bitnet::float_elements>{});
+        time_elements(std::make_index_sequence<bitnet::detail::float_elements>{});
         kv_ = *plain.kv;
         kv_.scores = [](auto... arguments) noexcept {
             const phase_timer timer(phase::attention);
@@ -131,12 +131,13 @@ public:
             plain_->kv->weighted_values(arguments...);
         };
         ternary_ = *plain.ternary;
-        ternary_.multiply = [](const bitnet::ternary_view& w, std::size_t first, std::size_t count,
-                               const bitnet::activation_view& x, std::int32_t* y, std::size_t y_stride) noexcept {
+        ternary_.multiply = [](const bitnet::detail::ternary_view& w, std::size_t first, std::size_t count,
+                               const bitnet::detail::activation_view& x, std::int32_t* y,
+                               std::size_t y_stride) noexcept {
             const phase_timer timer(phase::ternary);
             plain_->ternary->multiply(w, first, count, x, y, y_stride);
         };
-        engine_ = {plain.isa, &loops_, &kv_, &ternary_, plain.enable, &bitnet::open_owned_pool<timed_pool>};
+        engine_ = {plain.isa, &loops_, &kv_, &ternary_, plain.enable, &bitnet::detail::open_owned_pool<timed_pool>};
         return engine_;
     }
 
@@ -152,7 +153,7 @@ private:
     template <std::size_t... I> static void time_elements(std::index_sequence<I...>) {
         (time_element<I>(loops_.elements[I]), ...);
     }
-    template <std::size_t I> static void time_element(bitnet::element_loops& loops) {
+    template <std::size_t I> static void time_element(bitnet::detail::element_loops& loops) {
         loops.dot_rows = [](auto... arguments) noexcept {
             const phase_timer timer(phase::head);
             plain_->loops->elements[I].dot_rows(arguments...);

@@ -1,5 +1,17 @@
 // SPDX-License-Identifier: MIT
-// An include across the house. Nothing includes or compiles this.
+// An include across the house, and public names that are not listed. Nothing includes or compiles this.
 #pragma once
 
 #include <bitnet/io/gguf.hpp>
+
+namespace bitnet::inline BITNET_ABI {
+
+class unlisted {};
+class listed {};
+using listed_elsewhere = listed;
+
+namespace detail {
+class inner {};
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI

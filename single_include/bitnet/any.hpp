@@ -18,10 +18,10 @@
 #define BITNET_VERSION_MINOR 1
 #define BITNET_VERSION_PATCH 0
 
-// Every name lives in `namespace bitnet::inline BITNET_ABI`, so that two versions can meet in one program, and so can
-// translation units that are compiled for different CPUs or with -ffast-math: of two inline functions of one name the
-// linker keeps either, and an older CPU must never meet the one for a newer. Objects do not pass between such units:
-// that program does not link.
+// Every name lives in `namespace bitnet::inline BITNET_ABI` or its `detail`, so that two versions can meet in one
+// program, and so can translation units that are compiled for different CPUs or with -ffast-math: of two inline
+// functions of one name the linker keeps either, and an older CPU must never meet the one for a newer. Objects do not
+// pass between such units: that program does not link.
 #if defined(__AMX_TILE__)
 #define BITNET_ABI_CPU _amx
 #elif defined(__AVX512VNNI__)
@@ -413,6 +413,8 @@ inline constexpr std::size_t largest_head_size = 1024;
 /// How a text embedding model makes one vector of many; numbered as in GGUF metadata.
 enum class pooling_type : std::uint8_t { none = 0, mean = 1, last = 3 };
 
+namespace detail {
+
 /// What follows from an architecture's name. The rest of the graph follows from the metadata and the tensors.
 struct model_family {
     std::string_view architecture;
@@ -432,6 +434,8 @@ inline constexpr model_family model_families[] = {
     {"qwen3", activation_function::silu, rotary_pairing::halves, false, false, false},
     {"gemma3", activation_function::gelu, rotary_pairing::halves, false, false, true},
 };
+
+} // namespace detail
 
 /// Sizes are counts of elements. All are checked: nothing that follows can divide by zero, overflow or be absurdly
 /// large.
@@ -477,7 +481,7 @@ struct hyper_parameters {
 } // namespace bitnet::inline BITNET_ABI
 
 // ---- bitnet/fwd.hpp ----
-// Forward declarations of public names, for headers of programs that only mention them.
+// The list of all public names; other names are in bitnet::detail. Declares those that can be declared ahead cheaply.
 
 #include <cstdint>
 
@@ -485,32 +489,53 @@ namespace bitnet::inline BITNET_ABI {
 
 using token = std::int32_t;
 
+// core
 enum class errc;
 struct error;
 template <class T> class result;
-
 struct half;
 struct bfloat16;
+enum class float_element : unsigned char;
 template <class T> struct matrix_view;
 
+// files and memory
+enum class access_hint;
 class byte_source;
-class gguf_file;
-class gguf_writer;
-class json_document;
-class safetensors_file;
-class model_file;
+struct read_callback;
 
+// io: GGUF, JSON, safetensors
+class gguf_file;
+class gguf_strings;
+struct gguf_tensor;
+enum class gguf_type : std::uint32_t;
+struct gguf_value;
+class gguf_writer;
+struct gguf_writer_options;
+enum class tensor_type : std::uint32_t;
+class json_document;
+struct json_member;
+struct json_options;
+enum class json_type : std::uint8_t;
+class json_value;
+class safetensors_file;
+struct safetensors_tensor;
+enum class safetensors_type : std::uint8_t;
+
+// text
 class tokenizer;
-class stream_decoder;
-class chat_template;
-class chat_dialog;
-struct chat_message;
-enum class chat_format : unsigned char;
-struct encode_options;
-struct decode_options;
 struct tokenizer_json_files;
 struct tokenizer_options;
+struct encode_options;
+struct decode_options;
+struct pre_tokenizer_choice;
+class stream_decoder;
+class chat_dialog;
+enum class chat_format : unsigned char;
+struct chat_format_choice;
+struct chat_message;
+class chat_template;
 
+/// Instruction sets.
 namespace isa {
 struct scalar;
 struct sse41;
@@ -525,27 +550,120 @@ struct wasm_simd128;
 struct wasm_relaxed_simd;
 } // namespace isa
 
-class thread_pool;
+// threads
 class inline_pool;
+struct loop_body;
 class pool_ref;
+class thread_pool;
 
+// layouts, and the tables of functions that a policy names
+enum class i2s_order;
+struct base3;
+struct lookup2;
+struct lookup3;
+struct any_cpu;
+struct engine;
+struct kv_table;
+struct layout_table;
+struct loop_table;
+struct ternary_table;
+
+// models
+enum class activation_function;
+enum class pooling_type : std::uint8_t;
+enum class rotary_pairing;
+struct checkpoint_options;
 struct hyper_parameters;
-struct open_options;
-struct scored_token;
-struct screen_statistics;
-enum class lm_head_mode;
-struct batch_options;
-struct session_options;
-struct sampler_options;
-enum class stop_reason;
-class sampler;
+class model_file;
+struct ternary_reading;
+
+// running them
+class any_batch;
 class any_chooser;
 class any_model;
 class any_session;
-class any_batch;
 struct batch_entry;
-struct any_cpu;
+struct batch_options;
 template <class Ladder> struct compiled_for;
+enum class lm_head_mode;
+struct logits_visitor;
+struct open_options;
+class sampler;
+struct sampler_options;
+struct scored_token;
+struct screen_statistics;
+struct session_options;
+enum class stop_reason;
+
+// converting them
+class checkpoint_converter;
+struct comparison_report;
+struct conversion_options;
+struct conversion_progress;
+struct conversion_statistics;
+class metadata_edit;
+struct ternary_encoding;
+
+// Public too, and declared in the header beside the name only: aliases, concepts, constants, functions, and templates
+// whose parameters are constrained.
+//
+//     buffer                     core/buffer.hpp
+//     failed                     core/result.hpp
+//
+//     dims_text                  io/gguf_reader.hpp
+//     element_count              io/gguf_types.hpp
+//     name_of                    io/gguf_types.hpp
+//     name_of                    io/json.hpp
+//     name_of                    io/safetensors.hpp
+//     tensor_dims                io/gguf_types.hpp
+//
+//     chat_format_names          text/chat_format.hpp
+//     end_of_turn                text/chat_format.hpp
+//     find_chat_format           text/chat_format.hpp
+//     name_of                    text/chat_format.hpp
+//     no_token                   text/token.hpp
+//
+//     isa::all_of_this_machine   simd/isa.hpp
+//     isa::enable                simd/isa.hpp
+//     isa::instruction_set       simd/isa.hpp
+//     isa::list                  simd/isa.hpp
+//     default_spin               thread/thread_limits.hpp
+//     most_threads               thread/thread_limits.hpp
+//     thread_pool_type           thread/pool.hpp
+//
+//     default_pool               policy.hpp
+//     engine_of                  policy.hpp
+//     i2s                        kernel/ternary_layout.hpp
+//     i2s_b                      kernel/ternary_layout.hpp
+//     i2s_c                      kernel/ternary_layout.hpp
+//     kv_element_type            policy.hpp
+//     native                     policy.hpp
+//     policy                     policy.hpp
+//     policy_type                policy.hpp
+//     in_all_layouts             run/dispatch.hpp
+//     joined_ladders             run/dispatch.hpp
+//     ladder                     run/dispatch.hpp
+//     with_first_available       run/dispatch.hpp
+//
+//     is_ternary_place           checkpoint/layout_for.hpp
+//     largest_head_size          checkpoint/hyper_parameters.hpp
+//     layout_for                 checkpoint/layout_for.hpp
+//     name_of                    checkpoint/hyper_parameters.hpp
+//     ternary_type_of            checkpoint/layout_for.hpp
+//
+//     batch                      run/batch.hpp
+//     binarize_embedding         run/embedding_codes.hpp
+//     binary_embedding_bytes     run/embedding_codes.hpp
+//     model                      run/model.hpp
+//     quantize_embedding         run/embedding_codes.hpp
+//     session                    run/session.hpp
+//     token_chooser              run/token_chooser.hpp
+//     tokens_to_embed            run/embedding.hpp
+//
+//     compare_checkpoints        convert/checkpoint_comparison.hpp
+//     find_ternary_encoding      convert/ternary_encoding.hpp
+//     ternary_encoding_names     convert/ternary_encoding.hpp
+//     ternary_encodings          convert/ternary_encoding.hpp
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -675,6 +793,8 @@ struct logits_visitor {
     void operator()(std::size_t index, std::span<const float> logits) const { function(context, index, logits); }
 };
 
+namespace detail {
+
 /// Erases visit(index, logits), which must outlive the visitor.
 template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noexcept {
     const auto call = [](void* context, std::size_t index, std::span<const float> logits) {
@@ -682,6 +802,8 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
     };
     return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -701,7 +823,7 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
 /// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
@@ -802,7 +924,7 @@ BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts plac
     return false;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/io/quoted_name.hpp ----
 // quoted_name: names out of untrusted files, made fit for an error message.
@@ -811,7 +933,7 @@ BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts plac
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// `name` in quotes and printable ASCII, of at most `longest` bytes: see append_quoted. In a sentence(), a quoted{name}
 /// does the same and makes no string of its own.
@@ -821,7 +943,7 @@ namespace bitnet::inline BITNET_ABI {
     return made;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/text/chat_format.hpp ----
 // chat_format: the published ways of writing a dialog as one text, and what they do to its roles and contents.
@@ -835,7 +957,7 @@ namespace bitnet::inline BITNET_ABI {
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Stands for a byte that is not part of well-formed UTF-8. Larger than every code point.
 inline constexpr char32_t invalid_code_point = 0xffffffffu;
@@ -940,7 +1062,7 @@ inline void append_utf8(std::string& out, char32_t code_point) {
     put(0x80 | (code_point & 0x3f));
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <array>
 #include <cstddef>
@@ -954,6 +1076,8 @@ namespace bitnet::inline BITNET_ABI {
 /// Sources: the templates published with microsoft/bitnet-b1.58-2B-4T and with LLaMA-3; falcon3 is what llama.cpp calls
 /// so, with EOS after an answer, as the model puts it (Tulu's and OLMo's templates are the same); ChatML is OpenAI's.
 enum class chat_format : unsigned char { bitnet, llama3, falcon3, chatml };
+
+namespace detail {
 
 /// How a format writes the name of a role.
 enum class role_spelling : unsigned char {
@@ -1037,20 +1161,22 @@ static_assert(
     }(),
     "chat_format_rules is in the order of the enumeration");
 
+} // namespace detail
+
 /// In the order of the enumeration.
 inline constexpr auto chat_format_names = [] {
-    std::array<std::string_view, chat_format_rules.size()> names;
+    std::array<std::string_view, detail::chat_format_rules.size()> names;
     for (std::size_t i = 0; i < names.size(); ++i) {
-        names[i] = chat_format_rules[i].name;
+        names[i] = detail::chat_format_rules[i].name;
     }
     return names;
 }();
 
-[[nodiscard]] constexpr std::string_view name_of(chat_format format) noexcept { return rule_of(format).name; }
+[[nodiscard]] constexpr std::string_view name_of(chat_format format) noexcept { return detail::rule_of(format).name; }
 
 /// The format of that name; nullopt if there is none.
 [[nodiscard]] constexpr std::optional<chat_format> find_chat_format(std::string_view name) noexcept {
-    for (const chat_format_rule& rule : chat_format_rules) {
+    for (const detail::chat_format_rule& rule : detail::chat_format_rules) {
         if (rule.name == name) {
             return rule.format;
         }
@@ -1064,6 +1190,8 @@ struct chat_message {
     std::string_view content; ///< any bytes; control tokens spelled in it are text
 };
 
+namespace detail {
+
 /// Whether the template writes turns of that role.
 [[nodiscard]] constexpr bool has_role(chat_format format, std::string_view role) noexcept {
     const auto& known = rule_of(format).roles;
@@ -1075,8 +1203,14 @@ struct chat_message {
     return known[0].empty() && !role.empty();
 }
 
+} // namespace detail
+
 /// The spelling of the token that ends a turn; empty if it is the vocabulary's EOS.
-[[nodiscard]] constexpr std::string_view end_of_turn(chat_format format) noexcept { return rule_of(format).turn_end; }
+[[nodiscard]] constexpr std::string_view end_of_turn(chat_format format) noexcept {
+    return detail::rule_of(format).turn_end;
+}
+
+namespace detail {
 
 /// Whether a dialog begins with BOS whatever the vocabulary says.
 [[nodiscard]] constexpr bool begins_with_bos(chat_format format) noexcept { return rule_of(format).begins_with_bos; }
@@ -1113,6 +1247,8 @@ struct chat_message {
     }
     return made;
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -1173,6 +1309,8 @@ struct pre_tokenizer_choice {
     std::string why;       ///< a sentence for people
 };
 
+namespace detail {
+
 /// Control tokens that end an answer if they exist, whatever a file's keys say.
 inline constexpr std::array<std::string_view, 5> stop_spellings{"<|end_of_text|>", "<|endoftext|>", "<|im_end|>",
                                                                 "<end_of_turn>", "<|end|>"};
@@ -1207,6 +1345,8 @@ public:
     [[nodiscard]] virtual bool is_special(token id) const noexcept = 0;
     [[nodiscard]] virtual token find_special(std::string_view spelling) const noexcept = 0; ///< or no_token
 };
+
+} // namespace detail
 
 /// Text to tokens and back. Owns its tables: the file may be closed once it is open. Immutable: any number of threads
 /// may use it at a time. Move-only. Made by open(), which text/open_tokenizer.hpp defines, or given by a model.
@@ -1303,11 +1443,11 @@ public:
     [[nodiscard]] std::size_t longest_token() const noexcept { return facts_.longest_token; }
 
 private:
-    tokenizer(tokenizer_facts facts, std::unique_ptr<const tokenizer_tables> tables) noexcept
+    tokenizer(detail::tokenizer_facts facts, std::unique_ptr<const detail::tokenizer_tables> tables) noexcept
         : facts_(std::move(facts)), tables_(std::move(tables)) {}
 
-    tokenizer_facts facts_;
-    std::unique_ptr<const tokenizer_tables> tables_;
+    detail::tokenizer_facts facts_;
+    std::unique_ptr<const detail::tokenizer_tables> tables_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -1319,6 +1459,8 @@ private:
 #include <vector>
 
 namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
 
 /// Text with control tokens in it. Text between two of them is one run, which is encoded as a whole.
 class chat_pieces {
@@ -1378,6 +1520,8 @@ private:
     std::vector<control_token> marks_;
 };
 
+} // namespace detail
+
 /// A dialog that grows turn by turn while a session follows it. What take() returns, call after call, are the tokens of
 /// the whole dialog: no token has to be fed to the session again.
 ///
@@ -1393,7 +1537,7 @@ private:
 class chat_dialog {
 public:
     chat_dialog(chat_format format, const tokenizer& text, bool begin_with_bos)
-        : rule_(&rule_of(format)), tokenizer_(&text), pieces_(text) {
+        : rule_(&detail::rule_of(format)), tokenizer_(&text), pieces_(text) {
         if (begin_with_bos && text.bos()) {
             pieces_.mark(*text.bos());
         }
@@ -1402,15 +1546,15 @@ public:
 
     /// Appends a whole turn. \return errc::invalid_argument for a role that the format does not have.
     [[nodiscard]] result<void> add(const chat_message& message) {
-        if (!has_role(rule_->format, message.role)) {
-            return error{errc::invalid_argument,
-                         sentence({"chat format ", rule_->name, " has no role ", quoted_name(message.role)})};
+        if (!detail::has_role(rule_->format, message.role)) {
+            return error{errc::invalid_argument, detail::sentence({"chat format ", rule_->name, " has no role ",
+                                                                   detail::quoted_name(message.role)})};
         }
         if (std::exchange(text_due_, false)) {
             pieces_.write(rule_->after_turn);
         }
         write_header(message.role);
-        pieces_.write(rule_->strips_content ? stripped(message.content) : message.content);
+        pieces_.write(rule_->strips_content ? detail::stripped(message.content) : message.content);
         if (rule_->ends_answers_only && message.role != "assistant") {
             pieces_.write(rule_->after_turn);
         } else {
@@ -1445,14 +1589,14 @@ private:
             pieces_.mark(rule_->header_begin);
         }
         switch (rule_->role) {
-        case role_spelling::as_given:
+        case detail::role_spelling::as_given:
             pieces_.write(role);
             break;
-        case role_spelling::capitalized:
-            pieces_.write(capitalized(role));
+        case detail::role_spelling::capitalized:
+            pieces_.write(detail::capitalized(role));
             break;
-        case role_spelling::mark:
-            pieces_.mark(sentence({"<|", role, "|>"}));
+        case detail::role_spelling::mark:
+            pieces_.mark(detail::sentence({"<|", role, "|>"}));
             break;
         }
         if (!rule_->header_end.empty()) {
@@ -1473,9 +1617,9 @@ private:
         }
     }
 
-    const chat_format_rule* rule_;
+    const detail::chat_format_rule* rule_;
     const tokenizer* tokenizer_;
-    chat_pieces pieces_;
+    detail::chat_pieces pieces_;
     bool text_due_ = false; ///< `after_turn` of an answer, if another turn follows
 };
 
@@ -1623,6 +1767,8 @@ private:
     std::size_t threads_;
 };
 
+namespace detail {
+
 /// Any pool, owned. Move-only.
 class owned_pool {
 public:
@@ -1707,6 +1853,8 @@ template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f)
     });
 }
 
+} // namespace detail
+
 /// No threads at all: for single-threaded hosts, browsers and tests.
 class inline_pool {
 public:
@@ -1736,13 +1884,16 @@ public:
 
 namespace bitnet::inline BITNET_ABI {
 
-class batch_base;
 class byte_source;
 class gguf_file;
 class model_file;
-class session_base;
 struct any_cpu;
 struct hyper_parameters;
+
+namespace detail {
+
+class batch_base;
+class session_base;
 
 /// What any_model holds: what can be asked of a model, and what is compiled elsewhere.
 class model_base {
@@ -1776,6 +1927,8 @@ protected:
 
     description about_;
 };
+
+} // namespace detail
 
 class any_model;
 
@@ -1842,11 +1995,11 @@ public:
     [[nodiscard]] std::uint64_t repacked_bytes() const noexcept { return base_->about().repacked_bytes; }
 
     /// The library's own: for sessions and batches, and for compiled_for.
-    [[nodiscard]] const model_base& base() const noexcept { return *base_; }
-    explicit any_model(std::unique_ptr<const model_base> base) noexcept : base_(std::move(base)) {}
+    [[nodiscard]] const detail::model_base& base() const noexcept { return *base_; }
+    explicit any_model(std::unique_ptr<const detail::model_base> base) noexcept : base_(std::move(base)) {}
 
 private:
-    std::unique_ptr<const model_base> base_;
+    std::unique_ptr<const detail::model_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -1868,6 +2021,8 @@ struct scored_token {
     float logit;
 };
 
+namespace detail {
+
 /// Orders floats as integers, NaN below everything: a strict order whatever the flags of the including program.
 [[nodiscard]] inline std::int32_t rank_of(float x) noexcept {
     const auto bits = std::bit_cast<std::int32_t>(x);
@@ -1886,6 +2041,8 @@ struct scored_token {
 [[nodiscard]] inline bool precedes(const scored_token& a, const scored_token& b) noexcept {
     return precedes(a.logit, a.id, b.logit, b.id);
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -1920,7 +2077,7 @@ struct screen_statistics {
 #include <limits>
 #include <optional>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// a + b, or nullopt if it does not fit 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
@@ -1945,7 +2102,7 @@ namespace bitnet::inline BITNET_ABI {
     return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <cstddef>
 #include <cstdint>
@@ -1956,6 +2113,8 @@ namespace bitnet::inline BITNET_ABI {
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
 
 /// Memory for `size` elements of `element_bytes`, to be deleted with the same alignment.
 /// \return errc::out_of_memory with the bytes asked for.
@@ -1972,6 +2131,8 @@ namespace bitnet::inline BITNET_ABI {
     }
     return memory;
 }
+
+} // namespace detail
 
 /// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
 template <class T>
@@ -2008,7 +2169,7 @@ public:
 
     /// The same with bytes of any value: pages that are never written need no memory.
     [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what) {
-        auto memory = allocate_bytes(size, sizeof(T), alignment, what);
+        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what);
         if (!memory) {
             return failed(memory);
         }
@@ -2033,6 +2194,8 @@ private:
     std::size_t size_ = 0;
 };
 
+namespace detail {
+
 /// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
 /// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
 template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure) {
@@ -2047,6 +2210,8 @@ template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::strin
     }
 }
 
+} // namespace detail
+
 } // namespace bitnet::inline BITNET_ABI
 
 // ---- bitnet/core/exponential.hpp ----
@@ -2059,7 +2224,7 @@ template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::strin
 #include <cstdint>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// a * b + c with one rounding, bit for bit what an fma instruction gives, out of double arithmetic.
 ///
@@ -2107,14 +2272,14 @@ struct hardware_fma {
 using hardware_fma = software_fma;
 #endif
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
 #include <bit>
 #include <cstdint>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// a / b. Under -ffast-math a compiler without float_control makes reciprocals of divisors and divisions of products
 /// with reciprocals, unless it does not know what it divides.
@@ -2151,7 +2316,7 @@ template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float 
     return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) & kept);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
 // ---- bitnet/core/float_environment.hpp ----
@@ -2163,7 +2328,7 @@ BITNET_PRECISE_END
 
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Sets the IEEE default for this thread and restores the caller's setting when it goes out of scope.
 /// Needed because -ffast-math links start-up code that flushes denormals, and hosts change rounding.
@@ -2203,14 +2368,14 @@ private:
     word saved_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/core/sort_first.hpp ----
 // sort_first: the first k of n elements, in order. For headers that are too light for <algorithm>.
 
 #include <cstddef>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 namespace sorting {
 
@@ -2299,7 +2464,7 @@ void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned r
     sorting::sort_first_by_heap(data, n, k, before);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/run/token_chooser.hpp ----
 // token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
@@ -2416,9 +2581,9 @@ public:
         made.options_ = options;
         made.random_ = options.seed;
         error failure;
-        allocate(made.candidates_, vocabulary, "sampler candidates", failure);
-        allocate(made.counts_, vocabulary, "sampler counts", failure);
-        allocate(made.recent_, options.penalty_window, "recent tokens", failure);
+        detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure);
+        detail::allocate(made.counts_, vocabulary, "sampler counts", failure);
+        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -2429,7 +2594,7 @@ public:
     /// \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
         assert(logits.size() == candidates_.size() && !logits.empty());
-        const default_float_environment environment;
+        const detail::default_float_environment environment;
         for (std::size_t i = 0; i < logits.size(); ++i) {
             candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
         }
@@ -2440,7 +2605,7 @@ public:
     /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
     [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
         assert(!largest.empty() && largest.size() <= candidates_.size());
-        const default_float_environment environment;
+        const detail::default_float_environment environment;
         for (std::size_t i = 0; i < largest.size(); ++i) {
             const auto [id, logit] = largest[i];
             candidates_[i] = {penalized(logit, counts_[static_cast<std::size_t>(id)]), id, 0.0f};
@@ -2516,7 +2681,7 @@ private:
         };
         for (const auto& [text, holds] : rules) {
             if (!holds) {
-                return error{errc::invalid_argument, sentence({"sampler: ", text})};
+                return error{errc::invalid_argument, detail::sentence({"sampler: ", text})};
             }
         }
         return {};
@@ -2527,8 +2692,8 @@ private:
 
     /// Moves the k largest of the first n to the front, sorted. \pre k <= n
     void sort_largest(std::size_t n, std::size_t k) noexcept {
-        sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
-            return precedes(a.logit, a.id, b.logit, b.id);
+        detail::sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
+            return detail::precedes(a.logit, a.id, b.logit, b.id);
         });
     }
 
@@ -2538,8 +2703,9 @@ private:
         }
         const float p = options_.repeat_penalty;
         const float absent = -options_.presence_penalty;
-        const float present = logit > 0.0f ? exact_quotient(logit, p) + absent : exact_fma(logit, p, absent);
-        return exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
+        const float present =
+            logit > 0.0f ? detail::exact_quotient(logit, p) + absent : detail::exact_fma(logit, p, absent);
+        return detail::exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
     }
 
     /// The steps after the penalties, over the first n candidates.
@@ -2601,7 +2767,7 @@ private:
         float sum = 0.0f;
         for (std::size_t i = 0; i < n; ++i) {
             const float below = candidates_[i].logit - candidates_[0].logit;
-            const float weight = exponential<software_fma>(exact_quotient(below, temperature));
+            const float weight = detail::exponential<detail::software_fma>(detail::exact_quotient(below, temperature));
             candidates_[i].weight = weight;
             sum = sum + weight;
         }
@@ -2638,6 +2804,8 @@ BITNET_PRECISE_END
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// What any_session holds: its state, and what is compiled elsewhere. See any_session for what the functions promise.
 class session_base {
 public:
@@ -2672,6 +2840,8 @@ protected:
     error last_error_;
 };
 
+} // namespace detail
+
 /// Borrows the model, which must outlive it. Move-only, and belongs to one thread at a time. Allocates in open() only:
 /// 2 * layers * context * kv_heads * head_size elements of the policy's kv_element, scratch for `prompt_chunk` rows
 /// (under 150 KiB a row for the 2B model), and the logits.
@@ -2699,7 +2869,7 @@ public:
     /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
     /// output matrix once for eight tokens.
     template <class Visit> [[nodiscard]] result<void> feed_each(std::span<const token> tokens, Visit&& visit) {
-        const logits_visitor visitor = visitor_of(visit);
+        const logits_visitor visitor = detail::visitor_of(visit);
         return base_->feed(tokens, &visitor);
     }
 
@@ -2759,16 +2929,16 @@ public:
     void reset() noexcept { base_->reset(); }
 
     /// The library's own: for any_batch.
-    [[nodiscard]] session_base& base() noexcept { return *base_; }
+    [[nodiscard]] detail::session_base& base() noexcept { return *base_; }
 
 private:
-    explicit any_session(std::unique_ptr<session_base> base) noexcept : base_(std::move(base)) {}
+    explicit any_session(std::unique_ptr<detail::session_base> base) noexcept : base_(std::move(base)) {}
 
-    [[nodiscard]] static result<any_session> made(result<std::unique_ptr<session_base>> opened) {
+    [[nodiscard]] static result<any_session> made(result<std::unique_ptr<detail::session_base>> opened) {
         return opened ? result<any_session>(any_session(*std::move(opened))) : failed(opened);
     }
 
-    std::unique_ptr<session_base> base_;
+    std::unique_ptr<detail::session_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -2787,6 +2957,8 @@ struct batch_entry {
     token id;
 };
 
+namespace detail {
+
 /// What any_batch holds. See there for what the functions promise.
 class batch_base {
 public:
@@ -2803,6 +2975,8 @@ public:
 protected:
     batch_base() noexcept = default;
 };
+
+} // namespace detail
 
 /// Steps sessions of one model together: decoding is bound by reading the weights, and here one reading serves all.
 /// The logits are the bits that each session would have computed alone. Borrows the model, which must outlive it, and
@@ -2856,13 +3030,13 @@ public:
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
 
 private:
-    explicit any_batch(std::unique_ptr<batch_base> base) noexcept : base_(std::move(base)) {}
+    explicit any_batch(std::unique_ptr<detail::batch_base> base) noexcept : base_(std::move(base)) {}
 
-    [[nodiscard]] static result<any_batch> made(result<std::unique_ptr<batch_base>> opened) {
+    [[nodiscard]] static result<any_batch> made(result<std::unique_ptr<detail::batch_base>> opened) {
         return opened ? result<any_batch>(any_batch(*std::move(opened))) : failed(opened);
     }
 
-    std::unique_ptr<batch_base> base_;
+    std::unique_ptr<detail::batch_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -2927,7 +3101,7 @@ public:
             drop_space_ = false;
         }
         text_.append(bytes);
-        returned_ = text_.size() - unfinished_tail(text_);
+        returned_ = text_.size() - detail::unfinished_tail(text_);
         return std::string_view(text_).substr(0, returned_);
     }
 

@@ -21,10 +21,10 @@
 #define BITNET_VERSION_MINOR 1
 #define BITNET_VERSION_PATCH 0
 
-// Every name lives in `namespace bitnet::inline BITNET_ABI`, so that two versions can meet in one program, and so can
-// translation units that are compiled for different CPUs or with -ffast-math: of two inline functions of one name the
-// linker keeps either, and an older CPU must never meet the one for a newer. Objects do not pass between such units:
-// that program does not link.
+// Every name lives in `namespace bitnet::inline BITNET_ABI` or its `detail`, so that two versions can meet in one
+// program, and so can translation units that are compiled for different CPUs or with -ffast-math: of two inline
+// functions of one name the linker keeps either, and an older CPU must never meet the one for a newer. Objects do not
+// pass between such units: that program does not link.
 #if defined(__AMX_TILE__)
 #define BITNET_ABI_CPU _amx
 #elif defined(__AVX512VNNI__)
@@ -416,6 +416,8 @@ inline constexpr std::size_t largest_head_size = 1024;
 /// How a text embedding model makes one vector of many; numbered as in GGUF metadata.
 enum class pooling_type : std::uint8_t { none = 0, mean = 1, last = 3 };
 
+namespace detail {
+
 /// What follows from an architecture's name. The rest of the graph follows from the metadata and the tensors.
 struct model_family {
     std::string_view architecture;
@@ -435,6 +437,8 @@ inline constexpr model_family model_families[] = {
     {"qwen3", activation_function::silu, rotary_pairing::halves, false, false, false},
     {"gemma3", activation_function::gelu, rotary_pairing::halves, false, false, true},
 };
+
+} // namespace detail
 
 /// Sizes are counts of elements. All are checked: nothing that follows can divide by zero, overflow or be absurdly
 /// large.
@@ -480,7 +484,7 @@ struct hyper_parameters {
 } // namespace bitnet::inline BITNET_ABI
 
 // ---- bitnet/fwd.hpp ----
-// Forward declarations of public names, for headers of programs that only mention them.
+// The list of all public names; other names are in bitnet::detail. Declares those that can be declared ahead cheaply.
 
 #include <cstdint>
 
@@ -488,32 +492,53 @@ namespace bitnet::inline BITNET_ABI {
 
 using token = std::int32_t;
 
+// core
 enum class errc;
 struct error;
 template <class T> class result;
-
 struct half;
 struct bfloat16;
+enum class float_element : unsigned char;
 template <class T> struct matrix_view;
 
+// files and memory
+enum class access_hint;
 class byte_source;
-class gguf_file;
-class gguf_writer;
-class json_document;
-class safetensors_file;
-class model_file;
+struct read_callback;
 
+// io: GGUF, JSON, safetensors
+class gguf_file;
+class gguf_strings;
+struct gguf_tensor;
+enum class gguf_type : std::uint32_t;
+struct gguf_value;
+class gguf_writer;
+struct gguf_writer_options;
+enum class tensor_type : std::uint32_t;
+class json_document;
+struct json_member;
+struct json_options;
+enum class json_type : std::uint8_t;
+class json_value;
+class safetensors_file;
+struct safetensors_tensor;
+enum class safetensors_type : std::uint8_t;
+
+// text
 class tokenizer;
-class stream_decoder;
-class chat_template;
-class chat_dialog;
-struct chat_message;
-enum class chat_format : unsigned char;
-struct encode_options;
-struct decode_options;
 struct tokenizer_json_files;
 struct tokenizer_options;
+struct encode_options;
+struct decode_options;
+struct pre_tokenizer_choice;
+class stream_decoder;
+class chat_dialog;
+enum class chat_format : unsigned char;
+struct chat_format_choice;
+struct chat_message;
+class chat_template;
 
+/// Instruction sets.
 namespace isa {
 struct scalar;
 struct sse41;
@@ -528,27 +553,120 @@ struct wasm_simd128;
 struct wasm_relaxed_simd;
 } // namespace isa
 
-class thread_pool;
+// threads
 class inline_pool;
+struct loop_body;
 class pool_ref;
+class thread_pool;
 
+// layouts, and the tables of functions that a policy names
+enum class i2s_order;
+struct base3;
+struct lookup2;
+struct lookup3;
+struct any_cpu;
+struct engine;
+struct kv_table;
+struct layout_table;
+struct loop_table;
+struct ternary_table;
+
+// models
+enum class activation_function;
+enum class pooling_type : std::uint8_t;
+enum class rotary_pairing;
+struct checkpoint_options;
 struct hyper_parameters;
-struct open_options;
-struct scored_token;
-struct screen_statistics;
-enum class lm_head_mode;
-struct batch_options;
-struct session_options;
-struct sampler_options;
-enum class stop_reason;
-class sampler;
+class model_file;
+struct ternary_reading;
+
+// running them
+class any_batch;
 class any_chooser;
 class any_model;
 class any_session;
-class any_batch;
 struct batch_entry;
-struct any_cpu;
+struct batch_options;
 template <class Ladder> struct compiled_for;
+enum class lm_head_mode;
+struct logits_visitor;
+struct open_options;
+class sampler;
+struct sampler_options;
+struct scored_token;
+struct screen_statistics;
+struct session_options;
+enum class stop_reason;
+
+// converting them
+class checkpoint_converter;
+struct comparison_report;
+struct conversion_options;
+struct conversion_progress;
+struct conversion_statistics;
+class metadata_edit;
+struct ternary_encoding;
+
+// Public too, and declared in the header beside the name only: aliases, concepts, constants, functions, and templates
+// whose parameters are constrained.
+//
+//     buffer                     core/buffer.hpp
+//     failed                     core/result.hpp
+//
+//     dims_text                  io/gguf_reader.hpp
+//     element_count              io/gguf_types.hpp
+//     name_of                    io/gguf_types.hpp
+//     name_of                    io/json.hpp
+//     name_of                    io/safetensors.hpp
+//     tensor_dims                io/gguf_types.hpp
+//
+//     chat_format_names          text/chat_format.hpp
+//     end_of_turn                text/chat_format.hpp
+//     find_chat_format           text/chat_format.hpp
+//     name_of                    text/chat_format.hpp
+//     no_token                   text/token.hpp
+//
+//     isa::all_of_this_machine   simd/isa.hpp
+//     isa::enable                simd/isa.hpp
+//     isa::instruction_set       simd/isa.hpp
+//     isa::list                  simd/isa.hpp
+//     default_spin               thread/thread_limits.hpp
+//     most_threads               thread/thread_limits.hpp
+//     thread_pool_type           thread/pool.hpp
+//
+//     default_pool               policy.hpp
+//     engine_of                  policy.hpp
+//     i2s                        kernel/ternary_layout.hpp
+//     i2s_b                      kernel/ternary_layout.hpp
+//     i2s_c                      kernel/ternary_layout.hpp
+//     kv_element_type            policy.hpp
+//     native                     policy.hpp
+//     policy                     policy.hpp
+//     policy_type                policy.hpp
+//     in_all_layouts             run/dispatch.hpp
+//     joined_ladders             run/dispatch.hpp
+//     ladder                     run/dispatch.hpp
+//     with_first_available       run/dispatch.hpp
+//
+//     is_ternary_place           checkpoint/layout_for.hpp
+//     largest_head_size          checkpoint/hyper_parameters.hpp
+//     layout_for                 checkpoint/layout_for.hpp
+//     name_of                    checkpoint/hyper_parameters.hpp
+//     ternary_type_of            checkpoint/layout_for.hpp
+//
+//     batch                      run/batch.hpp
+//     binarize_embedding         run/embedding_codes.hpp
+//     binary_embedding_bytes     run/embedding_codes.hpp
+//     model                      run/model.hpp
+//     quantize_embedding         run/embedding_codes.hpp
+//     session                    run/session.hpp
+//     token_chooser              run/token_chooser.hpp
+//     tokens_to_embed            run/embedding.hpp
+//
+//     compare_checkpoints        convert/checkpoint_comparison.hpp
+//     find_ternary_encoding      convert/ternary_encoding.hpp
+//     ternary_encoding_names     convert/ternary_encoding.hpp
+//     ternary_encodings          convert/ternary_encoding.hpp
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -678,6 +796,8 @@ struct logits_visitor {
     void operator()(std::size_t index, std::span<const float> logits) const { function(context, index, logits); }
 };
 
+namespace detail {
+
 /// Erases visit(index, logits), which must outlive the visitor.
 template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noexcept {
     const auto call = [](void* context, std::size_t index, std::span<const float> logits) {
@@ -685,6 +805,8 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
     };
     return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -704,7 +826,7 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
 /// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
@@ -805,7 +927,7 @@ BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts plac
     return false;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/io/quoted_name.hpp ----
 // quoted_name: names out of untrusted files, made fit for an error message.
@@ -814,7 +936,7 @@ BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts plac
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// `name` in quotes and printable ASCII, of at most `longest` bytes: see append_quoted. In a sentence(), a quoted{name}
 /// does the same and makes no string of its own.
@@ -824,7 +946,7 @@ namespace bitnet::inline BITNET_ABI {
     return made;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/text/chat_format.hpp ----
 // chat_format: the published ways of writing a dialog as one text, and what they do to its roles and contents.
@@ -838,7 +960,7 @@ namespace bitnet::inline BITNET_ABI {
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Stands for a byte that is not part of well-formed UTF-8. Larger than every code point.
 inline constexpr char32_t invalid_code_point = 0xffffffffu;
@@ -943,7 +1065,7 @@ inline void append_utf8(std::string& out, char32_t code_point) {
     put(0x80 | (code_point & 0x3f));
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <array>
 #include <cstddef>
@@ -957,6 +1079,8 @@ namespace bitnet::inline BITNET_ABI {
 /// Sources: the templates published with microsoft/bitnet-b1.58-2B-4T and with LLaMA-3; falcon3 is what llama.cpp calls
 /// so, with EOS after an answer, as the model puts it (Tulu's and OLMo's templates are the same); ChatML is OpenAI's.
 enum class chat_format : unsigned char { bitnet, llama3, falcon3, chatml };
+
+namespace detail {
 
 /// How a format writes the name of a role.
 enum class role_spelling : unsigned char {
@@ -1040,20 +1164,22 @@ static_assert(
     }(),
     "chat_format_rules is in the order of the enumeration");
 
+} // namespace detail
+
 /// In the order of the enumeration.
 inline constexpr auto chat_format_names = [] {
-    std::array<std::string_view, chat_format_rules.size()> names;
+    std::array<std::string_view, detail::chat_format_rules.size()> names;
     for (std::size_t i = 0; i < names.size(); ++i) {
-        names[i] = chat_format_rules[i].name;
+        names[i] = detail::chat_format_rules[i].name;
     }
     return names;
 }();
 
-[[nodiscard]] constexpr std::string_view name_of(chat_format format) noexcept { return rule_of(format).name; }
+[[nodiscard]] constexpr std::string_view name_of(chat_format format) noexcept { return detail::rule_of(format).name; }
 
 /// The format of that name; nullopt if there is none.
 [[nodiscard]] constexpr std::optional<chat_format> find_chat_format(std::string_view name) noexcept {
-    for (const chat_format_rule& rule : chat_format_rules) {
+    for (const detail::chat_format_rule& rule : detail::chat_format_rules) {
         if (rule.name == name) {
             return rule.format;
         }
@@ -1067,6 +1193,8 @@ struct chat_message {
     std::string_view content; ///< any bytes; control tokens spelled in it are text
 };
 
+namespace detail {
+
 /// Whether the template writes turns of that role.
 [[nodiscard]] constexpr bool has_role(chat_format format, std::string_view role) noexcept {
     const auto& known = rule_of(format).roles;
@@ -1078,8 +1206,14 @@ struct chat_message {
     return known[0].empty() && !role.empty();
 }
 
+} // namespace detail
+
 /// The spelling of the token that ends a turn; empty if it is the vocabulary's EOS.
-[[nodiscard]] constexpr std::string_view end_of_turn(chat_format format) noexcept { return rule_of(format).turn_end; }
+[[nodiscard]] constexpr std::string_view end_of_turn(chat_format format) noexcept {
+    return detail::rule_of(format).turn_end;
+}
+
+namespace detail {
 
 /// Whether a dialog begins with BOS whatever the vocabulary says.
 [[nodiscard]] constexpr bool begins_with_bos(chat_format format) noexcept { return rule_of(format).begins_with_bos; }
@@ -1116,6 +1250,8 @@ struct chat_message {
     }
     return made;
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -1176,6 +1312,8 @@ struct pre_tokenizer_choice {
     std::string why;       ///< a sentence for people
 };
 
+namespace detail {
+
 /// Control tokens that end an answer if they exist, whatever a file's keys say.
 inline constexpr std::array<std::string_view, 5> stop_spellings{"<|end_of_text|>", "<|endoftext|>", "<|im_end|>",
                                                                 "<end_of_turn>", "<|end|>"};
@@ -1210,6 +1348,8 @@ public:
     [[nodiscard]] virtual bool is_special(token id) const noexcept = 0;
     [[nodiscard]] virtual token find_special(std::string_view spelling) const noexcept = 0; ///< or no_token
 };
+
+} // namespace detail
 
 /// Text to tokens and back. Owns its tables: the file may be closed once it is open. Immutable: any number of threads
 /// may use it at a time. Move-only. Made by open(), which text/open_tokenizer.hpp defines, or given by a model.
@@ -1306,11 +1446,11 @@ public:
     [[nodiscard]] std::size_t longest_token() const noexcept { return facts_.longest_token; }
 
 private:
-    tokenizer(tokenizer_facts facts, std::unique_ptr<const tokenizer_tables> tables) noexcept
+    tokenizer(detail::tokenizer_facts facts, std::unique_ptr<const detail::tokenizer_tables> tables) noexcept
         : facts_(std::move(facts)), tables_(std::move(tables)) {}
 
-    tokenizer_facts facts_;
-    std::unique_ptr<const tokenizer_tables> tables_;
+    detail::tokenizer_facts facts_;
+    std::unique_ptr<const detail::tokenizer_tables> tables_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -1322,6 +1462,8 @@ private:
 #include <vector>
 
 namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
 
 /// Text with control tokens in it. Text between two of them is one run, which is encoded as a whole.
 class chat_pieces {
@@ -1381,6 +1523,8 @@ private:
     std::vector<control_token> marks_;
 };
 
+} // namespace detail
+
 /// A dialog that grows turn by turn while a session follows it. What take() returns, call after call, are the tokens of
 /// the whole dialog: no token has to be fed to the session again.
 ///
@@ -1396,7 +1540,7 @@ private:
 class chat_dialog {
 public:
     chat_dialog(chat_format format, const tokenizer& text, bool begin_with_bos)
-        : rule_(&rule_of(format)), tokenizer_(&text), pieces_(text) {
+        : rule_(&detail::rule_of(format)), tokenizer_(&text), pieces_(text) {
         if (begin_with_bos && text.bos()) {
             pieces_.mark(*text.bos());
         }
@@ -1405,15 +1549,15 @@ public:
 
     /// Appends a whole turn. \return errc::invalid_argument for a role that the format does not have.
     [[nodiscard]] result<void> add(const chat_message& message) {
-        if (!has_role(rule_->format, message.role)) {
-            return error{errc::invalid_argument,
-                         sentence({"chat format ", rule_->name, " has no role ", quoted_name(message.role)})};
+        if (!detail::has_role(rule_->format, message.role)) {
+            return error{errc::invalid_argument, detail::sentence({"chat format ", rule_->name, " has no role ",
+                                                                   detail::quoted_name(message.role)})};
         }
         if (std::exchange(text_due_, false)) {
             pieces_.write(rule_->after_turn);
         }
         write_header(message.role);
-        pieces_.write(rule_->strips_content ? stripped(message.content) : message.content);
+        pieces_.write(rule_->strips_content ? detail::stripped(message.content) : message.content);
         if (rule_->ends_answers_only && message.role != "assistant") {
             pieces_.write(rule_->after_turn);
         } else {
@@ -1448,14 +1592,14 @@ private:
             pieces_.mark(rule_->header_begin);
         }
         switch (rule_->role) {
-        case role_spelling::as_given:
+        case detail::role_spelling::as_given:
             pieces_.write(role);
             break;
-        case role_spelling::capitalized:
-            pieces_.write(capitalized(role));
+        case detail::role_spelling::capitalized:
+            pieces_.write(detail::capitalized(role));
             break;
-        case role_spelling::mark:
-            pieces_.mark(sentence({"<|", role, "|>"}));
+        case detail::role_spelling::mark:
+            pieces_.mark(detail::sentence({"<|", role, "|>"}));
             break;
         }
         if (!rule_->header_end.empty()) {
@@ -1476,9 +1620,9 @@ private:
         }
     }
 
-    const chat_format_rule* rule_;
+    const detail::chat_format_rule* rule_;
     const tokenizer* tokenizer_;
-    chat_pieces pieces_;
+    detail::chat_pieces pieces_;
     bool text_due_ = false; ///< `after_turn` of an answer, if another turn follows
 };
 
@@ -1626,6 +1770,8 @@ private:
     std::size_t threads_;
 };
 
+namespace detail {
+
 /// Any pool, owned. Move-only.
 class owned_pool {
 public:
@@ -1710,6 +1856,8 @@ template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f)
     });
 }
 
+} // namespace detail
+
 /// No threads at all: for single-threaded hosts, browsers and tests.
 class inline_pool {
 public:
@@ -1739,13 +1887,16 @@ public:
 
 namespace bitnet::inline BITNET_ABI {
 
-class batch_base;
 class byte_source;
 class gguf_file;
 class model_file;
-class session_base;
 struct any_cpu;
 struct hyper_parameters;
+
+namespace detail {
+
+class batch_base;
+class session_base;
 
 /// What any_model holds: what can be asked of a model, and what is compiled elsewhere.
 class model_base {
@@ -1779,6 +1930,8 @@ protected:
 
     description about_;
 };
+
+} // namespace detail
 
 class any_model;
 
@@ -1845,11 +1998,11 @@ public:
     [[nodiscard]] std::uint64_t repacked_bytes() const noexcept { return base_->about().repacked_bytes; }
 
     /// The library's own: for sessions and batches, and for compiled_for.
-    [[nodiscard]] const model_base& base() const noexcept { return *base_; }
-    explicit any_model(std::unique_ptr<const model_base> base) noexcept : base_(std::move(base)) {}
+    [[nodiscard]] const detail::model_base& base() const noexcept { return *base_; }
+    explicit any_model(std::unique_ptr<const detail::model_base> base) noexcept : base_(std::move(base)) {}
 
 private:
-    std::unique_ptr<const model_base> base_;
+    std::unique_ptr<const detail::model_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -1871,6 +2024,8 @@ struct scored_token {
     float logit;
 };
 
+namespace detail {
+
 /// Orders floats as integers, NaN below everything: a strict order whatever the flags of the including program.
 [[nodiscard]] inline std::int32_t rank_of(float x) noexcept {
     const auto bits = std::bit_cast<std::int32_t>(x);
@@ -1889,6 +2044,8 @@ struct scored_token {
 [[nodiscard]] inline bool precedes(const scored_token& a, const scored_token& b) noexcept {
     return precedes(a.logit, a.id, b.logit, b.id);
 }
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -1923,7 +2080,7 @@ struct screen_statistics {
 #include <limits>
 #include <optional>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// a + b, or nullopt if it does not fit 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
@@ -1948,7 +2105,7 @@ namespace bitnet::inline BITNET_ABI {
     return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <cstddef>
 #include <cstdint>
@@ -1959,6 +2116,8 @@ namespace bitnet::inline BITNET_ABI {
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
 
 /// Memory for `size` elements of `element_bytes`, to be deleted with the same alignment.
 /// \return errc::out_of_memory with the bytes asked for.
@@ -1975,6 +2134,8 @@ namespace bitnet::inline BITNET_ABI {
     }
     return memory;
 }
+
+} // namespace detail
 
 /// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
 template <class T>
@@ -2011,7 +2172,7 @@ public:
 
     /// The same with bytes of any value: pages that are never written need no memory.
     [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what) {
-        auto memory = allocate_bytes(size, sizeof(T), alignment, what);
+        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what);
         if (!memory) {
             return failed(memory);
         }
@@ -2036,6 +2197,8 @@ private:
     std::size_t size_ = 0;
 };
 
+namespace detail {
+
 /// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
 /// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
 template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure) {
@@ -2050,6 +2213,8 @@ template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::strin
     }
 }
 
+} // namespace detail
+
 } // namespace bitnet::inline BITNET_ABI
 
 // ---- bitnet/core/exponential.hpp ----
@@ -2062,7 +2227,7 @@ template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::strin
 #include <cstdint>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// a * b + c with one rounding, bit for bit what an fma instruction gives, out of double arithmetic.
 ///
@@ -2110,14 +2275,14 @@ struct hardware_fma {
 using hardware_fma = software_fma;
 #endif
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
 #include <bit>
 #include <cstdint>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// a / b. Under -ffast-math a compiler without float_control makes reciprocals of divisors and divisions of products
 /// with reciprocals, unless it does not know what it divides.
@@ -2154,7 +2319,7 @@ template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float 
     return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) & kept);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
 // ---- bitnet/core/float_environment.hpp ----
@@ -2166,7 +2331,7 @@ BITNET_PRECISE_END
 
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Sets the IEEE default for this thread and restores the caller's setting when it goes out of scope.
 /// Needed because -ffast-math links start-up code that flushes denormals, and hosts change rounding.
@@ -2206,14 +2371,14 @@ private:
     word saved_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/core/sort_first.hpp ----
 // sort_first: the first k of n elements, in order. For headers that are too light for <algorithm>.
 
 #include <cstddef>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 namespace sorting {
 
@@ -2302,7 +2467,7 @@ void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned r
     sorting::sort_first_by_heap(data, n, k, before);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/run/token_chooser.hpp ----
 // token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
@@ -2419,9 +2584,9 @@ public:
         made.options_ = options;
         made.random_ = options.seed;
         error failure;
-        allocate(made.candidates_, vocabulary, "sampler candidates", failure);
-        allocate(made.counts_, vocabulary, "sampler counts", failure);
-        allocate(made.recent_, options.penalty_window, "recent tokens", failure);
+        detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure);
+        detail::allocate(made.counts_, vocabulary, "sampler counts", failure);
+        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -2432,7 +2597,7 @@ public:
     /// \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
         assert(logits.size() == candidates_.size() && !logits.empty());
-        const default_float_environment environment;
+        const detail::default_float_environment environment;
         for (std::size_t i = 0; i < logits.size(); ++i) {
             candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
         }
@@ -2443,7 +2608,7 @@ public:
     /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
     [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
         assert(!largest.empty() && largest.size() <= candidates_.size());
-        const default_float_environment environment;
+        const detail::default_float_environment environment;
         for (std::size_t i = 0; i < largest.size(); ++i) {
             const auto [id, logit] = largest[i];
             candidates_[i] = {penalized(logit, counts_[static_cast<std::size_t>(id)]), id, 0.0f};
@@ -2519,7 +2684,7 @@ private:
         };
         for (const auto& [text, holds] : rules) {
             if (!holds) {
-                return error{errc::invalid_argument, sentence({"sampler: ", text})};
+                return error{errc::invalid_argument, detail::sentence({"sampler: ", text})};
             }
         }
         return {};
@@ -2530,8 +2695,8 @@ private:
 
     /// Moves the k largest of the first n to the front, sorted. \pre k <= n
     void sort_largest(std::size_t n, std::size_t k) noexcept {
-        sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
-            return precedes(a.logit, a.id, b.logit, b.id);
+        detail::sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
+            return detail::precedes(a.logit, a.id, b.logit, b.id);
         });
     }
 
@@ -2541,8 +2706,9 @@ private:
         }
         const float p = options_.repeat_penalty;
         const float absent = -options_.presence_penalty;
-        const float present = logit > 0.0f ? exact_quotient(logit, p) + absent : exact_fma(logit, p, absent);
-        return exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
+        const float present =
+            logit > 0.0f ? detail::exact_quotient(logit, p) + absent : detail::exact_fma(logit, p, absent);
+        return detail::exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
     }
 
     /// The steps after the penalties, over the first n candidates.
@@ -2604,7 +2770,7 @@ private:
         float sum = 0.0f;
         for (std::size_t i = 0; i < n; ++i) {
             const float below = candidates_[i].logit - candidates_[0].logit;
-            const float weight = exponential<software_fma>(exact_quotient(below, temperature));
+            const float weight = detail::exponential<detail::software_fma>(detail::exact_quotient(below, temperature));
             candidates_[i].weight = weight;
             sum = sum + weight;
         }
@@ -2641,6 +2807,8 @@ BITNET_PRECISE_END
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// What any_session holds: its state, and what is compiled elsewhere. See any_session for what the functions promise.
 class session_base {
 public:
@@ -2675,6 +2843,8 @@ protected:
     error last_error_;
 };
 
+} // namespace detail
+
 /// Borrows the model, which must outlive it. Move-only, and belongs to one thread at a time. Allocates in open() only:
 /// 2 * layers * context * kv_heads * head_size elements of the policy's kv_element, scratch for `prompt_chunk` rows
 /// (under 150 KiB a row for the 2B model), and the logits.
@@ -2702,7 +2872,7 @@ public:
     /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
     /// output matrix once for eight tokens.
     template <class Visit> [[nodiscard]] result<void> feed_each(std::span<const token> tokens, Visit&& visit) {
-        const logits_visitor visitor = visitor_of(visit);
+        const logits_visitor visitor = detail::visitor_of(visit);
         return base_->feed(tokens, &visitor);
     }
 
@@ -2762,16 +2932,16 @@ public:
     void reset() noexcept { base_->reset(); }
 
     /// The library's own: for any_batch.
-    [[nodiscard]] session_base& base() noexcept { return *base_; }
+    [[nodiscard]] detail::session_base& base() noexcept { return *base_; }
 
 private:
-    explicit any_session(std::unique_ptr<session_base> base) noexcept : base_(std::move(base)) {}
+    explicit any_session(std::unique_ptr<detail::session_base> base) noexcept : base_(std::move(base)) {}
 
-    [[nodiscard]] static result<any_session> made(result<std::unique_ptr<session_base>> opened) {
+    [[nodiscard]] static result<any_session> made(result<std::unique_ptr<detail::session_base>> opened) {
         return opened ? result<any_session>(any_session(*std::move(opened))) : failed(opened);
     }
 
-    std::unique_ptr<session_base> base_;
+    std::unique_ptr<detail::session_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -2790,6 +2960,8 @@ struct batch_entry {
     token id;
 };
 
+namespace detail {
+
 /// What any_batch holds. See there for what the functions promise.
 class batch_base {
 public:
@@ -2806,6 +2978,8 @@ public:
 protected:
     batch_base() noexcept = default;
 };
+
+} // namespace detail
 
 /// Steps sessions of one model together: decoding is bound by reading the weights, and here one reading serves all.
 /// The logits are the bits that each session would have computed alone. Borrows the model, which must outlive it, and
@@ -2859,13 +3033,13 @@ public:
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
 
 private:
-    explicit any_batch(std::unique_ptr<batch_base> base) noexcept : base_(std::move(base)) {}
+    explicit any_batch(std::unique_ptr<detail::batch_base> base) noexcept : base_(std::move(base)) {}
 
-    [[nodiscard]] static result<any_batch> made(result<std::unique_ptr<batch_base>> opened) {
+    [[nodiscard]] static result<any_batch> made(result<std::unique_ptr<detail::batch_base>> opened) {
         return opened ? result<any_batch>(any_batch(*std::move(opened))) : failed(opened);
     }
 
-    std::unique_ptr<batch_base> base_;
+    std::unique_ptr<detail::batch_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -2930,7 +3104,7 @@ public:
             drop_space_ = false;
         }
         text_.append(bytes);
-        returned_ = text_.size() - unfinished_tail(text_);
+        returned_ = text_.size() - detail::unfinished_tail(text_);
         return std::string_view(text_).substr(0, returned_);
     }
 
@@ -2981,6 +3155,8 @@ struct bfloat16 {
     std::uint16_t bits;
     friend bool operator==(bfloat16, bfloat16) = default;
 };
+
+namespace detail {
 
 [[nodiscard]] constexpr float widen(float value) noexcept { return value; }
 [[nodiscard]] constexpr float widen(std::int8_t value) noexcept { return static_cast<float>(value); }
@@ -3049,6 +3225,8 @@ template <> [[nodiscard]] constexpr bfloat16 narrow<bfloat16>(float value) noexc
     return {static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
 }
 
+} // namespace detail
+
 } // namespace bitnet::inline BITNET_ABI
 
 // ---- bitnet/core/quantized_block.hpp ----
@@ -3059,7 +3237,7 @@ template <> [[nodiscard]] constexpr bfloat16 narrow<bfloat16>(float value) noexc
 #include <cstring>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Q8_0: 32 columns in 34 bytes. value = d * q: 11 + 7 bits, no rounding.
 ///
@@ -3251,7 +3429,7 @@ template <class E> [[nodiscard]] BITNET_ALWAYS_INLINE float element_at(const std
     }
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
 #include <cstddef>
@@ -3260,6 +3438,9 @@ namespace bitnet::inline BITNET_ABI {
 
 /// What the elements of a float_matrix are.
 enum class float_element : unsigned char { f32, f16, bf16, q8_0, q6_k, q4_k, q4_0 };
+
+namespace detail {
+
 inline constexpr std::size_t float_elements = 7;
 
 /// Calls f.operator()<E>() for the C++ type of the elements.
@@ -3270,13 +3451,13 @@ template <class F> constexpr auto with_element(float_element element, F&& f) noe
     case float_element::bf16:
         return f.template operator()<bfloat16>();
     case float_element::q8_0:
-        return f.template operator()<bitnet::q8_0>();
+        return f.template operator()<detail::q8_0>();
     case float_element::q6_k:
-        return f.template operator()<bitnet::q6_k>();
+        return f.template operator()<detail::q6_k>();
     case float_element::q4_k:
-        return f.template operator()<bitnet::q4_k>();
+        return f.template operator()<detail::q4_k>();
     case float_element::q4_0:
-        return f.template operator()<bitnet::q4_0>();
+        return f.template operator()<detail::q4_0>();
     case float_element::f16:
         break;
     }
@@ -3303,6 +3484,8 @@ struct float_matrix {
     [[nodiscard]] std::size_t row_bytes() const noexcept { return row_bytes_of(element, cols); }
     [[nodiscard]] const std::byte* row(std::size_t r) const noexcept { return data + r * row_bytes(); }
 };
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -3343,6 +3526,8 @@ enum class gguf_type : std::uint32_t {
     return id < names.size() ? names[id] : "unknown";
 }
 
+namespace detail {
+
 /// Bytes of one value; 0 for strings, arrays and unknown ids, which have no fixed size.
 [[nodiscard]] constexpr std::uint64_t size_of(gguf_type type) noexcept {
     constexpr std::array<std::uint8_t, 13> sizes{1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
@@ -3374,6 +3559,8 @@ requires std::is_arithmetic_v<T>
     }
 }
 
+} // namespace detail
+
 /// The element type of a tensor, with its id in the file. Ids 36 to 39 are those of microsoft/BitNet (upstream ggml
 /// used them for others), 134 and above those of ik_llama.cpp, 0xb158vvll this library's own: layout ll, version vv.
 enum class tensor_type : std::uint32_t {
@@ -3399,6 +3586,8 @@ enum class tensor_type : std::uint32_t {
     hpp_screen = 0xb1580104,  ///< simd/screen.hpp: the bytes of a screened head, no elements
     hf_packed = 0xb15801ff,   ///< never in a GGUF file: ternary U8 weights of Hugging Face, see model/packed_rows.hpp
 };
+
+namespace detail {
 
 /// Bytes after the codes of I2_S and of this library's own layouts: the f32 scale of the tensor, padded.
 inline constexpr std::uint32_t ternary_scale_bytes = 32;
@@ -3457,9 +3646,11 @@ inline constexpr std::array<tensor_format, 21> tensor_formats{{
     return nullptr;
 }
 
+} // namespace detail
+
 /// "F16", "I2_S", ...; "unknown" for an id that is not known here.
 [[nodiscard]] constexpr std::string_view name_of(tensor_type type) noexcept {
-    const auto* format = format_of(type);
+    const auto* format = detail::format_of(type);
     return format != nullptr ? format->name : "unknown";
 }
 
@@ -3470,10 +3661,12 @@ using tensor_dims = std::array<std::uint64_t, 4>;
 [[nodiscard]] constexpr std::optional<std::uint64_t> element_count(const tensor_dims& dims) noexcept {
     std::optional<std::uint64_t> product = 1;
     for (const std::uint64_t dim : dims) {
-        product = product ? checked_multiply(*product, dim) : product;
+        product = product ? detail::checked_multiply(*product, dim) : product;
     }
     return product;
 }
+
+namespace detail {
 
 /// How many elements of a row must be present at a time: `dims[0]` must be a multiple of it (for flat formats, the
 /// number of all elements). 1 for an unknown type.
@@ -3539,13 +3732,15 @@ using tensor_dims = std::array<std::uint64_t, 4>;
     return sum ? checked_add(*sum, format->tail_bytes) : sum;
 }
 
+} // namespace detail
+
 } // namespace bitnet::inline BITNET_ABI
 
 #include <cstddef>
 #include <cstring>
 #include <optional>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 struct stored_float {
     tensor_type type;
@@ -3587,7 +3782,7 @@ inline constexpr stored_float stored_floats[] = {
     }
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/checkpoint/format_rows.hpp ----
 // format_rows<F>: the rows of a tensor in a ternary row format, whose scales must all be one.
@@ -3606,7 +3801,7 @@ inline constexpr stored_float stored_floats[] = {
 #include <string_view>
 #include <type_traits>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Reads forward through bytes that it borrows. A read that does not fit returns nullopt and does not move.
 class byte_reader {
@@ -3657,7 +3852,7 @@ private:
     std::size_t offset_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/io/gguf_value.hpp ----
 // gguf_value: one metadata entry of a GGUF file, in place.
@@ -3752,7 +3947,7 @@ struct gguf_value {
     template <class T>
     requires std::is_arithmetic_v<T>
     [[nodiscard]] T element(std::uint64_t i) const noexcept {
-        assert(element_type == gguf_type_of<T>() && i < count);
+        assert(element_type == detail::gguf_type_of<T>() && i < count);
         T value;
         std::memcpy(&value, bytes.data() + static_cast<std::size_t>(i) * sizeof(T), sizeof(T));
         return value;
@@ -3769,7 +3964,7 @@ struct gguf_value {
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Fills `order` with 0, 1, ... and sorts it by `compare`, which is below, at or above zero as
 /// std::string_view::compare; equal elements by their index. Not a template: sorting costs more to compile than to run.
@@ -3848,7 +4043,7 @@ private:
     buffer<std::size_t> sorted_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <array>
 #include <bit>
@@ -3865,6 +4060,10 @@ private:
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+class gguf_parser;
+} // namespace detail
+
 /// One tensor of a GGUF file. Everything points into the file's bytes, which must outlive it. `bytes` is as aligned as
 /// the file in memory and general.alignment make it.
 struct gguf_tensor {
@@ -3880,7 +4079,7 @@ struct gguf_tensor {
 [[nodiscard]] inline std::string dims_text(const gguf_tensor& tensor) {
     std::string text = "[";
     for (std::uint32_t i = 0; i < tensor.rank; ++i) {
-        text += sentence({i == 0 ? "" : ", ", tensor.dims[i]});
+        text += detail::sentence({i == 0 ? "" : ", ", tensor.dims[i]});
     }
     return text + "]";
 }
@@ -3916,13 +4115,13 @@ public:
 
     /// The entry called `key`, or null. O(log n).
     [[nodiscard]] const gguf_value* find(std::string_view key) const noexcept {
-        const std::size_t found = keys_sorted_.find(names_of<&gguf_value::key>(values_), key);
-        return found != name_index::none ? &values_[found] : nullptr;
+        const std::size_t found = keys_sorted_.find(detail::names_of<&gguf_value::key>(values_), key);
+        return found != detail::name_index::none ? &values_[found] : nullptr;
     }
     /// The tensor called `tensor_name`, or null. O(log n).
     [[nodiscard]] const gguf_tensor* find_tensor(std::string_view tensor_name) const noexcept {
-        const std::size_t found = names_sorted_.find(names_of<&gguf_tensor::name>(tensors_), tensor_name);
-        return found != name_index::none ? &tensors_[found] : nullptr;
+        const std::size_t found = names_sorted_.find(detail::names_of<&gguf_tensor::name>(tensors_), tensor_name);
+        return found != detail::name_index::none ? &tensors_[found] : nullptr;
     }
 
     /// The value of `key` as bool, an integer, float, double or std::string_view (into the file's bytes). An integer is
@@ -3943,7 +4142,7 @@ public:
     }
 
 private:
-    friend class gguf_parser;
+    friend class detail::gguf_parser;
 
     /// An integer of any type in the file, in two's complement.
     struct wide_integer {
@@ -3959,7 +4158,7 @@ private:
 
     template <class T> [[nodiscard]] static constexpr gguf_type wanted() noexcept {
         if constexpr (std::is_arithmetic_v<T>) {
-            return gguf_type_of<T>();
+            return detail::gguf_type_of<T>();
         } else {
             static_assert(std::is_same_v<T, std::string_view>, "metadata is read as a number, bool or string_view");
             return gguf_type::string;
@@ -3967,15 +4166,16 @@ private:
     }
 
     [[nodiscard]] error missing_key(std::string_view key, gguf_type wanted) const {
-        return error{errc::missing_key, sentence({name_, ": the metadata has no key ", quoted{key}, " (",
-                                                  name_of(wanted), " is needed)"})};
+        return error{errc::missing_key, detail::sentence({name_, ": the metadata has no key ", detail::quoted{key},
+                                                          " (", name_of(wanted), " is needed)"})};
     }
     [[nodiscard]] error wrong_type(const gguf_value& value, gguf_type wanted) const {
         const std::string_view element = name_of(value.element_type);
-        const std::string array = sentence({"array of ", value.count, " ", element});
-        return error{errc::wrong_type,
-                     sentence({name_, ": metadata key ", quoted{value.key}, " is of type ",
-                               value.type == gguf_type::array ? array : element, ", ", name_of(wanted), " is needed"})};
+        const std::string array = detail::sentence({"array of ", value.count, " ", element});
+        return error{
+            errc::wrong_type,
+            detail::sentence({name_, ": metadata key ", detail::quoted{value.key}, " is of type ",
+                              value.type == gguf_type::array ? array : element, ", ", name_of(wanted), " is needed"})};
     }
 
     template <class T> [[nodiscard]] result<T> convert(const gguf_value& value) const {
@@ -4011,10 +4211,11 @@ private:
         if (number->negative ? as_signed >= range.least : number->bits <= range.most) {
             return number->bits;
         }
-        return error{errc::out_of_range,
-                     sentence({name_, ": metadata key ", quoted{value.key}, " is ",
-                               number->negative ? sentence_part(as_signed) : sentence_part(number->bits),
-                               ", which does not fit the ", name_of(range.type), " that is needed"})};
+        return error{
+            errc::out_of_range,
+            detail::sentence({name_, ": metadata key ", detail::quoted{value.key}, " is ",
+                              number->negative ? detail::sentence_part(as_signed) : detail::sentence_part(number->bits),
+                              ", which does not fit the ", name_of(range.type), " that is needed"})};
     }
 
     [[nodiscard]] static std::optional<wide_integer> widest(const gguf_value& value) noexcept {
@@ -4047,9 +4248,11 @@ private:
     std::uint64_t data_offset_ = 0;
     buffer<gguf_value> values_;
     buffer<gguf_tensor> tensors_;
-    name_index keys_sorted_;
-    name_index names_sorted_;
+    detail::name_index keys_sorted_;
+    detail::name_index names_sorted_;
 };
+
+namespace detail {
 
 /// One reading of a GGUF file: fills a gguf_file from front to back. Use gguf_file::parse.
 class gguf_parser {
@@ -4497,12 +4700,14 @@ private:
     error failure_;
 };
 
+} // namespace detail
+
 inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std::string_view name) {
-    return gguf_parser(bytes, name).run();
+    return detail::gguf_parser(bytes, name).run();
 }
 
 inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_tensor> more) {
-    return gguf_parser(std::move(file)).extend(more);
+    return detail::gguf_parser(std::move(file)).extend(more);
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -4516,7 +4721,7 @@ inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_
 #include <cstdint>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A format in which other programs keep a [rows, cols] ternary matrix. Weights -1, 0, +1 are codes 0, 1, 2, times a
 /// scale for each segment of a row: a block of columns, or the whole row. No kernel works on these formats; their rows
@@ -4552,7 +4757,7 @@ concept writable_row_format = ternary_row_format<F> &&
     return bits != 0 && bits < 0x7f800000u;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <bit>
 #include <cstddef>
@@ -4561,7 +4766,7 @@ concept writable_row_format = ternary_row_format<F> &&
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// "0.012345 (bits 1011129254)": two floats that differ look different.
 [[nodiscard]] inline std::string scale_text(float scale) {
@@ -4647,7 +4852,7 @@ private:
     float scale_ = 1.0f;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/checkpoint/hugging_face.hpp ----
 // Hugging Face checkpoints, opened as if they were GGUF files: config.json as metadata, tensors in place.
@@ -4664,7 +4869,7 @@ private:
 #include <cmath>
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The upper 64 bits of a * b.
 [[nodiscard]] constexpr std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) noexcept {
@@ -4740,7 +4945,7 @@ inline constexpr int log2_fraction_bits = 57;
     return std::bit_cast<float>((exponent << 23) + static_cast<std::uint32_t>((root + 1) / 2 - smallest_normal));
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/io/gguf_writer.hpp ----
 // gguf_writer: writes GGUF files to memory or to disk; tensor data may be made while it is written.
@@ -4796,7 +5001,7 @@ __declspec(dllimport) unsigned long __stdcall GetLastError();
 #include <unistd.h>
 #endif
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The calls of the operating system, under the same names on every system. Functions return 0 or the system's error
 /// number.
@@ -5035,7 +5240,7 @@ private:
     std::string path_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/io/mapped_file.hpp ----
 // mapped_file: a file's bytes in the address space, read-only, without copying them.
@@ -5065,6 +5270,8 @@ enum class access_hint {
     will_need,  ///< start reading all of it now
     huge_pages, ///< back the range with huge pages if the system can
 };
+
+namespace detail {
 
 /// A read-only mapping of a whole file, page-aligned. Move-only; unmaps itself. Reading it is thread-safe.
 ///
@@ -5211,6 +5418,8 @@ inline bool mapped_file::give_back([[maybe_unused]] std::span<const std::byte> p
 #endif
 }
 
+} // namespace detail
+
 } // namespace bitnet::inline BITNET_ABI
 
 #include <cassert>
@@ -5239,10 +5448,10 @@ public:
     /// mapped (WebAssembly), reads it.
     /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory.
     [[nodiscard]] static result<byte_source> open(std::string_view utf8_path) {
-        if constexpr (!mapped_file::supported) {
+        if constexpr (!detail::mapped_file::supported) {
             return read(utf8_path);
         }
-        auto mapping = mapped_file::open(utf8_path);
+        auto mapping = detail::mapped_file::open(utf8_path);
         if (!mapping) {
             return failed(mapping);
         }
@@ -5255,7 +5464,7 @@ public:
     /// Reads a file into memory of its own (64-byte aligned): safe against files that change later.
     /// \return as open(); errc::truncated also when the file shrinks while it is read.
     [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) {
-        auto file = file_handle::open(utf8_path);
+        auto file = detail::file_handle::open(utf8_path);
         if (!file) {
             return failed(file);
         }
@@ -5284,7 +5493,7 @@ public:
                                                            std::string name) {
         assert(callback.read != nullptr);
         if (size == 0) {
-            return error{errc::truncated, sentence({name, ": there is nothing to read (0 bytes)"})};
+            return error{errc::truncated, detail::sentence({name, ": there is nothing to read (0 bytes)"})};
         }
         auto source = allocate(size, std::move(name));
         if (!source) {
@@ -5296,8 +5505,8 @@ public:
             const std::size_t left = all.size() - offset;
             const auto out = all.subspan(offset, left < largest ? left : largest);
             if (!callback.read(callback.context, offset, out)) {
-                return error{errc::io_error, sentence({source->name_, ": the read callback could not give ", out.size(),
-                                                       " bytes at offset ", offset, " of ", size})};
+                return error{errc::io_error, detail::sentence({source->name_, ": the read callback could not give ",
+                                                               out.size(), " bytes at offset ", offset, " of ", size})};
             }
         }
         return source;
@@ -5329,7 +5538,7 @@ private:
         return source;
     }
 
-    mapped_file mapping_;
+    detail::mapped_file mapping_;
     buffer<std::byte> copy_;
     std::span<const std::byte> borrowed_;
     std::string name_;
@@ -5353,6 +5562,8 @@ private:
 #include <vector>
 
 namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
 
 /// Bytes that grow; reports the end of memory instead of throwing.
 class growing_bytes {
@@ -5401,6 +5612,8 @@ private:
     bool ran_out_ = false;
 };
 
+} // namespace detail
+
 struct gguf_writer_options {
     std::uint32_t version = 3;
     std::uint32_t alignment = 32; ///< bytes; any other value than 32 is written as general.alignment
@@ -5416,10 +5629,10 @@ public:
         if (options.version != 2 && options.version != 3) {
             fail(errc::invalid_argument, {"GGUF version ", options.version, ", only 2 and 3 can be written"});
         }
-        if (!std::has_single_bit(options.alignment) || options.alignment < least_gguf_alignment ||
-            options.alignment > largest_gguf_alignment) {
+        if (!std::has_single_bit(options.alignment) || options.alignment < detail::least_gguf_alignment ||
+            options.alignment > detail::largest_gguf_alignment) {
             fail(errc::bad_alignment, {"alignment ", options.alignment, ", it must be a power of two from ",
-                                       least_gguf_alignment, " to ", largest_gguf_alignment});
+                                       detail::least_gguf_alignment, " to ", detail::largest_gguf_alignment});
         }
         if (options.alignment != 32) {
             add("general.alignment", options.alignment);
@@ -5430,7 +5643,7 @@ public:
     template <class T>
     requires std::is_arithmetic_v<T>
     void add(std::string_view key, T value) {
-        if (begin_entry(key, gguf_type_of<T>())) {
+        if (begin_entry(key, detail::gguf_type_of<T>())) {
             put(value);
         }
     }
@@ -5445,7 +5658,7 @@ public:
     requires std::is_arithmetic_v<T>
     void add_array(std::string_view key, std::span<const T> values) {
         if (begin_entry(key, gguf_type::array)) {
-            put(static_cast<std::uint32_t>(gguf_type_of<T>()));
+            put(static_cast<std::uint32_t>(detail::gguf_type_of<T>()));
             put(static_cast<std::uint64_t>(values.size()));
             metadata_.append(std::as_bytes(values));
         }
@@ -5540,19 +5753,18 @@ public:
         }
         const std::string path(utf8_path);
         const std::string partial = path + ".partial";
-        if (operating_system::is_directory(path)) {
-            return error{errc::not_a_file, sentence({path, ": is a directory, not a file"})};
+        if (detail::operating_system::is_directory(path)) {
+            return error{errc::not_a_file, detail::sentence({path, ": is a directory, not a file"})};
         }
         auto written = write_partial(partial);
         if (written) {
-            if (const int code = operating_system::rename(partial, path)) {
-                written = error{
-                    errc::io_error,
-                    sentence({path, ": ", partial, " cannot be renamed to it: ", operating_system::message(code)})};
+            if (const int code = detail::operating_system::rename(partial, path)) {
+                written = error{errc::io_error, detail::sentence({path, ": ", partial, " cannot be renamed to it: ",
+                                                                  detail::operating_system::message(code)})};
             }
         }
         if (!written) {
-            operating_system::remove(partial);
+            detail::operating_system::remove(partial);
             return failed(written);
         }
         return file_size();
@@ -5573,7 +5785,7 @@ private:
     /// writes then maps the file in huge pages. (Linux 6.18, ext4, Zen 4: one core reads it at 27 instead of 20 GB/s.)
     static constexpr std::size_t step_bytes = std::size_t{2} << 20;
     struct step_writer {
-        file_handle& file;
+        detail::file_handle& file;
         std::span<std::byte> step;
         std::size_t used = 0;
 
@@ -5593,14 +5805,14 @@ private:
         [[nodiscard]] result<void> finish() { return file.write(step.first(std::exchange(used, 0))); }
     };
 
-    void fail(errc code, sentence_parts what) {
+    void fail(errc code, detail::sentence_parts what) {
         if (!failed_) {
             failed_ = true;
-            set_error(failure_, code, what, {});
+            detail::set_error(failure_, code, what, {});
         }
     }
-    void fail(errc code, const entry& tensor, sentence_parts what) {
-        fail(code, {"tensor ", quoted{tensor.name}, ": ", sentence(what)});
+    void fail(errc code, const entry& tensor, detail::sentence_parts what) {
+        fail(code, {"tensor ", detail::quoted{tensor.name}, ": ", detail::sentence(what)});
     }
 
     template <class T> void put(T value) { metadata_.append(std::as_bytes(std::span<const T, 1>(&value, 1))); }
@@ -5610,7 +5822,7 @@ private:
     }
     [[nodiscard]] bool begin_entry(std::string_view key, gguf_type type) {
         if (key.empty() || key.size() > gguf_file::longest_key || key.find('\0') != std::string_view::npos) {
-            fail(errc::bad_key, {"the metadata key ", quoted{key}, " of ", key.size(), " bytes must have 1 to ",
+            fail(errc::bad_key, {"the metadata key ", detail::quoted{key}, " of ", key.size(), " bytes must have 1 to ",
                                  gguf_file::longest_key, " bytes, none of them NUL"});
         }
         if (failed_) {
@@ -5634,9 +5846,10 @@ private:
             !dims.empty() && dims.size() <= shape.size() && std::count(dims.begin(), dims.end(), 0u) == 0;
         std::copy_n(dims.begin(), std::min(dims.size(), shape.size()), shape.begin());
         const bool writable = ranked && type != tensor_type::hf_packed;
-        const auto bytes = writable && fits_blocks(type, shape) ? tensor_bytes(type, shape) : std::nullopt;
-        const auto end = bytes ? checked_add(data_size_, *bytes) : bytes;
-        const auto padded = end ? checked_align(*end, options_.alignment) : end;
+        const auto bytes =
+            writable && detail::fits_blocks(type, shape) ? detail::tensor_bytes(type, shape) : std::nullopt;
+        const auto end = bytes ? detail::checked_add(data_size_, *bytes) : bytes;
+        const auto padded = end ? detail::checked_align(*end, options_.alignment) : end;
         if (!padded || *padded > largest_data) {
             fail(errc::bad_shape, tensor,
                  {"a shape of ", dims.size(), " dimensions that the type ", name_of(type), " cannot have"});
@@ -5653,11 +5866,12 @@ private:
     /// Whether all that was added can be written; `target` is what error messages call the file.
     [[nodiscard]] result<void> check(std::string_view target) const {
         if (failed_) {
-            return error{failure_.code, sentence({target, ": ", failure_.message})};
+            return error{failure_.code, detail::sentence({target, ": ", failure_.message})};
         }
         if (metadata_.ran_out()) {
-            return error{errc::out_of_memory, sentence({target, ": the metadata of more than ",
-                                                        metadata_.bytes().size(), " bytes could not be allocated"})};
+            return error{errc::out_of_memory,
+                         detail::sentence({target, ": the metadata of more than ", metadata_.bytes().size(),
+                                           " bytes could not be allocated"})};
         }
         std::vector<std::string_view> names(keys_.begin(), keys_.end());
         if (auto once = check_unique(names, target, errc::duplicate_key, "metadata key "); !once) {
@@ -5677,7 +5891,7 @@ private:
         if (twice == names.end()) {
             return {};
         }
-        return error{code, sentence({target, ": ", what, quoted{*twice}, " was added twice"})};
+        return error{code, detail::sentence({target, ": ", what, detail::quoted{*twice}, " was added twice"})};
     }
 
     [[nodiscard]] std::uint64_t tensor_list_size() const noexcept {
@@ -5690,12 +5904,12 @@ private:
     [[nodiscard]] std::uint64_t data_offset() const noexcept {
         constexpr std::uint64_t header = 24;
         const std::uint64_t end = header + metadata_.bytes().size() + tensor_list_size();
-        return checked_align(end, options_.alignment).value_or(end);
+        return detail::checked_align(end, options_.alignment).value_or(end);
     }
 
     /// Header, metadata and tensor list, padded up to the data.
-    [[nodiscard]] growing_bytes header() const {
-        growing_bytes out;
+    [[nodiscard]] detail::growing_bytes header() const {
+        detail::growing_bytes out;
         const auto put_into = [&](const auto& value) { out.append(std::as_bytes(std::span(&value, 1))); };
         const auto put_text = [&](std::string_view text) {
             out.append(std::as_bytes(std::span(text.data(), text.size())));
@@ -5722,7 +5936,7 @@ private:
     }
 
     [[nodiscard]] result<void> write_partial(const std::string& partial) const {
-        auto file = file_handle::create(partial);
+        auto file = detail::file_handle::create(partial);
         if (!file) {
             return failed(file);
         }
@@ -5731,7 +5945,7 @@ private:
         return written ? std::move(closed) : std::move(written);
     }
 
-    [[nodiscard]] result<void> write_steps(file_handle& file) const {
+    [[nodiscard]] result<void> write_steps(detail::file_handle& file) const {
         auto step = buffer<std::byte>::allocate_uninitialized(step_bytes, file.path());
         if (!step) {
             return failed(step);
@@ -5742,10 +5956,10 @@ private:
     }
 
     template <class Sink> [[nodiscard]] result<void> write_all(const Sink& sink, std::string_view target) const {
-        const growing_bytes start = header();
+        const detail::growing_bytes start = header();
         if (start.ran_out()) {
             return error{errc::out_of_memory,
-                         sentence({target, ": a header of ", data_offset(), " bytes could not be allocated"})};
+                         detail::sentence({target, ": a header of ", data_offset(), " bytes could not be allocated"})};
         }
         if (auto written = sink(start.bytes()); !written) {
             return written;
@@ -5773,7 +5987,8 @@ private:
             return written;
         }
         const std::uint64_t end = tensor.offset + tensor.size;
-        const auto padding = chunk.first(static_cast<std::size_t>(*checked_align(end, options_.alignment) - end));
+        const auto padding =
+            chunk.first(static_cast<std::size_t>(*detail::checked_align(end, options_.alignment) - end));
         std::fill(padding.begin(), padding.end(), std::byte{0});
         return sink(padding);
     }
@@ -5784,9 +5999,9 @@ private:
         for (std::uint64_t offset = 0; offset < tensor.size; offset += chunk.size()) {
             const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), tensor.size - offset));
             if (!tensor.generator.read(tensor.generator.context, offset, chunk.first(size))) {
-                return error{errc::io_error,
-                             sentence({target, ": tensor ", quoted{tensor.name}, ": its generator could not give ",
-                                       size, " bytes at offset ", offset, " of ", tensor.size})};
+                return error{errc::io_error, detail::sentence({target, ": tensor ", detail::quoted{tensor.name},
+                                                               ": its generator could not give ", size,
+                                                               " bytes at offset ", offset, " of ", tensor.size})};
             }
             if (auto written = sink(chunk.first(size)); !written) {
                 return written;
@@ -5801,7 +6016,7 @@ private:
     static constexpr std::size_t chunk_bytes = std::size_t{1} << 20;
 
     gguf_writer_options options_;
-    growing_bytes metadata_;
+    detail::growing_bytes metadata_;
     std::vector<std::string> keys_;
     std::vector<entry> tensors_;
     std::uint64_t data_size_ = 0;
@@ -5825,7 +6040,7 @@ private:
 #include <optional>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A natural number of up to 4,480 bits, just enough arithmetic for parse_decimal.
 class big_natural {
@@ -6060,7 +6275,7 @@ struct binary_quotient {
     return bits ? std::optional{std::bit_cast<double>(*bits | (number->negative ? sign : 0))} : std::nullopt;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <algorithm>
 #include <cassert>
@@ -6080,6 +6295,10 @@ struct binary_quotient {
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+class json_parser;
+} // namespace detail
+
 enum class json_type : std::uint8_t { null, boolean, number, string, array, object };
 
 /// "null", "boolean", ...
@@ -6088,6 +6307,8 @@ enum class json_type : std::uint8_t { null, boolean, number, string, array, obje
     return names[static_cast<std::size_t>(type)];
 }
 
+namespace detail {
+
 /// One value, key or container in a json_document's table; containers come before what they hold.
 struct json_node {
     std::uint32_t start; ///< strings, numbers: first character; objects: first place in the order of keys; bool: value
@@ -6095,6 +6316,8 @@ struct json_node {
     std::uint32_t next;  ///< the node after this one and all that it holds
     json_type type;
 };
+
+} // namespace detail
 
 struct json_member;
 
@@ -6125,7 +6348,7 @@ public:
     }
     /// A number as the nearest double; nullopt above the largest one. Costs microseconds.
     [[nodiscard]] std::optional<double> as_double() const noexcept {
-        return type() == json_type::number ? parse_decimal(characters()) : std::nullopt;
+        return type() == json_type::number ? detail::parse_decimal(characters()) : std::nullopt;
     }
 
     /// Elements of an array or members of an object; 0 for other types.
@@ -6140,13 +6363,14 @@ public:
 private:
     friend class json_document;
 
-    json_value(const json_node* nodes, const std::uint32_t* order, const char* text, std::uint32_t index) noexcept
+    json_value(const detail::json_node* nodes, const std::uint32_t* order, const char* text,
+               std::uint32_t index) noexcept
         : nodes_(nodes), order_(order), text_(text), index_(index) {}
-    [[nodiscard]] const json_node& node() const noexcept { return nodes_[index_]; }
+    [[nodiscard]] const detail::json_node& node() const noexcept { return nodes_[index_]; }
     [[nodiscard]] std::string_view characters() const noexcept { return {text_ + node().start, node().size}; }
     [[nodiscard]] json_value at(std::uint32_t index) const noexcept { return {nodes_, order_, text_, index}; }
 
-    const json_node* nodes_;
+    const detail::json_node* nodes_;
     const std::uint32_t* order_;
     const char* text_;
     std::uint32_t index_;
@@ -6245,12 +6469,14 @@ public:
     json_value root() && = delete; // would dangle
 
 private:
-    friend class json_parser;
+    friend class detail::json_parser;
 
-    buffer<json_node> nodes_;
+    buffer<detail::json_node> nodes_;
     buffer<std::uint32_t> order_; // per object: the nodes of its keys, sorted
     buffer<char> text_;           // strings without escapes, numbers as written
 };
+
+namespace detail {
 
 /// One reading of a JSON text. Use json_document::parse.
 class json_parser {
@@ -6591,9 +6817,13 @@ private:
     error failure_;
 };
 
+} // namespace detail
+
 inline result<json_document> json_document::parse(std::string_view text, std::string_view name, json_options options) {
-    return json_parser(text, name, options).run();
+    return detail::json_parser(text, name, options).run();
 }
+
+namespace detail {
 
 /// Appends \uXXXX.
 inline void append_json_escape(std::string& out, std::uint32_t unit) {
@@ -6631,6 +6861,8 @@ inline void append_json_string(std::string& out, std::string_view utf8) {
     out += '"';
 }
 
+} // namespace detail
+
 } // namespace bitnet::inline BITNET_ABI
 
 #include <algorithm>
@@ -6643,7 +6875,7 @@ inline void append_json_string(std::string& out, std::string_view utf8) {
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The rotary scaling of LLaMA 3.1: long wavelengths are stretched by `factor`, short ones are kept.
 struct llama3_rotary_scaling {
@@ -6653,10 +6885,10 @@ struct llama3_rotary_scaling {
     double context = 8192; ///< positions of the original context
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What GGUF files hold as rope_freqs.weight: the divisor of every frequency theta^(-2 j / head_size).
 /// From integer phases as in rotary_frequencies, so that it is the same everywhere.
@@ -6676,10 +6908,10 @@ namespace bitnet::inline BITNET_ABI {
     return divisors;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What config.json says about how to read the tensors.
 struct hugging_face_config {
@@ -7009,7 +7241,7 @@ inline result<hugging_face_config> hugging_face_config::read(json_value config, 
     return hugging_face_config_reader(config, name, out).run();
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/checkpoint/hugging_face_names.hpp ----
 // The names that tensors of Hugging Face checkpoints have in GGUF files.
@@ -7023,7 +7255,7 @@ inline result<hugging_face_config> hugging_face_config::read(json_value config, 
 #include <string_view>
 #include <system_error>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What a tensor of a checkpoint is to the model.
 enum class checkpoint_role {
@@ -7150,7 +7382,7 @@ template <std::size_t N>
     return layer_tensor_name(name.substr(digits + 1), layer, gemma);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/checkpoint/model_file.hpp ----
 // model_file: metadata and tensors of a model as one gguf_file, together with the bytes that they point into.
@@ -7166,6 +7398,8 @@ template <std::size_t N>
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
 /// The metadata and tensors of a model and all that they point into. Move-only; what is in it stays where it is.
 struct opened_checkpoint {
     gguf_file gguf;
@@ -7174,6 +7408,8 @@ struct opened_checkpoint {
     std::vector<std::string> names;   ///< of the tensors in `sources`
     std::vector<std::string> notes;   ///< what was decided or passed over, one sentence each
 };
+
+} // namespace detail
 
 struct checkpoint_options {
     /// Whether the tokenizer's files are read.
@@ -7243,9 +7479,9 @@ public:
     }
 
 private:
-    explicit model_file(opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
+    explicit model_file(detail::opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
 
-    opened_checkpoint parts_;
+    detail::opened_checkpoint parts_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -7264,6 +7500,10 @@ private:
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+class safetensors_parser;
+} // namespace detail
 
 /// The element types of safetensors whose elements are whole bytes.
 enum class safetensors_type : std::uint8_t {
@@ -7285,6 +7525,8 @@ enum class safetensors_type : std::uint8_t {
     f64,
     c64,
 };
+
+namespace detail {
 
 struct safetensors_format {
     safetensors_type type;
@@ -7312,9 +7554,11 @@ inline constexpr std::array<safetensors_format, 17> safetensors_formats{{
     {safetensors_type::c64, "C64", 8},
 }};
 
+} // namespace detail
+
 /// "BF16", ...
 [[nodiscard]] constexpr std::string_view name_of(safetensors_type type) noexcept {
-    return safetensors_formats[static_cast<std::size_t>(type)].name;
+    return detail::safetensors_formats[static_cast<std::size_t>(type)].name;
 }
 
 /// One tensor of a safetensors file. Everything points into the file's bytes or its safetensors_file.
@@ -7329,6 +7573,8 @@ struct safetensors_tensor {
     std::span<const std::byte> bytes;                   ///< of any alignment
 };
 
+namespace detail {
+
 /// "[640, 2560]", slowest dimension first.
 [[nodiscard]] inline std::string shape_text(const safetensors_tensor& tensor) {
     std::string text = "[";
@@ -7337,6 +7583,8 @@ struct safetensors_tensor {
     }
     return text + "]";
 }
+
+} // namespace detail
 
 /// The tensors of one safetensors file, in place and checked. Borrows the file's bytes, which must outlive it, and owns
 /// the tensors' names. Immutable; move-only; what it gave stays valid when it moves.
@@ -7364,19 +7612,22 @@ public:
     [[nodiscard]] std::span<const safetensors_tensor> tensors() const noexcept { return tensors_.span(); }
     /// The tensor called `tensor_name`, or null. O(log n).
     [[nodiscard]] const safetensors_tensor* find(std::string_view tensor_name) const noexcept {
-        const std::size_t found = names_sorted_.find(names_of<&safetensors_tensor::name>(tensors_), tensor_name);
-        return found != name_index::none ? &tensors_[found] : nullptr;
+        const std::size_t found =
+            names_sorted_.find(detail::names_of<&safetensors_tensor::name>(tensors_), tensor_name);
+        return found != detail::name_index::none ? &tensors_[found] : nullptr;
     }
 
 private:
-    friend class safetensors_parser;
+    friend class detail::safetensors_parser;
     explicit safetensors_file(json_document header) noexcept : header_(std::move(header)) {}
 
     std::string name_;
     json_document header_;
     buffer<safetensors_tensor> tensors_;
-    name_index names_sorted_;
+    detail::name_index names_sorted_;
 };
+
+namespace detail {
 
 /// One reading of a safetensors file. Use safetensors_file::parse.
 class safetensors_parser {
@@ -7588,8 +7839,10 @@ private:
     error failure_;
 };
 
+} // namespace detail
+
 inline result<safetensors_file> safetensors_file::parse(std::span<const std::byte> bytes, std::string_view name) {
-    return safetensors_parser(bytes, name).run();
+    return detail::safetensors_parser(bytes, name).run();
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -7647,7 +7900,7 @@ inline result<safetensors_file> safetensors_file::parse(std::span<const std::byt
 #include <cstddef>
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What the pre-tokenizers' regular expressions ask of a code point. The four classes do not overlap.
 enum class char_class : std::uint8_t {
@@ -7991,7 +8244,7 @@ inline constexpr std::array<std::uint32_t, 396> punctuation{
     return (after - ends.begin()) % 2 != 0;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <array>
 #include <concepts>
@@ -8000,7 +8253,7 @@ inline constexpr std::array<std::uint32_t, 396> punctuation{
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Cuts the text that it was made from into pieces, front to back: next() gives them one by one, and an empty one only
 /// at the end. The pieces, in order, are the text, which must outlive it.
@@ -8156,7 +8409,7 @@ private:
     Inner inner_{std::string_view{}};
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <array>
 #include <cstddef>
@@ -8164,7 +8417,7 @@ private:
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Cuts text as LLaMA-3 does, with numbers of up to `Digits` characters. Borrows the text.
 ///
@@ -8398,7 +8651,7 @@ inline constexpr std::array<pre_tokenizer_name, 19> pre_tokenizer_names{{
     return nullptr;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <array>
 #include <cstdint>
@@ -8406,7 +8659,7 @@ inline constexpr std::array<pre_tokenizer_name, 19> pre_tokenizer_names{{
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// One step, or a sequence of steps, of a tokenizer.json as a line of text; empty for null. Everything that changes
 /// what a step does is in the line, so that equal lines are equal steps: "Split Isolated REGEX; ByteLevel".
@@ -8588,7 +8841,7 @@ inline constexpr std::array<known_splitting, 10> known_splittings{{
     return std::nullopt;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/text/vocabulary.hpp ----
 // vocabulary: the tokens of a model, their bytes and their kinds, read strictly from a GGUF file.
@@ -8602,7 +8855,7 @@ inline constexpr std::array<known_splitting, 10> known_splittings{{
 #include <optional>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// 256 characters, one per byte. Printable characters of Latin-1 (21-7E, A1-AC, AE-FF) mean the byte of their number;
 /// the other 68 bytes, ascending, are U+0100 to U+0143. Source: Radford et al. 2019, the encoder published with GPT-2.
@@ -8647,7 +8900,7 @@ inline constexpr std::array<std::int16_t, size> bytes = [] {
 }
 } // namespace byte_alphabet
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/text/token_index.hpp ----
 // token_store and token_index: the bytes of every token, and the token of given bytes.
@@ -8661,7 +8914,7 @@ inline constexpr std::array<std::int16_t, size> bytes = [] {
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The bytes of tokens 0, 1, 2, ... one after another in one block of memory that it owns.
 class token_store {
@@ -8804,7 +9057,7 @@ private:
     buffer<slot> slots_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/text/token_matcher.hpp ----
 // token_matcher: finds tokens in text by their spelling, such as <|eot_id|>.
@@ -8817,7 +9070,7 @@ private:
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// One token found in text. `size` 0: there was none up to the end, which is `position`.
 struct token_match {
@@ -8890,7 +9143,7 @@ private:
     std::array<bool, 256> starts_{}; ///< bytes with which some token starts
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/text/tokenizer_metadata.hpp ----
 // Strict reading of the tokenizer.ggml.* keys of a GGUF file.
@@ -8902,7 +9155,7 @@ private:
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// errc::bad_vocabulary: "FILE: KEY WHY".
 [[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::string_view why) {
@@ -8968,7 +9221,7 @@ namespace bitnet::inline BITNET_ABI {
     return std::optional<token>{static_cast<token>(*id)};
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <algorithm>
 #include <array>
@@ -8982,7 +9235,7 @@ namespace bitnet::inline BITNET_ABI {
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What a token is for, with its id in tokenizer.ggml.token_type.
 enum class token_kind : std::uint8_t {
@@ -9318,7 +9571,7 @@ private:
     std::size_t longest_ = 0;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <algorithm>
 #include <cstddef>
@@ -9344,6 +9597,8 @@ struct tokenizer_json_files {
     std::string_view chat_template;      ///< chat_template.jinja, preferred to the one in the config
     std::string_view pre_tokenizer; ///< the caller's choice: one of pre_tokenizer_names, not looked for in the file
 };
+
+namespace detail {
 
 /// One reading of a tokenizer.json. Use add_tokenizer_json().
 class tokenizer_json_reader {
@@ -9852,6 +10107,8 @@ private:
     return tokenizer_json_reader(files, rows).run(out);
 }
 
+} // namespace detail
+
 } // namespace bitnet::inline BITNET_ABI
 
 #include <algorithm>
@@ -9867,7 +10124,7 @@ private:
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Whether `name` can only be a file inside a folder: no way out of the folder, no drive, no stream.
 [[nodiscard]] constexpr bool is_plain_file_name(std::string_view name) noexcept {
@@ -9875,18 +10132,18 @@ namespace bitnet::inline BITNET_ABI {
     return !name.empty() && name != "." && name != ".." && name.find_first_of(forbidden) == std::string_view::npos;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// 1 / x, correctly rounded also under -ffast-math.
 [[nodiscard]] inline float exact_reciprocal(float x) noexcept { return 1.0f / x; }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// One opening of a directory. Use open_hugging_face.
 class hugging_face_reader {
@@ -10380,7 +10637,7 @@ private:
     return hugging_face_reader(utf8_path, options).run();
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/checkpoint/hyper_parameter_reader.hpp ----
 // hyper_parameter_reader: reads the keys of a GGUF file that describe a model, and checks them.
@@ -10394,7 +10651,7 @@ private:
 #include <utility>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 struct sine_cosine {
     float sine;
@@ -10486,7 +10743,7 @@ private:
     buffer<std::uint64_t> turns_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
 #include <algorithm>
@@ -10502,6 +10759,8 @@ BITNET_PRECISE_END
 #include <vector>
 
 namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
 
 /// Reads and checks one key after the other; the first failure stays.
 class hyper_parameter_reader {
@@ -10808,8 +11067,10 @@ private:
     error failure_;
 };
 
+} // namespace detail
+
 inline result<hyper_parameters> hyper_parameters::read(const gguf_file& file) {
-    return hyper_parameter_reader(file).run();
+    return detail::hyper_parameter_reader(file).run();
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -10838,6 +11099,8 @@ inline result<hyper_parameters> hyper_parameters::read(const gguf_file& file) {
 #include <string_view>
 
 namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
 
 /// A [rows, cols] matrix of codes in memory that somebody else owns, in a layout that its user knows. The scale is kept
 /// beside it, not here.
@@ -10964,9 +11227,13 @@ private:
     }
 };
 
-using i2s = i2s_layout<i2s_order::planar_128>;
-using i2s_b = i2s_layout<i2s_order::planar_64>;
-using i2s_c = i2s_layout<i2s_order::four_rows>;
+} // namespace detail
+
+using i2s = detail::i2s_layout<i2s_order::planar_128>;
+using i2s_b = detail::i2s_layout<i2s_order::planar_64>;
+using i2s_c = detail::i2s_layout<i2s_order::four_rows>;
+
+namespace detail {
 
 /// Rows that repack_rows takes at a time: whole blocks of both layouts.
 template <ternary_layout To, ternary_layout From>
@@ -11009,6 +11276,8 @@ void repack(const typename From::view& from, std::uint8_t* to) noexcept {
     repack_rows<To, From>(from, 0, from.rows, to);
 }
 
+} // namespace detail
+
 } // namespace bitnet::inline BITNET_ABI
 
 #include <cstddef>
@@ -11041,10 +11310,12 @@ struct layout_table {
     }
     /// Bytes of a whole matrix; nullopt on overflow.
     [[nodiscard]] constexpr std::optional<std::uint64_t> bytes(std::size_t rows, std::size_t cols) const noexcept {
-        const auto blocks = checked_multiply(blocks_down(rows), blocks_across(cols));
-        return blocks ? checked_multiply(*blocks, block_bytes) : blocks;
+        const auto blocks = detail::checked_multiply(blocks_down(rows), blocks_across(cols));
+        return blocks ? detail::checked_multiply(*blocks, block_bytes) : blocks;
     }
 };
+
+namespace detail {
 
 template <ternary_layout L>
 inline constexpr layout_table layout_table_of{
@@ -11072,6 +11343,8 @@ inline constexpr layout_table layout_table_of{
         return true;
     }};
 
+} // namespace detail
+
 } // namespace bitnet::inline BITNET_ABI
 
 #include <cassert>
@@ -11079,7 +11352,7 @@ inline constexpr layout_table layout_table_of{
 #include <cstdint>
 #include <cstring>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Borrows the codes.
 class layout_rows {
@@ -11130,7 +11403,7 @@ private:
     float scale_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/checkpoint/microsoft_tl.hpp ----
 // microsoft_tl1_rows and microsoft_tl2_rows: the rows of tensors in the lookup formats of microsoft/BitNet, whose
@@ -11147,7 +11420,7 @@ private:
 #include <string_view>
 #include <system_error>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// How a [rows, cols] matrix was cut when a file was written; names as in the section of the ini file.
 struct microsoft_tl_tiling {
@@ -11213,14 +11486,14 @@ inline result<std::optional<microsoft_tl_tiling>> microsoft_tl_tiling::find(std:
     return found ? std::optional(section) : std::optional<microsoft_tl_tiling>();
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What both formats have in common: a matrix cut into tiles of bm rows and bk columns, those into stripes of 32, 64..
 /// rows, and a tile's stripes one behind the other. The scale stands in a tensor of its own, `<name>.weight_scale`.
@@ -11422,7 +11695,7 @@ private:
     microsoft_tl_matrix matrix_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/checkpoint/packed_rows.hpp ----
 // packed_rows: the ternary weights of Hugging Face checkpoints, four rows of a matrix to a row of bytes.
@@ -11432,7 +11705,7 @@ private:
 #include <cstdint>
 #include <cstring>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The rows of a tensor of tensor_type::hf_packed, [rows, cols], rows a multiple of 4; the scale stands beside it.
 ///
@@ -11476,7 +11749,7 @@ private:
     std::size_t cols_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/checkpoint/ternarised_rows.hpp ----
 // ternarised_rows<E>: ternary rows out of weights in floating point, exact where they are ternary and by absmean
@@ -11492,7 +11765,7 @@ private:
 #include <string_view>
 #include <type_traits>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The bits of a floating point element: a sign, and a magnitude that orders as the number does.
 template <class E> struct float_bits {
@@ -11520,10 +11793,10 @@ struct ternarised_row_facts {
     bool is_ternary = true; ///< 0 and one magnitude only
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The arithmetic of absmean, as written whatever the including program is built with.
 struct absmean {
@@ -11589,10 +11862,10 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Rows of float, half or bfloat16 weights. Where all of them are -s, 0 or +s for one s, that is what is read. Other
 /// ones are masters, ternarised as in training (Ma et al., "The Era of 1-bit LLMs", 2024): m = max(mean |w|, 1e-5),
@@ -11699,7 +11972,7 @@ private:
     float scale_ = 1.0f;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/checkpoint/ternary_reading.hpp ----
 // ternary_reading: what no file says of its ternary tensors.
@@ -11726,7 +11999,7 @@ struct ternary_reading {
 #include <cstring>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The rows of a ternary matrix, with one scale for all. Several threads may read at a time.
 template <class R>
@@ -11918,7 +12191,7 @@ template <class Pack>
                          stride_of_rows > stride_of_blocks ? stride_of_rows : stride_of_blocks, pack);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/io/ternary_tail.hpp ----
 // The scale after the codes of a ternary tensor, and the check of the codes of I2_S.
@@ -11933,7 +12206,7 @@ template <class Pack>
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Whether a tensor of that type is codes and then a scale in 32 bytes: I2_S and our own layouts.
 [[nodiscard]] constexpr bool has_ternary_tail(tensor_type type) noexcept {
@@ -12000,7 +12273,7 @@ namespace bitnet::inline BITNET_ABI {
                            ", which holds the code 3; only 0, 1 and 2 are ternary"})};
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/kernel/base3.hpp ----
 // The base3 layout: five weights in a byte, 1.6 bits each.
@@ -12028,7 +12301,7 @@ struct base3 {
     /// 256 times a product must fit the int32 of a lane: see base3_avx_vnni.hpp.
     static constexpr std::size_t most_columns = std::size_t{1} << 18;
 
-    using view = ternary_view;
+    using view = detail::ternary_view;
 
     [[nodiscard]] static constexpr bool admits(std::size_t, std::size_t cols) noexcept { return cols <= most_columns; }
 
@@ -12048,7 +12321,7 @@ struct base3 {
 
     /// The code 0..2 at (row, col). \pre row < rows, col < cols
     [[nodiscard]] static std::uint8_t code(const view& w, std::size_t row, std::size_t col) noexcept {
-        const std::size_t block = row * blocks_across<base3>(w.cols) + col / block_columns;
+        const std::size_t block = row * detail::blocks_across<base3>(w.cols) + col / block_columns;
         return digit(w.data[block * block_bytes + col % 64], col % block_columns / 64);
     }
 
@@ -12088,7 +12361,7 @@ struct base3 {
 
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The byte of a value of five digits in base 3, 0 to 242: the smallest q with q / 256 >= value / 243. Digits come out
 /// at its top by multiplying with 3, most significant first. 242 * 256 + 242 = 62194 is the largest dividend.
@@ -12103,14 +12376,14 @@ constexpr std::uint8_t take_digit(std::uint8_t& fraction) noexcept {
     return static_cast<std::uint8_t>(tripled >> 8);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A row is its scale, a half, and then 13 bytes for each 64 columns, 1.625 bits a weight. Bytes are ternary_fractions;
 /// n counts their digits from the least significant one:
@@ -12175,7 +12448,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/kernel/iq2_bn.hpp ----
 // The row formats IQ2_BN and IQ2_BN_R4 of ik_llama.cpp: two bits a weight, a float for every row.
@@ -12185,7 +12458,7 @@ private:
 #include <cstring>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A row is its scale, a float, and then 16 bytes for each 64 columns:
 ///
@@ -12273,7 +12546,7 @@ struct iq2_bn_r4 {
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/kernel/lookup2.hpp ----
 // The lookup2 layout: pairs of weights as indices of four bits, for kernels that look sums of activations up.
@@ -12299,13 +12572,13 @@ struct lookup2 {
     static constexpr std::size_t block_bytes = 128;
     static constexpr std::size_t most_columns = std::size_t{1} << 18; // what by_way_of_i2s.hpp has room for
 
-    using view = ternary_view;
+    using view = detail::ternary_view;
 
     [[nodiscard]] static constexpr bool admits(std::size_t, std::size_t cols) noexcept { return cols <= most_columns; }
 
     /// The code 0..2 at (row, col). \pre row < rows, col < cols
     [[nodiscard]] static std::uint8_t code(const view& w, std::size_t row, std::size_t col) noexcept {
-        const std::size_t block = row / 32 * blocks_across<lookup2>(w.cols) + col / 16;
+        const std::size_t block = row / 32 * detail::blocks_across<lookup2>(w.cols) + col / 16;
         const unsigned pair = w.data[block * block_bytes + col % 16 / 4 * 32 + row % 32] >> (col % 4 / 2 * 4) & 15u;
         return static_cast<std::uint8_t>(col % 2 == 0 ? pair / 3 : pair % 3);
     }
@@ -12375,14 +12648,14 @@ struct lookup3 {
     static constexpr std::size_t block_bytes = 160;
     static constexpr std::size_t most_columns = std::size_t{1} << 18; // what by_way_of_i2s.hpp has room for
 
-    using view = ternary_view;
+    using view = detail::ternary_view;
 
     [[nodiscard]] static constexpr bool admits(std::size_t, std::size_t cols) noexcept { return cols <= most_columns; }
 
     /// The code 0..2 at (row, col). \pre row < rows, col < cols
     [[nodiscard]] static std::uint8_t code(const view& w, std::size_t row, std::size_t col) noexcept {
         const std::uint8_t* block =
-            w.data + (row / 32 * blocks_across<lookup3>(w.cols) + col / 24) * block_bytes + row % 32;
+            w.data + (row / 32 * detail::blocks_across<lookup3>(w.cols) + col / 24) * block_bytes + row % 32;
         const std::size_t triple = col % 24 / 3;
         const unsigned magnitude = block[triple / 2 * 32] >> (triple % 2 * 4) & 15u;
         const bool negative = (block[std::size_t{4} * 32] >> (7 - triple) & 1u) != 0;
@@ -12441,7 +12714,7 @@ struct lookup3 {
 #include <cstring>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// 256 columns of a row in 54 bytes, 1.6875 bits a weight. Bytes are ternary_fractions; n counts their digits from the
 /// most significant one:
@@ -12515,7 +12788,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/kernel/tq2_0.hpp ----
 // The row format TQ2_0 of llama.cpp: two bits a weight, a half for every 256.
@@ -12525,7 +12798,7 @@ private:
 #include <cstring>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// 256 columns of a row in 66 bytes, 2.0625 bits a weight:
 ///
@@ -12590,7 +12863,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <cstddef>
 #include <cstdint>
@@ -12602,7 +12875,7 @@ private:
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The layouts that files are stored in.
 struct stored_layout {
@@ -12851,7 +13124,7 @@ private:
     std::optional<float> beside_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <array>
 #include <cstddef>
@@ -12864,7 +13137,8 @@ namespace bitnet::inline BITNET_ABI {
 [[nodiscard]] inline result<tensor_type> ternary_type_of(const gguf_file& file) {
     const gguf_tensor* tensor = file.find_tensor("blk.0.attn_q.weight");
     if (tensor == nullptr) {
-        return error{errc::missing_tensor, sentence({file.name(), ": tensor 'blk.0.attn_q.weight': not in the file"})};
+        return error{errc::missing_tensor,
+                     detail::sentence({file.name(), ": tensor 'blk.0.attn_q.weight': not in the file"})};
     }
     return tensor->type;
 }
@@ -12885,17 +13159,17 @@ namespace bitnet::inline BITNET_ABI {
 /// byte if I2_S does not admit its shapes, as the 8640 columns of the 3B model.
 [[nodiscard]] inline const layout_table& layout_for(const gguf_file& file) {
     const auto type = ternary_type_of(file);
-    const layout_table* own = type ? layout_of_type(*type, i2s_order::planar_128) : nullptr;
-    if (own != nullptr && own != &layout_table_of<i2s>) {
+    const layout_table* own = type ? detail::layout_of_type(*type, i2s_order::planar_128) : nullptr;
+    if (own != nullptr && own != &detail::layout_table_of<i2s>) {
         return *own;
     }
     for (const gguf_tensor& tensor : file.tensors()) {
         if (is_ternary_place(tensor.name) &&
             !i2s::admits(static_cast<std::size_t>(tensor.dims[1]), static_cast<std::size_t>(tensor.dims[0]))) {
-            return layout_table_of<base3>;
+            return detail::layout_table_of<base3>;
         }
     }
-    return layout_table_of<i2s>;
+    return detail::layout_table_of<i2s>;
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -12910,8 +13184,9 @@ namespace bitnet::inline BITNET_ABI {
 namespace bitnet::inline BITNET_ABI {
 
 inline result<model_file> model_file::open(std::string_view utf8_path, const checkpoint_options& options) {
-    if (utf8_path.find('\0') == std::string_view::npos && operating_system::is_directory(std::string(utf8_path))) {
-        auto opened = open_hugging_face(utf8_path, options);
+    if (utf8_path.find('\0') == std::string_view::npos &&
+        detail::operating_system::is_directory(std::string(utf8_path))) {
+        auto opened = detail::open_hugging_face(utf8_path, options);
         return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
     }
     auto source = byte_source::open(utf8_path);
@@ -12931,7 +13206,7 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
 #include <string>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Whether a tensor of this name is the scale of a ternary one.
 [[nodiscard]] inline bool is_scale_of_ternary(std::string_view name) {
@@ -12979,7 +13254,7 @@ private:
     permuted_rows order_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/model/lm_head_screen.hpp ----
 // lm_head_screen: a six-bit copy of the output matrix, which tells its few rows that matter from the rest.
@@ -12994,7 +13269,7 @@ private:
 #include <sys/mman.h>
 #endif
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
 /// To be asked before the memory is first written. Pages then come 2 MB at a time.
@@ -13010,7 +13285,7 @@ inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] s
 #endif
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/simd/loop_table.hpp ----
 // loop_table and kv_table: the float loops of one instruction set as data. What a new instruction set has to provide.
@@ -13054,7 +13329,7 @@ template <class T> struct matrix_view {
 #include <cstring>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Reductions run in 16 lanes: element i goes to lane i mod 16, ascending, and the lanes fold l+8, l+4, l+2, l+1.
 inline constexpr std::size_t reduction_lanes = 16;
@@ -13473,7 +13748,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
 // ---- bitnet/simd/screen.hpp ----
@@ -13489,7 +13764,7 @@ BITNET_PRECISE_END
 #include <span>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A row w [cols] of a screen: blocks of 128 columns, the last one padded with zeros, then a row_bound. Column
 /// c of a block is s * (q - 32) with a six-bit code q in 1..63 and the block's own s.
@@ -13742,7 +14017,7 @@ template <class Widen, class Take> void make_screen_row(std::size_t cols, Widen&
     take(static_cast<const std::byte*>(piece), sizeof(row_bound));
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
 #include <cstddef>
@@ -13751,6 +14026,8 @@ BITNET_PRECISE_END
 #include <type_traits>
 
 namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
 
 /// The loops over rows of one element type E.
 struct element_loops {
@@ -13764,6 +14041,8 @@ struct element_loops {
                        std::size_t cols, float* y) noexcept;
 };
 
+} // namespace detail
+
 /// Whole loops, never single operations: a call costs nothing against the loop, and the loop is compiled for its
 /// instruction set.  Every table gives the bits of the scalar one, whose formulas and order of
 /// summation are in lane_ops.hpp; tests/simd/float_ops_test.cpp compares them, and self_test a few of each whenever a
@@ -13772,7 +14051,7 @@ struct loop_table {
     /// y = x / sqrt(mean of squares + eps) * weight. y may be x.
     void (*rms_norm)(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept;
     /// q = round(x * scale), scale = 127 / max|x|.
-    row_quantization (*quantize)(const float* x, std::size_t n, std::int8_t* q) noexcept;
+    detail::row_quantization (*quantize)(const float* x, std::size_t n, std::int8_t* q) noexcept;
     /// y = acc * (weight_scale / activation_scale); the second adds that to y.
     void (*dequantize)(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
                        float* y) noexcept;
@@ -13785,20 +14064,20 @@ struct loop_table {
     /// Rotates columns j and j + pairs of one head in place.
     void (*rotate)(float* head, const float* cos, const float* sin, std::size_t pairs) noexcept;
     /// scores = exp(scores - their maximum). \pre n > 0
-    softmax_state (*exponentials)(float* scores, std::size_t n) noexcept;
+    detail::softmax_state (*exponentials)(float* scores, std::size_t n) noexcept;
     /// Joins the softmax of a later block, whose weighted values are `block` [n], to that of the earlier ones in `out`.
-    softmax_state (*merge)(softmax_state earlier, float* out, softmax_state later, const float* block,
-                           std::size_t n) noexcept;
+    detail::softmax_state (*merge)(detail::softmax_state earlier, float* out, detail::softmax_state later,
+                                   const float* block, std::size_t n) noexcept;
     void (*multiply)(float* x, const float* y, std::size_t n) noexcept;  ///< x = x * y
     void (*add)(const float* x, std::size_t n, float* y) noexcept;       ///< y = y + x
     void (*scale)(float* x, float factor, std::size_t n) noexcept;       ///< x = x * factor
     void (*normalize)(const float* x, std::size_t n, float* y) noexcept; ///< y = x / max(|x|, 1e-12)
     void (*divide)(float* x, float divisor, std::size_t n) noexcept;     ///< x = x / divisor
     /// Upper bounds of the products of `count` rows of a screen with x.
-    void (*screen_rows)(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept;
-    element_loops elements[float_elements]; ///< in the order of float_element
+    void (*screen_rows)(const std::byte* rows, std::size_t count, const detail::screen_input& x, float* upper) noexcept;
+    detail::element_loops elements[detail::float_elements]; ///< in the order of float_element
 
-    [[nodiscard]] const element_loops& of(float_element element) const noexcept {
+    [[nodiscard]] const detail::element_loops& of(float_element element) const noexcept {
         return elements[static_cast<std::size_t>(element)];
     }
 };
@@ -13818,6 +14097,8 @@ struct kv_table {
     void (*weighted_values)(const float* p, std::size_t queries, const void* v, std::size_t head_size,
                             std::size_t begin, std::size_t end, float* const* out) noexcept;
 };
+
+namespace detail {
 
 template <class Loops, class E> [[nodiscard]] constexpr element_loops element_loops_of() noexcept {
     element_loops made{&Loops::template dot_rows<E>, &Loops::template widen_row<E>, nullptr};
@@ -13861,6 +14142,8 @@ inline constexpr kv_table kv_table_of{
         Loops::weighted_values(p, queries, static_cast<const E*>(v), head_size, begin, end, out);
     }};
 
+} // namespace detail
+
 } // namespace bitnet::inline BITNET_ABI
 
 #include <algorithm>
@@ -13873,7 +14156,7 @@ inline constexpr kv_table kv_table_of{
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// "token_embd.weight" -> "token_embd.screen": where a conversion stores the screen of a head.
 [[nodiscard]] inline std::string screen_name(std::string_view head) {
@@ -13988,7 +14271,7 @@ private:
     std::size_t row_bytes_ = 0;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <algorithm>
 #include <atomic>
@@ -14012,6 +14295,8 @@ struct comparison_report {
     float largest_change = 0;         ///< of them, absolute
     std::uint64_t vocabulary_entries = 0;
 };
+
+namespace detail {
 
 /// One comparison; the first difference ends it. Use compare_checkpoints.
 class checkpoint_comparison {
@@ -14179,6 +14464,8 @@ private:
     comparison_report report_;
 };
 
+} // namespace detail
+
 /// Compares a converted file with what it was made from: every tensor of `from` has to be in `to`; ternary values and
 /// effective scales have to be the same bits, and so do floats where their type is; of those in another type it is told
 /// how many changed. Neither may have a tensor that the other lacks, but for scales and screens. The entries of the
@@ -14189,7 +14476,7 @@ private:
                                                                    const ternary_reading& reading, const gguf_file& to,
                                                                    pool_ref pool,
                                                                    std::span<const std::string_view> edited = {}) {
-    return checkpoint_comparison(from, reading, to, pool).run(edited);
+    return detail::checkpoint_comparison(from, reading, to, pool).run(edited);
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -14222,16 +14509,16 @@ public:
         const auto equals = text.find('=');
         const auto colon = text.find(':', equals == std::string_view::npos ? text.size() : equals);
         if (equals == 0 || colon == std::string_view::npos) {
-            return error{errc::invalid_argument, "metadata " + quoted_name(text) +
+            return error{errc::invalid_argument, "metadata " + detail::quoted_name(text) +
                                                      ": KEY=TYPE:VALUE is needed, with a type such as u32 or str"};
         }
         metadata_edit made;
         made.key_ = text.substr(0, equals);
         const auto type = text.substr(equals + 1, colon - equals - 1);
         if (!made.set(type, text.substr(colon + 1))) {
-            return error{errc::invalid_argument, "metadata " + quoted_name(text) + ": " +
-                                                     quoted_name(text.substr(colon + 1)) + " is no value of type " +
-                                                     quoted_name(type) +
+            return error{errc::invalid_argument, "metadata " + detail::quoted_name(text) + ": " +
+                                                     detail::quoted_name(text.substr(colon + 1)) +
+                                                     " is no value of type " + detail::quoted_name(type) +
                                                      " (u8, i8, u16, i16, u32, i32, u64, i64, f32, f64, bool, str)"};
         }
         return made;
@@ -14265,11 +14552,11 @@ private:
                set_number<float>(type, text) || set_number<double>(type, text);
     }
     template <class T> [[nodiscard]] bool set_number(std::string_view type, std::string_view text) {
-        if (type != name_of(gguf_type_of<T>())) {
+        if (type != name_of(detail::gguf_type_of<T>())) {
             return false;
         }
         if constexpr (std::floating_point<T>) {
-            const auto number = parse_decimal(text);
+            const auto number = detail::parse_decimal(text);
             value_ = static_cast<T>(number.value_or(0.0));
             return number.has_value();
         } else {
@@ -14297,7 +14584,7 @@ private:
 #include <cstring>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 namespace quantizing {
 
@@ -14433,7 +14720,7 @@ template <class E> [[nodiscard]] bool narrow_row(const float* x, std::size_t col
     return true;
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
 // ---- bitnet/convert/ternary_encoding.hpp ----
@@ -14467,6 +14754,8 @@ struct ternary_encoding {
     }
 };
 
+namespace detail {
+
 /// A layout of this library, whose scale stands in 32 bytes behind the rows.
 template <ternary_layout L>
 [[nodiscard]] constexpr ternary_encoding layout_encoding(std::string_view name, std::uint32_t file_type_id) noexcept {
@@ -14496,14 +14785,17 @@ template <writable_row_format F>
             F::block_columns};
 }
 
+} // namespace detail
+
 /// What bitnet.cpp, ik_llama.cpp and llama.cpp call their files, and the tensor type itself for our own layouts.
 inline constexpr std::array<ternary_encoding, 7> ternary_encodings{
-    {layout_encoding<i2s>("i2_s", 40),
-     layout_encoding<base3>("base3", static_cast<std::uint32_t>(tensor_type::hpp_base3)),
-     layout_encoding<lookup2>("lookup2", static_cast<std::uint32_t>(tensor_type::hpp_lookup2)),
-     layout_encoding<lookup3>("lookup3", static_cast<std::uint32_t>(tensor_type::hpp_lookup3)),
-     row_encoding<tq1_0>("tq1_0", tensor_type::tq1_0, 36), row_encoding<tq2_0>("tq2_0", tensor_type::tq2_0, 37),
-     row_encoding<iq2_bn>("iq2_bn", tensor_type::iq2_bn, 137)}};
+    {detail::layout_encoding<i2s>("i2_s", 40),
+     detail::layout_encoding<base3>("base3", static_cast<std::uint32_t>(tensor_type::hpp_base3)),
+     detail::layout_encoding<lookup2>("lookup2", static_cast<std::uint32_t>(tensor_type::hpp_lookup2)),
+     detail::layout_encoding<lookup3>("lookup3", static_cast<std::uint32_t>(tensor_type::hpp_lookup3)),
+     detail::row_encoding<detail::tq1_0>("tq1_0", tensor_type::tq1_0, 36),
+     detail::row_encoding<detail::tq2_0>("tq2_0", tensor_type::tq2_0, 37),
+     detail::row_encoding<detail::iq2_bn>("iq2_bn", tensor_type::iq2_bn, 137)}};
 
 inline constexpr auto ternary_encoding_names = [] {
     std::array<std::string_view, ternary_encodings.size()> names;
@@ -14631,7 +14923,7 @@ private:
         tensor_type to;
         std::uint64_t size = 0; ///< bytes to be written
         float scale = 1;
-        permuted_rows order = {};
+        detail::permuted_rows order = {};
 
         [[nodiscard]] std::size_t rows() const noexcept {
             return static_cast<std::size_t>(tensor->dims[1] * tensor->dims[2] * tensor->dims[3]);
@@ -14651,7 +14943,7 @@ private:
     [[nodiscard]] result<void> choose() {
         encoding_ = find_ternary_encoding(options_.layout);
         if (encoding_ == nullptr) {
-            return error{errc::invalid_argument, "there is no layout " + quoted_name(options_.layout)};
+            return error{errc::invalid_argument, "there is no layout " + detail::quoted_name(options_.layout)};
         }
         if (options_.head == "f16") {
             head_type_ = tensor_type::f16;
@@ -14660,8 +14952,8 @@ private:
         } else if (options_.head == "q6_k") {
             head_type_ = tensor_type::q6_k;
         } else if (!options_.head.empty() && options_.head != "screened") {
-            return error{errc::invalid_argument,
-                         "there is no head " + quoted_name(options_.head) + ": f16, q8_0, q6_k and screened are known"};
+            return error{errc::invalid_argument, "there is no head " + detail::quoted_name(options_.head) +
+                                                     ": f16, q8_0, q6_k and screened are known"};
         }
         return {};
     }
@@ -14698,12 +14990,12 @@ private:
 
     [[nodiscard]] result<void> add_tensors() {
         for (const gguf_tensor& tensor : file_.tensors()) {
-            auto added = is_ternary_place(tensor.name)      ? add_ternary(tensor)
-                         : is_scale_of_ternary(tensor.name) ? result<void>{} // added with its tensor
-                         : is_head(tensor.name)             ? add_head(tensor)
-                         : is_screen(tensor.name)           ? result<void>{} // made again where it is asked for
-                         : tensor.type == tensor_type::bf16 ? add_floats(tensor, tensor_type::f32)
-                                                            : add_copy(tensor);
+            auto added = is_ternary_place(tensor.name)              ? add_ternary(tensor)
+                         : detail::is_scale_of_ternary(tensor.name) ? result<void>{} // added with its tensor
+                         : is_head(tensor.name)                     ? add_head(tensor)
+                         : detail::is_screen(tensor.name)           ? result<void>{} // made again where it is asked for
+                         : tensor.type == tensor_type::bf16         ? add_floats(tensor, tensor_type::f32)
+                                                                    : add_copy(tensor);
             if (!added) {
                 return added;
             }
@@ -14717,7 +15009,7 @@ private:
     piece& add_piece(piece made, std::string_view name, std::span<const std::uint64_t> dims) {
         tensor_dims all{1, 1, 1, 1};
         std::copy(dims.begin(), dims.end(), all.begin());
-        made.size = fits_blocks(made.to, all) ? tensor_bytes(made.to, all).value_or(0) : 0;
+        made.size = detail::fits_blocks(made.to, all) ? detail::tensor_bytes(made.to, all).value_or(0) : 0;
         pieces_.push_back(std::move(made));
         writer_.add_tensor(name, pieces_.back().to, dims, read_callback{&piece::read, &pieces_.back()});
         total_bytes_ += pieces_.back().size;
@@ -14737,8 +15029,8 @@ private:
         if (tensor.type == to) {
             return add_copy(tensor);
         }
-        if (!float_element_of(tensor.type) || !fits_blocks(to, tensor.dims)) {
-            return error{errc::unsupported_type, file_.name() + ": tensor " + quoted_name(tensor.name) + ": " +
+        if (!detail::float_element_of(tensor.type) || !detail::fits_blocks(to, tensor.dims)) {
+            return error{errc::unsupported_type, file_.name() + ": tensor " + detail::quoted_name(tensor.name) + ": " +
                                                      std::string(name_of(tensor.type)) + " " + dims_text(tensor) +
                                                      " in the file, which cannot be written as " +
                                                      std::string(name_of(to))};
@@ -14755,29 +15047,30 @@ private:
     }
 
     [[nodiscard]] result<void> add_screen(const gguf_tensor& tensor) {
-        const auto element = float_element_of(tensor.type);
-        if (!element || !admits_screen(*element)) {
-            return error{errc::unsupported_type, file_.name() + ": tensor " + quoted_name(tensor.name) + ": type " +
-                                                     std::string(name_of(tensor.type)) +
+        const auto element = detail::float_element_of(tensor.type);
+        if (!element || !detail::admits_screen(*element)) {
+            return error{errc::unsupported_type, file_.name() + ": tensor " + detail::quoted_name(tensor.name) +
+                                                     ": type " + std::string(name_of(tensor.type)) +
                                                      " in the file, a screen is for F16, BF16 and F32"};
         }
-        const std::uint64_t dims[] = {screen_layout::row_bytes(tensor.dims[0]), tensor.dims[1]};
-        add_piece({this, piece::action::screen, &tensor, tensor_type::hpp_screen}, screen_name(tensor.name), dims);
+        const std::uint64_t dims[] = {detail::screen_layout::row_bytes(tensor.dims[0]), tensor.dims[1]};
+        add_piece({this, piece::action::screen, &tensor, tensor_type::hpp_screen}, detail::screen_name(tensor.name),
+                  dims);
         return {};
     }
 
     /// The tensor with the scale that it has, or, where the layout cannot hold that, with 1 and the scale beside it.
     [[nodiscard]] result<void> add_ternary(const gguf_tensor& tensor) {
         if (!encoding_->admits(tensor.dims[1], tensor.dims[0])) {
-            return error{errc::wrong_layout, file_.name() + ": tensor " + quoted_name(tensor.name) + ": " +
+            return error{errc::wrong_layout, file_.name() + ": tensor " + detail::quoted_name(tensor.name) + ": " +
                                                  dims_text(tensor) + " in the file, which layout " +
                                                  std::string(encoding_->name) + " does not admit"};
         }
-        const auto source = ternary_source::open(file_, tensor, options_.reading, pool_);
+        const auto source = detail::ternary_source::open(file_, tensor, options_.reading, pool_);
         if (!source) {
             return failed(source);
         }
-        const std::string beside = scale_name(tensor.name);
+        const std::string beside = detail::scale_name(tensor.name);
         float own = source->own_scale();
         auto extra = source->scale_beside();
         if (own == 1.0f && extra) {
@@ -14788,7 +15081,7 @@ private:
             own = 1.0f;
             ++statistics_.scale_tensors;
         }
-        const auto order = permuted_rows::of(parameters_, tensor);
+        const auto order = detail::permuted_rows::of(parameters_, tensor);
         add_piece({this, piece::action::ternary, &tensor, encoding_->type, 0, own, order}, tensor.name,
                   dims_of(tensor));
         ++statistics_.ternary_tensors;
@@ -14867,7 +15160,7 @@ private:
     /// All rows of a ternary tensor, and behind them the scale where the layout has it there.
     [[nodiscard]] bool convert_codes(const piece& wanted) {
         auto* out = reinterpret_cast<std::uint8_t*>(window_.data());
-        const bool has_tail = has_ternary_tail(wanted.to);
+        const bool has_tail = detail::has_ternary_tail(wanted.to);
         const std::size_t group = encoding_->row_group;
         const std::size_t groups = (wanted.rows() + group - 1) / group;
         const auto group_bytes = static_cast<std::size_t>((wanted.size - (has_tail ? tail_bytes : 0)) / groups);
@@ -14877,15 +15170,16 @@ private:
                                   out + (first + r) / group * group_bytes);
             }
         };
-        const auto source = ternary_source::open(file_, *wanted.tensor, options_.reading, pool_);
+        const auto source = detail::ternary_source::open(file_, *wanted.tensor, options_.reading, pool_);
         if (!source) {
             failure_ = failed(source);
             return false;
         }
-        const reordered_rows ordered(source->rows(), wanted.order);
-        const any_ternary_rows rows = wanted.order.head_size == 0 ? source->rows() : any_ternary_rows(ordered);
+        const detail::reordered_rows ordered(source->rows(), wanted.order);
+        const detail::any_ternary_rows rows =
+            wanted.order.head_size == 0 ? source->rows() : detail::any_ternary_rows(ordered);
         const std::size_t stride = std::max(encoding_->stride(wanted.cols()), source->stride(wanted.cols()));
-        if (auto done = for_each_rows(pool_, rows, *wanted.tensor, file_.name(), rows_together, stride, encode);
+        if (auto done = detail::for_each_rows(pool_, rows, *wanted.tensor, file_.name(), rows_together, stride, encode);
             !done) {
             failure_ = failed(done);
             return false;
@@ -14901,7 +15195,7 @@ private:
     /// The scale in 32 bytes; the source's own where it has such, so that nothing is lost on the way there and back.
     static void write_tail(const piece& wanted, std::byte* out) noexcept {
         std::fill_n(out, tail_bytes, std::byte{0});
-        if (has_ternary_tail(wanted.tensor->type)) {
+        if (detail::has_ternary_tail(wanted.tensor->type)) {
             const auto tail = wanted.tensor->bytes.last(tail_bytes);
             std::copy(tail.begin(), tail.end(), out);
         }
@@ -14913,19 +15207,20 @@ private:
         const std::size_t count = std::min(window_rows(wanted), wanted.rows() - next_row_);
         const auto row_bytes = static_cast<std::size_t>(wanted.row_bytes());
         std::atomic<std::size_t> bad_row{SIZE_MAX};
-        parallel_for(pool_, count, [&](std::size_t i) noexcept {
+        detail::parallel_for(pool_, count, [&](std::size_t i) noexcept {
             float* floats = floats_.data() + i * wanted.cols();
             widen_row_of(*wanted.tensor, next_row_ + i, floats);
             std::byte* out = window_.data() + i * row_bytes;
             if (wanted.what == piece::action::screen) {
                 screen_row(floats, wanted.cols(), out);
             } else if (!narrow_row_to(wanted.to, floats, wanted.cols(), out)) {
-                keep_lowest(bad_row, next_row_ + i);
+                detail::keep_lowest(bad_row, next_row_ + i);
             }
         });
         if (const std::size_t row = bad_row.load(std::memory_order_relaxed); row != SIZE_MAX) {
-            failure_ = {errc::out_of_range, file_.name() + ": tensor " + quoted_name(wanted.tensor->name) + ": row " +
-                                                std::to_string(row) + " of its " + std::to_string(wanted.rows()) +
+            failure_ = {errc::out_of_range, file_.name() + ": tensor " + detail::quoted_name(wanted.tensor->name) +
+                                                ": row " + std::to_string(row) + " of its " +
+                                                std::to_string(wanted.rows()) +
                                                 " rows holds a value that is not finite or too large for " +
                                                 std::string(name_of(wanted.to))};
             return false;
@@ -14938,10 +15233,10 @@ private:
 
     static void widen_row_of(const gguf_tensor& tensor, std::size_t row, float* out) noexcept {
         const auto cols = static_cast<std::size_t>(tensor.dims[0]);
-        with_element(*float_element_of(tensor.type), [&]<class E>() {
-            const std::byte* elements = tensor.bytes.data() + row * row_bytes_of<E>(cols);
+        detail::with_element(*detail::float_element_of(tensor.type), [&]<class E>() {
+            const std::byte* elements = tensor.bytes.data() + row * detail::row_bytes_of<E>(cols);
             for (std::size_t c = 0; c < cols; ++c) {
-                out[c] = element_at<E>(elements, c);
+                out[c] = detail::element_at<E>(elements, c);
             }
         });
     }
@@ -14949,7 +15244,7 @@ private:
         const auto widen = [row](std::size_t first, std::size_t count, float* floats) noexcept {
             std::copy_n(row + first, count, floats);
         };
-        make_screen_row(cols, widen, [&](const std::byte* piece, std::size_t size) noexcept {
+        detail::make_screen_row(cols, widen, [&](const std::byte* piece, std::size_t size) noexcept {
             std::memcpy(out, piece, size);
             out += size;
         });
@@ -14957,13 +15252,13 @@ private:
     [[nodiscard]] static bool narrow_row_to(tensor_type to, const float* x, std::size_t cols, std::byte* out) noexcept {
         switch (to) {
         case tensor_type::f16:
-            return narrow_row<half>(x, cols, out);
+            return detail::narrow_row<half>(x, cols, out);
         case tensor_type::q8_0:
-            return narrow_row<q8_0>(x, cols, out);
+            return detail::narrow_row<detail::q8_0>(x, cols, out);
         case tensor_type::q6_k:
-            return narrow_row<q6_k>(x, cols, out);
+            return detail::narrow_row<detail::q6_k>(x, cols, out);
         default:
-            return narrow_row<float>(x, cols, out);
+            return detail::narrow_row<float>(x, cols, out);
         }
     }
 
@@ -15006,7 +15301,7 @@ private:
 #include <cstddef>
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Activation rows are zero from their last column to the next multiple of this many: whole blocks of I2_S (128) and of
 /// base3 (320), so that the one can be unpacked to the other.
@@ -15059,7 +15354,7 @@ template <ternary_kernel K> [[nodiscard]] constexpr std::size_t tokens_per_group
     }
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <cstddef>
 #include <cstdint>
@@ -15070,10 +15365,11 @@ namespace bitnet::inline BITNET_ABI {
 struct ternary_table {
     const layout_table* layout;
     /// y[t * y_stride + r] = sum over c of w[first + r, c] * x[t, c] for r < count, exact. See ternary_kernel.
-    void (*multiply)(const ternary_view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept;
+    void (*multiply)(const detail::ternary_view& w, std::size_t first, std::size_t count,
+                     const detail::activation_view& x, std::int32_t* y, std::size_t y_stride) noexcept;
     /// See arranging_kernel; null if the kernel takes activations as they are.
-    void (*arrange)(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) noexcept;
+    void (*arrange)(const detail::activation_view& x, std::size_t first_token, std::size_t cols,
+                    std::byte* out) noexcept;
     std::size_t (*arranged_bytes)(std::size_t cols) noexcept;
     std::size_t arranged_tokens; ///< that are arranged together; 1 without arrange
 
@@ -15082,6 +15378,8 @@ struct ternary_table {
         return arrange != nullptr ? (arranged_bytes(cols) + 63) / 64 * 64 : 0;
     }
 };
+
+namespace detail {
 
 template <ternary_kernel K> [[nodiscard]] constexpr ternary_table make_ternary_table() noexcept {
     ternary_table made{&layout_table_of<typename K::layout>, &K::rows, nullptr, nullptr, 1};
@@ -15094,6 +15392,8 @@ template <ternary_kernel K> [[nodiscard]] constexpr ternary_table make_ternary_t
 }
 
 template <ternary_kernel K> inline constexpr ternary_table ternary_table_of = make_ternary_table<K>();
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -15114,7 +15414,7 @@ struct engine {
     /// Whether the process may run the code; asks the system for what it gives on demand only. See isa::enable.
     bool (*enable)() noexcept;
     /// The policy's pool, opened. \return as its own open().
-    result<owned_pool> (*open_pool)(std::size_t threads, std::chrono::microseconds spin);
+    result<detail::owned_pool> (*open_pool)(std::size_t threads, std::chrono::microseconds spin);
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -15127,7 +15427,7 @@ struct engine {
 
 #if BITNET_X86_64
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What ldtilecfg reads: 64 bytes, palette 1. Intel SDM volume 2, LDTILECFG.
 struct alignas(64) tile_configuration {
@@ -15172,7 +15472,7 @@ struct amx_tiles {
 };
 #endif
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
 // ---- bitnet/kernel/base3_amx_int8.hpp ----
@@ -15193,7 +15493,7 @@ struct amx_tiles {
 #endif
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Asks the second level of cache for the line at `address`, which may be invalid: a prefetch cannot fault.
 BITNET_ALWAYS_INLINE void prefetch_line(const void* address) noexcept {
@@ -15204,7 +15504,7 @@ BITNET_ALWAYS_INLINE void prefetch_line(const void* address) noexcept {
 #endif
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -15215,7 +15515,7 @@ BITNET_TARGET_END
 #include <xmmintrin.h>
 #endif
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 #if BITNET_X86_64 || BITNET_ARM64
 /// At byte `at` of the rows of a tile, which start at `w`. A tile reads its rows side by side; the prefetch walks
@@ -15266,7 +15566,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/kernel/by_way_of_i2s.hpp ----
 // by_way_of_i2s: matrix products with many tokens for layouts that are slow to unpack, through the I2_S kernels.
@@ -15274,7 +15574,7 @@ private:
 #include <cstddef>
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Unpacks rows to I2_S, a block of rows at a time on the stack, and multiplies them by I2sKernel. Unpacking costs as
 /// much as a few tokens do. The I2_S rows are as long as padded activations, whose zeros are multiplied by the filling.
@@ -15329,7 +15629,7 @@ template <class FewKernel, class I2sKernel, class Rows> struct arranged_by_way_o
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/kernel/i2s_avx2.hpp ----
 // I2_S (order A) for AVX2. Empty on other architectures.
@@ -15345,7 +15645,7 @@ template <class FewKernel, class I2sKernel, class Rows> struct arranged_by_way_o
 #include <xmmintrin.h>
 #endif
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 #if BITNET_X86_64
 /// In step `b` of a tile whose rows start at `w`, asks the second level of cache for as many bytes as the step reads,
@@ -15407,7 +15707,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/kernel/lane_sums.hpp ----
 // lane_sums: the int32 lanes of ymm registers added up. Empty on other architectures than x86-64.
@@ -15419,7 +15719,7 @@ private:
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 [[nodiscard]] BITNET_ALWAYS_INLINE std::int32_t lane_sum(__m256i v) noexcept {
     __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
@@ -15444,7 +15744,7 @@ BITNET_ALWAYS_INLINE void store_lane_sums(const __m256i (&v)[Rows], std::int32_t
     }
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -15479,7 +15779,7 @@ extern "C" __declspec(dllimport) int __stdcall IsProcessorFeaturePresent(unsigne
 
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Instruction sets of an x86-64 machine, each true only if the operating system saves its registers too.
 struct x86_features {
@@ -15643,7 +15943,7 @@ namespace cpu {
 [[nodiscard]] inline arm_features detect_arm_features() noexcept { return {}; }
 #endif
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <concepts>
 #include <cstddef>
@@ -15661,33 +15961,35 @@ struct scalar {
 /// x86-64 with SSSE3 and SSE4.1 (Penryn 2008, Bulldozer 2011, Silvermont 2013 and later): machines without AVX2.
 struct sse41 {
     static constexpr std::string_view name = "sse41";
-    [[nodiscard]] static bool available() noexcept { return detect_x86_features().sse41; }
+    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().sse41; }
 };
 
 /// x86-64 with AVX2, FMA, F16C, BMI (Haswell 2013, Zen 2017 and later).
 struct avx2 {
     static constexpr std::string_view name = "avx2";
-    [[nodiscard]] static bool available() noexcept { return detect_x86_features().avx2; }
+    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().avx2; }
 };
 
 /// avx2 and AVX-VNNI (Alder Lake 2021, Zen 5 2024 and later).
 struct avx_vnni {
     static constexpr std::string_view name = "avx_vnni";
-    [[nodiscard]] static bool available() noexcept { return detect_x86_features().avx_vnni; }
+    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().avx_vnni; }
 };
 
 /// AVX-512 with VNNI (Ice Lake 2019, Zen 4 2022 and later).
 struct avx512_vnni {
     static constexpr std::string_view name = "avx512_vnni";
-    [[nodiscard]] static bool available() noexcept { return detect_x86_features().avx512_vnni; }
+    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().avx512_vnni; }
 };
 
 /// avx512_vnni and AMX with INT8 tiles (Sapphire Rapids 2023 and later).
 struct amx_int8 {
     static constexpr std::string_view name = "amx_int8";
-    [[nodiscard]] static bool available() noexcept { return detect_x86_features().amx_int8 && has_amx_tiles(); }
+    [[nodiscard]] static bool available() noexcept {
+        return detail::detect_x86_features().amx_int8 && detail::has_amx_tiles();
+    }
     /// For the whole process, threads that start later included. \return false if the system refuses
-    [[nodiscard]] static bool enable() noexcept { return permit_amx(); }
+    [[nodiscard]] static bool enable() noexcept { return detail::permit_amx(); }
 };
 
 /// 64-bit Arm with AdvSIMD: every Armv8-A machine.
@@ -15699,13 +16001,13 @@ struct neon {
 /// neon and the dot products of Armv8.2 (Cortex-A55 and A75 2017, Neoverse N1 2019, Apple A13 2019 and later).
 struct neon_dotprod {
     static constexpr std::string_view name = "neon_dotprod";
-    [[nodiscard]] static bool available() noexcept { return detect_arm_features().dotprod; }
+    [[nodiscard]] static bool available() noexcept { return detail::detect_arm_features().dotprod; }
 };
 
 /// neon_dotprod and int8 matrix products (Neoverse V1 2020, Cortex-A710 2021, Apple M2 2022 and later).
 struct neon_i8mm {
     static constexpr std::string_view name = "neon_i8mm";
-    [[nodiscard]] static bool available() noexcept { return detect_arm_features().i8mm; }
+    [[nodiscard]] static bool available() noexcept { return detail::detect_arm_features().i8mm; }
 };
 
 /// WebAssembly with 128-bit SIMD: chosen by the compiler (-msimd128), as a module cannot ask for it while it runs.
@@ -15769,7 +16071,7 @@ template <instruction_set Isa> [[nodiscard]] bool enable() noexcept {
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of 128 columns is one ymm register of weights:
 ///
@@ -15928,7 +16230,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -15939,7 +16241,7 @@ BITNET_TARGET_END
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Rows of base3 as I2_S, for many tokens: digits come out as in the kernel below, four of them go into a byte.
 struct base3_unpacker_avx2 {
@@ -16068,7 +16370,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -16085,7 +16387,7 @@ BITNET_TARGET_END
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of 128 columns is 32 bytes, read into both halves of a zmm register and masked in place, twice:
 ///
@@ -16210,7 +16512,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -16221,7 +16523,7 @@ BITNET_TARGET_END
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Two sums of vpdpbusd and no digits, as base3_avx_vnni.hpp says; a block is one register. (Cutting the digits out by
 /// VBMI's table look-ups was measured and is no faster.)
@@ -16287,7 +16589,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -16301,7 +16603,7 @@ BITNET_TARGET_END
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Tiles of 32 rows x 32 tokens: tdpbusd multiplies 16 rows x 64 columns of codes by 64 columns x 16 tokens.
 ///
@@ -16543,12 +16845,12 @@ template <> struct kernel<isa::amx_int8, i2s> : i2s_tile_kernel<amx_tiles> {};
 template <> struct kernel<isa::amx_int8, i2s> : kernel<isa::avx512_vnni, i2s> {}; // the compiler knows no tiles
 #endif
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
 #if BITNET_X86_64
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Few tokens as AVX-512 VNNI multiplies them, many by the tiles of I2_S.
 /// \tparam Tiles as in i2s_tile_kernel
@@ -16562,7 +16864,7 @@ template <> struct kernel<isa::amx_int8, base3> : base3_tile_kernel<amx_tiles> {
 template <> struct kernel<isa::amx_int8, base3> : kernel<isa::avx512_vnni, base3> {}; // the compiler knows no tiles
 #endif
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
 // ---- bitnet/kernel/base3_avx_vnni.hpp ----
@@ -16578,7 +16880,7 @@ template <> struct kernel<isa::amx_int8, base3> : kernel<isa::avx512_vnni, base3
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX_VNNI)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of 128 columns is one ymm register of weights:
 ///
@@ -16679,7 +16981,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -16690,7 +16992,7 @@ BITNET_TARGET_END
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX_VNNI)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// No digit is ever cut out. From 3 r(k) = 256 d(k) + r(k+1), see base3.hpp,
 ///
@@ -16758,7 +17060,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -16775,7 +17077,7 @@ BITNET_TARGET_END
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of 128 columns is two registers of weights, of bytes 0..15 and 16..31:
 ///
@@ -16926,7 +17228,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -16937,7 +17239,7 @@ BITNET_TARGET_END
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Rows of base3 as I2_S, for many tokens: digits come out as in the kernel below, four of them go into a byte.
 struct base3_unpacker_neon {
@@ -17060,7 +17362,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -17080,7 +17382,7 @@ BITNET_TARGET_END
 // would take the codes of all rows through one register, so that a CPU that executes in order waits for each of them:
 // hence several instructions in one.
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_DOTPROD)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// sum[i] += a[4i] b[4i] + ... + a[4i + 3] b[4i + 3]
 BITNET_ALWAYS_INLINE void add_dot_product(int32x4_t& sum, int8x16_t a, int8x16_t b) noexcept {
@@ -17116,11 +17418,11 @@ BITNET_ALWAYS_INLINE void add_dot_products(int32x4_t (&sums)[Rows][Columns], std
     }
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_I8MM)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// sum [2, 2] += a [2, 8] times the transpose of b [2, 8]
 BITNET_ALWAYS_INLINE void add_matrix_product(int32x4_t& sum, int8x16_t a, int8x16_t b) noexcept {
@@ -17150,7 +17452,7 @@ BITNET_ALWAYS_INLINE void add_matrix_products(int32x4_t (&sums)[RowPairs][Column
     }
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -17164,7 +17466,7 @@ BITNET_TARGET_END
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_DOTPROD)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of 128 columns is two registers of weights, of bytes 0..15 and 16..31:
 ///
@@ -17278,7 +17580,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -17289,7 +17591,7 @@ BITNET_TARGET_END
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_DOTPROD)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// No digit is ever cut out. With s(k) = r(k) - 128, which fits int8, 3 r(k) = 256 d(k) + r(k+1) of base3.hpp becomes
 ///
@@ -17373,7 +17675,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -17391,7 +17693,7 @@ BITNET_TARGET_END
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_I8MM)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// smmla multiplies 8 codes of two rows by 8 activations of two tokens: twice the work of sdot. Activations are
 /// arranged in groups of eight tokens, 8 columns of one token after the other, so that a register is 8 columns of two
@@ -17543,19 +17845,19 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
 #if BITNET_ARM64
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Few tokens by dot products, many by the matrix products of I2_S.
 template <>
 struct kernel<isa::neon_i8mm, base3>
     : arranged_by_way_of_i2s<kernel<isa::neon_dotprod, base3>, kernel<isa::neon_i8mm, i2s>, base3_unpacker_neon> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
 // ---- bitnet/kernel/i2s_sse41.hpp ----
@@ -17570,7 +17872,7 @@ struct kernel<isa::neon_i8mm, base3>
 #include <cstring>
 #include <numeric>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Unpacks a block of rows and columns to I2_S and multiplies it by kernel<Isa, i2s>. Unpacking costs as much as tens
 /// of tokens do. Unlike by_way_of_i2s it cuts rows, too, so that 32 KiB of stack are enough for any width: WebAssembly
@@ -17661,7 +17963,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <cstddef>
 #include <cstdint>
@@ -17670,7 +17972,7 @@ private:
 #include <smmintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of 128 columns is two xmm registers of weights, byte j of 0..31:
 ///
@@ -17787,7 +18089,7 @@ private:
 /// Every other layout is unpacked first.
 template <ternary_layout Layout> struct kernel<isa::sse41, Layout> : unpacking_kernel<isa::sse41, Layout> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -17800,7 +18102,7 @@ BITNET_TARGET_END
 #if BITNET_WASM_RELAXED_SIMD
 #include <wasm_simd128.h>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of 128 columns is two registers of weights, byte j of 0..31:
 ///
@@ -17907,7 +18209,7 @@ private:
 template <ternary_layout Layout>
 struct kernel<isa::wasm_relaxed_simd, Layout> : unpacking_kernel<isa::wasm_relaxed_simd, Layout> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
 // ---- bitnet/kernel/i2s_wasm_simd128.hpp ----
@@ -17919,7 +18221,7 @@ struct kernel<isa::wasm_relaxed_simd, Layout> : unpacking_kernel<isa::wasm_relax
 #if BITNET_WASM_SIMD128
 #include <wasm_simd128.h>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of 128 columns is two registers of weights, byte j of 0..31:
 ///
@@ -18012,7 +18314,7 @@ private:
 template <ternary_layout Layout>
 struct kernel<isa::wasm_simd128, Layout> : unpacking_kernel<isa::wasm_simd128, Layout> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
 // ---- bitnet/kernel/lookup2_avx2.hpp ----
@@ -18026,7 +18328,7 @@ struct kernel<isa::wasm_simd128, Layout> : unpacking_kernel<isa::wasm_simd128, L
 #include <cstring>
 #include <numeric>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A sum of activations T, |T| <= 384, is looked up exactly as two bytes: T = 31 h + l with |l| <= 15 and |h| <= 12.
 /// Eight of them (one block) add up in bytes: |8 l| <= 120, |8 h| <= 96. With 128 added, so that they are unsigned,
@@ -18144,7 +18446,7 @@ template <class Layout, class Group, class I2sKernel> struct lookup_kernel {
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/kernel/lookup_kernel_avx2.hpp ----
 // The loops of look-up kernels for AVX2: tables of bytes, and sums of 32 rows. Empty on other architectures.
@@ -18156,7 +18458,7 @@ template <class Layout, class Group, class I2sKernel> struct lookup_kernel {
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Bytes of blocks add up in int16, even and odd rows apart: 64 blocks are at most 64 * 248 = 15872.
 struct lookup_avx2 : lookup_tables {
@@ -18316,7 +18618,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -18327,7 +18629,7 @@ BITNET_TARGET_END
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of lookup2. Entry 3 c0 + c1 of a pair's table is (c0 - 1) x0 + (c1 - 1) x1, at most 2 * 128 = 256; entries 9
 /// to 15 are never looked up.
@@ -18394,7 +18696,7 @@ template <> struct kernel<isa::avx_vnni, lookup2> : lookup2_kernel_avx2<kernel<i
 template <> struct kernel<isa::avx512_vnni, lookup2> : lookup2_kernel_avx2<kernel<isa::avx512_vnni, i2s>> {};
 template <> struct kernel<isa::amx_int8, lookup2> : kernel<isa::avx512_vnni, lookup2> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -18412,7 +18714,7 @@ BITNET_TARGET_END
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Bytes of blocks add up in 16 bits: 256 blocks are at most 256 * 248 = 63488.
 struct lookup_neon : lookup_tables {
@@ -18568,7 +18870,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -18579,7 +18881,7 @@ BITNET_TARGET_END
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of lookup2. Entry 3 c0 + c1 of a pair's table is (c0 - 1) x0 + (c1 - 1) x1, at most 2 * 128 = 256; entries 9
 /// to 15 are never looked up.
@@ -18647,7 +18949,7 @@ template <> struct kernel<isa::neon, lookup2> : lookup2_kernel_neon<kernel<isa::
 template <> struct kernel<isa::neon_dotprod, lookup2> : lookup2_kernel_neon<kernel<isa::neon_dotprod, i2s>> {};
 template <> struct kernel<isa::neon_i8mm, lookup2> : kernel<isa::neon_dotprod, lookup2> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -18661,7 +18963,7 @@ BITNET_TARGET_END
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of lookup3. Entry v of a triple's table is what the weights of value v make of its activations:
 /// v = 9 a + 3 b + c, the sum a x0 + b x1 + c x2, at most 3 * 128 = 384; entries 14 and 15 are never looked up.
@@ -18744,7 +19046,7 @@ template <> struct kernel<isa::avx_vnni, lookup3> : lookup3_kernel_avx2<kernel<i
 template <> struct kernel<isa::avx512_vnni, lookup3> : lookup3_kernel_avx2<kernel<isa::avx512_vnni, i2s>> {};
 template <> struct kernel<isa::amx_int8, lookup3> : kernel<isa::avx512_vnni, lookup3> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -18758,7 +19060,7 @@ BITNET_TARGET_END
 #include <arm_neon.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A block of lookup3. Entry v of a triple's table is what the weights of value v make of its activations:
 /// v = 9 a + 3 b + c, the sum a x0 + b x1 + c x2, at most 3 * 128 = 384; entries 14 and 15 are never looked up.
@@ -18857,7 +19159,7 @@ template <> struct kernel<isa::neon, lookup3> : lookup3_kernel_neon<kernel<isa::
 template <> struct kernel<isa::neon_dotprod, lookup3> : lookup3_kernel_neon<kernel<isa::neon_dotprod, i2s>> {};
 template <> struct kernel<isa::neon_i8mm, lookup3> : kernel<isa::neon_dotprod, lookup3> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -18867,7 +19169,7 @@ BITNET_TARGET_END
 #include <cstddef>
 #include <cstdint>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <ternary_layout Layout> struct kernel<isa::scalar, Layout> {
     using layout = Layout;
@@ -18891,7 +19193,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/model/attention.hpp ----
 // Causal grouped-query attention over the KV cache.
@@ -18904,7 +19206,7 @@ private:
 #include <cstring>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// One head's keys and values of up to attention_block positions, in the cache's element type. Borrows its memory.
 struct kv_block {
@@ -19044,7 +19346,7 @@ private:
     std::size_t positions_ = 0;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/model/scratch.hpp ----
 // scratch: the working memory of one forward pass. Belongs to a session, never to the model.
@@ -19055,7 +19357,7 @@ private:
 #include <cstdint>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Rows of int8 activations with their scales and sums: the input of every ternary product. [rows, cols]
 /// One buffer serves inputs of several widths; whoever fills it zeroes each row to a multiple of activation_padding.
@@ -19164,14 +19466,14 @@ struct scratch {
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/model/sequence_row.hpp ----
 // sequence_row: what a forward pass needs to know of each of its rows.
 
 #include <cstddef>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 class kv_cache;
 
@@ -19185,7 +19487,7 @@ struct sequence_row {
     [[nodiscard]] std::size_t blocks() const noexcept { return position / attention_block + 1; }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <algorithm>
 #include <array>
@@ -19193,7 +19495,7 @@ struct sequence_row {
 #include <cstdint>
 #include <span>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Up to four queries that pass one block of keys and values together, so that its loads are shared.
 struct attention_tile {
@@ -19403,7 +19705,7 @@ private:
     attention_parts& parts_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/model/linear.hpp ----
 // Ternary linear layers: quantise rows once, multiply them by one or several matrices in one parallel loop.
@@ -19419,6 +19721,8 @@ namespace bitnet::inline BITNET_ABI {
 
 class gguf_file;
 class model_file;
+
+namespace detail {
 
 /// A ternary matrix [rows, cols] and its one scale: weight = (code - 1) * scale.
 struct ternary_matrix {
@@ -19508,6 +19812,8 @@ private:
     std::uint64_t repacked_bytes_ = 0;
 };
 
+} // namespace detail
+
 } // namespace bitnet::inline BITNET_ABI
 
 #include <algorithm>
@@ -19517,7 +19823,7 @@ private:
 #include <cstring>
 #include <span>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// A task takes this many rows of a matrix: 40 to 64 KiB of weights, so that a chunk stays in a first or second level
 /// cache while all rows of activations pass it. A multiple of 32, the rows of a pair of AMX tiles.
@@ -19689,7 +19995,7 @@ private:
     pool_ref pool_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/model/lm_head.hpp ----
 // The output matrix, which makes logits of hidden states: all its rows by several states in one reading.
@@ -19699,7 +20005,7 @@ private:
 #include <cstddef>
 #include <span>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// out[t] [lm_head.rows] = lm_head * row t of x, for all rows of x [tokens, lm_head.cols]. Reads the matrix from memory
 /// once: a task takes 64 rows, which stay in a second level cache while the tokens pass them.
@@ -19725,7 +20031,7 @@ inline void lm_head_products(pool_ref pool, const loop_table& loops, const float
     });
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/model/screened_search.hpp ----
 // screened_search: the k largest logits, bit for bit, by way of a screen and the few rows that matter.
@@ -19739,7 +20045,7 @@ inline void lm_head_products(pool_ref pool, const loop_table& loops, const float
 #include <optional>
 #include <span>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Finds the largest logits of one state after the other. Working memory of a session; allocates in open() only:
 /// 12 bytes for each row of the head and 1.5 for each column.
@@ -19958,7 +20264,7 @@ private:
     screen_statistics statistics_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/model/self_test.hpp ----
 // self_test: a few rows through an engine's kernel and float loops against plain C++, whenever a model is opened.
@@ -19970,17 +20276,17 @@ private:
 #include <cstdint>
 #include <span>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Whole loops, never single operations: a call costs little compared with the loop, which is compiled for `Isa`.
 /// Formulas and the order of summation are in lane_ops.hpp; tests/simd/float_ops_test.cpp compares every
 /// instruction set with the scalar one bit for bit. Undefined for an Isa without float loops.
 template <class Isa> struct float_ops;
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The oracle: lane_ops as written, multiply-adds emulated exactly. Ordinary functions: if they were inlined, they
 /// would be compiled under the caller's -ffast-math.
@@ -20028,7 +20334,7 @@ template <> struct float_ops<isa::scalar> {
         }
     }
     static void screen_rows(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept {
-        bitnet::screen_rows<software_fma>(rows, count, x, upper);
+        detail::screen_rows<software_fma>(rows, count, x, upper);
     }
     /// For `queries` queries at once: `out` has a row of attention_block floats for each.
     template <class E>
@@ -20064,7 +20370,7 @@ template <> struct float_ops<isa::scalar> {
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
 #include <cstddef>
@@ -20072,7 +20378,7 @@ BITNET_PRECISE_END
 #include <cstring>
 #include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// So that a compiler that breaks a kernel, or a CPU that is not what it says, gives an error instead of word salad.
 /// Needs no file: 12 rows of 640 weights times 1 and 5 rows of activations, and the float loops on 77 numbers.
@@ -20158,7 +20464,7 @@ private:
             }
         }
         kernel.multiply(w, 0, rows, x, products_[0], rows);
-        bitnet::kernel<isa::scalar, i2s>::rows({i2s_, rows, cols}, 0, rows, x, products_[1], rows);
+        detail::kernel<isa::scalar, i2s>::rows({i2s_, rows, cols}, 0, rows, x, products_[1], rows);
         for (std::size_t i = 0; i < count * rows; ++i) {
             if (products_[0][i] != products_[1][i]) {
                 return error{errc::broken_kernel,
@@ -20235,7 +20541,7 @@ private:
     float out_[2][floats + 1]; ///< of the loops and of plain C++
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/model/transformer.hpp ----
 // transformer: one forward pass over a batch of (sequence, position, token), in steps that the caller sequences.
@@ -20248,7 +20554,7 @@ private:
 #include <span>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The graph of all model_families:
 ///
@@ -20451,7 +20757,7 @@ private:
     std::span<const sequence_row> rows_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/model/weight_reader.hpp ----
 // weight_reader: finds, checks and where necessary repacks the tensors of a model.
@@ -20465,7 +20771,7 @@ private:
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// One reading of a file's tensors; the first failure stays. Use weights::open.
 class weight_reader {
@@ -20734,7 +21040,7 @@ inline result<weights> weights::open(const gguf_file& file, const hyper_paramete
     return weight_reader(file, model, layout, options, pool).run();
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/policy.hpp ----
 // policy: every compile-time choice in one type. What a file decides (head type, activation) is a run-time switch.
@@ -20754,7 +21060,7 @@ inline result<weights> weights::open(const gguf_file& file, const hyper_paramete
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <> struct float_ops<isa::avx2> {
     using ops = lane_ops<hardware_fma>;
@@ -21179,7 +21485,7 @@ private:
         }
     }
 
-    /// Rows that share the loads of x; scales and the fold are in the order of bitnet::screen_rows.
+    /// Rows that share the loads of x; scales and the fold are in the order of detail::screen_rows.
     template <std::size_t Rows>
     static BITNET_ALWAYS_INLINE void screen(const std::byte* rows, std::size_t row_bytes, const screen_input& x,
                                             float* upper) noexcept {
@@ -21363,15 +21669,15 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// AVX-VNNI adds integer dot products only: the float loops are those of AVX2.
 template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
 // ---- bitnet/simd/float_ops_avx512.hpp ----
@@ -21389,7 +21695,7 @@ template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {};
 #include <immintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Those of AVX2, but for what takes more time than it takes to load and store its operands: these loops have twice the
 /// lanes here, also those that are the same text, which the compiler vectorises (silu_times, gelu_times, exponentials).
@@ -21789,7 +22095,7 @@ private:
     }
 
     /// Rows that share the loads of x. The integers of two multiplications by bytes, high and low, are joined as
-    /// 256 high + low; scales and the fold are in the order of bitnet::screen_rows.
+    /// 256 high + low; scales and the fold are in the order of detail::screen_rows.
     template <std::size_t Rows>
     static BITNET_ALWAYS_INLINE void screen(const std::byte* rows, std::size_t row_bytes, const screen_input& x,
                                             float* upper) noexcept {
@@ -21957,7 +22263,7 @@ private:
 /// Tiles have no floats: the loops are those of AVX-512.
 template <> struct float_ops<isa::amx_int8> : float_ops<isa::avx512_vnni> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
 
@@ -21976,7 +22282,7 @@ BITNET_TARGET_END
 #include <arm_neon.h>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <> struct float_ops<isa::neon> {
     using ops = lane_ops<hardware_fma>;
@@ -22454,7 +22760,7 @@ private:
         }
     }
 
-    /// Rows that share the loads of x; scales and the fold are in the order of bitnet::screen_rows.
+    /// Rows that share the loads of x; scales and the fold are in the order of detail::screen_rows.
     template <std::size_t Rows>
     static BITNET_ALWAYS_INLINE void screen(const std::byte* rows, std::size_t row_bytes, const screen_input& x,
                                             float* upper) noexcept {
@@ -22647,16 +22953,16 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Dot and matrix products are of integers: the float loops are those of AdvSIMD.
 template <> struct float_ops<isa::neon_dotprod> : float_ops<isa::neon> {};
 template <> struct float_ops<isa::neon_i8mm> : float_ops<isa::neon> {};
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
 // ---- bitnet/simd/float_ops_quad.hpp ----
@@ -22677,7 +22983,7 @@ template <> struct float_ops<isa::neon_i8mm> : float_ops<isa::neon> {};
 #include <smmintrin.h>
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The operations that x86 and WebAssembly name differently.
 struct quad_registers {
@@ -22783,7 +23089,7 @@ struct quad_registers {
 #include <wasm_simd128.h>
 
 BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The operations that x86 and WebAssembly name differently.
 struct quad_registers {
@@ -23051,22 +23357,22 @@ struct quad : quad_registers {
         if constexpr (std::is_same_v<E, q8_0>) {
             const std::byte* block = row + i / q8_0::block_columns * q8_0::block_bytes;
             const ints q = load_16(block + 2 + i % q8_0::block_columns);
-            scale_bytes(q, bitnet::widen(q8_0::factor(block)), out);
+            scale_bytes(q, detail::widen(q8_0::factor(block)), out);
         } else if constexpr (std::is_same_v<E, q6_k>) {
             const q6_k::sixteen part = q6_k::at(row, i);
             const ints low = bit_and(shift_down_16(load_16(part.low), part.low_shift), splat_bytes(15));
             const ints high = bit_and(shift_down_16(load_16(part.high), part.high_shift), splat_bytes(3));
             const ints code = sub_bytes(bit_or(low, shift_up_16(high, 4)), splat_bytes(32));
-            scale_bytes(code, bitnet::widen(part.factor) * part.scale, out);
+            scale_bytes(code, detail::widen(part.factor) * part.scale, out);
         } else if constexpr (std::is_same_v<E, q4_0>) {
             const q4_0::sixteen part = q4_0::at(row, i);
             const ints code = bit_and(shift_down_16(load_16(part.codes), part.shift), splat_bytes(15));
-            scale_bytes(sub_bytes(code, splat_bytes(8)), bitnet::widen(part.factor), out);
+            scale_bytes(sub_bytes(code, splat_bytes(8)), detail::widen(part.factor), out);
         } else if constexpr (std::is_same_v<E, q4_k>) {
             const q4_k::sixteen part = q4_k::at(row, i);
             const ints code = bit_and(shift_down_16(load_16(part.codes), part.shift), splat_bytes(15));
-            scale_bytes(code, bitnet::widen(part.factor) * part.scale, out);
-            const floats minimum = splat(bitnet::widen(part.minimum_factor) * part.minimum);
+            scale_bytes(code, detail::widen(part.factor) * part.scale, out);
+            const floats minimum = splat(detail::widen(part.minimum_factor) * part.minimum);
             BITNET_UNROLL
             for (floats& four : out) {
                 four = sub(four, minimum);
@@ -23171,7 +23477,7 @@ private:
     }
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #if BITNET_X86_64
 BITNET_TARGET_END
 #else
@@ -23191,7 +23497,7 @@ BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
 #else
 BITNET_PRECISE_BEGIN
 #endif
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 struct float_ops_quad {
     using ops = lane_ops<software_fma>;
@@ -23516,7 +23822,7 @@ private:
         return fold_tail<E>(acc, row, x, n);
     }
 
-    /// One row; scales and the fold are in the order of bitnet::screen_rows.
+    /// One row; scales and the fold are in the order of detail::screen_rows.
     static float screen(const std::byte* row, const screen_input& x) noexcept {
         quad::lanes acc;
         quad::clear(acc);
@@ -23567,7 +23873,7 @@ template <> struct float_ops<isa::wasm_simd128> : float_ops_quad {};
 template <> struct float_ops<isa::wasm_relaxed_simd> : float_ops_quad {};
 #endif
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #if BITNET_X86_64
 BITNET_TARGET_END
 #else
@@ -23598,7 +23904,7 @@ __declspec(dllimport) int __stdcall SwitchToThread();
 #include <cstdint>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Unlike std::thread, start() reports failure, also under -fno-exceptions. join() is called by the destructor.
 class native_thread {
@@ -23670,7 +23976,7 @@ private:
     bool joinable_ = false;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
 // ---- bitnet/thread/parking_number.hpp ----
@@ -23693,7 +23999,7 @@ __declspec(dllimport) int __stdcall SleepConditionVariableSRW(_RTL_CONDITION_VAR
 }
 #endif
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Elsewhere the wait() and notify_all() of std::atomic do it. On Windows those of libstdc++ up to 12 may sleep through
 /// a notification (they look at the number before they take the lock), so there a lock and a condition variable of the
@@ -23738,7 +24044,7 @@ private:
 #endif
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
 #if BITNET_X86_64
@@ -23774,24 +24080,26 @@ public:
     [[nodiscard]] static result<std::unique_ptr<thread_pool>> open(std::size_t threads,
                                                                    std::chrono::microseconds spin = default_spin) {
         if (threads == 0 || threads > max_threads) {
-            return error{errc::invalid_argument, sentence({"thread_pool: ", threads, " threads asked for, 1 to ",
-                                                           max_threads, " are possible"})};
+            return error{errc::invalid_argument,
+                         detail::sentence(
+                             {"thread_pool: ", threads, " threads asked for, 1 to ", max_threads, " are possible"})};
         }
         std::unique_ptr<thread_pool> pool(new (std::nothrow) thread_pool);
         if (pool == nullptr) {
             return error{errc::out_of_memory,
-                         sentence({"thread_pool: ", sizeof(thread_pool), " bytes could not be allocated"})};
+                         detail::sentence({"thread_pool: ", sizeof(thread_pool), " bytes could not be allocated"})};
         }
         pool->spin_ = spin;
-        pool->workers_.reset(new (std::nothrow) native_thread[threads - 1]);
+        pool->workers_.reset(new (std::nothrow) detail::native_thread[threads - 1]);
         if (pool->workers_ == nullptr) {
-            return error{errc::out_of_memory, sentence({"thread_pool: ", (threads - 1) * sizeof(native_thread),
-                                                        " bytes could not be allocated"})};
+            return error{errc::out_of_memory,
+                         detail::sentence({"thread_pool: ", (threads - 1) * sizeof(detail::native_thread),
+                                           " bytes could not be allocated"})};
         }
         for (std::size_t i = 0; i + 1 < threads; ++i) {
             if (!pool->workers_[i].start(&thread_pool::work, pool.get())) {
-                return error{errc::thread_error,
-                             sentence({"thread_pool: the operating system refused thread ", i + 2, " of ", threads})};
+                return error{errc::thread_error, detail::sentence({"thread_pool: the operating system refused thread ",
+                                                                   i + 2, " of ", threads})};
             }
             ++pool->started_;
         }
@@ -23871,7 +24179,7 @@ private:
     }
 
     static void work(void* self) noexcept {
-        const default_float_environment environment;
+        const detail::default_float_environment environment;
         auto& pool = *static_cast<thread_pool*>(self);
         std::uint32_t seen = 0;
         for (;;) {
@@ -23922,7 +24230,7 @@ private:
                 }
                 pause();
             }
-            native_thread::yield();
+            detail::native_thread::yield();
         } while (std::chrono::steady_clock::now() - start < spin_);
         return is_true();
     }
@@ -23936,15 +24244,15 @@ private:
     }
 
     alignas(64) std::atomic<std::uint64_t> ticket_{0}; ///< loop number << 32 | indices not yet claimed
-    alignas(64) parking_number finished_;              ///< indices done in this loop; what the caller waits on
-    alignas(64) parking_number generation_;            ///< rises with every loop; what sleepers wait on
+    alignas(64) detail::parking_number finished_;      ///< indices done in this loop; what the caller waits on
+    alignas(64) detail::parking_number generation_;    ///< rises with every loop; what sleepers wait on
     std::atomic<std::uint32_t> sleepers_{0};
     std::uint32_t loop_ = 0;
     std::atomic<bool> stopping_{false};
     loop_body body_{};
     std::size_t count_ = 0;
     std::chrono::microseconds spin_{};
-    std::unique_ptr<native_thread[]> workers_;
+    std::unique_ptr<detail::native_thread[]> workers_;
     std::size_t started_ = 0;
 };
 
@@ -23978,14 +24286,14 @@ using default_pool = inline_pool;
 /// \tparam Kv the element of the KV cache
 /// \tparam Pool who runs parallel loops
 template <isa::instruction_set Isa, class Layout = i2s, kv_element_type Kv = half, thread_pool_type Pool = default_pool>
-requires ternary_kernel<kernel<Isa, Layout>>
+requires detail::ternary_kernel<detail::kernel<Isa, Layout>>
 struct policy {
     using isa = Isa;
     using layout = Layout;
     using kv_element = Kv;
     using pool = Pool;
-    using ternary = kernel<Isa, Layout>;
-    using loops = float_ops<Isa>;
+    using ternary = detail::kernel<Isa, Layout>;
+    using loops = detail::float_ops<Isa>;
 
     template <class L> using with_layout = policy<Isa, L, Kv, Pool>;
     template <class E> using with_kv = policy<Isa, Layout, E, Pool>;
@@ -24006,11 +24314,11 @@ concept policy_type = requires {
 template <policy_type P> struct engine_of { static const engine tables; };
 template <policy_type P>
 constinit const engine engine_of<P>::tables{P::isa::name,
-                                            &loop_table_of<typename P::loops>,
-                                            &kv_table_of<typename P::loops, typename P::kv_element>,
-                                            &ternary_table_of<typename P::ternary>,
+                                            &detail::loop_table_of<typename P::loops>,
+                                            &detail::kv_table_of<typename P::loops, typename P::kv_element>,
+                                            &detail::ternary_table_of<typename P::ternary>,
                                             []() noexcept { return isa::enable<typename P::isa>(); },
-                                            &open_owned_pool<typename P::pool>};
+                                            &detail::open_owned_pool<typename P::pool>};
 
 /// The best instruction set that this translation unit's own compile flags enable: no dispatch, and the program needs
 /// a machine that has it anyway. See bitnet::any_cpu for the choice at run time.
@@ -24057,24 +24365,27 @@ using native = policy<isa::scalar>;
 
 namespace bitnet::inline BITNET_ABI {
 
-class batch_base;
 class byte_source;
 class chat_template;
 class gguf_file;
-class lm_head_screen;
 class model_file;
-class session_base;
 class tokenizer;
-class weights;
 struct checkpoint_options;
 struct engine;
-struct float_matrix;
 struct gguf_tensor;
 struct hyper_parameters;
 struct layout_table;
 struct loop_table;
-struct model_parts;
 struct tokenizer_options;
+
+namespace detail {
+
+class batch_base;
+class lm_head_screen;
+class session_base;
+class weights;
+struct float_matrix;
+struct model_parts;
 struct weight_options;
 
 // Functions of which each takes a whole part of the library with it. They are templates only so that `extern template`
@@ -24113,13 +24424,15 @@ template <class Program = void> struct graph_part {
                                                                   const batch_options& options, const pool_ref* pool);
 };
 
+} // namespace detail
+
 } // namespace bitnet::inline BITNET_ABI
 
 #include <memory>
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <class Program>
 result<model_file> files_part<Program>::open(std::string_view utf8_path, const checkpoint_options& options) {
@@ -24130,7 +24443,7 @@ template <class Program> result<model_file> files_part<Program>::open(byte_sourc
     return model_file::open(std::move(source));
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/run/model_core.hpp ----
 // model_core: what any_model and model<P> hold, compiled once for all engines; and how one is chosen and opened.
@@ -24151,7 +24464,7 @@ template <class Program> result<model_file> files_part<Program>::open(byte_sourc
 #include <span>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What sessions and batches borrow of a model.
 struct model_parts {
@@ -24507,7 +24820,7 @@ private:
     bool logits_valid_ = false;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <cstddef>
 #include <memory>
@@ -24516,7 +24829,7 @@ private:
 #include <span>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 class batch_core final : public batch_base {
 public:
@@ -24643,7 +24956,7 @@ private:
     buffer<float*> logits_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/run/graph_part.hpp ----
 // graph_part: sessions and batches.
@@ -24652,7 +24965,7 @@ private:
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <class Program>
 result<std::unique_ptr<session_base>> graph_part<Program>::open(const model_parts& model,
@@ -24666,7 +24979,7 @@ result<std::unique_ptr<batch_base>> graph_part<Program>::open(const model_parts&
     return batch_core::open(model, options, pool);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/run/model_facts.hpp ----
 // model_facts: what is known of a model before its weights are laid out for an engine.
@@ -24687,6 +25000,8 @@ result<std::unique_ptr<batch_base>> graph_part<Program>::open(const model_parts&
 #include <vector>
 
 namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
 
 /// How a published template is recognised: by texts that it contains.
 struct chat_fingerprint {
@@ -24900,8 +25215,10 @@ inline std::vector<token> chat_format_reader::stops() const {
     return all;
 }
 
+} // namespace detail
+
 inline result<chat_template> chat_template::open(const gguf_file& file, const tokenizer& text, std::string_view name) {
-    chat_format_reader reader(file, text);
+    detail::chat_format_reader reader(file, text);
     if (auto found = reader.run(name); !found) {
         return failed(found);
     }
@@ -24925,7 +25242,7 @@ inline result<chat_template> chat_template::open(const gguf_file& file, const to
 #include <limits>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What two neighbours become. Lower ranks go first.
 struct merge {
@@ -24999,7 +25316,7 @@ private:
     buffer<slot> slots_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/text/token_merging.hpp ----
 // token_merging: neighbours among tokens merge, lowest rank first, leftmost on ties: the core of all BPE models.
@@ -25014,7 +25331,7 @@ private:
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Merges the tokens of single bytes or characters into those of words. Immutable: any number of threads may use it at
 /// a time.
@@ -25183,7 +25500,7 @@ private:
     merge_table merges_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <algorithm>
 #include <array>
@@ -25196,7 +25513,7 @@ private:
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Turns bytes into tokens by merging. Immutable: any number of threads may encode at a time.
 class byte_pair_encoding {
@@ -25243,7 +25560,7 @@ private:
     bool complete_; ///< every byte has a token
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/text/merge_list.hpp ----
 // read_merges: the merges of a model, from a GGUF file, every one of them checked.
@@ -25257,7 +25574,7 @@ private:
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// Reads tokenizer.ggml.merges: "LEFT RIGHT" as the vocabulary spells normal tokens, in the order of their ranks, into
 /// a table. Use read_merges().
@@ -25350,7 +25667,7 @@ private:
     return merge_reader(file, tokens).run();
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/text/sentence_piece.hpp ----
 // sentence_piece_encoding: text to tokens as SentencePiece's BPE models do (LLaMA-2, Gemma, Phi-3).
@@ -25365,7 +25682,7 @@ private:
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// The merges of a SentencePiece vocabulary, from its scores: two tokens merge if their bytes together are a third,
 /// the best score first. So every way to cut a token into two tokens is one merge. Use read_scores().
@@ -25563,7 +25880,7 @@ private:
     bool words_apart_ = false;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/text/tokenizer_tables.hpp ----
 // The two kinds of tokenizer_tables: byte-level BPE and SentencePiece.
@@ -25573,7 +25890,7 @@ private:
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 /// What both kinds share: a vocabulary, and tokens that are found in text as they are spelled.
 class vocabulary_tables : public tokenizer_tables {
@@ -25674,7 +25991,7 @@ private:
     sentence_piece_encoding pieces_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <algorithm>
 #include <array>
@@ -25687,6 +26004,8 @@ private:
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
 
 /// Reads the keys tokenizer.ggml.* of one file. Use tokenizer::open().
 class tokenizer_reader {
@@ -25944,8 +26263,10 @@ inline result<void> tokenizer_reader::read_added(bool add_bos_by_default) {
     return {};
 }
 
+} // namespace detail
+
 inline result<tokenizer> tokenizer::open(const gguf_file& file, tokenizer_options options) {
-    tokenizer_reader reader(file, options);
+    detail::tokenizer_reader reader(file, options);
     auto tables = reader.run();
     if (!tables) {
         return failed(tables);
@@ -25959,7 +26280,7 @@ inline result<tokenizer> tokenizer::open(const gguf_file& file, tokenizer_option
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <class Program> result<hyper_parameters> text_part<Program>::read(const gguf_file& file) {
     return hyper_parameters::read(file);
@@ -25976,7 +26297,7 @@ result<chat_template> text_part<Program>::open_chat(const gguf_file& file, const
     return chat_template::open(file, text, format);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <memory>
 #include <new>
@@ -25985,7 +26306,7 @@ result<chat_template> text_part<Program>::open_chat(const gguf_file& file, const
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 struct model_facts {
     model_file source;
@@ -26063,7 +26384,7 @@ inline result<void> model_facts::read_tokenizer(const open_options& options) {
     return {};
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/run/tensors_part.hpp ----
 // tensors_part: weights and their screen.
@@ -26072,7 +26393,7 @@ inline result<void> model_facts::read_tokenizer(const open_options& options) {
 #include <string_view>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 template <class Program> result<void> tensors_part<Program>::test(const engine& tables) {
     return self_test::run(tables);
@@ -26092,14 +26413,14 @@ result<lm_head_screen> tensors_part<Program>::open_screen(pool_ref pool, const l
                              : lm_head_screen::open(pool, loops, lm_head);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <memory>
 #include <new>
 #include <string>
 #include <utility>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
 class model_core final : public model_base {
 public:
@@ -26212,7 +26533,7 @@ private:
     lm_head_screen screen_;
 };
 
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #include <string_view>
 #include <utility>
@@ -26226,26 +26547,28 @@ public:
 
     /// As any_model::open. \return errc::unsupported_cpu if P::isa is not available here.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, const open_options& options = {}) {
-        auto source = files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
+        auto source = detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
         return source ? open(*std::move(source), options) : failed(source);
     }
     [[nodiscard]] static result<model> open(byte_source source, const open_options& options = {}) {
-        auto file = files_part<>::open(std::move(source));
+        auto file = detail::files_part<>::open(std::move(source));
         return file ? open(*std::move(file), options) : failed(file);
     }
     [[nodiscard]] static result<model> open(model_file source, const open_options& options = {}) {
-        auto opened = model_core::open(engine_of<P>::tables, std::move(source), options);
+        auto opened = detail::model_core::open(engine_of<P>::tables, std::move(source), options);
         return opened ? result<model>(model(*std::move(opened))) : failed(opened);
     }
 
-    [[nodiscard]] const weights& tensors() const noexcept { return parts().tensors; }
+    [[nodiscard]] const detail::weights& tensors() const noexcept { return parts().tensors; }
     /// Empty unless the model was opened with lm_head_mode::screened.
-    [[nodiscard]] const lm_head_screen& screen() const noexcept { return parts().screen; }
+    [[nodiscard]] const detail::lm_head_screen& screen() const noexcept { return parts().screen; }
 
 private:
-    explicit model(std::unique_ptr<const model_base> base) noexcept : any_model(std::move(base)) {}
+    explicit model(std::unique_ptr<const detail::model_base> base) noexcept : any_model(std::move(base)) {}
 
-    [[nodiscard]] model_parts parts() const noexcept { return static_cast<const model_core&>(base()).parts(); }
+    [[nodiscard]] detail::model_parts parts() const noexcept {
+        return static_cast<const detail::model_core&>(base()).parts();
+    }
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -26371,12 +26694,16 @@ using in_all_layouts =
     joined_ladders<typename Ladder::template with_layout<i2s>, typename Ladder::template with_layout<base3>,
                    typename Ladder::template with_layout<lookup2>, typename Ladder::template with_layout<lookup3>>;
 
+namespace detail {
+
 /// One policy for each instruction set of a list.
 template <class List> struct policies_of;
 template <isa::instruction_set... Isa> struct policies_of<isa::list<Isa...>> : ladder<policy<Isa>...> {};
 
+} // namespace detail
+
 /// Runs on any CPU of this architecture, with its best instructions; needs no -m flag.
-struct any_cpu : policies_of<isa::all_of_this_machine> {};
+struct any_cpu : detail::policies_of<isa::all_of_this_machine> {};
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -26394,7 +26721,7 @@ namespace bitnet::inline BITNET_ABI {
 /// are. \pre out.size() == x.size(). \return what an integer is to be multiplied by for x.
 inline float quantize_embedding(std::span<const float> x, std::span<std::int8_t> out) noexcept {
     assert(out.size() == x.size());
-    return float_ops<isa::scalar>::narrow_row(x.data(), x.size(), out.data());
+    return detail::float_ops<isa::scalar>::narrow_row(x.data(), x.size(), out.data());
 }
 
 /// Bytes of a binary embedding of `size` elements.
@@ -26425,6 +26752,8 @@ inline void binarize_embedding(std::span<const float> x, std::span<std::uint8_t>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
 
 /// The first of `engines` that this CPU runs, or the first of instruction set `isa` if that is not empty; of its
 /// instruction set, the one in `layout` if there is one. Null if there is none.
@@ -26460,21 +26789,23 @@ namespace bitnet::inline BITNET_ABI {
     return opened ? result<any_model>(any_model(*std::move(opened))) : failed(opened);
 }
 
+} // namespace detail
+
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(model_file source, const open_options& options, std::string_view isa) {
-    return open_model(std::move(source), options, isa, Ladder::engines);
+    return detail::open_model(std::move(source), options, isa, Ladder::engines);
 }
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(byte_source source, const open_options& options, std::string_view isa) {
-    auto file = files_part<>::open(std::move(source));
+    auto file = detail::files_part<>::open(std::move(source));
     return file ? open(*std::move(file), options, isa) : failed(file);
 }
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const open_options& options,
                                              std::string_view isa) {
-    auto file = files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
+    auto file = detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
     return file ? open(*std::move(file), options, isa) : failed(file);
 }
 

@@ -15010,7 +15010,7 @@ private:
         tensor_dims all{1, 1, 1, 1};
         std::copy(dims.begin(), dims.end(), all.begin());
         made.size = detail::fits_blocks(made.to, all) ? detail::tensor_bytes(made.to, all).value_or(0) : 0;
-        pieces_.push_back(std::move(made));
+        pieces_.push_back(made);
         writer_.add_tensor(name, pieces_.back().to, dims, read_callback{&piece::read, &pieces_.back()});
         total_bytes_ += pieces_.back().size;
         return pieces_.back();
@@ -20499,12 +20499,16 @@ private:
             std::memset(out_, 0, sizeof out_);
             check.run(*this, *tested_->loops, out_[0]);
             check.run(*this, loop_table_of<float_ops<isa::scalar>>, out_[1]);
-            if (std::memcmp(out_[0], out_[1], sizeof out_[0]) != 0) {
+            if (std::memcmp(bits_of(0), bits_of(1), sizeof out_[0]) != 0) {
                 return error{errc::broken_kernel, sentence({"self-test: the loop ", check.name, " of ", tested_->isa,
                                                             " gives other bits than plain C++"})};
             }
         }
         return {};
+    }
+
+    [[nodiscard]] const std::byte* bits_of(std::size_t i) const noexcept {
+        return reinterpret_cast<const std::byte*>(out_[i]);
     }
 
     static void quantize(self_test& test, const loop_table& loops, float* y) noexcept {

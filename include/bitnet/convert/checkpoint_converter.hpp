@@ -215,7 +215,7 @@ private:
         tensor_dims all{1, 1, 1, 1};
         std::copy(dims.begin(), dims.end(), all.begin());
         made.size = detail::fits_blocks(made.to, all) ? detail::tensor_bytes(made.to, all).value_or(0) : 0;
-        pieces_.push_back(std::move(made));
+        pieces_.push_back(made);
         writer_.add_tensor(name, pieces_.back().to, dims, read_callback{&piece::read, &pieces_.back()});
         total_bytes_ += pieces_.back().size;
         return pieces_.back();

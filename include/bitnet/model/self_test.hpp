@@ -142,12 +142,16 @@ private:
             std::memset(out_, 0, sizeof out_);
             check.run(*this, *tested_->loops, out_[0]);
             check.run(*this, loop_table_of<float_ops<isa::scalar>>, out_[1]);
-            if (std::memcmp(out_[0], out_[1], sizeof out_[0]) != 0) {
+            if (std::memcmp(bits_of(0), bits_of(1), sizeof out_[0]) != 0) {
                 return error{errc::broken_kernel, sentence({"self-test: the loop ", check.name, " of ", tested_->isa,
                                                             " gives other bits than plain C++"})};
             }
         }
         return {};
+    }
+
+    [[nodiscard]] const std::byte* bits_of(std::size_t i) const noexcept {
+        return reinterpret_cast<const std::byte*>(out_[i]);
     }
 
     static void quantize(self_test& test, const loop_table& loops, float* y) noexcept {

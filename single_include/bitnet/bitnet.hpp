@@ -12128,13 +12128,16 @@ public:
         }
     }
 
-    /// The first row that is not ternary; the number of rows if all are.
+    /// The first row that is not ternary, or the first of its group if what fills the group up is not; the number of
+    /// rows if all are.
     [[nodiscard]] std::size_t first_bad(std::uint8_t* spare) const noexcept {
-        std::size_t row = first_bad_.load(std::memory_order_relaxed);
-        while (row < count_ && rows_.group_rows() > 1 && rows_.read(row, spare)) {
-            ++row; // of the group
+        const std::size_t first = first_bad_.load(std::memory_order_relaxed);
+        for (std::size_t row = first; row < count_ && row - first < rows_.group_rows(); ++row) {
+            if (!rows_.read(row, spare)) {
+                return row;
+            }
         }
-        return row < count_ ? row : count_;
+        return first < count_ ? first : count_;
     }
 
 private:
@@ -20498,13 +20501,27 @@ private:
         for (const loop_check& check : checks) {
             std::memset(out_, 0, sizeof out_);
             check.run(*this, *tested_->loops, out_[0]);
-            check.run(*this, loop_table_of<float_ops<isa::scalar>>, out_[1]);
+            check.run(*this, plain_loops(), out_[1]);
             if (std::memcmp(bits_of(0), bits_of(1), sizeof out_[0]) != 0) {
                 return error{errc::broken_kernel, sentence({"self-test: the loop ", check.name, " of ", tested_->isa,
                                                             " gives other bits than plain C++"})};
             }
         }
         return {};
+    }
+
+    /// The scalar loops that checks run, and no others: a program of one policy compiles no more of them.
+    [[nodiscard]] static loop_table plain_loops() noexcept {
+        using plain = float_ops<isa::scalar>;
+        loop_table made{};
+        made.rms_norm = &plain::rms_norm;
+        made.quantize = &plain::quantize;
+        made.relu2_times = &plain::relu2_times;
+        made.silu_times = &plain::silu_times;
+        made.rotate = &plain::rotate;
+        made.exponentials = &plain::exponentials;
+        made.elements[static_cast<std::size_t>(float_element::f16)].dot_rows = &plain::dot_rows<half>;
+        return made;
     }
 
     [[nodiscard]] const std::byte* bits_of(std::size_t i) const noexcept {
@@ -24668,7 +24685,7 @@ private:
         }
         transformer_.emplace(*std::move(forward));
         error failure;
-        allocate(rows_, options_.prompt_chunk, "batch rows", failure);
+        allocate(rows_, options_.prompt_chunk, "prompt rows", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -26506,9 +26523,7 @@ private:
             return {};
         }
         const auto* stored = file.find_tensor(screen_name(name));
-        auto made = stored != nullptr
-                        ? lm_head_screen::open(pool, *tables_.loops, tensors_.lm_head(), *stored, file.name(), verify)
-                        : lm_head_screen::open(pool, *tables_.loops, tensors_.lm_head());
+        auto made = tensors_part<>::open_screen(pool, *tables_.loops, tensors_.lm_head(), stored, file.name(), verify);
         if (!made) {
             return failed(made);
         }

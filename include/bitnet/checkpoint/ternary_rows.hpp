@@ -149,13 +149,16 @@ public:
         }
     }
 
-    /// The first row that is not ternary; the number of rows if all are.
+    /// The first row that is not ternary, or the first of its group if what fills the group up is not; the number of
+    /// rows if all are.
     [[nodiscard]] std::size_t first_bad(std::uint8_t* spare) const noexcept {
-        std::size_t row = first_bad_.load(std::memory_order_relaxed);
-        while (row < count_ && rows_.group_rows() > 1 && rows_.read(row, spare)) {
-            ++row; // of the group
+        const std::size_t first = first_bad_.load(std::memory_order_relaxed);
+        for (std::size_t row = first; row < count_ && row - first < rows_.group_rows(); ++row) {
+            if (!rows_.read(row, spare)) {
+                return row;
+            }
         }
-        return row < count_ ? row : count_;
+        return first < count_ ? first : count_;
     }
 
 private:

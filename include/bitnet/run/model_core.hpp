@@ -105,9 +105,7 @@ private:
             return {};
         }
         const auto* stored = file.find_tensor(screen_name(name));
-        auto made = stored != nullptr
-                        ? lm_head_screen::open(pool, *tables_.loops, tensors_.lm_head(), *stored, file.name(), verify)
-                        : lm_head_screen::open(pool, *tables_.loops, tensors_.lm_head());
+        auto made = tensors_part<>::open_screen(pool, *tables_.loops, tensors_.lm_head(), stored, file.name(), verify);
         if (!made) {
             return failed(made);
         }

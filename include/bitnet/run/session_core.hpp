@@ -235,7 +235,7 @@ private:
         }
         transformer_.emplace(*std::move(forward));
         error failure;
-        allocate(rows_, options_.prompt_chunk, "batch rows", failure);
+        allocate(rows_, options_.prompt_chunk, "prompt rows", failure);
         if (failure.code != errc{}) {
             return failure;
         }

@@ -204,6 +204,23 @@ TEST_CASE_TEMPLATE("indices that a layout does not have are refused if codes are
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code == errc::bad_code);
     CHECK(refused.error().message.find("'blk.0.attn_q.weight': row 0 of its 384 rows") != std::string::npos);
+    const auto not_repacked = open<oracle>(editor.bytes(), {.verify_codes = false});
+    REQUIRE_FALSE(not_repacked);
+    CHECK(not_repacked.error().message == refused.error().message);
+}
+
+TEST_CASE("an index that lookup3 does not have is refused beyond the last column, too") {
+    const auto bytes = bitnet_tests::tiny_model(odd_shape());
+    REQUIRE(bytes);
+    const auto file = converted<lookup3>(bytes->span());
+    bitnet_tests::gguf_editor editor(file.span());
+    const std::size_t last_block = 640 / lookup3::block_columns; // its columns 18 to 23 begin at byte 96
+    editor.poke(editor.tensor("blk.0.ffn_down.weight").data + last_block * lookup3::block_bytes + 96,
+                std::uint8_t{0xff});
+    for (const auto& refused : {open<policy<isa::scalar, lookup3>>(editor.bytes()).error().message,
+                                open<oracle>(editor.bytes(), {.verify_codes = false}).error().message}) {
+        CHECK_MESSAGE(refused.find("'blk.0.ffn_down.weight': row 0 of its 384 rows") != std::string::npos, refused);
+    }
 }
 
 TEST_CASE("a shape that the file's own layout does not admit is refused by the converter") {

@@ -24467,7 +24467,7 @@ template <class Program> result<model_file> files_part<Program>::open(byte_sourc
 } // namespace bitnet::inline BITNET_ABI::detail
 
 // ---- bitnet/run/model_core.hpp ----
-// model_core: what any_model and model<P> hold, compiled once for all engines; and how one is chosen and opened.
+// model_core: what any_model and model<P> hold, compiled once for all engines.
 
 // ---- bitnet/run/batch_core.hpp ----
 // batch_core: what any_batch and batch<P> hold, compiled once for all engines.
@@ -26693,11 +26693,6 @@ template <policy_type... P> struct ladder {
 
     /// with_first_available over the list.
     template <class F> static bool with_first_available(F&& f) { return bitnet::with_first_available<P...>(f); }
-
-    /// Calls f.operator()<Q>() for the policy of that instruction set. \return whether it is in the list.
-    template <class F> static bool with_isa(std::string_view name, F&& f) {
-        return ((P::isa::name == name && (f.template operator()<P>(), true)) || ...);
-    }
 };
 
 /// Ladders one after another: those of several layouts, say.

@@ -45,11 +45,6 @@ template <policy_type... P> struct ladder {
 
     /// with_first_available over the list.
     template <class F> static bool with_first_available(F&& f) { return bitnet::with_first_available<P...>(f); }
-
-    /// Calls f.operator()<Q>() for the policy of that instruction set. \return whether it is in the list.
-    template <class F> static bool with_isa(std::string_view name, F&& f) {
-        return ((P::isa::name == name && (f.template operator()<P>(), true)) || ...);
-    }
 };
 
 /// Ladders one after another: those of several layouts, say.

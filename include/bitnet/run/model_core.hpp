@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// model_core: what any_model and model<P> hold, compiled once for all engines; and how one is chosen and opened.
+// model_core: what any_model and model<P> hold, compiled once for all engines.
 #pragma once
 
 #include <bitnet/checkpoint/model_file.hpp>

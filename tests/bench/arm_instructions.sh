@@ -24,10 +24,10 @@ using namespace bitnet::detail;
 MULTIPLY(neon, i2s)
 MULTIPLY(neon_dotprod, i2s)
 MULTIPLY(neon_i8mm, i2s)
-MULTIPLY(neon, dense)
-MULTIPLY(neon_dotprod, dense)
-MULTIPLY(neon, tl1)
-MULTIPLY(neon, tl2)
+MULTIPLY(neon, base3)
+MULTIPLY(neon_dotprod, base3)
+MULTIPLY(neon, lookup2)
+MULTIPLY(neon, lookup3)
 EOF
 "$@" -std=c++20 -Iinclude -S -o "$scratch/kernels.s" "$scratch/kernels.cpp"
 
@@ -83,10 +83,10 @@ printf -- '--:|%.0s' "${cores[@]}"
 echo
 row 'i2_s, neon, one token' '3isa4neonE.*8multiplyILm4ELm1E' smlal $((4 * 128))
 row 'i2_s, neon, many tokens' '3isa4neonE.*8multiplyILm2ELm4E' smlal $((2 * 4 * 128))
-row 'tl1, neon, one token' 'lookup_rows_neon.*3tl1.*4rows|multiply_neon_tl1' tbl $((32 * 16))
-row 'tl2, neon, one token' 'lookup_rows_neon.*3tl2.*4rows|multiply_neon_tl2' tbl $((32 * 24))
-row 'dense, neon, one token' '3isa4neonENS.*5dense.*4rows|multiply_neon_dense' 'sml[as]l' $((4 * 80))
+row 'lookup2, neon, one token' 'lookup_group_neon.*18lookup2_block_neonEE3sum' tbl $((32 * 16))
+row 'lookup3, neon, one token' 'lookup_group_neon.*18lookup3_block_neonEE3sum' tbl $((32 * 24))
+row 'base3, neon, one token' '3isa4neonE.*5base3EE4tileILm4E' 'sml[as]l' $((4 * 80))
 row 'i2_s, neon_dotprod, one token' '12neon_dotprod.*8multiplyILm4ELm1E' sdot $((4 * 128))
 row 'i2_s, neon_dotprod, many tokens' '12neon_dotprod.*8multiplyILm2ELm4E' sdot $((2 * 4 * 128))
-row 'dense, neon_dotprod, one token' '12neon_dotprod.*5dense.*4rows|multiply_neon_dotprod_dense' sdot $((4 * 80))
+row 'base3, neon_dotprod, one token' '12neon_dotprod.*5base3EE4tileILm4E' sdot $((4 * 80))
 row 'i2_s, neon_i8mm, many tokens' '9neon_i8mm.*5tilesILm4E' smmla $((8 * 8 * 32))

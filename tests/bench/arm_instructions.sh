@@ -48,7 +48,7 @@ inner_loop() {
                 }
             }
         }
-        /^_Z[A-Za-z0-9_]*:/ { if (wanted) finish(); wanted = $0 ~ symbol; lines = branches = 0; delete at; next }
+        /^_Z[A-Za-z0-9_.]*:/ { if (wanted) finish(); wanted = $0 ~ symbol; lines = branches = 0; delete at; next }
         !wanted { next }
         /^\.L[A-Za-z0-9_]*:/ { sub(/:.*/, ""); at[$0] = lines; next }
         /^[ \t]+[a-z]/ {

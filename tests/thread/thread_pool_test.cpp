@@ -85,7 +85,17 @@ double busy_during(int milliseconds) {
     return cpu_seconds() - before;
 }
 
-/// The same for 200 milliseconds after loops of a pool that spins for so long; then for 200 more.
+/// CPU seconds that a thread gets which yields again and again for that time.
+double cpu_seconds_of_yielding(int milliseconds) {
+    const double before = cpu_seconds();
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
+    while (std::chrono::steady_clock::now() < end) {
+        std::this_thread::yield();
+    }
+    return cpu_seconds() - before;
+}
+
+/// As busy_during for 200 milliseconds after loops of a pool that spins for so long; then for 200 more.
 std::pair<double, double> busy_behind_loops(int spinning_milliseconds) {
     auto pool = thread_pool::open(2, std::chrono::milliseconds(spinning_milliseconds));
     REQUIRE(pool);
@@ -112,13 +122,18 @@ TEST_CASE("a pool spins as long as asked, then uses no CPU") {
     const auto parked = busy_behind_loops(0);
     CHECK(parked.first < 0.05);
     CHECK(parked.second < 0.05);
-    double spun = 0; // a loaded machine may give a spinning thread no time for a while
+    // A thread that yields gets next to nothing of a loaded machine: what counts is what gets time before and after.
+    double spun = 0;
+    int fair_attempts = 0;
     for (int attempt = 0; attempt < 20 && spun <= 0.02; ++attempt) {
+        const double before = cpu_seconds_of_yielding(50);
         const auto spinning = busy_behind_loops(150);
         CHECK(spinning.second < 0.05);
         spun = spinning.first;
+        fair_attempts += std::min(before, cpu_seconds_of_yielding(50)) > 0.04 ? 1 : 0;
     }
-    CHECK(spun > 0.02);
+    const bool spins_or_cannot_be_seen = spun > 0.02 || fair_attempts < 5;
+    CHECK(spins_or_cannot_be_seen);
 }
 
 TEST_CASE("a slow task does not hold up the others") {

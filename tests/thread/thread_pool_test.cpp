@@ -126,14 +126,17 @@ TEST_CASE("a pool spins as long as asked, then uses no CPU") {
     double spun = 0;
     int fair_attempts = 0;
     for (int attempt = 0; attempt < 20 && spun <= 0.02; ++attempt) {
-        const double before = cpu_seconds_of_yielding(50);
+        const double before = cpu_seconds_of_yielding(100);
         const auto spinning = busy_behind_loops(150);
         CHECK(spinning.second < 0.05);
         spun = spinning.first;
-        fair_attempts += std::min(before, cpu_seconds_of_yielding(50)) > 0.04 ? 1 : 0;
+        fair_attempts += std::min(before, cpu_seconds_of_yielding(100)) > 0.06 ? 1 : 0;
     }
-    const bool spins_or_cannot_be_seen = spun > 0.02 || fair_attempts < 5;
-    CHECK(spins_or_cannot_be_seen);
+    if (fair_attempts < 5) {
+        WARN_MESSAGE(spun > 0.02, "not seen to spin: this machine is busy");
+    } else {
+        CHECK(spun > 0.02);
+    }
 }
 
 TEST_CASE("a slow task does not hold up the others") {

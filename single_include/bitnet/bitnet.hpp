@@ -11088,14 +11088,12 @@ inline result<hyper_parameters> hyper_parameters::read(const gguf_file& file) {
 // layout_table: a ternary layout as data, for code that is compiled once for all of them.
 
 // ---- bitnet/kernel/ternary_layout.hpp ----
-// Ternary layouts: how weights of -1, 0, +1 are stored. The concept, repacking, and the three orders of I2_S.
+// Ternary layouts: how weights of -1, 0, +1 are stored. The concept, and the three orders of I2_S.
 
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <numeric>
-#include <optional>
 #include <string_view>
 
 namespace bitnet::inline BITNET_ABI {
@@ -11135,16 +11133,6 @@ concept ternary_layout = requires(const typename L::view& w, std::size_t row, st
 /// The number of blocks in a row of `cols` columns.
 template <class L> [[nodiscard]] constexpr std::size_t blocks_across(std::size_t cols) noexcept {
     return cols / L::block_columns + (cols % L::block_columns != 0 ? 1 : 0);
-}
-/// The number of blocks in a column of `rows` rows.
-template <class L> [[nodiscard]] constexpr std::size_t blocks_down(std::size_t rows) noexcept {
-    return rows / L::block_rows + (rows % L::block_rows != 0 ? 1 : 0);
-}
-/// Bytes of a whole matrix; nothing on overflow.
-template <class L>
-[[nodiscard]] constexpr std::optional<std::uint64_t> layout_bytes(std::size_t rows, std::size_t cols) noexcept {
-    const auto blocks = checked_multiply(blocks_down<L>(rows), blocks_across<L>(cols));
-    return blocks ? checked_multiply(*blocks, L::block_bytes) : blocks;
 }
 
 /// Weights -1, 0, +1 as codes 0, 1, 2 of two bits. Code 3 is not written by anybody; every kernel gives it the value
@@ -11232,51 +11220,6 @@ private:
 using i2s = detail::i2s_layout<i2s_order::planar_128>;
 using i2s_b = detail::i2s_layout<i2s_order::planar_64>;
 using i2s_c = detail::i2s_layout<i2s_order::four_rows>;
-
-namespace detail {
-
-/// Rows that repack_rows takes at a time: whole blocks of both layouts.
-template <ternary_layout To, ternary_layout From>
-inline constexpr std::size_t repacked_rows = std::lcm(To::block_rows, From::block_rows);
-
-/// Copies the codes of rows [first, first + count) from one layout to another; `to` is the whole new matrix.
-/// Goes through one byte a code in 30 KiB of stack at most. \pre `first` is a multiple of repacked_rows, `count` is one
-/// or ends the matrix; both layouts admit the shape; `To` can hold the codes: only I2_S knows code 3.
-template <ternary_layout To, ternary_layout From>
-void repack_rows(const typename From::view& from, std::size_t first, std::size_t count, std::uint8_t* to) noexcept {
-    constexpr std::size_t rows = repacked_rows<To, From>;
-    constexpr std::size_t cols = std::lcm(To::block_columns, From::block_columns);
-    std::uint8_t codes[rows * cols];
-    const auto each_block = [&]<ternary_layout L>(std::size_t row, std::size_t col, auto&& visit) {
-        const std::size_t across = blocks_across<L>(from.cols);
-        for (std::size_t r = 0; r < rows && row + r < from.rows; r += L::block_rows) {
-            for (std::size_t c = 0; c < cols && col + c < from.cols; c += L::block_columns) {
-                const std::size_t block = (row + r) / L::block_rows * across + (col + c) / L::block_columns;
-                visit(block * L::block_bytes, codes + r * cols + c);
-            }
-        }
-    };
-    for (std::size_t row = first; row < first + count; row += rows) {
-        for (std::size_t col = 0; col < from.cols; col += cols) {
-            if (row + rows > from.rows || col + cols > from.cols) {
-                std::memset(codes, 1, sizeof codes);
-            }
-            each_block.template operator()<From>(row, col, [&](std::size_t at, std::uint8_t* unpacked) {
-                From::unpack_block(from.data + at, unpacked, cols);
-            });
-            each_block.template operator()<To>(
-                row, col, [&](std::size_t at, std::uint8_t* unpacked) { To::pack_block(unpacked, cols, to + at); });
-        }
-    }
-}
-
-/// repack_rows() of all rows. \pre `to` holds layout_bytes<To>(rows, cols).
-template <ternary_layout To, ternary_layout From>
-void repack(const typename From::view& from, std::uint8_t* to) noexcept {
-    repack_rows<To, From>(from, 0, from.rows, to);
-}
-
-} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -15330,14 +15273,14 @@ template <class Isa, class Layout> struct kernel;
 template <class K>
 concept ternary_kernel = requires(const typename K::layout::view& w, std::size_t first, std::size_t count,
                                   const activation_view& x, std::int32_t* y, std::size_t y_stride) {
-    { K::rows(w, first, count, x, y, y_stride) }
+    { K::multiply(w, first, count, x, y, y_stride) }
     noexcept->std::same_as<void>;
 };
 
 /// A kernel that needs activations in another order, made once for all the matrices and rows they are multiplied by:
 /// arrange(x, first_token, cols, out) writes the arranged_bytes(cols) bytes of the group of arranged_tokens tokens that
 /// starts at first_token (a multiple of arranged_tokens; tokens beyond x.tokens are taken as zero) to `out`, which is
-/// 64-byte aligned. rows() then finds the groups of its tokens at x.arranged, and its first token starts a group.
+/// 64-byte aligned. multiply() then finds the groups of its tokens at x.arranged, and its first token starts a group.
 template <class K>
 concept arranging_kernel = ternary_kernel<K> &&
     requires(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) {
@@ -15385,7 +15328,7 @@ struct ternary_table {
 namespace detail {
 
 template <ternary_kernel K> [[nodiscard]] constexpr ternary_table make_ternary_table() noexcept {
-    ternary_table made{&layout_table_of<typename K::layout>, &K::rows, nullptr, nullptr, 1};
+    ternary_table made{&layout_table_of<typename K::layout>, &K::multiply, nullptr, nullptr, 1};
     if constexpr (arranging_kernel<K>) {
         made.arrange = &K::arrange;
         made.arranged_bytes = [](std::size_t cols) noexcept -> std::size_t { return K::arranged_bytes(cols); };
@@ -15540,10 +15483,10 @@ template <std::size_t Rows> BITNET_ALWAYS_INLINE void prefetch_base3(const std::
 /// Kernel::tile<Rows>(weights of the first row, bytes of a row, activations, their sum, y of the first row).
 /// More tokens than that go through ManyTokens, as by_way_of_i2s.
 template <class Kernel, std::size_t FewTokens, class ManyTokens> struct base3_tiling {
-    static void rows(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         if (x.tokens > FewTokens) {
-            ManyTokens::rows(w, first, count, x, y, y_stride);
+            ManyTokens::multiply(w, first, count, x, y, y_stride);
             return;
         }
         const std::size_t row_bytes = blocks_across<base3>(w.cols) * base3::block_bytes;
@@ -15588,8 +15531,8 @@ template <class I2sKernel, class Layout, class Rows> struct by_way_of_i2s {
         return (cols + activation_padding - 1) / activation_padding * activation_padding;
     }
 
-    static void rows(const typename Layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const typename Layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         alignas(64) std::uint8_t unpacked[buffer_bytes];
         const std::size_t row_bytes = padded(w.cols) / 4;
         const std::size_t fitting = buffer_bytes / row_bytes;
@@ -15597,7 +15540,7 @@ template <class I2sKernel, class Layout, class Rows> struct by_way_of_i2s {
         for (std::size_t r = 0; r < count; r += most) {
             const std::size_t block_rows = count - r < most ? count - r : most;
             Rows::unpack(w, first + r, block_rows, unpacked, row_bytes);
-            I2sKernel::rows({unpacked, block_rows, padded(w.cols)}, 0, block_rows, x, y + r, y_stride);
+            I2sKernel::multiply({unpacked, block_rows, padded(w.cols)}, 0, block_rows, x, y + r, y_stride);
         }
     }
 
@@ -15622,12 +15565,12 @@ template <class FewKernel, class I2sKernel, class Rows> struct arranged_by_way_o
         I2sKernel::arrange(x, first_token, many_tokens::padded(cols), out);
     }
 
-    static void rows(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         if (x.tokens <= FewKernel::few_tokens) {
-            FewKernel::rows(w, first, count, x, y, y_stride);
+            FewKernel::multiply(w, first, count, x, y, y_stride);
         } else {
-            many_tokens::rows(w, first, count, x, y, y_stride);
+            many_tokens::multiply(w, first, count, x, y, y_stride);
         }
     }
 };
@@ -15669,8 +15612,8 @@ template <std::size_t Rows> BITNET_ALWAYS_INLINE void prefetch_rows(const std::u
 /// Few tokens: a tile's rows meet all of them on their way from memory. Many: the activations of one tile stay in the
 /// first level of cache while a block of rows passes them. As many as one tile takes: every row passes once.
 template <class Kernel, std::size_t MostTokens, std::size_t TileRows = 2> struct i2s_tiling {
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         constexpr std::size_t few_tokens = 12;
         constexpr std::size_t rows_in_cache = 32;
         const std::size_t block = x.tokens <= MostTokens ? count : x.tokens <= few_tokens ? TileRows : rows_in_cache;
@@ -16093,12 +16036,12 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <> struct kernel<isa::avx2, i2s> {
     using layout = i2s;
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         if (x.tokens > 4 && 8 * w.cols <= first_level) {
-            of_eight_tokens::rows(w, first, count, x, y, y_stride);
+            of_eight_tokens::multiply(w, first, count, x, y, y_stride);
         } else {
-            of_two_rows::rows(w, first, count, x, y, y_stride);
+            of_two_rows::multiply(w, first, count, x, y, y_stride);
         }
     }
 
@@ -16306,9 +16249,9 @@ template <> struct kernel<isa::avx2, base3> {
     using layout = base3;
     static constexpr std::size_t few_tokens = 1; ///< that are multiplied without unpacking
 
-    static void rows(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        tiling::rows(w, first, count, x, y, y_stride);
+    static void multiply(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        tiling::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -16406,9 +16349,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <> struct kernel<isa::avx512_vnni, i2s> {
     using layout = i2s;
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        i2s_tiling<kernel, most_tokens, tile_rows>::rows(w, first, count, x, y, y_stride);
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        i2s_tiling<kernel, most_tokens, tile_rows>::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -16535,9 +16478,9 @@ template <> struct kernel<isa::avx512_vnni, base3> {
     using layout = base3;
     static constexpr std::size_t few_tokens = 3; ///< that are multiplied without unpacking
 
-    static void rows(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        tiling::rows(w, first, count, x, y, y_stride);
+    static void multiply(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        tiling::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -16642,10 +16585,10 @@ template <class Tiles> struct i2s_tile_kernel {
         }
     }
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         if (x.tokens <= few_tokens) {
-            kernel<isa::avx512_vnni, i2s>::rows(w, first, count, x, y, y_stride);
+            kernel<isa::avx512_vnni, i2s>::multiply(w, first, count, x, y, y_stride);
             return;
         }
         Tiles::configure(tile_configuration{});
@@ -16685,7 +16628,7 @@ private:
             for (std::size_t t = 0; t < tokens.count; t += 32) {
                 const std::byte* values = arranged + t / arranged_tokens * x.arranged_stride + b * 128 * 16;
                 const operands in{codes, values, values + x.arranged_stride, 2 * count, b == 0};
-                multiply(in, rows.count > 16, tokens.count - t > 16, sums + t * block_rows);
+                multiply_tiles(in, rows.count > 16, tokens.count - t > 16, sums + t * block_rows);
             }
         }
         for (std::size_t t = 0; t < tokens.count; t += 16) {
@@ -16741,17 +16684,18 @@ private:
         bool fresh;        ///< the sums start at zero
     };
 
-    static void multiply(const operands& in, bool two_row_tiles, bool two_token_tiles, std::int32_t* sums) noexcept {
+    static void multiply_tiles(const operands& in, bool two_row_tiles, bool two_token_tiles,
+                               std::int32_t* sums) noexcept {
         if (two_row_tiles) {
-            two_token_tiles ? multiply<true, true>(in, sums) : multiply<true, false>(in, sums);
+            two_token_tiles ? multiply_tiles<true, true>(in, sums) : multiply_tiles<true, false>(in, sums);
         } else {
-            two_token_tiles ? multiply<false, true>(in, sums) : multiply<false, false>(in, sums);
+            two_token_tiles ? multiply_tiles<false, true>(in, sums) : multiply_tiles<false, false>(in, sums);
         }
     }
 
     /// Tiles 0..3: sums of (rows, tokens) halves (0, 0), (0, 1), (1, 0), (1, 1); 4, 5: codes; 6, 7: activations.
     template <bool TwoRowTiles, bool TwoTokenTiles>
-    static void multiply(const operands& in, std::int32_t* sums) noexcept {
+    static void multiply_tiles(const operands& in, std::int32_t* sums) noexcept {
         if (in.fresh) {
             Tiles::template zero<0>();
             Tiles::template zero<1>();
@@ -16895,9 +16839,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <> struct kernel<isa::avx_vnni, i2s> {
     using layout = i2s;
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        i2s_tiling<kernel, most_tokens>::rows(w, first, count, x, y, y_stride);
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        i2s_tiling<kernel, most_tokens>::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -17008,9 +16952,9 @@ template <> struct kernel<isa::avx_vnni, base3> {
     using layout = base3;
     static constexpr std::size_t few_tokens = 3; ///< that are multiplied without unpacking
 
-    static void rows(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        tiling::rows(w, first, count, x, y, y_stride);
+    static void multiply(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        tiling::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -17094,9 +17038,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <> struct kernel<isa::neon, i2s> {
     using layout = i2s;
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        i2s_tiling<kernel, most_tokens, tile_rows>::rows(w, first, count, x, y, y_stride);
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        i2s_tiling<kernel, most_tokens, tile_rows>::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -17110,16 +17054,16 @@ private:
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         if constexpr (Rows == 4 && Tokens > 1) {
-            multiply<2, Tokens>(w, cols, x, first_token, y, y_stride);
-            multiply<2, Tokens>(w + 2 * (cols / 4), cols, x, first_token, y + 2, y_stride);
+            multiply_rows<2, Tokens>(w, cols, x, first_token, y, y_stride);
+            multiply_rows<2, Tokens>(w + 2 * (cols / 4), cols, x, first_token, y + 2, y_stride);
         } else {
-            multiply<Rows, Tokens>(w, cols, x, first_token, y, y_stride);
+            multiply_rows<Rows, Tokens>(w, cols, x, first_token, y, y_stride);
         }
     }
 
     template <std::size_t Rows, std::size_t Tokens>
-    static void multiply(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
-                         std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply_rows(const std::uint8_t* w, std::size_t cols, const activation_view& x,
+                              std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
         const std::int8_t* values = x.data + first_token * x.stride;
         constexpr std::size_t chains = Tokens == 1 ? 2 : 1; // sums that do not wait for one another
         constexpr std::size_t blocks_in_int16 = 5 * chains;
@@ -17297,9 +17241,9 @@ template <> struct kernel<isa::neon, base3> {
     using layout = base3;
     static constexpr std::size_t few_tokens = 1; ///< that are multiplied without unpacking
 
-    static void rows(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        tiling::rows(w, first, count, x, y, y_stride);
+    static void multiply(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        tiling::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -17483,9 +17427,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <> struct kernel<isa::neon_dotprod, i2s> {
     using layout = i2s;
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        i2s_tiling<kernel, most_tokens, tile_rows>::rows(w, first, count, x, y, y_stride);
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        i2s_tiling<kernel, most_tokens, tile_rows>::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -17498,16 +17442,16 @@ private:
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         if constexpr (Rows == 4 && Tokens > 1) {
-            multiply<2, Tokens>(w, cols, x, first_token, y, y_stride);
-            multiply<2, Tokens>(w + 2 * (cols / 4), cols, x, first_token, y + 2, y_stride);
+            multiply_rows<2, Tokens>(w, cols, x, first_token, y, y_stride);
+            multiply_rows<2, Tokens>(w + 2 * (cols / 4), cols, x, first_token, y + 2, y_stride);
         } else {
-            multiply<Rows, Tokens>(w, cols, x, first_token, y, y_stride);
+            multiply_rows<Rows, Tokens>(w, cols, x, first_token, y, y_stride);
         }
     }
 
     template <std::size_t Rows, std::size_t Tokens>
-    static void multiply(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
-                         std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply_rows(const std::uint8_t* w, std::size_t cols, const activation_view& x,
+                              std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
         const std::int8_t* values = x.data + first_token * x.stride;
         constexpr std::size_t scales = Tokens <= 2 ? 3 : 1;
         int32x4_t sums[scales][Rows][Tokens];
@@ -17607,9 +17551,9 @@ template <> struct kernel<isa::neon_dotprod, base3> {
     using layout = base3;
     static constexpr std::size_t few_tokens = 2; ///< that are multiplied without unpacking
 
-    static void rows(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        tiling::rows(w, first, count, x, y, y_stride);
+    static void multiply(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        tiling::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -17726,10 +17670,10 @@ template <> struct kernel<isa::neon_i8mm, i2s> {
         }
     }
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         if (x.tokens <= few_tokens) {
-            kernel<isa::neon_dotprod, i2s>::rows(w, first, count, x, y, y_stride);
+            kernel<isa::neon_dotprod, i2s>::multiply(w, first, count, x, y, y_stride);
             return;
         }
         constexpr std::size_t rows_in_cache = 32;
@@ -17771,13 +17715,13 @@ private:
         std::size_t r = 0;
         for (; r + 8 <= count; r += 8) {
             int32x4_t sums[4][TokenPairs];
-            multiply(w.data + (first + r) * row_bytes, row_bytes, row_bytes, values, sums);
+            multiply_rows(w.data + (first + r) * row_bytes, row_bytes, row_bytes, values, sums);
             store(sums, 8, x, t, y + r, y_stride);
         }
         for (; r < count; r += 2) {
             const std::size_t rows = count - r < 2 ? 1 : 2; // the last row may be multiplied twice
             int32x4_t sums[1][TokenPairs];
-            multiply(w.data + (first + r) * row_bytes, row_bytes, rows == 2 ? row_bytes : 0, values, sums);
+            multiply_rows(w.data + (first + r) * row_bytes, row_bytes, rows == 2 ? row_bytes : 0, values, sums);
             store(sums, rows, x, t, y + r, y_stride);
         }
     }
@@ -17785,8 +17729,9 @@ private:
     /// sums[rp][tp] = rows 2 rp and 2 rp + 1 with tokens 2 tp and 2 tp + 1. `second` is the way from an even row to the
     /// odd one.
     template <std::size_t RowPairs, std::size_t TokenPairs>
-    static BITNET_ALWAYS_INLINE void multiply(const std::uint8_t* w, std::size_t row_bytes, std::size_t second,
-                                              const std::int8_t* x, int32x4_t (&sums)[RowPairs][TokenPairs]) noexcept {
+    static BITNET_ALWAYS_INLINE void multiply_rows(const std::uint8_t* w, std::size_t row_bytes, std::size_t second,
+                                                   const std::int8_t* x,
+                                                   int32x4_t (&sums)[RowPairs][TokenPairs]) noexcept {
         BITNET_UNROLL
         for (auto& row : sums) {
             BITNET_UNROLL
@@ -17883,8 +17828,8 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <class Isa, ternary_layout Layout> struct unpacking_kernel {
     using layout = Layout;
 
-    static void rows(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         for (std::size_t r = 0; r < count; r += most_rows) {
             const std::size_t block_rows = std::min(count - r, most_rows);
             for (std::size_t c = 0; c < w.cols; c += most_columns) {
@@ -17913,7 +17858,7 @@ private:
             const std::size_t tokens = std::min(x.tokens - t, most_tokens);
             const activation_view part{x.data + t * x.stride + c, no_sums, x.stride, tokens};
             std::int32_t products[most_tokens * most_rows];
-            kernel<Isa, i2s>::rows({unpacked, count, cols}, 0, count, part, products, most_rows);
+            kernel<Isa, i2s>::multiply({unpacked, count, cols}, 0, count, part, products, most_rows);
             for (std::size_t i = 0; i < tokens; ++i) {
                 std::int32_t* out = y + (t + i) * y_stride;
                 for (std::size_t r = 0; r < count; ++r) {
@@ -17989,9 +17934,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <> struct kernel<isa::sse41, i2s> {
     using layout = i2s;
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        i2s_tiling<kernel, most_tokens>::rows(w, first, count, x, y, y_stride);
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        i2s_tiling<kernel, most_tokens>::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -18120,9 +18065,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <> struct kernel<isa::wasm_relaxed_simd, i2s> {
     using layout = i2s;
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        i2s_tiling<kernel, most_tokens>::rows(w, first, count, x, y, y_stride);
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        i2s_tiling<kernel, most_tokens>::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -18238,9 +18183,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <> struct kernel<isa::wasm_simd128, i2s> {
     using layout = i2s;
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        i2s_tiling<kernel, most_tokens>::rows(w, first, count, x, y, y_stride);
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        i2s_tiling<kernel, most_tokens>::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -18428,11 +18373,11 @@ template <class Layout, class Group, class I2sKernel> struct lookup_kernel {
         }
     }
 
-    static void rows(const typename Layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const typename Layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         if (x.tokens > Group::few_tokens) {
             using unpacker = lookup_unpacker<Layout, Group>;
-            by_way_of_i2s<I2sKernel, Layout, unpacker>::rows(w, first, count, x, y, y_stride);
+            by_way_of_i2s<I2sKernel, Layout, unpacker>::multiply(w, first, count, x, y, y_stride);
             return;
         }
         const std::size_t blocks = blocks_across<Layout>(w.cols);
@@ -19177,8 +19122,8 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <ternary_layout Layout> struct kernel<isa::scalar, Layout> {
     using layout = Layout;
 
-    static void rows(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         for (std::size_t t = 0; t < x.tokens; ++t) {
             for (std::size_t r = 0; r < count; ++r) {
                 y[t * y_stride + r] = dot(w, first + r, x.data + t * x.stride);
@@ -20467,7 +20412,7 @@ private:
             }
         }
         kernel.multiply(w, 0, rows, x, products_[0], rows);
-        detail::kernel<isa::scalar, i2s>::rows({i2s_, rows, cols}, 0, rows, x, products_[1], rows);
+        detail::kernel<isa::scalar, i2s>::multiply({i2s_, rows, cols}, 0, rows, x, products_[1], rows);
         for (std::size_t i = 0; i < count * rows; ++i) {
             if (products_[0][i] != products_[1][i]) {
                 return error{errc::broken_kernel,

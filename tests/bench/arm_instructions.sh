@@ -19,7 +19,7 @@ using namespace bitnet::detail;
 #define MULTIPLY(Isa, Layout)                                                                                          \
     void multiply_##Isa##_##Layout(const Layout::view& w, std::size_t first, std::size_t count,                        \
                                    const activation_view& x, std::int32_t* y, std::size_t stride) {                    \
-        kernel<isa::Isa, Layout>::rows(w, first, count, x, y, stride);                                                 \
+        kernel<isa::Isa, Layout>::multiply(w, first, count, x, y, stride);                                             \
     }
 MULTIPLY(neon, i2s)
 MULTIPLY(neon_dotprod, i2s)
@@ -81,12 +81,12 @@ printf ' %s |' "${cores[@]}"
 printf '\n|---|--:|'
 printf -- '--:|%.0s' "${cores[@]}"
 echo
-row 'i2_s, neon, one token' '3isa4neonE.*8multiplyILm4ELm1E' smlal $((4 * 128))
-row 'i2_s, neon, many tokens' '3isa4neonE.*8multiplyILm2ELm4E' smlal $((2 * 4 * 128))
+row 'i2_s, neon, one token' '3isa4neonE.*13multiply_rowsILm4ELm1E' smlal $((4 * 128))
+row 'i2_s, neon, many tokens' '3isa4neonE.*13multiply_rowsILm2ELm4E' smlal $((2 * 4 * 128))
 row 'lookup2, neon, one token' 'lookup_group_neon.*18lookup2_block_neonEE3sum' tbl $((32 * 16))
 row 'lookup3, neon, one token' 'lookup_group_neon.*18lookup3_block_neonEE3sum' tbl $((32 * 24))
 row 'base3, neon, one token' '3isa4neonE.*5base3EE4tileILm4E' 'sml[as]l' $((4 * 80))
-row 'i2_s, neon_dotprod, one token' '12neon_dotprod.*8multiplyILm4ELm1E' sdot $((4 * 128))
-row 'i2_s, neon_dotprod, many tokens' '12neon_dotprod.*8multiplyILm2ELm4E' sdot $((2 * 4 * 128))
+row 'i2_s, neon_dotprod, one token' '12neon_dotprod.*13multiply_rowsILm4ELm1E' sdot $((4 * 128))
+row 'i2_s, neon_dotprod, many tokens' '12neon_dotprod.*13multiply_rowsILm2ELm4E' sdot $((2 * 4 * 128))
 row 'base3, neon_dotprod, one token' '12neon_dotprod.*5base3EE4tileILm4E' sdot $((4 * 80))
 row 'i2_s, neon_i8mm, many tokens' '9neon_i8mm.*5tilesILm4E' smmla $((8 * 8 * 32))

@@ -2,6 +2,7 @@
 // Ternary rows of all formats: the values written by independent encoders, the refusals, and whole models in them.
 #include "golden/ternary_encoders.hpp"
 #include "golden/tiny_model_writer.hpp"
+#include "kernel/repacking.hpp"
 
 #include <bitnet/checkpoint/ternary_source.hpp>
 #include <bitnet/kernel/row_format.hpp>
@@ -23,6 +24,8 @@
 using namespace bitnet;
 using namespace bitnet::detail;
 using bitnet_tests::code_matrix;
+using bitnet_tests::layout_bytes;
+using bitnet_tests::repack;
 
 namespace {
 

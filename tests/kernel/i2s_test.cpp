@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "kernel/every_kernel_isa.hpp"
+#include "kernel/repacking.hpp"
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/kernel/i2s_amx_int8.hpp>
@@ -22,6 +23,7 @@
 using namespace bitnet;
 using namespace bitnet::detail;
 using bitnet_tests::every_kernel_isa;
+using bitnet_tests::repack;
 using bitnet_tests::runs_here;
 
 namespace {
@@ -87,7 +89,7 @@ template <class Layout> std::vector<std::uint8_t> pack(const problem& p) {
     return bytes;
 }
 
-/// K::rows over rows [first, first + count), the activations arranged if K wants that, into y [tokens, rows].
+/// K::multiply over rows [first, first + count), the activations arranged if K wants that, into y [tokens, rows].
 template <class K>
 void multiply(const problem& p, const std::vector<std::uint8_t>& bytes, std::size_t first, std::size_t count,
               std::int32_t* y) {
@@ -102,7 +104,7 @@ void multiply(const problem& p, const std::vector<std::uint8_t>& bytes, std::siz
         }
         x.arranged = arranged.data();
     }
-    K::rows({bytes.data(), p.rows, p.cols}, first, count, x, y, p.rows);
+    K::multiply({bytes.data(), p.rows, p.cols}, first, count, x, y, p.rows);
 }
 
 template <class K> void check_exact(const problem& p) {

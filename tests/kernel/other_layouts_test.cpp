@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The layouts base3, lookup2 and lookup3: packing, and their kernels against products in 64 bits.
 #include "kernel/every_kernel_isa.hpp"
+#include "kernel/repacking.hpp"
 #include "kernel/ternary_problem.hpp"
 
 #include <bitnet/policy.hpp>
@@ -15,6 +16,9 @@ using namespace bitnet::detail;
 using bitnet_tests::arranged_activations;
 using bitnet_tests::every_kernel_isa;
 using bitnet_tests::filling;
+using bitnet_tests::layout_bytes;
+using bitnet_tests::repack;
+using bitnet_tests::repack_rows;
 using bitnet_tests::runs_here;
 using bitnet_tests::ternary_problem;
 
@@ -25,7 +29,7 @@ template <class K> void check_exact(const ternary_problem& p) {
     const auto bytes = p.pack<layout>();
     const arranged_activations<K> x(p);
     std::vector<std::int32_t> y(p.rows * p.tokens);
-    K::rows({bytes.data(), p.rows, p.cols}, 0, p.rows, x.view(), y.data(), p.rows);
+    K::multiply({bytes.data(), p.rows, p.cols}, 0, p.rows, x.view(), y.data(), p.rows);
     REQUIRE(y == p.expected());
 }
 
@@ -40,7 +44,7 @@ template <class K> void check_ranges() {
         for (std::size_t count = 1; first + count <= p.rows; count += 5) {
             constexpr std::int32_t untouched = 123456789;
             std::vector<std::int32_t> y(p.rows * p.tokens + 1, untouched);
-            K::rows({bytes.data(), p.rows, p.cols}, first, count, x.view(), y.data() + first, p.rows);
+            K::multiply({bytes.data(), p.rows, p.cols}, first, count, x.view(), y.data() + first, p.rows);
             for (std::size_t i = 0; i < y.size(); ++i) {
                 const bool inside = i < whole.size() && i % p.rows >= first && i % p.rows < first + count;
                 REQUIRE(y[i] == (inside ? whole[i] : untouched));

@@ -2,6 +2,8 @@
 // Matrices and activations for tests of ternary kernels, and their products in 64 bits, independent of every layout.
 #pragma once
 
+#include "kernel/repacking.hpp"
+
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 
@@ -74,7 +76,7 @@ struct ternary_problem {
     /// The codes in layout `L`, made by pack_block alone.
     template <bitnet::detail::ternary_layout L> [[nodiscard]] std::vector<std::uint8_t> pack() const {
         const std::size_t across = bitnet::detail::blocks_across<L>(cols);
-        std::vector<std::uint8_t> bytes(bitnet::detail::layout_bytes<L>(rows, cols).value());
+        std::vector<std::uint8_t> bytes(layout_bytes<L>(rows, cols).value());
         std::vector<std::uint8_t> block(L::block_rows * L::block_columns);
         for (std::size_t b = 0; b < bytes.size() / L::block_bytes; ++b) {
             for (std::size_t i = 0; i < block.size(); ++i) {

@@ -2,6 +2,7 @@
 // The graph of every architecture against a double-precision forward, and the types and sources of weights.
 #include "golden/gguf_editor.hpp"
 #include "golden/tiny_model_writer.hpp"
+#include "kernel/repacking.hpp"
 #include "reference_forward.hpp"
 
 #include <bitnet/checkpoint/layout_for.hpp>
@@ -16,6 +17,7 @@
 
 using namespace bitnet;
 using namespace bitnet::detail;
+using bitnet_tests::repack;
 
 namespace {
 

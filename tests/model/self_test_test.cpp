@@ -25,9 +25,9 @@ mistake made = mistake::none;
 namespace bitnet::inline BITNET_ABI::detail {
 
 template <> struct kernel<wrong_isa, i2s> : kernel<isa::scalar, i2s> {
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        kernel<isa::scalar, i2s>::rows(w, first, count, x, y, y_stride);
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        kernel<isa::scalar, i2s>::multiply(w, first, count, x, y, y_stride);
         if (made == (x.tokens == 1 ? mistake::decode : mistake::prefill)) {
             y[y_stride * (x.tokens - 1) + count - 1] ^= 1;
         }

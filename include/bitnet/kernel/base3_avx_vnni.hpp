@@ -32,9 +32,9 @@ template <> struct kernel<isa::avx_vnni, base3> {
     using layout = base3;
     static constexpr std::size_t few_tokens = 3; ///< that are multiplied without unpacking
 
-    static void rows(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        tiling::rows(w, first, count, x, y, y_stride);
+    static void multiply(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        tiling::multiply(w, first, count, x, y, y_stride);
     }
 
 private:

@@ -37,10 +37,10 @@ template <std::size_t Rows> BITNET_ALWAYS_INLINE void prefetch_base3(const std::
 /// Kernel::tile<Rows>(weights of the first row, bytes of a row, activations, their sum, y of the first row).
 /// More tokens than that go through ManyTokens, as by_way_of_i2s.
 template <class Kernel, std::size_t FewTokens, class ManyTokens> struct base3_tiling {
-    static void rows(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const base3::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         if (x.tokens > FewTokens) {
-            ManyTokens::rows(w, first, count, x, y, y_stride);
+            ManyTokens::multiply(w, first, count, x, y, y_stride);
             return;
         }
         const std::size_t row_bytes = blocks_across<base3>(w.cols) * base3::block_bytes;

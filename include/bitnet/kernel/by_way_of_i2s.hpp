@@ -20,8 +20,8 @@ template <class I2sKernel, class Layout, class Rows> struct by_way_of_i2s {
         return (cols + activation_padding - 1) / activation_padding * activation_padding;
     }
 
-    static void rows(const typename Layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const typename Layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         alignas(64) std::uint8_t unpacked[buffer_bytes];
         const std::size_t row_bytes = padded(w.cols) / 4;
         const std::size_t fitting = buffer_bytes / row_bytes;
@@ -29,7 +29,7 @@ template <class I2sKernel, class Layout, class Rows> struct by_way_of_i2s {
         for (std::size_t r = 0; r < count; r += most) {
             const std::size_t block_rows = count - r < most ? count - r : most;
             Rows::unpack(w, first + r, block_rows, unpacked, row_bytes);
-            I2sKernel::rows({unpacked, block_rows, padded(w.cols)}, 0, block_rows, x, y + r, y_stride);
+            I2sKernel::multiply({unpacked, block_rows, padded(w.cols)}, 0, block_rows, x, y + r, y_stride);
         }
     }
 
@@ -54,12 +54,12 @@ template <class FewKernel, class I2sKernel, class Rows> struct arranged_by_way_o
         I2sKernel::arrange(x, first_token, many_tokens::padded(cols), out);
     }
 
-    static void rows(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         if (x.tokens <= FewKernel::few_tokens) {
-            FewKernel::rows(w, first, count, x, y, y_stride);
+            FewKernel::multiply(w, first, count, x, y, y_stride);
         } else {
-            many_tokens::rows(w, first, count, x, y, y_stride);
+            many_tokens::multiply(w, first, count, x, y, y_stride);
         }
     }
 };

@@ -52,10 +52,10 @@ template <class Tiles> struct i2s_tile_kernel {
         }
     }
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         if (x.tokens <= few_tokens) {
-            kernel<isa::avx512_vnni, i2s>::rows(w, first, count, x, y, y_stride);
+            kernel<isa::avx512_vnni, i2s>::multiply(w, first, count, x, y, y_stride);
             return;
         }
         Tiles::configure(tile_configuration{});
@@ -95,7 +95,7 @@ private:
             for (std::size_t t = 0; t < tokens.count; t += 32) {
                 const std::byte* values = arranged + t / arranged_tokens * x.arranged_stride + b * 128 * 16;
                 const operands in{codes, values, values + x.arranged_stride, 2 * count, b == 0};
-                multiply(in, rows.count > 16, tokens.count - t > 16, sums + t * block_rows);
+                multiply_tiles(in, rows.count > 16, tokens.count - t > 16, sums + t * block_rows);
             }
         }
         for (std::size_t t = 0; t < tokens.count; t += 16) {
@@ -151,17 +151,18 @@ private:
         bool fresh;        ///< the sums start at zero
     };
 
-    static void multiply(const operands& in, bool two_row_tiles, bool two_token_tiles, std::int32_t* sums) noexcept {
+    static void multiply_tiles(const operands& in, bool two_row_tiles, bool two_token_tiles,
+                               std::int32_t* sums) noexcept {
         if (two_row_tiles) {
-            two_token_tiles ? multiply<true, true>(in, sums) : multiply<true, false>(in, sums);
+            two_token_tiles ? multiply_tiles<true, true>(in, sums) : multiply_tiles<true, false>(in, sums);
         } else {
-            two_token_tiles ? multiply<false, true>(in, sums) : multiply<false, false>(in, sums);
+            two_token_tiles ? multiply_tiles<false, true>(in, sums) : multiply_tiles<false, false>(in, sums);
         }
     }
 
     /// Tiles 0..3: sums of (rows, tokens) halves (0, 0), (0, 1), (1, 0), (1, 1); 4, 5: codes; 6, 7: activations.
     template <bool TwoRowTiles, bool TwoTokenTiles>
-    static void multiply(const operands& in, std::int32_t* sums) noexcept {
+    static void multiply_tiles(const operands& in, std::int32_t* sums) noexcept {
         if (in.fresh) {
             Tiles::template zero<0>();
             Tiles::template zero<1>();

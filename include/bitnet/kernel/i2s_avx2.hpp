@@ -35,12 +35,12 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <> struct kernel<isa::avx2, i2s> {
     using layout = i2s;
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         if (x.tokens > 4 && 8 * w.cols <= first_level) {
-            of_eight_tokens::rows(w, first, count, x, y, y_stride);
+            of_eight_tokens::multiply(w, first, count, x, y, y_stride);
         } else {
-            of_two_rows::rows(w, first, count, x, y, y_stride);
+            of_two_rows::multiply(w, first, count, x, y, y_stride);
         }
     }
 

@@ -30,9 +30,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <> struct kernel<isa::neon, i2s> {
     using layout = i2s;
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        i2s_tiling<kernel, most_tokens, tile_rows>::rows(w, first, count, x, y, y_stride);
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        i2s_tiling<kernel, most_tokens, tile_rows>::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -46,16 +46,16 @@ private:
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         if constexpr (Rows == 4 && Tokens > 1) {
-            multiply<2, Tokens>(w, cols, x, first_token, y, y_stride);
-            multiply<2, Tokens>(w + 2 * (cols / 4), cols, x, first_token, y + 2, y_stride);
+            multiply_rows<2, Tokens>(w, cols, x, first_token, y, y_stride);
+            multiply_rows<2, Tokens>(w + 2 * (cols / 4), cols, x, first_token, y + 2, y_stride);
         } else {
-            multiply<Rows, Tokens>(w, cols, x, first_token, y, y_stride);
+            multiply_rows<Rows, Tokens>(w, cols, x, first_token, y, y_stride);
         }
     }
 
     template <std::size_t Rows, std::size_t Tokens>
-    static void multiply(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
-                         std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply_rows(const std::uint8_t* w, std::size_t cols, const activation_view& x,
+                              std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
         const std::int8_t* values = x.data + first_token * x.stride;
         constexpr std::size_t chains = Tokens == 1 ? 2 : 1; // sums that do not wait for one another
         constexpr std::size_t blocks_in_int16 = 5 * chains;

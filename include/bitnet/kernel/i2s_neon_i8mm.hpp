@@ -48,10 +48,10 @@ template <> struct kernel<isa::neon_i8mm, i2s> {
         }
     }
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         if (x.tokens <= few_tokens) {
-            kernel<isa::neon_dotprod, i2s>::rows(w, first, count, x, y, y_stride);
+            kernel<isa::neon_dotprod, i2s>::multiply(w, first, count, x, y, y_stride);
             return;
         }
         constexpr std::size_t rows_in_cache = 32;
@@ -93,13 +93,13 @@ private:
         std::size_t r = 0;
         for (; r + 8 <= count; r += 8) {
             int32x4_t sums[4][TokenPairs];
-            multiply(w.data + (first + r) * row_bytes, row_bytes, row_bytes, values, sums);
+            multiply_rows(w.data + (first + r) * row_bytes, row_bytes, row_bytes, values, sums);
             store(sums, 8, x, t, y + r, y_stride);
         }
         for (; r < count; r += 2) {
             const std::size_t rows = count - r < 2 ? 1 : 2; // the last row may be multiplied twice
             int32x4_t sums[1][TokenPairs];
-            multiply(w.data + (first + r) * row_bytes, row_bytes, rows == 2 ? row_bytes : 0, values, sums);
+            multiply_rows(w.data + (first + r) * row_bytes, row_bytes, rows == 2 ? row_bytes : 0, values, sums);
             store(sums, rows, x, t, y + r, y_stride);
         }
     }
@@ -107,8 +107,9 @@ private:
     /// sums[rp][tp] = rows 2 rp and 2 rp + 1 with tokens 2 tp and 2 tp + 1. `second` is the way from an even row to the
     /// odd one.
     template <std::size_t RowPairs, std::size_t TokenPairs>
-    static BITNET_ALWAYS_INLINE void multiply(const std::uint8_t* w, std::size_t row_bytes, std::size_t second,
-                                              const std::int8_t* x, int32x4_t (&sums)[RowPairs][TokenPairs]) noexcept {
+    static BITNET_ALWAYS_INLINE void multiply_rows(const std::uint8_t* w, std::size_t row_bytes, std::size_t second,
+                                                   const std::int8_t* x,
+                                                   int32x4_t (&sums)[RowPairs][TokenPairs]) noexcept {
         BITNET_UNROLL
         for (auto& row : sums) {
             BITNET_UNROLL

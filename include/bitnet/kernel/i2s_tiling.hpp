@@ -35,8 +35,8 @@ template <std::size_t Rows> BITNET_ALWAYS_INLINE void prefetch_rows(const std::u
 /// Few tokens: a tile's rows meet all of them on their way from memory. Many: the activations of one tile stay in the
 /// first level of cache while a block of rows passes them. As many as one tile takes: every row passes once.
 template <class Kernel, std::size_t MostTokens, std::size_t TileRows = 2> struct i2s_tiling {
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         constexpr std::size_t few_tokens = 12;
         constexpr std::size_t rows_in_cache = 32;
         const std::size_t block = x.tokens <= MostTokens ? count : x.tokens <= few_tokens ? TileRows : rows_in_cache;

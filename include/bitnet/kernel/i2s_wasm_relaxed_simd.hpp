@@ -30,9 +30,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <> struct kernel<isa::wasm_relaxed_simd, i2s> {
     using layout = i2s;
 
-    static void rows(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
-        i2s_tiling<kernel, most_tokens>::rows(w, first, count, x, y, y_stride);
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        i2s_tiling<kernel, most_tokens>::multiply(w, first, count, x, y, y_stride);
     }
 
 private:

@@ -34,14 +34,14 @@ template <class Isa, class Layout> struct kernel;
 template <class K>
 concept ternary_kernel = requires(const typename K::layout::view& w, std::size_t first, std::size_t count,
                                   const activation_view& x, std::int32_t* y, std::size_t y_stride) {
-    { K::rows(w, first, count, x, y, y_stride) }
+    { K::multiply(w, first, count, x, y, y_stride) }
     noexcept->std::same_as<void>;
 };
 
 /// A kernel that needs activations in another order, made once for all the matrices and rows they are multiplied by:
 /// arrange(x, first_token, cols, out) writes the arranged_bytes(cols) bytes of the group of arranged_tokens tokens that
 /// starts at first_token (a multiple of arranged_tokens; tokens beyond x.tokens are taken as zero) to `out`, which is
-/// 64-byte aligned. rows() then finds the groups of its tokens at x.arranged, and its first token starts a group.
+/// 64-byte aligned. multiply() then finds the groups of its tokens at x.arranged, and its first token starts a group.
 template <class K>
 concept arranging_kernel = ternary_kernel<K> &&
     requires(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) {

@@ -109,11 +109,11 @@ template <class Layout, class Group, class I2sKernel> struct lookup_kernel {
         }
     }
 
-    static void rows(const typename Layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const typename Layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         if (x.tokens > Group::few_tokens) {
             using unpacker = lookup_unpacker<Layout, Group>;
-            by_way_of_i2s<I2sKernel, Layout, unpacker>::rows(w, first, count, x, y, y_stride);
+            by_way_of_i2s<I2sKernel, Layout, unpacker>::multiply(w, first, count, x, y, y_stride);
             return;
         }
         const std::size_t blocks = blocks_across<Layout>(w.cols);

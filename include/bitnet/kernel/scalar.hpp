@@ -15,8 +15,8 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <ternary_layout Layout> struct kernel<isa::scalar, Layout> {
     using layout = Layout;
 
-    static void rows(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         for (std::size_t t = 0; t < x.tokens; ++t) {
             for (std::size_t r = 0; r < count; ++r) {
                 y[t * y_stride + r] = dot(w, first + r, x.data + t * x.stride);

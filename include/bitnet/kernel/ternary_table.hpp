@@ -33,7 +33,7 @@ struct ternary_table {
 namespace detail {
 
 template <ternary_kernel K> [[nodiscard]] constexpr ternary_table make_ternary_table() noexcept {
-    ternary_table made{&layout_table_of<typename K::layout>, &K::rows, nullptr, nullptr, 1};
+    ternary_table made{&layout_table_of<typename K::layout>, &K::multiply, nullptr, nullptr, 1};
     if constexpr (arranging_kernel<K>) {
         made.arrange = &K::arrange;
         made.arranged_bytes = [](std::size_t cols) noexcept -> std::size_t { return K::arranged_bytes(cols); };

@@ -20,8 +20,8 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <class Isa, ternary_layout Layout> struct unpacking_kernel {
     using layout = Layout;
 
-    static void rows(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                     std::int32_t* y, std::size_t y_stride) noexcept {
+    static void multiply(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
         for (std::size_t r = 0; r < count; r += most_rows) {
             const std::size_t block_rows = std::min(count - r, most_rows);
             for (std::size_t c = 0; c < w.cols; c += most_columns) {
@@ -50,7 +50,7 @@ private:
             const std::size_t tokens = std::min(x.tokens - t, most_tokens);
             const activation_view part{x.data + t * x.stride + c, no_sums, x.stride, tokens};
             std::int32_t products[most_tokens * most_rows];
-            kernel<Isa, i2s>::rows({unpacked, count, cols}, 0, count, part, products, most_rows);
+            kernel<Isa, i2s>::multiply({unpacked, count, cols}, 0, count, part, products, most_rows);
             for (std::size_t i = 0; i < tokens; ++i) {
                 std::int32_t* out = y + (t + i) * y_stride;
                 for (std::size_t r = 0; r < count; ++r) {

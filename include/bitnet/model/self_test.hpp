@@ -107,7 +107,7 @@ private:
             }
         }
         kernel.multiply(w, 0, rows, x, products_[0], rows);
-        detail::kernel<isa::scalar, i2s>::rows({i2s_, rows, cols}, 0, rows, x, products_[1], rows);
+        detail::kernel<isa::scalar, i2s>::multiply({i2s_, rows, cols}, 0, rows, x, products_[1], rows);
         for (std::size_t i = 0; i < count * rows; ++i) {
             if (products_[0][i] != products_[1][i]) {
                 return error{errc::broken_kernel,

@@ -2316,6 +2316,11 @@ template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float 
     return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) & kept);
 }
 
+/// exponential<software_fma>(), which is too long to be inlined wherever it is needed.
+[[nodiscard]] BITNET_NOINLINE inline float software_exponential(float x) noexcept {
+    return exponential<software_fma>(x);
+}
+
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
@@ -2767,7 +2772,7 @@ private:
         float sum = 0.0f;
         for (std::size_t i = 0; i < n; ++i) {
             const float below = candidates_[i].logit - candidates_[0].logit;
-            const float weight = detail::exponential<detail::software_fma>(detail::exact_quotient(below, temperature));
+            const float weight = detail::software_exponential(detail::exact_quotient(below, temperature));
             candidates_[i].weight = weight;
             sum = sum + weight;
         }

@@ -2319,6 +2319,11 @@ template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float 
     return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) & kept);
 }
 
+/// exponential<software_fma>(), which is too long to be inlined wherever it is needed.
+[[nodiscard]] BITNET_NOINLINE inline float software_exponential(float x) noexcept {
+    return exponential<software_fma>(x);
+}
+
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
@@ -2770,7 +2775,7 @@ private:
         float sum = 0.0f;
         for (std::size_t i = 0; i < n; ++i) {
             const float below = candidates_[i].logit - candidates_[0].logit;
-            const float weight = detail::exponential<detail::software_fma>(detail::exact_quotient(below, temperature));
+            const float weight = detail::software_exponential(detail::exact_quotient(below, temperature));
             candidates_[i].weight = weight;
             sum = sum + weight;
         }
@@ -3414,7 +3419,7 @@ template <class E> [[nodiscard]] constexpr std::size_t step_columns() noexcept {
     }
 }
 
-/// Whether a block of E is widened before it meets several tokens, by the code that floats have. On the way, sixteen by
+/// Whether a block of E is widened before it meets the tokens, by the code that floats have. On the way, sixteen by
 /// sixteen with their shifts and scales, the long blocks would be most of what there is to compile.
 template <class E> [[nodiscard]] constexpr bool is_widened_first() noexcept { return step_columns<E>() > 32; }
 
@@ -13273,6 +13278,7 @@ template <class T> struct matrix_view {
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 BITNET_PRECISE_BEGIN
 namespace bitnet::inline BITNET_ABI::detail {
@@ -13314,7 +13320,13 @@ template <class Fma> struct lane_ops {
         return l[0];
     }
 
-    static BITNET_ALWAYS_INLINE float exp(float x) noexcept { return exponential<Fma>(x); }
+    static BITNET_ALWAYS_INLINE float exp(float x) noexcept {
+        if constexpr (std::is_same_v<Fma, software_fma>) {
+            return software_exponential(x);
+        } else {
+            return exponential<Fma>(x);
+        }
+    }
 
     static BITNET_ALWAYS_INLINE float sum_of_squares(const float* x, std::size_t n) noexcept {
         lanes acc = {};
@@ -21399,7 +21411,7 @@ private:
         }
         std::size_t i = 0;
         constexpr std::size_t step = step_columns<E>();
-        if constexpr (is_widened_first<E>() && Tokens > 1) {
+        if constexpr (is_widened_first<E>()) {
             float wide[Rows][step];
             for (; i + step <= x.cols; i += step) {
                 for (std::size_t r = 0; r < Rows; ++r) {
@@ -21412,14 +21424,15 @@ private:
                     dot_step<Rows, Tokens, float>(values, sizeof wide[0], c + 8, x.data + i, x.stride, high);
                 }
             }
-        }
-        for (; i + step <= x.cols; i += step) {
-            const std::byte* block = row + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
-                next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, low);
-                dot_step<Rows, Tokens, E>(block, row_bytes, c + 8, x.data + i, x.stride, high);
+        } else {
+            for (; i + step <= x.cols; i += step) {
+                const std::byte* block = row + row_bytes_of<E>(i);
+                BITNET_UNROLL
+                for (std::size_t c = 0; c < step; c += 16) {
+                    next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                    dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, low);
+                    dot_step<Rows, Tokens, E>(block, row_bytes, c + 8, x.data + i, x.stride, high);
+                }
             }
         }
         BITNET_UNROLL
@@ -22001,7 +22014,7 @@ private:
         }
         std::size_t i = 0;
         constexpr std::size_t step = step_columns<E>();
-        if constexpr (is_widened_first<E>() && Tokens > 1) {
+        if constexpr (is_widened_first<E>()) {
             float wide[Rows][step];
             for (; i + step <= x.cols; i += step) {
                 for (std::size_t r = 0; r < Rows; ++r) {
@@ -22013,13 +22026,14 @@ private:
                                                         x.data + i, x.stride, 16, acc);
                 }
             }
-        }
-        for (; i + step <= x.cols; i += step) {
-            const std::byte* block = row + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
-                next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E, true>(block, row_bytes, c, x.data + i, x.stride, 16, acc);
+        } else {
+            for (; i + step <= x.cols; i += step) {
+                const std::byte* block = row + row_bytes_of<E>(i);
+                BITNET_UNROLL
+                for (std::size_t c = 0; c < step; c += 16) {
+                    next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                    dot_step<Rows, Tokens, E, true>(block, row_bytes, c, x.data + i, x.stride, 16, acc);
+                }
             }
         }
         if (i < x.cols) {
@@ -22673,7 +22687,7 @@ private:
         }
         std::size_t i = 0;
         constexpr std::size_t step = step_columns<E>();
-        if constexpr (is_widened_first<E>() && Tokens > 1) {
+        if constexpr (is_widened_first<E>()) {
             float wide[Rows][step];
             for (; i + step <= x.cols; i += step) {
                 for (std::size_t r = 0; r < Rows; ++r) {
@@ -22685,13 +22699,14 @@ private:
                     dot_step<Rows, Tokens, float>(values, sizeof wide[0], c, x.data + i, x.stride, acc);
                 }
             }
-        }
-        for (; i + step <= x.cols; i += step) {
-            const std::byte* block = row + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
-                next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, acc);
+        } else {
+            for (; i + step <= x.cols; i += step) {
+                const std::byte* block = row + row_bytes_of<E>(i);
+                BITNET_UNROLL
+                for (std::size_t c = 0; c < step; c += 16) {
+                    next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                    dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, acc);
+                }
             }
         }
         BITNET_UNROLL
@@ -23306,8 +23321,8 @@ struct quad : quad_registers {
         out[3] = out[0];
     }
 
-    /// lane_ops::exp of each.
-    static BITNET_ALWAYS_INLINE floats exp(floats x) noexcept {
+    /// lane_ops::exp of each. A function of its own: it is long without an fma instruction.
+    static BITNET_NOINLINE floats exp(floats x) noexcept {
         quick_fma quick;
         const floats e = exp(x, quick);
         if (quick.doubtful()) [[unlikely]] {

@@ -46,5 +46,10 @@ template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float 
     return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) & kept);
 }
 
+/// exponential<software_fma>(), which is too long to be inlined wherever it is needed.
+[[nodiscard]] BITNET_NOINLINE inline float software_exponential(float x) noexcept {
+    return exponential<software_fma>(x);
+}
+
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END

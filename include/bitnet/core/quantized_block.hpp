@@ -187,7 +187,7 @@ template <class E> [[nodiscard]] constexpr std::size_t step_columns() noexcept {
     }
 }
 
-/// Whether a block of E is widened before it meets several tokens, by the code that floats have. On the way, sixteen by
+/// Whether a block of E is widened before it meets the tokens, by the code that floats have. On the way, sixteen by
 /// sixteen with their shifts and scales, the long blocks would be most of what there is to compile.
 template <class E> [[nodiscard]] constexpr bool is_widened_first() noexcept { return step_columns<E>() > 32; }
 

@@ -250,7 +250,7 @@ private:
         float sum = 0.0f;
         for (std::size_t i = 0; i < n; ++i) {
             const float below = candidates_[i].logit - candidates_[0].logit;
-            const float weight = detail::exponential<detail::software_fma>(detail::exact_quotient(below, temperature));
+            const float weight = detail::software_exponential(detail::exact_quotient(below, temperature));
             candidates_[i].weight = weight;
             sum = sum + weight;
         }

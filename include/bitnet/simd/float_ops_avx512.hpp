@@ -362,7 +362,7 @@ private:
         }
         std::size_t i = 0;
         constexpr std::size_t step = step_columns<E>();
-        if constexpr (is_widened_first<E>() && Tokens > 1) {
+        if constexpr (is_widened_first<E>()) {
             float wide[Rows][step];
             for (; i + step <= x.cols; i += step) {
                 for (std::size_t r = 0; r < Rows; ++r) {
@@ -374,13 +374,14 @@ private:
                                                         x.data + i, x.stride, 16, acc);
                 }
             }
-        }
-        for (; i + step <= x.cols; i += step) {
-            const std::byte* block = row + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
-                next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E, true>(block, row_bytes, c, x.data + i, x.stride, 16, acc);
+        } else {
+            for (; i + step <= x.cols; i += step) {
+                const std::byte* block = row + row_bytes_of<E>(i);
+                BITNET_UNROLL
+                for (std::size_t c = 0; c < step; c += 16) {
+                    next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                    dot_step<Rows, Tokens, E, true>(block, row_bytes, c, x.data + i, x.stride, 16, acc);
+                }
             }
         }
         if (i < x.cols) {

@@ -447,7 +447,7 @@ private:
         }
         std::size_t i = 0;
         constexpr std::size_t step = step_columns<E>();
-        if constexpr (is_widened_first<E>() && Tokens > 1) {
+        if constexpr (is_widened_first<E>()) {
             float wide[Rows][step];
             for (; i + step <= x.cols; i += step) {
                 for (std::size_t r = 0; r < Rows; ++r) {
@@ -459,13 +459,14 @@ private:
                     dot_step<Rows, Tokens, float>(values, sizeof wide[0], c, x.data + i, x.stride, acc);
                 }
             }
-        }
-        for (; i + step <= x.cols; i += step) {
-            const std::byte* block = row + row_bytes_of<E>(i);
-            BITNET_UNROLL
-            for (std::size_t c = 0; c < step; c += 16) {
-                next = prefetch<Rows * row_bytes_of<E>(16)>(next);
-                dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, acc);
+        } else {
+            for (; i + step <= x.cols; i += step) {
+                const std::byte* block = row + row_bytes_of<E>(i);
+                BITNET_UNROLL
+                for (std::size_t c = 0; c < step; c += 16) {
+                    next = prefetch<Rows * row_bytes_of<E>(16)>(next);
+                    dot_step<Rows, Tokens, E>(block, row_bytes, c, x.data + i, x.stride, acc);
+                }
             }
         }
         BITNET_UNROLL

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 BITNET_PRECISE_BEGIN
 namespace bitnet::inline BITNET_ABI::detail {
@@ -55,7 +56,13 @@ template <class Fma> struct lane_ops {
         return l[0];
     }
 
-    static BITNET_ALWAYS_INLINE float exp(float x) noexcept { return exponential<Fma>(x); }
+    static BITNET_ALWAYS_INLINE float exp(float x) noexcept {
+        if constexpr (std::is_same_v<Fma, software_fma>) {
+            return software_exponential(x);
+        } else {
+            return exponential<Fma>(x);
+        }
+    }
 
     static BITNET_ALWAYS_INLINE float sum_of_squares(const float* x, std::size_t n) noexcept {
         lanes acc = {};

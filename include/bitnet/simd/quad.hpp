@@ -374,8 +374,8 @@ struct quad : quad_registers {
         out[3] = out[0];
     }
 
-    /// lane_ops::exp of each.
-    static BITNET_ALWAYS_INLINE floats exp(floats x) noexcept {
+    /// lane_ops::exp of each. A function of its own: it is long without an fma instruction.
+    static BITNET_NOINLINE floats exp(floats x) noexcept {
         quick_fma quick;
         const floats e = exp(x, quick);
         if (quick.doubtful()) [[unlikely]] {

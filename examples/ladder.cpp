@@ -17,16 +17,25 @@ template <class Kv> using every_layout = bitnet::in_all_layouts<bitnet::any_cpu:
 
 std::span<const std::string_view> isa_names() noexcept { return bitnet::any_cpu::names; }
 
-bitnet::result<bitnet::any_model> open_model(std::string_view utf8_path, const bitnet::open_options& options,
-                                             std::string_view isa, std::string_view kv) {
+std::span<const bitnet::engine* const> engines_with(std::string_view kv) noexcept {
     if (kv == "f16") {
-        return bitnet::any_model::open<every_layout<bitnet::half>>(utf8_path, options, isa);
+        return every_layout<bitnet::half>::engines;
     }
     if (kv == "f32") {
-        return bitnet::any_model::open<every_layout<float>>(utf8_path, options, isa);
+        return every_layout<float>::engines;
     }
     if (kv == "i8") {
-        return bitnet::any_model::open<every_layout<std::int8_t>>(utf8_path, options, isa);
+        return every_layout<std::int8_t>::engines;
+    }
+    return {};
+}
+
+bitnet::result<bitnet::any_model> open_model(std::string_view utf8_path, const bitnet::open_options& options,
+                                             std::string_view isa, std::string_view kv) {
+    const auto engines = engines_with(kv);
+    if (!engines.empty()) {
+        auto file = bitnet::detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
+        return file ? bitnet::detail::open_model(*std::move(file), options, isa, engines) : failed(file);
     }
     return bitnet::error{bitnet::errc::invalid_argument,
                          "a KV cache of '" + std::string(kv) + "': f16, f32 or i8 expected"};

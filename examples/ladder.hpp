@@ -12,6 +12,10 @@ namespace tools {
 /// The instruction sets that models can be opened with, the fastest first.
 [[nodiscard]] std::span<const std::string_view> isa_names() noexcept;
 
+/// The engines that open_model() chooses from, those of the best instruction set first.
+/// \param kv "f16", "f32" or "i8"; none for anything else
+[[nodiscard]] std::span<const bitnet::engine* const> engines_with(std::string_view kv) noexcept;
+
 /// Opens a model with a KV cache of that element and the best instruction set of this machine, or the one named, in the
 /// layout that bitnet::layout_for says. \param kv "f16", "f32" or "i8"; anything else is errc::invalid_argument
 /// \return what any_model::open returns

@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: MIT
+#include "ladder.hpp"
 #include "measured_model.hpp"
+#include "parts.hpp"
 
 namespace bench {
 namespace {
 
-template <class Kv> constexpr auto& engines_with = bitnet::in_all_layouts<bitnet::any_cpu::with_kv<Kv>>::engines;
-
 /// The first that this CPU runs, or the one named; null if there is none.
 const bitnet::engine* choose(const model_choice& choice) {
-    const std::pair<std::string_view, std::span<const bitnet::engine* const>> caches[] = {
-        {"f16", engines_with<bitnet::half>}, {"f32", engines_with<float>}, {"i8", engines_with<std::int8_t>}};
-    for (const auto& [kv, engines] : caches) {
-        for (const bitnet::engine* each : engines) {
-            const bool is_wanted = choice.isa.empty() ? each->enable() : each->isa == choice.isa;
-            if (kv == choice.kv && each->ternary->layout->name == choice.layout && is_wanted) {
-                return each;
-            }
+    for (const bitnet::engine* each : tools::engines_with(choice.kv)) {
+        const bool is_wanted = choice.isa.empty() ? each->enable() : each->isa == choice.isa;
+        if (each->ternary->layout->name == choice.layout && is_wanted) {
+            return each;
         }
     }
     return nullptr;

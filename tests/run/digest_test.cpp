@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // One constant for all machines, compilers and compiler flags: a digest of the tiny model's logits and tokens.
-// Built several times, with the flags in tests/CMakeLists.txt.
+// .ci/run builds it again with other flags and compilers.
 #include "golden/golden_data.hpp"
 #include "golden/tiny_model_writer.hpp"
 #include "run/isas_that_run.hpp"

@@ -1812,7 +1812,7 @@ public:
     /// \pre threads > 0
     guided_runs(std::size_t count, std::size_t threads) noexcept : count_(count), threads_(threads) {
         for (std::size_t begin = 0; begin < count_; size_ += threads_) {
-            begin += threads_ * length(begin);
+            begin += threads_ * run_length(begin);
         }
     }
 
@@ -1822,16 +1822,16 @@ public:
     [[nodiscard]] run operator[](std::size_t index) const noexcept {
         std::size_t begin = 0;
         for (std::size_t round = 0; round < index / threads_; ++round) {
-            begin += threads_ * length(begin);
+            begin += threads_ * run_length(begin);
         }
-        const std::size_t now = length(begin);
+        const std::size_t now = run_length(begin);
         begin += index % threads_ * now;
         return {begin < count_ ? begin : count_, begin + now < count_ ? begin + now : count_};
     }
 
 private:
     /// Of the runs of the round that starts at `begin`.
-    [[nodiscard]] std::size_t length(std::size_t begin) const noexcept {
+    [[nodiscard]] std::size_t run_length(std::size_t begin) const noexcept {
         const std::size_t half_a_share = (count_ - begin) / (2 * threads_);
         return half_a_share != 0 ? half_a_share : 1;
     }
@@ -2081,7 +2081,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// a + b, or nullopt if it does not fit 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
-    if (b > std::numeric_limits<std::uint64_t>::max() - a) {
+    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
         return std::nullopt;
     }
     return a + b;
@@ -2089,7 +2089,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// a * b, or nullopt if it does not fit 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
-    if (a != 0 && b > std::numeric_limits<std::uint64_t>::max() / a) {
+    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
         return std::nullopt;
     }
     return a * b;
@@ -2580,7 +2580,7 @@ public:
     /// errc::out_of_memory.
     [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
         sampler made;
-        if (auto checked = check(options); !checked) {
+        if (auto checked = check_options(options); !checked) {
             return failed(checked);
         }
         made.options_ = options;
@@ -2670,7 +2670,7 @@ private:
 
     sampler() noexcept = default;
 
-    [[nodiscard]] static result<void> check(const sampler_options& o) {
+    [[nodiscard]] static result<void> check_options(const sampler_options& o) {
         struct rule {
             std::string_view text;
             bool holds;

@@ -1815,7 +1815,7 @@ public:
     /// \pre threads > 0
     guided_runs(std::size_t count, std::size_t threads) noexcept : count_(count), threads_(threads) {
         for (std::size_t begin = 0; begin < count_; size_ += threads_) {
-            begin += threads_ * length(begin);
+            begin += threads_ * run_length(begin);
         }
     }
 
@@ -1825,16 +1825,16 @@ public:
     [[nodiscard]] run operator[](std::size_t index) const noexcept {
         std::size_t begin = 0;
         for (std::size_t round = 0; round < index / threads_; ++round) {
-            begin += threads_ * length(begin);
+            begin += threads_ * run_length(begin);
         }
-        const std::size_t now = length(begin);
+        const std::size_t now = run_length(begin);
         begin += index % threads_ * now;
         return {begin < count_ ? begin : count_, begin + now < count_ ? begin + now : count_};
     }
 
 private:
     /// Of the runs of the round that starts at `begin`.
-    [[nodiscard]] std::size_t length(std::size_t begin) const noexcept {
+    [[nodiscard]] std::size_t run_length(std::size_t begin) const noexcept {
         const std::size_t half_a_share = (count_ - begin) / (2 * threads_);
         return half_a_share != 0 ? half_a_share : 1;
     }
@@ -2084,7 +2084,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// a + b, or nullopt if it does not fit 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
-    if (b > std::numeric_limits<std::uint64_t>::max() - a) {
+    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
         return std::nullopt;
     }
     return a + b;
@@ -2092,7 +2092,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// a * b, or nullopt if it does not fit 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
-    if (a != 0 && b > std::numeric_limits<std::uint64_t>::max() / a) {
+    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
         return std::nullopt;
     }
     return a * b;
@@ -2583,7 +2583,7 @@ public:
     /// errc::out_of_memory.
     [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
         sampler made;
-        if (auto checked = check(options); !checked) {
+        if (auto checked = check_options(options); !checked) {
             return failed(checked);
         }
         made.options_ = options;
@@ -2673,7 +2673,7 @@ private:
 
     sampler() noexcept = default;
 
-    [[nodiscard]] static result<void> check(const sampler_options& o) {
+    [[nodiscard]] static result<void> check_options(const sampler_options& o) {
         struct rule {
             std::string_view text;
             bool holds;
@@ -3884,10 +3884,10 @@ public:
         iterator() noexcept = default;
         explicit iterator(const std::byte* at) noexcept : at_(at) {}
         [[nodiscard]] std::string_view operator*() const noexcept {
-            return {reinterpret_cast<const char*>(at_ + sizeof(std::uint64_t)), length()};
+            return {reinterpret_cast<const char*>(at_ + sizeof(std::uint64_t)), text_size()};
         }
         iterator& operator++() noexcept {
-            at_ += sizeof(std::uint64_t) + length();
+            at_ += sizeof(std::uint64_t) + text_size();
             return *this;
         }
         iterator operator++(int) noexcept {
@@ -3898,7 +3898,7 @@ public:
         friend bool operator==(iterator, iterator) = default;
 
     private:
-        [[nodiscard]] std::size_t length() const noexcept {
+        [[nodiscard]] std::size_t text_size() const noexcept {
             std::uint64_t length = 0;
             std::memcpy(&length, at_, sizeof(length));
             return static_cast<std::size_t>(length);
@@ -4185,8 +4185,8 @@ private:
 
     template <class T> [[nodiscard]] result<T> convert(const gguf_value& value) const {
         if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
-            constexpr integer_range range{static_cast<std::int64_t>(std::numeric_limits<T>::min()),
-                                          static_cast<std::uint64_t>(std::numeric_limits<T>::max()), wanted<T>()};
+            constexpr integer_range range{static_cast<std::int64_t>((std::numeric_limits<T>::min)()),
+                                          static_cast<std::uint64_t>((std::numeric_limits<T>::max)()), wanted<T>()};
             const auto number = integer(value, range);
             return number ? result<T>(static_cast<T>(*number)) : failed(number);
         } else {
@@ -5603,7 +5603,7 @@ private:
     bool grow(std::size_t more) {
         const auto wanted = checked_add(used_, more);
         const auto doubled = checked_multiply(memory_.size(), 2);
-        auto larger = buffer<std::byte>::allocate(std::max(wanted.value_or(UINT64_MAX), doubled.value_or(0)), "");
+        auto larger = buffer<std::byte>::allocate((std::max)(wanted.value_or(UINT64_MAX), doubled.value_or(0)), "");
         if (ran_out_ || !larger) {
             ran_out_ = true;
             return false;
@@ -5729,7 +5729,7 @@ public:
     /// The whole file in memory.
     /// \return the first mistake made with this writer, errc::out_of_memory, or io_error if a generator fails.
     [[nodiscard]] result<buffer<std::byte>> write_memory() const {
-        if (auto ready = check("memory"); !ready) {
+        if (auto ready = check_writable("memory"); !ready) {
             return failed(ready);
         }
         auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory");
@@ -5753,7 +5753,7 @@ public:
     /// \return the bytes written; the first mistake made with this writer; errc::io_error (a full disk, no permission,
     /// a generator that fails), file_not_found (no such folder) or not_a_file.
     [[nodiscard]] result<std::uint64_t> write_file(std::string_view utf8_path) const {
-        if (auto ready = check(utf8_path); !ready) {
+        if (auto ready = check_writable(utf8_path); !ready) {
             return failed(ready);
         }
         const std::string path(utf8_path);
@@ -5797,7 +5797,7 @@ private:
         [[nodiscard]] result<void> write(std::span<const std::byte> bytes) {
             result<void> written;
             while (!bytes.empty() && written) {
-                const std::size_t now = std::min(bytes.size(), step.size() - used);
+                const std::size_t now = (std::min)(bytes.size(), step.size() - used);
                 std::copy_n(bytes.data(), now, step.data() + used);
                 used += now;
                 bytes = bytes.subspan(now);
@@ -5849,7 +5849,7 @@ private:
         tensor_dims shape{1, 1, 1, 1};
         const bool ranked =
             !dims.empty() && dims.size() <= shape.size() && std::count(dims.begin(), dims.end(), 0u) == 0;
-        std::copy_n(dims.begin(), std::min(dims.size(), shape.size()), shape.begin());
+        std::copy_n(dims.begin(), (std::min)(dims.size(), shape.size()), shape.begin());
         const bool writable = ranked && type != tensor_type::hf_packed;
         const auto bytes =
             writable && detail::fits_blocks(type, shape) ? detail::tensor_bytes(type, shape) : std::nullopt;
@@ -5869,7 +5869,7 @@ private:
     }
 
     /// Whether all that was added can be written; `target` is what error messages call the file.
-    [[nodiscard]] result<void> check(std::string_view target) const {
+    [[nodiscard]] result<void> check_writable(std::string_view target) const {
         if (failed_) {
             return error{failure_.code, detail::sentence({target, ": ", failure_.message})};
         }
@@ -6217,8 +6217,8 @@ struct binary_quotient {
 [[nodiscard]] inline binary_quotient divide(big_natural upper, big_natural lower) noexcept {
     binary_quotient made;
     made.power = upper.bits() - lower.bits();
-    lower.shift_left(std::max(made.power, 0));
-    upper.shift_left(std::max(-made.power, 0));
+    lower.shift_left((std::max)(made.power, 0));
+    upper.shift_left((std::max)(-made.power, 0));
     if (!upper.at_least(lower)) {
         upper.shift_left(1);
         --made.power;
@@ -6238,7 +6238,7 @@ struct binary_quotient {
 /// The bits of the nearest double, ties to even; nullopt above the largest.
 [[nodiscard]] inline std::optional<std::uint64_t> round_to_double_bits(const binary_quotient& value) noexcept {
     // Keep 53 bits, fewer below the smallest normal double; round on what is cut off.
-    const int cut = 11 + std::max(-1022 - value.power, 0);
+    const int cut = 11 + (std::max)(-1022 - value.power, 0);
     if (cut > 64) {
         return 0;
     }
@@ -6492,7 +6492,7 @@ public:
     }
 
     [[nodiscard]] result<json_document> run() {
-        if (text_.size() >= std::numeric_limits<std::uint32_t>::max()) {
+        if (text_.size() >= (std::numeric_limits<std::uint32_t>::max)()) {
             return error{errc::bad_json, sentence({name_, ": ", text_.size(),
                                                    " bytes are more than a JSON text may have here (4 GiB)"})};
         }
@@ -7151,7 +7151,7 @@ private:
             out_.add(key("attention.key_length"), head_size_);
             out_.add(key("attention.value_length"), head_size_);
         } else {
-            head_size_ = size("hidden_size") / std::max(heads, 1u); // hyper_parameters refuses a remainder
+            head_size_ = size("hidden_size") / (std::max)(heads, 1u); // hyper_parameters refuses a remainder
         }
         out_.add(key("attention.layer_norm_rms_epsilon"), static_cast<float>(number(config_, "rms_norm_eps")));
     }
@@ -7167,11 +7167,11 @@ private:
         const auto theta = static_cast<float>(number(where, "rope_theta"));
         out_.add(key("rope.freq_base"), theta);
         if (local || find("rope_local_base_freq")) {
-            const double near = local ? number(*local, "rope_theta") : number(config_, "rope_local_base_freq");
-            if (static_cast<float>(near) != theta ||
+            const double local_theta = local ? number(*local, "rope_theta") : number(config_, "rope_local_base_freq");
+            if (static_cast<float>(local_theta) != theta ||
                 (local && string_or(*local, "rope_type", "default") != "default")) {
                 fail(errc::unsupported_architecture,
-                     {"local attention rotates with theta ", std::to_string(near), ", global attention with ",
+                     {"local attention rotates with theta ", std::to_string(local_theta), ", global attention with ",
                       std::to_string(theta), "; only one rotation for all layers can be run"});
             }
         }
@@ -9004,12 +9004,12 @@ class token_index {
 public:
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<token_index> allocate(std::uint64_t count) {
-        auto slots = buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index");
-        if (!slots) {
-            return failed(slots);
+        auto table = buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index");
+        if (!table) {
+            return failed(table);
         }
         token_index made;
-        made.slots_ = *std::move(slots);
+        made.slots_ = *std::move(table);
         return made;
     }
 
@@ -9351,12 +9351,12 @@ private:
     vocabulary() noexcept = default;
 
     [[nodiscard]] result<void> check_size(const gguf_file& file, const gguf_value& spellings) {
-        constexpr std::uint64_t most = std::numeric_limits<token>::max();
+        constexpr std::uint64_t most = (std::numeric_limits<token>::max)();
         if (spellings.count == 0 || spellings.count > most) {
             return bad_vocabulary(file, tokens_key,
                                   sentence({"has ", spellings.count, " tokens, 1 to ", most, " are possible"}));
         }
-        if (spellings.bytes.size() > std::numeric_limits<std::uint32_t>::max()) {
+        if (spellings.bytes.size() > (std::numeric_limits<std::uint32_t>::max)()) {
             return bad_vocabulary(file, tokens_key,
                                   sentence({"takes ", spellings.bytes.size(), " bytes, at most 4 GiB are possible"}));
         }
@@ -9414,7 +9414,7 @@ private:
                 return undecodable(file, i, spelling);
             }
             store_.append(*size);
-            longest_ = std::max(longest_, *size);
+            longest_ = (std::max)(longest_, *size);
             ++i;
         }
         return {};
@@ -9792,7 +9792,7 @@ private:
         }
         e.text = text;
         e.kind = kind;
-        count_ = std::max(count_, static_cast<std::size_t>(*id) + 1);
+        count_ = (std::max)(count_, static_cast<std::size_t>(*id) + 1);
         return {};
     }
 
@@ -9840,7 +9840,7 @@ private:
         if (rows_ != 0 && rows_ < count_) {
             return fail(errc::inconsistent, {count_, " tokens, but the embedding has ", rows_, " rows"});
         }
-        if (rows_ > static_cast<std::uint64_t>(std::numeric_limits<token>::max())) {
+        if (rows_ > static_cast<std::uint64_t>((std::numeric_limits<token>::max)())) {
             return fail(errc::out_of_range, {"an embedding of ", rows_, " rows"});
         }
         entries_.resize(static_cast<std::size_t>(rows_ != 0 ? rows_ : count_));
@@ -11415,7 +11415,7 @@ inline result<std::optional<microsoft_tl_tiling>> microsoft_tl_tiling::find(std:
     microsoft_tl_tiling section;
     for (std::size_t number = 1; !ini.empty(); ++number) {
         const std::string_view line = trimmed(ini.substr(0, ini.find('\n')));
-        ini.remove_prefix(std::min(ini.size(), ini.find('\n') < ini.size() ? ini.find('\n') + 1 : ini.size()));
+        ini.remove_prefix((std::min)(ini.size(), ini.find('\n') < ini.size() ? ini.find('\n') + 1 : ini.size()));
         if (line.empty() || line.front() == '#' || line.front() == ';') {
             continue;
         }
@@ -12559,7 +12559,7 @@ struct lookup2 {
         for (std::size_t i = 0; i < std::size_t{4} * 32; ++i) {
             const auto high = static_cast<std::uint8_t>(block[i] >> 4);
             const auto low = static_cast<std::uint8_t>(block[i] & 15u);
-            most = std::max(most, std::max(high, low));
+            most = (std::max)(most, (std::max)(high, low));
         }
         return most <= 8;
     }
@@ -12649,7 +12649,7 @@ struct lookup3 {
         for (std::size_t i = 0; i < std::size_t{4} * 32; ++i) {
             const auto high = static_cast<std::uint8_t>(block[i] >> 4);
             const auto low = static_cast<std::uint8_t>(block[i] & 15u);
-            most = std::max(most, std::max(high, low));
+            most = (std::max)(most, (std::max)(high, low));
         }
         return most <= 13;
     }
@@ -13226,10 +13226,10 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// To be asked before the memory is first written. Pages then come 2 MB at a time.
 inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr std::uintptr_t huge = std::uintptr_t{2} << 20;
+    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
     const auto address = reinterpret_cast<std::uintptr_t>(memory);
-    const std::uintptr_t first = (address + huge - 1) / huge * huge;
-    const std::uintptr_t end = (address + bytes) / huge * huge;
+    const std::uintptr_t first = (address + page - 1) / page * page;
+    const std::uintptr_t end = (address + bytes) / page * page;
     if (first < end) {
         ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
     }
@@ -13833,7 +13833,7 @@ public:
     void encode(const float* w, std::byte* block) noexcept {
         std::uint32_t largest = 0;
         for (std::size_t i = 0; i < screen_layout::block_columns; ++i) {
-            largest = std::max(largest, std::bit_cast<std::uint32_t>(w[i]) & 0x7fffffffu);
+            largest = (std::max)(largest, std::bit_cast<std::uint32_t>(w[i]) & 0x7fffffffu);
         }
         finite_ = finite_ && largest < 0x7f800000u;
         const float scale = finite_ ? std::bit_cast<float>(largest) / 31.0f : 0.0f;
@@ -13918,7 +13918,7 @@ private:
                                             std::int32_t* offset, screen_input& view) noexcept {
     std::uint32_t bits = 0;
     for (std::size_t i = 0; i < cols; ++i) {
-        bits = std::max(bits, std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffu);
+        bits = (std::max)(bits, std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffu);
     }
     if (bits < std::bit_cast<std::uint32_t>(0x1p-60f) || bits > std::bit_cast<std::uint32_t>(0x1p30f)) {
         return false;
@@ -13965,7 +13965,7 @@ template <class Widen, class Take> void make_screen_row(std::size_t cols, Widen&
     float block[screen_layout::block_columns];
     std::byte piece[screen_layout::block_bytes];
     for (std::size_t c = 0; c < cols; c += screen_layout::block_columns) {
-        const std::size_t count = std::min(screen_layout::block_columns, cols - c);
+        const std::size_t count = (std::min)(screen_layout::block_columns, cols - c);
         widen(c, count, static_cast<float*>(block));
         std::fill(block + count, block + screen_layout::block_columns, 0.0f);
         writer.encode(block, piece);
@@ -14217,7 +14217,7 @@ private:
     template <class F> static void for_rows(pool_ref pool, std::size_t rows, F&& f) noexcept {
         constexpr std::size_t chunk = 64;
         parallel_for(pool, (rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
-            const std::size_t end = std::min(rows, (task + 1) * chunk);
+            const std::size_t end = (std::min)(rows, (task + 1) * chunk);
             for (std::size_t r = task * chunk; r < end; ++r) {
                 f(r);
             }
@@ -14347,7 +14347,7 @@ private:
         }
         std::atomic<std::size_t> other{rows};
         for (std::size_t first = 0; first < rows; first += together) {
-            parallel_for(pool_, std::min(together, rows - first), [&](std::size_t i) noexcept {
+            parallel_for(pool_, (std::min)(together, rows - first), [&](std::size_t i) noexcept {
                 std::uint8_t* const codes_a = codes->data() + 2 * i * cols;
                 std::uint8_t* const codes_b = codes_a + cols;
                 const bool same = a.read(first + i, codes_a) && b.read(first + i, codes_b) &&
@@ -14374,7 +14374,7 @@ private:
                 const float x = value(a, row, col);
                 const float y = value(b, row, col);
                 changed_here += x != y ? 1 : 0;
-                most = std::max(most, x > y ? x - y : y - x);
+                most = (std::max)(most, x > y ? x - y : y - x);
             }
             changed.fetch_add(changed_here, std::memory_order_relaxed);
             float known = largest.load(std::memory_order_relaxed);
@@ -14609,7 +14609,7 @@ struct sixteen {
 inline void encode(const float* x, std::byte* out, q8_0) noexcept {
     float most = 0;
     for (std::size_t i = 0; i < q8_0::block_columns; ++i) {
-        most = std::max(most, magnitude(x[i]));
+        most = (std::max)(most, magnitude(x[i]));
     }
     const half d = narrow<half>(most / 127.0f);
     const float scale = widen(d);
@@ -15056,9 +15056,9 @@ private:
         std::uint64_t floats = 0;
         for (const piece& each : pieces_) {
             if (each.what == piece::action::ternary) {
-                window = std::max(window, each.size);
+                window = (std::max)(window, each.size);
             } else if (each.what == piece::action::floats || each.what == piece::action::screen) {
-                window = std::max(window, window_rows(each) * each.row_bytes());
+                window = (std::max)(window, window_rows(each) * each.row_bytes());
                 floats = std::max<std::uint64_t>(floats, window_rows(each) * each.cols());
             }
         }
@@ -15136,7 +15136,7 @@ private:
         const detail::reordered_rows ordered(source->rows(), wanted.order);
         const detail::any_ternary_rows rows =
             wanted.order.head_size == 0 ? source->rows() : detail::any_ternary_rows(ordered);
-        const std::size_t stride = std::max(encoding_->stride(wanted.cols()), source->stride(wanted.cols()));
+        const std::size_t stride = (std::max)(encoding_->stride(wanted.cols()), source->stride(wanted.cols()));
         if (auto done = detail::for_each_rows(pool_, rows, *wanted.tensor, file_.name(), rows_together, stride, encode);
             !done) {
             failure_ = failed(done);
@@ -15162,7 +15162,7 @@ private:
 
     /// The next rows of a tensor of floats or a screen.
     [[nodiscard]] bool convert_floats(const piece& wanted) {
-        const std::size_t count = std::min(window_rows(wanted), wanted.rows() - next_row_);
+        const std::size_t count = (std::min)(window_rows(wanted), wanted.rows() - next_row_);
         const auto row_bytes = static_cast<std::size_t>(wanted.row_bytes());
         std::atomic<std::size_t> bad_row{SIZE_MAX};
         detail::parallel_for(pool_, count, [&](std::size_t i) noexcept {
@@ -17843,7 +17843,7 @@ template <class Isa, ternary_layout Layout> struct unpacking_kernel {
     static void multiply(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
                          std::int32_t* y, std::size_t y_stride) noexcept {
         for (std::size_t r = 0; r < count; r += most_rows) {
-            const std::size_t block_rows = std::min(count - r, most_rows);
+            const std::size_t block_rows = (std::min)(count - r, most_rows);
             for (std::size_t c = 0; c < w.cols; c += most_columns) {
                 add_block(w, first + r, block_rows, c, x, y + r, y_stride);
             }
@@ -17862,12 +17862,12 @@ private:
     static void add_block(const typename layout::view& w, std::size_t first, std::size_t count, std::size_t c,
                           const activation_view& x, std::int32_t* y, std::size_t y_stride) noexcept {
         const std::size_t blocks = (w.cols - c + i2s::block_columns - 1) / i2s::block_columns; // no column further
-        const std::size_t cols = std::min(blocks * i2s::block_columns, most_columns);
+        const std::size_t cols = (std::min)(blocks * i2s::block_columns, most_columns);
         std::uint8_t unpacked[most_rows * most_columns / 4];
         unpack(w, first, count, c, unpacked, cols / 4);
         const std::int32_t no_sums[most_tokens] = {};
         for (std::size_t t = 0; t < x.tokens; t += most_tokens) {
-            const std::size_t tokens = std::min(x.tokens - t, most_tokens);
+            const std::size_t tokens = (std::min)(x.tokens - t, most_tokens);
             const activation_view part{x.data + t * x.stride + c, no_sums, x.stride, tokens};
             std::int32_t products[most_tokens * most_rows];
             kernel<Isa, i2s>::multiply({unpacked, count, cols}, 0, count, part, products, most_rows);
@@ -17887,7 +17887,7 @@ private:
         const std::size_t end = first + count;
         for (std::size_t begin = first; begin < end;) {
             const std::size_t group = begin / rows;
-            const std::size_t stop = std::min(end, (group + 1) * rows);
+            const std::size_t stop = (std::min)(end, (group + 1) * rows);
             for (std::size_t at = 0; at < row_bytes * 4; at += window) {
                 std::uint8_t codes[rows * window];
                 unpack_window(w, group, c + at, codes);
@@ -19392,7 +19392,7 @@ struct scratch {
                                               std::size_t max_rows) {
         scratch made;
         made.max_rows = max_rows;
-        const std::size_t widest = std::max({model.hidden, model.query_columns(), model.feed_forward});
+        const std::size_t widest = (std::max)({model.hidden, model.query_columns(), model.feed_forward});
         error failure;
         const auto floats = [&](float_rows& into, std::size_t cols) {
             into.cols = cols;
@@ -19549,7 +19549,7 @@ private:
 
     /// The rows from `first` on that a task takes, in runs of neighbours: the same sequence, ascending positions.
     void attend_rows(std::size_t first, std::size_t kv_head) const noexcept {
-        const std::size_t end = std::min(first + rows_per_task(), rows_.size());
+        const std::size_t end = (std::min)(first + rows_per_task(), rows_.size());
         while (first < end) {
             std::size_t next = first + 1;
             while (next < end && rows_[next].cache == rows_[first].cache &&
@@ -19567,7 +19567,7 @@ private:
     void attend_neighbours(std::size_t first, std::size_t end, std::size_t kv_head, std::size_t head) const noexcept {
         std::array<running_query, queries_per_task> all;
         std::size_t size = 0;
-        const std::size_t head_end = std::min(head + queries_per_task, model_.heads_per_kv());
+        const std::size_t head_end = (std::min)(head + queries_per_task, model_.heads_per_kv());
         for (std::size_t r = first; r < end; ++r) {
             for (std::size_t h = head; h < head_end; ++h) {
                 all[size++] = {r, (kv_head * model_.heads_per_kv() + h) * model_.head_size, {}};
@@ -19581,7 +19581,7 @@ private:
                 ++begin;
             }
             for (; begin < size; begin += attention_tile::most) {
-                const std::size_t count = std::min(attention_tile::most, size - begin);
+                const std::size_t count = (std::min)(attention_tile::most, size - begin);
                 attend_and_merge(block, b, std::span(all).subspan(begin, count));
             }
         }
@@ -19617,7 +19617,7 @@ private:
         const std::size_t end = (kv_head + 1) * model_.heads_per_kv();
         for (std::size_t head = kv_head * model_.heads_per_kv(); head < end; head += attention_tile::most) {
             attention_tile tile;
-            for (std::size_t h = head; h < std::min(head + attention_tile::most, end); ++h) {
+            for (std::size_t h = head; h < (std::min)(head + attention_tile::most, end); ++h) {
                 const std::size_t column = h * model_.head_size;
                 tile.add(query_.row(r).data() + column, seen(rows_[r], b), parts_.vector(part) + column);
             }
@@ -19652,7 +19652,7 @@ private:
     }
     /// How many positions of block `b` a row sees.
     [[nodiscard]] static std::size_t seen(const sequence_row& each, std::size_t b) noexcept {
-        return std::min(attention_block, each.position + 1 - b * attention_block);
+        return (std::min)(attention_block, each.position + 1 - b * attention_block);
     }
 
     const loop_table& loops_;
@@ -19813,10 +19813,10 @@ public:
         const std::size_t chunk = std::max<std::size_t>(groups / (4 * pool_.threads()), 1); // 4 to 8 tasks a thread
         parallel_for(pool_, (groups + chunk - 1) / chunk, [&](std::size_t task) noexcept {
             float* row = normed.row(task).data(); // one for all rows of the task, so that it stays in cache
-            const std::size_t end_group = std::min(groups, (task + 1) * chunk);
+            const std::size_t end_group = (std::min)(groups, (task + 1) * chunk);
             for (std::size_t group = task * chunk; group < end_group; ++group) {
                 const std::size_t first = group * group_rows;
-                const std::size_t end = std::min(first + group_rows, x.rows);
+                const std::size_t end = (std::min)(first + group_rows, x.rows);
                 for (std::size_t r = first; r < end; ++r) {
                     normalize_and_quantize_row(x.row(r), norms, epsilon, row, out, r);
                 }
@@ -19847,7 +19847,7 @@ public:
                 ++i;
             }
             const std::size_t first = (task - task_ends[i]) * chunk;
-            multiply(*all[i].matrix, first, std::min(chunk, all[i].matrix->rows() - first), x, all[i].out);
+            multiply(*all[i].matrix, first, (std::min)(chunk, all[i].matrix->rows() - first), x, all[i].out);
         });
     }
 
@@ -19900,7 +19900,7 @@ private:
     template <class Task> void for_chunks(const ternary_matrix& w, Task&& task) const noexcept {
         const std::size_t chunk = rows_per_task(w.cols());
         parallel_stream(pool_, (w.rows() + chunk - 1) / chunk,
-                        [&](std::size_t i) noexcept { task(i * chunk, std::min(chunk, w.rows() - i * chunk)); });
+                        [&](std::size_t i) noexcept { task(i * chunk, (std::min)(chunk, w.rows() - i * chunk)); });
     }
 
     /// Rows [first, first + count) of w times every row of x. Calls store(row of x, its scale, products [count]) for
@@ -19913,7 +19913,7 @@ private:
         std::array<std::int32_t, most_products> products;
         const std::size_t most_tokens = most_products / count / group * group;
         for (std::size_t begin = 0; begin < x.used_rows; begin += most_tokens) {
-            const std::size_t tokens = std::min(most_tokens, x.used_rows - begin);
+            const std::size_t tokens = (std::min)(most_tokens, x.used_rows - begin);
             kernel_.multiply(w.codes, first, count, x.view(begin, tokens), products.data(), count);
             for (std::size_t t = 0; t < tokens; ++t) {
                 store(begin + t, x.scales[begin + t], products.data() + t * count);
@@ -20053,7 +20053,7 @@ public:
     [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
                                                                        std::size_t k) noexcept {
         assert(k >= 1 && k <= most);
-        k = std::min(k, lm_head_->rows);
+        k = (std::min)(k, lm_head_->rows);
         ++statistics_.steps;
         if (!make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_)) {
             return give_up();
@@ -20103,11 +20103,11 @@ private:
     template <class F> void for_groups(pool_ref pool, F&& f) noexcept {
         const std::size_t per_task = groups_per_task();
         parallel_for(pool, (peaks_.size() + per_task - 1) / per_task, [&](std::size_t task) noexcept {
-            f(task * per_task, std::min(peaks_.size(), (task + 1) * per_task));
+            f(task * per_task, (std::min)(peaks_.size(), (task + 1) * per_task));
         });
     }
     [[nodiscard]] std::size_t end_of(std::size_t group) const noexcept {
-        return std::min(lm_head_->rows, (group + 1) * group_);
+        return (std::min)(lm_head_->rows, (group + 1) * group_);
     }
 
     [[nodiscard]] peak peak_of(std::size_t group) const noexcept {
@@ -20135,7 +20135,7 @@ private:
     /// The rank of a logit that k rows reach, from the exact logits of the highest peaks; the lowest rank where there
     /// are fewer than k peaks.
     [[nodiscard]] std::int32_t floor_of(pool_ref pool, const float* x, std::size_t k) noexcept {
-        candidates_ = std::min({std::max<std::size_t>(16, 2 * k), most_candidates, order_.size()});
+        candidates_ = (std::min)({std::max<std::size_t>(16, 2 * k), most_candidates, order_.size()});
         if (candidates_ < k) {
             candidates_ = 0;
             return INT32_MIN;
@@ -20148,7 +20148,7 @@ private:
         parallel_for(pool, (candidates_ + chunk - 1) / chunk, [&](std::size_t task) noexcept {
             std::array<std::uint32_t, chunk> rows;
             const std::size_t first = task * chunk;
-            const std::size_t count = std::min(chunk, candidates_ - first);
+            const std::size_t count = (std::min)(chunk, candidates_ - first);
             for (std::size_t i = 0; i < count; ++i) {
                 rows[i] = order_[first + i].row;
             }
@@ -20967,14 +20967,14 @@ private:
         }
         const bool is_in_place = source->layout() == &layout_;
         if (is_in_place && options_.verify_codes) {
-            check(check_codes(layout_, *tensor, file_.name()));
+            keep_failure(check_codes(layout_, *tensor, file_.name()));
         }
         return {is_in_place ? codes_of(*tensor) : repacked(*source, *tensor), source->scale()};
     }
 
     [[nodiscard]] ternary_view repacked(const ternary_source& source, const gguf_tensor& tensor) {
-        check(check_admits(layout_, tensor, file_.name()));
-        check(ok() && made_.repacked_.empty() ? allocate_repacked() : result<void>{});
+        keep_failure(check_admits(layout_, tensor, file_.name()));
+        keep_failure(ok() && made_.repacked_.empty() ? allocate_repacked() : result<void>{});
         if (!ok()) {
             return {};
         }
@@ -20985,7 +20985,7 @@ private:
         if (!packed && packed.error().code == errc::bad_code && source.layout() != nullptr) {
             packed = check_codes(*source.layout(), tensor, file_.name()); // names the byte
         }
-        check(std::move(packed));
+        keep_failure(std::move(packed));
         if (options_.source != nullptr) {
             options_.source->give_back(tensor.bytes);
         }
@@ -20995,7 +20995,7 @@ private:
         return {out, rows, cols};
     }
 
-    void check(result<void> done) {
+    void keep_failure(result<void> done) {
         if (!done) {
             fail(failed(done));
         }
@@ -21117,7 +21117,7 @@ template <> struct float_ops<isa::avx2> {
                                                       std::span<const std::uint32_t> rows, const float* x,
                                                       std::size_t cols, float* y) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
-            const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
+            const std::byte* next = w + rows[(std::min)(i + 1, rows.size() - 1)] * row_bytes;
             y[i] = dot_one<E>(w + rows[i] * row_bytes, next, x, cols);
         }
     }
@@ -21351,7 +21351,7 @@ private:
 
     /// How far ahead of a tile of `bytes` bytes the prefetches run: beyond the next tile, and 8 KiB at the least.
     static BITNET_ALWAYS_INLINE std::size_t prefetch_lead(std::size_t bytes) noexcept {
-        return std::max(bytes + 1024, std::size_t{8192});
+        return (std::max)(bytes + 1024, std::size_t{8192});
     }
 
     /// Prefetches `Bytes` bytes into the second level. \return the address after them.
@@ -21746,7 +21746,7 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
                                                       std::span<const std::uint32_t> rows, const float* x,
                                                       std::size_t cols, float* y) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
-            const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
+            const std::byte* next = w + rows[(std::min)(i + 1, rows.size() - 1)] * row_bytes;
             y[i] = dot_one<E>(w + rows[i] * row_bytes, next, x, cols);
         }
     }
@@ -21956,7 +21956,7 @@ private:
 
     /// How far ahead of a tile of `bytes` bytes the prefetches run: beyond the next tile, and 8 KiB at the least.
     static BITNET_ALWAYS_INLINE std::size_t prefetch_lead(std::size_t bytes) noexcept {
-        return std::max(bytes + 1024, std::size_t{8192});
+        return (std::max)(bytes + 1024, std::size_t{8192});
     }
 
     /// Prefetches `Bytes` bytes into the second level. \return the address after them.
@@ -22333,7 +22333,7 @@ template <> struct float_ops<isa::neon> {
                                                       std::span<const std::uint32_t> rows, const float* x,
                                                       std::size_t cols, float* y) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
-            const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
+            const std::byte* next = w + rows[(std::min)(i + 1, rows.size() - 1)] * row_bytes;
             y[i] = dot_one<E>(w + rows[i] * row_bytes, next, x, cols);
         }
     }
@@ -22998,7 +22998,7 @@ struct quad_registers {
         return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
     }
     /// Each as the nearest float.
-    static BITNET_ALWAYS_INLINE doubles round(doubles v) noexcept { return _mm_cvtps_pd(_mm_cvtpd_ps(v)); }
+    static BITNET_ALWAYS_INLINE doubles nearest_floats(doubles v) noexcept { return _mm_cvtps_pd(_mm_cvtpd_ps(v)); }
     /// The low halves of four doubles.
     static BITNET_ALWAYS_INLINE ints low_bits(doubles low, doubles high) noexcept {
         return _mm_castps_si128(_mm_shuffle_ps(_mm_castpd_ps(low), _mm_castpd_ps(high), 0x88));
@@ -23105,7 +23105,7 @@ struct quad_registers {
                                             wasm_f32x4_demote_f64x2_zero(as_ints(high)), 0, 2));
     }
     /// Each as the nearest float.
-    static BITNET_ALWAYS_INLINE doubles round(doubles v) noexcept {
+    static BITNET_ALWAYS_INLINE doubles nearest_floats(doubles v) noexcept {
         return as_doubles(wasm_f64x2_promote_low_f32x4(wasm_f32x4_demote_f64x2_zero(as_ints(v))));
     }
     /// The low halves of four doubles.
@@ -23212,8 +23212,10 @@ struct quad : quad_registers {
     };
     static BITNET_ALWAYS_INLINE wide widen(floats v) noexcept { return {low_pair(v), high_pair(v)}; }
     static BITNET_ALWAYS_INLINE floats narrow(const wide& v) noexcept { return join(v.low, v.high); }
-    static BITNET_ALWAYS_INLINE wide round(const wide& v) noexcept { return {round(v.low), round(v.high)}; }
-    using quad_registers::round;
+    static BITNET_ALWAYS_INLINE wide nearest_floats(const wide& v) noexcept {
+        return {nearest_floats(v.low), nearest_floats(v.high)};
+    }
+    using quad_registers::nearest_floats;
 
     /// Multiply-adds that are right unless doubtful() says that one of them might not be.
     class quick_fma {
@@ -23285,7 +23287,7 @@ struct quad : quad_registers {
             const factors next = factors_of(step);
             BITNET_UNROLL
             for (std::size_t part = 0; part < 4; ++part) {
-                acc[part] = round(exact_sum(widen(next.a[part]), next.b[part], acc[part]));
+                acc[part] = nearest_floats(exact_sum(widen(next.a[part]), next.b[part], acc[part]));
             }
         }
     }
@@ -23402,14 +23404,14 @@ private:
         const floats c = larger(splat(-87.0f), smaller(splat(88.0f), x));
         const floats shifted = narrow(fma(widen(c), widen(splat(0x1.715476p+0f)), widen(shift)));
         const wide n = widen(sub(shifted, shift));
-        const wide r_high = round(fma(n, widen(splat(-0x1.62e43p-1f)), widen(c)));
-        const wide r = round(fma(n, widen(splat(0x1.05c61p-29f)), r_high));
-        wide p = round(fma(widen(splat(0x1.a01a02p-13f)), r, widen(splat(0x1.6c16c2p-10f))));
-        p = round(fma(p, r, widen(splat(0x1.111112p-7f))));
-        p = round(fma(p, r, widen(splat(0x1.555556p-5f))));
-        p = round(fma(p, r, widen(splat(0x1.555556p-3f))));
-        p = round(fma(p, r, widen(splat(0.5f))));
-        p = round(fma(p, r, widen(splat(1.0f))));
+        const wide r_high = nearest_floats(fma(n, widen(splat(-0x1.62e43p-1f)), widen(c)));
+        const wide r = nearest_floats(fma(n, widen(splat(0x1.05c61p-29f)), r_high));
+        wide p = nearest_floats(fma(widen(splat(0x1.a01a02p-13f)), r, widen(splat(0x1.6c16c2p-10f))));
+        p = nearest_floats(fma(p, r, widen(splat(0x1.111112p-7f))));
+        p = nearest_floats(fma(p, r, widen(splat(0x1.555556p-5f))));
+        p = nearest_floats(fma(p, r, widen(splat(0x1.555556p-3f))));
+        p = nearest_floats(fma(p, r, widen(splat(0.5f))));
+        p = nearest_floats(fma(p, r, widen(splat(1.0f))));
         const floats power = narrow(fma(p, r, widen(splat(1.0f))));
         const ints exponent = shift_up(sub(as_ints(shifted), as_ints(shift)), 23);
         const floats scaled = as_floats(add(as_ints(power), exponent));
@@ -24492,12 +24494,12 @@ public:
         }
         options.threads = pool->ref().threads();
         if (options.context == 0) {
-            options.context = std::min(model.parameters.context, session_options::default_context);
+            options.context = (std::min)(model.parameters.context, session_options::default_context);
         }
-        if (auto checked = check(model.parameters, options); !checked) {
+        if (auto checked = check_options(model.parameters, options); !checked) {
             return failed(checked);
         }
-        options.prompt_chunk = std::min(options.prompt_chunk, options.context);
+        options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
         std::unique_ptr<session_core> made(new (std::nothrow) session_core(model, options, *std::move(pool)));
         if (made == nullptr) {
             return error{errc::out_of_memory,
@@ -24521,7 +24523,7 @@ public:
             run_pending();
         }
         for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
-            const auto part = tokens.subspan(begin, std::min(options_.prompt_chunk, tokens.size() - begin));
+            const auto part = tokens.subspan(begin, (std::min)(options_.prompt_chunk, tokens.size() - begin));
             run(part);
             if (visitor != nullptr) {
                 visit_each(begin, part.size(), *visitor);
@@ -24619,7 +24621,8 @@ private:
         : session_base(options), parameters_(model.parameters), text_(model.text), pool_(std::move(pool)),
           is_screened_(!model.screen.empty()) {}
 
-    [[nodiscard]] static result<void> check(const hyper_parameters& parameters, const session_options& options) {
+    [[nodiscard]] static result<void> check_options(const hyper_parameters& parameters,
+                                                    const session_options& options) {
         if (options.context > parameters.context) {
             return error{errc::invalid_argument, sentence({"session: a context of ", options.context,
                                                            " was asked for, the model has ", parameters.context})};
@@ -24676,7 +24679,7 @@ private:
         std::array<std::size_t, logits_rows> rows;
         std::array<float*, logits_rows> out;
         for (std::size_t first = 0; first < count; first += logits_rows) {
-            const std::size_t together = std::min(logits_rows, count - first);
+            const std::size_t together = (std::min)(logits_rows, count - first);
             for (std::size_t i = 0; i < together; ++i) {
                 rows[i] = first + i;
                 out[i] = logits_row(together - 1 - i); // the last one to row 0, where logits() looks
@@ -24763,7 +24766,7 @@ private:
             if (count == k && !precedes(here, largest_[k - 1])) {
                 continue;
             }
-            count = std::min(count + 1, k);
+            count = (std::min)(count + 1, k);
             std::size_t at = count - 1; // one drops out at the end if there are k already
             for (; at != 0 && precedes(here, largest_[at - 1]); --at) {
                 largest_[at] = largest_[at - 1];
@@ -24841,7 +24844,7 @@ public:
     }
 
     result<void> step(std::span<const batch_entry> entries) override {
-        if (auto checked = check(entries); !checked || entries.empty()) {
+        if (auto checked = check_entries(entries); !checked || entries.empty()) {
             return checked;
         }
         const default_float_environment environment;
@@ -24890,7 +24893,7 @@ private:
         return failure.code == errc{} ? result<void>{} : failure;
     }
 
-    [[nodiscard]] result<void> check(std::span<const batch_entry> entries) const {
+    [[nodiscard]] result<void> check_entries(std::span<const batch_entry> entries) const {
         if (entries.size() > entries_.size()) {
             return too_many(entries.size());
         }
@@ -24901,14 +24904,14 @@ private:
                                  sentence({"batch: entries ", earlier, " and ", i, " are the same session"})};
                 }
             }
-            if (auto checked = check(i, entries[i]); !checked) {
+            if (auto checked = check_entry(i, entries[i]); !checked) {
                 return checked;
             }
         }
         return {};
     }
 
-    [[nodiscard]] result<void> check(std::size_t i, const batch_entry& entry) const {
+    [[nodiscard]] result<void> check_entry(std::size_t i, const batch_entry& entry) const {
         const session_core& of = core_of(entry);
         if (!of.is_of(parameters_)) {
             return error{errc::invalid_argument, sentence({"batch: entry ", i, " is a session of another model"})};
@@ -25227,7 +25230,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// What two neighbours become. Lower ranks go first.
 struct merge {
-    static constexpr std::uint32_t never = std::numeric_limits<std::uint32_t>::max();
+    static constexpr std::uint32_t never = (std::numeric_limits<std::uint32_t>::max)();
     std::uint32_t rank = never;
     token whole = no_token;
 };
@@ -25238,12 +25241,12 @@ class merge_table {
 public:
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<merge_table> allocate(std::uint64_t count) {
-        auto slots = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table");
-        if (!slots) {
-            return failed(slots);
+        auto table = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table");
+        if (!table) {
+            return failed(table);
         }
         merge_table made;
-        made.slots_ = *std::move(slots);
+        made.slots_ = *std::move(table);
         return made;
     }
 
@@ -25321,7 +25324,7 @@ public:
     explicit token_merging(merge_table merges) noexcept : merges_(std::move(merges)) {}
 
     /// The most symbols that run() takes: positions are kept in 32 bits.
-    static constexpr std::size_t longest_run = std::numeric_limits<std::uint32_t>::max() - 1;
+    static constexpr std::size_t longest_run = (std::numeric_limits<std::uint32_t>::max)() - 1;
 
     /// Merges tokens[first], tokens[first + 1], ... where they are, and shortens `tokens` accordingly.
     /// \pre first <= tokens.size(), and no more than longest_run follow
@@ -25384,7 +25387,7 @@ private:
         std::uint32_t next;
         merge pair; ///< with the next one
     };
-    static constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
+    static constexpr std::uint32_t none = (std::numeric_limits<std::uint32_t>::max)();
 
     /// A heap of (rank, position): the lowest rank, and of equal ones the leftmost, is on top. Entries are not removed
     /// when their pair disappears; one counts only while its node still has a pair of that rank.
@@ -25505,7 +25508,7 @@ public:
           complete_(std::find(byte_tokens.begin(), byte_tokens.end(), no_token) == byte_tokens.end()) {}
 
     /// The longest piece that encode() takes.
-    static constexpr std::size_t longest_piece = std::numeric_limits<std::int32_t>::max();
+    static constexpr std::size_t longest_piece = (std::numeric_limits<std::int32_t>::max)();
 
     /// Appends the tokens of `piece` to `out`. \pre piece.size() <= longest_piece
     /// Cost for n bytes: O(n log n); pieces of more than 64 bytes allocate 36 n bytes for the time of the call.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Checks the headers under INCLUDE_DIR: floors, macros, includes, first lines, and what a guest does not do.
+# Checks the headers under INCLUDE_DIR: floors, macros, includes, first lines, what a guest does not do, and words that
+# are macros elsewhere.
 cmake_minimum_required(VERSION 3.25)
 
 # A header includes its own folder, or a lower floor that is not on the other side of the house.
@@ -91,6 +92,29 @@ function(check_manners header text)
     endif()
 endfunction()
 
+# What other libraries' headers define: neither words of ours nor functions that are called without parentheses around
+# their names, as in (std::min)(a, b).
+file(READ "${CMAKE_CURRENT_LIST_DIR}/../consume/host_macros/host_macros.hpp" host_macros)
+string(REGEX MATCHALL "\n#define [A-Za-z0-9_]+\\(?" host_macros "${host_macros}")
+list(TRANSFORM host_macros REPLACE "\n#define " "")
+set(words ${host_macros})
+list(FILTER words EXCLUDE REGEX "\\(")
+list(JOIN words "|" words)
+set(functions ${host_macros})
+list(FILTER functions INCLUDE REGEX "\\(")
+list(JOIN functions "|" functions)
+string(REPLACE "(" "" functions "${functions}")
+
+function(check_host_macros header text)
+    string(REGEX REPLACE "'\\\\?\"'|\"([^\"\\\n]|\\\\.)*\"|//[^\n]*|#include[^\n]*" "" code "${text}")
+    if(code MATCHES "[^A-Za-z0-9_](${words})[^A-Za-z0-9_]")
+        offence(${header} "uses ${CMAKE_MATCH_1}, a macro of other libraries (tests/consume/host_macros)")
+    endif()
+    if(code MATCHES "[^A-Za-z0-9_](${functions}) *\\(")
+        offence(${header} "calls ${CMAKE_MATCH_1}, a macro of other libraries (tests/consume/host_macros)")
+    endif()
+endfunction()
+
 file(GLOB_RECURSE headers RELATIVE "${INCLUDE_DIR}" "${INCLUDE_DIR}/bitnet/*.hpp")
 foreach(header IN LISTS headers)
     file(READ "${INCLUDE_DIR}/${header}" text)
@@ -98,6 +122,7 @@ foreach(header IN LISTS headers)
     check_first_lines(${header} "${text}")
     check_directives(${header} "${text}")
     check_manners(${header} "${text}")
+    check_host_macros(${header} "${text}")
 endforeach()
 get_property(included GLOBAL PROPERTY included)
 foreach(header IN LISTS headers)

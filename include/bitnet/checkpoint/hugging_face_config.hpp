@@ -291,7 +291,7 @@ private:
             out_.add(key("attention.key_length"), head_size_);
             out_.add(key("attention.value_length"), head_size_);
         } else {
-            head_size_ = size("hidden_size") / std::max(heads, 1u); // hyper_parameters refuses a remainder
+            head_size_ = size("hidden_size") / (std::max)(heads, 1u); // hyper_parameters refuses a remainder
         }
         out_.add(key("attention.layer_norm_rms_epsilon"), static_cast<float>(number(config_, "rms_norm_eps")));
     }
@@ -307,11 +307,11 @@ private:
         const auto theta = static_cast<float>(number(where, "rope_theta"));
         out_.add(key("rope.freq_base"), theta);
         if (local || find("rope_local_base_freq")) {
-            const double near = local ? number(*local, "rope_theta") : number(config_, "rope_local_base_freq");
-            if (static_cast<float>(near) != theta ||
+            const double local_theta = local ? number(*local, "rope_theta") : number(config_, "rope_local_base_freq");
+            if (static_cast<float>(local_theta) != theta ||
                 (local && string_or(*local, "rope_type", "default") != "default")) {
                 fail(errc::unsupported_architecture,
-                     {"local attention rotates with theta ", std::to_string(near), ", global attention with ",
+                     {"local attention rotates with theta ", std::to_string(local_theta), ", global attention with ",
                       std::to_string(theta), "; only one rotation for all layers can be run"});
             }
         }

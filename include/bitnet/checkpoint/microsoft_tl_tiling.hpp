@@ -62,7 +62,7 @@ inline result<std::optional<microsoft_tl_tiling>> microsoft_tl_tiling::find(std:
     microsoft_tl_tiling section;
     for (std::size_t number = 1; !ini.empty(); ++number) {
         const std::string_view line = trimmed(ini.substr(0, ini.find('\n')));
-        ini.remove_prefix(std::min(ini.size(), ini.find('\n') < ini.size() ? ini.find('\n') + 1 : ini.size()));
+        ini.remove_prefix((std::min)(ini.size(), ini.find('\n') < ini.size() ? ini.find('\n') + 1 : ini.size()));
         if (line.empty() || line.front() == '#' || line.front() == ';') {
             continue;
         }

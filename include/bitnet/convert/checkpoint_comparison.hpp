@@ -130,7 +130,7 @@ private:
         }
         std::atomic<std::size_t> other{rows};
         for (std::size_t first = 0; first < rows; first += together) {
-            parallel_for(pool_, std::min(together, rows - first), [&](std::size_t i) noexcept {
+            parallel_for(pool_, (std::min)(together, rows - first), [&](std::size_t i) noexcept {
                 std::uint8_t* const codes_a = codes->data() + 2 * i * cols;
                 std::uint8_t* const codes_b = codes_a + cols;
                 const bool same = a.read(first + i, codes_a) && b.read(first + i, codes_b) &&
@@ -157,7 +157,7 @@ private:
                 const float x = value(a, row, col);
                 const float y = value(b, row, col);
                 changed_here += x != y ? 1 : 0;
-                most = std::max(most, x > y ? x - y : y - x);
+                most = (std::max)(most, x > y ? x - y : y - x);
             }
             changed.fetch_add(changed_here, std::memory_order_relaxed);
             float known = largest.load(std::memory_order_relaxed);

@@ -303,9 +303,9 @@ private:
         std::uint64_t floats = 0;
         for (const piece& each : pieces_) {
             if (each.what == piece::action::ternary) {
-                window = std::max(window, each.size);
+                window = (std::max)(window, each.size);
             } else if (each.what == piece::action::floats || each.what == piece::action::screen) {
-                window = std::max(window, window_rows(each) * each.row_bytes());
+                window = (std::max)(window, window_rows(each) * each.row_bytes());
                 floats = std::max<std::uint64_t>(floats, window_rows(each) * each.cols());
             }
         }
@@ -383,7 +383,7 @@ private:
         const detail::reordered_rows ordered(source->rows(), wanted.order);
         const detail::any_ternary_rows rows =
             wanted.order.head_size == 0 ? source->rows() : detail::any_ternary_rows(ordered);
-        const std::size_t stride = std::max(encoding_->stride(wanted.cols()), source->stride(wanted.cols()));
+        const std::size_t stride = (std::max)(encoding_->stride(wanted.cols()), source->stride(wanted.cols()));
         if (auto done = detail::for_each_rows(pool_, rows, *wanted.tensor, file_.name(), rows_together, stride, encode);
             !done) {
             failure_ = failed(done);
@@ -409,7 +409,7 @@ private:
 
     /// The next rows of a tensor of floats or a screen.
     [[nodiscard]] bool convert_floats(const piece& wanted) {
-        const std::size_t count = std::min(window_rows(wanted), wanted.rows() - next_row_);
+        const std::size_t count = (std::min)(window_rows(wanted), wanted.rows() - next_row_);
         const auto row_bytes = static_cast<std::size_t>(wanted.row_bytes());
         std::atomic<std::size_t> bad_row{SIZE_MAX};
         detail::parallel_for(pool_, count, [&](std::size_t i) noexcept {

@@ -81,7 +81,7 @@ struct sixteen {
 inline void encode(const float* x, std::byte* out, q8_0) noexcept {
     float most = 0;
     for (std::size_t i = 0; i < q8_0::block_columns; ++i) {
-        most = std::max(most, magnitude(x[i]));
+        most = (std::max)(most, magnitude(x[i]));
     }
     const half d = narrow<half>(most / 127.0f);
     const float scale = widen(d);

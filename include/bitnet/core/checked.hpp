@@ -13,7 +13,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// a + b, or nullopt if it does not fit 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
-    if (b > std::numeric_limits<std::uint64_t>::max() - a) {
+    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
         return std::nullopt;
     }
     return a + b;
@@ -21,7 +21,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// a * b, or nullopt if it does not fit 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
-    if (a != 0 && b > std::numeric_limits<std::uint64_t>::max() / a) {
+    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
         return std::nullopt;
     }
     return a * b;

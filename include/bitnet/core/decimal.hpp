@@ -184,8 +184,8 @@ struct binary_quotient {
 [[nodiscard]] inline binary_quotient divide(big_natural upper, big_natural lower) noexcept {
     binary_quotient made;
     made.power = upper.bits() - lower.bits();
-    lower.shift_left(std::max(made.power, 0));
-    upper.shift_left(std::max(-made.power, 0));
+    lower.shift_left((std::max)(made.power, 0));
+    upper.shift_left((std::max)(-made.power, 0));
     if (!upper.at_least(lower)) {
         upper.shift_left(1);
         --made.power;
@@ -205,7 +205,7 @@ struct binary_quotient {
 /// The bits of the nearest double, ties to even; nullopt above the largest.
 [[nodiscard]] inline std::optional<std::uint64_t> round_to_double_bits(const binary_quotient& value) noexcept {
     // Keep 53 bits, fewer below the smallest normal double; round on what is cut off.
-    const int cut = 11 + std::max(-1022 - value.power, 0);
+    const int cut = 11 + (std::max)(-1022 - value.power, 0);
     if (cut > 64) {
         return 0;
     }

@@ -17,10 +17,10 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// To be asked before the memory is first written. Pages then come 2 MB at a time.
 inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr std::uintptr_t huge = std::uintptr_t{2} << 20;
+    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
     const auto address = reinterpret_cast<std::uintptr_t>(memory);
-    const std::uintptr_t first = (address + huge - 1) / huge * huge;
-    const std::uintptr_t end = (address + bytes) / huge * huge;
+    const std::uintptr_t first = (address + page - 1) / page * page;
+    const std::uintptr_t end = (address + bytes) / page * page;
     if (first < end) {
         ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
     }

@@ -147,8 +147,8 @@ private:
 
     template <class T> [[nodiscard]] result<T> convert(const gguf_value& value) const {
         if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
-            constexpr integer_range range{static_cast<std::int64_t>(std::numeric_limits<T>::min()),
-                                          static_cast<std::uint64_t>(std::numeric_limits<T>::max()), wanted<T>()};
+            constexpr integer_range range{static_cast<std::int64_t>((std::numeric_limits<T>::min)()),
+                                          static_cast<std::uint64_t>((std::numeric_limits<T>::max)()), wanted<T>()};
             const auto number = integer(value, range);
             return number ? result<T>(static_cast<T>(*number)) : failed(number);
         } else {

@@ -27,10 +27,10 @@ public:
         iterator() noexcept = default;
         explicit iterator(const std::byte* at) noexcept : at_(at) {}
         [[nodiscard]] std::string_view operator*() const noexcept {
-            return {reinterpret_cast<const char*>(at_ + sizeof(std::uint64_t)), length()};
+            return {reinterpret_cast<const char*>(at_ + sizeof(std::uint64_t)), text_size()};
         }
         iterator& operator++() noexcept {
-            at_ += sizeof(std::uint64_t) + length();
+            at_ += sizeof(std::uint64_t) + text_size();
             return *this;
         }
         iterator operator++(int) noexcept {
@@ -41,7 +41,7 @@ public:
         friend bool operator==(iterator, iterator) = default;
 
     private:
-        [[nodiscard]] std::size_t length() const noexcept {
+        [[nodiscard]] std::size_t text_size() const noexcept {
             std::uint64_t length = 0;
             std::memcpy(&length, at_, sizeof(length));
             return static_cast<std::size_t>(length);

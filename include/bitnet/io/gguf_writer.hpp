@@ -65,7 +65,7 @@ private:
     bool grow(std::size_t more) {
         const auto wanted = checked_add(used_, more);
         const auto doubled = checked_multiply(memory_.size(), 2);
-        auto larger = buffer<std::byte>::allocate(std::max(wanted.value_or(UINT64_MAX), doubled.value_or(0)), "");
+        auto larger = buffer<std::byte>::allocate((std::max)(wanted.value_or(UINT64_MAX), doubled.value_or(0)), "");
         if (ran_out_ || !larger) {
             ran_out_ = true;
             return false;
@@ -191,7 +191,7 @@ public:
     /// The whole file in memory.
     /// \return the first mistake made with this writer, errc::out_of_memory, or io_error if a generator fails.
     [[nodiscard]] result<buffer<std::byte>> write_memory() const {
-        if (auto ready = check("memory"); !ready) {
+        if (auto ready = check_writable("memory"); !ready) {
             return failed(ready);
         }
         auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory");
@@ -215,7 +215,7 @@ public:
     /// \return the bytes written; the first mistake made with this writer; errc::io_error (a full disk, no permission,
     /// a generator that fails), file_not_found (no such folder) or not_a_file.
     [[nodiscard]] result<std::uint64_t> write_file(std::string_view utf8_path) const {
-        if (auto ready = check(utf8_path); !ready) {
+        if (auto ready = check_writable(utf8_path); !ready) {
             return failed(ready);
         }
         const std::string path(utf8_path);
@@ -259,7 +259,7 @@ private:
         [[nodiscard]] result<void> write(std::span<const std::byte> bytes) {
             result<void> written;
             while (!bytes.empty() && written) {
-                const std::size_t now = std::min(bytes.size(), step.size() - used);
+                const std::size_t now = (std::min)(bytes.size(), step.size() - used);
                 std::copy_n(bytes.data(), now, step.data() + used);
                 used += now;
                 bytes = bytes.subspan(now);
@@ -311,7 +311,7 @@ private:
         tensor_dims shape{1, 1, 1, 1};
         const bool ranked =
             !dims.empty() && dims.size() <= shape.size() && std::count(dims.begin(), dims.end(), 0u) == 0;
-        std::copy_n(dims.begin(), std::min(dims.size(), shape.size()), shape.begin());
+        std::copy_n(dims.begin(), (std::min)(dims.size(), shape.size()), shape.begin());
         const bool writable = ranked && type != tensor_type::hf_packed;
         const auto bytes =
             writable && detail::fits_blocks(type, shape) ? detail::tensor_bytes(type, shape) : std::nullopt;
@@ -331,7 +331,7 @@ private:
     }
 
     /// Whether all that was added can be written; `target` is what error messages call the file.
-    [[nodiscard]] result<void> check(std::string_view target) const {
+    [[nodiscard]] result<void> check_writable(std::string_view target) const {
         if (failed_) {
             return error{failure_.code, detail::sentence({target, ": ", failure_.message})};
         }

@@ -219,7 +219,7 @@ public:
     }
 
     [[nodiscard]] result<json_document> run() {
-        if (text_.size() >= std::numeric_limits<std::uint32_t>::max()) {
+        if (text_.size() >= (std::numeric_limits<std::uint32_t>::max)()) {
             return error{errc::bad_json, sentence({name_, ": ", text_.size(),
                                                    " bytes are more than a JSON text may have here (4 GiB)"})};
         }

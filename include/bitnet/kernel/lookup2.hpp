@@ -62,7 +62,7 @@ struct lookup2 {
         for (std::size_t i = 0; i < std::size_t{4} * 32; ++i) {
             const auto high = static_cast<std::uint8_t>(block[i] >> 4);
             const auto low = static_cast<std::uint8_t>(block[i] & 15u);
-            most = std::max(most, std::max(high, low));
+            most = (std::max)(most, (std::max)(high, low));
         }
         return most <= 8;
     }

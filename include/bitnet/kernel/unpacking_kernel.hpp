@@ -23,7 +23,7 @@ template <class Isa, ternary_layout Layout> struct unpacking_kernel {
     static void multiply(const typename layout::view& w, std::size_t first, std::size_t count, const activation_view& x,
                          std::int32_t* y, std::size_t y_stride) noexcept {
         for (std::size_t r = 0; r < count; r += most_rows) {
-            const std::size_t block_rows = std::min(count - r, most_rows);
+            const std::size_t block_rows = (std::min)(count - r, most_rows);
             for (std::size_t c = 0; c < w.cols; c += most_columns) {
                 add_block(w, first + r, block_rows, c, x, y + r, y_stride);
             }
@@ -42,12 +42,12 @@ private:
     static void add_block(const typename layout::view& w, std::size_t first, std::size_t count, std::size_t c,
                           const activation_view& x, std::int32_t* y, std::size_t y_stride) noexcept {
         const std::size_t blocks = (w.cols - c + i2s::block_columns - 1) / i2s::block_columns; // no column further
-        const std::size_t cols = std::min(blocks * i2s::block_columns, most_columns);
+        const std::size_t cols = (std::min)(blocks * i2s::block_columns, most_columns);
         std::uint8_t unpacked[most_rows * most_columns / 4];
         unpack(w, first, count, c, unpacked, cols / 4);
         const std::int32_t no_sums[most_tokens] = {};
         for (std::size_t t = 0; t < x.tokens; t += most_tokens) {
-            const std::size_t tokens = std::min(x.tokens - t, most_tokens);
+            const std::size_t tokens = (std::min)(x.tokens - t, most_tokens);
             const activation_view part{x.data + t * x.stride + c, no_sums, x.stride, tokens};
             std::int32_t products[most_tokens * most_rows];
             kernel<Isa, i2s>::multiply({unpacked, count, cols}, 0, count, part, products, most_rows);
@@ -67,7 +67,7 @@ private:
         const std::size_t end = first + count;
         for (std::size_t begin = first; begin < end;) {
             const std::size_t group = begin / rows;
-            const std::size_t stop = std::min(end, (group + 1) * rows);
+            const std::size_t stop = (std::min)(end, (group + 1) * rows);
             for (std::size_t at = 0; at < row_bytes * 4; at += window) {
                 std::uint8_t codes[rows * window];
                 unpack_window(w, group, c + at, codes);

@@ -111,7 +111,7 @@ private:
 
     /// The rows from `first` on that a task takes, in runs of neighbours: the same sequence, ascending positions.
     void attend_rows(std::size_t first, std::size_t kv_head) const noexcept {
-        const std::size_t end = std::min(first + rows_per_task(), rows_.size());
+        const std::size_t end = (std::min)(first + rows_per_task(), rows_.size());
         while (first < end) {
             std::size_t next = first + 1;
             while (next < end && rows_[next].cache == rows_[first].cache &&
@@ -129,7 +129,7 @@ private:
     void attend_neighbours(std::size_t first, std::size_t end, std::size_t kv_head, std::size_t head) const noexcept {
         std::array<running_query, queries_per_task> all;
         std::size_t size = 0;
-        const std::size_t head_end = std::min(head + queries_per_task, model_.heads_per_kv());
+        const std::size_t head_end = (std::min)(head + queries_per_task, model_.heads_per_kv());
         for (std::size_t r = first; r < end; ++r) {
             for (std::size_t h = head; h < head_end; ++h) {
                 all[size++] = {r, (kv_head * model_.heads_per_kv() + h) * model_.head_size, {}};
@@ -143,7 +143,7 @@ private:
                 ++begin;
             }
             for (; begin < size; begin += attention_tile::most) {
-                const std::size_t count = std::min(attention_tile::most, size - begin);
+                const std::size_t count = (std::min)(attention_tile::most, size - begin);
                 attend_and_merge(block, b, std::span(all).subspan(begin, count));
             }
         }
@@ -179,7 +179,7 @@ private:
         const std::size_t end = (kv_head + 1) * model_.heads_per_kv();
         for (std::size_t head = kv_head * model_.heads_per_kv(); head < end; head += attention_tile::most) {
             attention_tile tile;
-            for (std::size_t h = head; h < std::min(head + attention_tile::most, end); ++h) {
+            for (std::size_t h = head; h < (std::min)(head + attention_tile::most, end); ++h) {
                 const std::size_t column = h * model_.head_size;
                 tile.add(query_.row(r).data() + column, seen(rows_[r], b), parts_.vector(part) + column);
             }
@@ -214,7 +214,7 @@ private:
     }
     /// How many positions of block `b` a row sees.
     [[nodiscard]] static std::size_t seen(const sequence_row& each, std::size_t b) noexcept {
-        return std::min(attention_block, each.position + 1 - b * attention_block);
+        return (std::min)(attention_block, each.position + 1 - b * attention_block);
     }
 
     const loop_table& loops_;

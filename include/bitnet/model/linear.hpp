@@ -49,10 +49,10 @@ public:
         const std::size_t chunk = std::max<std::size_t>(groups / (4 * pool_.threads()), 1); // 4 to 8 tasks a thread
         parallel_for(pool_, (groups + chunk - 1) / chunk, [&](std::size_t task) noexcept {
             float* row = normed.row(task).data(); // one for all rows of the task, so that it stays in cache
-            const std::size_t end_group = std::min(groups, (task + 1) * chunk);
+            const std::size_t end_group = (std::min)(groups, (task + 1) * chunk);
             for (std::size_t group = task * chunk; group < end_group; ++group) {
                 const std::size_t first = group * group_rows;
-                const std::size_t end = std::min(first + group_rows, x.rows);
+                const std::size_t end = (std::min)(first + group_rows, x.rows);
                 for (std::size_t r = first; r < end; ++r) {
                     normalize_and_quantize_row(x.row(r), norms, epsilon, row, out, r);
                 }
@@ -83,7 +83,7 @@ public:
                 ++i;
             }
             const std::size_t first = (task - task_ends[i]) * chunk;
-            multiply(*all[i].matrix, first, std::min(chunk, all[i].matrix->rows() - first), x, all[i].out);
+            multiply(*all[i].matrix, first, (std::min)(chunk, all[i].matrix->rows() - first), x, all[i].out);
         });
     }
 
@@ -136,7 +136,7 @@ private:
     template <class Task> void for_chunks(const ternary_matrix& w, Task&& task) const noexcept {
         const std::size_t chunk = rows_per_task(w.cols());
         parallel_stream(pool_, (w.rows() + chunk - 1) / chunk,
-                        [&](std::size_t i) noexcept { task(i * chunk, std::min(chunk, w.rows() - i * chunk)); });
+                        [&](std::size_t i) noexcept { task(i * chunk, (std::min)(chunk, w.rows() - i * chunk)); });
     }
 
     /// Rows [first, first + count) of w times every row of x. Calls store(row of x, its scale, products [count]) for
@@ -149,7 +149,7 @@ private:
         std::array<std::int32_t, most_products> products;
         const std::size_t most_tokens = most_products / count / group * group;
         for (std::size_t begin = 0; begin < x.used_rows; begin += most_tokens) {
-            const std::size_t tokens = std::min(most_tokens, x.used_rows - begin);
+            const std::size_t tokens = (std::min)(most_tokens, x.used_rows - begin);
             kernel_.multiply(w.codes, first, count, x.view(begin, tokens), products.data(), count);
             for (std::size_t t = 0; t < tokens; ++t) {
                 store(begin + t, x.scales[begin + t], products.data() + t * count);

@@ -129,7 +129,7 @@ private:
     template <class F> static void for_rows(pool_ref pool, std::size_t rows, F&& f) noexcept {
         constexpr std::size_t chunk = 64;
         parallel_for(pool, (rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
-            const std::size_t end = std::min(rows, (task + 1) * chunk);
+            const std::size_t end = (std::min)(rows, (task + 1) * chunk);
             for (std::size_t r = task * chunk; r < end; ++r) {
                 f(r);
             }

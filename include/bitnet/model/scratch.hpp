@@ -92,7 +92,7 @@ struct scratch {
                                               std::size_t max_rows) {
         scratch made;
         made.max_rows = max_rows;
-        const std::size_t widest = std::max({model.hidden, model.query_columns(), model.feed_forward});
+        const std::size_t widest = (std::max)({model.hidden, model.query_columns(), model.feed_forward});
         error failure;
         const auto floats = [&](float_rows& into, std::size_t cols) {
             into.cols = cols;

@@ -71,7 +71,7 @@ public:
     [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
                                                                        std::size_t k) noexcept {
         assert(k >= 1 && k <= most);
-        k = std::min(k, lm_head_->rows);
+        k = (std::min)(k, lm_head_->rows);
         ++statistics_.steps;
         if (!make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_)) {
             return give_up();
@@ -121,11 +121,11 @@ private:
     template <class F> void for_groups(pool_ref pool, F&& f) noexcept {
         const std::size_t per_task = groups_per_task();
         parallel_for(pool, (peaks_.size() + per_task - 1) / per_task, [&](std::size_t task) noexcept {
-            f(task * per_task, std::min(peaks_.size(), (task + 1) * per_task));
+            f(task * per_task, (std::min)(peaks_.size(), (task + 1) * per_task));
         });
     }
     [[nodiscard]] std::size_t end_of(std::size_t group) const noexcept {
-        return std::min(lm_head_->rows, (group + 1) * group_);
+        return (std::min)(lm_head_->rows, (group + 1) * group_);
     }
 
     [[nodiscard]] peak peak_of(std::size_t group) const noexcept {
@@ -153,7 +153,7 @@ private:
     /// The rank of a logit that k rows reach, from the exact logits of the highest peaks; the lowest rank where there
     /// are fewer than k peaks.
     [[nodiscard]] std::int32_t floor_of(pool_ref pool, const float* x, std::size_t k) noexcept {
-        candidates_ = std::min({std::max<std::size_t>(16, 2 * k), most_candidates, order_.size()});
+        candidates_ = (std::min)({std::max<std::size_t>(16, 2 * k), most_candidates, order_.size()});
         if (candidates_ < k) {
             candidates_ = 0;
             return INT32_MIN;
@@ -166,7 +166,7 @@ private:
         parallel_for(pool, (candidates_ + chunk - 1) / chunk, [&](std::size_t task) noexcept {
             std::array<std::uint32_t, chunk> rows;
             const std::size_t first = task * chunk;
-            const std::size_t count = std::min(chunk, candidates_ - first);
+            const std::size_t count = (std::min)(chunk, candidates_ - first);
             for (std::size_t i = 0; i < count; ++i) {
                 rows[i] = order_[first + i].row;
             }

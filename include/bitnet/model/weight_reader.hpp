@@ -246,14 +246,14 @@ private:
         }
         const bool is_in_place = source->layout() == &layout_;
         if (is_in_place && options_.verify_codes) {
-            check(check_codes(layout_, *tensor, file_.name()));
+            keep_failure(check_codes(layout_, *tensor, file_.name()));
         }
         return {is_in_place ? codes_of(*tensor) : repacked(*source, *tensor), source->scale()};
     }
 
     [[nodiscard]] ternary_view repacked(const ternary_source& source, const gguf_tensor& tensor) {
-        check(check_admits(layout_, tensor, file_.name()));
-        check(ok() && made_.repacked_.empty() ? allocate_repacked() : result<void>{});
+        keep_failure(check_admits(layout_, tensor, file_.name()));
+        keep_failure(ok() && made_.repacked_.empty() ? allocate_repacked() : result<void>{});
         if (!ok()) {
             return {};
         }
@@ -264,7 +264,7 @@ private:
         if (!packed && packed.error().code == errc::bad_code && source.layout() != nullptr) {
             packed = check_codes(*source.layout(), tensor, file_.name()); // names the byte
         }
-        check(std::move(packed));
+        keep_failure(std::move(packed));
         if (options_.source != nullptr) {
             options_.source->give_back(tensor.bytes);
         }
@@ -274,7 +274,7 @@ private:
         return {out, rows, cols};
     }
 
-    void check(result<void> done) {
+    void keep_failure(result<void> done) {
         if (!done) {
             fail(failed(done));
         }

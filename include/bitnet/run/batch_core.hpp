@@ -50,7 +50,7 @@ public:
     }
 
     result<void> step(std::span<const batch_entry> entries) override {
-        if (auto checked = check(entries); !checked || entries.empty()) {
+        if (auto checked = check_entries(entries); !checked || entries.empty()) {
             return checked;
         }
         const default_float_environment environment;
@@ -99,7 +99,7 @@ private:
         return failure.code == errc{} ? result<void>{} : failure;
     }
 
-    [[nodiscard]] result<void> check(std::span<const batch_entry> entries) const {
+    [[nodiscard]] result<void> check_entries(std::span<const batch_entry> entries) const {
         if (entries.size() > entries_.size()) {
             return too_many(entries.size());
         }
@@ -110,14 +110,14 @@ private:
                                  sentence({"batch: entries ", earlier, " and ", i, " are the same session"})};
                 }
             }
-            if (auto checked = check(i, entries[i]); !checked) {
+            if (auto checked = check_entry(i, entries[i]); !checked) {
                 return checked;
             }
         }
         return {};
     }
 
-    [[nodiscard]] result<void> check(std::size_t i, const batch_entry& entry) const {
+    [[nodiscard]] result<void> check_entry(std::size_t i, const batch_entry& entry) const {
         const session_core& of = core_of(entry);
         if (!of.is_of(parameters_)) {
             return error{errc::invalid_argument, sentence({"batch: entry ", i, " is a session of another model"})};

@@ -58,7 +58,7 @@ public:
     /// errc::out_of_memory.
     [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
         sampler made;
-        if (auto checked = check(options); !checked) {
+        if (auto checked = check_options(options); !checked) {
             return failed(checked);
         }
         made.options_ = options;
@@ -148,7 +148,7 @@ private:
 
     sampler() noexcept = default;
 
-    [[nodiscard]] static result<void> check(const sampler_options& o) {
+    [[nodiscard]] static result<void> check_options(const sampler_options& o) {
         struct rule {
             std::string_view text;
             bool holds;

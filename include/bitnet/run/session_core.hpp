@@ -82,12 +82,12 @@ public:
         }
         options.threads = pool->ref().threads();
         if (options.context == 0) {
-            options.context = std::min(model.parameters.context, session_options::default_context);
+            options.context = (std::min)(model.parameters.context, session_options::default_context);
         }
-        if (auto checked = check(model.parameters, options); !checked) {
+        if (auto checked = check_options(model.parameters, options); !checked) {
             return failed(checked);
         }
-        options.prompt_chunk = std::min(options.prompt_chunk, options.context);
+        options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
         std::unique_ptr<session_core> made(new (std::nothrow) session_core(model, options, *std::move(pool)));
         if (made == nullptr) {
             return error{errc::out_of_memory,
@@ -111,7 +111,7 @@ public:
             run_pending();
         }
         for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
-            const auto part = tokens.subspan(begin, std::min(options_.prompt_chunk, tokens.size() - begin));
+            const auto part = tokens.subspan(begin, (std::min)(options_.prompt_chunk, tokens.size() - begin));
             run(part);
             if (visitor != nullptr) {
                 visit_each(begin, part.size(), *visitor);
@@ -209,7 +209,8 @@ private:
         : session_base(options), parameters_(model.parameters), text_(model.text), pool_(std::move(pool)),
           is_screened_(!model.screen.empty()) {}
 
-    [[nodiscard]] static result<void> check(const hyper_parameters& parameters, const session_options& options) {
+    [[nodiscard]] static result<void> check_options(const hyper_parameters& parameters,
+                                                    const session_options& options) {
         if (options.context > parameters.context) {
             return error{errc::invalid_argument, sentence({"session: a context of ", options.context,
                                                            " was asked for, the model has ", parameters.context})};
@@ -266,7 +267,7 @@ private:
         std::array<std::size_t, logits_rows> rows;
         std::array<float*, logits_rows> out;
         for (std::size_t first = 0; first < count; first += logits_rows) {
-            const std::size_t together = std::min(logits_rows, count - first);
+            const std::size_t together = (std::min)(logits_rows, count - first);
             for (std::size_t i = 0; i < together; ++i) {
                 rows[i] = first + i;
                 out[i] = logits_row(together - 1 - i); // the last one to row 0, where logits() looks
@@ -353,7 +354,7 @@ private:
             if (count == k && !precedes(here, largest_[k - 1])) {
                 continue;
             }
-            count = std::min(count + 1, k);
+            count = (std::min)(count + 1, k);
             std::size_t at = count - 1; // one drops out at the end if there are k already
             for (; at != 0 && precedes(here, largest_[at - 1]); --at) {
                 largest_[at] = largest_[at - 1];

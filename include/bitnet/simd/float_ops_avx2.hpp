@@ -100,7 +100,7 @@ template <> struct float_ops<isa::avx2> {
                                                       std::span<const std::uint32_t> rows, const float* x,
                                                       std::size_t cols, float* y) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
-            const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
+            const std::byte* next = w + rows[(std::min)(i + 1, rows.size() - 1)] * row_bytes;
             y[i] = dot_one<E>(w + rows[i] * row_bytes, next, x, cols);
         }
     }
@@ -334,7 +334,7 @@ private:
 
     /// How far ahead of a tile of `bytes` bytes the prefetches run: beyond the next tile, and 8 KiB at the least.
     static BITNET_ALWAYS_INLINE std::size_t prefetch_lead(std::size_t bytes) noexcept {
-        return std::max(bytes + 1024, std::size_t{8192});
+        return (std::max)(bytes + 1024, std::size_t{8192});
     }
 
     /// Prefetches `Bytes` bytes into the second level. \return the address after them.

@@ -93,7 +93,7 @@ template <> struct float_ops<isa::neon> {
                                                       std::span<const std::uint32_t> rows, const float* x,
                                                       std::size_t cols, float* y) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
-            const std::byte* next = w + rows[std::min(i + 1, rows.size() - 1)] * row_bytes;
+            const std::byte* next = w + rows[(std::min)(i + 1, rows.size() - 1)] * row_bytes;
             y[i] = dot_one<E>(w + rows[i] * row_bytes, next, x, cols);
         }
     }

@@ -51,7 +51,7 @@ struct quad_registers {
         return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
     }
     /// Each as the nearest float.
-    static BITNET_ALWAYS_INLINE doubles round(doubles v) noexcept { return _mm_cvtps_pd(_mm_cvtpd_ps(v)); }
+    static BITNET_ALWAYS_INLINE doubles nearest_floats(doubles v) noexcept { return _mm_cvtps_pd(_mm_cvtpd_ps(v)); }
     /// The low halves of four doubles.
     static BITNET_ALWAYS_INLINE ints low_bits(doubles low, doubles high) noexcept {
         return _mm_castps_si128(_mm_shuffle_ps(_mm_castpd_ps(low), _mm_castpd_ps(high), 0x88));
@@ -158,7 +158,7 @@ struct quad_registers {
                                             wasm_f32x4_demote_f64x2_zero(as_ints(high)), 0, 2));
     }
     /// Each as the nearest float.
-    static BITNET_ALWAYS_INLINE doubles round(doubles v) noexcept {
+    static BITNET_ALWAYS_INLINE doubles nearest_floats(doubles v) noexcept {
         return as_doubles(wasm_f64x2_promote_low_f32x4(wasm_f32x4_demote_f64x2_zero(as_ints(v))));
     }
     /// The low halves of four doubles.
@@ -265,8 +265,10 @@ struct quad : quad_registers {
     };
     static BITNET_ALWAYS_INLINE wide widen(floats v) noexcept { return {low_pair(v), high_pair(v)}; }
     static BITNET_ALWAYS_INLINE floats narrow(const wide& v) noexcept { return join(v.low, v.high); }
-    static BITNET_ALWAYS_INLINE wide round(const wide& v) noexcept { return {round(v.low), round(v.high)}; }
-    using quad_registers::round;
+    static BITNET_ALWAYS_INLINE wide nearest_floats(const wide& v) noexcept {
+        return {nearest_floats(v.low), nearest_floats(v.high)};
+    }
+    using quad_registers::nearest_floats;
 
     /// Multiply-adds that are right unless doubtful() says that one of them might not be.
     class quick_fma {
@@ -338,7 +340,7 @@ struct quad : quad_registers {
             const factors next = factors_of(step);
             BITNET_UNROLL
             for (std::size_t part = 0; part < 4; ++part) {
-                acc[part] = round(exact_sum(widen(next.a[part]), next.b[part], acc[part]));
+                acc[part] = nearest_floats(exact_sum(widen(next.a[part]), next.b[part], acc[part]));
             }
         }
     }
@@ -455,14 +457,14 @@ private:
         const floats c = larger(splat(-87.0f), smaller(splat(88.0f), x));
         const floats shifted = narrow(fma(widen(c), widen(splat(0x1.715476p+0f)), widen(shift)));
         const wide n = widen(sub(shifted, shift));
-        const wide r_high = round(fma(n, widen(splat(-0x1.62e43p-1f)), widen(c)));
-        const wide r = round(fma(n, widen(splat(0x1.05c61p-29f)), r_high));
-        wide p = round(fma(widen(splat(0x1.a01a02p-13f)), r, widen(splat(0x1.6c16c2p-10f))));
-        p = round(fma(p, r, widen(splat(0x1.111112p-7f))));
-        p = round(fma(p, r, widen(splat(0x1.555556p-5f))));
-        p = round(fma(p, r, widen(splat(0x1.555556p-3f))));
-        p = round(fma(p, r, widen(splat(0.5f))));
-        p = round(fma(p, r, widen(splat(1.0f))));
+        const wide r_high = nearest_floats(fma(n, widen(splat(-0x1.62e43p-1f)), widen(c)));
+        const wide r = nearest_floats(fma(n, widen(splat(0x1.05c61p-29f)), r_high));
+        wide p = nearest_floats(fma(widen(splat(0x1.a01a02p-13f)), r, widen(splat(0x1.6c16c2p-10f))));
+        p = nearest_floats(fma(p, r, widen(splat(0x1.111112p-7f))));
+        p = nearest_floats(fma(p, r, widen(splat(0x1.555556p-5f))));
+        p = nearest_floats(fma(p, r, widen(splat(0x1.555556p-3f))));
+        p = nearest_floats(fma(p, r, widen(splat(0.5f))));
+        p = nearest_floats(fma(p, r, widen(splat(1.0f))));
         const floats power = narrow(fma(p, r, widen(splat(1.0f))));
         const ints exponent = shift_up(sub(as_ints(shifted), as_ints(shift)), 23);
         const floats scaled = as_floats(add(as_ints(power), exponent));

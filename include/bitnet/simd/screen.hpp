@@ -126,7 +126,7 @@ public:
     void encode(const float* w, std::byte* block) noexcept {
         std::uint32_t largest = 0;
         for (std::size_t i = 0; i < screen_layout::block_columns; ++i) {
-            largest = std::max(largest, std::bit_cast<std::uint32_t>(w[i]) & 0x7fffffffu);
+            largest = (std::max)(largest, std::bit_cast<std::uint32_t>(w[i]) & 0x7fffffffu);
         }
         finite_ = finite_ && largest < 0x7f800000u;
         const float scale = finite_ ? std::bit_cast<float>(largest) / 31.0f : 0.0f;
@@ -211,7 +211,7 @@ private:
                                             std::int32_t* offset, screen_input& view) noexcept {
     std::uint32_t bits = 0;
     for (std::size_t i = 0; i < cols; ++i) {
-        bits = std::max(bits, std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffu);
+        bits = (std::max)(bits, std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffu);
     }
     if (bits < std::bit_cast<std::uint32_t>(0x1p-60f) || bits > std::bit_cast<std::uint32_t>(0x1p30f)) {
         return false;
@@ -258,7 +258,7 @@ template <class Widen, class Take> void make_screen_row(std::size_t cols, Widen&
     float block[screen_layout::block_columns];
     std::byte piece[screen_layout::block_bytes];
     for (std::size_t c = 0; c < cols; c += screen_layout::block_columns) {
-        const std::size_t count = std::min(screen_layout::block_columns, cols - c);
+        const std::size_t count = (std::min)(screen_layout::block_columns, cols - c);
         widen(c, count, static_cast<float*>(block));
         std::fill(block + count, block + screen_layout::block_columns, 0.0f);
         writer.encode(block, piece);

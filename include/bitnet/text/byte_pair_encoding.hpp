@@ -31,7 +31,7 @@ public:
           complete_(std::find(byte_tokens.begin(), byte_tokens.end(), no_token) == byte_tokens.end()) {}
 
     /// The longest piece that encode() takes.
-    static constexpr std::size_t longest_piece = std::numeric_limits<std::int32_t>::max();
+    static constexpr std::size_t longest_piece = (std::numeric_limits<std::int32_t>::max)();
 
     /// Appends the tokens of `piece` to `out`. \pre piece.size() <= longest_piece
     /// Cost for n bytes: O(n log n); pieces of more than 64 bytes allocate 36 n bytes for the time of the call.

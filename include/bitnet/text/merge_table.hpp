@@ -18,7 +18,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// What two neighbours become. Lower ranks go first.
 struct merge {
-    static constexpr std::uint32_t never = std::numeric_limits<std::uint32_t>::max();
+    static constexpr std::uint32_t never = (std::numeric_limits<std::uint32_t>::max)();
     std::uint32_t rank = never;
     token whole = no_token;
 };
@@ -29,12 +29,12 @@ class merge_table {
 public:
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<merge_table> allocate(std::uint64_t count) {
-        auto slots = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table");
-        if (!slots) {
-            return failed(slots);
+        auto table = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table");
+        if (!table) {
+            return failed(table);
         }
         merge_table made;
-        made.slots_ = *std::move(slots);
+        made.slots_ = *std::move(table);
         return made;
     }
 

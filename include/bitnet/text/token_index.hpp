@@ -101,12 +101,12 @@ class token_index {
 public:
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<token_index> allocate(std::uint64_t count) {
-        auto slots = buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index");
-        if (!slots) {
-            return failed(slots);
+        auto table = buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index");
+        if (!table) {
+            return failed(table);
         }
         token_index made;
-        made.slots_ = *std::move(slots);
+        made.slots_ = *std::move(table);
         return made;
     }
 

@@ -27,7 +27,7 @@ public:
     explicit token_merging(merge_table merges) noexcept : merges_(std::move(merges)) {}
 
     /// The most symbols that run() takes: positions are kept in 32 bits.
-    static constexpr std::size_t longest_run = std::numeric_limits<std::uint32_t>::max() - 1;
+    static constexpr std::size_t longest_run = (std::numeric_limits<std::uint32_t>::max)() - 1;
 
     /// Merges tokens[first], tokens[first + 1], ... where they are, and shortens `tokens` accordingly.
     /// \pre first <= tokens.size(), and no more than longest_run follow
@@ -90,7 +90,7 @@ private:
         std::uint32_t next;
         merge pair; ///< with the next one
     };
-    static constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
+    static constexpr std::uint32_t none = (std::numeric_limits<std::uint32_t>::max)();
 
     /// A heap of (rank, position): the lowest rank, and of equal ones the leftmost, is on top. Entries are not removed
     /// when their pair disappears; one counts only while its node still has a pair of that rank.

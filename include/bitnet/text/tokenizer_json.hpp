@@ -226,7 +226,7 @@ private:
         }
         e.text = text;
         e.kind = kind;
-        count_ = std::max(count_, static_cast<std::size_t>(*id) + 1);
+        count_ = (std::max)(count_, static_cast<std::size_t>(*id) + 1);
         return {};
     }
 
@@ -274,7 +274,7 @@ private:
         if (rows_ != 0 && rows_ < count_) {
             return fail(errc::inconsistent, {count_, " tokens, but the embedding has ", rows_, " rows"});
         }
-        if (rows_ > static_cast<std::uint64_t>(std::numeric_limits<token>::max())) {
+        if (rows_ > static_cast<std::uint64_t>((std::numeric_limits<token>::max)())) {
             return fail(errc::out_of_range, {"an embedding of ", rows_, " rows"});
         }
         entries_.resize(static_cast<std::size_t>(rows_ != 0 ? rows_ : count_));

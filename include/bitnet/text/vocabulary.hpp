@@ -139,12 +139,12 @@ private:
     vocabulary() noexcept = default;
 
     [[nodiscard]] result<void> check_size(const gguf_file& file, const gguf_value& spellings) {
-        constexpr std::uint64_t most = std::numeric_limits<token>::max();
+        constexpr std::uint64_t most = (std::numeric_limits<token>::max)();
         if (spellings.count == 0 || spellings.count > most) {
             return bad_vocabulary(file, tokens_key,
                                   sentence({"has ", spellings.count, " tokens, 1 to ", most, " are possible"}));
         }
-        if (spellings.bytes.size() > std::numeric_limits<std::uint32_t>::max()) {
+        if (spellings.bytes.size() > (std::numeric_limits<std::uint32_t>::max)()) {
             return bad_vocabulary(file, tokens_key,
                                   sentence({"takes ", spellings.bytes.size(), " bytes, at most 4 GiB are possible"}));
         }
@@ -202,7 +202,7 @@ private:
                 return undecodable(file, i, spelling);
             }
             store_.append(*size);
-            longest_ = std::max(longest_, *size);
+            longest_ = (std::max)(longest_, *size);
             ++i;
         }
         return {};

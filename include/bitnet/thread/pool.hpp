@@ -97,7 +97,7 @@ public:
     /// \pre threads > 0
     guided_runs(std::size_t count, std::size_t threads) noexcept : count_(count), threads_(threads) {
         for (std::size_t begin = 0; begin < count_; size_ += threads_) {
-            begin += threads_ * length(begin);
+            begin += threads_ * run_length(begin);
         }
     }
 
@@ -107,16 +107,16 @@ public:
     [[nodiscard]] run operator[](std::size_t index) const noexcept {
         std::size_t begin = 0;
         for (std::size_t round = 0; round < index / threads_; ++round) {
-            begin += threads_ * length(begin);
+            begin += threads_ * run_length(begin);
         }
-        const std::size_t now = length(begin);
+        const std::size_t now = run_length(begin);
         begin += index % threads_ * now;
         return {begin < count_ ? begin : count_, begin + now < count_ ? begin + now : count_};
     }
 
 private:
     /// Of the runs of the round that starts at `begin`.
-    [[nodiscard]] std::size_t length(std::size_t begin) const noexcept {
+    [[nodiscard]] std::size_t run_length(std::size_t begin) const noexcept {
         const std::size_t half_a_share = (count_ - begin) / (2 * threads_);
         return half_a_share != 0 ? half_a_share : 1;
     }

@@ -11785,8 +11785,10 @@ struct absmean {
         return above;
     }
 
-    /// The scale that published checkpoints keep: the mean as a float, then as a bfloat16.
-    [[nodiscard]] static float scale(double mean) noexcept { return widen(narrow<bfloat16>(static_cast<float>(mean))); }
+    /// The scale that converters keep: the mean as a float, then in the type of the masters.
+    template <class E> [[nodiscard]] static float scale(double mean) noexcept {
+        return widen(narrow<E>(static_cast<float>(mean)));
+    }
 
 private:
     /// Up to 16 elements; of 16, what is no sum is vectorised.
@@ -11817,9 +11819,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// Rows of float, half or bfloat16 weights. Where all of them are -s, 0 or +s for one s, that is what is read. Other
 /// ones are masters, ternarised as in training (Ma et al., "The Era of 1-bit LLMs", 2024): m = max(mean |w|, 1e-5),
-/// code = clamp(round(w / m), -1, 1) + 1, and the scale is bfloat16(m). The sum runs over each row and then over the
-/// rows, in double, whatever the number of threads.
-/// Borrows the tensor's bytes.
+/// code = clamp(round(w / m), -1, 1) + 1, and the scale is m in the type of the masters: bfloat16(m) where they are
+/// BF16, half(m) for F16, float(m) for F32. The sum runs over each row and then over the rows, in double, whatever the
+/// number of threads. Borrows the tensor's bytes.
 template <class E> class ternarised_rows {
     using bits = float_bits<E>;
     using word = typename bits::word;
@@ -11885,10 +11887,11 @@ private:
         }
         const double mean = absmean::mean(facts.data(), facts.size(), cols_);
         threshold_ = absmean::threshold<E>(mean);
-        scale_ = absmean::scale(mean);
+        scale_ = absmean::scale<E>(mean);
         return is_ternary_scale(scale_)
                    ? result<void>()
-                   : error{errc::bad_scale, "the mean of its magnitudes is too large for a bfloat16"};
+                   : error{errc::bad_scale, "the mean of its magnitudes is too large for the type of its weights, " +
+                                                std::string(name_of(tensor.type))};
     }
 
     /// A code is 1 below the threshold, otherwise 2 or 0 by the sign.

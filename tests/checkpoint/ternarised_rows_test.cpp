@@ -107,7 +107,7 @@ template <class E> void check_absmean(std::size_t rows, std::size_t cols, double
     for (const std::size_t threads : {1u, 3u}) {
         const ternarised made = read_all(tensor_of(type_of<E>, rows, cols, bytes), threads);
         REQUIRE_MESSAGE(made.failure.code == errc{}, made.failure.message);
-        CHECK(made.scale == widen(narrow<bfloat16>(static_cast<float>(mean))));
+        CHECK(made.scale == widen(narrow<E>(static_cast<float>(mean))));
         for (std::size_t i = 0; i < m.values.size(); ++i) {
             const double rounded = std::nearbyint(static_cast<double>(m.values[i]) / mean);
             REQUIRE(static_cast<double>(made.codes[i]) - 1.0 == std::clamp(rounded, -1.0, 1.0));
@@ -172,6 +172,20 @@ TEST_CASE("masters are ternarised by absmean as the formula says, on any number 
     check_absmean<bfloat16>(3, 64, 1e-6); // the mean is below 1e-5
     check_absmean<float>(2, 64, 1e30);
     check_absmean<half>(5, 96, 30000.0);
+}
+
+TEST_CASE("the scale of masters is their mean in their own type") {
+    // 0.01 lies between two numbers of each type. -0.015 keeps the weights from being ternary as they are.
+    const auto scale_of = []<class E>(E) {
+        const master_matrix m{1, 4, {0.01f, -0.015f, 0.005f, 0.01f}};
+        const ternarised made = read_all(tensor_of(type_of<E>, 1, 4, bytes_of<E>(m)), 1);
+        REQUIRE_MESSAGE(made.failure.code == errc{}, made.failure.message);
+        CHECK(made.codes[1] == 0);
+        return made.scale;
+    };
+    CHECK(scale_of(0.0f) == 0.01f);
+    CHECK(scale_of(bfloat16{}) == 0.010009765625f);  // 164 / 2^14: eight significant bits
+    CHECK(scale_of(half{}) == 0.01000213623046875f); // 1311 / 2^17: eleven
 }
 
 TEST_CASE("a weight of exactly half the mean is 0, the next one above it is 1") {

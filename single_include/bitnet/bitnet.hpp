@@ -8537,6 +8537,12 @@ struct three_digits {
         return three ? i + 3 : i;
     }
 };
+/// `[0-9]`
+struct digit {
+    [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t i) noexcept {
+        return pre_tokenizing::is_ascii_digit(text[i]) ? i + 1 : i;
+    }
+};
 /// `[\r\n]`
 struct line_end {
     [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t i) noexcept {
@@ -8573,11 +8579,17 @@ template <splitter Splitter, class Pattern> using then_isolate = nested_splitter
 /// Starcoder: every number character alone, the rest as GPT-2.
 using starcoder_splitter = nested_splitter<isolating_splitter<patterns::numbers<1>>, gpt2_splitter>;
 
-/// Falcon: punctuation and ASCII symbols, the rest as GPT-2, but groups of three digits are pieces of their own.
-using falcon_splitter =
-    then_isolate<nested_splitter<isolating_splitter<patterns::punctuation<'$', '+', '<', '=', '>', '^', '~', '|', '`'>>,
-                                 gpt2_splitter>,
-                 patterns::three_digits>;
+/// The first two steps of all Falcon models: punctuation and ASCII symbols, the rest as GPT-2.
+using falcon_words =
+    nested_splitter<isolating_splitter<patterns::punctuation<'$', '+', '<', '=', '>', '^', '~', '|', '`'>>,
+                    gpt2_splitter>;
+
+/// Falcon: groups of three digits are pieces of their own.
+using falcon_splitter = then_isolate<falcon_words, patterns::three_digits>;
+
+/// Falcon3 and Falcon-E: every digit is a piece of its own. So their tokenizer.json says, and so bitnet.cpp reads their
+/// GGUF files; ik_llama.cpp and llama.cpp take LLaMA-3's pattern for these.
+using falcon3_splitter = then_isolate<falcon_words, patterns::digit>;
 
 /// What llama.cpp uses if a file names no splitter, or "default".
 using default_splitter = then_isolate<
@@ -8593,7 +8605,16 @@ using deepseek_coder_splitter = then_isolate<
                  patterns::ideographs>,
     patterns::numbers<1>>;
 
-enum class pre_tokenizer_kind : std::uint8_t { llama3, qwen2, gpt2, starcoder, falcon, fallback, deepseek_coder };
+enum class pre_tokenizer_kind : std::uint8_t {
+    llama3,
+    qwen2,
+    gpt2,
+    starcoder,
+    falcon,
+    falcon3,
+    fallback,
+    deepseek_coder
+};
 
 /// Calls `use(s)` with the splitter of that kind over `text`.
 template <class Use> decltype(auto) with_splitter(pre_tokenizer_kind kind, std::string_view text, Use use) {
@@ -8606,6 +8627,8 @@ template <class Use> decltype(auto) with_splitter(pre_tokenizer_kind kind, std::
         return use(starcoder_splitter(text));
     case pre_tokenizer_kind::falcon:
         return use(falcon_splitter(text));
+    case pre_tokenizer_kind::falcon3:
+        return use(falcon3_splitter(text));
     case pre_tokenizer_kind::fallback:
         return use(default_splitter(text));
     case pre_tokenizer_kind::deepseek_coder:
@@ -8622,14 +8645,11 @@ struct pre_tokenizer_name {
     bool whole_pieces = false; ///< a piece that is itself a token is not merged ("ignore_merges")
 };
 
-/// The known names, with the meanings that llama.cpp gives them. falcon3 and falcon_e (of bitnet.cpp's converter) are
-/// LLaMA-3's pattern there and in ik_llama.cpp; bitnet.cpp itself uses Falcon's steps with single digits for them.
+/// The known names, with the meanings that llama.cpp gives them, but for falcon3 and falcon_e: see falcon3_splitter.
 inline constexpr std::array<pre_tokenizer_name, 19> pre_tokenizer_names{{
     {"llama-bpe", pre_tokenizer_kind::llama3, true},
     {"llama3", pre_tokenizer_kind::llama3, true},
     {"llama-v3", pre_tokenizer_kind::llama3, true},
-    {"falcon3", pre_tokenizer_kind::llama3, true},
-    {"falcon_e", pre_tokenizer_kind::llama3, true},
     {"falcon-h1", pre_tokenizer_kind::llama3, true},
     {"smaug-bpe", pre_tokenizer_kind::llama3},
     {"qwen2", pre_tokenizer_kind::qwen2},
@@ -8642,6 +8662,8 @@ inline constexpr std::array<pre_tokenizer_name, 19> pre_tokenizer_names{{
     {"refact", pre_tokenizer_kind::starcoder},
     {"smollm", pre_tokenizer_kind::starcoder},
     {"falcon", pre_tokenizer_kind::falcon},
+    {"falcon3", pre_tokenizer_kind::falcon3},
+    {"falcon_e", pre_tokenizer_kind::falcon3},
     {"default", pre_tokenizer_kind::fallback},
     {"deepseek-coder", pre_tokenizer_kind::deepseek_coder},
 }};
@@ -8730,21 +8752,25 @@ private:
     return step_description::of(step, "pretokenizers");
 }
 
-/// What must be true of the tokens if a splitter omits a file's step Digits: no token spans a place where it cuts.
+/// What must be true of the tokens if a splitter omits a file's step Digits, or a part of it: no token spans a place
+/// where it cuts. Digits looks at characters of the byte alphabet, in which also six bytes that are no ASCII are
+/// spelled as numbers.
 enum class digit_tokens : std::uint8_t {
-    any,    ///< no such step
-    apart,  ///< Digits: no token joins a number with anything else
-    single, ///< Digits individual_digits: no token joins a digit with anything, not even a digit
+    any,   ///< no such step
+    apart, ///< Digits: no token joins a number with anything else
+    /// Digits individual_digits, of which the splitter does what concerns ASCII: no token joins one of those six bytes
+    /// with anything, not even with another
+    single,
 };
 
-/// Whether a token, in the byte alphabet, obeys `rule`. Digits looks at characters of that alphabet, in which also
-/// six bytes that are no ASCII are spelled as numbers.
+/// Whether a token, in the byte alphabet, obeys `rule`.
 [[nodiscard]] inline bool keeps_digits_apart(std::string_view text, digit_tokens rule) noexcept {
     std::size_t digits = 0;
     std::size_t others = 0;
     for (std::size_t i = 0; rule != digit_tokens::any && i < text.size();) {
         const pre_tokenizing::character c = pre_tokenizing::character_at(text, i);
-        (c.kind == char_class::number ? digits : others) += 1;
+        const bool counts = rule == digit_tokens::apart || !pre_tokenizing::is_ascii_digit(text[i]);
+        (c.kind == char_class::number && counts ? digits : others) += 1;
         i += c.size;
     }
     return digits == 0 || (others == 0 && (digits == 1 || rule == digit_tokens::apart));
@@ -8757,8 +8783,9 @@ struct known_splitting {
     digit_tokens digits = digit_tokens::any;
 };
 
-/// As published with LLaMA-3, Qwen2, GPT-2, Starcoder, Falcon and DeepSeek-Coder, and close relatives.
-inline constexpr std::array<known_splitting, 10> known_splittings{{
+/// As published with LLaMA-3, Qwen2, GPT-2, Starcoder, Falcon (all generations) and DeepSeek-Coder, and close
+/// relatives.
+inline constexpr std::array<known_splitting, 11> known_splittings{{
     {R"(Split Isolated (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3})"
      R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+; ByteLevel)",
      pre_tokenizer_kind::llama3},
@@ -8773,9 +8800,10 @@ inline constexpr std::array<known_splitting, 10> known_splittings{{
     {"Punctuation Contiguous; ByteLevel use_regex; Digits; Split Isolated [0-9][0-9][0-9]", pre_tokenizer_kind::falcon,
      digit_tokens::apart},
     {"Punctuation Contiguous; ByteLevel use_regex; Digits individual_digits; Split Isolated [0-9][0-9][0-9]",
-     pre_tokenizer_kind::falcon, digit_tokens::single},
-    {"Punctuation Contiguous; ByteLevel use_regex; Digits individual_digits", pre_tokenizer_kind::falcon,
+     pre_tokenizer_kind::falcon3, digit_tokens::single},
+    {"Punctuation Contiguous; ByteLevel use_regex; Digits individual_digits", pre_tokenizer_kind::falcon3,
      digit_tokens::single},
+    {"Punctuation Contiguous; ByteLevel use_regex; Split Isolated [0-9]", pre_tokenizer_kind::falcon3},
     {"Split Isolated [\r\n]; Split Isolated \\s?\\p{L}+; Split Isolated \\s?\\p{P}+; Split Isolated "
      "[\xe4\xb8\x80-\xe9\xbe\xa5\xe0\xa0\x80-\xe4\xb8\x80\xea\xb0\x80-\xed\x9f\xbf]+; Digits individual_digits; "
      "ByteLevel",
@@ -26186,17 +26214,18 @@ inline result<pre_tokenizer_name> tokenizer_reader::infer_pre_tokenizer(const vo
         std::string_view pre_tokenizer;
         std::string_view model;
         std::size_t size;
-        std::string_view spelling; ///< of a token that is a control token here
-        token id;                  ///< of that token
+        std::string_view spelling; ///< of the token `id`; files disagree about its type
+        token id;
     };
-    constexpr std::array<fingerprint, 4> fingerprints{{{"gpt-2", "GPT-2", 50257, "<|endoftext|>", 50256},
+    constexpr std::array<fingerprint, 5> fingerprints{{{"gpt-2", "GPT-2", 50257, "<|endoftext|>", 50256},
                                                        {"qwen2", "Qwen2 and Qwen3", 151936, "<|im_start|>", 151644},
                                                        {"falcon", "Falcon", 65024, ">>TITLE<<", 0},
-                                                       {"falcon3", "Falcon3", 131072, ">>TITLE<<", 0}}};
+                                                       {"falcon3", "Falcon3", 131072, ">>TITLE<<", 0},
+                                                       {"falcon3", "Falcon3-7B", 131080, ">>TITLE<<", 0}}};
     std::string_view name = "llama-bpe";
     std::string reason = llama3_order(tokens);
     for (const fingerprint& f : fingerprints) {
-        if (tokens.size() == f.size && tokens.find_special(f.spelling) == f.id) {
+        if (tokens.size() == f.size && tokens.bytes_of(f.id) == f.spelling) {
             name = f.pre_tokenizer;
             reason = sentence({f.size, " tokens with ", f.spelling, " at ", f.id, " are the vocabulary of ", f.model});
         }

@@ -226,6 +226,9 @@ struct gpt2_tag : named<gpt2_splitter> {
 struct starcoder_tag : named<starcoder_splitter> {
     static constexpr std::string_view name = "starcoder";
 };
+struct falcon3_tag : named<falcon3_splitter> {
+    static constexpr std::string_view name = "falcon3";
+};
 struct falcon_tag : named<falcon_splitter> {
     static constexpr std::string_view name = "falcon";
 };
@@ -287,6 +290,7 @@ TEST_CASE("random text splits as the patterns do, matched by backtracking") {
     CHECK(differences<gpt2_splitter>({gpt2_step()}) == 0);
     CHECK(differences<starcoder_splitter>({each_number, gpt2_step()}) == 0);
     CHECK(differences<falcon_splitter>({falcon_punctuation, gpt2_step(), three_digits()}) == 0);
+    CHECK(differences<falcon3_splitter>({falcon_punctuation, gpt2_step(), isolating({one(U"0123456789")})}) == 0);
     CHECK(differences<default_splitter>({default_punctuation, gpt2_step(), all_numbers, three_digits()}) == 0);
     CHECK(differences<deepseek_coder_splitter>(
               {isolating({one(U"\r\n")}), isolating({any_space, {is_letter, 1, more}}),
@@ -306,6 +310,8 @@ TEST_CASE("each family cuts the same line its own way") {
           pieces{"Don", "'t", " pay", " $", "1", "2", "3", "4", "5", ",", " `", "ok", "`?", "\n ", " No", "."});
     CHECK(split<falcon_splitter>(line) ==
           pieces{"Don", "'", "t", " pay", " ", "$", "123", "45", ",", " ", "`", "ok", "`?", "\n ", " No", "."});
+    CHECK(split<falcon3_splitter>(line) == pieces{"Don", "'", "t", " pay", " ", "$", "1", "2", "3", "4", "5", ",", " ",
+                                                  "`", "ok", "`?", "\n ", " No", "."});
     CHECK(split<default_splitter>(line) ==
           pieces{"Don", "'", "t", " pay", " ", "$", "123", "45", ",", " `", "ok", "`", "?", "\n ", " No", "."});
     CHECK(split<deepseek_coder_splitter>(line) == pieces{"Don", "'", "t", " pay", " $", "1", "2", "3", "4", "5", ",",
@@ -327,13 +333,13 @@ TEST_CASE("a name selects its splitter, and every splitter has a name") {
         }));
     }
     std::sort(seen.begin(), seen.end());
-    CHECK(std::unique(seen.begin(), seen.end()) - seen.begin() == 7);
+    CHECK(std::unique(seen.begin(), seen.end()) - seen.begin() == 8);
     CHECK(find_pre_tokenizer("nonsense") == nullptr);
     CHECK(find_pre_tokenizer("") == nullptr);
 }
 
 TEST_CASE_TEMPLATE("splitting takes linear time where backtracking would not", Tag, llama3_tag, qwen2_tag, gpt2_tag,
-                   starcoder_tag, falcon_tag, default_tag, deepseek_coder_tag) {
+                   starcoder_tag, falcon_tag, falcon3_tag, default_tag, deepseek_coder_tag) {
     for (const std::string unit :
          {" ", "a", "1", "\n ", " \t", "'", "\xe2", "!\n", "  x", "$", "12", "\u4e2d", "\u00bd"}) {
         std::string text;

@@ -4,6 +4,7 @@
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/json.hpp>
+#include <bitnet/io/quoted_name.hpp>
 #include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/tokenizer_json.hpp>
 
@@ -260,7 +261,7 @@ TEST_CASE("the steps of every family select its splitter") {
         {starcoder_steps, "false", "starcoder"},
         {falcon_steps(""), "false", "falcon"},
         {falcon_steps(digits_apart), "false", "falcon"},
-        {falcon_steps(digits_single), "false", "falcon"}};
+        {falcon_steps(digits_single), "false", "falcon3"}};
     for (const auto& family : families) {
         json_parts parts = json_parts::small();
         parts.pre_tokenizer = std::get<0>(family);
@@ -280,14 +281,33 @@ TEST_CASE("a step Digits cannot be omitted if a token spans a place where it cut
     parts.merges = {R"("1 2")"};
     parts.pre_tokenizer = falcon_steps(digits_apart);
     CHECK(open(parts).pre_tokenizer().name == "falcon");
-    for (const auto& [token_text, digits] : {std::pair{"12", digits_single}, std::pair{"a1", digits_apart}}) {
+    for (const auto& [token_text, digits] : {std::pair{"a\u00bc", digits_single}, std::pair{"a1", digits_apart}}) {
         parts.vocab[258].first = token_text;
         parts.merges.clear();
         parts.pre_tokenizer = falcon_steps(digits);
         const auto file = parts.file();
         REQUIRE(!file);
         CHECK(file.error().code == errc::unknown_pre_tokenizer);
-        CHECK(file.error().message.find("'" + std::string(token_text) + "'") != std::string::npos);
+        CHECK(file.error().message.find(quoted_name(token_text)) != std::string::npos);
+    }
+}
+
+TEST_CASE("Falcon3 cuts single digits, from tokenizer.json and from a GGUF file, even where a token joins them") {
+    json_parts parts = json_parts::small();
+    parts.ignore_merges = "false";
+    parts.vocab[258].first = "12";
+    parts.merges = {R"("1 2")"};
+    parts.pre_tokenizer = falcon_steps(digits_single);
+    const tokenizer folder = open(parts);
+    CHECK(*folder.encode(" 12") == ids{' ', '1', '2'});
+    const auto made = parts.file();
+    REQUIRE(made);
+    for (const char* name : {"falcon3", "falcon_e"}) {
+        const auto file = tokenizer::open(made->file, {.pre_tokenizer = name});
+        REQUIRE(file);
+        for (const std::string text : {"a 12,345!", "x1\n\n 2", "\u00bd 12\u00b2", "it's $5 <a> ``b``"}) {
+            CHECK(*file->encode(text) == *folder.encode(text));
+        }
     }
 }
 

@@ -305,6 +305,28 @@ TEST_CASE("128256 tokens with BOS 128000 are LLaMA-3's, whatever the control tok
     CHECK(other.error().code == errc::unknown_pre_tokenizer);
 }
 
+TEST_CASE("Falcon3's vocabulary is recognised, whatever type its first token has") {
+    for (const std::size_t size : {131072, 131080}) {
+        for (const std::int32_t kind : {1, 3}) {
+            small_vocabulary keys;
+            keys.pre.reset();
+            keys.ids.clear();
+            keys.add_bos.reset();
+            keys.add_token(keys.tokens[0], 1);
+            keys.tokens[0] = ">>TITLE<<";
+            (*keys.kinds)[0] = kind;
+            while (keys.tokens.size() < size) {
+                keys.add_token("word" + std::to_string(keys.tokens.size()), 1);
+            }
+            const tokenizer t = open_small(keys);
+            CHECK(t.pre_tokenizer().name == "falcon3");
+            CHECK(t.pre_tokenizer().inferred);
+            CHECK(!t.add_bos());
+            CHECK(t.encode("12")->size() == 2);
+        }
+    }
+}
+
 TEST_CASE("a megabyte without a boundary takes seconds at most, quadratic time would be hours") {
     const tokenizer t = open_small({});
     for (const std::string unit : {"a", " ", "\xe2", "ab", "h e"}) {

@@ -223,17 +223,18 @@ inline result<pre_tokenizer_name> tokenizer_reader::infer_pre_tokenizer(const vo
         std::string_view pre_tokenizer;
         std::string_view model;
         std::size_t size;
-        std::string_view spelling; ///< of a token that is a control token here
-        token id;                  ///< of that token
+        std::string_view spelling; ///< of the token `id`; files disagree about its type
+        token id;
     };
-    constexpr std::array<fingerprint, 4> fingerprints{{{"gpt-2", "GPT-2", 50257, "<|endoftext|>", 50256},
+    constexpr std::array<fingerprint, 5> fingerprints{{{"gpt-2", "GPT-2", 50257, "<|endoftext|>", 50256},
                                                        {"qwen2", "Qwen2 and Qwen3", 151936, "<|im_start|>", 151644},
                                                        {"falcon", "Falcon", 65024, ">>TITLE<<", 0},
-                                                       {"falcon3", "Falcon3", 131072, ">>TITLE<<", 0}}};
+                                                       {"falcon3", "Falcon3", 131072, ">>TITLE<<", 0},
+                                                       {"falcon3", "Falcon3-7B", 131080, ">>TITLE<<", 0}}};
     std::string_view name = "llama-bpe";
     std::string reason = llama3_order(tokens);
     for (const fingerprint& f : fingerprints) {
-        if (tokens.size() == f.size && tokens.find_special(f.spelling) == f.id) {
+        if (tokens.size() == f.size && tokens.bytes_of(f.id) == f.spelling) {
             name = f.pre_tokenizer;
             reason = sentence({f.size, " tokens with ", f.spelling, " at ", f.id, " are the vocabulary of ", f.model});
         }

@@ -127,6 +127,12 @@ struct three_digits {
         return three ? i + 3 : i;
     }
 };
+/// `[0-9]`
+struct digit {
+    [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t i) noexcept {
+        return pre_tokenizing::is_ascii_digit(text[i]) ? i + 1 : i;
+    }
+};
 /// `[\r\n]`
 struct line_end {
     [[nodiscard]] static constexpr std::size_t end(std::string_view text, std::size_t i) noexcept {
@@ -163,11 +169,17 @@ template <splitter Splitter, class Pattern> using then_isolate = nested_splitter
 /// Starcoder: every number character alone, the rest as GPT-2.
 using starcoder_splitter = nested_splitter<isolating_splitter<patterns::numbers<1>>, gpt2_splitter>;
 
-/// Falcon: punctuation and ASCII symbols, the rest as GPT-2, but groups of three digits are pieces of their own.
-using falcon_splitter =
-    then_isolate<nested_splitter<isolating_splitter<patterns::punctuation<'$', '+', '<', '=', '>', '^', '~', '|', '`'>>,
-                                 gpt2_splitter>,
-                 patterns::three_digits>;
+/// The first two steps of all Falcon models: punctuation and ASCII symbols, the rest as GPT-2.
+using falcon_words =
+    nested_splitter<isolating_splitter<patterns::punctuation<'$', '+', '<', '=', '>', '^', '~', '|', '`'>>,
+                    gpt2_splitter>;
+
+/// Falcon: groups of three digits are pieces of their own.
+using falcon_splitter = then_isolate<falcon_words, patterns::three_digits>;
+
+/// Falcon3 and Falcon-E: every digit is a piece of its own. So their tokenizer.json says, and so bitnet.cpp reads their
+/// GGUF files; ik_llama.cpp and llama.cpp take LLaMA-3's pattern for these.
+using falcon3_splitter = then_isolate<falcon_words, patterns::digit>;
 
 /// What llama.cpp uses if a file names no splitter, or "default".
 using default_splitter = then_isolate<
@@ -183,7 +195,16 @@ using deepseek_coder_splitter = then_isolate<
                  patterns::ideographs>,
     patterns::numbers<1>>;
 
-enum class pre_tokenizer_kind : std::uint8_t { llama3, qwen2, gpt2, starcoder, falcon, fallback, deepseek_coder };
+enum class pre_tokenizer_kind : std::uint8_t {
+    llama3,
+    qwen2,
+    gpt2,
+    starcoder,
+    falcon,
+    falcon3,
+    fallback,
+    deepseek_coder
+};
 
 /// Calls `use(s)` with the splitter of that kind over `text`.
 template <class Use> decltype(auto) with_splitter(pre_tokenizer_kind kind, std::string_view text, Use use) {
@@ -196,6 +217,8 @@ template <class Use> decltype(auto) with_splitter(pre_tokenizer_kind kind, std::
         return use(starcoder_splitter(text));
     case pre_tokenizer_kind::falcon:
         return use(falcon_splitter(text));
+    case pre_tokenizer_kind::falcon3:
+        return use(falcon3_splitter(text));
     case pre_tokenizer_kind::fallback:
         return use(default_splitter(text));
     case pre_tokenizer_kind::deepseek_coder:
@@ -212,14 +235,11 @@ struct pre_tokenizer_name {
     bool whole_pieces = false; ///< a piece that is itself a token is not merged ("ignore_merges")
 };
 
-/// The known names, with the meanings that llama.cpp gives them. falcon3 and falcon_e (of bitnet.cpp's converter) are
-/// LLaMA-3's pattern there and in ik_llama.cpp; bitnet.cpp itself uses Falcon's steps with single digits for them.
+/// The known names, with the meanings that llama.cpp gives them, but for falcon3 and falcon_e: see falcon3_splitter.
 inline constexpr std::array<pre_tokenizer_name, 19> pre_tokenizer_names{{
     {"llama-bpe", pre_tokenizer_kind::llama3, true},
     {"llama3", pre_tokenizer_kind::llama3, true},
     {"llama-v3", pre_tokenizer_kind::llama3, true},
-    {"falcon3", pre_tokenizer_kind::llama3, true},
-    {"falcon_e", pre_tokenizer_kind::llama3, true},
     {"falcon-h1", pre_tokenizer_kind::llama3, true},
     {"smaug-bpe", pre_tokenizer_kind::llama3},
     {"qwen2", pre_tokenizer_kind::qwen2},
@@ -232,6 +252,8 @@ inline constexpr std::array<pre_tokenizer_name, 19> pre_tokenizer_names{{
     {"refact", pre_tokenizer_kind::starcoder},
     {"smollm", pre_tokenizer_kind::starcoder},
     {"falcon", pre_tokenizer_kind::falcon},
+    {"falcon3", pre_tokenizer_kind::falcon3},
+    {"falcon_e", pre_tokenizer_kind::falcon3},
     {"default", pre_tokenizer_kind::fallback},
     {"deepseek-coder", pre_tokenizer_kind::deepseek_coder},
 }};

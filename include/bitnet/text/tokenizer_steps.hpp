@@ -79,21 +79,25 @@ private:
     return step_description::of(step, "pretokenizers");
 }
 
-/// What must be true of the tokens if a splitter omits a file's step Digits: no token spans a place where it cuts.
+/// What must be true of the tokens if a splitter omits a file's step Digits, or a part of it: no token spans a place
+/// where it cuts. Digits looks at characters of the byte alphabet, in which also six bytes that are no ASCII are
+/// spelled as numbers.
 enum class digit_tokens : std::uint8_t {
-    any,    ///< no such step
-    apart,  ///< Digits: no token joins a number with anything else
-    single, ///< Digits individual_digits: no token joins a digit with anything, not even a digit
+    any,   ///< no such step
+    apart, ///< Digits: no token joins a number with anything else
+    /// Digits individual_digits, of which the splitter does what concerns ASCII: no token joins one of those six bytes
+    /// with anything, not even with another
+    single,
 };
 
-/// Whether a token, in the byte alphabet, obeys `rule`. Digits looks at characters of that alphabet, in which also
-/// six bytes that are no ASCII are spelled as numbers.
+/// Whether a token, in the byte alphabet, obeys `rule`.
 [[nodiscard]] inline bool keeps_digits_apart(std::string_view text, digit_tokens rule) noexcept {
     std::size_t digits = 0;
     std::size_t others = 0;
     for (std::size_t i = 0; rule != digit_tokens::any && i < text.size();) {
         const pre_tokenizing::character c = pre_tokenizing::character_at(text, i);
-        (c.kind == char_class::number ? digits : others) += 1;
+        const bool counts = rule == digit_tokens::apart || !pre_tokenizing::is_ascii_digit(text[i]);
+        (c.kind == char_class::number && counts ? digits : others) += 1;
         i += c.size;
     }
     return digits == 0 || (others == 0 && (digits == 1 || rule == digit_tokens::apart));
@@ -106,8 +110,9 @@ struct known_splitting {
     digit_tokens digits = digit_tokens::any;
 };
 
-/// As published with LLaMA-3, Qwen2, GPT-2, Starcoder, Falcon and DeepSeek-Coder, and close relatives.
-inline constexpr std::array<known_splitting, 10> known_splittings{{
+/// As published with LLaMA-3, Qwen2, GPT-2, Starcoder, Falcon (all generations) and DeepSeek-Coder, and close
+/// relatives.
+inline constexpr std::array<known_splitting, 11> known_splittings{{
     {R"(Split Isolated (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3})"
      R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+; ByteLevel)",
      pre_tokenizer_kind::llama3},
@@ -122,9 +127,10 @@ inline constexpr std::array<known_splitting, 10> known_splittings{{
     {"Punctuation Contiguous; ByteLevel use_regex; Digits; Split Isolated [0-9][0-9][0-9]", pre_tokenizer_kind::falcon,
      digit_tokens::apart},
     {"Punctuation Contiguous; ByteLevel use_regex; Digits individual_digits; Split Isolated [0-9][0-9][0-9]",
-     pre_tokenizer_kind::falcon, digit_tokens::single},
-    {"Punctuation Contiguous; ByteLevel use_regex; Digits individual_digits", pre_tokenizer_kind::falcon,
+     pre_tokenizer_kind::falcon3, digit_tokens::single},
+    {"Punctuation Contiguous; ByteLevel use_regex; Digits individual_digits", pre_tokenizer_kind::falcon3,
      digit_tokens::single},
+    {"Punctuation Contiguous; ByteLevel use_regex; Split Isolated [0-9]", pre_tokenizer_kind::falcon3},
     {"Split Isolated [\r\n]; Split Isolated \\s?\\p{L}+; Split Isolated \\s?\\p{P}+; Split Isolated "
      "[\xe4\xb8\x80-\xe9\xbe\xa5\xe0\xa0\x80-\xe4\xb8\x80\xea\xb0\x80-\xed\x9f\xbf]+; Digits individual_digits; "
      "ByteLevel",

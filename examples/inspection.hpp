@@ -183,9 +183,6 @@ inline std::vector<std::string> peculiarities(const report& made) {
                           "'s own; elsewhere its id is unknown or means another type");
         }
     }
-    if (made.parameters && made.parameters->pooling == bitnet::pooling_type::mean) {
-        all.emplace_back("the file asks for the mean of all positions; the model was trained with the last one");
-    }
     if (made.text && made.text->pre_tokenizer().inferred) {
         all.emplace_back("tokenizer.ggml.pre is missing: programs that do not infer it split text in another way");
     }

@@ -153,6 +153,7 @@ inline void write_model(json_writer& json, const report& made) {
             json.member("head", p.lm_head_name());
         }
         json.member("is_embedder", p.is_embedder);
+        json.member("pooling", bitnet::name_of(p.pooling));
         json.member("layout", layout_name(made.file));
     } else {
         json.member("error", made.parameters.error().message);

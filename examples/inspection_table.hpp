@@ -73,9 +73,10 @@ inline void print_model(const report& made) {
                 std::string(bitnet::name_of(p.activation)).c_str(), p.layers, p.hidden, p.feed_forward);
     std::printf("  %zu heads, %zu key and value heads of %zu, vocabulary %zu, context %zu\n", p.heads, p.kv_heads,
                 p.head_size, p.vocabulary, p.context);
-    const std::string head = p.is_embedder ? "no head: a text embedding model"
-                                           : "head " + std::string(type_of(made.file, p.lm_head_name())) + " in " +
-                                                 std::string(p.lm_head_name());
+    const std::string head =
+        p.is_embedder
+            ? "no head: a text embedding model that pools by " + std::string(bitnet::name_of(p.pooling))
+            : "head " + std::string(type_of(made.file, p.lm_head_name())) + " in " + std::string(p.lm_head_name());
     std::printf("  rotation of %s, ternary tensors %s, embedding %s, %s\n",
                 std::string(bitnet::name_of(p.pairing)).c_str(), std::string(layout_name(made.file)).c_str(),
                 std::string(type_of(made.file, "token_embd.weight")).c_str(), head.c_str());

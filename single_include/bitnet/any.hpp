@@ -410,8 +410,17 @@ enum class rotary_pairing {
 /// The largest number of columns of one head. Arrays on the stack of attention and of the KV cache have this size.
 inline constexpr std::size_t largest_head_size = 1024;
 
-/// How a text embedding model makes one vector of many; numbered as in GGUF metadata.
-enum class pooling_type : std::uint8_t { none = 0, mean = 1, last = 3 };
+/// How one vector is made of the states of all tokens; numbered as in GGUF metadata, which has cls (2) and rank (4)
+/// too: these are refused.
+enum class pooling_type : std::uint8_t {
+    none = 0, ///< the model has logits instead
+    mean = 1, ///< the mean of all states after the last norm
+    last = 3, ///< the last token's state after the last norm
+};
+
+[[nodiscard]] constexpr std::string_view name_of(pooling_type p) noexcept {
+    return p == pooling_type::mean ? "mean" : p == pooling_type::last ? "last" : "none";
+}
 
 namespace detail {
 
@@ -461,7 +470,7 @@ struct hyper_parameters {
     bool has_sub_norms = true;                 ///< as in model_family
     bool has_own_lm_head = false;              ///< the head is output.weight; otherwise the embedding
     bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
-    pooling_type pooling = pooling_type::none; ///< as in the file; what is computed is always `last`
+    pooling_type pooling = pooling_type::none; ///< of a text embedding model; `mean` if its file does not say
 
     [[nodiscard]] std::size_t query_columns() const noexcept { return heads * head_size; }
     [[nodiscard]] std::size_t kv_columns() const noexcept { return kv_heads * head_size; }
@@ -747,6 +756,7 @@ inline constexpr std::size_t most_threads = 1024;
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 
 namespace bitnet::inline BITNET_ABI {
@@ -762,6 +772,9 @@ struct session_options {
     std::size_t prompt_chunk = 128;
     /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
     bool stop_at_stop_tokens = true;
+    /// How embedding() makes one vector of all states, mean or last; nullopt: as the file says, and in a model with
+    /// logits last. A mean costs one norm and one addition of [hidden] for each token.
+    std::optional<pooling_type> pooling = {};
 
     static constexpr std::size_t default_context = 4096; ///< at most, if `context` is 0
     static constexpr std::size_t largest_prompt_chunk = 4096;
@@ -2852,8 +2865,8 @@ protected:
 /// (under 150 KiB a row for the 2B model), and the logits.
 class any_session {
 public:
-    /// \return errc::invalid_argument (a context beyond the model's, no threads, no prompt chunk), errc::out_of_memory
-    /// with the bytes asked for, errc::thread_error.
+    /// \return errc::invalid_argument (a context beyond the model's, no threads, no prompt chunk, a pooling other than
+    /// mean and last), errc::out_of_memory with the bytes asked for, errc::thread_error.
     [[nodiscard]] static result<any_session> open(const any_model& opened, const session_options& options = {}) {
         return made(opened.base().open_session(options, nullptr));
     }
@@ -2900,10 +2913,11 @@ public:
         return base_->largest_logits(k);
     }
 
-    /// The hidden state [hidden] after the last token and the last norm, scaled to length one: the embedding of the
-    /// sequence, for which text embedding models are trained. The dot product of two is their cosine. Valid until the
-    /// next call that is not const.
-    /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token.
+    /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
+    /// states of all tokens after the last norm, or the last token's, as the file or session_options::pooling says,
+    /// scaled to length one. The dot product of two is their cosine. Valid until the next call that is not const.
+    /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token or, for
+    /// a mean, any token.
     [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
 
     /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
@@ -3055,9 +3069,9 @@ private:
 namespace bitnet::inline BITNET_ABI {
 
 /// The tokens of `text` as any_session::embed() wants them: bos before and eos after it if the file asks for them. Text
-/// embedding models are trained to gather the text in that eos. What else a model wants around a text, such as an
-/// instruction before a query, is up to the caller.
-/// \pre model.has_text(). \return what tokenizer::encode returns.
+/// embedding models are trained with that eos, in which one that pools by the last state gathers the text. What else a
+/// model wants around a text, such as an instruction before a query, is up to the caller. \pre model.has_text().
+/// \return what tokenizer::encode returns.
 [[nodiscard]] inline result<std::vector<token>> tokens_to_embed(const any_model& model, std::string_view text) {
     const tokenizer& tokens = model.text();
     std::vector<token> made;

@@ -413,8 +413,17 @@ enum class rotary_pairing {
 /// The largest number of columns of one head. Arrays on the stack of attention and of the KV cache have this size.
 inline constexpr std::size_t largest_head_size = 1024;
 
-/// How a text embedding model makes one vector of many; numbered as in GGUF metadata.
-enum class pooling_type : std::uint8_t { none = 0, mean = 1, last = 3 };
+/// How one vector is made of the states of all tokens; numbered as in GGUF metadata, which has cls (2) and rank (4)
+/// too: these are refused.
+enum class pooling_type : std::uint8_t {
+    none = 0, ///< the model has logits instead
+    mean = 1, ///< the mean of all states after the last norm
+    last = 3, ///< the last token's state after the last norm
+};
+
+[[nodiscard]] constexpr std::string_view name_of(pooling_type p) noexcept {
+    return p == pooling_type::mean ? "mean" : p == pooling_type::last ? "last" : "none";
+}
 
 namespace detail {
 
@@ -464,7 +473,7 @@ struct hyper_parameters {
     bool has_sub_norms = true;                 ///< as in model_family
     bool has_own_lm_head = false;              ///< the head is output.weight; otherwise the embedding
     bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
-    pooling_type pooling = pooling_type::none; ///< as in the file; what is computed is always `last`
+    pooling_type pooling = pooling_type::none; ///< of a text embedding model; `mean` if its file does not say
 
     [[nodiscard]] std::size_t query_columns() const noexcept { return heads * head_size; }
     [[nodiscard]] std::size_t kv_columns() const noexcept { return kv_heads * head_size; }
@@ -750,6 +759,7 @@ inline constexpr std::size_t most_threads = 1024;
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 
 namespace bitnet::inline BITNET_ABI {
@@ -765,6 +775,9 @@ struct session_options {
     std::size_t prompt_chunk = 128;
     /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
     bool stop_at_stop_tokens = true;
+    /// How embedding() makes one vector of all states, mean or last; nullopt: as the file says, and in a model with
+    /// logits last. A mean costs one norm and one addition of [hidden] for each token.
+    std::optional<pooling_type> pooling = {};
 
     static constexpr std::size_t default_context = 4096; ///< at most, if `context` is 0
     static constexpr std::size_t largest_prompt_chunk = 4096;
@@ -2855,8 +2868,8 @@ protected:
 /// (under 150 KiB a row for the 2B model), and the logits.
 class any_session {
 public:
-    /// \return errc::invalid_argument (a context beyond the model's, no threads, no prompt chunk), errc::out_of_memory
-    /// with the bytes asked for, errc::thread_error.
+    /// \return errc::invalid_argument (a context beyond the model's, no threads, no prompt chunk, a pooling other than
+    /// mean and last), errc::out_of_memory with the bytes asked for, errc::thread_error.
     [[nodiscard]] static result<any_session> open(const any_model& opened, const session_options& options = {}) {
         return made(opened.base().open_session(options, nullptr));
     }
@@ -2903,10 +2916,11 @@ public:
         return base_->largest_logits(k);
     }
 
-    /// The hidden state [hidden] after the last token and the last norm, scaled to length one: the embedding of the
-    /// sequence, for which text embedding models are trained. The dot product of two is their cosine. Valid until the
-    /// next call that is not const.
-    /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token.
+    /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
+    /// states of all tokens after the last norm, or the last token's, as the file or session_options::pooling says,
+    /// scaled to length one. The dot product of two is their cosine. Valid until the next call that is not const.
+    /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token or, for
+    /// a mean, any token.
     [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
 
     /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
@@ -3058,9 +3072,9 @@ private:
 namespace bitnet::inline BITNET_ABI {
 
 /// The tokens of `text` as any_session::embed() wants them: bos before and eos after it if the file asks for them. Text
-/// embedding models are trained to gather the text in that eos. What else a model wants around a text, such as an
-/// instruction before a query, is up to the caller.
-/// \pre model.has_text(). \return what tokenizer::encode returns.
+/// embedding models are trained with that eos, in which one that pools by the last state gathers the text. What else a
+/// model wants around a text, such as an instruction before a query, is up to the caller. \pre model.has_text().
+/// \return what tokenizer::encode returns.
 [[nodiscard]] inline result<std::vector<token>> tokens_to_embed(const any_model& model, std::string_view text) {
     const tokenizer& tokens = model.text();
     std::vector<token> made;
@@ -7491,6 +7505,79 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+// ---- bitnet/checkpoint/sentence_pooling.hpp ----
+// sentence_pooling: how a folder that sentence-transformers wrote makes one vector of many.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What modules.json and the pooling module's config.json say.
+struct sentence_pooling {
+    pooling_type type = pooling_type::mean;
+    bool includes_prompt = true; ///< tokens of an instruction in front of the text count, too
+    std::optional<std::uint64_t> dimension;
+
+    /// The folder of the pooling module that `modules`, the root of modules.json, names; empty if there is none.
+    /// Scaling to length one is no matter here, because all embeddings are. \return errc::wrong_type, or
+    /// unsupported_architecture for a module that would change the result, such as a dense layer.
+    [[nodiscard]] static result<std::string_view> folder(json_value modules, std::string_view name) {
+        std::string_view found;
+        if (!modules.is_array()) {
+            return error{errc::wrong_type, sentence({name, ": the text must be an array of modules"})};
+        }
+        for (const json_value module : modules.elements()) {
+            const auto type = module.find("type");
+            const auto path = module.find("path");
+            const std::string_view class_name = type ? type->as_string().value_or("") : "";
+            const std::string_view kind = class_name.substr(class_name.rfind('.') + 1);
+            if (kind == "Pooling") {
+                found = path ? path->as_string().value_or("") : "";
+            } else if (kind != "Transformer" && kind != "Normalize") {
+                return error{errc::unsupported_architecture,
+                             sentence({name, ": a module is of type ", quoted_name(class_name),
+                                       "; Transformer, Pooling and Normalize can be run"})};
+            }
+        }
+        return found;
+    }
+
+    /// Reads `config`, the root of the pooling module's config.json: since sentence-transformers 5 "pooling_mode" has
+    /// a name, before each "pooling_mode_..." is true or false. \return errc::wrong_type, or unsupported_architecture
+    /// for other pooling than one mean or the last token, naming the file and the mode.
+    [[nodiscard]] static result<sentence_pooling> read(json_value config, std::string_view name) {
+        std::string modes; // the longer spelling, with commas between
+        for (const auto& [key, value] : config.members()) {
+            constexpr std::string_view prefix = "pooling_mode_";
+            const bool is_set = key.starts_with(prefix) && value.as_bool().value_or(false);
+            const auto named = key == "pooling_mode" ? value.as_string() : std::nullopt;
+            if (is_set || named) {
+                modes += sentence({modes.empty() ? "" : ", ", named ? *named : key.substr(prefix.size())});
+            }
+        }
+        sentence_pooling made;
+        if (modes == "lasttoken") {
+            made.type = pooling_type::last;
+        } else if (modes != "mean" && modes != "mean_tokens" && modes != "mean_sqrt_len_tokens") { // one direction
+            return error{errc::unsupported_architecture,
+                         sentence({name, ": the pooling is ", quoted_name(modes), ", mean and lasttoken can be run"})};
+        }
+        const auto prompt = config.find("include_prompt");
+        made.includes_prompt = !prompt || prompt->as_bool().value_or(true);
+        for (const std::string_view key : {"word_embedding_dimension", "embedding_dimension"}) {
+            if (const auto value = config.find(key)) {
+                made.dimension = value->as_integer<std::uint64_t>();
+            }
+        }
+        return made;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
 // ---- bitnet/io/safetensors.hpp ----
 // safetensors_file: reads safetensors files in place and refuses what does not hold together.
 
@@ -10189,7 +10276,8 @@ public:
     }
 
     [[nodiscard]] result<opened_checkpoint> run() {
-        if (!read_config() || !open_shards() || !read_tensors() || !check_family() || !read_tokenizer()) {
+        if (!read_config() || !open_shards() || !read_tensors() || !check_family() || !read_pooling() ||
+            !read_tokenizer()) {
             return std::move(failure_);
         }
         return finish();
@@ -10517,6 +10605,56 @@ private:
         return true;
     }
 
+    /// What sentence-transformers keeps of a text embedding model: modules.json names the folder of the pooling.
+    [[nodiscard]] bool read_pooling() {
+        const auto modules = read_json("modules.json");
+        if (!modules && modules.error().code != errc::file_not_found) {
+            return fail(failed(modules));
+        }
+        std::string folder = "1_Pooling";
+        if (modules) {
+            const auto named = sentence_pooling::folder(modules->root(), path_of("modules.json"));
+            if (!named) {
+                return fail(failed(named));
+            }
+            if (!named->empty() && !is_plain_file_name(*named)) {
+                return fail(errc::bad_file_name, {"modules.json: the folder of the pooling, ", quoted{*named},
+                                                  ", is no plain name of a folder in the same folder"});
+            }
+            folder = *named;
+        }
+        return folder.empty() || read_pooling(sentence({folder, "/config.json"}), modules.has_value());
+    }
+    [[nodiscard]] bool read_pooling(const std::string& file, bool is_named) {
+        const auto config = read_json(file);
+        if (!config) {
+            return (!is_named && config.error().code == errc::file_not_found) || fail(failed(config));
+        }
+        const auto pooling = sentence_pooling::read(config->root(), path_of(file));
+        if (!pooling) {
+            return fail(failed(pooling));
+        }
+        const std::uint64_t columns = embedding_dims()[0];
+        if (pooling->dimension.value_or(columns) != columns) {
+            return fail(errc::inconsistent,
+                        {file, " is for states of ", *pooling->dimension, " columns, the embedding has ", columns});
+        }
+        writer_.add(sentence({config_.architecture, ".pooling_type"}), static_cast<std::uint32_t>(pooling->type));
+        if (!pooling->includes_prompt && pooling->type == pooling_type::mean) {
+            notes_.push_back(
+                sentence({file, ": 'include_prompt' is false, but an instruction in front of a text is part "
+                                "of the mean here"}));
+        }
+        return true;
+    }
+
+    /// [columns, rows] of the embedding, 0 without one.
+    [[nodiscard]] tensor_dims embedding_dims() const {
+        const auto embedding = std::find_if(tensors_.begin(), tensors_.end(),
+                                            [](const gguf_tensor& each) { return each.name == "token_embd.weight"; });
+        return embedding != tensors_.end() ? embedding->dims : tensor_dims{0, 0, 1, 1};
+    }
+
     [[nodiscard]] bool read_tokenizer() {
         if (!options_.load_tokenizer) {
             return true;
@@ -10535,9 +10673,7 @@ private:
             }
             others[i] = source ? *std::move(source) : byte_source();
         }
-        const auto embedding = std::find_if(tensors_.begin(), tensors_.end(),
-                                            [](const gguf_tensor& each) { return each.name == "token_embd.weight"; });
-        const std::uint64_t rows = embedding != tensors_.end() ? embedding->dims[1] : 0;
+        const std::uint64_t rows = embedding_dims()[1];
         const tokenizer_json_files files{.name = main->name(),
                                          .tokenizer = text_of(*main),
                                          .tokenizer_config = text_of(others[0]),
@@ -10660,7 +10796,8 @@ private:
 /// hugging_face_config for its metadata and gguf_name_of for the names. Packed weights are of tensor_type::hf_packed,
 /// with the factor that they need beside them; rows of Q and K are not permuted, and "bitnet_hpp.rotary" says so;
 /// "bitnet_hpp.masters" says that weights in F32, F16 and BF16 are to be ternarised.
-/// The tokenizer is read from tokenizer.json and the files beside it: see add_tokenizer_json.
+/// The tokenizer is read from tokenizer.json and the files beside it: see add_tokenizer_json. The pooling of a text
+/// embedding model is read from modules.json and 1_Pooling/config.json, where these are.
 /// \return the errors of byte_source::open, json_document::parse, safetensors_file::parse, hugging_face_config::read
 /// and add_tokenizer_json; bad_file_name, file_not_found, inconsistent, missing_tensor, duplicate_tensor,
 /// unsupported_architecture, unsupported_type, bad_shape, wrong_shape, bad_scale or out_of_memory. Each names the file
@@ -10780,6 +10917,7 @@ private:
 BITNET_PRECISE_END
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -11009,21 +11147,23 @@ private:
     }
 
     /// A text embedding model: it has a key for pooling, or the norms before each projection that only BitNet's
-    /// embedding models have. Those were trained with the last token's state, whatever the converter wrote.
+    /// embedding models have. Both published ones have `mean`, and their card's vector comes out of it.
     void read_pooling() {
         const bool has_input_norms = file_.find_tensor("blk.0.attn_q_norm_in.weight") != nullptr;
-        const auto absent = has_input_norms ? pooling_type::last : pooling_type::none;
-        const auto said = file_.get_or<std::uint64_t>(key("pooling_type"), static_cast<std::uint64_t>(absent));
+        const auto said = file_.get_or<std::uint64_t>(key("pooling_type"), 0);
         if (!said) {
             return fail(failed(said));
         }
+        constexpr std::array<std::string_view, 5> names{"none", "mean", "cls", "last", "rank"};
         made_.is_embedder = has_input_norms || *said != 0;
-        if (made_.is_embedder && *said != 3 && !(has_input_norms && *said <= 1)) {
-            fail(errc::unsupported_architecture,
-                 {"'", key("pooling_type"), "' is ", *said, "; only 3, the last token's state, can be run"});
-            return;
-        }
         made_.pooling = static_cast<pooling_type>(*said);
+        if (*said == 0 && has_input_norms) {
+            made_.pooling = pooling_type::mean;
+        } else if (*said == 2 || *said > 3) {
+            fail(errc::unsupported_architecture,
+                 {"'", key("pooling_type"), "' is ", *said, " (", *said < names.size() ? names[*said] : "unknown",
+                  "); 1 (mean) and 3 (last) can be run"});
+        }
     }
 
     /// Keys that would change the graph.
@@ -20661,10 +20801,16 @@ public:
         return x;
     }
 
-    /// The same scaled to length one. Source: the pooling of Qwen3-Embedding and BitNet's embedding models.
-    [[nodiscard]] const float* normalized_state(std::size_t row_index) noexcept {
-        loops_->normalize(final_state(row_index), model_->hidden, row_of(scratch_.normed, 0));
-        return row_of(scratch_.normed, 0);
+    /// sum += final_state(row_index)
+    void add_final_state(std::size_t row_index, std::span<float> sum) noexcept {
+        loops_->add(final_state(row_index), model_->hidden, sum.data());
+    }
+
+    /// `state` [hidden] scaled to length one; it may be final_state(). Valid until the next call.
+    [[nodiscard]] std::span<const float> normalized(const float* state) noexcept {
+        float* x = row_of(scratch_.normed, 0);
+        loops_->normalize(state, model_->hidden, x);
+        return {x, model_->hidden};
     }
 
 private:
@@ -24614,14 +24760,20 @@ public:
             return error{errc::invalid_argument,
                          "session: the last token ran in a batch, so that its state is not here"};
         }
+        if (has_mean() && summed_states_ != cached_) {
+            return error{errc::invalid_argument,
+                         sentence({"session: of ", cached_, " tokens ", cached_ - summed_states_,
+                                   " ran in a batch, so that their states are missing in the mean"})};
+        }
         const default_float_environment environment;
-        return std::span<const float>(transformer_->normalized_state(last_row_), parameters_.hidden);
+        return transformer_->normalized(has_mean() ? state_sum_.data() : transformer_->final_state(last_row_));
     }
 
     const screen_statistics& screening() const noexcept override { return search_.statistics(); }
 
     void reset() noexcept override {
         cached_ = 0;
+        summed_states_ = 0;
         pending_.reset();
         logits_valid_ = false;
         stopped_by_ = stop_reason::none;
@@ -24663,6 +24815,11 @@ private:
                          sentence({"session: a prompt chunk of ", options.prompt_chunk, " was asked for, 1 to ",
                                    session_options::largest_prompt_chunk, " are possible"})};
         }
+        if (options.pooling && *options.pooling != pooling_type::mean && *options.pooling != pooling_type::last) {
+            return error{errc::invalid_argument,
+                         sentence({"session: pooling ", static_cast<unsigned>(*options.pooling), " (",
+                                   name_of(*options.pooling), ") was asked for, 1 (mean) and 3 (last) are possible"})};
+        }
         return {};
     }
 
@@ -24680,6 +24837,7 @@ private:
         transformer_.emplace(*std::move(forward));
         error failure;
         allocate(rows_, options_.prompt_chunk, "prompt rows", failure);
+        allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -24807,6 +24965,23 @@ private:
         return std::span<const scored_token>(largest_).first(count);
     }
 
+    /// Whether embedding() is a mean.
+    [[nodiscard]] bool has_mean() const noexcept {
+        return options_.pooling.value_or(parameters_.pooling) == pooling_type::mean;
+    }
+
+    /// Adds the states of the first `count` rows of the last pass, in the order of their positions: the same bits
+    /// whatever the chunks. The sum stands for the mean, because only its direction matters.
+    void add_states(std::size_t count) noexcept {
+        if (summed_states_ == 0) {
+            std::fill(state_sum_.span().begin(), state_sum_.span().end(), 0.0f);
+        }
+        for (std::size_t row = 0; row < count; ++row) {
+            transformer_->add_final_state(row, state_sum_.span());
+        }
+        summed_states_ += count;
+    }
+
     /// One pass. \pre 1 <= tokens.size() <= prompt_chunk, checked tokens, room in the context.
     void run(std::span<const token> tokens) noexcept {
         for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -24818,6 +24993,9 @@ private:
         last_row_ = tokens.size() - 1;
         state_of_ = last_state::here;
         logits_valid_ = false;
+        if (has_mean()) {
+            add_states(tokens.size());
+        }
     }
 
     const hyper_parameters& parameters_;
@@ -24831,6 +25009,8 @@ private:
     bool is_screened_;
     std::array<scored_token, screened_search::most> largest_;
     std::size_t last_row_ = 0; ///< of the last pass
+    buffer<float> state_sum_;  ///< [hidden] if embedding() is a mean
+    std::size_t summed_states_ = 0;
     last_state state_of_ = last_state::here;
     bool logits_valid_ = false;
 };
@@ -26371,11 +26551,12 @@ inline void model_facts::note_what_is_not_used() {
         notes.push_back(sentence({"tensor 'output.weight' is not used: architecture ", parameters.architecture,
                                   " ties the head to the embedding"}));
     }
-    if (parameters.is_embedder && parameters.pooling != pooling_type::last) {
-        notes.push_back(
-            sentence({"'", parameters.architecture, ".pooling_type' is ", static_cast<unsigned>(parameters.pooling),
-                      "; the embedding is the last token's state nevertheless, as BitNet's embedding "
-                      "models were trained"}));
+    const std::string pooling_key = parameters.architecture + ".pooling_type";
+    const auto said = file().get_or<std::uint64_t>(pooling_key, 0);
+    if (parameters.is_embedder && said && *said == 0) {
+        notes.push_back(sentence({"'", pooling_key,
+                                  "' does not say how embeddings are made: as the mean of all states, "
+                                  "as in the published text embedding models"}));
     }
 }
 

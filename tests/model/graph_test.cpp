@@ -71,25 +71,29 @@ void check_embedding(const bitnet_tests::model_shape& shape) {
     const auto opened = model<tested>::open(byte_source::borrow(bytes->span(), "test"));
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
     CHECK(opened->parameters().is_embedder);
-    auto s = session<tested>::open(*opened);
-    REQUIRE(s);
-    const auto differs_by = [&](std::size_t count) {
-        const auto expected =
-            reference.embedding({tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(count)});
-        const auto actual = s->embed(std::span(tokens).first(count));
-        REQUIRE(actual);
-        REQUIRE(actual->size() == expected.size());
-        double largest = 0;
-        for (std::size_t i = 0; i < expected.size(); ++i) {
-            largest = std::max(largest, std::abs(static_cast<double>((*actual)[i]) - expected[i]));
-        }
-        return largest;
-    };
-    const double first = differs_by(1);
-    const double all = differs_by(tokens.size());
-    MESSAGE(shape.architecture << ": the embedding of one token differs by " << first << ", of all by " << all);
-    CHECK(first < 1e-5);
-    CHECK(all < 0.005);
+    for (const pooling_type pooling : {pooling_type::mean, pooling_type::last}) {
+        const bool is_default = static_cast<std::uint32_t>(pooling) == shape.pooling;
+        auto s = session<tested>::open(*opened, {.pooling = is_default ? std::nullopt : std::optional(pooling)});
+        REQUIRE(s);
+        const auto differs_by = [&](std::size_t count) {
+            const auto expected =
+                reference.embedding({tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(count)}, pooling);
+            const auto actual = s->embed(std::span(tokens).first(count));
+            REQUIRE(actual);
+            REQUIRE(actual->size() == expected.size());
+            double largest = 0;
+            for (std::size_t i = 0; i < expected.size(); ++i) {
+                largest = std::max(largest, std::abs(static_cast<double>((*actual)[i]) - expected[i]));
+            }
+            return largest;
+        };
+        const double first = differs_by(1);
+        const double all = differs_by(tokens.size());
+        MESSAGE(shape.architecture << ", " << name_of(pooling) << ": the embedding of one token differs by " << first
+                                   << ", of all by " << all);
+        CHECK(first < 1e-5);
+        CHECK(all < 0.005);
+    }
 }
 
 /// All keys but arrays: what a model without tokenizer needs.
@@ -175,7 +179,7 @@ TEST_CASE("qwen3 and gemma3 with ternary weights and a head equal the double-pre
     check_graph(shape);
 }
 
-TEST_CASE("text embedding models: a norm before each projection, the last state, length one") {
+TEST_CASE("text embedding models: a norm before each projection, the mean or the last state, length one") {
     auto shape = grouped();
     shape.architecture = "qwen3";
     shape.epsilon = 1e-6f;
@@ -183,6 +187,8 @@ TEST_CASE("text embedding models: a norm before each projection, the last state,
     shape.input_norms = true;
     shape.head_dim = 128; // 512 query columns, hidden 256
     shape.pooling = 3;
+    check_embedding(shape);
+    shape.pooling = 1;
     check_embedding(shape);
     shape.architecture = "gemma3";
     shape.post_norms = true;

@@ -73,14 +73,21 @@ public:
         return out;
     }
 
-    /// What a text embedding model gives for the tokens: the last state, of length one.
-    [[nodiscard]] std::vector<double> embedding(const std::vector<int>& tokens) const {
-        auto last = states(tokens).back();
-        const double length = std::sqrt(dot(last, last));
-        for (double& value : last) {
+    /// What a text embedding model gives for the tokens: the mean of all states or the last one, of length one.
+    [[nodiscard]] std::vector<double> embedding(const std::vector<int>& tokens, bitnet::pooling_type pooling) const {
+        const auto all = states(tokens);
+        std::vector<double> pooled = all.back();
+        for (std::size_t i = 0; pooling == bitnet::pooling_type::mean && i < pooled.size(); ++i) {
+            pooled[i] = 0;
+            for (const auto& state : all) {
+                pooled[i] += state[i] / static_cast<double>(all.size());
+            }
+        }
+        const double length = std::sqrt(dot(pooled, pooled));
+        for (double& value : pooled) {
             value /= length;
         }
-        return last;
+        return pooled;
     }
 
 private:

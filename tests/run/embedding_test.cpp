@@ -11,7 +11,10 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstdint>
 #include <cstring>
+#include <string>
+#include <utility>
 #include <vector>
 
 using namespace bitnet;
@@ -100,35 +103,75 @@ TEST_CASE("a text embedding model refuses to make logits and tokens") {
     CHECK(m.notes().empty());
 }
 
-TEST_CASE("mean pooling is replaced by the last state with a note, and any other pooling is refused") {
+TEST_CASE("the file says how states are pooled, and the session may say otherwise") {
     auto shape = embedder_shape();
-    const auto right = written(shape);
+    const auto with_last = written(shape);
     shape.pooling = 1;
-    const auto mean = written(shape);
-    const auto m = opened(mean);
-    REQUIRE(m.notes().size() == 1);
-    CHECK(m.notes()[0].find("'qwen3.pooling_type' is 1") != std::string::npos);
-    auto a = session<tested>::open(m);
-    REQUIRE(a);
-    const auto n = opened(right);
-    auto b = session<tested>::open(n);
-    REQUIRE(b);
-    const auto x = a->embed(ids);
-    const auto y = b->embed(ids);
-    REQUIRE(x);
-    REQUIRE(y);
-    CHECK(copy_of(*x) == copy_of(*y));
+    const auto with_mean = written(shape);
+    shape.pooling = 0; // only the norms before the projections show what it is
+    const auto unsaid = written(shape);
+    const auto embedding_of = [](const model<tested>& m, const session_options& options) {
+        auto s = session<tested>::open(m, options);
+        REQUIRE(s);
+        const auto embedding = s->embed(ids);
+        REQUIRE(embedding);
+        return copy_of(*embedding);
+    };
+    const auto m = opened(with_mean);
+    CHECK(m.notes().empty());
+    CHECK(m.parameters().pooling == pooling_type::mean);
+    const auto l = opened(with_last);
+    CHECK(l.notes().empty());
+    const auto mean = embedding_of(m, {});
+    const auto last = embedding_of(l, {});
+    CHECK(mean != last);
+    CHECK(embedding_of(m, {.pooling = pooling_type::last}) == last);
+    CHECK(embedding_of(l, {.pooling = pooling_type::mean}) == mean);
 
-    shape.pooling = 2;
-    const auto first_token = written(shape);
-    const auto refused = model<tested>::open(byte_source::borrow(first_token.span(), "test"));
+    const auto u = opened(unsaid);
+    CHECK(u.parameters().is_embedder);
+    REQUIRE(u.notes().size() == 1);
+    CHECK(u.notes()[0].find("'qwen3.pooling_type'") != std::string::npos);
+    CHECK(embedding_of(u, {}) == mean);
+    const auto refused = session<tested>::open(m, {.pooling = pooling_type::none});
     REQUIRE_FALSE(refused);
-    CHECK(refused.error().code == errc::unsupported_architecture);
-    CHECK(refused.error().message.find("'qwen3.pooling_type' is 2") != std::string::npos);
-    shape.pooling = 1;
-    shape.input_norms = false; // not a BitNet architecture
-    const auto another = written(shape);
-    CHECK_FALSE(model<tested>::open(byte_source::borrow(another.span(), "test")));
+    CHECK(refused.error().code == errc::invalid_argument);
+    CHECK(refused.error().message.find("0 (none)") != std::string::npos);
+}
+
+TEST_CASE("a pooling that cannot be run is refused by its name") {
+    auto shape = embedder_shape();
+    constexpr std::pair<std::uint32_t, const char*> unknown[] = {{2, "2 (cls)"}, {4, "4 (rank)"}, {5, "5 (unknown)"}};
+    for (const auto& [number, name] : unknown) {
+        shape.pooling = number;
+        const auto bytes = written(shape);
+        const auto refused = model<tested>::open(byte_source::borrow(bytes.span(), "test"));
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().code == errc::unsupported_architecture);
+        CHECK(refused.error().message.find("'qwen3.pooling_type' is " + std::string(name)) != std::string::npos);
+    }
+}
+
+TEST_CASE("a mean needs the states of all tokens, and those that a batch has run are missing") {
+    const auto bytes = written({});
+    const auto m = opened(bytes);
+    auto s = session<tested>::open(m, {.pooling = pooling_type::mean});
+    REQUIRE(s);
+    const auto first = s->embed(ids);
+    REQUIRE(first);
+    const auto expected = copy_of(*first);
+    auto steps = batch<tested>::open(m);
+    REQUIRE(steps);
+    const batch_entry entry{&*s, 5};
+    REQUIRE(steps->step({&entry, 1}));
+    CHECK(s->embedding().error().code == errc::invalid_argument);
+    REQUIRE(s->feed(ids));
+    const auto incomplete = s->embedding();
+    REQUIRE_FALSE(incomplete);
+    CHECK(incomplete.error().message.find("of 11 tokens 1 ran in a batch") != std::string::npos);
+    const auto again = s->embed(ids); // starts anew
+    REQUIRE(again);
+    CHECK(copy_of(*again) == expected);
 }
 
 TEST_CASE("a model with a head gives embeddings too, but not of what a batch has run") {

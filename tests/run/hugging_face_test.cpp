@@ -165,7 +165,7 @@ TEST_CASE("checkpoints of text embedding models give the GGUF files' embeddings"
         shape.head_norms = true;
         shape.input_norms = true;
         shape.post_norms = shape.architecture == "gemma3";
-        shape.pooling = 3;
+        shape.pooling = 1; // as a folder that does not say has it
         const auto bytes = bitnet_tests::tiny_model(shape);
         REQUIRE(bytes);
         const auto expected = embedding_of(model<P>::open(byte_source::borrow(bytes->span(), "test"), options));
@@ -173,6 +173,60 @@ TEST_CASE("checkpoints of text embedding models give the GGUF files' embeddings"
         bitnet_tests::checkpoint_of(bytes->span(), shape, checkpoint_weights::masters).write(folder.path());
         CHECK(same_bits(embedding_of(model<P>::open(folder.path(), options)), expected));
     }
+}
+
+TEST_CASE("a folder of sentence-transformers says how states are pooled") {
+    auto shape = odd_shape();
+    shape.architecture = "qwen3";
+    shape.head_dim = 128;
+    shape.head_norms = true;
+    shape.input_norms = true;
+    const auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const auto made = bitnet_tests::checkpoint_of(bytes->span(), shape, checkpoint_weights::masters);
+    const std::string columns = std::to_string(shape.hidden);
+    const std::string old_mean = R"({"word_embedding_dimension": )" + columns +
+                                 R"(, "pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true,)"
+                                 R"( "pooling_mode_lasttoken": false, "include_prompt": true})";
+    const std::string old_last = R"({"pooling_mode_mean_tokens": false, "pooling_mode_lasttoken": true})";
+    const std::string modules = R"([{"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "gathering", "type": "sentence_transformers.models.Pooling"},
+        {"path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}])";
+    const auto pooling = [&](const std::string& config, const std::string& list) {
+        const temporary_folder folder;
+        made.write(folder.path());
+        const std::string where = list.empty() ? "1_Pooling" : "gathering";
+        std::filesystem::create_directory(folder.path() + "/" + where);
+        (void)folder.write(where + "/config.json", config);
+        if (!list.empty()) {
+            (void)folder.write("modules.json", list);
+        }
+        return model<policy<isa::scalar>>::open(folder.path(), {.load_tokenizer = false});
+    };
+    const auto mean = pooling(old_mean, "");
+    REQUIRE_MESSAGE(mean, (mean ? "" : mean.error().message));
+    CHECK(mean->parameters().pooling == pooling_type::mean);
+    CHECK(mean->file().get<std::uint32_t>("qwen3.pooling_type"));
+    for (const std::string& config : {old_last, std::string(R"({"pooling_mode": "lasttoken"})")}) {
+        const auto last = pooling(config, modules);
+        REQUIRE_MESSAGE(last, (last ? "" : last.error().message));
+        CHECK(last->parameters().pooling == pooling_type::last);
+    }
+    const auto refusal = [&](const std::string& config, const std::string& list) {
+        const auto refused = pooling(config, list);
+        REQUIRE_FALSE(refused);
+        return refused.error().message;
+    };
+    CHECK(refusal(R"({"pooling_mode_cls_token": true})", "").find("'cls_token'") != std::string::npos);
+    CHECK(refusal(R"({"pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": true})", "")
+              .find("'mean_tokens, max_tokens'") != std::string::npos);
+    CHECK(refusal(R"({"pooling_mode": "mean", "embedding_dimension": 7})", "").find("7 columns") != std::string::npos);
+    CHECK(refusal(old_mean, R"([{"path": "3_Dense", "type": "sentence_transformers.models.Dense"}])").find("Dense") !=
+          std::string::npos);
+    CHECK(refusal(old_mean, R"([{"path": "../other", "type": "sentence_transformers.models.Pooling"}])")
+              .find("'../other'") != std::string::npos);
+    CHECK(refusal(old_mean, R"([{"path": "elsewhere", "type": "sentence_transformers.models.Pooling"}])")
+              .find("elsewhere/config.json") != std::string::npos);
 }
 
 TEST_CASE("a file that was inspected first opens as the same model") {

@@ -163,6 +163,8 @@ TEST_CASE("text embeddings are the scalar code's bits with every instruction set
     shape.input_norms = true;
     shape.pooling = 3;
     check_all_ways(shape, 40);
+    shape.pooling = 1;
+    check_all_ways(shape, 40);
     shape.architecture = "gemma3";
     shape.post_norms = true;
     shape.heads = 4;

@@ -5,6 +5,7 @@
 #include <bitnet/checkpoint/hugging_face_config.hpp>
 #include <bitnet/checkpoint/hugging_face_names.hpp>
 #include <bitnet/checkpoint/model_file.hpp>
+#include <bitnet/checkpoint/sentence_pooling.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
@@ -62,7 +63,8 @@ public:
     }
 
     [[nodiscard]] result<opened_checkpoint> run() {
-        if (!read_config() || !open_shards() || !read_tensors() || !check_family() || !read_tokenizer()) {
+        if (!read_config() || !open_shards() || !read_tensors() || !check_family() || !read_pooling() ||
+            !read_tokenizer()) {
             return std::move(failure_);
         }
         return finish();
@@ -390,6 +392,56 @@ private:
         return true;
     }
 
+    /// What sentence-transformers keeps of a text embedding model: modules.json names the folder of the pooling.
+    [[nodiscard]] bool read_pooling() {
+        const auto modules = read_json("modules.json");
+        if (!modules && modules.error().code != errc::file_not_found) {
+            return fail(failed(modules));
+        }
+        std::string folder = "1_Pooling";
+        if (modules) {
+            const auto named = sentence_pooling::folder(modules->root(), path_of("modules.json"));
+            if (!named) {
+                return fail(failed(named));
+            }
+            if (!named->empty() && !is_plain_file_name(*named)) {
+                return fail(errc::bad_file_name, {"modules.json: the folder of the pooling, ", quoted{*named},
+                                                  ", is no plain name of a folder in the same folder"});
+            }
+            folder = *named;
+        }
+        return folder.empty() || read_pooling(sentence({folder, "/config.json"}), modules.has_value());
+    }
+    [[nodiscard]] bool read_pooling(const std::string& file, bool is_named) {
+        const auto config = read_json(file);
+        if (!config) {
+            return (!is_named && config.error().code == errc::file_not_found) || fail(failed(config));
+        }
+        const auto pooling = sentence_pooling::read(config->root(), path_of(file));
+        if (!pooling) {
+            return fail(failed(pooling));
+        }
+        const std::uint64_t columns = embedding_dims()[0];
+        if (pooling->dimension.value_or(columns) != columns) {
+            return fail(errc::inconsistent,
+                        {file, " is for states of ", *pooling->dimension, " columns, the embedding has ", columns});
+        }
+        writer_.add(sentence({config_.architecture, ".pooling_type"}), static_cast<std::uint32_t>(pooling->type));
+        if (!pooling->includes_prompt && pooling->type == pooling_type::mean) {
+            notes_.push_back(
+                sentence({file, ": 'include_prompt' is false, but an instruction in front of a text is part "
+                                "of the mean here"}));
+        }
+        return true;
+    }
+
+    /// [columns, rows] of the embedding, 0 without one.
+    [[nodiscard]] tensor_dims embedding_dims() const {
+        const auto embedding = std::find_if(tensors_.begin(), tensors_.end(),
+                                            [](const gguf_tensor& each) { return each.name == "token_embd.weight"; });
+        return embedding != tensors_.end() ? embedding->dims : tensor_dims{0, 0, 1, 1};
+    }
+
     [[nodiscard]] bool read_tokenizer() {
         if (!options_.load_tokenizer) {
             return true;
@@ -408,9 +460,7 @@ private:
             }
             others[i] = source ? *std::move(source) : byte_source();
         }
-        const auto embedding = std::find_if(tensors_.begin(), tensors_.end(),
-                                            [](const gguf_tensor& each) { return each.name == "token_embd.weight"; });
-        const std::uint64_t rows = embedding != tensors_.end() ? embedding->dims[1] : 0;
+        const std::uint64_t rows = embedding_dims()[1];
         const tokenizer_json_files files{.name = main->name(),
                                          .tokenizer = text_of(*main),
                                          .tokenizer_config = text_of(others[0]),
@@ -533,7 +583,8 @@ private:
 /// hugging_face_config for its metadata and gguf_name_of for the names. Packed weights are of tensor_type::hf_packed,
 /// with the factor that they need beside them; rows of Q and K are not permuted, and "bitnet_hpp.rotary" says so;
 /// "bitnet_hpp.masters" says that weights in F32, F16 and BF16 are to be ternarised.
-/// The tokenizer is read from tokenizer.json and the files beside it: see add_tokenizer_json.
+/// The tokenizer is read from tokenizer.json and the files beside it: see add_tokenizer_json. The pooling of a text
+/// embedding model is read from modules.json and 1_Pooling/config.json, where these are.
 /// \return the errors of byte_source::open, json_document::parse, safetensors_file::parse, hugging_face_config::read
 /// and add_tokenizer_json; bad_file_name, file_not_found, inconsistent, missing_tensor, duplicate_tensor,
 /// unsupported_architecture, unsupported_type, bad_shape, wrong_shape, bad_scale or out_of_memory. Each names the file

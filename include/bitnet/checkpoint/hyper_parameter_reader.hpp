@@ -12,6 +12,7 @@
 #include <bitnet/simd/rotary.hpp>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -241,21 +242,23 @@ private:
     }
 
     /// A text embedding model: it has a key for pooling, or the norms before each projection that only BitNet's
-    /// embedding models have. Those were trained with the last token's state, whatever the converter wrote.
+    /// embedding models have. Both published ones have `mean`, and their card's vector comes out of it.
     void read_pooling() {
         const bool has_input_norms = file_.find_tensor("blk.0.attn_q_norm_in.weight") != nullptr;
-        const auto absent = has_input_norms ? pooling_type::last : pooling_type::none;
-        const auto said = file_.get_or<std::uint64_t>(key("pooling_type"), static_cast<std::uint64_t>(absent));
+        const auto said = file_.get_or<std::uint64_t>(key("pooling_type"), 0);
         if (!said) {
             return fail(failed(said));
         }
+        constexpr std::array<std::string_view, 5> names{"none", "mean", "cls", "last", "rank"};
         made_.is_embedder = has_input_norms || *said != 0;
-        if (made_.is_embedder && *said != 3 && !(has_input_norms && *said <= 1)) {
-            fail(errc::unsupported_architecture,
-                 {"'", key("pooling_type"), "' is ", *said, "; only 3, the last token's state, can be run"});
-            return;
-        }
         made_.pooling = static_cast<pooling_type>(*said);
+        if (*said == 0 && has_input_norms) {
+            made_.pooling = pooling_type::mean;
+        } else if (*said == 2 || *said > 3) {
+            fail(errc::unsupported_architecture,
+                 {"'", key("pooling_type"), "' is ", *said, " (", *said < names.size() ? names[*said] : "unknown",
+                  "); 1 (mean) and 3 (last) can be run"});
+        }
     }
 
     /// Keys that would change the graph.

@@ -47,8 +47,17 @@ enum class rotary_pairing {
 /// The largest number of columns of one head. Arrays on the stack of attention and of the KV cache have this size.
 inline constexpr std::size_t largest_head_size = 1024;
 
-/// How a text embedding model makes one vector of many; numbered as in GGUF metadata.
-enum class pooling_type : std::uint8_t { none = 0, mean = 1, last = 3 };
+/// How one vector is made of the states of all tokens; numbered as in GGUF metadata, which has cls (2) and rank (4)
+/// too: these are refused.
+enum class pooling_type : std::uint8_t {
+    none = 0, ///< the model has logits instead
+    mean = 1, ///< the mean of all states after the last norm
+    last = 3, ///< the last token's state after the last norm
+};
+
+[[nodiscard]] constexpr std::string_view name_of(pooling_type p) noexcept {
+    return p == pooling_type::mean ? "mean" : p == pooling_type::last ? "last" : "none";
+}
 
 namespace detail {
 
@@ -98,7 +107,7 @@ struct hyper_parameters {
     bool has_sub_norms = true;                 ///< as in model_family
     bool has_own_lm_head = false;              ///< the head is output.weight; otherwise the embedding
     bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
-    pooling_type pooling = pooling_type::none; ///< as in the file; what is computed is always `last`
+    pooling_type pooling = pooling_type::none; ///< of a text embedding model; `mean` if its file does not say
 
     [[nodiscard]] std::size_t query_columns() const noexcept { return heads * head_size; }
     [[nodiscard]] std::size_t kv_columns() const noexcept { return kv_heads * head_size; }

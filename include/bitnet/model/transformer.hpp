@@ -120,10 +120,16 @@ public:
         return x;
     }
 
-    /// The same scaled to length one. Source: the pooling of Qwen3-Embedding and BitNet's embedding models.
-    [[nodiscard]] const float* normalized_state(std::size_t row_index) noexcept {
-        loops_->normalize(final_state(row_index), model_->hidden, row_of(scratch_.normed, 0));
-        return row_of(scratch_.normed, 0);
+    /// sum += final_state(row_index)
+    void add_final_state(std::size_t row_index, std::span<float> sum) noexcept {
+        loops_->add(final_state(row_index), model_->hidden, sum.data());
+    }
+
+    /// `state` [hidden] scaled to length one; it may be final_state(). Valid until the next call.
+    [[nodiscard]] std::span<const float> normalized(const float* state) noexcept {
+        float* x = row_of(scratch_.normed, 0);
+        loops_->normalize(state, model_->hidden, x);
+        return {x, model_->hidden};
     }
 
 private:

@@ -64,8 +64,8 @@ protected:
 /// (under 150 KiB a row for the 2B model), and the logits.
 class any_session {
 public:
-    /// \return errc::invalid_argument (a context beyond the model's, no threads, no prompt chunk), errc::out_of_memory
-    /// with the bytes asked for, errc::thread_error.
+    /// \return errc::invalid_argument (a context beyond the model's, no threads, no prompt chunk, a pooling other than
+    /// mean and last), errc::out_of_memory with the bytes asked for, errc::thread_error.
     [[nodiscard]] static result<any_session> open(const any_model& opened, const session_options& options = {}) {
         return made(opened.base().open_session(options, nullptr));
     }
@@ -112,10 +112,11 @@ public:
         return base_->largest_logits(k);
     }
 
-    /// The hidden state [hidden] after the last token and the last norm, scaled to length one: the embedding of the
-    /// sequence, for which text embedding models are trained. The dot product of two is their cosine. Valid until the
-    /// next call that is not const.
-    /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token.
+    /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
+    /// states of all tokens after the last norm, or the last token's, as the file or session_options::pooling says,
+    /// scaled to length one. The dot product of two is their cosine. Valid until the next call that is not const.
+    /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token or, for
+    /// a mean, any token.
     [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
 
     /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see

@@ -14,9 +14,9 @@
 namespace bitnet::inline BITNET_ABI {
 
 /// The tokens of `text` as any_session::embed() wants them: bos before and eos after it if the file asks for them. Text
-/// embedding models are trained to gather the text in that eos. What else a model wants around a text, such as an
-/// instruction before a query, is up to the caller.
-/// \pre model.has_text(). \return what tokenizer::encode returns.
+/// embedding models are trained with that eos, in which one that pools by the last state gathers the text. What else a
+/// model wants around a text, such as an instruction before a query, is up to the caller. \pre model.has_text().
+/// \return what tokenizer::encode returns.
 [[nodiscard]] inline result<std::vector<token>> tokens_to_embed(const any_model& model, std::string_view text) {
     const tokenizer& tokens = model.text();
     std::vector<token> made;

@@ -69,11 +69,12 @@ inline void model_facts::note_what_is_not_used() {
         notes.push_back(sentence({"tensor 'output.weight' is not used: architecture ", parameters.architecture,
                                   " ties the head to the embedding"}));
     }
-    if (parameters.is_embedder && parameters.pooling != pooling_type::last) {
-        notes.push_back(
-            sentence({"'", parameters.architecture, ".pooling_type' is ", static_cast<unsigned>(parameters.pooling),
-                      "; the embedding is the last token's state nevertheless, as BitNet's embedding "
-                      "models were trained"}));
+    const std::string pooling_key = parameters.architecture + ".pooling_type";
+    const auto said = file().get_or<std::uint64_t>(pooling_key, 0);
+    if (parameters.is_embedder && said && *said == 0) {
+        notes.push_back(sentence({"'", pooling_key,
+                                  "' does not say how embeddings are made: as the mean of all states, "
+                                  "as in the published text embedding models"}));
     }
 }
 

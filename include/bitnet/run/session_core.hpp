@@ -171,14 +171,20 @@ public:
             return error{errc::invalid_argument,
                          "session: the last token ran in a batch, so that its state is not here"};
         }
+        if (has_mean() && summed_states_ != cached_) {
+            return error{errc::invalid_argument,
+                         sentence({"session: of ", cached_, " tokens ", cached_ - summed_states_,
+                                   " ran in a batch, so that their states are missing in the mean"})};
+        }
         const default_float_environment environment;
-        return std::span<const float>(transformer_->normalized_state(last_row_), parameters_.hidden);
+        return transformer_->normalized(has_mean() ? state_sum_.data() : transformer_->final_state(last_row_));
     }
 
     const screen_statistics& screening() const noexcept override { return search_.statistics(); }
 
     void reset() noexcept override {
         cached_ = 0;
+        summed_states_ = 0;
         pending_.reset();
         logits_valid_ = false;
         stopped_by_ = stop_reason::none;
@@ -220,6 +226,11 @@ private:
                          sentence({"session: a prompt chunk of ", options.prompt_chunk, " was asked for, 1 to ",
                                    session_options::largest_prompt_chunk, " are possible"})};
         }
+        if (options.pooling && *options.pooling != pooling_type::mean && *options.pooling != pooling_type::last) {
+            return error{errc::invalid_argument,
+                         sentence({"session: pooling ", static_cast<unsigned>(*options.pooling), " (",
+                                   name_of(*options.pooling), ") was asked for, 1 (mean) and 3 (last) are possible"})};
+        }
         return {};
     }
 
@@ -237,6 +248,7 @@ private:
         transformer_.emplace(*std::move(forward));
         error failure;
         allocate(rows_, options_.prompt_chunk, "prompt rows", failure);
+        allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -364,6 +376,23 @@ private:
         return std::span<const scored_token>(largest_).first(count);
     }
 
+    /// Whether embedding() is a mean.
+    [[nodiscard]] bool has_mean() const noexcept {
+        return options_.pooling.value_or(parameters_.pooling) == pooling_type::mean;
+    }
+
+    /// Adds the states of the first `count` rows of the last pass, in the order of their positions: the same bits
+    /// whatever the chunks. The sum stands for the mean, because only its direction matters.
+    void add_states(std::size_t count) noexcept {
+        if (summed_states_ == 0) {
+            std::fill(state_sum_.span().begin(), state_sum_.span().end(), 0.0f);
+        }
+        for (std::size_t row = 0; row < count; ++row) {
+            transformer_->add_final_state(row, state_sum_.span());
+        }
+        summed_states_ += count;
+    }
+
     /// One pass. \pre 1 <= tokens.size() <= prompt_chunk, checked tokens, room in the context.
     void run(std::span<const token> tokens) noexcept {
         for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -375,6 +404,9 @@ private:
         last_row_ = tokens.size() - 1;
         state_of_ = last_state::here;
         logits_valid_ = false;
+        if (has_mean()) {
+            add_states(tokens.size());
+        }
     }
 
     const hyper_parameters& parameters_;
@@ -388,6 +420,8 @@ private:
     bool is_screened_;
     std::array<scored_token, screened_search::most> largest_;
     std::size_t last_row_ = 0; ///< of the last pass
+    buffer<float> state_sum_;  ///< [hidden] if embedding() is a mean
+    std::size_t summed_states_ = 0;
     last_state state_of_ = last_state::here;
     bool logits_valid_ = false;
 };

@@ -2,12 +2,14 @@
 // session_options and batch_options, and why a session stopped.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/thread/thread_limits.hpp>
 
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 
 namespace bitnet::inline BITNET_ABI {
@@ -23,6 +25,9 @@ struct session_options {
     std::size_t prompt_chunk = 128;
     /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
     bool stop_at_stop_tokens = true;
+    /// How embedding() makes one vector of all states, mean or last; nullopt: as the file says, and in a model with
+    /// logits last. A mean costs one norm and one addition of [hidden] for each token.
+    std::optional<pooling_type> pooling = {};
 
     static constexpr std::size_t default_context = 4096; ///< at most, if `context` is 0
     static constexpr std::size_t largest_prompt_chunk = 4096;

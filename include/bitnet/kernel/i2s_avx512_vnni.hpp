@@ -3,6 +3,8 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/dot_product_avx512.hpp>
+#include <bitnet/kernel/i2s_lanes_avx512.hpp>
 #include <bitnet/kernel/i2s_tiling.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/lane_sums.hpp>
@@ -34,7 +36,18 @@ template <> struct kernel<isa::avx512_vnni, i2s> {
 
     static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                          std::int32_t* y, std::size_t y_stride) noexcept {
-        i2s_tiling<kernel, most_tokens, tile_rows>::multiply(w, first, count, x, y, y_stride);
+        if (x.tokens < many_tokens) {
+            few_tokens::multiply(w, first, count, x, y, y_stride);
+            return;
+        }
+        const std::size_t rows = count / i2s_lanes_avx512::rows * i2s_lanes_avx512::rows;
+        const std::size_t tokens = x.tokens / i2s_lanes_avx512::token_group * i2s_lanes_avx512::token_group;
+        activation_view part = x;
+        part.tokens = tokens;
+        i2s_lanes_avx512::multiply(w, first, rows, part, y, y_stride);
+        few_tokens::multiply(w, first + rows, count - rows, part, y + rows, y_stride);
+        part = {x.data + tokens * x.stride, x.sums + tokens, x.stride, x.tokens - tokens};
+        few_tokens::multiply(w, first, count, part, y + tokens * y_stride, y_stride);
     }
 
 private:
@@ -42,7 +55,9 @@ private:
     // tokens, which have as many; with 2, 4 and 8 tokens 23, 12 and 6.2 GB/s for 21, 8 and 5.2.
     static constexpr std::size_t most_tokens = 3;
     static constexpr std::size_t tile_rows = 4;
-    friend i2s_tiling<kernel, most_tokens, tile_rows>;
+    using few_tokens = i2s_tiling<kernel, most_tokens, tile_rows>;
+    friend few_tokens;
+    static constexpr std::size_t many_tokens = 12; ///< for which unpacking pays
 
     template <std::size_t Rows, std::size_t Tokens>
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
@@ -94,19 +109,9 @@ private:
             const __m512i values = _mm512_loadu_si512(x + t * x_stride);
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
-                add_products(sums[r][t], codes[r], values);
+                add_dot_products(sums[r][t], codes[r], values);
             }
         }
-    }
-
-    /// sum += codes * values, four by four. Of the intrinsic, gcc 12 copies the accumulators in every step and clang 14
-    /// spills them.
-    static BITNET_ALWAYS_INLINE void add_products(__m512i& sum, __m512i codes, __m512i values) noexcept {
-#if defined(__GNUC__)
-        __asm__("{vpdpbusd %2, %1, %0|vpdpbusd %0, %1, %2}" : "+v"(sum) : "v"(codes), "v"(values));
-#else
-        sum = _mm512_dpbusd_epi32(sum, codes, values);
-#endif
     }
 
     /// Both accumulators of a row: lanes of the lower half are multiples of 4 of the sums.

@@ -16532,8 +16532,94 @@ BITNET_ALWAYS_INLINE void add_dot_products(__m512i& sums, __m512i codes, __m512i
 BITNET_TARGET_END
 #endif
 
+// ---- bitnet/kernel/i2s_lanes.hpp ----
+// i2s_lanes: I2_S (order A) times many tokens, with rows side by side in the lanes of registers.
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Some columns of some rows, unpacked: one code a byte, in fours of columns: [columns / 4][rows][4].
+struct i2s_chunk {
+    const std::uint8_t* codes;
+    std::size_t column;       ///< the first
+    std::size_t blocks;       ///< of 128 columns
+    const std::uint8_t* next; ///< packed rows that a tile prefetches meanwhile
+    std::size_t next_lines;   ///< how many lines of cache: never more than eighths of the columns
+};
+
+/// No sum crosses lanes, and codes are unpacked once for all tokens: a lane adds the products of four codes of its row
+/// and four activations of a token, which are broadcast. The codes of a chunk, 16 KiB, stay in the first level of cache
+/// while all tokens pass. Sums start from minus the sum of the activations, as weight = code - 1. Overflow: four
+/// columns add at most 4 * 3 * 128 = 1536 to an int32 lane; that is safe to 1.3 M fours (5.5 M columns).
+///
+/// \tparam Lanes an instruction set's way: `rows` that a tile has, tokens in groups of token_group, up to three, chunks
+///   of chunk_blocks blocks; unpack(packed, bytes of a packed row, blocks, codes) and
+///   tile<Tokens>(chunk, x, first token, y, y_stride), which adds to y unless the chunk is the first
+/// \tparam Few the kernel that multiplies fewer tokens than many_tokens, and what rows and tokens are left
+template <class Lanes, class Few, std::size_t ManyTokens> struct i2s_lanes {
+    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
+                         std::int32_t* y, std::size_t y_stride) noexcept {
+        if (x.tokens < ManyTokens) {
+            Few::multiply(w, first, count, x, y, y_stride);
+            return;
+        }
+        const std::size_t rows = count / Lanes::rows * Lanes::rows;
+        const std::size_t tokens = x.tokens / Lanes::token_group * Lanes::token_group;
+        activation_view part = x;
+        part.tokens = tokens;
+        for (std::size_t r = 0; r < rows; r += Lanes::rows) {
+            some_rows(w, first + r, part, y + r, y_stride);
+        }
+        Few::multiply(w, first + rows, count - rows, part, y + rows, y_stride);
+        part = {x.data + tokens * x.stride, x.sums + tokens, x.stride, x.tokens - tokens};
+        Few::multiply(w, first, count, part, y + tokens * y_stride, y_stride);
+    }
+
+private:
+    static constexpr std::size_t most_tokens = 3 * Lanes::token_group;
+
+    static void some_rows(const i2s::view& w, std::size_t first, const activation_view& x, std::int32_t* y,
+                          std::size_t y_stride) noexcept {
+        alignas(64) std::uint8_t codes[Lanes::chunk_blocks * 128 * Lanes::rows];
+        const std::size_t row_bytes = w.cols / 4;
+        const std::uint8_t* packed = w.data + first * row_bytes;
+        const std::uint8_t* next = packed + Lanes::rows * row_bytes;
+        for (std::size_t column = 0; column < w.cols; column += Lanes::chunk_blocks * 128) {
+            const std::size_t left = (w.cols - column) / 128;
+            const std::size_t blocks = left < Lanes::chunk_blocks ? left : Lanes::chunk_blocks;
+            Lanes::unpack(packed + column / 4, row_bytes, blocks, codes);
+            const std::size_t tiles = (x.tokens + most_tokens - 1) / most_tokens;
+            all_tokens({codes, column, blocks, next, (blocks * Lanes::rows / 2 + tiles - 1) / tiles}, tiles, x, y,
+                       y_stride);
+            next += blocks * Lanes::rows * 32;
+        }
+    }
+
+    static void all_tokens(i2s_chunk part, std::size_t tiles, const activation_view& x, std::int32_t* y,
+                           std::size_t y_stride) noexcept {
+        constexpr std::size_t group = Lanes::token_group;
+        for (std::size_t t = 0; tiles != 0; --tiles) {
+            const std::size_t share = (x.tokens - t + tiles - 1) / tiles; // so that all tiles are nearly of one size
+            const std::size_t groups = (share + group - 1) / group;
+            if (groups == 1) {
+                Lanes::template tile<group>(part, x, t, y, y_stride);
+            } else if (groups == 2) {
+                Lanes::template tile<2 * group>(part, x, t, y, y_stride);
+            } else {
+                Lanes::template tile<3 * group>(part, x, t, y, y_stride);
+            }
+            part.next += part.next_lines * 64;
+            t += groups * group;
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
 // ---- bitnet/kernel/i2s_lanes_avx512.hpp ----
-// i2s_lanes_avx512: I2_S (order A) times many tokens by AVX-512 VNNI. Empty on other architectures.
+// i2s_lanes_avx512: how AVX-512 VNNI multiplies I2_S (order A) by many tokens. Empty on other architectures.
 
 #include <cstddef>
 #include <cstdint>
@@ -16545,127 +16631,23 @@ BITNET_TARGET_END
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Rows are in lanes, so that no sum crosses lanes, and codes are unpacked once for all tokens:
-///
-///   codes | 32 rows x up to 512 columns, one code a byte: [fours of columns][32 rows][4]
-///   tile  | 32 rows x up to 12 tokens: two registers of codes meet four activations of each token, broadcast
-///
-/// The codes of a chunk (16 KiB) stay in the first level of cache while all tokens pass. Sums start from minus the sum
-/// of the activations, as weight = code - 1. Overflow: four columns add at most 4 * 3 * 128 = 1536 to an int32 lane;
-/// that is safe to 1.3 M fours (5.5 M columns).
+/// What i2s_lanes needs, in tiles of 32 rows x up to 12 tokens: 24 sums, two registers of codes, one of activations.
 struct i2s_lanes_avx512 {
-    static constexpr std::size_t rows = 32; ///< that are multiplied together
+    static constexpr std::size_t rows = 32;
     static constexpr std::size_t token_group = 4;
-
-    /// y[t * y_stride + r] = row r times token t. \pre count is a multiple of `rows`, x.tokens one of token_group
-    static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
-                         std::int32_t* y, std::size_t y_stride) noexcept {
-        alignas(64) std::uint8_t codes[chunk_blocks * block_bytes];
-        const std::size_t row_bytes = w.cols / 4;
-        const std::size_t blocks = w.cols / 128;
-        const std::uint8_t* next = w.data + (first + rows) * row_bytes; // what is read after these rows
-        for (std::size_t r = 0; r < count; r += rows) {
-            const std::uint8_t* packed = w.data + (first + r) * row_bytes;
-            for (std::size_t b = 0; b < blocks; b += chunk_blocks) {
-                const std::size_t most = blocks - b;
-                const chunk part{codes, b * 128, most < chunk_blocks ? most : chunk_blocks, next};
-                unpack(packed + b * 32, row_bytes, part.blocks, codes);
-                all_tokens(part, x, y + r, y_stride);
-                next += part.blocks * rows * 32;
-            }
-        }
-    }
-
-private:
     static constexpr std::size_t chunk_blocks = 4;
-    static constexpr std::size_t block_bytes = rows * 128; ///< of unpacked codes
-    static constexpr std::size_t most_tokens = 12;         ///< 24 sums, two registers of codes, one of activations
-
-    struct chunk {
-        const std::uint8_t* codes;
-        std::size_t column; ///< the first
-        std::size_t blocks;
-        const std::uint8_t* next; ///< packed rows to be prefetched meanwhile, as many bytes as the chunk was made of
-    };
 
     static void unpack(const std::uint8_t* packed, std::size_t row_bytes, std::size_t blocks,
                        std::uint8_t* codes) noexcept {
         for (std::size_t b = 0; b < blocks; ++b) {
-            unpack_rows(packed + b * 32, row_bytes, codes + b * block_bytes);
-            unpack_rows(packed + b * 32 + 16 * row_bytes, row_bytes, codes + b * block_bytes + 64);
-        }
-    }
-
-    /// 16 rows x 128 columns. Each 128 bits of a register hold one row's 16 bytes; transposing 4 x 4 words of them, and
-    /// then the quarters of registers, makes 16 rows' bytes of the same four columns, in each of the four planes.
-    static BITNET_ALWAYS_INLINE void unpack_rows(const std::uint8_t* packed, std::size_t row_bytes,
-                                                 std::uint8_t* codes) noexcept {
-        __m512i upper[4]; // rows 0 to 7
-        __m512i lower[4]; // rows 8 to 15
-        transpose(packed, row_bytes, upper);
-        transpose(packed + 8 * row_bytes, row_bytes, lower);
-        BITNET_UNROLL
-        for (std::size_t k = 0; k < 4; ++k) {
-            store_planes(_mm512_shuffle_i32x4(upper[k], lower[k], 0x88), codes + k * four_bytes);
-            store_planes(_mm512_shuffle_i32x4(upper[k], lower[k], 0xdd), codes + (4 + k) * four_bytes);
-        }
-    }
-
-    /// Eight rows of 32 bytes -> words[k]: byte 4k of rows 0-3, byte 16 + 4k of them, the same of rows 4-7, four each.
-    static BITNET_ALWAYS_INLINE void transpose(const std::uint8_t* packed, std::size_t row_bytes,
-                                               __m512i (&words)[4]) noexcept {
-        __m512i both[4];
-        BITNET_UNROLL
-        for (std::size_t r = 0; r < 4; ++r) {
-            const auto* row = reinterpret_cast<const __m256i*>(packed + r * row_bytes);
-            const auto* other = reinterpret_cast<const __m256i*>(packed + (r + 4) * row_bytes);
-            both[r] = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256(row)), _mm256_loadu_si256(other), 1);
-        }
-        const __m512i low01 = _mm512_unpacklo_epi32(both[0], both[1]);
-        const __m512i high01 = _mm512_unpackhi_epi32(both[0], both[1]);
-        const __m512i low23 = _mm512_unpacklo_epi32(both[2], both[3]);
-        const __m512i high23 = _mm512_unpackhi_epi32(both[2], both[3]);
-        words[0] = _mm512_unpacklo_epi64(low01, low23);
-        words[1] = _mm512_unpackhi_epi64(low01, low23);
-        words[2] = _mm512_unpacklo_epi64(high01, high23);
-        words[3] = _mm512_unpackhi_epi64(high01, high23);
-    }
-
-    static constexpr std::size_t four_bytes = rows * 4; ///< of codes of four columns
-
-    /// Bits 7:6 are the first plane's codes, 1:0 the last's; from plane to plane are 32 columns, eight fours.
-    static BITNET_ALWAYS_INLINE void store_planes(__m512i packed, std::uint8_t* codes) noexcept {
-        const __m512i mask = _mm512_set1_epi8(3);
-        _mm512_store_si512(codes, _mm512_and_si512(_mm512_srli_epi16(packed, 6), mask));
-        _mm512_store_si512(codes + 8 * four_bytes, _mm512_and_si512(_mm512_srli_epi16(packed, 4), mask));
-        _mm512_store_si512(codes + 16 * four_bytes, _mm512_and_si512(_mm512_srli_epi16(packed, 2), mask));
-        _mm512_store_si512(codes + 24 * four_bytes, _mm512_and_si512(packed, mask));
-    }
-
-    static void all_tokens(chunk part, const activation_view& x, std::int32_t* y, std::size_t y_stride) noexcept {
-        const std::size_t groups = (x.tokens + most_tokens - 1) / most_tokens;
-        const std::size_t lines = (part.blocks * rows * 32 / 64 + groups - 1) / groups; // to be prefetched by a tile
-        for (std::size_t t = 0, left = groups; left != 0; --left) {
-            const std::size_t share = (x.tokens - t + left - 1) / left; // so that all groups are nearly of one size
-            const std::size_t tokens = (share + token_group - 1) / token_group * token_group;
-            switch (tokens) {
-            case 4:
-                tile<4>(part, lines, x, t, y, y_stride);
-                break;
-            case 8:
-                tile<8>(part, lines, x, t, y, y_stride);
-                break;
-            default:
-                tile<12>(part, lines, x, t, y, y_stride);
-            }
-            part.next += lines * 64;
-            t += tokens;
+            unpack_rows(packed + b * 32, row_bytes, codes + b * 128 * rows);
+            unpack_rows(packed + b * 32 + 16 * row_bytes, row_bytes, codes + b * 128 * rows + 64);
         }
     }
 
     template <std::size_t Tokens>
-    static BITNET_NOINLINE void tile(const chunk& part, std::size_t lines, const activation_view& x,
-                                     std::size_t first_token, std::int32_t* y, std::size_t y_stride) noexcept {
+    static void tile(const i2s_chunk& part, const activation_view& x, std::size_t first_token, std::int32_t* y,
+                     std::size_t y_stride) noexcept {
         __m512i sums[2][Tokens];
         std::int32_t* out = y + first_token * y_stride;
         BITNET_UNROLL
@@ -16678,7 +16660,7 @@ private:
         const std::int8_t* values = x.data + first_token * x.stride + part.column;
         const std::uint8_t* line = part.next;
         for (std::size_t c = 0; c < part.blocks * 128; c += 8, line += 64) {
-            if (c < 8 * lines) {
+            if (c < 8 * part.next_lines) {
                 _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
             }
             add_four(part.codes + c * rows, values + c, x.stride, sums);
@@ -16689,6 +16671,58 @@ private:
             _mm512_storeu_si512(out + t * y_stride, sums[0][t]);
             _mm512_storeu_si512(out + t * y_stride + 16, sums[1][t]);
         }
+    }
+
+private:
+    /// 16 rows x 128 columns.
+    static BITNET_ALWAYS_INLINE void unpack_rows(const std::uint8_t* packed, std::size_t row_bytes,
+                                                 std::uint8_t* codes) noexcept {
+        BITNET_UNROLL
+        for (std::size_t half = 0; half < 2; ++half) {
+            __m512i fours[4];
+            transpose(packed + 16 * half, row_bytes, fours);
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 4; ++k) {
+                store_planes(fours[k], codes + (4 * half + k) * four_bytes);
+            }
+        }
+    }
+
+    /// 16 bytes of each row -> fours[k]: bytes 4k to 4k + 3 of each row. A 4 x 4 transposition of words in every 128
+    /// bits.
+    static BITNET_ALWAYS_INLINE void transpose(const std::uint8_t* packed, std::size_t row_bytes,
+                                               __m512i (&fours)[4]) noexcept {
+        __m512i of_rows[4]; // r, r + 4, r + 8 and r + 12
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < 4; ++r) {
+            const std::uint8_t* row = packed + r * row_bytes;
+            of_rows[r] = _mm512_castsi128_si512(load_16(row));
+            of_rows[r] = _mm512_inserti32x4(of_rows[r], load_16(row + 4 * row_bytes), 1);
+            of_rows[r] = _mm512_inserti32x4(of_rows[r], load_16(row + 8 * row_bytes), 2);
+            of_rows[r] = _mm512_inserti32x4(of_rows[r], load_16(row + 12 * row_bytes), 3);
+        }
+        const __m512i low01 = _mm512_unpacklo_epi32(of_rows[0], of_rows[1]);
+        const __m512i high01 = _mm512_unpackhi_epi32(of_rows[0], of_rows[1]);
+        const __m512i low23 = _mm512_unpacklo_epi32(of_rows[2], of_rows[3]);
+        const __m512i high23 = _mm512_unpackhi_epi32(of_rows[2], of_rows[3]);
+        fours[0] = _mm512_unpacklo_epi64(low01, low23);
+        fours[1] = _mm512_unpackhi_epi64(low01, low23);
+        fours[2] = _mm512_unpacklo_epi64(high01, high23);
+        fours[3] = _mm512_unpackhi_epi64(high01, high23);
+    }
+    static BITNET_ALWAYS_INLINE __m128i load_16(const std::uint8_t* bytes) noexcept {
+        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+    }
+
+    static constexpr std::size_t four_bytes = rows * 4; ///< of codes of four columns
+
+    /// Bits 7:6 are the first plane's codes, 1:0 the last's; from plane to plane are 32 columns, eight fours.
+    static BITNET_ALWAYS_INLINE void store_planes(__m512i packed, std::uint8_t* codes) noexcept {
+        const __m512i mask = _mm512_set1_epi8(3);
+        _mm512_store_si512(codes, _mm512_and_si512(_mm512_srli_epi16(packed, 6), mask));
+        _mm512_store_si512(codes + 8 * four_bytes, _mm512_and_si512(_mm512_srli_epi16(packed, 4), mask));
+        _mm512_store_si512(codes + 16 * four_bytes, _mm512_and_si512(_mm512_srli_epi16(packed, 2), mask));
+        _mm512_store_si512(codes + 24 * four_bytes, _mm512_and_si512(packed, mask));
     }
 
     /// Four columns of all rows, those of each token.
@@ -16737,18 +16771,7 @@ template <> struct kernel<isa::avx512_vnni, i2s> {
 
     static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                          std::int32_t* y, std::size_t y_stride) noexcept {
-        if (x.tokens < many_tokens) {
-            few_tokens::multiply(w, first, count, x, y, y_stride);
-            return;
-        }
-        const std::size_t rows = count / i2s_lanes_avx512::rows * i2s_lanes_avx512::rows;
-        const std::size_t tokens = x.tokens / i2s_lanes_avx512::token_group * i2s_lanes_avx512::token_group;
-        activation_view part = x;
-        part.tokens = tokens;
-        i2s_lanes_avx512::multiply(w, first, rows, part, y, y_stride);
-        few_tokens::multiply(w, first + rows, count - rows, part, y + rows, y_stride);
-        part = {x.data + tokens * x.stride, x.sums + tokens, x.stride, x.tokens - tokens};
-        few_tokens::multiply(w, first, count, part, y + tokens * y_stride, y_stride);
+        i2s_lanes<i2s_lanes_avx512, few_tokens, 12>::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -16758,7 +16781,6 @@ private:
     static constexpr std::size_t tile_rows = 4;
     using few_tokens = i2s_tiling<kernel, most_tokens, tile_rows>;
     friend few_tokens;
-    static constexpr std::size_t many_tokens = 12; ///< for which unpacking pays
 
     template <std::size_t Rows, std::size_t Tokens>
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
@@ -17209,6 +17231,162 @@ template <> struct kernel<isa::amx_int8, base3> : kernel<isa::avx512_vnni, base3
 // ---- bitnet/kernel/i2s_avx_vnni.hpp ----
 // I2_S (order A) for AVX-VNNI. Empty on other architectures.
 
+// ---- bitnet/kernel/dot_product_avx_vnni.hpp ----
+// add_dot_products: AVX-VNNI's vpdpbusd. Empty on other architectures.
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX_VNNI)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// sums[i] += a[4i] b[4i] + ... + a[4i + 3] b[4i + 3], `codes` unsigned and `values` signed. Of the intrinsic, gcc 12
+/// copies the accumulators in every step and clang 14 spills them.
+BITNET_ALWAYS_INLINE void add_dot_products(__m256i& sums, __m256i codes, __m256i values) noexcept {
+#if defined(__GNUC__)
+    __asm__("{%{vex%} vpdpbusd %2, %1, %0|%{vex%} vpdpbusd %0, %1, %2}" : "+x"(sums) : "x"(codes), "x"(values));
+#else
+    sums = _mm256_dpbusd_avx_epi32(sums, codes, values);
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+// ---- bitnet/kernel/i2s_lanes_avx_vnni.hpp ----
+// i2s_lanes_avx_vnni: how AVX-VNNI multiplies I2_S (order A) by many tokens. Empty on other architectures.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX_VNNI)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What i2s_lanes needs, in tiles of 16 rows x up to 6 tokens: 12 sums, two registers of codes, one of activations.
+struct i2s_lanes_avx_vnni {
+    static constexpr std::size_t rows = 16;
+    static constexpr std::size_t token_group = 2;
+    static constexpr std::size_t chunk_blocks = 8;
+
+    static void unpack(const std::uint8_t* packed, std::size_t row_bytes, std::size_t blocks,
+                       std::uint8_t* codes) noexcept {
+        for (std::size_t b = 0; b < blocks; ++b) {
+            unpack_rows(packed + b * 32, row_bytes, codes + b * 128 * rows);
+            unpack_rows(packed + b * 32 + 8 * row_bytes, row_bytes, codes + b * 128 * rows + 32);
+        }
+    }
+
+    template <std::size_t Tokens>
+    static void tile(const i2s_chunk& part, const activation_view& x, std::size_t first_token, std::int32_t* y,
+                     std::size_t y_stride) noexcept {
+        __m256i sums[2][Tokens];
+        std::int32_t* out = y + first_token * y_stride;
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const bool is_first = part.column == 0;
+            const __m256i start = _mm256_set1_epi32(-x.sums[first_token + t]);
+            sums[0][t] = is_first ? start : load(out + t * y_stride);
+            sums[1][t] = is_first ? start : load(out + t * y_stride + 8);
+        }
+        const std::int8_t* values = x.data + first_token * x.stride + part.column;
+        const std::uint8_t* line = part.next;
+        for (std::size_t c = 0; c < part.blocks * 128; c += 8, line += 64) {
+            if (c < 8 * part.next_lines) {
+                _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
+            }
+            add_four(part.codes + c * rows, values + c, x.stride, sums);
+            add_four(part.codes + (c + 4) * rows, values + c + 4, x.stride, sums);
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            store(out + t * y_stride, sums[0][t]);
+            store(out + t * y_stride + 8, sums[1][t]);
+        }
+    }
+
+private:
+    /// 8 rows x 128 columns.
+    static BITNET_ALWAYS_INLINE void unpack_rows(const std::uint8_t* packed, std::size_t row_bytes,
+                                                 std::uint8_t* codes) noexcept {
+        BITNET_UNROLL
+        for (std::size_t half = 0; half < 2; ++half) {
+            __m256i fours[4];
+            transpose(packed + 16 * half, row_bytes, fours);
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 4; ++k) {
+                store_planes(fours[k], codes + (4 * half + k) * four_bytes);
+            }
+        }
+    }
+
+    /// 16 bytes of each row -> fours[k]: bytes 4k to 4k + 3 of each row. A 4 x 4 transposition of words in every 128
+    /// bits.
+    static BITNET_ALWAYS_INLINE void transpose(const std::uint8_t* packed, std::size_t row_bytes,
+                                               __m256i (&fours)[4]) noexcept {
+        __m256i of_rows[4]; // r and r + 4
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < 4; ++r) {
+            const std::uint8_t* row = packed + r * row_bytes;
+            of_rows[r] = _mm256_castsi128_si256(load_16(row));
+            of_rows[r] = _mm256_inserti128_si256(of_rows[r], load_16(row + 4 * row_bytes), 1);
+        }
+        const __m256i low01 = _mm256_unpacklo_epi32(of_rows[0], of_rows[1]);
+        const __m256i high01 = _mm256_unpackhi_epi32(of_rows[0], of_rows[1]);
+        const __m256i low23 = _mm256_unpacklo_epi32(of_rows[2], of_rows[3]);
+        const __m256i high23 = _mm256_unpackhi_epi32(of_rows[2], of_rows[3]);
+        fours[0] = _mm256_unpacklo_epi64(low01, low23);
+        fours[1] = _mm256_unpackhi_epi64(low01, low23);
+        fours[2] = _mm256_unpacklo_epi64(high01, high23);
+        fours[3] = _mm256_unpackhi_epi64(high01, high23);
+    }
+    static BITNET_ALWAYS_INLINE __m128i load_16(const std::uint8_t* bytes) noexcept {
+        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+    }
+
+    static constexpr std::size_t four_bytes = rows * 4; ///< of codes of four columns
+
+    /// Bits 7:6 are the first plane's codes, 1:0 the last's; from plane to plane are 32 columns, eight fours.
+    static BITNET_ALWAYS_INLINE void store_planes(__m256i packed, std::uint8_t* codes) noexcept {
+        const __m256i mask = _mm256_set1_epi8(3);
+        store(codes, _mm256_and_si256(_mm256_srli_epi16(packed, 6), mask));
+        store(codes + 8 * four_bytes, _mm256_and_si256(_mm256_srli_epi16(packed, 4), mask));
+        store(codes + 16 * four_bytes, _mm256_and_si256(_mm256_srli_epi16(packed, 2), mask));
+        store(codes + 24 * four_bytes, _mm256_and_si256(packed, mask));
+    }
+
+    static BITNET_ALWAYS_INLINE __m256i load(const void* bytes) noexcept {
+        return _mm256_loadu_si256(static_cast<const __m256i*>(bytes));
+    }
+    static BITNET_ALWAYS_INLINE void store(void* bytes, __m256i v) noexcept {
+        _mm256_storeu_si256(static_cast<__m256i*>(bytes), v);
+    }
+
+    /// Four columns of all rows, those of each token.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_four(const std::uint8_t* codes, const std::int8_t* values, std::size_t stride,
+                                              __m256i (&sums)[2][Tokens]) noexcept {
+        const __m256i upper = load(codes);
+        const __m256i lower = load(codes + 32);
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            std::int32_t four;
+            std::memcpy(&four, values + t * stride, sizeof four);
+            const __m256i all = _mm256_set1_epi32(four);
+            add_dot_products(sums[0][t], upper, all);
+            add_dot_products(sums[1][t], lower, all);
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
 #include <cstddef>
 #include <cstdint>
 
@@ -17230,12 +17408,13 @@ template <> struct kernel<isa::avx_vnni, i2s> {
 
     static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                          std::int32_t* y, std::size_t y_stride) noexcept {
-        i2s_tiling<kernel, most_tokens>::multiply(w, first, count, x, y, y_stride);
+        i2s_lanes<i2s_lanes_avx_vnni, few_tokens, 24>::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
     static constexpr std::size_t most_tokens = 4; // 2 * 4 sums, 2 registers of weights, 2 of codes: 12 of 16
-    friend i2s_tiling<kernel, most_tokens>;
+    using few_tokens = i2s_tiling<kernel, most_tokens>;
+    friend few_tokens;
 
     template <std::size_t Rows, std::size_t Tokens>
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
@@ -17301,19 +17480,9 @@ private:
             const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + t * x_stride));
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
-                add_products(sums[r][t], codes[r], values);
+                add_dot_products(sums[r][t], codes[r], values);
             }
         }
-    }
-
-    /// sum += codes * values, four by four. Of the intrinsic, gcc 12 copies the accumulators in every step and clang 14
-    /// spills them.
-    static BITNET_ALWAYS_INLINE void add_products(__m256i& sum, __m256i codes, __m256i values) noexcept {
-#if defined(__GNUC__)
-        __asm__("{%{vex%} vpdpbusd %2, %1, %0|%{vex%} vpdpbusd %0, %1, %2}" : "+x"(sum) : "x"(codes), "x"(values));
-#else
-        sum = _mm256_dpbusd_avx_epi32(sum, codes, values);
-#endif
     }
 };
 

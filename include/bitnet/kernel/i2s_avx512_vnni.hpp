@@ -4,6 +4,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/dot_product_avx512.hpp>
+#include <bitnet/kernel/i2s_lanes.hpp>
 #include <bitnet/kernel/i2s_lanes_avx512.hpp>
 #include <bitnet/kernel/i2s_tiling.hpp>
 #include <bitnet/kernel/kernel.hpp>
@@ -36,18 +37,7 @@ template <> struct kernel<isa::avx512_vnni, i2s> {
 
     static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                          std::int32_t* y, std::size_t y_stride) noexcept {
-        if (x.tokens < many_tokens) {
-            few_tokens::multiply(w, first, count, x, y, y_stride);
-            return;
-        }
-        const std::size_t rows = count / i2s_lanes_avx512::rows * i2s_lanes_avx512::rows;
-        const std::size_t tokens = x.tokens / i2s_lanes_avx512::token_group * i2s_lanes_avx512::token_group;
-        activation_view part = x;
-        part.tokens = tokens;
-        i2s_lanes_avx512::multiply(w, first, rows, part, y, y_stride);
-        few_tokens::multiply(w, first + rows, count - rows, part, y + rows, y_stride);
-        part = {x.data + tokens * x.stride, x.sums + tokens, x.stride, x.tokens - tokens};
-        few_tokens::multiply(w, first, count, part, y + tokens * y_stride, y_stride);
+        i2s_lanes<i2s_lanes_avx512, few_tokens, 12>::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
@@ -57,7 +47,6 @@ private:
     static constexpr std::size_t tile_rows = 4;
     using few_tokens = i2s_tiling<kernel, most_tokens, tile_rows>;
     friend few_tokens;
-    static constexpr std::size_t many_tokens = 12; ///< for which unpacking pays
 
     template <std::size_t Rows, std::size_t Tokens>
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,

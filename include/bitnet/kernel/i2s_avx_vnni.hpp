@@ -3,6 +3,9 @@
 #pragma once
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/kernel/dot_product_avx_vnni.hpp>
+#include <bitnet/kernel/i2s_lanes.hpp>
+#include <bitnet/kernel/i2s_lanes_avx_vnni.hpp>
 #include <bitnet/kernel/i2s_tiling.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/lane_sums.hpp>
@@ -30,12 +33,13 @@ template <> struct kernel<isa::avx_vnni, i2s> {
 
     static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                          std::int32_t* y, std::size_t y_stride) noexcept {
-        i2s_tiling<kernel, most_tokens>::multiply(w, first, count, x, y, y_stride);
+        i2s_lanes<i2s_lanes_avx_vnni, few_tokens, 24>::multiply(w, first, count, x, y, y_stride);
     }
 
 private:
     static constexpr std::size_t most_tokens = 4; // 2 * 4 sums, 2 registers of weights, 2 of codes: 12 of 16
-    friend i2s_tiling<kernel, most_tokens>;
+    using few_tokens = i2s_tiling<kernel, most_tokens>;
+    friend few_tokens;
 
     template <std::size_t Rows, std::size_t Tokens>
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
@@ -101,19 +105,9 @@ private:
             const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + t * x_stride));
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
-                add_products(sums[r][t], codes[r], values);
+                add_dot_products(sums[r][t], codes[r], values);
             }
         }
-    }
-
-    /// sum += codes * values, four by four. Of the intrinsic, gcc 12 copies the accumulators in every step and clang 14
-    /// spills them.
-    static BITNET_ALWAYS_INLINE void add_products(__m256i& sum, __m256i codes, __m256i values) noexcept {
-#if defined(__GNUC__)
-        __asm__("{%{vex%} vpdpbusd %2, %1, %0|%{vex%} vpdpbusd %0, %1, %2}" : "+x"(sum) : "x"(codes), "x"(values));
-#else
-        sum = _mm256_dpbusd_avx_epi32(sum, codes, values);
-#endif
     }
 };
 

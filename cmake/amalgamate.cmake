@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Writes bitnet/bitnet.hpp with all that it includes into one header, and bitnet/any.hpp into another, or with -DCHECK=ON
-# compares the bytes instead.
+# compares the bytes instead. Each included header keeps its guard: a source may include both files, or several copies.
 cmake_minimum_required(VERSION 3.25)
 cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH root)
 
@@ -12,10 +12,7 @@ function(append_header header)
     endif()
     set_property(GLOBAL APPEND PROPERTY seen ${header})
     file(READ "${root}/include/${header}" rest)
-    string(REGEX REPLACE "^// SPDX-License-Identifier: MIT\n|#pragma once\n" "" rest "${rest}")
-    if(header STREQUAL bitnet/any.hpp) # both files have it: a source may include both
-        set_property(GLOBAL APPEND_STRING PROPERTY text "\n#ifndef BITNET_ANY_HPP\n#define BITNET_ANY_HPP\n")
-    endif()
+    string(REGEX REPLACE "^// SPDX-License-Identifier: MIT\n" "" rest "${rest}")
     set_property(GLOBAL APPEND_STRING PROPERTY text "\n// ---- ${header} ----\n")
     while(rest MATCHES "(^|\n)(#include <(bitnet/[^>\n]+)>\n)")
         set(included "${CMAKE_MATCH_3}")
@@ -27,17 +24,17 @@ function(append_header header)
         append_header(${included})
     endwhile()
     set_property(GLOBAL APPEND_STRING PROPERTY text "${rest}")
-    if(header STREQUAL bitnet/any.hpp)
-        set_property(GLOBAL APPEND_STRING PROPERTY text "#endif\n")
-    endif()
 endfunction()
 
 function(write_single name)
     set(output "${root}/single_include/bitnet/${name}.hpp")
     set_property(GLOBAL PROPERTY seen "")
     set_property(GLOBAL PROPERTY text "// SPDX-License-Identifier: MIT
-// ${name}.hpp in one file, generated from include/bitnet/ by cmake/amalgamate.cmake: edit there, not here.\n#pragma once\n")
+// ${name}.hpp in one file, generated from include/bitnet/ by cmake/amalgamate.cmake: edit there, not here.\n")
+    append_header(bitnet/core/config.hpp)
+    set_property(GLOBAL APPEND_STRING PROPERTY text "\n#ifndef BITNET_SECOND_VERSION\n")
     append_header(bitnet/${name}.hpp)
+    set_property(GLOBAL APPEND_STRING PROPERTY text "\n#endif // BITNET_SECOND_VERSION\n")
     get_property(text GLOBAL PROPERTY text)
     string(REGEX REPLACE "\n\n\n+" "\n\n" text "${text}")
     if(NOT CHECK)

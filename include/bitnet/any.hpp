@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The light face of bitnet.hpp: what a program uses of a model, without what it is made of.
-#pragma once
+#ifndef BITNET_ANY_HPP
+#define BITNET_ANY_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/result.hpp>
@@ -18,3 +19,5 @@
 #include <bitnet/text/stream_decoder.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
+
+#endif

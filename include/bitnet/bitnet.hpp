@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // All of bitnet.hpp.
-#pragma once
+#ifndef BITNET_BITNET_HPP
+#define BITNET_BITNET_HPP
 
 #include <bitnet/any.hpp>
 #include <bitnet/checkpoint/float_tensor.hpp>
@@ -187,3 +188,5 @@
 #include <bitnet/thread/pool.hpp>
 #include <bitnet/thread/thread_limits.hpp>
 #include <bitnet/thread/thread_pool.hpp>
+
+#endif

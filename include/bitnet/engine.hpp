@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // engine: the tables of functions that a policy names. Model and session are compiled once, over these.
-#pragma once
+#ifndef BITNET_ENGINE_HPP
+#define BITNET_ENGINE_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -29,3 +30,5 @@ struct engine {
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The list of all public names; other names are in bitnet::detail. Declares those that can be declared ahead cheaply.
-#pragma once
+#ifndef BITNET_FWD_HPP
+#define BITNET_FWD_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -187,3 +188,5 @@ struct ternary_encoding;
 //     ternary_encodings          convert/ternary_encoding.hpp
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

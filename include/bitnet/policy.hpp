@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // policy: every compile-time choice in one type. What a file decides (head type, activation) is a run-time switch.
-#pragma once
+#ifndef BITNET_POLICY_HPP
+#define BITNET_POLICY_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
@@ -131,3 +132,5 @@ using native = policy<isa::scalar>;
 #endif
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,22 +1,31 @@
 // SPDX-License-Identifier: MIT
 // any.hpp in one file, generated from include/bitnet/ by cmake/amalgamate.cmake: edit there, not here.
-#pragma once
-
-#ifndef BITNET_ANY_HPP
-#define BITNET_ANY_HPP
-
-// ---- bitnet/any.hpp ----
-// The light face of bitnet.hpp: what a program uses of a model, without what it is made of.
-
-// ---- bitnet/checkpoint/hyper_parameters.hpp ----
-// hyper_parameters: the sizes and constants of a model, read from GGUF metadata and checked.
 
 // ---- bitnet/core/config.hpp ----
 // The only macros of the library: version, target architecture, code regions. None configures behaviour.
 
+// Several copies of the library may come together in one source if they have one version: what the first has, the
+// others leave out. Of two versions the second is refused, and single_include leaves out all of it. An edited copy is
+// another version, so that both the version before and the one below are compared.
+#define BITNET_VERSION_IS_0_1_0 (BITNET_VERSION_MAJOR == 0 && BITNET_VERSION_MINOR == 1 && BITNET_VERSION_PATCH == 0)
+#if defined(BITNET_VERSION_MAJOR) && !(defined(BITNET_CORE_CONFIG_HPP) && BITNET_VERSION_IS_0_1_0)
+#define BITNET_SECOND_VERSION
+#endif
+#undef BITNET_VERSION_MAJOR
+#undef BITNET_VERSION_MINOR
+#undef BITNET_VERSION_PATCH
 #define BITNET_VERSION_MAJOR 0
 #define BITNET_VERSION_MINOR 1
 #define BITNET_VERSION_PATCH 0
+#if defined(BITNET_CORE_CONFIG_HPP) && !BITNET_VERSION_IS_0_1_0
+#define BITNET_SECOND_VERSION
+#endif
+#ifdef BITNET_SECOND_VERSION
+#error "two versions of bitnet.hpp in one source: include the same one everywhere, or each in sources of its own"
+#endif
+
+#ifndef BITNET_CORE_CONFIG_HPP
+#define BITNET_CORE_CONFIG_HPP
 
 // Every name lives in `namespace bitnet::inline BITNET_ABI` or its `detail`, so that two versions can meet in one
 // program, and so can translation units that are compiled for different CPUs or with -ffast-math: of two inline
@@ -64,9 +73,11 @@
 #else
 #define BITNET_ABI_ARITHMETIC
 #endif
-#define BITNET_ABI_JOIN(version, cpu, arithmetic) version##cpu##arithmetic
-#define BITNET_ABI_NAME(version, cpu, arithmetic) BITNET_ABI_JOIN(version, cpu, arithmetic)
-#define BITNET_ABI BITNET_ABI_NAME(v0, BITNET_ABI_CPU, BITNET_ABI_ARITHMETIC)
+#define BITNET_ABI_JOIN(major, minor, patch, cpu, arithmetic) v##major##_##minor##_##patch##cpu##arithmetic
+#define BITNET_ABI_NAME(major, minor, patch, cpu, arithmetic) BITNET_ABI_JOIN(major, minor, patch, cpu, arithmetic)
+#define BITNET_ABI                                                                                                     \
+    BITNET_ABI_NAME(BITNET_VERSION_MAJOR, BITNET_VERSION_MINOR, BITNET_VERSION_PATCH, BITNET_ABI_CPU,                  \
+                    BITNET_ABI_ARITHMETIC)
 
 #if defined(__x86_64__) || defined(_M_X64)
 #define BITNET_X86_64 1
@@ -208,8 +219,24 @@
 #endif
 #endif
 
+#endif
+
+#ifndef BITNET_SECOND_VERSION
+
+// ---- bitnet/any.hpp ----
+// The light face of bitnet.hpp: what a program uses of a model, without what it is made of.
+#ifndef BITNET_ANY_HPP
+#define BITNET_ANY_HPP
+
+// ---- bitnet/checkpoint/hyper_parameters.hpp ----
+// hyper_parameters: the sizes and constants of a model, read from GGUF metadata and checked.
+#ifndef BITNET_CHECKPOINT_HYPER_PARAMETERS_HPP
+#define BITNET_CHECKPOINT_HYPER_PARAMETERS_HPP
+
 // ---- bitnet/core/result.hpp ----
 // errc, error and result<T>: how functions report failure. Nothing here throws.
+#ifndef BITNET_CORE_RESULT_HPP
+#define BITNET_CORE_RESULT_HPP
 
 #include <cassert>
 #include <new>
@@ -368,6 +395,8 @@ template <class T> [[nodiscard]] error failed(const result<T>& made) { return ma
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -489,8 +518,12 @@ struct hyper_parameters {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/fwd.hpp ----
 // The list of all public names; other names are in bitnet::detail. Declares those that can be declared ahead cheaply.
+#ifndef BITNET_FWD_HPP
+#define BITNET_FWD_HPP
 
 #include <cstdint>
 
@@ -676,17 +709,27 @@ struct ternary_encoding;
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/any_batch.hpp ----
 // any_batch: one step of several sessions together, so that the weights are read once for all of them.
+#ifndef BITNET_RUN_ANY_BATCH_HPP
+#define BITNET_RUN_ANY_BATCH_HPP
 
 // ---- bitnet/run/any_model.hpp ----
 // any_model: a model in the policy that this machine runs best, as a plain type.
+#ifndef BITNET_RUN_ANY_MODEL_HPP
+#define BITNET_RUN_ANY_MODEL_HPP
 
 // ---- bitnet/run/open_options.hpp ----
 // open_options: how a model is opened.
+#ifndef BITNET_RUN_OPEN_OPTIONS_HPP
+#define BITNET_RUN_OPEN_OPTIONS_HPP
 
 // ---- bitnet/kernel/i2s_order.hpp ----
 // i2s_order: the three byte orders of I2_S tensors.
+#ifndef BITNET_KERNEL_I2S_ORDER_HPP
+#define BITNET_KERNEL_I2S_ORDER_HPP
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -698,6 +741,8 @@ enum class i2s_order {
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 #include <cstddef>
 #include <optional>
@@ -734,11 +779,17 @@ struct open_options {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/session_options.hpp ----
 // session_options and batch_options, and why a session stopped.
+#ifndef BITNET_RUN_SESSION_OPTIONS_HPP
+#define BITNET_RUN_SESSION_OPTIONS_HPP
 
 // ---- bitnet/thread/thread_limits.hpp ----
 // How many threads a pool may have, and how long one without work spins.
+#ifndef BITNET_THREAD_THREAD_LIMITS_HPP
+#define BITNET_THREAD_THREAD_LIMITS_HPP
 
 #include <chrono>
 #include <cstddef>
@@ -752,6 +803,8 @@ inline constexpr std::chrono::microseconds default_spin{50};
 inline constexpr std::size_t most_threads = 1024;
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 #include <chrono>
 #include <cstddef>
@@ -820,14 +873,22 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/text/chat_template.hpp ----
 // chat_template: which chat format a model takes, why, and whole dialogs in it.
+#ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
+#define BITNET_TEXT_CHAT_TEMPLATE_HPP
 
 // ---- bitnet/text/chat_dialog.hpp ----
 // chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
+#ifndef BITNET_TEXT_CHAT_DIALOG_HPP
+#define BITNET_TEXT_CHAT_DIALOG_HPP
 
 // ---- bitnet/core/sentence.hpp ----
 // sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
+#ifndef BITNET_CORE_SENTENCE_HPP
+#define BITNET_CORE_SENTENCE_HPP
 
 #include <concepts>
 #include <cstddef>
@@ -939,8 +1000,12 @@ BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts plac
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/io/quoted_name.hpp ----
 // quoted_name: names out of untrusted files, made fit for an error message.
+#ifndef BITNET_IO_QUOTED_NAME_HPP
+#define BITNET_IO_QUOTED_NAME_HPP
 
 #include <cstddef>
 #include <string>
@@ -958,11 +1023,17 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/text/chat_format.hpp ----
 // chat_format: the published ways of writing a dialog as one text, and what they do to its roles and contents.
+#ifndef BITNET_TEXT_CHAT_FORMAT_HPP
+#define BITNET_TEXT_CHAT_FORMAT_HPP
 
 // ---- bitnet/core/utf8.hpp ----
 // UTF-8 by the Unicode standard, table 3-7: no overlong forms, no surrogates, nothing beyond U+10FFFF.
+#ifndef BITNET_CORE_UTF8_HPP
+#define BITNET_CORE_UTF8_HPP
 
 #include <cassert>
 #include <cstddef>
@@ -1076,6 +1147,8 @@ inline void append_utf8(std::string& out, char32_t code_point) {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <array>
 #include <cstddef>
@@ -1265,8 +1338,12 @@ namespace detail {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/text/token.hpp ----
 // token: the number of one entry of a vocabulary.
+#ifndef BITNET_TEXT_TOKEN_HPP
+#define BITNET_TEXT_TOKEN_HPP
 
 #include <cstdint>
 
@@ -1280,8 +1357,12 @@ inline constexpr token no_token = -1;
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/text/tokenizer.hpp ----
 // tokenizer: text to tokens and back, for byte-level models (GPT-2 and later) and SentencePiece models.
+#ifndef BITNET_TEXT_TOKENIZER_HPP
+#define BITNET_TEXT_TOKENIZER_HPP
 
 #include <array>
 #include <cstddef>
@@ -1465,6 +1546,8 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -1638,6 +1721,8 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <span>
 #include <string>
 #include <string_view>
@@ -1731,8 +1816,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/thread/pool.hpp ----
 // The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
+#ifndef BITNET_THREAD_POOL_HPP
+#define BITNET_THREAD_POOL_HPP
 
 #include <chrono>
 #include <concepts>
@@ -1886,6 +1975,8 @@ public:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <cassert>
 #include <concepts>
 #include <cstdint>
@@ -2017,11 +2108,17 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/any_session.hpp ----
 // any_session: one conversation with a model: its position, its KV cache and its working memory.
+#ifndef BITNET_RUN_ANY_SESSION_HPP
+#define BITNET_RUN_ANY_SESSION_HPP
 
 // ---- bitnet/model/ranking.hpp ----
 // The order of logits: the largest first, the lower id on ties, NaN below everything.
+#ifndef BITNET_MODEL_RANKING_HPP
+#define BITNET_MODEL_RANKING_HPP
 
 #include <bit>
 #include <cstdint>
@@ -2059,8 +2156,12 @@ namespace detail {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/model/screen_statistics.hpp ----
 // screen_statistics: what finding the largest logits through a screen has cost.
+#ifndef BITNET_MODEL_SCREEN_STATISTICS_HPP
+#define BITNET_MODEL_SCREEN_STATISTICS_HPP
 
 #include <cstdint>
 
@@ -2076,14 +2177,22 @@ struct screen_statistics {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/sampler.hpp ----
 // sampler: chooses the next token from logits. The same seed gives the same tokens on every platform.
+#ifndef BITNET_RUN_SAMPLER_HPP
+#define BITNET_RUN_SAMPLER_HPP
 
 // ---- bitnet/core/buffer.hpp ----
 // buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
+#ifndef BITNET_CORE_BUFFER_HPP
+#define BITNET_CORE_BUFFER_HPP
 
 // ---- bitnet/core/checked.hpp ----
 // Size arithmetic that notices overflow: for every size that a file or a caller controls.
+#ifndef BITNET_CORE_CHECKED_HPP
+#define BITNET_CORE_CHECKED_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -2116,6 +2225,8 @@ namespace bitnet::inline BITNET_ABI::detail {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -2227,11 +2338,17 @@ template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::strin
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/core/exponential.hpp ----
 // exact_quotient and exponential: a / b and e^x with the same bits on every compiler, whatever its float flags.
+#ifndef BITNET_CORE_EXPONENTIAL_HPP
+#define BITNET_CORE_EXPONENTIAL_HPP
 
 // ---- bitnet/core/fma.hpp ----
 // fused_multiply_add: float fma with one rounding on machines that have no such instruction.
+#ifndef BITNET_CORE_FMA_HPP
+#define BITNET_CORE_FMA_HPP
 
 #include <bit>
 #include <cstdint>
@@ -2288,6 +2405,8 @@ using hardware_fma = software_fma;
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
+#endif
+
 #include <bit>
 #include <cstdint>
 
@@ -2337,8 +2456,12 @@ template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
+#endif
+
 // ---- bitnet/core/float_environment.hpp ----
 // default_float_environment: round to nearest and keep denormals while the library computes, whatever the host has set.
+#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
 
 #if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
 #include <xmmintrin.h>
@@ -2388,8 +2511,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/core/sort_first.hpp ----
 // sort_first: the first k of n elements, in order. For headers that are too light for <algorithm>.
+#ifndef BITNET_CORE_SORT_FIRST_HPP
+#define BITNET_CORE_SORT_FIRST_HPP
 
 #include <cstddef>
 
@@ -2484,8 +2611,12 @@ void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned r
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/run/token_chooser.hpp ----
 // token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
+#ifndef BITNET_RUN_TOKEN_CHOOSER_HPP
+#define BITNET_RUN_TOKEN_CHOOSER_HPP
 
 #include <concepts>
 #include <cstddef>
@@ -2548,6 +2679,8 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 #include <cassert>
 #include <cstddef>
@@ -2814,6 +2947,8 @@ private:
 } // namespace bitnet::inline BITNET_ABI
 BITNET_PRECISE_END
 
+#endif
+
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -2962,6 +3097,8 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -3060,8 +3197,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/embedding.hpp ----
 // Text embeddings: the tokens of a text to embed.
+#ifndef BITNET_RUN_EMBEDDING_HPP
+#define BITNET_RUN_EMBEDDING_HPP
 
 #include <string_view>
 #include <vector>
@@ -3089,8 +3230,12 @@ namespace bitnet::inline BITNET_ABI {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/text/stream_decoder.hpp ----
 // stream_decoder: the text of one token after another, in whole code points.
+#ifndef BITNET_TEXT_STREAM_DECODER_HPP
+#define BITNET_TEXT_STREAM_DECODER_HPP
 
 #include <string>
 #include <string_view>
@@ -3144,4 +3289,9 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
 #endif
+
+#endif
+
+#endif // BITNET_SECOND_VERSION

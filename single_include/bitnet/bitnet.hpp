@@ -1,25 +1,31 @@
 // SPDX-License-Identifier: MIT
 // bitnet.hpp in one file, generated from include/bitnet/ by cmake/amalgamate.cmake: edit there, not here.
-#pragma once
-
-// ---- bitnet/bitnet.hpp ----
-// All of bitnet.hpp.
-
-#ifndef BITNET_ANY_HPP
-#define BITNET_ANY_HPP
-
-// ---- bitnet/any.hpp ----
-// The light face of bitnet.hpp: what a program uses of a model, without what it is made of.
-
-// ---- bitnet/checkpoint/hyper_parameters.hpp ----
-// hyper_parameters: the sizes and constants of a model, read from GGUF metadata and checked.
 
 // ---- bitnet/core/config.hpp ----
 // The only macros of the library: version, target architecture, code regions. None configures behaviour.
 
+// Several copies of the library may come together in one source if they have one version: what the first has, the
+// others leave out. Of two versions the second is refused, and single_include leaves out all of it. An edited copy is
+// another version, so that both the version before and the one below are compared.
+#define BITNET_VERSION_IS_0_1_0 (BITNET_VERSION_MAJOR == 0 && BITNET_VERSION_MINOR == 1 && BITNET_VERSION_PATCH == 0)
+#if defined(BITNET_VERSION_MAJOR) && !(defined(BITNET_CORE_CONFIG_HPP) && BITNET_VERSION_IS_0_1_0)
+#define BITNET_SECOND_VERSION
+#endif
+#undef BITNET_VERSION_MAJOR
+#undef BITNET_VERSION_MINOR
+#undef BITNET_VERSION_PATCH
 #define BITNET_VERSION_MAJOR 0
 #define BITNET_VERSION_MINOR 1
 #define BITNET_VERSION_PATCH 0
+#if defined(BITNET_CORE_CONFIG_HPP) && !BITNET_VERSION_IS_0_1_0
+#define BITNET_SECOND_VERSION
+#endif
+#ifdef BITNET_SECOND_VERSION
+#error "two versions of bitnet.hpp in one source: include the same one everywhere, or each in sources of its own"
+#endif
+
+#ifndef BITNET_CORE_CONFIG_HPP
+#define BITNET_CORE_CONFIG_HPP
 
 // Every name lives in `namespace bitnet::inline BITNET_ABI` or its `detail`, so that two versions can meet in one
 // program, and so can translation units that are compiled for different CPUs or with -ffast-math: of two inline
@@ -67,9 +73,11 @@
 #else
 #define BITNET_ABI_ARITHMETIC
 #endif
-#define BITNET_ABI_JOIN(version, cpu, arithmetic) version##cpu##arithmetic
-#define BITNET_ABI_NAME(version, cpu, arithmetic) BITNET_ABI_JOIN(version, cpu, arithmetic)
-#define BITNET_ABI BITNET_ABI_NAME(v0, BITNET_ABI_CPU, BITNET_ABI_ARITHMETIC)
+#define BITNET_ABI_JOIN(major, minor, patch, cpu, arithmetic) v##major##_##minor##_##patch##cpu##arithmetic
+#define BITNET_ABI_NAME(major, minor, patch, cpu, arithmetic) BITNET_ABI_JOIN(major, minor, patch, cpu, arithmetic)
+#define BITNET_ABI                                                                                                     \
+    BITNET_ABI_NAME(BITNET_VERSION_MAJOR, BITNET_VERSION_MINOR, BITNET_VERSION_PATCH, BITNET_ABI_CPU,                  \
+                    BITNET_ABI_ARITHMETIC)
 
 #if defined(__x86_64__) || defined(_M_X64)
 #define BITNET_X86_64 1
@@ -211,8 +219,29 @@
 #endif
 #endif
 
+#endif
+
+#ifndef BITNET_SECOND_VERSION
+
+// ---- bitnet/bitnet.hpp ----
+// All of bitnet.hpp.
+#ifndef BITNET_BITNET_HPP
+#define BITNET_BITNET_HPP
+
+// ---- bitnet/any.hpp ----
+// The light face of bitnet.hpp: what a program uses of a model, without what it is made of.
+#ifndef BITNET_ANY_HPP
+#define BITNET_ANY_HPP
+
+// ---- bitnet/checkpoint/hyper_parameters.hpp ----
+// hyper_parameters: the sizes and constants of a model, read from GGUF metadata and checked.
+#ifndef BITNET_CHECKPOINT_HYPER_PARAMETERS_HPP
+#define BITNET_CHECKPOINT_HYPER_PARAMETERS_HPP
+
 // ---- bitnet/core/result.hpp ----
 // errc, error and result<T>: how functions report failure. Nothing here throws.
+#ifndef BITNET_CORE_RESULT_HPP
+#define BITNET_CORE_RESULT_HPP
 
 #include <cassert>
 #include <new>
@@ -371,6 +400,8 @@ template <class T> [[nodiscard]] error failed(const result<T>& made) { return ma
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -492,8 +523,12 @@ struct hyper_parameters {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/fwd.hpp ----
 // The list of all public names; other names are in bitnet::detail. Declares those that can be declared ahead cheaply.
+#ifndef BITNET_FWD_HPP
+#define BITNET_FWD_HPP
 
 #include <cstdint>
 
@@ -679,17 +714,27 @@ struct ternary_encoding;
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/any_batch.hpp ----
 // any_batch: one step of several sessions together, so that the weights are read once for all of them.
+#ifndef BITNET_RUN_ANY_BATCH_HPP
+#define BITNET_RUN_ANY_BATCH_HPP
 
 // ---- bitnet/run/any_model.hpp ----
 // any_model: a model in the policy that this machine runs best, as a plain type.
+#ifndef BITNET_RUN_ANY_MODEL_HPP
+#define BITNET_RUN_ANY_MODEL_HPP
 
 // ---- bitnet/run/open_options.hpp ----
 // open_options: how a model is opened.
+#ifndef BITNET_RUN_OPEN_OPTIONS_HPP
+#define BITNET_RUN_OPEN_OPTIONS_HPP
 
 // ---- bitnet/kernel/i2s_order.hpp ----
 // i2s_order: the three byte orders of I2_S tensors.
+#ifndef BITNET_KERNEL_I2S_ORDER_HPP
+#define BITNET_KERNEL_I2S_ORDER_HPP
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -701,6 +746,8 @@ enum class i2s_order {
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 #include <cstddef>
 #include <optional>
@@ -737,11 +784,17 @@ struct open_options {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/session_options.hpp ----
 // session_options and batch_options, and why a session stopped.
+#ifndef BITNET_RUN_SESSION_OPTIONS_HPP
+#define BITNET_RUN_SESSION_OPTIONS_HPP
 
 // ---- bitnet/thread/thread_limits.hpp ----
 // How many threads a pool may have, and how long one without work spins.
+#ifndef BITNET_THREAD_THREAD_LIMITS_HPP
+#define BITNET_THREAD_THREAD_LIMITS_HPP
 
 #include <chrono>
 #include <cstddef>
@@ -755,6 +808,8 @@ inline constexpr std::chrono::microseconds default_spin{50};
 inline constexpr std::size_t most_threads = 1024;
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 #include <chrono>
 #include <cstddef>
@@ -823,14 +878,22 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/text/chat_template.hpp ----
 // chat_template: which chat format a model takes, why, and whole dialogs in it.
+#ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
+#define BITNET_TEXT_CHAT_TEMPLATE_HPP
 
 // ---- bitnet/text/chat_dialog.hpp ----
 // chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
+#ifndef BITNET_TEXT_CHAT_DIALOG_HPP
+#define BITNET_TEXT_CHAT_DIALOG_HPP
 
 // ---- bitnet/core/sentence.hpp ----
 // sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
+#ifndef BITNET_CORE_SENTENCE_HPP
+#define BITNET_CORE_SENTENCE_HPP
 
 #include <concepts>
 #include <cstddef>
@@ -942,8 +1005,12 @@ BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts plac
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/io/quoted_name.hpp ----
 // quoted_name: names out of untrusted files, made fit for an error message.
+#ifndef BITNET_IO_QUOTED_NAME_HPP
+#define BITNET_IO_QUOTED_NAME_HPP
 
 #include <cstddef>
 #include <string>
@@ -961,11 +1028,17 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/text/chat_format.hpp ----
 // chat_format: the published ways of writing a dialog as one text, and what they do to its roles and contents.
+#ifndef BITNET_TEXT_CHAT_FORMAT_HPP
+#define BITNET_TEXT_CHAT_FORMAT_HPP
 
 // ---- bitnet/core/utf8.hpp ----
 // UTF-8 by the Unicode standard, table 3-7: no overlong forms, no surrogates, nothing beyond U+10FFFF.
+#ifndef BITNET_CORE_UTF8_HPP
+#define BITNET_CORE_UTF8_HPP
 
 #include <cassert>
 #include <cstddef>
@@ -1079,6 +1152,8 @@ inline void append_utf8(std::string& out, char32_t code_point) {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <array>
 #include <cstddef>
@@ -1268,8 +1343,12 @@ namespace detail {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/text/token.hpp ----
 // token: the number of one entry of a vocabulary.
+#ifndef BITNET_TEXT_TOKEN_HPP
+#define BITNET_TEXT_TOKEN_HPP
 
 #include <cstdint>
 
@@ -1283,8 +1362,12 @@ inline constexpr token no_token = -1;
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/text/tokenizer.hpp ----
 // tokenizer: text to tokens and back, for byte-level models (GPT-2 and later) and SentencePiece models.
+#ifndef BITNET_TEXT_TOKENIZER_HPP
+#define BITNET_TEXT_TOKENIZER_HPP
 
 #include <array>
 #include <cstddef>
@@ -1468,6 +1551,8 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -1641,6 +1726,8 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <span>
 #include <string>
 #include <string_view>
@@ -1734,8 +1821,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/thread/pool.hpp ----
 // The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
+#ifndef BITNET_THREAD_POOL_HPP
+#define BITNET_THREAD_POOL_HPP
 
 #include <chrono>
 #include <concepts>
@@ -1889,6 +1980,8 @@ public:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <cassert>
 #include <concepts>
 #include <cstdint>
@@ -2020,11 +2113,17 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/any_session.hpp ----
 // any_session: one conversation with a model: its position, its KV cache and its working memory.
+#ifndef BITNET_RUN_ANY_SESSION_HPP
+#define BITNET_RUN_ANY_SESSION_HPP
 
 // ---- bitnet/model/ranking.hpp ----
 // The order of logits: the largest first, the lower id on ties, NaN below everything.
+#ifndef BITNET_MODEL_RANKING_HPP
+#define BITNET_MODEL_RANKING_HPP
 
 #include <bit>
 #include <cstdint>
@@ -2062,8 +2161,12 @@ namespace detail {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/model/screen_statistics.hpp ----
 // screen_statistics: what finding the largest logits through a screen has cost.
+#ifndef BITNET_MODEL_SCREEN_STATISTICS_HPP
+#define BITNET_MODEL_SCREEN_STATISTICS_HPP
 
 #include <cstdint>
 
@@ -2079,14 +2182,22 @@ struct screen_statistics {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/sampler.hpp ----
 // sampler: chooses the next token from logits. The same seed gives the same tokens on every platform.
+#ifndef BITNET_RUN_SAMPLER_HPP
+#define BITNET_RUN_SAMPLER_HPP
 
 // ---- bitnet/core/buffer.hpp ----
 // buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
+#ifndef BITNET_CORE_BUFFER_HPP
+#define BITNET_CORE_BUFFER_HPP
 
 // ---- bitnet/core/checked.hpp ----
 // Size arithmetic that notices overflow: for every size that a file or a caller controls.
+#ifndef BITNET_CORE_CHECKED_HPP
+#define BITNET_CORE_CHECKED_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -2119,6 +2230,8 @@ namespace bitnet::inline BITNET_ABI::detail {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -2230,11 +2343,17 @@ template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::strin
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/core/exponential.hpp ----
 // exact_quotient and exponential: a / b and e^x with the same bits on every compiler, whatever its float flags.
+#ifndef BITNET_CORE_EXPONENTIAL_HPP
+#define BITNET_CORE_EXPONENTIAL_HPP
 
 // ---- bitnet/core/fma.hpp ----
 // fused_multiply_add: float fma with one rounding on machines that have no such instruction.
+#ifndef BITNET_CORE_FMA_HPP
+#define BITNET_CORE_FMA_HPP
 
 #include <bit>
 #include <cstdint>
@@ -2291,6 +2410,8 @@ using hardware_fma = software_fma;
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
+#endif
+
 #include <bit>
 #include <cstdint>
 
@@ -2340,8 +2461,12 @@ template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
+#endif
+
 // ---- bitnet/core/float_environment.hpp ----
 // default_float_environment: round to nearest and keep denormals while the library computes, whatever the host has set.
+#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
 
 #if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
 #include <xmmintrin.h>
@@ -2391,8 +2516,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/core/sort_first.hpp ----
 // sort_first: the first k of n elements, in order. For headers that are too light for <algorithm>.
+#ifndef BITNET_CORE_SORT_FIRST_HPP
+#define BITNET_CORE_SORT_FIRST_HPP
 
 #include <cstddef>
 
@@ -2487,8 +2616,12 @@ void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned r
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/run/token_chooser.hpp ----
 // token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
+#ifndef BITNET_RUN_TOKEN_CHOOSER_HPP
+#define BITNET_RUN_TOKEN_CHOOSER_HPP
 
 #include <concepts>
 #include <cstddef>
@@ -2551,6 +2684,8 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 #include <cassert>
 #include <cstddef>
@@ -2817,6 +2952,8 @@ private:
 } // namespace bitnet::inline BITNET_ABI
 BITNET_PRECISE_END
 
+#endif
+
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -2965,6 +3102,8 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -3063,8 +3202,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/embedding.hpp ----
 // Text embeddings: the tokens of a text to embed.
+#ifndef BITNET_RUN_EMBEDDING_HPP
+#define BITNET_RUN_EMBEDDING_HPP
 
 #include <string_view>
 #include <vector>
@@ -3092,8 +3235,12 @@ namespace bitnet::inline BITNET_ABI {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/text/stream_decoder.hpp ----
 // stream_decoder: the text of one token after another, in whole code points.
+#ifndef BITNET_TEXT_STREAM_DECODER_HPP
+#define BITNET_TEXT_STREAM_DECODER_HPP
 
 #include <string>
 #include <string_view>
@@ -3147,16 +3294,25 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 #endif
 
 // ---- bitnet/checkpoint/float_tensor.hpp ----
 // The float_matrix of a tensor: which types an embedding, an output matrix and norms may have.
+#ifndef BITNET_CHECKPOINT_FLOAT_TENSOR_HPP
+#define BITNET_CHECKPOINT_FLOAT_TENSOR_HPP
 
 // ---- bitnet/core/float_matrix.hpp ----
 // float_element and float_matrix: the embedding and the output matrix in whichever element type a file has.
+#ifndef BITNET_CORE_FLOAT_MATRIX_HPP
+#define BITNET_CORE_FLOAT_MATRIX_HPP
 
 // ---- bitnet/core/half.hpp ----
 // half (IEEE binary16) and bfloat16 as storage types: exact widening, round to nearest even when narrowing.
+#ifndef BITNET_CORE_HALF_HPP
+#define BITNET_CORE_HALF_HPP
 
 #include <bit>
 #include <cstdint>
@@ -3248,8 +3404,12 @@ template <> [[nodiscard]] constexpr bfloat16 narrow<bfloat16>(float value) noexc
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/core/quantized_block.hpp ----
 // q8_0, q6_k, q4_k and q4_0: ggml's quantised blocks as element types of a row.
+#ifndef BITNET_CORE_QUANTIZED_BLOCK_HPP
+#define BITNET_CORE_QUANTIZED_BLOCK_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -3451,6 +3611,8 @@ template <class E> [[nodiscard]] BITNET_ALWAYS_INLINE float element_at(const std
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
+#endif
+
 #include <cstddef>
 
 namespace bitnet::inline BITNET_ABI {
@@ -3508,8 +3670,12 @@ struct float_matrix {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/io/gguf_types.hpp ----
 // The types of GGUF: of metadata values and of tensors, their names and their sizes in bytes.
+#ifndef BITNET_IO_GGUF_TYPES_HPP
+#define BITNET_IO_GGUF_TYPES_HPP
 
 #include <array>
 #include <cstddef>
@@ -3755,6 +3921,8 @@ namespace detail {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <cstddef>
 #include <cstring>
 #include <optional>
@@ -3803,14 +3971,22 @@ inline constexpr stored_float stored_floats[] = {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/checkpoint/format_rows.hpp ----
 // format_rows<F>: the rows of a tensor in a ternary row format, whose scales must all be one.
+#ifndef BITNET_CHECKPOINT_FORMAT_ROWS_HPP
+#define BITNET_CHECKPOINT_FORMAT_ROWS_HPP
 
 // ---- bitnet/io/gguf_reader.hpp ----
 // gguf_file: reads GGUF versions 2 and 3 in place and refuses what does not hold together.
+#ifndef BITNET_IO_GGUF_READER_HPP
+#define BITNET_IO_GGUF_READER_HPP
 
 // ---- bitnet/core/byte_reader.hpp ----
 // byte_reader: a cursor over untrusted little-endian bytes that never reads past their end.
+#ifndef BITNET_CORE_BYTE_READER_HPP
+#define BITNET_CORE_BYTE_READER_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -3873,8 +4049,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/io/gguf_value.hpp ----
 // gguf_value: one metadata entry of a GGUF file, in place.
+#ifndef BITNET_IO_GGUF_VALUE_HPP
+#define BITNET_IO_GGUF_VALUE_HPP
 
 #include <cassert>
 #include <cstddef>
@@ -3975,8 +4155,12 @@ struct gguf_value {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/io/name_index.hpp ----
 // name_index: finds things by name in O(log n), and notices a name that occurs twice.
+#ifndef BITNET_IO_NAME_INDEX_HPP
+#define BITNET_IO_NAME_INDEX_HPP
 
 #include <cstddef>
 #include <span>
@@ -4063,6 +4247,8 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <array>
 #include <bit>
@@ -4731,8 +4917,12 @@ inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/kernel/row_format.hpp ----
 // Ternary row formats: how other programs store rows of -1, 0, +1 with their scales among them. The concept.
+#ifndef BITNET_KERNEL_ROW_FORMAT_HPP
+#define BITNET_KERNEL_ROW_FORMAT_HPP
 
 #include <bit>
 #include <concepts>
@@ -4777,6 +4967,8 @@ concept writable_row_format = ternary_row_format<F> &&
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <bit>
 #include <cstddef>
@@ -4873,15 +5065,23 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/checkpoint/hugging_face.hpp ----
 // Hugging Face checkpoints, opened as if they were GGUF files: config.json as metadata, tensors in place.
+#ifndef BITNET_CHECKPOINT_HUGGING_FACE_HPP
+#define BITNET_CHECKPOINT_HUGGING_FACE_HPP
 
 // ---- bitnet/checkpoint/hugging_face_config.hpp ----
 // config.json of a Hugging Face checkpoint, read strictly and written as GGUF metadata.
+#ifndef BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
+#define BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
 
 // ---- bitnet/core/fixed_point.hpp ----
 // Logarithm, exponential and square root by integers: the same bits on every compiler, whatever its float flags and
 // libm.
+#ifndef BITNET_CORE_FIXED_POINT_HPP
+#define BITNET_CORE_FIXED_POINT_HPP
 
 #include <bit>
 #include <cassert>
@@ -4966,17 +5166,27 @@ inline constexpr int log2_fraction_bits = 57;
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/io/gguf_writer.hpp ----
 // gguf_writer: writes GGUF files to memory or to disk; tensor data may be made while it is written.
+#ifndef BITNET_IO_GGUF_WRITER_HPP
+#define BITNET_IO_GGUF_WRITER_HPP
 
 // ---- bitnet/io/byte_source.hpp ----
 // byte_source: the bytes of a model, in a file, in the memory of the host, or read by its callback.
+#ifndef BITNET_IO_BYTE_SOURCE_HPP
+#define BITNET_IO_BYTE_SOURCE_HPP
 
 // ---- bitnet/io/file_handle.hpp ----
 // file_handle: one open file of POSIX or Windows, named by a UTF-8 path; every failure is a sentence.
+#ifndef BITNET_IO_FILE_HANDLE_HPP
+#define BITNET_IO_FILE_HANDLE_HPP
 
 // ---- bitnet/io/win32.hpp ----
 // The dozen functions of kernel32 that io needs, declared without windows.h and its macros. Empty elsewhere.
+#ifndef BITNET_IO_WIN32_HPP
+#define BITNET_IO_WIN32_HPP
 
 #if defined(_WIN32)
 // The very types of windows.h (HANDLE is void*, DWORD unsigned long, BOOL int), so both may meet in one program.
@@ -5002,6 +5212,8 @@ __declspec(dllimport) int __stdcall DeleteFileW(const wchar_t*);
 __declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int, unsigned long, const char*, int, wchar_t*, int);
 __declspec(dllimport) unsigned long __stdcall GetLastError();
 }
+#endif
+
 #endif
 
 #include <cstddef>
@@ -5261,8 +5473,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/io/mapped_file.hpp ----
 // mapped_file: a file's bytes in the address space, read-only, without copying them.
+#ifndef BITNET_IO_MAPPED_FILE_HPP
+#define BITNET_IO_MAPPED_FILE_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -5441,6 +5657,8 @@ inline bool mapped_file::give_back([[maybe_unused]] std::span<const std::byte> p
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -5564,6 +5782,8 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 #include <algorithm>
 #include <bit>
@@ -6045,11 +6265,17 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/io/json.hpp ----
 // json_document: reads JSON strictly by RFC 8259; append_json_string writes strings as pure ASCII.
+#ifndef BITNET_IO_JSON_HPP
+#define BITNET_IO_JSON_HPP
 
 // ---- bitnet/core/decimal.hpp ----
 // parse_decimal: text to double, correctly rounded, whatever the locale, the C++ library and the compiler's flags.
+#ifndef BITNET_CORE_DECIMAL_HPP
+#define BITNET_CORE_DECIMAL_HPP
 
 #include <algorithm>
 #include <array>
@@ -6295,6 +6521,8 @@ struct binary_quotient {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <algorithm>
 #include <cassert>
@@ -6884,6 +7112,8 @@ inline void append_json_string(std::string& out, std::string_view utf8) {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -7262,8 +7492,12 @@ inline result<hugging_face_config> hugging_face_config::read(json_value config, 
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/checkpoint/hugging_face_names.hpp ----
 // The names that tensors of Hugging Face checkpoints have in GGUF files.
+#ifndef BITNET_CHECKPOINT_HUGGING_FACE_NAMES_HPP
+#define BITNET_CHECKPOINT_HUGGING_FACE_NAMES_HPP
 
 #include <array>
 #include <charconv>
@@ -7403,8 +7637,12 @@ template <std::size_t N>
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/checkpoint/model_file.hpp ----
 // model_file: metadata and tensors of a model as one gguf_file, together with the bytes that they point into.
+#ifndef BITNET_CHECKPOINT_MODEL_FILE_HPP
+#define BITNET_CHECKPOINT_MODEL_FILE_HPP
 
 #include <algorithm>
 #include <cstddef>
@@ -7505,8 +7743,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/checkpoint/sentence_pooling.hpp ----
 // sentence_pooling: how a folder that sentence-transformers wrote makes one vector of many.
+#ifndef BITNET_CHECKPOINT_SENTENCE_POOLING_HPP
+#define BITNET_CHECKPOINT_SENTENCE_POOLING_HPP
 
 #include <cstdint>
 #include <optional>
@@ -7578,8 +7820,12 @@ struct sentence_pooling {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/io/safetensors.hpp ----
 // safetensors_file: reads safetensors files in place and refuses what does not hold together.
+#ifndef BITNET_IO_SAFETENSORS_HPP
+#define BITNET_IO_SAFETENSORS_HPP
 
 #include <algorithm>
 #include <array>
@@ -7939,17 +8185,27 @@ inline result<safetensors_file> safetensors_file::parse(std::span<const std::byt
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/text/tokenizer_json.hpp ----
 // add_tokenizer_json: the tokenizer of a Hugging Face directory as the tokenizer.ggml.* keys of a GGUF file.
+#ifndef BITNET_TEXT_TOKENIZER_JSON_HPP
+#define BITNET_TEXT_TOKENIZER_JSON_HPP
 
 // ---- bitnet/text/tokenizer_steps.hpp ----
 // What the steps of a tokenizer.json (normalizer, pre_tokenizer, post_processor) amount to.
+#ifndef BITNET_TEXT_TOKENIZER_STEPS_HPP
+#define BITNET_TEXT_TOKENIZER_STEPS_HPP
 
 // ---- bitnet/text/pre_tokenizer.hpp ----
 // Splitters: how tokenizer families cut text into pieces before merging, each written by hand from its pattern.
+#ifndef BITNET_TEXT_PRE_TOKENIZER_HPP
+#define BITNET_TEXT_PRE_TOKENIZER_HPP
 
 // ---- bitnet/text/splitter.hpp ----
 // Building blocks of splitters: characters with their class, runs of a class, isolated patterns, and nesting.
+#ifndef BITNET_TEXT_SPLITTER_HPP
+#define BITNET_TEXT_SPLITTER_HPP
 
 // ---- bitnet/text/unicode_classes.hpp ----
 // SPDX-License-Identifier: MIT AND Unicode-3.0
@@ -7986,6 +8242,8 @@ inline result<safetensors_file> safetensors_file::parse(std::span<const std::byt
 // Except as contained in this notice, the name of a copyright holder shall not be used in advertising or otherwise to
 // promote the sale, use or other dealings in these Data Files or Software without prior written authorization of the
 // copyright holder.
+#ifndef BITNET_TEXT_UNICODE_CLASSES_HPP
+#define BITNET_TEXT_UNICODE_CLASSES_HPP
 
 #include <algorithm>
 #include <array>
@@ -8338,6 +8596,8 @@ inline constexpr std::array<std::uint32_t, 396> punctuation{
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 #include <array>
 #include <concepts>
 #include <cstddef>
@@ -8502,6 +8762,8 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <array>
 #include <cstddef>
@@ -8767,6 +9029,8 @@ inline constexpr std::array<pre_tokenizer_name, 19> pre_tokenizer_names{{
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -8963,11 +9227,17 @@ inline constexpr std::array<known_splitting, 11> known_splittings{{
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/text/vocabulary.hpp ----
 // vocabulary: the tokens of a model, their bytes and their kinds, read strictly from a GGUF file.
+#ifndef BITNET_TEXT_VOCABULARY_HPP
+#define BITNET_TEXT_VOCABULARY_HPP
 
 // ---- bitnet/text/byte_alphabet.hpp ----
 // The byte alphabet of GPT-2: how vocabulary files spell arbitrary bytes as printable characters.
+#ifndef BITNET_TEXT_BYTE_ALPHABET_HPP
+#define BITNET_TEXT_BYTE_ALPHABET_HPP
 
 #include <array>
 #include <cstddef>
@@ -9022,8 +9292,12 @@ inline constexpr std::array<std::int16_t, size> bytes = [] {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/text/token_index.hpp ----
 // token_store and token_index: the bytes of every token, and the token of given bytes.
+#ifndef BITNET_TEXT_TOKEN_INDEX_HPP
+#define BITNET_TEXT_TOKEN_INDEX_HPP
 
 #include <bit>
 #include <cassert>
@@ -9179,8 +9453,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/text/token_matcher.hpp ----
 // token_matcher: finds tokens in text by their spelling, such as <|eot_id|>.
+#ifndef BITNET_TEXT_TOKEN_MATCHER_HPP
+#define BITNET_TEXT_TOKEN_MATCHER_HPP
 
 #include <algorithm>
 #include <array>
@@ -9265,8 +9543,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/text/tokenizer_metadata.hpp ----
 // Strict reading of the tokenizer.ggml.* keys of a GGUF file.
+#ifndef BITNET_TEXT_TOKENIZER_METADATA_HPP
+#define BITNET_TEXT_TOKENIZER_METADATA_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -9342,6 +9624,8 @@ namespace bitnet::inline BITNET_ABI::detail {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <algorithm>
 #include <array>
@@ -9692,6 +9976,8 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <algorithm>
 #include <cstddef>
@@ -10230,6 +10516,8 @@ private:
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 #include <algorithm>
 #include <array>
@@ -10809,11 +11097,17 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/checkpoint/hyper_parameter_reader.hpp ----
 // hyper_parameter_reader: reads the keys of a GGUF file that describe a model, and checks them.
+#ifndef BITNET_CHECKPOINT_HYPER_PARAMETER_READER_HPP
+#define BITNET_CHECKPOINT_HYPER_PARAMETER_READER_HPP
 
 // ---- bitnet/simd/rotary.hpp ----
 // Rotary position embedding: the angles of every position, from integer phases, the same bits everywhere.
+#ifndef BITNET_SIMD_ROTARY_HPP
+#define BITNET_SIMD_ROTARY_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -10915,6 +11209,8 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
+
+#endif
 
 #include <algorithm>
 #include <array>
@@ -11248,20 +11544,32 @@ inline result<hyper_parameters> hyper_parameters::read(const gguf_file& file) {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/checkpoint/layout_for.hpp ----
 // layout_for: in which layout a file runs best.
+#ifndef BITNET_CHECKPOINT_LAYOUT_FOR_HPP
+#define BITNET_CHECKPOINT_LAYOUT_FOR_HPP
 
 // ---- bitnet/checkpoint/ternary_source.hpp ----
 // ternary_source: a ternary tensor of a file, whatever its type: its scale, its rows, and its codes if it has a layout.
+#ifndef BITNET_CHECKPOINT_TERNARY_SOURCE_HPP
+#define BITNET_CHECKPOINT_TERNARY_SOURCE_HPP
 
 // ---- bitnet/checkpoint/layout_rows.hpp ----
 // layout_rows: the rows of a matrix in a layout of this library.
+#ifndef BITNET_CHECKPOINT_LAYOUT_ROWS_HPP
+#define BITNET_CHECKPOINT_LAYOUT_ROWS_HPP
 
 // ---- bitnet/kernel/layout_table.hpp ----
 // layout_table: a ternary layout as data, for code that is compiled once for all of them.
+#ifndef BITNET_KERNEL_LAYOUT_TABLE_HPP
+#define BITNET_KERNEL_LAYOUT_TABLE_HPP
 
 // ---- bitnet/kernel/ternary_layout.hpp ----
 // Ternary layouts: how weights of -1, 0, +1 are stored. The concept, and the three orders of I2_S.
+#ifndef BITNET_KERNEL_TERNARY_LAYOUT_HPP
+#define BITNET_KERNEL_TERNARY_LAYOUT_HPP
 
 #include <concepts>
 #include <cstddef>
@@ -11396,6 +11704,8 @@ using i2s_c = detail::i2s_layout<i2s_order::four_rows>;
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -11463,6 +11773,8 @@ inline constexpr layout_table layout_table_of{
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -11521,12 +11833,18 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/checkpoint/microsoft_tl.hpp ----
 // microsoft_tl1_rows and microsoft_tl2_rows: the rows of tensors in the lookup formats of microsoft/BitNet, whose
 // tiling a caller supplies.
+#ifndef BITNET_CHECKPOINT_MICROSOFT_TL_HPP
+#define BITNET_CHECKPOINT_MICROSOFT_TL_HPP
 
 // ---- bitnet/checkpoint/microsoft_tl_tiling.hpp ----
 // microsoft_tl_tiling: the tile sizes of microsoft/BitNet's TL1 and TL2 tensors, as written in a kernel_config.ini.
+#ifndef BITNET_CHECKPOINT_MICROSOFT_TL_TILING_HPP
+#define BITNET_CHECKPOINT_MICROSOFT_TL_TILING_HPP
 
 #include <algorithm>
 #include <charconv>
@@ -11603,6 +11921,8 @@ inline result<std::optional<microsoft_tl_tiling>> microsoft_tl_tiling::find(std:
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -11813,8 +12133,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/checkpoint/packed_rows.hpp ----
 // packed_rows: the ternary weights of Hugging Face checkpoints, four rows of a matrix to a row of bytes.
+#ifndef BITNET_CHECKPOINT_PACKED_ROWS_HPP
+#define BITNET_CHECKPOINT_PACKED_ROWS_HPP
 
 #include <cassert>
 #include <cstddef>
@@ -11867,9 +12191,13 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/checkpoint/ternarised_rows.hpp ----
 // ternarised_rows<E>: ternary rows out of weights in floating point, exact where they are ternary and by absmean
 // otherwise.
+#ifndef BITNET_CHECKPOINT_TERNARISED_ROWS_HPP
+#define BITNET_CHECKPOINT_TERNARISED_ROWS_HPP
 
 #include <algorithm>
 #include <bit>
@@ -12093,8 +12421,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/checkpoint/ternary_reading.hpp ----
 // ternary_reading: what no file says of its ternary tensors.
+#ifndef BITNET_CHECKPOINT_TERNARY_READING_HPP
+#define BITNET_CHECKPOINT_TERNARY_READING_HPP
 
 #include <string_view>
 
@@ -12108,8 +12440,12 @@ struct ternary_reading {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/checkpoint/ternary_rows.hpp ----
 // Ternary rows: a matrix that is read row by row, whatever it is stored in, and packed into a layout.
+#ifndef BITNET_CHECKPOINT_TERNARY_ROWS_HPP
+#define BITNET_CHECKPOINT_TERNARY_ROWS_HPP
 
 #include <atomic>
 #include <concepts>
@@ -12315,8 +12651,12 @@ template <class Pack>
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/io/ternary_tail.hpp ----
 // The scale after the codes of a ternary tensor, and the check of the codes of I2_S.
+#ifndef BITNET_IO_TERNARY_TAIL_HPP
+#define BITNET_IO_TERNARY_TAIL_HPP
 
 #include <algorithm>
 #include <bit>
@@ -12397,8 +12737,12 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/kernel/base3.hpp ----
 // The base3 layout: five weights in a byte, 1.6 bits each.
+#ifndef BITNET_KERNEL_BASE3_HPP
+#define BITNET_KERNEL_BASE3_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -12475,11 +12819,17 @@ struct base3 {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/kernel/iq1_bn.hpp ----
 // The row format IQ1_BN of ik_llama.cpp: 64 weights in 13 bytes, a half for every row.
+#ifndef BITNET_KERNEL_IQ1_BN_HPP
+#define BITNET_KERNEL_IQ1_BN_HPP
 
 // ---- bitnet/kernel/ternary_fraction.hpp ----
 // Five ternary digits in a byte, as TQ1_0 and IQ1_BN store them.
+#ifndef BITNET_KERNEL_TERNARY_FRACTION_HPP
+#define BITNET_KERNEL_TERNARY_FRACTION_HPP
 
 #include <cstdint>
 
@@ -12499,6 +12849,8 @@ constexpr std::uint8_t take_digit(std::uint8_t& fraction) noexcept {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -12572,8 +12924,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/kernel/iq2_bn.hpp ----
 // The row formats IQ2_BN and IQ2_BN_R4 of ik_llama.cpp: two bits a weight, a float for every row.
+#ifndef BITNET_KERNEL_IQ2_BN_HPP
+#define BITNET_KERNEL_IQ2_BN_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -12670,8 +13026,12 @@ struct iq2_bn_r4 {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/kernel/lookup2.hpp ----
 // The lookup2 layout: pairs of weights as indices of four bits, for kernels that look sums of activations up.
+#ifndef BITNET_KERNEL_LOOKUP2_HPP
+#define BITNET_KERNEL_LOOKUP2_HPP
 
 #include <algorithm>
 #include <cstddef>
@@ -12744,8 +13104,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/kernel/lookup3.hpp ----
 // The lookup3 layout: three weights as a sign and an index of four bits, for kernels that look sums of activations up.
+#ifndef BITNET_KERNEL_LOOKUP3_HPP
+#define BITNET_KERNEL_LOOKUP3_HPP
 
 #include <algorithm>
 #include <cstddef>
@@ -12828,8 +13192,12 @@ struct lookup3 {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/kernel/tq1_0.hpp ----
 // The row format TQ1_0 of llama.cpp: five weights in a byte, a half for every 256.
+#ifndef BITNET_KERNEL_TQ1_0_HPP
+#define BITNET_KERNEL_TQ1_0_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -12912,8 +13280,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/kernel/tq2_0.hpp ----
 // The row format TQ2_0 of llama.cpp: two bits a weight, a half for every 256.
+#ifndef BITNET_KERNEL_TQ2_0_HPP
+#define BITNET_KERNEL_TQ2_0_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -12986,6 +13358,8 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -13248,6 +13622,8 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 #include <array>
 #include <cstddef>
 #include <string_view>
@@ -13296,8 +13672,12 @@ namespace bitnet::inline BITNET_ABI {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/checkpoint/open_model_file.hpp ----
 // Opens a GGUF file or the folder of a Hugging Face checkpoint.
+#ifndef BITNET_CHECKPOINT_OPEN_MODEL_FILE_HPP
+#define BITNET_CHECKPOINT_OPEN_MODEL_FILE_HPP
 
 #include <string>
 #include <string_view>
@@ -13317,11 +13697,17 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/convert/checkpoint_comparison.hpp ----
 // compare_checkpoints: whether two files hold the same model, ternary value by ternary value.
+#ifndef BITNET_CONVERT_CHECKPOINT_COMPARISON_HPP
+#define BITNET_CONVERT_CHECKPOINT_COMPARISON_HPP
 
 // ---- bitnet/convert/permuted_rows.hpp ----
 // The order of rows in which a GGUF file of architecture llama has the query and key matrices of a checkpoint.
+#ifndef BITNET_CONVERT_PERMUTED_ROWS_HPP
+#define BITNET_CONVERT_PERMUTED_ROWS_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -13378,11 +13764,17 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/model/lm_head_screen.hpp ----
 // lm_head_screen: a six-bit copy of the output matrix, which tells its few rows that matter from the rest.
+#ifndef BITNET_MODEL_LM_HEAD_SCREEN_HPP
+#define BITNET_MODEL_LM_HEAD_SCREEN_HPP
 
 // ---- bitnet/core/huge_pages.hpp ----
 // Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
+#ifndef BITNET_CORE_HUGE_PAGES_HPP
+#define BITNET_CORE_HUGE_PAGES_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -13409,11 +13801,17 @@ inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] s
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/simd/loop_table.hpp ----
 // loop_table and kv_table: the float loops of one instruction set as data. What a new instruction set has to provide.
+#ifndef BITNET_SIMD_LOOP_TABLE_HPP
+#define BITNET_SIMD_LOOP_TABLE_HPP
 
 // ---- bitnet/core/matrix_view.hpp ----
 // matrix_view<T>: rows of equal length in memory that somebody else owns.
+#ifndef BITNET_CORE_MATRIX_VIEW_HPP
+#define BITNET_CORE_MATRIX_VIEW_HPP
 
 #include <cassert>
 #include <cstddef>
@@ -13442,8 +13840,12 @@ template <class T> struct matrix_view {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/simd/lane_ops.hpp ----
 // lane_ops: the float loops of a transformer in plain C++, in the library's one order of summation.
+#ifndef BITNET_SIMD_LANE_OPS_HPP
+#define BITNET_SIMD_LANE_OPS_HPP
 
 #include <bit>
 #include <cstddef>
@@ -13880,8 +14282,12 @@ private:
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
+#endif
+
 // ---- bitnet/simd/screen.hpp ----
 // A screen of a float matrix: six bits a weight and two norms a row, enough to bound every dot product from above.
+#ifndef BITNET_SIMD_SCREEN_HPP
+#define BITNET_SIMD_SCREEN_HPP
 
 #include <algorithm>
 #include <bit>
@@ -14149,6 +14555,8 @@ template <class Widen, class Take> void make_screen_row(std::size_t cols, Widen&
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -14274,6 +14682,8 @@ inline constexpr kv_table kv_table_of{
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -14401,6 +14811,8 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -14610,11 +15022,17 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/convert/checkpoint_converter.hpp ----
 // checkpoint_converter: writes a model as a GGUF file, its ternary tensors and its head in the types asked for.
+#ifndef BITNET_CONVERT_CHECKPOINT_CONVERTER_HPP
+#define BITNET_CONVERT_CHECKPOINT_CONVERTER_HPP
 
 // ---- bitnet/convert/metadata_edit.hpp ----
 // metadata_edit: one metadata entry to be set while a file is written, spelled KEY=TYPE:VALUE.
+#ifndef BITNET_CONVERT_METADATA_EDIT_HPP
+#define BITNET_CONVERT_METADATA_EDIT_HPP
 
 #include <charconv>
 #include <concepts>
@@ -14702,8 +15120,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/convert/quantized_rows.hpp ----
 // Rows of floats written as another element type: half, bfloat16, or ggml's Q8_0 and Q6_K blocks.
+#ifndef BITNET_CONVERT_QUANTIZED_ROWS_HPP
+#define BITNET_CONVERT_QUANTIZED_ROWS_HPP
 
 #include <algorithm>
 #include <array>
@@ -14852,8 +15274,12 @@ template <class E> [[nodiscard]] bool narrow_row(const float* x, std::size_t col
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
+#endif
+
 // ---- bitnet/convert/ternary_encoding.hpp ----
 // ternary_encoding: how a tensor type stores rows of ternary codes, for whoever chooses the type at run time.
+#ifndef BITNET_CONVERT_TERNARY_ENCODING_HPP
+#define BITNET_CONVERT_TERNARY_ENCODING_HPP
 
 #include <algorithm>
 #include <array>
@@ -14944,6 +15370,8 @@ inline constexpr auto ternary_encoding_names = [] {
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 #include <algorithm>
 #include <array>
@@ -15417,14 +15845,22 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/engine.hpp ----
 // engine: the tables of functions that a policy names. Model and session are compiled once, over these.
+#ifndef BITNET_ENGINE_HPP
+#define BITNET_ENGINE_HPP
 
 // ---- bitnet/kernel/ternary_table.hpp ----
 // ternary_table: the ternary matrix products of one instruction set on one layout, as data.
+#ifndef BITNET_KERNEL_TERNARY_TABLE_HPP
+#define BITNET_KERNEL_TERNARY_TABLE_HPP
 
 // ---- bitnet/kernel/kernel.hpp ----
 // kernel<Isa, Layout>: ternary matrix products of one instruction set on one layout, exact in int32.
+#ifndef BITNET_KERNEL_KERNEL_HPP
+#define BITNET_KERNEL_KERNEL_HPP
 
 #include <concepts>
 #include <cstddef>
@@ -15485,6 +15921,8 @@ template <ternary_kernel K> [[nodiscard]] constexpr std::size_t tokens_per_group
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 #include <cstddef>
 #include <cstdint>
 
@@ -15526,6 +15964,8 @@ template <ternary_kernel K> inline constexpr ternary_table ternary_table_of = ma
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <chrono>
 #include <cstddef>
 #include <string_view>
@@ -15548,8 +15988,12 @@ struct engine {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/kernel/amx_tiles.hpp ----
 // amx_tiles: the tile registers of AMX as the matrix kernels use them. Empty on other architectures.
+#ifndef BITNET_KERNEL_AMX_TILES_HPP
+#define BITNET_KERNEL_AMX_TILES_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -15604,17 +16048,27 @@ struct amx_tiles {
 } // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
+#endif
+
 // ---- bitnet/kernel/base3_amx_int8.hpp ----
 // The base3 layout (five weights in a byte) for AMX. Empty on other architectures.
+#ifndef BITNET_KERNEL_BASE3_AMX_INT8_HPP
+#define BITNET_KERNEL_BASE3_AMX_INT8_HPP
 
 // ---- bitnet/kernel/base3_avx2.hpp ----
 // The base3 layout (five weights in a byte) for AVX2. Empty on other architectures.
+#ifndef BITNET_KERNEL_BASE3_AVX2_HPP
+#define BITNET_KERNEL_BASE3_AVX2_HPP
 
 // ---- bitnet/kernel/base3_tiling.hpp ----
 // The order in which register tiles of a kernel of the base3 layout pass a range of rows.
+#ifndef BITNET_KERNEL_BASE3_TILING_HPP
+#define BITNET_KERNEL_BASE3_TILING_HPP
 
 // ---- bitnet/simd/prefetch_neon.hpp ----
 // prefetch_line: what the loops for Arm ask of the caches. Empty on other architectures.
+#ifndef BITNET_SIMD_PREFETCH_NEON_HPP
+#define BITNET_SIMD_PREFETCH_NEON_HPP
 
 #if BITNET_ARM64
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -15635,6 +16089,8 @@ BITNET_ALWAYS_INLINE void prefetch_line(const void* address) noexcept {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif
 
 #include <cstddef>
@@ -15697,8 +16153,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/kernel/by_way_of_i2s.hpp ----
 // by_way_of_i2s: matrix products with many tokens for layouts that are slow to unpack, through the I2_S kernels.
+#ifndef BITNET_KERNEL_BY_WAY_OF_I2S_HPP
+#define BITNET_KERNEL_BY_WAY_OF_I2S_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -15760,11 +16220,17 @@ template <class FewKernel, class I2sKernel, class Rows> struct arranged_by_way_o
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/kernel/i2s_avx2.hpp ----
 // I2_S (order A) for AVX2. Empty on other architectures.
+#ifndef BITNET_KERNEL_I2S_AVX2_HPP
+#define BITNET_KERNEL_I2S_AVX2_HPP
 
 // ---- bitnet/kernel/i2s_tiling.hpp ----
 // The order in which register tiles of an I2_S kernel pass a range of rows.
+#ifndef BITNET_KERNEL_I2S_TILING_HPP
+#define BITNET_KERNEL_I2S_TILING_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -15838,8 +16304,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/kernel/lane_sums.hpp ----
 // lane_sums: the int32 lanes of ymm registers added up. Empty on other architectures than x86-64.
+#ifndef BITNET_KERNEL_LANE_SUMS_HPP
+#define BITNET_KERNEL_LANE_SUMS_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -15877,12 +16347,18 @@ BITNET_ALWAYS_INLINE void store_lane_sums(const __m256i (&v)[Rows], std::int32_t
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/simd/isa.hpp ----
 // Instruction-set tags: what kernels are written for. available() says whether this machine has them and changes
 // nothing; enable() asks the system for what it gives on demand only.
+#ifndef BITNET_SIMD_ISA_HPP
+#define BITNET_SIMD_ISA_HPP
 
 // ---- bitnet/simd/cpu.hpp ----
 // What this CPU and this operating system can run: asked of cpuid and xgetbv on x86, of the operating system on Arm.
+#ifndef BITNET_SIMD_CPU_HPP
+#define BITNET_SIMD_CPU_HPP
 
 #if BITNET_X86_64
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -16074,6 +16550,8 @@ namespace cpu {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 #include <concepts>
 #include <cstddef>
 #include <string_view>
@@ -16192,6 +16670,8 @@ template <instruction_set Isa> [[nodiscard]] bool enable() noexcept {
 
 } // namespace isa
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -16363,6 +16843,8 @@ private:
 BITNET_TARGET_END
 #endif
 
+#endif
+
 #include <cstddef>
 #include <cstdint>
 
@@ -16503,14 +16985,22 @@ private:
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/kernel/base3_avx512_vnni.hpp ----
 // The base3 layout (five weights in a byte) for AVX-512 VNNI. Empty on other architectures.
+#ifndef BITNET_KERNEL_BASE3_AVX512_VNNI_HPP
+#define BITNET_KERNEL_BASE3_AVX512_VNNI_HPP
 
 // ---- bitnet/kernel/i2s_avx512_vnni.hpp ----
 // I2_S (order A) for AVX-512 VNNI. Empty on other architectures.
+#ifndef BITNET_KERNEL_I2S_AVX512_VNNI_HPP
+#define BITNET_KERNEL_I2S_AVX512_VNNI_HPP
 
 // ---- bitnet/kernel/dot_product_avx512.hpp ----
 // add_dot_products: AVX-512 VNNI's vpdpbusd. Empty on other architectures.
+#ifndef BITNET_KERNEL_DOT_PRODUCT_AVX512_HPP
+#define BITNET_KERNEL_DOT_PRODUCT_AVX512_HPP
 
 #if BITNET_X86_64
 #include <immintrin.h>
@@ -16532,8 +17022,12 @@ BITNET_ALWAYS_INLINE void add_dot_products(__m512i& sums, __m512i codes, __m512i
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/kernel/i2s_lanes.hpp ----
 // i2s_lanes: I2_S (order A) times many tokens, with rows side by side in the lanes of registers.
+#ifndef BITNET_KERNEL_I2S_LANES_HPP
+#define BITNET_KERNEL_I2S_LANES_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -16618,8 +17112,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/kernel/i2s_lanes_avx512.hpp ----
 // i2s_lanes_avx512: how AVX-512 VNNI multiplies I2_S (order A) by many tokens. Empty on other architectures.
+#ifndef BITNET_KERNEL_I2S_LANES_AVX512_HPP
+#define BITNET_KERNEL_I2S_LANES_AVX512_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -16744,6 +17242,8 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif
 
 #include <cstddef>
@@ -16873,6 +17373,8 @@ private:
 BITNET_TARGET_END
 #endif
 
+#endif
+
 #include <cstddef>
 #include <cstdint>
 
@@ -16950,8 +17452,12 @@ private:
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/kernel/i2s_amx_int8.hpp ----
 // I2_S (order A) for AMX. Empty on other architectures.
+#ifndef BITNET_KERNEL_I2S_AMX_INT8_HPP
+#define BITNET_KERNEL_I2S_AMX_INT8_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -17207,6 +17713,8 @@ template <> struct kernel<isa::amx_int8, i2s> : kernel<isa::avx512_vnni, i2s> {}
 BITNET_TARGET_END
 #endif
 
+#endif
+
 #if BITNET_X86_64
 namespace bitnet::inline BITNET_ABI::detail {
 
@@ -17225,14 +17733,22 @@ template <> struct kernel<isa::amx_int8, base3> : kernel<isa::avx512_vnni, base3
 } // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
+#endif
+
 // ---- bitnet/kernel/base3_avx_vnni.hpp ----
 // The base3 layout (five weights in a byte) for AVX-VNNI. Empty on other architectures.
+#ifndef BITNET_KERNEL_BASE3_AVX_VNNI_HPP
+#define BITNET_KERNEL_BASE3_AVX_VNNI_HPP
 
 // ---- bitnet/kernel/i2s_avx_vnni.hpp ----
 // I2_S (order A) for AVX-VNNI. Empty on other architectures.
+#ifndef BITNET_KERNEL_I2S_AVX_VNNI_HPP
+#define BITNET_KERNEL_I2S_AVX_VNNI_HPP
 
 // ---- bitnet/kernel/dot_product_avx_vnni.hpp ----
 // add_dot_products: AVX-VNNI's vpdpbusd. Empty on other architectures.
+#ifndef BITNET_KERNEL_DOT_PRODUCT_AVX_VNNI_HPP
+#define BITNET_KERNEL_DOT_PRODUCT_AVX_VNNI_HPP
 
 #if BITNET_X86_64
 #include <immintrin.h>
@@ -17254,8 +17770,12 @@ BITNET_ALWAYS_INLINE void add_dot_products(__m256i& sums, __m256i codes, __m256i
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/kernel/i2s_lanes_avx_vnni.hpp ----
 // i2s_lanes_avx_vnni: how AVX-VNNI multiplies I2_S (order A) by many tokens. Empty on other architectures.
+#ifndef BITNET_KERNEL_I2S_LANES_AVX_VNNI_HPP
+#define BITNET_KERNEL_I2S_LANES_AVX_VNNI_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -17387,6 +17907,8 @@ private:
 BITNET_TARGET_END
 #endif
 
+#endif
+
 #include <cstddef>
 #include <cstdint>
 
@@ -17490,6 +18012,8 @@ private:
 BITNET_TARGET_END
 #endif
 
+#endif
+
 #include <cstddef>
 #include <cstdint>
 
@@ -17569,11 +18093,17 @@ private:
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/kernel/base3_neon.hpp ----
 // The base3 layout (five weights in a byte) for Armv8.0's AdvSIMD. Empty on other architectures.
+#ifndef BITNET_KERNEL_BASE3_NEON_HPP
+#define BITNET_KERNEL_BASE3_NEON_HPP
 
 // ---- bitnet/kernel/i2s_neon.hpp ----
 // I2_S (order A) for Armv8.0's AdvSIMD. Empty on other architectures.
+#ifndef BITNET_KERNEL_I2S_NEON_HPP
+#define BITNET_KERNEL_I2S_NEON_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -17737,6 +18267,8 @@ private:
 BITNET_TARGET_END
 #endif
 
+#endif
+
 #include <cstddef>
 #include <cstdint>
 
@@ -17871,12 +18403,18 @@ private:
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/kernel/base3_neon_dotprod.hpp ----
 // The base3 layout (five weights in a byte) for the dot products of Armv8.2. Empty on other architectures.
+#ifndef BITNET_KERNEL_BASE3_NEON_DOTPROD_HPP
+#define BITNET_KERNEL_BASE3_NEON_DOTPROD_HPP
 
 // ---- bitnet/kernel/dot_product_neon.hpp ----
 // add_dot_product(s) and add_matrix_products: Arm's instructions on int8, for every compiler. Empty on other
 // architectures.
+#ifndef BITNET_KERNEL_DOT_PRODUCT_NEON_HPP
+#define BITNET_KERNEL_DOT_PRODUCT_NEON_HPP
 
 #include <cstddef>
 
@@ -17961,8 +18499,12 @@ BITNET_ALWAYS_INLINE void add_matrix_products(int32x4_t (&sums)[RowPairs][Column
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/kernel/i2s_neon_dotprod.hpp ----
 // I2_S (order A) for the dot products of Armv8.2. Empty on other architectures.
+#ifndef BITNET_KERNEL_I2S_NEON_DOTPROD_HPP
+#define BITNET_KERNEL_I2S_NEON_DOTPROD_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -18089,6 +18631,8 @@ private:
 BITNET_TARGET_END
 #endif
 
+#endif
+
 #include <cstddef>
 #include <cstdint>
 
@@ -18184,11 +18728,17 @@ private:
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/kernel/base3_neon_i8mm.hpp ----
 // The base3 layout (five weights in a byte) for Arm's int8 matrix products. Empty on other architectures.
+#ifndef BITNET_KERNEL_BASE3_NEON_I8MM_HPP
+#define BITNET_KERNEL_BASE3_NEON_I8MM_HPP
 
 // ---- bitnet/kernel/i2s_neon_i8mm.hpp ----
 // I2_S (order A) for Arm's int8 matrix products. Empty on other architectures.
+#ifndef BITNET_KERNEL_I2S_NEON_I8MM_HPP
+#define BITNET_KERNEL_I2S_NEON_I8MM_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -18355,6 +18905,8 @@ private:
 BITNET_TARGET_END
 #endif
 
+#endif
+
 #if BITNET_ARM64
 namespace bitnet::inline BITNET_ABI::detail {
 
@@ -18366,11 +18918,17 @@ struct kernel<isa::neon_i8mm, base3>
 } // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
+#endif
+
 // ---- bitnet/kernel/i2s_sse41.hpp ----
 // I2_S (order A) for SSE4.1. Empty on other architectures.
+#ifndef BITNET_KERNEL_I2S_SSE41_HPP
+#define BITNET_KERNEL_I2S_SSE41_HPP
 
 // ---- bitnet/kernel/unpacking_kernel.hpp ----
 // unpacking_kernel: any layout in plain C++ by way of I2_S, for instruction sets that have a kernel of I2_S only.
+#ifndef BITNET_KERNEL_UNPACKING_KERNEL_HPP
+#define BITNET_KERNEL_UNPACKING_KERNEL_HPP
 
 #include <algorithm>
 #include <cstddef>
@@ -18470,6 +19028,8 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -18599,8 +19159,12 @@ template <ternary_layout Layout> struct kernel<isa::sse41, Layout> : unpacking_k
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/kernel/i2s_wasm_relaxed_simd.hpp ----
 // I2_S (order A) for the dot products of WebAssembly's relaxed SIMD. Empty if the module may not use them.
+#ifndef BITNET_KERNEL_I2S_WASM_RELAXED_SIMD_HPP
+#define BITNET_KERNEL_I2S_WASM_RELAXED_SIMD_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -18718,8 +19282,12 @@ struct kernel<isa::wasm_relaxed_simd, Layout> : unpacking_kernel<isa::wasm_relax
 } // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
+#endif
+
 // ---- bitnet/kernel/i2s_wasm_simd128.hpp ----
 // I2_S (order A) for WebAssembly's 128-bit SIMD. Empty on other architectures.
+#ifndef BITNET_KERNEL_I2S_WASM_SIMD128_HPP
+#define BITNET_KERNEL_I2S_WASM_SIMD128_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -18823,11 +19391,17 @@ struct kernel<isa::wasm_simd128, Layout> : unpacking_kernel<isa::wasm_simd128, L
 } // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
+#endif
+
 // ---- bitnet/kernel/lookup2_avx2.hpp ----
 // The lookup2 layout (two weights in four bits) for AVX2: look-ups by vpshufb. Empty on other architectures.
+#ifndef BITNET_KERNEL_LOOKUP2_AVX2_HPP
+#define BITNET_KERNEL_LOOKUP2_AVX2_HPP
 
 // ---- bitnet/kernel/lookup_kernel.hpp ----
 // The look-up kernels of lookup2 and lookup3 but for their loops: groups of 32 rows, tables of activations, unpacking.
+#ifndef BITNET_KERNEL_LOOKUP_KERNEL_HPP
+#define BITNET_KERNEL_LOOKUP_KERNEL_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -18954,8 +19528,12 @@ template <class Layout, class Group, class I2sKernel> struct lookup_kernel {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/kernel/lookup_kernel_avx2.hpp ----
 // The loops of look-up kernels for AVX2: tables of bytes, and sums of 32 rows. Empty on other architectures.
+#ifndef BITNET_KERNEL_LOOKUP_KERNEL_AVX2_HPP
+#define BITNET_KERNEL_LOOKUP_KERNEL_AVX2_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -19128,6 +19706,8 @@ private:
 BITNET_TARGET_END
 #endif
 
+#endif
+
 #include <cstddef>
 #include <cstdint>
 
@@ -19206,11 +19786,17 @@ template <> struct kernel<isa::amx_int8, lookup2> : kernel<isa::avx512_vnni, loo
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/kernel/lookup2_neon.hpp ----
 // The lookup2 layout (two weights in four bits) for AdvSIMD: look-ups by tbl. Empty on other architectures.
+#ifndef BITNET_KERNEL_LOOKUP2_NEON_HPP
+#define BITNET_KERNEL_LOOKUP2_NEON_HPP
 
 // ---- bitnet/kernel/lookup_kernel_neon.hpp ----
 // The loops of look-up kernels for AdvSIMD: tables of bytes, and sums of 32 rows. Empty on other architectures.
+#ifndef BITNET_KERNEL_LOOKUP_KERNEL_NEON_HPP
+#define BITNET_KERNEL_LOOKUP_KERNEL_NEON_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -19380,6 +19966,8 @@ private:
 BITNET_TARGET_END
 #endif
 
+#endif
+
 #include <cstddef>
 #include <cstdint>
 
@@ -19459,8 +20047,12 @@ template <> struct kernel<isa::neon_i8mm, lookup2> : kernel<isa::neon_dotprod, l
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/kernel/lookup3_avx2.hpp ----
 // The lookup3 layout (three weights in five bits) for AVX2: look-ups by vpshufb. Empty on other architectures.
+#ifndef BITNET_KERNEL_LOOKUP3_AVX2_HPP
+#define BITNET_KERNEL_LOOKUP3_AVX2_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -19556,8 +20148,12 @@ template <> struct kernel<isa::amx_int8, lookup3> : kernel<isa::avx512_vnni, loo
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/kernel/lookup3_neon.hpp ----
 // The lookup3 layout (three weights in five bits) for AdvSIMD: look-ups by tbl. Empty on other architectures.
+#ifndef BITNET_KERNEL_LOOKUP3_NEON_HPP
+#define BITNET_KERNEL_LOOKUP3_NEON_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -19669,8 +20265,12 @@ template <> struct kernel<isa::neon_i8mm, lookup3> : kernel<isa::neon_dotprod, l
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/kernel/scalar.hpp ----
 // The oracle of all ternary kernels: any layout, one weight at a time.
+#ifndef BITNET_KERNEL_SCALAR_HPP
+#define BITNET_KERNEL_SCALAR_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -19701,11 +20301,17 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/model/attention.hpp ----
 // Causal grouped-query attention over the KV cache.
+#ifndef BITNET_MODEL_ATTENTION_HPP
+#define BITNET_MODEL_ATTENTION_HPP
 
 // ---- bitnet/model/kv_cache.hpp ----
 // kv_cache: the keys and values of every position that a sequence has passed.
+#ifndef BITNET_MODEL_KV_CACHE_HPP
+#define BITNET_MODEL_KV_CACHE_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -19854,8 +20460,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/model/scratch.hpp ----
 // scratch: the working memory of one forward pass. Belongs to a session, never to the model.
+#ifndef BITNET_MODEL_SCRATCH_HPP
+#define BITNET_MODEL_SCRATCH_HPP
 
 #include <algorithm>
 #include <cassert>
@@ -19974,8 +20584,12 @@ struct scratch {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/model/sequence_row.hpp ----
 // sequence_row: what a forward pass needs to know of each of its rows.
+#ifndef BITNET_MODEL_SEQUENCE_ROW_HPP
+#define BITNET_MODEL_SEQUENCE_ROW_HPP
 
 #include <cstddef>
 
@@ -19994,6 +20608,8 @@ struct sequence_row {
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <algorithm>
 #include <array>
@@ -20213,11 +20829,17 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/model/linear.hpp ----
 // Ternary linear layers: quantise rows once, multiply them by one or several matrices in one parallel loop.
+#ifndef BITNET_MODEL_LINEAR_HPP
+#define BITNET_MODEL_LINEAR_HPP
 
 // ---- bitnet/model/weights.hpp ----
 // weights: the tensors of a model, in place in the file's bytes wherever the layout allows.
+#ifndef BITNET_MODEL_WEIGHTS_HPP
+#define BITNET_MODEL_WEIGHTS_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -20321,6 +20943,8 @@ private:
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 #include <algorithm>
 #include <array>
@@ -20503,8 +21127,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/model/lm_head.hpp ----
 // The output matrix, which makes logits of hidden states: all its rows by several states in one reading.
+#ifndef BITNET_MODEL_LM_HEAD_HPP
+#define BITNET_MODEL_LM_HEAD_HPP
 
 #include <array>
 #include <cassert>
@@ -20539,8 +21167,12 @@ inline void lm_head_products(pool_ref pool, const loop_table& loops, const float
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/model/screened_search.hpp ----
 // screened_search: the k largest logits, bit for bit, by way of a screen and the few rows that matter.
+#ifndef BITNET_MODEL_SCREENED_SEARCH_HPP
+#define BITNET_MODEL_SCREENED_SEARCH_HPP
 
 #include <algorithm>
 #include <array>
@@ -20772,11 +21404,17 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/model/self_test.hpp ----
 // self_test: a few rows through an engine's kernel and float loops against plain C++, whenever a model is opened.
+#ifndef BITNET_MODEL_SELF_TEST_HPP
+#define BITNET_MODEL_SELF_TEST_HPP
 
 // ---- bitnet/simd/float_ops.hpp ----
 // float_ops<Isa>: the float loops compiled for one instruction set. All of them give the bits of the scalar ones.
+#ifndef BITNET_SIMD_FLOAT_OPS_HPP
+#define BITNET_SIMD_FLOAT_OPS_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -20878,6 +21516,8 @@ template <> struct float_ops<isa::scalar> {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
+
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -21067,8 +21707,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/model/transformer.hpp ----
 // transformer: one forward pass over a batch of (sequence, position, token), in steps that the caller sequences.
+#ifndef BITNET_MODEL_TRANSFORMER_HPP
+#define BITNET_MODEL_TRANSFORMER_HPP
 
 #include <algorithm>
 #include <array>
@@ -21289,8 +21933,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/model/weight_reader.hpp ----
 // weight_reader: finds, checks and where necessary repacks the tensors of a model.
+#ifndef BITNET_MODEL_WEIGHT_READER_HPP
+#define BITNET_MODEL_WEIGHT_READER_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -21572,11 +22220,17 @@ inline result<weights> weights::open(const gguf_file& file, const hyper_paramete
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/policy.hpp ----
 // policy: every compile-time choice in one type. What a file decides (head type, activation) is a run-time switch.
+#ifndef BITNET_POLICY_HPP
+#define BITNET_POLICY_HPP
 
 // ---- bitnet/simd/float_ops_avx2.hpp ----
 // float_ops for AVX2 + FMA + F16C: sixteen lanes are two ymm registers. Empty on other architectures.
+#ifndef BITNET_SIMD_FLOAT_OPS_AVX2_HPP
+#define BITNET_SIMD_FLOAT_OPS_AVX2_HPP
 
 #include <algorithm>
 #include <cstddef>
@@ -22211,8 +22865,12 @@ template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {};
 } // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
+#endif
+
 // ---- bitnet/simd/float_ops_avx512.hpp ----
 // float_ops for AVX-512: sixteen lanes are one zmm register. Empty on other architectures.
+#ifndef BITNET_SIMD_FLOAT_OPS_AVX512_HPP
+#define BITNET_SIMD_FLOAT_OPS_AVX512_HPP
 
 #include <algorithm>
 #include <cstddef>
@@ -22799,8 +23457,12 @@ template <> struct float_ops<isa::amx_int8> : float_ops<isa::avx512_vnni> {};
 BITNET_TARGET_END
 #endif
 
+#endif
+
 // ---- bitnet/simd/float_ops_neon.hpp ----
 // float_ops for AdvSIMD: sixteen lanes are four registers. Empty on other architectures.
+#ifndef BITNET_SIMD_FLOAT_OPS_NEON_HPP
+#define BITNET_SIMD_FLOAT_OPS_NEON_HPP
 
 #include <algorithm>
 #include <cstddef>
@@ -23498,13 +24160,19 @@ template <> struct float_ops<isa::neon_i8mm> : float_ops<isa::neon> {};
 } // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
+#endif
+
 // ---- bitnet/simd/float_ops_quad.hpp ----
 // float_ops for SSE4.1 and WebAssembly: sixteen lanes are four registers, multiply-adds are made of doubles.
 // Empty on other architectures.
+#ifndef BITNET_SIMD_FLOAT_OPS_QUAD_HPP
+#define BITNET_SIMD_FLOAT_OPS_QUAD_HPP
 
 // ---- bitnet/simd/quad.hpp ----
 // quad: four floats in a 128-bit register, and their exact fma without an fma instruction: SSE4.1 and WebAssembly.
 // Empty on other architectures.
+#ifndef BITNET_SIMD_QUAD_HPP
+#define BITNET_SIMD_QUAD_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -24020,6 +24688,8 @@ BITNET_PRECISE_END
 #endif
 #endif
 
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -24416,12 +25086,18 @@ BITNET_PRECISE_END
 #endif
 #endif
 
+#endif
+
 // ---- bitnet/thread/thread_pool.hpp ----
 // thread_pool: persistent workers that spin briefly between loops, then park. Empty where there are no threads.
+#ifndef BITNET_THREAD_THREAD_POOL_HPP
+#define BITNET_THREAD_THREAD_POOL_HPP
 
 // ---- bitnet/thread/native_thread.hpp ----
 // native_thread: a joined operating-system thread whose creation can fail without an exception. Empty where there are
 // no threads.
+#ifndef BITNET_THREAD_NATIVE_THREAD_HPP
+#define BITNET_THREAD_NATIVE_THREAD_HPP
 
 #if BITNET_THREADS
 #if defined(_WIN32)
@@ -24514,8 +25190,12 @@ private:
 } // namespace bitnet::inline BITNET_ABI::detail
 #endif
 
+#endif
+
 // ---- bitnet/thread/parking_number.hpp ----
 // parking_number: an atomic number that threads sleep on until it changes. Empty where there are no threads.
+#ifndef BITNET_THREAD_PARKING_NUMBER_HPP
+#define BITNET_THREAD_PARKING_NUMBER_HPP
 
 #include <atomic>
 #include <cstdint>
@@ -24580,6 +25260,8 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+#endif
+
 #endif
 
 #if BITNET_X86_64
@@ -24794,6 +25476,8 @@ private:
 } // namespace bitnet::inline BITNET_ABI
 #endif
 
+#endif
+
 #include <concepts>
 #include <cstdint>
 
@@ -24883,17 +25567,27 @@ using native = policy<isa::scalar>;
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/batch.hpp ----
 // batch<P>: several sessions of one policy stepped together.
+#ifndef BITNET_RUN_BATCH_HPP
+#define BITNET_RUN_BATCH_HPP
 
 // ---- bitnet/run/model.hpp ----
 // model<P>: a model in one policy, chosen at compile time.
+#ifndef BITNET_RUN_MODEL_HPP
+#define BITNET_RUN_MODEL_HPP
 
 // ---- bitnet/run/files_part.hpp ----
 // files_part: reading what a path or memory holds.
+#ifndef BITNET_RUN_FILES_PART_HPP
+#define BITNET_RUN_FILES_PART_HPP
 
 // ---- bitnet/run/parts.hpp ----
 // The four large parts of opening and running a model, as templates: a program may compile each in a source of its own.
+#ifndef BITNET_RUN_PARTS_HPP
+#define BITNET_RUN_PARTS_HPP
 
 #include <memory>
 #include <string_view>
@@ -24963,6 +25657,8 @@ template <class Program = void> struct graph_part {
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -24980,14 +25676,22 @@ template <class Program> result<model_file> files_part<Program>::open(byte_sourc
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/run/model_core.hpp ----
 // model_core: what any_model and model<P> hold, compiled once for all engines.
+#ifndef BITNET_RUN_MODEL_CORE_HPP
+#define BITNET_RUN_MODEL_CORE_HPP
 
 // ---- bitnet/run/batch_core.hpp ----
 // batch_core: what any_batch and batch<P> hold, compiled once for all engines.
+#ifndef BITNET_RUN_BATCH_CORE_HPP
+#define BITNET_RUN_BATCH_CORE_HPP
 
 // ---- bitnet/run/session_core.hpp ----
 // session_core: what any_session and session<P> hold, compiled once for all engines.
+#ifndef BITNET_RUN_SESSION_CORE_HPP
+#define BITNET_RUN_SESSION_CORE_HPP
 
 #include <algorithm>
 #include <array>
@@ -25392,6 +26096,8 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -25528,8 +26234,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/run/graph_part.hpp ----
 // graph_part: sessions and batches.
+#ifndef BITNET_RUN_GRAPH_PART_HPP
+#define BITNET_RUN_GRAPH_PART_HPP
 
 #include <memory>
 #include <string_view>
@@ -25551,14 +26261,22 @@ result<std::unique_ptr<batch_base>> graph_part<Program>::open(const model_parts&
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/run/model_facts.hpp ----
 // model_facts: what is known of a model before its weights are laid out for an engine.
+#ifndef BITNET_RUN_MODEL_FACTS_HPP
+#define BITNET_RUN_MODEL_FACTS_HPP
 
 // ---- bitnet/run/text_part.hpp ----
 // text_part: hyper-parameters, tokenizer and chat format.
+#ifndef BITNET_RUN_TEXT_PART_HPP
+#define BITNET_RUN_TEXT_PART_HPP
 
 // ---- bitnet/text/open_chat_template.hpp ----
 // chat_template::open: recognises the chat format of a GGUF file.
+#ifndef BITNET_TEXT_OPEN_CHAT_TEMPLATE_HPP
+#define BITNET_TEXT_OPEN_CHAT_TEMPLATE_HPP
 
 #include <algorithm>
 #include <array>
@@ -25797,14 +26515,22 @@ inline result<chat_template> chat_template::open(const gguf_file& file, const to
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/text/open_tokenizer.hpp ----
 // tokenizer::open: the tokenizer of a GGUF file.
+#ifndef BITNET_TEXT_OPEN_TOKENIZER_HPP
+#define BITNET_TEXT_OPEN_TOKENIZER_HPP
 
 // ---- bitnet/text/byte_pair_encoding.hpp ----
 // Byte pair encoding of one piece of text: from its bytes on, neighbours merge, lowest rank first, leftmost on ties.
+#ifndef BITNET_TEXT_BYTE_PAIR_ENCODING_HPP
+#define BITNET_TEXT_BYTE_PAIR_ENCODING_HPP
 
 // ---- bitnet/text/merge_table.hpp ----
 // merge_table: which two neighbouring tokens may become one, and how early.
+#ifndef BITNET_TEXT_MERGE_TABLE_HPP
+#define BITNET_TEXT_MERGE_TABLE_HPP
 
 #include <bit>
 #include <cstddef>
@@ -25888,8 +26614,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/text/token_merging.hpp ----
 // token_merging: neighbours among tokens merge, lowest rank first, leftmost on ties: the core of all BPE models.
+#ifndef BITNET_TEXT_TOKEN_MERGING_HPP
+#define BITNET_TEXT_TOKEN_MERGING_HPP
 
 #include <algorithm>
 #include <array>
@@ -26072,6 +26802,8 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -26132,8 +26864,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/text/merge_list.hpp ----
 // read_merges: the merges of a model, from a GGUF file, every one of them checked.
+#ifndef BITNET_TEXT_MERGE_LIST_HPP
+#define BITNET_TEXT_MERGE_LIST_HPP
 
 #include <array>
 #include <cstddef>
@@ -26239,8 +26975,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/text/sentence_piece.hpp ----
 // sentence_piece_encoding: text to tokens as SentencePiece's BPE models do (LLaMA-2, Gemma, Phi-3).
+#ifndef BITNET_TEXT_SENTENCE_PIECE_HPP
+#define BITNET_TEXT_SENTENCE_PIECE_HPP
 
 #include <array>
 #include <bit>
@@ -26452,8 +27192,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/text/tokenizer_tables.hpp ----
 // The two kinds of tokenizer_tables: byte-level BPE and SentencePiece.
+#ifndef BITNET_TEXT_TOKENIZER_TABLES_HPP
+#define BITNET_TEXT_TOKENIZER_TABLES_HPP
 
 #include <cstddef>
 #include <string_view>
@@ -26562,6 +27306,8 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <algorithm>
 #include <array>
@@ -26847,6 +27593,8 @@ inline result<tokenizer> tokenizer::open(const gguf_file& file, tokenizer_option
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -26869,6 +27617,8 @@ result<chat_template> text_part<Program>::open_chat(const gguf_file& file, const
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <memory>
 #include <new>
@@ -26958,8 +27708,12 @@ inline result<void> model_facts::read_tokenizer(const open_options& options) {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 // ---- bitnet/run/tensors_part.hpp ----
 // tensors_part: weights and their screen.
+#ifndef BITNET_RUN_TENSORS_PART_HPP
+#define BITNET_RUN_TENSORS_PART_HPP
 
 #include <memory>
 #include <string_view>
@@ -26986,6 +27740,8 @@ result<lm_head_screen> tensors_part<Program>::open_screen(pool_ref pool, const l
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <memory>
 #include <new>
@@ -27105,6 +27861,8 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
+#endif
+
 #include <string_view>
 #include <utility>
 
@@ -27143,8 +27901,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/session.hpp ----
 // session<P>: a conversation with a model of one policy, chosen at compile time.
+#ifndef BITNET_RUN_SESSION_HPP
+#define BITNET_RUN_SESSION_HPP
 
 #include <utility>
 
@@ -27174,6 +27936,8 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
@@ -27202,8 +27966,12 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/dispatch.hpp ----
 // Choosing a policy at run time: with_first_available, ladder, any_cpu.
+#ifndef BITNET_RUN_DISPATCH_HPP
+#define BITNET_RUN_DISPATCH_HPP
 
 #include <array>
 #include <cstddef>
@@ -27272,8 +28040,12 @@ struct any_cpu : detail::policies_of<isa::all_of_this_machine> {};
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/embedding_codes.hpp ----
 // Embeddings in fewer bytes: as int8, and as bits.
+#ifndef BITNET_RUN_EMBEDDING_CODES_HPP
+#define BITNET_RUN_EMBEDDING_CODES_HPP
 
 #include <cassert>
 #include <cstddef>
@@ -27308,8 +28080,12 @@ inline void binarize_embedding(std::span<const float> x, std::span<std::uint8_t>
 
 } // namespace bitnet::inline BITNET_ABI
 
+#endif
+
 // ---- bitnet/run/open_model.hpp ----
 // compiled_for<Ladder>: what opening a model compiles: all that the policies of a ladder name.
+#ifndef BITNET_RUN_OPEN_MODEL_HPP
+#define BITNET_RUN_OPEN_MODEL_HPP
 
 #include <span>
 #include <string>
@@ -27375,3 +28151,9 @@ result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const o
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#endif
+
+#endif // BITNET_SECOND_VERSION

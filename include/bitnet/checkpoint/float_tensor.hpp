@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The float_matrix of a tensor: which types an embedding, an output matrix and norms may have.
-#pragma once
+#ifndef BITNET_CHECKPOINT_FLOAT_TENSOR_HPP
+#define BITNET_CHECKPOINT_FLOAT_TENSOR_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_matrix.hpp>
@@ -54,3 +55,5 @@ inline constexpr stored_float stored_floats[] = {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

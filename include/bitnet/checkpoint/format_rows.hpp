@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // format_rows<F>: the rows of a tensor in a ternary row format, whose scales must all be one.
-#pragma once
+#ifndef BITNET_CHECKPOINT_FORMAT_ROWS_HPP
+#define BITNET_CHECKPOINT_FORMAT_ROWS_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -102,3 +103,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

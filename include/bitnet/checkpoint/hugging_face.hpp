@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Hugging Face checkpoints, opened as if they were GGUF files: config.json as metadata, tensors in place.
-#pragma once
+#ifndef BITNET_CHECKPOINT_HUGGING_FACE_HPP
+#define BITNET_CHECKPOINT_HUGGING_FACE_HPP
 
 #include <bitnet/checkpoint/hugging_face_config.hpp>
 #include <bitnet/checkpoint/hugging_face_names.hpp>
@@ -595,3 +596,5 @@ private:
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // config.json of a Hugging Face checkpoint, read strictly and written as GGUF metadata.
-#pragma once
+#ifndef BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
+#define BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/fixed_point.hpp>
@@ -387,3 +388,5 @@ inline result<hugging_face_config> hugging_face_config::read(json_value config, 
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The names that tensors of Hugging Face checkpoints have in GGUF files.
-#pragma once
+#ifndef BITNET_CHECKPOINT_HUGGING_FACE_NAMES_HPP
+#define BITNET_CHECKPOINT_HUGGING_FACE_NAMES_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/sentence.hpp>
@@ -142,3 +143,5 @@ template <std::size_t N>
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // hyper_parameter_reader: reads the keys of a GGUF file that describe a model, and checks them.
-#pragma once
+#ifndef BITNET_CHECKPOINT_HYPER_PARAMETER_READER_HPP
+#define BITNET_CHECKPOINT_HYPER_PARAMETER_READER_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
@@ -342,3 +343,5 @@ inline result<hyper_parameters> hyper_parameters::read(const gguf_file& file) {
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // hyper_parameters: the sizes and constants of a model, read from GGUF metadata and checked.
-#pragma once
+#ifndef BITNET_CHECKPOINT_HYPER_PARAMETERS_HPP
+#define BITNET_CHECKPOINT_HYPER_PARAMETERS_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -125,3 +126,5 @@ struct hyper_parameters {
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // layout_for: in which layout a file runs best.
-#pragma once
+#ifndef BITNET_CHECKPOINT_LAYOUT_FOR_HPP
+#define BITNET_CHECKPOINT_LAYOUT_FOR_HPP
 
 #include <bitnet/checkpoint/ternary_source.hpp>
 #include <bitnet/core/config.hpp>
@@ -59,3 +60,5 @@ namespace bitnet::inline BITNET_ABI {
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

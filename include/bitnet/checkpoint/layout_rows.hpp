@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // layout_rows: the rows of a matrix in a layout of this library.
-#pragma once
+#ifndef BITNET_CHECKPOINT_LAYOUT_ROWS_HPP
+#define BITNET_CHECKPOINT_LAYOUT_ROWS_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/layout_table.hpp>
@@ -63,3 +64,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // microsoft_tl1_rows and microsoft_tl2_rows: the rows of tensors in the lookup formats of microsoft/BitNet, whose
 // tiling a caller supplies.
-#pragma once
+#ifndef BITNET_CHECKPOINT_MICROSOFT_TL_HPP
+#define BITNET_CHECKPOINT_MICROSOFT_TL_HPP
 
 #include <bitnet/checkpoint/microsoft_tl_tiling.hpp>
 #include <bitnet/core/config.hpp>
@@ -217,3 +218,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

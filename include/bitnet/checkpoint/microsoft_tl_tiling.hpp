@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // microsoft_tl_tiling: the tile sizes of microsoft/BitNet's TL1 and TL2 tensors, as written in a kernel_config.ini.
-#pragma once
+#ifndef BITNET_CHECKPOINT_MICROSOFT_TL_TILING_HPP
+#define BITNET_CHECKPOINT_MICROSOFT_TL_TILING_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -82,3 +83,5 @@ inline result<std::optional<microsoft_tl_tiling>> microsoft_tl_tiling::find(std:
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // model_file: metadata and tensors of a model as one gguf_file, together with the bytes that they point into.
-#pragma once
+#ifndef BITNET_CHECKPOINT_MODEL_FILE_HPP
+#define BITNET_CHECKPOINT_MODEL_FILE_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -108,3 +109,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Opens a GGUF file or the folder of a Hugging Face checkpoint.
-#pragma once
+#ifndef BITNET_CHECKPOINT_OPEN_MODEL_FILE_HPP
+#define BITNET_CHECKPOINT_OPEN_MODEL_FILE_HPP
 
 #include <bitnet/checkpoint/hugging_face.hpp>
 #include <bitnet/checkpoint/model_file.hpp>
@@ -26,3 +27,5 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // packed_rows: the ternary weights of Hugging Face checkpoints, four rows of a matrix to a row of bytes.
-#pragma once
+#ifndef BITNET_CHECKPOINT_PACKED_ROWS_HPP
+#define BITNET_CHECKPOINT_PACKED_ROWS_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/io/gguf_reader.hpp>
@@ -55,3 +56,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

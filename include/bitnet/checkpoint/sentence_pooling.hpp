@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // sentence_pooling: how a folder that sentence-transformers wrote makes one vector of many.
-#pragma once
+#ifndef BITNET_CHECKPOINT_SENTENCE_POOLING_HPP
+#define BITNET_CHECKPOINT_SENTENCE_POOLING_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
@@ -78,3 +79,5 @@ struct sentence_pooling {
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // ternarised_rows<E>: ternary rows out of weights in floating point, exact where they are ternary and by absmean
 // otherwise.
-#pragma once
+#ifndef BITNET_CHECKPOINT_TERNARISED_ROWS_HPP
+#define BITNET_CHECKPOINT_TERNARISED_ROWS_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -234,3 +235,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // ternary_reading: what no file says of its ternary tensors.
-#pragma once
+#ifndef BITNET_CHECKPOINT_TERNARY_READING_HPP
+#define BITNET_CHECKPOINT_TERNARY_READING_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_order.hpp>
@@ -16,3 +17,5 @@ struct ternary_reading {
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Ternary rows: a matrix that is read row by row, whatever it is stored in, and packed into a layout.
-#pragma once
+#ifndef BITNET_CHECKPOINT_TERNARY_ROWS_HPP
+#define BITNET_CHECKPOINT_TERNARY_ROWS_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/checked.hpp>
@@ -216,3 +217,5 @@ template <class Pack>
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // ternary_source: a ternary tensor of a file, whatever its type: its scale, its rows, and its codes if it has a layout.
-#pragma once
+#ifndef BITNET_CHECKPOINT_TERNARY_SOURCE_HPP
+#define BITNET_CHECKPOINT_TERNARY_SOURCE_HPP
 
 #include <bitnet/checkpoint/format_rows.hpp>
 #include <bitnet/checkpoint/layout_rows.hpp>
@@ -289,3 +290,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

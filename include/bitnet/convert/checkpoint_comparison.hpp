@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // compare_checkpoints: whether two files hold the same model, ternary value by ternary value.
-#pragma once
+#ifndef BITNET_CONVERT_CHECKPOINT_COMPARISON_HPP
+#define BITNET_CONVERT_CHECKPOINT_COMPARISON_HPP
 
 #include <bitnet/checkpoint/float_tensor.hpp>
 #include <bitnet/checkpoint/hyper_parameter_reader.hpp>
@@ -221,3 +222,5 @@ private:
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

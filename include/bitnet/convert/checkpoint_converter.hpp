@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // checkpoint_converter: writes a model as a GGUF file, its ternary tensors and its head in the types asked for.
-#pragma once
+#ifndef BITNET_CONVERT_CHECKPOINT_CONVERTER_HPP
+#define BITNET_CONVERT_CHECKPOINT_CONVERTER_HPP
 
 #include <bitnet/checkpoint/float_tensor.hpp>
 #include <bitnet/checkpoint/hyper_parameter_reader.hpp>
@@ -492,3 +493,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // metadata_edit: one metadata entry to be set while a file is written, spelled KEY=TYPE:VALUE.
-#pragma once
+#ifndef BITNET_CONVERT_METADATA_EDIT_HPP
+#define BITNET_CONVERT_METADATA_EDIT_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/decimal.hpp>
@@ -95,3 +96,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

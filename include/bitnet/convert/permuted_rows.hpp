@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The order of rows in which a GGUF file of architecture llama has the query and key matrices of a checkpoint.
-#pragma once
+#ifndef BITNET_CONVERT_PERMUTED_ROWS_HPP
+#define BITNET_CONVERT_PERMUTED_ROWS_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/checkpoint/layout_for.hpp>
@@ -63,3 +64,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Rows of floats written as another element type: half, bfloat16, or ggml's Q8_0 and Q6_K blocks.
-#pragma once
+#ifndef BITNET_CONVERT_QUANTIZED_ROWS_HPP
+#define BITNET_CONVERT_QUANTIZED_ROWS_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
@@ -152,3 +153,5 @@ template <class E> [[nodiscard]] bool narrow_row(const float* x, std::size_t col
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
+
+#endif

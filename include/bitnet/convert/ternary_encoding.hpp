@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // ternary_encoding: how a tensor type stores rows of ternary codes, for whoever chooses the type at run time.
-#pragma once
+#ifndef BITNET_CONVERT_TERNARY_ENCODING_HPP
+#define BITNET_CONVERT_TERNARY_ENCODING_HPP
 
 #include <bitnet/checkpoint/ternary_source.hpp>
 #include <bitnet/core/config.hpp>
@@ -103,3 +104,5 @@ inline constexpr auto ternary_encoding_names = [] {
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

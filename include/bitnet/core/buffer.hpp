@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
-#pragma once
+#ifndef BITNET_CORE_BUFFER_HPP
+#define BITNET_CORE_BUFFER_HPP
 
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
@@ -116,3 +117,5 @@ template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::strin
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

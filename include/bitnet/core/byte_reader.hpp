@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // byte_reader: a cursor over untrusted little-endian bytes that never reads past their end.
-#pragma once
+#ifndef BITNET_CORE_BYTE_READER_HPP
+#define BITNET_CORE_BYTE_READER_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -64,3 +65,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Size arithmetic that notices overflow: for every size that a file or a caller controls.
-#pragma once
+#ifndef BITNET_CORE_CHECKED_HPP
+#define BITNET_CORE_CHECKED_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -35,3 +36,5 @@ namespace bitnet::inline BITNET_ABI::detail {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

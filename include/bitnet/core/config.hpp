@@ -1,10 +1,28 @@
 // SPDX-License-Identifier: MIT
 // The only macros of the library: version, target architecture, code regions. None configures behaviour.
-#pragma once
 
+// Several copies of the library may come together in one source if they have one version: what the first has, the
+// others leave out. Of two versions the second is refused, and single_include leaves out all of it. An edited copy is
+// another version, so that both the version before and the one below are compared.
+#define BITNET_VERSION_IS_0_1_0 (BITNET_VERSION_MAJOR == 0 && BITNET_VERSION_MINOR == 1 && BITNET_VERSION_PATCH == 0)
+#if defined(BITNET_VERSION_MAJOR) && !(defined(BITNET_CORE_CONFIG_HPP) && BITNET_VERSION_IS_0_1_0)
+#define BITNET_SECOND_VERSION
+#endif
+#undef BITNET_VERSION_MAJOR
+#undef BITNET_VERSION_MINOR
+#undef BITNET_VERSION_PATCH
 #define BITNET_VERSION_MAJOR 0
 #define BITNET_VERSION_MINOR 1
 #define BITNET_VERSION_PATCH 0
+#if defined(BITNET_CORE_CONFIG_HPP) && !BITNET_VERSION_IS_0_1_0
+#define BITNET_SECOND_VERSION
+#endif
+#ifdef BITNET_SECOND_VERSION
+#error "two versions of bitnet.hpp in one source: include the same one everywhere, or each in sources of its own"
+#endif
+
+#ifndef BITNET_CORE_CONFIG_HPP
+#define BITNET_CORE_CONFIG_HPP
 
 // Every name lives in `namespace bitnet::inline BITNET_ABI` or its `detail`, so that two versions can meet in one
 // program, and so can translation units that are compiled for different CPUs or with -ffast-math: of two inline
@@ -52,9 +70,11 @@
 #else
 #define BITNET_ABI_ARITHMETIC
 #endif
-#define BITNET_ABI_JOIN(version, cpu, arithmetic) version##cpu##arithmetic
-#define BITNET_ABI_NAME(version, cpu, arithmetic) BITNET_ABI_JOIN(version, cpu, arithmetic)
-#define BITNET_ABI BITNET_ABI_NAME(v0, BITNET_ABI_CPU, BITNET_ABI_ARITHMETIC)
+#define BITNET_ABI_JOIN(major, minor, patch, cpu, arithmetic) v##major##_##minor##_##patch##cpu##arithmetic
+#define BITNET_ABI_NAME(major, minor, patch, cpu, arithmetic) BITNET_ABI_JOIN(major, minor, patch, cpu, arithmetic)
+#define BITNET_ABI                                                                                                     \
+    BITNET_ABI_NAME(BITNET_VERSION_MAJOR, BITNET_VERSION_MINOR, BITNET_VERSION_PATCH, BITNET_ABI_CPU,                  \
+                    BITNET_ABI_ARITHMETIC)
 
 #if defined(__x86_64__) || defined(_M_X64)
 #define BITNET_X86_64 1
@@ -194,4 +214,6 @@
 #define BITNET_TARGET_NEON_DOTPROD "arch=armv8.2-a+dotprod"
 #define BITNET_TARGET_NEON_I8MM "arch=armv8.2-a+dotprod+i8mm"
 #endif
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // parse_decimal: text to double, correctly rounded, whatever the locale, the C++ library and the compiler's flags.
-#pragma once
+#ifndef BITNET_CORE_DECIMAL_HPP
+#define BITNET_CORE_DECIMAL_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -248,3 +249,5 @@ struct binary_quotient {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // exact_quotient and exponential: a / b and e^x with the same bits on every compiler, whatever its float flags.
-#pragma once
+#ifndef BITNET_CORE_EXPONENTIAL_HPP
+#define BITNET_CORE_EXPONENTIAL_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/fma.hpp>
@@ -53,3 +54,5 @@ template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float 
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
+
+#endif

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Logarithm, exponential and square root by integers: the same bits on every compiler, whatever its float flags and
 // libm.
-#pragma once
+#ifndef BITNET_CORE_FIXED_POINT_HPP
+#define BITNET_CORE_FIXED_POINT_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -87,3 +88,5 @@ inline constexpr int log2_fraction_bits = 57;
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // default_float_environment: round to nearest and keep denormals while the library computes, whatever the host has set.
-#pragma once
+#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -51,3 +52,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // float_element and float_matrix: the embedding and the output matrix in whichever element type a file has.
-#pragma once
+#ifndef BITNET_CORE_FLOAT_MATRIX_HPP
+#define BITNET_CORE_FLOAT_MATRIX_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
@@ -62,3 +63,5 @@ struct float_matrix {
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

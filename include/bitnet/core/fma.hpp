@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // fused_multiply_add: float fma with one rounding on machines that have no such instruction.
-#pragma once
+#ifndef BITNET_CORE_FMA_HPP
+#define BITNET_CORE_FMA_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -58,3 +59,5 @@ using hardware_fma = software_fma;
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // half (IEEE binary16) and bfloat16 as storage types: exact widening, round to nearest even when narrowing.
-#pragma once
+#ifndef BITNET_CORE_HALF_HPP
+#define BITNET_CORE_HALF_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -93,3 +94,5 @@ template <> [[nodiscard]] constexpr bfloat16 narrow<bfloat16>(float value) noexc
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
-#pragma once
+#ifndef BITNET_CORE_HUGE_PAGES_HPP
+#define BITNET_CORE_HUGE_PAGES_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -28,3 +29,5 @@ inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] s
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

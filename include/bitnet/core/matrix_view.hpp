@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // matrix_view<T>: rows of equal length in memory that somebody else owns.
-#pragma once
+#ifndef BITNET_CORE_MATRIX_VIEW_HPP
+#define BITNET_CORE_MATRIX_VIEW_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -30,3 +31,5 @@ template <class T> struct matrix_view {
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // q8_0, q6_k, q4_k and q4_0: ggml's quantised blocks as element types of a row.
-#pragma once
+#ifndef BITNET_CORE_QUANTIZED_BLOCK_HPP
+#define BITNET_CORE_QUANTIZED_BLOCK_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
@@ -204,3 +205,5 @@ template <class E> [[nodiscard]] BITNET_ALWAYS_INLINE float element_at(const std
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
+
+#endif

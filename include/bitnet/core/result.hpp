@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // errc, error and result<T>: how functions report failure. Nothing here throws.
-#pragma once
+#ifndef BITNET_CORE_RESULT_HPP
+#define BITNET_CORE_RESULT_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -160,3 +161,5 @@ template <class T> [[nodiscard]] error failed(result<T>&& made) noexcept { retur
 template <class T> [[nodiscard]] error failed(const result<T>& made) { return made.error(); }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
-#pragma once
+#ifndef BITNET_CORE_SENTENCE_HPP
+#define BITNET_CORE_SENTENCE_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -114,3 +115,5 @@ BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts plac
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // sort_first: the first k of n elements, in order. For headers that are too light for <algorithm>.
-#pragma once
+#ifndef BITNET_CORE_SORT_FIRST_HPP
+#define BITNET_CORE_SORT_FIRST_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -96,3 +97,5 @@ void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned r
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

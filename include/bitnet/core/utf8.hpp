@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // UTF-8 by the Unicode standard, table 3-7: no overlong forms, no surrogates, nothing beyond U+10FFFF.
-#pragma once
+#ifndef BITNET_CORE_UTF8_HPP
+#define BITNET_CORE_UTF8_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -116,3 +117,5 @@ inline void append_utf8(std::string& out, char32_t code_point) {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // byte_source: the bytes of a model, in a file, in the memory of the host, or read by its callback.
-#pragma once
+#ifndef BITNET_IO_BYTE_SOURCE_HPP
+#define BITNET_IO_BYTE_SOURCE_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -132,3 +133,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // file_handle: one open file of POSIX or Windows, named by a UTF-8 path; every failure is a sentence.
-#pragma once
+#ifndef BITNET_IO_FILE_HANDLE_HPP
+#define BITNET_IO_FILE_HANDLE_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -263,3 +264,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // gguf_file: reads GGUF versions 2 and 3 in place and refuses what does not hold together.
-#pragma once
+#ifndef BITNET_IO_GGUF_READER_HPP
+#define BITNET_IO_GGUF_READER_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/byte_reader.hpp>
@@ -678,3 +679,5 @@ inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

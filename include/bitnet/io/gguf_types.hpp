@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The types of GGUF: of metadata values and of tensors, their names and their sizes in bytes.
-#pragma once
+#ifndef BITNET_IO_GGUF_TYPES_HPP
+#define BITNET_IO_GGUF_TYPES_HPP
 
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
@@ -248,3 +249,5 @@ namespace detail {
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

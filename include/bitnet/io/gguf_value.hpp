@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // gguf_value: one metadata entry of a GGUF file, in place.
-#pragma once
+#ifndef BITNET_IO_GGUF_VALUE_HPP
+#define BITNET_IO_GGUF_VALUE_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/io/gguf_types.hpp>
@@ -103,3 +104,5 @@ struct gguf_value {
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // gguf_writer: writes GGUF files to memory or to disk; tensor data may be made while it is written.
-#pragma once
+#ifndef BITNET_IO_GGUF_WRITER_HPP
+#define BITNET_IO_GGUF_WRITER_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/checked.hpp>
@@ -492,3 +493,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

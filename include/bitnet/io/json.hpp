@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // json_document: reads JSON strictly by RFC 8259; append_json_string writes strings as pure ASCII.
-#pragma once
+#ifndef BITNET_IO_JSON_HPP
+#define BITNET_IO_JSON_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -596,3 +597,5 @@ inline void append_json_string(std::string& out, std::string_view utf8) {
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // mapped_file: a file's bytes in the address space, read-only, without copying them.
-#pragma once
+#ifndef BITNET_IO_MAPPED_FILE_HPP
+#define BITNET_IO_MAPPED_FILE_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -184,3 +185,5 @@ inline bool mapped_file::give_back([[maybe_unused]] std::span<const std::byte> p
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

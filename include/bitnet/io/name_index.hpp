@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // name_index: finds things by name in O(log n), and notices a name that occurs twice.
-#pragma once
+#ifndef BITNET_IO_NAME_INDEX_HPP
+#define BITNET_IO_NAME_INDEX_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -92,3 +93,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // quoted_name: names out of untrusted files, made fit for an error message.
-#pragma once
+#ifndef BITNET_IO_QUOTED_NAME_HPP
+#define BITNET_IO_QUOTED_NAME_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/sentence.hpp>
@@ -20,3 +21,5 @@ namespace bitnet::inline BITNET_ABI::detail {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

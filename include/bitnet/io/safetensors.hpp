@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // safetensors_file: reads safetensors files in place and refuses what does not hold together.
-#pragma once
+#ifndef BITNET_IO_SAFETENSORS_HPP
+#define BITNET_IO_SAFETENSORS_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/byte_reader.hpp>
@@ -368,3 +369,5 @@ inline result<safetensors_file> safetensors_file::parse(std::span<const std::byt
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The scale after the codes of a ternary tensor, and the check of the codes of I2_S.
-#pragma once
+#ifndef BITNET_IO_TERNARY_TAIL_HPP
+#define BITNET_IO_TERNARY_TAIL_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -86,3 +87,5 @@ namespace bitnet::inline BITNET_ABI::detail {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

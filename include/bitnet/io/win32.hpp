@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The dozen functions of kernel32 that io needs, declared without windows.h and its macros. Empty elsewhere.
-#pragma once
+#ifndef BITNET_IO_WIN32_HPP
+#define BITNET_IO_WIN32_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -28,4 +29,6 @@ __declspec(dllimport) int __stdcall DeleteFileW(const wchar_t*);
 __declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int, unsigned long, const char*, int, wchar_t*, int);
 __declspec(dllimport) unsigned long __stdcall GetLastError();
 }
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // amx_tiles: the tile registers of AMX as the matrix kernels use them. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_AMX_TILES_HPP
+#define BITNET_KERNEL_AMX_TILES_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -55,4 +56,6 @@ struct amx_tiles {
 #endif
 
 } // namespace bitnet::inline BITNET_ABI::detail
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The base3 layout: five weights in a byte, 1.6 bits each.
-#pragma once
+#ifndef BITNET_KERNEL_BASE3_HPP
+#define BITNET_KERNEL_BASE3_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
@@ -79,3 +80,5 @@ struct base3 {
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The base3 layout (five weights in a byte) for AMX. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_BASE3_AMX_INT8_HPP
+#define BITNET_KERNEL_BASE3_AMX_INT8_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/amx_tiles.hpp>
@@ -28,4 +29,6 @@ template <> struct kernel<isa::amx_int8, base3> : kernel<isa::avx512_vnni, base3
 #endif
 
 } // namespace bitnet::inline BITNET_ABI::detail
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The base3 layout (five weights in a byte) for AVX-512 VNNI. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_BASE3_AVX512_VNNI_HPP
+#define BITNET_KERNEL_BASE3_AVX512_VNNI_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/base3.hpp>
@@ -87,4 +88,6 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

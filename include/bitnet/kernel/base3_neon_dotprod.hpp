@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The base3 layout (five weights in a byte) for the dot products of Armv8.2. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_BASE3_NEON_DOTPROD_HPP
+#define BITNET_KERNEL_BASE3_NEON_DOTPROD_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/base3.hpp>
@@ -105,4 +106,6 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The base3 layout (five weights in a byte) for Arm's int8 matrix products. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_BASE3_NEON_I8MM_HPP
+#define BITNET_KERNEL_BASE3_NEON_I8MM_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/base3.hpp>
@@ -20,4 +21,6 @@ struct kernel<isa::neon_i8mm, base3>
     : arranged_by_way_of_i2s<kernel<isa::neon_dotprod, base3>, kernel<isa::neon_i8mm, i2s>, base3_unpacker_neon> {};
 
 } // namespace bitnet::inline BITNET_ABI::detail
+#endif
+
 #endif

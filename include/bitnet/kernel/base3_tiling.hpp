@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The order in which register tiles of a kernel of the base3 layout pass a range of rows.
-#pragma once
+#ifndef BITNET_KERNEL_BASE3_TILING_HPP
+#define BITNET_KERNEL_BASE3_TILING_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/base3.hpp>
@@ -67,3 +68,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

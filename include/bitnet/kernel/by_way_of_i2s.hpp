@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // by_way_of_i2s: matrix products with many tokens for layouts that are slow to unpack, through the I2_S kernels.
-#pragma once
+#ifndef BITNET_KERNEL_BY_WAY_OF_I2S_HPP
+#define BITNET_KERNEL_BY_WAY_OF_I2S_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/kernel.hpp>
@@ -65,3 +66,5 @@ template <class FewKernel, class I2sKernel, class Rows> struct arranged_by_way_o
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // add_dot_products: AVX-512 VNNI's vpdpbusd. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_DOT_PRODUCT_AVX512_HPP
+#define BITNET_KERNEL_DOT_PRODUCT_AVX512_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -22,4 +23,6 @@ BITNET_ALWAYS_INLINE void add_dot_products(__m512i& sums, __m512i codes, __m512i
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

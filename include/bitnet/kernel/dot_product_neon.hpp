@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // add_dot_product(s) and add_matrix_products: Arm's instructions on int8, for every compiler. Empty on other
 // architectures.
-#pragma once
+#ifndef BITNET_KERNEL_DOT_PRODUCT_NEON_HPP
+#define BITNET_KERNEL_DOT_PRODUCT_NEON_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -86,4 +87,6 @@ BITNET_ALWAYS_INLINE void add_matrix_products(int32x4_t (&sums)[RowPairs][Column
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

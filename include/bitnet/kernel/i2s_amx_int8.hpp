@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // I2_S (order A) for AMX. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_I2S_AMX_INT8_HPP
+#define BITNET_KERNEL_I2S_AMX_INT8_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/amx_tiles.hpp>
@@ -261,4 +262,6 @@ template <> struct kernel<isa::amx_int8, i2s> : kernel<isa::avx512_vnni, i2s> {}
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

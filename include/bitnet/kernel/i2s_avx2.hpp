@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // I2_S (order A) for AVX2. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_I2S_AVX2_HPP
+#define BITNET_KERNEL_I2S_AVX2_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_tiling.hpp>
@@ -177,4 +178,6 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // I2_S (order A) for AVX-512 VNNI. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_I2S_AVX512_VNNI_HPP
+#define BITNET_KERNEL_I2S_AVX512_VNNI_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/dot_product_avx512.hpp>
@@ -137,4 +138,6 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

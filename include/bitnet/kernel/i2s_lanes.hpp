@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // i2s_lanes: I2_S (order A) times many tokens, with rows side by side in the lanes of registers.
-#pragma once
+#ifndef BITNET_KERNEL_I2S_LANES_HPP
+#define BITNET_KERNEL_I2S_LANES_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/kernel.hpp>
@@ -88,3 +89,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

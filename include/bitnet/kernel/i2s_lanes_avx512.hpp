@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // i2s_lanes_avx512: how AVX-512 VNNI multiplies I2_S (order A) by many tokens. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_I2S_LANES_AVX512_HPP
+#define BITNET_KERNEL_I2S_LANES_AVX512_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/dot_product_avx512.hpp>
@@ -130,4 +131,6 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

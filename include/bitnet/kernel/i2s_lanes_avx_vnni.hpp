@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // i2s_lanes_avx_vnni: how AVX-VNNI multiplies I2_S (order A) by many tokens. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_I2S_LANES_AVX_VNNI_HPP
+#define BITNET_KERNEL_I2S_LANES_AVX_VNNI_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/dot_product_avx_vnni.hpp>
@@ -135,4 +136,6 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // I2_S (order A) for Armv8.0's AdvSIMD. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_I2S_NEON_HPP
+#define BITNET_KERNEL_I2S_NEON_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_tiling.hpp>
@@ -169,4 +170,6 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // I2_S (order A) for the dot products of Armv8.2. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_I2S_NEON_DOTPROD_HPP
+#define BITNET_KERNEL_I2S_NEON_DOTPROD_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/dot_product_neon.hpp>
@@ -133,4 +134,6 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

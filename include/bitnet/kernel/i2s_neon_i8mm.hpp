@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // I2_S (order A) for Arm's int8 matrix products. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_I2S_NEON_I8MM_HPP
+#define BITNET_KERNEL_I2S_NEON_I8MM_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/dot_product_neon.hpp>
@@ -173,4 +174,6 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // i2s_order: the three byte orders of I2_S tensors.
-#pragma once
+#ifndef BITNET_KERNEL_I2S_ORDER_HPP
+#define BITNET_KERNEL_I2S_ORDER_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -14,3 +15,5 @@ enum class i2s_order {
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

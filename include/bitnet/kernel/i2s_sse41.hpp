@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // I2_S (order A) for SSE4.1. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_I2S_SSE41_HPP
+#define BITNET_KERNEL_I2S_SSE41_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_tiling.hpp>
@@ -135,4 +136,6 @@ template <ternary_layout Layout> struct kernel<isa::sse41, Layout> : unpacking_k
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The order in which register tiles of an I2_S kernel pass a range of rows.
-#pragma once
+#ifndef BITNET_KERNEL_I2S_TILING_HPP
+#define BITNET_KERNEL_I2S_TILING_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/kernel.hpp>
@@ -77,3 +78,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // I2_S (order A) for the dot products of WebAssembly's relaxed SIMD. Empty if the module may not use them.
-#pragma once
+#ifndef BITNET_KERNEL_I2S_WASM_RELAXED_SIMD_HPP
+#define BITNET_KERNEL_I2S_WASM_RELAXED_SIMD_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_tiling.hpp>
@@ -123,4 +124,6 @@ template <ternary_layout Layout>
 struct kernel<isa::wasm_relaxed_simd, Layout> : unpacking_kernel<isa::wasm_relaxed_simd, Layout> {};
 
 } // namespace bitnet::inline BITNET_ABI::detail
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // I2_S (order A) for WebAssembly's 128-bit SIMD. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_I2S_WASM_SIMD128_HPP
+#define BITNET_KERNEL_I2S_WASM_SIMD128_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_tiling.hpp>
@@ -109,4 +110,6 @@ template <ternary_layout Layout>
 struct kernel<isa::wasm_simd128, Layout> : unpacking_kernel<isa::wasm_simd128, Layout> {};
 
 } // namespace bitnet::inline BITNET_ABI::detail
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The row format IQ1_BN of ik_llama.cpp: 64 weights in 13 bytes, a half for every row.
-#pragma once
+#ifndef BITNET_KERNEL_IQ1_BN_HPP
+#define BITNET_KERNEL_IQ1_BN_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
@@ -77,3 +78,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

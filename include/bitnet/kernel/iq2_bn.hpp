@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The row formats IQ2_BN and IQ2_BN_R4 of ik_llama.cpp: two bits a weight, a float for every row.
-#pragma once
+#ifndef BITNET_KERNEL_IQ2_BN_HPP
+#define BITNET_KERNEL_IQ2_BN_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -98,3 +99,5 @@ struct iq2_bn_r4 {
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // kernel<Isa, Layout>: ternary matrix products of one instruction set on one layout, exact in int32.
-#pragma once
+#ifndef BITNET_KERNEL_KERNEL_HPP
+#define BITNET_KERNEL_KERNEL_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -62,3 +63,5 @@ template <ternary_kernel K> [[nodiscard]] constexpr std::size_t tokens_per_group
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // lane_sums: the int32 lanes of ymm registers added up. Empty on other architectures than x86-64.
-#pragma once
+#ifndef BITNET_KERNEL_LANE_SUMS_HPP
+#define BITNET_KERNEL_LANE_SUMS_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -38,4 +39,6 @@ BITNET_ALWAYS_INLINE void store_lane_sums(const __m256i (&v)[Rows], std::int32_t
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // layout_table: a ternary layout as data, for code that is compiled once for all of them.
-#pragma once
+#ifndef BITNET_KERNEL_LAYOUT_TABLE_HPP
+#define BITNET_KERNEL_LAYOUT_TABLE_HPP
 
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
@@ -72,3 +73,5 @@ inline constexpr layout_table layout_table_of{
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The lookup2 layout: pairs of weights as indices of four bits, for kernels that look sums of activations up.
-#pragma once
+#ifndef BITNET_KERNEL_LOOKUP2_HPP
+#define BITNET_KERNEL_LOOKUP2_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
@@ -75,3 +76,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The lookup2 layout (two weights in four bits) for AdvSIMD: look-ups by tbl. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_LOOKUP2_NEON_HPP
+#define BITNET_KERNEL_LOOKUP2_NEON_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_neon.hpp>
@@ -88,4 +89,6 @@ template <> struct kernel<isa::neon_i8mm, lookup2> : kernel<isa::neon_dotprod, l
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

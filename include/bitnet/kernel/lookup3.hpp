@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The lookup3 layout: three weights as a sign and an index of four bits, for kernels that look sums of activations up.
-#pragma once
+#ifndef BITNET_KERNEL_LOOKUP3_HPP
+#define BITNET_KERNEL_LOOKUP3_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
@@ -85,3 +86,5 @@ struct lookup3 {
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

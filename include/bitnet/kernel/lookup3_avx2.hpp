@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The lookup3 layout (three weights in five bits) for AVX2: look-ups by vpshufb. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_LOOKUP3_AVX2_HPP
+#define BITNET_KERNEL_LOOKUP3_AVX2_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_avx2.hpp>
@@ -104,4 +105,6 @@ template <> struct kernel<isa::amx_int8, lookup3> : kernel<isa::avx512_vnni, loo
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The lookup3 layout (three weights in five bits) for AdvSIMD: look-ups by tbl. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_LOOKUP3_NEON_HPP
+#define BITNET_KERNEL_LOOKUP3_NEON_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_neon.hpp>
@@ -119,4 +120,6 @@ template <> struct kernel<isa::neon_i8mm, lookup3> : kernel<isa::neon_dotprod, l
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The look-up kernels of lookup2 and lookup3 but for their loops: groups of 32 rows, tables of activations, unpacking.
-#pragma once
+#ifndef BITNET_KERNEL_LOOKUP_KERNEL_HPP
+#define BITNET_KERNEL_LOOKUP_KERNEL_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>
@@ -131,3 +132,5 @@ template <class Layout, class Group, class I2sKernel> struct lookup_kernel {
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The loops of look-up kernels for AVX2: tables of bytes, and sums of 32 rows. Empty on other architectures.
-#pragma once
+#ifndef BITNET_KERNEL_LOOKUP_KERNEL_AVX2_HPP
+#define BITNET_KERNEL_LOOKUP_KERNEL_AVX2_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/lookup_kernel.hpp>
@@ -174,4 +175,6 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Ternary row formats: how other programs store rows of -1, 0, +1 with their scales among them. The concept.
-#pragma once
+#ifndef BITNET_KERNEL_ROW_FORMAT_HPP
+#define BITNET_KERNEL_ROW_FORMAT_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -47,3 +48,5 @@ concept writable_row_format = ternary_row_format<F> &&
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

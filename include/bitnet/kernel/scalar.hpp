@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The oracle of all ternary kernels: any layout, one weight at a time.
-#pragma once
+#ifndef BITNET_KERNEL_SCALAR_HPP
+#define BITNET_KERNEL_SCALAR_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/kernel.hpp>
@@ -35,3 +36,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

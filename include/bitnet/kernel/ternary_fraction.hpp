@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Five ternary digits in a byte, as TQ1_0 and IQ1_BN store them.
-#pragma once
+#ifndef BITNET_KERNEL_TERNARY_FRACTION_HPP
+#define BITNET_KERNEL_TERNARY_FRACTION_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -22,3 +23,5 @@ constexpr std::uint8_t take_digit(std::uint8_t& fraction) noexcept {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Ternary layouts: how weights of -1, 0, +1 are stored. The concept, and the three orders of I2_S.
-#pragma once
+#ifndef BITNET_KERNEL_TERNARY_LAYOUT_HPP
+#define BITNET_KERNEL_TERNARY_LAYOUT_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_order.hpp>
@@ -137,3 +138,5 @@ using i2s_b = detail::i2s_layout<i2s_order::planar_64>;
 using i2s_c = detail::i2s_layout<i2s_order::four_rows>;
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // ternary_table: the ternary matrix products of one instruction set on one layout, as data.
-#pragma once
+#ifndef BITNET_KERNEL_TERNARY_TABLE_HPP
+#define BITNET_KERNEL_TERNARY_TABLE_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/kernel.hpp>
@@ -47,3 +48,5 @@ template <ternary_kernel K> inline constexpr ternary_table ternary_table_of = ma
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

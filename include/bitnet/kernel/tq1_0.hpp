@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The row format TQ1_0 of llama.cpp: five weights in a byte, a half for every 256.
-#pragma once
+#ifndef BITNET_KERNEL_TQ1_0_HPP
+#define BITNET_KERNEL_TQ1_0_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
@@ -86,3 +87,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

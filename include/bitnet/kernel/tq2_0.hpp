@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The row format TQ2_0 of llama.cpp: two bits a weight, a half for every 256.
-#pragma once
+#ifndef BITNET_KERNEL_TQ2_0_HPP
+#define BITNET_KERNEL_TQ2_0_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
@@ -76,3 +77,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

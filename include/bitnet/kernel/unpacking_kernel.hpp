@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // unpacking_kernel: any layout in plain C++ by way of I2_S, for instruction sets that have a kernel of I2_S only.
-#pragma once
+#ifndef BITNET_KERNEL_UNPACKING_KERNEL_HPP
+#define BITNET_KERNEL_UNPACKING_KERNEL_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/kernel.hpp>
@@ -104,3 +105,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Causal grouped-query attention over the KV cache.
-#pragma once
+#ifndef BITNET_MODEL_ATTENTION_HPP
+#define BITNET_MODEL_ATTENTION_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
@@ -228,3 +229,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

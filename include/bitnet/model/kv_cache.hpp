@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // kv_cache: the keys and values of every position that a sequence has passed.
-#pragma once
+#ifndef BITNET_MODEL_KV_CACHE_HPP
+#define BITNET_MODEL_KV_CACHE_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/buffer.hpp>
@@ -156,3 +157,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Ternary linear layers: quantise rows once, multiply them by one or several matrices in one parallel loop.
-#pragma once
+#ifndef BITNET_MODEL_LINEAR_HPP
+#define BITNET_MODEL_LINEAR_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
@@ -192,3 +193,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The output matrix, which makes logits of hidden states: all its rows by several states in one reading.
-#pragma once
+#ifndef BITNET_MODEL_LM_HEAD_HPP
+#define BITNET_MODEL_LM_HEAD_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_matrix.hpp>
@@ -40,3 +41,5 @@ inline void lm_head_products(pool_ref pool, const loop_table& loops, const float
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // lm_head_screen: a six-bit copy of the output matrix, which tells its few rows that matter from the rest.
-#pragma once
+#ifndef BITNET_MODEL_LM_HEAD_SCREEN_HPP
+#define BITNET_MODEL_LM_HEAD_SCREEN_HPP
 
 #include <bitnet/checkpoint/ternary_rows.hpp>
 #include <bitnet/core/buffer.hpp>
@@ -142,3 +143,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

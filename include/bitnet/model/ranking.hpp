@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The order of logits: the largest first, the lower id on ties, NaN below everything.
-#pragma once
+#ifndef BITNET_MODEL_RANKING_HPP
+#define BITNET_MODEL_RANKING_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/text/token.hpp>
@@ -40,3 +41,5 @@ namespace detail {
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // scratch: the working memory of one forward pass. Belongs to a session, never to the model.
-#pragma once
+#ifndef BITNET_MODEL_SCRATCH_HPP
+#define BITNET_MODEL_SCRATCH_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/buffer.hpp>
@@ -127,3 +128,5 @@ struct scratch {
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

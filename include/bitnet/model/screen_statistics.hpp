@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // screen_statistics: what finding the largest logits through a screen has cost.
-#pragma once
+#ifndef BITNET_MODEL_SCREEN_STATISTICS_HPP
+#define BITNET_MODEL_SCREEN_STATISTICS_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -17,3 +18,5 @@ struct screen_statistics {
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // screened_search: the k largest logits, bit for bit, by way of a screen and the few rows that matter.
-#pragma once
+#ifndef BITNET_MODEL_SCREENED_SEARCH_HPP
+#define BITNET_MODEL_SCREENED_SEARCH_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -243,3 +244,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

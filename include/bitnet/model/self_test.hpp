@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // self_test: a few rows through an engine's kernel and float loops against plain C++, whenever a model is opened.
-#pragma once
+#ifndef BITNET_MODEL_SELF_TEST_HPP
+#define BITNET_MODEL_SELF_TEST_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -203,3 +204,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // sequence_row: what a forward pass needs to know of each of its rows.
-#pragma once
+#ifndef BITNET_MODEL_SEQUENCE_ROW_HPP
+#define BITNET_MODEL_SEQUENCE_ROW_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/simd/lane_ops.hpp>
@@ -23,3 +24,5 @@ struct sequence_row {
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

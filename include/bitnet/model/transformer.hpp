@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // transformer: one forward pass over a batch of (sequence, position, token), in steps that the caller sequences.
-#pragma once
+#ifndef BITNET_MODEL_TRANSFORMER_HPP
+#define BITNET_MODEL_TRANSFORMER_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
@@ -232,3 +233,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

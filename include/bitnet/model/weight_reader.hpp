@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // weight_reader: finds, checks and where necessary repacks the tensors of a model.
-#pragma once
+#ifndef BITNET_MODEL_WEIGHT_READER_HPP
+#define BITNET_MODEL_WEIGHT_READER_HPP
 
 #include <bitnet/checkpoint/float_tensor.hpp>
 #include <bitnet/checkpoint/hyper_parameters.hpp>
@@ -298,3 +299,5 @@ inline result<weights> weights::open(const gguf_file& file, const hyper_paramete
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

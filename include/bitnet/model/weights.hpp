@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // weights: the tensors of a model, in place in the file's bytes wherever the layout allows.
-#pragma once
+#ifndef BITNET_MODEL_WEIGHTS_HPP
+#define BITNET_MODEL_WEIGHTS_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/checkpoint/ternary_reading.hpp>
@@ -114,3 +115,5 @@ private:
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

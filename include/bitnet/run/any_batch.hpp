@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // any_batch: one step of several sessions together, so that the weights are read once for all of them.
-#pragma once
+#ifndef BITNET_RUN_ANY_BATCH_HPP
+#define BITNET_RUN_ANY_BATCH_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -107,3 +108,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // any_model: a model in the policy that this machine runs best, as a plain type.
-#pragma once
+#ifndef BITNET_RUN_ANY_MODEL_HPP
+#define BITNET_RUN_ANY_MODEL_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -140,3 +141,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

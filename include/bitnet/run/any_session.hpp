@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // any_session: one conversation with a model: its position, its KV cache and its working memory.
-#pragma once
+#ifndef BITNET_RUN_ANY_SESSION_HPP
+#define BITNET_RUN_ANY_SESSION_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -160,3 +161,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

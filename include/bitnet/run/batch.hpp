@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // batch<P>: several sessions of one policy stepped together.
-#pragma once
+#ifndef BITNET_RUN_BATCH_HPP
+#define BITNET_RUN_BATCH_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -37,3 +38,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // batch_core: what any_batch and batch<P> hold, compiled once for all engines.
-#pragma once
+#ifndef BITNET_RUN_BATCH_CORE_HPP
+#define BITNET_RUN_BATCH_CORE_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -147,3 +148,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Choosing a policy at run time: with_first_available, ladder, any_cpu.
-#pragma once
+#ifndef BITNET_RUN_DISPATCH_HPP
+#define BITNET_RUN_DISPATCH_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/engine.hpp>
@@ -72,3 +73,5 @@ template <isa::instruction_set... Isa> struct policies_of<isa::list<Isa...>> : l
 struct any_cpu : detail::policies_of<isa::all_of_this_machine> {};
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Text embeddings: the tokens of a text to embed.
-#pragma once
+#ifndef BITNET_RUN_EMBEDDING_HPP
+#define BITNET_RUN_EMBEDDING_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -33,3 +34,5 @@ namespace bitnet::inline BITNET_ABI {
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

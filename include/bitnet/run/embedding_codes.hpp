@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Embeddings in fewer bytes: as int8, and as bits.
-#pragma once
+#ifndef BITNET_RUN_EMBEDDING_CODES_HPP
+#define BITNET_RUN_EMBEDDING_CODES_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/simd/float_ops.hpp>
@@ -38,3 +39,5 @@ inline void binarize_embedding(std::span<const float> x, std::span<std::uint8_t>
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // files_part: reading what a path or memory holds.
-#pragma once
+#ifndef BITNET_RUN_FILES_PART_HPP
+#define BITNET_RUN_FILES_PART_HPP
 
 #include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/checkpoint/open_model_file.hpp>
@@ -25,3 +26,5 @@ template <class Program> result<model_file> files_part<Program>::open(byte_sourc
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // graph_part: sessions and batches.
-#pragma once
+#ifndef BITNET_RUN_GRAPH_PART_HPP
+#define BITNET_RUN_GRAPH_PART_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -27,3 +28,5 @@ result<std::unique_ptr<batch_base>> graph_part<Program>::open(const model_parts&
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // model<P>: a model in one policy, chosen at compile time.
-#pragma once
+#ifndef BITNET_RUN_MODEL_HPP
+#define BITNET_RUN_MODEL_HPP
 
 #include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/core/config.hpp>
@@ -51,3 +52,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // model_core: what any_model and model<P> hold, compiled once for all engines.
-#pragma once
+#ifndef BITNET_RUN_MODEL_CORE_HPP
+#define BITNET_RUN_MODEL_CORE_HPP
 
 #include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/core/config.hpp>
@@ -135,3 +136,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // model_facts: what is known of a model before its weights are laid out for an engine.
-#pragma once
+#ifndef BITNET_RUN_MODEL_FACTS_HPP
+#define BITNET_RUN_MODEL_FACTS_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/checkpoint/model_file.hpp>
@@ -100,3 +101,5 @@ inline result<void> model_facts::read_tokenizer(const open_options& options) {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // compiled_for<Ladder>: what opening a model compiles: all that the policies of a ladder name.
-#pragma once
+#ifndef BITNET_RUN_OPEN_MODEL_HPP
+#define BITNET_RUN_OPEN_MODEL_HPP
 
 #include <bitnet/checkpoint/layout_for.hpp>
 #include <bitnet/checkpoint/model_file.hpp>
@@ -78,3 +79,5 @@ result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const o
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

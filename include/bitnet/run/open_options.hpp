@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // open_options: how a model is opened.
-#pragma once
+#ifndef BITNET_RUN_OPEN_OPTIONS_HPP
+#define BITNET_RUN_OPEN_OPTIONS_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_order.hpp>
@@ -39,3 +40,5 @@ struct open_options {
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

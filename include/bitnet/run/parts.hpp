@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The four large parts of opening and running a model, as templates: a program may compile each in a source of its own.
-#pragma once
+#ifndef BITNET_RUN_PARTS_HPP
+#define BITNET_RUN_PARTS_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -74,3 +75,5 @@ template <class Program = void> struct graph_part {
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

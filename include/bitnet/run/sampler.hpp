@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // sampler: chooses the next token from logits. The same seed gives the same tokens on every platform.
-#pragma once
+#ifndef BITNET_RUN_SAMPLER_HPP
+#define BITNET_RUN_SAMPLER_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -278,3 +279,5 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI
 BITNET_PRECISE_END
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // session<P>: a conversation with a model of one policy, chosen at compile time.
-#pragma once
+#ifndef BITNET_RUN_SESSION_HPP
+#define BITNET_RUN_SESSION_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -36,3 +37,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // session_core: what any_session and session<P> hold, compiled once for all engines.
-#pragma once
+#ifndef BITNET_RUN_SESSION_CORE_HPP
+#define BITNET_RUN_SESSION_CORE_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/buffer.hpp>
@@ -427,3 +428,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // session_options and batch_options, and why a session stopped.
-#pragma once
+#ifndef BITNET_RUN_SESSION_OPTIONS_HPP
+#define BITNET_RUN_SESSION_OPTIONS_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
@@ -72,3 +73,5 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

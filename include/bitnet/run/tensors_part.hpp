@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // tensors_part: weights and their screen.
-#pragma once
+#ifndef BITNET_RUN_TENSORS_PART_HPP
+#define BITNET_RUN_TENSORS_PART_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
@@ -38,3 +39,5 @@ result<lm_head_screen> tensors_part<Program>::open_screen(pool_ref pool, const l
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

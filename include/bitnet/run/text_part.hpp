@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // text_part: hyper-parameters, tokenizer and chat format.
-#pragma once
+#ifndef BITNET_RUN_TEXT_PART_HPP
+#define BITNET_RUN_TEXT_PART_HPP
 
 #include <bitnet/checkpoint/hyper_parameter_reader.hpp>
 #include <bitnet/core/config.hpp>
@@ -32,3 +33,5 @@ result<chat_template> text_part<Program>::open_chat(const gguf_file& file, const
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

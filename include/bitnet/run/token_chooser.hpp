@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
-#pragma once
+#ifndef BITNET_RUN_TOKEN_CHOOSER_HPP
+#define BITNET_RUN_TOKEN_CHOOSER_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/model/ranking.hpp>
@@ -67,3 +68,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What this CPU and this operating system can run: asked of cpuid and xgetbv on x86, of the operating system on Arm.
-#pragma once
+#ifndef BITNET_SIMD_CPU_HPP
+#define BITNET_SIMD_CPU_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -193,3 +194,5 @@ namespace cpu {
 #endif
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // float_ops<Isa>: the float loops compiled for one instruction set. All of them give the bits of the scalar ones.
-#pragma once
+#ifndef BITNET_SIMD_FLOAT_OPS_HPP
+#define BITNET_SIMD_FLOAT_OPS_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/matrix_view.hpp>
@@ -108,3 +109,5 @@ template <> struct float_ops<isa::scalar> {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
+
+#endif

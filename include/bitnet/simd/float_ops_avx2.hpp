@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // float_ops for AVX2 + FMA + F16C: sixteen lanes are two ymm registers. Empty on other architectures.
-#pragma once
+#ifndef BITNET_SIMD_FLOAT_OPS_AVX2_HPP
+#define BITNET_SIMD_FLOAT_OPS_AVX2_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
@@ -640,4 +641,6 @@ namespace bitnet::inline BITNET_ABI::detail {
 template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {};
 
 } // namespace bitnet::inline BITNET_ABI::detail
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // float_ops for AVX-512: sixteen lanes are one zmm register. Empty on other architectures.
-#pragma once
+#ifndef BITNET_SIMD_FLOAT_OPS_AVX512_HPP
+#define BITNET_SIMD_FLOAT_OPS_AVX512_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
@@ -593,4 +594,6 @@ template <> struct float_ops<isa::amx_int8> : float_ops<isa::avx512_vnni> {};
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

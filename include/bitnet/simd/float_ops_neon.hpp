@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // float_ops for AdvSIMD: sixteen lanes are four registers. Empty on other architectures.
-#pragma once
+#ifndef BITNET_SIMD_FLOAT_OPS_NEON_HPP
+#define BITNET_SIMD_FLOAT_OPS_NEON_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
@@ -704,4 +705,6 @@ template <> struct float_ops<isa::neon_dotprod> : float_ops<isa::neon> {};
 template <> struct float_ops<isa::neon_i8mm> : float_ops<isa::neon> {};
 
 } // namespace bitnet::inline BITNET_ABI::detail
+#endif
+
 #endif

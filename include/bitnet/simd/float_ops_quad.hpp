@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // float_ops for SSE4.1 and WebAssembly: sixteen lanes are four registers, multiply-adds are made of doubles.
 // Empty on other architectures.
-#pragma once
+#ifndef BITNET_SIMD_FLOAT_OPS_QUAD_HPP
+#define BITNET_SIMD_FLOAT_OPS_QUAD_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/matrix_view.hpp>
@@ -405,4 +406,6 @@ BITNET_TARGET_END
 #else
 BITNET_PRECISE_END
 #endif
+#endif
+
 #endif

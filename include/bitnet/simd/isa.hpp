@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Instruction-set tags: what kernels are written for. available() says whether this machine has them and changes
 // nothing; enable() asks the system for what it gives on demand only.
-#pragma once
+#ifndef BITNET_SIMD_ISA_HPP
+#define BITNET_SIMD_ISA_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/simd/cpu.hpp>
@@ -124,3 +125,5 @@ template <instruction_set Isa> [[nodiscard]] bool enable() noexcept {
 
 } // namespace isa
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

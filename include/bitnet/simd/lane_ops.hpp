@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // lane_ops: the float loops of a transformer in plain C++, in the library's one order of summation.
-#pragma once
+#ifndef BITNET_SIMD_LANE_OPS_HPP
+#define BITNET_SIMD_LANE_OPS_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/exponential.hpp>
@@ -444,3 +445,5 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // loop_table and kv_table: the float loops of one instruction set as data. What a new instruction set has to provide.
-#pragma once
+#ifndef BITNET_SIMD_LOOP_TABLE_HPP
+#define BITNET_SIMD_LOOP_TABLE_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_matrix.hpp>
@@ -135,3 +136,5 @@ inline constexpr kv_table kv_table_of{
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

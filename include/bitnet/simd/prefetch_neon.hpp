@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // prefetch_line: what the loops for Arm ask of the caches. Empty on other architectures.
-#pragma once
+#ifndef BITNET_SIMD_PREFETCH_NEON_HPP
+#define BITNET_SIMD_PREFETCH_NEON_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -23,4 +24,6 @@ BITNET_ALWAYS_INLINE void prefetch_line(const void* address) noexcept {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
 #endif

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // quad: four floats in a 128-bit register, and their exact fma without an fma instruction: SSE4.1 and WebAssembly.
 // Empty on other architectures.
-#pragma once
+#ifndef BITNET_SIMD_QUAD_HPP
+#define BITNET_SIMD_QUAD_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
@@ -519,4 +520,6 @@ BITNET_TARGET_END
 #else
 BITNET_PRECISE_END
 #endif
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Rotary position embedding: the angles of every position, from integer phases, the same bits everywhere.
-#pragma once
+#ifndef BITNET_SIMD_ROTARY_HPP
+#define BITNET_SIMD_ROTARY_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -108,3 +109,5 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A screen of a float matrix: six bits a weight and two norms a row, enough to bound every dot product from above.
-#pragma once
+#ifndef BITNET_SIMD_SCREEN_HPP
+#define BITNET_SIMD_SCREEN_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/simd/lane_ops.hpp>
@@ -270,3 +271,5 @@ template <class Widen, class Take> void make_screen_row(std::size_t cols, Widen&
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The byte alphabet of GPT-2: how vocabulary files spell arbitrary bytes as printable characters.
-#pragma once
+#ifndef BITNET_TEXT_BYTE_ALPHABET_HPP
+#define BITNET_TEXT_BYTE_ALPHABET_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -56,3 +57,5 @@ inline constexpr std::array<std::int16_t, size> bytes = [] {
 } // namespace byte_alphabet
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

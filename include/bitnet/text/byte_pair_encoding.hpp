@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Byte pair encoding of one piece of text: from its bytes on, neighbours merge, lowest rank first, leftmost on ties.
-#pragma once
+#ifndef BITNET_TEXT_BYTE_PAIR_ENCODING_HPP
+#define BITNET_TEXT_BYTE_PAIR_ENCODING_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -68,3 +69,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

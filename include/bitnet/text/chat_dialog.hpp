@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
-#pragma once
+#ifndef BITNET_TEXT_CHAT_DIALOG_HPP
+#define BITNET_TEXT_CHAT_DIALOG_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -182,3 +183,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // chat_format: the published ways of writing a dialog as one text, and what they do to its roles and contents.
-#pragma once
+#ifndef BITNET_TEXT_CHAT_FORMAT_HPP
+#define BITNET_TEXT_CHAT_FORMAT_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/utf8.hpp>
@@ -192,3 +193,5 @@ namespace detail {
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // chat_template: which chat format a model takes, why, and whole dialogs in it.
-#pragma once
+#ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
+#define BITNET_TEXT_CHAT_TEMPLATE_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -102,3 +103,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // read_merges: the merges of a model, from a GGUF file, every one of them checked.
-#pragma once
+#ifndef BITNET_TEXT_MERGE_LIST_HPP
+#define BITNET_TEXT_MERGE_LIST_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -118,3 +119,5 @@ private:
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

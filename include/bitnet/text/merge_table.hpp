@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // merge_table: which two neighbouring tokens may become one, and how early.
-#pragma once
+#ifndef BITNET_TEXT_MERGE_TABLE_HPP
+#define BITNET_TEXT_MERGE_TABLE_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -89,3 +90,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

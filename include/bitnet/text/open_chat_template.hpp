@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // chat_template::open: recognises the chat format of a GGUF file.
-#pragma once
+#ifndef BITNET_TEXT_OPEN_CHAT_TEMPLATE_HPP
+#define BITNET_TEXT_OPEN_CHAT_TEMPLATE_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -248,3 +249,5 @@ inline result<chat_template> chat_template::open(const gguf_file& file, const to
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // tokenizer::open: the tokenizer of a GGUF file.
-#pragma once
+#ifndef BITNET_TEXT_OPEN_TOKENIZER_HPP
+#define BITNET_TEXT_OPEN_TOKENIZER_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -300,3 +301,5 @@ inline result<tokenizer> tokenizer::open(const gguf_file& file, tokenizer_option
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Splitters: how tokenizer families cut text into pieces before merging, each written by hand from its pattern.
-#pragma once
+#ifndef BITNET_TEXT_PRE_TOKENIZER_HPP
+#define BITNET_TEXT_PRE_TOKENIZER_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/text/splitter.hpp>
@@ -269,3 +270,5 @@ inline constexpr std::array<pre_tokenizer_name, 19> pre_tokenizer_names{{
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

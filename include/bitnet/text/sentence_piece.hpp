@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // sentence_piece_encoding: text to tokens as SentencePiece's BPE models do (LLaMA-2, Gemma, Phi-3).
-#pragma once
+#ifndef BITNET_TEXT_SENTENCE_PIECE_HPP
+#define BITNET_TEXT_SENTENCE_PIECE_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -226,3 +227,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

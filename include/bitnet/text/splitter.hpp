@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Building blocks of splitters: characters with their class, runs of a class, isolated patterns, and nesting.
-#pragma once
+#ifndef BITNET_TEXT_SPLITTER_HPP
+#define BITNET_TEXT_SPLITTER_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/utf8.hpp>
@@ -170,3 +171,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

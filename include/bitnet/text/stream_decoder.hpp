@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // stream_decoder: the text of one token after another, in whole code points.
-#pragma once
+#ifndef BITNET_TEXT_STREAM_DECODER_HPP
+#define BITNET_TEXT_STREAM_DECODER_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/utf8.hpp>
@@ -59,3 +60,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // token: the number of one entry of a vocabulary.
-#pragma once
+#ifndef BITNET_TEXT_TOKEN_HPP
+#define BITNET_TEXT_TOKEN_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -15,3 +16,5 @@ using token = std::int32_t;
 inline constexpr token no_token = -1;
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // token_store and token_index: the bytes of every token, and the token of given bytes.
-#pragma once
+#ifndef BITNET_TEXT_TOKEN_INDEX_HPP
+#define BITNET_TEXT_TOKEN_INDEX_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -160,3 +161,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // token_matcher: finds tokens in text by their spelling, such as <|eot_id|>.
-#pragma once
+#ifndef BITNET_TEXT_TOKEN_MATCHER_HPP
+#define BITNET_TEXT_TOKEN_MATCHER_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -90,3 +91,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // token_merging: neighbours among tokens merge, lowest rank first, leftmost on ties: the core of all BPE models.
-#pragma once
+#ifndef BITNET_TEXT_TOKEN_MERGING_HPP
+#define BITNET_TEXT_TOKEN_MERGING_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -188,3 +189,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

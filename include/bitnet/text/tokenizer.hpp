@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // tokenizer: text to tokens and back, for byte-level models (GPT-2 and later) and SentencePiece models.
-#pragma once
+#ifndef BITNET_TEXT_TOKENIZER_HPP
+#define BITNET_TEXT_TOKENIZER_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -188,3 +189,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // add_tokenizer_json: the tokenizer of a Hugging Face directory as the tokenizer.ggml.* keys of a GGUF file.
-#pragma once
+#ifndef BITNET_TEXT_TOKENIZER_JSON_HPP
+#define BITNET_TEXT_TOKENIZER_JSON_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -549,3 +550,5 @@ private:
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Strict reading of the tokenizer.ggml.* keys of a GGUF file.
-#pragma once
+#ifndef BITNET_TEXT_TOKENIZER_METADATA_HPP
+#define BITNET_TEXT_TOKENIZER_METADATA_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -84,3 +85,5 @@ namespace bitnet::inline BITNET_ABI::detail {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

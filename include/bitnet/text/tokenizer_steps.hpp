@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the steps of a tokenizer.json (normalizer, pre_tokenizer, post_processor) amount to.
-#pragma once
+#ifndef BITNET_TEXT_TOKENIZER_STEPS_HPP
+#define BITNET_TEXT_TOKENIZER_STEPS_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/sentence.hpp>
@@ -202,3 +203,5 @@ inline constexpr std::array<known_splitting, 11> known_splittings{{
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

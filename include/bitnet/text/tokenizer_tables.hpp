@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The two kinds of tokenizer_tables: byte-level BPE and SentencePiece.
-#pragma once
+#ifndef BITNET_TEXT_TOKENIZER_TABLES_HPP
+#define BITNET_TEXT_TOKENIZER_TABLES_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -119,3 +120,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -32,7 +32,8 @@
 // Except as contained in this notice, the name of a copyright holder shall not be used in advertising or otherwise to
 // promote the sale, use or other dealings in these Data Files or Software without prior written authorization of the
 // copyright holder.
-#pragma once
+#ifndef BITNET_TEXT_UNICODE_CLASSES_HPP
+#define BITNET_TEXT_UNICODE_CLASSES_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -386,3 +387,5 @@ inline constexpr std::array<std::uint32_t, 396> punctuation{
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

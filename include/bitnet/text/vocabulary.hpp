@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // vocabulary: the tokens of a model, their bytes and their kinds, read strictly from a GGUF file.
-#pragma once
+#ifndef BITNET_TEXT_VOCABULARY_HPP
+#define BITNET_TEXT_VOCABULARY_HPP
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -365,3 +366,5 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

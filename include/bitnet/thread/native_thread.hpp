@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // native_thread: a joined operating-system thread whose creation can fail without an exception. Empty where there are
 // no threads.
-#pragma once
+#ifndef BITNET_THREAD_NATIVE_THREAD_HPP
+#define BITNET_THREAD_NATIVE_THREAD_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -94,4 +95,6 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // parking_number: an atomic number that threads sleep on until it changes. Empty where there are no threads.
-#pragma once
+#ifndef BITNET_THREAD_PARKING_NUMBER_HPP
+#define BITNET_THREAD_PARKING_NUMBER_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -67,4 +68,6 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
-#pragma once
+#ifndef BITNET_THREAD_POOL_HPP
+#define BITNET_THREAD_POOL_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -157,3 +158,5 @@ public:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

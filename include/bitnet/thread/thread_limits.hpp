@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How many threads a pool may have, and how long one without work spins.
-#pragma once
+#ifndef BITNET_THREAD_THREAD_LIMITS_HPP
+#define BITNET_THREAD_THREAD_LIMITS_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -16,3 +17,5 @@ inline constexpr std::chrono::microseconds default_spin{50};
 inline constexpr std::size_t most_threads = 1024;
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // thread_pool: persistent workers that spin briefly between loops, then park. Empty where there are no threads.
-#pragma once
+#ifndef BITNET_THREAD_THREAD_POOL_HPP
+#define BITNET_THREAD_THREAD_POOL_HPP
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_environment.hpp>
@@ -220,4 +221,6 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI
+#endif
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // An include across the house, and public names that are not listed. Nothing includes or compiles this.
-#pragma once
+#ifndef BITNET_KERNEL_BROKEN_HPP
+#define BITNET_KERNEL_BROKEN_HPP
 
 #include <bitnet/io/gguf.hpp>
 
@@ -15,3 +16,5 @@ class inner {};
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif

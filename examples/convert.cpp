@@ -41,7 +41,9 @@ struct settings {
     bool force = false;
 
     void add_to(tools::options& all) {
-        all.argument("IN", model.file, "the model: a GGUF file, or the directory of a Hugging Face checkpoint");
+        all.argument(
+            "IN", model.file,
+            "the model: a GGUF file, the first shard of a split one, or the directory of a Hugging Face checkpoint");
         all.argument("OUT", out, "the GGUF file to be written");
         all.choice("--layout", bitnet::ternary_encoding_names, layout, "how ternary tensors are stored");
         constexpr std::array<std::string_view, 4> heads{"f16", "q8_0", "q6_k", "screened"};
@@ -107,11 +109,14 @@ bitnet::result<std::vector<bitnet::metadata_edit>> parse_edits(const std::vector
     return edits;
 }
 
-/// Neither an existing file without --force nor the source itself may be written over.
-bitnet::result<void> check_target(const settings& chosen) {
+/// Neither an existing file without --force nor a file of the source itself may be written over.
+bitnet::result<void> check_target(const settings& chosen, const bitnet::model_file& source) {
     std::error_code ignored;
-    if (std::filesystem::equivalent(chosen.model.file, chosen.out, ignored)) {
-        return bitnet::error{bitnet::errc::invalid_argument, chosen.out + ": is the model that is to be read"};
+    for (const bitnet::byte_source& file : source.sources()) {
+        if (std::filesystem::equivalent(file.name(), chosen.out, ignored)) {
+            return bitnet::error{bitnet::errc::invalid_argument,
+                                 chosen.out + ": is a file of the model that is to be read"};
+        }
     }
     if (!chosen.force && std::filesystem::exists(chosen.out, ignored)) {
         return bitnet::error{bitnet::errc::invalid_argument, chosen.out + ": exists; --force writes over it"};
@@ -124,9 +129,6 @@ public:
     conversion(const settings& chosen, std::span<const bitnet::metadata_edit> edits) : chosen_(chosen), edits_(edits) {}
 
     [[nodiscard]] bitnet::result<void> run() {
-        if (auto checked = check_target(chosen_); !checked) {
-            return checked;
-        }
         auto pool = bitnet::thread_pool::open(chosen_.model.threads);
         if (!pool) {
             return std::move(pool).error();
@@ -134,6 +136,9 @@ public:
         const auto source = bitnet::model_file::open(chosen_.model.file);
         if (!source) {
             return bitnet::error{source.error()};
+        }
+        if (auto checked = check_target(chosen_, *source); !checked) {
+            return checked;
         }
         for (const std::string& note : source->notes()) {
             std::fprintf(stderr, "note: %s\n", note.c_str());

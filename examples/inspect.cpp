@@ -23,7 +23,7 @@ int run(const tools::model_options& chosen, bool json) {
     if (!file) {
         return tools::fail(program, file.error().message);
     }
-    const tools::report made = tools::look_at(file->gguf(), file->size(), chosen);
+    const tools::report made = tools::look_at(*file, chosen);
     bool written = true;
     if (json) {
         written = tools::put(tools::as_json(made));
@@ -41,8 +41,9 @@ int main(int argc, char** argv) {
     tools::options options(std::string(program), "Shows what a model file holds and whether it runs here.");
     tools::model_options chosen;
     bool json = false;
-    options.argument("FILE", chosen.file,
-                     "a GGUF file, model or vocabulary, or the folder of a Hugging Face checkpoint");
+    options.argument(
+        "FILE", chosen.file,
+        "a GGUF file, model or vocabulary, the first shard of a split one, or the folder of a Hugging Face checkpoint");
     options.flag("--json", json, "as one JSON object on one line");
     chosen.add_text(options);
     chosen.add_chat(options);

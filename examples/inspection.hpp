@@ -7,8 +7,10 @@
 
 #include <bitnet/checkpoint/hyper_parameter_reader.hpp>
 #include <bitnet/checkpoint/layout_for.hpp>
+#include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/checkpoint/ternary_rows.hpp>
 #include <bitnet/checkpoint/ternary_source.hpp>
+#include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/text/open_chat_template.hpp>
 #include <bitnet/text/open_tokenizer.hpp>
@@ -19,6 +21,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -49,7 +52,8 @@ struct chat_report {
 /// All that is known of a file; what could not be found out is a sentence.
 struct report {
     const bitnet::gguf_file& file;
-    bool is_checkpoint; ///< a directory
+    std::span<const bitnet::byte_source> sources; ///< the files that hold tensors
+    bool is_checkpoint;                           ///< a directory
     std::uint64_t file_bytes;
     std::map<std::string_view, total> totals; ///< by type
     total all;
@@ -116,11 +120,13 @@ inline chat_report look_at_chat(const bitnet::gguf_file& file, const bitnet::res
     return made;
 }
 
-inline report look_at(const bitnet::gguf_file& file, std::uint64_t bytes, const model_options& chosen) {
+inline report look_at(const bitnet::model_file& source, const model_options& chosen) {
     std::error_code ignored;
+    const bitnet::gguf_file& file = source.gguf();
     report made{.file = file,
+                .sources = source.sources(),
                 .is_checkpoint = std::filesystem::is_directory(chosen.file, ignored),
-                .file_bytes = bytes,
+                .file_bytes = source.size(),
                 .totals = {},
                 .all = {},
                 .parameters = bitnet::hyper_parameters::read(file),

@@ -231,6 +231,14 @@ inline std::string as_json(const report& made) {
     json.begin('{');
     json.member("file", made.file.name());
     json.member("bytes", made.file_bytes);
+    json.begin("files", '[');
+    for (const bitnet::byte_source& source : made.sources) {
+        json.begin('{');
+        json.member("name", source.name());
+        json.member("bytes", source.bytes().size());
+        json.end('}');
+    }
+    json.end(']');
     json.member("is_checkpoint", made.is_checkpoint);
     json.member("gguf_version", made.file.version());
     json.member("alignment", made.file.alignment());

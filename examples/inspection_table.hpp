@@ -6,12 +6,14 @@
 #include "inspection_json.hpp"
 #include "json_writer.hpp"
 
+#include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_value.hpp>
 #include <bitnet/io/quoted_name.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -161,14 +163,27 @@ inline void print_verdict(const report& made) {
     }
 }
 
+/// The files of a split model.
+inline void print_shards(std::span<const bitnet::byte_source> shards) {
+    if (shards.size() == 1) {
+        return;
+    }
+    std::printf("split into %zu shards, shown as one file\n", shards.size());
+    for (const bitnet::byte_source& shard : shards) {
+        std::printf("  %s: %zu bytes\n", shard.name().c_str(), shard.bytes().size());
+    }
+}
+
 inline void print_table(const report& made) {
     const auto bytes = static_cast<unsigned long long>(made.file_bytes);
     if (made.is_checkpoint) {
         std::printf("%s: Hugging Face checkpoint, %llu bytes of safetensors, shown as it is read: as GGUF\n\n",
                     made.file.name().c_str(), bytes);
     } else {
-        std::printf("%s: GGUF version %u, %llu bytes, alignment %u\n\n", made.file.name().c_str(), made.file.version(),
+        std::printf("%s: GGUF version %u, %llu bytes, alignment %u\n", made.file.name().c_str(), made.file.version(),
                     bytes, made.file.alignment());
+        print_shards(made.sources);
+        std::printf("\n");
     }
     print_metadata(made.file);
     print_tensors(made);

@@ -19,6 +19,8 @@
 #include <bitnet/checkpoint/open_model_file.hpp>
 #include <bitnet/checkpoint/packed_rows.hpp>
 #include <bitnet/checkpoint/sentence_pooling.hpp>
+#include <bitnet/checkpoint/shard.hpp>
+#include <bitnet/checkpoint/split_gguf.hpp>
 #include <bitnet/checkpoint/ternarised_rows.hpp>
 #include <bitnet/checkpoint/ternary_reading.hpp>
 #include <bitnet/checkpoint/ternary_rows.hpp>

@@ -7644,6 +7644,114 @@ template <std::size_t N>
 #ifndef BITNET_CHECKPOINT_MODEL_FILE_HPP
 #define BITNET_CHECKPOINT_MODEL_FILE_HPP
 
+// ---- bitnet/checkpoint/shard.hpp ----
+// shard: one GGUF file of a split model, by what it says and by its name.
+#ifndef BITNET_CHECKPOINT_SHARD_HPP
+#define BITNET_CHECKPOINT_SHARD_HPP
+
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Whether a metadata key only tells how files are split.
+[[nodiscard]] constexpr bool is_shard_key(std::string_view key) noexcept {
+    return key == "split.no" || key == "split.count" || key == "split.tensors.count";
+}
+
+/// Which part of a model a GGUF file says it is.
+struct shard_facts {
+    std::uint64_t number = 0;             ///< from 0
+    std::uint64_t count = 1;              ///< 1: the file is the whole model
+    std::optional<std::uint64_t> tensors; ///< of all shards together
+
+    /// \return errc::wrong_type, missing_key or out_of_range, naming the key.
+    [[nodiscard]] static result<shard_facts> read(const gguf_file& file) {
+        const auto count = file.get_or<std::uint64_t>("split.count", 1);
+        if (!count || *count <= 1) { // 0 is what gguf-split leaves when it joins shards
+            return count ? result<shard_facts>(shard_facts{}) : failed(count);
+        }
+        const auto number = file.get<std::uint64_t>("split.no");
+        if (!number) {
+            return failed(number);
+        }
+        if (*number >= *count) {
+            return error{errc::out_of_range, sentence({file.name(), ": 'split.no' is ", *number,
+                                                       ", which is to be less than 'split.count', ", *count})};
+        }
+        shard_facts made{*number, *count, std::nullopt};
+        if (file.find("split.tensors.count") != nullptr) {
+            const auto tensors = file.get<std::uint64_t>("split.tensors.count");
+            if (!tensors) {
+                return failed(tensors);
+            }
+            made.tensors = *tensors;
+        }
+        return made;
+    }
+};
+
+/// A path that ends as gguf-split names shards, "-00001-of-00003.gguf": the names of all others follow from it, and
+/// from nothing that is in a file.
+class shard_path {
+public:
+    /// nullopt for a path with another ending.
+    [[nodiscard]] static std::optional<shard_path> parse(std::string_view path) {
+        if (path.size() < ending_size) {
+            return std::nullopt;
+        }
+        const std::string_view ending = path.substr(path.size() - ending_size);
+        const auto number = number_of(ending.substr(1, digits));
+        const auto count = number_of(ending.substr(10, digits));
+        if (!number || !count || *number == 0 || *number > *count) {
+            return std::nullopt;
+        }
+        const shard_path made(path.substr(0, path.size() - ending_size), *number - 1, *count);
+        return made.of(made.number()) == path ? std::optional(made) : std::nullopt;
+    }
+
+    [[nodiscard]] std::uint64_t number() const noexcept { return number_; } ///< from 0
+    [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+    /// The path of shard `number`, from 0.
+    [[nodiscard]] std::string of(std::uint64_t number) const { return std::string(stem_) + ending(number, count_); }
+
+    /// \pre number < count
+    [[nodiscard]] static std::string ending(std::uint64_t number, std::uint64_t count) {
+        return sentence({"-", padded(number + 1), "-of-", padded(count), ".gguf"});
+    }
+
+private:
+    static constexpr std::size_t digits = 5;
+    static constexpr std::size_t ending_size = 20; // -00001-of-00003.gguf
+
+    shard_path(std::string_view stem, std::uint64_t number, std::uint64_t count) noexcept
+        : stem_(stem), number_(number), count_(count) {}
+
+    [[nodiscard]] static std::optional<std::uint64_t> number_of(std::string_view text) noexcept {
+        std::uint64_t number = 0;
+        const auto read = std::from_chars(text.data(), text.data() + text.size(), number);
+        const bool is_whole = read.ec == std::errc{} && read.ptr == text.data() + text.size();
+        return is_whole ? std::optional(number) : std::nullopt;
+    }
+    [[nodiscard]] static std::string padded(std::uint64_t number) {
+        const std::string text = std::to_string(number);
+        return std::string(text.size() < digits ? digits - text.size() : 0, '0') + text;
+    }
+
+    std::string_view stem_;
+    std::uint64_t number_;
+    std::uint64_t count_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -7679,29 +7787,39 @@ struct checkpoint_options {
 /// move-only; pointers and spans that it gave stay valid when it moves.
 class model_file {
 public:
-    /// Opens what is at `utf8_path`: a GGUF file, mapped, or the folder of a Hugging Face checkpoint, to
-    /// which alone the options apply.
-    /// \return as byte_source::open, gguf_file::parse and open_hugging_face.
+    /// Opens what is at `utf8_path`: a GGUF file, mapped, with all others of its model if it is the first shard of a
+    /// split one; or the folder of a Hugging Face checkpoint, to which alone the options apply.
+    /// \return as byte_source::open, gguf_file::parse, open_split_gguf and open_hugging_face.
     /// Defined in open_model_file.hpp.
     [[nodiscard]] static inline result<model_file> open(std::string_view utf8_path,
                                                         const checkpoint_options& options = {});
 
-    /// Reads the GGUF file in `source`, which the model_file takes over. \return what gguf_file::parse returns.
+    /// Reads the GGUF file in `source`, which the model_file takes over. \return what gguf_file::parse returns, and
+    /// errc::invalid_argument for a shard of a split model: bytes do not tell where the others are.
     [[nodiscard]] static result<model_file> open(byte_source source) {
         auto parsed = gguf_file::parse(source.bytes(), source.name());
         if (!parsed) {
             return failed(parsed);
         }
-        model_file made({*std::move(parsed), {}, {}, {}, {}});
-        made.parts_.sources.push_back(std::move(source));
-        return made;
+        const auto shard = detail::shard_facts::read(*parsed);
+        if (!shard) {
+            return failed(shard);
+        }
+        if (shard->count > 1) {
+            return error{errc::invalid_argument,
+                         detail::sentence({source.name(), ": is shard ", shard->number + 1, " of ", shard->count,
+                                           " of a split model, which is opened by the path of its first shard"})};
+        }
+        return model_file(*std::move(parsed), std::move(source));
     }
 
     [[nodiscard]] const gguf_file& gguf() const noexcept { return parts_.gguf; }
     [[nodiscard]] const std::string& name() const noexcept { return parts_.gguf.name(); }
     /// What was decided or passed over while a directory was opened, one sentence each.
     [[nodiscard]] std::span<const std::string> notes() const noexcept { return parts_.notes; }
-    /// Bytes of all files that hold tensors.
+    /// The files that hold tensors: one GGUF file, the shards of a split one in their order, or those of a directory.
+    [[nodiscard]] std::span<const byte_source> sources() const noexcept { return parts_.sources; }
+    /// Bytes of all of them.
     [[nodiscard]] std::uint64_t size() const noexcept {
         std::uint64_t bytes = 0;
         for (const byte_source& source : parts_.sources) {
@@ -7737,6 +7855,9 @@ public:
 
 private:
     explicit model_file(detail::opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
+    model_file(gguf_file parsed, byte_source source) : parts_{std::move(parsed), {}, {}, {}, {}} {
+        parts_.sources.push_back(std::move(source));
+    }
 
     detail::opened_checkpoint parts_;
 };
@@ -13675,9 +13796,149 @@ namespace bitnet::inline BITNET_ABI {
 #endif
 
 // ---- bitnet/checkpoint/open_model_file.hpp ----
-// Opens a GGUF file or the folder of a Hugging Face checkpoint.
+// Opens a GGUF file, the shards of a split one, or the folder of a Hugging Face checkpoint.
 #ifndef BITNET_CHECKPOINT_OPEN_MODEL_FILE_HPP
 #define BITNET_CHECKPOINT_OPEN_MODEL_FILE_HPP
+
+// ---- bitnet/checkpoint/split_gguf.hpp ----
+// split_gguf: the GGUF files of a split model, opened as if they were one.
+#ifndef BITNET_CHECKPOINT_SPLIT_GGUF_HPP
+#define BITNET_CHECKPOINT_SPLIT_GGUF_HPP
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// One opening of a split model. Use open_split_gguf.
+class split_gguf_reader {
+public:
+    split_gguf_reader(byte_source first, gguf_file parsed, const shard_facts& facts)
+        : path_(first.name()), first_(std::move(parsed)), facts_(facts) {
+        sources_.push_back(std::move(first));
+    }
+
+    [[nodiscard]] result<opened_checkpoint> run() {
+        const auto names = shard_path::parse(path_);
+        if (!check_name(names)) {
+            return std::move(failure_);
+        }
+        for (std::uint64_t number = 1; number < facts_.count; ++number) {
+            if (!open_shard(number, names->of(number))) {
+                return std::move(failure_);
+            }
+        }
+        const std::uint64_t found = first_.tensors().size() + more_.size();
+        if (facts_.tensors.value_or(found) != found) {
+            return error{errc::inconsistent, sentence({path_, ": 'split.tensors.count' is ", *facts_.tensors, ", the ",
+                                                       facts_.count, " shards have ", found, " tensors"})};
+        }
+        auto whole = gguf_file::extend(std::move(first_), more_);
+        if (!whole) {
+            return failed(whole);
+        }
+        return opened_checkpoint{*std::move(whole), std::move(sources_), {}, {}, std::move(notes_)};
+    }
+
+private:
+    // Every step returns whether to go on; if not, the error is in failure_.
+    [[nodiscard]] bool check_name(const std::optional<shard_path>& names) {
+        if (!names || names->number() != facts_.number || names->count() != facts_.count) {
+            return set_error(
+                failure_, errc::bad_file_name, {path_, ": 'split.no' is ", facts_.number, " and 'split.count' "},
+                {facts_.count, ", so its name has to end in ", shard_path::ending(facts_.number, facts_.count),
+                 ": the other shards are found by such names"});
+        }
+        return facts_.number == 0 ||
+               set_error(failure_, errc::invalid_argument, {path_, ": is shard ", facts_.number + 1, " of "},
+                         {facts_.count, "; a split model is opened by its first, ", names->of(0)});
+    }
+
+    [[nodiscard]] bool open_shard(std::uint64_t number, const std::string& path) {
+        auto source = byte_source::open(path);
+        if (!source) {
+            return set_error(failure_, source.error().code, {path_, ": shard ", number + 1, " of "},
+                             {facts_.count, ": ", source.error().message});
+        }
+        const auto parsed = gguf_file::parse(source->bytes(), source->name());
+        if (!parsed) {
+            failure_ = failed(parsed);
+            return false;
+        }
+        if (!check_facts(*parsed, number) || !check_metadata(*parsed)) {
+            return false;
+        }
+        more_.insert(more_.end(), parsed->tensors().begin(), parsed->tensors().end());
+        sources_.push_back(*std::move(source));
+        return true;
+    }
+
+    [[nodiscard]] bool check_facts(const gguf_file& shard, std::uint64_t number) {
+        const auto facts = shard_facts::read(shard);
+        if (!facts) {
+            failure_ = failed(facts);
+            return false;
+        }
+        if (facts->number != number || facts->count != facts_.count) {
+            return set_error(failure_, errc::inconsistent,
+                             {shard.name(), ": says that it is shard ", facts->number + 1},
+                             {" of ", facts->count, ", but by its name it is shard ", number + 1, " of ", facts_.count,
+                              " of ", path_});
+        }
+        if (facts->tensors && facts_.tensors && *facts->tensors != *facts_.tensors) {
+            return set_error(failure_, errc::inconsistent,
+                             {shard.name(), ": 'split.tensors.count' is ", *facts->tensors},
+                             {", in ", path_, " it is ", *facts_.tensors});
+        }
+        return true;
+    }
+
+    /// The first shard has the metadata of the model; what others repeat has to be the same.
+    [[nodiscard]] bool check_metadata(const gguf_file& shard) {
+        for (const gguf_value& entry : shard.metadata()) {
+            if (is_shard_key(entry.key) || entry.key == "general.alignment") {
+                continue;
+            }
+            const gguf_value* same = first_.find(entry.key);
+            if (same == nullptr) {
+                notes_.push_back(sentence({shard.name(), ": metadata key ", quoted{entry.key},
+                                           " is not used: the first shard does not have it"}));
+            } else if (same->type != entry.type || same->element_type != entry.element_type ||
+                       !std::equal(same->bytes.begin(), same->bytes.end(), entry.bytes.begin(), entry.bytes.end())) {
+                return set_error(failure_, errc::inconsistent, {shard.name(), ": metadata key ", quoted{entry.key}},
+                                 {" has another value than in ", path_, ", so they are no shards of one model"});
+            }
+        }
+        return true;
+    }
+
+    std::string path_;
+    gguf_file first_;
+    shard_facts facts_;
+    std::vector<byte_source> sources_;
+    std::vector<gguf_tensor> more_; ///< of all shards but the first
+    std::vector<std::string> notes_;
+    error failure_;
+};
+
+/// Maps all shards of the split model whose first shard is `first`, `parsed` and with more than one by `facts`. The
+/// result has the metadata of the first and the tensors of all.
+/// \return errc::bad_file_name if `first` is not called as shards are, invalid_argument if it is not the first; the
+/// errors of byte_source::open and gguf_file::parse for each of the others; inconsistent for a shard of another model,
+/// and if tensors are missing; duplicate_tensor; out_of_memory. Each names the shard.
+[[nodiscard]] inline result<opened_checkpoint> open_split_gguf(byte_source first, gguf_file parsed,
+                                                               const shard_facts& facts) {
+    return split_gguf_reader(std::move(first), std::move(parsed), facts).run();
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <string>
 #include <string_view>
@@ -13692,7 +13953,22 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
         return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
     }
     auto source = byte_source::open(utf8_path);
-    return source ? open(*std::move(source)) : result<model_file>(failed(source));
+    if (!source) {
+        return failed(source);
+    }
+    auto parsed = gguf_file::parse(source->bytes(), source->name());
+    if (!parsed) {
+        return failed(parsed);
+    }
+    const auto shard = detail::shard_facts::read(*parsed);
+    if (!shard) {
+        return failed(shard);
+    }
+    if (shard->count == 1) {
+        return model_file(*std::move(parsed), *std::move(source));
+    }
+    auto opened = detail::open_split_gguf(*std::move(source), *std::move(parsed), *shard);
+    return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -15518,7 +15794,8 @@ private:
     /// All entries but those that only tell how this source is read.
     [[nodiscard]] result<void> add_metadata() {
         for (const gguf_value& entry : file_.metadata()) {
-            if (entry.key == "general.alignment" || entry.key.starts_with("bitnet_hpp.")) {
+            if (entry.key == "general.alignment" || entry.key.starts_with("bitnet_hpp.") ||
+                detail::is_shard_key(entry.key)) {
                 continue; // the writer's own; and what only told how to read the source
             }
             if (const auto edit = std::find_if(options_.edits.begin(), options_.edits.end(),

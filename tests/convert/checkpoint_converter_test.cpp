@@ -2,6 +2,7 @@
 // Conversions keep every ternary value and scale, and comparison notices every difference.
 #include "golden/gguf_editor.hpp"
 #include "golden/golden_data.hpp"
+#include "golden/split_gguf.hpp"
 #include "golden/tiny_model_writer.hpp"
 #include "io/temporary_folder.hpp"
 
@@ -356,4 +357,21 @@ TEST_CASE("golden: packed and bf16 checkpoints convert to the GGUF file's ternar
             CHECK(logits_of(bytes->span()) == expected);
         }
     }
+}
+
+TEST_CASE("a split model is joined into one file without a trace of the shards") {
+    const auto whole = tiny(two_layers());
+    const gguf_file file = parsed(whole.span());
+    const bitnet_tests::temporary_folder folder;
+    for (std::size_t i = 0; i < 2; ++i) {
+        (void)folder.write("m" + bitnet_tests::shard_ending(i, 2),
+                           bitnet_tests::as_text(bitnet_tests::shard_of(file, i, 2).span()));
+    }
+    const auto split = model_file::open(folder.path("m" + bitnet_tests::shard_ending(0, 2)));
+    REQUIRE_MESSAGE(split, (split ? "" : split.error().message));
+    const auto joined = convert(split->gguf(), {});
+    REQUIRE(joined);
+    const auto expected = converted(whole.span(), {});
+    CHECK(std::equal(joined->span().begin(), joined->span().end(), expected.span().begin(), expected.span().end()));
+    CHECK(compare_checkpoints(split->gguf(), {}, parsed(joined->span()), *threads(2)));
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // bitnet-convert as a process: what it writes, reports and leaves unchanged.
 #include "golden/golden_data.hpp"
+#include "golden/split_gguf.hpp"
 #include "models.hpp"
 #include "process.hpp"
 
@@ -90,7 +91,7 @@ TEST_CASE("no file is overwritten without --force, the source never, and a failu
     CHECK(contents(existing) == "kept");
     const outcome itself = run("convert", {tiny, tiny, "--force"});
     CHECK(itself.status == 1);
-    CHECK(contains(itself.err, "is the model that is to be read"));
+    CHECK(contains(itself.err, "is a file of the model that is to be read"));
 
     const std::string bad = write_with_bad_code(folder);
     const std::size_t before = files_in(folder);
@@ -129,4 +130,32 @@ TEST_CASE("golden: the tools take a checkpoint's directory in place of its GGUF 
         CHECK(output("tokenize", {"-m", directory}, line) == output("tokenize", {"-m", tiny}, line));
         CHECK(contains(output("inspect", {directory}), "Hugging Face checkpoint"));
     }
+}
+
+TEST_CASE("the tools open a split model by its first shard, show all shards and join them") {
+    const temporary_folder folder;
+    const std::string bytes = contents(tiny);
+    const auto file = bitnet::gguf_file::parse(std::as_bytes(std::span(bytes)), "tiny");
+    REQUIRE(file);
+    for (std::size_t i = 0; i < 3; ++i) {
+        (void)folder.write("m" + shard_ending(i, 3), as_text(shard_of(*file, i, 3).span()));
+    }
+    const std::string first = folder.path("m" + shard_ending(0, 3));
+    const std::vector<std::string> prompt{"-p", "Once upon a time", "-n", "12", "--temp", "0"};
+    auto of_whole = prompt;
+    of_whole.insert(of_whole.begin(), {"-m", tiny});
+    auto of_split = prompt;
+    of_split.insert(of_split.begin(), {"-m", first});
+    CHECK(output("generate", of_split) == output("generate", of_whole));
+    const std::string shown = output("inspect", {first});
+    CHECK(contains(shown, "split into 3 shards"));
+    CHECK(contains(shown, folder.path("m" + shard_ending(2, 3)) + ": "));
+    CHECK(contains(output("inspect", {first, "--json"}), shard_ending(1, 3)));
+    CHECK(contents(convert(folder, first, {})) == contents(tiny));
+    const outcome over = run("convert", {first, folder.path("m" + shard_ending(1, 3)), "--force"});
+    CHECK(over.status == 1);
+    CHECK(contains(over.err, "is a file of the model that is to be read"));
+    const outcome second = run("inspect", {folder.path("m" + shard_ending(1, 3))});
+    CHECK(second.status == 1);
+    CHECK(contains(second.err, first));
 }

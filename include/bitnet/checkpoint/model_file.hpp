@@ -3,9 +3,11 @@
 #ifndef BITNET_CHECKPOINT_MODEL_FILE_HPP
 #define BITNET_CHECKPOINT_MODEL_FILE_HPP
 
+#include <bitnet/checkpoint/shard.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/gguf_reader.hpp>
@@ -46,29 +48,39 @@ struct checkpoint_options {
 /// move-only; pointers and spans that it gave stay valid when it moves.
 class model_file {
 public:
-    /// Opens what is at `utf8_path`: a GGUF file, mapped, or the folder of a Hugging Face checkpoint, to
-    /// which alone the options apply.
-    /// \return as byte_source::open, gguf_file::parse and open_hugging_face.
+    /// Opens what is at `utf8_path`: a GGUF file, mapped, with all others of its model if it is the first shard of a
+    /// split one; or the folder of a Hugging Face checkpoint, to which alone the options apply.
+    /// \return as byte_source::open, gguf_file::parse, open_split_gguf and open_hugging_face.
     /// Defined in open_model_file.hpp.
     [[nodiscard]] static inline result<model_file> open(std::string_view utf8_path,
                                                         const checkpoint_options& options = {});
 
-    /// Reads the GGUF file in `source`, which the model_file takes over. \return what gguf_file::parse returns.
+    /// Reads the GGUF file in `source`, which the model_file takes over. \return what gguf_file::parse returns, and
+    /// errc::invalid_argument for a shard of a split model: bytes do not tell where the others are.
     [[nodiscard]] static result<model_file> open(byte_source source) {
         auto parsed = gguf_file::parse(source.bytes(), source.name());
         if (!parsed) {
             return failed(parsed);
         }
-        model_file made({*std::move(parsed), {}, {}, {}, {}});
-        made.parts_.sources.push_back(std::move(source));
-        return made;
+        const auto shard = detail::shard_facts::read(*parsed);
+        if (!shard) {
+            return failed(shard);
+        }
+        if (shard->count > 1) {
+            return error{errc::invalid_argument,
+                         detail::sentence({source.name(), ": is shard ", shard->number + 1, " of ", shard->count,
+                                           " of a split model, which is opened by the path of its first shard"})};
+        }
+        return model_file(*std::move(parsed), std::move(source));
     }
 
     [[nodiscard]] const gguf_file& gguf() const noexcept { return parts_.gguf; }
     [[nodiscard]] const std::string& name() const noexcept { return parts_.gguf.name(); }
     /// What was decided or passed over while a directory was opened, one sentence each.
     [[nodiscard]] std::span<const std::string> notes() const noexcept { return parts_.notes; }
-    /// Bytes of all files that hold tensors.
+    /// The files that hold tensors: one GGUF file, the shards of a split one in their order, or those of a directory.
+    [[nodiscard]] std::span<const byte_source> sources() const noexcept { return parts_.sources; }
+    /// Bytes of all of them.
     [[nodiscard]] std::uint64_t size() const noexcept {
         std::uint64_t bytes = 0;
         for (const byte_source& source : parts_.sources) {
@@ -104,6 +116,9 @@ public:
 
 private:
     explicit model_file(detail::opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
+    model_file(gguf_file parsed, byte_source source) : parts_{std::move(parsed), {}, {}, {}, {}} {
+        parts_.sources.push_back(std::move(source));
+    }
 
     detail::opened_checkpoint parts_;
 };

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
-// Opens a GGUF file or the folder of a Hugging Face checkpoint.
+// Opens a GGUF file, the shards of a split one, or the folder of a Hugging Face checkpoint.
 #ifndef BITNET_CHECKPOINT_OPEN_MODEL_FILE_HPP
 #define BITNET_CHECKPOINT_OPEN_MODEL_FILE_HPP
 
 #include <bitnet/checkpoint/hugging_face.hpp>
 #include <bitnet/checkpoint/model_file.hpp>
+#include <bitnet/checkpoint/shard.hpp>
+#include <bitnet/checkpoint/split_gguf.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/file_handle.hpp>
+#include <bitnet/io/gguf_reader.hpp>
 
 #include <string>
 #include <string_view>
@@ -23,7 +26,22 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
         return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
     }
     auto source = byte_source::open(utf8_path);
-    return source ? open(*std::move(source)) : result<model_file>(failed(source));
+    if (!source) {
+        return failed(source);
+    }
+    auto parsed = gguf_file::parse(source->bytes(), source->name());
+    if (!parsed) {
+        return failed(parsed);
+    }
+    const auto shard = detail::shard_facts::read(*parsed);
+    if (!shard) {
+        return failed(shard);
+    }
+    if (shard->count == 1) {
+        return model_file(*std::move(parsed), *std::move(source));
+    }
+    auto opened = detail::open_split_gguf(*std::move(source), *std::move(parsed), *shard);
+    return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -5,6 +5,7 @@
 
 #include <bitnet/checkpoint/float_tensor.hpp>
 #include <bitnet/checkpoint/hyper_parameter_reader.hpp>
+#include <bitnet/checkpoint/shard.hpp>
 #include <bitnet/checkpoint/ternary_rows.hpp>
 #include <bitnet/convert/metadata_edit.hpp>
 #include <bitnet/convert/permuted_rows.hpp>
@@ -167,7 +168,8 @@ private:
     /// All entries but those that only tell how this source is read.
     [[nodiscard]] result<void> add_metadata() {
         for (const gguf_value& entry : file_.metadata()) {
-            if (entry.key == "general.alignment" || entry.key.starts_with("bitnet_hpp.")) {
+            if (entry.key == "general.alignment" || entry.key.starts_with("bitnet_hpp.") ||
+                detail::is_shard_key(entry.key)) {
                 continue; // the writer's own; and what only told how to read the source
             }
             if (const auto edit = std::find_if(options_.edits.begin(), options_.edits.end(),

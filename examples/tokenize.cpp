@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <iostream>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -117,6 +118,11 @@ int run(const settings& chosen) {
     }
     if (tokens->pre_tokenizer().inferred) {
         std::fprintf(stderr, "note: %s\n", tokens->pre_tokenizer().why.c_str());
+    }
+    for (const auto notes : {file->notes(), std::span<const std::string>(tokens->notes())}) {
+        for (const std::string& note : notes) {
+            std::fprintf(stderr, "note: %s\n", note.c_str());
+        }
     }
     std::string line;
     for (std::size_t number = 1; std::getline(std::cin, line); ++number) {

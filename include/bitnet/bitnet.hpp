@@ -176,6 +176,7 @@
 #include <bitnet/text/stream_decoder.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/token_index.hpp>
+#include <bitnet/text/token_kind.hpp>
 #include <bitnet/text/token_matcher.hpp>
 #include <bitnet/text/token_merging.hpp>
 #include <bitnet/text/tokenizer.hpp>

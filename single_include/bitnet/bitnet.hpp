@@ -1426,6 +1426,7 @@ struct tokenizer_facts {
     bool add_eos = false;
     bool space_prefix = false;
     pre_tokenizer_choice pre_tokenizer;
+    std::vector<std::string> notes;
 };
 
 /// What a tokenizer looks up: its vocabulary, its merges and its splitter. An interface, so that programs that are
@@ -1537,6 +1538,9 @@ public:
     }
 
     [[nodiscard]] const pre_tokenizer_choice& pre_tokenizer() const noexcept { return facts_.pre_tokenizer; }
+
+    /// What of the file was put right or passed over, one sentence each. any_model::notes() has them, too.
+    [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return facts_.notes; }
 
     /// Bytes of the longest token.
     [[nodiscard]] std::size_t longest_token() const noexcept { return facts_.longest_token; }
@@ -4060,6 +4064,7 @@ private:
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -4152,6 +4157,42 @@ struct gguf_value {
         return value;
     }
 };
+
+namespace detail {
+
+/// An integer of any type in a file, in two's complement.
+struct wide_integer {
+    std::uint64_t bits;
+    bool negative;
+};
+
+/// Element `i` of an array of integers of any type, or, for i = 0, a single integer; nullopt if `value` holds none.
+/// \pre i < value.count
+[[nodiscard]] inline std::optional<wide_integer> wide_element(const gguf_value& value, std::uint64_t i) noexcept {
+    const auto widen = [](auto number) { return wide_integer{static_cast<std::uint64_t>(number), number < 0}; };
+    switch (value.element_type) {
+    case gguf_type::u8:
+        return widen(value.element<std::uint8_t>(i));
+    case gguf_type::i8:
+        return widen(value.element<std::int8_t>(i));
+    case gguf_type::u16:
+        return widen(value.element<std::uint16_t>(i));
+    case gguf_type::i16:
+        return widen(value.element<std::int16_t>(i));
+    case gguf_type::u32:
+        return widen(value.element<std::uint32_t>(i));
+    case gguf_type::i32:
+        return widen(value.element<std::int32_t>(i));
+    case gguf_type::u64:
+        return widen(value.element<std::uint64_t>(i));
+    case gguf_type::i64:
+        return widen(value.element<std::int64_t>(i));
+    default:
+        return std::nullopt;
+    }
+}
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -4349,11 +4390,6 @@ public:
 private:
     friend class detail::gguf_parser;
 
-    /// An integer of any type in the file, in two's complement.
-    struct wide_integer {
-        std::uint64_t bits;
-        bool negative;
-    };
     /// The numbers that a type of C++ holds.
     struct integer_range {
         std::int64_t least;
@@ -4408,7 +4444,7 @@ private:
 
     /// The bits of an integer in `range`; of a negative one in two's complement.
     [[nodiscard]] result<std::uint64_t> integer(const gguf_value& value, integer_range range) const {
-        const auto number = widest(value);
+        const auto number = value.type != gguf_type::array ? detail::wide_element(value, 0) : std::nullopt;
         if (!number) {
             return wrong_type(value, range.type);
         }
@@ -4421,30 +4457,6 @@ private:
             detail::sentence({name_, ": metadata key ", detail::quoted{value.key}, " is ",
                               number->negative ? detail::sentence_part(as_signed) : detail::sentence_part(number->bits),
                               ", which does not fit the ", name_of(range.type), " that is needed"})};
-    }
-
-    [[nodiscard]] static std::optional<wide_integer> widest(const gguf_value& value) noexcept {
-        const auto widen = [](auto number) { return wide_integer{static_cast<std::uint64_t>(number), number < 0}; };
-        switch (value.type) {
-        case gguf_type::u8:
-            return widen(value.element<std::uint8_t>(0));
-        case gguf_type::i8:
-            return widen(value.element<std::int8_t>(0));
-        case gguf_type::u16:
-            return widen(value.element<std::uint16_t>(0));
-        case gguf_type::i16:
-            return widen(value.element<std::int16_t>(0));
-        case gguf_type::u32:
-            return widen(value.element<std::uint32_t>(0));
-        case gguf_type::i32:
-            return widen(value.element<std::int32_t>(0));
-        case gguf_type::u64:
-            return widen(value.element<std::uint64_t>(0));
-        case gguf_type::i64:
-            return widen(value.element<std::int64_t>(0));
-        default:
-            return std::nullopt;
-        }
     }
 
     std::string name_;
@@ -9576,6 +9588,155 @@ private:
 
 #endif
 
+// ---- bitnet/text/token_kind.hpp ----
+// token_kind: what the tokens of a vocabulary are for, as a GGUF file says.
+#ifndef BITNET_TEXT_TOKEN_KIND_HPP
+#define BITNET_TEXT_TOKEN_KIND_HPP
+
+// ---- bitnet/text/tokenizer_metadata.hpp ----
+// Strict reading of the tokenizer.ggml.* keys of a GGUF file.
+#ifndef BITNET_TEXT_TOKENIZER_METADATA_HPP
+#define BITNET_TEXT_TOKENIZER_METADATA_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// errc::bad_vocabulary: "FILE: KEY WHY".
+[[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::string_view why) {
+    return {errc::bad_vocabulary, sentence({file.name(), ": ", key, " ", why})};
+}
+
+/// errc::bad_vocabulary: "FILE: KEY[INDEX] WHY".
+[[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::uint64_t index,
+                                          std::string_view why) {
+    return bad_vocabulary(file, sentence({key, "[", index, "]"}), why);
+}
+
+/// The array under `key`; null if the file has no such key.
+/// \return errc::bad_vocabulary if it is not an array of exactly `element`.
+[[nodiscard]] inline result<const gguf_value*> find_array(const gguf_file& file, std::string_view key,
+                                                          gguf_type element) {
+    const gguf_value* value = file.find(key);
+    if (value == nullptr || value->is_array_of(element)) {
+        return value;
+    }
+    const bool is_array = value->type == gguf_type::array;
+    return bad_vocabulary(
+        file, key,
+        sentence({is_array ? "is an array of " : "is a ", name_of(is_array ? value->element_type : value->type),
+                  ", an array of ", name_of(element), " is needed"}));
+}
+
+/// The same, with errc::missing_key if the file has no such key.
+[[nodiscard]] inline result<const gguf_value*> need_array(const gguf_file& file, std::string_view key,
+                                                          gguf_type element) {
+    auto found = find_array(file, key, element);
+    if (found && *found == nullptr) {
+        return error{errc::missing_key, sentence({file.name(), ": the tokenizer needs ", key})};
+    }
+    return found;
+}
+
+/// The same as find_array, of exactly `count` elements, one for each token.
+[[nodiscard]] inline result<const gguf_value*> find_array_of(const gguf_file& file, std::string_view key,
+                                                             gguf_type element, std::uint64_t count) {
+    auto found = find_array(file, key, element);
+    if (found && *found != nullptr && (*found)->count != count) {
+        return bad_vocabulary(file, key, sentence({"has ", (*found)->count, " elements for ", count, " tokens"}));
+    }
+    return found;
+}
+
+/// An array of integers of any type, of exactly `count` elements; null if the file has no such key.
+[[nodiscard]] inline result<const gguf_value*> find_integers_of(const gguf_file& file, std::string_view key,
+                                                                std::uint64_t count) {
+    const gguf_value* value = file.find(key);
+    const bool is_integers = value != nullptr && value->type == gguf_type::array &&
+                             (value->count == 0 || wide_element(*value, 0).has_value());
+    return find_array_of(file, key, is_integers ? value->element_type : gguf_type::i32, count);
+}
+
+/// The token id under `key`, of any integer type; nullopt if the file has no such key.
+/// \return errc::wrong_type if it is not an integer, errc::bad_vocabulary if it is outside the vocabulary.
+[[nodiscard]] inline result<std::optional<token>> find_token_id(const gguf_file& file, std::string_view key,
+                                                                std::size_t vocabulary_size) {
+    if (file.find(key) == nullptr) {
+        return std::optional<token>{};
+    }
+    const auto id = file.get<std::int64_t>(key);
+    if (!id) {
+        return failed(id);
+    }
+    if (*id < 0 || static_cast<std::uint64_t>(*id) >= vocabulary_size) {
+        return bad_vocabulary(file, key,
+                              sentence({"is ", *id, ", outside the vocabulary of ", vocabulary_size, " tokens"}));
+    }
+    return std::optional<token>{static_cast<token>(*id)};
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What a token is for, with its id in tokenizer.ggml.token_type.
+enum class token_kind : std::uint8_t {
+    normal = 1,       ///< spelled by token_spelling; what merging makes
+    unknown = 2,      ///< spelled as it is; found in text on request only
+    control = 3,      ///< spelled as it is; found in text on request only
+    user_defined = 4, ///< spelled as it is; always found in text, before splitting
+    unused = 5,       ///< spelled as it is; never found
+    byte = 6,         ///< spelled <0xHH>, means that byte; never found
+};
+
+inline constexpr std::string_view token_kinds_key = "tokenizer.ggml.token_type";
+
+/// The kinds of the tokens in `spellings`, an array of strings: those of token_type, which may be integers of any
+/// width. If the file has none, tokens spelled <|...|> are control tokens and all others normal.
+/// \return errc::bad_vocabulary (no integers, another count, a kind that is not known); errc::out_of_memory.
+[[nodiscard]] inline result<buffer<token_kind>> read_token_kinds(const gguf_file& file, const gguf_value& spellings) {
+    const auto numbers = find_integers_of(file, token_kinds_key, spellings.count);
+    if (!numbers) {
+        return failed(numbers);
+    }
+    auto kinds = buffer<token_kind>::allocate(spellings.count, "token kinds");
+    if (!kinds) {
+        return kinds;
+    }
+    std::size_t i = 0;
+    for (const std::string_view spelling : spellings.strings()) {
+        const bool special = spelling.starts_with("<|") && spelling.ends_with("|>");
+        (*kinds)[i] = special ? token_kind::control : token_kind::normal;
+        if (*numbers != nullptr) {
+            const auto number = wide_element(**numbers, i);
+            if (number->bits < 1 || number->bits > 6) { // a negative number has its highest bit set
+                const auto negative = static_cast<std::int64_t>(number->bits);
+                return bad_vocabulary(
+                    file, token_kinds_key, i,
+                    sentence({"is ", number->negative ? sentence_part(negative) : number->bits, ", 1 to 6 are known"}));
+            }
+            (*kinds)[i] = static_cast<token_kind>(number->bits);
+        }
+        ++i;
+    }
+    return kinds;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/text/token_matcher.hpp ----
 // token_matcher: finds tokens in text by their spelling, such as <|eot_id|>.
 #ifndef BITNET_TEXT_TOKEN_MATCHER_HPP
@@ -9666,88 +9827,6 @@ private:
 
 #endif
 
-// ---- bitnet/text/tokenizer_metadata.hpp ----
-// Strict reading of the tokenizer.ggml.* keys of a GGUF file.
-#ifndef BITNET_TEXT_TOKENIZER_METADATA_HPP
-#define BITNET_TEXT_TOKENIZER_METADATA_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// errc::bad_vocabulary: "FILE: KEY WHY".
-[[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::string_view why) {
-    return {errc::bad_vocabulary, sentence({file.name(), ": ", key, " ", why})};
-}
-
-/// errc::bad_vocabulary: "FILE: KEY[INDEX] WHY".
-[[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::uint64_t index,
-                                          std::string_view why) {
-    return bad_vocabulary(file, sentence({key, "[", index, "]"}), why);
-}
-
-/// The array under `key`; null if the file has no such key.
-/// \return errc::bad_vocabulary if it is not an array of exactly `element`.
-[[nodiscard]] inline result<const gguf_value*> find_array(const gguf_file& file, std::string_view key,
-                                                          gguf_type element) {
-    const gguf_value* value = file.find(key);
-    if (value == nullptr || value->is_array_of(element)) {
-        return value;
-    }
-    const bool is_array = value->type == gguf_type::array;
-    return bad_vocabulary(
-        file, key,
-        sentence({is_array ? "is an array of " : "is a ", name_of(is_array ? value->element_type : value->type),
-                  ", an array of ", name_of(element), " is needed"}));
-}
-
-/// The same, with errc::missing_key if the file has no such key.
-[[nodiscard]] inline result<const gguf_value*> need_array(const gguf_file& file, std::string_view key,
-                                                          gguf_type element) {
-    auto found = find_array(file, key, element);
-    if (found && *found == nullptr) {
-        return error{errc::missing_key, sentence({file.name(), ": the tokenizer needs ", key})};
-    }
-    return found;
-}
-
-/// The same as find_array, of exactly `count` elements, one for each token.
-[[nodiscard]] inline result<const gguf_value*> find_array_of(const gguf_file& file, std::string_view key,
-                                                             gguf_type element, std::uint64_t count) {
-    auto found = find_array(file, key, element);
-    if (found && *found != nullptr && (*found)->count != count) {
-        return bad_vocabulary(file, key, sentence({"has ", (*found)->count, " elements for ", count, " tokens"}));
-    }
-    return found;
-}
-
-/// The token id under `key`, of any integer type; nullopt if the file has no such key.
-/// \return errc::wrong_type if it is not an integer, errc::bad_vocabulary if it is outside the vocabulary.
-[[nodiscard]] inline result<std::optional<token>> find_token_id(const gguf_file& file, std::string_view key,
-                                                                std::size_t vocabulary_size) {
-    if (file.find(key) == nullptr) {
-        return std::optional<token>{};
-    }
-    const auto id = file.get<std::int64_t>(key);
-    if (!id) {
-        return failed(id);
-    }
-    if (*id < 0 || static_cast<std::uint64_t>(*id) >= vocabulary_size) {
-        return bad_vocabulary(file, key,
-                              sentence({"is ", *id, ", outside the vocabulary of ", vocabulary_size, " tokens"}));
-    }
-    return std::optional<token>{static_cast<token>(*id)};
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -9761,16 +9840,6 @@ namespace bitnet::inline BITNET_ABI::detail {
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
-
-/// What a token is for, with its id in tokenizer.ggml.token_type.
-enum class token_kind : std::uint8_t {
-    normal = 1,       ///< spelled by token_spelling; what merging makes
-    unknown = 2,      ///< spelled as it is; found in text on request only
-    control = 3,      ///< spelled as it is; found in text on request only
-    user_defined = 4, ///< spelled as it is; always found in text, before splitting
-    unused = 5,       ///< spelled as it is; never found
-    byte = 6,         ///< spelled <0xHH>, means that byte; never found
-};
 
 /// How a model spells its normal tokens.
 enum class token_spelling : std::uint8_t {
@@ -9865,7 +9934,6 @@ public:
 
 private:
     static constexpr std::string_view tokens_key = "tokenizer.ggml.tokens";
-    static constexpr std::string_view kinds_key = "tokenizer.ggml.token_type";
     static constexpr std::string_view scores_key = "tokenizer.ggml.scores";
 
     vocabulary() noexcept = default;
@@ -9888,35 +9956,14 @@ private:
     }
 
     [[nodiscard]] result<void> read_kinds(const gguf_file& file, const gguf_value& spellings) {
-        if (spelling_ == token_spelling::sentence_piece) {
-            if (const auto there = need_array(file, kinds_key, gguf_type::i32); !there) {
-                return failed(there);
-            }
+        if (spelling_ == token_spelling::sentence_piece && file.find(token_kinds_key) == nullptr) {
+            return error{errc::missing_key, sentence({file.name(), ": the tokenizer needs ", token_kinds_key})};
         }
-        const auto numbers = find_array_of(file, kinds_key, gguf_type::i32, spellings.count);
-        if (!numbers) {
-            return failed(numbers);
-        }
-        auto kinds = buffer<token_kind>::allocate(spellings.count, "token kinds");
+        auto kinds = read_token_kinds(file, spellings);
         if (!kinds) {
             return failed(kinds);
         }
         kinds_ = *std::move(kinds);
-        if (*numbers == nullptr) {
-            std::size_t i = 0;
-            for (const std::string_view spelling : spellings.strings()) {
-                const bool special = spelling.starts_with("<|") && spelling.ends_with("|>");
-                kinds_[i++] = special ? token_kind::control : token_kind::normal;
-            }
-            return {};
-        }
-        for (std::size_t i = 0; i < kinds_.size(); ++i) {
-            const auto number = (*numbers)->element<std::int32_t>(i);
-            if (number < 1 || number > 6) {
-                return bad_vocabulary(file, kinds_key, i, sentence({"is ", number, ", 1 to 6 are known"}));
-            }
-            kinds_[i] = static_cast<token_kind>(number);
-        }
         return {};
     }
 
@@ -10133,7 +10180,8 @@ public:
     tokenizer_json_reader(const tokenizer_json_files& files, std::uint64_t rows) noexcept
         : files_(files), rows_(rows) {}
 
-    [[nodiscard]] result<void> run(gguf_writer& out) {
+    /// \return what was passed over, one sentence each
+    [[nodiscard]] result<std::vector<std::string>> run(gguf_writer& out) {
         auto parsed = json_document::parse(files_.tokenizer, files_.name);
         if (!parsed) {
             return failed(parsed);
@@ -10145,11 +10193,11 @@ public:
                                 &tokenizer_json_reader::check_digits, &tokenizer_json_reader::read_config,
                                 &tokenizer_json_reader::read_template}) {
             if (auto done = (this->*step)(); !done) {
-                return done;
+                return failed(done);
             }
         }
         write(out);
-        return {};
+        return std::move(notes_);
     }
 
 private:
@@ -10159,10 +10207,11 @@ private:
         float score = 0;
     };
 
-    /// A token with a role, its id, and whether every text gets it.
+    /// A token with a role, and its id.
     struct role {
         std::string_view name; ///< as in tokenizer_config.json: NAME_token
         std::string_view key;  ///< as in GGUF: tokenizer.ggml.KEY_token_id
+        bool is_needed;        ///< by texts, dialogs or the end of an answer: a wrong id is an error
         std::optional<std::uint32_t> id{};
     };
     static constexpr std::size_t bos = 0;
@@ -10455,7 +10504,11 @@ private:
     }
 
     [[nodiscard]] result<void> read_config() {
-        roles_ = {{"bos", "bos"}, {"eos", "eos"}, {"unk", "unknown"}, {"pad", "padding"}, {"eot", "eot"}};
+        roles_ = {{"bos", "bos", true},
+                  {"eos", "eos", true},
+                  {"unk", "unknown", false},
+                  {"pad", "padding", false},
+                  {"eot", "eot", true}};
         for (const auto& [text, file] : {std::pair{files_.tokenizer_config, "tokenizer_config.json"},
                                          std::pair{files_.special_tokens_map, "special_tokens_map.json"},
                                          std::pair{files_.model_config, "config.json"}}) {
@@ -10473,21 +10526,36 @@ private:
         }
         const json_value object = parsed->root();
         for (role& r : roles_) {
-            const auto member = object.find(sentence({r.name, "_token"}));
-            const auto content = member && member->is_object() ? member->find("content") : member;
-            const auto spelling = content ? content->as_string() : std::nullopt;
-            const auto id = object.find(sentence({r.name, "_token_id"}));
-            if (!r.id && spelling) {
-                r.id = find(*spelling);
-            } else if (!r.id && id) {
-                r.id = id->as_integer<std::uint32_t>();
-            }
-            if ((spelling && !r.id) || (r.id && *r.id >= entries_.size())) {
-                return bad({file, ": ", r.name, "_token ", spelling ? quoted_name(*spelling) : sentence({*r.id}),
-                            " is not one of the ", entries_.size(), " tokens"});
+            if (auto read = r.id ? result<void>{} : read_role(r, object, file); !read) {
+                return read;
             }
         }
         return read_flags(object);
+    }
+
+    /// NAME_token, a text or an object with one, or else NAME_token_id.
+    [[nodiscard]] result<void> read_role(role& r, json_value object, std::string_view file) {
+        const auto member = object.find(sentence({r.name, "_token"}));
+        const auto content = member && member->is_object() ? member->find("content") : member;
+        const auto spelling = content ? content->as_string() : std::nullopt;
+        const auto value = object.find(sentence({r.name, "_token_id"}));
+        const auto number = value ? value->as_integer<std::int64_t>() : std::nullopt;
+        const auto id = spelling ? find(*spelling) : number;
+        const auto count = static_cast<std::int64_t>(entries_.size());
+        if (id && *id >= 0 && *id < count) {
+            r.id = static_cast<std::uint32_t>(*id);
+            return {};
+        }
+        if ((!spelling && !number) || (r.is_needed && !spelling && *number < 0)) {
+            return {}; // -1 says that there is none
+        }
+        std::string what = sentence({file, ": ", r.name, "_token ", spelling ? quoted_name(*spelling) : sentence({*id}),
+                                     " is not one of the ", count, " tokens"});
+        if (r.is_needed) {
+            return bad({what});
+        }
+        notes_.push_back(what.append("; no text needs this token, so it is passed over"));
+        return {};
     }
 
     [[nodiscard]] result<void> read_flags(json_value object) {
@@ -10512,10 +10580,10 @@ private:
         return {};
     }
 
-    [[nodiscard]] std::optional<std::uint32_t> find(std::string_view text) const {
+    [[nodiscard]] std::optional<std::int64_t> find(std::string_view text) const {
         for (std::size_t id = entries_.size(); id-- > 0;) {
             if (entries_[id].text == text) {
-                return static_cast<std::uint32_t>(id);
+                return static_cast<std::int64_t>(id);
             }
         }
         return std::nullopt;
@@ -10537,7 +10605,8 @@ private:
                 continue;
             }
             const auto name = special->find("id");
-            const auto id = name && name->as_string() ? find(*name->as_string()) : std::nullopt;
+            const auto found = name && name->as_string() ? find(*name->as_string()) : std::nullopt;
+            const auto id = found ? std::optional(static_cast<std::uint32_t>(*found)) : std::nullopt;
             auto& add = after_text ? add_eos_ : add_bos_;
             if (!id || *add) {
                 return fail(
@@ -10613,6 +10682,7 @@ private:
     std::optional<bool> add_bos_;
     std::optional<bool> add_eos_;
     std::string template_;
+    std::vector<std::string> notes_;
 };
 
 /// Adds the tokenizer of `files` to `out`: tokenizer.ggml.{model, pre, tokens, scores, token_type, merges, ...} and
@@ -10628,9 +10698,9 @@ private:
 /// Cost: a few passes; memory is about four times the text, for the time of the call and in `out`.
 /// \return errc::bad_json, missing_key, wrong_type, unsupported_tokenizer, unknown_pre_tokenizer, bad_vocabulary
 /// (holes, ids and texts twice, misspelt merges, roles without token) or inconsistent (more tokens than rows); all name
-/// the file.
-[[nodiscard]] inline result<void> add_tokenizer_json(gguf_writer& out, const tokenizer_json_files& files,
-                                                     std::uint64_t rows = 0) {
+/// the file. Else what was passed over, one sentence each.
+[[nodiscard]] inline result<std::vector<std::string>>
+add_tokenizer_json(gguf_writer& out, const tokenizer_json_files& files, std::uint64_t rows = 0) {
     return tokenizer_json_reader(files, rows).run(out);
 }
 
@@ -10646,6 +10716,7 @@ private:
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -11090,9 +11161,11 @@ private:
                                          .model_config = text_of(others[2]),
                                          .chat_template = text_of(others[3]),
                                          .pre_tokenizer = options_.pre_tokenizer};
-        if (auto added = add_tokenizer_json(writer_, files, rows); !added) {
+        auto added = add_tokenizer_json(writer_, files, rows);
+        if (!added) {
             return fail(failed(added));
         }
+        std::move(added->begin(), added->end(), std::back_inserter(notes_));
         return add_stop_tokens();
     }
 
@@ -27627,6 +27700,7 @@ private:
 
     static constexpr std::string_view model_key = "tokenizer.ggml.model";
     static constexpr std::string_view pre_key = "tokenizer.ggml.pre";
+    static constexpr std::string_view add_bos_key = "tokenizer.ggml.add_bos_token";
 
     [[nodiscard]] result<token_spelling> read_model() const {
         const auto model = file_.get<std::string_view>(model_key);
@@ -27691,6 +27765,7 @@ private:
     }
 
     [[nodiscard]] result<void> read_ids(const vocabulary& tokens);
+    [[nodiscard]] result<std::optional<token>> read_id(const gguf_value& value, bool is_needed, std::size_t tokens);
     [[nodiscard]] static std::optional<token> find_special(const vocabulary& tokens, std::string_view spelling) {
         const token id = tokens.find_special(spelling);
         return id == no_token ? std::nullopt : std::optional{id};
@@ -27714,21 +27789,23 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
     };
     constexpr std::string_view before = "tokenizer.ggml.";
     constexpr std::string_view after = "_token_id";
+    const auto adds_bos = file_.get_or<bool>(add_bos_key, true);
     std::optional<token> eom;
     const std::array<key, 4> keys{{{"bos", &facts_.bos}, {"eos", &facts_.eos}, {"eot", &facts_.eot}, {"eom", &eom}}};
     for (const auto& value : file_.metadata()) {
         if (!value.key.starts_with(before) || !value.key.ends_with(after)) {
             continue;
         }
-        auto id = find_token_id(file_, value.key, tokens.size());
+        const auto role = std::find_if(keys.begin(), keys.end(), [&](const key& each) {
+            return sentence({before, each.name, after}) == value.key;
+        });
+        const bool is_needed = role != keys.end() && (role != keys.begin() || !adds_bos || *adds_bos);
+        const auto id = read_id(value, is_needed, tokens.size());
         if (!id) {
             return failed(id);
         }
-        for (const auto& [name, target] : keys) {
-            if (value.key.size() == before.size() + name.size() + after.size() &&
-                value.key.substr(before.size(), name.size()) == name) {
-                *target = *id;
-            }
+        if (role != keys.end()) {
+            *role->id = *id;
         }
     }
     for (const std::string_view spelling : {"<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<|end|>"}) {
@@ -27742,6 +27819,19 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
         add_stop(find_special(tokens, spelling));
     }
     return {};
+}
+
+/// The token of one key; nullopt, and a note, where it is outside the vocabulary but no text needs it, such as padding,
+/// for which converters write -1.
+inline result<std::optional<token>> tokenizer_reader::read_id(const gguf_value& value, bool is_needed,
+                                                              std::size_t tokens) {
+    auto id = find_token_id(file_, value.key, tokens);
+    if (id || is_needed || id.error().code == errc::wrong_type) {
+        return id;
+    }
+    const std::string_view what = std::string_view(id.error().message).substr(file_.name().size() + 2);
+    facts_.notes.push_back(sentence({what, "; no text needs this token, so it is passed over"}));
+    return std::optional<token>{};
 }
 
 inline void tokenizer_reader::add_stop(std::optional<token> id) {
@@ -27839,15 +27929,14 @@ inline std::string tokenizer_reader::llama3_order(const vocabulary& tokens) cons
 }
 
 inline result<void> tokenizer_reader::read_added(bool add_bos_by_default) {
-    constexpr std::string_view bos_key = "tokenizer.ggml.add_bos_token";
     constexpr std::string_view eos_key = "tokenizer.ggml.add_eos_token";
-    const auto add_bos = file_.get_or<bool>(bos_key, add_bos_by_default && facts_.bos.has_value());
+    const auto add_bos = file_.get_or<bool>(add_bos_key, add_bos_by_default && facts_.bos.has_value());
     const auto add_eos = file_.get_or<bool>(eos_key, false);
     if (!add_bos || !add_eos) {
         return failed(add_bos ? add_eos : add_bos);
     }
     if (*add_bos && !facts_.bos) {
-        return bad_vocabulary(file_, bos_key, "is true, but there is no tokenizer.ggml.bos_token_id");
+        return bad_vocabulary(file_, add_bos_key, "is true, but there is no tokenizer.ggml.bos_token_id");
     }
     if (*add_eos && !facts_.eos) {
         return bad_vocabulary(file_, eos_key, "is true, but there is no tokenizer.ggml.eos_token_id");
@@ -27979,6 +28068,7 @@ inline result<void> model_facts::read_tokenizer(const open_options& options) {
         notes.push_back(
             sentence({"pre-tokenizer ", opened->pre_tokenizer().name, " was inferred: ", opened->pre_tokenizer().why}));
     }
+    notes.insert(notes.end(), opened->notes().begin(), opened->notes().end());
     text.emplace(*std::move(opened));
     return {};
 }

@@ -136,15 +136,7 @@ struct json_parts {
     [[nodiscard]] result<file_in_memory> file() const { return file_of(text()); }
     [[nodiscard]] result<file_in_memory> file_of(const std::string& json) const {
         gguf_writer writer;
-        auto added_to = add_tokenizer_json(writer,
-                                           {.name = "tokenizer.json",
-                                            .tokenizer = json,
-                                            .tokenizer_config = config,
-                                            .special_tokens_map = special_map,
-                                            .model_config = model_config,
-                                            .chat_template = chat_template,
-                                            .pre_tokenizer = pre},
-                                           rows);
+        auto added_to = add_to(writer, json);
         if (!added_to) {
             return std::move(added_to).error();
         }
@@ -157,6 +149,25 @@ struct json_parts {
             return std::move(parsed).error();
         }
         return file_in_memory{*std::move(bytes), *std::move(parsed)};
+    }
+
+    [[nodiscard]] result<std::vector<std::string>> add_to(gguf_writer& writer, const std::string& json) const {
+        return add_tokenizer_json(writer,
+                                  {.name = "tokenizer.json",
+                                   .tokenizer = json,
+                                   .tokenizer_config = config,
+                                   .special_tokens_map = special_map,
+                                   .model_config = model_config,
+                                   .chat_template = chat_template,
+                                   .pre_tokenizer = pre},
+                                  rows);
+    }
+    /// What was passed over.
+    [[nodiscard]] std::vector<std::string> notes() const {
+        gguf_writer writer;
+        auto added_to = add_to(writer, text());
+        REQUIRE_MESSAGE(added_to, (added_to ? "" : added_to.error().message));
+        return *std::move(added_to);
     }
 
     [[nodiscard]] static std::string joined(const std::vector<std::string>& parts) {
@@ -354,6 +365,25 @@ TEST_CASE("roles come from the config, then from the map, then from the model's 
     CHECK(*parts.file()->file.get<std::string_view>("tokenizer.chat_template") == "y");
     parts.chat_template = "from the file";
     CHECK(*parts.file()->file.get<std::string_view>("tokenizer.chat_template") == "from the file");
+}
+
+TEST_CASE("a padding or unknown token that is none is passed over with a note") {
+    json_parts parts = json_parts::small();
+    CHECK(parts.notes().empty());
+    for (const char* id : {"-1", "261", "4294967295", "99999999999"}) {
+        parts.model_config = R"({"pad_token_id": )" + std::string(id) + R"(, "bos_token_id": -1})";
+        CHECK(open(parts).bos() == 259);
+        const auto notes = parts.notes();
+        REQUIRE(notes.size() == 1);
+        CHECK(notes[0] == "config.json: pad_token " + std::string(id) +
+                              " is not one of the 261 tokens; no text needs this token, so it is passed over");
+    }
+    parts.model_config = R"({"pad_token_id": null})";
+    CHECK(parts.notes().empty());
+    parts.config = R"({"unk_token": "<unk>", "pad_token": {"content": "<|end|>"}})";
+    REQUIRE(parts.notes().size() == 1);
+    CHECK(parts.notes()[0].starts_with("tokenizer_config.json: unk_token '<unk>' is not one of the 261 tokens"));
+    CHECK(*parts.file()->file.get<int>("tokenizer.ggml.padding_token_id") == 260);
 }
 
 TEST_CASE("added tokens that are not special are found in text, unless named like control tokens") {

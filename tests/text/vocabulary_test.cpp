@@ -117,16 +117,26 @@ const std::vector<refusal>& refusals() {
          },
          errc::bad_vocabulary,
          {"tokenizer.ggml.token_type", "array of f32", "array of i32"}},
-        {"kinds as unsigned numbers",
+        {"kinds as bools",
          [](v s) {
              s.kinds.reset();
              s.more = [](gguf_writer& w) {
-                 const std::vector<std::uint32_t> ones(279, 1);
-                 w.add_array("tokenizer.ggml.token_type", std::span<const std::uint32_t>(ones));
+                 constexpr std::array<bool, 3> bools{true, true, true};
+                 w.add_array("tokenizer.ggml.token_type", std::span<const bool>(bools));
              };
          },
          errc::bad_vocabulary,
-         {"array of u32"}},
+         {"array of bool"}},
+        {"an unsigned kind that is too large",
+         [](v s) {
+             s.kinds.reset();
+             s.more = [](gguf_writer& w) {
+                 const std::vector<std::uint64_t> large(279, ~std::uint64_t{0} - 1);
+                 w.add_array("tokenizer.ggml.token_type", std::span<const std::uint64_t>(large));
+             };
+         },
+         errc::bad_vocabulary,
+         {"token_type[0]", "1 to 6"}},
         {"too few kinds", [](v s) { s.kinds->pop_back(); }, errc::bad_vocabulary, {"token_type", "278", "279"}},
         {"too many kinds", [](v s) { s.kinds->push_back(1); }, errc::bad_vocabulary, {"token_type", "280", "279"}},
         {"kind 0", [](v s) { (*s.kinds)[5] = 0; }, errc::bad_vocabulary, {"token_type[5]", "is 0"}},
@@ -205,10 +215,6 @@ const std::vector<refusal>& refusals() {
          [](v s) { s.ids[1].second = 4294967295u; },
          errc::bad_vocabulary,
          {"eos_token_id", "4294967295", "279 tokens"}},
-        {"padding outside",
-         [](v s) { s.ids.emplace_back("padding", 300); },
-         errc::bad_vocabulary,
-         {"padding_token_id", "300", "279"}},
         {"a negative id",
          [](v s) { s.more = [](gguf_writer& w) { w.add("tokenizer.ggml.eot_token_id", -1); }; },
          errc::bad_vocabulary,
@@ -260,6 +266,108 @@ TEST_CASE("every spoiled vocabulary is refused with its own sentence") {
             CAPTURE(part);
             CHECK(opened.error().message.find(part) != std::string::npos);
         }
+    }
+}
+
+TEST_CASE("ids of tokens that no text needs may be absent, -1 or outside, and a note says so") {
+    const auto with = [](auto id) {
+        small_vocabulary keys;
+        keys.more = [id](gguf_writer& w) { w.add("tokenizer.ggml.padding_token_id", id); };
+        return keys;
+    };
+    for (const small_vocabulary& keys :
+         {with(std::int32_t{-1}), with(std::int8_t{-1}), with(std::int64_t{-1}), with(std::uint32_t{0xffffffffu}),
+          with(std::uint64_t{0} - 1), with(std::uint32_t{279}), with(std::uint16_t{300}),
+          with(std::int64_t{1} << 40)}) {
+        const auto file = keys.file();
+        REQUIRE(file);
+        const auto opened = tokenizer::open(file->file);
+        REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+        REQUIRE(opened->notes().size() == 1);
+        CAPTURE(opened->notes()[0]);
+        CHECK(opened->notes()[0].find("tokenizer.ggml.padding_token_id") != std::string::npos);
+        CHECK(opened->notes()[0].find("passed over") != std::string::npos);
+        CHECK(opened->bos() == 269);
+    }
+    for (const small_vocabulary& keys : {with(std::int64_t{270}), with(std::uint8_t{0}), small_vocabulary()}) {
+        const auto file = keys.file();
+        REQUIRE(file);
+        CHECK(tokenizer::open(file->file)->notes().empty());
+    }
+}
+
+TEST_CASE("a BOS that no text gets may be outside the vocabulary, too") {
+    small_vocabulary keys;
+    keys.add_bos = false;
+    keys.ids[0].second = 0xffffffffu;
+    const auto file = keys.file();
+    REQUIRE(file);
+    const auto opened = tokenizer::open(file->file);
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    CHECK(!opened->bos());
+    CHECK(!opened->add_bos());
+    REQUIRE(opened->notes().size() == 1);
+    CHECK(opened->notes()[0].starts_with("tokenizer.ggml.bos_token_id is 4294967295, outside the vocabulary of 279"));
+}
+
+TEST_CASE("kinds are integers of any width") {
+    const auto check = [](auto kind) {
+        small_vocabulary keys;
+        std::vector<decltype(kind)> kinds(keys.kinds->begin(), keys.kinds->end());
+        keys.kinds.reset();
+        keys.more = [&kinds](gguf_writer& w) {
+            w.add_array("tokenizer.ggml.token_type", std::span<const decltype(kind)>(kinds));
+        };
+        const auto file = keys.file();
+        REQUIRE(file);
+        const auto tokens = vocabulary::open(file->file);
+        REQUIRE_MESSAGE(tokens, (tokens ? "" : tokens.error().message));
+        CHECK(tokens->kind_of(0) == token_kind::normal);
+        CHECK(tokens->kind_of(278) == token_kind::control);
+    };
+    check(std::uint8_t{});
+    check(std::int8_t{});
+    check(std::uint16_t{});
+    check(std::int16_t{});
+    check(std::uint32_t{});
+    check(std::uint64_t{});
+    check(std::int64_t{});
+}
+
+TEST_CASE("ids are integers of any width") {
+    for (int width = 0; width < 8; ++width) {
+        small_vocabulary keys;
+        keys.ids.clear();
+        keys.more = [width](gguf_writer& w) {
+            const auto add = [&w](auto bos) {
+                w.add("tokenizer.ggml.bos_token_id", bos);
+                w.add("tokenizer.ggml.eos_token_id", static_cast<decltype(bos)>(bos + 1));
+            };
+            switch (width) {
+            case 0:
+                return add(std::uint8_t{'<'});
+            case 1:
+                return add(std::int8_t{'<'});
+            case 2:
+                return add(std::uint16_t{269});
+            case 3:
+                return add(std::int16_t{269});
+            case 4:
+                return add(std::uint32_t{269});
+            case 5:
+                return add(std::int32_t{269});
+            case 6:
+                return add(std::uint64_t{269});
+            default:
+                return add(std::int64_t{269});
+            }
+        };
+        const auto file = keys.file();
+        REQUIRE(file);
+        const auto opened = tokenizer::open(file->file);
+        REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+        CHECK(opened->bos() == (width < 2 ? '<' : 269));
+        CHECK(opened->eos() == (width < 2 ? '=' : 270));
     }
 }
 

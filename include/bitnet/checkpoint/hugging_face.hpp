@@ -25,6 +25,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -469,9 +470,11 @@ private:
                                          .model_config = text_of(others[2]),
                                          .chat_template = text_of(others[3]),
                                          .pre_tokenizer = options_.pre_tokenizer};
-        if (auto added = add_tokenizer_json(writer_, files, rows); !added) {
+        auto added = add_tokenizer_json(writer_, files, rows);
+        if (!added) {
             return fail(failed(added));
         }
+        std::move(added->begin(), added->end(), std::back_inserter(notes_));
         return add_stop_tokens();
     }
 

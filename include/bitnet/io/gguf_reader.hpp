@@ -112,11 +112,6 @@ public:
 private:
     friend class detail::gguf_parser;
 
-    /// An integer of any type in the file, in two's complement.
-    struct wide_integer {
-        std::uint64_t bits;
-        bool negative;
-    };
     /// The numbers that a type of C++ holds.
     struct integer_range {
         std::int64_t least;
@@ -171,7 +166,7 @@ private:
 
     /// The bits of an integer in `range`; of a negative one in two's complement.
     [[nodiscard]] result<std::uint64_t> integer(const gguf_value& value, integer_range range) const {
-        const auto number = widest(value);
+        const auto number = value.type != gguf_type::array ? detail::wide_element(value, 0) : std::nullopt;
         if (!number) {
             return wrong_type(value, range.type);
         }
@@ -184,30 +179,6 @@ private:
             detail::sentence({name_, ": metadata key ", detail::quoted{value.key}, " is ",
                               number->negative ? detail::sentence_part(as_signed) : detail::sentence_part(number->bits),
                               ", which does not fit the ", name_of(range.type), " that is needed"})};
-    }
-
-    [[nodiscard]] static std::optional<wide_integer> widest(const gguf_value& value) noexcept {
-        const auto widen = [](auto number) { return wide_integer{static_cast<std::uint64_t>(number), number < 0}; };
-        switch (value.type) {
-        case gguf_type::u8:
-            return widen(value.element<std::uint8_t>(0));
-        case gguf_type::i8:
-            return widen(value.element<std::int8_t>(0));
-        case gguf_type::u16:
-            return widen(value.element<std::uint16_t>(0));
-        case gguf_type::i16:
-            return widen(value.element<std::int16_t>(0));
-        case gguf_type::u32:
-            return widen(value.element<std::uint32_t>(0));
-        case gguf_type::i32:
-            return widen(value.element<std::int32_t>(0));
-        case gguf_type::u64:
-            return widen(value.element<std::uint64_t>(0));
-        case gguf_type::i64:
-            return widen(value.element<std::int64_t>(0));
-        default:
-            return std::nullopt;
-        }
     }
 
     std::string name_;

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -102,6 +103,42 @@ struct gguf_value {
         return value;
     }
 };
+
+namespace detail {
+
+/// An integer of any type in a file, in two's complement.
+struct wide_integer {
+    std::uint64_t bits;
+    bool negative;
+};
+
+/// Element `i` of an array of integers of any type, or, for i = 0, a single integer; nullopt if `value` holds none.
+/// \pre i < value.count
+[[nodiscard]] inline std::optional<wide_integer> wide_element(const gguf_value& value, std::uint64_t i) noexcept {
+    const auto widen = [](auto number) { return wide_integer{static_cast<std::uint64_t>(number), number < 0}; };
+    switch (value.element_type) {
+    case gguf_type::u8:
+        return widen(value.element<std::uint8_t>(i));
+    case gguf_type::i8:
+        return widen(value.element<std::int8_t>(i));
+    case gguf_type::u16:
+        return widen(value.element<std::uint16_t>(i));
+    case gguf_type::i16:
+        return widen(value.element<std::int16_t>(i));
+    case gguf_type::u32:
+        return widen(value.element<std::uint32_t>(i));
+    case gguf_type::i32:
+        return widen(value.element<std::int32_t>(i));
+    case gguf_type::u64:
+        return widen(value.element<std::uint64_t>(i));
+    case gguf_type::i64:
+        return widen(value.element<std::int64_t>(i));
+    default:
+        return std::nullopt;
+    }
+}
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
 

@@ -96,6 +96,7 @@ inline result<void> model_facts::read_tokenizer(const open_options& options) {
         notes.push_back(
             sentence({"pre-tokenizer ", opened->pre_tokenizer().name, " was inferred: ", opened->pre_tokenizer().why}));
     }
+    notes.insert(notes.end(), opened->notes().begin(), opened->notes().end());
     text.emplace(*std::move(opened));
     return {};
 }

@@ -59,6 +59,7 @@ private:
 
     static constexpr std::string_view model_key = "tokenizer.ggml.model";
     static constexpr std::string_view pre_key = "tokenizer.ggml.pre";
+    static constexpr std::string_view add_bos_key = "tokenizer.ggml.add_bos_token";
 
     [[nodiscard]] result<token_spelling> read_model() const {
         const auto model = file_.get<std::string_view>(model_key);
@@ -123,6 +124,7 @@ private:
     }
 
     [[nodiscard]] result<void> read_ids(const vocabulary& tokens);
+    [[nodiscard]] result<std::optional<token>> read_id(const gguf_value& value, bool is_needed, std::size_t tokens);
     [[nodiscard]] static std::optional<token> find_special(const vocabulary& tokens, std::string_view spelling) {
         const token id = tokens.find_special(spelling);
         return id == no_token ? std::nullopt : std::optional{id};
@@ -146,21 +148,23 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
     };
     constexpr std::string_view before = "tokenizer.ggml.";
     constexpr std::string_view after = "_token_id";
+    const auto adds_bos = file_.get_or<bool>(add_bos_key, true);
     std::optional<token> eom;
     const std::array<key, 4> keys{{{"bos", &facts_.bos}, {"eos", &facts_.eos}, {"eot", &facts_.eot}, {"eom", &eom}}};
     for (const auto& value : file_.metadata()) {
         if (!value.key.starts_with(before) || !value.key.ends_with(after)) {
             continue;
         }
-        auto id = find_token_id(file_, value.key, tokens.size());
+        const auto role = std::find_if(keys.begin(), keys.end(), [&](const key& each) {
+            return sentence({before, each.name, after}) == value.key;
+        });
+        const bool is_needed = role != keys.end() && (role != keys.begin() || !adds_bos || *adds_bos);
+        const auto id = read_id(value, is_needed, tokens.size());
         if (!id) {
             return failed(id);
         }
-        for (const auto& [name, target] : keys) {
-            if (value.key.size() == before.size() + name.size() + after.size() &&
-                value.key.substr(before.size(), name.size()) == name) {
-                *target = *id;
-            }
+        if (role != keys.end()) {
+            *role->id = *id;
         }
     }
     for (const std::string_view spelling : {"<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<|end|>"}) {
@@ -174,6 +178,19 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
         add_stop(find_special(tokens, spelling));
     }
     return {};
+}
+
+/// The token of one key; nullopt, and a note, where it is outside the vocabulary but no text needs it, such as padding,
+/// for which converters write -1.
+inline result<std::optional<token>> tokenizer_reader::read_id(const gguf_value& value, bool is_needed,
+                                                              std::size_t tokens) {
+    auto id = find_token_id(file_, value.key, tokens);
+    if (id || is_needed || id.error().code == errc::wrong_type) {
+        return id;
+    }
+    const std::string_view what = std::string_view(id.error().message).substr(file_.name().size() + 2);
+    facts_.notes.push_back(sentence({what, "; no text needs this token, so it is passed over"}));
+    return std::optional<token>{};
 }
 
 inline void tokenizer_reader::add_stop(std::optional<token> id) {
@@ -271,15 +288,14 @@ inline std::string tokenizer_reader::llama3_order(const vocabulary& tokens) cons
 }
 
 inline result<void> tokenizer_reader::read_added(bool add_bos_by_default) {
-    constexpr std::string_view bos_key = "tokenizer.ggml.add_bos_token";
     constexpr std::string_view eos_key = "tokenizer.ggml.add_eos_token";
-    const auto add_bos = file_.get_or<bool>(bos_key, add_bos_by_default && facts_.bos.has_value());
+    const auto add_bos = file_.get_or<bool>(add_bos_key, add_bos_by_default && facts_.bos.has_value());
     const auto add_eos = file_.get_or<bool>(eos_key, false);
     if (!add_bos || !add_eos) {
         return failed(add_bos ? add_eos : add_bos);
     }
     if (*add_bos && !facts_.bos) {
-        return bad_vocabulary(file_, bos_key, "is true, but there is no tokenizer.ggml.bos_token_id");
+        return bad_vocabulary(file_, add_bos_key, "is true, but there is no tokenizer.ggml.bos_token_id");
     }
     if (*add_eos && !facts_.eos) {
         return bad_vocabulary(file_, eos_key, "is true, but there is no tokenizer.ggml.eos_token_id");

@@ -65,6 +65,7 @@ struct tokenizer_facts {
     bool add_eos = false;
     bool space_prefix = false;
     pre_tokenizer_choice pre_tokenizer;
+    std::vector<std::string> notes;
 };
 
 /// What a tokenizer looks up: its vocabulary, its merges and its splitter. An interface, so that programs that are
@@ -176,6 +177,9 @@ public:
     }
 
     [[nodiscard]] const pre_tokenizer_choice& pre_tokenizer() const noexcept { return facts_.pre_tokenizer; }
+
+    /// What of the file was put right or passed over, one sentence each. any_model::notes() has them, too.
+    [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return facts_.notes; }
 
     /// Bytes of the longest token.
     [[nodiscard]] std::size_t longest_token() const noexcept { return facts_.longest_token; }

@@ -46,7 +46,8 @@ public:
     tokenizer_json_reader(const tokenizer_json_files& files, std::uint64_t rows) noexcept
         : files_(files), rows_(rows) {}
 
-    [[nodiscard]] result<void> run(gguf_writer& out) {
+    /// \return what was passed over, one sentence each
+    [[nodiscard]] result<std::vector<std::string>> run(gguf_writer& out) {
         auto parsed = json_document::parse(files_.tokenizer, files_.name);
         if (!parsed) {
             return failed(parsed);
@@ -58,11 +59,11 @@ public:
                                 &tokenizer_json_reader::check_digits, &tokenizer_json_reader::read_config,
                                 &tokenizer_json_reader::read_template}) {
             if (auto done = (this->*step)(); !done) {
-                return done;
+                return failed(done);
             }
         }
         write(out);
-        return {};
+        return std::move(notes_);
     }
 
 private:
@@ -72,10 +73,11 @@ private:
         float score = 0;
     };
 
-    /// A token with a role, its id, and whether every text gets it.
+    /// A token with a role, and its id.
     struct role {
         std::string_view name; ///< as in tokenizer_config.json: NAME_token
         std::string_view key;  ///< as in GGUF: tokenizer.ggml.KEY_token_id
+        bool is_needed;        ///< by texts, dialogs or the end of an answer: a wrong id is an error
         std::optional<std::uint32_t> id{};
     };
     static constexpr std::size_t bos = 0;
@@ -368,7 +370,11 @@ private:
     }
 
     [[nodiscard]] result<void> read_config() {
-        roles_ = {{"bos", "bos"}, {"eos", "eos"}, {"unk", "unknown"}, {"pad", "padding"}, {"eot", "eot"}};
+        roles_ = {{"bos", "bos", true},
+                  {"eos", "eos", true},
+                  {"unk", "unknown", false},
+                  {"pad", "padding", false},
+                  {"eot", "eot", true}};
         for (const auto& [text, file] : {std::pair{files_.tokenizer_config, "tokenizer_config.json"},
                                          std::pair{files_.special_tokens_map, "special_tokens_map.json"},
                                          std::pair{files_.model_config, "config.json"}}) {
@@ -386,21 +392,36 @@ private:
         }
         const json_value object = parsed->root();
         for (role& r : roles_) {
-            const auto member = object.find(sentence({r.name, "_token"}));
-            const auto content = member && member->is_object() ? member->find("content") : member;
-            const auto spelling = content ? content->as_string() : std::nullopt;
-            const auto id = object.find(sentence({r.name, "_token_id"}));
-            if (!r.id && spelling) {
-                r.id = find(*spelling);
-            } else if (!r.id && id) {
-                r.id = id->as_integer<std::uint32_t>();
-            }
-            if ((spelling && !r.id) || (r.id && *r.id >= entries_.size())) {
-                return bad({file, ": ", r.name, "_token ", spelling ? quoted_name(*spelling) : sentence({*r.id}),
-                            " is not one of the ", entries_.size(), " tokens"});
+            if (auto read = r.id ? result<void>{} : read_role(r, object, file); !read) {
+                return read;
             }
         }
         return read_flags(object);
+    }
+
+    /// NAME_token, a text or an object with one, or else NAME_token_id.
+    [[nodiscard]] result<void> read_role(role& r, json_value object, std::string_view file) {
+        const auto member = object.find(sentence({r.name, "_token"}));
+        const auto content = member && member->is_object() ? member->find("content") : member;
+        const auto spelling = content ? content->as_string() : std::nullopt;
+        const auto value = object.find(sentence({r.name, "_token_id"}));
+        const auto number = value ? value->as_integer<std::int64_t>() : std::nullopt;
+        const auto id = spelling ? find(*spelling) : number;
+        const auto count = static_cast<std::int64_t>(entries_.size());
+        if (id && *id >= 0 && *id < count) {
+            r.id = static_cast<std::uint32_t>(*id);
+            return {};
+        }
+        if ((!spelling && !number) || (r.is_needed && !spelling && *number < 0)) {
+            return {}; // -1 says that there is none
+        }
+        std::string what = sentence({file, ": ", r.name, "_token ", spelling ? quoted_name(*spelling) : sentence({*id}),
+                                     " is not one of the ", count, " tokens"});
+        if (r.is_needed) {
+            return bad({what});
+        }
+        notes_.push_back(what.append("; no text needs this token, so it is passed over"));
+        return {};
     }
 
     [[nodiscard]] result<void> read_flags(json_value object) {
@@ -425,10 +446,10 @@ private:
         return {};
     }
 
-    [[nodiscard]] std::optional<std::uint32_t> find(std::string_view text) const {
+    [[nodiscard]] std::optional<std::int64_t> find(std::string_view text) const {
         for (std::size_t id = entries_.size(); id-- > 0;) {
             if (entries_[id].text == text) {
-                return static_cast<std::uint32_t>(id);
+                return static_cast<std::int64_t>(id);
             }
         }
         return std::nullopt;
@@ -450,7 +471,8 @@ private:
                 continue;
             }
             const auto name = special->find("id");
-            const auto id = name && name->as_string() ? find(*name->as_string()) : std::nullopt;
+            const auto found = name && name->as_string() ? find(*name->as_string()) : std::nullopt;
+            const auto id = found ? std::optional(static_cast<std::uint32_t>(*found)) : std::nullopt;
             auto& add = after_text ? add_eos_ : add_bos_;
             if (!id || *add) {
                 return fail(
@@ -526,6 +548,7 @@ private:
     std::optional<bool> add_bos_;
     std::optional<bool> add_eos_;
     std::string template_;
+    std::vector<std::string> notes_;
 };
 
 /// Adds the tokenizer of `files` to `out`: tokenizer.ggml.{model, pre, tokens, scores, token_type, merges, ...} and
@@ -541,9 +564,9 @@ private:
 /// Cost: a few passes; memory is about four times the text, for the time of the call and in `out`.
 /// \return errc::bad_json, missing_key, wrong_type, unsupported_tokenizer, unknown_pre_tokenizer, bad_vocabulary
 /// (holes, ids and texts twice, misspelt merges, roles without token) or inconsistent (more tokens than rows); all name
-/// the file.
-[[nodiscard]] inline result<void> add_tokenizer_json(gguf_writer& out, const tokenizer_json_files& files,
-                                                     std::uint64_t rows = 0) {
+/// the file. Else what was passed over, one sentence each.
+[[nodiscard]] inline result<std::vector<std::string>>
+add_tokenizer_json(gguf_writer& out, const tokenizer_json_files& files, std::uint64_t rows = 0) {
     return tokenizer_json_reader(files, rows).run(out);
 }
 

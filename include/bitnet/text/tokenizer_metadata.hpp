@@ -66,6 +66,15 @@ namespace bitnet::inline BITNET_ABI::detail {
     return found;
 }
 
+/// An array of integers of any type, of exactly `count` elements; null if the file has no such key.
+[[nodiscard]] inline result<const gguf_value*> find_integers_of(const gguf_file& file, std::string_view key,
+                                                                std::uint64_t count) {
+    const gguf_value* value = file.find(key);
+    const bool is_integers = value != nullptr && value->type == gguf_type::array &&
+                             (value->count == 0 || wide_element(*value, 0).has_value());
+    return find_array_of(file, key, is_integers ? value->element_type : gguf_type::i32, count);
+}
+
 /// The token id under `key`, of any integer type; nullopt if the file has no such key.
 /// \return errc::wrong_type if it is not an integer, errc::bad_vocabulary if it is outside the vocabulary.
 [[nodiscard]] inline result<std::optional<token>> find_token_id(const gguf_file& file, std::string_view key,

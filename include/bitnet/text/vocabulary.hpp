@@ -14,6 +14,7 @@
 #include <bitnet/text/byte_alphabet.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/token_index.hpp>
+#include <bitnet/text/token_kind.hpp>
 #include <bitnet/text/token_matcher.hpp>
 #include <bitnet/text/tokenizer_metadata.hpp>
 
@@ -30,16 +31,6 @@
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
-
-/// What a token is for, with its id in tokenizer.ggml.token_type.
-enum class token_kind : std::uint8_t {
-    normal = 1,       ///< spelled by token_spelling; what merging makes
-    unknown = 2,      ///< spelled as it is; found in text on request only
-    control = 3,      ///< spelled as it is; found in text on request only
-    user_defined = 4, ///< spelled as it is; always found in text, before splitting
-    unused = 5,       ///< spelled as it is; never found
-    byte = 6,         ///< spelled <0xHH>, means that byte; never found
-};
 
 /// How a model spells its normal tokens.
 enum class token_spelling : std::uint8_t {
@@ -134,7 +125,6 @@ public:
 
 private:
     static constexpr std::string_view tokens_key = "tokenizer.ggml.tokens";
-    static constexpr std::string_view kinds_key = "tokenizer.ggml.token_type";
     static constexpr std::string_view scores_key = "tokenizer.ggml.scores";
 
     vocabulary() noexcept = default;
@@ -157,35 +147,14 @@ private:
     }
 
     [[nodiscard]] result<void> read_kinds(const gguf_file& file, const gguf_value& spellings) {
-        if (spelling_ == token_spelling::sentence_piece) {
-            if (const auto there = need_array(file, kinds_key, gguf_type::i32); !there) {
-                return failed(there);
-            }
+        if (spelling_ == token_spelling::sentence_piece && file.find(token_kinds_key) == nullptr) {
+            return error{errc::missing_key, sentence({file.name(), ": the tokenizer needs ", token_kinds_key})};
         }
-        const auto numbers = find_array_of(file, kinds_key, gguf_type::i32, spellings.count);
-        if (!numbers) {
-            return failed(numbers);
-        }
-        auto kinds = buffer<token_kind>::allocate(spellings.count, "token kinds");
+        auto kinds = read_token_kinds(file, spellings);
         if (!kinds) {
             return failed(kinds);
         }
         kinds_ = *std::move(kinds);
-        if (*numbers == nullptr) {
-            std::size_t i = 0;
-            for (const std::string_view spelling : spellings.strings()) {
-                const bool special = spelling.starts_with("<|") && spelling.ends_with("|>");
-                kinds_[i++] = special ? token_kind::control : token_kind::normal;
-            }
-            return {};
-        }
-        for (std::size_t i = 0; i < kinds_.size(); ++i) {
-            const auto number = (*numbers)->element<std::int32_t>(i);
-            if (number < 1 || number > 6) {
-                return bad_vocabulary(file, kinds_key, i, sentence({"is ", number, ", 1 to 6 are known"}));
-            }
-            kinds_[i] = static_cast<token_kind>(number);
-        }
         return {};
     }
 

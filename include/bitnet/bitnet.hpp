@@ -41,6 +41,7 @@
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/float_matrix.hpp>
 #include <bitnet/core/fma.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/huge_pages.hpp>
 #include <bitnet/core/matrix_view.hpp>

@@ -108,6 +108,13 @@
 #define BITNET_THREADS 1
 #endif
 
+// Whether a standard container that finds no memory throws, and does not end the program.
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#define BITNET_EXCEPTIONS 1
+#else
+#define BITNET_EXCEPTIONS 0
+#endif
+
 // Whether inline assembly knows the tile instructions of AMX (gcc 11, clang 12): compilers that do have these headers.
 #if BITNET_X86_64 && defined(__GNUC__) && (__has_include(<amxintrin.h>) || __has_include(<amxint8intrin.h>))
 #define BITNET_AMX_ASSEMBLER 1
@@ -253,7 +260,7 @@ enum class errc {
     file_not_found = 1, ///< no such file
     not_a_file,         ///< a directory, a pipe, ...
     io_error,           ///< the operating system refused to open, map, read or write
-    out_of_memory,      ///< the message holds the bytes asked for
+    out_of_memory,      ///< the message holds the bytes asked for, where they are many
     unsupported_cpu,    ///< no policy of the list runs on this CPU
     thread_error,       ///< the operating system refused a thread
     broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault
@@ -716,6 +723,132 @@ struct ternary_encoding;
 #ifndef BITNET_RUN_ANY_BATCH_HPP
 #define BITNET_RUN_ANY_BATCH_HPP
 
+// ---- bitnet/core/guarded.hpp ----
+// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
+// computes in the default floating-point environment.
+#ifndef BITNET_CORE_GUARDED_HPP
+#define BITNET_CORE_GUARDED_HPP
+
+// ---- bitnet/core/float_environment.hpp ----
+// default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
+// the host has set.
+#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+
+#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
+#include <xmmintrin.h>
+#elif !BITNET_X86_64 && !(BITNET_ARM64 && defined(__GNUC__))
+#include <cfenv>
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Sets the IEEE default for this thread, and gives the caller's setting and exception flags back when it goes out of
+/// scope. Needed because hosts change rounding and trap exceptions, and -ffast-math links start-up code that flushes
+/// denormals. Cost: some ten nanoseconds. Proven by tests/core/float_environment_test.cpp.
+class default_float_environment {
+public:
+    default_float_environment() noexcept : saved_(load()) { store_default(); }
+    ~default_float_environment() { store(saved_); }
+    default_float_environment(const default_float_environment&) = delete;
+    default_float_environment& operator=(const default_float_environment&) = delete;
+
+private:
+#if BITNET_X86_64
+    using state = std::uint32_t; // MXCSR: compilers use no other unit for float and double here
+    static void store_default() noexcept { store(0x1f80); } // its value after reset: all exceptions masked, nearest
+#if defined(__GNUC__) || defined(__clang__)                 // the intrinsics' own builtins: their header is large
+    [[nodiscard]] static state load() noexcept { return __builtin_ia32_stmxcsr(); }
+    static void store(state value) noexcept { __builtin_ia32_ldmxcsr(value); }
+#else
+    [[nodiscard]] static state load() noexcept { return _mm_getcsr(); }
+    static void store(state value) noexcept { _mm_setcsr(value); }
+#endif
+#elif BITNET_ARM64 && defined(__GNUC__)
+    struct state {
+        std::uint64_t control; ///< FPCR. 0: nearest, no flush to zero, no traps, IEEE half precision
+        std::uint64_t flags;   ///< FPSR
+    };
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(now.control), "=r"(now.flags) : : "memory");
+        return now;
+    }
+    static void store_default() noexcept { store({0, 0}); }
+    static void store(state value) noexcept {
+        __asm__ volatile("msr fpsr, %1\n\tmsr fpcr, %0" : : "r"(value.control), "r"(value.flags) : "memory");
+    }
+#else
+    using state = std::fenv_t; // all units that there are: on 32-bit x86 the x87, too, which returns results
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        std::fegetenv(&now);
+        return now;
+    }
+    static void store_default() noexcept { std::fesetenv(FE_DFL_ENV); }
+    static void store(const state& value) noexcept { std::fesetenv(&value); }
+#endif
+    state saved_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Calls work(). \return whether memory sufficed: false where a standard container threw because it did not. Without
+/// exceptions a container does what the standard library does then, and this returns true. Other exceptions pass: they
+/// are those of the host's own callbacks.
+template <class Work> [[nodiscard]] bool has_memory_for(Work&& work) {
+#if BITNET_EXCEPTIONS
+    try {
+        work();
+    } catch (const std::bad_alloc&) {
+        return false;
+    } catch (const std::length_error&) {
+        return false;
+    }
+#else
+    work();
+#endif
+    return true;
+}
+
+/// What an error says that found no memory for its sentence: needs none where strings hold short texts in themselves.
+[[nodiscard]] BITNET_COLD inline std::string no_memory_text() noexcept {
+    std::string text;
+    return has_memory_for([&] { text = "out of memory"; }) ? text : std::string();
+}
+[[nodiscard]] BITNET_COLD inline error out_of_memory() noexcept { return {errc::out_of_memory, no_memory_text()}; }
+
+/// The result<T> of work(), or errc::out_of_memory where a container found no memory. Every public function that
+/// returns a result and may allocate or compute does so in here, so that no code below has to think of either.
+template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()) {
+    const default_float_environment environment;
+#if BITNET_EXCEPTIONS
+    try {
+        return work();
+    } catch (const std::bad_alloc&) {
+        return out_of_memory();
+    } catch (const std::length_error&) {
+        return out_of_memory();
+    }
+#else
+    return work();
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/any_model.hpp ----
 // any_model: a model in the policy that this machine runs best, as a plain type.
 #ifndef BITNET_RUN_ANY_MODEL_HPP
@@ -987,15 +1120,28 @@ using sentence_parts = std::initializer_list<sentence_part>;
 
 /// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
 /// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
-BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) {
+/// An error whose sentence finds no memory still has its code.
+BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) noexcept {
     failure.code = code;
-    failure.message.clear();
-    for (const sentence_parts parts : {place, what}) {
-        for (const sentence_part& part : parts) {
-            part.append_to(failure.message);
+    const bool is_told = has_memory_for([&] {
+        failure.message.clear();
+        for (const sentence_parts parts : {place, what}) {
+            for (const sentence_part& part : parts) {
+                part.append_to(failure.message);
+            }
         }
+    });
+    if (!is_told) {
+        failure.message = no_memory_text();
     }
     return false;
+}
+
+/// The error of that code and that sentence, for functions that are not guarded(): needs no memory to have its code.
+[[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
+    error made;
+    set_error(made, code, what, {});
+    return made;
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -1831,7 +1977,9 @@ private:
 #include <concepts>
 #include <cstddef>
 #include <memory>
+#include <new>
 #include <type_traits>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -1899,10 +2047,14 @@ template <thread_pool_type Pool>
     return owned_pool(*std::move(pool));
 }
 
-/// Calls f(index) for every index below `count` on the threads of `pool`.
+/// Calls f(index) for every index below `count` on the threads of `pool`, in the default floating-point environment:
+/// the threads may be the host's, set up as it likes.
 template <class F> void parallel_for(pool_ref pool, std::size_t count, F&& f) noexcept {
     using body = std::remove_reference_t<F>;
-    const auto call = [](void* context, std::size_t index) noexcept { (*static_cast<body*>(context))(index); };
+    const auto call = [](void* context, std::size_t index) noexcept {
+        const default_float_environment environment;
+        (*static_cast<body*>(context))(index);
+    };
     pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
 }
 
@@ -1967,7 +2119,8 @@ public:
     /// Both parameters are ignored: there is one thread, and it does not wait.
     [[nodiscard]] static result<std::unique_ptr<inline_pool>> open(std::size_t /*threads*/,
                                                                    std::chrono::microseconds /*spin*/ = default_spin) {
-        return std::make_unique<inline_pool>();
+        std::unique_ptr<inline_pool> made(new (std::nothrow) inline_pool);
+        return made != nullptr ? result<std::unique_ptr<inline_pool>>(std::move(made)) : detail::out_of_memory();
     }
     void run(std::size_t count, loop_body body) noexcept {
         for (std::size_t i = 0; i < count; ++i) {
@@ -2250,12 +2403,12 @@ namespace detail {
                                                   std::string_view what) {
     const auto bytes = checked_multiply(size, element_bytes);
     if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
-        return error{errc::out_of_memory,
-                     sentence({what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"})};
+        return error_saying(errc::out_of_memory,
+                            {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
     }
     void* memory = ::operator new (static_cast<std::size_t>(*bytes), std::align_val_t{alignment}, std::nothrow);
     if (memory == nullptr) {
-        return error{errc::out_of_memory, sentence({what, ": ", *bytes, " bytes could not be allocated"})};
+        return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
     }
     return memory;
 }
@@ -2459,61 +2612,6 @@ template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float 
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
-
-#endif
-
-// ---- bitnet/core/float_environment.hpp ----
-// default_float_environment: round to nearest and keep denormals while the library computes, whatever the host has set.
-#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
-#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
-
-#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
-#include <xmmintrin.h>
-#endif
-
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Sets the IEEE default for this thread and restores the caller's setting when it goes out of scope.
-/// Needed because -ffast-math links start-up code that flushes denormals, and hosts change rounding.
-class default_float_environment {
-public:
-    default_float_environment() noexcept : saved_(load()) { store(ieee_default); }
-    ~default_float_environment() { store(saved_); }
-    default_float_environment(const default_float_environment&) = delete;
-    default_float_environment& operator=(const default_float_environment&) = delete;
-
-private:
-#if BITNET_X86_64
-    using word = std::uint32_t;
-    static constexpr word ieee_default = 0x1f80; // MXCSR after reset: all exceptions masked, nearest, no DAZ, no FTZ
-#if defined(__GNUC__) || defined(__clang__)      // the intrinsics' own builtins: their header is large
-    [[nodiscard]] static word load() noexcept { return __builtin_ia32_stmxcsr(); }
-    static void store(word value) noexcept { __builtin_ia32_ldmxcsr(value); }
-#else
-    [[nodiscard]] static word load() noexcept { return _mm_getcsr(); }
-    static void store(word value) noexcept { _mm_setcsr(value); }
-#endif
-#elif defined(__aarch64__) && !defined(_MSC_VER)
-    using word = std::uint64_t;
-    static constexpr word ieee_default = 0; // FPCR: nearest, no flush to zero, IEEE half precision
-    [[nodiscard]] static word load() noexcept {
-        word value;
-        __asm__ volatile("mrs %0, fpcr" : "=r"(value));
-        return value;
-    }
-    static void store(word value) noexcept { __asm__ volatile("msr fpcr, %0" : : "r"(value)); }
-#else
-    using word = std::uint32_t;
-    static constexpr word ieee_default = 0;
-    [[nodiscard]] static word load() noexcept { return 0; }
-    static void store(word) noexcept {}
-#endif
-    word saved_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
 
@@ -2729,6 +2827,7 @@ public:
     /// \param vocabulary number of logits. \return errc::invalid_argument naming the option and its range,
     /// errc::out_of_memory.
     [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
+        const detail::default_float_environment environment;
         sampler made;
         if (auto checked = check_options(options); !checked) {
             return failed(checked);
@@ -2772,6 +2871,7 @@ public:
     /// needs k. If penalties lower the logits of c recent tokens, at most c others take their places: c more are
     /// enough.
     [[nodiscard]] std::size_t needs() const noexcept {
+        const detail::default_float_environment environment;
         const std::size_t kept = is_greedy() ? 1 : options_.top_k;
         const bool lowers =
             options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
@@ -2836,7 +2936,7 @@ private:
         };
         for (const auto& [text, holds] : rules) {
             if (!holds) {
-                return error{errc::invalid_argument, detail::sentence({"sampler: ", text})};
+                return detail::error_saying(errc::invalid_argument, {"sampler: ", text});
             }
         }
         return {};
@@ -3021,13 +3121,15 @@ public:
     /// Appends tokens to the sequence and runs them through the model, `prompt_chunk` at a time.
     /// \return errc::invalid_token, errc::context_full if position() + tokens.size() exceeds the context; nothing is
     /// fed then, and the session goes on as it was.
-    [[nodiscard]] result<void> feed(std::span<const token> tokens) { return base_->feed(tokens, nullptr); }
+    [[nodiscard]] result<void> feed(std::span<const token> tokens) {
+        return detail::guarded([&] { return base_->feed(tokens, nullptr); });
+    }
 
     /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
     /// output matrix once for eight tokens.
     template <class Visit> [[nodiscard]] result<void> feed_each(std::span<const token> tokens, Visit&& visit) {
         const logits_visitor visitor = detail::visitor_of(visit);
-        return base_->feed(tokens, &visitor);
+        return detail::guarded([&] { return base_->feed(tokens, &visitor); });
     }
 
     /// The next token; nullopt at a stop token, at the end of the context and after an error. stopped_by() says which,
@@ -3042,14 +3144,16 @@ public:
 
     /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::no_lm_head from a text embedding model.
-    [[nodiscard]] result<std::span<const float>> logits() { return base_->logits(); }
+    [[nodiscard]] result<std::span<const float>> logits() {
+        return detail::guarded([&] { return base_->logits(); });
+    }
 
     /// The k largest logits after the last token, the largest first, the lower id on ties; all if the vocabulary is
     /// smaller. The same bits as in logits(), and if the model has a screen mostly without reading the whole output
     /// matrix. Valid until the next call that is not const.
     /// \return errc::nothing_fed, errc::no_lm_head, errc::invalid_argument unless 1 <= k <= 256.
     [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
-        return base_->largest_logits(k);
+        return detail::guarded([&] { return base_->largest_logits(k); });
     }
 
     /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
@@ -3057,7 +3161,9 @@ public:
     /// scaled to length one. The dot product of two is their cosine. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token or, for
     /// a mean, any token.
-    [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
+    [[nodiscard]] result<std::span<const float>> embedding() {
+        return detail::guarded([&] { return base_->embedding(); });
+    }
 
     /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
     /// tokens_to_embed(). \return what these return.
@@ -3167,7 +3273,9 @@ public:
     /// \pre no entry's session is null.
     /// \return errc::invalid_argument (more entries than sessions(), a session of another model, the same one twice,
     /// another token than next() gave), errc::invalid_token, errc::context_full: every session is then as it was.
-    [[nodiscard]] result<void> step(std::span<const batch_entry> entries) { return base_->step(entries); }
+    [[nodiscard]] result<void> step(std::span<const batch_entry> entries) {
+        return detail::guarded([&] { return base_->step(entries); });
+    }
 
     /// Steps those of `all` whose next() gave a token that has not run yet, so that their next() only samples.
     /// \param all a range of pointers to any_session or session<P>. \return what step() returns.
@@ -3183,7 +3291,7 @@ public:
                 }
             }
         }
-        return pending > count ? base_->too_many(pending) : base_->step(entries.first(count));
+        return pending > count ? base_->too_many(pending) : step(entries.first(count));
     }
 
     [[nodiscard]] std::size_t sessions() const noexcept { return base_->entries().size(); }
@@ -3218,18 +3326,20 @@ namespace bitnet::inline BITNET_ABI {
 /// model wants around a text, such as an instruction before a query, is up to the caller. \pre model.has_text().
 /// \return what tokenizer::encode returns.
 [[nodiscard]] inline result<std::vector<token>> tokens_to_embed(const any_model& model, std::string_view text) {
-    const tokenizer& tokens = model.text();
-    std::vector<token> made;
-    if (tokens.add_bos() && tokens.bos()) {
-        made.push_back(*tokens.bos());
-    }
-    if (auto done = tokens.encode(text, made); !done) {
-        return failed(done);
-    }
-    if (tokens.add_eos() && tokens.eos()) {
-        made.push_back(*tokens.eos());
-    }
-    return made;
+    return detail::guarded([&]() -> result<std::vector<token>> {
+        const tokenizer& tokens = model.text();
+        std::vector<token> made;
+        if (tokens.add_bos() && tokens.bos()) {
+            made.push_back(*tokens.bos());
+        }
+        if (auto done = tokens.encode(text, made); !done) {
+            return failed(done);
+        }
+        if (tokens.add_eos() && tokens.eos()) {
+            made.push_back(*tokens.eos());
+        }
+        return made;
+    });
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -108,6 +108,13 @@
 #define BITNET_THREADS 1
 #endif
 
+// Whether a standard container that finds no memory throws, and does not end the program.
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#define BITNET_EXCEPTIONS 1
+#else
+#define BITNET_EXCEPTIONS 0
+#endif
+
 // Whether inline assembly knows the tile instructions of AMX (gcc 11, clang 12): compilers that do have these headers.
 #if BITNET_X86_64 && defined(__GNUC__) && (__has_include(<amxintrin.h>) || __has_include(<amxint8intrin.h>))
 #define BITNET_AMX_ASSEMBLER 1
@@ -258,7 +265,7 @@ enum class errc {
     file_not_found = 1, ///< no such file
     not_a_file,         ///< a directory, a pipe, ...
     io_error,           ///< the operating system refused to open, map, read or write
-    out_of_memory,      ///< the message holds the bytes asked for
+    out_of_memory,      ///< the message holds the bytes asked for, where they are many
     unsupported_cpu,    ///< no policy of the list runs on this CPU
     thread_error,       ///< the operating system refused a thread
     broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault
@@ -721,6 +728,132 @@ struct ternary_encoding;
 #ifndef BITNET_RUN_ANY_BATCH_HPP
 #define BITNET_RUN_ANY_BATCH_HPP
 
+// ---- bitnet/core/guarded.hpp ----
+// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
+// computes in the default floating-point environment.
+#ifndef BITNET_CORE_GUARDED_HPP
+#define BITNET_CORE_GUARDED_HPP
+
+// ---- bitnet/core/float_environment.hpp ----
+// default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
+// the host has set.
+#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+
+#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
+#include <xmmintrin.h>
+#elif !BITNET_X86_64 && !(BITNET_ARM64 && defined(__GNUC__))
+#include <cfenv>
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Sets the IEEE default for this thread, and gives the caller's setting and exception flags back when it goes out of
+/// scope. Needed because hosts change rounding and trap exceptions, and -ffast-math links start-up code that flushes
+/// denormals. Cost: some ten nanoseconds. Proven by tests/core/float_environment_test.cpp.
+class default_float_environment {
+public:
+    default_float_environment() noexcept : saved_(load()) { store_default(); }
+    ~default_float_environment() { store(saved_); }
+    default_float_environment(const default_float_environment&) = delete;
+    default_float_environment& operator=(const default_float_environment&) = delete;
+
+private:
+#if BITNET_X86_64
+    using state = std::uint32_t; // MXCSR: compilers use no other unit for float and double here
+    static void store_default() noexcept { store(0x1f80); } // its value after reset: all exceptions masked, nearest
+#if defined(__GNUC__) || defined(__clang__)                 // the intrinsics' own builtins: their header is large
+    [[nodiscard]] static state load() noexcept { return __builtin_ia32_stmxcsr(); }
+    static void store(state value) noexcept { __builtin_ia32_ldmxcsr(value); }
+#else
+    [[nodiscard]] static state load() noexcept { return _mm_getcsr(); }
+    static void store(state value) noexcept { _mm_setcsr(value); }
+#endif
+#elif BITNET_ARM64 && defined(__GNUC__)
+    struct state {
+        std::uint64_t control; ///< FPCR. 0: nearest, no flush to zero, no traps, IEEE half precision
+        std::uint64_t flags;   ///< FPSR
+    };
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(now.control), "=r"(now.flags) : : "memory");
+        return now;
+    }
+    static void store_default() noexcept { store({0, 0}); }
+    static void store(state value) noexcept {
+        __asm__ volatile("msr fpsr, %1\n\tmsr fpcr, %0" : : "r"(value.control), "r"(value.flags) : "memory");
+    }
+#else
+    using state = std::fenv_t; // all units that there are: on 32-bit x86 the x87, too, which returns results
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        std::fegetenv(&now);
+        return now;
+    }
+    static void store_default() noexcept { std::fesetenv(FE_DFL_ENV); }
+    static void store(const state& value) noexcept { std::fesetenv(&value); }
+#endif
+    state saved_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Calls work(). \return whether memory sufficed: false where a standard container threw because it did not. Without
+/// exceptions a container does what the standard library does then, and this returns true. Other exceptions pass: they
+/// are those of the host's own callbacks.
+template <class Work> [[nodiscard]] bool has_memory_for(Work&& work) {
+#if BITNET_EXCEPTIONS
+    try {
+        work();
+    } catch (const std::bad_alloc&) {
+        return false;
+    } catch (const std::length_error&) {
+        return false;
+    }
+#else
+    work();
+#endif
+    return true;
+}
+
+/// What an error says that found no memory for its sentence: needs none where strings hold short texts in themselves.
+[[nodiscard]] BITNET_COLD inline std::string no_memory_text() noexcept {
+    std::string text;
+    return has_memory_for([&] { text = "out of memory"; }) ? text : std::string();
+}
+[[nodiscard]] BITNET_COLD inline error out_of_memory() noexcept { return {errc::out_of_memory, no_memory_text()}; }
+
+/// The result<T> of work(), or errc::out_of_memory where a container found no memory. Every public function that
+/// returns a result and may allocate or compute does so in here, so that no code below has to think of either.
+template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()) {
+    const default_float_environment environment;
+#if BITNET_EXCEPTIONS
+    try {
+        return work();
+    } catch (const std::bad_alloc&) {
+        return out_of_memory();
+    } catch (const std::length_error&) {
+        return out_of_memory();
+    }
+#else
+    return work();
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/any_model.hpp ----
 // any_model: a model in the policy that this machine runs best, as a plain type.
 #ifndef BITNET_RUN_ANY_MODEL_HPP
@@ -992,15 +1125,28 @@ using sentence_parts = std::initializer_list<sentence_part>;
 
 /// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
 /// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
-BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) {
+/// An error whose sentence finds no memory still has its code.
+BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) noexcept {
     failure.code = code;
-    failure.message.clear();
-    for (const sentence_parts parts : {place, what}) {
-        for (const sentence_part& part : parts) {
-            part.append_to(failure.message);
+    const bool is_told = has_memory_for([&] {
+        failure.message.clear();
+        for (const sentence_parts parts : {place, what}) {
+            for (const sentence_part& part : parts) {
+                part.append_to(failure.message);
+            }
         }
+    });
+    if (!is_told) {
+        failure.message = no_memory_text();
     }
     return false;
+}
+
+/// The error of that code and that sentence, for functions that are not guarded(): needs no memory to have its code.
+[[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
+    error made;
+    set_error(made, code, what, {});
+    return made;
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -1836,7 +1982,9 @@ private:
 #include <concepts>
 #include <cstddef>
 #include <memory>
+#include <new>
 #include <type_traits>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -1904,10 +2052,14 @@ template <thread_pool_type Pool>
     return owned_pool(*std::move(pool));
 }
 
-/// Calls f(index) for every index below `count` on the threads of `pool`.
+/// Calls f(index) for every index below `count` on the threads of `pool`, in the default floating-point environment:
+/// the threads may be the host's, set up as it likes.
 template <class F> void parallel_for(pool_ref pool, std::size_t count, F&& f) noexcept {
     using body = std::remove_reference_t<F>;
-    const auto call = [](void* context, std::size_t index) noexcept { (*static_cast<body*>(context))(index); };
+    const auto call = [](void* context, std::size_t index) noexcept {
+        const default_float_environment environment;
+        (*static_cast<body*>(context))(index);
+    };
     pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
 }
 
@@ -1972,7 +2124,8 @@ public:
     /// Both parameters are ignored: there is one thread, and it does not wait.
     [[nodiscard]] static result<std::unique_ptr<inline_pool>> open(std::size_t /*threads*/,
                                                                    std::chrono::microseconds /*spin*/ = default_spin) {
-        return std::make_unique<inline_pool>();
+        std::unique_ptr<inline_pool> made(new (std::nothrow) inline_pool);
+        return made != nullptr ? result<std::unique_ptr<inline_pool>>(std::move(made)) : detail::out_of_memory();
     }
     void run(std::size_t count, loop_body body) noexcept {
         for (std::size_t i = 0; i < count; ++i) {
@@ -2255,12 +2408,12 @@ namespace detail {
                                                   std::string_view what) {
     const auto bytes = checked_multiply(size, element_bytes);
     if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
-        return error{errc::out_of_memory,
-                     sentence({what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"})};
+        return error_saying(errc::out_of_memory,
+                            {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
     }
     void* memory = ::operator new (static_cast<std::size_t>(*bytes), std::align_val_t{alignment}, std::nothrow);
     if (memory == nullptr) {
-        return error{errc::out_of_memory, sentence({what, ": ", *bytes, " bytes could not be allocated"})};
+        return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
     }
     return memory;
 }
@@ -2464,61 +2617,6 @@ template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float 
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
-
-#endif
-
-// ---- bitnet/core/float_environment.hpp ----
-// default_float_environment: round to nearest and keep denormals while the library computes, whatever the host has set.
-#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
-#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
-
-#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
-#include <xmmintrin.h>
-#endif
-
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Sets the IEEE default for this thread and restores the caller's setting when it goes out of scope.
-/// Needed because -ffast-math links start-up code that flushes denormals, and hosts change rounding.
-class default_float_environment {
-public:
-    default_float_environment() noexcept : saved_(load()) { store(ieee_default); }
-    ~default_float_environment() { store(saved_); }
-    default_float_environment(const default_float_environment&) = delete;
-    default_float_environment& operator=(const default_float_environment&) = delete;
-
-private:
-#if BITNET_X86_64
-    using word = std::uint32_t;
-    static constexpr word ieee_default = 0x1f80; // MXCSR after reset: all exceptions masked, nearest, no DAZ, no FTZ
-#if defined(__GNUC__) || defined(__clang__)      // the intrinsics' own builtins: their header is large
-    [[nodiscard]] static word load() noexcept { return __builtin_ia32_stmxcsr(); }
-    static void store(word value) noexcept { __builtin_ia32_ldmxcsr(value); }
-#else
-    [[nodiscard]] static word load() noexcept { return _mm_getcsr(); }
-    static void store(word value) noexcept { _mm_setcsr(value); }
-#endif
-#elif defined(__aarch64__) && !defined(_MSC_VER)
-    using word = std::uint64_t;
-    static constexpr word ieee_default = 0; // FPCR: nearest, no flush to zero, IEEE half precision
-    [[nodiscard]] static word load() noexcept {
-        word value;
-        __asm__ volatile("mrs %0, fpcr" : "=r"(value));
-        return value;
-    }
-    static void store(word value) noexcept { __asm__ volatile("msr fpcr, %0" : : "r"(value)); }
-#else
-    using word = std::uint32_t;
-    static constexpr word ieee_default = 0;
-    [[nodiscard]] static word load() noexcept { return 0; }
-    static void store(word) noexcept {}
-#endif
-    word saved_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
 
@@ -2734,6 +2832,7 @@ public:
     /// \param vocabulary number of logits. \return errc::invalid_argument naming the option and its range,
     /// errc::out_of_memory.
     [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
+        const detail::default_float_environment environment;
         sampler made;
         if (auto checked = check_options(options); !checked) {
             return failed(checked);
@@ -2777,6 +2876,7 @@ public:
     /// needs k. If penalties lower the logits of c recent tokens, at most c others take their places: c more are
     /// enough.
     [[nodiscard]] std::size_t needs() const noexcept {
+        const detail::default_float_environment environment;
         const std::size_t kept = is_greedy() ? 1 : options_.top_k;
         const bool lowers =
             options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
@@ -2841,7 +2941,7 @@ private:
         };
         for (const auto& [text, holds] : rules) {
             if (!holds) {
-                return error{errc::invalid_argument, detail::sentence({"sampler: ", text})};
+                return detail::error_saying(errc::invalid_argument, {"sampler: ", text});
             }
         }
         return {};
@@ -3026,13 +3126,15 @@ public:
     /// Appends tokens to the sequence and runs them through the model, `prompt_chunk` at a time.
     /// \return errc::invalid_token, errc::context_full if position() + tokens.size() exceeds the context; nothing is
     /// fed then, and the session goes on as it was.
-    [[nodiscard]] result<void> feed(std::span<const token> tokens) { return base_->feed(tokens, nullptr); }
+    [[nodiscard]] result<void> feed(std::span<const token> tokens) {
+        return detail::guarded([&] { return base_->feed(tokens, nullptr); });
+    }
 
     /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
     /// output matrix once for eight tokens.
     template <class Visit> [[nodiscard]] result<void> feed_each(std::span<const token> tokens, Visit&& visit) {
         const logits_visitor visitor = detail::visitor_of(visit);
-        return base_->feed(tokens, &visitor);
+        return detail::guarded([&] { return base_->feed(tokens, &visitor); });
     }
 
     /// The next token; nullopt at a stop token, at the end of the context and after an error. stopped_by() says which,
@@ -3047,14 +3149,16 @@ public:
 
     /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::no_lm_head from a text embedding model.
-    [[nodiscard]] result<std::span<const float>> logits() { return base_->logits(); }
+    [[nodiscard]] result<std::span<const float>> logits() {
+        return detail::guarded([&] { return base_->logits(); });
+    }
 
     /// The k largest logits after the last token, the largest first, the lower id on ties; all if the vocabulary is
     /// smaller. The same bits as in logits(), and if the model has a screen mostly without reading the whole output
     /// matrix. Valid until the next call that is not const.
     /// \return errc::nothing_fed, errc::no_lm_head, errc::invalid_argument unless 1 <= k <= 256.
     [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
-        return base_->largest_logits(k);
+        return detail::guarded([&] { return base_->largest_logits(k); });
     }
 
     /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
@@ -3062,7 +3166,9 @@ public:
     /// scaled to length one. The dot product of two is their cosine. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token or, for
     /// a mean, any token.
-    [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
+    [[nodiscard]] result<std::span<const float>> embedding() {
+        return detail::guarded([&] { return base_->embedding(); });
+    }
 
     /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
     /// tokens_to_embed(). \return what these return.
@@ -3172,7 +3278,9 @@ public:
     /// \pre no entry's session is null.
     /// \return errc::invalid_argument (more entries than sessions(), a session of another model, the same one twice,
     /// another token than next() gave), errc::invalid_token, errc::context_full: every session is then as it was.
-    [[nodiscard]] result<void> step(std::span<const batch_entry> entries) { return base_->step(entries); }
+    [[nodiscard]] result<void> step(std::span<const batch_entry> entries) {
+        return detail::guarded([&] { return base_->step(entries); });
+    }
 
     /// Steps those of `all` whose next() gave a token that has not run yet, so that their next() only samples.
     /// \param all a range of pointers to any_session or session<P>. \return what step() returns.
@@ -3188,7 +3296,7 @@ public:
                 }
             }
         }
-        return pending > count ? base_->too_many(pending) : base_->step(entries.first(count));
+        return pending > count ? base_->too_many(pending) : step(entries.first(count));
     }
 
     [[nodiscard]] std::size_t sessions() const noexcept { return base_->entries().size(); }
@@ -3223,18 +3331,20 @@ namespace bitnet::inline BITNET_ABI {
 /// model wants around a text, such as an instruction before a query, is up to the caller. \pre model.has_text().
 /// \return what tokenizer::encode returns.
 [[nodiscard]] inline result<std::vector<token>> tokens_to_embed(const any_model& model, std::string_view text) {
-    const tokenizer& tokens = model.text();
-    std::vector<token> made;
-    if (tokens.add_bos() && tokens.bos()) {
-        made.push_back(*tokens.bos());
-    }
-    if (auto done = tokens.encode(text, made); !done) {
-        return failed(done);
-    }
-    if (tokens.add_eos() && tokens.eos()) {
-        made.push_back(*tokens.eos());
-    }
-    return made;
+    return detail::guarded([&]() -> result<std::vector<token>> {
+        const tokenizer& tokens = model.text();
+        std::vector<token> made;
+        if (tokens.add_bos() && tokens.bos()) {
+            made.push_back(*tokens.bos());
+        }
+        if (auto done = tokens.encode(text, made); !done) {
+            return failed(done);
+        }
+        if (tokens.add_eos() && tokens.eos()) {
+            made.push_back(*tokens.eos());
+        }
+        return made;
+    });
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -4407,23 +4517,24 @@ private:
     }
 
     [[nodiscard]] error missing_key(std::string_view key, gguf_type wanted) const {
-        return error{errc::missing_key, detail::sentence({name_, ": the metadata has no key ", detail::quoted{key},
-                                                          " (", name_of(wanted), " is needed)"})};
+        return detail::error_saying(errc::missing_key, {name_, ": the metadata has no key ", detail::quoted{key}, " (",
+                                                        name_of(wanted), " is needed)"});
     }
     [[nodiscard]] error wrong_type(const gguf_value& value, gguf_type wanted) const {
         const std::string_view element = name_of(value.element_type);
-        const std::string array = detail::sentence({"array of ", value.count, " ", element});
-        return error{
-            errc::wrong_type,
-            detail::sentence({name_, ": metadata key ", detail::quoted{value.key}, " is of type ",
-                              value.type == gguf_type::array ? array : element, ", ", name_of(wanted), " is needed"})};
+        const bool is_array = value.type == gguf_type::array;
+        const detail::sentence_part count = is_array ? detail::sentence_part(value.count) : detail::sentence_part("");
+        return detail::error_saying(errc::wrong_type,
+                                    {name_, ": metadata key ", detail::quoted{value.key}, " is of type ",
+                                     is_array ? "array of " : "", count, is_array ? " " : "", element, ", ",
+                                     name_of(wanted), " is needed"});
     }
 
     template <class T> [[nodiscard]] result<T> convert(const gguf_value& value) const {
         if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
             constexpr integer_range range{static_cast<std::int64_t>((std::numeric_limits<T>::min)()),
                                           static_cast<std::uint64_t>((std::numeric_limits<T>::max)()), wanted<T>()};
-            const auto number = integer(value, range);
+            auto number = integer(value, range);
             return number ? result<T>(static_cast<T>(*number)) : failed(number);
         } else {
             if (value.type == wanted<T>()) {
@@ -4435,6 +4546,7 @@ private:
             }
             if constexpr (std::is_same_v<T, double>) { // widening is exact; narrowing a double is not offered
                 if (value.type == gguf_type::f32) {
+                    const detail::default_float_environment environment; // for denormals and signalling NaNs
                     return static_cast<double>(value.element<float>(0));
                 }
             }
@@ -4452,11 +4564,11 @@ private:
         if (number->negative ? as_signed >= range.least : number->bits <= range.most) {
             return number->bits;
         }
-        return error{
+        return detail::error_saying(
             errc::out_of_range,
-            detail::sentence({name_, ": metadata key ", detail::quoted{value.key}, " is ",
-                              number->negative ? detail::sentence_part(as_signed) : detail::sentence_part(number->bits),
-                              ", which does not fit the ", name_of(range.type), " that is needed"})};
+            {name_, ": metadata key ", detail::quoted{value.key}, " is ",
+             number->negative ? detail::sentence_part(as_signed) : detail::sentence_part(number->bits),
+             ", which does not fit the ", name_of(range.type), " that is needed"});
     }
 
     std::string name_;
@@ -4920,11 +5032,11 @@ private:
 } // namespace detail
 
 inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std::string_view name) {
-    return detail::gguf_parser(bytes, name).run();
+    return detail::guarded([&] { return detail::gguf_parser(bytes, name).run(); });
 }
 
 inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_tensor> more) {
-    return detail::gguf_parser(std::move(file)).extend(more);
+    return detail::guarded([&] { return detail::gguf_parser(std::move(file)).extend(more); });
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -5700,31 +5812,35 @@ public:
         if constexpr (!detail::mapped_file::supported) {
             return read(utf8_path);
         }
-        auto mapping = detail::mapped_file::open(utf8_path);
-        if (!mapping) {
-            return failed(mapping);
-        }
-        byte_source source;
-        source.mapping_ = *std::move(mapping);
-        source.name_ = utf8_path;
-        return source;
+        return detail::guarded([&]() -> result<byte_source> {
+            auto mapping = detail::mapped_file::open(utf8_path);
+            if (!mapping) {
+                return failed(mapping);
+            }
+            byte_source source;
+            source.mapping_ = *std::move(mapping);
+            source.name_ = utf8_path;
+            return source;
+        });
     }
 
     /// Reads a file into memory of its own (64-byte aligned): safe against files that change later.
     /// \return as open(); errc::truncated also when the file shrinks while it is read.
     [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) {
-        auto file = detail::file_handle::open(utf8_path);
-        if (!file) {
-            return failed(file);
-        }
-        auto source = allocate(file->size(), std::string(utf8_path));
-        if (!source) {
+        return detail::guarded([&]() -> result<byte_source> {
+            auto file = detail::file_handle::open(utf8_path);
+            if (!file) {
+                return failed(file);
+            }
+            auto source = allocate(file->size(), std::string(utf8_path));
+            if (!source) {
+                return source;
+            }
+            if (auto filled = file->read(source->copy_.span()); !filled) {
+                return failed(filled);
+            }
             return source;
-        }
-        if (auto filled = file->read(source->copy_.span()); !filled) {
-            return failed(filled);
-        }
-        return source;
+        });
     }
 
     /// The caller's own memory, which must outlive the source. Nothing is copied.
@@ -5742,7 +5858,7 @@ public:
                                                            std::string name) {
         assert(callback.read != nullptr);
         if (size == 0) {
-            return error{errc::truncated, detail::sentence({name, ": there is nothing to read (0 bytes)"})};
+            return detail::error_saying(errc::truncated, {name, ": there is nothing to read (0 bytes)"});
         }
         auto source = allocate(size, std::move(name));
         if (!source) {
@@ -5754,8 +5870,8 @@ public:
             const std::size_t left = all.size() - offset;
             const auto out = all.subspan(offset, left < largest ? left : largest);
             if (!callback.read(callback.context, offset, out)) {
-                return error{errc::io_error, detail::sentence({source->name_, ": the read callback could not give ",
-                                                               out.size(), " bytes at offset ", offset, " of ", size})};
+                return detail::error_saying(errc::io_error, {source->name_, ": the read callback could not give ",
+                                                             out.size(), " bytes at offset ", offset, " of ", size});
             }
         }
         return source;
@@ -5872,11 +5988,11 @@ struct gguf_writer_options {
 
 /// Collects metadata and tensors and writes them in the order in which they were added.
 ///
-/// The first mistake (a key twice, data of the wrong size, ...) is kept and returned by write_file and write_memory;
-/// what is added after it is ignored. Metadata is copied; tensor data is borrowed until it is written.
+/// The first mistake (a key twice, data of the wrong size, no memory, ...) is kept and returned by write_file and
+/// write_memory; what is added after it is ignored. Metadata is copied; tensor data is borrowed until it is written.
 class gguf_writer {
 public:
-    explicit gguf_writer(gguf_writer_options options = {}) : options_(options) {
+    explicit gguf_writer(gguf_writer_options options = {}) noexcept : options_(options) {
         if (options.version != 2 && options.version != 3) {
             fail(errc::invalid_argument, {"GGUF version ", options.version, ", only 2 and 3 can be written"});
         }
@@ -5975,23 +6091,7 @@ public:
     /// The whole file in memory.
     /// \return the first mistake made with this writer, errc::out_of_memory, or io_error if a generator fails.
     [[nodiscard]] result<buffer<std::byte>> write_memory() const {
-        if (auto ready = check_writable("memory"); !ready) {
-            return failed(ready);
-        }
-        auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory");
-        if (!memory) {
-            return memory;
-        }
-        std::size_t used = 0;
-        const auto sink = [&](std::span<const std::byte> bytes) {
-            std::copy(bytes.begin(), bytes.end(), memory->data() + used);
-            used += bytes.size();
-            return result<void>{};
-        };
-        if (auto written = write_all(sink, "memory"); !written) {
-            return failed(written);
-        }
-        return memory;
+        return detail::guarded([&] { return write_buffer(); });
     }
 
     /// Writes `utf8_path`: first under that name with ".partial" after it, which takes the place of `utf8_path` when
@@ -5999,26 +6099,7 @@ public:
     /// \return the bytes written; the first mistake made with this writer; errc::io_error (a full disk, no permission,
     /// a generator that fails), file_not_found (no such folder) or not_a_file.
     [[nodiscard]] result<std::uint64_t> write_file(std::string_view utf8_path) const {
-        if (auto ready = check_writable(utf8_path); !ready) {
-            return failed(ready);
-        }
-        const std::string path(utf8_path);
-        const std::string partial = path + ".partial";
-        if (detail::operating_system::is_directory(path)) {
-            return error{errc::not_a_file, detail::sentence({path, ": is a directory, not a file"})};
-        }
-        auto written = write_partial(partial);
-        if (written) {
-            if (const int code = detail::operating_system::rename(partial, path)) {
-                written = error{errc::io_error, detail::sentence({path, ": ", partial, " cannot be renamed to it: ",
-                                                                  detail::operating_system::message(code)})};
-            }
-        }
-        if (!written) {
-            detail::operating_system::remove(partial);
-            return failed(written);
-        }
-        return file_size();
+        return detail::guarded([&] { return write_to(utf8_path); });
     }
 
 private:
@@ -6063,7 +6144,10 @@ private:
         }
     }
     void fail(errc code, const entry& tensor, detail::sentence_parts what) {
-        fail(code, {"tensor ", detail::quoted{tensor.name}, ": ", detail::sentence(what)});
+        if (!failed_) {
+            failed_ = true;
+            detail::set_error(failure_, code, {"tensor ", detail::quoted{tensor.name}, ": "}, what);
+        }
     }
 
     template <class T> void put(T value) { metadata_.append(std::as_bytes(std::span<const T, 1>(&value, 1))); }
@@ -6079,13 +6163,23 @@ private:
         if (failed_) {
             return false;
         }
-        keys_.emplace_back(key);
+        if (!detail::has_memory_for([&] { keys_.emplace_back(key); })) {
+            fail(errc::out_of_memory, {"the metadata key ", detail::quoted{key}, " could not be kept"});
+            return false;
+        }
         put_string(key);
         put(static_cast<std::uint32_t>(type));
         return true;
     }
 
     [[nodiscard]] bool add_tensor_entry(std::string_view name, tensor_type type, std::span<const std::uint64_t> dims) {
+        bool added = false;
+        if (!detail::has_memory_for([&] { added = try_to_add(name, type, dims); })) {
+            fail(errc::out_of_memory, {"tensor ", detail::quoted{name}, ": it could not be kept"});
+        }
+        return added;
+    }
+    [[nodiscard]] bool try_to_add(std::string_view name, tensor_type type, std::span<const std::uint64_t> dims) {
         entry tensor{std::string(name), type, {dims.begin(), dims.end()}, data_size_, 0, {}, {}};
         if (name.empty() || name.size() > gguf_file::longest_tensor_name || name.find('\0') != std::string_view::npos) {
             fail(errc::bad_tensor_name, tensor,
@@ -6109,8 +6203,8 @@ private:
             return false;
         }
         tensor.size = *bytes;
-        data_size_ = *padded;
         tensors_.push_back(std::move(tensor));
+        data_size_ = *padded;
         return true;
     }
 
@@ -6156,6 +6250,53 @@ private:
         constexpr std::uint64_t header = 24;
         const std::uint64_t end = header + metadata_.bytes().size() + tensor_list_size();
         return detail::checked_align(end, options_.alignment).value_or(end);
+    }
+
+    [[nodiscard]] result<buffer<std::byte>> write_buffer() const {
+        if (auto ready = check_writable("memory"); !ready) {
+            return failed(ready);
+        }
+        auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory");
+        if (!memory) {
+            return memory;
+        }
+        std::size_t used = 0;
+        const auto sink = [&](std::span<const std::byte> bytes) {
+            std::copy(bytes.begin(), bytes.end(), memory->data() + used);
+            used += bytes.size();
+            return result<void>{};
+        };
+        if (auto written = write_all(sink, "memory"); !written) {
+            return failed(written);
+        }
+        return memory;
+    }
+
+    [[nodiscard]] result<std::uint64_t> write_to(std::string_view utf8_path) const {
+        if (auto ready = check_writable(utf8_path); !ready) {
+            return failed(ready);
+        }
+        const std::string path(utf8_path);
+        const std::string partial = path + ".partial";
+        if (detail::operating_system::is_directory(path)) {
+            return error{errc::not_a_file, detail::sentence({path, ": is a directory, not a file"})};
+        }
+        auto written = detail::guarded([&] { return write_and_rename(partial, path); });
+        if (!written) { // whatever happened
+            detail::operating_system::remove(partial);
+            return failed(written);
+        }
+        return file_size();
+    }
+    [[nodiscard]] result<void> write_and_rename(const std::string& partial, const std::string& path) const {
+        auto written = write_partial(partial);
+        if (written) {
+            if (const int code = detail::operating_system::rename(partial, path)) {
+                return error{errc::io_error, detail::sentence({path, ": ", partial, " cannot be renamed to it: ",
+                                                               detail::operating_system::message(code)})};
+            }
+        }
+        return written;
     }
 
     /// Header, metadata and tensor list, padded up to the data.
@@ -7079,7 +7220,7 @@ private:
 } // namespace detail
 
 inline result<json_document> json_document::parse(std::string_view text, std::string_view name, json_options options) {
-    return detail::json_parser(text, name, options).run();
+    return detail::guarded([&] { return detail::json_parser(text, name, options).run(); });
 }
 
 namespace detail {
@@ -7809,20 +7950,22 @@ public:
     /// Reads the GGUF file in `source`, which the model_file takes over. \return what gguf_file::parse returns, and
     /// errc::invalid_argument for a shard of a split model: bytes do not tell where the others are.
     [[nodiscard]] static result<model_file> open(byte_source source) {
-        auto parsed = gguf_file::parse(source.bytes(), source.name());
-        if (!parsed) {
-            return failed(parsed);
-        }
-        const auto shard = detail::shard_facts::read(*parsed);
-        if (!shard) {
-            return failed(shard);
-        }
-        if (shard->count > 1) {
-            return error{errc::invalid_argument,
-                         detail::sentence({source.name(), ": is shard ", shard->number + 1, " of ", shard->count,
-                                           " of a split model, which is opened by the path of its first shard"})};
-        }
-        return model_file(*std::move(parsed), std::move(source));
+        return detail::guarded([&]() -> result<model_file> {
+            auto parsed = gguf_file::parse(source.bytes(), source.name());
+            if (!parsed) {
+                return failed(parsed);
+            }
+            const auto shard = detail::shard_facts::read(*parsed);
+            if (!shard) {
+                return failed(shard);
+            }
+            if (shard->count > 1) {
+                return detail::error_saying(errc::invalid_argument,
+                                            {source.name(), ": is shard ", shard->number + 1, " of ", shard->count,
+                                             " of a split model, which is opened by the path of its first shard"});
+            }
+            return model_file(*std::move(parsed), std::move(source));
+        });
     }
 
     [[nodiscard]] const gguf_file& gguf() const noexcept { return parts_.gguf; }
@@ -8313,7 +8456,7 @@ private:
 } // namespace detail
 
 inline result<safetensors_file> safetensors_file::parse(std::span<const std::byte> bytes, std::string_view name) {
-    return detail::safetensors_parser(bytes, name).run();
+    return detail::guarded([&] { return detail::safetensors_parser(bytes, name).run(); });
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -11733,7 +11876,7 @@ private:
 } // namespace detail
 
 inline result<hyper_parameters> hyper_parameters::read(const gguf_file& file) {
-    return detail::hyper_parameter_reader(file).run();
+    return detail::guarded([&] { return detail::hyper_parameter_reader(file).run(); });
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -13829,8 +13972,8 @@ namespace bitnet::inline BITNET_ABI {
 [[nodiscard]] inline result<tensor_type> ternary_type_of(const gguf_file& file) {
     const gguf_tensor* tensor = file.find_tensor("blk.0.attn_q.weight");
     if (tensor == nullptr) {
-        return error{errc::missing_tensor,
-                     detail::sentence({file.name(), ": tensor 'blk.0.attn_q.weight': not in the file"})};
+        return detail::error_saying(errc::missing_tensor,
+                                    {file.name(), ": tensor 'blk.0.attn_q.weight': not in the file"});
     }
     return tensor->type;
 }
@@ -14020,28 +14163,30 @@ private:
 namespace bitnet::inline BITNET_ABI {
 
 inline result<model_file> model_file::open(std::string_view utf8_path, const checkpoint_options& options) {
-    if (utf8_path.find('\0') == std::string_view::npos &&
-        detail::operating_system::is_directory(std::string(utf8_path))) {
-        auto opened = detail::open_hugging_face(utf8_path, options);
+    return detail::guarded([&]() -> result<model_file> {
+        if (utf8_path.find('\0') == std::string_view::npos &&
+            detail::operating_system::is_directory(std::string(utf8_path))) {
+            auto opened = detail::open_hugging_face(utf8_path, options);
+            return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
+        }
+        auto source = byte_source::open(utf8_path);
+        if (!source) {
+            return failed(source);
+        }
+        auto parsed = gguf_file::parse(source->bytes(), source->name());
+        if (!parsed) {
+            return failed(parsed);
+        }
+        const auto shard = detail::shard_facts::read(*parsed);
+        if (!shard) {
+            return failed(shard);
+        }
+        if (shard->count == 1) {
+            return model_file(*std::move(parsed), *std::move(source));
+        }
+        auto opened = detail::open_split_gguf(*std::move(source), *std::move(parsed), *shard);
         return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
-    }
-    auto source = byte_source::open(utf8_path);
-    if (!source) {
-        return failed(source);
-    }
-    auto parsed = gguf_file::parse(source->bytes(), source->name());
-    if (!parsed) {
-        return failed(parsed);
-    }
-    const auto shard = detail::shard_facts::read(*parsed);
-    if (!shard) {
-        return failed(shard);
-    }
-    if (shard->count == 1) {
-        return model_file(*std::move(parsed), *std::move(source));
-    }
-    auto opened = detail::open_split_gguf(*std::move(source), *std::move(parsed), *shard);
-    return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
+    });
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -15366,7 +15511,7 @@ private:
                                                                    const ternary_reading& reading, const gguf_file& to,
                                                                    pool_ref pool,
                                                                    std::span<const std::string_view> edited = {}) {
-    return detail::checkpoint_comparison(from, reading, to, pool).run(edited);
+    return detail::guarded([&] { return detail::checkpoint_comparison(from, reading, to, pool).run(edited); });
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -15402,6 +15547,22 @@ public:
     /// "tokenizer.ggml.pre=str:llama-bpe". A string is everything behind the colon.
     /// \return errc::invalid_argument, naming what is wrong with the text.
     [[nodiscard]] static result<metadata_edit> parse(std::string_view text) {
+        return detail::guarded([&] { return read(text); });
+    }
+
+    [[nodiscard]] std::string_view key() const noexcept { return key_; }
+
+    void add_to(gguf_writer& writer) const {
+        std::visit([&](const auto& value) { writer.add(key_, value); }, value_);
+    }
+
+private:
+    using value_type = std::variant<std::string_view, bool, std::uint8_t, std::int8_t, std::uint16_t, std::int16_t,
+                                    std::uint32_t, std::int32_t, std::uint64_t, std::int64_t, float, double>;
+
+    metadata_edit() = default;
+
+    [[nodiscard]] static result<metadata_edit> read(std::string_view text) {
         const auto equals = text.find('=');
         const auto colon = text.find(':', equals == std::string_view::npos ? text.size() : equals);
         if (equals == 0 || colon == std::string_view::npos) {
@@ -15419,18 +15580,6 @@ public:
         }
         return made;
     }
-
-    [[nodiscard]] std::string_view key() const noexcept { return key_; }
-
-    void add_to(gguf_writer& writer) const {
-        std::visit([&](const auto& value) { writer.add(key_, value); }, value_);
-    }
-
-private:
-    using value_type = std::variant<std::string_view, bool, std::uint8_t, std::int8_t, std::uint16_t, std::int16_t,
-                                    std::uint32_t, std::int32_t, std::uint64_t, std::int64_t, float, double>;
-
-    metadata_edit() = default;
 
     [[nodiscard]] bool set(std::string_view type, std::string_view text) {
         if (type == "str" || type == "string") {
@@ -15782,23 +15931,7 @@ public:
     /// shape of a tensor; unsupported_type; bad_scale; out_of_memory: each names the tensor.
     [[nodiscard]] static result<std::unique_ptr<checkpoint_converter>>
     open(const gguf_file& file, const conversion_options& options, pool_ref pool) {
-        std::unique_ptr<checkpoint_converter> made(new (std::nothrow) checkpoint_converter(file, options, pool));
-        if (made == nullptr) {
-            return error{errc::out_of_memory, file.name() + ": " + std::to_string(sizeof(checkpoint_converter)) +
-                                                  " bytes could not be allocated"};
-        }
-        auto parameters = hyper_parameters::read(file);
-        if (!parameters) {
-            return failed(parameters);
-        }
-        made->parameters_ = *std::move(parameters);
-        for (const auto step : {&checkpoint_converter::choose, &checkpoint_converter::add_metadata,
-                                &checkpoint_converter::add_tensors, &checkpoint_converter::allocate}) {
-            if (auto done = (*made.*step)(); !done) {
-                return failed(done);
-            }
-        }
-        return made;
+        return detail::guarded([&] { return prepare(file, options, pool); });
     }
 
     /// Bytes of the file to be written.
@@ -15807,10 +15940,14 @@ public:
     /// \return as gguf_writer::write_file; errc::bad_code, naming the tensor and the row that is not ternary;
     /// out_of_range for a head's value that its new type cannot hold; cancelled.
     [[nodiscard]] result<std::uint64_t> write_file(std::string_view utf8_path) {
+        done_bytes_ = 0;
         return first_failure(writer_.write_file(utf8_path));
     }
     /// The whole file in memory. \return as write_file, but for the disk's errors.
-    [[nodiscard]] result<buffer<std::byte>> write_memory() { return first_failure(writer_.write_memory()); }
+    [[nodiscard]] result<buffer<std::byte>> write_memory() {
+        done_bytes_ = 0;
+        return first_failure(writer_.write_memory());
+    }
 
     [[nodiscard]] const conversion_statistics& statistics() const noexcept { return statistics_; }
 
@@ -15845,6 +15982,27 @@ private:
 
     checkpoint_converter(const gguf_file& file, const conversion_options& options, pool_ref pool)
         : file_(file), options_(options), pool_(pool), writer_({3, std::max<std::uint32_t>(file.alignment(), 32)}) {}
+
+    [[nodiscard]] static result<std::unique_ptr<checkpoint_converter>>
+    prepare(const gguf_file& file, const conversion_options& options, pool_ref pool) {
+        std::unique_ptr<checkpoint_converter> made(new (std::nothrow) checkpoint_converter(file, options, pool));
+        if (made == nullptr) {
+            return error{errc::out_of_memory, file.name() + ": " + std::to_string(sizeof(checkpoint_converter)) +
+                                                  " bytes could not be allocated"};
+        }
+        auto parameters = hyper_parameters::read(file);
+        if (!parameters) {
+            return failed(parameters);
+        }
+        made->parameters_ = *std::move(parameters);
+        for (const auto step : {&checkpoint_converter::choose, &checkpoint_converter::add_metadata,
+                                &checkpoint_converter::add_tensors, &checkpoint_converter::allocate}) {
+            if (auto done = (*made.*step)(); !done) {
+                return failed(done);
+            }
+        }
+        return made;
+    }
 
     [[nodiscard]] result<void> choose() {
         encoding_ = find_ternary_encoding(options_.layout);
@@ -25647,26 +25805,25 @@ public:
     [[nodiscard]] static result<std::unique_ptr<thread_pool>> open(std::size_t threads,
                                                                    std::chrono::microseconds spin = default_spin) {
         if (threads == 0 || threads > max_threads) {
-            return error{errc::invalid_argument,
-                         detail::sentence(
-                             {"thread_pool: ", threads, " threads asked for, 1 to ", max_threads, " are possible"})};
+            return detail::error_saying(errc::invalid_argument, {"thread_pool: ", threads, " threads asked for, 1 to ",
+                                                                 max_threads, " are possible"});
         }
         std::unique_ptr<thread_pool> pool(new (std::nothrow) thread_pool);
         if (pool == nullptr) {
-            return error{errc::out_of_memory,
-                         detail::sentence({"thread_pool: ", sizeof(thread_pool), " bytes could not be allocated"})};
+            return detail::error_saying(errc::out_of_memory,
+                                        {"thread_pool: ", sizeof(thread_pool), " bytes could not be allocated"});
         }
         pool->spin_ = spin;
         pool->workers_.reset(new (std::nothrow) detail::native_thread[threads - 1]);
         if (pool->workers_ == nullptr) {
-            return error{errc::out_of_memory,
-                         detail::sentence({"thread_pool: ", (threads - 1) * sizeof(detail::native_thread),
-                                           " bytes could not be allocated"})};
+            return detail::error_saying(
+                errc::out_of_memory,
+                {"thread_pool: ", (threads - 1) * sizeof(detail::native_thread), " bytes could not be allocated"});
         }
         for (std::size_t i = 0; i + 1 < threads; ++i) {
             if (!pool->workers_[i].start(&thread_pool::work, pool.get())) {
-                return error{errc::thread_error, detail::sentence({"thread_pool: the operating system refused thread ",
-                                                                   i + 2, " of ", threads})};
+                return detail::error_saying(
+                    errc::thread_error, {"thread_pool: the operating system refused thread ", i + 2, " of ", threads});
             }
             ++pool->started_;
         }
@@ -25746,7 +25903,6 @@ private:
     }
 
     static void work(void* self) noexcept {
-        const detail::default_float_environment environment;
         auto& pool = *static_cast<thread_pool*>(self);
         std::uint32_t seen = 0;
         for (;;) {
@@ -26144,8 +26300,8 @@ public:
         if (position() != 0 && position() == context()) {
             return stopped(stop_reason::context_full);
         }
-        if (const auto ready = ready_for_logits(); !ready) {
-            last_error_ = ready.error();
+        if (auto ready = guarded([&] { return ready_for_logits(); }); !ready) {
+            last_error_ = failed(ready);
             return stopped(stop_reason::error);
         }
         const default_float_environment environment;
@@ -26508,8 +26664,8 @@ public:
     std::span<batch_entry> entries() noexcept override { return entries_.span(); }
     std::size_t threads() const noexcept override { return pool_.ref().threads(); }
     error too_many(std::size_t sessions) const override {
-        return {errc::invalid_argument,
-                sentence({"batch: ", sessions, " sessions in a step of ", entries_.size(), " sessions"})};
+        return error_saying(errc::invalid_argument,
+                            {"batch: ", sessions, " sessions in a step of ", entries_.size(), " sessions"});
     }
 
 private:
@@ -26856,11 +27012,13 @@ inline std::vector<token> chat_format_reader::stops() const {
 } // namespace detail
 
 inline result<chat_template> chat_template::open(const gguf_file& file, const tokenizer& text, std::string_view name) {
-    detail::chat_format_reader reader(file, text);
-    if (auto found = reader.run(name); !found) {
-        return failed(found);
-    }
-    return chat_template(text, std::move(reader.choice()), reader.stops(), reader.adds_bos());
+    return detail::guarded([&]() -> result<chat_template> {
+        detail::chat_format_reader reader(file, text);
+        if (auto found = reader.run(name); !found) {
+            return failed(found);
+        }
+        return chat_template(text, std::move(reader.choice()), reader.stops(), reader.adds_bos());
+    });
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -27561,6 +27719,36 @@ class vocabulary_tables : public tokenizer_tables {
 public:
     [[nodiscard]] result<void> encode(std::string_view text, std::vector<token>& out,
                                       encode_options options) const final {
+        const std::size_t before = out.size();
+        auto done = guarded([&] { return append_tokens(text, out, options); });
+        if (!done) {
+            out.resize(before);
+        }
+        return done;
+    }
+
+    [[nodiscard]] std::string_view bytes_of(token id) const noexcept final {
+        return tokens_.contains(id) ? tokens_.bytes_of(id) : std::string_view{};
+    }
+
+    [[nodiscard]] bool is_special(token id) const noexcept final {
+        return tokens_.contains(id) &&
+               (tokens_.kind_of(id) == token_kind::control || tokens_.kind_of(id) == token_kind::unknown);
+    }
+
+    [[nodiscard]] token find_special(std::string_view spelling) const noexcept final {
+        return tokens_.find_special(spelling);
+    }
+
+protected:
+    vocabulary_tables(vocabulary tokens, bool space_prefix) noexcept
+        : tokens_(std::move(tokens)), space_prefix_(space_prefix) {}
+
+    [[nodiscard]] const vocabulary& tokens() const noexcept { return tokens_; }
+
+private:
+    [[nodiscard]] result<void> append_tokens(std::string_view text, std::vector<token>& out,
+                                             encode_options options) const {
         if (text.size() > byte_pair_encoding::longest_piece) {
             return error{errc::invalid_argument,
                          sentence({"the text has ", text.size(), " bytes, at most ", byte_pair_encoding::longest_piece,
@@ -27584,26 +27772,6 @@ public:
         return {};
     }
 
-    [[nodiscard]] std::string_view bytes_of(token id) const noexcept final {
-        return tokens_.contains(id) ? tokens_.bytes_of(id) : std::string_view{};
-    }
-
-    [[nodiscard]] bool is_special(token id) const noexcept final {
-        return tokens_.contains(id) &&
-               (tokens_.kind_of(id) == token_kind::control || tokens_.kind_of(id) == token_kind::unknown);
-    }
-
-    [[nodiscard]] token find_special(std::string_view spelling) const noexcept final {
-        return tokens_.find_special(spelling);
-    }
-
-protected:
-    vocabulary_tables(vocabulary tokens, bool space_prefix) noexcept
-        : tokens_(std::move(tokens)), space_prefix_(space_prefix) {}
-
-    [[nodiscard]] const vocabulary& tokens() const noexcept { return tokens_; }
-
-private:
     /// Appends the tokens of text in which no token is spelled. \pre !text.empty()
     [[nodiscard]] virtual result<void> encode_plain(std::string_view text, bool space_in_front,
                                                     std::vector<token>& out) const = 0;
@@ -27949,12 +28117,14 @@ inline result<void> tokenizer_reader::read_added(bool add_bos_by_default) {
 } // namespace detail
 
 inline result<tokenizer> tokenizer::open(const gguf_file& file, tokenizer_options options) {
-    detail::tokenizer_reader reader(file, options);
-    auto tables = reader.run();
-    if (!tables) {
-        return failed(tables);
-    }
-    return tokenizer(std::move(reader.facts()), *std::move(tables));
+    return detail::guarded([&]() -> result<tokenizer> {
+        detail::tokenizer_reader reader(file, options);
+        auto tables = reader.run();
+        if (!tables) {
+            return failed(tables);
+        }
+        return tokenizer(std::move(reader.facts()), *std::move(tables));
+    });
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -28122,6 +28292,29 @@ public:
     /// \return errc::unsupported_cpu if the engine cannot run here; otherwise see any_model::open.
     [[nodiscard]] static result<std::unique_ptr<const model_base>> open(const engine& tables, model_file source,
                                                                         const open_options& options) {
+        return guarded([&] { return open_in(tables, std::move(source), options); });
+    }
+
+    result<std::unique_ptr<session_base>> open_session(const session_options& options,
+                                                       const pool_ref* pool) const override {
+        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+    }
+    result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
+        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+    }
+
+    result<chat_template> open_chat(std::string_view format) const override {
+        return text_part<>::open_chat(facts_->file(), *facts_->text, format);
+    }
+
+    [[nodiscard]] model_parts parts() const noexcept {
+        return {tables_, facts_->parameters,  tensors_,
+                screen_, facts_->frequencies, facts_->text ? &*facts_->text : nullptr};
+    }
+
+private:
+    [[nodiscard]] static result<std::unique_ptr<const model_base>> open_in(const engine& tables, model_file source,
+                                                                           const open_options& options) {
         if (!tables.enable()) {
             return error{errc::unsupported_cpu,
                          sentence({source.name(), ": this CPU or operating system does not support ", tables.isa})};
@@ -28146,24 +28339,6 @@ public:
         return std::unique_ptr<const model_base>(std::move(made));
     }
 
-    result<std::unique_ptr<session_base>> open_session(const session_options& options,
-                                                       const pool_ref* pool) const override {
-        return graph_part<>::open(parts(), options, pool);
-    }
-    result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
-        return graph_part<>::open(parts(), options, pool);
-    }
-
-    result<chat_template> open_chat(std::string_view format) const override {
-        return text_part<>::open_chat(facts_->file(), *facts_->text, format);
-    }
-
-    [[nodiscard]] model_parts parts() const noexcept {
-        return {tables_, facts_->parameters,  tensors_,
-                screen_, facts_->frequencies, facts_->text ? &*facts_->text : nullptr};
-    }
-
-private:
     model_core(const engine& tables, std::unique_ptr<model_facts> facts) noexcept
         : tables_(tables), facts_(std::move(facts)) {}
 
@@ -28425,6 +28600,7 @@ namespace bitnet::inline BITNET_ABI {
 /// are. \pre out.size() == x.size(). \return what an integer is to be multiplied by for x.
 inline float quantize_embedding(std::span<const float> x, std::span<std::int8_t> out) noexcept {
     assert(out.size() == x.size());
+    const detail::default_float_environment environment;
     return detail::float_ops<isa::scalar>::narrow_row(x.data(), x.size(), out.data());
 }
 
@@ -28436,6 +28612,7 @@ inline float quantize_embedding(std::span<const float> x, std::span<std::int8_t>
 /// two embeddings differ in, the closer they are. \pre out.size() == binary_embedding_bytes(x.size())
 inline void binarize_embedding(std::span<const float> x, std::span<std::uint8_t> out) noexcept {
     assert(out.size() == binary_embedding_bytes(x.size()));
+    const detail::default_float_environment environment;
     for (std::size_t b = 0; b < out.size(); ++b) {
         unsigned bits = 0;
         for (std::size_t i = 8 * b; i < 8 * b + 8; ++i) {
@@ -28479,19 +28656,23 @@ namespace detail {
     return chosen;
 }
 
+[[nodiscard]] inline error no_engine(std::span<const engine* const> engines, std::string_view isa) {
+    std::string names;
+    for (const engine* each : engines) {
+        if (names.find(each->isa) == std::string::npos) {
+            names.append(names.empty() ? "" : ", ").append(each->isa);
+        }
+    }
+    return error{errc::unsupported_cpu, isa.empty() ? sentence({"this CPU runs none of: ", names})
+                                                    : sentence({"'", isa, "' is none of: ", names})};
+}
+
 /// any_model::open over engines, the fastest first.
 [[nodiscard]] inline result<any_model> open_model(model_file source, const open_options& options, std::string_view isa,
                                                   std::span<const engine* const> engines) {
     const engine* chosen = choose_engine(engines, isa, layout_for(source.gguf()));
     if (chosen == nullptr) {
-        std::string names;
-        for (const engine* each : engines) {
-            if (names.find(each->isa) == std::string::npos) {
-                names.append(names.empty() ? "" : ", ").append(each->isa);
-            }
-        }
-        return error{errc::unsupported_cpu, isa.empty() ? sentence({"this CPU runs none of: ", names})
-                                                        : sentence({"'", isa, "' is none of: ", names})};
+        return guarded([&]() -> result<any_model> { return no_engine(engines, isa); });
     }
     auto opened = model_core::open(*chosen, std::move(source), options);
     return opened ? result<any_model>(any_model(*std::move(opened))) : failed(opened);

@@ -6,6 +6,7 @@
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/fixed_point.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
@@ -339,7 +340,7 @@ private:
 } // namespace detail
 
 inline result<hyper_parameters> hyper_parameters::read(const gguf_file& file) {
-    return detail::hyper_parameter_reader(file).run();
+    return detail::guarded([&] { return detail::hyper_parameter_reader(file).run(); });
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -24,8 +24,8 @@ namespace bitnet::inline BITNET_ABI {
 [[nodiscard]] inline result<tensor_type> ternary_type_of(const gguf_file& file) {
     const gguf_tensor* tensor = file.find_tensor("blk.0.attn_q.weight");
     if (tensor == nullptr) {
-        return error{errc::missing_tensor,
-                     detail::sentence({file.name(), ": tensor 'blk.0.attn_q.weight': not in the file"})};
+        return detail::error_saying(errc::missing_tensor,
+                                    {file.name(), ": tensor 'blk.0.attn_q.weight': not in the file"});
     }
     return tensor->type;
 }

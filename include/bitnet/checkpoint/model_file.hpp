@@ -6,6 +6,7 @@
 #include <bitnet/checkpoint/shard.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/byte_source.hpp>
@@ -58,20 +59,22 @@ public:
     /// Reads the GGUF file in `source`, which the model_file takes over. \return what gguf_file::parse returns, and
     /// errc::invalid_argument for a shard of a split model: bytes do not tell where the others are.
     [[nodiscard]] static result<model_file> open(byte_source source) {
-        auto parsed = gguf_file::parse(source.bytes(), source.name());
-        if (!parsed) {
-            return failed(parsed);
-        }
-        const auto shard = detail::shard_facts::read(*parsed);
-        if (!shard) {
-            return failed(shard);
-        }
-        if (shard->count > 1) {
-            return error{errc::invalid_argument,
-                         detail::sentence({source.name(), ": is shard ", shard->number + 1, " of ", shard->count,
-                                           " of a split model, which is opened by the path of its first shard"})};
-        }
-        return model_file(*std::move(parsed), std::move(source));
+        return detail::guarded([&]() -> result<model_file> {
+            auto parsed = gguf_file::parse(source.bytes(), source.name());
+            if (!parsed) {
+                return failed(parsed);
+            }
+            const auto shard = detail::shard_facts::read(*parsed);
+            if (!shard) {
+                return failed(shard);
+            }
+            if (shard->count > 1) {
+                return detail::error_saying(errc::invalid_argument,
+                                            {source.name(), ": is shard ", shard->number + 1, " of ", shard->count,
+                                             " of a split model, which is opened by the path of its first shard"});
+            }
+            return model_file(*std::move(parsed), std::move(source));
+        });
     }
 
     [[nodiscard]] const gguf_file& gguf() const noexcept { return parts_.gguf; }

@@ -8,6 +8,7 @@
 #include <bitnet/convert/permuted_rows.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
@@ -218,7 +219,7 @@ private:
                                                                    const ternary_reading& reading, const gguf_file& to,
                                                                    pool_ref pool,
                                                                    std::span<const std::string_view> edited = {}) {
-    return detail::checkpoint_comparison(from, reading, to, pool).run(edited);
+    return detail::guarded([&] { return detail::checkpoint_comparison(from, reading, to, pool).run(edited); });
 }
 
 } // namespace bitnet::inline BITNET_ABI

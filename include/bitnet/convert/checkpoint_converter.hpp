@@ -14,6 +14,7 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
@@ -83,23 +84,7 @@ public:
     /// shape of a tensor; unsupported_type; bad_scale; out_of_memory: each names the tensor.
     [[nodiscard]] static result<std::unique_ptr<checkpoint_converter>>
     open(const gguf_file& file, const conversion_options& options, pool_ref pool) {
-        std::unique_ptr<checkpoint_converter> made(new (std::nothrow) checkpoint_converter(file, options, pool));
-        if (made == nullptr) {
-            return error{errc::out_of_memory, file.name() + ": " + std::to_string(sizeof(checkpoint_converter)) +
-                                                  " bytes could not be allocated"};
-        }
-        auto parameters = hyper_parameters::read(file);
-        if (!parameters) {
-            return failed(parameters);
-        }
-        made->parameters_ = *std::move(parameters);
-        for (const auto step : {&checkpoint_converter::choose, &checkpoint_converter::add_metadata,
-                                &checkpoint_converter::add_tensors, &checkpoint_converter::allocate}) {
-            if (auto done = (*made.*step)(); !done) {
-                return failed(done);
-            }
-        }
-        return made;
+        return detail::guarded([&] { return prepare(file, options, pool); });
     }
 
     /// Bytes of the file to be written.
@@ -108,10 +93,14 @@ public:
     /// \return as gguf_writer::write_file; errc::bad_code, naming the tensor and the row that is not ternary;
     /// out_of_range for a head's value that its new type cannot hold; cancelled.
     [[nodiscard]] result<std::uint64_t> write_file(std::string_view utf8_path) {
+        done_bytes_ = 0;
         return first_failure(writer_.write_file(utf8_path));
     }
     /// The whole file in memory. \return as write_file, but for the disk's errors.
-    [[nodiscard]] result<buffer<std::byte>> write_memory() { return first_failure(writer_.write_memory()); }
+    [[nodiscard]] result<buffer<std::byte>> write_memory() {
+        done_bytes_ = 0;
+        return first_failure(writer_.write_memory());
+    }
 
     [[nodiscard]] const conversion_statistics& statistics() const noexcept { return statistics_; }
 
@@ -146,6 +135,27 @@ private:
 
     checkpoint_converter(const gguf_file& file, const conversion_options& options, pool_ref pool)
         : file_(file), options_(options), pool_(pool), writer_({3, std::max<std::uint32_t>(file.alignment(), 32)}) {}
+
+    [[nodiscard]] static result<std::unique_ptr<checkpoint_converter>>
+    prepare(const gguf_file& file, const conversion_options& options, pool_ref pool) {
+        std::unique_ptr<checkpoint_converter> made(new (std::nothrow) checkpoint_converter(file, options, pool));
+        if (made == nullptr) {
+            return error{errc::out_of_memory, file.name() + ": " + std::to_string(sizeof(checkpoint_converter)) +
+                                                  " bytes could not be allocated"};
+        }
+        auto parameters = hyper_parameters::read(file);
+        if (!parameters) {
+            return failed(parameters);
+        }
+        made->parameters_ = *std::move(parameters);
+        for (const auto step : {&checkpoint_converter::choose, &checkpoint_converter::add_metadata,
+                                &checkpoint_converter::add_tensors, &checkpoint_converter::allocate}) {
+            if (auto done = (*made.*step)(); !done) {
+                return failed(done);
+            }
+        }
+        return made;
+    }
 
     [[nodiscard]] result<void> choose() {
         encoding_ = find_ternary_encoding(options_.layout);

@@ -5,6 +5,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/decimal.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
@@ -30,6 +31,22 @@ public:
     /// "tokenizer.ggml.pre=str:llama-bpe". A string is everything behind the colon.
     /// \return errc::invalid_argument, naming what is wrong with the text.
     [[nodiscard]] static result<metadata_edit> parse(std::string_view text) {
+        return detail::guarded([&] { return read(text); });
+    }
+
+    [[nodiscard]] std::string_view key() const noexcept { return key_; }
+
+    void add_to(gguf_writer& writer) const {
+        std::visit([&](const auto& value) { writer.add(key_, value); }, value_);
+    }
+
+private:
+    using value_type = std::variant<std::string_view, bool, std::uint8_t, std::int8_t, std::uint16_t, std::int16_t,
+                                    std::uint32_t, std::int32_t, std::uint64_t, std::int64_t, float, double>;
+
+    metadata_edit() = default;
+
+    [[nodiscard]] static result<metadata_edit> read(std::string_view text) {
         const auto equals = text.find('=');
         const auto colon = text.find(':', equals == std::string_view::npos ? text.size() : equals);
         if (equals == 0 || colon == std::string_view::npos) {
@@ -47,18 +64,6 @@ public:
         }
         return made;
     }
-
-    [[nodiscard]] std::string_view key() const noexcept { return key_; }
-
-    void add_to(gguf_writer& writer) const {
-        std::visit([&](const auto& value) { writer.add(key_, value); }, value_);
-    }
-
-private:
-    using value_type = std::variant<std::string_view, bool, std::uint8_t, std::int8_t, std::uint16_t, std::int16_t,
-                                    std::uint32_t, std::int32_t, std::uint64_t, std::int64_t, float, double>;
-
-    metadata_edit() = default;
 
     [[nodiscard]] bool set(std::string_view type, std::string_view text) {
         if (type == "str" || type == "string") {

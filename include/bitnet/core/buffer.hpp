@@ -26,12 +26,12 @@ namespace detail {
                                                   std::string_view what) {
     const auto bytes = checked_multiply(size, element_bytes);
     if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
-        return error{errc::out_of_memory,
-                     sentence({what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"})};
+        return error_saying(errc::out_of_memory,
+                            {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
     }
     void* memory = ::operator new (static_cast<std::size_t>(*bytes), std::align_val_t{alignment}, std::nothrow);
     if (memory == nullptr) {
-        return error{errc::out_of_memory, sentence({what, ": ", *bytes, " bytes could not be allocated"})};
+        return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
     }
     return memory;
 }

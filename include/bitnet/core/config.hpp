@@ -105,6 +105,13 @@
 #define BITNET_THREADS 1
 #endif
 
+// Whether a standard container that finds no memory throws, and does not end the program.
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#define BITNET_EXCEPTIONS 1
+#else
+#define BITNET_EXCEPTIONS 0
+#endif
+
 // Whether inline assembly knows the tile instructions of AMX (gcc 11, clang 12): compilers that do have these headers.
 #if BITNET_X86_64 && defined(__GNUC__) && (__has_include(<amxintrin.h>) || __has_include(<amxint8intrin.h>))
 #define BITNET_AMX_ASSEMBLER 1

@@ -20,7 +20,7 @@ enum class errc {
     file_not_found = 1, ///< no such file
     not_a_file,         ///< a directory, a pipe, ...
     io_error,           ///< the operating system refused to open, map, read or write
-    out_of_memory,      ///< the message holds the bytes asked for
+    out_of_memory,      ///< the message holds the bytes asked for, where they are many
     unsupported_cpu,    ///< no policy of the list runs on this CPU
     thread_error,       ///< the operating system refused a thread
     broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault

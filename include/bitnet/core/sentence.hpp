@@ -4,6 +4,7 @@
 #define BITNET_CORE_SENTENCE_HPP
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 
 #include <concepts>
@@ -103,15 +104,28 @@ using sentence_parts = std::initializer_list<sentence_part>;
 
 /// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
 /// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
-BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) {
+/// An error whose sentence finds no memory still has its code.
+BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) noexcept {
     failure.code = code;
-    failure.message.clear();
-    for (const sentence_parts parts : {place, what}) {
-        for (const sentence_part& part : parts) {
-            part.append_to(failure.message);
+    const bool is_told = has_memory_for([&] {
+        failure.message.clear();
+        for (const sentence_parts parts : {place, what}) {
+            for (const sentence_part& part : parts) {
+                part.append_to(failure.message);
+            }
         }
+    });
+    if (!is_told) {
+        failure.message = no_memory_text();
     }
     return false;
+}
+
+/// The error of that code and that sentence, for functions that are not guarded(): needs no memory to have its code.
+[[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
+    error made;
+    set_error(made, code, what, {});
+    return made;
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail

@@ -5,6 +5,7 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/file_handle.hpp>
@@ -39,31 +40,35 @@ public:
         if constexpr (!detail::mapped_file::supported) {
             return read(utf8_path);
         }
-        auto mapping = detail::mapped_file::open(utf8_path);
-        if (!mapping) {
-            return failed(mapping);
-        }
-        byte_source source;
-        source.mapping_ = *std::move(mapping);
-        source.name_ = utf8_path;
-        return source;
+        return detail::guarded([&]() -> result<byte_source> {
+            auto mapping = detail::mapped_file::open(utf8_path);
+            if (!mapping) {
+                return failed(mapping);
+            }
+            byte_source source;
+            source.mapping_ = *std::move(mapping);
+            source.name_ = utf8_path;
+            return source;
+        });
     }
 
     /// Reads a file into memory of its own (64-byte aligned): safe against files that change later.
     /// \return as open(); errc::truncated also when the file shrinks while it is read.
     [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) {
-        auto file = detail::file_handle::open(utf8_path);
-        if (!file) {
-            return failed(file);
-        }
-        auto source = allocate(file->size(), std::string(utf8_path));
-        if (!source) {
+        return detail::guarded([&]() -> result<byte_source> {
+            auto file = detail::file_handle::open(utf8_path);
+            if (!file) {
+                return failed(file);
+            }
+            auto source = allocate(file->size(), std::string(utf8_path));
+            if (!source) {
+                return source;
+            }
+            if (auto filled = file->read(source->copy_.span()); !filled) {
+                return failed(filled);
+            }
             return source;
-        }
-        if (auto filled = file->read(source->copy_.span()); !filled) {
-            return failed(filled);
-        }
-        return source;
+        });
     }
 
     /// The caller's own memory, which must outlive the source. Nothing is copied.
@@ -81,7 +86,7 @@ public:
                                                            std::string name) {
         assert(callback.read != nullptr);
         if (size == 0) {
-            return error{errc::truncated, detail::sentence({name, ": there is nothing to read (0 bytes)"})};
+            return detail::error_saying(errc::truncated, {name, ": there is nothing to read (0 bytes)"});
         }
         auto source = allocate(size, std::move(name));
         if (!source) {
@@ -93,8 +98,8 @@ public:
             const std::size_t left = all.size() - offset;
             const auto out = all.subspan(offset, left < largest ? left : largest);
             if (!callback.read(callback.context, offset, out)) {
-                return error{errc::io_error, detail::sentence({source->name_, ": the read callback could not give ",
-                                                               out.size(), " bytes at offset ", offset, " of ", size})};
+                return detail::error_saying(errc::io_error, {source->name_, ": the read callback could not give ",
+                                                             out.size(), " bytes at offset ", offset, " of ", size});
             }
         }
         return source;

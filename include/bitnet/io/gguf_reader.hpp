@@ -7,6 +7,8 @@
 #include <bitnet/core/byte_reader.hpp>
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/float_environment.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_types.hpp>
@@ -129,23 +131,24 @@ private:
     }
 
     [[nodiscard]] error missing_key(std::string_view key, gguf_type wanted) const {
-        return error{errc::missing_key, detail::sentence({name_, ": the metadata has no key ", detail::quoted{key},
-                                                          " (", name_of(wanted), " is needed)"})};
+        return detail::error_saying(errc::missing_key, {name_, ": the metadata has no key ", detail::quoted{key}, " (",
+                                                        name_of(wanted), " is needed)"});
     }
     [[nodiscard]] error wrong_type(const gguf_value& value, gguf_type wanted) const {
         const std::string_view element = name_of(value.element_type);
-        const std::string array = detail::sentence({"array of ", value.count, " ", element});
-        return error{
-            errc::wrong_type,
-            detail::sentence({name_, ": metadata key ", detail::quoted{value.key}, " is of type ",
-                              value.type == gguf_type::array ? array : element, ", ", name_of(wanted), " is needed"})};
+        const bool is_array = value.type == gguf_type::array;
+        const detail::sentence_part count = is_array ? detail::sentence_part(value.count) : detail::sentence_part("");
+        return detail::error_saying(errc::wrong_type,
+                                    {name_, ": metadata key ", detail::quoted{value.key}, " is of type ",
+                                     is_array ? "array of " : "", count, is_array ? " " : "", element, ", ",
+                                     name_of(wanted), " is needed"});
     }
 
     template <class T> [[nodiscard]] result<T> convert(const gguf_value& value) const {
         if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
             constexpr integer_range range{static_cast<std::int64_t>((std::numeric_limits<T>::min)()),
                                           static_cast<std::uint64_t>((std::numeric_limits<T>::max)()), wanted<T>()};
-            const auto number = integer(value, range);
+            auto number = integer(value, range);
             return number ? result<T>(static_cast<T>(*number)) : failed(number);
         } else {
             if (value.type == wanted<T>()) {
@@ -157,6 +160,7 @@ private:
             }
             if constexpr (std::is_same_v<T, double>) { // widening is exact; narrowing a double is not offered
                 if (value.type == gguf_type::f32) {
+                    const detail::default_float_environment environment; // for denormals and signalling NaNs
                     return static_cast<double>(value.element<float>(0));
                 }
             }
@@ -174,11 +178,11 @@ private:
         if (number->negative ? as_signed >= range.least : number->bits <= range.most) {
             return number->bits;
         }
-        return error{
+        return detail::error_saying(
             errc::out_of_range,
-            detail::sentence({name_, ": metadata key ", detail::quoted{value.key}, " is ",
-                              number->negative ? detail::sentence_part(as_signed) : detail::sentence_part(number->bits),
-                              ", which does not fit the ", name_of(range.type), " that is needed"})};
+            {name_, ": metadata key ", detail::quoted{value.key}, " is ",
+             number->negative ? detail::sentence_part(as_signed) : detail::sentence_part(number->bits),
+             ", which does not fit the ", name_of(range.type), " that is needed"});
     }
 
     std::string name_;
@@ -642,11 +646,11 @@ private:
 } // namespace detail
 
 inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std::string_view name) {
-    return detail::gguf_parser(bytes, name).run();
+    return detail::guarded([&] { return detail::gguf_parser(bytes, name).run(); });
 }
 
 inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_tensor> more) {
-    return detail::gguf_parser(std::move(file)).extend(more);
+    return detail::guarded([&] { return detail::gguf_parser(std::move(file)).extend(more); });
 }
 
 } // namespace bitnet::inline BITNET_ABI

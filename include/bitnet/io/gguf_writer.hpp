@@ -6,6 +6,7 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/byte_source.hpp>
@@ -89,11 +90,11 @@ struct gguf_writer_options {
 
 /// Collects metadata and tensors and writes them in the order in which they were added.
 ///
-/// The first mistake (a key twice, data of the wrong size, ...) is kept and returned by write_file and write_memory;
-/// what is added after it is ignored. Metadata is copied; tensor data is borrowed until it is written.
+/// The first mistake (a key twice, data of the wrong size, no memory, ...) is kept and returned by write_file and
+/// write_memory; what is added after it is ignored. Metadata is copied; tensor data is borrowed until it is written.
 class gguf_writer {
 public:
-    explicit gguf_writer(gguf_writer_options options = {}) : options_(options) {
+    explicit gguf_writer(gguf_writer_options options = {}) noexcept : options_(options) {
         if (options.version != 2 && options.version != 3) {
             fail(errc::invalid_argument, {"GGUF version ", options.version, ", only 2 and 3 can be written"});
         }
@@ -192,23 +193,7 @@ public:
     /// The whole file in memory.
     /// \return the first mistake made with this writer, errc::out_of_memory, or io_error if a generator fails.
     [[nodiscard]] result<buffer<std::byte>> write_memory() const {
-        if (auto ready = check_writable("memory"); !ready) {
-            return failed(ready);
-        }
-        auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory");
-        if (!memory) {
-            return memory;
-        }
-        std::size_t used = 0;
-        const auto sink = [&](std::span<const std::byte> bytes) {
-            std::copy(bytes.begin(), bytes.end(), memory->data() + used);
-            used += bytes.size();
-            return result<void>{};
-        };
-        if (auto written = write_all(sink, "memory"); !written) {
-            return failed(written);
-        }
-        return memory;
+        return detail::guarded([&] { return write_buffer(); });
     }
 
     /// Writes `utf8_path`: first under that name with ".partial" after it, which takes the place of `utf8_path` when
@@ -216,26 +201,7 @@ public:
     /// \return the bytes written; the first mistake made with this writer; errc::io_error (a full disk, no permission,
     /// a generator that fails), file_not_found (no such folder) or not_a_file.
     [[nodiscard]] result<std::uint64_t> write_file(std::string_view utf8_path) const {
-        if (auto ready = check_writable(utf8_path); !ready) {
-            return failed(ready);
-        }
-        const std::string path(utf8_path);
-        const std::string partial = path + ".partial";
-        if (detail::operating_system::is_directory(path)) {
-            return error{errc::not_a_file, detail::sentence({path, ": is a directory, not a file"})};
-        }
-        auto written = write_partial(partial);
-        if (written) {
-            if (const int code = detail::operating_system::rename(partial, path)) {
-                written = error{errc::io_error, detail::sentence({path, ": ", partial, " cannot be renamed to it: ",
-                                                                  detail::operating_system::message(code)})};
-            }
-        }
-        if (!written) {
-            detail::operating_system::remove(partial);
-            return failed(written);
-        }
-        return file_size();
+        return detail::guarded([&] { return write_to(utf8_path); });
     }
 
 private:
@@ -280,7 +246,10 @@ private:
         }
     }
     void fail(errc code, const entry& tensor, detail::sentence_parts what) {
-        fail(code, {"tensor ", detail::quoted{tensor.name}, ": ", detail::sentence(what)});
+        if (!failed_) {
+            failed_ = true;
+            detail::set_error(failure_, code, {"tensor ", detail::quoted{tensor.name}, ": "}, what);
+        }
     }
 
     template <class T> void put(T value) { metadata_.append(std::as_bytes(std::span<const T, 1>(&value, 1))); }
@@ -296,13 +265,23 @@ private:
         if (failed_) {
             return false;
         }
-        keys_.emplace_back(key);
+        if (!detail::has_memory_for([&] { keys_.emplace_back(key); })) {
+            fail(errc::out_of_memory, {"the metadata key ", detail::quoted{key}, " could not be kept"});
+            return false;
+        }
         put_string(key);
         put(static_cast<std::uint32_t>(type));
         return true;
     }
 
     [[nodiscard]] bool add_tensor_entry(std::string_view name, tensor_type type, std::span<const std::uint64_t> dims) {
+        bool added = false;
+        if (!detail::has_memory_for([&] { added = try_to_add(name, type, dims); })) {
+            fail(errc::out_of_memory, {"tensor ", detail::quoted{name}, ": it could not be kept"});
+        }
+        return added;
+    }
+    [[nodiscard]] bool try_to_add(std::string_view name, tensor_type type, std::span<const std::uint64_t> dims) {
         entry tensor{std::string(name), type, {dims.begin(), dims.end()}, data_size_, 0, {}, {}};
         if (name.empty() || name.size() > gguf_file::longest_tensor_name || name.find('\0') != std::string_view::npos) {
             fail(errc::bad_tensor_name, tensor,
@@ -326,8 +305,8 @@ private:
             return false;
         }
         tensor.size = *bytes;
-        data_size_ = *padded;
         tensors_.push_back(std::move(tensor));
+        data_size_ = *padded;
         return true;
     }
 
@@ -373,6 +352,53 @@ private:
         constexpr std::uint64_t header = 24;
         const std::uint64_t end = header + metadata_.bytes().size() + tensor_list_size();
         return detail::checked_align(end, options_.alignment).value_or(end);
+    }
+
+    [[nodiscard]] result<buffer<std::byte>> write_buffer() const {
+        if (auto ready = check_writable("memory"); !ready) {
+            return failed(ready);
+        }
+        auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory");
+        if (!memory) {
+            return memory;
+        }
+        std::size_t used = 0;
+        const auto sink = [&](std::span<const std::byte> bytes) {
+            std::copy(bytes.begin(), bytes.end(), memory->data() + used);
+            used += bytes.size();
+            return result<void>{};
+        };
+        if (auto written = write_all(sink, "memory"); !written) {
+            return failed(written);
+        }
+        return memory;
+    }
+
+    [[nodiscard]] result<std::uint64_t> write_to(std::string_view utf8_path) const {
+        if (auto ready = check_writable(utf8_path); !ready) {
+            return failed(ready);
+        }
+        const std::string path(utf8_path);
+        const std::string partial = path + ".partial";
+        if (detail::operating_system::is_directory(path)) {
+            return error{errc::not_a_file, detail::sentence({path, ": is a directory, not a file"})};
+        }
+        auto written = detail::guarded([&] { return write_and_rename(partial, path); });
+        if (!written) { // whatever happened
+            detail::operating_system::remove(partial);
+            return failed(written);
+        }
+        return file_size();
+    }
+    [[nodiscard]] result<void> write_and_rename(const std::string& partial, const std::string& path) const {
+        auto written = write_partial(partial);
+        if (written) {
+            if (const int code = detail::operating_system::rename(partial, path)) {
+                return error{errc::io_error, detail::sentence({path, ": ", partial, " cannot be renamed to it: ",
+                                                               detail::operating_system::message(code)})};
+            }
+        }
+        return written;
     }
 
     /// Header, metadata and tensor list, padded up to the data.

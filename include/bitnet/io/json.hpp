@@ -6,6 +6,7 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/decimal.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/core/utf8.hpp>
@@ -553,7 +554,7 @@ private:
 } // namespace detail
 
 inline result<json_document> json_document::parse(std::string_view text, std::string_view name, json_options options) {
-    return detail::json_parser(text, name, options).run();
+    return detail::guarded([&] { return detail::json_parser(text, name, options).run(); });
 }
 
 namespace detail {

@@ -7,6 +7,7 @@
 #include <bitnet/core/byte_reader.hpp>
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/json.hpp>
@@ -365,7 +366,7 @@ private:
 } // namespace detail
 
 inline result<safetensors_file> safetensors_file::parse(std::span<const std::byte> bytes, std::string_view name) {
-    return detail::safetensors_parser(bytes, name).run();
+    return detail::guarded([&] { return detail::safetensors_parser(bytes, name).run(); });
 }
 
 } // namespace bitnet::inline BITNET_ABI

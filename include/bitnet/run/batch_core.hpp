@@ -73,8 +73,8 @@ public:
     std::span<batch_entry> entries() noexcept override { return entries_.span(); }
     std::size_t threads() const noexcept override { return pool_.ref().threads(); }
     error too_many(std::size_t sessions) const override {
-        return {errc::invalid_argument,
-                sentence({"batch: ", sessions, " sessions in a step of ", entries_.size(), " sessions"})};
+        return error_saying(errc::invalid_argument,
+                            {"batch: ", sessions, " sessions in a step of ", entries_.size(), " sessions"});
     }
 
 private:

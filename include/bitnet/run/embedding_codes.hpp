@@ -4,6 +4,7 @@
 #define BITNET_RUN_EMBEDDING_CODES_HPP
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/float_environment.hpp>
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/isa.hpp>
 
@@ -18,6 +19,7 @@ namespace bitnet::inline BITNET_ABI {
 /// are. \pre out.size() == x.size(). \return what an integer is to be multiplied by for x.
 inline float quantize_embedding(std::span<const float> x, std::span<std::int8_t> out) noexcept {
     assert(out.size() == x.size());
+    const detail::default_float_environment environment;
     return detail::float_ops<isa::scalar>::narrow_row(x.data(), x.size(), out.data());
 }
 
@@ -29,6 +31,7 @@ inline float quantize_embedding(std::span<const float> x, std::span<std::int8_t>
 /// two embeddings differ in, the closer they are. \pre out.size() == binary_embedding_bytes(x.size())
 inline void binarize_embedding(std::span<const float> x, std::span<std::uint8_t> out) noexcept {
     assert(out.size() == binary_embedding_bytes(x.size()));
+    const detail::default_float_environment environment;
     for (std::size_t b = 0; b < out.size(); ++b) {
         unsigned bits = 0;
         for (std::size_t i = 8 * b; i < 8 * b + 8; ++i) {

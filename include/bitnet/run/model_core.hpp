@@ -5,6 +5,7 @@
 
 #include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
@@ -31,6 +32,29 @@ public:
     /// \return errc::unsupported_cpu if the engine cannot run here; otherwise see any_model::open.
     [[nodiscard]] static result<std::unique_ptr<const model_base>> open(const engine& tables, model_file source,
                                                                         const open_options& options) {
+        return guarded([&] { return open_in(tables, std::move(source), options); });
+    }
+
+    result<std::unique_ptr<session_base>> open_session(const session_options& options,
+                                                       const pool_ref* pool) const override {
+        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+    }
+    result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
+        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+    }
+
+    result<chat_template> open_chat(std::string_view format) const override {
+        return text_part<>::open_chat(facts_->file(), *facts_->text, format);
+    }
+
+    [[nodiscard]] model_parts parts() const noexcept {
+        return {tables_, facts_->parameters,  tensors_,
+                screen_, facts_->frequencies, facts_->text ? &*facts_->text : nullptr};
+    }
+
+private:
+    [[nodiscard]] static result<std::unique_ptr<const model_base>> open_in(const engine& tables, model_file source,
+                                                                           const open_options& options) {
         if (!tables.enable()) {
             return error{errc::unsupported_cpu,
                          sentence({source.name(), ": this CPU or operating system does not support ", tables.isa})};
@@ -55,24 +79,6 @@ public:
         return std::unique_ptr<const model_base>(std::move(made));
     }
 
-    result<std::unique_ptr<session_base>> open_session(const session_options& options,
-                                                       const pool_ref* pool) const override {
-        return graph_part<>::open(parts(), options, pool);
-    }
-    result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
-        return graph_part<>::open(parts(), options, pool);
-    }
-
-    result<chat_template> open_chat(std::string_view format) const override {
-        return text_part<>::open_chat(facts_->file(), *facts_->text, format);
-    }
-
-    [[nodiscard]] model_parts parts() const noexcept {
-        return {tables_, facts_->parameters,  tensors_,
-                screen_, facts_->frequencies, facts_->text ? &*facts_->text : nullptr};
-    }
-
-private:
     model_core(const engine& tables, std::unique_ptr<model_facts> facts) noexcept
         : tables_(tables), facts_(std::move(facts)) {}
 

@@ -6,6 +6,7 @@
 #include <bitnet/checkpoint/layout_for.hpp>
 #include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/engine.hpp>
 #include <bitnet/io/byte_source.hpp>
@@ -40,19 +41,23 @@ namespace detail {
     return chosen;
 }
 
+[[nodiscard]] inline error no_engine(std::span<const engine* const> engines, std::string_view isa) {
+    std::string names;
+    for (const engine* each : engines) {
+        if (names.find(each->isa) == std::string::npos) {
+            names.append(names.empty() ? "" : ", ").append(each->isa);
+        }
+    }
+    return error{errc::unsupported_cpu, isa.empty() ? sentence({"this CPU runs none of: ", names})
+                                                    : sentence({"'", isa, "' is none of: ", names})};
+}
+
 /// any_model::open over engines, the fastest first.
 [[nodiscard]] inline result<any_model> open_model(model_file source, const open_options& options, std::string_view isa,
                                                   std::span<const engine* const> engines) {
     const engine* chosen = choose_engine(engines, isa, layout_for(source.gguf()));
     if (chosen == nullptr) {
-        std::string names;
-        for (const engine* each : engines) {
-            if (names.find(each->isa) == std::string::npos) {
-                names.append(names.empty() ? "" : ", ").append(each->isa);
-            }
-        }
-        return error{errc::unsupported_cpu, isa.empty() ? sentence({"this CPU runs none of: ", names})
-                                                        : sentence({"'", isa, "' is none of: ", names})};
+        return guarded([&]() -> result<any_model> { return no_engine(engines, isa); });
     }
     auto opened = model_core::open(*chosen, std::move(source), options);
     return opened ? result<any_model>(any_model(*std::move(opened))) : failed(opened);

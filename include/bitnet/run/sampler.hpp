@@ -58,6 +58,7 @@ public:
     /// \param vocabulary number of logits. \return errc::invalid_argument naming the option and its range,
     /// errc::out_of_memory.
     [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
+        const detail::default_float_environment environment;
         sampler made;
         if (auto checked = check_options(options); !checked) {
             return failed(checked);
@@ -101,6 +102,7 @@ public:
     /// needs k. If penalties lower the logits of c recent tokens, at most c others take their places: c more are
     /// enough.
     [[nodiscard]] std::size_t needs() const noexcept {
+        const detail::default_float_environment environment;
         const std::size_t kept = is_greedy() ? 1 : options_.top_k;
         const bool lowers =
             options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
@@ -165,7 +167,7 @@ private:
         };
         for (const auto& [text, holds] : rules) {
             if (!holds) {
-                return error{errc::invalid_argument, detail::sentence({"sampler: ", text})};
+                return detail::error_saying(errc::invalid_argument, {"sampler: ", text});
             }
         }
         return {};

@@ -7,6 +7,7 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_environment.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
@@ -127,8 +128,8 @@ public:
         if (position() != 0 && position() == context()) {
             return stopped(stop_reason::context_full);
         }
-        if (const auto ready = ready_for_logits(); !ready) {
-            last_error_ = ready.error();
+        if (auto ready = guarded([&] { return ready_for_logits(); }); !ready) {
+            last_error_ = failed(ready);
             return stopped(stop_reason::error);
         }
         const default_float_environment environment;

@@ -4,6 +4,7 @@
 #define BITNET_TEXT_OPEN_CHAT_TEMPLATE_HPP
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
@@ -241,11 +242,13 @@ inline std::vector<token> chat_format_reader::stops() const {
 } // namespace detail
 
 inline result<chat_template> chat_template::open(const gguf_file& file, const tokenizer& text, std::string_view name) {
-    detail::chat_format_reader reader(file, text);
-    if (auto found = reader.run(name); !found) {
-        return failed(found);
-    }
-    return chat_template(text, std::move(reader.choice()), reader.stops(), reader.adds_bos());
+    return detail::guarded([&]() -> result<chat_template> {
+        detail::chat_format_reader reader(file, text);
+        if (auto found = reader.run(name); !found) {
+            return failed(found);
+        }
+        return chat_template(text, std::move(reader.choice()), reader.stops(), reader.adds_bos());
+    });
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -4,6 +4,7 @@
 #define BITNET_TEXT_OPEN_TOKENIZER_HPP
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
@@ -308,12 +309,14 @@ inline result<void> tokenizer_reader::read_added(bool add_bos_by_default) {
 } // namespace detail
 
 inline result<tokenizer> tokenizer::open(const gguf_file& file, tokenizer_options options) {
-    detail::tokenizer_reader reader(file, options);
-    auto tables = reader.run();
-    if (!tables) {
-        return failed(tables);
-    }
-    return tokenizer(std::move(reader.facts()), *std::move(tables));
+    return detail::guarded([&]() -> result<tokenizer> {
+        detail::tokenizer_reader reader(file, options);
+        auto tables = reader.run();
+        if (!tables) {
+            return failed(tables);
+        }
+        return tokenizer(std::move(reader.facts()), *std::move(tables));
+    });
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -4,6 +4,7 @@
 #define BITNET_TEXT_TOKENIZER_TABLES_HPP
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/text/byte_pair_encoding.hpp>
@@ -25,6 +26,36 @@ class vocabulary_tables : public tokenizer_tables {
 public:
     [[nodiscard]] result<void> encode(std::string_view text, std::vector<token>& out,
                                       encode_options options) const final {
+        const std::size_t before = out.size();
+        auto done = guarded([&] { return append_tokens(text, out, options); });
+        if (!done) {
+            out.resize(before);
+        }
+        return done;
+    }
+
+    [[nodiscard]] std::string_view bytes_of(token id) const noexcept final {
+        return tokens_.contains(id) ? tokens_.bytes_of(id) : std::string_view{};
+    }
+
+    [[nodiscard]] bool is_special(token id) const noexcept final {
+        return tokens_.contains(id) &&
+               (tokens_.kind_of(id) == token_kind::control || tokens_.kind_of(id) == token_kind::unknown);
+    }
+
+    [[nodiscard]] token find_special(std::string_view spelling) const noexcept final {
+        return tokens_.find_special(spelling);
+    }
+
+protected:
+    vocabulary_tables(vocabulary tokens, bool space_prefix) noexcept
+        : tokens_(std::move(tokens)), space_prefix_(space_prefix) {}
+
+    [[nodiscard]] const vocabulary& tokens() const noexcept { return tokens_; }
+
+private:
+    [[nodiscard]] result<void> append_tokens(std::string_view text, std::vector<token>& out,
+                                             encode_options options) const {
         if (text.size() > byte_pair_encoding::longest_piece) {
             return error{errc::invalid_argument,
                          sentence({"the text has ", text.size(), " bytes, at most ", byte_pair_encoding::longest_piece,
@@ -48,26 +79,6 @@ public:
         return {};
     }
 
-    [[nodiscard]] std::string_view bytes_of(token id) const noexcept final {
-        return tokens_.contains(id) ? tokens_.bytes_of(id) : std::string_view{};
-    }
-
-    [[nodiscard]] bool is_special(token id) const noexcept final {
-        return tokens_.contains(id) &&
-               (tokens_.kind_of(id) == token_kind::control || tokens_.kind_of(id) == token_kind::unknown);
-    }
-
-    [[nodiscard]] token find_special(std::string_view spelling) const noexcept final {
-        return tokens_.find_special(spelling);
-    }
-
-protected:
-    vocabulary_tables(vocabulary tokens, bool space_prefix) noexcept
-        : tokens_(std::move(tokens)), space_prefix_(space_prefix) {}
-
-    [[nodiscard]] const vocabulary& tokens() const noexcept { return tokens_; }
-
-private:
     /// Appends the tokens of text in which no token is spelled. \pre !text.empty()
     [[nodiscard]] virtual result<void> encode_plain(std::string_view text, bool space_in_front,
                                                     std::vector<token>& out) const = 0;

@@ -4,6 +4,8 @@
 #define BITNET_THREAD_POOL_HPP
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/float_environment.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/thread/thread_limits.hpp>
 
@@ -11,7 +13,9 @@
 #include <concepts>
 #include <cstddef>
 #include <memory>
+#include <new>
 #include <type_traits>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -79,10 +83,14 @@ template <thread_pool_type Pool>
     return owned_pool(*std::move(pool));
 }
 
-/// Calls f(index) for every index below `count` on the threads of `pool`.
+/// Calls f(index) for every index below `count` on the threads of `pool`, in the default floating-point environment:
+/// the threads may be the host's, set up as it likes.
 template <class F> void parallel_for(pool_ref pool, std::size_t count, F&& f) noexcept {
     using body = std::remove_reference_t<F>;
-    const auto call = [](void* context, std::size_t index) noexcept { (*static_cast<body*>(context))(index); };
+    const auto call = [](void* context, std::size_t index) noexcept {
+        const default_float_environment environment;
+        (*static_cast<body*>(context))(index);
+    };
     pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
 }
 
@@ -147,7 +155,8 @@ public:
     /// Both parameters are ignored: there is one thread, and it does not wait.
     [[nodiscard]] static result<std::unique_ptr<inline_pool>> open(std::size_t /*threads*/,
                                                                    std::chrono::microseconds /*spin*/ = default_spin) {
-        return std::make_unique<inline_pool>();
+        std::unique_ptr<inline_pool> made(new (std::nothrow) inline_pool);
+        return made != nullptr ? result<std::unique_ptr<inline_pool>>(std::move(made)) : detail::out_of_memory();
     }
     void run(std::size_t count, loop_body body) noexcept {
         for (std::size_t i = 0; i < count; ++i) {

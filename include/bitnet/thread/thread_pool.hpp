@@ -4,7 +4,6 @@
 #define BITNET_THREAD_THREAD_POOL_HPP
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/thread/native_thread.hpp>
@@ -44,26 +43,25 @@ public:
     [[nodiscard]] static result<std::unique_ptr<thread_pool>> open(std::size_t threads,
                                                                    std::chrono::microseconds spin = default_spin) {
         if (threads == 0 || threads > max_threads) {
-            return error{errc::invalid_argument,
-                         detail::sentence(
-                             {"thread_pool: ", threads, " threads asked for, 1 to ", max_threads, " are possible"})};
+            return detail::error_saying(errc::invalid_argument, {"thread_pool: ", threads, " threads asked for, 1 to ",
+                                                                 max_threads, " are possible"});
         }
         std::unique_ptr<thread_pool> pool(new (std::nothrow) thread_pool);
         if (pool == nullptr) {
-            return error{errc::out_of_memory,
-                         detail::sentence({"thread_pool: ", sizeof(thread_pool), " bytes could not be allocated"})};
+            return detail::error_saying(errc::out_of_memory,
+                                        {"thread_pool: ", sizeof(thread_pool), " bytes could not be allocated"});
         }
         pool->spin_ = spin;
         pool->workers_.reset(new (std::nothrow) detail::native_thread[threads - 1]);
         if (pool->workers_ == nullptr) {
-            return error{errc::out_of_memory,
-                         detail::sentence({"thread_pool: ", (threads - 1) * sizeof(detail::native_thread),
-                                           " bytes could not be allocated"})};
+            return detail::error_saying(
+                errc::out_of_memory,
+                {"thread_pool: ", (threads - 1) * sizeof(detail::native_thread), " bytes could not be allocated"});
         }
         for (std::size_t i = 0; i + 1 < threads; ++i) {
             if (!pool->workers_[i].start(&thread_pool::work, pool.get())) {
-                return error{errc::thread_error, detail::sentence({"thread_pool: the operating system refused thread ",
-                                                                   i + 2, " of ", threads})};
+                return detail::error_saying(
+                    errc::thread_error, {"thread_pool: the operating system refused thread ", i + 2, " of ", threads});
             }
             ++pool->started_;
         }
@@ -143,7 +141,6 @@ private:
     }
 
     static void work(void* self) noexcept {
-        const detail::default_float_environment environment;
         auto& pool = *static_cast<thread_pool*>(self);
         std::uint32_t seen = 0;
         for (;;) {

@@ -3,6 +3,7 @@
 #include "model_options.hpp"
 #include "streams.hpp"
 
+#include <bitnet/checkpoint/hyper_parameter_reader.hpp>
 #include <bitnet/checkpoint/open_model_file.hpp>
 #include <bitnet/convert/checkpoint_comparison.hpp>
 #include <bitnet/convert/checkpoint_converter.hpp>
@@ -142,6 +143,11 @@ public:
         }
         for (const std::string& note : source->notes()) {
             std::fprintf(stderr, "note: %s\n", note.c_str());
+        }
+        if (const auto parameters = bitnet::hyper_parameters::read(source->gguf())) { // its error is write()'s, too
+            for (const std::string& note : parameters->notes) {
+                std::fprintf(stderr, "note: %s\n", note.c_str());
+            }
         }
         if (auto written = write(*source, **pool); !written) {
             return written;

@@ -156,8 +156,9 @@ inline std::string_view layout_name(const bitnet::gguf_file& file) {
 }
 
 /// What an architecture is known for; empty for one that is not known.
-inline std::string_view family_of(std::string_view architecture) {
-    if (architecture == "bitnet-b1.58" || architecture == "bitnet-25") {
+inline std::string_view family_of(const bitnet::hyper_parameters& model) {
+    const std::string_view architecture = model.architecture;
+    if (architecture.starts_with("bitnet") && model.activation == bitnet::activation_function::relu2) {
         return "BitNet b1.58 2B-4T";
     }
     if (architecture == "bitnet") {

@@ -135,7 +135,7 @@ inline void write_model(json_writer& json, const report& made) {
     if (made.parameters) {
         const bitnet::hyper_parameters& p = *made.parameters;
         json.member("architecture", p.architecture);
-        json.member("family", family_of(p.architecture));
+        json.member("family", family_of(p));
         json.member("name", p.model_name);
         json.member("layers", p.layers);
         json.member("hidden", p.hidden);

@@ -69,7 +69,7 @@ inline void print_model(const report& made) {
         return;
     }
     const bitnet::hyper_parameters& p = *made.parameters;
-    const std::string_view family = family_of(p.architecture);
+    const std::string_view family = family_of(p);
     std::printf("  family: %s\n", std::string(family.empty() ? "not known" : family).c_str());
     std::printf("  architecture %s, activation %s, %zu layers, hidden %zu, feed-forward %zu\n", p.architecture.c_str(),
                 std::string(bitnet::name_of(p.activation)).c_str(), p.layers, p.hidden, p.feed_forward);

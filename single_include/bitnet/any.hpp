@@ -406,6 +406,7 @@ template <class T> [[nodiscard]] error failed(const result<T>& made) { return ma
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -416,7 +417,7 @@ class gguf_file;
 
 /// The function between the two halves of a gated feed-forward layer.
 enum class activation_function {
-    relu2, ///< relu(gate)^2 * up: bitnet-b1.58, bitnet-25
+    relu2, ///< relu(gate)^2 * up: bitnet-b1.58, bitnet-25, and bitnet where it is 2B-4T
     silu,  ///< silu(gate) * up: bitnet, llama, qwen3
     gelu,  ///< gelu(gate) * up, the tanh form: gemma3
 };
@@ -432,6 +433,44 @@ enum class activation_function {
     }
     return "gelu";
 }
+
+namespace detail {
+
+struct activation_spelling {
+    std::string_view name;
+    activation_function function;
+};
+
+/// How configurations and GGUF files call them. "gelu" is the tanh form in GGUF files; transformers' gelu is not.
+inline constexpr activation_spelling activation_spellings[] = {
+    {"relu2", activation_function::relu2},
+    {"relu_squared", activation_function::relu2},
+    {"squared_relu", activation_function::relu2},
+    {"relu_sqr", activation_function::relu2},
+    {"silu", activation_function::silu},
+    {"swish", activation_function::silu},
+    {"swiglu", activation_function::silu},
+    {"gelu", activation_function::gelu},
+    {"geglu", activation_function::gelu},
+    {"gelu_pytorch_tanh", activation_function::gelu},
+    {"gelu_tanh", activation_function::gelu},
+    {"gelu_new", activation_function::gelu},
+    {"gelu_fast", activation_function::gelu},
+    {"gelu_accurate", activation_function::gelu},
+    {"gelu_python_tanh", activation_function::gelu},
+};
+
+/// Nullopt for functions that are not computed here.
+[[nodiscard]] constexpr std::optional<activation_function> activation_called(std::string_view name) noexcept {
+    for (const activation_spelling& each : activation_spellings) {
+        if (each.name == name) {
+            return each.function;
+        }
+    }
+    return std::nullopt;
+}
+
+} // namespace detail
 
 /// Which two columns of a head rotate against each other.
 enum class rotary_pairing {
@@ -463,7 +502,7 @@ namespace detail {
 /// What follows from an architecture's name. The rest of the graph follows from the metadata and the tensors.
 struct model_family {
     std::string_view architecture;
-    activation_function activation;
+    activation_function activation; ///< where `<architecture>.hidden_activation` does not say another
     rotary_pairing pairing;
     bool has_sub_norms;    ///< RMSNorms before attn_output and ffn_down, which a file must have; elsewhere they are
                            ///< optional
@@ -508,6 +547,8 @@ struct hyper_parameters {
     bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
     pooling_type pooling = pooling_type::none; ///< of a text embedding model; `mean` if its file does not say
 
+    std::vector<std::string> notes; ///< what was inferred, and what of the file has no place in the graph
+
     [[nodiscard]] std::size_t query_columns() const noexcept { return heads * head_size; }
     [[nodiscard]] std::size_t kv_columns() const noexcept { return kv_heads * head_size; }
     [[nodiscard]] std::size_t heads_per_kv() const noexcept { return heads / kv_heads; }
@@ -517,9 +558,10 @@ struct hyper_parameters {
         return has_own_lm_head ? "output.weight" : "token_embd.weight";
     }
 
-    /// Reads the keys of `file`, and what its tensors show. A key that changes the graph in a way that is not
-    /// implemented is refused, never passed over. \return errc::unsupported_architecture, missing_key, wrong_type,
-    /// out_of_range or inconsistent, naming the file, the key and both numbers.
+    /// Reads the keys of `file`, and what the names of its tensors show. A key or tensor that changes the graph in a
+    /// way that is not implemented is refused, any other that is not read is named in a note. \return
+    /// errc::unsupported_architecture, missing_key, wrong_type, out_of_range or inconsistent, naming the file, the key
+    /// and both numbers.
     [[nodiscard]] static inline result<hyper_parameters> read(const gguf_file& file);
 };
 

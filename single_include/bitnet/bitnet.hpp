@@ -411,6 +411,7 @@ template <class T> [[nodiscard]] error failed(const result<T>& made) { return ma
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -421,7 +422,7 @@ class gguf_file;
 
 /// The function between the two halves of a gated feed-forward layer.
 enum class activation_function {
-    relu2, ///< relu(gate)^2 * up: bitnet-b1.58, bitnet-25
+    relu2, ///< relu(gate)^2 * up: bitnet-b1.58, bitnet-25, and bitnet where it is 2B-4T
     silu,  ///< silu(gate) * up: bitnet, llama, qwen3
     gelu,  ///< gelu(gate) * up, the tanh form: gemma3
 };
@@ -437,6 +438,44 @@ enum class activation_function {
     }
     return "gelu";
 }
+
+namespace detail {
+
+struct activation_spelling {
+    std::string_view name;
+    activation_function function;
+};
+
+/// How configurations and GGUF files call them. "gelu" is the tanh form in GGUF files; transformers' gelu is not.
+inline constexpr activation_spelling activation_spellings[] = {
+    {"relu2", activation_function::relu2},
+    {"relu_squared", activation_function::relu2},
+    {"squared_relu", activation_function::relu2},
+    {"relu_sqr", activation_function::relu2},
+    {"silu", activation_function::silu},
+    {"swish", activation_function::silu},
+    {"swiglu", activation_function::silu},
+    {"gelu", activation_function::gelu},
+    {"geglu", activation_function::gelu},
+    {"gelu_pytorch_tanh", activation_function::gelu},
+    {"gelu_tanh", activation_function::gelu},
+    {"gelu_new", activation_function::gelu},
+    {"gelu_fast", activation_function::gelu},
+    {"gelu_accurate", activation_function::gelu},
+    {"gelu_python_tanh", activation_function::gelu},
+};
+
+/// Nullopt for functions that are not computed here.
+[[nodiscard]] constexpr std::optional<activation_function> activation_called(std::string_view name) noexcept {
+    for (const activation_spelling& each : activation_spellings) {
+        if (each.name == name) {
+            return each.function;
+        }
+    }
+    return std::nullopt;
+}
+
+} // namespace detail
 
 /// Which two columns of a head rotate against each other.
 enum class rotary_pairing {
@@ -468,7 +507,7 @@ namespace detail {
 /// What follows from an architecture's name. The rest of the graph follows from the metadata and the tensors.
 struct model_family {
     std::string_view architecture;
-    activation_function activation;
+    activation_function activation; ///< where `<architecture>.hidden_activation` does not say another
     rotary_pairing pairing;
     bool has_sub_norms;    ///< RMSNorms before attn_output and ffn_down, which a file must have; elsewhere they are
                            ///< optional
@@ -513,6 +552,8 @@ struct hyper_parameters {
     bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
     pooling_type pooling = pooling_type::none; ///< of a text embedding model; `mean` if its file does not say
 
+    std::vector<std::string> notes; ///< what was inferred, and what of the file has no place in the graph
+
     [[nodiscard]] std::size_t query_columns() const noexcept { return heads * head_size; }
     [[nodiscard]] std::size_t kv_columns() const noexcept { return kv_heads * head_size; }
     [[nodiscard]] std::size_t heads_per_kv() const noexcept { return heads / kv_heads; }
@@ -522,9 +563,10 @@ struct hyper_parameters {
         return has_own_lm_head ? "output.weight" : "token_embd.weight";
     }
 
-    /// Reads the keys of `file`, and what its tensors show. A key that changes the graph in a way that is not
-    /// implemented is refused, never passed over. \return errc::unsupported_architecture, missing_key, wrong_type,
-    /// out_of_range or inconsistent, naming the file, the key and both numbers.
+    /// Reads the keys of `file`, and what the names of its tensors show. A key or tensor that changes the graph in a
+    /// way that is not implemented is refused, any other that is not read is named in a note. \return
+    /// errc::unsupported_architecture, missing_key, wrong_type, out_of_range or inconsistent, naming the file, the key
+    /// and both numbers.
     [[nodiscard]] static inline result<hyper_parameters> read(const gguf_file& file);
 };
 
@@ -7363,7 +7405,7 @@ private:
     /// A class of transformers with one activation function, and what GGUF calls it.
     struct family {
         std::string_view name;
-        std::string_view activation;
+        std::string_view activation; ///< in the spelling that it is published with
         std::string_view architecture;
     };
     static constexpr std::array<family, 9> families{{
@@ -7441,6 +7483,26 @@ private:
 
     [[nodiscard]] std::string key(std::string_view suffix) const { return sentence({made_.architecture, ".", suffix}); }
 
+    /// Nullopt for what is not computed here, such as transformers' "gelu", the exact one.
+    [[nodiscard]] static std::optional<activation_function> function_of(std::string_view name) noexcept {
+        return name == "gelu" ? std::nullopt : activation_called(name);
+    }
+
+    /// The name of the activation function. Gemma's classes have a key of their own for it, and do not look at the
+    /// other ones'.
+    [[nodiscard]] std::string_view read_activation(std::string_view class_name) {
+        const bool is_gemma = class_name.starts_with("Gemma");
+        const std::string_view own = is_gemma ? "hidden_activation" : "hidden_act";
+        const std::string_view other = is_gemma ? "hidden_act" : "hidden_activation";
+        const std::string_view of_other = string_or(config_, other, "");
+        const std::string_view taken = string_or(config_, own, of_other);
+        if (find(own) && find(other) && activation_called(taken) != activation_called(of_other)) {
+            made_.notes.push_back(sentence({"'", other, "', ", quoted{of_other}, ", is not used: ", quoted{class_name},
+                                            " goes by '", own, "', ", quoted{taken}}));
+        }
+        return taken;
+    }
+
     void read_architecture() {
         const auto list = need(config_, "architectures");
         const auto first = list && list->size() != 0 ? std::optional(*list->elements().begin()) : std::nullopt;
@@ -7449,13 +7511,13 @@ private:
             fail(errc::wrong_type, {"'architectures' must be an array of strings, the class of the model first"});
             return;
         }
-        const std::string_view activation =
-            string_or(config_, find("hidden_act") ? "hidden_act" : "hidden_activation", "");
+        const std::string_view activation = read_activation(*name);
         std::string known;
         for (const family& row : families) {
-            if (row.name == *name && row.activation == activation) {
+            if (row.name == *name && function_of(row.activation) == function_of(activation)) {
                 made_.architecture = row.architecture;
                 out_.add("general.architecture", row.architecture);
+                out_.add(key("hidden_activation"), name_of(*function_of(row.activation)));
                 return;
             }
             known += row.name == *name ? sentence({known.empty() ? "" : " or ", row.activation}) : "";
@@ -11441,6 +11503,212 @@ private:
 #ifndef BITNET_CHECKPOINT_HYPER_PARAMETER_READER_HPP
 #define BITNET_CHECKPOINT_HYPER_PARAMETER_READER_HPP
 
+// ---- bitnet/checkpoint/graph_parts.hpp ----
+// What of a GGUF file has a place in the graph: metadata keys and tensors, by name.
+#ifndef BITNET_CHECKPOINT_GRAPH_PARTS_HPP
+#define BITNET_CHECKPOINT_GRAPH_PARTS_HPP
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <iterator>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Keys that hyper_parameter_reader reads, behind the name of the architecture and a dot. A pattern of sliding windows
+/// is among them because windows are refused unless they hold the whole context.
+inline constexpr std::string_view read_keys[] = {
+    "block_count",
+    "embedding_length",
+    "embedding_length_out",
+    "embedding_scale",
+    "feed_forward_length",
+    "context_length",
+    "vocab_size",
+    "hidden_activation",
+    "pooling_type",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.key_length_swa",
+    "attention.value_length",
+    "attention.value_length_swa",
+    "attention.layer_norm_rms_epsilon",
+    "attention.scale",
+    "attention.query_pre_attn_scalar",
+    "attention.causal",
+    "attention.sliding_window",
+    "attention.sliding_window_pattern",
+    "rope.dimension_count",
+    "rope.dimension_count_swa",
+    "rope.freq_base",
+    "rope.freq_base_swa",
+    "rope.scale_linear",
+    "rope.scaling.type",
+    "rope.scaling.factor",
+};
+
+/// A key that would change the graph, and the two numbers with which it does not. Source: the keys of gguf-py's
+/// constants.py and how llama.cpp's loader takes them.
+struct neutral_value {
+    std::string_view key; ///< behind the name of the architecture
+    double value;
+    double other;
+};
+inline constexpr neutral_value neutral_values[] = {
+    {"expert_count", 0, 0},
+    {"expert_used_count", 0, 0},
+    {"expert_shared_count", 0, 0},
+    {"nextn_predict_layers", 0, 0},
+    {"decoder_block_count", 0, 0},
+    {"n_deepstack_layers", 0, 0},
+    {"hash_layer_count", 0, 0},
+    {"num_loops", 0, 1},
+    {"logit_scale", 0, 1},
+    {"residual_scale", 0, 1},
+    {"attn_logit_softcapping", 0, 0},
+    {"final_logit_softcapping", 0, 0},
+    {"swin_norm", 0, 0},
+    {"norm_before_residual", 0, 0},
+    {"use_parallel_residual", 0, 0},
+    {"rescale_every_n_layers", 0, 0},
+    {"token_shift_count", 0, 0},
+    {"full_attention_interval", 0, 1},
+    {"activation_sparsity_scale", 0, 0},
+    {"swiglu_clamp_exp", 0, 0},
+    {"swiglu_clamp_shexp", 0, 0},
+    {"altup.num_inputs", 0, 1},
+    {"embedding_length_per_layer_input", 0, 0},
+    {"adapters.count", 0, 0},
+    {"hyper_connection.count", 0, 1},
+    {"attn_res.block_size", 0, 0},
+    {"attention.max_alibi_bias", 0, 0},
+    {"attention.clamp_kqv", 0, 0},
+    {"attention.group_norm_groups", 0, 0},
+    {"attention.q_lora_rank", 0, 0},
+    {"attention.kv_lora_rank", 0, 0},
+    {"attention.output_lora_rank", 0, 0},
+    {"attention.output_group_count", 0, 1},
+    {"attention.relative_buckets_count", 0, 0},
+    {"attention.output_scale", 0, 1},
+    {"attention.value_scale", 0, 1},
+    {"attention.temperature_length", 0, 0},
+    {"attention.temperature_scale", 0, 0},
+    {"attention.key_length_mla", 0, 0},
+    {"attention.value_length_mla", 0, 0},
+    {"attention.shared_kv_layers", 0, 0},
+    {"attention.compress_ratios", 0, 1},
+    {"attention.indexer.top_k", 0, 0},
+    {"rope.dimension_sections", 0, 0},
+    {"rope.scaling.attn_factor", 1, 1},
+    {"rope.scaling.alpha", 0, 1},
+    {"rope.scaling.yarn_log_multiplier", 0, 0},
+    {"rope.scaling.yarn_ext_factor", 0, -1},
+    {"rope.scaling.yarn_attn_factor", 1, 1},
+    {"ssm.conv_kernel", 0, 0},
+    {"ssm.state_size", 0, 0},
+    {"wkv.head_size", 0, 0},
+    {"kda.head_dim", 0, 0},
+    {"shortconv.l_cache", 0, 0},
+};
+
+/// Whether `key` of a file of that architecture is read by something, or describes the file to people.
+[[nodiscard]] inline bool is_known_key(std::string_view key, std::string_view architecture) noexcept {
+    if (key.starts_with(architecture) && key.substr(architecture.size()).starts_with('.')) {
+        const std::string_view suffix = key.substr(architecture.size() + 1);
+        return std::find(std::begin(read_keys), std::end(read_keys), suffix) != std::end(read_keys) ||
+               std::any_of(std::begin(neutral_values), std::end(neutral_values),
+                           [suffix](const neutral_value& each) { return each.key == suffix; });
+    }
+    constexpr std::string_view others[] = {"general.", "tokenizer.", "split.", "quantize.", "imatrix.", "bitnet_hpp."};
+    return std::any_of(std::begin(others), std::end(others),
+                       [key](std::string_view each) { return key.starts_with(each); });
+}
+
+/// What a tensor is to the graph.
+enum class tensor_place {
+    known,          ///< asked for by name; weight_reader sees whether each norm is
+    without_effect, ///< left out: no number of a text depends on it
+    foreign,        ///< of another graph: without it the results would be wrong
+};
+
+[[nodiscard]] inline bool is_any_of(std::string_view wanted, std::span<const std::string_view> list) noexcept {
+    return std::find(list.begin(), list.end(), wanted) != list.end();
+}
+
+/// The part of "blk.7.attn_q.weight" behind the number; empty if the name is another or the number not below `layers`.
+[[nodiscard]] inline std::string_view name_in_layer(std::string_view name, std::size_t layers) noexcept {
+    constexpr std::string_view prefix = "blk.";
+    if (!name.starts_with(prefix)) {
+        return {};
+    }
+    name.remove_prefix(prefix.size());
+    std::size_t layer = 0;
+    const auto read = std::from_chars(name.data(), name.data() + name.size(), layer);
+    const auto digits = static_cast<std::size_t>(read.ptr - name.data());
+    const bool is_plain = read.ec == std::errc{} && (digits == 1 || name[0] != '0');
+    return is_plain && layer < layers && name.substr(digits).starts_with('.') ? name.substr(digits + 1)
+                                                                              : std::string_view{};
+}
+
+/// The place of the tensor `name` of a layer, without "blk.N.". \param is_lookup whether its ternary tensors are TL1 or
+/// TL2, which have their scales beside them under another name
+[[nodiscard]] inline tensor_place place_in_layer(std::string_view name, bool is_lookup) noexcept {
+    constexpr std::string_view matrices[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
+                                             "ffn_gate", "ffn_up", "ffn_down"};
+    constexpr std::string_view norms[] = {
+        "attn_norm",           "attn_q_norm_in",      "attn_k_norm_in", "attn_v_norm_in",   "attn_q_norm",
+        "attn_k_norm",         "attn_sub_norm",       "ffn_norm",       "ffn_gate_norm_in", "ffn_up_norm_in",
+        "attn_output_norm_in", "post_attention_norm", "ffn_sub_norm",   "ffn_down_norm_in", "post_ffw_norm"};
+    const std::string_view stem = name.substr(0, name.find('.'));
+    const std::string_view part = name.substr(stem.size());
+    const bool is_weight = part == ".weight" && (is_any_of(stem, matrices) || is_any_of(stem, norms));
+    const bool is_scale = part == (is_lookup ? ".weight_scale" : ".scale") && is_any_of(stem, matrices);
+    if (is_weight || is_scale) {
+        return tensor_place::known;
+    }
+    // Inverse frequencies of the rotation, which old converters kept, are computed here.
+    return stem == "attn_rot_embd" ? tensor_place::without_effect : tensor_place::foreign;
+}
+
+/// The place of a tensor outside of the layers. Foreign is what a language model could hold; towers for images and
+/// sound are without effect on text, and so is what nothing is known of.
+[[nodiscard]] inline tensor_place place_outside(std::string_view name) noexcept {
+    constexpr std::string_view wanted[] = {"token_embd.weight", "output_norm.weight", "output.weight",
+                                           "rope_freqs.weight", "token_embd.screen",  "output.screen"};
+    constexpr std::string_view towers[] = {"v.", "a.", "mm."};
+    constexpr std::string_view signs[] = {"blk.",  "enc.",   "dec.",  "norm",  "bias",  "embd",  "token_types",
+                                          "rope",  "scale",  "lora",  "sinks", "_inp",  "exps",  "ssm",
+                                          "dense", "output", "shexp", "hc_",   "altup", "nextn", "per_layer"};
+    if (is_any_of(name, wanted)) {
+        return tensor_place::known;
+    }
+    const bool is_tower = std::any_of(std::begin(towers), std::end(towers),
+                                      [name](std::string_view each) { return name.starts_with(each); });
+    const bool matters = std::any_of(std::begin(signs), std::end(signs), [name](std::string_view each) {
+        return name.find(each) != std::string_view::npos;
+    });
+    return matters && !is_tower ? tensor_place::foreign : tensor_place::without_effect;
+}
+
+/// "'a', 'b' and 17 more".
+[[nodiscard]] inline std::string listed(std::span<const std::string_view> names) {
+    constexpr std::size_t most = 8;
+    std::string made;
+    for (const std::string_view name : names.first(std::min(names.size(), most))) {
+        made += sentence({made.empty() ? "" : ", ", quoted{name}});
+    }
+    return names.size() > most ? sentence({made, " and ", names.size() - most, " more"}) : made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/simd/rotary.hpp ----
 // Rotary position embedding: the angles of every position, from integer phases, the same bits everywhere.
 #ifndef BITNET_SIMD_ROTARY_HPP
@@ -11557,6 +11825,7 @@ BITNET_PRECISE_END
 #include <cstdint>
 #include <cstring>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11574,11 +11843,14 @@ public:
     [[nodiscard]] result<hyper_parameters> run() {
         read_architecture();
         read_sizes();
+        read_activation();
         read_heads();
         read_constants();
         read_rotation();
         read_pooling();
         refuse_variants();
+        look_at_other_keys();
+        look_at_tensors();
         if (failure_.code != errc{}) {
             return std::move(failure_);
         }
@@ -11681,6 +11953,44 @@ private:
         }
     }
 
+    void read_activation() {
+        const std::string name = key("hidden_activation");
+        if (file_.find(name) == nullptr) {
+            if (made_.architecture == "bitnet") {
+                infer_activation(name);
+            }
+            return;
+        }
+        const auto said = file_.get<std::string_view>(name);
+        const auto function = said ? activation_called(*said) : std::nullopt;
+        if (!said) {
+            fail(failed(said));
+        } else if (!function) {
+            fail(errc::unsupported_architecture,
+                 {"'", name, "' is ", quoted{*said}, "; relu2, silu and gelu can be run"});
+        } else {
+            made_.activation = *function;
+        }
+    }
+
+    /// Architecture bitnet is SiLU in 1bitLLM's models, whose tokenizer is SentencePiece, and ReLU² where a converter
+    /// made it of 2B-4T, whose tokenizer is a byte-level BPE of 128256 tokens.
+    void infer_activation(const std::string& missing) {
+        constexpr std::size_t tokens_of_2b_4t = 128256;
+        const auto model = file_.get_or<std::string_view>("tokenizer.ggml.model", "");
+        if (!model) {
+            return fail(failed(model));
+        }
+        const bool is_2b_4t = *model == "gpt2" || (model->empty() && made_.vocabulary == tokens_of_2b_4t);
+        made_.activation = is_2b_4t ? activation_function::relu2 : activation_function::silu;
+        made_.notes.push_back(
+            sentence({"'", missing, "' is missing: ", name_of(made_.activation), " is taken, because the vocabulary ",
+                      *model == "gpt2"    ? "is a byte-level BPE, as that of 2B-4T"
+                      : *model == "llama" ? "is SentencePiece, as those of the large and the 3B model"
+                      : is_2b_4t          ? "has 128256 tokens, as that of 2B-4T"
+                                          : "is not that of 2B-4T"}));
+    }
+
     void read_heads() {
         made_.heads = size("attention.head_count", most_heads);
         made_.kv_heads = size_or("attention.head_count_kv", most_heads, made_.heads);
@@ -11717,17 +12027,25 @@ private:
     /// linear scaling, and the divisors that converters make of "llama3" scaling. Source: llama.cpp's llama-model.cpp.
     void read_rotation() {
         read_pairing();
-        const std::string factor_key =
-            file_.find(key("rope.scale_linear")) != nullptr ? "rope.scale_linear" : "rope.scaling.factor";
-        const bool has_factor = file_.find(key(factor_key)) != nullptr;
-        const auto type = file_.get_or<std::string_view>(key("rope.scaling.type"), has_factor ? "linear" : "none");
+        const bool has_factor = file_.find(key("rope.scaling.factor")) != nullptr;
+        const bool has_old_factor = file_.find(key("rope.scale_linear")) != nullptr;
+        const std::string factor_key = key(has_old_factor && !has_factor ? "rope.scale_linear" : "rope.scaling.factor");
+        const auto type =
+            file_.get_or<std::string_view>(key("rope.scaling.type"), has_factor || has_old_factor ? "linear" : "none");
         if (!type) {
             fail(failed(type));
         } else if (*type == "linear") {
-            made_.rope_factor = at_least_one(key(factor_key), file_.get<float>(key(factor_key)));
+            made_.rope_factor = at_least_one(factor_key, file_.get<float>(factor_key));
+            if (has_factor && has_old_factor) {
+                only("rope.scale_linear", static_cast<double>(made_.rope_factor));
+            }
         } else if (*type != "none") {
             fail(errc::unsupported_architecture,
                  {"'", key("rope.scaling.type"), "' is ", quoted_name(*type), "; none and linear can be run"});
+        } else if (const auto unused = file_.get_or<float>(factor_key, 1.0f);
+                   !unused || (!is_near(*unused, 1.0) && !is_near(*unused, 0.0))) {
+            made_.notes.push_back(
+                sentence({"'", factor_key, "' is not used, because '", key("rope.scaling.type"), "' is none"}));
         }
         read_divisors();
     }
@@ -11801,14 +12119,7 @@ private:
 
     /// Keys that would change the graph.
     void refuse_variants() {
-        const auto window = file_.get_or<std::uint64_t>(key("attention.sliding_window"), 0);
-        if (!window) {
-            fail(failed(window));
-        } else if (*window != 0 && *window < made_.context) {
-            fail(errc::unsupported_architecture,
-                 {"'", key("attention.sliding_window"), "' is ", *window, ", less than the context of ", made_.context,
-                  "; only attention to all positions can be run"});
-        }
+        refuse_local_attention();
         const auto causal = file_.get_or<bool>(key("attention.causal"), true);
         if (!causal) {
             fail(failed(causal));
@@ -11816,33 +12127,139 @@ private:
             fail(errc::unsupported_architecture,
                  {"'", key("attention.causal"), "' is false; only causal attention can be run"});
         }
-        only("expert_count", 0.0);
-        only("attn_logit_softcapping", 0.0);
-        only("final_logit_softcapping", 0.0);
-        only("rope.scaling.attn_factor", 1.0);
-        only("attention.scale", 1.0 / std::sqrt(static_cast<double>(made_.head_size)));
-        only("attention.query_pre_attn_scalar", static_cast<double>(made_.head_size));
+        for (const neutral_value& each : neutral_values) {
+            only(each.key, each.value, each.other);
+        }
+        const auto size = static_cast<double>(made_.head_size);
+        only("attention.scale", 1.0 / std::sqrt(size), 0.0);
+        only("attention.query_pre_attn_scalar", size);
+        only("embedding_scale", static_cast<double>(made_.embedding_scale), scales_embedding_ ? 0.0 : 1.0);
+        only("embedding_length_out", static_cast<double>(made_.hidden), 0.0);
     }
 
-    /// Refuses a number other than `value`, give or take two roundings to float.
-    void only(std::string_view suffix, double value) {
-        const gguf_value* found = file_.find(key(suffix));
-        if (found == nullptr) {
-            return;
+    /// Local attention equals attention to all positions where the window holds the whole context, but in Gemma its
+    /// layers rotate in their own way.
+    void refuse_local_attention() {
+        const auto window = file_.get_or<std::uint64_t>(key("attention.sliding_window"), 0);
+        if (!window) {
+            return fail(failed(window));
         }
-        const bool is_float = found->type == gguf_type::f32 || found->type == gguf_type::f64;
-        const auto number = is_float ? result<std::int64_t>(0) : file_.get<std::int64_t>(key(suffix));
-        if (!number) {
-            return fail(failed(number));
+        if (*window != 0 && *window < made_.context) {
+            return fail(errc::unsupported_architecture,
+                        {"'", key("attention.sliding_window"), "' is ", *window, ", less than the context of ",
+                         made_.context, "; only attention to all positions can be run"});
         }
-        const double said = is_float ? *file_.get<double>(key(suffix)) : static_cast<double>(*number);
-        const auto bits = [](double x) {
-            return std::int64_t{std::bit_cast<std::int32_t>(static_cast<float>(x))}; // a NaN is far away from any
-        };
-        const std::int64_t apart = bits(said) - bits(value);
-        if (apart < -2 || apart > 2) {
+        const auto size = static_cast<double>(made_.head_size);
+        for (const char* suffix :
+             {"attention.key_length_swa", "attention.value_length_swa", "rope.dimension_count_swa"}) {
+            only(suffix, size, 0.0);
+        }
+        only("rope.freq_base_swa", static_cast<double>(made_.rope_theta));
+        if (made_.architecture == "gemma3" && *window != 0) {
+            refuse_second_rotation();
+        }
+    }
+
+    /// Without a key of their own, Gemma's local layers turn with theta 10000, and never scaled.
+    void refuse_second_rotation() {
+        const bool is_same = file_.find(key("rope.freq_base_swa")) != nullptr || made_.rope_theta == 10000.0f;
+        if (!is_same || made_.rope_factor != 1.0f || !made_.rope_divisors.empty()) {
             fail(errc::unsupported_architecture,
-                 {"'", key(suffix), "' is ", std::to_string(said), "; only ", std::to_string(value), " can be run"});
+                 {"local attention rotates with theta ", is_same ? text_of(made_.rope_theta) : "10000",
+                  ", attention to all positions with theta ", text_of(made_.rope_theta), " and a factor of ",
+                  text_of(made_.rope_factor), "; only one rotation for all layers can be run"});
+        }
+    }
+
+    /// Refuses any number but `value` and `other`, give or take two roundings to float, in each element if the key
+    /// holds an array.
+    void only(std::string_view suffix, double value, double other) {
+        const gguf_value* found = file_.find(key(suffix));
+        for (std::uint64_t i = 0; found != nullptr && i < found->count; ++i) {
+            const auto said = number_in(*found, i);
+            if (!said) {
+                return fail(errc::wrong_type,
+                            {"'", found->key, "' is of type ", name_of(found->element_type), ", a number is needed"});
+            }
+            if (!is_near(*said, value) && !is_near(*said, other)) {
+                return fail(errc::unsupported_architecture, {"'", found->key, "' is ", std::to_string(*said), "; only ",
+                                                             std::to_string(value), " can be run"});
+            }
+        }
+    }
+    void only(std::string_view suffix, double value) { only(suffix, value, value); }
+
+    /// Compared as bits: a NaN is far away from any number.
+    [[nodiscard]] static bool is_near(double a, double b) noexcept {
+        const auto bits = [](double x) { return std::int64_t{std::bit_cast<std::int32_t>(static_cast<float>(x))}; };
+        const std::int64_t apart = bits(a) - bits(b);
+        return apart >= -2 && apart <= 2;
+    }
+
+    /// Element `i` of a number, a bool or an array of such; nullopt for strings.
+    [[nodiscard]] static std::optional<double> number_in(const gguf_value& value, std::uint64_t i) noexcept {
+        switch (value.element_type) {
+        case gguf_type::u8:
+        case gguf_type::boolean:
+            return static_cast<double>(std::to_integer<unsigned>(value.bytes[static_cast<std::size_t>(i)]));
+        case gguf_type::i8:
+            return value.element<std::int8_t>(i);
+        case gguf_type::u16:
+            return value.element<std::uint16_t>(i);
+        case gguf_type::i16:
+            return value.element<std::int16_t>(i);
+        case gguf_type::u32:
+            return value.element<std::uint32_t>(i);
+        case gguf_type::i32:
+            return value.element<std::int32_t>(i);
+        case gguf_type::u64:
+            return static_cast<double>(value.element<std::uint64_t>(i));
+        case gguf_type::i64:
+            return static_cast<double>(value.element<std::int64_t>(i));
+        case gguf_type::f32:
+            return static_cast<double>(value.element<float>(i));
+        case gguf_type::f64:
+            return value.element<double>(i);
+        default:
+            return std::nullopt;
+        }
+    }
+
+    /// Keys that nothing reads are named, lest one of them mattered. Those of a rotation of the weights do.
+    void look_at_other_keys() {
+        std::vector<std::string_view> unread;
+        for (const gguf_value& entry : file_.metadata()) {
+            if (entry.key.starts_with("prism.hadamard.")) {
+                return fail(errc::unsupported_architecture,
+                            {quoted{entry.key}, " says that the weights are rotated, which cannot be run"});
+            }
+            if (!is_known_key(entry.key, made_.architecture)) {
+                unread.push_back(entry.key);
+            }
+        }
+        if (!unread.empty()) {
+            made_.notes.push_back(sentence({"metadata keys that are not read: ", listed(unread)}));
+        }
+    }
+
+    void look_at_tensors() {
+        const gguf_tensor* first = file_.find_tensor("blk.0.attn_q.weight");
+        const bool is_lookup = first != nullptr && (first->type == tensor_type::tl1 || first->type == tensor_type::tl2);
+        std::vector<std::string_view> left_out;
+        for (const gguf_tensor& tensor : file_.tensors()) {
+            const std::string_view in_layer = name_in_layer(tensor.name, made_.layers);
+            const auto place = in_layer.empty() ? place_outside(tensor.name) : place_in_layer(in_layer, is_lookup);
+            if (place == tensor_place::foreign) {
+                return fail(errc::unsupported_architecture,
+                            {"tensor ", quoted{tensor.name}, ": in the file, but the graph of ", made_.architecture,
+                             " has no place for it in its ", made_.layers, " layers or outside of them"});
+            }
+            if (place == tensor_place::without_effect) {
+                left_out.push_back(tensor.name);
+            }
+        }
+        if (!left_out.empty()) {
+            made_.notes.push_back(sentence({"tensors that the graph does not use: ", listed(left_out)}));
         }
     }
 
@@ -22569,13 +22986,13 @@ private:
         return tensor;
     }
 
-    /// Refuses norms and biases that no step of the graph has asked for: without them the results would be wrong.
+    /// Refuses norms of layers that no step of the graph has asked for: without them the results would be wrong. What
+    /// has no place in any layer is refused by hyper_parameters::read.
     void refuse_unused() {
         for (std::size_t i = 0; i < file_.tensors().size() && ok(); ++i) {
             const std::string_view name = file_.tensors()[i].name;
-            const bool matters =
-                name.ends_with("norm.weight") || name.ends_with("norm_in.weight") || name.ends_with(".bias");
-            if (matters && !used_tensors_[i]) {
+            const bool is_norm = name.ends_with("norm.weight") || name.ends_with("norm_in.weight");
+            if (name.starts_with("blk.") && is_norm && !used_tensors_[i]) {
                 fail(errc::unsupported_architecture, name,
                      sentence({"in the file, but the graph of ", model_.architecture, " has no place for it"}));
             }
@@ -28179,7 +28596,9 @@ struct model_facts {
 private:
     model_facts(model_file opened, hyper_parameters read, rotary_frequencies turns)
         : source(std::move(opened)), parameters(std::move(read)), frequencies(std::move(turns)),
-          notes(source.notes().begin(), source.notes().end()) {}
+          notes(source.notes().begin(), source.notes().end()) {
+        notes.insert(notes.end(), parameters.notes.begin(), parameters.notes.end());
+    }
 
     [[nodiscard]] result<void> read_tokenizer(const open_options& options);
     void note_what_is_not_used();

@@ -113,6 +113,14 @@ TEST_CASE("a checkpoint whose graph cannot be run is refused, not approximated")
          errc::unsupported_architecture, "'MambaForCausalLM'; BitNetForCausalLM, BitnetForCausalLM"},
         {"another activation", [](checkpoint& c) { c.change("relu2", "gelu"); }, errc::unsupported_architecture,
          "'gelu', BitNetForCausalLM can be run with relu2 or silu"},
+        {"the exact GELU where the tanh form is meant",
+         [](checkpoint& c) {
+             c.change("BitNetForCausalLM", "Gemma3TextModel");
+             c.change(R"("hidden_act": "relu2")", R"("hidden_activation": "gelu")");
+         },
+         errc::unsupported_architecture, "'gelu', Gemma3TextModel can be run with gelu_pytorch_tanh"},
+        {"an activation that no one computes", [](checkpoint& c) { c.change("relu2", "quick_gelu"); },
+         errc::unsupported_architecture, "'quick_gelu'"},
         {"another quantisation",
          [](checkpoint& c) { c.change(R"("quant_method": "bitnet")", R"("quant_method": "awq")"); },
          errc::unsupported_architecture, "'quant_method' is 'awq'"},

@@ -315,6 +315,34 @@ TEST_CASE("a head beside a tied embedding is not used, and there is a note about
     }));
 }
 
+TEST_CASE("the activation function of config.json reaches the metadata from each of its spellings") {
+    struct row {
+        const char* config;
+        const char* architecture;
+        const char* activation;
+        std::size_t notes; ///< besides the one about weight_scale
+    };
+    const row rows[] = {
+        {R"("hidden_act": "relu2")", "bitnet-b1.58", "relu2", 0},
+        {R"("hidden_act": "relu_squared")", "bitnet-b1.58", "relu2", 0},
+        {R"("hidden_activation": "relu2")", "bitnet-b1.58", "relu2", 0},
+        {R"("hidden_act": "silu")", "bitnet", "silu", 0},
+        {R"("hidden_act": "swish", "hidden_activation": "silu")", "bitnet", "silu", 0},
+        {R"("hidden_act": "relu2", "hidden_activation": "silu")", "bitnet-b1.58", "relu2", 1},
+    };
+    for (const row& each : rows) {
+        sample model = small_model();
+        model.written.change(R"("hidden_act": "relu2")", each.config);
+        const temporary_folder folder;
+        const model_file file = opened(model.written, folder);
+        CHECK(string_in(file.gguf(), "general.architecture") == each.architecture);
+        CHECK(string_in(file.gguf(), std::string(each.architecture) + ".hidden_activation") == each.activation);
+        REQUIRE(file.notes().size() == 1 + each.notes);
+        CHECK((each.notes == 0 || file.notes()[0] == "'hidden_activation', 'silu', is not used: 'BitNetForCausalLM' "
+                                                     "goes by 'hidden_act', 'relu2'"));
+    }
+}
+
 TEST_CASE("rotary scaling reaches the metadata") {
     const std::array<const char*, 3> cases[] = {
         {R"("rope_scaling": {"type": "linear", "factor": 4.0})", "linear", "4"},

@@ -289,6 +289,7 @@ struct model_shape {
     float rope_divisor = 0;    ///< rope_freqs.weight rises to this
     float rope_factor = 0;     ///< linear rope scaling
     std::string rotary;        ///< bitnet_hpp.rotary
+    std::string activation;    ///< hidden_activation; empty: no such key
     std::uint32_t pooling = 0; ///< pooling_type; also adds eos to texts
 };
 
@@ -334,6 +335,9 @@ private:
         if (shape_.rope_factor != 0) {
             writer_.add(shape_.architecture + ".rope.scaling.type", "linear");
             add("rope.scaling.factor", shape_.rope_factor);
+        }
+        if (!shape_.activation.empty()) {
+            writer_.add(shape_.architecture + ".hidden_activation", shape_.activation);
         }
         if (!shape_.rotary.empty()) {
             writer_.add("bitnet_hpp.rotary", shape_.rotary);

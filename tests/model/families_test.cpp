@@ -3,6 +3,7 @@
 #include "golden/gguf_editor.hpp"
 #include "golden/tiny_model_writer.hpp"
 
+#include <bitnet/checkpoint/graph_parts.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/run/model.hpp>
 
@@ -67,8 +68,52 @@ const refused_variant table[] = {
      "'llama.attn_logit_softcapping' is 50"},
     {"experts", [](edit& f) { add(f, "expert_count", 8u); }, errc::unsupported_architecture,
      "'llama.expert_count' is 8"},
+    {"a number of experts as an array",
+     [](edit& f) {
+         f.add_key("llama.expert_count", gguf_type::array,
+                   edit::number(static_cast<std::uint32_t>(gguf_type::u32)) + edit::number(std::uint64_t{2}) +
+                       edit::number(0u) + edit::number(4u));
+     },
+     errc::unsupported_architecture, "'llama.expert_count' is 4"},
+    {"a word for a number", [](edit& f) { add(f, "logit_scale", "two"); }, errc::wrong_type,
+     "'llama.logit_scale' is of type string, a number is needed"},
+    {"two factors of one rotation",
+     [](edit& f) {
+         add(f, "rope.scaling.factor", 4.0f);
+         add(f, "rope.scale_linear", 2.0f);
+     },
+     errc::unsupported_architecture, "'llama.rope.scale_linear' is 2.000000; only 4.0"},
+    {"another rotation of local layers", [](edit& f) { add(f, "rope.freq_base_swa", 10000.0f); },
+     errc::unsupported_architecture, "'llama.rope.freq_base_swa' is 10000"},
+    {"scaled embeddings", [](edit& f) { add(f, "embedding_scale", 12.0f); }, errc::unsupported_architecture,
+     "'llama.embedding_scale' is 12"},
+    {"rotated weights", [](edit& f) { f.add_key("prism.hadamard.version", gguf_type::u32, edit::number(1u)); },
+     errc::unsupported_architecture, "'prism.hadamard.version' says that the weights are rotated"},
     {"an unknown norm", [](edit& f) { f.rename_tensor("rope_freqs.weight", "token_embd_norm.weight"); },
      errc::unsupported_architecture, "'token_embd_norm.weight': in the file, but the graph of llama has no place"},
+    {"attention sinks", [](edit& f) { f.rename_tensor("rope_freqs.weight", "blk.0.attn_sinks.weight"); },
+     errc::unsupported_architecture, "'blk.0.attn_sinks.weight': in the file, but the graph of llama has no place"},
+    {"a router", [](edit& f) { f.rename_tensor("rope_freqs.weight", "blk.1.ffn_gate_inp.weight"); },
+     errc::unsupported_architecture, "'blk.1.ffn_gate_inp.weight'"},
+    {"a LoRA", [](edit& f) { f.rename_tensor("rope_freqs.weight", "blk.0.attn_q.weight.lora_a"); },
+     errc::unsupported_architecture, "'blk.0.attn_q.weight.lora_a'"},
+    {"a second norm", [](edit& f) { f.rename_tensor("rope_freqs.weight", "blk.0.attn_norm_2.weight"); },
+     errc::unsupported_architecture, "'blk.0.attn_norm_2.weight'"},
+    {"a layer more than said", [](edit& f) { f.rename_tensor("rope_freqs.weight", "blk.2.attn_norm.weight"); },
+     errc::unsupported_architecture,
+     "'blk.2.attn_norm.weight': in the file, but the graph of llama has no place for "
+     "it in its 2 layers"},
+    {"a layer written with a zero", [](edit& f) { f.rename_tensor("rope_freqs.weight", "blk.00.attn_norm.weight"); },
+     errc::unsupported_architecture, "'blk.00.attn_norm.weight'"},
+    {"the scale of a TL1 tensor beside I2_S",
+     [](edit& f) { f.rename_tensor("rope_freqs.weight", "blk.0.attn_q.weight_scale"); }, errc::unsupported_architecture,
+     "'blk.0.attn_q.weight_scale'"},
+    {"the scale of no ternary tensor", [](edit& f) { f.rename_tensor("rope_freqs.weight", "output.scale"); },
+     errc::unsupported_architecture, "'output.scale'"},
+    {"divisors for long contexts", [](edit& f) { f.rename_tensor("rope_freqs.weight", "rope_factors_long.weight"); },
+     errc::unsupported_architecture, "'rope_factors_long.weight'"},
+    {"embedded positions", [](edit& f) { f.rename_tensor("rope_freqs.weight", "position_embd.weight"); },
+     errc::unsupported_architecture, "'position_embd.weight'"},
     {"a bias", [](edit& f) { f.rename_tensor("rope_freqs.weight", "blk.0.attn_q.bias"); },
      errc::unsupported_architecture, "'blk.0.attn_q.bias'"},
     {"a head norm in one layer only", [](edit& f) { f.remove_tensor("blk.1.attn_k_norm.weight"); },
@@ -127,12 +172,117 @@ TEST_CASE("keys that change nothing in the graph are accepted") {
     add(editor, "expert_count", 0u);
     add(editor, "rope.scaling.type", "none");
     add(editor, "rope.scaling.factor", 0.0f);
+    add(editor, "embedding_scale", 1.0f);
+    add(editor, "rope.freq_base_swa", 500000.0f);
     add(editor, "rope.scaling.attn_factor", 1.0f);
     editor.add_key("llama.attention.causal", gguf_type::boolean, std::string(1, char{1}));
     const auto opened = open(editor.bytes());
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    CHECK(opened->notes().empty());
     CHECK(opened->parameters().rope_factor == 1.0f);
     CHECK(opened->parameters().pairing == rotary_pairing::interleaved);
+}
+
+TEST_CASE("every key that would change the graph is accepted with its neutral numbers and refused with others") {
+    const auto good = bitnet_tests::tiny_model(llama_shape());
+    REQUIRE(good);
+    for (const neutral_value& each : neutral_values) {
+        CAPTURE(std::string(each.key));
+        const std::string key(each.key);
+        for (const double number : {each.value, each.other, 7.0}) {
+            edit editor(good->span());
+            add(editor, key.c_str(), static_cast<float>(number));
+            const auto opened = open(editor.bytes(), {.load_tokenizer = false});
+            if (number == 7.0) {
+                REQUIRE_FALSE(opened);
+                CHECK(opened.error().code == errc::unsupported_architecture);
+                CHECK(opened.error().message.find("'llama." + key + "' is 7.0") != std::string::npos);
+            } else {
+                REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+                CHECK(opened->notes().empty());
+            }
+        }
+    }
+}
+
+TEST_CASE("keys that are not read are named in one note") {
+    const auto good = bitnet_tests::tiny_model(llama_shape());
+    REQUIRE(good);
+    edit editor(good->span());
+    add(editor, "tensor_data_layout", "Meta AI original pth");
+    add(editor, "rope.scaling.original_context_length", 8192u);
+    add(editor, "something_new", 2.0f);
+    editor.add_key("bitnet-b1.58.block_count", gguf_type::u32, edit::number(30u));
+    editor.add_key("general.license", gguf_type::string, edit::string("mit"));
+    editor.add_key("quantize.imatrix.file", gguf_type::string, edit::string("m.dat"));
+    const auto opened = open(editor.bytes());
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    REQUIRE(opened->notes().size() == 1);
+    CHECK(opened->notes()[0] ==
+          "metadata keys that are not read: 'llama.tensor_data_layout', 'llama.rope.scaling.original_context_length', "
+          "'llama.something_new', 'bitnet-b1.58.block_count'");
+    for (int i = 0; i < 7; ++i) {
+        add(editor, ("new_key_" + std::to_string(i)).c_str(), 1u);
+    }
+    const auto many = open(editor.bytes());
+    REQUIRE(many);
+    CHECK(many->notes()[0].ends_with("'llama.new_key_3' and 3 more"));
+}
+
+TEST_CASE("a factor that the type of rotary scaling leaves unused is named in a note") {
+    const auto good = bitnet_tests::tiny_model(llama_shape());
+    REQUIRE(good);
+    edit editor(good->span());
+    add(editor, "rope.scaling.type", "none");
+    add(editor, "rope.scaling.factor", 4.0f);
+    const auto opened = open(editor.bytes());
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    CHECK(opened->parameters().rope_factor == 1.0f);
+    REQUIRE(opened->notes().size() == 1);
+    CHECK(opened->notes()[0] == "'llama.rope.scaling.factor' is not used, because 'llama.rope.scaling.type' is none");
+}
+
+TEST_CASE("tensors without effect on text are named in a note, and the rest of the file runs") {
+    const auto good = bitnet_tests::tiny_model(llama_shape());
+    REQUIRE(good);
+    for (const char* name :
+         {"v.blk.0.attn_q.weight", "mm.0.bias", "a.conv1d.weight", "blk.1.attn_rot_embd.weight", "training_steps"}) {
+        edit editor(good->span());
+        editor.rename_tensor("rope_freqs.weight", name);
+        const auto opened = open(editor.bytes());
+        REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+        REQUIRE(opened->notes().size() == 1);
+        CHECK(opened->notes()[0] == "tensors that the graph does not use: '" + std::string(name) + "'");
+    }
+}
+
+TEST_CASE("Gemma's local layers turn with theta 10000 unless the file says another, which must be the model's") {
+    bitnet_tests::model_shape shape;
+    shape.architecture = "gemma3";
+    shape.head_norms = true;
+    shape.post_norms = true;
+    const auto check = [&](float theta, float local, float factor, bool runs) {
+        shape.theta = theta;
+        shape.rope_factor = factor;
+        const auto good = bitnet_tests::tiny_model(shape);
+        REQUIRE(good);
+        CHECK(open(good->span())); // without a window there are no local layers
+        edit editor(good->span());
+        editor.add_key("gemma3.attention.sliding_window", gguf_type::u32, edit::number(64u));
+        if (local != 0) {
+            editor.add_key("gemma3.rope.freq_base_swa", gguf_type::f32, edit::number(local));
+        }
+        const auto opened = open(editor.bytes());
+        CHECK(opened.has_value() == runs);
+        if (!opened) {
+            CHECK(opened.error().code == errc::unsupported_architecture);
+        }
+    };
+    check(10000.0f, 0, 0, true);
+    check(1e6f, 0, 0, false);
+    check(1e6f, 1e6f, 0, true);
+    check(1e6f, 10000.0f, 0, false);
+    check(10000.0f, 0, 8.0f, false);
 }
 
 TEST_CASE("a matrix that is not ternary is refused by name") {

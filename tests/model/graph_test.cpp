@@ -13,6 +13,7 @@
 
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace bitnet;
@@ -132,11 +133,22 @@ TEST_CASE("bitnet-b1.58 and bitnet-25: ReLU² layers equal the double-precision 
 TEST_CASE("bitnet: SiLU layers with .scale tensors equal the double-precision graph") {
     auto shape = grouped();
     shape.architecture = "bitnet";
+    shape.activation = "silu";
     shape.theta = 10000.0f;
     shape.kv_heads = 4;
     check_graph(shape);
     shape.scale_tensors = true;
     check_graph(shape);
+}
+
+TEST_CASE("the activation function that a file names equals the double-precision graph in any architecture") {
+    auto shape = grouped();
+    for (const auto& [architecture, activation] : {std::pair("bitnet", "relu2"), std::pair("bitnet-b1.58", "silu"),
+                                                   std::pair("bitnet-25", "gelu"), std::pair("llama", "relu2")}) {
+        shape.architecture = architecture;
+        shape.activation = activation;
+        check_graph(shape);
+    }
 }
 
 TEST_CASE("heads of 96 that do not add up to the hidden size equal the double-precision graph") {

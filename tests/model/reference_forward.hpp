@@ -33,6 +33,9 @@ public:
         epsilon_ = static_cast<double>(*file.get<float>(prefix_ + "attention.layer_norm_rms_epsilon"));
         theta_ = static_cast<double>(*file.get<float>(prefix_ + "rope.freq_base"));
         rope_factor_ = static_cast<double>(*file.get_or<float>(prefix_ + "rope.scaling.factor", 1.0f));
+        const bool is_2b_4t = architecture_ == "bitnet-b1.58" || architecture_ == "bitnet-25";
+        const std::string_view usual = is_2b_4t ? "relu2" : architecture_ == "gemma3" ? "gelu" : "silu";
+        activation_ = std::string(*file.get_or<std::string_view>(prefix_ + "hidden_activation", usual));
         neighbours_ = *file.get_or<std::string_view>(
                           "bitnet_hpp.rotary", architecture_ == "llama" ? std::string_view("interleaved")
                                                                         : std::string_view("halves")) == "interleaved";
@@ -329,10 +332,10 @@ private:
     }
 
     [[nodiscard]] double activate(double g) const {
-        if (architecture_ == "bitnet-b1.58" || architecture_ == "bitnet-25") {
+        if (activation_ == "relu2") {
             return std::max(g, 0.0) * std::max(g, 0.0);
         }
-        if (architecture_ == "gemma3") {
+        if (activation_ == "gelu") {
             return g / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (g + 0.044715 * g * g * g)));
         }
         return g / (1 + std::exp(-g));
@@ -359,6 +362,7 @@ private:
 
     const bitnet::gguf_file& file_;
     std::string architecture_;
+    std::string activation_;
     std::string prefix_;
     bool neighbours_ = false; ///< neighbours are rotated, not halves
     std::size_t layers_ = 0;

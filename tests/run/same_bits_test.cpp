@@ -131,6 +131,7 @@ TEST_CASE("logits are the scalar bits beyond one attention block of 256 position
 TEST_CASE("a SiLU model with a head size of 100 and wide heads gives the scalar bits") {
     bitnet_tests::model_shape shape;
     shape.architecture = "bitnet";
+    shape.activation = "silu";
     shape.layers = 1;
     shape.hidden = 256;
     shape.ffn = 384;

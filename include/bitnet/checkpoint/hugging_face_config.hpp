@@ -3,6 +3,7 @@
 #ifndef BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
 #define BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/result.hpp>
@@ -107,7 +108,7 @@ private:
     /// A class of transformers with one activation function, and what GGUF calls it.
     struct family {
         std::string_view name;
-        std::string_view activation;
+        std::string_view activation; ///< in the spelling that it is published with
         std::string_view architecture;
     };
     static constexpr std::array<family, 9> families{{
@@ -185,6 +186,26 @@ private:
 
     [[nodiscard]] std::string key(std::string_view suffix) const { return sentence({made_.architecture, ".", suffix}); }
 
+    /// Nullopt for what is not computed here, such as transformers' "gelu", the exact one.
+    [[nodiscard]] static std::optional<activation_function> function_of(std::string_view name) noexcept {
+        return name == "gelu" ? std::nullopt : activation_called(name);
+    }
+
+    /// The name of the activation function. Gemma's classes have a key of their own for it, and do not look at the
+    /// other ones'.
+    [[nodiscard]] std::string_view read_activation(std::string_view class_name) {
+        const bool is_gemma = class_name.starts_with("Gemma");
+        const std::string_view own = is_gemma ? "hidden_activation" : "hidden_act";
+        const std::string_view other = is_gemma ? "hidden_act" : "hidden_activation";
+        const std::string_view of_other = string_or(config_, other, "");
+        const std::string_view taken = string_or(config_, own, of_other);
+        if (find(own) && find(other) && activation_called(taken) != activation_called(of_other)) {
+            made_.notes.push_back(sentence({"'", other, "', ", quoted{of_other}, ", is not used: ", quoted{class_name},
+                                            " goes by '", own, "', ", quoted{taken}}));
+        }
+        return taken;
+    }
+
     void read_architecture() {
         const auto list = need(config_, "architectures");
         const auto first = list && list->size() != 0 ? std::optional(*list->elements().begin()) : std::nullopt;
@@ -193,13 +214,13 @@ private:
             fail(errc::wrong_type, {"'architectures' must be an array of strings, the class of the model first"});
             return;
         }
-        const std::string_view activation =
-            string_or(config_, find("hidden_act") ? "hidden_act" : "hidden_activation", "");
+        const std::string_view activation = read_activation(*name);
         std::string known;
         for (const family& row : families) {
-            if (row.name == *name && row.activation == activation) {
+            if (row.name == *name && function_of(row.activation) == function_of(activation)) {
                 made_.architecture = row.architecture;
                 out_.add("general.architecture", row.architecture);
+                out_.add(key("hidden_activation"), name_of(*function_of(row.activation)));
                 return;
             }
             known += row.name == *name ? sentence({known.empty() ? "" : " or ", row.activation}) : "";

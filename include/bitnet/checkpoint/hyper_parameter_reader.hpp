@@ -3,6 +3,7 @@
 #ifndef BITNET_CHECKPOINT_HYPER_PARAMETER_READER_HPP
 #define BITNET_CHECKPOINT_HYPER_PARAMETER_READER_HPP
 
+#include <bitnet/checkpoint/graph_parts.hpp>
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/fixed_point.hpp>
@@ -21,6 +22,7 @@
 #include <cstdint>
 #include <cstring>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,11 +40,14 @@ public:
     [[nodiscard]] result<hyper_parameters> run() {
         read_architecture();
         read_sizes();
+        read_activation();
         read_heads();
         read_constants();
         read_rotation();
         read_pooling();
         refuse_variants();
+        look_at_other_keys();
+        look_at_tensors();
         if (failure_.code != errc{}) {
             return std::move(failure_);
         }
@@ -145,6 +150,44 @@ private:
         }
     }
 
+    void read_activation() {
+        const std::string name = key("hidden_activation");
+        if (file_.find(name) == nullptr) {
+            if (made_.architecture == "bitnet") {
+                infer_activation(name);
+            }
+            return;
+        }
+        const auto said = file_.get<std::string_view>(name);
+        const auto function = said ? activation_called(*said) : std::nullopt;
+        if (!said) {
+            fail(failed(said));
+        } else if (!function) {
+            fail(errc::unsupported_architecture,
+                 {"'", name, "' is ", quoted{*said}, "; relu2, silu and gelu can be run"});
+        } else {
+            made_.activation = *function;
+        }
+    }
+
+    /// Architecture bitnet is SiLU in 1bitLLM's models, whose tokenizer is SentencePiece, and ReLU² where a converter
+    /// made it of 2B-4T, whose tokenizer is a byte-level BPE of 128256 tokens.
+    void infer_activation(const std::string& missing) {
+        constexpr std::size_t tokens_of_2b_4t = 128256;
+        const auto model = file_.get_or<std::string_view>("tokenizer.ggml.model", "");
+        if (!model) {
+            return fail(failed(model));
+        }
+        const bool is_2b_4t = *model == "gpt2" || (model->empty() && made_.vocabulary == tokens_of_2b_4t);
+        made_.activation = is_2b_4t ? activation_function::relu2 : activation_function::silu;
+        made_.notes.push_back(
+            sentence({"'", missing, "' is missing: ", name_of(made_.activation), " is taken, because the vocabulary ",
+                      *model == "gpt2"    ? "is a byte-level BPE, as that of 2B-4T"
+                      : *model == "llama" ? "is SentencePiece, as those of the large and the 3B model"
+                      : is_2b_4t          ? "has 128256 tokens, as that of 2B-4T"
+                                          : "is not that of 2B-4T"}));
+    }
+
     void read_heads() {
         made_.heads = size("attention.head_count", most_heads);
         made_.kv_heads = size_or("attention.head_count_kv", most_heads, made_.heads);
@@ -181,17 +224,25 @@ private:
     /// linear scaling, and the divisors that converters make of "llama3" scaling. Source: llama.cpp's llama-model.cpp.
     void read_rotation() {
         read_pairing();
-        const std::string factor_key =
-            file_.find(key("rope.scale_linear")) != nullptr ? "rope.scale_linear" : "rope.scaling.factor";
-        const bool has_factor = file_.find(key(factor_key)) != nullptr;
-        const auto type = file_.get_or<std::string_view>(key("rope.scaling.type"), has_factor ? "linear" : "none");
+        const bool has_factor = file_.find(key("rope.scaling.factor")) != nullptr;
+        const bool has_old_factor = file_.find(key("rope.scale_linear")) != nullptr;
+        const std::string factor_key = key(has_old_factor && !has_factor ? "rope.scale_linear" : "rope.scaling.factor");
+        const auto type =
+            file_.get_or<std::string_view>(key("rope.scaling.type"), has_factor || has_old_factor ? "linear" : "none");
         if (!type) {
             fail(failed(type));
         } else if (*type == "linear") {
-            made_.rope_factor = at_least_one(key(factor_key), file_.get<float>(key(factor_key)));
+            made_.rope_factor = at_least_one(factor_key, file_.get<float>(factor_key));
+            if (has_factor && has_old_factor) {
+                only("rope.scale_linear", static_cast<double>(made_.rope_factor));
+            }
         } else if (*type != "none") {
             fail(errc::unsupported_architecture,
                  {"'", key("rope.scaling.type"), "' is ", quoted_name(*type), "; none and linear can be run"});
+        } else if (const auto unused = file_.get_or<float>(factor_key, 1.0f);
+                   !unused || (!is_near(*unused, 1.0) && !is_near(*unused, 0.0))) {
+            made_.notes.push_back(
+                sentence({"'", factor_key, "' is not used, because '", key("rope.scaling.type"), "' is none"}));
         }
         read_divisors();
     }
@@ -265,14 +316,7 @@ private:
 
     /// Keys that would change the graph.
     void refuse_variants() {
-        const auto window = file_.get_or<std::uint64_t>(key("attention.sliding_window"), 0);
-        if (!window) {
-            fail(failed(window));
-        } else if (*window != 0 && *window < made_.context) {
-            fail(errc::unsupported_architecture,
-                 {"'", key("attention.sliding_window"), "' is ", *window, ", less than the context of ", made_.context,
-                  "; only attention to all positions can be run"});
-        }
+        refuse_local_attention();
         const auto causal = file_.get_or<bool>(key("attention.causal"), true);
         if (!causal) {
             fail(failed(causal));
@@ -280,33 +324,139 @@ private:
             fail(errc::unsupported_architecture,
                  {"'", key("attention.causal"), "' is false; only causal attention can be run"});
         }
-        only("expert_count", 0.0);
-        only("attn_logit_softcapping", 0.0);
-        only("final_logit_softcapping", 0.0);
-        only("rope.scaling.attn_factor", 1.0);
-        only("attention.scale", 1.0 / std::sqrt(static_cast<double>(made_.head_size)));
-        only("attention.query_pre_attn_scalar", static_cast<double>(made_.head_size));
+        for (const neutral_value& each : neutral_values) {
+            only(each.key, each.value, each.other);
+        }
+        const auto size = static_cast<double>(made_.head_size);
+        only("attention.scale", 1.0 / std::sqrt(size), 0.0);
+        only("attention.query_pre_attn_scalar", size);
+        only("embedding_scale", static_cast<double>(made_.embedding_scale), scales_embedding_ ? 0.0 : 1.0);
+        only("embedding_length_out", static_cast<double>(made_.hidden), 0.0);
     }
 
-    /// Refuses a number other than `value`, give or take two roundings to float.
-    void only(std::string_view suffix, double value) {
-        const gguf_value* found = file_.find(key(suffix));
-        if (found == nullptr) {
-            return;
+    /// Local attention equals attention to all positions where the window holds the whole context, but in Gemma its
+    /// layers rotate in their own way.
+    void refuse_local_attention() {
+        const auto window = file_.get_or<std::uint64_t>(key("attention.sliding_window"), 0);
+        if (!window) {
+            return fail(failed(window));
         }
-        const bool is_float = found->type == gguf_type::f32 || found->type == gguf_type::f64;
-        const auto number = is_float ? result<std::int64_t>(0) : file_.get<std::int64_t>(key(suffix));
-        if (!number) {
-            return fail(failed(number));
+        if (*window != 0 && *window < made_.context) {
+            return fail(errc::unsupported_architecture,
+                        {"'", key("attention.sliding_window"), "' is ", *window, ", less than the context of ",
+                         made_.context, "; only attention to all positions can be run"});
         }
-        const double said = is_float ? *file_.get<double>(key(suffix)) : static_cast<double>(*number);
-        const auto bits = [](double x) {
-            return std::int64_t{std::bit_cast<std::int32_t>(static_cast<float>(x))}; // a NaN is far away from any
-        };
-        const std::int64_t apart = bits(said) - bits(value);
-        if (apart < -2 || apart > 2) {
+        const auto size = static_cast<double>(made_.head_size);
+        for (const char* suffix :
+             {"attention.key_length_swa", "attention.value_length_swa", "rope.dimension_count_swa"}) {
+            only(suffix, size, 0.0);
+        }
+        only("rope.freq_base_swa", static_cast<double>(made_.rope_theta));
+        if (made_.architecture == "gemma3" && *window != 0) {
+            refuse_second_rotation();
+        }
+    }
+
+    /// Without a key of their own, Gemma's local layers turn with theta 10000, and never scaled.
+    void refuse_second_rotation() {
+        const bool is_same = file_.find(key("rope.freq_base_swa")) != nullptr || made_.rope_theta == 10000.0f;
+        if (!is_same || made_.rope_factor != 1.0f || !made_.rope_divisors.empty()) {
             fail(errc::unsupported_architecture,
-                 {"'", key(suffix), "' is ", std::to_string(said), "; only ", std::to_string(value), " can be run"});
+                 {"local attention rotates with theta ", is_same ? text_of(made_.rope_theta) : "10000",
+                  ", attention to all positions with theta ", text_of(made_.rope_theta), " and a factor of ",
+                  text_of(made_.rope_factor), "; only one rotation for all layers can be run"});
+        }
+    }
+
+    /// Refuses any number but `value` and `other`, give or take two roundings to float, in each element if the key
+    /// holds an array.
+    void only(std::string_view suffix, double value, double other) {
+        const gguf_value* found = file_.find(key(suffix));
+        for (std::uint64_t i = 0; found != nullptr && i < found->count; ++i) {
+            const auto said = number_in(*found, i);
+            if (!said) {
+                return fail(errc::wrong_type,
+                            {"'", found->key, "' is of type ", name_of(found->element_type), ", a number is needed"});
+            }
+            if (!is_near(*said, value) && !is_near(*said, other)) {
+                return fail(errc::unsupported_architecture, {"'", found->key, "' is ", std::to_string(*said), "; only ",
+                                                             std::to_string(value), " can be run"});
+            }
+        }
+    }
+    void only(std::string_view suffix, double value) { only(suffix, value, value); }
+
+    /// Compared as bits: a NaN is far away from any number.
+    [[nodiscard]] static bool is_near(double a, double b) noexcept {
+        const auto bits = [](double x) { return std::int64_t{std::bit_cast<std::int32_t>(static_cast<float>(x))}; };
+        const std::int64_t apart = bits(a) - bits(b);
+        return apart >= -2 && apart <= 2;
+    }
+
+    /// Element `i` of a number, a bool or an array of such; nullopt for strings.
+    [[nodiscard]] static std::optional<double> number_in(const gguf_value& value, std::uint64_t i) noexcept {
+        switch (value.element_type) {
+        case gguf_type::u8:
+        case gguf_type::boolean:
+            return static_cast<double>(std::to_integer<unsigned>(value.bytes[static_cast<std::size_t>(i)]));
+        case gguf_type::i8:
+            return value.element<std::int8_t>(i);
+        case gguf_type::u16:
+            return value.element<std::uint16_t>(i);
+        case gguf_type::i16:
+            return value.element<std::int16_t>(i);
+        case gguf_type::u32:
+            return value.element<std::uint32_t>(i);
+        case gguf_type::i32:
+            return value.element<std::int32_t>(i);
+        case gguf_type::u64:
+            return static_cast<double>(value.element<std::uint64_t>(i));
+        case gguf_type::i64:
+            return static_cast<double>(value.element<std::int64_t>(i));
+        case gguf_type::f32:
+            return static_cast<double>(value.element<float>(i));
+        case gguf_type::f64:
+            return value.element<double>(i);
+        default:
+            return std::nullopt;
+        }
+    }
+
+    /// Keys that nothing reads are named, lest one of them mattered. Those of a rotation of the weights do.
+    void look_at_other_keys() {
+        std::vector<std::string_view> unread;
+        for (const gguf_value& entry : file_.metadata()) {
+            if (entry.key.starts_with("prism.hadamard.")) {
+                return fail(errc::unsupported_architecture,
+                            {quoted{entry.key}, " says that the weights are rotated, which cannot be run"});
+            }
+            if (!is_known_key(entry.key, made_.architecture)) {
+                unread.push_back(entry.key);
+            }
+        }
+        if (!unread.empty()) {
+            made_.notes.push_back(sentence({"metadata keys that are not read: ", listed(unread)}));
+        }
+    }
+
+    void look_at_tensors() {
+        const gguf_tensor* first = file_.find_tensor("blk.0.attn_q.weight");
+        const bool is_lookup = first != nullptr && (first->type == tensor_type::tl1 || first->type == tensor_type::tl2);
+        std::vector<std::string_view> left_out;
+        for (const gguf_tensor& tensor : file_.tensors()) {
+            const std::string_view in_layer = name_in_layer(tensor.name, made_.layers);
+            const auto place = in_layer.empty() ? place_outside(tensor.name) : place_in_layer(in_layer, is_lookup);
+            if (place == tensor_place::foreign) {
+                return fail(errc::unsupported_architecture,
+                            {"tensor ", quoted{tensor.name}, ": in the file, but the graph of ", made_.architecture,
+                             " has no place for it in its ", made_.layers, " layers or outside of them"});
+            }
+            if (place == tensor_place::without_effect) {
+                left_out.push_back(tensor.name);
+            }
+        }
+        if (!left_out.empty()) {
+            made_.notes.push_back(sentence({"tensors that the graph does not use: ", listed(left_out)}));
         }
     }
 

@@ -141,13 +141,13 @@ private:
         return tensor;
     }
 
-    /// Refuses norms and biases that no step of the graph has asked for: without them the results would be wrong.
+    /// Refuses norms of layers that no step of the graph has asked for: without them the results would be wrong. What
+    /// has no place in any layer is refused by hyper_parameters::read.
     void refuse_unused() {
         for (std::size_t i = 0; i < file_.tensors().size() && ok(); ++i) {
             const std::string_view name = file_.tensors()[i].name;
-            const bool matters =
-                name.ends_with("norm.weight") || name.ends_with("norm_in.weight") || name.ends_with(".bias");
-            if (matters && !used_tensors_[i]) {
+            const bool is_norm = name.ends_with("norm.weight") || name.ends_with("norm_in.weight");
+            if (name.starts_with("blk.") && is_norm && !used_tensors_[i]) {
                 fail(errc::unsupported_architecture, name,
                      sentence({"in the file, but the graph of ", model_.architecture, " has no place for it"}));
             }

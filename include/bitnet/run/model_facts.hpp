@@ -37,7 +37,9 @@ struct model_facts {
 private:
     model_facts(model_file opened, hyper_parameters read, rotary_frequencies turns)
         : source(std::move(opened)), parameters(std::move(read)), frequencies(std::move(turns)),
-          notes(source.notes().begin(), source.notes().end()) {}
+          notes(source.notes().begin(), source.notes().end()) {
+        notes.insert(notes.end(), parameters.notes.begin(), parameters.notes.end());
+    }
 
     [[nodiscard]] result<void> read_tokenizer(const open_options& options);
     void note_what_is_not_used();

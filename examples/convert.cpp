@@ -186,6 +186,10 @@ private:
             std::printf("%zu scales stand in tensors of their own, because %s cannot hold them\n", did.scale_tensors,
                         chosen_.layout.c_str());
         }
+        if (did.repaired_tokens != 0) {
+            std::printf("%zu control tokens were spelled with BOS in front or EOS behind, and are no more\n",
+                        did.repaired_tokens);
+        }
         return {};
     }
 

@@ -167,6 +167,7 @@
 #include <bitnet/text/chat_dialog.hpp>
 #include <bitnet/text/chat_format.hpp>
 #include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/control_spelling.hpp>
 #include <bitnet/text/merge_list.hpp>
 #include <bitnet/text/merge_table.hpp>
 #include <bitnet/text/open_chat_template.hpp>

@@ -9632,6 +9632,287 @@ inline constexpr std::array<std::int16_t, size> bytes = [] {
 
 #endif
 
+// ---- bitnet/text/control_spelling.hpp ----
+// control_spelling: control tokens that a converter spelled with BOS in front, or EOS behind, as they are meant.
+#ifndef BITNET_TEXT_CONTROL_SPELLING_HPP
+#define BITNET_TEXT_CONTROL_SPELLING_HPP
+
+// ---- bitnet/text/token_kind.hpp ----
+// token_kind: what the tokens of a vocabulary are for, as a GGUF file says.
+#ifndef BITNET_TEXT_TOKEN_KIND_HPP
+#define BITNET_TEXT_TOKEN_KIND_HPP
+
+// ---- bitnet/text/tokenizer_metadata.hpp ----
+// Strict reading of the tokenizer.ggml.* keys of a GGUF file.
+#ifndef BITNET_TEXT_TOKENIZER_METADATA_HPP
+#define BITNET_TEXT_TOKENIZER_METADATA_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// errc::bad_vocabulary: "FILE: KEY WHY".
+[[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::string_view why) {
+    return {errc::bad_vocabulary, sentence({file.name(), ": ", key, " ", why})};
+}
+
+/// errc::bad_vocabulary: "FILE: KEY[INDEX] WHY".
+[[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::uint64_t index,
+                                          std::string_view why) {
+    return bad_vocabulary(file, sentence({key, "[", index, "]"}), why);
+}
+
+/// The array under `key`; null if the file has no such key.
+/// \return errc::bad_vocabulary if it is not an array of exactly `element`.
+[[nodiscard]] inline result<const gguf_value*> find_array(const gguf_file& file, std::string_view key,
+                                                          gguf_type element) {
+    const gguf_value* value = file.find(key);
+    if (value == nullptr || value->is_array_of(element)) {
+        return value;
+    }
+    const bool is_array = value->type == gguf_type::array;
+    return bad_vocabulary(
+        file, key,
+        sentence({is_array ? "is an array of " : "is a ", name_of(is_array ? value->element_type : value->type),
+                  ", an array of ", name_of(element), " is needed"}));
+}
+
+/// The same, with errc::missing_key if the file has no such key.
+[[nodiscard]] inline result<const gguf_value*> need_array(const gguf_file& file, std::string_view key,
+                                                          gguf_type element) {
+    auto found = find_array(file, key, element);
+    if (found && *found == nullptr) {
+        return error{errc::missing_key, sentence({file.name(), ": the tokenizer needs ", key})};
+    }
+    return found;
+}
+
+/// The same as find_array, of exactly `count` elements, one for each token.
+[[nodiscard]] inline result<const gguf_value*> find_array_of(const gguf_file& file, std::string_view key,
+                                                             gguf_type element, std::uint64_t count) {
+    auto found = find_array(file, key, element);
+    if (found && *found != nullptr && (*found)->count != count) {
+        return bad_vocabulary(file, key, sentence({"has ", (*found)->count, " elements for ", count, " tokens"}));
+    }
+    return found;
+}
+
+/// An array of integers of any type, of exactly `count` elements; null if the file has no such key.
+[[nodiscard]] inline result<const gguf_value*> find_integers_of(const gguf_file& file, std::string_view key,
+                                                                std::uint64_t count) {
+    const gguf_value* value = file.find(key);
+    const bool is_integers = value != nullptr && value->type == gguf_type::array &&
+                             (value->count == 0 || wide_element(*value, 0).has_value());
+    return find_array_of(file, key, is_integers ? value->element_type : gguf_type::i32, count);
+}
+
+/// The token id under `key`, of any integer type; nullopt if the file has no such key.
+/// \return errc::wrong_type if it is not an integer, errc::bad_vocabulary if it is outside the vocabulary.
+[[nodiscard]] inline result<std::optional<token>> find_token_id(const gguf_file& file, std::string_view key,
+                                                                std::size_t vocabulary_size) {
+    if (file.find(key) == nullptr) {
+        return std::optional<token>{};
+    }
+    const auto id = file.get<std::int64_t>(key);
+    if (!id) {
+        return failed(id);
+    }
+    if (*id < 0 || static_cast<std::uint64_t>(*id) >= vocabulary_size) {
+        return bad_vocabulary(file, key,
+                              sentence({"is ", *id, ", outside the vocabulary of ", vocabulary_size, " tokens"}));
+    }
+    return std::optional<token>{static_cast<token>(*id)};
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What a token is for, with its id in tokenizer.ggml.token_type.
+enum class token_kind : std::uint8_t {
+    normal = 1,       ///< spelled by token_spelling; what merging makes
+    unknown = 2,      ///< spelled as it is; found in text on request only
+    control = 3,      ///< spelled as it is; found in text on request only
+    user_defined = 4, ///< spelled as it is; always found in text, before splitting
+    unused = 5,       ///< spelled as it is; never found
+    byte = 6,         ///< spelled <0xHH>, means that byte; never found
+};
+
+inline constexpr std::string_view token_kinds_key = "tokenizer.ggml.token_type";
+
+/// The kinds of the tokens in `spellings`, an array of strings: those of token_type, which may be integers of any
+/// width. If the file has none, tokens spelled <|...|> are control tokens and all others normal.
+/// \return errc::bad_vocabulary (no integers, another count, a kind that is not known); errc::out_of_memory.
+[[nodiscard]] inline result<buffer<token_kind>> read_token_kinds(const gguf_file& file, const gguf_value& spellings) {
+    const auto numbers = find_integers_of(file, token_kinds_key, spellings.count);
+    if (!numbers) {
+        return failed(numbers);
+    }
+    auto kinds = buffer<token_kind>::allocate(spellings.count, "token kinds");
+    if (!kinds) {
+        return kinds;
+    }
+    std::size_t i = 0;
+    for (const std::string_view spelling : spellings.strings()) {
+        const bool special = spelling.starts_with("<|") && spelling.ends_with("|>");
+        (*kinds)[i] = special ? token_kind::control : token_kind::normal;
+        if (*numbers != nullptr) {
+            const auto number = wide_element(**numbers, i);
+            if (number->bits < 1 || number->bits > 6) { // a negative number has its highest bit set
+                const auto negative = static_cast<std::int64_t>(number->bits);
+                return bad_vocabulary(
+                    file, token_kinds_key, i,
+                    sentence({"is ", number->negative ? sentence_part(negative) : number->bits, ", 1 to 6 are known"}));
+            }
+            (*kinds)[i] = static_cast<token_kind>(number->bits);
+        }
+        ++i;
+    }
+    return kinds;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Some converters encode and decode every control token to find its spelling, and so get what the tokenizer puts
+/// around a text, too: "<|begin_of_text|><|eot_id|>" for <|eot_id|>, as in GGUF files that bitnet.cpp's setup makes of
+/// Llama3-8B-1.58, or "<|im_end|><|endoftext|>" where EOS is appended. BOS or EOS itself may be there twice.
+/// Borrows the file.
+class control_spelling {
+public:
+    /// What is around the control tokens of `file`, if anything. Cost: three passes over the spellings.
+    /// \param spellings tokenizer.ggml.tokens, an array of strings \param kinds of the same tokens
+    [[nodiscard]] static control_spelling of(const gguf_file& file, const gguf_value& spellings,
+                                             std::span<const token_kind> kinds) {
+        const std::string_view bos = mark_of(file, "tokenizer.ggml.bos_token_id", spellings, kinds);
+        const std::string_view eos = mark_of(file, "tokenizer.ggml.eos_token_id", spellings, kinds);
+        const control_spelling in_front(bos, {}, spellings, kinds);
+        const control_spelling behind({}, eos, spellings, kinds);
+        return in_front.count_ >= behind.count_ ? in_front : behind;
+    }
+
+    /// How many tokens are not spelled as they are meant.
+    [[nodiscard]] std::size_t count() const noexcept { return count_; }
+
+    /// What a token of `kind` with this spelling is meant to be: a part of it.
+    [[nodiscard]] std::string_view meant(token_kind kind, std::string_view spelling) const noexcept {
+        if (!is_spelled(kind)) {
+            return spelling;
+        }
+        std::string_view rest = spelling;
+        if (!in_front_.empty() && rest.starts_with(in_front_)) {
+            rest.remove_prefix(in_front_.size());
+            rest.remove_prefix(rest.starts_with(' ') ? 1 : 0);
+        } else if (!behind_.empty() && rest.ends_with(behind_)) {
+            rest.remove_suffix(behind_.size());
+            rest.remove_suffix(rest.ends_with(' ') ? 1 : 0);
+        }
+        return rest.empty() ? spelling : rest;
+    }
+
+    /// A sentence for people. \pre count() != 0
+    [[nodiscard]] std::string note() const {
+        const std::string_view where = in_front_.empty() ? " behind" : " in front";
+        return sentence({"control tokens are spelled with ", quoted{in_front_.empty() ? behind_ : in_front_}, where,
+                         ", such as ", quoted{example_}, "; ", count_, " of them are read without it"});
+    }
+
+private:
+    control_spelling(std::string_view in_front, std::string_view behind, const gguf_value& spellings,
+                     std::span<const token_kind> kinds) noexcept
+        : in_front_(in_front), behind_(behind) {
+        std::size_t twice = 0; // BOS or EOS itself
+        std::size_t i = 0;
+        for (const std::string_view spelling : spellings.strings()) {
+            const std::string_view rest = meant(kinds[i++], spelling);
+            if (rest.size() != spelling.size()) {
+                const bool is_mark = rest == (in_front.empty() ? behind : in_front);
+                twice += is_mark ? 1 : 0;
+                example_ = is_mark ? example_ : spelling;
+                ++count_;
+            }
+        }
+        if (count_ == twice) { // a text that repeats itself, and is around no other token
+            *this = {};
+        }
+    }
+    control_spelling() noexcept = default;
+
+    /// Whether tokens of that kind are in the file as people spell them.
+    [[nodiscard]] static bool is_spelled(token_kind kind) noexcept {
+        return kind == token_kind::control || kind == token_kind::user_defined || kind == token_kind::unknown;
+    }
+
+    /// The token under `key`, once if it is there twice; empty if there is none that could be such a mark.
+    [[nodiscard]] static std::string_view mark_of(const gguf_file& file, std::string_view key,
+                                                  const gguf_value& spellings, std::span<const token_kind> kinds) {
+        constexpr std::size_t shortest = 3; // "<s>": a shorter text may well begin other tokens
+        const auto id = file.get_or<std::int64_t>(key, -1);
+        std::int64_t i = 0;
+        for (const std::string_view spelling : spellings.strings()) {
+            if (id && i++ == *id && is_spelled(kinds[static_cast<std::size_t>(*id)])) {
+                const std::string_view half = spelling.substr(spelling.size() / 2);
+                const std::string_view mark =
+                    spelling.size() == 2 * half.size() && spelling.starts_with(half) ? half : spelling;
+                return mark.size() >= shortest ? mark : std::string_view{};
+            }
+        }
+        return {};
+    }
+
+    std::string_view in_front_;
+    std::string_view behind_;
+    std::string_view example_;
+    std::size_t count_ = 0;
+};
+
+/// The spellings of all tokens of `file` as they are meant, in its bytes; empty if the file has them so, or no
+/// vocabulary that can be read.
+[[nodiscard]] inline std::vector<std::string_view> repaired_spellings(const gguf_file& file) {
+    const gguf_value* spellings = file.find("tokenizer.ggml.tokens");
+    if (spellings == nullptr || !spellings->is_array_of(gguf_type::string)) {
+        return {};
+    }
+    const auto kinds = read_token_kinds(file, *spellings);
+    if (!kinds) {
+        return {};
+    }
+    const auto control = control_spelling::of(file, *spellings, kinds->span());
+    std::vector<std::string_view> all;
+    if (control.count() != 0) {
+        all.reserve(kinds->size());
+        for (const std::string_view spelling : spellings->strings()) {
+            all.push_back(control.meant((*kinds)[all.size()], spelling));
+        }
+    }
+    return all;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/text/token_index.hpp ----
 // token_store and token_index: the bytes of every token, and the token of given bytes.
 #ifndef BITNET_TEXT_TOKEN_INDEX_HPP
@@ -9793,155 +10074,6 @@ private:
 
 #endif
 
-// ---- bitnet/text/token_kind.hpp ----
-// token_kind: what the tokens of a vocabulary are for, as a GGUF file says.
-#ifndef BITNET_TEXT_TOKEN_KIND_HPP
-#define BITNET_TEXT_TOKEN_KIND_HPP
-
-// ---- bitnet/text/tokenizer_metadata.hpp ----
-// Strict reading of the tokenizer.ggml.* keys of a GGUF file.
-#ifndef BITNET_TEXT_TOKENIZER_METADATA_HPP
-#define BITNET_TEXT_TOKENIZER_METADATA_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// errc::bad_vocabulary: "FILE: KEY WHY".
-[[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::string_view why) {
-    return {errc::bad_vocabulary, sentence({file.name(), ": ", key, " ", why})};
-}
-
-/// errc::bad_vocabulary: "FILE: KEY[INDEX] WHY".
-[[nodiscard]] inline error bad_vocabulary(const gguf_file& file, std::string_view key, std::uint64_t index,
-                                          std::string_view why) {
-    return bad_vocabulary(file, sentence({key, "[", index, "]"}), why);
-}
-
-/// The array under `key`; null if the file has no such key.
-/// \return errc::bad_vocabulary if it is not an array of exactly `element`.
-[[nodiscard]] inline result<const gguf_value*> find_array(const gguf_file& file, std::string_view key,
-                                                          gguf_type element) {
-    const gguf_value* value = file.find(key);
-    if (value == nullptr || value->is_array_of(element)) {
-        return value;
-    }
-    const bool is_array = value->type == gguf_type::array;
-    return bad_vocabulary(
-        file, key,
-        sentence({is_array ? "is an array of " : "is a ", name_of(is_array ? value->element_type : value->type),
-                  ", an array of ", name_of(element), " is needed"}));
-}
-
-/// The same, with errc::missing_key if the file has no such key.
-[[nodiscard]] inline result<const gguf_value*> need_array(const gguf_file& file, std::string_view key,
-                                                          gguf_type element) {
-    auto found = find_array(file, key, element);
-    if (found && *found == nullptr) {
-        return error{errc::missing_key, sentence({file.name(), ": the tokenizer needs ", key})};
-    }
-    return found;
-}
-
-/// The same as find_array, of exactly `count` elements, one for each token.
-[[nodiscard]] inline result<const gguf_value*> find_array_of(const gguf_file& file, std::string_view key,
-                                                             gguf_type element, std::uint64_t count) {
-    auto found = find_array(file, key, element);
-    if (found && *found != nullptr && (*found)->count != count) {
-        return bad_vocabulary(file, key, sentence({"has ", (*found)->count, " elements for ", count, " tokens"}));
-    }
-    return found;
-}
-
-/// An array of integers of any type, of exactly `count` elements; null if the file has no such key.
-[[nodiscard]] inline result<const gguf_value*> find_integers_of(const gguf_file& file, std::string_view key,
-                                                                std::uint64_t count) {
-    const gguf_value* value = file.find(key);
-    const bool is_integers = value != nullptr && value->type == gguf_type::array &&
-                             (value->count == 0 || wide_element(*value, 0).has_value());
-    return find_array_of(file, key, is_integers ? value->element_type : gguf_type::i32, count);
-}
-
-/// The token id under `key`, of any integer type; nullopt if the file has no such key.
-/// \return errc::wrong_type if it is not an integer, errc::bad_vocabulary if it is outside the vocabulary.
-[[nodiscard]] inline result<std::optional<token>> find_token_id(const gguf_file& file, std::string_view key,
-                                                                std::size_t vocabulary_size) {
-    if (file.find(key) == nullptr) {
-        return std::optional<token>{};
-    }
-    const auto id = file.get<std::int64_t>(key);
-    if (!id) {
-        return failed(id);
-    }
-    if (*id < 0 || static_cast<std::uint64_t>(*id) >= vocabulary_size) {
-        return bad_vocabulary(file, key,
-                              sentence({"is ", *id, ", outside the vocabulary of ", vocabulary_size, " tokens"}));
-    }
-    return std::optional<token>{static_cast<token>(*id)};
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <cstddef>
-#include <cstdint>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// What a token is for, with its id in tokenizer.ggml.token_type.
-enum class token_kind : std::uint8_t {
-    normal = 1,       ///< spelled by token_spelling; what merging makes
-    unknown = 2,      ///< spelled as it is; found in text on request only
-    control = 3,      ///< spelled as it is; found in text on request only
-    user_defined = 4, ///< spelled as it is; always found in text, before splitting
-    unused = 5,       ///< spelled as it is; never found
-    byte = 6,         ///< spelled <0xHH>, means that byte; never found
-};
-
-inline constexpr std::string_view token_kinds_key = "tokenizer.ggml.token_type";
-
-/// The kinds of the tokens in `spellings`, an array of strings: those of token_type, which may be integers of any
-/// width. If the file has none, tokens spelled <|...|> are control tokens and all others normal.
-/// \return errc::bad_vocabulary (no integers, another count, a kind that is not known); errc::out_of_memory.
-[[nodiscard]] inline result<buffer<token_kind>> read_token_kinds(const gguf_file& file, const gguf_value& spellings) {
-    const auto numbers = find_integers_of(file, token_kinds_key, spellings.count);
-    if (!numbers) {
-        return failed(numbers);
-    }
-    auto kinds = buffer<token_kind>::allocate(spellings.count, "token kinds");
-    if (!kinds) {
-        return kinds;
-    }
-    std::size_t i = 0;
-    for (const std::string_view spelling : spellings.strings()) {
-        const bool special = spelling.starts_with("<|") && spelling.ends_with("|>");
-        (*kinds)[i] = special ? token_kind::control : token_kind::normal;
-        if (*numbers != nullptr) {
-            const auto number = wide_element(**numbers, i);
-            if (number->bits < 1 || number->bits > 6) { // a negative number has its highest bit set
-                const auto negative = static_cast<std::int64_t>(number->bits);
-                return bad_vocabulary(
-                    file, token_kinds_key, i,
-                    sentence({"is ", number->negative ? sentence_part(negative) : number->bits, ", 1 to 6 are known"}));
-            }
-            (*kinds)[i] = static_cast<token_kind>(number->bits);
-        }
-        ++i;
-    }
-    return kinds;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
 // ---- bitnet/text/token_matcher.hpp ----
 // token_matcher: finds tokens in text by their spelling, such as <|eot_id|>.
 #ifndef BITNET_TEXT_TOKEN_MATCHER_HPP
@@ -10043,6 +10175,7 @@ private:
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
@@ -10137,6 +10270,9 @@ public:
     /// Bytes of the longest token.
     [[nodiscard]] std::size_t longest() const noexcept { return longest_; }
 
+    /// What of the file was put right, one sentence each.
+    [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
+
 private:
     static constexpr std::string_view tokens_key = "tokenizer.ggml.tokens";
     static constexpr std::string_view scores_key = "tokenizer.ggml.scores";
@@ -10179,8 +10315,13 @@ private:
             return failed(store);
         }
         store_ = *std::move(store);
+        const auto control = control_spelling::of(file, spellings, kinds_.span());
+        if (control.count() != 0) {
+            notes_.push_back(control.note());
+        }
         std::size_t i = 0;
-        for (const std::string_view spelling : spellings.strings()) {
+        for (const std::string_view in_file : spellings.strings()) {
+            const std::string_view spelling = control.meant(kinds_[i], in_file);
             const auto size = decode(kinds_[i], spelling, store_.free_space());
             if (!size || *size == 0 || *size > longest_token) {
                 return undecodable(file, i, spelling);
@@ -10346,6 +10487,7 @@ private:
     token_matcher user_defined_;
     std::array<token, 256> byte_tokens_{};
     std::size_t longest_ = 0;
+    std::vector<std::string> notes_;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -11699,7 +11841,7 @@ enum class tensor_place {
 [[nodiscard]] inline std::string listed(std::span<const std::string_view> names) {
     constexpr std::size_t most = 8;
     std::string made;
-    for (const std::string_view name : names.first(std::min(names.size(), most))) {
+    for (const std::string_view name : names.first((std::min)(names.size(), most))) {
         made += sentence({made.empty() ? "" : ", ", quoted{name}});
     }
     return names.size() > most ? sentence({made, " and ", names.size() - most, " more"}) : made;
@@ -15897,8 +16039,7 @@ private:
                 continue;
             }
             const gguf_value* found = to_.find(entry.key);
-            if (found == nullptr || found->type != entry.type || found->element_type != entry.element_type ||
-                !std::equal(found->bytes.begin(), found->bytes.end(), entry.bytes.begin(), entry.bytes.end())) {
+            if (found == nullptr || !(is_same(entry, *found) || is_repaired(entry, *found))) {
                 return error{errc::inconsistent, to_.name() + ": " + quoted_name(entry.key) +
                                                      (found == nullptr ? " is missing, unlike" : " is not the one") +
                                                      " in " + from_.name()};
@@ -15906,6 +16047,20 @@ private:
             report_.vocabulary_entries += entry.key == "tokenizer.ggml.tokens" ? entry.count : 0;
         }
         return {};
+    }
+
+    [[nodiscard]] static bool is_same(const gguf_value& a, const gguf_value& b) noexcept {
+        return a.type == b.type && a.element_type == b.element_type &&
+               std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end());
+    }
+    /// Whether the tokens are those of `from`, its control tokens without the BOS or EOS that stood around them.
+    [[nodiscard]] bool is_repaired(const gguf_value& from, const gguf_value& to) const {
+        if (from.key != "tokenizer.ggml.tokens" || !to.is_array_of(gguf_type::string)) {
+            return false;
+        }
+        const auto repaired = repaired_spellings(from_);
+        const gguf_strings written = to.strings();
+        return !repaired.empty() && std::equal(repaired.begin(), repaired.end(), written.begin(), written.end());
     }
 
     const gguf_file& from_;
@@ -15921,7 +16076,8 @@ private:
 /// Compares a converted file with what it was made from: every tensor of `from` has to be in `to`; ternary values and
 /// effective scales have to be the same bits, and so do floats where their type is; of those in another type it is told
 /// how many changed. Neither may have a tensor that the other lacks, but for scales and screens. The entries of the
-/// architecture, its hyper-parameters and the tokenizer have to be the same, but for the keys in `edited`.
+/// architecture, its hyper-parameters and the tokenizer have to be the same, but for the keys in `edited`, and for BOS
+/// or EOS around the control tokens of `from`, which a conversion takes away.
 /// Cost: reads both files once. \param reading of `from`; the I2_S tensors of `to` are in order A
 /// \return errc::inconsistent or missing_tensor, naming the first difference.
 [[nodiscard]] inline result<comparison_report> compare_checkpoints(const gguf_file& from,
@@ -16331,12 +16487,14 @@ struct conversion_statistics {
     std::size_t copied_tensors = 0;  ///< byte by byte
     std::size_t other_tensors = 0;   ///< norms, embeddings and heads that changed their type
     std::size_t scale_tensors = 0;   ///< added, for scales that the layout cannot hold
+    std::size_t repaired_tokens = 0; ///< control tokens whose spelling had BOS in front or EOS behind
 };
 
 /// A copy of a model as a GGUF file: ternary tensors in one layout with the very codes and scales that model<P> would
 /// run, norms in F32, the embedding and head as asked for, all other tensors and metadata as they are. Layouts of this
 /// library have tensor types of their own, which hold the layout's version: other programs refuse them.
 ///
+/// Control tokens that the source spells with BOS in front or EOS behind are written without it.
 /// Rows of the query and key that a llama checkpoint holds unpermuted (metadata bitnet_hpp.rotary) are permuted as GGUF
 /// files of that architecture have them.
 ///
@@ -16439,7 +16597,7 @@ private:
         return {};
     }
 
-    /// All entries but those that only tell how this source is read.
+    /// All entries but those that only tell how this source is read; control tokens spelled as they are meant.
     [[nodiscard]] result<void> add_metadata() {
         for (const gguf_value& entry : file_.metadata()) {
             if (entry.key == "general.alignment" || entry.key.starts_with("bitnet_hpp.") ||
@@ -16452,6 +16610,8 @@ private:
                 edit->add_to(writer_);
             } else if (entry.key == "general.file_type") {
                 writer_.add(entry.key, encoding_->file_type);
+            } else if (entry.key == "tokenizer.ggml.tokens" && add_repaired_tokens(entry)) {
+                continue;
             } else {
                 writer_.add(entry);
             }
@@ -16468,6 +16628,20 @@ private:
             }
         }
         return {};
+    }
+
+    /// \return whether it was needed
+    [[nodiscard]] bool add_repaired_tokens(const gguf_value& entry) {
+        const auto repaired = detail::repaired_spellings(file_);
+        if (repaired.empty()) {
+            return false;
+        }
+        writer_.add_strings(entry.key, repaired);
+        std::size_t i = 0;
+        for (const std::string_view spelling : entry.strings()) {
+            statistics_.repaired_tokens += spelling.size() != repaired[i++].size() ? 1u : 0u;
+        }
+        return true;
     }
 
     [[nodiscard]] result<void> add_tensors() {
@@ -28274,6 +28448,7 @@ public:
         }
         facts_.vocabulary_size = tokens->size();
         facts_.longest_token = tokens->longest();
+        facts_.notes = tokens->notes();
         return *spelling == token_spelling::sentence_piece ? read_sentence_piece(*tokens) : read_byte_level(*tokens);
     }
 

@@ -94,6 +94,31 @@ bool same_tensors(const gguf_file& a, const gguf_file& b) {
     });
 }
 
+/// The same file with BOS in front of the spelling of every other control token.
+buffer<std::byte> with_bos_in_front(std::span<const std::byte> bytes) {
+    const gguf_file file = parsed(bytes);
+    gguf_writer writer;
+    for (const gguf_value& entry : file.metadata()) {
+        if (entry.key != "tokenizer.ggml.tokens") {
+            writer.add(entry);
+            continue;
+        }
+        std::vector<std::string> spellings(entry.strings().begin(), entry.strings().end());
+        for (std::string& spelling : spellings) {
+            if (spelling.starts_with("<|") && spelling != "<|begin_of_text|>") {
+                spelling.insert(0, "<|begin_of_text|>");
+            }
+        }
+        writer.add_strings(entry.key, spellings);
+    }
+    for (const gguf_tensor& tensor : file.tensors()) {
+        writer.add_tensor(tensor.name, tensor.type, std::span(tensor.dims).first(tensor.rank), tensor.bytes);
+    }
+    auto written = writer.write_memory();
+    REQUIRE_MESSAGE(written, (written ? "" : written.error().message));
+    return *std::move(written);
+}
+
 /// The same file and blk.0.attn_q.bias, [1].
 buffer<std::byte> with_one_tensor_more(std::span<const std::byte> bytes) {
     const gguf_file file = parsed(bytes);
@@ -374,4 +399,28 @@ TEST_CASE("a split model is joined into one file without a trace of the shards")
     const auto expected = converted(whole.span(), {});
     CHECK(std::equal(joined->span().begin(), joined->span().end(), expected.span().begin(), expected.span().end()));
     CHECK(compare_checkpoints(split->gguf(), {}, parsed(joined->span()), *threads(2)));
+}
+
+TEST_CASE("control tokens with BOS in front are repaired by a conversion, and comparison accepts just that") {
+    const auto good = tiny(two_layers());
+    const auto wrong = with_bos_in_front(good.span());
+    const auto pool = threads(2);
+    const gguf_file from = parsed(wrong.span());
+    auto converter = converter_type::open(from, {.layout = "i2_s"}, *pool);
+    REQUIRE(converter);
+    CHECK((*converter)->statistics().repaired_tokens == 31);
+    const auto written = (*converter)->write_memory();
+    REQUIRE(written);
+    const gguf_file repaired = parsed(written->span());
+    const auto tokens_of = [](const gguf_file& file) { return file.find("tokenizer.ggml.tokens")->bytes; };
+    CHECK(std::ranges::equal(tokens_of(repaired), tokens_of(parsed(good.span()))));
+    const auto same = compare_checkpoints(from, {}, repaired, *pool);
+    REQUIRE_MESSAGE(same, (same ? "" : same.error().message));
+    CHECK(same->vocabulary_entries == from.find("tokenizer.ggml.tokens")->count);
+    const auto worse = compare_checkpoints(repaired, {}, from, *pool);
+    REQUIRE(!worse);
+    CHECK(worse.error().message.find("tokenizer.ggml.tokens") != std::string::npos);
+    auto plain = converter_type::open(repaired, {.layout = "i2_s"}, *pool);
+    REQUIRE(plain);
+    CHECK((*plain)->statistics().repaired_tokens == 0);
 }

@@ -197,7 +197,7 @@ enum class tensor_place {
 [[nodiscard]] inline std::string listed(std::span<const std::string_view> names) {
     constexpr std::size_t most = 8;
     std::string made;
-    for (const std::string_view name : names.first(std::min(names.size(), most))) {
+    for (const std::string_view name : names.first((std::min)(names.size(), most))) {
         made += sentence({made.empty() ? "" : ", ", quoted{name}});
     }
     return names.size() > most ? sentence({made, " and ", names.size() - most, " more"}) : made;

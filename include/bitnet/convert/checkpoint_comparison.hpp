@@ -12,8 +12,11 @@
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/gguf_types.hpp>
+#include <bitnet/io/gguf_value.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
+#include <bitnet/text/control_spelling.hpp>
 #include <bitnet/thread/pool.hpp>
 
 #include <algorithm>
@@ -188,8 +191,7 @@ private:
                 continue;
             }
             const gguf_value* found = to_.find(entry.key);
-            if (found == nullptr || found->type != entry.type || found->element_type != entry.element_type ||
-                !std::equal(found->bytes.begin(), found->bytes.end(), entry.bytes.begin(), entry.bytes.end())) {
+            if (found == nullptr || !(is_same(entry, *found) || is_repaired(entry, *found))) {
                 return error{errc::inconsistent, to_.name() + ": " + quoted_name(entry.key) +
                                                      (found == nullptr ? " is missing, unlike" : " is not the one") +
                                                      " in " + from_.name()};
@@ -197,6 +199,20 @@ private:
             report_.vocabulary_entries += entry.key == "tokenizer.ggml.tokens" ? entry.count : 0;
         }
         return {};
+    }
+
+    [[nodiscard]] static bool is_same(const gguf_value& a, const gguf_value& b) noexcept {
+        return a.type == b.type && a.element_type == b.element_type &&
+               std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end());
+    }
+    /// Whether the tokens are those of `from`, its control tokens without the BOS or EOS that stood around them.
+    [[nodiscard]] bool is_repaired(const gguf_value& from, const gguf_value& to) const {
+        if (from.key != "tokenizer.ggml.tokens" || !to.is_array_of(gguf_type::string)) {
+            return false;
+        }
+        const auto repaired = repaired_spellings(from_);
+        const gguf_strings written = to.strings();
+        return !repaired.empty() && std::equal(repaired.begin(), repaired.end(), written.begin(), written.end());
     }
 
     const gguf_file& from_;
@@ -212,7 +228,8 @@ private:
 /// Compares a converted file with what it was made from: every tensor of `from` has to be in `to`; ternary values and
 /// effective scales have to be the same bits, and so do floats where their type is; of those in another type it is told
 /// how many changed. Neither may have a tensor that the other lacks, but for scales and screens. The entries of the
-/// architecture, its hyper-parameters and the tokenizer have to be the same, but for the keys in `edited`.
+/// architecture, its hyper-parameters and the tokenizer have to be the same, but for the keys in `edited`, and for BOS
+/// or EOS around the control tokens of `from`, which a conversion takes away.
 /// Cost: reads both files once. \param reading of `from`; the I2_S tensors of `to` are in order A
 /// \return errc::inconsistent or missing_tensor, naming the first difference.
 [[nodiscard]] inline result<comparison_report> compare_checkpoints(const gguf_file& from,

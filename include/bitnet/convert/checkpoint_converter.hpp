@@ -22,6 +22,7 @@
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/simd/screen.hpp>
+#include <bitnet/text/control_spelling.hpp>
 #include <bitnet/thread/pool.hpp>
 
 #include <algorithm>
@@ -67,12 +68,14 @@ struct conversion_statistics {
     std::size_t copied_tensors = 0;  ///< byte by byte
     std::size_t other_tensors = 0;   ///< norms, embeddings and heads that changed their type
     std::size_t scale_tensors = 0;   ///< added, for scales that the layout cannot hold
+    std::size_t repaired_tokens = 0; ///< control tokens whose spelling had BOS in front or EOS behind
 };
 
 /// A copy of a model as a GGUF file: ternary tensors in one layout with the very codes and scales that model<P> would
 /// run, norms in F32, the embedding and head as asked for, all other tensors and metadata as they are. Layouts of this
 /// library have tensor types of their own, which hold the layout's version: other programs refuse them.
 ///
+/// Control tokens that the source spells with BOS in front or EOS behind are written without it.
 /// Rows of the query and key that a llama checkpoint holds unpermuted (metadata bitnet_hpp.rotary) are permuted as GGUF
 /// files of that architecture have them.
 ///
@@ -175,7 +178,7 @@ private:
         return {};
     }
 
-    /// All entries but those that only tell how this source is read.
+    /// All entries but those that only tell how this source is read; control tokens spelled as they are meant.
     [[nodiscard]] result<void> add_metadata() {
         for (const gguf_value& entry : file_.metadata()) {
             if (entry.key == "general.alignment" || entry.key.starts_with("bitnet_hpp.") ||
@@ -188,6 +191,8 @@ private:
                 edit->add_to(writer_);
             } else if (entry.key == "general.file_type") {
                 writer_.add(entry.key, encoding_->file_type);
+            } else if (entry.key == "tokenizer.ggml.tokens" && add_repaired_tokens(entry)) {
+                continue;
             } else {
                 writer_.add(entry);
             }
@@ -204,6 +209,20 @@ private:
             }
         }
         return {};
+    }
+
+    /// \return whether it was needed
+    [[nodiscard]] bool add_repaired_tokens(const gguf_value& entry) {
+        const auto repaired = detail::repaired_spellings(file_);
+        if (repaired.empty()) {
+            return false;
+        }
+        writer_.add_strings(entry.key, repaired);
+        std::size_t i = 0;
+        for (const std::string_view spelling : entry.strings()) {
+            statistics_.repaired_tokens += spelling.size() != repaired[i++].size() ? 1u : 0u;
+        }
+        return true;
     }
 
     [[nodiscard]] result<void> add_tensors() {

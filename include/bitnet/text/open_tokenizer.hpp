@@ -49,6 +49,7 @@ public:
         }
         facts_.vocabulary_size = tokens->size();
         facts_.longest_token = tokens->longest();
+        facts_.notes = tokens->notes();
         return *spelling == token_spelling::sentence_piece ? read_sentence_piece(*tokens) : read_byte_level(*tokens);
     }
 

@@ -12,6 +12,7 @@
 #include <bitnet/io/gguf_value.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/text/byte_alphabet.hpp>
+#include <bitnet/text/control_spelling.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/token_index.hpp>
 #include <bitnet/text/token_kind.hpp>
@@ -29,6 +30,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
@@ -123,6 +125,9 @@ public:
     /// Bytes of the longest token.
     [[nodiscard]] std::size_t longest() const noexcept { return longest_; }
 
+    /// What of the file was put right, one sentence each.
+    [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
+
 private:
     static constexpr std::string_view tokens_key = "tokenizer.ggml.tokens";
     static constexpr std::string_view scores_key = "tokenizer.ggml.scores";
@@ -165,8 +170,13 @@ private:
             return failed(store);
         }
         store_ = *std::move(store);
+        const auto control = control_spelling::of(file, spellings, kinds_.span());
+        if (control.count() != 0) {
+            notes_.push_back(control.note());
+        }
         std::size_t i = 0;
-        for (const std::string_view spelling : spellings.strings()) {
+        for (const std::string_view in_file : spellings.strings()) {
+            const std::string_view spelling = control.meant(kinds_[i], in_file);
             const auto size = decode(kinds_[i], spelling, store_.free_space());
             if (!size || *size == 0 || *size > longest_token) {
                 return undecodable(file, i, spelling);
@@ -332,6 +342,7 @@ private:
     token_matcher user_defined_;
     std::array<token, 256> byte_tokens_{};
     std::size_t longest_ = 0;
+    std::vector<std::string> notes_;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

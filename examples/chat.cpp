@@ -28,6 +28,7 @@ struct settings {
     bitnet::sampler_options sampling;
     std::string system;
     std::size_t tokens = 0;
+    bool show_special = false;
 
     void add_to(tools::options& all) {
         model.add_file(all);
@@ -36,6 +37,8 @@ struct settings {
         model.add_chat(all);
         all.number<std::size_t>("-n", "N", tokens, 0, std::size_t{1} << 30,
                                 "tokens of an answer, at most; 0: no limit");
+        all.flag("--show-special", show_special,
+                 "print control tokens as they are spelled instead of leaving them out");
         model.add_context(all, 1);
         tools::add_sampling(all, sampling);
         model.add_running(all);
@@ -117,7 +120,7 @@ private:
 
     [[nodiscard]] bitnet::result<void> generate() {
         const tools::interrupt interrupt;
-        bitnet::stream_decoder decoder(model_->text());
+        bitnet::stream_decoder decoder(model_->text(), {.show_special = settings_->show_special});
         bool stopped = false;
         bool written = true;
         for (std::size_t n = 0; written && !interrupt.seen() && (n < settings_->tokens || settings_->tokens == 0);

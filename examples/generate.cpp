@@ -2,6 +2,7 @@
 // bitnet-generate: continues a prompt, token by token.
 #include "json_writer.hpp"
 #include "model_options.hpp"
+#include "prompt_file.hpp"
 #include "sampling_options.hpp"
 #include "streams.hpp"
 
@@ -12,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,9 +26,12 @@ constexpr std::string_view program = "bitnet-generate";
 struct settings {
     tools::model_options model;
     bitnet::sampler_options sampling;
-    std::string prompt;
+    std::optional<std::string> given_prompt;
+    std::optional<std::string> prompt_file;
+    std::string prompt; ///< the one given or the file's
     std::size_t tokens = 256;
     bool special = false;
+    bool show_special = false;
     bool echo = false;
     bool ignore_eos = false;
     bool ids = false;
@@ -34,11 +39,15 @@ struct settings {
 
     void add_to(tools::options& all) {
         model.add_file(all);
-        all.required("-p", "PROMPT", prompt, "the text to continue");
+        all.text("-p", "PROMPT", given_prompt, "the text to continue; this or -f is needed");
+        all.text("-f", "FILE", prompt_file,
+                 "a UTF-8 file with it, or - for stdin: byte for byte, a line end at its end included");
         all.number<std::size_t>("-n", "N", tokens, 0, std::size_t{1} << 30, "tokens to generate, at most");
         model.add_context(all, 1);
         tools::add_sampling(all, sampling);
         all.flag("--special", special, "control tokens that the prompt spells, such as <|eot_id|>, are those tokens");
+        all.flag("--show-special", show_special,
+                 "print control tokens as they are spelled instead of leaving them out");
         all.flag("--ignore-eos", ignore_eos, "go on behind a stop token");
         all.flag("--echo", echo, "print the prompt first, unless --ids");
         all.flag("--ids", ids, "print the ids of the generated tokens on one line instead of text");
@@ -137,7 +146,7 @@ private:
     }
 
     [[nodiscard]] bitnet::result<void> loop(bitnet::any_session& session, bitnet::sampler& choose, stopwatch& watch) {
-        bitnet::stream_decoder decoder(model_.text());
+        bitnet::stream_decoder decoder(model_.text(), {.show_special = settings_.show_special});
         bool written = !settings_.echo || settings_.ids || tools::put(settings_.prompt);
         while (written && stats.generated_tokens < settings_.tokens) {
             const auto id = session.next(choose);
@@ -241,5 +250,15 @@ int main(int argc, char** argv) {
     if (const auto status = all.read(argc, argv)) {
         return *status;
     }
+    if (chosen.given_prompt.has_value() == chosen.prompt_file.has_value()) {
+        return all.refuse(chosen.given_prompt ? "-p and -f both give a prompt"
+                                              : "-p PROMPT is missing, and so is -f FILE");
+    }
+    auto prompt = chosen.prompt_file ? tools::read_prompt(*chosen.prompt_file)
+                                     : bitnet::result<std::string>(*std::move(chosen.given_prompt));
+    if (!prompt) {
+        return tools::fail(program, prompt.error().message);
+    }
+    chosen.prompt = *std::move(prompt);
     return run(chosen);
 }

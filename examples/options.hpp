@@ -40,6 +40,13 @@ public:
     void text(std::string name, std::string value, std::string& target, std::string meaning) {
         add({std::move(name), std::move(value), std::move(meaning), target, false, store(target)});
     }
+    /// The same, where a program has to know whether it was given.
+    void text(std::string name, std::string value, std::optional<std::string>& target, std::string meaning) {
+        add({std::move(name), std::move(value), std::move(meaning), {}, false, [&target](std::string_view given) {
+                 target = given;
+                 return std::string();
+             }});
+    }
     /// Any text, and the program cannot do without.
     void required(std::string name, std::string value, std::string& target, std::string meaning) {
         add({std::move(name), std::move(value), std::move(meaning), {}, true, store(target)});

@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
         dialog.add_prompt();
         value(session.feed(value(dialog.take()))); // the tokens since the last call
         std::cout << question << '\n';
+        bitnet::stream_decoder decoder(model.text()); // text in whole characters, without control tokens
         bool stopped = false;
         for (int n = 0; n < 30 && !stopped; ++n) {
             const auto token = session.next(choose);
@@ -27,9 +28,9 @@ int main(int argc, char** argv) {
                 break;
             }
             stopped = format.is_stop(*token);
-            std::cout << (stopped ? "" : model.text().bytes_of(*token));
+            std::cout << decoder.feed(*token);
         }
         dialog.end_answer(stopped);
-        std::cout << '\n';
+        std::cout << decoder.flush() << '\n';
     }
 }

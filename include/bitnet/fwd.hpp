@@ -51,6 +51,7 @@ struct encode_options;
 struct decode_options;
 struct pre_tokenizer_choice;
 class stream_decoder;
+struct stream_decoder_options;
 class chat_dialog;
 enum class chat_format : unsigned char;
 struct chat_format_choice;

@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <sstream>
 #include <string>
@@ -200,4 +202,23 @@ TEST_CASE("Ctrl-C stops an answer, and the dialog goes on") {
     const std::string whole = output("chat", with({"--temp", "0"}), "Once upon a time\n");
     CHECK(answer.size() < whole.size());
     CHECK(whole.starts_with(answer.substr(0, answer.size() - 1)));
+}
+
+TEST_CASE("control tokens in an answer are left out, unless --show-special") {
+    const temporary_folder folder;
+    const std::vector<std::string> options{"-n", "12", "--temp", "0"};
+    const std::string plain = output("chat", with(options), "Once upon a time\n");
+    const std::string ids =
+        output("tokenize", {"-m", tiny}, R"({"text":")" + plain.substr(0, plain.find(' ')) + R"("})");
+    const std::string first = ids.substr(ids.find('[') + 1, ids.find_first_of(",]") - ids.find('[') - 1);
+    const std::string json = output("tokenize", {"-m", tiny, "--decode"}, R"({"ids":[)" + first + "]}");
+    const std::string word = json.substr(9, json.find("\"}") - 9); // behind {"text":"
+    REQUIRE(plain.starts_with(word));
+    constexpr std::size_t reserved = 4100;
+    const std::string file = write_with_swapped(folder, std::stoul(first), reserved);
+    CHECK(output("chat", with(options, file), "Once upon a time\n") == plain.substr(word.size()));
+    auto shown = options;
+    shown.emplace_back("--show-special");
+    CHECK(output("chat", with(shown, file), "Once upon a time\n") ==
+          "<|reserved_special_token_2|>" + plain.substr(word.size()));
 }

@@ -8,6 +8,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -289,4 +291,64 @@ TEST_CASE("an inferred pre-tokenizer is reported, and --pre overrides it") {
     const outcome unknown = run("generate", command({"--pre", "gpt-5"}));
     CHECK(unknown.status == 1);
     CHECK(contains(unknown.err, "gpt-5"));
+}
+
+TEST_CASE("a prompt comes from a file or stdin as from the command line, with every byte") {
+    const temporary_folder folder;
+    const std::vector<std::string> options{"-n", "8", "--temp", "0", "--echo"};
+    const auto by_file = [&](const std::string& path, std::string_view input = {}) {
+        auto all = options;
+        all.insert(all.begin(), {"-m", tiny, "-f", path});
+        return run("generate", all, input);
+    };
+    for (const std::string text : {"Once upon a time", "Once upon\r\na time\n\n", "  caf\u00e9 \xf0\x9f\x98\x80\t "}) {
+        const std::string expected = output("generate", with(options, text));
+        REQUIRE(expected.starts_with(text));
+        CHECK(by_file(folder.write("prompt.txt", text)).out == expected);
+        CHECK(by_file("-", text).out == expected);
+        CHECK(by_file(folder.write("marked.txt", "\xef\xbb\xbf" + text)).out == expected);
+    }
+    const std::string with_nul("a\0b\x1a z", 6); // neither ends a text
+    CHECK(by_file(folder.write("nul.txt", with_nul)).out.starts_with(with_nul));
+    CHECK(by_file("-", with_nul).out.starts_with(with_nul));
+    const std::string of_nothing = output("generate", with(options, ""));
+    CHECK(by_file(folder.write("empty.txt", "")).out == of_nothing);
+    CHECK(by_file("-").out == of_nothing);
+}
+
+TEST_CASE("a prompt that is missing or not UTF-8 is named with its place") {
+    const temporary_folder folder;
+    const auto refusal = [](const std::string& path, std::string_view input = {}) {
+        const outcome refused = run("generate", {"-m", tiny, "-f", path}, input);
+        CHECK(refused.status == 1);
+        CHECK(refused.out.empty());
+        return refused.err;
+    };
+    CHECK(contains(refusal(folder.path("none.txt")), "none.txt"));
+    CHECK(contains(refusal(folder.path()), "is a directory"));
+    CHECK(contains(refusal(folder.write("latin1.txt", "caf\xe9")), "latin1.txt: byte 3 of 4 is not UTF-8"));
+    CHECK(contains(refusal("-", "caf\xe9 au lait"), "standard input: byte 3 of 12 is not UTF-8"));
+    const std::string wide("\xff\xfeO\0n\0", 6);
+    CHECK(contains(refusal(folder.write("wide.txt", wide)), "byte 0 of 6 is not UTF-8: the text seems to be UTF-16"));
+}
+
+TEST_CASE("control tokens in an answer are left out, unless --show-special") {
+    const temporary_folder folder;
+    const std::vector<std::string> options{"-n", "12", "--temp", "0"};
+    auto for_ids = options;
+    for_ids.emplace_back("--ids");
+    const auto second = static_cast<std::size_t>(ids_of(output("generate", with(for_ids))).at(1));
+    constexpr std::size_t reserved = 4100;
+    const std::string file = write_with_swapped(folder, second, reserved);
+    const auto text_of = [&](std::vector<std::string> more) {
+        more.insert(more.begin(), {"-m", file, "-p", "Once upon a time"});
+        more.insert(more.end(), options.begin(), options.end());
+        return output("generate", more);
+    };
+    const std::string plain = output("generate", with(options)); // " there was a ..."
+    const std::size_t begin = plain.find(' ', 1);
+    const std::size_t end = plain.find(' ', begin + 1);
+    REQUIRE(end != std::string::npos);
+    CHECK(text_of({}) == plain.substr(0, begin) + plain.substr(end));
+    CHECK(text_of({"--show-special"}) == plain.substr(0, begin) + "<|reserved_special_token_2|>" + plain.substr(end));
 }

@@ -6,6 +6,8 @@
 #include "../golden/golden_data.hpp"
 #include "process.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -40,6 +42,18 @@ inline const std::string tiny = tiny_model_path();
     editor.poke<std::uint64_t>(gguf_editor::tensor_count, 0);
     editor.truncate(editor.keys_end());
     return folder.write("vocabulary.gguf", as_text(editor.bytes()));
+}
+
+/// The tiny model with two tokens in each other's place: where it wrote one, it writes the other.
+[[nodiscard]] inline std::string write_with_swapped(const temporary_folder& folder, std::size_t a, std::size_t b) {
+    const auto editor = edit_tiny();
+    const auto& table = editor.tensor("token_embd.weight");
+    constexpr std::size_t vocabulary = 4128;
+    const std::size_t row = table.data_size / vocabulary;
+    std::string bytes(as_text(editor.bytes()));
+    const auto at = [&](std::size_t id) { return bytes.begin() + static_cast<std::ptrdiff_t>(table.data + id * row); };
+    std::swap_ranges(at(a), at(a + 1), at(b));
+    return folder.write("swapped.gguf", bytes);
 }
 
 /// The tiny model with code 3 in one ternary tensor.

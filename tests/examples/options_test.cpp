@@ -39,6 +39,8 @@ TEST_CASE("a mistake in the options is named, prints nothing to stdout and exits
     const std::vector<command> mistakes{
         {"generate", {}, "-m FILE is missing"},
         {"generate", {"-m", tiny}, "-p PROMPT is missing"},
+        {"generate", {"-m", tiny}, "and so is -f FILE"},
+        {"generate", {"-m", tiny, "-p", "", "-f", "-"}, "-p and -f both give a prompt"},
         {"generate", {"-m", tiny, "-p"}, "-p needs a value, PROMPT"},
         {"generate", {"-m", tiny, "-p", "x", "--frobnicate"}, "there is no option '--frobnicate'"},
         {"generate", {"-m", tiny, "-p", "x", "-q", "1"}, "there is no option '-q'"},

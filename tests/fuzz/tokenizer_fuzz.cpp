@@ -48,7 +48,7 @@ private:
 };
 
 void check_stream(const bitnet::tokenizer& t, const std::vector<bitnet::token>& tokens) {
-    bitnet::stream_decoder decoder(t);
+    bitnet::stream_decoder decoder(t, {.show_special = true});
     std::string streamed;
     std::size_t fed = 0;
     for (const bitnet::token id : tokens) {

@@ -170,6 +170,14 @@ TEST_CASE("a stream of pieces is what decoding gives, with and without text befo
     }
 }
 
+TEST_CASE("a control token in front of the first word leaves no space behind") {
+    const tokenizer t = open(sentence_piece_vocabulary());
+    stream_decoder decoder(t);
+    CHECK(decoder.feed(t.bos().value()).empty());
+    const ids tokens = *t.encode("hello");
+    CHECK(decoder.feed(tokens.front()) == t.decode(std::span(tokens).first(1)));
+}
+
 TEST_CASE("random vocabularies: the pieces are those of the plain loop") {
     numbers random(3);
     std::size_t differing = 0;

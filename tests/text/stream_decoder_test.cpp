@@ -38,8 +38,37 @@ TEST_CASE("a code point is returned with its last byte") {
     CHECK(decoder.feed(byte(0x9f)).empty());
     CHECK(decoder.feed(byte(0x98)).empty());
     CHECK(decoder.feed(byte(0x80)) == "\xf0\x9f\x98\x80");
-    CHECK(decoder.feed(t.find_special("<|eot_id|>").value()) == "<|eot_id|>");
     CHECK(decoder.flush().empty());
+}
+
+TEST_CASE("control tokens are left out, wherever they stand, unless they are asked for") {
+    const tokenizer t = open_small();
+    std::vector<token> tokens{t.bos().value(), 'a', t.find_special("<|eot_id|>").value(), byte(0xc3)};
+    tokens.insert(tokens.end(), {t.find_special("<|start_header_id|>").value(), byte(0xa9), t.eos().value()});
+    const auto text_of = [&](stream_decoder_options options) {
+        stream_decoder decoder(t, options);
+        std::string text;
+        for (const token id : tokens) {
+            text += decoder.feed(id);
+        }
+        return text.append(decoder.flush());
+    };
+    CHECK(text_of({}) == "a\u00e9");
+    CHECK(text_of({.show_special = true}) == t.decode(tokens));
+    CHECK(t.decode(tokens) == "<|begin_of_text|>a<|eot_id|>\xc3<|start_header_id|>\xa9<|end_of_text|>");
+}
+
+TEST_CASE("a token that ends answers is left out even if its type is that of text") {
+    small_vocabulary keys;
+    const auto end = static_cast<token>(keys.id_of("xyzzy"));
+    keys.ids.emplace_back("eot", keys.id_of("xyzzy"));
+    const auto file = keys.file();
+    REQUIRE(file);
+    const auto t = tokenizer::open(file->file);
+    REQUIRE_MESSAGE(t, (t ? "" : t.error().message));
+    REQUIRE_FALSE(t->is_special(end));
+    CHECK(stream_decoder(*t).feed(end).empty());
+    CHECK(stream_decoder(*t, {.show_special = true}).feed(end) == "xyzzy");
 }
 
 TEST_CASE("bytes that are not UTF-8 are returned unchanged, as soon as that is certain") {
@@ -78,7 +107,7 @@ TEST_CASE("random tokens: all the text is that of decode, and at most three byte
             const auto high = static_cast<token>(state >> 33);
             tokens.push_back((state >> 32 & 1) != 0 ? 0x80 + high % 0x80 : high % 279);
         }
-        stream_decoder decoder(t);
+        stream_decoder decoder(t, {.show_special = true});
         std::string text;
         std::size_t fed = 0;
         for (const token id : tokens) {

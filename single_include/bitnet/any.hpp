@@ -1636,10 +1636,10 @@ public:
 /// may use it at a time. Move-only. Made by open(), which text/open_tokenizer.hpp defines, or given by a model.
 ///
 /// encode() takes any bytes: those that are not UTF-8 count as characters of no class, one by one. With byte-level
-/// models decode(encode(x)) is x for every x. (Only a vocabulary without tokens for some bytes makes encode() fail on
-/// these; LLaMA-3 has all.) SentencePiece cannot distinguish U+2581 from a space, and models that put a space in front
-/// of text do so after control and user-defined tokens too, as llama.cpp and SentencePiece do; all other text comes
-/// back as it was.
+/// models decode(encode(x)) is x for every x. (Only a vocabulary without tokens for some bytes, which notes() tell of,
+/// makes encode() fail on these, or gives the unknown token if there is one; LLaMA-3 has all.) SentencePiece cannot
+/// distinguish U+2581 from a space, and models that put a space in front of text do so after control and user-defined
+/// tokens too, as llama.cpp and SentencePiece do; all other text comes back as it was.
 class tokenizer {
 public:
     /// Reads all tokenizer.ggml.* keys that it uses. Include <bitnet/text/open_tokenizer.hpp> to call it.
@@ -1649,7 +1649,8 @@ public:
     [[nodiscard]] static inline result<tokenizer> open(const gguf_file& file, tokenizer_options options = {});
 
     /// The tokens of `text`, without BOS. Cost: linear but for pieces of text without a boundary, O(n log n) for these.
-    /// \return errc::invalid_argument for text of 2 GiB or more and for a byte without token; errc::out_of_memory.
+    /// \return errc::invalid_argument for text of 2 GiB or more and for a byte without token, where there is no unknown
+    /// token either; errc::out_of_memory.
     [[nodiscard]] result<std::vector<token>> encode(std::string_view text, encode_options options = {}) const {
         std::vector<token> tokens;
         if (auto done = encode(text, tokens, options); !done) {

@@ -1641,10 +1641,10 @@ public:
 /// may use it at a time. Move-only. Made by open(), which text/open_tokenizer.hpp defines, or given by a model.
 ///
 /// encode() takes any bytes: those that are not UTF-8 count as characters of no class, one by one. With byte-level
-/// models decode(encode(x)) is x for every x. (Only a vocabulary without tokens for some bytes makes encode() fail on
-/// these; LLaMA-3 has all.) SentencePiece cannot distinguish U+2581 from a space, and models that put a space in front
-/// of text do so after control and user-defined tokens too, as llama.cpp and SentencePiece do; all other text comes
-/// back as it was.
+/// models decode(encode(x)) is x for every x. (Only a vocabulary without tokens for some bytes, which notes() tell of,
+/// makes encode() fail on these, or gives the unknown token if there is one; LLaMA-3 has all.) SentencePiece cannot
+/// distinguish U+2581 from a space, and models that put a space in front of text do so after control and user-defined
+/// tokens too, as llama.cpp and SentencePiece do; all other text comes back as it was.
 class tokenizer {
 public:
     /// Reads all tokenizer.ggml.* keys that it uses. Include <bitnet/text/open_tokenizer.hpp> to call it.
@@ -1654,7 +1654,8 @@ public:
     [[nodiscard]] static inline result<tokenizer> open(const gguf_file& file, tokenizer_options options = {});
 
     /// The tokens of `text`, without BOS. Cost: linear but for pieces of text without a boundary, O(n log n) for these.
-    /// \return errc::invalid_argument for text of 2 GiB or more and for a byte without token; errc::out_of_memory.
+    /// \return errc::invalid_argument for text of 2 GiB or more and for a byte without token, where there is no unknown
+    /// token either; errc::out_of_memory.
     [[nodiscard]] result<std::vector<token>> encode(std::string_view text, encode_options options = {}) const {
         std::vector<token> tokens;
         if (auto done = encode(text, tokens, options); !done) {
@@ -8546,6 +8547,98 @@ inline result<safetensors_file> safetensors_file::parse(std::span<const std::byt
 #ifndef BITNET_TEXT_TOKENIZER_JSON_HPP
 #define BITNET_TEXT_TOKENIZER_JSON_HPP
 
+// ---- bitnet/text/byte_alphabet.hpp ----
+// The byte alphabet of GPT-2: how vocabulary files spell arbitrary bytes as printable characters.
+#ifndef BITNET_TEXT_BYTE_ALPHABET_HPP
+#define BITNET_TEXT_BYTE_ALPHABET_HPP
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// 256 characters, one per byte. Printable characters of Latin-1 (21-7E, A1-AC, AE-FF) mean the byte of their number;
+/// the other 68 bytes, ascending, are U+0100 to U+0143. Source: Radford et al. 2019, the encoder published with GPT-2.
+namespace byte_alphabet {
+inline constexpr std::size_t size = 0x144; ///< one past the largest character
+
+[[nodiscard]] constexpr bool stands_for_itself(unsigned byte) noexcept {
+    return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte != 0xad);
+}
+
+/// The byte of each character below `size`; -1 if the character is not in the alphabet.
+inline constexpr std::array<std::int16_t, size> bytes = [] {
+    std::array<std::int16_t, size> table{};
+    table.fill(-1);
+    std::size_t next = 0x100;
+    for (unsigned byte = 0; byte < 256; ++byte) {
+        table[stands_for_itself(byte) ? byte : next++] = static_cast<std::int16_t>(byte);
+    }
+    return table;
+}();
+
+struct spelled_character {
+    std::size_t value;
+    std::size_t width; ///< bytes in UTF-8; 0: it is not in the alphabet or not UTF-8
+};
+
+/// The character that `spelling` begins with. \pre !spelling.empty()
+[[nodiscard]] inline spelled_character first_character(std::string_view spelling) noexcept {
+    const std::size_t first = static_cast<unsigned char>(spelling[0]);
+    if (first < 0x80) {
+        return {first, bytes[first] < 0 ? std::size_t{0} : 1};
+    }
+    const unsigned next = spelling.size() > 1 ? static_cast<unsigned char>(spelling[1]) : 0;
+    if (first < 0xc2 || first > 0xc5 || (next & 0xc0u) != 0x80) { // the alphabet ends at U+0143: two bytes are the most
+        return {0, 0};
+    }
+    const std::size_t value = ((first & 0x1f) << 6) | (next & 0x3fu);
+    return {value, value >= bytes.size() || bytes[value] < 0 ? std::size_t{0} : 2};
+}
+
+/// Whether an added token, which files spell as it is or in the alphabet, can only be meant in the alphabet: all its
+/// characters are in it, and they all stand for bytes that cannot be printed, or one for a space (U+0120) or a line
+/// feed (U+010A). Other words of Latin letters may be meant as they are.
+[[nodiscard]] inline bool spells_unprintable(std::string_view spelling) noexcept {
+    constexpr std::size_t line_feed = 0x10a;
+    constexpr std::size_t space = 0x120;
+    bool is_printable = false;
+    bool is_known = false;
+    while (!spelling.empty()) {
+        const auto [character, width] = first_character(spelling);
+        if (width == 0) {
+            return false;
+        }
+        is_printable = is_printable || character < 0x100;
+        is_known = is_known || character == line_feed || character == space;
+        spelling.remove_prefix(width);
+    }
+    return is_known || !is_printable;
+}
+
+/// Writes the bytes that `spelling` stands for to `out`, which has room for spelling.size() bytes.
+/// \return how many; nullopt if a character is not in the alphabet or not UTF-8.
+[[nodiscard]] inline std::optional<std::size_t> decode(std::string_view spelling, char* out) noexcept {
+    std::size_t written = 0;
+    while (!spelling.empty()) {
+        const auto [character, width] = first_character(spelling);
+        if (width == 0) {
+            return std::nullopt;
+        }
+        out[written++] = static_cast<char>(static_cast<unsigned char>(bytes[character]));
+        spelling.remove_prefix(width);
+    }
+    return written;
+}
+} // namespace byte_alphabet
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/text/tokenizer_steps.hpp ----
 // What the steps of a tokenizer.json (normalizer, pre_tokenizer, post_processor) amount to.
 #ifndef BITNET_TEXT_TOKENIZER_STEPS_HPP
@@ -9588,66 +9681,6 @@ inline constexpr std::array<known_splitting, 11> known_splittings{{
 #ifndef BITNET_TEXT_VOCABULARY_HPP
 #define BITNET_TEXT_VOCABULARY_HPP
 
-// ---- bitnet/text/byte_alphabet.hpp ----
-// The byte alphabet of GPT-2: how vocabulary files spell arbitrary bytes as printable characters.
-#ifndef BITNET_TEXT_BYTE_ALPHABET_HPP
-#define BITNET_TEXT_BYTE_ALPHABET_HPP
-
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// 256 characters, one per byte. Printable characters of Latin-1 (21-7E, A1-AC, AE-FF) mean the byte of their number;
-/// the other 68 bytes, ascending, are U+0100 to U+0143. Source: Radford et al. 2019, the encoder published with GPT-2.
-namespace byte_alphabet {
-inline constexpr std::size_t size = 0x144; ///< one past the largest character
-
-[[nodiscard]] constexpr bool stands_for_itself(unsigned byte) noexcept {
-    return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte != 0xad);
-}
-
-/// The byte of each character below `size`; -1 if the character is not in the alphabet.
-inline constexpr std::array<std::int16_t, size> bytes = [] {
-    std::array<std::int16_t, size> table{};
-    table.fill(-1);
-    std::size_t next = 0x100;
-    for (unsigned byte = 0; byte < 256; ++byte) {
-        table[stands_for_itself(byte) ? byte : next++] = static_cast<std::int16_t>(byte);
-    }
-    return table;
-}();
-
-/// Writes the bytes that `spelling` stands for to `out`, which has room for spelling.size() bytes.
-/// \return how many; nullopt if a character is not in the alphabet or not UTF-8.
-[[nodiscard]] inline std::optional<std::size_t> decode(std::string_view spelling, char* out) noexcept {
-    std::size_t written = 0;
-    for (std::size_t i = 0; i < spelling.size(); ++i) {
-        std::size_t character = static_cast<unsigned char>(spelling[i]);
-        if (character >= 0x80) { // the alphabet ends at U+0143: two bytes are the most
-            const unsigned next = i + 1 < spelling.size() ? static_cast<unsigned char>(spelling[i + 1]) : 0;
-            if (character < 0xc2 || character > 0xc5 || (next & 0xc0u) != 0x80) {
-                return std::nullopt;
-            }
-            character = ((character & 0x1f) << 6) | (next & 0x3fu);
-            ++i;
-        }
-        if (character >= size || bytes[character] < 0) {
-            return std::nullopt;
-        }
-        out[written++] = static_cast<char>(static_cast<unsigned char>(bytes[character]));
-    }
-    return written;
-}
-} // namespace byte_alphabet
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
 // ---- bitnet/text/control_spelling.hpp ----
 // control_spelling: control tokens that a converter spelled with BOS in front, or EOS behind, as they are meant.
 #ifndef BITNET_TEXT_CONTROL_SPELLING_HPP
@@ -9757,12 +9790,16 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// What a token is for, with its id in tokenizer.ggml.token_type.
 enum class token_kind : std::uint8_t {
-    normal = 1,       ///< spelled by token_spelling; what merging makes
-    unknown = 2,      ///< spelled as it is; found in text on request only
-    control = 3,      ///< spelled as it is; found in text on request only
-    user_defined = 4, ///< spelled as it is; always found in text, before splitting
-    unused = 5,       ///< spelled as it is; never found
-    byte = 6,         ///< spelled <0xHH>, means that byte; never found
+    normal = 1,  ///< spelled by token_spelling; what merging makes
+    unknown = 2, ///< spelled as it is; found in text on request only
+    /// Spelled as it is; found in text on request only. Byte-level: if no other token stands for its one byte, it is
+    /// text and merges like normal ones, whichever way it is spelled; so is white space that merges name.
+    control = 3,
+    /// Spelled as it is, with SentencePiece perhaps with U+2581 for spaces; always found in text, before splitting.
+    /// Byte-level: text as above, also if it holds white space among other characters.
+    user_defined = 4,
+    unused = 5, ///< spelled as it is; never found
+    byte = 6,   ///< spelled <0xHH>, means that byte; never found
 };
 
 inline constexpr std::string_view token_kinds_key = "tokenizer.ggml.token_type";
@@ -10207,6 +10244,9 @@ public:
     /// A token has at most this many bytes (LLaMA-3's longest has 128), which bounds all work per position in text.
     static constexpr std::size_t longest_token = 1024;
 
+    /// Nor has a merge, of two tokens as they are spelled, more than this.
+    static constexpr std::size_t longest_merge = 4 * longest_token;
+
     /// U+2581, which SentencePiece writes for a space.
     static constexpr std::string_view space_mark = "\xe2\x96\x81";
 
@@ -10223,9 +10263,9 @@ public:
         }
         vocabulary made;
         made.spelling_ = spelling;
-        for (const auto step :
-             {&vocabulary::check_size, &vocabulary::read_kinds, &vocabulary::read_tokens,
-              &vocabulary::index_normal_tokens, &vocabulary::find_byte_tokens, &vocabulary::make_matchers}) {
+        for (const auto step : {&vocabulary::check_size, &vocabulary::read_kinds, &vocabulary::read_tokens,
+                                &vocabulary::index_normal_tokens, &vocabulary::adopt_bytes, &vocabulary::adopt_merged,
+                                &vocabulary::find_byte_tokens, &vocabulary::make_matchers}) {
             if (auto done = (made.*step)(file, **spellings); !done) {
                 return failed(done);
             }
@@ -10254,15 +10294,25 @@ public:
         return match.position == 0 && match.size == spelling.size() ? match.id : no_token;
     }
 
+    /// The first token of kind unknown; nullopt if there is none.
+    [[nodiscard]] std::optional<token> find_unknown() const noexcept {
+        for (token id = 0; contains(id); ++id) {
+            if (kind_of(id) == token_kind::unknown) {
+                return id;
+            }
+        }
+        return std::nullopt;
+    }
+
     /// The next token in `text` from `from` on that is found as it is spelled: user-defined ones, and with
     /// `parse_special` control and unknown ones too.
     [[nodiscard]] token_match next_spelled(std::string_view text, std::size_t from, bool parse_special) const noexcept {
         return (parse_special ? specials_ : user_defined_).next(store_, text, from);
     }
 
-    /// The tokens of the 256 single bytes; no_token if there is none. Byte-level: normal tokens. (Vocabularies made
-    /// from valid text often lack the bytes that UTF-8 never uses, C0, C1 and F5 to FF; LLaMA-3 has all.)
-    /// SentencePiece: byte tokens, or if one is missing, the token of that ASCII character.
+    /// The tokens of the 256 single bytes; no_token if there is none. Byte-level: normal tokens, or if one is missing,
+    /// a byte token. (Vocabularies made from valid text often lack the bytes that UTF-8 never uses, C0, C1 and F5 to
+    /// FF; LLaMA-3 has all.) SentencePiece: byte tokens, or if one is missing, the token of that ASCII character.
     [[nodiscard]] const std::array<token, 256>& byte_tokens() const noexcept { return byte_tokens_; }
 
     /// Writes the bytes of a normal token that is spelled like this to `out`, which has room for spelling.size().
@@ -10271,16 +10321,18 @@ public:
         if (spelling_ == token_spelling::byte_alphabet) {
             return byte_alphabet::decode(spelling, out);
         }
-        std::size_t written = 0;
-        while (!spelling.empty()) {
-            const bool space = spelling.starts_with(space_mark);
-            if (spelling[0] == ' ') { // spaces are never spelled like this: two tokens could mean the same text
-                return std::nullopt;
-            }
-            out[written++] = space ? ' ' : spelling[0];
-            spelling.remove_prefix(space ? space_mark.size() : 1);
+        if (spelling.find(' ') != std::string_view::npos) { // two tokens could mean the same text
+            return std::nullopt;
         }
-        return written;
+        return decode_spaces(spelling, out);
+    }
+
+    /// Whether a list of merges may name these bytes although no merging makes them: they are those of an added token,
+    /// or hold a byte that has no token but an added one.
+    [[nodiscard]] bool is_beyond_merging(std::string_view bytes) const noexcept {
+        return find_special(bytes) != no_token || std::any_of(bytes.begin(), bytes.end(), [this](char byte) {
+                   return !has_own_token_[static_cast<unsigned char>(byte)];
+               });
     }
 
     /// Bytes of the longest token.
@@ -10292,6 +10344,7 @@ public:
 private:
     static constexpr std::string_view tokens_key = "tokenizer.ggml.tokens";
     static constexpr std::string_view scores_key = "tokenizer.ggml.scores";
+    static constexpr std::string_view merges_key = "tokenizer.ggml.merges";
 
     vocabulary() noexcept = default;
 
@@ -10353,13 +10406,44 @@ private:
     /// misspelled.
     [[nodiscard]] std::optional<std::size_t> decode(token_kind kind, std::string_view spelling,
                                                     char* out) const noexcept {
-        if (kind == token_kind::normal) {
-            return decode_normal(spelling, out);
+        const bool is_itself =
+            spelling.size() == 1 && (static_cast<unsigned char>(spelling[0]) <= ' ' || spelling[0] == '\x7f');
+        switch (kind) {
+        case token_kind::normal:
+            if (!is_itself || spelling_ == token_spelling::sentence_piece) { // is_itself: a slip that leaves no doubt
+                return decode_normal(spelling, out);
+            }
+            break;
+        case token_kind::byte:
+            return decode_byte(spelling, out);
+        case token_kind::control:
+        case token_kind::user_defined:
+            if (spelling_ == token_spelling::byte_alphabet && byte_alphabet::spells_unprintable(spelling)) {
+                return byte_alphabet::decode(spelling, out);
+            }
+            if (spelling_ == token_spelling::sentence_piece && kind == token_kind::user_defined) {
+                return decode_spaces(spelling, out);
+            }
+            break;
+        default:
+            break;
         }
-        if (kind != token_kind::byte) {
-            std::memcpy(out, spelling.data(), spelling.size());
-            return spelling.size();
+        std::memcpy(out, spelling.data(), spelling.size());
+        return spelling.size();
+    }
+
+    /// A space for every U+2581: so normal tokens are spelled, and user-defined ones in some files of Gemma.
+    [[nodiscard]] static std::size_t decode_spaces(std::string_view spelling, char* out) noexcept {
+        std::size_t written = 0;
+        while (!spelling.empty()) {
+            const bool space = spelling.starts_with(space_mark);
+            out[written++] = space ? ' ' : spelling[0];
+            spelling.remove_prefix(space ? space_mark.size() : 1);
         }
+        return written;
+    }
+
+    [[nodiscard]] static std::optional<std::size_t> decode_byte(std::string_view spelling, char* out) noexcept {
         const auto digit = [spelling](std::size_t i) { return std::string_view("0123456789ABCDEF").find(spelling[i]); };
         if (spelling.size() != 6 || !spelling.starts_with("<0x") || spelling[5] != '>' || digit(3) > 15 ||
             digit(4) > 15) {
@@ -10404,32 +10488,125 @@ private:
         }
         index_ = *std::move(index);
         for (token id = 0; contains(id); ++id) {
-            if (!can_be_merged(id)) {
-                continue;
-            }
-            const auto outcome = index_.insert(store_, id);
-            if (outcome == token_index::outcome::duplicate) {
-                return duplicate(file, id, find(store_[id]));
-            }
-            if (outcome == token_index::outcome::crowded) {
-                return bad_vocabulary(file, tokens_key, static_cast<std::uint64_t>(id),
-                                      sentence({"collides with more than ", longest_probe, " other tokens"}));
+            if (auto done = can_be_merged(id) ? index_token(file, id) : result<void>{}; !done) {
+                return done;
             }
         }
         return {};
     }
 
+    [[nodiscard]] result<void> index_token(const gguf_file& file, token id) {
+        switch (index_.insert(store_, id)) {
+        case token_index::outcome::duplicate:
+            return duplicate(file, id, find(store_[id]));
+        case token_index::outcome::crowded:
+            return bad_vocabulary(file, tokens_key, static_cast<std::uint64_t>(id),
+                                  sentence({"collides with more than ", longest_probe, " other tokens"}));
+        default:
+            return {};
+        }
+    }
+
+    /// Makes the added token `id` a normal one.
+    [[nodiscard]] result<void> adopt(const gguf_file& file, token id) {
+        first_adopted_ = adopted_++ == 0 ? id : first_adopted_;
+        kinds_[static_cast<std::size_t>(id)] = token_kind::normal;
+        return index_token(file, id);
+    }
+
+    /// Adopts added tokens of one byte that no normal token stands for. Not printable ones that are user-defined: these
+    /// are found in any text.
+    [[nodiscard]] result<void> adopt_bytes(const gguf_file& file, const gguf_value&) {
+        for (std::size_t byte = 0; byte < has_own_token_.size(); ++byte) {
+            const char text = static_cast<char>(static_cast<unsigned char>(byte));
+            has_own_token_[byte] = spelling_ == token_spelling::sentence_piece || find({&text, 1}) != no_token;
+        }
+        for (token id = 0; spelling_ == token_spelling::byte_alphabet && contains(id); ++id) {
+            const std::string_view bytes = store_[id];
+            const bool is_text = kind_of(id) == token_kind::control ||
+                                 (kind_of(id) == token_kind::user_defined && (bytes[0] <= ' ' || bytes[0] > '~'));
+            if (bytes.size() == 1 && is_text && find(bytes) == no_token) {
+                if (auto done = adopt(file, id); !done) {
+                    return done;
+                }
+            }
+        }
+        return {};
+    }
+
+    /// Adopts longer ones that merges name, if they hold white space: then they are words of the model that were added
+    /// again, in the byte alphabet, and BPE is to find them. Others are found as they are spelled, before BPE.
+    [[nodiscard]] result<void> adopt_merged(const gguf_file& file, const gguf_value&) {
+        const auto named = find_array(file, merges_key, gguf_type::string);
+        if (!named || *named == nullptr || spelling_ != token_spelling::byte_alphabet) {
+            return {}; // read_merges() tells what is wrong
+        }
+        for (token id = 0; contains(id); ++id) {
+            if (is_added_word(id)) {
+                return adopt_merged(file, (*named)->strings());
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] bool is_added_word(token id) const noexcept {
+        constexpr std::string_view white_space = " \t\n\v\f\r";
+        const std::string_view bytes = store_[id];
+        const bool is_text =
+            (kind_of(id) == token_kind::user_defined && bytes.find_first_of(white_space) != std::string_view::npos) ||
+            (kind_of(id) == token_kind::control && bytes.find_first_not_of(white_space) == std::string_view::npos);
+        return is_text && find(bytes) == no_token;
+    }
+
+    [[nodiscard]] result<void> adopt_merged(const gguf_file& file, gguf_strings merges) {
+        auto words = token_index::allocate(size());
+        if (!words) {
+            return failed(words);
+        }
+        for (token id = 0; contains(id); ++id) {
+            if (is_added_word(id)) {
+                static_cast<void>(words->insert(store_, id)); // what is there twice is refused with the other tokens
+            }
+        }
+        std::array<char, longest_merge> bytes;
+        for (const std::string_view text : merges) {
+            const std::size_t space = (std::min)(text.find(' '), text.size());
+            const std::string_view right = text.substr(std::min(space + 1, text.size()));
+            const auto left_size =
+                text.size() <= bytes.size() ? decode_normal(text.substr(0, space), bytes.data()) : std::nullopt;
+            const auto right_size = left_size ? decode_normal(right, bytes.data() + *left_size) : std::nullopt;
+            if (!right_size) {
+                continue; // as above
+            }
+            const std::string_view whole(bytes.data(), *left_size + *right_size);
+            for (const std::string_view part : {whole, whole.substr(0, *left_size), whole.substr(*left_size)}) {
+                const token id = words->find(store_, part);
+                if (auto done = id != no_token && is_added_word(id) ? adopt(file, id) : result<void>{}; !done) {
+                    return done;
+                }
+            }
+        }
+        return {};
+    }
+
+    /// Says what was adopted, and finds the tokens of the bytes.
     [[nodiscard]] result<void> find_byte_tokens(const gguf_file& file, const gguf_value&) {
+        if (adopted_ != 0) {
+            notes_.push_back(
+                sentence({adopted_, " added tokens, such as ", first_adopted_, " (", quoted{store_[first_adopted_]},
+                          "), are text that no other token stands for: they merge like normal ones"}));
+        }
         for (std::size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
             const char text = static_cast<char>(static_cast<unsigned char>(byte));
             byte_tokens_[byte] = find({&text, 1});
         }
         std::array<bool, 256> found{};
-        for (token id = 0; spelling_ == token_spelling::sentence_piece && contains(id); ++id) {
-            if (kind_of(id) != token_kind::byte) {
+        for (token id = 0; contains(id); ++id) {
+            const auto byte = static_cast<unsigned char>(store_[id][0]);
+            const bool is_spare = spelling_ == token_spelling::byte_alphabet && byte_tokens_[byte] != no_token;
+            if (kind_of(id) != token_kind::byte || is_spare) {
                 continue;
             }
-            const auto byte = static_cast<unsigned char>(store_[id][0]);
             if (std::exchange(found[byte], true)) {
                 return duplicate(file, id, byte_tokens_[byte]);
             }
@@ -10502,6 +10679,9 @@ private:
     token_matcher specials_; ///< user-defined, control and unknown tokens
     token_matcher user_defined_;
     std::array<token, 256> byte_tokens_{};
+    std::array<bool, 256> has_own_token_{}; ///< byte-level: whether a token that the file calls normal is that byte
+    std::size_t adopted_ = 0;               ///< added tokens that became normal ones
+    token first_adopted_ = no_token;
     std::size_t longest_ = 0;
     std::vector<std::string> notes_;
 };
@@ -10579,6 +10759,7 @@ private:
     };
     static constexpr std::size_t bos = 0;
     static constexpr std::size_t eos = 1;
+    static constexpr std::size_t unk = 2;
 
     [[nodiscard]] error fail(errc code, std::initializer_list<sentence_part> why) const {
         return {code, sentence({files_.name, ": ", sentence(why)})};
@@ -10687,21 +10868,21 @@ private:
         most_ = vocabulary_->size() + (added_->is_array() ? added_->size() : 0);
         entries_.resize(most_);
         const auto unknown = model_->find("unk_token");
-        const std::string_view unk = unknown ? unknown->as_string().value_or("") : std::string_view{};
+        const std::string_view unknown_text = unknown ? unknown->as_string().value_or("") : std::string_view{};
         for (const json_member member : vocabulary_->members()) {
             const auto id = member.value.as_integer<std::uint64_t>();
-            if (auto put_in = put(member.key, id, kind_in_vocabulary(member.key, unk)); !put_in) {
+            if (auto put_in = put(member.key, id, kind_in_vocabulary(member.key, unknown_text)); !put_in) {
                 return put_in;
             }
         }
         return {};
     }
 
-    [[nodiscard]] token_kind kind_in_vocabulary(std::string_view text, std::string_view unk) const noexcept {
+    [[nodiscard]] token_kind kind_in_vocabulary(std::string_view text, std::string_view unknown) const noexcept {
         if (!pieces_) {
             return token_kind::normal;
         }
-        if (text == unk) {
+        if (text == unknown) {
             return token_kind::unknown;
         }
         return text.size() == 6 && text.starts_with("<0x") && text.ends_with(">") ? token_kind::byte
@@ -10747,16 +10928,44 @@ private:
                 }
             }
             const auto number = id->as_integer<std::uint64_t>();
-            const bool unknown = number && *number < entries_.size() &&
-                                 entries_[static_cast<std::size_t>(*number)].kind == token_kind::unknown;
-            const token_kind kind = unknown                           ? token_kind::unknown
-                                    : *special || looks_special(text) ? token_kind::control
-                                                                      : token_kind::user_defined;
+            if (rows_ != 0 && number && *number >= std::max<std::uint64_t>(rows_, count_)) {
+                drop(text, *number);
+                continue;
+            }
+            const entry* known = number && *number < entries_.size() ? &entries_[*number] : nullptr;
+            if (known != nullptr && is_word(*known, text, *special)) {
+                continue;
+            }
+            const token_kind kind = known != nullptr && known->kind == token_kind::unknown ? token_kind::unknown
+                                    : *special || looks_special(text)                      ? token_kind::control
+                                                                                           : token_kind::user_defined;
             if (auto put_in = put(text, number, kind); !put_in) {
                 return put_in;
             }
         }
         return {};
+    }
+
+    /// Added tokens may have ids beyond the embedding's rows, as Gemma-3's <image_soft_token>: the model can neither
+    /// read nor write them.
+    void drop(std::string_view text, std::uint64_t id) {
+        notes_.push_back(sentence({"added token ", quoted{text}, " has id ", id, ", beyond the ", rows_,
+                                   " rows of the embedding: it is left out"}));
+        dropped_.emplace_back(text, id);
+    }
+
+    /// Whether an added token is a word of a byte-level model that was added again: it stays what BPE makes. In the
+    /// byte alphabet, as the model spells it, or as the bytes that it means. (One that is spelled alike in both is
+    /// found in text, before BPE. A special one counts as a word only if its spelling can mean nothing else.)
+    [[nodiscard]] bool is_word(const entry& known, std::string_view text, bool special) const {
+        std::string bytes(known.text.size(), '\0');
+        const auto size = byte_alphabet::decode(known.text, bytes.data());
+        if (pieces_ || known.text.empty() || known.kind != token_kind::normal || !size) {
+            return false;
+        }
+        bytes.resize(*size);
+        const bool is_spelled_twice = bytes != known.text && (text == known.text || text == bytes);
+        return is_spelled_twice && (!special || byte_alphabet::spells_unprintable(known.text));
     }
 
     /// Spelled like a control token, and treated as one, as by llama.cpp's converter: no user's text becomes one.
@@ -10772,7 +10981,7 @@ private:
             }
         }
         if (rows_ != 0 && rows_ < count_) {
-            return fail(errc::inconsistent, {count_, " tokens, but the embedding has ", rows_, " rows"});
+            return too_many_tokens(count_);
         }
         if (rows_ > static_cast<std::uint64_t>((std::numeric_limits<token>::max)())) {
             return fail(errc::out_of_range, {"an embedding of ", rows_, " rows"});
@@ -10782,12 +10991,16 @@ private:
             entry& e = entries_[id];
             if (id >= count_) {
                 e = {sentence({"[PAD", id, "]"}), token_kind::unused};
-            } else if (e.kind == token_kind::user_defined) {
+            } else if (pieces_ && e.kind == token_kind::user_defined) {
                 replace_marks(e.text);
             }
             e.score = e.kind == token_kind::normal ? 0.0f : -1000.0f;
         }
         return {};
+    }
+
+    [[nodiscard]] error too_many_tokens(std::uint64_t count, std::string_view needed = {}) const {
+        return fail(errc::inconsistent, {count, " tokens, but the embedding has ", rows_, " rows", needed});
     }
 
     /// U+2581 in a user-defined token means a space, and these tokens are searched in text with spaces.
@@ -10879,6 +11092,12 @@ private:
                 return read;
             }
         }
+        const auto in_model = model_->find("unk_token");
+        const auto spelling = in_model && !pieces_ ? in_model->as_string() : std::nullopt;
+        const auto id = spelling ? find(*spelling) : std::nullopt;
+        if (id && !roles_[unk].id) {
+            roles_[unk].id = static_cast<std::uint32_t>(*id);
+        }
         return read_post_processor();
     }
 
@@ -10911,6 +11130,11 @@ private:
         }
         if ((!spelling && !number) || (r.is_needed && !spelling && *number < 0)) {
             return {}; // -1 says that there is none
+        }
+        for (const auto& [text, beyond] : dropped_) {
+            if (r.is_needed && spelling == text) {
+                return too_many_tokens(beyond + 1, sentence({", and ", r.name, "_token ", quoted{text}, " is beyond"}));
+            }
         }
         std::string what = sentence({file, ": ", r.name, "_token ", spelling ? quoted_name(*spelling) : sentence({*id}),
                                      " is not one of the ", count, " tokens"});
@@ -11036,8 +11260,9 @@ private:
     std::vector<std::string> merges_;
     std::vector<role> roles_;
     std::size_t most_ = 0;  ///< tokens in the vocabulary and added ones, if all differ
-    std::size_t count_ = 0; ///< one past the largest id
-    bool pieces_ = false;   ///< SentencePiece's kind
+    std::size_t count_ = 0; ///< one past the largest id that is not dropped
+    std::vector<std::pair<std::string, std::uint64_t>> dropped_; ///< added tokens beyond the embedding, and their ids
+    bool pieces_ = false;                                        ///< SentencePiece's kind
     bool ignore_merges_ = false;
     digit_tokens digits_ = digit_tokens::any;
     std::string_view pre_tokenizer_;
@@ -11060,8 +11285,8 @@ private:
 /// \param rows of the embedding: ids that no token has, up to there, become [PAD<id>], never found; 0: no such ids.
 /// Cost: a few passes; memory is about four times the text, for the time of the call and in `out`.
 /// \return errc::bad_json, missing_key, wrong_type, unsupported_tokenizer, unknown_pre_tokenizer, bad_vocabulary
-/// (holes, ids and texts twice, misspelt merges, roles without token) or inconsistent (more tokens than rows); all name
-/// the file. Else what was passed over, one sentence each.
+/// (holes, ids and texts twice, misspelt merges, roles without token) or inconsistent (more tokens than rows that are
+/// not just added ones without a role); all name the file. Else what was passed over, one sentence each.
 [[nodiscard]] inline result<std::vector<std::string>>
 add_tokenizer_json(gguf_writer& out, const tokenizer_json_files& files, std::uint64_t rows = 0) {
     return tokenizer_json_reader(files, rows).run(out);
@@ -27994,6 +28219,7 @@ private:
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
@@ -28003,7 +28229,7 @@ class merge_reader {
 public:
     merge_reader(const gguf_file& file, const vocabulary& tokens) noexcept : file_(file), tokens_(tokens) {}
 
-    [[nodiscard]] result<merge_table> run() {
+    [[nodiscard]] result<merge_table> run(std::vector<std::string>* notes) {
         const auto list = need_array(file_, key, gguf_type::string);
         if (!list) {
             return failed(list);
@@ -28024,6 +28250,10 @@ public:
             }
             ++rank;
         }
+        if (passed_over_ != 0 && notes != nullptr) {
+            notes->push_back(sentence({passed_over_, " of ", rank, " merges, such as ", quoted{first_passed_over_},
+                                       ", name added tokens, or bytes without token, and are passed over"}));
+        }
         return table;
     }
 
@@ -28032,7 +28262,7 @@ private:
 
     [[nodiscard]] result<void> add(merge_table& table, std::string_view text, std::uint32_t rank) {
         const std::size_t space = text.find(' ');
-        if (space == std::string_view::npos || text.size() > 4 * vocabulary::longest_token) {
+        if (space == std::string_view::npos || text.size() > vocabulary::longest_merge) {
             return bad_vocabulary(file_, key, rank,
                                   sentence({"is ", quoted_name(text), ", not two tokens with one space between"}));
         }
@@ -28044,16 +28274,32 @@ private:
         if (!right_size) {
             return missing(text, rank, left_size ? right : left);
         }
-        const token left_id = tokens_.find({bytes_.data(), *left_size});
-        const token right_id = tokens_.find({bytes_.data() + *left_size, *right_size});
-        if (left_id == no_token || right_id == no_token) {
-            return missing(text, rank, left_id == no_token ? left : right);
+        const std::string_view whole(bytes_.data(), *left_size + *right_size);
+        const token left_id = tokens_.find(whole.substr(0, *left_size));
+        const token right_id = tokens_.find(whole.substr(*left_size));
+        const token whole_id = tokens_.find(whole);
+        if (left_id == no_token || right_id == no_token || whole_id == no_token) {
+            return pass_over(text, rank, whole, *left_size);
         }
-        const token whole = tokens_.find({bytes_.data(), *left_size + *right_size});
-        if (whole == no_token) {
-            return missing(text, rank, std::string(left).append(right));
+        return insert(table, text, left_id, right_id, {rank, whole_id});
+    }
+
+    /// A merge that names no token: an error, unless added tokens or missing bytes are the reason.
+    [[nodiscard]] result<void> pass_over(std::string_view text, std::uint32_t rank, std::string_view whole,
+                                         std::size_t left_size) {
+        const std::size_t space = text.find(' ');
+        const std::string joined = std::string(text).erase(space, 1);
+        const std::array<std::pair<std::string_view, std::string_view>, 3> parts{
+            {{text.substr(0, space), whole.substr(0, left_size)},
+             {text.substr(space + 1), whole.substr(left_size)},
+             {joined, whole}}};
+        for (const auto& [spelling, bytes] : parts) {
+            if (tokens_.find(bytes) == no_token && !tokens_.is_beyond_merging(bytes)) {
+                return missing(text, rank, spelling);
+            }
         }
-        return insert(table, text, left_id, right_id, {rank, whole});
+        first_passed_over_ = passed_over_++ == 0 ? text : first_passed_over_;
+        return {};
     }
 
     [[nodiscard]] result<void> insert(merge_table& table, std::string_view text, token left, token right, merge made) {
@@ -28078,14 +28324,20 @@ private:
 
     const gguf_file& file_;
     const vocabulary& tokens_;
-    std::array<char, 4 * vocabulary::longest_token> bytes_{}; ///< no text that decodes is longer than its spelling
+    std::size_t passed_over_ = 0;
+    std::string_view first_passed_over_;
+    std::array<char, vocabulary::longest_merge> bytes_{}; ///< no text that decodes is longer than its spelling
 };
 
 /// The merges of `file` between tokens of `tokens`. Cost: three look-ups per merge, memory 24 to 48 bytes per merge.
+/// Merges that name an added token, or bytes that have none, can do nothing in any text; `notes`, if there are any, get
+/// a sentence about these.
+///
 /// \return errc::missing_key; errc::bad_vocabulary (no two halves, a half or the whole that is no token, a merge
 /// twice); errc::out_of_memory. tests/text/vocabulary_test.cpp has one of each.
-[[nodiscard]] inline result<merge_table> read_merges(const gguf_file& file, const vocabulary& tokens) {
-    return merge_reader(file, tokens).run();
+[[nodiscard]] inline result<merge_table> read_merges(const gguf_file& file, const vocabulary& tokens,
+                                                     std::vector<std::string>* notes = nullptr) {
+    return merge_reader(file, tokens).run(notes);
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -28199,15 +28451,17 @@ private:
 /// file has one); a character without token becomes the tokens of its bytes. Immutable.
 class sentence_piece_encoding {
 public:
-    /// \param tokens opened with token_spelling::sentence_piece; every call needs the same.
+    /// \param tokens opened with token_spelling::sentence_piece; every call needs the same. \param notes as in
+    /// read_merges()
     /// \return as read_scores() or read_merges(); errc::bad_vocabulary if a byte or the space has no token.
-    [[nodiscard]] static result<sentence_piece_encoding> open(const gguf_file& file, const vocabulary& tokens) {
+    [[nodiscard]] static result<sentence_piece_encoding> open(const gguf_file& file, const vocabulary& tokens,
+                                                              std::vector<std::string>* notes = nullptr) {
         sentence_piece_encoding made;
         if (auto known = made.find_characters(file, tokens); !known) {
             return failed(known);
         }
-        auto merges =
-            file.find("tokenizer.ggml.merges") != nullptr ? read_merges(file, tokens) : read_scores(file, tokens);
+        auto merges = file.find("tokenizer.ggml.merges") != nullptr ? read_merges(file, tokens, notes)
+                                                                    : read_scores(file, tokens);
         if (!merges) {
             return failed(merges);
         }
@@ -28495,7 +28749,7 @@ private:
     }
 
     [[nodiscard]] result<tables> read_byte_level(vocabulary& tokens) {
-        auto merges = read_merges(file_, tokens);
+        auto merges = read_merges(file_, tokens, &facts_.notes);
         if (!merges) {
             return failed(merges);
         }
@@ -28509,12 +28763,12 @@ private:
         if (auto done = read_added(splitting->whole_pieces); !done) {
             return failed(done);
         }
-        byte_pair_encoding merging(tokens.byte_tokens(), *std::move(merges));
+        byte_pair_encoding merging(with_unknown(tokens), *std::move(merges));
         return owned(new (std::nothrow) byte_level_tables(std::move(tokens), std::move(merging), *splitting));
     }
 
     [[nodiscard]] result<tables> read_sentence_piece(vocabulary& tokens) {
-        auto pieces = sentence_piece_encoding::open(file_, tokens);
+        auto pieces = sentence_piece_encoding::open(file_, tokens, &facts_.notes);
         if (!pieces) {
             return failed(pieces);
         }
@@ -28531,6 +28785,33 @@ private:
             return failed(done);
         }
         return owned(new (std::nothrow) sentence_piece_tables(std::move(tokens), *std::move(pieces), *prefix));
+    }
+
+    /// The tokens of the bytes; for those that have none, the unknown token if there is one that ends no answer.
+    [[nodiscard]] std::array<token, 256> with_unknown(const vocabulary& tokens) {
+        constexpr std::size_t first_never_used = 0xf5; // nor does UTF-8 use C0 and C1
+        std::array<token, 256> bytes = tokens.byte_tokens();
+        const auto unknown = unknown_ ? unknown_ : tokens.find_unknown();
+        const bool is_stop =
+            unknown && std::find(facts_.stops.begin(), facts_.stops.end(), *unknown) != facts_.stops.end();
+        const bool is_fit =
+            unknown && !is_stop && unknown != facts_.bos &&
+            (tokens.kind_of(*unknown) == token_kind::unknown || tokens.kind_of(*unknown) == token_kind::control);
+        std::size_t missing = 0;
+        std::size_t first = 0;
+        for (std::size_t i = bytes.size(); i-- > 0;) {
+            if (bytes[i] == no_token) {
+                bytes[i] = is_fit ? *unknown : no_token;
+                missing += i < first_never_used && i != 0xc0 && i != 0xc1 ? 1 : 0;
+                first = i;
+            }
+        }
+        if (missing != 0) {
+            facts_.notes.push_back(
+                sentence({"bytes that text may hold have no token: ", missing, " of them, such as ", first, "; ",
+                          is_fit ? "they become the unknown token" : "text with one is refused"}));
+        }
+        return bytes;
     }
 
     [[nodiscard]] static result<tables> owned(const tokenizer_tables* made) {
@@ -28556,6 +28837,7 @@ private:
     const gguf_file& file_;
     tokenizer_options options_;
     tokenizer_facts facts_;
+    std::optional<token> unknown_;
 };
 
 inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
@@ -28567,7 +28849,8 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
     constexpr std::string_view after = "_token_id";
     const auto adds_bos = file_.get_or<bool>(add_bos_key, true);
     std::optional<token> eom;
-    const std::array<key, 4> keys{{{"bos", &facts_.bos}, {"eos", &facts_.eos}, {"eot", &facts_.eot}, {"eom", &eom}}};
+    const std::array<key, 5> keys{
+        {{"bos", &facts_.bos}, {"eos", &facts_.eos}, {"eot", &facts_.eot}, {"eom", &eom}, {"unknown", &unknown_}}};
     for (const auto& value : file_.metadata()) {
         if (!value.key.starts_with(before) || !value.key.ends_with(after)) {
             continue;
@@ -28575,7 +28858,8 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
         const auto role = std::find_if(keys.begin(), keys.end(), [&](const key& each) {
             return sentence({before, each.name, after}) == value.key;
         });
-        const bool is_needed = role != keys.end() && (role != keys.begin() || !adds_bos || *adds_bos);
+        const bool is_needed =
+            role != keys.end() && role->id != &unknown_ && (role->id != &facts_.bos || !adds_bos || *adds_bos);
         const auto id = read_id(value, is_needed, tokens.size());
         if (!id) {
             return failed(id);

@@ -223,6 +223,30 @@ TEST_CASE("without a space in front, and with user-defined tokens, as Gemma has 
     }
 }
 
+TEST_CASE("U+2581 in user-defined tokens means a space, in control tokens itself") {
+    small_vocabulary raw = sentence_piece_vocabulary();
+    raw.more = [](gguf_writer& w) { w.add("tokenizer.ggml.add_space_prefix", false); };
+    small_vocabulary spaces = raw;
+    for (const auto& [marks, text] :
+         {std::pair{"\u2581\u2581\u2581", "   "}, std::pair{"\u2581\u2581\u2581\u2581", "    "},
+          std::pair{"<a\u2581b>", "<a b>"}}) {
+        raw.add_token(marks, 4);
+        spaces.add_token(text, 4);
+    }
+    raw.add_token("<\u2581>", 3);
+    spaces.add_token("<\u2581>", 3);
+    const tokenizer t = open(raw);
+    const tokenizer expected = open(spaces);
+    for (const std::string text : {"h   w", "h       w", "<a b>", "    ", "  h     ", "<\u2581>"}) {
+        CAPTURE(text);
+        CHECK(*t.encode(text, {.parse_special = true}) == *expected.encode(text, {.parse_special = true}));
+        CHECK(t.decode(*t.encode(text)) == expected.decode(*expected.encode(text)));
+    }
+    CHECK(*t.encode("h    w") == ids{raw.token_of("h"), raw.token_of("\u2581\u2581\u2581\u2581"), raw.token_of("w")});
+    CHECK(t.bytes_of(raw.token_of("\u2581\u2581\u2581")) == "   ");
+    CHECK(t.bytes_of(raw.token_of("<\u2581>")) == "<\u2581>");
+}
+
 TEST_CASE("the tokenizer reports the keys about BOS and EOS") {
     small_vocabulary keys = sentence_piece_vocabulary();
     keys.add_bos.reset();

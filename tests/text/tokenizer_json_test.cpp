@@ -396,6 +396,85 @@ TEST_CASE("added tokens that are not special are found in text, unless named lik
     CHECK(*t.encode("<|tool|>", {.parse_special = true}) == ids{262});
 }
 
+TEST_CASE("a line feed that was added again is what merging makes, and a GGUF file of any form encodes alike") {
+    for (const auto& [steps, ignore] :
+         {std::pair{llama3_steps, "true"}, std::pair{falcon_steps(digits_single), "false"}}) {
+        json_parts plain = json_parts::small();
+        plain.pre_tokenizer = steps;
+        plain.ignore_merges = ignore;
+        plain.vocab[258].first = "\u010a\u010a";
+        plain.merges = {R"("h e")", R"(["l", "l"])", "\"\u010a \u010a\""};
+        const tokenizer expected = open(plain);
+        for (const bool special : {false, true}) {
+            for (const bool decoded : {false, true}) {
+                json_parts parts = plain;
+                for (const auto& [id, text, bytes] : {std::tuple{10, "\u010a", "\n"}, std::tuple{9, "\u0109", "\t"},
+                                                      std::tuple{258, "\u010a\u010a", "\n\n"}}) {
+                    parts.added.push_back(json_parts::added_token(id, decoded ? bytes : text, special));
+                }
+                const tokenizer t = open(parts);
+                for (const std::string text : {"a\nb", "a\n\n\nb\t", " \n\n", "\n\n", "\t\n he"}) {
+                    CHECK(*t.encode(text) == *expected.encode(text));
+                    CHECK(*t.encode(text, {.parse_special = true}) == *expected.encode(text));
+                    CHECK(t.decode(*t.encode(text)) == text);
+                }
+                CHECK(t.encode("a\n\n")->size() == 2);
+                CHECK(!t.is_special(10));
+                CHECK(parts.notes().empty());
+            }
+        }
+    }
+}
+
+TEST_CASE("a byte that the vocabulary lacks becomes the model's unknown token, if it names one") {
+    json_parts parts = json_parts::small();
+    parts.vocab[12].first = "feed";
+    CHECK(!open(parts).encode("\f"));
+    parts.added.push_back(json_parts::added_token(261, "<unk>", true));
+    parts.more = R"("unk_token": "<unk>", )";
+    CHECK(*open(parts).encode("a\f") == ids{'a', 261});
+    parts.more = R"("unk_token": "<|end|>", )"; // which would end the text
+    CHECK(!open(parts).encode("\f"));
+}
+
+TEST_CASE("an added token that the model spells alike is found in text, and a special one never by merging") {
+    json_parts parts = json_parts::small();
+    parts.added.push_back(json_parts::added_token(258, "hell", false));
+    parts.added.push_back(json_parts::added_token(257, "ll", true));
+    const tokenizer t = open(parts);
+    CHECK(*t.encode("ahello") == ids{'a', 258, 'o'});
+    CHECK(*t.encode("all") == ids{'a', 'l', 'l'});
+    CHECK(*t.encode("all", {.parse_special = true}) == ids{'a', 257});
+}
+
+TEST_CASE("added tokens beyond the rows of the embedding are left out with a note, unless they are needed") {
+    json_parts parts = json_parts::small();
+    parts.rows = 261;
+    parts.added.push_back(json_parts::added_token(261, "<image_soft_token>", true));
+    const tokenizer t = open(parts);
+    CHECK(t.vocabulary_size() == 261);
+    CHECK(!t.find_special("<image_soft_token>"));
+    REQUIRE(parts.notes().size() == 1);
+    CHECK(parts.notes()[0] ==
+          "added token '<image_soft_token>' has id 261, beyond the 261 rows of the embedding: it is left out");
+    parts.rows = 270;
+    parts.added.back() = json_parts::added_token(270, "<far>", false); // with a gap of padding below
+    CHECK(open(parts).vocabulary_size() == 270);
+    CHECK(parts.notes().size() == 1);
+    parts.config = R"({"bos_token": "<|begin|>", "eos_token": "<|end|>", "pad_token": "<far>"})";
+    CHECK(open(parts).eos() == 260);
+    CHECK(parts.notes().size() == 2);
+    parts.config = R"({"eos_token": "<far>"})";
+    const auto refused = parts.file();
+    REQUIRE(!refused);
+    CHECK(refused.error().code == errc::inconsistent);
+    CHECK(refused.error().message.find("271 tokens, but the embedding has 270 rows") != std::string::npos);
+    parts.rows = 258; // a word of the model
+    parts.added.clear();
+    parts.config.clear();
+    CHECK(parts.file().error().code == errc::inconsistent);
+}
+
 TEST_CASE("BPE with byte fallback becomes SentencePiece, with a space in front or without") {
     json_parts parts = json_parts::pieces();
     const tokenizer t = open(parts);

@@ -24,6 +24,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
@@ -33,7 +34,7 @@ class merge_reader {
 public:
     merge_reader(const gguf_file& file, const vocabulary& tokens) noexcept : file_(file), tokens_(tokens) {}
 
-    [[nodiscard]] result<merge_table> run() {
+    [[nodiscard]] result<merge_table> run(std::vector<std::string>* notes) {
         const auto list = need_array(file_, key, gguf_type::string);
         if (!list) {
             return failed(list);
@@ -54,6 +55,10 @@ public:
             }
             ++rank;
         }
+        if (passed_over_ != 0 && notes != nullptr) {
+            notes->push_back(sentence({passed_over_, " of ", rank, " merges, such as ", quoted{first_passed_over_},
+                                       ", name added tokens, or bytes without token, and are passed over"}));
+        }
         return table;
     }
 
@@ -62,7 +67,7 @@ private:
 
     [[nodiscard]] result<void> add(merge_table& table, std::string_view text, std::uint32_t rank) {
         const std::size_t space = text.find(' ');
-        if (space == std::string_view::npos || text.size() > 4 * vocabulary::longest_token) {
+        if (space == std::string_view::npos || text.size() > vocabulary::longest_merge) {
             return bad_vocabulary(file_, key, rank,
                                   sentence({"is ", quoted_name(text), ", not two tokens with one space between"}));
         }
@@ -74,16 +79,32 @@ private:
         if (!right_size) {
             return missing(text, rank, left_size ? right : left);
         }
-        const token left_id = tokens_.find({bytes_.data(), *left_size});
-        const token right_id = tokens_.find({bytes_.data() + *left_size, *right_size});
-        if (left_id == no_token || right_id == no_token) {
-            return missing(text, rank, left_id == no_token ? left : right);
+        const std::string_view whole(bytes_.data(), *left_size + *right_size);
+        const token left_id = tokens_.find(whole.substr(0, *left_size));
+        const token right_id = tokens_.find(whole.substr(*left_size));
+        const token whole_id = tokens_.find(whole);
+        if (left_id == no_token || right_id == no_token || whole_id == no_token) {
+            return pass_over(text, rank, whole, *left_size);
         }
-        const token whole = tokens_.find({bytes_.data(), *left_size + *right_size});
-        if (whole == no_token) {
-            return missing(text, rank, std::string(left).append(right));
+        return insert(table, text, left_id, right_id, {rank, whole_id});
+    }
+
+    /// A merge that names no token: an error, unless added tokens or missing bytes are the reason.
+    [[nodiscard]] result<void> pass_over(std::string_view text, std::uint32_t rank, std::string_view whole,
+                                         std::size_t left_size) {
+        const std::size_t space = text.find(' ');
+        const std::string joined = std::string(text).erase(space, 1);
+        const std::array<std::pair<std::string_view, std::string_view>, 3> parts{
+            {{text.substr(0, space), whole.substr(0, left_size)},
+             {text.substr(space + 1), whole.substr(left_size)},
+             {joined, whole}}};
+        for (const auto& [spelling, bytes] : parts) {
+            if (tokens_.find(bytes) == no_token && !tokens_.is_beyond_merging(bytes)) {
+                return missing(text, rank, spelling);
+            }
         }
-        return insert(table, text, left_id, right_id, {rank, whole});
+        first_passed_over_ = passed_over_++ == 0 ? text : first_passed_over_;
+        return {};
     }
 
     [[nodiscard]] result<void> insert(merge_table& table, std::string_view text, token left, token right, merge made) {
@@ -108,14 +129,20 @@ private:
 
     const gguf_file& file_;
     const vocabulary& tokens_;
-    std::array<char, 4 * vocabulary::longest_token> bytes_{}; ///< no text that decodes is longer than its spelling
+    std::size_t passed_over_ = 0;
+    std::string_view first_passed_over_;
+    std::array<char, vocabulary::longest_merge> bytes_{}; ///< no text that decodes is longer than its spelling
 };
 
 /// The merges of `file` between tokens of `tokens`. Cost: three look-ups per merge, memory 24 to 48 bytes per merge.
+/// Merges that name an added token, or bytes that have none, can do nothing in any text; `notes`, if there are any, get
+/// a sentence about these.
+///
 /// \return errc::missing_key; errc::bad_vocabulary (no two halves, a half or the whole that is no token, a merge
 /// twice); errc::out_of_memory. tests/text/vocabulary_test.cpp has one of each.
-[[nodiscard]] inline result<merge_table> read_merges(const gguf_file& file, const vocabulary& tokens) {
-    return merge_reader(file, tokens).run();
+[[nodiscard]] inline result<merge_table> read_merges(const gguf_file& file, const vocabulary& tokens,
+                                                     std::vector<std::string>* notes = nullptr) {
+    return merge_reader(file, tokens).run(notes);
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail

@@ -80,7 +80,7 @@ private:
     }
 
     [[nodiscard]] result<tables> read_byte_level(vocabulary& tokens) {
-        auto merges = read_merges(file_, tokens);
+        auto merges = read_merges(file_, tokens, &facts_.notes);
         if (!merges) {
             return failed(merges);
         }
@@ -94,12 +94,12 @@ private:
         if (auto done = read_added(splitting->whole_pieces); !done) {
             return failed(done);
         }
-        byte_pair_encoding merging(tokens.byte_tokens(), *std::move(merges));
+        byte_pair_encoding merging(with_unknown(tokens), *std::move(merges));
         return owned(new (std::nothrow) byte_level_tables(std::move(tokens), std::move(merging), *splitting));
     }
 
     [[nodiscard]] result<tables> read_sentence_piece(vocabulary& tokens) {
-        auto pieces = sentence_piece_encoding::open(file_, tokens);
+        auto pieces = sentence_piece_encoding::open(file_, tokens, &facts_.notes);
         if (!pieces) {
             return failed(pieces);
         }
@@ -116,6 +116,33 @@ private:
             return failed(done);
         }
         return owned(new (std::nothrow) sentence_piece_tables(std::move(tokens), *std::move(pieces), *prefix));
+    }
+
+    /// The tokens of the bytes; for those that have none, the unknown token if there is one that ends no answer.
+    [[nodiscard]] std::array<token, 256> with_unknown(const vocabulary& tokens) {
+        constexpr std::size_t first_never_used = 0xf5; // nor does UTF-8 use C0 and C1
+        std::array<token, 256> bytes = tokens.byte_tokens();
+        const auto unknown = unknown_ ? unknown_ : tokens.find_unknown();
+        const bool is_stop =
+            unknown && std::find(facts_.stops.begin(), facts_.stops.end(), *unknown) != facts_.stops.end();
+        const bool is_fit =
+            unknown && !is_stop && unknown != facts_.bos &&
+            (tokens.kind_of(*unknown) == token_kind::unknown || tokens.kind_of(*unknown) == token_kind::control);
+        std::size_t missing = 0;
+        std::size_t first = 0;
+        for (std::size_t i = bytes.size(); i-- > 0;) {
+            if (bytes[i] == no_token) {
+                bytes[i] = is_fit ? *unknown : no_token;
+                missing += i < first_never_used && i != 0xc0 && i != 0xc1 ? 1 : 0;
+                first = i;
+            }
+        }
+        if (missing != 0) {
+            facts_.notes.push_back(
+                sentence({"bytes that text may hold have no token: ", missing, " of them, such as ", first, "; ",
+                          is_fit ? "they become the unknown token" : "text with one is refused"}));
+        }
+        return bytes;
     }
 
     [[nodiscard]] static result<tables> owned(const tokenizer_tables* made) {
@@ -141,6 +168,7 @@ private:
     const gguf_file& file_;
     tokenizer_options options_;
     tokenizer_facts facts_;
+    std::optional<token> unknown_;
 };
 
 inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
@@ -152,7 +180,8 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
     constexpr std::string_view after = "_token_id";
     const auto adds_bos = file_.get_or<bool>(add_bos_key, true);
     std::optional<token> eom;
-    const std::array<key, 4> keys{{{"bos", &facts_.bos}, {"eos", &facts_.eos}, {"eot", &facts_.eot}, {"eom", &eom}}};
+    const std::array<key, 5> keys{
+        {{"bos", &facts_.bos}, {"eos", &facts_.eos}, {"eot", &facts_.eot}, {"eom", &eom}, {"unknown", &unknown_}}};
     for (const auto& value : file_.metadata()) {
         if (!value.key.starts_with(before) || !value.key.ends_with(after)) {
             continue;
@@ -160,7 +189,8 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
         const auto role = std::find_if(keys.begin(), keys.end(), [&](const key& each) {
             return sentence({before, each.name, after}) == value.key;
         });
-        const bool is_needed = role != keys.end() && (role != keys.begin() || !adds_bos || *adds_bos);
+        const bool is_needed =
+            role != keys.end() && role->id != &unknown_ && (role->id != &facts_.bos || !adds_bos || *adds_bos);
         const auto id = read_id(value, is_needed, tokens.size());
         if (!id) {
             return failed(id);

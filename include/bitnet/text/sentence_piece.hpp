@@ -120,15 +120,17 @@ private:
 /// file has one); a character without token becomes the tokens of its bytes. Immutable.
 class sentence_piece_encoding {
 public:
-    /// \param tokens opened with token_spelling::sentence_piece; every call needs the same.
+    /// \param tokens opened with token_spelling::sentence_piece; every call needs the same. \param notes as in
+    /// read_merges()
     /// \return as read_scores() or read_merges(); errc::bad_vocabulary if a byte or the space has no token.
-    [[nodiscard]] static result<sentence_piece_encoding> open(const gguf_file& file, const vocabulary& tokens) {
+    [[nodiscard]] static result<sentence_piece_encoding> open(const gguf_file& file, const vocabulary& tokens,
+                                                              std::vector<std::string>* notes = nullptr) {
         sentence_piece_encoding made;
         if (auto known = made.find_characters(file, tokens); !known) {
             return failed(known);
         }
-        auto merges =
-            file.find("tokenizer.ggml.merges") != nullptr ? read_merges(file, tokens) : read_scores(file, tokens);
+        auto merges = file.find("tokenizer.ggml.merges") != nullptr ? read_merges(file, tokens, notes)
+                                                                    : read_scores(file, tokens);
         if (!merges) {
             return failed(merges);
         }

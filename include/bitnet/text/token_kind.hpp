@@ -20,12 +20,16 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// What a token is for, with its id in tokenizer.ggml.token_type.
 enum class token_kind : std::uint8_t {
-    normal = 1,       ///< spelled by token_spelling; what merging makes
-    unknown = 2,      ///< spelled as it is; found in text on request only
-    control = 3,      ///< spelled as it is; found in text on request only
-    user_defined = 4, ///< spelled as it is; always found in text, before splitting
-    unused = 5,       ///< spelled as it is; never found
-    byte = 6,         ///< spelled <0xHH>, means that byte; never found
+    normal = 1,  ///< spelled by token_spelling; what merging makes
+    unknown = 2, ///< spelled as it is; found in text on request only
+    /// Spelled as it is; found in text on request only. Byte-level: if no other token stands for its one byte, it is
+    /// text and merges like normal ones, whichever way it is spelled; so is white space that merges name.
+    control = 3,
+    /// Spelled as it is, with SentencePiece perhaps with U+2581 for spaces; always found in text, before splitting.
+    /// Byte-level: text as above, also if it holds white space among other characters.
+    user_defined = 4,
+    unused = 5, ///< spelled as it is; never found
+    byte = 6,   ///< spelled <0xHH>, means that byte; never found
 };
 
 inline constexpr std::string_view token_kinds_key = "tokenizer.ggml.token_type";

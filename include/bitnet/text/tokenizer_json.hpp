@@ -9,6 +9,7 @@
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/quoted_name.hpp>
+#include <bitnet/text/byte_alphabet.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer_steps.hpp>
 #include <bitnet/text/vocabulary.hpp>
@@ -82,6 +83,7 @@ private:
     };
     static constexpr std::size_t bos = 0;
     static constexpr std::size_t eos = 1;
+    static constexpr std::size_t unk = 2;
 
     [[nodiscard]] error fail(errc code, std::initializer_list<sentence_part> why) const {
         return {code, sentence({files_.name, ": ", sentence(why)})};
@@ -190,21 +192,21 @@ private:
         most_ = vocabulary_->size() + (added_->is_array() ? added_->size() : 0);
         entries_.resize(most_);
         const auto unknown = model_->find("unk_token");
-        const std::string_view unk = unknown ? unknown->as_string().value_or("") : std::string_view{};
+        const std::string_view unknown_text = unknown ? unknown->as_string().value_or("") : std::string_view{};
         for (const json_member member : vocabulary_->members()) {
             const auto id = member.value.as_integer<std::uint64_t>();
-            if (auto put_in = put(member.key, id, kind_in_vocabulary(member.key, unk)); !put_in) {
+            if (auto put_in = put(member.key, id, kind_in_vocabulary(member.key, unknown_text)); !put_in) {
                 return put_in;
             }
         }
         return {};
     }
 
-    [[nodiscard]] token_kind kind_in_vocabulary(std::string_view text, std::string_view unk) const noexcept {
+    [[nodiscard]] token_kind kind_in_vocabulary(std::string_view text, std::string_view unknown) const noexcept {
         if (!pieces_) {
             return token_kind::normal;
         }
-        if (text == unk) {
+        if (text == unknown) {
             return token_kind::unknown;
         }
         return text.size() == 6 && text.starts_with("<0x") && text.ends_with(">") ? token_kind::byte
@@ -250,16 +252,44 @@ private:
                 }
             }
             const auto number = id->as_integer<std::uint64_t>();
-            const bool unknown = number && *number < entries_.size() &&
-                                 entries_[static_cast<std::size_t>(*number)].kind == token_kind::unknown;
-            const token_kind kind = unknown                           ? token_kind::unknown
-                                    : *special || looks_special(text) ? token_kind::control
-                                                                      : token_kind::user_defined;
+            if (rows_ != 0 && number && *number >= std::max<std::uint64_t>(rows_, count_)) {
+                drop(text, *number);
+                continue;
+            }
+            const entry* known = number && *number < entries_.size() ? &entries_[*number] : nullptr;
+            if (known != nullptr && is_word(*known, text, *special)) {
+                continue;
+            }
+            const token_kind kind = known != nullptr && known->kind == token_kind::unknown ? token_kind::unknown
+                                    : *special || looks_special(text)                      ? token_kind::control
+                                                                                           : token_kind::user_defined;
             if (auto put_in = put(text, number, kind); !put_in) {
                 return put_in;
             }
         }
         return {};
+    }
+
+    /// Added tokens may have ids beyond the embedding's rows, as Gemma-3's <image_soft_token>: the model can neither
+    /// read nor write them.
+    void drop(std::string_view text, std::uint64_t id) {
+        notes_.push_back(sentence({"added token ", quoted{text}, " has id ", id, ", beyond the ", rows_,
+                                   " rows of the embedding: it is left out"}));
+        dropped_.emplace_back(text, id);
+    }
+
+    /// Whether an added token is a word of a byte-level model that was added again: it stays what BPE makes. In the
+    /// byte alphabet, as the model spells it, or as the bytes that it means. (One that is spelled alike in both is
+    /// found in text, before BPE. A special one counts as a word only if its spelling can mean nothing else.)
+    [[nodiscard]] bool is_word(const entry& known, std::string_view text, bool special) const {
+        std::string bytes(known.text.size(), '\0');
+        const auto size = byte_alphabet::decode(known.text, bytes.data());
+        if (pieces_ || known.text.empty() || known.kind != token_kind::normal || !size) {
+            return false;
+        }
+        bytes.resize(*size);
+        const bool is_spelled_twice = bytes != known.text && (text == known.text || text == bytes);
+        return is_spelled_twice && (!special || byte_alphabet::spells_unprintable(known.text));
     }
 
     /// Spelled like a control token, and treated as one, as by llama.cpp's converter: no user's text becomes one.
@@ -275,7 +305,7 @@ private:
             }
         }
         if (rows_ != 0 && rows_ < count_) {
-            return fail(errc::inconsistent, {count_, " tokens, but the embedding has ", rows_, " rows"});
+            return too_many_tokens(count_);
         }
         if (rows_ > static_cast<std::uint64_t>((std::numeric_limits<token>::max)())) {
             return fail(errc::out_of_range, {"an embedding of ", rows_, " rows"});
@@ -285,12 +315,16 @@ private:
             entry& e = entries_[id];
             if (id >= count_) {
                 e = {sentence({"[PAD", id, "]"}), token_kind::unused};
-            } else if (e.kind == token_kind::user_defined) {
+            } else if (pieces_ && e.kind == token_kind::user_defined) {
                 replace_marks(e.text);
             }
             e.score = e.kind == token_kind::normal ? 0.0f : -1000.0f;
         }
         return {};
+    }
+
+    [[nodiscard]] error too_many_tokens(std::uint64_t count, std::string_view needed = {}) const {
+        return fail(errc::inconsistent, {count, " tokens, but the embedding has ", rows_, " rows", needed});
     }
 
     /// U+2581 in a user-defined token means a space, and these tokens are searched in text with spaces.
@@ -382,6 +416,12 @@ private:
                 return read;
             }
         }
+        const auto in_model = model_->find("unk_token");
+        const auto spelling = in_model && !pieces_ ? in_model->as_string() : std::nullopt;
+        const auto id = spelling ? find(*spelling) : std::nullopt;
+        if (id && !roles_[unk].id) {
+            roles_[unk].id = static_cast<std::uint32_t>(*id);
+        }
         return read_post_processor();
     }
 
@@ -414,6 +454,11 @@ private:
         }
         if ((!spelling && !number) || (r.is_needed && !spelling && *number < 0)) {
             return {}; // -1 says that there is none
+        }
+        for (const auto& [text, beyond] : dropped_) {
+            if (r.is_needed && spelling == text) {
+                return too_many_tokens(beyond + 1, sentence({", and ", r.name, "_token ", quoted{text}, " is beyond"}));
+            }
         }
         std::string what = sentence({file, ": ", r.name, "_token ", spelling ? quoted_name(*spelling) : sentence({*id}),
                                      " is not one of the ", count, " tokens"});
@@ -539,8 +584,9 @@ private:
     std::vector<std::string> merges_;
     std::vector<role> roles_;
     std::size_t most_ = 0;  ///< tokens in the vocabulary and added ones, if all differ
-    std::size_t count_ = 0; ///< one past the largest id
-    bool pieces_ = false;   ///< SentencePiece's kind
+    std::size_t count_ = 0; ///< one past the largest id that is not dropped
+    std::vector<std::pair<std::string, std::uint64_t>> dropped_; ///< added tokens beyond the embedding, and their ids
+    bool pieces_ = false;                                        ///< SentencePiece's kind
     bool ignore_merges_ = false;
     digit_tokens digits_ = digit_tokens::any;
     std::string_view pre_tokenizer_;
@@ -563,8 +609,8 @@ private:
 /// \param rows of the embedding: ids that no token has, up to there, become [PAD<id>], never found; 0: no such ids.
 /// Cost: a few passes; memory is about four times the text, for the time of the call and in `out`.
 /// \return errc::bad_json, missing_key, wrong_type, unsupported_tokenizer, unknown_pre_tokenizer, bad_vocabulary
-/// (holes, ids and texts twice, misspelt merges, roles without token) or inconsistent (more tokens than rows); all name
-/// the file. Else what was passed over, one sentence each.
+/// (holes, ids and texts twice, misspelt merges, roles without token) or inconsistent (more tokens than rows that are
+/// not just added ones without a role); all name the file. Else what was passed over, one sentence each.
 [[nodiscard]] inline result<std::vector<std::string>>
 add_tokenizer_json(gguf_writer& out, const tokenizer_json_files& files, std::uint64_t rows = 0) {
     return tokenizer_json_reader(files, rows).run(out);

@@ -46,6 +46,9 @@ public:
     /// A token has at most this many bytes (LLaMA-3's longest has 128), which bounds all work per position in text.
     static constexpr std::size_t longest_token = 1024;
 
+    /// Nor has a merge, of two tokens as they are spelled, more than this.
+    static constexpr std::size_t longest_merge = 4 * longest_token;
+
     /// U+2581, which SentencePiece writes for a space.
     static constexpr std::string_view space_mark = "\xe2\x96\x81";
 
@@ -62,9 +65,9 @@ public:
         }
         vocabulary made;
         made.spelling_ = spelling;
-        for (const auto step :
-             {&vocabulary::check_size, &vocabulary::read_kinds, &vocabulary::read_tokens,
-              &vocabulary::index_normal_tokens, &vocabulary::find_byte_tokens, &vocabulary::make_matchers}) {
+        for (const auto step : {&vocabulary::check_size, &vocabulary::read_kinds, &vocabulary::read_tokens,
+                                &vocabulary::index_normal_tokens, &vocabulary::adopt_bytes, &vocabulary::adopt_merged,
+                                &vocabulary::find_byte_tokens, &vocabulary::make_matchers}) {
             if (auto done = (made.*step)(file, **spellings); !done) {
                 return failed(done);
             }
@@ -93,15 +96,25 @@ public:
         return match.position == 0 && match.size == spelling.size() ? match.id : no_token;
     }
 
+    /// The first token of kind unknown; nullopt if there is none.
+    [[nodiscard]] std::optional<token> find_unknown() const noexcept {
+        for (token id = 0; contains(id); ++id) {
+            if (kind_of(id) == token_kind::unknown) {
+                return id;
+            }
+        }
+        return std::nullopt;
+    }
+
     /// The next token in `text` from `from` on that is found as it is spelled: user-defined ones, and with
     /// `parse_special` control and unknown ones too.
     [[nodiscard]] token_match next_spelled(std::string_view text, std::size_t from, bool parse_special) const noexcept {
         return (parse_special ? specials_ : user_defined_).next(store_, text, from);
     }
 
-    /// The tokens of the 256 single bytes; no_token if there is none. Byte-level: normal tokens. (Vocabularies made
-    /// from valid text often lack the bytes that UTF-8 never uses, C0, C1 and F5 to FF; LLaMA-3 has all.)
-    /// SentencePiece: byte tokens, or if one is missing, the token of that ASCII character.
+    /// The tokens of the 256 single bytes; no_token if there is none. Byte-level: normal tokens, or if one is missing,
+    /// a byte token. (Vocabularies made from valid text often lack the bytes that UTF-8 never uses, C0, C1 and F5 to
+    /// FF; LLaMA-3 has all.) SentencePiece: byte tokens, or if one is missing, the token of that ASCII character.
     [[nodiscard]] const std::array<token, 256>& byte_tokens() const noexcept { return byte_tokens_; }
 
     /// Writes the bytes of a normal token that is spelled like this to `out`, which has room for spelling.size().
@@ -110,16 +123,18 @@ public:
         if (spelling_ == token_spelling::byte_alphabet) {
             return byte_alphabet::decode(spelling, out);
         }
-        std::size_t written = 0;
-        while (!spelling.empty()) {
-            const bool space = spelling.starts_with(space_mark);
-            if (spelling[0] == ' ') { // spaces are never spelled like this: two tokens could mean the same text
-                return std::nullopt;
-            }
-            out[written++] = space ? ' ' : spelling[0];
-            spelling.remove_prefix(space ? space_mark.size() : 1);
+        if (spelling.find(' ') != std::string_view::npos) { // two tokens could mean the same text
+            return std::nullopt;
         }
-        return written;
+        return decode_spaces(spelling, out);
+    }
+
+    /// Whether a list of merges may name these bytes although no merging makes them: they are those of an added token,
+    /// or hold a byte that has no token but an added one.
+    [[nodiscard]] bool is_beyond_merging(std::string_view bytes) const noexcept {
+        return find_special(bytes) != no_token || std::any_of(bytes.begin(), bytes.end(), [this](char byte) {
+                   return !has_own_token_[static_cast<unsigned char>(byte)];
+               });
     }
 
     /// Bytes of the longest token.
@@ -131,6 +146,7 @@ public:
 private:
     static constexpr std::string_view tokens_key = "tokenizer.ggml.tokens";
     static constexpr std::string_view scores_key = "tokenizer.ggml.scores";
+    static constexpr std::string_view merges_key = "tokenizer.ggml.merges";
 
     vocabulary() noexcept = default;
 
@@ -192,13 +208,44 @@ private:
     /// misspelled.
     [[nodiscard]] std::optional<std::size_t> decode(token_kind kind, std::string_view spelling,
                                                     char* out) const noexcept {
-        if (kind == token_kind::normal) {
-            return decode_normal(spelling, out);
+        const bool is_itself =
+            spelling.size() == 1 && (static_cast<unsigned char>(spelling[0]) <= ' ' || spelling[0] == '\x7f');
+        switch (kind) {
+        case token_kind::normal:
+            if (!is_itself || spelling_ == token_spelling::sentence_piece) { // is_itself: a slip that leaves no doubt
+                return decode_normal(spelling, out);
+            }
+            break;
+        case token_kind::byte:
+            return decode_byte(spelling, out);
+        case token_kind::control:
+        case token_kind::user_defined:
+            if (spelling_ == token_spelling::byte_alphabet && byte_alphabet::spells_unprintable(spelling)) {
+                return byte_alphabet::decode(spelling, out);
+            }
+            if (spelling_ == token_spelling::sentence_piece && kind == token_kind::user_defined) {
+                return decode_spaces(spelling, out);
+            }
+            break;
+        default:
+            break;
         }
-        if (kind != token_kind::byte) {
-            std::memcpy(out, spelling.data(), spelling.size());
-            return spelling.size();
+        std::memcpy(out, spelling.data(), spelling.size());
+        return spelling.size();
+    }
+
+    /// A space for every U+2581: so normal tokens are spelled, and user-defined ones in some files of Gemma.
+    [[nodiscard]] static std::size_t decode_spaces(std::string_view spelling, char* out) noexcept {
+        std::size_t written = 0;
+        while (!spelling.empty()) {
+            const bool space = spelling.starts_with(space_mark);
+            out[written++] = space ? ' ' : spelling[0];
+            spelling.remove_prefix(space ? space_mark.size() : 1);
         }
+        return written;
+    }
+
+    [[nodiscard]] static std::optional<std::size_t> decode_byte(std::string_view spelling, char* out) noexcept {
         const auto digit = [spelling](std::size_t i) { return std::string_view("0123456789ABCDEF").find(spelling[i]); };
         if (spelling.size() != 6 || !spelling.starts_with("<0x") || spelling[5] != '>' || digit(3) > 15 ||
             digit(4) > 15) {
@@ -243,32 +290,125 @@ private:
         }
         index_ = *std::move(index);
         for (token id = 0; contains(id); ++id) {
-            if (!can_be_merged(id)) {
-                continue;
-            }
-            const auto outcome = index_.insert(store_, id);
-            if (outcome == token_index::outcome::duplicate) {
-                return duplicate(file, id, find(store_[id]));
-            }
-            if (outcome == token_index::outcome::crowded) {
-                return bad_vocabulary(file, tokens_key, static_cast<std::uint64_t>(id),
-                                      sentence({"collides with more than ", longest_probe, " other tokens"}));
+            if (auto done = can_be_merged(id) ? index_token(file, id) : result<void>{}; !done) {
+                return done;
             }
         }
         return {};
     }
 
+    [[nodiscard]] result<void> index_token(const gguf_file& file, token id) {
+        switch (index_.insert(store_, id)) {
+        case token_index::outcome::duplicate:
+            return duplicate(file, id, find(store_[id]));
+        case token_index::outcome::crowded:
+            return bad_vocabulary(file, tokens_key, static_cast<std::uint64_t>(id),
+                                  sentence({"collides with more than ", longest_probe, " other tokens"}));
+        default:
+            return {};
+        }
+    }
+
+    /// Makes the added token `id` a normal one.
+    [[nodiscard]] result<void> adopt(const gguf_file& file, token id) {
+        first_adopted_ = adopted_++ == 0 ? id : first_adopted_;
+        kinds_[static_cast<std::size_t>(id)] = token_kind::normal;
+        return index_token(file, id);
+    }
+
+    /// Adopts added tokens of one byte that no normal token stands for. Not printable ones that are user-defined: these
+    /// are found in any text.
+    [[nodiscard]] result<void> adopt_bytes(const gguf_file& file, const gguf_value&) {
+        for (std::size_t byte = 0; byte < has_own_token_.size(); ++byte) {
+            const char text = static_cast<char>(static_cast<unsigned char>(byte));
+            has_own_token_[byte] = spelling_ == token_spelling::sentence_piece || find({&text, 1}) != no_token;
+        }
+        for (token id = 0; spelling_ == token_spelling::byte_alphabet && contains(id); ++id) {
+            const std::string_view bytes = store_[id];
+            const bool is_text = kind_of(id) == token_kind::control ||
+                                 (kind_of(id) == token_kind::user_defined && (bytes[0] <= ' ' || bytes[0] > '~'));
+            if (bytes.size() == 1 && is_text && find(bytes) == no_token) {
+                if (auto done = adopt(file, id); !done) {
+                    return done;
+                }
+            }
+        }
+        return {};
+    }
+
+    /// Adopts longer ones that merges name, if they hold white space: then they are words of the model that were added
+    /// again, in the byte alphabet, and BPE is to find them. Others are found as they are spelled, before BPE.
+    [[nodiscard]] result<void> adopt_merged(const gguf_file& file, const gguf_value&) {
+        const auto named = find_array(file, merges_key, gguf_type::string);
+        if (!named || *named == nullptr || spelling_ != token_spelling::byte_alphabet) {
+            return {}; // read_merges() tells what is wrong
+        }
+        for (token id = 0; contains(id); ++id) {
+            if (is_added_word(id)) {
+                return adopt_merged(file, (*named)->strings());
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] bool is_added_word(token id) const noexcept {
+        constexpr std::string_view white_space = " \t\n\v\f\r";
+        const std::string_view bytes = store_[id];
+        const bool is_text =
+            (kind_of(id) == token_kind::user_defined && bytes.find_first_of(white_space) != std::string_view::npos) ||
+            (kind_of(id) == token_kind::control && bytes.find_first_not_of(white_space) == std::string_view::npos);
+        return is_text && find(bytes) == no_token;
+    }
+
+    [[nodiscard]] result<void> adopt_merged(const gguf_file& file, gguf_strings merges) {
+        auto words = token_index::allocate(size());
+        if (!words) {
+            return failed(words);
+        }
+        for (token id = 0; contains(id); ++id) {
+            if (is_added_word(id)) {
+                static_cast<void>(words->insert(store_, id)); // what is there twice is refused with the other tokens
+            }
+        }
+        std::array<char, longest_merge> bytes;
+        for (const std::string_view text : merges) {
+            const std::size_t space = (std::min)(text.find(' '), text.size());
+            const std::string_view right = text.substr(std::min(space + 1, text.size()));
+            const auto left_size =
+                text.size() <= bytes.size() ? decode_normal(text.substr(0, space), bytes.data()) : std::nullopt;
+            const auto right_size = left_size ? decode_normal(right, bytes.data() + *left_size) : std::nullopt;
+            if (!right_size) {
+                continue; // as above
+            }
+            const std::string_view whole(bytes.data(), *left_size + *right_size);
+            for (const std::string_view part : {whole, whole.substr(0, *left_size), whole.substr(*left_size)}) {
+                const token id = words->find(store_, part);
+                if (auto done = id != no_token && is_added_word(id) ? adopt(file, id) : result<void>{}; !done) {
+                    return done;
+                }
+            }
+        }
+        return {};
+    }
+
+    /// Says what was adopted, and finds the tokens of the bytes.
     [[nodiscard]] result<void> find_byte_tokens(const gguf_file& file, const gguf_value&) {
+        if (adopted_ != 0) {
+            notes_.push_back(
+                sentence({adopted_, " added tokens, such as ", first_adopted_, " (", quoted{store_[first_adopted_]},
+                          "), are text that no other token stands for: they merge like normal ones"}));
+        }
         for (std::size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
             const char text = static_cast<char>(static_cast<unsigned char>(byte));
             byte_tokens_[byte] = find({&text, 1});
         }
         std::array<bool, 256> found{};
-        for (token id = 0; spelling_ == token_spelling::sentence_piece && contains(id); ++id) {
-            if (kind_of(id) != token_kind::byte) {
+        for (token id = 0; contains(id); ++id) {
+            const auto byte = static_cast<unsigned char>(store_[id][0]);
+            const bool is_spare = spelling_ == token_spelling::byte_alphabet && byte_tokens_[byte] != no_token;
+            if (kind_of(id) != token_kind::byte || is_spare) {
                 continue;
             }
-            const auto byte = static_cast<unsigned char>(store_[id][0]);
             if (std::exchange(found[byte], true)) {
                 return duplicate(file, id, byte_tokens_[byte]);
             }
@@ -341,6 +481,9 @@ private:
     token_matcher specials_; ///< user-defined, control and unknown tokens
     token_matcher user_defined_;
     std::array<token, 256> byte_tokens_{};
+    std::array<bool, 256> has_own_token_{}; ///< byte-level: whether a token that the file calls normal is that byte
+    std::size_t adopted_ = 0;               ///< added tokens that became normal ones
+    token first_adopted_ = no_token;
     std::size_t longest_ = 0;
     std::vector<std::string> notes_;
 };

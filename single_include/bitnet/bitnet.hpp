@@ -10571,7 +10571,7 @@ private:
         std::array<char, longest_merge> bytes;
         for (const std::string_view text : merges) {
             const std::size_t space = (std::min)(text.find(' '), text.size());
-            const std::string_view right = text.substr(std::min(space + 1, text.size()));
+            const std::string_view right = text.substr((std::min)(space + 1, text.size()));
             const auto left_size =
                 text.size() <= bytes.size() ? decode_normal(text.substr(0, space), bytes.data()) : std::nullopt;
             const auto right_size = left_size ? decode_normal(right, bytes.data() + *left_size) : std::nullopt;

@@ -5260,6 +5260,212 @@ private:
 #ifndef BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
 #define BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
 
+// ---- bitnet/checkpoint/graph_parts.hpp ----
+// What of a GGUF file has a place in the graph: metadata keys and tensors, by name.
+#ifndef BITNET_CHECKPOINT_GRAPH_PARTS_HPP
+#define BITNET_CHECKPOINT_GRAPH_PARTS_HPP
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <iterator>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Keys that hyper_parameter_reader reads, behind the name of the architecture and a dot. A pattern of sliding windows
+/// is among them because windows are refused unless they hold the whole context.
+inline constexpr std::string_view read_keys[] = {
+    "block_count",
+    "embedding_length",
+    "embedding_length_out",
+    "embedding_scale",
+    "feed_forward_length",
+    "context_length",
+    "vocab_size",
+    "hidden_activation",
+    "pooling_type",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.key_length_swa",
+    "attention.value_length",
+    "attention.value_length_swa",
+    "attention.layer_norm_rms_epsilon",
+    "attention.scale",
+    "attention.query_pre_attn_scalar",
+    "attention.causal",
+    "attention.sliding_window",
+    "attention.sliding_window_pattern",
+    "rope.dimension_count",
+    "rope.dimension_count_swa",
+    "rope.freq_base",
+    "rope.freq_base_swa",
+    "rope.scale_linear",
+    "rope.scaling.type",
+    "rope.scaling.factor",
+};
+
+/// A key that would change the graph, and the two numbers with which it does not. Source: the keys of gguf-py's
+/// constants.py and how llama.cpp's loader takes them.
+struct neutral_value {
+    std::string_view key; ///< behind the name of the architecture
+    double value;
+    double other;
+};
+inline constexpr neutral_value neutral_values[] = {
+    {"expert_count", 0, 0},
+    {"expert_used_count", 0, 0},
+    {"expert_shared_count", 0, 0},
+    {"nextn_predict_layers", 0, 0},
+    {"decoder_block_count", 0, 0},
+    {"n_deepstack_layers", 0, 0},
+    {"hash_layer_count", 0, 0},
+    {"num_loops", 0, 1},
+    {"logit_scale", 0, 1},
+    {"residual_scale", 0, 1},
+    {"attn_logit_softcapping", 0, 0},
+    {"final_logit_softcapping", 0, 0},
+    {"swin_norm", 0, 0},
+    {"norm_before_residual", 0, 0},
+    {"use_parallel_residual", 0, 0},
+    {"rescale_every_n_layers", 0, 0},
+    {"token_shift_count", 0, 0},
+    {"full_attention_interval", 0, 1},
+    {"activation_sparsity_scale", 0, 0},
+    {"swiglu_clamp_exp", 0, 0},
+    {"swiglu_clamp_shexp", 0, 0},
+    {"altup.num_inputs", 0, 1},
+    {"embedding_length_per_layer_input", 0, 0},
+    {"adapters.count", 0, 0},
+    {"hyper_connection.count", 0, 1},
+    {"attn_res.block_size", 0, 0},
+    {"attention.max_alibi_bias", 0, 0},
+    {"attention.clamp_kqv", 0, 0},
+    {"attention.group_norm_groups", 0, 0},
+    {"attention.q_lora_rank", 0, 0},
+    {"attention.kv_lora_rank", 0, 0},
+    {"attention.output_lora_rank", 0, 0},
+    {"attention.output_group_count", 0, 1},
+    {"attention.relative_buckets_count", 0, 0},
+    {"attention.output_scale", 0, 1},
+    {"attention.value_scale", 0, 1},
+    {"attention.temperature_length", 0, 0},
+    {"attention.temperature_scale", 0, 0},
+    {"attention.key_length_mla", 0, 0},
+    {"attention.value_length_mla", 0, 0},
+    {"attention.shared_kv_layers", 0, 0},
+    {"attention.compress_ratios", 0, 1},
+    {"attention.indexer.top_k", 0, 0},
+    {"rope.dimension_sections", 0, 0},
+    {"rope.scaling.attn_factor", 1, 1},
+    {"rope.scaling.alpha", 0, 1},
+    {"rope.scaling.yarn_log_multiplier", 0, 0},
+    {"rope.scaling.yarn_ext_factor", 0, -1},
+    {"rope.scaling.yarn_attn_factor", 1, 1},
+    {"ssm.conv_kernel", 0, 0},
+    {"ssm.state_size", 0, 0},
+    {"wkv.head_size", 0, 0},
+    {"kda.head_dim", 0, 0},
+    {"shortconv.l_cache", 0, 0},
+};
+
+/// Whether `key` of a file of that architecture is read by something, or describes the file to people.
+[[nodiscard]] inline bool is_known_key(std::string_view key, std::string_view architecture) noexcept {
+    if (key.starts_with(architecture) && key.substr(architecture.size()).starts_with('.')) {
+        const std::string_view suffix = key.substr(architecture.size() + 1);
+        return std::find(std::begin(read_keys), std::end(read_keys), suffix) != std::end(read_keys) ||
+               std::any_of(std::begin(neutral_values), std::end(neutral_values),
+                           [suffix](const neutral_value& each) { return each.key == suffix; });
+    }
+    constexpr std::string_view others[] = {"general.", "tokenizer.", "split.", "quantize.", "imatrix.", "bitnet_hpp."};
+    return std::any_of(std::begin(others), std::end(others),
+                       [key](std::string_view each) { return key.starts_with(each); });
+}
+
+/// What a tensor is to the graph.
+enum class tensor_place {
+    known,          ///< asked for by name; weight_reader sees whether each norm is
+    without_effect, ///< left out: no number of a text depends on it
+    foreign,        ///< of another graph: without it the results would be wrong
+};
+
+[[nodiscard]] inline bool is_any_of(std::string_view wanted, std::span<const std::string_view> list) noexcept {
+    return std::find(list.begin(), list.end(), wanted) != list.end();
+}
+
+/// The part of "blk.7.attn_q.weight" behind the number; empty if the name is another or the number not below `layers`.
+[[nodiscard]] inline std::string_view name_in_layer(std::string_view name, std::size_t layers) noexcept {
+    constexpr std::string_view prefix = "blk.";
+    if (!name.starts_with(prefix)) {
+        return {};
+    }
+    name.remove_prefix(prefix.size());
+    std::size_t layer = 0;
+    const auto read = std::from_chars(name.data(), name.data() + name.size(), layer);
+    const auto digits = static_cast<std::size_t>(read.ptr - name.data());
+    const bool is_plain = read.ec == std::errc{} && (digits == 1 || name[0] != '0');
+    return is_plain && layer < layers && name.substr(digits).starts_with('.') ? name.substr(digits + 1)
+                                                                              : std::string_view{};
+}
+
+/// The place of the tensor `name` of a layer, without "blk.N.". \param is_lookup whether its ternary tensors are TL1 or
+/// TL2, which have their scales beside them under another name
+[[nodiscard]] inline tensor_place place_in_layer(std::string_view name, bool is_lookup) noexcept {
+    constexpr std::string_view matrices[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
+                                             "ffn_gate", "ffn_up", "ffn_down"};
+    constexpr std::string_view norms[] = {
+        "attn_norm",           "attn_q_norm_in",      "attn_k_norm_in", "attn_v_norm_in",   "attn_q_norm",
+        "attn_k_norm",         "attn_sub_norm",       "ffn_norm",       "ffn_gate_norm_in", "ffn_up_norm_in",
+        "attn_output_norm_in", "post_attention_norm", "ffn_sub_norm",   "ffn_down_norm_in", "post_ffw_norm"};
+    const std::string_view stem = name.substr(0, name.find('.'));
+    const std::string_view part = name.substr(stem.size());
+    const bool is_weight = part == ".weight" && (is_any_of(stem, matrices) || is_any_of(stem, norms));
+    const bool is_scale = part == (is_lookup ? ".weight_scale" : ".scale") && is_any_of(stem, matrices);
+    if (is_weight || is_scale) {
+        return tensor_place::known;
+    }
+    // Inverse frequencies of the rotation, which old converters kept, are computed here.
+    return stem == "attn_rot_embd" ? tensor_place::without_effect : tensor_place::foreign;
+}
+
+/// The place of a tensor outside of the layers. Foreign is what a language model could hold; towers for images and
+/// sound are without effect on text, and so is what nothing is known of.
+[[nodiscard]] inline tensor_place place_outside(std::string_view name) noexcept {
+    constexpr std::string_view wanted[] = {"token_embd.weight", "output_norm.weight", "output.weight",
+                                           "rope_freqs.weight", "token_embd.screen",  "output.screen"};
+    constexpr std::string_view towers[] = {"v.", "a.", "mm."};
+    constexpr std::string_view signs[] = {"blk.",  "enc.",   "dec.",  "norm",  "bias",  "embd",  "token_types",
+                                          "rope",  "scale",  "lora",  "sinks", "_inp",  "exps",  "ssm",
+                                          "dense", "output", "shexp", "hc_",   "altup", "nextn", "per_layer"};
+    if (is_any_of(name, wanted)) {
+        return tensor_place::known;
+    }
+    const bool is_tower = std::any_of(std::begin(towers), std::end(towers),
+                                      [name](std::string_view each) { return name.starts_with(each); });
+    const bool matters = std::any_of(std::begin(signs), std::end(signs), [name](std::string_view each) {
+        return name.find(each) != std::string_view::npos;
+    });
+    return matters && !is_tower ? tensor_place::foreign : tensor_place::without_effect;
+}
+
+/// "'a', 'b' and 17 more".
+[[nodiscard]] inline std::string listed(std::span<const std::string_view> names) {
+    constexpr std::size_t most = 8;
+    std::string made;
+    for (const std::string_view name : names.first((std::min)(names.size(), most))) {
+        made += sentence({made.empty() ? "" : ", ", quoted{name}});
+    }
+    return names.size() > most ? sentence({made, " and ", names.size() - most, " more"}) : made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/core/fixed_point.hpp ----
 // Logarithm, exponential and square root by integers: the same bits on every compiler, whatever its float flags and
 // libm.
@@ -7374,23 +7580,139 @@ BITNET_PRECISE_END
 
 namespace bitnet::inline BITNET_ABI::detail {
 
+/// An object of config.json that knows which of its members were asked for.
+class config_object {
+public:
+    explicit config_object(json_value object) : object_(object) {}
+
+    /// The value of `key`; nullopt if it is missing or null. \param key lives as long as this
+    [[nodiscard]] std::optional<json_value> find(std::string_view key) {
+        asked_.push_back(key);
+        const auto found = object_.find(key);
+        return found && !found->is_null() ? found : std::nullopt;
+    }
+    [[nodiscard]] json_value value() const noexcept { return object_; }
+
+    /// The members that were not asked for and are not null.
+    [[nodiscard]] std::vector<std::string_view> unread() const {
+        std::vector<std::string_view> names;
+        for (const auto& [name, value] : object_.members()) {
+            if (!value.is_null() && std::find(asked_.begin(), asked_.end(), name) == asked_.end()) {
+                names.push_back(name);
+            }
+        }
+        return names;
+    }
+
+private:
+    json_value object_;
+    std::vector<std::string_view> asked_;
+};
+
+/// Members of config.json that say nothing about the numbers of a forward pass: who made the file and how, training,
+/// tokens and sampling, for which there are other files, and what transformers writes of every model.
+inline constexpr std::string_view config_without_effect[] = {
+    "_name_or_path",
+    "_attn_implementation",
+    "_attn_implementation_autoset",
+    "_commit_hash",
+    "model_type",
+    "auto_map",
+    "transformers_version",
+    "unsloth_version",
+    "unsloth_fixed",
+    "torch_dtype",
+    "dtype",
+    "use_cache",
+    "cache_implementation",
+    "initializer_range",
+    "attention_dropout",
+    "hidden_dropout",
+    "hidden_dropout_prob",
+    "dropout",
+    "embd_pdrop",
+    "resid_pdrop",
+    "attn_pdrop",
+    "pretraining_tp",
+    "gradient_checkpointing",
+    "tokenizer_class",
+    "prefix",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "unk_token_id",
+    "sep_token_id",
+    "cls_token_id",
+    "mask_token_id",
+    "decoder_start_token_id",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "max_window_layers", // of layers with windows, and no context is longer than one
+    "sliding_window_pattern",
+    "_sliding_window_pattern",
+    "chunk_size_feed_forward",
+    "cross_attention_hidden_size",
+    "add_cross_attention",
+    "is_decoder",
+    "is_encoder_decoder",
+    "tie_encoder_decoder",
+    "pruned_heads",
+    "return_dict",
+    "return_dict_in_generate",
+    "output_attentions",
+    "output_hidden_states",
+    "output_scores",
+    "torchscript",
+    "tf_legacy_loss",
+    "use_bfloat16",
+    "finetuning_task",
+    "problem_type",
+    "task_specific_params",
+    "id2label",
+    "label2id",
+    "num_labels",
+    "do_sample",
+    "temperature",
+    "top_k",
+    "top_p",
+    "typical_p",
+    "num_beams",
+    "num_beam_groups",
+    "num_return_sequences",
+    "diversity_penalty",
+    "repetition_penalty",
+    "length_penalty",
+    "exponential_decay_length_penalty",
+    "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size",
+    "bad_words_ids",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "remove_invalid_values",
+    "early_stopping",
+    "min_length",
+    "max_length",
+};
+
 /// What config.json says about how to read the tensors.
 struct hugging_face_config {
     std::string_view architecture; ///< as general.architecture calls it
     std::size_t layers = 0;
-    bool is_bitnet = false;             ///< declares that its linear layers are ternary
-    bool online = false;                ///< ternarised while it runs: the weights are masters
-    bool divides = false;               ///< weight = code / weight_scale, otherwise code * weight_scale
-    bool needs_norm_in = false;         ///< a norm in front of every projection
-    std::optional<bool> tied;           ///< whether the embedding is the head
-    std::vector<float> rotary_divisors; ///< empty but for rope_type llama3
-    std::vector<std::string> notes;     ///< what was decided, one sentence each
+    bool is_bitnet = false; ///< declares that its linear layers are ternary
+    bool online = false;    ///< ternarised while it runs: the weights are masters
+    bool divides = false;   ///< weight = code / weight_scale, otherwise code * weight_scale
+    std::string_view scale_rule = "no quantization_config"; ///< what `divides` follows from
+    bool needs_norm_in = false;                             ///< a norm in front of every projection
+    std::optional<bool> tied;                               ///< whether the embedding is the head
+    std::vector<float> rotary_divisors;                     ///< empty but for rope_type llama3
+    std::vector<std::string> notes;                         ///< what was decided, one sentence each
 
     /// Gemma's norms multiply by 1 + weight.
     [[nodiscard]] bool is_gemma() const noexcept { return architecture == "gemma3"; }
 
     /// Reads `config`, the root of config.json, and adds the metadata keys of hyper_parameters to `out`. `name` is what
-    /// error messages call the file. Nothing that would change a result is passed over.
+    /// error messages call the file. What would change a result is refused, and other members that nothing reads are
+    /// named in a note; those of quantization_config and of scaled rotations are refused, too.
     /// \return errc::missing_key, wrong_type, out_of_range, inconsistent or unsupported_architecture, naming the key.
     [[nodiscard]] static result<hugging_face_config> read(json_value config, std::string_view name, gguf_writer& out);
 };
@@ -7402,8 +7724,8 @@ public:
         : config_(config), name_(name), out_(out) {}
 
     [[nodiscard]] result<hugging_face_config> run() {
-        if (!config_.is_object()) {
-            fail(errc::wrong_type, {"the text is a JSON ", name_of(config_.type()), ", it must be an object"});
+        if (!config_.value().is_object()) {
+            fail(errc::wrong_type, {"the text is a JSON ", name_of(config_.value().type()), ", it must be an object"});
         }
         read_architecture();
         if (failure_.code == errc{}) { // all keys begin with the architecture
@@ -7411,6 +7733,7 @@ public:
             read_sizes();
             read_rotary();
             refuse_what_is_not_computed();
+            note_unread();
         }
         if (failure_.code != errc{}) {
             return std::move(failure_);
@@ -7444,15 +7767,10 @@ private:
         }
     }
 
-    /// The value of `key`; nullopt if it is missing or null.
-    [[nodiscard]] static std::optional<json_value> find(json_value object, std::string_view key) {
-        const auto found = object.find(key);
-        return found && !found->is_null() ? found : std::nullopt;
-    }
-    [[nodiscard]] std::optional<json_value> find(std::string_view key) const { return find(config_, key); }
+    [[nodiscard]] std::optional<json_value> find(std::string_view key) { return config_.find(key); }
 
-    [[nodiscard]] std::optional<json_value> need(json_value object, std::string_view key) {
-        const auto found = find(object, key);
+    [[nodiscard]] std::optional<json_value> need(config_object& object, std::string_view key) {
+        const auto found = object.find(key);
         if (!found) {
             fail(errc::missing_key, {"there is no ", quoted_name(key)});
         }
@@ -7462,15 +7780,15 @@ private:
         fail(errc::wrong_type, {quoted_name(key), " is a JSON ", name_of(found.type()), ", ", wanted, " is needed"});
     }
 
-    [[nodiscard]] std::string_view string_or(json_value object, std::string_view key, std::string_view fallback) {
-        const auto value = find(object, key);
+    [[nodiscard]] std::string_view string_or(config_object& object, std::string_view key, std::string_view fallback) {
+        const auto value = object.find(key);
         if (value && !value->as_string()) {
             fail_type(key, "a string", *value);
         }
         return value ? value->as_string().value_or(fallback) : fallback;
     }
-    [[nodiscard]] bool bool_or(json_value object, std::string_view key, bool fallback) {
-        const auto value = find(object, key);
+    [[nodiscard]] bool bool_or(config_object& object, std::string_view key, bool fallback) {
+        const auto value = object.find(key);
         if (value && !value->as_bool()) {
             fail_type(key, "true or false", *value);
         }
@@ -7486,7 +7804,7 @@ private:
         return number.value_or(1);
     }
     /// A number that a float can hold. A finite double: JSON has no others.
-    [[nodiscard]] double number(json_value object, std::string_view key) {
+    [[nodiscard]] double number(config_object& object, std::string_view key) {
         constexpr double largest = 0x1.fffffep127;
         const auto value = need(object, key);
         const auto found = value ? value->as_double() : std::nullopt;
@@ -7550,43 +7868,68 @@ private:
         }
     }
 
-    /// transformers' BitLinear divides by weight_scale, its AutoBitLinear multiplies.
+    /// transformers' BitLinear divides by weight_scale, its AutoBitLinear multiplies, as did the first revision of
+    /// 2B-4T, which has the members offline_quantization and online_quantization instead of the class and the mode.
     void read_quantization() {
         made_.is_bitnet = made_.architecture.starts_with("bitnet");
-        const auto quantization = find("quantization_config");
-        if (!quantization) {
+        const auto found = find("quantization_config");
+        if (!found) {
             return;
         }
-        const std::string_view method = string_or(*quantization, "quant_method", "");
-        const std::string_view linear = string_or(*quantization, "linear_class", "bitlinear");
-        const std::string_view mode = string_or(*quantization, "quantization_mode", "offline");
-        if (method != "bitnet") {
-            fail(errc::unsupported_architecture,
-                 {"'quant_method' is ", quoted_name(method), ", only bitnet can be read"});
-        } else if (linear != "bitlinear" && linear != "autobitlinear") {
-            fail(errc::unsupported_architecture,
-                 {"'linear_class' is ", quoted_name(linear), ", bitlinear and autobitlinear can be read"});
-        } else if (mode != "offline" && mode != "online") {
-            fail(errc::unsupported_architecture,
-                 {"'quantization_mode' is ", quoted_name(mode), ", offline and online can be read"});
+        config_object quantization(*found);
+        if (!found->is_object()) {
+            return fail_type("quantization_config", "an object", *found);
+        }
+        if (const std::string_view method = string_or(quantization, "quant_method", ""); method != "bitnet") {
+            return fail(errc::unsupported_architecture,
+                        {"'quant_method' is ", quoted{method}, ", only bitnet can be read"});
         }
         made_.is_bitnet = true;
-        made_.online = linear == "autobitlinear" && mode == "online";
-        made_.divides = linear == "bitlinear";
-        made_.needs_norm_in = bool_or(*quantization, "use_rms_norm", false);
-        if (made_.needs_norm_in && find(*quantization, "rms_norm_eps") &&
-            number(*quantization, "rms_norm_eps") != number(config_, "rms_norm_eps")) {
+        read_linear_class(quantization);
+        made_.needs_norm_in = bool_or(quantization, "use_rms_norm", false);
+        if (quantization.find("rms_norm_eps") && made_.needs_norm_in &&
+            number(quantization, "rms_norm_eps") != number(config_, "rms_norm_eps")) {
             fail(errc::unsupported_architecture,
                  {"the projections' norms have another 'rms_norm_eps' than the layers'"});
         }
-        refuse_unconverted(*quantization);
+        refuse_unconverted(quantization);
+        refuse_unread(quantization, "quantization_config");
+    }
+
+    void read_linear_class(config_object& quantization) {
+        const bool offline = bool_or(quantization, "offline_quantization", false);
+        const bool online = bool_or(quantization, "online_quantization", false);
+        const bool is_first = quantization.find("offline_quantization") || quantization.find("online_quantization");
+        const std::string_view usual_mode = online ? "online" : "offline";
+        const std::string_view linear =
+            string_or(quantization, "linear_class", is_first ? "autobitlinear" : "bitlinear");
+        const std::string_view mode = string_or(quantization, "quantization_mode", usual_mode);
+        if (linear != "bitlinear" && linear != "autobitlinear") {
+            fail(errc::unsupported_architecture,
+                 {"'linear_class' is ", quoted{linear}, ", bitlinear and autobitlinear can be read"});
+        } else if (mode != "offline" && mode != "online") {
+            fail(errc::unsupported_architecture,
+                 {"'quantization_mode' is ", quoted{mode}, ", offline and online can be read"});
+        } else if (is_first && (offline == online || linear != "autobitlinear" || mode != usual_mode)) {
+            fail(errc::inconsistent, {"'offline_quantization' is ", (offline ? "true" : "false"),
+                                      ", 'online_quantization' ", (online ? "true" : "false"), ", 'linear_class' ",
+                                      linear, " and 'quantization_mode' ", mode, ", which do not fit together"});
+        }
+        made_.online = linear == "autobitlinear" && mode == "online";
+        made_.divides = linear == "bitlinear";
+        made_.scale_rule = is_first        ? "offline_quantization"
+                           : made_.divides ? "linear_class bitlinear"
+                                           : "linear_class autobitlinear";
     }
 
     /// Linear layers that stay as they are, beside the head.
-    void refuse_unconverted(json_value quantization) {
-        const auto list = find(quantization, "modules_to_not_convert");
+    void refuse_unconverted(config_object& quantization) {
+        const auto list = quantization.find("modules_to_not_convert");
         if (!list) {
             return;
+        }
+        if (!list->is_array()) {
+            return fail_type("modules_to_not_convert", "an array", *list);
         }
         for (const json_value module : list->elements()) {
             const auto name = module.as_string().value_or("");
@@ -7597,10 +7940,28 @@ private:
         }
     }
 
+    void refuse_unread(const config_object& object, std::string_view name) {
+        if (const auto unread = object.unread(); !unread.empty()) {
+            fail(errc::unsupported_architecture, {"'", name, "' has members that are not known: ", listed(unread)});
+        }
+    }
+
+    void note_unread() {
+        std::vector<std::string_view> unread = config_.unread();
+        std::erase_if(unread, [](std::string_view each) { return is_any_of(each, config_without_effect); });
+        if (!unread.empty()) {
+            made_.notes.push_back(sentence({"members of config.json that are not read: ", listed(unread)}));
+        }
+    }
+
     /// Local attention equals global attention as long as the context fits its window.
     void read_context() {
         std::uint32_t context = size("max_position_embeddings");
-        if (find("sliding_window") && bool_or(config_, "use_sliding_window", made_.is_gemma())) {
+        const bool knows_windows = made_.is_gemma() || made_.architecture == "qwen3";
+        const bool wants_windows = bool_or(config_, "use_sliding_window", made_.is_gemma());
+        const bool has_local_layers = may_have_local_layers();
+        if (knows_windows && find("sliding_window") && wants_windows && has_local_layers) {
+            has_local_attention_ = true;
             const std::uint32_t window = size("sliding_window");
             out_.add(key("attention.sliding_window"), window);
             if (window < context) {
@@ -7610,6 +7971,27 @@ private:
             }
         }
         out_.add(key("context_length"), context);
+    }
+
+    /// Whether not all layers attend to all positions, as far as the file lists them.
+    [[nodiscard]] bool may_have_local_layers() {
+        const auto kinds = find("layer_types");
+        if (!kinds) {
+            return true;
+        }
+        if (!kinds->is_array()) {
+            fail_type("layer_types", "an array", *kinds);
+        }
+        bool found = false;
+        for (const json_value kind : kinds->elements()) {
+            const auto name = kind.as_string().value_or("");
+            found = found || name == "sliding_attention";
+            if (name != "full_attention" && name != "sliding_attention") {
+                fail(errc::unsupported_architecture,
+                     {"'layer_types' names ", quoted{name}, "; full_attention and sliding_attention can be run"});
+            }
+        }
+        return found;
     }
 
     void read_sizes() {
@@ -7636,52 +8018,118 @@ private:
     /// Gemma, the top level and rope_scaling before.
     void read_rotary() {
         out_.add("bitnet_hpp.rotary", "halves"); // rows are not permuted here as converters do for LLaMA
-        const auto parameters = find("rope_parameters");
-        const auto global = parameters ? find(*parameters, "full_attention") : std::nullopt;
-        const auto local = parameters ? find(*parameters, "sliding_attention") : std::nullopt;
-        const json_value where = global ? *global : parameters ? *parameters : config_;
-        const auto theta = static_cast<float>(number(where, "rope_theta"));
-        out_.add(key("rope.freq_base"), theta);
-        if (local || find("rope_local_base_freq")) {
-            const double local_theta = local ? number(*local, "rope_theta") : number(config_, "rope_local_base_freq");
-            if (static_cast<float>(local_theta) != theta ||
-                (local && string_or(*local, "rope_type", "default") != "default")) {
-                fail(errc::unsupported_architecture,
-                     {"local attention rotates with theta ", std::to_string(local_theta), ", global attention with ",
-                      std::to_string(theta), "; only one rotation for all layers can be run"});
+        const auto parameters = object_called("rope_parameters");
+        auto scaling = object_called("rope_scaling");
+        if (parameters && scaling) {
+            fail(errc::inconsistent, {"there are both 'rope_parameters' and 'rope_scaling'"});
+        } else if (parameters) {
+            read_rope_parameters(*parameters);
+        } else {
+            read_theta(config_);
+            if (scaling) {
+                read_rotary_scaling(*scaling, "rope_scaling");
             }
-        }
-        if (const auto scaling = parameters ? std::optional(where) : find("rope_scaling")) {
-            read_rotary_scaling(*scaling, theta);
+            read_local_theta();
         }
     }
 
-    void read_rotary_scaling(json_value scaling, float theta) {
-        const std::string_view type = string_or(scaling, find(scaling, "rope_type") ? "rope_type" : "type", "default");
+    /// The object `key`; nullopt if it is missing, null or, after a failure, of another type.
+    [[nodiscard]] std::optional<config_object> object_called(std::string_view key) {
+        const auto found = find(key);
+        if (found && !found->is_object()) {
+            fail_type(key, "an object", *found);
+        }
+        return found && found->is_object() ? std::optional(config_object(*found)) : std::nullopt;
+    }
+
+    void read_rope_parameters(config_object parameters) {
+        const auto global = parameters.find("full_attention");
+        const auto local = parameters.find("sliding_attention");
+        if (!global) {
+            read_theta(parameters);
+            read_rotary_scaling(parameters, "rope_parameters");
+            return read_local_theta();
+        }
+        refuse_unread(parameters, "rope_parameters");
+        config_object of_all(*global);
+        read_theta(of_all);
+        read_rotary_scaling(of_all, "full_attention");
+        if (local) {
+            config_object of_near(*local);
+            refuse_second_rotation(number(of_near, "rope_theta"));
+            if (string_or(of_near, "rope_type", "default") != "default") {
+                fail(errc::unsupported_architecture, {"'sliding_attention' has a scaled rotation of its own"});
+            }
+            refuse_unread(of_near, "sliding_attention");
+        } else {
+            read_local_theta();
+        }
+    }
+
+    void read_theta(config_object& object) {
+        theta_ = static_cast<float>(number(object, "rope_theta"));
+        out_.add(key("rope.freq_base"), theta_);
+    }
+
+    /// Gemma's local layers have a theta of their own, 10000 if the file says none.
+    void read_local_theta() {
+        if (find("rope_local_base_freq")) {
+            refuse_second_rotation(number(config_, "rope_local_base_freq"));
+        } else if (made_.is_gemma() && has_local_attention_) {
+            refuse_second_rotation(10000);
+        }
+    }
+
+    /// Local layers, where there are any, rotate with `theta`, never scaled.
+    void refuse_second_rotation(double theta) {
+        if (static_cast<float>(theta) != theta_) {
+            fail(errc::unsupported_architecture,
+                 {"local attention rotates with theta ", std::to_string(theta), ", global attention with ",
+                  std::to_string(theta_), "; only one rotation for all layers can be run"});
+        } else if (has_local_attention_ && scales_rotation_) {
+            fail(errc::unsupported_architecture, {"the rotation of global attention is scaled, that of local attention "
+                                                  "is not; only one rotation for all layers can be run"});
+        } else if (has_local_attention_) {
+            out_.add(key("rope.freq_base_swa"), theta_);
+        }
+    }
+
+    /// \param name what error messages call `scaling`
+    void read_rotary_scaling(config_object& scaling, std::string_view name) {
+        const std::string_view old_type = string_or(scaling, "type", "default");
+        const std::string_view type = string_or(scaling, "rope_type", old_type);
+        if (scaling.find("type") && type != old_type) {
+            return fail(errc::inconsistent, {"'rope_type' is ", quoted{type}, ", 'type' is ", quoted{old_type}});
+        }
+        scales_rotation_ = type != "default";
+        same_or_missing(scaling, "partial_rotary_factor", 1);
         if (type == "llama3") {
-            read_llama3_scaling(scaling, theta);
-        } else if (type != "default") {
-            out_.add(key("rope.scaling.type"), type); // hyper_parameters refuses those that cannot be run
-            if (find(scaling, "factor")) {
+            read_llama3_scaling(scaling);
+        } else if (scales_rotation_) {
+            out_.add(key("rope.scaling.type"), type);
+            if (scaling.find("factor")) {
                 out_.add(key("rope.scaling.factor"), static_cast<float>(number(scaling, "factor")));
             }
         }
+        if (!scales_rotation_ || type == "llama3" || type == "linear") { // hyper_parameters refuses the others
+            refuse_unread(scaling, name);
+        }
     }
 
-    void read_llama3_scaling(json_value scaling, float theta) {
+    void read_llama3_scaling(config_object& scaling) {
         llama3_rotary_scaling wanted;
         wanted.factor = number(scaling, "factor");
         wanted.low = number(scaling, "low_freq_factor");
         wanted.high = number(scaling, "high_freq_factor");
-        wanted.context = number(find(scaling, "original_max_position_embeddings") ? scaling : config_,
+        wanted.context = number(scaling.find("original_max_position_embeddings") ? scaling : config_,
                                 "original_max_position_embeddings");
         const bool sane = wanted.factor >= 1 && wanted.low > 0 && wanted.high > wanted.low && wanted.context >= 1;
-        if (!sane || !(theta >= 1) || !(theta < 0x1p126f) || head_size_ == 0 || head_size_ > most_head_size) {
+        if (!sane || !(theta_ >= 1) || !(theta_ < 0x1p126f) || head_size_ == 0 || head_size_ > most_head_size) {
             fail(errc::out_of_range, {"the rotary scaling llama3 needs factor >= 1, 0 < low_freq_factor < "
                                       "high_freq_factor, original_max_position_embeddings >= 1 and rope_theta >= 1"});
             return;
         }
-        made_.rotary_divisors = llama3_rotary_divisors(theta, head_size_, wanted);
+        made_.rotary_divisors = llama3_rotary_divisors(theta_, head_size_, wanted);
     }
 
     /// What would change a result and is not computed here.
@@ -7698,22 +8146,26 @@ private:
                 fail(errc::unsupported_architecture, {"'", cap, "' is set, which cannot be run"});
             }
         }
-        same_or_missing("partial_rotary_factor", 1);
-        same_or_missing("input_bits", 8);
-        same_or_missing("query_pre_attn_scalar", head_size_);
+        same_or_missing(config_, "partial_rotary_factor", 1);
+        same_or_missing(config_, "weight_bits", 1);
+        same_or_missing(config_, "input_bits", 8);
+        same_or_missing(config_, "query_pre_attn_scalar", head_size_);
     }
-    void same_or_missing(std::string_view key, double wanted) {
-        if (find(key) && number(config_, key) != wanted) {
-            fail(errc::unsupported_architecture, {"'", key, "' is ", std::to_string(number(config_, key)), ", only ",
+    void same_or_missing(config_object& object, std::string_view key, double wanted) {
+        if (object.find(key) && number(object, key) != wanted) {
+            fail(errc::unsupported_architecture, {"'", key, "' is ", std::to_string(number(object, key)), ", only ",
                                                   std::to_string(wanted), " can be run"});
         }
     }
 
-    json_value config_;
+    config_object config_;
     std::string name_;
     gguf_writer& out_;
     hugging_face_config made_;
     std::uint32_t head_size_ = 0;
+    float theta_ = 0;
+    bool scales_rotation_ = false;
+    bool has_local_attention_ = false; ///< layers with a window, though it holds the whole context
     error failure_;
 };
 
@@ -11837,8 +12289,8 @@ private:
             }
         }
         if (has_packed_) {
-            notes_.emplace_back(config_.divides ? "weights are code / weight_scale (linear_class bitlinear)"
-                                                : "weights are code * weight_scale (linear_class autobitlinear)");
+            notes_.push_back(sentence(
+                {"weights are code ", config_.divides ? "/" : "*", " weight_scale (", config_.scale_rule, ")"}));
         }
         return true;
     }
@@ -11885,212 +12337,6 @@ private:
 // hyper_parameter_reader: reads the keys of a GGUF file that describe a model, and checks them.
 #ifndef BITNET_CHECKPOINT_HYPER_PARAMETER_READER_HPP
 #define BITNET_CHECKPOINT_HYPER_PARAMETER_READER_HPP
-
-// ---- bitnet/checkpoint/graph_parts.hpp ----
-// What of a GGUF file has a place in the graph: metadata keys and tensors, by name.
-#ifndef BITNET_CHECKPOINT_GRAPH_PARTS_HPP
-#define BITNET_CHECKPOINT_GRAPH_PARTS_HPP
-
-#include <algorithm>
-#include <charconv>
-#include <cstddef>
-#include <iterator>
-#include <span>
-#include <string>
-#include <string_view>
-#include <system_error>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Keys that hyper_parameter_reader reads, behind the name of the architecture and a dot. A pattern of sliding windows
-/// is among them because windows are refused unless they hold the whole context.
-inline constexpr std::string_view read_keys[] = {
-    "block_count",
-    "embedding_length",
-    "embedding_length_out",
-    "embedding_scale",
-    "feed_forward_length",
-    "context_length",
-    "vocab_size",
-    "hidden_activation",
-    "pooling_type",
-    "attention.head_count",
-    "attention.head_count_kv",
-    "attention.key_length",
-    "attention.key_length_swa",
-    "attention.value_length",
-    "attention.value_length_swa",
-    "attention.layer_norm_rms_epsilon",
-    "attention.scale",
-    "attention.query_pre_attn_scalar",
-    "attention.causal",
-    "attention.sliding_window",
-    "attention.sliding_window_pattern",
-    "rope.dimension_count",
-    "rope.dimension_count_swa",
-    "rope.freq_base",
-    "rope.freq_base_swa",
-    "rope.scale_linear",
-    "rope.scaling.type",
-    "rope.scaling.factor",
-};
-
-/// A key that would change the graph, and the two numbers with which it does not. Source: the keys of gguf-py's
-/// constants.py and how llama.cpp's loader takes them.
-struct neutral_value {
-    std::string_view key; ///< behind the name of the architecture
-    double value;
-    double other;
-};
-inline constexpr neutral_value neutral_values[] = {
-    {"expert_count", 0, 0},
-    {"expert_used_count", 0, 0},
-    {"expert_shared_count", 0, 0},
-    {"nextn_predict_layers", 0, 0},
-    {"decoder_block_count", 0, 0},
-    {"n_deepstack_layers", 0, 0},
-    {"hash_layer_count", 0, 0},
-    {"num_loops", 0, 1},
-    {"logit_scale", 0, 1},
-    {"residual_scale", 0, 1},
-    {"attn_logit_softcapping", 0, 0},
-    {"final_logit_softcapping", 0, 0},
-    {"swin_norm", 0, 0},
-    {"norm_before_residual", 0, 0},
-    {"use_parallel_residual", 0, 0},
-    {"rescale_every_n_layers", 0, 0},
-    {"token_shift_count", 0, 0},
-    {"full_attention_interval", 0, 1},
-    {"activation_sparsity_scale", 0, 0},
-    {"swiglu_clamp_exp", 0, 0},
-    {"swiglu_clamp_shexp", 0, 0},
-    {"altup.num_inputs", 0, 1},
-    {"embedding_length_per_layer_input", 0, 0},
-    {"adapters.count", 0, 0},
-    {"hyper_connection.count", 0, 1},
-    {"attn_res.block_size", 0, 0},
-    {"attention.max_alibi_bias", 0, 0},
-    {"attention.clamp_kqv", 0, 0},
-    {"attention.group_norm_groups", 0, 0},
-    {"attention.q_lora_rank", 0, 0},
-    {"attention.kv_lora_rank", 0, 0},
-    {"attention.output_lora_rank", 0, 0},
-    {"attention.output_group_count", 0, 1},
-    {"attention.relative_buckets_count", 0, 0},
-    {"attention.output_scale", 0, 1},
-    {"attention.value_scale", 0, 1},
-    {"attention.temperature_length", 0, 0},
-    {"attention.temperature_scale", 0, 0},
-    {"attention.key_length_mla", 0, 0},
-    {"attention.value_length_mla", 0, 0},
-    {"attention.shared_kv_layers", 0, 0},
-    {"attention.compress_ratios", 0, 1},
-    {"attention.indexer.top_k", 0, 0},
-    {"rope.dimension_sections", 0, 0},
-    {"rope.scaling.attn_factor", 1, 1},
-    {"rope.scaling.alpha", 0, 1},
-    {"rope.scaling.yarn_log_multiplier", 0, 0},
-    {"rope.scaling.yarn_ext_factor", 0, -1},
-    {"rope.scaling.yarn_attn_factor", 1, 1},
-    {"ssm.conv_kernel", 0, 0},
-    {"ssm.state_size", 0, 0},
-    {"wkv.head_size", 0, 0},
-    {"kda.head_dim", 0, 0},
-    {"shortconv.l_cache", 0, 0},
-};
-
-/// Whether `key` of a file of that architecture is read by something, or describes the file to people.
-[[nodiscard]] inline bool is_known_key(std::string_view key, std::string_view architecture) noexcept {
-    if (key.starts_with(architecture) && key.substr(architecture.size()).starts_with('.')) {
-        const std::string_view suffix = key.substr(architecture.size() + 1);
-        return std::find(std::begin(read_keys), std::end(read_keys), suffix) != std::end(read_keys) ||
-               std::any_of(std::begin(neutral_values), std::end(neutral_values),
-                           [suffix](const neutral_value& each) { return each.key == suffix; });
-    }
-    constexpr std::string_view others[] = {"general.", "tokenizer.", "split.", "quantize.", "imatrix.", "bitnet_hpp."};
-    return std::any_of(std::begin(others), std::end(others),
-                       [key](std::string_view each) { return key.starts_with(each); });
-}
-
-/// What a tensor is to the graph.
-enum class tensor_place {
-    known,          ///< asked for by name; weight_reader sees whether each norm is
-    without_effect, ///< left out: no number of a text depends on it
-    foreign,        ///< of another graph: without it the results would be wrong
-};
-
-[[nodiscard]] inline bool is_any_of(std::string_view wanted, std::span<const std::string_view> list) noexcept {
-    return std::find(list.begin(), list.end(), wanted) != list.end();
-}
-
-/// The part of "blk.7.attn_q.weight" behind the number; empty if the name is another or the number not below `layers`.
-[[nodiscard]] inline std::string_view name_in_layer(std::string_view name, std::size_t layers) noexcept {
-    constexpr std::string_view prefix = "blk.";
-    if (!name.starts_with(prefix)) {
-        return {};
-    }
-    name.remove_prefix(prefix.size());
-    std::size_t layer = 0;
-    const auto read = std::from_chars(name.data(), name.data() + name.size(), layer);
-    const auto digits = static_cast<std::size_t>(read.ptr - name.data());
-    const bool is_plain = read.ec == std::errc{} && (digits == 1 || name[0] != '0');
-    return is_plain && layer < layers && name.substr(digits).starts_with('.') ? name.substr(digits + 1)
-                                                                              : std::string_view{};
-}
-
-/// The place of the tensor `name` of a layer, without "blk.N.". \param is_lookup whether its ternary tensors are TL1 or
-/// TL2, which have their scales beside them under another name
-[[nodiscard]] inline tensor_place place_in_layer(std::string_view name, bool is_lookup) noexcept {
-    constexpr std::string_view matrices[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
-                                             "ffn_gate", "ffn_up", "ffn_down"};
-    constexpr std::string_view norms[] = {
-        "attn_norm",           "attn_q_norm_in",      "attn_k_norm_in", "attn_v_norm_in",   "attn_q_norm",
-        "attn_k_norm",         "attn_sub_norm",       "ffn_norm",       "ffn_gate_norm_in", "ffn_up_norm_in",
-        "attn_output_norm_in", "post_attention_norm", "ffn_sub_norm",   "ffn_down_norm_in", "post_ffw_norm"};
-    const std::string_view stem = name.substr(0, name.find('.'));
-    const std::string_view part = name.substr(stem.size());
-    const bool is_weight = part == ".weight" && (is_any_of(stem, matrices) || is_any_of(stem, norms));
-    const bool is_scale = part == (is_lookup ? ".weight_scale" : ".scale") && is_any_of(stem, matrices);
-    if (is_weight || is_scale) {
-        return tensor_place::known;
-    }
-    // Inverse frequencies of the rotation, which old converters kept, are computed here.
-    return stem == "attn_rot_embd" ? tensor_place::without_effect : tensor_place::foreign;
-}
-
-/// The place of a tensor outside of the layers. Foreign is what a language model could hold; towers for images and
-/// sound are without effect on text, and so is what nothing is known of.
-[[nodiscard]] inline tensor_place place_outside(std::string_view name) noexcept {
-    constexpr std::string_view wanted[] = {"token_embd.weight", "output_norm.weight", "output.weight",
-                                           "rope_freqs.weight", "token_embd.screen",  "output.screen"};
-    constexpr std::string_view towers[] = {"v.", "a.", "mm."};
-    constexpr std::string_view signs[] = {"blk.",  "enc.",   "dec.",  "norm",  "bias",  "embd",  "token_types",
-                                          "rope",  "scale",  "lora",  "sinks", "_inp",  "exps",  "ssm",
-                                          "dense", "output", "shexp", "hc_",   "altup", "nextn", "per_layer"};
-    if (is_any_of(name, wanted)) {
-        return tensor_place::known;
-    }
-    const bool is_tower = std::any_of(std::begin(towers), std::end(towers),
-                                      [name](std::string_view each) { return name.starts_with(each); });
-    const bool matters = std::any_of(std::begin(signs), std::end(signs), [name](std::string_view each) {
-        return name.find(each) != std::string_view::npos;
-    });
-    return matters && !is_tower ? tensor_place::foreign : tensor_place::without_effect;
-}
-
-/// "'a', 'b' and 17 more".
-[[nodiscard]] inline std::string listed(std::span<const std::string_view> names) {
-    constexpr std::size_t most = 8;
-    std::string made;
-    for (const std::string_view name : names.first((std::min)(names.size(), most))) {
-        made += sentence({made.empty() ? "" : ", ", quoted{name}});
-    }
-    return names.size() > most ? sentence({made, " and ", names.size() - most, " more"}) : made;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
 
 // ---- bitnet/simd/rotary.hpp ----
 // Rotary position embedding: the angles of every position, from integer phases, the same bits everywhere.
@@ -12582,9 +12828,10 @@ private:
     /// Element `i` of a number, a bool or an array of such; nullopt for strings.
     [[nodiscard]] static std::optional<double> number_in(const gguf_value& value, std::uint64_t i) noexcept {
         switch (value.element_type) {
-        case gguf_type::u8:
         case gguf_type::boolean:
-            return static_cast<double>(std::to_integer<unsigned>(value.bytes[static_cast<std::size_t>(i)]));
+            return value.element<bool>(i) ? 1.0 : 0.0;
+        case gguf_type::u8:
+            return value.element<std::uint8_t>(i);
         case gguf_type::i8:
             return value.element<std::int8_t>(i);
         case gguf_type::u16:
@@ -12635,7 +12882,7 @@ private:
             if (place == tensor_place::foreign) {
                 return fail(errc::unsupported_architecture,
                             {"tensor ", quoted{tensor.name}, ": in the file, but the graph of ", made_.architecture,
-                             " has no place for it in its ", made_.layers, " layers or outside of them"});
+                             " has no place for it (", made_.layers, " layers)"});
             }
             if (place == tensor_place::without_effect) {
                 left_out.push_back(tensor.name);

@@ -130,6 +130,73 @@ TEST_CASE("a checkpoint whose graph cannot be run is refused, not approximated")
          errc::unsupported_architecture, "'quantization_mode' is 'sometimes'"},
         {"packed weights that are ternarised while they run", [](checkpoint& c) { c.change("offline", "online"); },
          errc::inconsistent, "'quantization_mode' is online"},
+        {"a member of quantization_config that is not known",
+         [](checkpoint& c) { c.change("\"quant_method\"", R"("group_size": 128, "quant_method")"); },
+         errc::unsupported_architecture, "'quantization_config' has members that are not known: 'group_size'"},
+        {"weights that are neither offline nor online",
+         [](checkpoint& c) { c.change("\"quant_method\"", R"("offline_quantization": false, "quant_method")"); },
+         errc::inconsistent, "'offline_quantization' is false, 'online_quantization' false"},
+        {"weights that are offline and online",
+         [](checkpoint& c) {
+             c.change("\"quant_method\"",
+                      R"("offline_quantization": true, "online_quantization": true, "quant_method")");
+         },
+         errc::inconsistent, "'offline_quantization' is true, 'online_quantization' true"},
+        {"offline weights of a class that divides",
+         [](checkpoint& c) { c.change("\"autobitlinear\"", R"("bitlinear", "offline_quantization": true)"); },
+         errc::inconsistent, "'linear_class' bitlinear"},
+        {"online weights in offline mode",
+         [](checkpoint& c) { c.change("\"quant_method\"", R"("online_quantization": true, "quant_method")"); },
+         errc::inconsistent, "'online_quantization' true"},
+        {"a number for offline",
+         [](checkpoint& c) { c.change("\"quant_method\"", R"("offline_quantization": 1, "quant_method")"); },
+         errc::wrong_type, "'offline_quantization' is a JSON number"},
+        {"a quantisation in a word",
+         [](checkpoint& c) {
+             c.add(R"("quantization_config": "bitnet")");
+             c.change(R"("quantization_config": {)", R"("_": {)");
+         },
+         errc::wrong_type, "'quantization_config' is a JSON string"},
+        {"packed weights that the first revision ternarises while it runs",
+         [](checkpoint& c) {
+             c.change(R"("linear_class": "autobitlinear", "quantization_mode": "offline")",
+                      R"("online_quantization": true)");
+         },
+         errc::inconsistent, "'quantization_mode' is online"},
+        {"a layer of another kind", [](checkpoint& c) { c.add(R"("layer_types": ["linear_attention"])"); },
+         errc::unsupported_architecture, "'layer_types' names 'linear_attention'"},
+        {"weights of two bits", [](checkpoint& c) { c.add(R"("weight_bits": 2)"); }, errc::unsupported_architecture,
+         "'weight_bits' is 2"},
+        {"a rotation with a member that is not known",
+         [](checkpoint& c) {
+             c.change(R"("rope_scaling": null)", R"("rope_scaling": {"type": "linear", "factor": 2, "offset": 1})");
+         },
+         errc::unsupported_architecture, "'rope_scaling' has members that are not known: 'offset'"},
+        {"a rotation that is not scaled, by a factor",
+         [](checkpoint& c) {
+             c.change(R"("rope_scaling": null)", R"("rope_parameters": {"rope_theta": 10000, "factor": 2})");
+         },
+         errc::unsupported_architecture, "'rope_parameters' has members that are not known: 'factor'"},
+        {"a rotation of two types",
+         [](checkpoint& c) {
+             c.change(R"("rope_scaling": null)",
+                      R"("rope_scaling": {"rope_type": "default", "type": "mrope", "mrope_section": [16, 24, 24]})");
+         },
+         errc::inconsistent, "'rope_type' is 'default', 'type' is 'mrope'"},
+        {"a part of a rotation",
+         [](checkpoint& c) {
+             c.change(R"("rope_scaling": null)",
+                      R"("rope_parameters": {"rope_theta": 10000, "partial_rotary_factor": 0.5})");
+         },
+         errc::unsupported_architecture, "'partial_rotary_factor' is 0.5"},
+        {"two descriptions of the rotation",
+         [](checkpoint& c) {
+             c.change(R"("rope_scaling": null)", R"("rope_scaling": {"type": "linear", "factor": 2},
+                         "rope_parameters": {"rope_theta": 10000})");
+         },
+         errc::inconsistent, "both 'rope_parameters' and 'rope_scaling'"},
+        {"a number for a rotation", [](checkpoint& c) { c.change(R"("rope_scaling": null)", R"("rope_scaling": 4)"); },
+         errc::wrong_type, "'rope_scaling' is a JSON number"},
         {"a layer that stays as it is",
          [](checkpoint& c) {
              c.change("\"quant_method\"", R"("modules_to_not_convert": ["lm_head", "q_proj"], "quant_method")");

@@ -189,6 +189,58 @@ TEST_CASE("weight_scale multiplies if linear_class is autobitlinear and divides 
     }
 }
 
+TEST_CASE("the first revision of 2B-4T, which names no linear_class, multiplies by weight_scale") {
+    constexpr float four = 4.0f;
+    for (const char* config :
+         {R"("offline_quantization": true)", R"("offline_quantization": true, "online_quantization": false)",
+          R"("offline_quantization": true, "quantization_mode": "offline", "linear_class": "autobitlinear")"}) {
+        sample model = small_model();
+        model.written.change(R"("linear_class": "autobitlinear", "quantization_mode": "offline")", config);
+        std::string& scale = model.written.tensor("model.layers.1.mlp.up_proj.weight_scale").data;
+        std::memcpy(scale.data(), &four, sizeof four);
+        const temporary_folder folder;
+        const model_file file = opened(model.written, folder);
+        CHECK(number_in(file.gguf(), "blk.1.ffn_up.scale") == four);
+        REQUIRE(file.notes().size() == 1);
+        CHECK(file.notes()[0] == "weights are code * weight_scale (offline_quantization)");
+    }
+    sample masters = small_model(checkpoint_weights::masters);
+    masters.written.change(R"("linear_class": "autobitlinear", "quantization_mode": "offline")",
+                           R"("online_quantization": true)");
+    const temporary_folder folder;
+    CHECK(opened(masters.written, folder).notes().empty());
+}
+
+TEST_CASE("without a quantization_config weight_scale multiplies, and the note says that nothing tells") {
+    sample model = small_model();
+    model.written.change(
+        R"("quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline"}, )",
+        "");
+    const temporary_folder folder;
+    const model_file file = opened(model.written, folder);
+    REQUIRE(file.notes().size() == 1);
+    CHECK(file.notes()[0] == "weights are code * weight_scale (no quantization_config)");
+}
+
+TEST_CASE("members of config.json without effect are passed over, others that nothing reads are named in a note") {
+    sample model = small_model();
+    model.written.add(R"("model_type": "bitnet", "torch_dtype": "bfloat16", "use_cache": true, "pretraining_tp": 1,
+                         "auto_map": {"AutoConfig": "configuration_bitnet.BitNetConfig"}, "bos_token_id": 128000,
+                         "initializer_range": 0.02, "transformers_version": "4.52", "sliding_window": null,
+                         "use_sliding_window": false, "weight_bits": 1, "input_bits": 8, "new_member": null,
+                         "mlp_bias": false, "layer_types": ["full_attention", "full_attention"])");
+    const temporary_folder silent;
+    CHECK(opened(model.written, silent).notes().size() == 1); // about weight_scale
+    model.written.add(R"("residual_multiplier": 0.5, "sinks": [1, 2])");
+    model.written.change(R"("sliding_window": null)", R"("sliding_window": 16)"); // which no BitNet looks at
+    const temporary_folder folder;
+    const model_file file = opened(model.written, folder);
+    REQUIRE(file.notes().size() == 2);
+    CHECK(file.notes()[0] ==
+          "members of config.json that are not read: 'residual_multiplier', 'sinks', 'sliding_window'");
+    CHECK(file.gguf().find("bitnet-b1.58.attention.sliding_window") == nullptr);
+}
+
 TEST_CASE("a scale is read from F32, F16 and BF16, with one dimension or none") {
     const std::pair<const char*, std::string> halves[] = {{"BF16", std::string("\x80\x3e", 2)},
                                                           {"F16", std::string("\x00\x34", 2)}};
@@ -401,7 +453,8 @@ TEST_CASE("Gemma's norms get their 1, norms before projections do not, the windo
     model.written.change(R"("BitNetForCausalLM")", R"("Gemma3TextModel")");
     model.written.change(R"("hidden_act": "relu2")", R"("hidden_activation": "gelu_pytorch_tanh")");
     model.written.change(R"("attention_bias": false)",
-                         R"("head_dim": 64, "query_pre_attn_scalar": 64, "sliding_window": 32)");
+                         R"("head_dim": 64, "query_pre_attn_scalar": 64, "sliding_window": 32,
+                            "rope_local_base_freq": 500000)");
     const std::array<std::string, 2> norms[] = {{"input_layernorm", "attn_norm"},
                                                 {"pre_feedforward_layernorm", "ffn_norm"},
                                                 {"post_attention_layernorm", "post_attention_norm"},
@@ -424,6 +477,42 @@ TEST_CASE("Gemma's norms get their 1, norms before projections do not, the windo
     CHECK(*file.gguf().get<std::uint32_t>("gemma3.attention.key_length") == 64);
     REQUIRE(file.notes().size() == 1);
     CHECK(file.notes()[0].find("ends at 32 of its 64 positions") != std::string::npos);
+}
+
+TEST_CASE("Gemma's layers have local attention unless all of them are listed as global") {
+    const auto gemma = [](const char* more) {
+        sample model = small_model(checkpoint_weights::masters);
+        model.written.change(R"("BitNetForCausalLM")", R"("Gemma3TextModel")");
+        model.written.change(R"("hidden_act": "relu2")", R"("hidden_activation": "gelu_pytorch_tanh")");
+        model.written.change(R"("rope_theta": 500000.000000, )", "");
+        model.written.change(R"("rope_scaling": null)", more);
+        return model;
+    };
+    const auto context = [&](const char* more) {
+        const temporary_folder folder;
+        const model_file file = opened(gemma(more).written, folder);
+        CHECK(hyper_parameters::read(file.gguf()).has_value());
+        return *file.gguf().get<std::uint32_t>("gemma3.context_length");
+    };
+    CHECK(context(R"("rope_theta": 10000, "sliding_window": 32)") == 32); // 10000 is what local layers have
+    CHECK(context(R"("rope_theta": 1e6, "sliding_window": 32, "layer_types": ["full_attention", "full_attention"])") ==
+          64);
+    CHECK(context(R"("rope_theta": 1e6, "sliding_window": 32, "rope_local_base_freq": 1e6,
+                     "layer_types": ["sliding_attention", "full_attention"])") == 32);
+    CHECK(context(R"("sliding_window": 32, "rope_parameters": {
+                     "full_attention": {"rope_type": "default", "rope_theta": 1e6},
+                     "sliding_attention": {"rope_type": "default", "rope_theta": 1e6}})") == 32);
+    for (const char* two_rotations :
+         {R"("rope_theta": 1e6, "sliding_window": 32)",
+          R"("rope_theta": 10000, "sliding_window": 32, "rope_scaling": {"rope_type": "linear", "factor": 8})",
+          R"("sliding_window": 32, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6})",
+          R"("sliding_window": 32, "rope_parameters": {"full_attention": {"rope_theta": 1e6}})"}) {
+        const temporary_folder folder;
+        gemma(two_rotations).written.write(folder.path());
+        const auto refused = open_folder(folder.path());
+        REQUIRE_FALSE(refused.has_value());
+        CHECK(refused.error().message.find("only one rotation for all layers can be run") != std::string::npos);
+    }
 }
 
 TEST_CASE("a Qwen3 embedding checkpoint is known by the norms before its projections") {

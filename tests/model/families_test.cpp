@@ -101,8 +101,8 @@ const refused_variant table[] = {
      errc::unsupported_architecture, "'blk.0.attn_norm_2.weight'"},
     {"a layer more than said", [](edit& f) { f.rename_tensor("rope_freqs.weight", "blk.2.attn_norm.weight"); },
      errc::unsupported_architecture,
-     "'blk.2.attn_norm.weight': in the file, but the graph of llama has no place for "
-     "it in its 2 layers"},
+     "'blk.2.attn_norm.weight': in the file, but the graph of llama has no place for it "
+     "(2 layers)"},
     {"a layer written with a zero", [](edit& f) { f.rename_tensor("rope_freqs.weight", "blk.00.attn_norm.weight"); },
      errc::unsupported_architecture, "'blk.00.attn_norm.weight'"},
     {"the scale of a TL1 tensor beside I2_S",

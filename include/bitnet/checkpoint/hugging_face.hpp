@@ -558,8 +558,8 @@ private:
             }
         }
         if (has_packed_) {
-            notes_.emplace_back(config_.divides ? "weights are code / weight_scale (linear_class bitlinear)"
-                                                : "weights are code * weight_scale (linear_class autobitlinear)");
+            notes_.push_back(sentence(
+                {"weights are code ", config_.divides ? "/" : "*", " weight_scale (", config_.scale_rule, ")"}));
         }
         return true;
     }

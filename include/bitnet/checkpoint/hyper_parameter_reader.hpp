@@ -396,9 +396,10 @@ private:
     /// Element `i` of a number, a bool or an array of such; nullopt for strings.
     [[nodiscard]] static std::optional<double> number_in(const gguf_value& value, std::uint64_t i) noexcept {
         switch (value.element_type) {
-        case gguf_type::u8:
         case gguf_type::boolean:
-            return static_cast<double>(std::to_integer<unsigned>(value.bytes[static_cast<std::size_t>(i)]));
+            return value.element<bool>(i) ? 1.0 : 0.0;
+        case gguf_type::u8:
+            return value.element<std::uint8_t>(i);
         case gguf_type::i8:
             return value.element<std::int8_t>(i);
         case gguf_type::u16:
@@ -449,7 +450,7 @@ private:
             if (place == tensor_place::foreign) {
                 return fail(errc::unsupported_architecture,
                             {"tensor ", quoted{tensor.name}, ": in the file, but the graph of ", made_.architecture,
-                             " has no place for it in its ", made_.layers, " layers or outside of them"});
+                             " has no place for it (", made_.layers, " layers)"});
             }
             if (place == tensor_place::without_effect) {
                 left_out.push_back(tensor.name);

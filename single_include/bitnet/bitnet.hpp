@@ -5255,11 +5255,6 @@ private:
 #ifndef BITNET_CHECKPOINT_HUGGING_FACE_HPP
 #define BITNET_CHECKPOINT_HUGGING_FACE_HPP
 
-// ---- bitnet/checkpoint/hugging_face_config.hpp ----
-// config.json of a Hugging Face checkpoint, read strictly and written as GGUF metadata.
-#ifndef BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
-#define BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
-
 // ---- bitnet/checkpoint/graph_parts.hpp ----
 // What of a GGUF file has a place in the graph: metadata keys and tensors, by name.
 #ifndef BITNET_CHECKPOINT_GRAPH_PARTS_HPP
@@ -5465,6 +5460,11 @@ enum class tensor_place {
 } // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
+
+// ---- bitnet/checkpoint/hugging_face_config.hpp ----
+// config.json of a Hugging Face checkpoint, read strictly and written as GGUF metadata.
+#ifndef BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
+#define BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
 
 // ---- bitnet/core/fixed_point.hpp ----
 // Logarithm, exponential and square root by integers: the same bits on every compiler, whatever its float flags and
@@ -11964,6 +11964,7 @@ private:
             return fail(errc::unsupported_architecture, shard, tensor,
                         {"no part of a model of architecture ", config_.architecture});
         case checkpoint_role::unused:
+            left_out_.push_back(tensor.name);
             return true;
         case checkpoint_role::scale:
             return read_scale(shard, tensor, name.gguf);
@@ -12259,6 +12260,9 @@ private:
         if (has_masters_) {
             writer_.add("bitnet_hpp.masters", true);
         }
+        if (!left_out_.empty()) {
+            notes_.push_back(sentence({"frequencies of the rotation are computed, not read: ", listed(left_out_)}));
+        }
         auto made = writer_.write_memory();
         if (!made) {
             return error{made.error().code, sentence({path_, ": ", made.error().message})};
@@ -12305,6 +12309,7 @@ private:
     std::vector<std::string> names_;
     std::vector<gguf_tensor> tensors_;
     std::vector<std::string> notes_;
+    std::vector<std::string_view> left_out_; ///< names of tensors
     std::vector<std::uint32_t> stops_;
     bool has_norm_in_ = false;
     bool has_masters_ = false;
@@ -14837,7 +14842,8 @@ inline constexpr tensor_type file_type = [] {
 }
 
 /// Whether a file's weights in floating point are to be ternarised as in training: those of a bitnet architecture, and
-/// those that the metadata calls masters. Others are read if they are ternary as they are.
+/// those that the metadata calls masters. Others are read if they are ternary as they are, as are those that have a
+/// scale beside them.
 [[nodiscard]] inline bool has_float_masters(const gguf_file& file) {
     const auto architecture = file.get_or<std::string_view>("general.architecture", "");
     const auto said = file.get_or<bool>("bitnet_hpp.masters", false);
@@ -14885,13 +14891,14 @@ public:
     /// missing_tensor or out_of_memory, naming the file and the tensor.
     [[nodiscard]] static result<ternary_source> open(const gguf_file& file, const gguf_tensor& tensor,
                                                      const ternary_reading& reading, pool_ref pool) {
-        auto opened = open(tensor, file.name(), has_float_masters(file), reading, pool);
-        if (!opened) {
-            return opened;
-        }
         const auto beside = find_scale(file, tensor);
         if (!beside) {
             return failed(beside);
+        }
+        // Masters have no scale but their mean. With one beside them, weights are ternary as they are.
+        auto opened = open(tensor, file.name(), has_float_masters(file) && !*beside, reading, pool);
+        if (!opened) {
+            return opened;
         }
         opened->beside_ = *beside;
         if (!is_ternary_scale(opened->scale())) {

@@ -303,6 +303,22 @@ TEST_CASE("weights in F32, F16 and BF16 are masters, and the metadata has a key 
     CHECK(q->dims == tensor_dims{128, 128, 1, 1});
 }
 
+TEST_CASE("frequencies that a checkpoint stores are left out with a note") {
+    sample model = small_model();
+    for (const char* layer : {"0", "1"}) {
+        model.written.tensors.push_back({"model.layers." + std::string(layer) + ".self_attn.rotary_emb.inv_freq",
+                                         "F32",
+                                         {32},
+                                         std::string(128, '\0')});
+    }
+    const temporary_folder folder;
+    const model_file file = opened(model.written, folder);
+    REQUIRE(file.notes().size() == 2);
+    CHECK(file.notes()[0] == "frequencies of the rotation are computed, not read: "
+                             "'model.layers.0.self_attn.rotary_emb.inv_freq', "
+                             "'model.layers.1.self_attn.rotary_emb.inv_freq'");
+}
+
 TEST_CASE("tensors of every published naming get their GGUF names") {
     const std::array<std::string_view, 2> names[] = {
         {"model.embed_tokens.weight", "token_embd.weight"},

@@ -248,6 +248,35 @@ TEST_CASE("masters belong to bitnet architectures and to files that say so") {
     CHECK(of("llama", true));
 }
 
+TEST_CASE("a scale beside weights in floating point multiplies ternary ones, and masters cannot have one") {
+    auto pool = thread_pool::open(1);
+    REQUIRE(pool);
+    const float beside = 0.5f;
+    const auto open_with_scale = [&](const std::vector<std::byte>& weights) {
+        gguf_writer writer;
+        writer.add("general.architecture", "bitnet");
+        const std::uint64_t dims[] = {96, 5};
+        const std::uint64_t one = 1;
+        writer.add_tensor("blk.0.ffn_up.weight", tensor_type::f32, dims, weights);
+        writer.add_tensor("blk.0.ffn_up.scale", tensor_type::f32, {&one, 1}, std::as_bytes(std::span(&beside, 1)));
+        const auto bytes = writer.write_memory();
+        REQUIRE(bytes);
+        const auto file = gguf_file::parse(bytes->span(), "test");
+        REQUIRE(file);
+        const auto source = ternary_source::open(*file, *file->find_tensor("blk.0.ffn_up.weight"), {}, **pool);
+        return source ? result<float>(source->scale()) : result<float>(error{source.error()});
+    };
+    const auto ternary = open_with_scale(
+        bitnet_tests::encode(tensor_type::f32, bitnet_tests::code_matrix::random(5, 96, 0.0123291015625f)));
+    REQUIRE_MESSAGE(ternary, (ternary ? "" : ternary.error().message));
+    CHECK(*ternary == 0.5f * 0.0123291015625f);
+    const auto masters = open_with_scale(bytes_of<float>(random_masters<float>(5, 96, 0.05)));
+    REQUIRE_FALSE(masters);
+    CHECK(masters.error().code == errc::unsupported_type);
+    CHECK(masters.error().message.find("'blk.0.ffn_up.weight': type F32 in the file, with weights that are not -s") !=
+          std::string::npos);
+}
+
 TEST_CASE("golden: masters become the codes and scales of the packed checkpoint and of the I2_S file") {
     if (skip_without_golden()) {
         return;

@@ -3,6 +3,7 @@
 #ifndef BITNET_CHECKPOINT_HUGGING_FACE_HPP
 #define BITNET_CHECKPOINT_HUGGING_FACE_HPP
 
+#include <bitnet/checkpoint/graph_parts.hpp>
 #include <bitnet/checkpoint/hugging_face_config.hpp>
 #include <bitnet/checkpoint/hugging_face_names.hpp>
 #include <bitnet/checkpoint/model_file.hpp>
@@ -233,6 +234,7 @@ private:
             return fail(errc::unsupported_architecture, shard, tensor,
                         {"no part of a model of architecture ", config_.architecture});
         case checkpoint_role::unused:
+            left_out_.push_back(tensor.name);
             return true;
         case checkpoint_role::scale:
             return read_scale(shard, tensor, name.gguf);
@@ -528,6 +530,9 @@ private:
         if (has_masters_) {
             writer_.add("bitnet_hpp.masters", true);
         }
+        if (!left_out_.empty()) {
+            notes_.push_back(sentence({"frequencies of the rotation are computed, not read: ", listed(left_out_)}));
+        }
         auto made = writer_.write_memory();
         if (!made) {
             return error{made.error().code, sentence({path_, ": ", made.error().message})};
@@ -574,6 +579,7 @@ private:
     std::vector<std::string> names_;
     std::vector<gguf_tensor> tensors_;
     std::vector<std::string> notes_;
+    std::vector<std::string_view> left_out_; ///< names of tensors
     std::vector<std::uint32_t> stops_;
     bool has_norm_in_ = false;
     bool has_masters_ = false;

@@ -122,7 +122,8 @@ inline constexpr tensor_type file_type = [] {
 }
 
 /// Whether a file's weights in floating point are to be ternarised as in training: those of a bitnet architecture, and
-/// those that the metadata calls masters. Others are read if they are ternary as they are.
+/// those that the metadata calls masters. Others are read if they are ternary as they are, as are those that have a
+/// scale beside them.
 [[nodiscard]] inline bool has_float_masters(const gguf_file& file) {
     const auto architecture = file.get_or<std::string_view>("general.architecture", "");
     const auto said = file.get_or<bool>("bitnet_hpp.masters", false);
@@ -170,13 +171,14 @@ public:
     /// missing_tensor or out_of_memory, naming the file and the tensor.
     [[nodiscard]] static result<ternary_source> open(const gguf_file& file, const gguf_tensor& tensor,
                                                      const ternary_reading& reading, pool_ref pool) {
-        auto opened = open(tensor, file.name(), has_float_masters(file), reading, pool);
-        if (!opened) {
-            return opened;
-        }
         const auto beside = find_scale(file, tensor);
         if (!beside) {
             return failed(beside);
+        }
+        // Masters have no scale but their mean. With one beside them, weights are ternary as they are.
+        auto opened = open(tensor, file.name(), has_float_masters(file) && !*beside, reading, pool);
+        if (!opened) {
+            return opened;
         }
         opened->beside_ = *beside;
         if (!is_ternary_scale(opened->scale())) {

@@ -229,6 +229,34 @@ TEST_CASE("a folder of sentence-transformers says how states are pooled") {
               .find("elsewhere/config.json") != std::string::npos);
 }
 
+TEST_CASE("what sentence-transformers does to a text before the tokenizer is refused or told") {
+    const auto bytes = bitnet_tests::tiny_model();
+    REQUIRE(bytes);
+    const temporary_folder folder;
+    bitnet_tests::checkpoint_of(bytes->span(), {}).write(folder.path());
+    const auto open = [&] { return model_file::open(folder.path(), {.load_tokenizer = false}); };
+    (void)folder.write("sentence_bert_config.json", R"({"max_seq_length": 512, "do_lower_case": false})");
+    (void)folder.write("config_sentence_transformers.json",
+                       R"({"prompts": {"query": "query: "}, "default_prompt_name": null})");
+    const auto plain = open();
+    REQUIRE_MESSAGE(plain, (plain ? "" : plain.error().message));
+    const std::size_t notes = plain->notes().size();
+    (void)folder.write("config_sentence_transformers.json", R"({"default_prompt_name": "query"})");
+    const auto prompted = open();
+    REQUIRE(prompted);
+    REQUIRE(prompted->notes().size() == notes + 1);
+    CHECK(std::any_of(prompted->notes().begin(), prompted->notes().end(), [](const std::string& note) {
+        return note.find("'default_prompt_name' is 'query'") != std::string::npos;
+    }));
+    (void)folder.write("sentence_bert_config.json", R"({"do_lower_case": true})");
+    const auto lowered = open();
+    REQUIRE_FALSE(lowered);
+    CHECK(lowered.error().code == errc::unsupported_tokenizer);
+    CHECK(lowered.error().message.find("'do_lower_case'") != std::string::npos);
+    (void)folder.write("sentence_bert_config.json", "{");
+    CHECK(open().error().code == errc::bad_json);
+}
+
 TEST_CASE("a file that was inspected first opens as the same model") {
     using P = policy<isa::scalar>;
     const auto bytes = bitnet_tests::tiny_model();

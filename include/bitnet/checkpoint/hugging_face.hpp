@@ -67,7 +67,7 @@ public:
 
     [[nodiscard]] result<opened_checkpoint> run() {
         if (!read_config() || !open_shards() || !read_tensors() || !check_family() || !read_pooling() ||
-            !read_tokenizer()) {
+            !read_text_changes() || !read_tokenizer()) {
             return std::move(failure_);
         }
         return finish();
@@ -435,6 +435,28 @@ private:
             notes_.push_back(
                 sentence({file, ": 'include_prompt' is false, but an instruction in front of a text is part "
                                 "of the mean here"}));
+        }
+        return true;
+    }
+
+    /// What sentence-transformers does to a text before its tokenizer sees it.
+    [[nodiscard]] bool read_text_changes() {
+        const auto module = read_json("sentence_bert_config.json");
+        const auto lower = module ? module->root().find("do_lower_case") : std::nullopt;
+        if (lower && lower->as_bool().value_or(false)) {
+            return fail(errc::unsupported_tokenizer,
+                        {"sentence_bert_config.json: 'do_lower_case' is true, only texts as they are can be embedded"});
+        }
+        const auto whole = read_json("config_sentence_transformers.json");
+        const auto prompt = whole ? whole->root().find("default_prompt_name") : std::nullopt;
+        if (prompt && prompt->as_string()) {
+            notes_.push_back(sentence({"config_sentence_transformers.json: 'default_prompt_name' is ",
+                                       quoted{*prompt->as_string()}, "; here the caller puts a prompt before a text"}));
+        }
+        for (const auto* config : {&module, &whole}) {
+            if (!*config && config->error().code != errc::file_not_found) {
+                return fail(error{config->error()});
+            }
         }
         return true;
     }

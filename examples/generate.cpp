@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -102,6 +103,7 @@ public:
         if (!prompt) {
             return std::move(prompt).error();
         }
+        note_double_bos(*prompt);
         auto options = settings_.model.to_session();
         options.stop_at_stop_tokens = !settings_.ignore_eos;
         auto session = bitnet::any_session::open(model_, options);
@@ -127,8 +129,20 @@ public:
     [[nodiscard]] std::size_t context() const noexcept { return context_; }
 
     statistics stats;
+    std::vector<std::string> notes; ///< about the prompt
 
 private:
+    void note_double_bos(const std::vector<bitnet::token>& prompt) {
+        if (!model_.text().begins_twice(prompt)) {
+            return;
+        }
+        notes.push_back("the prompt begins with BOS, " + std::string(model_.text().bytes_of(prompt[0])) +
+                        ", which is added to every prompt of this model: it is there twice");
+        if (settings_.stats == "text") {
+            std::fprintf(stderr, "note: %s\n", notes.back().c_str());
+        }
+    }
+
     [[nodiscard]] bitnet::result<std::vector<bitnet::token>> encode() const {
         const bitnet::tokenizer& text = model_.text();
         std::vector<bitnet::token> tokens;
@@ -208,8 +222,10 @@ void print_json(const settings& chosen, const bitnet::any_model& model, const ge
     json.member("context", done.context());
     json.member("seed", chosen.sampling.seed);
     json.begin("notes", '[');
-    for (const std::string& note : model.notes()) {
-        json.value(note);
+    for (const auto all : {model.notes(), std::span<const std::string>(done.notes)}) {
+        for (const std::string& note : all) {
+            json.value(note);
+        }
     }
     json.end(']');
     json.end('}');

@@ -1706,6 +1706,12 @@ public:
     [[nodiscard]] bool add_bos() const noexcept { return facts_.add_bos; }
     [[nodiscard]] bool add_eos() const noexcept { return facts_.add_eos; }
 
+    /// Whether `tokens` begin with BOS twice, as they do if a prompt spells it (with parse_special) and the program
+    /// adds it, too, because add_bos() says so. Models are trained with one, and answer worse.
+    [[nodiscard]] bool begins_twice(std::span<const token> tokens) const noexcept {
+        return bos() && tokens.size() > 1 && tokens[0] == *bos() && tokens[1] == *bos();
+    }
+
     /// Whether encode() puts a space in front of text, and decode() takes it away: SentencePiece models unless
     /// tokenizer.ggml.add_space_prefix is false.
     [[nodiscard]] bool adds_space_prefix() const noexcept { return facts_.space_prefix; }

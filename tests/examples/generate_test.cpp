@@ -237,6 +237,29 @@ TEST_CASE("control tokens in the prompt are text unless --special") {
     CHECK(count({"-n", "0", "--stats", "json", "--special"}) == 2); // after BOS
 }
 
+TEST_CASE("a prompt that spells BOS for a model that adds it is told about, once") {
+    const std::string note = "note: the prompt begins with BOS, <|begin_of_text|>, which is added";
+    const auto count = [](std::string_view text, std::string_view part) {
+        std::size_t found = 0;
+        for (std::size_t at = text.find(part); at != std::string_view::npos; at = text.find(part, at + 1)) {
+            ++found;
+        }
+        return found;
+    };
+    for (const char* prompt : {"<|begin_of_text|>Once", "<|begin_of_text|><|begin_of_text|>Once"}) {
+        CHECK(count(run("generate", with({"-n", "2", "--special"}, prompt)).err, note) == 1);
+        CHECK(count(run("generate", with({"-n", "2"}, prompt)).err, note) == 0); // there it is text
+        const auto json = stats_of(run("generate", with({"-n", "2", "--special", "--stats", "json"}, prompt)));
+        CHECK(json.root().find("notes")->size() == 1);
+    }
+    CHECK(count(run("generate", with({"-n", "2", "--special"}, "Once<|begin_of_text|>")).err, note) == 0);
+    const temporary_folder folder;
+    const outcome without =
+        run("generate", {"-m", write_without_bos(folder), "-p", "<|begin_of_text|>Once", "-n", "2", "--special"});
+    CHECK(without.status == 0);
+    CHECK(count(without.err, note) == 0);
+}
+
 TEST_CASE("an empty prompt is continued if the model begins with BOS, and an error otherwise") {
     const temporary_folder folder;
     const std::string no_bos = write_without_bos(folder);

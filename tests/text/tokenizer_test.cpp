@@ -258,6 +258,20 @@ TEST_CASE("BOS is added if the file says so, or if it does not say and there is 
     CHECK(!open_small(keys).bos());
 }
 
+TEST_CASE("tokens that begin with BOS twice are noticed") {
+    const tokenizer t = open_small({});
+    const token bos = *t.bos();
+    CHECK(t.begins_twice(ids{bos, bos}));
+    CHECK(t.begins_twice(ids{bos, bos, bos, 'a'}));
+    for (const ids& once : {ids{}, ids{bos}, ids{bos, 'a', bos}, ids{'a', bos, bos}, ids{'a', 'a'}}) {
+        CHECK(!t.begins_twice(once));
+    }
+    small_vocabulary without;
+    without.ids.clear();
+    without.add_bos = false;
+    CHECK(!open_small(without).begins_twice(ids{bos, bos}));
+}
+
 TEST_CASE("the pre-tokenizer is the caller's, the file's or inferred, and the choice says which") {
     small_vocabulary keys;
     const tokenizer named = open_small(keys);

@@ -13,6 +13,14 @@ else()
     endif()
 endif()
 
+# What the library itself is compiled with besides, so that it stays clean in programs that ask for more.
+add_library(bitnet_library_warnings INTERFACE)
+target_link_libraries(bitnet_library_warnings INTERFACE bitnet_warnings)
+if(NOT MSVC)
+    target_compile_options(bitnet_library_warnings INTERFACE -Wsign-conversion -Wold-style-cast -Wundef
+        $<$<CXX_COMPILER_ID:GNU>:-Wuseless-cast> $<$<NOT:$<BOOL:${BITNET_SANITIZE}>>:-Wnull-dereference>)
+endif()
+
 add_library(bitnet_sanitizers INTERFACE)
 if(BITNET_SANITIZE)
     set(flags -fsanitize=${BITNET_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
@@ -22,7 +30,7 @@ endif()
 
 add_library(bitnet_developer INTERFACE)
 target_link_libraries(bitnet_developer INTERFACE bitnet bitnet_warnings bitnet_sanitizers)
-target_link_libraries(bitnet_any_cpu PRIVATE bitnet_developer)
+target_link_libraries(bitnet_any_cpu PRIVATE bitnet_developer bitnet_library_warnings)
 
 # One program <prefix>-<name> for each <name>.cpp or <name>_<prefix>.cpp of the folder, an underscore in the name made a
 # hyphen; `ladder.cpp` is none of them. Further arguments are compile and link flags.

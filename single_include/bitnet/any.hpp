@@ -1066,6 +1066,55 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
 #ifndef BITNET_CORE_SENTENCE_HPP
 #define BITNET_CORE_SENTENCE_HPP
 
+// ---- bitnet/core/checked.hpp ----
+// Size arithmetic that notices overflow: for every size that a file or a caller controls.
+#ifndef BITNET_CORE_CHECKED_HPP
+#define BITNET_CORE_CHECKED_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// a + b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
+    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
+        return std::nullopt;
+    }
+    return a + b;
+}
+
+/// a * b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
+    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
+        return std::nullopt;
+    }
+    return a * b;
+}
+
+/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
+template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
+    if constexpr (sizeof(T) > sizeof(std::size_t)) {
+        return static_cast<std::size_t>(size);
+    } else {
+        return size;
+    }
+}
+
+/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
+                                                                   std::uint64_t alignment) noexcept {
+    const auto padded = checked_add(value, alignment - 1);
+    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -1114,10 +1163,10 @@ public:
     BITNET_COLD void append_to(std::string& out) const {
         switch (kind_) {
         case kind::text:
-            out.append(text_, static_cast<std::size_t>(value_));
+            out.append(text_, to_size(value_));
             break;
         case kind::quoted:
-            append_quoted(out, {text_, static_cast<std::size_t>(value_)}, 80);
+            append_quoted(out, {text_, to_size(value_)}, 80);
             break;
         case kind::positive:
         case kind::negative:
@@ -2396,45 +2445,6 @@ struct screen_statistics {
 #ifndef BITNET_CORE_BUFFER_HPP
 #define BITNET_CORE_BUFFER_HPP
 
-// ---- bitnet/core/checked.hpp ----
-// Size arithmetic that notices overflow: for every size that a file or a caller controls.
-#ifndef BITNET_CORE_CHECKED_HPP
-#define BITNET_CORE_CHECKED_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <limits>
-#include <optional>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// a + b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
-    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
-        return std::nullopt;
-    }
-    return a + b;
-}
-
-/// a * b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
-    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
-        return std::nullopt;
-    }
-    return a * b;
-}
-
-/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
-                                                                   std::uint64_t alignment) noexcept {
-    const auto padded = checked_add(value, alignment - 1);
-    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -2456,7 +2466,7 @@ namespace detail {
         return error_saying(errc::out_of_memory,
                             {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
     }
-    void* memory = ::operator new (static_cast<std::size_t>(*bytes), std::align_val_t{alignment}, std::nothrow);
+    void* memory = ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
     if (memory == nullptr) {
         return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
     }
@@ -2505,7 +2515,7 @@ public:
             return failed(memory);
         }
         buffer made;
-        made.size_ = static_cast<std::size_t>(size);
+        made.size_ = detail::to_size(size);
         made.data_ = static_cast<T*>(*memory);
         return made;
     }
@@ -2941,10 +2951,10 @@ public:
         }
         const std::size_t at = accepted_ % recent_.size();
         if (accepted_ >= recent_.size()) {
-            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1 : 0;
+            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1u : 0u;
         }
         recent_[at] = id;
-        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1 : 0;
+        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1u : 0u;
         ++accepted_;
     }
 

@@ -1071,6 +1071,55 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
 #ifndef BITNET_CORE_SENTENCE_HPP
 #define BITNET_CORE_SENTENCE_HPP
 
+// ---- bitnet/core/checked.hpp ----
+// Size arithmetic that notices overflow: for every size that a file or a caller controls.
+#ifndef BITNET_CORE_CHECKED_HPP
+#define BITNET_CORE_CHECKED_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// a + b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
+    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
+        return std::nullopt;
+    }
+    return a + b;
+}
+
+/// a * b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
+    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
+        return std::nullopt;
+    }
+    return a * b;
+}
+
+/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
+template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
+    if constexpr (sizeof(T) > sizeof(std::size_t)) {
+        return static_cast<std::size_t>(size);
+    } else {
+        return size;
+    }
+}
+
+/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
+                                                                   std::uint64_t alignment) noexcept {
+    const auto padded = checked_add(value, alignment - 1);
+    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -1119,10 +1168,10 @@ public:
     BITNET_COLD void append_to(std::string& out) const {
         switch (kind_) {
         case kind::text:
-            out.append(text_, static_cast<std::size_t>(value_));
+            out.append(text_, to_size(value_));
             break;
         case kind::quoted:
-            append_quoted(out, {text_, static_cast<std::size_t>(value_)}, 80);
+            append_quoted(out, {text_, to_size(value_)}, 80);
             break;
         case kind::positive:
         case kind::negative:
@@ -2401,45 +2450,6 @@ struct screen_statistics {
 #ifndef BITNET_CORE_BUFFER_HPP
 #define BITNET_CORE_BUFFER_HPP
 
-// ---- bitnet/core/checked.hpp ----
-// Size arithmetic that notices overflow: for every size that a file or a caller controls.
-#ifndef BITNET_CORE_CHECKED_HPP
-#define BITNET_CORE_CHECKED_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <limits>
-#include <optional>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// a + b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
-    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
-        return std::nullopt;
-    }
-    return a + b;
-}
-
-/// a * b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
-    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
-        return std::nullopt;
-    }
-    return a * b;
-}
-
-/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
-                                                                   std::uint64_t alignment) noexcept {
-    const auto padded = checked_add(value, alignment - 1);
-    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -2461,7 +2471,7 @@ namespace detail {
         return error_saying(errc::out_of_memory,
                             {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
     }
-    void* memory = ::operator new (static_cast<std::size_t>(*bytes), std::align_val_t{alignment}, std::nothrow);
+    void* memory = ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
     if (memory == nullptr) {
         return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
     }
@@ -2510,7 +2520,7 @@ public:
             return failed(memory);
         }
         buffer made;
-        made.size_ = static_cast<std::size_t>(size);
+        made.size_ = detail::to_size(size);
         made.data_ = static_cast<T*>(*memory);
         return made;
     }
@@ -2946,10 +2956,10 @@ public:
         }
         const std::size_t at = accepted_ % recent_.size();
         if (accepted_ >= recent_.size()) {
-            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1 : 0;
+            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1u : 0u;
         }
         recent_[at] = id;
-        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1 : 0;
+        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1u : 0u;
         ++accepted_;
     }
 
@@ -3517,7 +3527,7 @@ namespace detail {
 
 /// Exact, for all 65,536 values; a NaN becomes quiet and keeps its payload, as vcvtph2ps does.
 [[nodiscard]] constexpr float widen(half value) noexcept {
-    const std::uint32_t sign = static_cast<std::uint32_t>(value.bits & 0x8000u) << 16;
+    const std::uint32_t sign = (value.bits & 0x8000u) << 16;
     const std::uint32_t exponent = (value.bits >> 10) & 0x1fu;
     const std::uint32_t fraction = value.bits & 0x3ffu;
     if (exponent == 0x1f) {
@@ -4204,7 +4214,7 @@ public:
         if (count > remaining()) {
             return std::nullopt;
         }
-        const auto taken = bytes_.subspan(offset_, static_cast<std::size_t>(count));
+        const auto taken = bytes_.subspan(offset_, to_size(count));
         offset_ += taken.size();
         return taken;
     }
@@ -4275,7 +4285,7 @@ public:
         [[nodiscard]] std::size_t text_size() const noexcept {
             std::uint64_t length = 0;
             std::memcpy(&length, at_, sizeof(length));
-            return static_cast<std::size_t>(length);
+            return detail::to_size(length);
         }
         const std::byte* at_ = nullptr;
     };
@@ -4283,7 +4293,7 @@ public:
     gguf_strings() noexcept = default;
     /// \pre `bytes` holds exactly `count` strings.
     gguf_strings(std::span<const std::byte> bytes, std::uint64_t count) noexcept
-        : bytes_(bytes), count_(static_cast<std::size_t>(count)) {}
+        : bytes_(bytes), count_(detail::to_size(count)) {}
 
     [[nodiscard]] iterator begin() const noexcept { return iterator{bytes_.data()}; }
     [[nodiscard]] iterator end() const noexcept { return iterator{bytes_.data() + bytes_.size()}; }
@@ -4328,7 +4338,7 @@ struct gguf_value {
     [[nodiscard]] T element(std::uint64_t i) const noexcept {
         assert(element_type == detail::gguf_type_of<T>() && i < count);
         T value;
-        std::memcpy(&value, bytes.data() + static_cast<std::size_t>(i) * sizeof(T), sizeof(T));
+        std::memcpy(&value, bytes.data() + detail::to_size(i) * sizeof(T), sizeof(T));
         return value;
     }
 };
@@ -5041,7 +5051,7 @@ private:
                          file_.data_offset_, ", but the file has ", bytes_.size(), " bytes"});
         }
         tensor.offset = *first;
-        tensor.bytes = bytes_.subspan(static_cast<std::size_t>(*first), static_cast<std::size_t>(bytes));
+        tensor.bytes = bytes_.subspan(to_size(*first), to_size(bytes));
         return true;
     }
 
@@ -5232,8 +5242,8 @@ public:
 
 private:
     explicit format_rows(const gguf_tensor& tensor) noexcept
-        : data_(reinterpret_cast<const std::uint8_t*>(tensor.bytes.data())),
-          rows_(static_cast<std::size_t>(tensor.dims[1])), cols_(static_cast<std::size_t>(tensor.dims[0])) {}
+        : data_(reinterpret_cast<const std::uint8_t*>(tensor.bytes.data())), rows_(to_size(tensor.dims[1])),
+          cols_(to_size(tensor.dims[0])) {}
 
     [[nodiscard]] std::size_t segments() const noexcept { return cols_ / F::segment_columns(cols_); }
     [[nodiscard]] float scale_of(std::size_t row, std::size_t segment) const noexcept {
@@ -5942,7 +5952,7 @@ public:
                          sentence({file->path(), ": ", file->size(), " bytes exceed the address space"})};
         }
         mapped_file mapping;
-        mapping.size_ = static_cast<std::size_t>(file->size());
+        mapping.size_ = to_size(file->size());
         if (const int code = mapping.map(file->native())) {
             mapping.size_ = 0;
             return file->failed("cannot be mapped", code);
@@ -6297,7 +6307,7 @@ public:
     void add_array(std::string_view key, std::span<const T> values) {
         if (begin_entry(key, gguf_type::array)) {
             put(static_cast<std::uint32_t>(detail::gguf_type_of<T>()));
-            put(static_cast<std::uint64_t>(values.size()));
+            put(std::uint64_t{values.size()});
             metadata_.append(std::as_bytes(values));
         }
     }
@@ -6329,7 +6339,7 @@ public:
             put(static_cast<std::uint32_t>(copied.element_type));
             put(copied.count);
         } else if (copied.type == gguf_type::string) {
-            put(static_cast<std::uint64_t>(copied.bytes.size()));
+            put(std::uint64_t{copied.bytes.size()});
         }
         metadata_.append(copied.bytes);
     }
@@ -6423,7 +6433,7 @@ private:
 
     template <class T> void put(T value) { metadata_.append(std::as_bytes(std::span<const T, 1>(&value, 1))); }
     void put_string(std::string_view text) {
-        put(static_cast<std::uint64_t>(text.size()));
+        put(std::uint64_t{text.size()});
         metadata_.append(std::as_bytes(std::span(text.data(), text.size())));
     }
     [[nodiscard]] bool begin_entry(std::string_view key, gguf_type type) {
@@ -6579,11 +6589,11 @@ private:
         };
         put_text("GGUF");
         put_into(options_.version);
-        put_into(static_cast<std::uint64_t>(tensors_.size()));
-        put_into(static_cast<std::uint64_t>(keys_.size()));
+        put_into(std::uint64_t{tensors_.size()});
+        put_into(std::uint64_t{keys_.size()});
         out.append(metadata_.bytes());
         for (const entry& tensor : tensors_) {
-            put_into(static_cast<std::uint64_t>(tensor.name.size()));
+            put_into(std::uint64_t{tensor.name.size()});
             put_text(tensor.name);
             put_into(static_cast<std::uint32_t>(tensor.dims.size()));
             out.append(std::as_bytes(std::span(tensor.dims)));
@@ -6593,7 +6603,7 @@ private:
         if (out.ran_out()) {
             return out;
         }
-        const std::vector<std::byte> padding(static_cast<std::size_t>(data_offset() - out.bytes().size()));
+        const std::vector<std::byte> padding(detail::to_size(data_offset() - out.bytes().size()));
         out.append(padding);
         return out;
     }
@@ -6650,8 +6660,7 @@ private:
             return written;
         }
         const std::uint64_t end = tensor.offset + tensor.size;
-        const auto padding =
-            chunk.first(static_cast<std::size_t>(*detail::checked_align(end, options_.alignment) - end));
+        const auto padding = chunk.first(detail::to_size(*detail::checked_align(end, options_.alignment) - end));
         std::fill(padding.begin(), padding.end(), std::byte{0});
         return sink(padding);
     }
@@ -6660,7 +6669,7 @@ private:
     [[nodiscard]] result<void> write_generated(const Sink& sink, const entry& tensor, std::span<std::byte> chunk,
                                                std::string_view target) const {
         for (std::uint64_t offset = 0; offset < tensor.size; offset += chunk.size()) {
-            const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), tensor.size - offset));
+            const auto size = detail::to_size(std::min<std::uint64_t>(chunk.size(), tensor.size - offset));
             if (!tensor.generator.read(tensor.generator.context, offset, chunk.first(size))) {
                 return error{errc::io_error, detail::sentence({target, ": tensor ", detail::quoted{tensor.name},
                                                                ": its generator could not give ", size,
@@ -8958,7 +8967,7 @@ private:
                          *range[1] - *range[0]});
         }
         tensor.offset = data_offset_ + *range[0];
-        tensor.bytes = bytes_.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(*needed));
+        tensor.bytes = bytes_.subspan(to_size(tensor.offset), to_size(*needed));
         return true;
     }
 
@@ -10540,7 +10549,7 @@ public:
         const std::uint64_t hash = hash_bytes(bytes);
         const std::size_t mask = slots_.size() - 1;
         for (std::size_t probe = 0; probe < longest_probe; ++probe) {
-            slot& s = slots_[(static_cast<std::size_t>(hash >> 32) + probe) & mask];
+            slot& s = slots_[(to_size(hash >> 32) + probe) & mask];
             if (s.token_plus_one == 0) {
                 s = {static_cast<std::uint32_t>(hash), static_cast<std::uint32_t>(id) + 1};
                 return outcome::inserted;
@@ -10556,7 +10565,7 @@ public:
     [[nodiscard]] token find(const token_store& store, std::string_view bytes) const noexcept {
         const std::uint64_t hash = hash_bytes(bytes);
         const std::size_t mask = slots_.size() - 1;
-        for (std::size_t i = static_cast<std::size_t>(hash >> 32) & mask;; i = (i + 1) & mask) {
+        for (std::size_t i = to_size(hash >> 32) & mask;; i = (i + 1) & mask) {
             const slot& s = slots_[i];
             if (s.token_plus_one == 0) { // at most half full: every probe ends here
                 return no_token;
@@ -11356,7 +11365,7 @@ private:
             return bad({"token ", quoted_name(text), " has id ", *id, ", but there are no more than ", most_,
                         " tokens: ids are missing below it"});
         }
-        entry& e = entries_[static_cast<std::size_t>(*id)];
+        entry& e = entries_[to_size(*id)];
         if (text.empty()) {
             return bad({"token ", *id, " is empty"});
         }
@@ -11365,7 +11374,7 @@ private:
         }
         e.text = text;
         e.kind = kind;
-        count_ = (std::max)(count_, static_cast<std::size_t>(*id) + 1);
+        count_ = (std::max)(count_, to_size(*id) + 1);
         return {};
     }
 
@@ -11390,7 +11399,7 @@ private:
                 drop(text, *number);
                 continue;
             }
-            const entry* known = number && *number < entries_.size() ? &entries_[*number] : nullptr;
+            const entry* known = number && *number < entries_.size() ? &entries_[to_size(*number)] : nullptr;
             if (known != nullptr && is_word(*known, text, *special)) {
                 continue;
             }
@@ -11444,7 +11453,7 @@ private:
         if (rows_ > static_cast<std::uint64_t>((std::numeric_limits<token>::max)())) {
             return fail(errc::out_of_range, {"an embedding of ", rows_, " rows"});
         }
-        entries_.resize(static_cast<std::size_t>(rows_ != 0 ? rows_ : count_));
+        entries_.resize(to_size(rows_ != 0 ? rows_ : count_));
         for (std::size_t id = 0; id < entries_.size(); ++id) {
             entry& e = entries_[id];
             if (id >= count_) {
@@ -11521,8 +11530,8 @@ private:
     void score(std::string text, std::size_t space) {
         const auto whole = vocabulary_->find(text.erase(space, 1));
         const auto id = whole ? whole->as_integer<std::uint64_t>() : std::nullopt;
-        if (id && !has_score(entries_[static_cast<std::size_t>(*id)])) {
-            entries_[static_cast<std::size_t>(*id)].score = -static_cast<float>(merges_.size() + 1);
+        if (id && !has_score(entries_[to_size(*id)])) {
+            entries_[to_size(*id)].score = -static_cast<float>(merges_.size() + 1);
         }
     }
 
@@ -12552,7 +12561,7 @@ private:
             fail(errc::out_of_range, {"'", key(suffix), "' is ", *value, ", 1 to ", most, " are possible"});
             return 1;
         }
-        return static_cast<std::size_t>(*value);
+        return to_size(*value);
     }
     [[nodiscard]] std::size_t size_or(std::string_view suffix, std::uint64_t most, std::size_t fallback) {
         return file_.find(key(suffix)) != nullptr ? size(suffix, most) : fallback;
@@ -12607,7 +12616,7 @@ private:
                  {"'token_embd.weight' has ", rows, " rows, up to ", most_vocabulary, " are possible"});
             return;
         }
-        made_.vocabulary = static_cast<std::size_t>(rows);
+        made_.vocabulary = to_size(rows);
         const std::size_t said = size_or("vocab_size", most_vocabulary, made_.vocabulary);
         if (said != made_.vocabulary) {
             fail(errc::inconsistent,
@@ -13076,7 +13085,7 @@ template <i2s_order Order> struct i2s_layout {
 
     /// The code 0..3 at (row, col). \pre row < rows, col < cols
     [[nodiscard]] static std::uint8_t code(const view& w, std::size_t row, std::size_t col) noexcept {
-        return static_cast<std::uint8_t>((w.data[byte_index(row, col, w.cols)] >> shift(row, col)) & 3u);
+        return static_cast<std::uint8_t>((unsigned{w.data[byte_index(row, col, w.cols)]} >> shift(row, col)) & 3u);
     }
 
     static void pack_block(const std::uint8_t* codes, std::size_t stride, std::uint8_t* block) noexcept {
@@ -13367,8 +13376,8 @@ struct microsoft_tl_matrix {
                                                  "open_options::microsoft_tl_tiling"};
         }
         microsoft_tl_matrix made{reinterpret_cast<const std::uint8_t*>(tensor.bytes.data()),
-                                 static_cast<std::size_t>(tensor.dims[1]),
-                                 static_cast<std::size_t>(tensor.dims[0]),
+                                 to_size(tensor.dims[1]),
+                                 to_size(tensor.dims[0]),
                                  {}};
         const auto tiling = microsoft_tl_tiling::find(ini, made.rows, made.cols);
         if (!tiling) {
@@ -13573,8 +13582,8 @@ class packed_rows {
 public:
     /// \pre tensor.type == tensor_type::hf_packed, its bytes as many as its dims need
     explicit packed_rows(const gguf_tensor& tensor) noexcept
-        : data_(reinterpret_cast<const std::uint8_t*>(tensor.bytes.data())),
-          quarter_(static_cast<std::size_t>(tensor.dims[1] / 4)), cols_(static_cast<std::size_t>(tensor.dims[0])) {
+        : data_(reinterpret_cast<const std::uint8_t*>(tensor.bytes.data())), quarter_(to_size(tensor.dims[1] / 4)),
+          cols_(to_size(tensor.dims[0])) {
         assert(tensor.type == tensor_type::hf_packed && tensor.dims[1] % 4 == 0);
     }
 
@@ -13746,7 +13755,7 @@ public:
     [[nodiscard]] static result<ternarised_rows> open(const gguf_tensor& tensor, std::string_view file, bool masters,
                                                       pool_ref pool) {
         ternarised_rows made(tensor);
-        const auto rows = static_cast<std::size_t>(tensor.dims[1]);
+        const auto rows = to_size(tensor.dims[1]);
         auto facts = buffer<ternarised_row_facts>::allocate(rows, "sums of rows");
         if (!facts) {
             return std::move(facts).error();
@@ -13777,7 +13786,7 @@ public:
 
 private:
     explicit ternarised_rows(const gguf_tensor& tensor) noexcept
-        : data_(tensor.bytes.data()), cols_(static_cast<std::size_t>(tensor.dims[0])) {}
+        : data_(tensor.bytes.data()), cols_(to_size(tensor.dims[0])) {}
 
     /// Threshold and scale. Errors are without the place.
     [[nodiscard]] result<void> decide(const gguf_tensor& tensor, std::span<const ternarised_row_facts> facts, word only,
@@ -14030,8 +14039,8 @@ private:
 template <class Pack>
 [[nodiscard]] result<void> for_each_rows(pool_ref pool, const any_ternary_rows& rows, const gguf_tensor& tensor,
                                          std::string_view file, std::size_t together, std::size_t stride, Pack&& pack) {
-    const auto count = static_cast<std::size_t>(tensor.dims[1]);
-    row_reading reading(rows, count, static_cast<std::size_t>(tensor.dims[0]), together, stride);
+    const auto count = to_size(tensor.dims[1]);
+    row_reading reading(rows, count, to_size(tensor.dims[0]), together, stride);
     if (auto allocated = reading.allocate(pool.threads()); !allocated) {
         return allocated;
     }
@@ -14051,8 +14060,8 @@ template <class Pack>
 [[nodiscard]] inline result<void> pack_rows(pool_ref pool, const any_ternary_rows& rows, const gguf_tensor& tensor,
                                             std::string_view file, const layout_table& to, std::uint8_t* out,
                                             std::size_t stride_of_rows = 0) {
-    const std::size_t across = to.blocks_across(static_cast<std::size_t>(tensor.dims[0]));
-    const std::size_t down = to.blocks_down(static_cast<std::size_t>(tensor.dims[1]));
+    const std::size_t across = to.blocks_across(to_size(tensor.dims[0]));
+    const std::size_t down = to.blocks_down(to_size(tensor.dims[1]));
     const std::size_t together = to.block_rows > rows.group_rows() ? to.block_rows : rows.group_rows();
     const std::size_t stride_of_blocks = across * to.block_columns;
     const auto pack = [&](std::size_t first, const std::uint8_t* codes, std::size_t stride) noexcept {
@@ -14828,14 +14837,14 @@ inline constexpr tensor_type file_type = [] {
 
 /// The codes of a tensor in a layout, in place. \pre layout_of_type(tensor.type), which admits its shape
 [[nodiscard]] inline ternary_view codes_of(const gguf_tensor& tensor) noexcept {
-    return {reinterpret_cast<const std::uint8_t*>(tensor.bytes.data()), static_cast<std::size_t>(tensor.dims[1]),
-            static_cast<std::size_t>(tensor.dims[0])};
+    return {reinterpret_cast<const std::uint8_t*>(tensor.bytes.data()), to_size(tensor.dims[1]),
+            to_size(tensor.dims[0])};
 }
 
 /// \return errc::wrong_layout, naming the tensor and its shape, if `layout` does not admit that.
 [[nodiscard]] inline result<void> check_admits(const layout_table& layout, const gguf_tensor& tensor,
                                                std::string_view file) {
-    if (layout.admits(static_cast<std::size_t>(tensor.dims[1]), static_cast<std::size_t>(tensor.dims[0]))) {
+    if (layout.admits(to_size(tensor.dims[1]), to_size(tensor.dims[0]))) {
         return {};
     }
     const std::string place = sentence(
@@ -15082,7 +15091,7 @@ namespace bitnet::inline BITNET_ABI {
     }
     for (const gguf_tensor& tensor : file.tensors()) {
         if (is_ternary_place(tensor.name) &&
-            !i2s::admits(static_cast<std::size_t>(tensor.dims[1]), static_cast<std::size_t>(tensor.dims[0]))) {
+            !i2s::admits(detail::to_size(tensor.dims[1]), detail::to_size(tensor.dims[0]))) {
             return detail::layout_table_of<base3>;
         }
     }
@@ -16497,8 +16506,8 @@ private:
 
     [[nodiscard]] result<void> compare_rows(const gguf_tensor& tensor, const reordered_rows& a,
                                             const any_ternary_rows& b) {
-        const auto rows = static_cast<std::size_t>(tensor.dims[1]);
-        const auto cols = static_cast<std::size_t>(tensor.dims[0]);
+        const auto rows = to_size(tensor.dims[1]);
+        const auto cols = to_size(tensor.dims[0]);
         constexpr std::size_t together = 64;
         auto codes = buffer<std::uint8_t>::allocate_uninitialized(2 * together * cols, "rows to be compared");
         if (!codes) {
@@ -16526,7 +16535,7 @@ private:
         const std::uint64_t rows = a.dims[1] * a.dims[2] * a.dims[3];
         std::atomic<std::uint64_t> changed{0};
         std::atomic<float> largest{report_.largest_change};
-        parallel_for(pool_, static_cast<std::size_t>(rows), [&](std::size_t row) noexcept {
+        parallel_for(pool_, to_size(rows), [&](std::size_t row) noexcept {
             std::uint64_t changed_here = 0;
             float most = 0;
             for (std::size_t col = 0; col < a.dims[0]; ++col) {
@@ -16545,7 +16554,7 @@ private:
     }
     [[nodiscard]] static float value(const gguf_tensor& tensor, std::size_t row, std::size_t col) noexcept {
         return with_element(*float_element_of(tensor.type), [&]<class E>() {
-            const auto cols = static_cast<std::size_t>(tensor.dims[0]);
+            const auto cols = to_size(tensor.dims[0]);
             return element_at<E>(tensor.bytes.data() + row * row_bytes_of<E>(cols), col);
         });
     }
@@ -17067,9 +17076,9 @@ private:
         detail::permuted_rows order = {};
 
         [[nodiscard]] std::size_t rows() const noexcept {
-            return static_cast<std::size_t>(tensor->dims[1] * tensor->dims[2] * tensor->dims[3]);
+            return detail::to_size(tensor->dims[1] * tensor->dims[2] * tensor->dims[3]);
         }
-        [[nodiscard]] std::size_t cols() const noexcept { return static_cast<std::size_t>(tensor->dims[0]); }
+        [[nodiscard]] std::size_t cols() const noexcept { return detail::to_size(tensor->dims[0]); }
         [[nodiscard]] std::uint64_t row_bytes() const noexcept { return size / rows(); } ///< not of ternary ones
 
         static bool read(void* context, std::uint64_t offset, std::span<std::byte> out) {
@@ -17232,7 +17241,8 @@ private:
                                                      ": type " + std::string(name_of(tensor.type)) +
                                                      " in the file, a screen is for F16, BF16 and F32"};
         }
-        const std::uint64_t dims[] = {detail::screen_layout::row_bytes(tensor.dims[0]), tensor.dims[1]};
+        const std::uint64_t dims[] = {detail::screen_layout::row_bytes(detail::to_size(tensor.dims[0])),
+                                      tensor.dims[1]};
         add_piece({this, piece::action::screen, &tensor, tensor_type::hpp_screen}, detail::screen_name(tensor.name),
                   dims);
         return {};
@@ -17240,7 +17250,7 @@ private:
 
     /// The tensor with the scale that it has, or, where the layout cannot hold that, with 1 and the scale beside it.
     [[nodiscard]] result<void> add_ternary(const gguf_tensor& tensor) {
-        if (!encoding_->admits(tensor.dims[1], tensor.dims[0])) {
+        if (!encoding_->admits(detail::to_size(tensor.dims[1]), detail::to_size(tensor.dims[0]))) {
             return error{errc::wrong_layout, file_.name() + ": tensor " + detail::quoted_name(tensor.name) + ": " +
                                                  dims_text(tensor) + " in the file, which layout " +
                                                  std::string(encoding_->name) + " does not admit"};
@@ -17301,7 +17311,7 @@ private:
     /// The next bytes of a tensor; the writer asks in ascending order.
     [[nodiscard]] bool read(piece& wanted, std::uint64_t offset, std::span<std::byte> out) {
         if (wanted.what == piece::action::copy) {
-            const auto bytes = wanted.tensor->bytes.subspan(static_cast<std::size_t>(offset), out.size());
+            const auto bytes = wanted.tensor->bytes.subspan(detail::to_size(offset), out.size());
             std::copy(bytes.begin(), bytes.end(), out.data());
         } else if (wanted.what == piece::action::scale) {
             std::memcpy(out.data(), &wanted.scale, sizeof wanted.scale);
@@ -17328,7 +17338,7 @@ private:
                 !(wanted.what == piece::action::ternary ? convert_codes(wanted) : convert_floats(wanted))) {
                 return false;
             }
-            const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), window_end_ - offset));
+            const auto size = detail::to_size(std::min<std::uint64_t>(out.size(), window_end_ - offset));
             std::copy_n(window_.data() + (offset - window_begin_), size, out.data());
             offset += size;
             out = out.subspan(size);
@@ -17342,7 +17352,7 @@ private:
         const bool has_tail = detail::has_ternary_tail(wanted.to);
         const std::size_t group = encoding_->row_group;
         const std::size_t groups = (wanted.rows() + group - 1) / group;
-        const auto group_bytes = static_cast<std::size_t>((wanted.size - (has_tail ? tail_bytes : 0)) / groups);
+        const auto group_bytes = detail::to_size((wanted.size - (has_tail ? tail_bytes : 0)) / groups);
         const auto encode = [&](std::size_t first, const std::uint8_t* codes, std::size_t stride) noexcept {
             for (std::size_t r = 0; r < rows_together && first + r < wanted.rows(); r += group) {
                 encoding_->encode(codes + r * stride, wanted.cols(), stride, wanted.scale,
@@ -17384,7 +17394,7 @@ private:
     /// The next rows of a tensor of floats or a screen.
     [[nodiscard]] bool convert_floats(const piece& wanted) {
         const std::size_t count = (std::min)(window_rows(wanted), wanted.rows() - next_row_);
-        const auto row_bytes = static_cast<std::size_t>(wanted.row_bytes());
+        const auto row_bytes = detail::to_size(wanted.row_bytes());
         std::atomic<std::size_t> bad_row{SIZE_MAX};
         detail::parallel_for(pool_, count, [&](std::size_t i) noexcept {
             float* floats = floats_.data() + i * wanted.cols();
@@ -17411,7 +17421,7 @@ private:
     }
 
     static void widen_row_of(const gguf_tensor& tensor, std::size_t row, float* out) noexcept {
-        const auto cols = static_cast<std::size_t>(tensor.dims[0]);
+        const auto cols = detail::to_size(tensor.dims[0]);
         detail::with_element(*detail::float_element_of(tensor.type), [&]<class E>() {
             const std::byte* elements = tensor.bytes.data() + row * detail::row_bytes_of<E>(cols);
             for (std::size_t c = 0; c < cols; ++c) {
@@ -23800,8 +23810,8 @@ private:
         if (!ok()) {
             return {};
         }
-        const auto rows = static_cast<std::size_t>(tensor.dims[1]);
-        const auto cols = static_cast<std::size_t>(tensor.dims[0]);
+        const auto rows = to_size(tensor.dims[1]);
+        const auto cols = to_size(tensor.dims[0]);
         std::uint8_t* out = made_.repacked_.data() + used_repacked_;
         auto packed = pack_rows(pool_, source.rows(), tensor, file_.name(), layout_, out, source.stride(cols));
         if (!packed && packed.error().code == errc::bad_code && source.layout() != nullptr) {
@@ -23811,7 +23821,7 @@ private:
         if (options_.source != nullptr) {
             options_.source->give_back(tensor.bytes);
         }
-        used_repacked_ += static_cast<std::size_t>(*repacked_size(rows, cols));
+        used_repacked_ += to_size(*repacked_size(rows, cols));
         ++made_.repacked_tensors_;
         made_.repacked_bytes_ += *layout_.bytes(rows, cols);
         return {out, rows, cols};
@@ -24635,7 +24645,7 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
             for (std::size_t i = 0; i < n; i += 16) {
                 const __mmask16 mask = tail_mask(n - i);
                 const __m512 a = _mm512_maskz_loadu_ps(mask, x + i);
-                _mm256_mask_storeu_epi16(y + i, mask, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+                _mm256_mask_storeu_epi16(y + i, mask, _mm512_maskz_cvtps_ph(mask, a, _MM_FROUND_TO_NEAREST_INT));
             }
             return 1.0f;
         } else {
@@ -26033,9 +26043,13 @@ struct quad_registers {
     /// All ones for each v that is neither zero nor a NaN.
     static BITNET_ALWAYS_INLINE ints not_zero(doubles v) noexcept {
         const doubles zero{0.0, 0.0};
-        return reinterpret_cast<ints>((v < zero) | (v > zero));
+        return as_mask((v < zero) | (v > zero));
     }
-    static BITNET_ALWAYS_INLINE ints below(floats a, floats b) noexcept { return reinterpret_cast<ints>(a < b); }
+    static BITNET_ALWAYS_INLINE ints below(floats a, floats b) noexcept { return as_mask(a < b); }
+    /// What a comparison gives; on some systems that is `ints` already.
+    template <class Vector> static BITNET_ALWAYS_INLINE ints as_mask(Vector comparison) noexcept {
+        return reinterpret_cast<ints>(comparison);
+    }
 #endif
 };
 
@@ -26992,7 +27006,7 @@ private:
             !ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acquire, std::memory_order_relaxed));
         // The loop cannot end before this index is done: body_ and count_ stay what they are.
         const std::size_t count = count_;
-        body_(count - static_cast<std::size_t>(ticket & 0xffffffffu));
+        body_(count - detail::to_size(ticket & 0xffffffffu));
         if (finished_.value.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
             finished_.notify_all();
         }
@@ -28228,7 +28242,7 @@ private:
         std::uint64_t key = (static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32) | low;
         key *= 0x9e3779b97f4a7c15u; // 2^64 divided by the golden ratio: an odd number without pattern
         key = (key ^ (key >> 32)) * 0x9e3779b97f4a7c15u;
-        return static_cast<std::size_t>(key >> 32);
+        return to_size(key >> 32);
     }
 
     buffer<slot> slots_;
@@ -29245,7 +29259,8 @@ inline result<pre_tokenizer_name> tokenizer_reader::infer_pre_tokenizer(const vo
             {pre_key, " is missing, and the vocabulary of ", tokens.size(), " tokens matches no known model"}));
     }
     facts_.pre_tokenizer = {std::string(name), true, sentence({pre_key, " is missing; ", reason})};
-    return *find_pre_tokenizer(name);
+    const pre_tokenizer_name* known = find_pre_tokenizer(name); // as each of these names is
+    return known != nullptr ? *known : pre_tokenizer_names.front();
 }
 
 /// Why the vocabulary must be of LLaMA-3's family; empty if it need not be.

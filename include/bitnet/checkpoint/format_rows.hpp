@@ -3,6 +3,7 @@
 #ifndef BITNET_CHECKPOINT_FORMAT_ROWS_HPP
 #define BITNET_CHECKPOINT_FORMAT_ROWS_HPP
 
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
@@ -82,8 +83,8 @@ public:
 
 private:
     explicit format_rows(const gguf_tensor& tensor) noexcept
-        : data_(reinterpret_cast<const std::uint8_t*>(tensor.bytes.data())),
-          rows_(static_cast<std::size_t>(tensor.dims[1])), cols_(static_cast<std::size_t>(tensor.dims[0])) {}
+        : data_(reinterpret_cast<const std::uint8_t*>(tensor.bytes.data())), rows_(to_size(tensor.dims[1])),
+          cols_(to_size(tensor.dims[0])) {}
 
     [[nodiscard]] std::size_t segments() const noexcept { return cols_ / F::segment_columns(cols_); }
     [[nodiscard]] float scale_of(std::size_t row, std::size_t segment) const noexcept {

@@ -5,6 +5,7 @@
 
 #include <bitnet/checkpoint/graph_parts.hpp>
 #include <bitnet/checkpoint/hyper_parameters.hpp>
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/guarded.hpp>
@@ -87,7 +88,7 @@ private:
             fail(errc::out_of_range, {"'", key(suffix), "' is ", *value, ", 1 to ", most, " are possible"});
             return 1;
         }
-        return static_cast<std::size_t>(*value);
+        return to_size(*value);
     }
     [[nodiscard]] std::size_t size_or(std::string_view suffix, std::uint64_t most, std::size_t fallback) {
         return file_.find(key(suffix)) != nullptr ? size(suffix, most) : fallback;
@@ -142,7 +143,7 @@ private:
                  {"'token_embd.weight' has ", rows, " rows, up to ", most_vocabulary, " are possible"});
             return;
         }
-        made_.vocabulary = static_cast<std::size_t>(rows);
+        made_.vocabulary = to_size(rows);
         const std::size_t said = size_or("vocab_size", most_vocabulary, made_.vocabulary);
         if (said != made_.vocabulary) {
             fail(errc::inconsistent,

@@ -4,6 +4,7 @@
 #define BITNET_CHECKPOINT_LAYOUT_FOR_HPP
 
 #include <bitnet/checkpoint/ternary_source.hpp>
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
@@ -52,7 +53,7 @@ namespace bitnet::inline BITNET_ABI {
     }
     for (const gguf_tensor& tensor : file.tensors()) {
         if (is_ternary_place(tensor.name) &&
-            !i2s::admits(static_cast<std::size_t>(tensor.dims[1]), static_cast<std::size_t>(tensor.dims[0]))) {
+            !i2s::admits(detail::to_size(tensor.dims[1]), detail::to_size(tensor.dims[0]))) {
             return detail::layout_table_of<base3>;
         }
     }

@@ -5,6 +5,7 @@
 #define BITNET_CHECKPOINT_MICROSOFT_TL_HPP
 
 #include <bitnet/checkpoint/microsoft_tl_tiling.hpp>
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
@@ -36,8 +37,8 @@ struct microsoft_tl_matrix {
                                                  "open_options::microsoft_tl_tiling"};
         }
         microsoft_tl_matrix made{reinterpret_cast<const std::uint8_t*>(tensor.bytes.data()),
-                                 static_cast<std::size_t>(tensor.dims[1]),
-                                 static_cast<std::size_t>(tensor.dims[0]),
+                                 to_size(tensor.dims[1]),
+                                 to_size(tensor.dims[0]),
                                  {}};
         const auto tiling = microsoft_tl_tiling::find(ini, made.rows, made.cols);
         if (!tiling) {

@@ -3,6 +3,7 @@
 #ifndef BITNET_CHECKPOINT_PACKED_ROWS_HPP
 #define BITNET_CHECKPOINT_PACKED_ROWS_HPP
 
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 
@@ -22,8 +23,8 @@ class packed_rows {
 public:
     /// \pre tensor.type == tensor_type::hf_packed, its bytes as many as its dims need
     explicit packed_rows(const gguf_tensor& tensor) noexcept
-        : data_(reinterpret_cast<const std::uint8_t*>(tensor.bytes.data())),
-          quarter_(static_cast<std::size_t>(tensor.dims[1] / 4)), cols_(static_cast<std::size_t>(tensor.dims[0])) {
+        : data_(reinterpret_cast<const std::uint8_t*>(tensor.bytes.data())), quarter_(to_size(tensor.dims[1] / 4)),
+          cols_(to_size(tensor.dims[0])) {
         assert(tensor.type == tensor_type::hf_packed && tensor.dims[1] % 4 == 0);
     }
 

@@ -5,6 +5,7 @@
 #define BITNET_CHECKPOINT_TERNARISED_ROWS_HPP
 
 #include <bitnet/core/buffer.hpp>
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/half.hpp>
@@ -144,7 +145,7 @@ public:
     [[nodiscard]] static result<ternarised_rows> open(const gguf_tensor& tensor, std::string_view file, bool masters,
                                                       pool_ref pool) {
         ternarised_rows made(tensor);
-        const auto rows = static_cast<std::size_t>(tensor.dims[1]);
+        const auto rows = to_size(tensor.dims[1]);
         auto facts = buffer<ternarised_row_facts>::allocate(rows, "sums of rows");
         if (!facts) {
             return std::move(facts).error();
@@ -175,7 +176,7 @@ public:
 
 private:
     explicit ternarised_rows(const gguf_tensor& tensor) noexcept
-        : data_(tensor.bytes.data()), cols_(static_cast<std::size_t>(tensor.dims[0])) {}
+        : data_(tensor.bytes.data()), cols_(to_size(tensor.dims[0])) {}
 
     /// Threshold and scale. Errors are without the place.
     [[nodiscard]] result<void> decide(const gguf_tensor& tensor, std::span<const ternarised_row_facts> facts, word only,

@@ -180,8 +180,8 @@ private:
 template <class Pack>
 [[nodiscard]] result<void> for_each_rows(pool_ref pool, const any_ternary_rows& rows, const gguf_tensor& tensor,
                                          std::string_view file, std::size_t together, std::size_t stride, Pack&& pack) {
-    const auto count = static_cast<std::size_t>(tensor.dims[1]);
-    row_reading reading(rows, count, static_cast<std::size_t>(tensor.dims[0]), together, stride);
+    const auto count = to_size(tensor.dims[1]);
+    row_reading reading(rows, count, to_size(tensor.dims[0]), together, stride);
     if (auto allocated = reading.allocate(pool.threads()); !allocated) {
         return allocated;
     }
@@ -201,8 +201,8 @@ template <class Pack>
 [[nodiscard]] inline result<void> pack_rows(pool_ref pool, const any_ternary_rows& rows, const gguf_tensor& tensor,
                                             std::string_view file, const layout_table& to, std::uint8_t* out,
                                             std::size_t stride_of_rows = 0) {
-    const std::size_t across = to.blocks_across(static_cast<std::size_t>(tensor.dims[0]));
-    const std::size_t down = to.blocks_down(static_cast<std::size_t>(tensor.dims[1]));
+    const std::size_t across = to.blocks_across(to_size(tensor.dims[0]));
+    const std::size_t down = to.blocks_down(to_size(tensor.dims[1]));
     const std::size_t together = to.block_rows > rows.group_rows() ? to.block_rows : rows.group_rows();
     const std::size_t stride_of_blocks = across * to.block_columns;
     const auto pack = [&](std::size_t first, const std::uint8_t* codes, std::size_t stride) noexcept {

@@ -10,6 +10,7 @@
 #include <bitnet/checkpoint/ternarised_rows.hpp>
 #include <bitnet/checkpoint/ternary_reading.hpp>
 #include <bitnet/checkpoint/ternary_rows.hpp>
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/result.hpp>
@@ -80,14 +81,14 @@ inline constexpr tensor_type file_type = [] {
 
 /// The codes of a tensor in a layout, in place. \pre layout_of_type(tensor.type), which admits its shape
 [[nodiscard]] inline ternary_view codes_of(const gguf_tensor& tensor) noexcept {
-    return {reinterpret_cast<const std::uint8_t*>(tensor.bytes.data()), static_cast<std::size_t>(tensor.dims[1]),
-            static_cast<std::size_t>(tensor.dims[0])};
+    return {reinterpret_cast<const std::uint8_t*>(tensor.bytes.data()), to_size(tensor.dims[1]),
+            to_size(tensor.dims[0])};
 }
 
 /// \return errc::wrong_layout, naming the tensor and its shape, if `layout` does not admit that.
 [[nodiscard]] inline result<void> check_admits(const layout_table& layout, const gguf_tensor& tensor,
                                                std::string_view file) {
-    if (layout.admits(static_cast<std::size_t>(tensor.dims[1]), static_cast<std::size_t>(tensor.dims[0]))) {
+    if (layout.admits(to_size(tensor.dims[1]), to_size(tensor.dims[0]))) {
         return {};
     }
     const std::string place = sentence(

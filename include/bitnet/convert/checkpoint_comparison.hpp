@@ -7,6 +7,7 @@
 #include <bitnet/checkpoint/hyper_parameter_reader.hpp>
 #include <bitnet/convert/permuted_rows.hpp>
 #include <bitnet/core/buffer.hpp>
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/guarded.hpp>
 #include <bitnet/core/quantized_block.hpp>
@@ -126,8 +127,8 @@ private:
 
     [[nodiscard]] result<void> compare_rows(const gguf_tensor& tensor, const reordered_rows& a,
                                             const any_ternary_rows& b) {
-        const auto rows = static_cast<std::size_t>(tensor.dims[1]);
-        const auto cols = static_cast<std::size_t>(tensor.dims[0]);
+        const auto rows = to_size(tensor.dims[1]);
+        const auto cols = to_size(tensor.dims[0]);
         constexpr std::size_t together = 64;
         auto codes = buffer<std::uint8_t>::allocate_uninitialized(2 * together * cols, "rows to be compared");
         if (!codes) {
@@ -155,7 +156,7 @@ private:
         const std::uint64_t rows = a.dims[1] * a.dims[2] * a.dims[3];
         std::atomic<std::uint64_t> changed{0};
         std::atomic<float> largest{report_.largest_change};
-        parallel_for(pool_, static_cast<std::size_t>(rows), [&](std::size_t row) noexcept {
+        parallel_for(pool_, to_size(rows), [&](std::size_t row) noexcept {
             std::uint64_t changed_here = 0;
             float most = 0;
             for (std::size_t col = 0; col < a.dims[0]; ++col) {
@@ -174,7 +175,7 @@ private:
     }
     [[nodiscard]] static float value(const gguf_tensor& tensor, std::size_t row, std::size_t col) noexcept {
         return with_element(*float_element_of(tensor.type), [&]<class E>() {
-            const auto cols = static_cast<std::size_t>(tensor.dims[0]);
+            const auto cols = to_size(tensor.dims[0]);
             return element_at<E>(tensor.bytes.data() + row * row_bytes_of<E>(cols), col);
         });
     }

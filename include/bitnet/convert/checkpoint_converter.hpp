@@ -125,9 +125,9 @@ private:
         detail::permuted_rows order = {};
 
         [[nodiscard]] std::size_t rows() const noexcept {
-            return static_cast<std::size_t>(tensor->dims[1] * tensor->dims[2] * tensor->dims[3]);
+            return detail::to_size(tensor->dims[1] * tensor->dims[2] * tensor->dims[3]);
         }
-        [[nodiscard]] std::size_t cols() const noexcept { return static_cast<std::size_t>(tensor->dims[0]); }
+        [[nodiscard]] std::size_t cols() const noexcept { return detail::to_size(tensor->dims[0]); }
         [[nodiscard]] std::uint64_t row_bytes() const noexcept { return size / rows(); } ///< not of ternary ones
 
         static bool read(void* context, std::uint64_t offset, std::span<std::byte> out) {
@@ -290,7 +290,8 @@ private:
                                                      ": type " + std::string(name_of(tensor.type)) +
                                                      " in the file, a screen is for F16, BF16 and F32"};
         }
-        const std::uint64_t dims[] = {detail::screen_layout::row_bytes(tensor.dims[0]), tensor.dims[1]};
+        const std::uint64_t dims[] = {detail::screen_layout::row_bytes(detail::to_size(tensor.dims[0])),
+                                      tensor.dims[1]};
         add_piece({this, piece::action::screen, &tensor, tensor_type::hpp_screen}, detail::screen_name(tensor.name),
                   dims);
         return {};
@@ -298,7 +299,7 @@ private:
 
     /// The tensor with the scale that it has, or, where the layout cannot hold that, with 1 and the scale beside it.
     [[nodiscard]] result<void> add_ternary(const gguf_tensor& tensor) {
-        if (!encoding_->admits(tensor.dims[1], tensor.dims[0])) {
+        if (!encoding_->admits(detail::to_size(tensor.dims[1]), detail::to_size(tensor.dims[0]))) {
             return error{errc::wrong_layout, file_.name() + ": tensor " + detail::quoted_name(tensor.name) + ": " +
                                                  dims_text(tensor) + " in the file, which layout " +
                                                  std::string(encoding_->name) + " does not admit"};
@@ -359,7 +360,7 @@ private:
     /// The next bytes of a tensor; the writer asks in ascending order.
     [[nodiscard]] bool read(piece& wanted, std::uint64_t offset, std::span<std::byte> out) {
         if (wanted.what == piece::action::copy) {
-            const auto bytes = wanted.tensor->bytes.subspan(static_cast<std::size_t>(offset), out.size());
+            const auto bytes = wanted.tensor->bytes.subspan(detail::to_size(offset), out.size());
             std::copy(bytes.begin(), bytes.end(), out.data());
         } else if (wanted.what == piece::action::scale) {
             std::memcpy(out.data(), &wanted.scale, sizeof wanted.scale);
@@ -386,7 +387,7 @@ private:
                 !(wanted.what == piece::action::ternary ? convert_codes(wanted) : convert_floats(wanted))) {
                 return false;
             }
-            const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), window_end_ - offset));
+            const auto size = detail::to_size(std::min<std::uint64_t>(out.size(), window_end_ - offset));
             std::copy_n(window_.data() + (offset - window_begin_), size, out.data());
             offset += size;
             out = out.subspan(size);
@@ -400,7 +401,7 @@ private:
         const bool has_tail = detail::has_ternary_tail(wanted.to);
         const std::size_t group = encoding_->row_group;
         const std::size_t groups = (wanted.rows() + group - 1) / group;
-        const auto group_bytes = static_cast<std::size_t>((wanted.size - (has_tail ? tail_bytes : 0)) / groups);
+        const auto group_bytes = detail::to_size((wanted.size - (has_tail ? tail_bytes : 0)) / groups);
         const auto encode = [&](std::size_t first, const std::uint8_t* codes, std::size_t stride) noexcept {
             for (std::size_t r = 0; r < rows_together && first + r < wanted.rows(); r += group) {
                 encoding_->encode(codes + r * stride, wanted.cols(), stride, wanted.scale,
@@ -442,7 +443,7 @@ private:
     /// The next rows of a tensor of floats or a screen.
     [[nodiscard]] bool convert_floats(const piece& wanted) {
         const std::size_t count = (std::min)(window_rows(wanted), wanted.rows() - next_row_);
-        const auto row_bytes = static_cast<std::size_t>(wanted.row_bytes());
+        const auto row_bytes = detail::to_size(wanted.row_bytes());
         std::atomic<std::size_t> bad_row{SIZE_MAX};
         detail::parallel_for(pool_, count, [&](std::size_t i) noexcept {
             float* floats = floats_.data() + i * wanted.cols();
@@ -469,7 +470,7 @@ private:
     }
 
     static void widen_row_of(const gguf_tensor& tensor, std::size_t row, float* out) noexcept {
-        const auto cols = static_cast<std::size_t>(tensor.dims[0]);
+        const auto cols = detail::to_size(tensor.dims[0]);
         detail::with_element(*detail::float_element_of(tensor.type), [&]<class E>() {
             const std::byte* elements = tensor.bytes.data() + row * detail::row_bytes_of<E>(cols);
             for (std::size_t c = 0; c < cols; ++c) {

@@ -29,7 +29,7 @@ namespace detail {
         return error_saying(errc::out_of_memory,
                             {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
     }
-    void* memory = ::operator new (static_cast<std::size_t>(*bytes), std::align_val_t{alignment}, std::nothrow);
+    void* memory = ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
     if (memory == nullptr) {
         return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
     }
@@ -78,7 +78,7 @@ public:
             return failed(memory);
         }
         buffer made;
-        made.size_ = static_cast<std::size_t>(size);
+        made.size_ = detail::to_size(size);
         made.data_ = static_cast<T*>(*memory);
         return made;
     }

@@ -3,6 +3,7 @@
 #ifndef BITNET_CORE_BYTE_READER_HPP
 #define BITNET_CORE_BYTE_READER_HPP
 
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 
 #include <cstddef>
@@ -42,7 +43,7 @@ public:
         if (count > remaining()) {
             return std::nullopt;
         }
-        const auto taken = bytes_.subspan(offset_, static_cast<std::size_t>(count));
+        const auto taken = bytes_.subspan(offset_, to_size(count));
         offset_ += taken.size();
         return taken;
     }

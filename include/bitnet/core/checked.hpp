@@ -5,6 +5,7 @@
 
 #include <bitnet/core/config.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -26,6 +27,15 @@ namespace bitnet::inline BITNET_ABI::detail {
         return std::nullopt;
     }
     return a * b;
+}
+
+/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
+template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
+    if constexpr (sizeof(T) > sizeof(std::size_t)) {
+        return static_cast<std::size_t>(size);
+    } else {
+        return size;
+    }
 }
 
 /// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.

@@ -29,7 +29,7 @@ namespace detail {
 
 /// Exact, for all 65,536 values; a NaN becomes quiet and keeps its payload, as vcvtph2ps does.
 [[nodiscard]] constexpr float widen(half value) noexcept {
-    const std::uint32_t sign = static_cast<std::uint32_t>(value.bits & 0x8000u) << 16;
+    const std::uint32_t sign = (value.bits & 0x8000u) << 16;
     const std::uint32_t exponent = (value.bits >> 10) & 0x1fu;
     const std::uint32_t fraction = value.bits & 0x3ffu;
     if (exponent == 0x1f) {

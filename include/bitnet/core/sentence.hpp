@@ -3,6 +3,7 @@
 #ifndef BITNET_CORE_SENTENCE_HPP
 #define BITNET_CORE_SENTENCE_HPP
 
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
@@ -55,10 +56,10 @@ public:
     BITNET_COLD void append_to(std::string& out) const {
         switch (kind_) {
         case kind::text:
-            out.append(text_, static_cast<std::size_t>(value_));
+            out.append(text_, to_size(value_));
             break;
         case kind::quoted:
-            append_quoted(out, {text_, static_cast<std::size_t>(value_)}, 80);
+            append_quoted(out, {text_, to_size(value_)}, 80);
             break;
         case kind::positive:
         case kind::negative:

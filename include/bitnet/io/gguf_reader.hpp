@@ -590,7 +590,7 @@ private:
                          file_.data_offset_, ", but the file has ", bytes_.size(), " bytes"});
         }
         tensor.offset = *first;
-        tensor.bytes = bytes_.subspan(static_cast<std::size_t>(*first), static_cast<std::size_t>(bytes));
+        tensor.bytes = bytes_.subspan(to_size(*first), to_size(bytes));
         return true;
     }
 

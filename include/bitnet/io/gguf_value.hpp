@@ -3,6 +3,7 @@
 #ifndef BITNET_IO_GGUF_VALUE_HPP
 #define BITNET_IO_GGUF_VALUE_HPP
 
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/io/gguf_types.hpp>
 
@@ -46,7 +47,7 @@ public:
         [[nodiscard]] std::size_t text_size() const noexcept {
             std::uint64_t length = 0;
             std::memcpy(&length, at_, sizeof(length));
-            return static_cast<std::size_t>(length);
+            return detail::to_size(length);
         }
         const std::byte* at_ = nullptr;
     };
@@ -54,7 +55,7 @@ public:
     gguf_strings() noexcept = default;
     /// \pre `bytes` holds exactly `count` strings.
     gguf_strings(std::span<const std::byte> bytes, std::uint64_t count) noexcept
-        : bytes_(bytes), count_(static_cast<std::size_t>(count)) {}
+        : bytes_(bytes), count_(detail::to_size(count)) {}
 
     [[nodiscard]] iterator begin() const noexcept { return iterator{bytes_.data()}; }
     [[nodiscard]] iterator end() const noexcept { return iterator{bytes_.data() + bytes_.size()}; }
@@ -99,7 +100,7 @@ struct gguf_value {
     [[nodiscard]] T element(std::uint64_t i) const noexcept {
         assert(element_type == detail::gguf_type_of<T>() && i < count);
         T value;
-        std::memcpy(&value, bytes.data() + static_cast<std::size_t>(i) * sizeof(T), sizeof(T));
+        std::memcpy(&value, bytes.data() + detail::to_size(i) * sizeof(T), sizeof(T));
         return value;
     }
 };

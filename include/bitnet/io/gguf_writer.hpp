@@ -128,7 +128,7 @@ public:
     void add_array(std::string_view key, std::span<const T> values) {
         if (begin_entry(key, gguf_type::array)) {
             put(static_cast<std::uint32_t>(detail::gguf_type_of<T>()));
-            put(static_cast<std::uint64_t>(values.size()));
+            put(std::uint64_t{values.size()});
             metadata_.append(std::as_bytes(values));
         }
     }
@@ -160,7 +160,7 @@ public:
             put(static_cast<std::uint32_t>(copied.element_type));
             put(copied.count);
         } else if (copied.type == gguf_type::string) {
-            put(static_cast<std::uint64_t>(copied.bytes.size()));
+            put(std::uint64_t{copied.bytes.size()});
         }
         metadata_.append(copied.bytes);
     }
@@ -254,7 +254,7 @@ private:
 
     template <class T> void put(T value) { metadata_.append(std::as_bytes(std::span<const T, 1>(&value, 1))); }
     void put_string(std::string_view text) {
-        put(static_cast<std::uint64_t>(text.size()));
+        put(std::uint64_t{text.size()});
         metadata_.append(std::as_bytes(std::span(text.data(), text.size())));
     }
     [[nodiscard]] bool begin_entry(std::string_view key, gguf_type type) {
@@ -410,11 +410,11 @@ private:
         };
         put_text("GGUF");
         put_into(options_.version);
-        put_into(static_cast<std::uint64_t>(tensors_.size()));
-        put_into(static_cast<std::uint64_t>(keys_.size()));
+        put_into(std::uint64_t{tensors_.size()});
+        put_into(std::uint64_t{keys_.size()});
         out.append(metadata_.bytes());
         for (const entry& tensor : tensors_) {
-            put_into(static_cast<std::uint64_t>(tensor.name.size()));
+            put_into(std::uint64_t{tensor.name.size()});
             put_text(tensor.name);
             put_into(static_cast<std::uint32_t>(tensor.dims.size()));
             out.append(std::as_bytes(std::span(tensor.dims)));
@@ -424,7 +424,7 @@ private:
         if (out.ran_out()) {
             return out;
         }
-        const std::vector<std::byte> padding(static_cast<std::size_t>(data_offset() - out.bytes().size()));
+        const std::vector<std::byte> padding(detail::to_size(data_offset() - out.bytes().size()));
         out.append(padding);
         return out;
     }
@@ -481,8 +481,7 @@ private:
             return written;
         }
         const std::uint64_t end = tensor.offset + tensor.size;
-        const auto padding =
-            chunk.first(static_cast<std::size_t>(*detail::checked_align(end, options_.alignment) - end));
+        const auto padding = chunk.first(detail::to_size(*detail::checked_align(end, options_.alignment) - end));
         std::fill(padding.begin(), padding.end(), std::byte{0});
         return sink(padding);
     }
@@ -491,7 +490,7 @@ private:
     [[nodiscard]] result<void> write_generated(const Sink& sink, const entry& tensor, std::span<std::byte> chunk,
                                                std::string_view target) const {
         for (std::uint64_t offset = 0; offset < tensor.size; offset += chunk.size()) {
-            const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), tensor.size - offset));
+            const auto size = detail::to_size(std::min<std::uint64_t>(chunk.size(), tensor.size - offset));
             if (!tensor.generator.read(tensor.generator.context, offset, chunk.first(size))) {
                 return error{errc::io_error, detail::sentence({target, ": tensor ", detail::quoted{tensor.name},
                                                                ": its generator could not give ", size,

@@ -3,6 +3,7 @@
 #ifndef BITNET_IO_MAPPED_FILE_HPP
 #define BITNET_IO_MAPPED_FILE_HPP
 
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
@@ -76,7 +77,7 @@ public:
                          sentence({file->path(), ": ", file->size(), " bytes exceed the address space"})};
         }
         mapped_file mapping;
-        mapping.size_ = static_cast<std::size_t>(file->size());
+        mapping.size_ = to_size(file->size());
         if (const int code = mapping.map(file->native())) {
             mapping.size_ = 0;
             return file->failed("cannot be mapped", code);

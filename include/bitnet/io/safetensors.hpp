@@ -331,7 +331,7 @@ private:
                          *range[1] - *range[0]});
         }
         tensor.offset = data_offset_ + *range[0];
-        tensor.bytes = bytes_.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(*needed));
+        tensor.bytes = bytes_.subspan(to_size(tensor.offset), to_size(*needed));
         return true;
     }
 

@@ -94,7 +94,7 @@ template <i2s_order Order> struct i2s_layout {
 
     /// The code 0..3 at (row, col). \pre row < rows, col < cols
     [[nodiscard]] static std::uint8_t code(const view& w, std::size_t row, std::size_t col) noexcept {
-        return static_cast<std::uint8_t>((w.data[byte_index(row, col, w.cols)] >> shift(row, col)) & 3u);
+        return static_cast<std::uint8_t>((unsigned{w.data[byte_index(row, col, w.cols)]} >> shift(row, col)) & 3u);
     }
 
     static void pack_block(const std::uint8_t* codes, std::size_t stride, std::uint8_t* block) noexcept {

@@ -258,8 +258,8 @@ private:
         if (!ok()) {
             return {};
         }
-        const auto rows = static_cast<std::size_t>(tensor.dims[1]);
-        const auto cols = static_cast<std::size_t>(tensor.dims[0]);
+        const auto rows = to_size(tensor.dims[1]);
+        const auto cols = to_size(tensor.dims[0]);
         std::uint8_t* out = made_.repacked_.data() + used_repacked_;
         auto packed = pack_rows(pool_, source.rows(), tensor, file_.name(), layout_, out, source.stride(cols));
         if (!packed && packed.error().code == errc::bad_code && source.layout() != nullptr) {
@@ -269,7 +269,7 @@ private:
         if (options_.source != nullptr) {
             options_.source->give_back(tensor.bytes);
         }
-        used_repacked_ += static_cast<std::size_t>(*repacked_size(rows, cols));
+        used_repacked_ += to_size(*repacked_size(rows, cols));
         ++made_.repacked_tensors_;
         made_.repacked_bytes_ += *layout_.bytes(rows, cols);
         return {out, rows, cols};

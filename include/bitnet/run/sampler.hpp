@@ -122,10 +122,10 @@ public:
         }
         const std::size_t at = accepted_ % recent_.size();
         if (accepted_ >= recent_.size()) {
-            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1 : 0;
+            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1u : 0u;
         }
         recent_[at] = id;
-        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1 : 0;
+        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1u : 0u;
         ++accepted_;
     }
 

@@ -152,7 +152,7 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
             for (std::size_t i = 0; i < n; i += 16) {
                 const __mmask16 mask = tail_mask(n - i);
                 const __m512 a = _mm512_maskz_loadu_ps(mask, x + i);
-                _mm256_mask_storeu_epi16(y + i, mask, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+                _mm256_mask_storeu_epi16(y + i, mask, _mm512_maskz_cvtps_ph(mask, a, _MM_FROUND_TO_NEAREST_INT));
             }
             return 1.0f;
         } else {

@@ -245,9 +245,13 @@ struct quad_registers {
     /// All ones for each v that is neither zero nor a NaN.
     static BITNET_ALWAYS_INLINE ints not_zero(doubles v) noexcept {
         const doubles zero{0.0, 0.0};
-        return reinterpret_cast<ints>((v < zero) | (v > zero));
+        return as_mask((v < zero) | (v > zero));
     }
-    static BITNET_ALWAYS_INLINE ints below(floats a, floats b) noexcept { return reinterpret_cast<ints>(a < b); }
+    static BITNET_ALWAYS_INLINE ints below(floats a, floats b) noexcept { return as_mask(a < b); }
+    /// What a comparison gives; on some systems that is `ints` already.
+    template <class Vector> static BITNET_ALWAYS_INLINE ints as_mask(Vector comparison) noexcept {
+        return reinterpret_cast<ints>(comparison);
+    }
 #endif
 };
 

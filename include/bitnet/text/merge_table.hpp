@@ -4,6 +4,7 @@
 #define BITNET_TEXT_MERGE_TABLE_HPP
 
 #include <bitnet/core/buffer.hpp>
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/text/token.hpp>
@@ -83,7 +84,7 @@ private:
         std::uint64_t key = (static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32) | low;
         key *= 0x9e3779b97f4a7c15u; // 2^64 divided by the golden ratio: an odd number without pattern
         key = (key ^ (key >> 32)) * 0x9e3779b97f4a7c15u;
-        return static_cast<std::size_t>(key >> 32);
+        return to_size(key >> 32);
     }
 
     buffer<slot> slots_;

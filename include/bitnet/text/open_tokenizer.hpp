@@ -294,7 +294,8 @@ inline result<pre_tokenizer_name> tokenizer_reader::infer_pre_tokenizer(const vo
             {pre_key, " is missing, and the vocabulary of ", tokens.size(), " tokens matches no known model"}));
     }
     facts_.pre_tokenizer = {std::string(name), true, sentence({pre_key, " is missing; ", reason})};
-    return *find_pre_tokenizer(name);
+    const pre_tokenizer_name* known = find_pre_tokenizer(name); // as each of these names is
+    return known != nullptr ? *known : pre_tokenizer_names.front();
 }
 
 /// Why the vocabulary must be of LLaMA-3's family; empty if it need not be.

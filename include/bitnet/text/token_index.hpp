@@ -4,6 +4,7 @@
 #define BITNET_TEXT_TOKEN_INDEX_HPP
 
 #include <bitnet/core/buffer.hpp>
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/text/token.hpp>
@@ -119,7 +120,7 @@ public:
         const std::uint64_t hash = hash_bytes(bytes);
         const std::size_t mask = slots_.size() - 1;
         for (std::size_t probe = 0; probe < longest_probe; ++probe) {
-            slot& s = slots_[(static_cast<std::size_t>(hash >> 32) + probe) & mask];
+            slot& s = slots_[(to_size(hash >> 32) + probe) & mask];
             if (s.token_plus_one == 0) {
                 s = {static_cast<std::uint32_t>(hash), static_cast<std::uint32_t>(id) + 1};
                 return outcome::inserted;
@@ -135,7 +136,7 @@ public:
     [[nodiscard]] token find(const token_store& store, std::string_view bytes) const noexcept {
         const std::uint64_t hash = hash_bytes(bytes);
         const std::size_t mask = slots_.size() - 1;
-        for (std::size_t i = static_cast<std::size_t>(hash >> 32) & mask;; i = (i + 1) & mask) {
+        for (std::size_t i = to_size(hash >> 32) & mask;; i = (i + 1) & mask) {
             const slot& s = slots_[i];
             if (s.token_plus_one == 0) { // at most half full: every probe ends here
                 return no_token;

@@ -3,6 +3,7 @@
 #ifndef BITNET_TEXT_TOKENIZER_JSON_HPP
 #define BITNET_TEXT_TOKENIZER_JSON_HPP
 
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
@@ -222,7 +223,7 @@ private:
             return bad({"token ", quoted_name(text), " has id ", *id, ", but there are no more than ", most_,
                         " tokens: ids are missing below it"});
         }
-        entry& e = entries_[static_cast<std::size_t>(*id)];
+        entry& e = entries_[to_size(*id)];
         if (text.empty()) {
             return bad({"token ", *id, " is empty"});
         }
@@ -231,7 +232,7 @@ private:
         }
         e.text = text;
         e.kind = kind;
-        count_ = (std::max)(count_, static_cast<std::size_t>(*id) + 1);
+        count_ = (std::max)(count_, to_size(*id) + 1);
         return {};
     }
 
@@ -256,7 +257,7 @@ private:
                 drop(text, *number);
                 continue;
             }
-            const entry* known = number && *number < entries_.size() ? &entries_[*number] : nullptr;
+            const entry* known = number && *number < entries_.size() ? &entries_[to_size(*number)] : nullptr;
             if (known != nullptr && is_word(*known, text, *special)) {
                 continue;
             }
@@ -310,7 +311,7 @@ private:
         if (rows_ > static_cast<std::uint64_t>((std::numeric_limits<token>::max)())) {
             return fail(errc::out_of_range, {"an embedding of ", rows_, " rows"});
         }
-        entries_.resize(static_cast<std::size_t>(rows_ != 0 ? rows_ : count_));
+        entries_.resize(to_size(rows_ != 0 ? rows_ : count_));
         for (std::size_t id = 0; id < entries_.size(); ++id) {
             entry& e = entries_[id];
             if (id >= count_) {
@@ -387,8 +388,8 @@ private:
     void score(std::string text, std::size_t space) {
         const auto whole = vocabulary_->find(text.erase(space, 1));
         const auto id = whole ? whole->as_integer<std::uint64_t>() : std::nullopt;
-        if (id && !has_score(entries_[static_cast<std::size_t>(*id)])) {
-            entries_[static_cast<std::size_t>(*id)].score = -static_cast<float>(merges_.size() + 1);
+        if (id && !has_score(entries_[to_size(*id)])) {
+            entries_[to_size(*id)].score = -static_cast<float>(merges_.size() + 1);
         }
     }
 

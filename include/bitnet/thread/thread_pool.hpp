@@ -3,6 +3,7 @@
 #ifndef BITNET_THREAD_THREAD_POOL_HPP
 #define BITNET_THREAD_THREAD_POOL_HPP
 
+#include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
@@ -116,7 +117,7 @@ private:
             !ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acquire, std::memory_order_relaxed));
         // The loop cannot end before this index is done: body_ and count_ stay what they are.
         const std::size_t count = count_;
-        body_(count - static_cast<std::size_t>(ticket & 0xffffffffu));
+        body_(count - detail::to_size(ticket & 0xffffffffu));
         if (finished_.value.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
             finished_.notify_all();
         }

@@ -9,6 +9,9 @@
 #if BITNET_X86_64
 #include <xmmintrin.h>
 #endif
+#if BITNET_THREADS
+#include <thread>
+#endif
 
 #include <cfenv>
 #include <chrono>
@@ -16,7 +19,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -62,6 +64,11 @@ inline std::uint64_t float_word() noexcept { return static_cast<std::uint64_t>(s
 inline void set_float_word(std::uint64_t word) noexcept { std::fesetround(static_cast<int>(word)); }
 #endif
 
+template <class T> struct outcome {
+    T value;
+    bool kept; ///< the setting is as it was
+};
+
 /// What work() returns in that setting, and whether it left the setting as it was. Not inlined, so that no computation
 /// of the caller moves in here.
 template <class Work> BITNET_NOINLINE auto outcome_in(const float_setting& setting, const Work& work) {
@@ -71,7 +78,7 @@ template <class Work> BITNET_NOINLINE auto outcome_in(const float_setting& setti
     auto made = work();
     const bool kept = float_word() == set;
     set_float_word(before);
-    return std::pair{std::move(made), kept};
+    return outcome<decltype(made)>{std::move(made), kept};
 }
 
 #if BITNET_THREADS
@@ -92,7 +99,7 @@ public:
                 }
                 return true;
             };
-            settings_lost += outcome_in(setting, all).second ? 0 : 1;
+            settings_lost += outcome_in(setting, all).kept ? 0 : 1;
         }).join();
     }
     std::size_t threads() const noexcept { return 1; }

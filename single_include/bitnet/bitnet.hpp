@@ -771,132 +771,6 @@ struct ternary_encoding;
 #ifndef BITNET_RUN_ANY_BATCH_HPP
 #define BITNET_RUN_ANY_BATCH_HPP
 
-// ---- bitnet/core/guarded.hpp ----
-// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
-// computes in the default floating-point environment.
-#ifndef BITNET_CORE_GUARDED_HPP
-#define BITNET_CORE_GUARDED_HPP
-
-// ---- bitnet/core/float_environment.hpp ----
-// default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
-// the host has set.
-#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
-#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
-
-#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
-#include <xmmintrin.h>
-#elif !BITNET_X86_64 && !(BITNET_ARM64 && defined(__GNUC__))
-#include <cfenv>
-#endif
-
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Sets the IEEE default for this thread, and gives the caller's setting and exception flags back when it goes out of
-/// scope. Needed because hosts change rounding and trap exceptions, and -ffast-math links start-up code that flushes
-/// denormals. Cost: some ten nanoseconds. Proven by tests/core/float_environment_test.cpp.
-class default_float_environment {
-public:
-    default_float_environment() noexcept : saved_(load()) { store_default(); }
-    ~default_float_environment() { store(saved_); }
-    default_float_environment(const default_float_environment&) = delete;
-    default_float_environment& operator=(const default_float_environment&) = delete;
-
-private:
-#if BITNET_X86_64
-    using state = std::uint32_t; // MXCSR: compilers use no other unit for float and double here
-    static void store_default() noexcept { store(0x1f80); } // its value after reset: all exceptions masked, nearest
-#if defined(__GNUC__) || defined(__clang__)                 // the intrinsics' own builtins: their header is large
-    [[nodiscard]] static state load() noexcept { return __builtin_ia32_stmxcsr(); }
-    static void store(state value) noexcept { __builtin_ia32_ldmxcsr(value); }
-#else
-    [[nodiscard]] static state load() noexcept { return _mm_getcsr(); }
-    static void store(state value) noexcept { _mm_setcsr(value); }
-#endif
-#elif BITNET_ARM64 && defined(__GNUC__)
-    struct state {
-        std::uint64_t control; ///< FPCR. 0: nearest, no flush to zero, no traps, IEEE half precision
-        std::uint64_t flags;   ///< FPSR
-    };
-    [[nodiscard]] static state load() noexcept {
-        state now;
-        __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(now.control), "=r"(now.flags) : : "memory");
-        return now;
-    }
-    static void store_default() noexcept { store({0, 0}); }
-    static void store(state value) noexcept {
-        __asm__ volatile("msr fpsr, %1\n\tmsr fpcr, %0" : : "r"(value.control), "r"(value.flags) : "memory");
-    }
-#else
-    using state = std::fenv_t; // all units that there are: on 32-bit x86 the x87, too, which returns results
-    [[nodiscard]] static state load() noexcept {
-        state now;
-        std::fegetenv(&now);
-        return now;
-    }
-    static void store_default() noexcept { std::fesetenv(FE_DFL_ENV); }
-    static void store(const state& value) noexcept { std::fesetenv(&value); }
-#endif
-    state saved_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <new>
-#include <stdexcept>
-#include <string>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Calls work(). \return whether memory sufficed: false where a standard container threw because it did not. Without
-/// exceptions a container does what the standard library does then, and this returns true. Other exceptions pass: they
-/// are those of the host's own callbacks.
-template <class Work> [[nodiscard]] bool has_memory_for(Work&& work) {
-#if BITNET_EXCEPTIONS
-    try {
-        work();
-    } catch (const std::bad_alloc&) {
-        return false;
-    } catch (const std::length_error&) {
-        return false;
-    }
-#else
-    work();
-#endif
-    return true;
-}
-
-/// What an error says that found no memory for its sentence: needs none where strings hold short texts in themselves.
-[[nodiscard]] BITNET_COLD inline std::string no_memory_text() noexcept {
-    std::string text;
-    return has_memory_for([&] { text = "out of memory"; }) ? text : std::string();
-}
-[[nodiscard]] BITNET_COLD inline error out_of_memory() noexcept { return {errc::out_of_memory, no_memory_text()}; }
-
-/// The result<T> of work(), or errc::out_of_memory where a container found no memory. Every public function that
-/// returns a result and may allocate or compute does so in here, so that no code below has to think of either.
-template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()) {
-    const default_float_environment environment;
-#if BITNET_EXCEPTIONS
-    try {
-        return work();
-    } catch (const std::bad_alloc&) {
-        return out_of_memory();
-    } catch (const std::length_error&) {
-        return out_of_memory();
-    }
-#else
-    return work();
-#endif
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
 // ---- bitnet/run/any_model.hpp ----
 // any_model: a model in the policy that this machine runs best, as a plain type.
 #ifndef BITNET_RUN_ANY_MODEL_HPP
@@ -1060,6 +934,132 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
 // chat_template: which chat format a model takes, why, and whole dialogs in it.
 #ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
 #define BITNET_TEXT_CHAT_TEMPLATE_HPP
+
+// ---- bitnet/core/guarded.hpp ----
+// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
+// computes in the default floating-point environment.
+#ifndef BITNET_CORE_GUARDED_HPP
+#define BITNET_CORE_GUARDED_HPP
+
+// ---- bitnet/core/float_environment.hpp ----
+// default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
+// the host has set.
+#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+
+#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
+#include <xmmintrin.h>
+#elif !BITNET_X86_64 && !(BITNET_ARM64 && defined(__GNUC__))
+#include <cfenv>
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Sets the IEEE default for this thread, and gives the caller's setting and exception flags back when it goes out of
+/// scope. Needed because hosts change rounding and trap exceptions, and -ffast-math links start-up code that flushes
+/// denormals. Cost: some ten nanoseconds. Proven by tests/core/float_environment_test.cpp.
+class default_float_environment {
+public:
+    default_float_environment() noexcept : saved_(load()) { store_default(); }
+    ~default_float_environment() { store(saved_); }
+    default_float_environment(const default_float_environment&) = delete;
+    default_float_environment& operator=(const default_float_environment&) = delete;
+
+private:
+#if BITNET_X86_64
+    using state = std::uint32_t; // MXCSR: compilers use no other unit for float and double here
+    static void store_default() noexcept { store(0x1f80); } // its value after reset: all exceptions masked, nearest
+#if defined(__GNUC__) || defined(__clang__)                 // the intrinsics' own builtins: their header is large
+    [[nodiscard]] static state load() noexcept { return __builtin_ia32_stmxcsr(); }
+    static void store(state value) noexcept { __builtin_ia32_ldmxcsr(value); }
+#else
+    [[nodiscard]] static state load() noexcept { return _mm_getcsr(); }
+    static void store(state value) noexcept { _mm_setcsr(value); }
+#endif
+#elif BITNET_ARM64 && defined(__GNUC__)
+    struct state {
+        std::uint64_t control; ///< FPCR. 0: nearest, no flush to zero, no traps, IEEE half precision
+        std::uint64_t flags;   ///< FPSR
+    };
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(now.control), "=r"(now.flags) : : "memory");
+        return now;
+    }
+    static void store_default() noexcept { store({0, 0}); }
+    static void store(state value) noexcept {
+        __asm__ volatile("msr fpsr, %1\n\tmsr fpcr, %0" : : "r"(value.control), "r"(value.flags) : "memory");
+    }
+#else
+    using state = std::fenv_t; // all units that there are: on 32-bit x86 the x87, too, which returns results
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        std::fegetenv(&now);
+        return now;
+    }
+    static void store_default() noexcept { std::fesetenv(FE_DFL_ENV); }
+    static void store(const state& value) noexcept { std::fesetenv(&value); }
+#endif
+    state saved_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Calls work(). \return whether memory sufficed: false where a standard container threw because it did not. Without
+/// exceptions a container does what the standard library does then, and this returns true. Other exceptions pass: they
+/// are those of the host's own callbacks.
+template <class Work> [[nodiscard]] bool has_memory_for(Work&& work) {
+#if BITNET_EXCEPTIONS
+    try {
+        work();
+    } catch (const std::bad_alloc&) {
+        return false;
+    } catch (const std::length_error&) {
+        return false;
+    }
+#else
+    work();
+#endif
+    return true;
+}
+
+/// What an error says that found no memory for its sentence: needs none where strings hold short texts in themselves.
+[[nodiscard]] BITNET_COLD inline std::string no_memory_text() noexcept {
+    std::string text;
+    return has_memory_for([&] { text = "out of memory"; }) ? text : std::string();
+}
+[[nodiscard]] BITNET_COLD inline error out_of_memory() noexcept { return {errc::out_of_memory, no_memory_text()}; }
+
+/// The result<T> of work(), or errc::out_of_memory where a container found no memory. Every public function that
+/// returns a result and may allocate or compute does so in here, so that no code below has to think of either.
+template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()) {
+    const default_float_environment environment;
+#if BITNET_EXCEPTIONS
+    try {
+        return work();
+    } catch (const std::bad_alloc&) {
+        return out_of_memory();
+    } catch (const std::length_error&) {
+        return out_of_memory();
+    }
+#else
+    return work();
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 // ---- bitnet/text/chat_dialog.hpp ----
 // chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
@@ -1238,29 +1238,6 @@ BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts plac
 [[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
     error made;
     set_error(made, code, what, {});
-    return made;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/io/quoted_name.hpp ----
-// quoted_name: names out of untrusted files, made fit for an error message.
-#ifndef BITNET_IO_QUOTED_NAME_HPP
-#define BITNET_IO_QUOTED_NAME_HPP
-
-#include <cstddef>
-#include <string>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// `name` in quotes and printable ASCII, of at most `longest` bytes: see append_quoted. In a sentence(), a quoted{name}
-/// does the same and makes no string of its own.
-[[nodiscard]] inline std::string quoted_name(std::string_view name, std::size_t longest = 80) {
-    std::string made;
-    append_quoted(made, name, longest);
     return made;
 }
 
@@ -1713,7 +1690,8 @@ public:
         return tokens;
     }
 
-    /// The same, appended to `out`: for messages made of several parts, and for callers who reuse their memory.
+    /// The same, appended to `out`, which an error leaves as it was: for messages made of several parts, and for
+    /// callers who reuse their memory.
     [[nodiscard]] result<void> encode(std::string_view text, std::vector<token>& out,
                                       encode_options options = {}) const {
         return tables_->encode(text, out, options);
@@ -1724,7 +1702,8 @@ public:
     /// Lives as long as the tokenizer. Need not be whole code points: see stream_decoder.
     [[nodiscard]] std::string_view bytes_of(token id) const noexcept { return tables_->bytes_of(id); }
 
-    /// The bytes of all tokens, one after another, unchanged; without the first space if adds_space_prefix().
+    /// The bytes of all tokens, one after another, unchanged; without the first space if adds_space_prefix(). Throws
+    /// std::bad_alloc as a std::string does; a stream_decoder needs no memory.
     [[nodiscard]] std::string decode(std::span<const token> tokens, decode_options options = {}) const {
         std::string text;
         for (const token id : tokens) {
@@ -1838,6 +1817,17 @@ public:
         text_.clear();
         marks_.clear();
     }
+    /// Calls append(), which writes and marks. \return false, and all is as before, if memory did not suffice.
+    template <class Append> [[nodiscard]] bool try_to(Append&& append) {
+        const std::size_t text_before = text_.size();
+        const std::size_t marks_before = marks_.size();
+        const bool done = has_memory_for(append);
+        if (!done) {
+            text_.resize(text_before);
+            marks_.resize(marks_before);
+        }
+        return done;
+    }
 
     /// Appends all tokens to `out`, or leaves it as it is. \return what tokenizer::encode returns.
     [[nodiscard]] result<void> encode(std::vector<token>& out) const {
@@ -1850,19 +1840,23 @@ public:
                 return done;
             }
             if (i < marks_.size()) {
-                out.push_back(marks_[i].id);
+                if (!has_memory_for([&] { out.push_back(marks_[i].id); })) {
+                    out.resize(before);
+                    return out_of_memory();
+                }
                 from = end + tokenizer_->bytes_of(marks_[i].id).size();
             }
         }
         return {};
     }
     /// All as text, control tokens as they are spelled.
-    [[nodiscard]] const std::string& text() const noexcept { return text_; }
+    [[nodiscard]] const std::string& text() const& noexcept { return text_; }
+    [[nodiscard]] std::string&& text() && noexcept { return std::move(text_); }
 
 private:
     struct control_token {
-        std::size_t position; ///< of its spelling in `text_`
-        token id;
+        std::size_t position = 0; ///< of its spelling in `text_`
+        token id = no_token;
     };
 
     const tokenizer* tokenizer_;
@@ -1882,14 +1876,16 @@ private:
 ///     dialog.end_answer(stopped);      // and the next question
 ///
 /// The model's answers remain the tokens that it generated; encoding their text again may give others.
+/// Where memory ends, add() and take() return errc::out_of_memory and the dialog is as before. If it ends in one of the
+/// functions that return nothing, they do so from then on, because a part is missing: assign a copy or a new dialog.
 /// Borrows the tokenizer, which must outlive it. Copyable: assigning a copy takes turns back. Usually made by
 /// chat_template::dialog.
 class chat_dialog {
 public:
-    chat_dialog(chat_format format, const tokenizer& text, bool begin_with_bos)
+    chat_dialog(chat_format format, const tokenizer& text, bool begin_with_bos) noexcept
         : rule_(&detail::rule_of(format)), tokenizer_(&text), pieces_(text) {
         if (begin_with_bos && text.bos()) {
-            pieces_.mark(*text.bos());
+            append([&] { pieces_.mark(*text.bos()); });
         }
     }
     chat_dialog(chat_format, tokenizer&&, bool) = delete; // would dangle
@@ -1897,9 +1893,49 @@ public:
     /// Appends a whole turn. \return errc::invalid_argument for a role that the format does not have.
     [[nodiscard]] result<void> add(const chat_message& message) {
         if (!detail::has_role(rule_->format, message.role)) {
-            return error{errc::invalid_argument, detail::sentence({"chat format ", rule_->name, " has no role ",
-                                                                   detail::quoted_name(message.role)})};
+            return detail::error_saying(errc::invalid_argument,
+                                        {"chat format ", rule_->name, " has no role ", detail::quoted{message.role}});
         }
+        const bool text_was_due = text_due_;
+        if (!is_complete_ || !pieces_.try_to([&] { write_turn(message); })) {
+            text_due_ = text_was_due;
+            return detail::out_of_memory();
+        }
+        return {};
+    }
+
+    /// Appends the beginning of the assistant's turn, which the model is to continue.
+    void add_prompt() noexcept {
+        append([&] { write_header("assistant"); });
+    }
+
+    /// Ends a turn that the model wrote. `stopped`: its last token is a stop token, which serves as the mark that
+    /// ends a turn; otherwise that mark is appended.
+    void end_answer(bool stopped) noexcept {
+        append([&] { end_turn(!stopped); });
+    }
+
+    /// The tokens since the last call. \return what tokenizer::encode returns; the dialog is as before then.
+    [[nodiscard]] result<std::vector<token>> take() {
+        std::vector<token> tokens;
+        if (auto done = is_complete_ ? pieces_.encode(tokens) : detail::out_of_memory(); !done) {
+            return failed(done);
+        }
+        pieces_.clear();
+        return tokens;
+    }
+
+    /// Whether no part is missing for want of memory.
+    [[nodiscard]] bool is_complete() const noexcept { return is_complete_; }
+
+    /// What take() would return, for display: control tokens as they are spelled.
+    [[nodiscard]] const std::string& text() const& noexcept { return pieces_.text(); }
+    [[nodiscard]] std::string text() && noexcept { return std::move(pieces_).text(); }
+
+private:
+    template <class Work> void append(Work&& work) noexcept { is_complete_ = is_complete_ && pieces_.try_to(work); }
+
+    void write_turn(const chat_message& message) {
         if (std::exchange(text_due_, false)) {
             pieces_.write(rule_->after_turn);
         }
@@ -1910,30 +1946,8 @@ public:
         } else {
             end_turn(true);
         }
-        return {};
     }
 
-    /// Appends the beginning of the assistant's turn, which the model is to continue.
-    void add_prompt() { write_header("assistant"); }
-
-    /// Ends a turn that the model wrote. `stopped`: its last token is a stop token, which serves as the mark that
-    /// ends a turn; otherwise that mark is appended.
-    void end_answer(bool stopped) { end_turn(!stopped); }
-
-    /// The tokens since the last call. \return what tokenizer::encode returns; the dialog is as before then.
-    [[nodiscard]] result<std::vector<token>> take() {
-        std::vector<token> tokens;
-        if (auto done = pieces_.encode(tokens); !done) {
-            return failed(done);
-        }
-        pieces_.clear();
-        return tokens;
-    }
-
-    /// What take() would return, for display: control tokens as they are spelled.
-    [[nodiscard]] std::string text() const { return pieces_.text(); }
-
-private:
     void write_header(std::string_view role) {
         if (!rule_->header_begin.empty()) {
             pieces_.mark(rule_->header_begin);
@@ -1971,6 +1985,7 @@ private:
     const tokenizer* tokenizer_;
     detail::chat_pieces pieces_;
     bool text_due_ = false; ///< `after_turn` of an answer, if another turn follows
+    bool is_complete_ = true;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -2041,7 +2056,7 @@ public:
         if (!written) {
             return failed(written);
         }
-        return written->text();
+        return std::move(*written).text();
     }
 
 private:
@@ -2059,7 +2074,7 @@ private:
         if (with_prompt) {
             written.add_prompt();
         }
-        return written;
+        return written.is_complete() ? result<chat_dialog>(std::move(written)) : detail::out_of_memory();
     }
 
     const tokenizer* text_;
@@ -3186,15 +3201,13 @@ public:
     /// Appends tokens to the sequence and runs them through the model, `prompt_chunk` at a time.
     /// \return errc::invalid_token, errc::context_full if position() + tokens.size() exceeds the context; nothing is
     /// fed then, and the session goes on as it was.
-    [[nodiscard]] result<void> feed(std::span<const token> tokens) {
-        return detail::guarded([&] { return base_->feed(tokens, nullptr); });
-    }
+    [[nodiscard]] result<void> feed(std::span<const token> tokens) { return base_->feed(tokens, nullptr); }
 
     /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
     /// output matrix once for eight tokens.
     template <class Visit> [[nodiscard]] result<void> feed_each(std::span<const token> tokens, Visit&& visit) {
         const logits_visitor visitor = detail::visitor_of(visit);
-        return detail::guarded([&] { return base_->feed(tokens, &visitor); });
+        return base_->feed(tokens, &visitor);
     }
 
     /// The next token; nullopt at a stop token, at the end of the context and after an error. stopped_by() says which,
@@ -3209,16 +3222,14 @@ public:
 
     /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::no_lm_head from a text embedding model.
-    [[nodiscard]] result<std::span<const float>> logits() {
-        return detail::guarded([&] { return base_->logits(); });
-    }
+    [[nodiscard]] result<std::span<const float>> logits() { return base_->logits(); }
 
     /// The k largest logits after the last token, the largest first, the lower id on ties; all if the vocabulary is
     /// smaller. The same bits as in logits(), and if the model has a screen mostly without reading the whole output
     /// matrix. Valid until the next call that is not const.
     /// \return errc::nothing_fed, errc::no_lm_head, errc::invalid_argument unless 1 <= k <= 256.
     [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
-        return detail::guarded([&] { return base_->largest_logits(k); });
+        return base_->largest_logits(k);
     }
 
     /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
@@ -3226,9 +3237,7 @@ public:
     /// scaled to length one. The dot product of two is their cosine. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token or, for
     /// a mean, any token.
-    [[nodiscard]] result<std::span<const float>> embedding() {
-        return detail::guarded([&] { return base_->embedding(); });
-    }
+    [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
 
     /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
     /// tokens_to_embed(). \return what these return.
@@ -3338,9 +3347,7 @@ public:
     /// \pre no entry's session is null.
     /// \return errc::invalid_argument (more entries than sessions(), a session of another model, the same one twice,
     /// another token than next() gave), errc::invalid_token, errc::context_full: every session is then as it was.
-    [[nodiscard]] result<void> step(std::span<const batch_entry> entries) {
-        return detail::guarded([&] { return base_->step(entries); });
-    }
+    [[nodiscard]] result<void> step(std::span<const batch_entry> entries) { return base_->step(entries); }
 
     /// Steps those of `all` whose next() gave a token that has not run yet, so that their next() only samples.
     /// \param all a range of pointers to any_session or session<P>. \return what step() returns.
@@ -3356,7 +3363,7 @@ public:
                 }
             }
         }
-        return pending > count ? base_->too_many(pending) : step(entries.first(count));
+        return pending > count ? base_->too_many(pending) : base_->step(entries.first(count));
     }
 
     [[nodiscard]] std::size_t sessions() const noexcept { return base_->entries().size(); }
@@ -3416,9 +3423,14 @@ namespace bitnet::inline BITNET_ABI {
 #ifndef BITNET_TEXT_STREAM_DECODER_HPP
 #define BITNET_TEXT_STREAM_DECODER_HPP
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -3434,50 +3446,60 @@ struct stream_decoder_options {
 /// Turns tokens into text that can be shown at once: a code point whose bytes are spread over several tokens is
 /// returned with the last of them. No byte is replaced: those that are not UTF-8 are returned as they are, so that all
 /// the text that feed() and flush() return is, byte for byte, tokenizer::decode() of all the tokens that are shown.
-/// Holds back three bytes at most. Borrows the tokenizer, which must outlive it. Allocates in the constructor only.
+/// Holds back three bytes at most. Borrows the tokenizer, which must outlive it. Allocates in the constructor only, if
+/// the vocabulary has tokens of more than 253 bytes; where that memory is refused, bytes that are held back before such
+/// a token are lost.
 class stream_decoder {
 public:
-    explicit stream_decoder(const tokenizer& t, stream_decoder_options options = {})
+    explicit stream_decoder(const tokenizer& t, stream_decoder_options options = {}) noexcept
         : tokenizer_(&t), show_special_(options.show_special),
           drop_space_(t.adds_space_prefix() && !options.follows_text) {
-        text_.reserve(t.longest_token() + 3);
+        const std::size_t most = held_.size() + t.longest_token();
+        if (most > short_.size() && !detail::has_memory_for([&] { long_.resize(most); })) {
+            long_.clear();
+        }
     }
     explicit stream_decoder(tokenizer&&, stream_decoder_options = {}) = delete; // would dangle
 
     /// The text that became complete with `id`; may be empty. A token outside the vocabulary has no text.
     /// Valid until the next call.
-    [[nodiscard]] std::string_view feed(token id) {
-        drop_returned();
+    [[nodiscard]] std::string_view feed(token id) noexcept {
         std::string_view bytes = shows(id) ? tokenizer_->bytes_of(id) : std::string_view{};
         if (drop_space_ && !bytes.empty()) {
             bytes.remove_prefix(bytes.starts_with(' ') ? 1 : 0);
             drop_space_ = false;
         }
-        text_.append(bytes);
-        returned_ = text_.size() - detail::unfinished_tail(text_);
-        return std::string_view(text_).substr(0, returned_);
+        const std::string_view text = after_held(bytes);
+        held_size_ = detail::unfinished_tail(text);
+        const std::string_view complete = text.substr(0, text.size() - held_size_);
+        std::copy_n(complete.data() + complete.size(), held_size_, held_.data());
+        return complete;
     }
 
     /// What is still held back: the start of a code point that was never completed. Valid until the next call.
-    [[nodiscard]] std::string_view flush() {
-        drop_returned();
-        returned_ = text_.size();
-        return text_;
-    }
+    [[nodiscard]] std::string_view flush() noexcept { return {held_.data(), std::exchange(held_size_, 0)}; }
 
 private:
     [[nodiscard]] bool shows(token id) const noexcept {
         return show_special_ ||
                !(tokenizer_->is_special(id) || tokenizer_->is_stop(id) || tokenizer_->bos() == std::optional(id));
     }
-    void drop_returned() {
-        text_.erase(0, returned_);
-        returned_ = 0;
+    /// The bytes that are held back, and `bytes` after them.
+    [[nodiscard]] std::string_view after_held(std::string_view bytes) noexcept {
+        const std::span<char> room = long_.empty() ? std::span<char>(short_) : std::span<char>(long_);
+        if (held_size_ == 0 || held_size_ + bytes.size() > room.size()) {
+            return bytes;
+        }
+        char* const end = std::copy_n(held_.data(), held_size_, room.data());
+        std::copy(bytes.begin(), bytes.end(), end);
+        return {room.data(), held_size_ + bytes.size()};
     }
 
     const tokenizer* tokenizer_;
-    std::string text_;                    ///< what was returned last, then what is held back
-    std::string::size_type returned_ = 0; ///< bytes of `text_` that were returned
+    std::array<char, 3> held_{};
+    std::size_t held_size_ = 0;
+    std::array<char, 256> short_{}; ///< for what is held back and the next token, one after the other
+    std::string long_;              ///< the same for a vocabulary with longer tokens
     bool show_special_;
     bool drop_space_; ///< the first byte is still to come, and is dropped if it is a space
 };
@@ -5115,6 +5137,29 @@ inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/io/quoted_name.hpp ----
+// quoted_name: names out of untrusted files, made fit for an error message.
+#ifndef BITNET_IO_QUOTED_NAME_HPP
+#define BITNET_IO_QUOTED_NAME_HPP
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// `name` in quotes and printable ASCII, of at most `longest` bytes: see append_quoted. In a sentence(), a quoted{name}
+/// does the same and makes no string of its own.
+[[nodiscard]] inline std::string quoted_name(std::string_view name, std::size_t longest = 80) {
+    std::string made;
+    append_quoted(made, name, longest);
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
 
@@ -27402,24 +27447,16 @@ public:
     }
 
     result<void> feed(std::span<const token> tokens, const logits_visitor* visitor) override {
-        if (auto headed = visitor != nullptr ? check_head() : result<void>{}; !headed) {
-            return headed;
-        }
-        if (auto checked = check_tokens(tokens); !checked) {
-            return checked;
-        }
-        const default_float_environment environment;
-        if (pending_ && !tokens.empty()) {
-            run_pending();
-        }
-        for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
-            const auto part = tokens.subspan(begin, (std::min)(options_.prompt_chunk, tokens.size() - begin));
-            run(part);
-            if (visitor != nullptr) {
-                visit_each(begin, part.size(), *visitor);
-            }
-        }
-        return {};
+        return guarded([&] { return append(tokens, visitor); });
+    }
+    result<std::span<const float>> logits() override {
+        return guarded([&] { return logits_of_last(); });
+    }
+    result<std::span<const scored_token>> largest_logits(std::size_t k) override {
+        return guarded([&] { return largest_of_last(k); });
+    }
+    result<std::span<const float>> embedding() override {
+        return guarded([&] { return unit_state(); });
     }
 
     std::optional<token> next(sampler& choose) override { return next(any_chooser(choose)); }
@@ -27444,15 +27481,35 @@ public:
         return chosen;
     }
 
-    result<std::span<const float>> logits() override {
+private:
+    [[nodiscard]] result<void> append(std::span<const token> tokens, const logits_visitor* visitor) {
+        if (auto headed = visitor != nullptr ? check_head() : result<void>{}; !headed) {
+            return headed;
+        }
+        if (auto checked = check_tokens(tokens); !checked) {
+            return checked;
+        }
+        if (pending_ && !tokens.empty()) {
+            run_pending();
+        }
+        for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
+            const auto part = tokens.subspan(begin, (std::min)(options_.prompt_chunk, tokens.size() - begin));
+            run(part);
+            if (visitor != nullptr) {
+                visit_each(begin, part.size(), *visitor);
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<std::span<const float>> logits_of_last() {
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
         }
-        const default_float_environment environment;
         return all_logits();
     }
 
-    result<std::span<const scored_token>> largest_logits(std::size_t k) override {
+    [[nodiscard]] result<std::span<const scored_token>> largest_of_last(std::size_t k) {
         if (k == 0 || k > largest_.size()) {
             return error{errc::invalid_argument, sentence({"session: the ", k, " largest logits were asked for, 1 to ",
                                                            largest_.size(), " are possible"})};
@@ -27460,12 +27517,11 @@ public:
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
         }
-        const default_float_environment environment;
         const auto few = screened_logits(k);
         return few ? *few : largest_of(all_logits(), k);
     }
 
-    result<std::span<const float>> embedding() override {
+    [[nodiscard]] result<std::span<const float>> unit_state() {
         if (auto done = ready(); !done) {
             return failed(done);
         }
@@ -27482,6 +27538,7 @@ public:
         return transformer_->normalized(has_mean() ? state_sum_.data() : transformer_->final_state(last_row_));
     }
 
+public:
     const screen_statistics& screening() const noexcept override { return search_.statistics(); }
 
     void reset() noexcept override {
@@ -27633,7 +27690,6 @@ private:
             return error{errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
         }
         if (pending_) {
-            const default_float_environment environment;
             run_pending();
         }
         return {};
@@ -27770,23 +27826,7 @@ public:
     }
 
     result<void> step(std::span<const batch_entry> entries) override {
-        if (auto checked = check_entries(entries); !checked || entries.empty()) {
-            return checked;
-        }
-        const default_float_environment environment;
-        for (std::size_t i = 0; i < entries.size(); ++i) {
-            session_core& of = core_of(entries[i]);
-            rows_[i] = of.begin_step(entries[i].id);
-            row_indices_[i] = i;
-            logits_[i] = of.logits_row();
-        }
-        transformer_->run(pool_.ref(), rows_.span().first(entries.size()));
-        transformer_->logits(pool_.ref(), row_indices_.span().first(entries.size()),
-                             logits_.span().first(entries.size()));
-        for (const batch_entry& each : entries) {
-            core_of(each).end_step();
-        }
-        return {};
+        return guarded([&] { return run_step(entries); });
     }
 
     std::span<batch_entry> entries() noexcept override { return entries_.span(); }
@@ -27803,6 +27843,25 @@ private:
     /// Every session_base is a session_core.
     [[nodiscard]] static session_core& core_of(const batch_entry& entry) noexcept {
         return static_cast<session_core&>(entry.of->base());
+    }
+
+    [[nodiscard]] result<void> run_step(std::span<const batch_entry> entries) {
+        if (auto checked = check_entries(entries); !checked || entries.empty()) {
+            return checked;
+        }
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            session_core& of = core_of(entries[i]);
+            rows_[i] = of.begin_step(entries[i].id);
+            row_indices_[i] = i;
+            logits_[i] = of.logits_row();
+        }
+        transformer_->run(pool_.ref(), rows_.span().first(entries.size()));
+        transformer_->logits(pool_.ref(), row_indices_.span().first(entries.size()),
+                             logits_.span().first(entries.size()));
+        for (const batch_entry& each : entries) {
+            core_of(each).end_step();
+        }
+        return {};
     }
 
     [[nodiscard]] result<void> allocate_all(const model_parts& model, std::size_t sessions) {
@@ -28876,8 +28935,13 @@ class vocabulary_tables : public tokenizer_tables {
 public:
     [[nodiscard]] result<void> encode(std::string_view text, std::vector<token>& out,
                                       encode_options options) const final {
+        const default_float_environment environment;
         const std::size_t before = out.size();
-        auto done = guarded([&] { return append_tokens(text, out, options); });
+        result<void> done;
+        if (!has_memory_for([&] { done = append_tokens(text, out, options); })) {
+            done =
+                error_saying(errc::out_of_memory, {"the tokens of a text of ", text.size(), " bytes need more memory"});
+        }
         if (!done) {
             out.resize(before);
         }

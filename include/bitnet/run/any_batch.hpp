@@ -4,7 +4,6 @@
 #define BITNET_RUN_ANY_BATCH_HPP
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/any_session.hpp>
@@ -76,9 +75,7 @@ public:
     /// \pre no entry's session is null.
     /// \return errc::invalid_argument (more entries than sessions(), a session of another model, the same one twice,
     /// another token than next() gave), errc::invalid_token, errc::context_full: every session is then as it was.
-    [[nodiscard]] result<void> step(std::span<const batch_entry> entries) {
-        return detail::guarded([&] { return base_->step(entries); });
-    }
+    [[nodiscard]] result<void> step(std::span<const batch_entry> entries) { return base_->step(entries); }
 
     /// Steps those of `all` whose next() gave a token that has not run yet, so that their next() only samples.
     /// \param all a range of pointers to any_session or session<P>. \return what step() returns.
@@ -94,7 +91,7 @@ public:
                 }
             }
         }
-        return pending > count ? base_->too_many(pending) : step(entries.first(count));
+        return pending > count ? base_->too_many(pending) : base_->step(entries.first(count));
     }
 
     [[nodiscard]] std::size_t sessions() const noexcept { return base_->entries().size(); }

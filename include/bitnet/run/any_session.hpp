@@ -4,7 +4,6 @@
 #define BITNET_RUN_ANY_SESSION_HPP
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/model/ranking.hpp>
 #include <bitnet/model/screen_statistics.hpp>
@@ -83,15 +82,13 @@ public:
     /// Appends tokens to the sequence and runs them through the model, `prompt_chunk` at a time.
     /// \return errc::invalid_token, errc::context_full if position() + tokens.size() exceeds the context; nothing is
     /// fed then, and the session goes on as it was.
-    [[nodiscard]] result<void> feed(std::span<const token> tokens) {
-        return detail::guarded([&] { return base_->feed(tokens, nullptr); });
-    }
+    [[nodiscard]] result<void> feed(std::span<const token> tokens) { return base_->feed(tokens, nullptr); }
 
     /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
     /// output matrix once for eight tokens.
     template <class Visit> [[nodiscard]] result<void> feed_each(std::span<const token> tokens, Visit&& visit) {
         const logits_visitor visitor = detail::visitor_of(visit);
-        return detail::guarded([&] { return base_->feed(tokens, &visitor); });
+        return base_->feed(tokens, &visitor);
     }
 
     /// The next token; nullopt at a stop token, at the end of the context and after an error. stopped_by() says which,
@@ -106,16 +103,14 @@ public:
 
     /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::no_lm_head from a text embedding model.
-    [[nodiscard]] result<std::span<const float>> logits() {
-        return detail::guarded([&] { return base_->logits(); });
-    }
+    [[nodiscard]] result<std::span<const float>> logits() { return base_->logits(); }
 
     /// The k largest logits after the last token, the largest first, the lower id on ties; all if the vocabulary is
     /// smaller. The same bits as in logits(), and if the model has a screen mostly without reading the whole output
     /// matrix. Valid until the next call that is not const.
     /// \return errc::nothing_fed, errc::no_lm_head, errc::invalid_argument unless 1 <= k <= 256.
     [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
-        return detail::guarded([&] { return base_->largest_logits(k); });
+        return base_->largest_logits(k);
     }
 
     /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
@@ -123,9 +118,7 @@ public:
     /// scaled to length one. The dot product of two is their cosine. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token or, for
     /// a mean, any token.
-    [[nodiscard]] result<std::span<const float>> embedding() {
-        return detail::guarded([&] { return base_->embedding(); });
-    }
+    [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
 
     /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
     /// tokens_to_embed(). \return what these return.

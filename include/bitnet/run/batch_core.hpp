@@ -5,7 +5,7 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/float_environment.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/model/sequence_row.hpp>
@@ -51,23 +51,7 @@ public:
     }
 
     result<void> step(std::span<const batch_entry> entries) override {
-        if (auto checked = check_entries(entries); !checked || entries.empty()) {
-            return checked;
-        }
-        const default_float_environment environment;
-        for (std::size_t i = 0; i < entries.size(); ++i) {
-            session_core& of = core_of(entries[i]);
-            rows_[i] = of.begin_step(entries[i].id);
-            row_indices_[i] = i;
-            logits_[i] = of.logits_row();
-        }
-        transformer_->run(pool_.ref(), rows_.span().first(entries.size()));
-        transformer_->logits(pool_.ref(), row_indices_.span().first(entries.size()),
-                             logits_.span().first(entries.size()));
-        for (const batch_entry& each : entries) {
-            core_of(each).end_step();
-        }
-        return {};
+        return guarded([&] { return run_step(entries); });
     }
 
     std::span<batch_entry> entries() noexcept override { return entries_.span(); }
@@ -84,6 +68,25 @@ private:
     /// Every session_base is a session_core.
     [[nodiscard]] static session_core& core_of(const batch_entry& entry) noexcept {
         return static_cast<session_core&>(entry.of->base());
+    }
+
+    [[nodiscard]] result<void> run_step(std::span<const batch_entry> entries) {
+        if (auto checked = check_entries(entries); !checked || entries.empty()) {
+            return checked;
+        }
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            session_core& of = core_of(entries[i]);
+            rows_[i] = of.begin_step(entries[i].id);
+            row_indices_[i] = i;
+            logits_[i] = of.logits_row();
+        }
+        transformer_->run(pool_.ref(), rows_.span().first(entries.size()));
+        transformer_->logits(pool_.ref(), row_indices_.span().first(entries.size()),
+                             logits_.span().first(entries.size()));
+        for (const batch_entry& each : entries) {
+            core_of(each).end_step();
+        }
+        return {};
     }
 
     [[nodiscard]] result<void> allocate_all(const model_parts& model, std::size_t sessions) {

@@ -102,24 +102,16 @@ public:
     }
 
     result<void> feed(std::span<const token> tokens, const logits_visitor* visitor) override {
-        if (auto headed = visitor != nullptr ? check_head() : result<void>{}; !headed) {
-            return headed;
-        }
-        if (auto checked = check_tokens(tokens); !checked) {
-            return checked;
-        }
-        const default_float_environment environment;
-        if (pending_ && !tokens.empty()) {
-            run_pending();
-        }
-        for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
-            const auto part = tokens.subspan(begin, (std::min)(options_.prompt_chunk, tokens.size() - begin));
-            run(part);
-            if (visitor != nullptr) {
-                visit_each(begin, part.size(), *visitor);
-            }
-        }
-        return {};
+        return guarded([&] { return append(tokens, visitor); });
+    }
+    result<std::span<const float>> logits() override {
+        return guarded([&] { return logits_of_last(); });
+    }
+    result<std::span<const scored_token>> largest_logits(std::size_t k) override {
+        return guarded([&] { return largest_of_last(k); });
+    }
+    result<std::span<const float>> embedding() override {
+        return guarded([&] { return unit_state(); });
     }
 
     std::optional<token> next(sampler& choose) override { return next(any_chooser(choose)); }
@@ -144,15 +136,35 @@ public:
         return chosen;
     }
 
-    result<std::span<const float>> logits() override {
+private:
+    [[nodiscard]] result<void> append(std::span<const token> tokens, const logits_visitor* visitor) {
+        if (auto headed = visitor != nullptr ? check_head() : result<void>{}; !headed) {
+            return headed;
+        }
+        if (auto checked = check_tokens(tokens); !checked) {
+            return checked;
+        }
+        if (pending_ && !tokens.empty()) {
+            run_pending();
+        }
+        for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
+            const auto part = tokens.subspan(begin, (std::min)(options_.prompt_chunk, tokens.size() - begin));
+            run(part);
+            if (visitor != nullptr) {
+                visit_each(begin, part.size(), *visitor);
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<std::span<const float>> logits_of_last() {
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
         }
-        const default_float_environment environment;
         return all_logits();
     }
 
-    result<std::span<const scored_token>> largest_logits(std::size_t k) override {
+    [[nodiscard]] result<std::span<const scored_token>> largest_of_last(std::size_t k) {
         if (k == 0 || k > largest_.size()) {
             return error{errc::invalid_argument, sentence({"session: the ", k, " largest logits were asked for, 1 to ",
                                                            largest_.size(), " are possible"})};
@@ -160,12 +172,11 @@ public:
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
         }
-        const default_float_environment environment;
         const auto few = screened_logits(k);
         return few ? *few : largest_of(all_logits(), k);
     }
 
-    result<std::span<const float>> embedding() override {
+    [[nodiscard]] result<std::span<const float>> unit_state() {
         if (auto done = ready(); !done) {
             return failed(done);
         }
@@ -182,6 +193,7 @@ public:
         return transformer_->normalized(has_mean() ? state_sum_.data() : transformer_->final_state(last_row_));
     }
 
+public:
     const screen_statistics& screening() const noexcept override { return search_.statistics(); }
 
     void reset() noexcept override {
@@ -333,7 +345,6 @@ private:
             return error{errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
         }
         if (pending_) {
-            const default_float_environment environment;
             run_pending();
         }
         return {};

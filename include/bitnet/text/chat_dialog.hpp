@@ -4,9 +4,9 @@
 #define BITNET_TEXT_CHAT_DIALOG_HPP
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
-#include <bitnet/io/quoted_name.hpp>
 #include <bitnet/text/chat_format.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
@@ -47,6 +47,17 @@ public:
         text_.clear();
         marks_.clear();
     }
+    /// Calls append(), which writes and marks. \return false, and all is as before, if memory did not suffice.
+    template <class Append> [[nodiscard]] bool try_to(Append&& append) {
+        const std::size_t text_before = text_.size();
+        const std::size_t marks_before = marks_.size();
+        const bool done = has_memory_for(append);
+        if (!done) {
+            text_.resize(text_before);
+            marks_.resize(marks_before);
+        }
+        return done;
+    }
 
     /// Appends all tokens to `out`, or leaves it as it is. \return what tokenizer::encode returns.
     [[nodiscard]] result<void> encode(std::vector<token>& out) const {
@@ -59,19 +70,23 @@ public:
                 return done;
             }
             if (i < marks_.size()) {
-                out.push_back(marks_[i].id);
+                if (!has_memory_for([&] { out.push_back(marks_[i].id); })) {
+                    out.resize(before);
+                    return out_of_memory();
+                }
                 from = end + tokenizer_->bytes_of(marks_[i].id).size();
             }
         }
         return {};
     }
     /// All as text, control tokens as they are spelled.
-    [[nodiscard]] const std::string& text() const noexcept { return text_; }
+    [[nodiscard]] const std::string& text() const& noexcept { return text_; }
+    [[nodiscard]] std::string&& text() && noexcept { return std::move(text_); }
 
 private:
     struct control_token {
-        std::size_t position; ///< of its spelling in `text_`
-        token id;
+        std::size_t position = 0; ///< of its spelling in `text_`
+        token id = no_token;
     };
 
     const tokenizer* tokenizer_;
@@ -91,14 +106,16 @@ private:
 ///     dialog.end_answer(stopped);      // and the next question
 ///
 /// The model's answers remain the tokens that it generated; encoding their text again may give others.
+/// Where memory ends, add() and take() return errc::out_of_memory and the dialog is as before. If it ends in one of the
+/// functions that return nothing, they do so from then on, because a part is missing: assign a copy or a new dialog.
 /// Borrows the tokenizer, which must outlive it. Copyable: assigning a copy takes turns back. Usually made by
 /// chat_template::dialog.
 class chat_dialog {
 public:
-    chat_dialog(chat_format format, const tokenizer& text, bool begin_with_bos)
+    chat_dialog(chat_format format, const tokenizer& text, bool begin_with_bos) noexcept
         : rule_(&detail::rule_of(format)), tokenizer_(&text), pieces_(text) {
         if (begin_with_bos && text.bos()) {
-            pieces_.mark(*text.bos());
+            append([&] { pieces_.mark(*text.bos()); });
         }
     }
     chat_dialog(chat_format, tokenizer&&, bool) = delete; // would dangle
@@ -106,9 +123,49 @@ public:
     /// Appends a whole turn. \return errc::invalid_argument for a role that the format does not have.
     [[nodiscard]] result<void> add(const chat_message& message) {
         if (!detail::has_role(rule_->format, message.role)) {
-            return error{errc::invalid_argument, detail::sentence({"chat format ", rule_->name, " has no role ",
-                                                                   detail::quoted_name(message.role)})};
+            return detail::error_saying(errc::invalid_argument,
+                                        {"chat format ", rule_->name, " has no role ", detail::quoted{message.role}});
         }
+        const bool text_was_due = text_due_;
+        if (!is_complete_ || !pieces_.try_to([&] { write_turn(message); })) {
+            text_due_ = text_was_due;
+            return detail::out_of_memory();
+        }
+        return {};
+    }
+
+    /// Appends the beginning of the assistant's turn, which the model is to continue.
+    void add_prompt() noexcept {
+        append([&] { write_header("assistant"); });
+    }
+
+    /// Ends a turn that the model wrote. `stopped`: its last token is a stop token, which serves as the mark that
+    /// ends a turn; otherwise that mark is appended.
+    void end_answer(bool stopped) noexcept {
+        append([&] { end_turn(!stopped); });
+    }
+
+    /// The tokens since the last call. \return what tokenizer::encode returns; the dialog is as before then.
+    [[nodiscard]] result<std::vector<token>> take() {
+        std::vector<token> tokens;
+        if (auto done = is_complete_ ? pieces_.encode(tokens) : detail::out_of_memory(); !done) {
+            return failed(done);
+        }
+        pieces_.clear();
+        return tokens;
+    }
+
+    /// Whether no part is missing for want of memory.
+    [[nodiscard]] bool is_complete() const noexcept { return is_complete_; }
+
+    /// What take() would return, for display: control tokens as they are spelled.
+    [[nodiscard]] const std::string& text() const& noexcept { return pieces_.text(); }
+    [[nodiscard]] std::string text() && noexcept { return std::move(pieces_).text(); }
+
+private:
+    template <class Work> void append(Work&& work) noexcept { is_complete_ = is_complete_ && pieces_.try_to(work); }
+
+    void write_turn(const chat_message& message) {
         if (std::exchange(text_due_, false)) {
             pieces_.write(rule_->after_turn);
         }
@@ -119,30 +176,8 @@ public:
         } else {
             end_turn(true);
         }
-        return {};
     }
 
-    /// Appends the beginning of the assistant's turn, which the model is to continue.
-    void add_prompt() { write_header("assistant"); }
-
-    /// Ends a turn that the model wrote. `stopped`: its last token is a stop token, which serves as the mark that
-    /// ends a turn; otherwise that mark is appended.
-    void end_answer(bool stopped) { end_turn(!stopped); }
-
-    /// The tokens since the last call. \return what tokenizer::encode returns; the dialog is as before then.
-    [[nodiscard]] result<std::vector<token>> take() {
-        std::vector<token> tokens;
-        if (auto done = pieces_.encode(tokens); !done) {
-            return failed(done);
-        }
-        pieces_.clear();
-        return tokens;
-    }
-
-    /// What take() would return, for display: control tokens as they are spelled.
-    [[nodiscard]] std::string text() const { return pieces_.text(); }
-
-private:
     void write_header(std::string_view role) {
         if (!rule_->header_begin.empty()) {
             pieces_.mark(rule_->header_begin);
@@ -180,6 +215,7 @@ private:
     const tokenizer* tokenizer_;
     detail::chat_pieces pieces_;
     bool text_due_ = false; ///< `after_turn` of an answer, if another turn follows
+    bool is_complete_ = true;
 };
 
 } // namespace bitnet::inline BITNET_ABI

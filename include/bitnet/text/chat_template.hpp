@@ -4,6 +4,7 @@
 #define BITNET_TEXT_CHAT_TEMPLATE_HPP
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/fwd.hpp>
 #include <bitnet/text/chat_dialog.hpp>
@@ -75,7 +76,7 @@ public:
         if (!written) {
             return failed(written);
         }
-        return written->text();
+        return std::move(*written).text();
     }
 
 private:
@@ -93,7 +94,7 @@ private:
         if (with_prompt) {
             written.add_prompt();
         }
-        return written;
+        return written.is_complete() ? result<chat_dialog>(std::move(written)) : detail::out_of_memory();
     }
 
     const tokenizer* text_;

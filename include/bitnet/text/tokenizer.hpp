@@ -114,7 +114,8 @@ public:
         return tokens;
     }
 
-    /// The same, appended to `out`: for messages made of several parts, and for callers who reuse their memory.
+    /// The same, appended to `out`, which an error leaves as it was: for messages made of several parts, and for
+    /// callers who reuse their memory.
     [[nodiscard]] result<void> encode(std::string_view text, std::vector<token>& out,
                                       encode_options options = {}) const {
         return tables_->encode(text, out, options);
@@ -125,7 +126,8 @@ public:
     /// Lives as long as the tokenizer. Need not be whole code points: see stream_decoder.
     [[nodiscard]] std::string_view bytes_of(token id) const noexcept { return tables_->bytes_of(id); }
 
-    /// The bytes of all tokens, one after another, unchanged; without the first space if adds_space_prefix().
+    /// The bytes of all tokens, one after another, unchanged; without the first space if adds_space_prefix(). Throws
+    /// std::bad_alloc as a std::string does; a stream_decoder needs no memory.
     [[nodiscard]] std::string decode(std::span<const token> tokens, decode_options options = {}) const {
         std::string text;
         for (const token id : tokens) {

@@ -4,6 +4,7 @@
 #define BITNET_TEXT_TOKENIZER_TABLES_HPP
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
@@ -26,8 +27,13 @@ class vocabulary_tables : public tokenizer_tables {
 public:
     [[nodiscard]] result<void> encode(std::string_view text, std::vector<token>& out,
                                       encode_options options) const final {
+        const default_float_environment environment;
         const std::size_t before = out.size();
-        auto done = guarded([&] { return append_tokens(text, out, options); });
+        result<void> done;
+        if (!has_memory_for([&] { done = append_tokens(text, out, options); })) {
+            done =
+                error_saying(errc::out_of_memory, {"the tokens of a text of ", text.size(), " bytes need more memory"});
+        }
         if (!done) {
             out.resize(before);
         }

@@ -190,6 +190,12 @@ inline std::vector<std::string> peculiarities(const report& made) {
                           "'s own; elsewhere its id is unknown or means another type");
         }
     }
+    if (made.parameters && made.parameters->architecture == "bitnet" &&
+        made.parameters->activation == bitnet::activation_function::relu2 &&
+        made.file.find("bitnet.hidden_activation") == nullptr) {
+        all.emplace_back(
+            "bitnet.hidden_activation is missing: programs that do not infer it run SiLU instead of ReLU2");
+    }
     if (made.text && made.text->pre_tokenizer().inferred) {
         all.emplace_back("tokenizer.ggml.pre is missing: programs that do not infer it split text in another way");
     }

@@ -132,6 +132,33 @@ TEST_CASE("what other programs may stumble over is listed") {
     CHECK(contains(output("inspect", {tiny}), "not standard\n  tensor type I2_S"));
 }
 
+TEST_CASE("2B-4T under llama.cpp's name runs with the right function, and what is missing is told") {
+    const temporary_folder folder;
+    auto editor = edit_tiny();
+    std::vector<std::string> keys;
+    for (const auto& key : editor.keys()) {
+        keys.push_back(key.name);
+    }
+    for (const std::string& key : keys) {
+        if (key.starts_with("bitnet-b1.58.")) {
+            editor.rename_key(key, "bitnet." + key.substr(13));
+        }
+    }
+    editor.set_value("general.architecture", bitnet::gguf_type::string, gguf_editor::string("bitnet"));
+    const std::string file = folder.write("bitnet.gguf", as_text(editor.bytes()));
+    const std::string table = output("inspect", {file});
+    for (const std::string_view part : {"family: BitNet b1.58 2B-4T", "architecture bitnet, activation relu2",
+                                        "bitnet.hidden_activation is missing: programs that do not infer it run SiLU",
+                                        "note: 'bitnet.hidden_activation' is missing: relu2 is taken"}) {
+        INFO(part);
+        CHECK(contains(table, part));
+    }
+    editor.add_key("bitnet.hidden_activation", bitnet::gguf_type::string, gguf_editor::string("relu2"));
+    const std::string said = output("inspect", {folder.write("said.gguf", as_text(editor.bytes()))});
+    CHECK_FALSE(contains(said, "hidden_activation is missing"));
+    CHECK_FALSE(contains(said, "note: "));
+}
+
 TEST_CASE("metadata comes with types, and long arrays are cut") {
     const auto json = inspect(tiny);
     bool tokens = false;

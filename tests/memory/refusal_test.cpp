@@ -7,6 +7,7 @@
 #include "memory/refused_allocations.hpp"
 #include "text/sentence_piece_vocabulary.hpp"
 
+#include <bitnet/checkpoint/open_model_file.hpp>
 #include <bitnet/convert/checkpoint_comparison.hpp>
 #include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/convert/metadata_edit.hpp>
@@ -173,6 +174,30 @@ TEST_CASE("a folder of a checkpoint with its tokenizer opens or says that memory
     const std::string path = folder.path();
     REQUIRE(outcome_of(any_model::open(path)).code == errc{});
     refuse_each([&] { return outcome_of(any_model::open(path)); });
+}
+
+TEST_CASE("float masters open and are converted, or say that memory ended, at any request") {
+    const temporary_folder folder;
+    bitnet_tests::checkpoint_of(tiny().span(), tiny_shape(), bitnet_tests::checkpoint_weights::masters)
+        .write(folder.path());
+    const std::string path = folder.path();
+    inline_pool pool;
+    refuse_each([&] {
+        outcome all;
+        const auto file = model_file::open(path, {.load_tokenizer = false});
+        if (!all.take(file)) {
+            return all;
+        }
+        const auto converter = checkpoint_converter::open(file->gguf(), {.layout = "tq1_0"}, pool);
+        if (!all.take(converter)) {
+            return all;
+        }
+        if (const auto written = (*converter)->write_memory(); all.take(written)) {
+            all.add(std::span<const std::byte>(written->span()));
+        }
+        return all;
+    });
+    refuse_each([&] { return outcome_of(any_model::open(path, {.load_tokenizer = false})); });
 }
 
 TEST_CASE("what does not open has its own error or says that memory ended, at any request") {

@@ -12835,7 +12835,7 @@ private:
 
     /// Keys that would change the graph.
     void refuse_variants() {
-        refuse_local_attention();
+        limit_local_attention();
         const auto causal = file_.get_or<bool>(key("attention.causal"), true);
         if (!causal) {
             fail(failed(causal));
@@ -12853,17 +12853,17 @@ private:
         only("embedding_length_out", static_cast<double>(made_.hidden), 0.0);
     }
 
-    /// Local attention equals attention to all positions where the window holds the whole context, but in Gemma its
-    /// layers rotate in their own way.
-    void refuse_local_attention() {
+    /// Local attention equals attention to all positions where the window holds the whole context: the context ends
+    /// with it. But in Gemma its layers rotate in their own way.
+    void limit_local_attention() {
         const auto window = file_.get_or<std::uint64_t>(key("attention.sliding_window"), 0);
         if (!window) {
             return fail(failed(window));
         }
         if (*window != 0 && *window < made_.context) {
-            return fail(errc::unsupported_architecture,
-                        {"'", key("attention.sliding_window"), "' is ", *window, ", less than the context of ",
-                         made_.context, "; only attention to all positions can be run"});
+            made_.notes.push_back(sentence({"the context ends at ", *window, " of its ", made_.context,
+                                            " positions, where local attention would begin"}));
+            made_.context = to_size(*window);
         }
         const auto size = static_cast<double>(made_.head_size);
         for (const char* suffix :

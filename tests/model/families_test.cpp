@@ -57,8 +57,6 @@ const refused_variant table[] = {
      "'rope_freqs.weight': F32 [16] in the file, F32 [32] expected"},
     {"an unknown pairing", [](edit& f) { f.add_key("bitnet_hpp.rotary", gguf_type::string, edit::string("thirds")); },
      errc::out_of_range, "'bitnet_hpp.rotary' is 'thirds'"},
-    {"a sliding window", [](edit& f) { add(f, "attention.sliding_window", 63u); }, errc::unsupported_architecture,
-     "'llama.attention.sliding_window' is 63, less than the context of 64"},
     {"attention to later positions",
      [](edit& f) { f.add_key("llama.attention.causal", gguf_type::boolean, std::string(1, char{0})); },
      errc::unsupported_architecture, "'llama.attention.causal' is false"},
@@ -161,6 +159,18 @@ TEST_CASE("a key that would change the graph of a family is refused by name") {
         CHECK(message.starts_with("llama.gguf: "));
         CHECK(message.find(row.place) != std::string::npos);
     }
+}
+
+TEST_CASE("the context ends where local attention would begin, with a note") {
+    const auto good = bitnet_tests::tiny_model(llama_shape());
+    REQUIRE(good);
+    edit editor(good->span());
+    add(editor, "attention.sliding_window", 63u);
+    const auto opened = open(editor.bytes());
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    CHECK(opened->parameters().context == 63);
+    REQUIRE(opened->notes().size() == 1);
+    CHECK(opened->notes()[0] == "the context ends at 63 of its 64 positions, where local attention would begin");
 }
 
 TEST_CASE("keys that change nothing in the graph are accepted") {

@@ -9,7 +9,6 @@
 
 #include <cstddef>
 #include <cstdio>
-#include <iostream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -172,7 +171,7 @@ bool read_line(std::string& line, bool prompted) {
     if (prompted) {
         std::fputs("> ", stderr);
     }
-    if (!std::getline(std::cin, line)) {
+    if (!tools::read_line(line)) {
         return false;
     }
     if (line.ends_with('\r')) {

@@ -2,6 +2,7 @@
 // bitnet-convert: writes a model, GGUF file or checkpoint directory, as a GGUF file in the layout asked for.
 #include "model_options.hpp"
 #include "streams.hpp"
+#include "utf8_path.hpp"
 
 #include <bitnet/checkpoint/hyper_parameter_reader.hpp>
 #include <bitnet/checkpoint/open_model_file.hpp>
@@ -90,6 +91,7 @@ private:
         std::fprintf(stderr, "\r%3.0f %%, %.0f MB/s, %.0f s left ",
                      100 * static_cast<double>(done) / static_cast<double>(total), rate / 1e6,
                      static_cast<double>(total - done) / std::max(1.0, rate));
+        std::fflush(stderr);
     }
 
     bool is_watched_ = tools::stderr_is_terminal();
@@ -114,12 +116,12 @@ bitnet::result<std::vector<bitnet::metadata_edit>> parse_edits(const std::vector
 bitnet::result<void> check_target(const settings& chosen, const bitnet::model_file& source) {
     std::error_code ignored;
     for (const bitnet::byte_source& file : source.sources()) {
-        if (std::filesystem::equivalent(file.name(), chosen.out, ignored)) {
+        if (std::filesystem::equivalent(tools::utf8_path(file.name()), tools::utf8_path(chosen.out), ignored)) {
             return bitnet::error{bitnet::errc::invalid_argument,
                                  chosen.out + ": is a file of the model that is to be read"};
         }
     }
-    if (!chosen.force && std::filesystem::exists(chosen.out, ignored)) {
+    if (!chosen.force && std::filesystem::exists(tools::utf8_path(chosen.out), ignored)) {
         return bitnet::error{bitnet::errc::invalid_argument, chosen.out + ": exists; --force writes over it"};
     }
     return {};

@@ -9,7 +9,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdio>
-#include <iostream>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -59,7 +58,7 @@ int run(const tools::model_options& chosen, std::string_view pooling) {
         return tools::fail(program, session.error().message);
     }
     std::size_t number = 0;
-    for (std::string line; std::getline(std::cin, line);) {
+    for (std::string line; tools::read_line(line);) {
         ++number;
         if (line.ends_with('\r')) {
             line.pop_back();

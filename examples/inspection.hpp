@@ -4,6 +4,7 @@
 
 #include "memory_estimate.hpp"
 #include "model_options.hpp"
+#include "utf8_path.hpp"
 
 #include <bitnet/checkpoint/hyper_parameter_reader.hpp>
 #include <bitnet/checkpoint/layout_for.hpp>
@@ -125,7 +126,7 @@ inline report look_at(const bitnet::model_file& source, const model_options& cho
     const bitnet::gguf_file& file = source.gguf();
     report made{.file = file,
                 .sources = source.sources(),
-                .is_checkpoint = std::filesystem::is_directory(chosen.file, ignored),
+                .is_checkpoint = std::filesystem::is_directory(utf8_path(chosen.file), ignored),
                 .file_bytes = source.size(),
                 .totals = {},
                 .all = {},

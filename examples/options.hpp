@@ -2,6 +2,8 @@
 // options: strict command lines for the example programs, so that they need nothing but a compiler.
 #pragma once
 
+#include "arguments.hpp"
+
 #include <bitnet/core/decimal.hpp>
 #include <bitnet/io/byte_source.hpp>
 
@@ -109,17 +111,18 @@ public:
         arguments_.push_back({std::move(value), {}, std::move(meaning), {}, true, store(target)});
     }
 
-    /// Reads the command line. \return the status to exit with at once: 0 after --help, 2 after a mistake, which is
-    /// named on stderr; nothing when the program can begin.
+    /// Reads the command line, what main() was given. \return the status to exit with at once: 0 after --help, 2 after
+    /// a mistake, which is named on stderr; nothing when the program can begin.
     [[nodiscard]] std::optional<int> read(int argc, char** argv) {
-        for (int i = 1; i < argc; ++i) {
-            const std::string_view given = argv[i];
+        const std::vector<std::string> all = arguments(argc, argv);
+        for (std::size_t i = 1; i < all.size(); ++i) {
+            const std::string_view given = all[i];
             if (given == "--help" || given == "-h") {
                 std::fputs(usage().c_str(), stdout);
                 return 0;
             }
             option* alone = next_argument(given);
-            std::string mistake = alone != nullptr ? set(*alone, given) : take(given, i, argc, argv);
+            std::string mistake = alone != nullptr ? set(*alone, given) : take(given, i, all);
             if (!mistake.empty()) {
                 return refuse(mistake);
             }
@@ -205,7 +208,7 @@ private:
     }
 
     /// `--name value`, `--name=value` or a flag; moves `i` behind the value. \return the mistake, if any.
-    [[nodiscard]] std::string take(std::string_view given, int& i, int argc, char** argv) {
+    [[nodiscard]] std::string take(std::string_view given, std::size_t& i, const std::vector<std::string>& all) {
         const auto equals = given.starts_with("--") ? given.find('=') : std::string_view::npos;
         const std::string_view name = given.substr(0, equals);
         const auto found =
@@ -220,7 +223,7 @@ private:
         if (equals != std::string_view::npos) {
             return set(*found, given.substr(equals + 1));
         }
-        return ++i < argc ? set(*found, argv[i]) : found->name + " needs a value, " + found->value;
+        return ++i < all.size() ? set(*found, all[i]) : found->name + " needs a value, " + found->value;
     }
 
     [[nodiscard]] static std::string set(option& target, std::string_view given) {

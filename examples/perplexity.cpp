@@ -51,6 +51,7 @@ bitnet::result<double> score(bitnet::any_session& session, bitnet::token bos, st
         if (watched) {
             std::fprintf(stderr, "\r%zu of %zu tokens, perplexity %.3f ", end, ids.size(),
                          std::exp(total / static_cast<double>(end)));
+            std::fflush(stderr);
         }
     }
     if (watched) {

@@ -14,7 +14,7 @@
 #include <bitnet/text/open_tokenizer.hpp>
 
 #include <cstdio>
-#include <iostream>
+#include <ios>
 #include <optional>
 #include <span>
 #include <string>
@@ -125,7 +125,7 @@ int run(const settings& chosen) {
         }
     }
     std::string line;
-    for (std::size_t number = 1; std::getline(std::cin, line); ++number) {
+    for (std::size_t number = 1; tools::read_line(line); ++number) {
         const auto answered = answer(*tokens, chosen, line, number);
         if (!answered) {
             return tools::fail(program, answered.error().message);

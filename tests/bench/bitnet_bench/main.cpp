@@ -9,6 +9,7 @@
 
 #include "options.hpp"
 #include "streams.hpp"
+#include "utf8_path.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -351,6 +352,7 @@ private:
         std::fprintf(stderr, "%s, %zu threads, %s, %s, %s, batch %zu: %.2f tok/s, %.0f %% of the limit\n",
                      made->test.c_str(), made->threads, made->isa.c_str(), made->layout.c_str(), made->head.c_str(),
                      made->batch, made->tokens_per_second.median, 100 * made->roofline_fraction);
+        std::fflush(stderr);
         results_.push_back(*std::move(made));
         return {};
     }
@@ -374,7 +376,7 @@ bitnet::result<void> make_synthetic(const std::string& name, const std::string& 
                                  "'"};
     }
     std::error_code ignored;
-    if (keep && std::filesystem::exists(path, ignored)) {
+    if (keep && std::filesystem::exists(tools::utf8_path(path), ignored)) {
         return {};
     }
     const auto model = bitnet_tests::synthetic_model(*shape, 1);
@@ -393,8 +395,9 @@ std::string path_of_synthetic(const std::string& name) {
 
 std::string command_of(int argc, char** argv) {
     std::string command(program);
-    for (int i = 1; i < argc; ++i) {
-        command.append(" ").append(argv[i]);
+    const std::vector<std::string> all = tools::arguments(argc, argv);
+    for (std::size_t i = 1; i < all.size(); ++i) {
+        command.append(" ").append(all[i]);
     }
     return command;
 }
@@ -420,7 +423,7 @@ int run(const settings& chosen, const std::string& command, const tools::options
         return tools::fail(program, results.error().message);
     }
     const bench::report found{bench::machine_name(), bench::commit, command, *std::move(results)};
-    if (!chosen.json.empty() && !(std::ofstream(chosen.json) << bench::to_json(found) << '\n')) {
+    if (!chosen.json.empty() && !(std::ofstream(tools::utf8_path(chosen.json)) << bench::to_json(found) << '\n')) {
         return tools::fail(program, chosen.json + " cannot be written");
     }
     return tools::put(bench::to_markdown(found)) ? 0 : 1;

@@ -72,6 +72,23 @@ TEST_CASE("the second turn sees the first, and /reset forgets it") {
     CHECK(sampled.substr(0, sampled.size() / 2) == sampled.substr(sampled.size() / 2));
 }
 
+TEST_CASE("a model whose control tokens are spelled with BOS in front chats as it would without, with a note") {
+    const temporary_folder folder;
+    const std::vector<std::string> options{"-n", "20", "--temp", "0"};
+    const std::string dialog = "Once upon a time\nthe king <|eot_id|>\n";
+    const std::string expected = output("chat", with(options), dialog);
+    for (const bool names_pre : {true, false}) {
+        const std::string file = write_with_bos_in_front(folder, names_pre);
+        const outcome ran = run("chat", with(options, file), dialog);
+        CHECK(ran.status == 0);
+        CHECK(ran.out == expected);
+        CHECK(contains(ran.err, "note: control tokens are spelled with '<|begin_of_text|>' in front, such as "));
+        CHECK(contains(ran.err, "chat format bitnet: "));
+        CHECK(
+            contains(output("inspect", {file}), "note: control tokens are spelled with '<|begin_of_text|>' in front"));
+    }
+}
+
 TEST_CASE("an answer that is cut off is ended as the format ends it, and the next turn follows") {
     const std::vector<std::string> options{"--template", "llama3", "-n", "2", "--temp", "0"};
     const std::string first = output("chat", with(options), "Once upon a time\n");

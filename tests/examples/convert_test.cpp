@@ -69,6 +69,15 @@ TEST_CASE("a screen is stored, and heads of other types say what changed") {
     CHECK_FALSE(contains(said, "in another type 0 values"));
 }
 
+TEST_CASE("control tokens that are spelled with BOS in front are repaired") {
+    const temporary_folder folder;
+    const std::string broken = write_with_bos_in_front(folder, true);
+    CHECK(contents(convert(folder, broken, {})) == contents(tiny));
+    const std::string said = output("convert", {broken, folder.path("again.gguf")});
+    CHECK(contains(said, "31 control tokens were spelled with BOS in front or EOS behind, and are no more"));
+    CHECK_FALSE(contains(output("convert", {tiny, folder.path("good.gguf")}), "control tokens"));
+}
+
 TEST_CASE("--set repairs metadata") {
     const temporary_folder folder;
     const std::string broken = write_without_pre(folder);

@@ -6,11 +6,16 @@
 #include "../golden/golden_data.hpp"
 #include "process.hpp"
 
+#include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/gguf_writer.hpp>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace bitnet_tests {
 
@@ -27,6 +32,30 @@ inline const std::string tiny = tiny_model_path();
     auto editor = edit_tiny();
     editor.remove_key("tokenizer.ggml.pre");
     return folder.write("nopre.gguf", as_text(editor.bytes()));
+}
+
+/// The tiny model as bitnet.cpp's setup would write it: with BOS in front of every other control token's spelling.
+[[nodiscard]] inline std::string write_with_bos_in_front(const temporary_folder& folder, bool names_pre) {
+    const std::string bytes = contents(tiny);
+    const auto file = bitnet::gguf_file::parse(std::as_bytes(std::span(bytes)), tiny);
+    bitnet::gguf_writer writer;
+    for (const bitnet::gguf_value& entry : file->metadata()) {
+        if (entry.key == "tokenizer.ggml.tokens") {
+            std::vector<std::string> spellings;
+            for (const std::string_view spelling : entry.strings()) {
+                const bool is_changed = spelling.starts_with("<|") && spelling != "<|begin_of_text|>";
+                spellings.push_back((is_changed ? "<|begin_of_text|>" : "") + std::string(spelling));
+            }
+            writer.add_strings(entry.key, spellings);
+        } else if (names_pre || entry.key != "tokenizer.ggml.pre") {
+            writer.add(entry);
+        }
+    }
+    for (const bitnet::gguf_tensor& tensor : file->tensors()) {
+        writer.add_tensor(tensor.name, tensor.type, std::span(tensor.dims).first(tensor.rank), tensor.bytes);
+    }
+    const auto written = writer.write_memory();
+    return folder.write(names_pre ? "bos.gguf" : "bos_nopre.gguf", as_text(written->span()));
 }
 
 /// The tiny model, with add_bos_token off.

@@ -118,21 +118,27 @@ private:
         return owned(new (std::nothrow) sentence_piece_tables(std::move(tokens), *std::move(pieces), *prefix));
     }
 
-    /// The tokens of the bytes; for those that have none, the unknown token if there is one that ends no answer.
+    /// The token that stands for bytes without token; nullopt if there is none, or one that begins or ends texts.
+    [[nodiscard]] std::optional<token> fit_unknown(const vocabulary& tokens) const {
+        const auto& stops = facts_.stops;
+        const auto id = unknown_ ? unknown_ : tokens.find_unknown();
+        if (!id || id == facts_.bos || std::find(stops.begin(), stops.end(), *id) != stops.end()) {
+            return std::nullopt;
+        }
+        const token_kind kind = tokens.kind_of(*id);
+        return kind == token_kind::unknown || kind == token_kind::control ? id : std::nullopt;
+    }
+
+    /// The tokens of the bytes, with fit_unknown() for those that have none.
     [[nodiscard]] std::array<token, 256> with_unknown(const vocabulary& tokens) {
         constexpr std::size_t first_never_used = 0xf5; // nor does UTF-8 use C0 and C1
         std::array<token, 256> bytes = tokens.byte_tokens();
-        const auto unknown = unknown_ ? unknown_ : tokens.find_unknown();
-        const bool is_stop =
-            unknown && std::find(facts_.stops.begin(), facts_.stops.end(), *unknown) != facts_.stops.end();
-        const bool is_fit =
-            unknown && !is_stop && unknown != facts_.bos &&
-            (tokens.kind_of(*unknown) == token_kind::unknown || tokens.kind_of(*unknown) == token_kind::control);
+        const auto unknown = fit_unknown(tokens);
         std::size_t missing = 0;
         std::size_t first = 0;
         for (std::size_t i = bytes.size(); i-- > 0;) {
             if (bytes[i] == no_token) {
-                bytes[i] = is_fit ? *unknown : no_token;
+                bytes[i] = unknown.value_or(no_token);
                 missing += i < first_never_used && i != 0xc0 && i != 0xc1 ? 1 : 0;
                 first = i;
             }
@@ -140,7 +146,7 @@ private:
         if (missing != 0) {
             facts_.notes.push_back(
                 sentence({"bytes that text may hold have no token: ", missing, " of them, such as ", first, "; ",
-                          is_fit ? "they become the unknown token" : "text with one is refused"}));
+                          unknown ? "they become the unknown token" : "text with one is refused"}));
         }
         return bytes;
     }
@@ -158,6 +164,7 @@ private:
         const token id = tokens.find_special(spelling);
         return id == no_token ? std::nullopt : std::optional{id};
     }
+    void find_stops(const vocabulary& tokens, std::optional<token> eom);
     void add_stop(std::optional<token> id);
     [[nodiscard]] result<pre_tokenizer_name> choose_pre_tokenizer(const vocabulary& tokens);
     [[nodiscard]] error unknown_pre_tokenizer(std::string_view what) const;
@@ -199,6 +206,12 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
             *role->id = *id;
         }
     }
+    find_stops(tokens, eom);
+    return {};
+}
+
+/// What ends a turn, and all that ends an answer.
+inline void tokenizer_reader::find_stops(const vocabulary& tokens, std::optional<token> eom) {
     for (const std::string_view spelling : {"<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<|end|>"}) {
         facts_.eot = facts_.eot ? facts_.eot : find_special(tokens, spelling);
     }
@@ -209,7 +222,6 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
     for (const std::string_view spelling : stop_spellings) {
         add_stop(find_special(tokens, spelling));
     }
-    return {};
 }
 
 /// The token of one key; nullopt, and a note, where it is outside the vocabulary but no text needs it, such as padding,

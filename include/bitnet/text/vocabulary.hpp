@@ -370,22 +370,31 @@ private:
                 static_cast<void>(words->insert(store_, id)); // what is there twice is refused with the other tokens
             }
         }
-        std::array<char, longest_merge> bytes;
         for (const std::string_view text : merges) {
-            const std::size_t space = (std::min)(text.find(' '), text.size());
-            const std::string_view right = text.substr((std::min)(space + 1, text.size()));
-            const auto left_size =
-                text.size() <= bytes.size() ? decode_normal(text.substr(0, space), bytes.data()) : std::nullopt;
-            const auto right_size = left_size ? decode_normal(right, bytes.data() + *left_size) : std::nullopt;
-            if (!right_size) {
-                continue; // as above
+            if (auto done = adopt_named(file, *words, text); !done) {
+                return done;
             }
-            const std::string_view whole(bytes.data(), *left_size + *right_size);
-            for (const std::string_view part : {whole, whole.substr(0, *left_size), whole.substr(*left_size)}) {
-                const token id = words->find(store_, part);
-                if (auto done = id != no_token && is_added_word(id) ? adopt(file, id) : result<void>{}; !done) {
-                    return done;
-                }
+        }
+        return {};
+    }
+
+    /// Adopts those of `words` that one merge names: as a half or as the whole.
+    [[nodiscard]] result<void> adopt_named(const gguf_file& file, const token_index& words, std::string_view text) {
+        std::array<char, longest_merge> bytes;
+        const std::size_t space = text.find(' ');
+        if (space == std::string_view::npos || text.size() > bytes.size()) {
+            return {}; // as above
+        }
+        const auto left = decode_normal(text.substr(0, space), bytes.data());
+        const auto right = left ? decode_normal(text.substr(space + 1), bytes.data() + *left) : std::nullopt;
+        if (!right) {
+            return {};
+        }
+        const std::string_view whole(bytes.data(), *left + *right);
+        for (const std::string_view part : {whole, whole.substr(0, *left), whole.substr(*left)}) {
+            const token id = words.find(store_, part);
+            if (auto done = id != no_token && is_added_word(id) ? adopt(file, id) : result<void>{}; !done) {
+                return done;
             }
         }
         return {};

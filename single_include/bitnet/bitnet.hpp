@@ -10775,9 +10775,9 @@ public:
         }
         vocabulary made;
         made.spelling_ = spelling;
-        for (const auto step : {&vocabulary::check_size, &vocabulary::read_kinds, &vocabulary::read_tokens,
-                                &vocabulary::index_normal_tokens, &vocabulary::adopt_bytes, &vocabulary::adopt_merged,
-                                &vocabulary::find_byte_tokens, &vocabulary::make_matchers}) {
+        for (const auto step : {&vocabulary::check_size, &vocabulary::read_kinds, &vocabulary::drop_beyond_rows,
+                                &vocabulary::read_tokens, &vocabulary::index_normal_tokens, &vocabulary::adopt_bytes,
+                                &vocabulary::adopt_merged, &vocabulary::find_byte_tokens, &vocabulary::make_matchers}) {
             if (auto done = (made.*step)(file, **spellings); !done) {
                 return failed(done);
             }
@@ -10889,6 +10889,25 @@ private:
         return {};
     }
 
+    /// Leaves out added tokens beyond the rows of the embedding, which the model can neither read nor write. Words of
+    /// the model there are a mistake, which whoever opens the model reports.
+    [[nodiscard]] result<void> drop_beyond_rows(const gguf_file& file, const gguf_value&) {
+        const gguf_tensor* embedding = file.find_tensor("token_embd.weight");
+        const std::uint64_t rows = embedding != nullptr ? embedding->dims[1] : kinds_.size();
+        count_ = kinds_.size();
+        if (rows >= count_) {
+            return {};
+        }
+        const auto beyond = kinds_.span().subspan(static_cast<std::size_t>(rows));
+        if (std::none_of(beyond.begin(), beyond.end(),
+                         [](token_kind kind) { return kind == token_kind::normal || kind == token_kind::byte; })) {
+            count_ = static_cast<std::size_t>(rows);
+            notes_.push_back(sentence({beyond.size(), " added tokens have ids beyond the ", rows,
+                                       " rows of the embedding: they are left out"}));
+        }
+        return {};
+    }
+
     [[nodiscard]] result<void> read_tokens(const gguf_file& file, const gguf_value& spellings) {
         // The array has a length of eight bytes before every string, and no token is longer than its spelling.
         auto store = token_store::allocate(spellings.count, spellings.bytes.size() - 8 * spellings.count);
@@ -10902,6 +10921,9 @@ private:
         }
         std::size_t i = 0;
         for (const std::string_view in_file : spellings.strings()) {
+            if (i == count_) {
+                break;
+            }
             const std::string_view spelling = control.meant(kinds_[i], in_file);
             const auto size = decode(kinds_[i], spelling, store_.free_space());
             if (!size || *size == 0 || *size > longest_token) {
@@ -11194,6 +11216,7 @@ private:
     }
 
     token_spelling spelling_ = token_spelling::byte_alphabet;
+    std::size_t count_ = 0; ///< tokens to be read
     token_store store_;
     buffer<token_kind> kinds_;
     token_index index_;      ///< of the tokens that merging can make
@@ -11619,7 +11642,21 @@ private:
         if (id && !roles_[unk].id) {
             roles_[unk].id = static_cast<std::uint32_t>(*id);
         }
-        return read_post_processor();
+        if (auto read = read_post_processor(); !read) {
+            return read;
+        }
+        if (!roles_[bos].id && !bad_bos_.empty()) {
+            if (add_bos_.value_or(true)) {
+                return bad({bad_bos_});
+            }
+            pass_over(bad_bos_);
+        }
+        return {};
+    }
+
+    /// Notes that a role has no token, where none is needed.
+    void pass_over(std::string_view what) {
+        notes_.push_back(sentence({what, "; no text needs this token, so it is passed over"}));
     }
 
     [[nodiscard]] result<void> read_roles(std::string_view text, const char* file) {
@@ -11657,12 +11694,16 @@ private:
                 return too_many_tokens(beyond + 1, sentence({", and ", r.name, "_token ", quoted{text}, " is beyond"}));
             }
         }
-        std::string what = sentence({file, ": ", r.name, "_token ", spelling ? quoted_name(*spelling) : sentence({*id}),
-                                     " is not one of the ", count, " tokens"});
-        if (r.is_needed) {
+        const std::string what =
+            sentence({file, ": ", r.name, "_token ", spelling ? quoted_name(*spelling) : sentence({*id}),
+                      " is not one of the ", count, " tokens"});
+        if (&r == &roles_[bos]) {
+            bad_bos_ = what; // an error only if texts get it, which is not known yet
+        } else if (r.is_needed) {
             return bad({what});
+        } else {
+            pass_over(what);
         }
-        notes_.push_back(what.append("; no text needs this token, so it is passed over"));
         return {};
     }
 
@@ -11791,6 +11832,7 @@ private:
     std::optional<bool> add_bos_;
     std::optional<bool> add_eos_;
     std::string template_;
+    std::string bad_bos_; ///< why bos is no token
     std::vector<std::string> notes_;
 };
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Added tokens that are words of the model, in every form that files have them; vocabularies that lack bytes.
+#include <bitnet/io/gguf_types.hpp>
+#include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/text/byte_alphabet.hpp>
 #include <bitnet/text/open_tokenizer.hpp>
 
@@ -7,8 +9,10 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -247,4 +251,28 @@ TEST_CASE("merges of a byte that has no token are passed over with a note") {
     keys.tokens['\f'] = "feed";
     keys.merges->push_back("\u010c h");
     CHECK(has_note(opened(keys), "1 of 13 merges, such as '\\xc4\\x8c h', name added tokens, or bytes without token"));
+}
+
+TEST_CASE("added tokens beyond the rows of the embedding are left out with a note, words of the model are not") {
+    static const std::vector<float> embedding(279);
+    const auto with = [](std::int32_t kind) {
+        small_vocabulary keys;
+        keys.more = [](gguf_writer& w) {
+            const std::array<std::uint64_t, 2> dims{1, 279};
+            w.add_tensor("token_embd.weight", tensor_type::f32, dims, std::as_bytes(std::span(embedding)));
+        };
+        keys.add_token("<image>", kind);
+        keys.add_token("<sound>", kind);
+        return keys;
+    };
+    for (const std::int32_t kind : {3, 4}) {
+        const tokenizer t = opened(with(kind));
+        CHECK(t.vocabulary_size() == 279);
+        CHECK(has_note(t, "2 added tokens have ids beyond the 279 rows of the embedding: they are left out"));
+        CHECK(t.encode("<image>", {.parse_special = true})->size() == 7);
+    }
+    CHECK(opened(with(1)).vocabulary_size() == 281);
+    small_vocabulary needed = with(3);
+    needed.ids.emplace_back("eot", 279);
+    CHECK(refusal(needed) == errc::bad_vocabulary);
 }

@@ -386,6 +386,18 @@ TEST_CASE("a padding or unknown token that is none is passed over with a note") 
     CHECK(*parts.file()->file.get<int>("tokenizer.ggml.padding_token_id") == 260);
 }
 
+TEST_CASE("a BOS that no text gets may be no token, with a note; one that texts get may not") {
+    json_parts parts = json_parts::small();
+    for (const char* bos : {R"("bos_token": "<s>")", R"("bos_token_id": 300)"}) {
+        parts.config = "{" + std::string(bos) + R"(, "eos_token": "<|end|>", "add_bos_token": false})";
+        CHECK(!open(parts).bos());
+        REQUIRE(parts.notes().size() == 1);
+        CHECK(parts.notes()[0].starts_with("tokenizer_config.json: bos_token "));
+        parts.config = "{" + std::string(bos) + R"(, "eos_token": "<|end|>"})";
+        CHECK(parts.file().error().code == errc::bad_vocabulary);
+    }
+}
+
 TEST_CASE("added tokens that are not special are found in text, unless named like control tokens") {
     json_parts parts = json_parts::small();
     parts.added.push_back(json_parts::added_token(261, "<think>", false));
@@ -422,6 +434,20 @@ TEST_CASE("a line feed that was added again is what merging makes, and a GGUF fi
                 CHECK(!t.is_special(10));
                 CHECK(parts.notes().empty());
             }
+        }
+    }
+}
+
+TEST_CASE("a line feed that only added_tokens has is that byte, too") {
+    for (const bool special : {false, true}) {
+        for (const std::string text : {"\u010a", "\n"}) {
+            json_parts parts = json_parts::small();
+            parts.vocab[10].first = "feed";
+            parts.added.push_back(json_parts::added_token(261, text, special));
+            const tokenizer t = open(parts);
+            CHECK(*t.encode("a\nb\n") == ids{'a', 261, 'b', 261});
+            CHECK(t.decode(ids{'a', 261}) == "a\n");
+            CHECK(!t.is_special(261));
         }
     }
 }

@@ -423,7 +423,21 @@ private:
         if (id && !roles_[unk].id) {
             roles_[unk].id = static_cast<std::uint32_t>(*id);
         }
-        return read_post_processor();
+        if (auto read = read_post_processor(); !read) {
+            return read;
+        }
+        if (!roles_[bos].id && !bad_bos_.empty()) {
+            if (add_bos_.value_or(true)) {
+                return bad({bad_bos_});
+            }
+            pass_over(bad_bos_);
+        }
+        return {};
+    }
+
+    /// Notes that a role has no token, where none is needed.
+    void pass_over(std::string_view what) {
+        notes_.push_back(sentence({what, "; no text needs this token, so it is passed over"}));
     }
 
     [[nodiscard]] result<void> read_roles(std::string_view text, const char* file) {
@@ -461,12 +475,16 @@ private:
                 return too_many_tokens(beyond + 1, sentence({", and ", r.name, "_token ", quoted{text}, " is beyond"}));
             }
         }
-        std::string what = sentence({file, ": ", r.name, "_token ", spelling ? quoted_name(*spelling) : sentence({*id}),
-                                     " is not one of the ", count, " tokens"});
-        if (r.is_needed) {
+        const std::string what =
+            sentence({file, ": ", r.name, "_token ", spelling ? quoted_name(*spelling) : sentence({*id}),
+                      " is not one of the ", count, " tokens"});
+        if (&r == &roles_[bos]) {
+            bad_bos_ = what; // an error only if texts get it, which is not known yet
+        } else if (r.is_needed) {
             return bad({what});
+        } else {
+            pass_over(what);
         }
-        notes_.push_back(what.append("; no text needs this token, so it is passed over"));
         return {};
     }
 
@@ -595,6 +613,7 @@ private:
     std::optional<bool> add_bos_;
     std::optional<bool> add_eos_;
     std::string template_;
+    std::string bad_bos_; ///< why bos is no token
     std::vector<std::string> notes_;
 };
 

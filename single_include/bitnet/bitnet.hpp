@@ -10351,6 +10351,7 @@ inline constexpr std::string_view token_kinds_key = "tokenizer.ggml.token_type";
 
 #endif
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -10362,19 +10363,20 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// Some converters encode and decode every control token to find its spelling, and so get what the tokenizer puts
 /// around a text, too: "<|begin_of_text|><|eot_id|>" for <|eot_id|>, as in GGUF files that bitnet.cpp's setup makes of
-/// Llama3-8B-1.58, or "<|im_end|><|endoftext|>" where EOS is appended. BOS or EOS itself may be there twice.
+/// Llama3-8B-1.58, or "<|im_end|><|endoftext|>" where EOS is appended. BOS and EOS themselves may be there twice.
 /// Borrows the file.
 class control_spelling {
 public:
-    /// What is around the control tokens of `file`, if anything. Cost: three passes over the spellings.
+    /// What is around the control tokens of `file`, if anything. Cost: four passes over the spellings.
     /// \param spellings tokenizer.ggml.tokens, an array of strings \param kinds of the same tokens
     [[nodiscard]] static control_spelling of(const gguf_file& file, const gguf_value& spellings,
                                              std::span<const token_kind> kinds) {
-        const std::string_view bos = mark_of(file, "tokenizer.ggml.bos_token_id", spellings, kinds);
-        const std::string_view eos = mark_of(file, "tokenizer.ggml.eos_token_id", spellings, kinds);
-        const control_spelling in_front(bos, {}, spellings, kinds);
-        const control_spelling behind({}, eos, spellings, kinds);
-        return in_front.count_ >= behind.count_ ? in_front : behind;
+        control_spelling made;
+        made.in_front_ = spelled_in(file, "tokenizer.ggml.bos_token_id", spellings, kinds);
+        made.behind_ = spelled_in(file, "tokenizer.ggml.eos_token_id", spellings, kinds);
+        made.unwrap_marks();
+        made.keep_what_is_found(spellings, kinds);
+        return made;
     }
 
     /// How many tokens are not spelled as they are meant.
@@ -10382,46 +10384,26 @@ public:
 
     /// What a token of `kind` with this spelling is meant to be: a part of it.
     [[nodiscard]] std::string_view meant(token_kind kind, std::string_view spelling) const noexcept {
-        if (!is_spelled(kind)) {
-            return spelling;
+        if (is_spelled(kind) && has_in_front(spelling)) {
+            spelling.remove_prefix(in_front_.size());
+            spelling.remove_prefix(spelling.size() > 1 && spelling.starts_with(' ') ? 1 : 0);
         }
-        std::string_view rest = spelling;
-        if (!in_front_.empty() && rest.starts_with(in_front_)) {
-            rest.remove_prefix(in_front_.size());
-            rest.remove_prefix(rest.starts_with(' ') ? 1 : 0);
-        } else if (!behind_.empty() && rest.ends_with(behind_)) {
-            rest.remove_suffix(behind_.size());
-            rest.remove_suffix(rest.ends_with(' ') ? 1 : 0);
+        if (is_spelled(kind) && has_behind(spelling)) {
+            spelling.remove_suffix(behind_.size());
+            spelling.remove_suffix(spelling.size() > 1 && spelling.ends_with(' ') ? 1 : 0);
         }
-        return rest.empty() ? spelling : rest;
+        return spelling;
     }
 
     /// A sentence for people. \pre count() != 0
     [[nodiscard]] std::string note() const {
-        const std::string_view where = in_front_.empty() ? " behind" : " in front";
-        return sentence({"control tokens are spelled with ", quoted{in_front_.empty() ? behind_ : in_front_}, where,
+        const std::string front = in_front_.empty() ? "" : sentence({quoted{in_front_}, " in front"});
+        const std::string end = behind_.empty() ? "" : sentence({quoted{behind_}, " behind"});
+        return sentence({"control tokens are spelled with ", front, front.empty() || end.empty() ? "" : " and ", end,
                          ", such as ", quoted{example_}, "; ", count_, " of them are read without it"});
     }
 
 private:
-    control_spelling(std::string_view in_front, std::string_view behind, const gguf_value& spellings,
-                     std::span<const token_kind> kinds) noexcept
-        : in_front_(in_front), behind_(behind) {
-        std::size_t twice = 0; // BOS or EOS itself
-        std::size_t i = 0;
-        for (const std::string_view spelling : spellings.strings()) {
-            const std::string_view rest = meant(kinds[i++], spelling);
-            if (rest.size() != spelling.size()) {
-                const bool is_mark = rest == (in_front.empty() ? behind : in_front);
-                twice += is_mark ? 1 : 0;
-                example_ = is_mark ? example_ : spelling;
-                ++count_;
-            }
-        }
-        if (count_ == twice) { // a text that repeats itself, and is around no other token
-            *this = {};
-        }
-    }
     control_spelling() noexcept = default;
 
     /// Whether tokens of that kind are in the file as people spell them.
@@ -10429,25 +10411,75 @@ private:
         return kind == token_kind::control || kind == token_kind::user_defined || kind == token_kind::unknown;
     }
 
-    /// The token under `key`, once if it is there twice; empty if there is none that could be such a mark.
-    [[nodiscard]] static std::string_view mark_of(const gguf_file& file, std::string_view key,
-                                                  const gguf_value& spellings, std::span<const token_kind> kinds) {
-        constexpr std::size_t shortest = 3; // "<s>": a shorter text may well begin other tokens
+    /// The spelling of the token under `key`; empty if there is none that could be around others.
+    [[nodiscard]] static std::string_view spelled_in(const gguf_file& file, std::string_view key,
+                                                     const gguf_value& spellings, std::span<const token_kind> kinds) {
         const auto id = file.get_or<std::int64_t>(key, -1);
         std::int64_t i = 0;
         for (const std::string_view spelling : spellings.strings()) {
-            if (id && i++ == *id && is_spelled(kinds[static_cast<std::size_t>(*id)])) {
-                const std::string_view half = spelling.substr(spelling.size() / 2);
-                const std::string_view mark =
-                    spelling.size() == 2 * half.size() && spelling.starts_with(half) ? half : spelling;
-                return mark.size() >= shortest ? mark : std::string_view{};
+            if (id && i++ == *id) {
+                return is_spelled(kinds[static_cast<std::size_t>(*id)]) ? spelling : std::string_view{};
             }
         }
         return {};
     }
 
-    std::string_view in_front_;
-    std::string_view behind_;
+    [[nodiscard]] bool has_in_front(std::string_view spelling) const noexcept {
+        return !in_front_.empty() && spelling.size() > in_front_.size() && spelling.starts_with(in_front_);
+    }
+    [[nodiscard]] bool has_behind(std::string_view spelling) const noexcept {
+        return !behind_.empty() && spelling.size() > behind_.size() && spelling.ends_with(behind_);
+    }
+
+    /// BOS and EOS have around them what the others have: twice themselves, or BOS BOS EOS and BOS EOS EOS.
+    void unwrap_marks() noexcept {
+        const std::size_t three_bos = 2 * in_front_.size() - (std::min)(behind_.size(), 2 * in_front_.size());
+        const std::size_t three_eos = 2 * behind_.size() - (std::min)(in_front_.size(), 2 * behind_.size());
+        const std::string_view bos = in_front_.substr(0, three_bos / 3);
+        const std::string_view eos = behind_.substr(behind_.size() - three_eos / 3);
+        const bool is_both = !bos.empty() && !eos.empty() && in_front_.size() == 2 * bos.size() + eos.size() &&
+                             in_front_.substr(bos.size(), bos.size()) == bos && in_front_.ends_with(eos) &&
+                             behind_.starts_with(bos) && behind_.substr(bos.size(), eos.size()) == eos;
+        in_front_ = is_both ? bos : halved(in_front_);
+        behind_ = is_both ? eos : halved(behind_);
+    }
+    /// Half of a text that is the same twice, else all of it; nothing if that is so short that it may well begin
+    /// others.
+    [[nodiscard]] static std::string_view halved(std::string_view spelling) noexcept {
+        constexpr std::size_t shortest = 3; // "<s>"
+        const std::string_view half = spelling.substr(spelling.size() / 2);
+        const bool is_twice = spelling.size() == 2 * half.size() && spelling.starts_with(half);
+        const std::string_view mark = is_twice ? half : spelling;
+        return mark.size() >= shortest ? mark : std::string_view{};
+    }
+
+    /// Forgets a mark that is around no other token, such as a text that repeats itself, and counts.
+    void keep_what_is_found(const gguf_value& spellings, std::span<const token_kind> kinds) noexcept {
+        bool is_in_front = false;
+        bool is_behind = false;
+        const auto for_each_changed = [&](auto use) {
+            std::size_t i = 0;
+            for (const std::string_view spelling : spellings.strings()) {
+                const std::string_view rest = meant(kinds[i++], spelling);
+                if (rest.size() != spelling.size()) {
+                    use(spelling, rest);
+                }
+            }
+        };
+        for_each_changed([&](std::string_view spelling, std::string_view rest) {
+            if (rest != in_front_ && rest != behind_) {
+                is_in_front = is_in_front || has_in_front(spelling);
+                is_behind = is_behind || has_behind(spelling);
+                example_ = spelling;
+            }
+        });
+        in_front_ = is_in_front ? in_front_ : std::string_view{};
+        behind_ = is_behind ? behind_ : std::string_view{};
+        for_each_changed([this](std::string_view, std::string_view) { ++count_; });
+    }
+
+    std::string_view in_front_; ///< BOS, or nothing
+    std::string_view behind_;   ///< EOS, or nothing
     std::string_view example_;
     std::size_t count_ = 0;
 };

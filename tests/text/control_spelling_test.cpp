@@ -41,6 +41,8 @@ const std::vector<std::function<std::string(const std::string&)>>& spellings() {
         [](const std::string& t) { return t == bos ? t : bos + " " + t; },
         [](const std::string& t) { return t == eos ? t : t + eos; },
         [](const std::string& t) { return t + eos; },
+        [](const std::string& t) { return bos + t + eos; },
+        [](const std::string& t) { return t == bos || t == eos ? t : bos + t + eos; },
         [](const std::string& t) { return t == bos || t.find("reserved") != std::string::npos ? t : bos + t; }};
     return all;
 }
@@ -71,7 +73,11 @@ TEST_CASE("control tokens spelled with BOS in front or EOS behind are found as t
             }
             REQUIRE(opened.text.notes().size() == 1);
             CAPTURE(opened.text.notes()[0]);
-            CHECK(opened.text.notes()[0].find("control tokens are spelled with '<|") != std::string::npos);
+            CHECK(opened.text.notes()[0].starts_with("control tokens are spelled with '<|"));
+            const bool in_front = keys.tokens.back().starts_with(bos);
+            const bool behind = keys.tokens.back().ends_with(eos);
+            CHECK((opened.text.notes()[0].find(" in front") != std::string::npos) == in_front);
+            CHECK((opened.text.notes()[0].find(" behind") != std::string::npos) == behind);
         }
     }
 }
@@ -85,6 +91,19 @@ TEST_CASE("a model whose control tokens have BOS in front takes dialogs as it wo
         CHECK(chat.format() == chat_format::llama3);
         CHECK(*chat.encode(dialog) == *expected.known_chat().encode(dialog));
         CHECK(chat.stop_tokens() == expected.known_chat().stop_tokens());
+    }
+}
+
+TEST_CASE("one token that is BOS and EOS is taken away on either side") {
+    small_vocabulary plain;
+    plain.ids = {{"bos", plain.id_of(eos)}, {"eos", plain.id_of(eos)}};
+    const opened_text expected(plain);
+    for (const bool in_front : {true, false}) {
+        const opened_text opened(
+            respelled(plain, [in_front](const std::string& t) { return in_front ? eos + t : t + eos; }));
+        for (token id = 0; opened.text.contains(id); ++id) {
+            CHECK(opened.text.bytes_of(id) == expected.text.bytes_of(id));
+        }
     }
 }
 

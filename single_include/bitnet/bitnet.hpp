@@ -3423,9 +3423,9 @@ namespace bitnet::inline BITNET_ABI {
 #ifndef BITNET_TEXT_STREAM_DECODER_HPP
 #define BITNET_TEXT_STREAM_DECODER_HPP
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -3472,7 +3472,9 @@ public:
         const std::string_view text = after_held(bytes);
         held_size_ = detail::unfinished_tail(text);
         const std::string_view complete = text.substr(0, text.size() - held_size_);
-        std::copy_n(complete.data() + complete.size(), held_size_, held_.data());
+        if (held_size_ != 0) {
+            std::memcpy(held_.data(), complete.data() + complete.size(), held_size_);
+        }
         return complete;
     }
 
@@ -3490,8 +3492,10 @@ private:
         if (held_size_ == 0 || held_size_ + bytes.size() > room.size()) {
             return bytes;
         }
-        char* const end = std::copy_n(held_.data(), held_size_, room.data());
-        std::copy(bytes.begin(), bytes.end(), end);
+        std::memcpy(room.data(), held_.data(), held_size_);
+        if (!bytes.empty()) {
+            std::memcpy(room.data() + held_size_, bytes.data(), bytes.size());
+        }
         return {room.data(), held_size_ + bytes.size()};
     }
 

@@ -121,6 +121,26 @@ TEST_CASE("random tokens: all the text is that of decode, and at most three byte
     CHECK(differing == 0);
 }
 
+TEST_CASE("a token of any length completes a code point of the tokens before it") {
+    for (const std::size_t letters : {250, 251, 252, 253, 1000}) {
+        CAPTURE(letters);
+        small_vocabulary keys;
+        const auto id = static_cast<token>(keys.tokens.size());
+        keys.add_token(small_vocabulary::spelling_of(0x98) + small_vocabulary::spelling_of(0x80) +
+                           std::string(letters, 'x') + small_vocabulary::spelling_of(0xe2),
+                       1);
+        const auto file = keys.file();
+        REQUIRE(file);
+        const auto t = tokenizer::open(file->file);
+        REQUIRE_MESSAGE(t, (t ? "" : t.error().message));
+        stream_decoder decoder(*t);
+        CHECK(decoder.feed(byte(0xf0)).empty());
+        CHECK(decoder.feed(byte(0x9f)).empty());
+        CHECK(decoder.feed(id) == "\xf0\x9f\x98\x80" + std::string(letters, 'x'));
+        CHECK(decoder.flush() == "\xe2");
+    }
+}
+
 TEST_CASE("valid text, one byte per token, is returned at once and in whole code points") {
     const tokenizer t = open_small();
     stream_decoder decoder(t);

@@ -189,7 +189,7 @@ private:
                         chosen_.layout.c_str());
         }
         if (did.repaired_tokens != 0) {
-            std::printf("%zu control tokens were spelled with BOS in front or EOS behind, and are no more\n",
+            std::printf("%zu control tokens were spelled with BOS before or EOS after them, and are no more\n",
                         did.repaired_tokens);
         }
         return {};

@@ -49,7 +49,7 @@ struct settings {
         all.flag("--special", special, "control tokens that the prompt spells, such as <|eot_id|>, are those tokens");
         all.flag("--show-special", show_special,
                  "print control tokens as they are spelled instead of leaving them out");
-        all.flag("--ignore-eos", ignore_eos, "go on behind a stop token");
+        all.flag("--ignore-eos", ignore_eos, "go on after a stop token");
         all.flag("--echo", echo, "print the prompt first, unless --ids");
         all.flag("--ids", ids, "print the ids of the generated tokens on one line instead of text");
         constexpr std::array<std::string_view, 3> kinds{"text", "json", "none"};

@@ -43,7 +43,7 @@ public:
     [[nodiscard]] const std::string& text() const noexcept { return text_; }
 
 private:
-    /// What is to be appended to, behind the comma that may be due.
+    /// What is to be appended to, after the comma that may be due.
     std::string& separate() {
         text_ += comma_ ? "," : "";
         comma_ = true;

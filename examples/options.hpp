@@ -207,7 +207,7 @@ private:
         return open != arguments_.end() && (given.empty() || given[0] != '-') ? &*open : nullptr;
     }
 
-    /// `--name value`, `--name=value` or a flag; moves `i` behind the value. \return the mistake, if any.
+    /// `--name value`, `--name=value` or a flag; moves `i` after the value. \return the mistake, if any.
     [[nodiscard]] std::string take(std::string_view given, std::size_t& i, const std::vector<std::string>& all) {
         const auto equals = given.starts_with("--") ? given.find('=') : std::string_view::npos;
         const std::string_view name = given.substr(0, equals);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // bitnet-perplexity: how well a model predicts a text. The text is encoded without BOS and cut into chunks of one less
-// than the context; each is fed behind a BOS from an empty cache, and all of its tokens are scored.
+// than the context; each is fed after a BOS from an empty cache, and all of its tokens are scored.
 #include "model_options.hpp"
 #include "streams.hpp"
 
@@ -91,7 +91,7 @@ int run(const tools::model_options& chosen, const std::string& path) {
         return tools::fail(program, session.error().message);
     }
     if (session->context() < 2) {
-        return tools::fail(program, "a context of 1 position has no room for a token behind BOS");
+        return tools::fail(program, "a context of 1 position has no room for a token after BOS");
     }
     const auto total = score(*session, *model->text().bos(), *ids);
     if (!total) {
@@ -110,7 +110,7 @@ int run(const tools::model_options& chosen, const std::string& path) {
 
 int main(int argc, char** argv) {
     tools::options options(std::string(program),
-                           "Scores every token of a text, cut into chunks of CTX - 1 behind a BOS token each.");
+                           "Scores every token of a text, cut into chunks of CTX - 1 after a BOS token each.");
     tools::model_options chosen;
     std::string path;
     chosen.add_file(options);

@@ -11,7 +11,7 @@ namespace tools {
 
 /// A greedy continuation. Ids are decimal, with a space between.
 struct published_continuation {
-    std::string_view prompt;          ///< behind BOS; control tokens that it spells are those tokens
+    std::string_view prompt;          ///< after BOS; control tokens that it spells are those tokens
     std::string_view prompt_ids;      ///< BOS included
     std::string_view answer_ids;      ///< without the token that ends it
     bool stops = false;               ///< the answer ends there by itself

@@ -5336,7 +5336,7 @@ private:
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Keys that hyper_parameter_reader reads, behind the name of the architecture and a dot. A pattern of sliding windows
+/// Keys that hyper_parameter_reader reads, after the name of the architecture and a dot. A pattern of sliding windows
 /// is among them because windows are refused unless they hold the whole context.
 inline constexpr std::string_view read_keys[] = {
     "block_count",
@@ -5372,7 +5372,7 @@ inline constexpr std::string_view read_keys[] = {
 /// A key that would change the graph, and the two numbers with which it does not. Source: the keys of gguf-py's
 /// constants.py and how llama.cpp's loader takes them.
 struct neutral_value {
-    std::string_view key; ///< behind the name of the architecture
+    std::string_view key; ///< after the name of the architecture
     double value;
     double other;
 };
@@ -5457,7 +5457,7 @@ enum class tensor_place {
     return std::find(list.begin(), list.end(), wanted) != list.end();
 }
 
-/// The part of "blk.7.attn_q.weight" behind the number; empty if the name is another or the number not below `layers`.
+/// The part of "blk.7.attn_q.weight" after the number; empty if the name is another or the number not below `layers`.
 [[nodiscard]] inline std::string_view name_in_layer(std::string_view name, std::size_t layers) noexcept {
     constexpr std::string_view prefix = "blk.";
     if (!name.starts_with(prefix)) {
@@ -10198,7 +10198,7 @@ inline constexpr std::array<known_splitting, 11> known_splittings{{
 #define BITNET_TEXT_VOCABULARY_HPP
 
 // ---- bitnet/text/control_spelling.hpp ----
-// control_spelling: control tokens that a converter spelled with BOS in front, or EOS behind, as they are meant.
+// control_spelling: control tokens that a converter spelled with BOS before or EOS after them, as they are meant.
 #ifndef BITNET_TEXT_CONTROL_SPELLING_HPP
 #define BITNET_TEXT_CONTROL_SPELLING_HPP
 
@@ -10377,7 +10377,7 @@ public:
                                              std::span<const token_kind> kinds) {
         control_spelling made;
         made.in_front_ = spelled_in(file, "tokenizer.ggml.bos_token_id", spellings, kinds);
-        made.behind_ = spelled_in(file, "tokenizer.ggml.eos_token_id", spellings, kinds);
+        made.after_ = spelled_in(file, "tokenizer.ggml.eos_token_id", spellings, kinds);
         made.unwrap_marks();
         made.keep_what_is_found(spellings, kinds);
         return made;
@@ -10393,7 +10393,7 @@ public:
             spelling.remove_prefix(spelling.size() > 1 && spelling.starts_with(' ') ? 1 : 0);
         }
         if (is_spelled(kind) && has_behind(spelling)) {
-            spelling.remove_suffix(behind_.size());
+            spelling.remove_suffix(after_.size());
             spelling.remove_suffix(spelling.size() > 1 && spelling.ends_with(' ') ? 1 : 0);
         }
         return spelling;
@@ -10402,7 +10402,7 @@ public:
     /// A sentence for people. \pre count() != 0
     [[nodiscard]] std::string note() const {
         const std::string front = in_front_.empty() ? "" : sentence({quoted{in_front_}, " in front"});
-        const std::string end = behind_.empty() ? "" : sentence({quoted{behind_}, " behind"});
+        const std::string end = after_.empty() ? "" : sentence({quoted{after_}, " after"});
         return sentence({"control tokens are spelled with ", front, front.empty() || end.empty() ? "" : " and ", end,
                          ", such as ", quoted{example_}, "; ", count_, " of them are read without it"});
     }
@@ -10432,20 +10432,20 @@ private:
         return !in_front_.empty() && spelling.size() > in_front_.size() && spelling.starts_with(in_front_);
     }
     [[nodiscard]] bool has_behind(std::string_view spelling) const noexcept {
-        return !behind_.empty() && spelling.size() > behind_.size() && spelling.ends_with(behind_);
+        return !after_.empty() && spelling.size() > after_.size() && spelling.ends_with(after_);
     }
 
     /// BOS and EOS have around them what the others have: twice themselves, or BOS BOS EOS and BOS EOS EOS.
     void unwrap_marks() noexcept {
-        const std::size_t three_bos = 2 * in_front_.size() - (std::min)(behind_.size(), 2 * in_front_.size());
-        const std::size_t three_eos = 2 * behind_.size() - (std::min)(in_front_.size(), 2 * behind_.size());
+        const std::size_t three_bos = 2 * in_front_.size() - (std::min)(after_.size(), 2 * in_front_.size());
+        const std::size_t three_eos = 2 * after_.size() - (std::min)(in_front_.size(), 2 * after_.size());
         const std::string_view bos = in_front_.substr(0, three_bos / 3);
-        const std::string_view eos = behind_.substr(behind_.size() - three_eos / 3);
+        const std::string_view eos = after_.substr(after_.size() - three_eos / 3);
         const bool is_both = !bos.empty() && !eos.empty() && in_front_.size() == 2 * bos.size() + eos.size() &&
                              in_front_.substr(bos.size(), bos.size()) == bos && in_front_.ends_with(eos) &&
-                             behind_.starts_with(bos) && behind_.substr(bos.size(), eos.size()) == eos;
+                             after_.starts_with(bos) && after_.substr(bos.size(), eos.size()) == eos;
         in_front_ = is_both ? bos : halved(in_front_);
-        behind_ = is_both ? eos : halved(behind_);
+        after_ = is_both ? eos : halved(after_);
     }
     /// Half of a text that is the same twice, else all of it; nothing if that is so short that it may well begin
     /// others.
@@ -10460,7 +10460,7 @@ private:
     /// Forgets a mark that is around no other token, such as a text that repeats itself, and counts.
     void keep_what_is_found(const gguf_value& spellings, std::span<const token_kind> kinds) noexcept {
         bool is_in_front = false;
-        bool is_behind = false;
+        bool is_after = false;
         const auto for_each_changed = [&](auto use) {
             std::size_t i = 0;
             for (const std::string_view spelling : spellings.strings()) {
@@ -10471,19 +10471,19 @@ private:
             }
         };
         for_each_changed([&](std::string_view spelling, std::string_view rest) {
-            if (rest != in_front_ && rest != behind_) {
+            if (rest != in_front_ && rest != after_) {
                 is_in_front = is_in_front || has_in_front(spelling);
-                is_behind = is_behind || has_behind(spelling);
+                is_after = is_after || has_behind(spelling);
                 example_ = spelling;
             }
         });
         in_front_ = is_in_front ? in_front_ : std::string_view{};
-        behind_ = is_behind ? behind_ : std::string_view{};
+        after_ = is_after ? after_ : std::string_view{};
         for_each_changed([this](std::string_view, std::string_view) { ++count_; });
     }
 
     std::string_view in_front_; ///< BOS, or nothing
-    std::string_view behind_;   ///< EOS, or nothing
+    std::string_view after_;    ///< EOS, or nothing
     std::string_view example_;
     std::size_t count_ = 0;
 };
@@ -13490,7 +13490,7 @@ inline result<std::optional<microsoft_tl_tiling>> microsoft_tl_tiling::find(std:
 namespace bitnet::inline BITNET_ABI::detail {
 
 /// What both formats have in common: a matrix cut into tiles of bm rows and bk columns, those into stripes of 32, 64..
-/// rows, and a tile's stripes one behind the other. The scale stands in a tensor of its own, `<name>.weight_scale`.
+/// rows, and a tile's stripes one after the other. The scale stands in a tensor of its own, `<name>.weight_scale`.
 struct microsoft_tl_matrix {
     const std::uint8_t* data = nullptr;
     std::size_t rows = 0;
@@ -13611,7 +13611,7 @@ private:
 
 /// TL2 as convert-hf-to-gguf-bitnet.py of microsoft/BitNet writes it. The columns that whole tiles of bk cover are
 /// triples: v = 9 w0 + 3 w1 + w2, stored as |v| in four bits and v < 0 in one. The rest are pairs 3 * c0 + c1, in tiles
-/// of 32 columns. Stripes are 32 rows high. Three regions, one behind the other:
+/// of 32 columns. Stripes are 32 rows high. Three regions, one after the other:
 ///
 ///   |v|     32 bytes for each 6 columns of a stripe:  bits 7:4 columns 0 .. 2, bits 3:0 columns 3 .. 5
 ///   v < 0   32 bytes for each 24 columns of a stripe: bit 15 - (2t + r / 16) of the u16 r % 16 for triple t
@@ -16781,7 +16781,7 @@ namespace bitnet::inline BITNET_ABI {
 class metadata_edit {
 public:
     /// Reads "KEY=TYPE:VALUE", where TYPE is u8, i8, u16, i16, u32, i32, u64, i64, f32, f64, bool or str:
-    /// "tokenizer.ggml.pre=str:llama-bpe". A string is everything behind the colon.
+    /// "tokenizer.ggml.pre=str:llama-bpe". A string is everything after the colon.
     /// \return errc::invalid_argument, naming what is wrong with the text.
     [[nodiscard]] static result<metadata_edit> parse(std::string_view text) {
         return detail::guarded([&] { return read(text); });
@@ -17034,7 +17034,7 @@ struct ternary_encoding {
     bool (*admits)(std::size_t rows, std::size_t cols) noexcept;
     /// Whether the type can hold this very scale.
     bool (*holds)(float scale) noexcept;
-    /// Writes codes [rows, stride] of a group of row_group rows. Behind `cols` columns, up to `stride`, they are 1.
+    /// Writes codes [rows, stride] of a group of row_group rows. After `cols` columns, up to `stride`, they are 1.
     void (*encode)(const std::uint8_t* codes, std::size_t cols, std::size_t stride, float scale,
                    std::uint8_t* out) noexcept;
     std::size_t block_columns; ///< encode() reads whole blocks: `stride` is a multiple of it
@@ -17046,7 +17046,7 @@ struct ternary_encoding {
 
 namespace detail {
 
-/// A layout of this library, whose scale stands in 32 bytes behind the rows.
+/// A layout of this library, whose scale stands in 32 bytes after the rows.
 template <ternary_layout L>
 [[nodiscard]] constexpr ternary_encoding layout_encoding(std::string_view name, std::uint32_t file_type_id) noexcept {
     constexpr auto encode = [](const std::uint8_t* codes, std::size_t cols, std::size_t stride, float,
@@ -17140,7 +17140,7 @@ struct conversion_options {
     std::string_view head = {};
     /// What the source does not tell of its ternary tensors.
     ternary_reading reading = {};
-    /// Entries that are set, in place of the source's or behind them. Must outlive the converter.
+    /// Entries that are set, in place of the source's or after them. Must outlive the converter.
     std::span<const metadata_edit> edits = {};
     conversion_progress progress = {};
 };
@@ -17151,14 +17151,14 @@ struct conversion_statistics {
     std::size_t copied_tensors = 0;  ///< byte by byte
     std::size_t other_tensors = 0;   ///< norms, embeddings and heads that changed their type
     std::size_t scale_tensors = 0;   ///< added, for scales that the layout cannot hold
-    std::size_t repaired_tokens = 0; ///< control tokens whose spelling had BOS in front or EOS behind
+    std::size_t repaired_tokens = 0; ///< control tokens whose spelling had BOS before or EOS after them
 };
 
 /// A copy of a model as a GGUF file: ternary tensors in one layout with the very codes and scales that model<P> would
 /// run, norms in F32, the embedding and head as asked for, all other tensors and metadata as they are. Layouts of this
 /// library have tensor types of their own, which hold the layout's version: other programs refuse them.
 ///
-/// Control tokens that the source spells with BOS in front or EOS behind are written without it.
+/// Control tokens that the source spells with BOS before or EOS after them are written without it.
 /// Rows of the query and key that a llama checkpoint holds unpermuted (metadata bitnet_hpp.rotary) are permuted as GGUF
 /// files of that architecture have them.
 ///
@@ -17478,7 +17478,7 @@ private:
         return true;
     }
 
-    /// All rows of a ternary tensor, and behind them the scale where the layout has it there.
+    /// All rows of a ternary tensor, and after them the scale where the layout has it there.
     [[nodiscard]] bool convert_codes(const piece& wanted) {
         auto* out = reinterpret_cast<std::uint8_t*>(window_.data());
         const bool has_tail = detail::has_ternary_tail(wanted.to);
@@ -17599,7 +17599,7 @@ private:
     conversion_statistics statistics_;
     buffer<float> floats_;           ///< of a window of rows of floats
     buffer<std::byte> window_;       ///< a ternary tensor, or a window of another
-    std::size_t next_row_ = 0;       ///< behind the window
+    std::size_t next_row_ = 0;       ///< after the window
     std::uint64_t window_begin_ = 0; ///< in bytes of the tensor
     std::uint64_t window_end_ = 0;
     std::uint64_t done_bytes_ = 0;

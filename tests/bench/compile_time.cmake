@@ -32,7 +32,7 @@ function(thousandths number out)
     set(${out} ${thousandths} PARENT_SCOPE)
 endfunction()
 
-# decimal(THOUSANDTHS OUT): as they are read, rounded to two digits behind the point; "-" if there are none.
+# decimal(THOUSANDTHS OUT): as they are read, rounded to two digits after the point; "-" if there are none.
 function(decimal thousandths out)
     if(thousandths STREQUAL "")
         set(${out} "-" PARENT_SCOPE)

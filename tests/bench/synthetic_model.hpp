@@ -45,7 +45,7 @@ private:
     std::unordered_set<std::string> known_;
 };
 
-/// `size` tokens: 256 bytes, then two letters, three letters, the same behind a space, and four letters, each made by
+/// `size` tokens: 256 bytes, then two letters, three letters, the same after a space, and four letters, each made by
 /// merges of earlier ones, and 256 specials in LLaMA-3's order at the end. 128,256 is LLaMA-3's size: its specials
 /// begin at 128000. Nothing is taken from a real vocabulary.
 /// \pre size >= 512
@@ -83,7 +83,7 @@ struct synthetic_shape {
 };
 
 /// "2b4t": BitNet-b1.58-2B-4T, 1.19 GB. "8b": Llama3-8B-1.58, 3.85 GB. "tiny": four layers, 1.9 MB, the tensors of
-/// golden data bitnetcpp/synth-tiny. Behind either, "-q8_0" or "-q6_k": the same with an embedding of that type.
+/// golden data bitnetcpp/synth-tiny. After either, "-q8_0" or "-q6_k": the same with an embedding of that type.
 [[nodiscard]] inline std::optional<synthetic_shape> find_synthetic_shape(std::string_view name) {
     synthetic_shape found{{}, 128256};
     model_shape& m = found.model;

@@ -2,7 +2,7 @@
 # cmake -DJSON=FILE -P table.cmake: prints the Markdown table of results/README.md from what bitnet-bench --json wrote.
 cmake_minimum_required(VERSION 3.25)
 
-# two_digits(NUMBER OUT): a number that is not negative, rounded to two digits behind the point. CMake prints all it has.
+# two_digits(NUMBER OUT): a number that is not negative, rounded to two digits after the point. CMake prints all it has.
 function(two_digits number out)
     string(REGEX MATCH "^([0-9]+)[.]?([0-9]*)" ignored "${number}")
     set(whole ${CMAKE_MATCH_1})

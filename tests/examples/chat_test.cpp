@@ -229,7 +229,7 @@ TEST_CASE("control tokens in an answer are left out, unless --show-special") {
         output("tokenize", {"-m", tiny}, R"({"text":")" + plain.substr(0, plain.find(' ')) + R"("})");
     const std::string first = ids.substr(ids.find('[') + 1, ids.find_first_of(",]") - ids.find('[') - 1);
     const std::string json = output("tokenize", {"-m", tiny, "--decode"}, R"({"ids":[)" + first + "]}");
-    const std::string word = json.substr(9, json.find("\"}") - 9); // behind {"text":"
+    const std::string word = json.substr(9, json.find("\"}") - 9); // after {"text":"
     REQUIRE(plain.starts_with(word));
     constexpr std::size_t reserved = 4100;
     const std::string file = write_with_swapped(folder, std::stoul(first), reserved);

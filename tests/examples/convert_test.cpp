@@ -74,7 +74,7 @@ TEST_CASE("control tokens that are spelled with BOS in front are repaired") {
     const std::string broken = write_with_bos_in_front(folder, true);
     CHECK(contents(convert(folder, broken, {})) == contents(tiny));
     const std::string said = output("convert", {broken, folder.path("again.gguf")});
-    CHECK(contains(said, "31 control tokens were spelled with BOS in front or EOS behind, and are no more"));
+    CHECK(contains(said, "31 control tokens were spelled with BOS before or EOS after them, and are no more"));
     CHECK_FALSE(contains(output("convert", {tiny, folder.path("good.gguf")}), "control tokens"));
 }
 

@@ -165,9 +165,9 @@ struct random_tensor {
         const block_halves halves_at = halves_of_blocks();
         for (std::size_t i = 0; i < out.size(); ++i) {
             const std::uint64_t at = offset + i;
-            const std::uint64_t behind = at % halves_at.block_bytes - halves_at.at;
-            const std::uint64_t word = behind < halves_at.bytes ? halves_at.factor.bits >> (8 * (behind % 2))
-                                                                : random_word(seed, index, at / 8) >> (8 * (at % 8));
+            const std::uint64_t after = at % halves_at.block_bytes - halves_at.at;
+            const std::uint64_t word = after < halves_at.bytes ? halves_at.factor.bits >> (8 * (after % 2))
+                                                               : random_word(seed, index, at / 8) >> (8 * (at % 8));
             out[i] = static_cast<std::byte>(word & 0xffu);
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Control tokens that a converter spelled with BOS in front, or EOS behind, are the same tokens as without.
+// Control tokens that a converter spelled with BOS before or EOS after them are the same tokens as without.
 #include <bitnet/text/control_spelling.hpp>
 #include <bitnet/text/open_chat_template.hpp>
 #include <bitnet/text/open_tokenizer.hpp>
@@ -49,7 +49,7 @@ const std::vector<std::function<std::string(const std::string&)>>& spellings() {
 
 } // namespace
 
-TEST_CASE("control tokens spelled with BOS in front or EOS behind are found as they are meant, with a note") {
+TEST_CASE("control tokens spelled with BOS before or EOS after them are found as they are meant, with a note") {
     const small_vocabulary plain = chat_vocabulary();
     const opened_text expected(plain);
     CHECK(expected.text.notes().empty());
@@ -75,9 +75,9 @@ TEST_CASE("control tokens spelled with BOS in front or EOS behind are found as t
             CAPTURE(opened.text.notes()[0]);
             CHECK(opened.text.notes()[0].starts_with("control tokens are spelled with '<|"));
             const bool in_front = keys.tokens.back().starts_with(bos);
-            const bool behind = keys.tokens.back().ends_with(eos);
+            const bool after = keys.tokens.back().ends_with(eos);
             CHECK((opened.text.notes()[0].find(" in front") != std::string::npos) == in_front);
-            CHECK((opened.text.notes()[0].find(" behind") != std::string::npos) == behind);
+            CHECK((opened.text.notes()[0].find(" after") != std::string::npos) == after);
         }
     }
 }

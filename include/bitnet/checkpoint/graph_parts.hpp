@@ -17,7 +17,7 @@
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Keys that hyper_parameter_reader reads, behind the name of the architecture and a dot. A pattern of sliding windows
+/// Keys that hyper_parameter_reader reads, after the name of the architecture and a dot. A pattern of sliding windows
 /// is among them because windows are refused unless they hold the whole context.
 inline constexpr std::string_view read_keys[] = {
     "block_count",
@@ -53,7 +53,7 @@ inline constexpr std::string_view read_keys[] = {
 /// A key that would change the graph, and the two numbers with which it does not. Source: the keys of gguf-py's
 /// constants.py and how llama.cpp's loader takes them.
 struct neutral_value {
-    std::string_view key; ///< behind the name of the architecture
+    std::string_view key; ///< after the name of the architecture
     double value;
     double other;
 };
@@ -138,7 +138,7 @@ enum class tensor_place {
     return std::find(list.begin(), list.end(), wanted) != list.end();
 }
 
-/// The part of "blk.7.attn_q.weight" behind the number; empty if the name is another or the number not below `layers`.
+/// The part of "blk.7.attn_q.weight" after the number; empty if the name is another or the number not below `layers`.
 [[nodiscard]] inline std::string_view name_in_layer(std::string_view name, std::size_t layers) noexcept {
     constexpr std::string_view prefix = "blk.";
     if (!name.starts_with(prefix)) {

@@ -19,7 +19,7 @@
 namespace bitnet::inline BITNET_ABI::detail {
 
 /// What both formats have in common: a matrix cut into tiles of bm rows and bk columns, those into stripes of 32, 64..
-/// rows, and a tile's stripes one behind the other. The scale stands in a tensor of its own, `<name>.weight_scale`.
+/// rows, and a tile's stripes one after the other. The scale stands in a tensor of its own, `<name>.weight_scale`.
 struct microsoft_tl_matrix {
     const std::uint8_t* data = nullptr;
     std::size_t rows = 0;
@@ -140,7 +140,7 @@ private:
 
 /// TL2 as convert-hf-to-gguf-bitnet.py of microsoft/BitNet writes it. The columns that whole tiles of bk cover are
 /// triples: v = 9 w0 + 3 w1 + w2, stored as |v| in four bits and v < 0 in one. The rest are pairs 3 * c0 + c1, in tiles
-/// of 32 columns. Stripes are 32 rows high. Three regions, one behind the other:
+/// of 32 columns. Stripes are 32 rows high. Three regions, one after the other:
 ///
 ///   |v|     32 bytes for each 6 columns of a stripe:  bits 7:4 columns 0 .. 2, bits 3:0 columns 3 .. 5
 ///   v < 0   32 bytes for each 24 columns of a stripe: bit 15 - (2t + r / 16) of the u16 r % 16 for triple t

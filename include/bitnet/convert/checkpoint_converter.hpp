@@ -57,7 +57,7 @@ struct conversion_options {
     std::string_view head = {};
     /// What the source does not tell of its ternary tensors.
     ternary_reading reading = {};
-    /// Entries that are set, in place of the source's or behind them. Must outlive the converter.
+    /// Entries that are set, in place of the source's or after them. Must outlive the converter.
     std::span<const metadata_edit> edits = {};
     conversion_progress progress = {};
 };
@@ -68,14 +68,14 @@ struct conversion_statistics {
     std::size_t copied_tensors = 0;  ///< byte by byte
     std::size_t other_tensors = 0;   ///< norms, embeddings and heads that changed their type
     std::size_t scale_tensors = 0;   ///< added, for scales that the layout cannot hold
-    std::size_t repaired_tokens = 0; ///< control tokens whose spelling had BOS in front or EOS behind
+    std::size_t repaired_tokens = 0; ///< control tokens whose spelling had BOS before or EOS after them
 };
 
 /// A copy of a model as a GGUF file: ternary tensors in one layout with the very codes and scales that model<P> would
 /// run, norms in F32, the embedding and head as asked for, all other tensors and metadata as they are. Layouts of this
 /// library have tensor types of their own, which hold the layout's version: other programs refuse them.
 ///
-/// Control tokens that the source spells with BOS in front or EOS behind are written without it.
+/// Control tokens that the source spells with BOS before or EOS after them are written without it.
 /// Rows of the query and key that a llama checkpoint holds unpermuted (metadata bitnet_hpp.rotary) are permuted as GGUF
 /// files of that architecture have them.
 ///
@@ -395,7 +395,7 @@ private:
         return true;
     }
 
-    /// All rows of a ternary tensor, and behind them the scale where the layout has it there.
+    /// All rows of a ternary tensor, and after them the scale where the layout has it there.
     [[nodiscard]] bool convert_codes(const piece& wanted) {
         auto* out = reinterpret_cast<std::uint8_t*>(window_.data());
         const bool has_tail = detail::has_ternary_tail(wanted.to);
@@ -516,7 +516,7 @@ private:
     conversion_statistics statistics_;
     buffer<float> floats_;           ///< of a window of rows of floats
     buffer<std::byte> window_;       ///< a ternary tensor, or a window of another
-    std::size_t next_row_ = 0;       ///< behind the window
+    std::size_t next_row_ = 0;       ///< after the window
     std::uint64_t window_begin_ = 0; ///< in bytes of the tensor
     std::uint64_t window_end_ = 0;
     std::uint64_t done_bytes_ = 0;

@@ -28,7 +28,7 @@ namespace bitnet::inline BITNET_ABI {
 class metadata_edit {
 public:
     /// Reads "KEY=TYPE:VALUE", where TYPE is u8, i8, u16, i16, u32, i32, u64, i64, f32, f64, bool or str:
-    /// "tokenizer.ggml.pre=str:llama-bpe". A string is everything behind the colon.
+    /// "tokenizer.ggml.pre=str:llama-bpe". A string is everything after the colon.
     /// \return errc::invalid_argument, naming what is wrong with the text.
     [[nodiscard]] static result<metadata_edit> parse(std::string_view text) {
         return detail::guarded([&] { return read(text); });

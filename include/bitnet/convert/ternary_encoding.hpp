@@ -33,7 +33,7 @@ struct ternary_encoding {
     bool (*admits)(std::size_t rows, std::size_t cols) noexcept;
     /// Whether the type can hold this very scale.
     bool (*holds)(float scale) noexcept;
-    /// Writes codes [rows, stride] of a group of row_group rows. Behind `cols` columns, up to `stride`, they are 1.
+    /// Writes codes [rows, stride] of a group of row_group rows. After `cols` columns, up to `stride`, they are 1.
     void (*encode)(const std::uint8_t* codes, std::size_t cols, std::size_t stride, float scale,
                    std::uint8_t* out) noexcept;
     std::size_t block_columns; ///< encode() reads whole blocks: `stride` is a multiple of it
@@ -45,7 +45,7 @@ struct ternary_encoding {
 
 namespace detail {
 
-/// A layout of this library, whose scale stands in 32 bytes behind the rows.
+/// A layout of this library, whose scale stands in 32 bytes after the rows.
 template <ternary_layout L>
 [[nodiscard]] constexpr ternary_encoding layout_encoding(std::string_view name, std::uint32_t file_type_id) noexcept {
     constexpr auto encode = [](const std::uint8_t* codes, std::size_t cols, std::size_t stride, float,

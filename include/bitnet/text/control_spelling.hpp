@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// control_spelling: control tokens that a converter spelled with BOS in front, or EOS behind, as they are meant.
+// control_spelling: control tokens that a converter spelled with BOS before or EOS after them, as they are meant.
 #ifndef BITNET_TEXT_CONTROL_SPELLING_HPP
 #define BITNET_TEXT_CONTROL_SPELLING_HPP
 
@@ -32,7 +32,7 @@ public:
                                              std::span<const token_kind> kinds) {
         control_spelling made;
         made.in_front_ = spelled_in(file, "tokenizer.ggml.bos_token_id", spellings, kinds);
-        made.behind_ = spelled_in(file, "tokenizer.ggml.eos_token_id", spellings, kinds);
+        made.after_ = spelled_in(file, "tokenizer.ggml.eos_token_id", spellings, kinds);
         made.unwrap_marks();
         made.keep_what_is_found(spellings, kinds);
         return made;
@@ -48,7 +48,7 @@ public:
             spelling.remove_prefix(spelling.size() > 1 && spelling.starts_with(' ') ? 1 : 0);
         }
         if (is_spelled(kind) && has_behind(spelling)) {
-            spelling.remove_suffix(behind_.size());
+            spelling.remove_suffix(after_.size());
             spelling.remove_suffix(spelling.size() > 1 && spelling.ends_with(' ') ? 1 : 0);
         }
         return spelling;
@@ -57,7 +57,7 @@ public:
     /// A sentence for people. \pre count() != 0
     [[nodiscard]] std::string note() const {
         const std::string front = in_front_.empty() ? "" : sentence({quoted{in_front_}, " in front"});
-        const std::string end = behind_.empty() ? "" : sentence({quoted{behind_}, " behind"});
+        const std::string end = after_.empty() ? "" : sentence({quoted{after_}, " after"});
         return sentence({"control tokens are spelled with ", front, front.empty() || end.empty() ? "" : " and ", end,
                          ", such as ", quoted{example_}, "; ", count_, " of them are read without it"});
     }
@@ -87,20 +87,20 @@ private:
         return !in_front_.empty() && spelling.size() > in_front_.size() && spelling.starts_with(in_front_);
     }
     [[nodiscard]] bool has_behind(std::string_view spelling) const noexcept {
-        return !behind_.empty() && spelling.size() > behind_.size() && spelling.ends_with(behind_);
+        return !after_.empty() && spelling.size() > after_.size() && spelling.ends_with(after_);
     }
 
     /// BOS and EOS have around them what the others have: twice themselves, or BOS BOS EOS and BOS EOS EOS.
     void unwrap_marks() noexcept {
-        const std::size_t three_bos = 2 * in_front_.size() - (std::min)(behind_.size(), 2 * in_front_.size());
-        const std::size_t three_eos = 2 * behind_.size() - (std::min)(in_front_.size(), 2 * behind_.size());
+        const std::size_t three_bos = 2 * in_front_.size() - (std::min)(after_.size(), 2 * in_front_.size());
+        const std::size_t three_eos = 2 * after_.size() - (std::min)(in_front_.size(), 2 * after_.size());
         const std::string_view bos = in_front_.substr(0, three_bos / 3);
-        const std::string_view eos = behind_.substr(behind_.size() - three_eos / 3);
+        const std::string_view eos = after_.substr(after_.size() - three_eos / 3);
         const bool is_both = !bos.empty() && !eos.empty() && in_front_.size() == 2 * bos.size() + eos.size() &&
                              in_front_.substr(bos.size(), bos.size()) == bos && in_front_.ends_with(eos) &&
-                             behind_.starts_with(bos) && behind_.substr(bos.size(), eos.size()) == eos;
+                             after_.starts_with(bos) && after_.substr(bos.size(), eos.size()) == eos;
         in_front_ = is_both ? bos : halved(in_front_);
-        behind_ = is_both ? eos : halved(behind_);
+        after_ = is_both ? eos : halved(after_);
     }
     /// Half of a text that is the same twice, else all of it; nothing if that is so short that it may well begin
     /// others.
@@ -115,7 +115,7 @@ private:
     /// Forgets a mark that is around no other token, such as a text that repeats itself, and counts.
     void keep_what_is_found(const gguf_value& spellings, std::span<const token_kind> kinds) noexcept {
         bool is_in_front = false;
-        bool is_behind = false;
+        bool is_after = false;
         const auto for_each_changed = [&](auto use) {
             std::size_t i = 0;
             for (const std::string_view spelling : spellings.strings()) {
@@ -126,19 +126,19 @@ private:
             }
         };
         for_each_changed([&](std::string_view spelling, std::string_view rest) {
-            if (rest != in_front_ && rest != behind_) {
+            if (rest != in_front_ && rest != after_) {
                 is_in_front = is_in_front || has_in_front(spelling);
-                is_behind = is_behind || has_behind(spelling);
+                is_after = is_after || has_behind(spelling);
                 example_ = spelling;
             }
         });
         in_front_ = is_in_front ? in_front_ : std::string_view{};
-        behind_ = is_behind ? behind_ : std::string_view{};
+        after_ = is_after ? after_ : std::string_view{};
         for_each_changed([this](std::string_view, std::string_view) { ++count_; });
     }
 
     std::string_view in_front_; ///< BOS, or nothing
-    std::string_view behind_;   ///< EOS, or nothing
+    std::string_view after_;    ///< EOS, or nothing
     std::string_view example_;
     std::size_t count_ = 0;
 };

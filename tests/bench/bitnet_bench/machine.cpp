@@ -170,7 +170,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-/// The number behind `key` in /proc/self/status, which is in kB.
+/// The number after `key` in /proc/self/status, which is in kB.
 std::uint64_t status_bytes(std::string_view key) {
     std::ifstream status("/proc/self/status");
     for (std::string line; std::getline(status, line);) {

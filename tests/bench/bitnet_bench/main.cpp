@@ -46,7 +46,7 @@ struct settings {
     void add_to(tools::options& all) {
         all.text("-m", "FILE", file, "the model, a GGUF file");
         all.text("--synthetic", "NAME", synthetic,
-                 "instead: 2b4t or tiny, -q8_0 or -q6_k behind it for the head, made once and kept");
+                 "instead: 2b4t or tiny, -q8_0 or -q6_k after it for the head, made once and kept");
         all.text("--write", "FILE", write, "only write the synthetic model there");
         all.text("-p", "LIST", prompts, "lengths of prompts, such as 128,512; 0 for none");
         all.text("-n", "LIST", generated, "tokens to generate; 0 for none");
@@ -57,7 +57,7 @@ struct settings {
         all.text("--kv", "LIST", kvs, "elements of the KV cache: f16 or i8");
         all.text("--batch", "LIST", batches, "sequences that are generated together");
         all.number<std::size_t>("-c", "CTX", context, 0, std::size_t{1} << 20,
-                                "positions behind the last generated token", "a prompt of 16 tokens and -n");
+                                "positions after the last generated token", "a prompt of 16 tokens and -n");
         all.number<std::size_t>("-r", "REPS", repetitions, 1, 1000, "repetitions; medians are quoted");
         all.text("--json", "FILE", json, "write the results there, too");
     }
@@ -236,7 +236,7 @@ bitnet::result<bench::measurement> measure_generation(const conditions& of, std:
     }
     const auto prompt = some_tokens(end - generated, of.model.parameters().vocabulary);
     trial measured(of);
-    double positions = 0; // behind a step, summed over the middles of repetitions
+    double positions = 0; // after a step, summed over the middles of repetitions
     const auto prepare = [&](std::size_t i) -> bitnet::result<double> {
         if (i != 0 && context != 0) { // a long context is filled once, and then goes on
             return 0.0;
@@ -252,9 +252,9 @@ bitnet::result<bench::measurement> measure_generation(const conditions& of, std:
         return std::move(ran).error();
     }
     const bench::model_cost cost = of.model.cost();
-    const double behind = positions / static_cast<double>(of.repetitions);
+    const double after = positions / static_cast<double>(of.repetitions);
     const double shared = cost.ternary_bytes + cost.norm_bytes + (*session)->head_bytes_per_step();
-    const double bytes = shared / static_cast<double>(sequences) + cost.kv_bytes_per_position * behind;
+    const double bytes = shared / static_cast<double>(sequences) + cost.kv_bytes_per_position * after;
     const std::string at = context != 0 ? "@" + std::to_string(context) : "";
     auto made = measured.finish("tg" + std::to_string(count) + at, bytes, cost.products_per_token);
     made.batch = sequences;
@@ -372,7 +372,7 @@ bitnet::result<void> make_synthetic(const std::string& name, const std::string& 
     const auto shape = bitnet_tests::find_synthetic_shape(name);
     if (!shape) {
         return bitnet::error{bitnet::errc::invalid_argument,
-                             "--synthetic takes 2b4t or tiny, with -q8_0 or -q6_k or neither behind it, not '" + name +
+                             "--synthetic takes 2b4t or tiny, with -q8_0 or -q6_k or neither after it, not '" + name +
                                  "'"};
     }
     std::error_code ignored;

@@ -113,7 +113,7 @@ private:
         std::uint64_t first_tick_ = ticks();
     };
 
-    /// Chooses the next token of every sequence; the logits behind it come with the step or with the next choice.
+    /// Chooses the next token of every sequence; the logits after it come with the step or with the next choice.
     [[nodiscard]] bitnet::result<void> step() {
         for (auto& session : sessions_) {
             if (!session.next(*choose_)) {

@@ -9,7 +9,7 @@
 
 namespace {
 
-/// `number` to so many digits behind the point, and so with no more than that in JSON.
+/// `number` to so many digits after the point, and so with no more than that in JSON.
 double rounded(double number, int digits) {
     const double unit = std::pow(10.0, digits);
     return std::round(number * unit) / unit;
@@ -53,7 +53,7 @@ void add_result(tools::json_writer& json, const bench::measurement& of) {
     json.end('}');
 }
 
-/// A number with `digits` behind the point.
+/// A number with `digits` after the point.
 std::string fixed(double number, int digits) {
     char text[64];
     return std::string(text, static_cast<std::size_t>(std::snprintf(text, sizeof text, "%.*f", digits, number)));

@@ -45,7 +45,7 @@ struct model_cost {
     double ternary_bytes = 0;
     double head_bytes = 0;            ///< of the whole head as it is stored
     double norm_bytes = 0;            ///< and one row of the embedding
-    double kv_bytes_per_position = 0; ///< read by a step for each position behind it
+    double kv_bytes_per_position = 0; ///< read by a step for each position after it
     double products_per_token = 0;    ///< of int8 and ternary weights
 };
 
@@ -53,7 +53,7 @@ struct model_cost {
 class bench_session {
 public:
     virtual ~bench_session() = default;
-    /// Starts all sequences anew with these tokens, and computes the logits behind the last one. \return seconds
+    /// Starts all sequences anew with these tokens, and computes the logits after the last one. \return seconds
     [[nodiscard]] virtual bitnet::result<double> prefill(std::span<const bitnet::token> tokens) = 0;
     /// `tokens` greedy steps of every sequence, from where they stand. \return seconds
     [[nodiscard]] virtual bitnet::result<double> decode(std::size_t tokens) = 0;

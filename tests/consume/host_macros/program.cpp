@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A program whose other libraries define macros: HEADER comes behind all of them. With STANDARD_HEADERS_FIRST the
+// A program whose other libraries define macros: HEADER comes after all of them. With STANDARD_HEADERS_FIRST the
 // standard's headers are included before, as they are where an earlier header includes them.
 #ifdef STANDARD_HEADERS_FIRST
 #include <algorithm>

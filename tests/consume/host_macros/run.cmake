@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Both headers compile behind the macros of others, with the standard's headers before these and behind them.
+# Both headers compile after the macros of others, with the standard's headers before these and after them.
 cmake_minimum_required(VERSION 3.25)
 foreach(header IN ITEMS bitnet/any.hpp bitnet/bitnet.hpp)
     foreach(order IN ITEMS "" -DSTANDARD_HEADERS_FIRST)

@@ -174,6 +174,11 @@ inline void write_text(json_writer& json, const report& made) {
             json.value(id);
         }
         json.end(']');
+        json.begin("notes", '[');
+        for (const std::string& note : made.text->notes()) {
+            json.value(note);
+        }
+        json.end(']');
     } else {
         json.member("error", made.text.error().message);
     }

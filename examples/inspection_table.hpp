@@ -114,6 +114,11 @@ inline void print_text(const report& made) {
     }
     std::printf("\n  pre-tokenizer %s%s: %s\n", splitter.name.c_str(), splitter.inferred ? " (inferred)" : "",
                 splitter.why.c_str());
+    if (!made.opened) { // else they are among the model's notes
+        for (const std::string& note : made.text->notes()) {
+            std::printf("  note: %s\n", note.c_str());
+        }
+    }
 }
 
 inline void print_chat(const report& made) {

@@ -243,6 +243,18 @@ TEST_CASE("another byte order of the ternary tensors is repacked, and a note say
     CHECK(contains(table, "42 ternary tensors were repacked"));
 }
 
+TEST_CASE("what was put right in a tokenizer is told, also of a file that holds no model") {
+    const temporary_folder folder;
+    auto editor = edit_tiny();
+    editor.set_value("tokenizer.ggml.padding_token_id", bitnet::gguf_type::i32, gguf_editor::number(std::int32_t{-1}));
+    editor.poke<std::uint64_t>(gguf_editor::tensor_count, 0);
+    editor.truncate(editor.keys_end());
+    const std::string file = folder.write("vocabulary.gguf", as_text(editor.bytes()));
+    CHECK(contains(output("inspect", {file}), "note: tokenizer.ggml.padding_token_id is -1, outside"));
+    const auto json = inspect(file);
+    CHECK(member(json, "tokenizer").find("notes")->size() == 1);
+}
+
 TEST_CASE("golden: LLaMA-3's vocabulary and those of other models are shown") {
     if (skip_without_golden()) {
         return;

@@ -136,7 +136,41 @@ public:
         return chosen;
     }
 
+    const screen_statistics& screening() const noexcept override { return search_.statistics(); }
+
+    void reset() noexcept override {
+        cached_ = 0;
+        summed_states_ = 0;
+        pending_.reset();
+        logits_valid_ = false;
+        stopped_by_ = stop_reason::none;
+    }
+
+    /// For batches: the row of a pass that appends `id`, whose logits go to logits_row(). \pre room in the context.
+    [[nodiscard]] sequence_row begin_step(token id) noexcept {
+        cache_.extend(cached_, 1);
+        return {&cache_, cached_, id};
+    }
+    [[nodiscard]] float* logits_row() noexcept { return logits_.data(); }
+    void end_step() noexcept {
+        ++cached_;
+        pending_.reset();
+        state_of_ = last_state::in_a_batch;
+        logits_valid_ = true;
+    }
+    [[nodiscard]] std::size_t cached() const noexcept { return cached_; }
+    [[nodiscard]] bool is_of(const hyper_parameters& parameters) const noexcept { return &parameters_ == &parameters; }
+
 private:
+    static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
+
+    /// Which scratch the hidden state of the last token is in.
+    enum class last_state { here, in_a_batch };
+
+    session_core(const model_parts& model, const session_options& options, session_pool pool) noexcept
+        : session_base(options), parameters_(model.parameters), text_(model.text), pool_(std::move(pool)),
+          is_screened_(!model.screen.empty()) {}
+
     [[nodiscard]] result<void> append(std::span<const token> tokens, const logits_visitor* visitor) {
         if (auto headed = visitor != nullptr ? check_head() : result<void>{}; !headed) {
             return headed;
@@ -189,45 +223,8 @@ private:
                          sentence({"session: of ", cached_, " tokens ", cached_ - summed_states_,
                                    " ran in a batch, so that their states are missing in the mean"})};
         }
-        const default_float_environment environment;
         return transformer_->normalized(has_mean() ? state_sum_.data() : transformer_->final_state(last_row_));
     }
-
-public:
-    const screen_statistics& screening() const noexcept override { return search_.statistics(); }
-
-    void reset() noexcept override {
-        cached_ = 0;
-        summed_states_ = 0;
-        pending_.reset();
-        logits_valid_ = false;
-        stopped_by_ = stop_reason::none;
-    }
-
-    /// For batches: the row of a pass that appends `id`, whose logits go to logits_row(). \pre room in the context.
-    [[nodiscard]] sequence_row begin_step(token id) noexcept {
-        cache_.extend(cached_, 1);
-        return {&cache_, cached_, id};
-    }
-    [[nodiscard]] float* logits_row() noexcept { return logits_.data(); }
-    void end_step() noexcept {
-        ++cached_;
-        pending_.reset();
-        state_of_ = last_state::in_a_batch;
-        logits_valid_ = true;
-    }
-    [[nodiscard]] std::size_t cached() const noexcept { return cached_; }
-    [[nodiscard]] bool is_of(const hyper_parameters& parameters) const noexcept { return &parameters_ == &parameters; }
-
-private:
-    static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
-
-    /// Which scratch the hidden state of the last token is in.
-    enum class last_state { here, in_a_batch };
-
-    session_core(const model_parts& model, const session_options& options, session_pool pool) noexcept
-        : session_base(options), parameters_(model.parameters), text_(model.text), pool_(std::move(pool)),
-          is_screened_(!model.screen.empty()) {}
 
     [[nodiscard]] static result<void> check_options(const hyper_parameters& parameters,
                                                     const session_options& options) {

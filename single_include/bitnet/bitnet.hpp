@@ -8666,9 +8666,9 @@ struct sentence_pooling {
         for (const auto& [key, value] : config.members()) {
             constexpr std::string_view prefix = "pooling_mode_";
             const bool is_set = key.starts_with(prefix) && value.as_bool().value_or(false);
-            const auto named = key == "pooling_mode" ? value.as_string() : std::nullopt;
-            if (is_set || named) {
-                modes += sentence({modes.empty() ? "" : ", ", named ? *named : key.substr(prefix.size())});
+            const std::string_view named = key == "pooling_mode" ? value.as_string().value_or("") : "";
+            if (is_set || !named.empty()) {
+                modes += sentence({modes.empty() ? "" : ", ", is_set ? key.substr(prefix.size()) : named});
             }
         }
         sentence_pooling made;
@@ -29717,9 +29717,10 @@ private:
             return {};
         }
         if (!admits_screen(tensors_.lm_head().element)) {
+            const gguf_tensor* head = file.find_tensor(name);
             facts_->notes.push_back(sentence({"the head is used as stored: a screen is for F16, BF16 and F32, and this "
                                               "one is ",
-                                              name_of(file.find_tensor(name)->type)}));
+                                              head != nullptr ? name_of(head->type) : name}));
             return {};
         }
         const auto* stored = file.find_tensor(screen_name(name));

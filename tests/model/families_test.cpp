@@ -169,8 +169,9 @@ TEST_CASE("the context ends where local attention would begin, with a note") {
     const auto opened = open(editor.bytes());
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
     CHECK(opened->parameters().context == 63);
-    REQUIRE(opened->notes().size() == 1);
-    CHECK(opened->notes()[0] == "the context ends at 63 of its 64 positions, where local attention would begin");
+    REQUIRE(opened->parameters().notes.size() == 1);
+    CHECK(opened->parameters().notes[0] ==
+          "the context ends at 63 of its 64 positions, where local attention would begin");
 }
 
 TEST_CASE("keys that change nothing in the graph are accepted") {
@@ -188,7 +189,7 @@ TEST_CASE("keys that change nothing in the graph are accepted") {
     editor.add_key("llama.attention.causal", gguf_type::boolean, std::string(1, char{1}));
     const auto opened = open(editor.bytes());
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
-    CHECK(opened->notes().empty());
+    CHECK(opened->parameters().notes.empty());
     CHECK(opened->parameters().rope_factor == 1.0f);
     CHECK(opened->parameters().pairing == rotary_pairing::interleaved);
 }
@@ -209,7 +210,7 @@ TEST_CASE("every key that would change the graph is accepted with its neutral nu
                 CHECK(opened.error().message.find("'llama." + key + "' is 7.0") != std::string::npos);
             } else {
                 REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
-                CHECK(opened->notes().empty());
+                CHECK(opened->parameters().notes.empty());
             }
         }
     }
@@ -227,8 +228,8 @@ TEST_CASE("keys that are not read are named in one note") {
     editor.add_key("quantize.imatrix.file", gguf_type::string, edit::string("m.dat"));
     const auto opened = open(editor.bytes());
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
-    REQUIRE(opened->notes().size() == 1);
-    CHECK(opened->notes()[0] ==
+    REQUIRE(opened->parameters().notes.size() == 1);
+    CHECK(opened->parameters().notes[0] ==
           "metadata keys that are not read: 'llama.tensor_data_layout', 'llama.rope.scaling.original_context_length', "
           "'llama.something_new', 'bitnet-b1.58.block_count'");
     for (int i = 0; i < 7; ++i) {
@@ -236,7 +237,7 @@ TEST_CASE("keys that are not read are named in one note") {
     }
     const auto many = open(editor.bytes());
     REQUIRE(many);
-    CHECK(many->notes()[0].ends_with("'llama.new_key_3' and 3 more"));
+    CHECK(many->parameters().notes[0].ends_with("'llama.new_key_3' and 3 more"));
 }
 
 TEST_CASE("a factor that the type of rotary scaling leaves unused is named in a note") {
@@ -248,8 +249,9 @@ TEST_CASE("a factor that the type of rotary scaling leaves unused is named in a 
     const auto opened = open(editor.bytes());
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
     CHECK(opened->parameters().rope_factor == 1.0f);
-    REQUIRE(opened->notes().size() == 1);
-    CHECK(opened->notes()[0] == "'llama.rope.scaling.factor' is not used, because 'llama.rope.scaling.type' is none");
+    REQUIRE(opened->parameters().notes.size() == 1);
+    CHECK(opened->parameters().notes[0] ==
+          "'llama.rope.scaling.factor' is not used, because 'llama.rope.scaling.type' is none");
 }
 
 TEST_CASE("tensors without effect on text are named in a note, and the rest of the file runs") {
@@ -261,8 +263,8 @@ TEST_CASE("tensors without effect on text are named in a note, and the rest of t
         editor.rename_tensor("rope_freqs.weight", name);
         const auto opened = open(editor.bytes());
         REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
-        REQUIRE(opened->notes().size() == 1);
-        CHECK(opened->notes()[0] == "tensors that the graph does not use: '" + std::string(name) + "'");
+        REQUIRE(opened->parameters().notes.size() == 1);
+        CHECK(opened->parameters().notes[0] == "tensors that the graph does not use: '" + std::string(name) + "'");
     }
 }
 

@@ -164,7 +164,8 @@ TEST_CASE("added tokens that can be read as they are spelled are read so") {
     CHECK(has_note(t, "1 of 13 merges, such as '<thin k>', name added tokens"));
 }
 
-TEST_CASE("a printable character that is a user-defined token stays one; one that is a control token is text, too") {
+TEST_CASE(
+    "a printable character that is a user-defined token stays one, and one that is a control token is text, too") {
     small_vocabulary keys;
     (*keys.kinds)['h'] = 4;
     (*keys.kinds)['e'] = 3;

@@ -107,7 +107,7 @@ TEST_CASE("one token that is BOS and EOS is taken away on either side") {
     }
 }
 
-TEST_CASE("user-defined tokens and those of SentencePiece lose BOS, too; normal ones and BOS alone do not") {
+TEST_CASE("user-defined tokens and those of SentencePiece lose BOS, too, normal ones and BOS alone do not") {
     small_vocabulary keys;
     keys.add_token(bos + "<think>", 4);
     keys.add_token(bos + "<normal>", 1);

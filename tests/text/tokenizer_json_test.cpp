@@ -386,7 +386,7 @@ TEST_CASE("a padding or unknown token that is none is passed over with a note") 
     CHECK(*parts.file()->file.get<int>("tokenizer.ggml.padding_token_id") == 260);
 }
 
-TEST_CASE("a BOS that no text gets may be no token, with a note; one that texts get may not") {
+TEST_CASE("a BOS that no text gets may be no token, with a note, and one that texts get may not") {
     json_parts parts = json_parts::small();
     for (const char* bos : {R"("bos_token": "<s>")", R"("bos_token_id": 300)"}) {
         parts.config = "{" + std::string(bos) + R"(, "eos_token": "<|end|>", "add_bos_token": false})";

@@ -55,9 +55,9 @@ struct sentence_pooling {
         for (const auto& [key, value] : config.members()) {
             constexpr std::string_view prefix = "pooling_mode_";
             const bool is_set = key.starts_with(prefix) && value.as_bool().value_or(false);
-            const auto named = key == "pooling_mode" ? value.as_string() : std::nullopt;
-            if (is_set || named) {
-                modes += sentence({modes.empty() ? "" : ", ", named ? *named : key.substr(prefix.size())});
+            const std::string_view named = key == "pooling_mode" ? value.as_string().value_or("") : "";
+            if (is_set || !named.empty()) {
+                modes += sentence({modes.empty() ? "" : ", ", is_set ? key.substr(prefix.size()) : named});
             }
         }
         sentence_pooling made;

@@ -106,9 +106,10 @@ private:
             return {};
         }
         if (!admits_screen(tensors_.lm_head().element)) {
+            const gguf_tensor* head = file.find_tensor(name);
             facts_->notes.push_back(sentence({"the head is used as stored: a screen is for F16, BF16 and F32, and this "
                                               "one is ",
-                                              name_of(file.find_tensor(name)->type)}));
+                                              head != nullptr ? name_of(head->type) : name}));
             return {};
         }
         const auto* stored = file.find_tensor(screen_name(name));

@@ -72,6 +72,23 @@ TEST_CASE("bitnet-bench writes what it found as one JSON object and one table") 
     }
 }
 
+TEST_CASE("bitnet-bench says what a million tokens cost on a machine of that price") {
+    const temporary_folder folder;
+    const std::string json = folder.path("priced.json");
+    const outcome done = run(
+        "bench", {"--synthetic", "tiny", "-p", "8", "-n", "0", "-t", "1", "-r", "1", "--price", "3.6", "--json", json});
+    REQUIRE_MESSAGE(done.status == 0, done.err);
+    CHECK(done.out.find("| USD per million tokens |\n") != std::string::npos);
+    const std::string text = contents(json);
+    const auto parsed = bitnet::json_document::parse(text, "priced.json");
+    REQUIRE(parsed);
+    CHECK(number(parsed->root(), "usd_per_hour") == 3.6);
+    const auto result = *member(parsed->root(), "results").elements().begin();
+    const double rate = number(member(result, "tokens_per_second"), "median");
+    CHECK(number(result, "usd_per_million_tokens") ==
+          doctest::Approx(1000 / rate).epsilon(0.01)); // 1000 seconds for a dollar
+}
+
 TEST_CASE("bitnet-bench measures a long context at its end, and says when it is too short") {
     const outcome done = run("bench", {"--synthetic", "tiny", "-p", "0", "-n", "4", "-t", "1", "-r", "2", "-c", "300"});
     REQUIRE_MESSAGE(done.status == 0, done.err);

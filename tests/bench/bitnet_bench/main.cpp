@@ -42,6 +42,7 @@ struct settings {
     std::size_t context = 0;
     std::size_t repetitions = 5;
     std::string json;
+    double price = 0;
 
     void add_to(tools::options& all) {
         all.text("-m", "FILE", file, "the model, a GGUF file");
@@ -60,6 +61,8 @@ struct settings {
                                 "positions after the last generated token", "a prompt of 16 tokens and -n");
         all.number<std::size_t>("-r", "REPS", repetitions, 1, 1000, "repetitions; medians are quoted");
         all.text("--json", "FILE", json, "write the results there, too");
+        all.number("--price", "USD_PER_HOUR", price, 0.0, 1e6,
+                   "what the machine costs: a column of dollars per million tokens", "none");
     }
 };
 
@@ -422,7 +425,7 @@ int run(const settings& chosen, const std::string& command, const tools::options
     if (!results) {
         return tools::fail(program, results.error().message);
     }
-    const bench::report found{bench::machine_name(), bench::commit, command, *std::move(results)};
+    const bench::report found{bench::machine_name(), bench::commit, command, chosen.price, *std::move(results)};
     if (!chosen.json.empty() && !(std::ofstream(tools::utf8_path(chosen.json)) << bench::to_json(found) << '\n')) {
         return tools::fail(program, chosen.json + " cannot be written");
     }

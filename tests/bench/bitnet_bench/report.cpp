@@ -25,7 +25,7 @@ void add_phases(tools::json_writer& json, const bench::phase_shares& shares) {
     json.end('}');
 }
 
-void add_result(tools::json_writer& json, const bench::measurement& of) {
+void add_result(tools::json_writer& json, const bench::measurement& of, double usd_per_hour) {
     json.begin('{');
     json.member("test", of.test);
     json.member("threads", of.threads);
@@ -50,6 +50,9 @@ void add_result(tools::json_writer& json, const bench::measurement& of) {
     json.member("anonymous_mb", rounded(of.anonymous_mb, 1));
     json.member("load_seconds", rounded(of.load_seconds, 4));
     json.member("first_token_seconds", rounded(of.first_token_seconds, 4));
+    if (usd_per_hour > 0) {
+        json.member("usd_per_million_tokens", rounded(bench::usd_per_million_tokens(of, usd_per_hour), 4));
+    }
     json.end('}');
 }
 
@@ -61,7 +64,7 @@ std::string fixed(double number, int digits) {
 
 std::string percent(double share) { return fixed(100 * share, 0) + " %"; }
 
-std::string row(const bench::measurement& of) {
+std::string row(const bench::measurement& of, double usd_per_hour) {
     const std::string limit = of.failed() ? "failed: " + percent(of.roofline_fraction) : percent(of.roofline_fraction);
     const bench::phase_shares& s = of.phases;
     std::string text = "| " + of.test + " | " + std::to_string(of.threads) + " | " + of.isa + " | " + of.layout +
@@ -74,8 +77,11 @@ std::string row(const bench::measurement& of) {
     }
     text += " | " + fixed(of.load_seconds, 2) + " | " +
             (of.first_token_seconds > 0 ? fixed(of.first_token_seconds, 2) : "") + " | " + fixed(of.peak_rss_mb, 0) +
-            " | " + fixed(of.anonymous_mb, 0) + " |\n";
-    return text;
+            " | " + fixed(of.anonymous_mb, 0) + " |";
+    if (usd_per_hour > 0) {
+        text += " " + fixed(bench::usd_per_million_tokens(of, usd_per_hour), 3) + " |";
+    }
+    return text + "\n";
 }
 
 } // namespace
@@ -102,15 +108,22 @@ phase_shares mean(const std::vector<phase_shares>& all) {
     return sum;
 }
 
+double usd_per_million_tokens(const measurement& of, double usd_per_hour) noexcept {
+    return usd_per_hour / 3600 * 1e6 / of.tokens_per_second.median;
+}
+
 std::string to_json(const report& all) {
     tools::json_writer json;
     json.begin('{');
     json.member("machine", all.machine);
     json.member("commit", all.commit);
     json.member("command", all.command);
+    if (all.usd_per_hour > 0) {
+        json.member("usd_per_hour", all.usd_per_hour);
+    }
     json.begin("results", '[');
     for (const measurement& each : all.results) {
-        add_result(json, each);
+        add_result(json, each, all.usd_per_hour);
     }
     json.end(']');
     json.end('}');
@@ -121,10 +134,11 @@ std::string to_markdown(const report& all) {
     std::string text = all.machine + ", commit " + all.commit + ":\n`" + all.command + "`\n\n";
     text +=
         "| test | threads | isa | layout | head | kv | batch | tok/s (min-max) | MB/token | read GB/s | of the limit "
-        "| ternary | head | attention | rest | waiting | load s | first token s | peak MB | anonymous MB |\n"
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+        "| ternary | head | attention | rest | waiting | load s | first token s | peak MB | anonymous MB |";
+    const std::string rule = "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+    text += all.usd_per_hour > 0 ? " USD per million tokens |\n" + rule + "---|\n" : "\n" + rule + "\n";
     for (const measurement& each : all.results) {
-        text += row(each);
+        text += row(each, all.usd_per_hour);
     }
     return text;
 }

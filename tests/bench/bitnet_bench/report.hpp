@@ -48,8 +48,12 @@ struct report {
     std::string machine;
     std::string commit;
     std::string command;
+    double usd_per_hour = 0; ///< what the machine costs; 0 for no column of prices
     std::vector<measurement> results;
 };
+
+/// What a million tokens cost at the median speed, in dollars. \pre usd_per_hour > 0
+[[nodiscard]] double usd_per_million_tokens(const measurement& of, double usd_per_hour) noexcept;
 
 [[nodiscard]] std::string to_json(const report& all);
 [[nodiscard]] std::string to_markdown(const report& all);

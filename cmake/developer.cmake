@@ -18,7 +18,10 @@ add_library(bitnet_library_warnings INTERFACE)
 target_link_libraries(bitnet_library_warnings INTERFACE bitnet_warnings)
 if(NOT MSVC)
     target_compile_options(bitnet_library_warnings INTERFACE -Wsign-conversion -Wold-style-cast -Wundef
-        $<$<CXX_COMPILER_ID:GNU>:-Wuseless-cast> $<$<NOT:$<BOOL:${BITNET_SANITIZE}>>:-Wnull-dereference>)
+        $<$<CXX_COMPILER_ID:GNU>:-Wuseless-cast>)
+    if(NOT BITNET_SANITIZE)
+        target_compile_options(bitnet_library_warnings INTERFACE -Wnull-dereference)
+    endif()
 endif()
 
 add_library(bitnet_sanitizers INTERFACE)

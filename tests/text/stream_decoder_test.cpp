@@ -122,7 +122,7 @@ TEST_CASE("random tokens: all the text is that of decode, and at most three byte
 }
 
 TEST_CASE("a token of any length completes a code point of the tokens before it") {
-    for (const std::size_t letters : {250, 251, 252, 253, 1000}) {
+    for (const std::size_t letters : {250u, 251u, 252u, 253u, 1000u}) {
         CAPTURE(letters);
         small_vocabulary keys;
         const auto id = static_cast<token>(keys.tokens.size());

@@ -320,7 +320,7 @@ TEST_CASE("128256 tokens with BOS 128000 are LLaMA-3's, whatever the control tok
 }
 
 TEST_CASE("Falcon3's vocabulary is recognised, whatever type its first token has") {
-    for (const std::size_t size : {131072, 131080}) {
+    for (const std::size_t size : {131072u, 131080u}) {
         for (const std::int32_t kind : {1, 3}) {
             small_vocabulary keys;
             keys.pre.reset();

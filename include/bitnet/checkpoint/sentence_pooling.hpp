@@ -51,6 +51,7 @@ struct sentence_pooling {
     /// a name, before each "pooling_mode_..." is true or false. \return errc::wrong_type, or unsupported_architecture
     /// for other pooling than one mean or the last token, naming the file and the mode.
     [[nodiscard]] static result<sentence_pooling> read(json_value config, std::string_view name) {
+        sentence_pooling made;
         std::string modes; // the longer spelling, with commas between
         for (const auto& [key, value] : config.members()) {
             constexpr std::string_view prefix = "pooling_mode_";
@@ -58,21 +59,17 @@ struct sentence_pooling {
             const std::string_view named = key == "pooling_mode" ? value.as_string().value_or("") : "";
             if (is_set || !named.empty()) {
                 modes += sentence({modes.empty() ? "" : ", ", is_set ? key.substr(prefix.size()) : named});
+            } else if (key == "include_prompt") {
+                made.includes_prompt = value.as_bool().value_or(true);
+            } else if (key == "word_embedding_dimension" || key == "embedding_dimension") {
+                made.dimension = value.as_integer<std::uint64_t>();
             }
         }
-        sentence_pooling made;
         if (modes == "lasttoken") {
             made.type = pooling_type::last;
         } else if (modes != "mean" && modes != "mean_tokens" && modes != "mean_sqrt_len_tokens") { // one direction
             return error{errc::unsupported_architecture,
                          sentence({name, ": the pooling is ", quoted_name(modes), ", mean and lasttoken can be run"})};
-        }
-        const auto prompt = config.find("include_prompt");
-        made.includes_prompt = !prompt || prompt->as_bool().value_or(true);
-        for (const std::string_view key : {"word_embedding_dimension", "embedding_dimension"}) {
-            if (const auto value = config.find(key)) {
-                made.dimension = value->as_integer<std::uint64_t>();
-            }
         }
         return made;
     }

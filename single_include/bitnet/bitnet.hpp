@@ -12313,6 +12313,15 @@ private:
         return true;
     }
 
+    void note_default_prompt(json_value root) {
+        const auto found = root.find("default_prompt_name");
+        const std::string_view name = found ? found->as_string().value_or("") : "";
+        if (!name.empty()) {
+            notes_.push_back(sentence({"config_sentence_transformers.json: 'default_prompt_name' is ", quoted{name},
+                                       "; here the caller puts a prompt before a text"}));
+        }
+    }
+
     /// What sentence-transformers does to a text before its tokenizer sees it.
     [[nodiscard]] bool read_text_changes() {
         const auto module = read_json("sentence_bert_config.json");
@@ -12322,10 +12331,8 @@ private:
                         {"sentence_bert_config.json: 'do_lower_case' is true, only texts as they are can be embedded"});
         }
         const auto whole = read_json("config_sentence_transformers.json");
-        const auto prompt = whole ? whole->root().find("default_prompt_name") : std::nullopt;
-        if (prompt && prompt->as_string()) {
-            notes_.push_back(sentence({"config_sentence_transformers.json: 'default_prompt_name' is ",
-                                       quoted{*prompt->as_string()}, "; here the caller puts a prompt before a text"}));
+        if (whole) {
+            note_default_prompt(whole->root());
         }
         for (const auto* config : {&module, &whole}) {
             if (!*config && config->error().code != errc::file_not_found) {

@@ -2,6 +2,7 @@
 // A slow, independent forward pass in double precision, straight from the GGUF file: the oracle of the graph.
 #pragma once
 
+#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 
 #include <algorithm>

@@ -132,10 +132,11 @@ TEST_CASE("a pool spins as long as asked, then uses no CPU") {
         spun = spinning.first;
         fair_attempts += std::min(before, cpu_seconds_of_yielding(100)) > 0.06 ? 1 : 0;
     }
+    const bool is_seen = spun > 0.02; // a bool: what tests/musl/run links cannot print a double
     if (fair_attempts < 5) {
-        WARN_MESSAGE(spun > 0.02, "not seen to spin: this machine is busy");
+        WARN_MESSAGE(is_seen, "not seen to spin: this machine is busy");
     } else {
-        CHECK(spun > 0.02);
+        CHECK(is_seen);
     }
 }
 

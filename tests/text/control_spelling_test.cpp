@@ -77,7 +77,7 @@ TEST_CASE("control tokens spelled with BOS before or EOS after them are found as
             const bool in_front = keys.tokens.back().starts_with(bos);
             const bool after = keys.tokens.back().ends_with(eos);
             CHECK((opened.text.notes()[0].find(" in front") != std::string::npos) == in_front);
-            CHECK((opened.text.notes()[0].find(" after") != std::string::npos) == after);
+            CHECK((opened.text.notes()[0].find(" at the end") != std::string::npos) == after);
         }
     }
 }

@@ -47,7 +47,7 @@ public:
             spelling.remove_prefix(in_front_.size());
             spelling.remove_prefix(spelling.size() > 1 && spelling.starts_with(' ') ? 1 : 0);
         }
-        if (is_spelled(kind) && has_behind(spelling)) {
+        if (is_spelled(kind) && has_after(spelling)) {
             spelling.remove_suffix(after_.size());
             spelling.remove_suffix(spelling.size() > 1 && spelling.ends_with(' ') ? 1 : 0);
         }
@@ -57,7 +57,7 @@ public:
     /// A sentence for people. \pre count() != 0
     [[nodiscard]] std::string note() const {
         const std::string front = in_front_.empty() ? "" : sentence({quoted{in_front_}, " in front"});
-        const std::string end = after_.empty() ? "" : sentence({quoted{after_}, " after"});
+        const std::string end = after_.empty() ? "" : sentence({quoted{after_}, " at the end"});
         return sentence({"control tokens are spelled with ", front, front.empty() || end.empty() ? "" : " and ", end,
                          ", such as ", quoted{example_}, "; ", count_, " of them are read without it"});
     }
@@ -86,7 +86,7 @@ private:
     [[nodiscard]] bool has_in_front(std::string_view spelling) const noexcept {
         return !in_front_.empty() && spelling.size() > in_front_.size() && spelling.starts_with(in_front_);
     }
-    [[nodiscard]] bool has_behind(std::string_view spelling) const noexcept {
+    [[nodiscard]] bool has_after(std::string_view spelling) const noexcept {
         return !after_.empty() && spelling.size() > after_.size() && spelling.ends_with(after_);
     }
 
@@ -128,7 +128,7 @@ private:
         for_each_changed([&](std::string_view spelling, std::string_view rest) {
             if (rest != in_front_ && rest != after_) {
                 is_in_front = is_in_front || has_in_front(spelling);
-                is_after = is_after || has_behind(spelling);
+                is_after = is_after || has_after(spelling);
                 example_ = spelling;
             }
         });

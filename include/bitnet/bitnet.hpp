@@ -4,6 +4,7 @@
 #define BITNET_BITNET_HPP
 
 #include <bitnet/any.hpp>
+#include <bitnet/checkpoint/activation_rounding.hpp>
 #include <bitnet/checkpoint/float_tensor.hpp>
 #include <bitnet/checkpoint/format_rows.hpp>
 #include <bitnet/checkpoint/hugging_face.hpp>
@@ -18,6 +19,7 @@
 #include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/checkpoint/open_model_file.hpp>
 #include <bitnet/checkpoint/packed_rows.hpp>
+#include <bitnet/checkpoint/scaled_rows.hpp>
 #include <bitnet/checkpoint/sentence_pooling.hpp>
 #include <bitnet/checkpoint/shard.hpp>
 #include <bitnet/checkpoint/split_gguf.hpp>
@@ -75,6 +77,11 @@
 #include <bitnet/kernel/base3_neon_dotprod.hpp>
 #include <bitnet/kernel/base3_neon_i8mm.hpp>
 #include <bitnet/kernel/base3_tiling.hpp>
+#include <bitnet/kernel/block_activations.hpp>
+#include <bitnet/kernel/block_kernel.hpp>
+#include <bitnet/kernel/block_kernel_avx2.hpp>
+#include <bitnet/kernel/block_table.hpp>
+#include <bitnet/kernel/block_tiling.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>
 #include <bitnet/kernel/dot_product_neon.hpp>
 #include <bitnet/kernel/i2s_amx_int8.hpp>
@@ -103,8 +110,10 @@
 #include <bitnet/kernel/lookup_kernel.hpp>
 #include <bitnet/kernel/lookup_kernel_avx2.hpp>
 #include <bitnet/kernel/lookup_kernel_neon.hpp>
+#include <bitnet/kernel/ptq1_0.hpp>
 #include <bitnet/kernel/row_format.hpp>
 #include <bitnet/kernel/scalar.hpp>
+#include <bitnet/kernel/scaled_blocks.hpp>
 #include <bitnet/kernel/ternary_fraction.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/kernel/ternary_table.hpp>

@@ -5,6 +5,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/kernel/block_table.hpp>
 #include <bitnet/kernel/ternary_table.hpp>
 #include <bitnet/simd/loop_table.hpp>
 #include <bitnet/thread/pool.hpp>
@@ -23,6 +24,7 @@ struct engine {
     const loop_table* loops;
     const kv_table* kv;
     const ternary_table* ternary;
+    const block_table* blocks;
     /// Whether the process may run the code; asks the system for what it gives on demand only. See isa::enable.
     bool (*enable)() noexcept;
     /// The policy's pool, opened. \return as its own open().

@@ -85,6 +85,7 @@ struct base3;
 struct lookup2;
 struct lookup3;
 struct any_cpu;
+struct block_table;
 struct engine;
 struct kv_table;
 struct layout_table;
@@ -93,6 +94,7 @@ struct ternary_table;
 
 // models
 enum class activation_function;
+enum class activation_rounding : unsigned char;
 enum class pooling_type : std::uint8_t;
 enum class rotary_pairing;
 struct checkpoint_options;
@@ -171,6 +173,7 @@ struct ternary_encoding;
 //     is_ternary_place           checkpoint/layout_for.hpp
 //     largest_head_size          checkpoint/hyper_parameters.hpp
 //     layout_for                 checkpoint/layout_for.hpp
+//     name_of                    checkpoint/activation_rounding.hpp
 //     name_of                    checkpoint/hyper_parameters.hpp
 //     ternary_type_of            checkpoint/layout_for.hpp
 //

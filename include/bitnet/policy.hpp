@@ -14,6 +14,9 @@
 #include <bitnet/kernel/base3_neon.hpp>
 #include <bitnet/kernel/base3_neon_dotprod.hpp>
 #include <bitnet/kernel/base3_neon_i8mm.hpp>
+#include <bitnet/kernel/block_kernel.hpp>
+#include <bitnet/kernel/block_kernel_avx2.hpp>
+#include <bitnet/kernel/block_table.hpp>
 #include <bitnet/kernel/i2s_amx_int8.hpp>
 #include <bitnet/kernel/i2s_avx2.hpp>
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
@@ -102,6 +105,7 @@ constinit const engine engine_of<P>::tables{P::isa::name,
                                             &detail::loop_table_of<typename P::loops>,
                                             &detail::kv_table_of<typename P::loops, typename P::kv_element>,
                                             &detail::ternary_table_of<typename P::ternary>,
+                                            &detail::block_table_of<detail::block_kernel<typename P::isa>>,
                                             []() noexcept { return isa::enable<typename P::isa>(); },
                                             &detail::open_owned_pool<typename P::pool>};
 

@@ -654,6 +654,7 @@ struct base3;
 struct lookup2;
 struct lookup3;
 struct any_cpu;
+struct block_table;
 struct engine;
 struct kv_table;
 struct layout_table;
@@ -662,6 +663,7 @@ struct ternary_table;
 
 // models
 enum class activation_function;
+enum class activation_rounding : unsigned char;
 enum class pooling_type : std::uint8_t;
 enum class rotary_pairing;
 struct checkpoint_options;
@@ -740,6 +742,7 @@ struct ternary_encoding;
 //     is_ternary_place           checkpoint/layout_for.hpp
 //     largest_head_size          checkpoint/hyper_parameters.hpp
 //     layout_for                 checkpoint/layout_for.hpp
+//     name_of                    checkpoint/activation_rounding.hpp
 //     name_of                    checkpoint/hyper_parameters.hpp
 //     ternary_type_of            checkpoint/layout_for.hpp
 //
@@ -775,6 +778,46 @@ struct ternary_encoding;
 // open_options: how a model is opened.
 #ifndef BITNET_RUN_OPEN_OPTIONS_HPP
 #define BITNET_RUN_OPEN_OPTIONS_HPP
+
+// ---- bitnet/checkpoint/activation_rounding.hpp ----
+// activation_rounding: what happens to activations before they meet ternary weights.
+#ifndef BITNET_CHECKPOINT_ACTIVATION_ROUNDING_HPP
+#define BITNET_CHECKPOINT_ACTIVATION_ROUNDING_HPP
+
+#include <cstddef>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What happens to the activations of a product with ternary weights. BitNet's models were trained with one int8 scale
+/// for each token; models with a scale for each block of weights were trained with 16-bit activations, and a scale for
+/// each 32 columns loses least of all int8 choices. README has the measured errors.
+enum class activation_rounding : unsigned char {
+    by_model,  ///< per_token where every ternary matrix has one scale, per_32 elsewhere
+    per_token, ///< int8 with a scale for each token: BitNet's contract
+    per_128,   ///< int8 with a scale for each 128 columns
+    per_32,    ///< int8 with a scale for each 32 columns, as llama.cpp's Q8_0
+    none,      ///< float: the reference, and slow
+};
+
+/// "token", "128", "32", "float"; "default" for by_model.
+[[nodiscard]] constexpr std::string_view name_of(activation_rounding rounding) noexcept {
+    constexpr std::string_view names[] = {"default", "token", "128", "32", "float"};
+    return names[static_cast<std::size_t>(rounding)];
+}
+
+namespace detail {
+
+/// Columns of `cols` that share a scale. \pre not by_model or none
+[[nodiscard]] constexpr std::size_t columns_per_scale(activation_rounding rounding, std::size_t cols) noexcept {
+    return rounding == activation_rounding::per_32 ? 32 : rounding == activation_rounding::per_128 ? 128 : cols;
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 // ---- bitnet/kernel/i2s_order.hpp ----
 // i2s_order: the three byte orders of I2_S tensors.
@@ -817,8 +860,11 @@ struct open_options {
     /// not hold its tile sizes. Needed while the model is opened.
     std::string_view lookup_tiling = {};
     /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default mapped
-    /// files are not scanned and other sources are.
+    /// files are not scanned and other sources are; those of type Q2_0 and PQ2_0 always are unless this is false, since
+    /// files with four-valued weights have that type, too.
     std::optional<bool> verify_codes = {};
+    /// What happens to activations before they meet ternary weights.
+    activation_rounding activations = activation_rounding::by_model;
     /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
     /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so.
     lm_head_mode lm_head = lm_head_mode::as_stored;

@@ -659,6 +659,7 @@ struct base3;
 struct lookup2;
 struct lookup3;
 struct any_cpu;
+struct block_table;
 struct engine;
 struct kv_table;
 struct layout_table;
@@ -667,6 +668,7 @@ struct ternary_table;
 
 // models
 enum class activation_function;
+enum class activation_rounding : unsigned char;
 enum class pooling_type : std::uint8_t;
 enum class rotary_pairing;
 struct checkpoint_options;
@@ -745,6 +747,7 @@ struct ternary_encoding;
 //     is_ternary_place           checkpoint/layout_for.hpp
 //     largest_head_size          checkpoint/hyper_parameters.hpp
 //     layout_for                 checkpoint/layout_for.hpp
+//     name_of                    checkpoint/activation_rounding.hpp
 //     name_of                    checkpoint/hyper_parameters.hpp
 //     ternary_type_of            checkpoint/layout_for.hpp
 //
@@ -780,6 +783,46 @@ struct ternary_encoding;
 // open_options: how a model is opened.
 #ifndef BITNET_RUN_OPEN_OPTIONS_HPP
 #define BITNET_RUN_OPEN_OPTIONS_HPP
+
+// ---- bitnet/checkpoint/activation_rounding.hpp ----
+// activation_rounding: what happens to activations before they meet ternary weights.
+#ifndef BITNET_CHECKPOINT_ACTIVATION_ROUNDING_HPP
+#define BITNET_CHECKPOINT_ACTIVATION_ROUNDING_HPP
+
+#include <cstddef>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What happens to the activations of a product with ternary weights. BitNet's models were trained with one int8 scale
+/// for each token; models with a scale for each block of weights were trained with 16-bit activations, and a scale for
+/// each 32 columns loses least of all int8 choices. README has the measured errors.
+enum class activation_rounding : unsigned char {
+    by_model,  ///< per_token where every ternary matrix has one scale, per_32 elsewhere
+    per_token, ///< int8 with a scale for each token: BitNet's contract
+    per_128,   ///< int8 with a scale for each 128 columns
+    per_32,    ///< int8 with a scale for each 32 columns, as llama.cpp's Q8_0
+    none,      ///< float: the reference, and slow
+};
+
+/// "token", "128", "32", "float"; "default" for by_model.
+[[nodiscard]] constexpr std::string_view name_of(activation_rounding rounding) noexcept {
+    constexpr std::string_view names[] = {"default", "token", "128", "32", "float"};
+    return names[static_cast<std::size_t>(rounding)];
+}
+
+namespace detail {
+
+/// Columns of `cols` that share a scale. \pre not by_model or none
+[[nodiscard]] constexpr std::size_t columns_per_scale(activation_rounding rounding, std::size_t cols) noexcept {
+    return rounding == activation_rounding::per_32 ? 32 : rounding == activation_rounding::per_128 ? 128 : cols;
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 // ---- bitnet/kernel/i2s_order.hpp ----
 // i2s_order: the three byte orders of I2_S tensors.
@@ -822,8 +865,11 @@ struct open_options {
     /// not hold its tile sizes. Needed while the model is opened.
     std::string_view lookup_tiling = {};
     /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default mapped
-    /// files are not scanned and other sources are.
+    /// files are not scanned and other sources are; those of type Q2_0 and PQ2_0 always are unless this is false, since
+    /// files with four-valued weights have that type, too.
     std::optional<bool> verify_codes = {};
+    /// What happens to activations before they meet ternary weights.
+    activation_rounding activations = activation_rounding::by_model;
     /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
     /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so.
     lm_head_mode lm_head = lm_head_mode::as_stored;
@@ -3962,7 +4008,8 @@ requires std::is_arithmetic_v<T>
 } // namespace detail
 
 /// The element type of a tensor, with its id in the file. Ids 36 to 39 are those of microsoft/BitNet (upstream ggml
-/// used them for others), 134 and above those of ik_llama.cpp, 0xb158vvll this library's own: layout ll, version vv.
+/// used them for others), 134 and above those of ik_llama.cpp, 142 and 143 those of PrismML's llama.cpp, 0xb158vvll
+/// this library's own: layout ll, version vv.
 enum class tensor_type : std::uint32_t {
     f32 = 0,
     f16 = 1,
@@ -3977,13 +4024,17 @@ enum class tensor_type : std::uint32_t {
     i8_s = 37,
     tl1 = 38,
     tl2 = 39,
+    q2_0 = 42,
     iq1_bn = 134,
     iq2_bn = 135,
+    pq2_0 = 142,
+    ptq1_0 = 143,
     iq2_bn_r4 = 335,
     hpp_base3 = 0xb1580101,   ///< kernel/base3.hpp
     hpp_lookup2 = 0xb1580102, ///< kernel/lookup2.hpp
     hpp_lookup3 = 0xb1580103, ///< kernel/lookup3.hpp
     hpp_screen = 0xb1580104,  ///< simd/screen.hpp: the bytes of a screened head, no elements
+    q2_0_g64 = 0xb15801fe,    ///< never in a GGUF file: what type 42 is where its blocks have 64 columns
     hf_packed = 0xb15801ff,   ///< never in a GGUF file: ternary U8 weights of Hugging Face, see model/packed_rows.hpp
 };
 
@@ -4012,7 +4063,7 @@ struct tensor_format {
 
 /// All tensor types that can be read. I2_S: four codes to a byte, then the f32 scale in 32 bytes; the order of the
 /// codes depends on the layout (A, B or C), which the file does not record. TL2 has no fixed block: see tensor_bytes.
-inline constexpr std::array<tensor_format, 21> tensor_formats{{
+inline constexpr std::array<tensor_format, 25> tensor_formats{{
     {tensor_type::f32, "F32", 1, 4},
     {tensor_type::f16, "F16", 1, 2},
     {tensor_type::q4_0, "Q4_0", 32, 18},    // f16 scale, 32 * 4 bits
@@ -4026,6 +4077,10 @@ inline constexpr std::array<tensor_format, 21> tensor_formats{{
     {tensor_type::i8_s, "I8_S", 1, 1},
     {tensor_type::tl1, "TL1", 4, 1, 0, 0, true}, // the scale is a tensor of its own, as that of TL2
     {tensor_type::tl2, "TL2", 1, 0},
+    {tensor_type::q2_0, "Q2_0", 128, 34}, // f16 scale, 128 * 2 bits
+    {tensor_type::q2_0_g64, "Q2_0_G64", 64, 18},
+    {tensor_type::pq2_0, "PQ2_0", 128, 34},                        // the bytes of Q2_0
+    {tensor_type::ptq1_0, "PTQ1_0", 128, 28},                      // 24 * 5 + 2 * 4 trits, f16 scale
     {tensor_type::iq1_bn, "IQ1_BN", 64, 13, 2},                    // f16 scale per row
     {tensor_type::iq2_bn, "IQ2_BN", 64, 16, 4},                    // f32 scale per row
     {tensor_type::iq2_bn_r4, "IQ2_BN_R4", 64, 16, 4, 0, false, 4}, // four rows of it interleaved
@@ -4067,6 +4122,16 @@ using tensor_dims = std::array<std::uint64_t, 4>;
 }
 
 namespace detail {
+
+/// Whether a type has an id of this library's making that no GGUF file may hold.
+[[nodiscard]] constexpr bool is_in_memory_only(tensor_type type) noexcept {
+    return type == tensor_type::hf_packed || type == tensor_type::q2_0_g64;
+}
+
+/// The id that a GGUF file has for a type.
+[[nodiscard]] constexpr tensor_type file_id(tensor_type type) noexcept {
+    return type == tensor_type::q2_0_g64 ? tensor_type::q2_0 : type;
+}
 
 /// How many elements of a row must be present at a time: `dims[0]` must be a multiple of it (for flat formats, the
 /// number of all elements). 1 for an unknown type.
@@ -4502,6 +4567,7 @@ private:
 
 #endif
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -4708,7 +4774,7 @@ public:
 
     [[nodiscard]] result<gguf_file> run() {
         return finish(read_header() && read_metadata() && sort_keys() && read_alignment() && read_tensors() &&
-                      sort_names() && place_tensors() && check_overlaps());
+                      sort_names() && name_q2_0() && place_tensors() && check_overlaps());
     }
 
 private:
@@ -4978,6 +5044,9 @@ private:
             return ends("the type and offset", tensor);
         }
         tensor.type = static_cast<tensor_type>(*type);
+        if (is_in_memory_only(tensor.type)) {
+            return fail(errc::unsupported_type, tensor, {" has the unknown tensor type ", *type});
+        }
         tensor.offset = *offset; // from the data section, until place_tensors
         return true;
     }
@@ -5019,6 +5088,66 @@ private:
                     {"tensor ", quoted{names[first]}, " appears twice, as tensors ", first, " and ", second});
     }
 
+    /// Type 42 has blocks of 128 columns in 34 bytes, or of 64 in 18, and no file says which. Tensors follow one
+    /// another without gaps, so that one of the two meets every offset and the end of the file. Those of 64 become
+    /// q2_0_g64.
+    [[nodiscard]] bool name_q2_0() {
+        const auto tensors = file_.tensors_.span();
+        const auto is_q2_0 = [](const gguf_tensor& tensor) { return tensor.type == tensor_type::q2_0; };
+        if (std::none_of(tensors.begin(), tensors.end(), is_q2_0)) {
+            return true;
+        }
+        for (const gguf_tensor& tensor : tensors) {
+            if (!is_q2_0(tensor) && !check_shape(tensor)) {
+                return false;
+            }
+        }
+        buffer<std::size_t> order;
+        if (!sort_offsets(order)) {
+            return false;
+        }
+        const std::string no_128 = misfit(tensor_type::q2_0, order.span());
+        const std::string no_64 = misfit(tensor_type::q2_0_g64, order.span());
+        if (no_128.empty() == no_64.empty()) {
+            return fail(errc::wrong_layout, {"tensors of type 42 (Q2_0) have blocks of 128 or of 64 columns, and ",
+                                             no_128.empty() ? std::string("the offsets of this file fit both")
+                                                            : sentence({"this file fits neither: with 128, ", no_128,
+                                                                        "; with 64, ", no_64})});
+        }
+        for (gguf_tensor& tensor : tensors) {
+            tensor.type = is_q2_0(tensor) && no_64.empty() ? tensor_type::q2_0_g64 : tensor.type;
+        }
+        return true;
+    }
+
+    /// The first place where the file would differ if type 42 were `type`; empty if there is none.
+    [[nodiscard]] std::string misfit(tensor_type type, std::span<const std::size_t> order) const {
+        std::uint64_t expected = 0;
+        std::uint64_t end = 0;
+        for (const std::size_t i : order) {
+            const gguf_tensor& tensor = file_.tensors_[i];
+            const tensor_type own = tensor.type == tensor_type::q2_0 ? type : tensor.type;
+            const auto bytes = fits_blocks(own, tensor.dims) ? tensor_bytes(own, tensor.dims) : std::nullopt;
+            const auto last = bytes ? checked_add(expected, *bytes) : bytes;
+            const auto next = last ? checked_align(*last, file_.alignment_) : last;
+            if (!next) {
+                return sentence(
+                    {"tensor ", quoted{tensor.name}, " of shape ", dims_text(tensor), " has rows of no whole blocks"});
+            }
+            if (tensor.offset != expected) {
+                return sentence({"tensor ", quoted{tensor.name}, " would start at offset ", expected,
+                                 ", but it does at ", tensor.offset});
+            }
+            end = *last;
+            expected = *next;
+        }
+        const std::uint64_t start = checked_align(reader_.offset(), file_.alignment_).value_or(UINT64_MAX);
+        const std::uint64_t present = bytes_.size() < start ? 0 : bytes_.size() - start;
+        return present >= end && present <= expected
+                   ? std::string()
+                   : sentence({"the data would take ", end, " bytes, but it has ", present});
+    }
+
     [[nodiscard]] bool place_tensors() {
         const auto start = checked_align(reader_.offset(), file_.alignment_);
         if (!start) {
@@ -5036,7 +5165,7 @@ private:
     /// Whether the type is known and its number of bytes can be computed.
     [[nodiscard]] bool check_shape(const gguf_tensor& tensor) {
         const auto* format = format_of(tensor.type);
-        if (format == nullptr || tensor.type == tensor_type::hf_packed) {
+        if (format == nullptr) {
             return fail(errc::unsupported_type, tensor,
                         {" has the unknown tensor type ", static_cast<std::uint32_t>(tensor.type)});
         }
@@ -5081,16 +5210,24 @@ private:
         return true;
     }
 
-    [[nodiscard]] bool check_overlaps() {
-        buffer<std::size_t> order;
+    /// order = the indices of all tensors by ascending offset.
+    [[nodiscard]] bool sort_offsets(buffer<std::size_t>& order) {
         if (!allocate_list(order, file_.tensors_.size(), "an index of offsets")) {
             return false;
         }
-        const auto tensors = file_.tensors_.span();
-        sort_indices(order.span(), tensors.data(), [](const void* first, std::size_t a, std::size_t b) noexcept {
+        sort_indices(order.span(), file_.tensors_.data(), [](const void* first, std::size_t a, std::size_t b) noexcept {
             const auto* list = static_cast<const gguf_tensor*>(first);
             return (list[a].offset > list[b].offset ? 1 : 0) - (list[a].offset < list[b].offset ? 1 : 0);
         });
+        return true;
+    }
+
+    [[nodiscard]] bool check_overlaps() {
+        buffer<std::size_t> order;
+        if (!sort_offsets(order)) {
+            return false;
+        }
+        const auto tensors = file_.tensors_.span();
         for (std::size_t i = 1; i < order.size(); ++i) {
             if (!check_neighbours(tensors[order[i - 1]], tensors[order[i]])) {
                 return false;
@@ -6646,7 +6783,7 @@ private:
             put_text(tensor.name);
             put_into(static_cast<std::uint32_t>(tensor.dims.size()));
             out.append(std::as_bytes(std::span(tensor.dims)));
-            put_into(static_cast<std::uint32_t>(tensor.type));
+            put_into(static_cast<std::uint32_t>(detail::file_id(tensor.type)));
             put_into(tensor.offset);
         }
         if (out.ran_out()) {
@@ -14393,7 +14530,9 @@ struct base3 {
 #ifndef BITNET_KERNEL_TERNARY_FRACTION_HPP
 #define BITNET_KERNEL_TERNARY_FRACTION_HPP
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
@@ -14408,6 +14547,29 @@ constexpr std::uint8_t take_digit(std::uint8_t& fraction) noexcept {
     const unsigned tripled = 3u * fraction;
     fraction = static_cast<std::uint8_t>(tripled);
     return static_cast<std::uint8_t>(tripled >> 8);
+}
+
+/// `Bytes` ternary_fractions of `Digits` codes each -> codes [Bytes * Digits], those of one digit side by side.
+template <std::size_t Bytes, std::size_t Digits>
+void unpack_digits(const std::uint8_t* bytes, std::uint8_t* codes) noexcept {
+    std::uint8_t fractions[Bytes];
+    std::memcpy(fractions, bytes, Bytes);
+    for (std::size_t n = 0; n < Digits; ++n) {
+        for (std::size_t m = 0; m < Bytes; ++m) {
+            codes[Bytes * n + m] = take_digit(fractions[m]);
+        }
+    }
+}
+/// The way back; digits that a byte has no code for are 0.
+template <std::size_t Bytes, std::size_t Digits>
+void pack_digits(const std::uint8_t* codes, std::uint8_t* bytes) noexcept {
+    for (std::size_t m = 0; m < Bytes; ++m) {
+        unsigned value = 0;
+        for (std::size_t n = 0; n < 5; ++n) {
+            value = 3 * value + (n < Digits ? codes[Bytes * n + m] : 0u);
+        }
+        bytes[m] = ternary_fraction(value);
+    }
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -14799,9 +14961,9 @@ struct tq1_0 {
                                          std::uint8_t* codes) noexcept {
         const std::uint8_t* block = data + row * row_bytes(cols);
         for (std::size_t col = 0; col < cols; col += block_columns, block += block_bytes) {
-            unpack<32, 5>(block, codes + col);
-            unpack<16, 5>(block + 32, codes + col + 160);
-            unpack<4, 4>(block + 48, codes + col + 240);
+            unpack_digits<32, 5>(block, codes + col);
+            unpack_digits<16, 5>(block + 32, codes + col + 160);
+            unpack_digits<4, 4>(block + 48, codes + col + 240);
         }
         return true;
     }
@@ -14809,33 +14971,10 @@ struct tq1_0 {
     static void pack_row(const std::uint8_t* codes, std::size_t cols, float scale, std::uint8_t* row) noexcept {
         const half d = narrow<half>(scale);
         for (std::size_t col = 0; col < cols; col += block_columns, row += block_bytes) {
-            pack<32, 5>(codes + col, row);
-            pack<16, 5>(codes + col + 160, row + 32);
-            pack<4, 4>(codes + col + 240, row + 48);
+            pack_digits<32, 5>(codes + col, row);
+            pack_digits<16, 5>(codes + col + 160, row + 32);
+            pack_digits<4, 4>(codes + col + 240, row + 48);
             std::memcpy(row + scale_at, &d, sizeof d);
-        }
-    }
-
-private:
-    /// `Bytes` bytes of `Digits` codes, those of one digit side by side.
-    template <std::size_t Bytes, std::size_t Digits>
-    static void unpack(const std::uint8_t* bytes, std::uint8_t* codes) noexcept {
-        std::uint8_t fractions[Bytes];
-        std::memcpy(fractions, bytes, Bytes);
-        for (std::size_t n = 0; n < Digits; ++n) {
-            for (std::size_t m = 0; m < Bytes; ++m) {
-                codes[Bytes * n + m] = take_digit(fractions[m]);
-            }
-        }
-    }
-    template <std::size_t Bytes, std::size_t Digits>
-    static void pack(const std::uint8_t* codes, std::uint8_t* bytes) noexcept {
-        for (std::size_t m = 0; m < Bytes; ++m) {
-            unsigned value = 0;
-            for (std::size_t n = 0; n < 5; ++n) {
-                value = 3 * value + (n < Digits ? codes[Bytes * n + m] : 0u);
-            }
-            bytes[m] = ternary_fraction(value);
         }
     }
 };
@@ -15417,6 +15556,328 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
 }
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/checkpoint/scaled_rows.hpp ----
+// Tensors with a scale for each block: which ones there are, their scaled_blocks in place, and those made of others.
+#ifndef BITNET_CHECKPOINT_SCALED_ROWS_HPP
+#define BITNET_CHECKPOINT_SCALED_ROWS_HPP
+
+// ---- bitnet/kernel/ptq1_0.hpp ----
+// The row format PTQ1_0 of PrismML's llama.cpp: five weights to a byte, a half for every 128.
+#ifndef BITNET_KERNEL_PTQ1_0_HPP
+#define BITNET_KERNEL_PTQ1_0_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// 128 columns of a row in 28 bytes, 1.75 bits a weight. Bytes are ternary_fractions; n counts their digits from the
+/// most significant one:
+///
+///     0   qs[16]  byte m, digit n: the code of column 16n + m                        n < 5, m < 16
+///     16  qs[8]   byte m, digit n: the code of column 80 + 8n + m                    n < 5, m < 8
+///     24  qh[2]   byte m, digit n: the code of column 120 + 2n + m; the fifth is 0   n < 4, m < 2
+///     26  d       half, the scale of these columns
+///
+/// Every byte gives digits 0 to 2: there is nothing to refuse.
+struct ptq1_0 {
+    static constexpr std::string_view name = "PTQ1_0";
+    static constexpr std::size_t block_columns = 128;
+    static constexpr std::size_t block_bytes = 28;
+    static constexpr std::size_t scale_at = 26;
+
+    [[nodiscard]] static constexpr std::size_t row_bytes(std::size_t cols) noexcept {
+        return cols / block_columns * block_bytes;
+    }
+    [[nodiscard]] static constexpr std::size_t segment_columns(std::size_t) noexcept { return block_columns; }
+    [[nodiscard]] static float scale(const std::uint8_t* data, std::size_t row, std::size_t cols,
+                                     std::size_t segment) noexcept {
+        half d;
+        std::memcpy(&d, data + row * row_bytes(cols) + segment * block_bytes + scale_at, sizeof d);
+        return widen(d);
+    }
+
+    [[nodiscard]] static bool unpack_row(const std::uint8_t* data, std::size_t row, std::size_t cols,
+                                         std::uint8_t* codes) noexcept {
+        const std::uint8_t* block = data + row * row_bytes(cols);
+        for (std::size_t col = 0; col < cols; col += block_columns, block += block_bytes) {
+            unpack_digits<16, 5>(block, codes + col);
+            unpack_digits<8, 5>(block + 16, codes + col + 80);
+            unpack_digits<2, 4>(block + 24, codes + col + 120);
+        }
+        return true;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/kernel/scaled_blocks.hpp ----
+// scaled_blocks: ternary rows with a scale for each block of their columns, as Q2_0 and PQ2_0 files have them.
+#ifndef BITNET_KERNEL_SCALED_BLOCKS_HPP
+#define BITNET_KERNEL_SCALED_BLOCKS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A [rows, cols] matrix of blocks of 128 or 64 columns, weight = (code - 1) * d. Borrows its memory, at any alignment.
+/// The last block of a row is whole; of what is beyond `cols` the code is 1.
+///
+///     0   d                       half, finite and not below zero
+///     2   qs[block_columns / 4]   byte j, bits 2k and 2k + 1: the code of column 4j + k
+///
+/// Source: Q2_0 of PrismML's and mainline llama.cpp (type 42, blocks of 128 and of 64), PQ2_0 (142, blocks of 128).
+struct scaled_blocks {
+    const std::uint8_t* data = nullptr;
+    std::size_t rows = 0;
+    std::size_t cols = 0;
+    std::size_t block_columns = 128;
+
+    [[nodiscard]] std::size_t block_bytes() const noexcept { return 2 + block_columns / 4; }
+    [[nodiscard]] std::size_t blocks_across() const noexcept { return (cols + block_columns - 1) / block_columns; }
+    [[nodiscard]] std::size_t row_bytes() const noexcept { return blocks_across() * block_bytes(); }
+    [[nodiscard]] const std::uint8_t* row(std::size_t r) const noexcept { return data + r * row_bytes(); }
+};
+
+[[nodiscard]] inline half scale_of_block(const std::uint8_t* block) noexcept {
+    half d;
+    std::memcpy(&d, block, sizeof d);
+    return d;
+}
+
+/// The code 0..3 of a column of a block.
+[[nodiscard]] inline unsigned code_in_block(const std::uint8_t* block, std::size_t column) noexcept {
+    return static_cast<unsigned>(block[2 + column / 4]) >> (2 * (column % 4)) & 3u;
+}
+
+/// codes [columns], 0 to 2 -> a block. \pre columns is a multiple of 4
+inline void write_block(const std::uint8_t* codes, std::size_t columns, half d, std::uint8_t* block) noexcept {
+    std::memcpy(block, &d, sizeof d);
+    for (std::size_t j = 0; j < columns / 4; ++j) {
+        block[2 + j] = static_cast<std::uint8_t>(codes[4 * j] | codes[4 * j + 1] << 2 | codes[4 * j + 2] << 4 |
+                                                 codes[4 * j + 3] << 6);
+    }
+}
+
+/// Columns [first, first + count) of a row as floats, exactly: 11 bits times -1, 0 or 1.
+inline void widen_blocks(const scaled_blocks& w, std::size_t row, std::size_t first, std::size_t count,
+                         float* out) noexcept {
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t column = first + i;
+        const std::uint8_t* block = w.row(row) + column / w.block_columns * w.block_bytes();
+        const auto weight = static_cast<float>(static_cast<int>(code_in_block(block, column % w.block_columns)) - 1);
+        out[i] = widen(scale_of_block(block)) * weight;
+    }
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
+
+#endif
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Whether kernels read tensors of this type where they lie.
+[[nodiscard]] constexpr bool is_scaled_blocks(tensor_type type) noexcept {
+    return type == tensor_type::q2_0 || type == tensor_type::q2_0_g64 || type == tensor_type::pq2_0;
+}
+
+/// \pre is_scaled_blocks(tensor.type)
+[[nodiscard]] inline scaled_blocks blocks_of(const gguf_tensor& tensor) noexcept {
+    return {reinterpret_cast<const std::uint8_t*>(tensor.bytes.data()), to_size(tensor.dims[1]),
+            to_size(tensor.dims[0]), tensor.type == tensor_type::q2_0_g64 ? std::size_t{64} : std::size_t{128}};
+}
+
+/// Calls f.operator()<F>() for the row format of a type whose blocks have scales and are unpacked; false for others.
+template <class Function> auto with_scaled_format(tensor_type type, Function&& f) {
+    switch (type) {
+    case tensor_type::tq1_0:
+        return f.template operator()<tq1_0>();
+    case tensor_type::tq2_0:
+        return f.template operator()<tq2_0>();
+    case tensor_type::ptq1_0:
+        return f.template operator()<ptq1_0>();
+    default:
+        return decltype(f.template operator()<tq1_0>()){};
+    }
+}
+
+/// Whether a type stores halves as scales of blocks.
+[[nodiscard]] constexpr bool has_block_scales(tensor_type type) noexcept {
+    return is_scaled_blocks(type) || type == tensor_type::tq1_0 || type == tensor_type::tq2_0 ||
+           type == tensor_type::ptq1_0;
+}
+
+/// Whether two blocks of a tensor have scales that differ; those of 0 do not count. Of types made for that it is taken
+/// as said; TQ1_0 and TQ2_0 are also written for models with one scale for a whole matrix.
+[[nodiscard]] inline bool has_several_scales(const gguf_tensor& tensor) noexcept {
+    if (is_scaled_blocks(tensor.type) || tensor.type == tensor_type::ptq1_0) {
+        return true;
+    }
+    return with_scaled_format(tensor.type, [&]<class F>() {
+        const auto* data = reinterpret_cast<const std::uint8_t*>(tensor.bytes.data());
+        const std::uint8_t* const end = data + tensor.bytes.size();
+        unsigned first = 0;
+        for (const std::uint8_t* block = data; block != end; block += F::block_bytes) {
+            half d;
+            std::memcpy(&d, block + F::scale_at, sizeof d);
+            first = first == 0 ? d.bits : first;
+            if ((d.bits & 0x7fffu) != 0 && d.bits != first) {
+                return true;
+            }
+        }
+        return false;
+    });
+}
+
+/// Finite and not below zero: what the scale of a block may be.
+[[nodiscard]] constexpr bool is_block_scale(half d) noexcept { return d.bits < 0x7c00u; }
+
+/// The layout of scaled_blocks whose scales are all 1: for matrices with one scale, which is applied to the products.
+inline constexpr layout_table unscaled_blocks{
+    "Q2_0",
+    1,
+    128,
+    34,
+    [](std::size_t, std::size_t) noexcept { return true; },
+    [](const std::uint8_t* codes, std::size_t, std::size_t blocks, std::uint8_t* out) noexcept {
+        for (std::size_t b = 0; b < blocks; ++b) {
+            write_block(codes + b * 128, 128, narrow<half>(1.0f), out + b * 34);
+        }
+    },
+    [](const std::uint8_t* in, std::size_t blocks, std::uint8_t* codes, std::size_t) noexcept {
+        for (std::size_t i = 0; i < blocks * 128; ++i) {
+            codes[i] = static_cast<std::uint8_t>(code_in_block(in + i / 128 * 34, i % 128));
+        }
+    },
+    [](const std::uint8_t* in, std::size_t blocks) noexcept {
+        unsigned bad = 0;
+        for (std::size_t i = 0; i < blocks * 34; ++i) {
+            bad |= i % 34 < 2 ? 0u : in[i] & (in[i] >> 1) & 0x55u;
+        }
+        return bad == 0;
+    }};
+
+/// "model.gguf: tensor 'blk.0.attn_q.weight': row 17 of its 2560 rows has at column 128 the scale ..."
+[[nodiscard]] inline error scaled_row_fault(const gguf_tensor& tensor, std::string_view file, std::size_t row,
+                                            errc code, std::string_view what) {
+    return {code, sentence({file, ": tensor ", quoted_name(tensor.name), ": row ", row, " of its ", tensor.dims[1],
+                            " rows ", what})};
+}
+[[nodiscard]] inline std::string bad_scale_text(std::size_t column, std::string_view format, float scale) {
+    return sentence({"has at column ", column, " the ", format, " scale ", scale_text(scale),
+                     ", it must be finite and not below zero"});
+}
+
+/// Rows [first, count) of a tensor on the threads of a pool, those that `is_good(row, slot)` noexcept finds bad.
+/// \return the lowest bad row; count if there is none
+template <class IsGood>
+[[nodiscard]] std::size_t first_bad_row(pool_ref pool, std::size_t count, IsGood&& is_good) noexcept {
+    constexpr std::size_t together = 16;
+    std::atomic<std::size_t> next{0};
+    std::atomic<std::size_t> lowest{count};
+    parallel_for(pool, pool.threads(), [&](std::size_t slot) noexcept {
+        for (std::size_t begin = next.fetch_add(together); begin < count; begin = next.fetch_add(together)) {
+            for (std::size_t row = begin; row < count && row < begin + together; ++row) {
+                if (!is_good(row, slot)) {
+                    keep_lowest(lowest, row);
+                }
+            }
+        }
+    });
+    return lowest.load();
+}
+
+/// Whether all codes and scales of scaled_blocks are ternary. Reads the whole tensor.
+/// \return errc::bad_code or bad_scale, naming the row and what is wrong
+[[nodiscard]] inline result<void> check_scaled_blocks(pool_ref pool, const gguf_tensor& tensor, std::string_view file) {
+    const scaled_blocks w = blocks_of(tensor);
+    const std::size_t bytes = w.block_bytes();
+    const auto is_good = [&](std::size_t row, std::size_t) noexcept {
+        const std::uint8_t* block = w.row(row);
+        unsigned bad = 0;
+        for (std::size_t b = 0; b < w.blocks_across(); ++b, block += bytes) {
+            bad |= is_block_scale(scale_of_block(block)) ? 0u : 1u;
+            for (std::size_t i = 2; i < bytes; ++i) {
+                bad |= block[i] & (block[i] >> 1) & 0x55u;
+            }
+        }
+        return bad == 0;
+    };
+    const std::size_t row = first_bad_row(pool, w.rows, is_good);
+    if (row == w.rows) {
+        return {};
+    }
+    for (std::size_t b = 0; b < w.blocks_across(); ++b) {
+        const half d = scale_of_block(w.row(row) + b * bytes);
+        if (!is_block_scale(d)) {
+            return scaled_row_fault(tensor, file, row, errc::bad_scale,
+                                    bad_scale_text(b * w.block_columns, name_of(tensor.type), widen(d)));
+        }
+    }
+    return scaled_row_fault(tensor, file, row, errc::bad_code,
+                            "holds the code 3: four values, as other programs write type 42, are not ternary");
+}
+
+/// Writes a tensor in a row format with block scales as scaled_blocks of 128 columns to `out`.
+/// \pre has_block_scales(tensor.type), not is_scaled_blocks \return errc::bad_code, bad_scale or out_of_memory
+[[nodiscard]] inline result<void> pack_scaled_rows(pool_ref pool, const gguf_tensor& tensor, std::string_view file,
+                                                   std::uint8_t* out) {
+    const auto rows = to_size(tensor.dims[1]);
+    const auto cols = to_size(tensor.dims[0]);
+    auto memory = buffer<std::uint8_t>::allocate_uninitialized(cols * pool.threads(), "rows of ternary codes");
+    if (!memory) {
+        return failed(memory);
+    }
+    const auto* data = reinterpret_cast<const std::uint8_t*>(tensor.bytes.data());
+    return with_scaled_format(tensor.type, [&]<class F>() -> result<void> {
+        static_assert(F::block_columns % 128 == 0);
+        const auto scale_at = [&](std::size_t row, std::size_t col) noexcept {
+            return F::scale(data, row, cols, col / F::block_columns);
+        };
+        const auto pack = [&](std::size_t row, std::size_t slot) noexcept {
+            std::uint8_t* const codes = memory->data() + slot * cols;
+            bool good = F::unpack_row(data, row, cols, codes);
+            for (std::size_t col = 0; col < cols; col += 128) {
+                const half d = narrow<half>(scale_at(row, col));
+                good = good && is_block_scale(d);
+                write_block(codes + col, 128, d, out + (row * cols + col) / 128 * 34);
+            }
+            return good;
+        };
+        const std::size_t bad = first_bad_row(pool, rows, pack);
+        if (bad == rows) {
+            return {};
+        }
+        for (std::size_t col = 0; col < cols; col += F::block_columns) {
+            if (!is_block_scale(narrow<half>(scale_at(bad, col)))) {
+                return scaled_row_fault(tensor, file, bad, errc::bad_scale,
+                                        bad_scale_text(col, F::name, scale_at(bad, col)));
+            }
+        }
+        return scaled_row_fault(tensor, file, bad, errc::bad_code, "holds the code 3; only 0, 1 and 2 are ternary");
+    });
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
 
@@ -17620,6 +18081,524 @@ private:
 #ifndef BITNET_ENGINE_HPP
 #define BITNET_ENGINE_HPP
 
+// ---- bitnet/kernel/block_table.hpp ----
+// block_table: the products of one instruction set with scaled_blocks, as data.
+#ifndef BITNET_KERNEL_BLOCK_TABLE_HPP
+#define BITNET_KERNEL_BLOCK_TABLE_HPP
+
+// ---- bitnet/kernel/block_activations.hpp ----
+// block_activations: rows in int8 with a scale for each 32 columns, in the order in which scaled_blocks meet them.
+#ifndef BITNET_KERNEL_BLOCK_ACTIVATIONS_HPP
+#define BITNET_KERNEL_BLOCK_ACTIVATIONS_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Columns that share a scale of the activations, and columns that are put in order together.
+inline constexpr std::size_t columns_per_step = 32;
+inline constexpr std::size_t columns_per_chunk = 128;
+
+/// Rows of quantised activations: value = int8 * step, with a step for every 32 columns. Columns come in chunks of 128,
+/// the last one filled with zeros; column 4j + k of a chunk is at 32k + j, as bits 2k and 2k + 1 of byte j of a block
+/// hold its code. Borrows its memory; `values` is 64-byte aligned and its stride a multiple of 64.
+struct block_activations {
+    const std::int8_t* values = nullptr; ///< [tokens, stride]
+    const float* steps = nullptr;        ///< [tokens, stride / 32]
+    const std::int32_t* sums = nullptr;  ///< [tokens, stride / 32]: of the 32 int8
+    std::size_t stride = 0;              ///< int8 values from token to token: a multiple of 128
+    std::size_t tokens = 0;
+
+    [[nodiscard]] block_activations part(std::size_t first, std::size_t count) const noexcept {
+        const std::size_t steps_before = first * (stride / columns_per_step);
+        return {values + first * stride, steps + steps_before, sums + steps_before, stride, count};
+    }
+};
+
+/// Where the results of quantising one row go: values [columns, rounded up to 128], steps and sums [that / 32].
+struct block_row {
+    std::int8_t* values;
+    float* steps;
+    std::int32_t* sums;
+};
+
+/// Rounds x [n] to int8: q = round_half_even(x * (127 / largest)), largest = max|x| of every `per` columns, which are a
+/// multiple of 32 or all of them. Whole rows have the 1e-5 of BitNet's contract below their largest value; shorter
+/// spans may be as small as 1e-30. What is not finite gives some int8 and no undefined behaviour.
+template <class Fma>
+BITNET_ALWAYS_INLINE void quantize_blocks(const float* x, std::size_t n, std::size_t per,
+                                          const block_row& out) noexcept {
+    using ops = lane_ops<Fma>;
+    const float least = per >= n ? 1e-5f : 1e-30f;
+    const std::size_t padded = (n + columns_per_chunk - 1) / columns_per_chunk * columns_per_chunk;
+    float factor = 0.0f;
+    float step = 0.0f;
+    for (std::size_t chunk = 0; chunk < padded; chunk += columns_per_chunk) {
+        alignas(64) std::int8_t q[columns_per_chunk] = {};
+        for (std::size_t c = chunk; c < chunk + columns_per_chunk; c += columns_per_step) {
+            if (c % per == 0 && c < n) {
+                const float largest = ops::absmax(x + c, n - c < per ? n - c : per);
+                factor = ops::quotient(127.0f, largest > least ? largest : least);
+                step = ops::quotient(1.0f, factor);
+            }
+            const std::size_t left = c < n ? n - c : 0;
+            const std::size_t columns = left < columns_per_step ? left : columns_per_step;
+            out.steps[c / columns_per_step] = step;
+            out.sums[c / columns_per_step] = ops::quantize_with(x + c, factor, columns, q + (c - chunk));
+        }
+        for (std::size_t k = 0; k < 4; ++k) {
+            for (std::size_t j = 0; j < columns_per_chunk / 4; ++j) {
+                out.values[chunk + 32 * k + j] = q[4 * j + k];
+            }
+        }
+    }
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
+
+#endif
+
+// ---- bitnet/kernel/block_kernel.hpp ----
+// block_kernel<Isa>: products of scaled_blocks and block_activations, in one order of float arithmetic; its oracle.
+#ifndef BITNET_KERNEL_BLOCK_KERNEL_HPP
+#define BITNET_KERNEL_BLOCK_KERNEL_HPP
+
+// ---- bitnet/simd/isa.hpp ----
+// Instruction-set tags: what kernels are written for. available() says whether this machine has them and changes
+// nothing; enable() asks the system for what it gives on demand only.
+#ifndef BITNET_SIMD_ISA_HPP
+#define BITNET_SIMD_ISA_HPP
+
+// ---- bitnet/simd/cpu.hpp ----
+// What this CPU and this operating system can run: asked of cpuid and xgetbv on x86, of the operating system on Arm.
+#ifndef BITNET_SIMD_CPU_HPP
+#define BITNET_SIMD_CPU_HPP
+
+#if BITNET_X86_64
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#endif
+
+#if BITNET_ARM64
+#if defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(_WIN32)
+extern "C" __declspec(dllimport) int __stdcall IsProcessorFeaturePresent(unsigned long); // as windows.h has it
+#endif
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Instruction sets of an x86-64 machine, each true only if the operating system saves its registers too.
+struct x86_features {
+    bool sse41 = false;       ///< SSSE3 and SSE4.1, as Penryn 2008, Silvermont 2013 and Bulldozer 2011 have them
+    bool avx2 = false;        ///< AVX2, FMA, F16C, BMI1 and BMI2: one level, as Haswell and Zen have it
+    bool avx_vnni = false;    ///< avx2 and AVX-VNNI (vpdpbusd on ymm)
+    bool avx512_vnni = false; ///< avx2 and AVX-512 F, CD, DQ, BW, VL, VNNI
+    bool amx_int8 = false;    ///< avx512_vnni and AMX tiles with INT8
+};
+
+#if BITNET_X86_64
+namespace cpu {
+
+struct registers {
+    std::uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+
+/// cpuid of (leaf, subleaf); all zero if the CPU has no such leaf.
+[[nodiscard]] inline registers cpuid(std::uint32_t leaf, std::uint32_t subleaf) noexcept {
+    registers r;
+#if defined(_MSC_VER) && !defined(__clang__)
+    int words[4];
+    __cpuid(words, 0);
+    if (static_cast<std::uint32_t>(words[0]) >= leaf) {
+        __cpuidex(words, static_cast<int>(leaf), static_cast<int>(subleaf));
+        r = {static_cast<std::uint32_t>(words[0]), static_cast<std::uint32_t>(words[1]),
+             static_cast<std::uint32_t>(words[2]), static_cast<std::uint32_t>(words[3])};
+    }
+#else
+    __get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx);
+#endif
+    return r;
+}
+
+/// XCR0: which register files the operating system saves. \pre cpuid says OSXSAVE.
+[[nodiscard]] inline std::uint64_t xgetbv() noexcept {
+#if defined(_MSC_VER) && !defined(__clang__)
+    return _xgetbv(0);
+#else
+    std::uint32_t low = 0;
+    std::uint32_t high = 0;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (std::uint64_t{high} << 32) | low;
+#endif
+}
+
+[[nodiscard]] constexpr bool has(std::uint32_t word, std::uint32_t bits) noexcept { return (word & bits) == bits; }
+
+} // namespace cpu
+
+/// Bit numbers: Intel SDM volume 2, CPUID.
+[[nodiscard]] inline x86_features detect_x86_features() noexcept {
+    x86_features found;
+    const auto leaf1 = cpu::cpuid(1, 0);
+    found.sse41 = cpu::has(leaf1.ecx, (1u << 9) | (1u << 19));
+    constexpr std::uint32_t osxsave = 1u << 27;
+    constexpr std::uint32_t fma_f16c_avx = (1u << 12) | (1u << 29) | (1u << 28);
+    if (!cpu::has(leaf1.ecx, osxsave | fma_f16c_avx)) {
+        return found;
+    }
+    constexpr std::uint64_t ymm_state = 0x06;        // SSE and AVX
+    constexpr std::uint64_t zmm_state = 0xe0 | 0x06; // opmask, ZMM_Hi256, Hi16_ZMM too
+    const std::uint64_t saved = cpu::xgetbv();
+    const auto leaf7 = cpu::cpuid(7, 0);
+    constexpr std::uint32_t bmi1_avx2_bmi2 = (1u << 3) | (1u << 5) | (1u << 8);
+    found.avx2 = (saved & ymm_state) == ymm_state && cpu::has(leaf7.ebx, bmi1_avx2_bmi2);
+    if (!found.avx2) {
+        return found;
+    }
+    found.avx_vnni = leaf7.eax >= 1 && cpu::has(cpu::cpuid(7, 1).eax, 1u << 4);
+    constexpr std::uint32_t f_dq_cd_bw_vl = (1u << 16) | (1u << 17) | (1u << 28) | (1u << 30) | (1u << 31);
+    found.avx512_vnni =
+        (saved & zmm_state) == zmm_state && cpu::has(leaf7.ebx, f_dq_cd_bw_vl) && cpu::has(leaf7.ecx, 1u << 11);
+    constexpr std::uint64_t tile_state = 0x60000; // XTILECFG, XTILEDATA
+    constexpr std::uint32_t amx_tile_and_int8 = (1u << 24) | (1u << 25);
+    found.amx_int8 = found.avx512_vnni && (saved & tile_state) == tile_state && cpu::has(leaf7.edx, amx_tile_and_int8);
+    return found;
+}
+#else
+[[nodiscard]] inline x86_features detect_x86_features() noexcept { return {}; }
+#endif
+
+/// Whether the operating system has AMX tiles to give. Asks and changes nothing (Linux 5.16 and later:
+/// ARCH_GET_XCOMP_SUPP of arch_prctl).
+[[nodiscard]] inline bool has_amx_tiles() noexcept {
+#if BITNET_X86_64 && defined(__linux__)
+    constexpr long get_supported = 0x1021;
+    constexpr std::uint64_t tile_data = std::uint64_t{1} << 18;
+    std::uint64_t supported = 0;
+    return syscall(SYS_arch_prctl, get_supported, &supported) == 0 && (supported & tile_data) != 0;
+#elif defined(_WIN32)
+    return true;
+#else
+    return false;
+#endif
+}
+
+/// Asks the operating system for AMX tile data; without that their first use would end the process. Linux grants it per
+/// process, to threads that start later too (ARCH_REQ_XCOMP_PERM of arch_prctl), unless a thread has too small a signal
+/// stack; asking again is harmless. Windows saves the tiles of every thread; elsewhere nothing is known and the answer
+/// is no.
+[[nodiscard]] inline bool permit_amx() noexcept {
+#if BITNET_X86_64 && defined(__linux__)
+    constexpr long request_permission = 0x1023;
+    constexpr long tile_data = 18;
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#elif defined(_WIN32)
+    return true;
+#else
+    return false;
+#endif
+}
+
+/// Instruction sets of a 64-bit Arm machine beyond Armv8.0, which has AdvSIMD with fma.
+struct arm_features {
+    bool dotprod = false; ///< sdot, udot: optional from Armv8.2, in all from Armv8.4 on
+    bool i8mm = false;    ///< dotprod and smmla: optional from Armv8.2, in all from Armv8.6 on
+};
+
+#if BITNET_ARM64
+#if defined(__APPLE__)
+namespace cpu {
+
+/// Whether sysctl knows the name and says 1.
+[[nodiscard]] inline bool sysctl_flag(const char* name) noexcept {
+    std::int32_t value = 0;
+    std::size_t size = sizeof value;
+    return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value == 1;
+}
+
+} // namespace cpu
+#endif
+
+/// The program may use what it is compiled for. The system is asked about the rest: Linux and Android have the bits
+/// of asm/hwcap.h, macOS names, Windows the numbers of winnt.h (PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE and
+/// PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE), which versions that do not know them deny.
+[[nodiscard]] inline arm_features detect_arm_features() noexcept {
+    arm_features found;
+#if defined(__ARM_FEATURE_DOTPROD)
+    found.dotprod = true;
+#endif
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+    found.i8mm = true;
+#endif
+#if defined(__linux__)
+    constexpr unsigned long asimddp = 1ul << 20; // in AT_HWCAP
+    constexpr unsigned long i8mm = 1ul << 13;    // in AT_HWCAP2
+    found.dotprod = found.dotprod || (getauxval(AT_HWCAP) & asimddp) != 0;
+    found.i8mm = found.i8mm || (getauxval(AT_HWCAP2) & i8mm) != 0;
+#elif defined(__APPLE__)
+    found.dotprod = found.dotprod || cpu::sysctl_flag("hw.optional.arm.FEAT_DotProd");
+    found.i8mm = found.i8mm || cpu::sysctl_flag("hw.optional.arm.FEAT_I8MM");
+#elif defined(_WIN32)
+    found.dotprod = found.dotprod || IsProcessorFeaturePresent(43) != 0;
+    found.i8mm = found.i8mm || IsProcessorFeaturePresent(66) != 0;
+#endif
+    found.i8mm = found.i8mm && found.dotprod;
+    return found;
+}
+#else
+[[nodiscard]] inline arm_features detect_arm_features() noexcept { return {}; }
+#endif
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <concepts>
+#include <cstddef>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+namespace isa {
+
+/// Plain C++ for any machine: the oracle that every other instruction set equals bit for bit.
+struct scalar {
+    static constexpr std::string_view name = "scalar";
+    [[nodiscard]] static bool available() noexcept { return true; }
+};
+
+/// x86-64 with SSSE3 and SSE4.1 (Penryn 2008, Bulldozer 2011, Silvermont 2013 and later): machines without AVX2.
+struct sse41 {
+    static constexpr std::string_view name = "sse41";
+    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().sse41; }
+};
+
+/// x86-64 with AVX2, FMA, F16C, BMI (Haswell 2013, Zen 2017 and later).
+struct avx2 {
+    static constexpr std::string_view name = "avx2";
+    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().avx2; }
+};
+
+/// avx2 and AVX-VNNI (Alder Lake 2021, Zen 5 2024 and later).
+struct avx_vnni {
+    static constexpr std::string_view name = "avx_vnni";
+    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().avx_vnni; }
+};
+
+/// AVX-512 with VNNI (Ice Lake 2019, Zen 4 2022 and later).
+struct avx512_vnni {
+    static constexpr std::string_view name = "avx512_vnni";
+    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().avx512_vnni; }
+};
+
+/// avx512_vnni and AMX with INT8 tiles (Sapphire Rapids 2023 and later).
+struct amx_int8 {
+    static constexpr std::string_view name = "amx_int8";
+    [[nodiscard]] static bool available() noexcept {
+        return detail::detect_x86_features().amx_int8 && detail::has_amx_tiles();
+    }
+    /// For the whole process, threads that start later included. \return false if the system refuses
+    [[nodiscard]] static bool enable() noexcept { return detail::permit_amx(); }
+};
+
+/// 64-bit Arm with AdvSIMD: every Armv8-A machine.
+struct neon {
+    static constexpr std::string_view name = "neon";
+    [[nodiscard]] static bool available() noexcept { return BITNET_ARM64 != 0; }
+};
+
+/// neon and the dot products of Armv8.2 (Cortex-A55 and A75 2017, Neoverse N1 2019, Apple A13 2019 and later).
+struct neon_dotprod {
+    static constexpr std::string_view name = "neon_dotprod";
+    [[nodiscard]] static bool available() noexcept { return detail::detect_arm_features().dotprod; }
+};
+
+/// neon_dotprod and int8 matrix products (Neoverse V1 2020, Cortex-A710 2021, Apple M2 2022 and later).
+struct neon_i8mm {
+    static constexpr std::string_view name = "neon_i8mm";
+    [[nodiscard]] static bool available() noexcept { return detail::detect_arm_features().i8mm; }
+};
+
+/// WebAssembly with 128-bit SIMD: chosen by the compiler (-msimd128), as a module cannot ask for it while it runs.
+struct wasm_simd128 {
+    static constexpr std::string_view name = "wasm_simd128";
+    [[nodiscard]] static bool available() noexcept { return BITNET_WASM_SIMD128 != 0; }
+};
+
+/// wasm_simd128 and the relaxed dot product (-mrelaxed-simd, with a compiler that has its intrinsics, as clang 19).
+struct wasm_relaxed_simd {
+    static constexpr std::string_view name = "wasm_relaxed_simd";
+    [[nodiscard]] static bool available() noexcept { return BITNET_WASM_RELAXED_SIMD != 0; }
+};
+
+template <class T>
+concept instruction_set = requires {
+    { T::name } -> std::convertible_to<std::string_view>;
+    { T::available() }
+    noexcept->std::same_as<bool>;
+};
+
+/// Several instruction sets as one type.
+template <instruction_set... Isa> struct list {
+    static constexpr std::size_t size = sizeof...(Isa);
+
+    /// Calls f.operator()<Isa>() for each, in order.
+    template <class F> static void for_each(F&& f) { (f.template operator()<Isa>(), ...); }
+};
+
+/// Every instruction set that has kernels in a build for this architecture, the fastest first, scalar last. A new one
+/// is entered here: policies, dispatch, tools and tests read this list.
+#if BITNET_X86_64
+using all_of_this_machine = list<amx_int8, avx512_vnni, avx_vnni, avx2, sse41, scalar>;
+#elif BITNET_ARM64
+using all_of_this_machine = list<neon_i8mm, neon_dotprod, neon, scalar>;
+#elif BITNET_WASM_RELAXED_SIMD
+using all_of_this_machine = list<wasm_relaxed_simd, wasm_simd128, scalar>;
+#elif BITNET_WASM_SIMD128
+using all_of_this_machine = list<wasm_simd128, scalar>;
+#else
+using all_of_this_machine = list<scalar>;
+#endif
+
+/// Whether this process may run code for Isa: it is available, and the system grants what it has to be asked for, as
+/// Linux for AMX. Opening a model does this.
+template <instruction_set Isa> [[nodiscard]] bool enable() noexcept {
+    if constexpr (requires { Isa::enable(); }) {
+        return Isa::available() && Isa::enable();
+    } else {
+        return Isa::available();
+    }
+}
+
+} // namespace isa
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// y[t * y_stride + r] = row first + r of w times row t of x, r < count. The same bits on every Isa:
+///
+///     dot[s] = sum of (code - 1) * int8 over step s, 32 columns: exact in int32, and as a float (below 2^13)
+///     block  = dot[0] * step[0]; then, for the other steps of the weights' block, block = fma(dot[s], step[s], block)
+///     y      = 0; then, for each block of the row, y = fma(block, d, y)
+///
+/// So every row is a sum of its own, over ascending columns, whatever else is computed with it.
+template <class K>
+concept scaled_block_kernel = requires(const scaled_blocks& w, std::size_t n, const block_activations& x, float* y,
+                                       const float* row, const block_row& out) {
+    { K::multiply(w, n, n, x, y, n) }
+    noexcept->std::same_as<void>;
+    { K::quantize(row, n, n, out) } // x, n, per, out: quantize_blocks()
+    noexcept->std::same_as<void>;
+};
+
+/// Undefined for an Isa without such a kernel.
+template <class Isa> struct block_kernel;
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+template <> struct block_kernel<isa::scalar> {
+    static void quantize(const float* x, std::size_t n, std::size_t per, const block_row& out) noexcept {
+        quantize_blocks<software_fma>(x, n, per, out);
+    }
+
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        for (std::size_t t = 0; t < x.tokens; ++t) {
+            for (std::size_t r = 0; r < count; ++r) {
+                y[t * y_stride + r] = row_product(w, first + r, x.part(t, 1));
+            }
+        }
+    }
+
+private:
+    [[nodiscard]] static float row_product(const scaled_blocks& w, std::size_t row,
+                                           const block_activations& x) noexcept {
+        float sum = 0.0f;
+        for (std::size_t b = 0; b < w.blocks_across(); ++b) {
+            const std::uint8_t* block = w.row(row) + b * w.block_bytes();
+            float in_block = 0.0f;
+            for (std::size_t c = 0; c < w.block_columns; c += columns_per_step) {
+                const std::size_t column = b * w.block_columns + c;
+                const float step = x.steps[column / columns_per_step];
+                const auto dot = static_cast<float>(step_product(block, c, x, column));
+                in_block = c == 0 ? dot * step : software_fma::fma(dot, step, in_block);
+            }
+            sum = software_fma::fma(in_block, widen(scale_of_block(block)), sum);
+        }
+        return sum;
+    }
+
+    /// 32 columns from `column` of the row and `c` of the block on.
+    [[nodiscard]] static std::int32_t step_product(const std::uint8_t* block, std::size_t c, const block_activations& x,
+                                                   std::size_t column) noexcept {
+        std::int32_t sum = 0;
+        const std::int8_t* chunk = x.values + column / columns_per_chunk * columns_per_chunk;
+        for (std::size_t i = 0; i < columns_per_step; ++i) {
+            const std::size_t at = column % columns_per_chunk + i;
+            const int weight = static_cast<int>(code_in_block(block, c + i)) - 1;
+            sum += weight * chunk[at % 4 * 32 + at / 4];
+        }
+        return sum;
+    }
+};
+
+template <> struct block_kernel<isa::sse41> : block_kernel<isa::scalar> {};
+template <> struct block_kernel<isa::neon> : block_kernel<isa::scalar> {};
+template <> struct block_kernel<isa::neon_dotprod> : block_kernel<isa::scalar> {};
+template <> struct block_kernel<isa::neon_i8mm> : block_kernel<isa::scalar> {};
+template <> struct block_kernel<isa::wasm_simd128> : block_kernel<isa::scalar> {};
+template <> struct block_kernel<isa::wasm_relaxed_simd> : block_kernel<isa::scalar> {};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
+
+#endif
+
+#include <cstddef>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A block_kernel: see detail::scaled_block_kernel for what its functions do.
+struct block_table {
+    void (*multiply)(const detail::scaled_blocks& w, std::size_t first, std::size_t count,
+                     const detail::block_activations& x, float* y, std::size_t y_stride) noexcept;
+    void (*quantize)(const float* x, std::size_t n, std::size_t per, const detail::block_row& out) noexcept;
+};
+
+namespace detail {
+
+template <scaled_block_kernel K> inline constexpr block_table block_table_of{&K::multiply, &K::quantize};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/kernel/ternary_table.hpp ----
 // ternary_table: the ternary matrix products of one instruction set on one layout, as data.
 #ifndef BITNET_KERNEL_TERNARY_TABLE_HPP
@@ -17748,6 +18727,7 @@ struct engine {
     const loop_table* loops;
     const kv_table* kv;
     const ternary_table* ternary;
+    const block_table* blocks;
     /// Whether the process may run the code; asks the system for what it gives on demand only. See isa::enable.
     bool (*enable)() noexcept;
     /// The policy's pool, opened. \return as its own open().
@@ -18114,330 +19094,6 @@ BITNET_ALWAYS_INLINE void store_lane_sums(const __m256i (&v)[Rows], std::int32_t
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
 #endif
-
-#endif
-
-// ---- bitnet/simd/isa.hpp ----
-// Instruction-set tags: what kernels are written for. available() says whether this machine has them and changes
-// nothing; enable() asks the system for what it gives on demand only.
-#ifndef BITNET_SIMD_ISA_HPP
-#define BITNET_SIMD_ISA_HPP
-
-// ---- bitnet/simd/cpu.hpp ----
-// What this CPU and this operating system can run: asked of cpuid and xgetbv on x86, of the operating system on Arm.
-#ifndef BITNET_SIMD_CPU_HPP
-#define BITNET_SIMD_CPU_HPP
-
-#if BITNET_X86_64
-#if defined(_MSC_VER) && !defined(__clang__)
-#include <intrin.h>
-#else
-#include <cpuid.h>
-#endif
-#if defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-#endif
-
-#if BITNET_ARM64
-#if defined(__linux__)
-#include <sys/auxv.h>
-#elif defined(__APPLE__)
-#include <sys/sysctl.h>
-#elif defined(_WIN32)
-extern "C" __declspec(dllimport) int __stdcall IsProcessorFeaturePresent(unsigned long); // as windows.h has it
-#endif
-#endif
-
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Instruction sets of an x86-64 machine, each true only if the operating system saves its registers too.
-struct x86_features {
-    bool sse41 = false;       ///< SSSE3 and SSE4.1, as Penryn 2008, Silvermont 2013 and Bulldozer 2011 have them
-    bool avx2 = false;        ///< AVX2, FMA, F16C, BMI1 and BMI2: one level, as Haswell and Zen have it
-    bool avx_vnni = false;    ///< avx2 and AVX-VNNI (vpdpbusd on ymm)
-    bool avx512_vnni = false; ///< avx2 and AVX-512 F, CD, DQ, BW, VL, VNNI
-    bool amx_int8 = false;    ///< avx512_vnni and AMX tiles with INT8
-};
-
-#if BITNET_X86_64
-namespace cpu {
-
-struct registers {
-    std::uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
-};
-
-/// cpuid of (leaf, subleaf); all zero if the CPU has no such leaf.
-[[nodiscard]] inline registers cpuid(std::uint32_t leaf, std::uint32_t subleaf) noexcept {
-    registers r;
-#if defined(_MSC_VER) && !defined(__clang__)
-    int words[4];
-    __cpuid(words, 0);
-    if (static_cast<std::uint32_t>(words[0]) >= leaf) {
-        __cpuidex(words, static_cast<int>(leaf), static_cast<int>(subleaf));
-        r = {static_cast<std::uint32_t>(words[0]), static_cast<std::uint32_t>(words[1]),
-             static_cast<std::uint32_t>(words[2]), static_cast<std::uint32_t>(words[3])};
-    }
-#else
-    __get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx);
-#endif
-    return r;
-}
-
-/// XCR0: which register files the operating system saves. \pre cpuid says OSXSAVE.
-[[nodiscard]] inline std::uint64_t xgetbv() noexcept {
-#if defined(_MSC_VER) && !defined(__clang__)
-    return _xgetbv(0);
-#else
-    std::uint32_t low = 0;
-    std::uint32_t high = 0;
-    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return (std::uint64_t{high} << 32) | low;
-#endif
-}
-
-[[nodiscard]] constexpr bool has(std::uint32_t word, std::uint32_t bits) noexcept { return (word & bits) == bits; }
-
-} // namespace cpu
-
-/// Bit numbers: Intel SDM volume 2, CPUID.
-[[nodiscard]] inline x86_features detect_x86_features() noexcept {
-    x86_features found;
-    const auto leaf1 = cpu::cpuid(1, 0);
-    found.sse41 = cpu::has(leaf1.ecx, (1u << 9) | (1u << 19));
-    constexpr std::uint32_t osxsave = 1u << 27;
-    constexpr std::uint32_t fma_f16c_avx = (1u << 12) | (1u << 29) | (1u << 28);
-    if (!cpu::has(leaf1.ecx, osxsave | fma_f16c_avx)) {
-        return found;
-    }
-    constexpr std::uint64_t ymm_state = 0x06;        // SSE and AVX
-    constexpr std::uint64_t zmm_state = 0xe0 | 0x06; // opmask, ZMM_Hi256, Hi16_ZMM too
-    const std::uint64_t saved = cpu::xgetbv();
-    const auto leaf7 = cpu::cpuid(7, 0);
-    constexpr std::uint32_t bmi1_avx2_bmi2 = (1u << 3) | (1u << 5) | (1u << 8);
-    found.avx2 = (saved & ymm_state) == ymm_state && cpu::has(leaf7.ebx, bmi1_avx2_bmi2);
-    if (!found.avx2) {
-        return found;
-    }
-    found.avx_vnni = leaf7.eax >= 1 && cpu::has(cpu::cpuid(7, 1).eax, 1u << 4);
-    constexpr std::uint32_t f_dq_cd_bw_vl = (1u << 16) | (1u << 17) | (1u << 28) | (1u << 30) | (1u << 31);
-    found.avx512_vnni =
-        (saved & zmm_state) == zmm_state && cpu::has(leaf7.ebx, f_dq_cd_bw_vl) && cpu::has(leaf7.ecx, 1u << 11);
-    constexpr std::uint64_t tile_state = 0x60000; // XTILECFG, XTILEDATA
-    constexpr std::uint32_t amx_tile_and_int8 = (1u << 24) | (1u << 25);
-    found.amx_int8 = found.avx512_vnni && (saved & tile_state) == tile_state && cpu::has(leaf7.edx, amx_tile_and_int8);
-    return found;
-}
-#else
-[[nodiscard]] inline x86_features detect_x86_features() noexcept { return {}; }
-#endif
-
-/// Whether the operating system has AMX tiles to give. Asks and changes nothing (Linux 5.16 and later:
-/// ARCH_GET_XCOMP_SUPP of arch_prctl).
-[[nodiscard]] inline bool has_amx_tiles() noexcept {
-#if BITNET_X86_64 && defined(__linux__)
-    constexpr long get_supported = 0x1021;
-    constexpr std::uint64_t tile_data = std::uint64_t{1} << 18;
-    std::uint64_t supported = 0;
-    return syscall(SYS_arch_prctl, get_supported, &supported) == 0 && (supported & tile_data) != 0;
-#elif defined(_WIN32)
-    return true;
-#else
-    return false;
-#endif
-}
-
-/// Asks the operating system for AMX tile data; without that their first use would end the process. Linux grants it per
-/// process, to threads that start later too (ARCH_REQ_XCOMP_PERM of arch_prctl), unless a thread has too small a signal
-/// stack; asking again is harmless. Windows saves the tiles of every thread; elsewhere nothing is known and the answer
-/// is no.
-[[nodiscard]] inline bool permit_amx() noexcept {
-#if BITNET_X86_64 && defined(__linux__)
-    constexpr long request_permission = 0x1023;
-    constexpr long tile_data = 18;
-    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
-#elif defined(_WIN32)
-    return true;
-#else
-    return false;
-#endif
-}
-
-/// Instruction sets of a 64-bit Arm machine beyond Armv8.0, which has AdvSIMD with fma.
-struct arm_features {
-    bool dotprod = false; ///< sdot, udot: optional from Armv8.2, in all from Armv8.4 on
-    bool i8mm = false;    ///< dotprod and smmla: optional from Armv8.2, in all from Armv8.6 on
-};
-
-#if BITNET_ARM64
-#if defined(__APPLE__)
-namespace cpu {
-
-/// Whether sysctl knows the name and says 1.
-[[nodiscard]] inline bool sysctl_flag(const char* name) noexcept {
-    std::int32_t value = 0;
-    std::size_t size = sizeof value;
-    return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value == 1;
-}
-
-} // namespace cpu
-#endif
-
-/// The program may use what it is compiled for. The system is asked about the rest: Linux and Android have the bits
-/// of asm/hwcap.h, macOS names, Windows the numbers of winnt.h (PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE and
-/// PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE), which versions that do not know them deny.
-[[nodiscard]] inline arm_features detect_arm_features() noexcept {
-    arm_features found;
-#if defined(__ARM_FEATURE_DOTPROD)
-    found.dotprod = true;
-#endif
-#if defined(__ARM_FEATURE_MATMUL_INT8)
-    found.i8mm = true;
-#endif
-#if defined(__linux__)
-    constexpr unsigned long asimddp = 1ul << 20; // in AT_HWCAP
-    constexpr unsigned long i8mm = 1ul << 13;    // in AT_HWCAP2
-    found.dotprod = found.dotprod || (getauxval(AT_HWCAP) & asimddp) != 0;
-    found.i8mm = found.i8mm || (getauxval(AT_HWCAP2) & i8mm) != 0;
-#elif defined(__APPLE__)
-    found.dotprod = found.dotprod || cpu::sysctl_flag("hw.optional.arm.FEAT_DotProd");
-    found.i8mm = found.i8mm || cpu::sysctl_flag("hw.optional.arm.FEAT_I8MM");
-#elif defined(_WIN32)
-    found.dotprod = found.dotprod || IsProcessorFeaturePresent(43) != 0;
-    found.i8mm = found.i8mm || IsProcessorFeaturePresent(66) != 0;
-#endif
-    found.i8mm = found.i8mm && found.dotprod;
-    return found;
-}
-#else
-[[nodiscard]] inline arm_features detect_arm_features() noexcept { return {}; }
-#endif
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <concepts>
-#include <cstddef>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI {
-namespace isa {
-
-/// Plain C++ for any machine: the oracle that every other instruction set equals bit for bit.
-struct scalar {
-    static constexpr std::string_view name = "scalar";
-    [[nodiscard]] static bool available() noexcept { return true; }
-};
-
-/// x86-64 with SSSE3 and SSE4.1 (Penryn 2008, Bulldozer 2011, Silvermont 2013 and later): machines without AVX2.
-struct sse41 {
-    static constexpr std::string_view name = "sse41";
-    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().sse41; }
-};
-
-/// x86-64 with AVX2, FMA, F16C, BMI (Haswell 2013, Zen 2017 and later).
-struct avx2 {
-    static constexpr std::string_view name = "avx2";
-    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().avx2; }
-};
-
-/// avx2 and AVX-VNNI (Alder Lake 2021, Zen 5 2024 and later).
-struct avx_vnni {
-    static constexpr std::string_view name = "avx_vnni";
-    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().avx_vnni; }
-};
-
-/// AVX-512 with VNNI (Ice Lake 2019, Zen 4 2022 and later).
-struct avx512_vnni {
-    static constexpr std::string_view name = "avx512_vnni";
-    [[nodiscard]] static bool available() noexcept { return detail::detect_x86_features().avx512_vnni; }
-};
-
-/// avx512_vnni and AMX with INT8 tiles (Sapphire Rapids 2023 and later).
-struct amx_int8 {
-    static constexpr std::string_view name = "amx_int8";
-    [[nodiscard]] static bool available() noexcept {
-        return detail::detect_x86_features().amx_int8 && detail::has_amx_tiles();
-    }
-    /// For the whole process, threads that start later included. \return false if the system refuses
-    [[nodiscard]] static bool enable() noexcept { return detail::permit_amx(); }
-};
-
-/// 64-bit Arm with AdvSIMD: every Armv8-A machine.
-struct neon {
-    static constexpr std::string_view name = "neon";
-    [[nodiscard]] static bool available() noexcept { return BITNET_ARM64 != 0; }
-};
-
-/// neon and the dot products of Armv8.2 (Cortex-A55 and A75 2017, Neoverse N1 2019, Apple A13 2019 and later).
-struct neon_dotprod {
-    static constexpr std::string_view name = "neon_dotprod";
-    [[nodiscard]] static bool available() noexcept { return detail::detect_arm_features().dotprod; }
-};
-
-/// neon_dotprod and int8 matrix products (Neoverse V1 2020, Cortex-A710 2021, Apple M2 2022 and later).
-struct neon_i8mm {
-    static constexpr std::string_view name = "neon_i8mm";
-    [[nodiscard]] static bool available() noexcept { return detail::detect_arm_features().i8mm; }
-};
-
-/// WebAssembly with 128-bit SIMD: chosen by the compiler (-msimd128), as a module cannot ask for it while it runs.
-struct wasm_simd128 {
-    static constexpr std::string_view name = "wasm_simd128";
-    [[nodiscard]] static bool available() noexcept { return BITNET_WASM_SIMD128 != 0; }
-};
-
-/// wasm_simd128 and the relaxed dot product (-mrelaxed-simd, with a compiler that has its intrinsics, as clang 19).
-struct wasm_relaxed_simd {
-    static constexpr std::string_view name = "wasm_relaxed_simd";
-    [[nodiscard]] static bool available() noexcept { return BITNET_WASM_RELAXED_SIMD != 0; }
-};
-
-template <class T>
-concept instruction_set = requires {
-    { T::name } -> std::convertible_to<std::string_view>;
-    { T::available() }
-    noexcept->std::same_as<bool>;
-};
-
-/// Several instruction sets as one type.
-template <instruction_set... Isa> struct list {
-    static constexpr std::size_t size = sizeof...(Isa);
-
-    /// Calls f.operator()<Isa>() for each, in order.
-    template <class F> static void for_each(F&& f) { (f.template operator()<Isa>(), ...); }
-};
-
-/// Every instruction set that has kernels in a build for this architecture, the fastest first, scalar last. A new one
-/// is entered here: policies, dispatch, tools and tests read this list.
-#if BITNET_X86_64
-using all_of_this_machine = list<amx_int8, avx512_vnni, avx_vnni, avx2, sse41, scalar>;
-#elif BITNET_ARM64
-using all_of_this_machine = list<neon_i8mm, neon_dotprod, neon, scalar>;
-#elif BITNET_WASM_RELAXED_SIMD
-using all_of_this_machine = list<wasm_relaxed_simd, wasm_simd128, scalar>;
-#elif BITNET_WASM_SIMD128
-using all_of_this_machine = list<wasm_simd128, scalar>;
-#else
-using all_of_this_machine = list<scalar>;
-#endif
-
-/// Whether this process may run code for Isa: it is available, and the system grants what it has to be asked for, as
-/// Linux for AMX. Opening a model does this.
-template <instruction_set Isa> [[nodiscard]] bool enable() noexcept {
-    if constexpr (requires { Isa::enable(); }) {
-        return Isa::available() && Isa::enable();
-    } else {
-        return Isa::available();
-    }
-}
-
-} // namespace isa
-} // namespace bitnet::inline BITNET_ABI
 
 #endif
 
@@ -20688,6 +21344,271 @@ struct kernel<isa::neon_i8mm, base3>
 
 #endif
 
+// ---- bitnet/kernel/block_kernel_avx2.hpp ----
+// block_kernel<isa::avx2>: rows of blocks with scales, eight at a time. Empty on other architectures.
+#ifndef BITNET_KERNEL_BLOCK_KERNEL_AVX2_HPP
+#define BITNET_KERNEL_BLOCK_KERNEL_AVX2_HPP
+
+// ---- bitnet/kernel/block_tiling.hpp ----
+// block_tiling: the order in which tiles of a block_kernel pass rows and tokens.
+#ifndef BITNET_KERNEL_BLOCK_TILING_HPP
+#define BITNET_KERNEL_BLOCK_TILING_HPP
+
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Cuts rows x tokens into tiles of Kernel::tile_rows rows x up to MostTokens tokens, each computed by
+/// Kernel::tile<block columns, tokens>(w, first row, x from its first token on, y of the first row, y_stride).
+/// The rows of a tile stay in cache while the tokens pass.
+template <class Kernel, std::size_t MostTokens> struct block_tiling {
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        constexpr std::size_t rows = Kernel::tile_rows;
+        std::size_t r = 0;
+        for (; r + rows <= count; r += rows) {
+            some_rows(w, first + r, x, y + r, y_stride);
+        }
+        if (r == count) {
+            return;
+        }
+        if (first + count < rows) { // the whole matrix has fewer
+            block_kernel<isa::scalar>::multiply(w, first + r, count - r, x, y + r, y_stride);
+            return;
+        }
+        last_rows(w, first + count - rows, count - r, x, y + r, y_stride);
+    }
+
+private:
+    static void some_rows(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
+                          std::size_t y_stride) noexcept {
+        for (std::size_t t = 0; t < x.tokens;) {
+            const std::size_t rest = x.tokens - t;
+            const std::size_t groups = (rest + MostTokens - 1) / MostTokens;
+            const std::size_t group = (rest + groups - 1) / groups; // so that all groups are nearly of one size
+            [&]<std::size_t... Less>(std::index_sequence<Less...>) noexcept {
+                (void)((group == Less + 1 &&
+                        (tokens<Less + 1>(w, first, x.part(t, group), y + t * y_stride, y_stride), true)) ||
+                       ...);
+            }
+            (std::make_index_sequence<MostTokens>{});
+            t += group;
+        }
+    }
+
+    template <std::size_t Tokens>
+    static void tokens(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
+                       std::size_t y_stride) noexcept {
+        if (w.block_columns == 64) {
+            Kernel::template tile<64, Tokens>(w, first, x, y, y_stride);
+        } else {
+            Kernel::template tile<128, Tokens>(w, first, x, y, y_stride);
+        }
+    }
+
+    /// The last `count` rows of a tile of rows from `first` on, of which the others have been computed already.
+    static void last_rows(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                          float* y, std::size_t y_stride) noexcept {
+        constexpr std::size_t rows = Kernel::tile_rows;
+        float products[MostTokens * rows];
+        for (std::size_t t = 0; t < x.tokens; t += MostTokens) {
+            const std::size_t some = x.tokens - t < MostTokens ? x.tokens - t : MostTokens;
+            some_rows(w, first, x.part(t, some), products, rows);
+            for (std::size_t i = 0; i < some; ++i) {
+                std::memcpy(y + (t + i) * y_stride, products + i * rows + rows - count, count * sizeof(float));
+            }
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A chunk of 128 columns of a row is one ymm register of codes: byte j holds columns 4j to 4j + 3, so that an int32
+/// lane holds 16 columns, and two lanes a step of the activations. Those of eight rows are added in pairs and
+/// transposed: from there on a lane is a row. Overflow: a pair of products of int8 and codes 0 to 3 is at most
+/// 2 * 3 * 128, four of them 3072; an int32 lane holds no more than 16 * 3 * 128 and minus the sum of 32 int8.
+template <> struct block_kernel<isa::avx2> {
+    static void quantize(const float* x, std::size_t n, std::size_t per, const block_row& out) noexcept {
+        quantize_blocks<hardware_fma>(x, n, per, out);
+    }
+
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        block_tiling<block_kernel, 4>::multiply(w, first, count, x, y, y_stride);
+    }
+
+    static constexpr std::size_t tile_rows = 8;
+
+    template <std::size_t BlockColumns, std::size_t Tokens>
+    static void tile(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
+                     std::size_t y_stride) noexcept {
+        __m256 sums[Tokens];
+        BITNET_UNROLL
+        for (auto& sum : sums) {
+            sum = _mm256_setzero_ps();
+        }
+        const std::size_t row_bytes = w.row_bytes();
+        const std::uint8_t* rows = w.row(first);
+        const std::size_t whole = w.cols / columns_per_chunk;
+        for (std::size_t c = 0; c < whole; ++c) {
+            prefetch_chunk(rows + c * (tile_rows * chunk_bytes<BlockColumns>));
+            add_chunk<BlockColumns, false>(rows + c * chunk_bytes<BlockColumns>, row_bytes, x, c, sums);
+        }
+        if (whole * columns_per_chunk < w.cols) { // half a chunk, unless one block is a whole one
+            add_chunk<BlockColumns, BlockColumns == 64>(rows + whole * chunk_bytes<BlockColumns>, row_bytes, x, whole,
+                                                        sums);
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            _mm256_storeu_ps(y + t * y_stride, sums[t]);
+        }
+    }
+
+private:
+    template <std::size_t BlockColumns>
+    static constexpr std::size_t chunk_bytes = columns_per_chunk / BlockColumns*(2 + BlockColumns / 4);
+
+    /// As many bytes as a chunk of eight rows takes, 8 KiB ahead, on across the ends of tiles.
+    static BITNET_ALWAYS_INLINE void prefetch_chunk(const std::uint8_t* at) noexcept {
+        constexpr std::size_t distance = 8192;
+        BITNET_UNROLL
+        for (std::size_t line = 0; line < 5; ++line) {
+            _mm_prefetch(reinterpret_cast<const char*>(at) + distance + line * 64, _MM_HINT_T1);
+        }
+    }
+
+    /// \tparam Half whether the chunk ends after its first block of 64 columns
+    template <std::size_t BlockColumns, bool Half, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_chunk(const std::uint8_t* rows, std::size_t row_bytes,
+                                               const block_activations& x, std::size_t chunk,
+                                               __m256 (&sums)[Tokens]) noexcept {
+        __m256i lanes[Tokens][tile_rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            __m256i codes[4];
+            unpack(load_codes<BlockColumns, Half>(rows + r * row_bytes), codes);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                lanes[t][r] = products(codes, x.values + t * x.stride + chunk * columns_per_chunk);
+            }
+        }
+        const __m256 scales = load_scales(rows, row_bytes);
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const std::size_t step = t * (x.stride / columns_per_step) + chunk * 4;
+            __m256 dots[4];
+            dots_of_steps(lanes[t], x.sums + step, dots);
+            const float* steps = x.steps + step;
+            __m256 block = _mm256_mul_ps(dots[0], _mm256_broadcast_ss(steps));
+            block = _mm256_fmadd_ps(dots[1], _mm256_broadcast_ss(steps + 1), block);
+            if constexpr (BlockColumns == 64) {
+                sums[t] = _mm256_fmadd_ps(block, scales, sums[t]);
+                if constexpr (Half) {
+                    continue;
+                }
+                block = _mm256_mul_ps(dots[2], _mm256_broadcast_ss(steps + 2));
+                block = _mm256_fmadd_ps(dots[3], _mm256_broadcast_ss(steps + 3), block);
+                sums[t] = _mm256_fmadd_ps(block, load_scales(rows + chunk_bytes<64> / 2, row_bytes), sums[t]);
+            } else {
+                block = _mm256_fmadd_ps(dots[2], _mm256_broadcast_ss(steps + 2), block);
+                block = _mm256_fmadd_ps(dots[3], _mm256_broadcast_ss(steps + 3), block);
+                sums[t] = _mm256_fmadd_ps(block, scales, sums[t]);
+            }
+        }
+    }
+
+    /// The codes of a chunk in the order of their columns.
+    template <std::size_t BlockColumns, bool Half>
+    static BITNET_ALWAYS_INLINE __m256i load_codes(const std::uint8_t* block) noexcept {
+        if constexpr (BlockColumns == 128) {
+            return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + 2));
+        } else {
+            const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block + 2));
+            if constexpr (Half) {
+                return _mm256_zextsi128_si256(low);
+            } else {
+                const auto* next = reinterpret_cast<const __m128i*>(block + chunk_bytes<64> / 2 + 2);
+                return _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_loadu_si128(next), 1);
+            }
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE void unpack(__m256i packed, __m256i (&codes)[4]) noexcept {
+        const __m256i mask = _mm256_set1_epi8(3);
+        codes[0] = _mm256_and_si256(packed, mask);
+        codes[1] = _mm256_and_si256(_mm256_srli_epi16(packed, 2), mask);
+        codes[2] = _mm256_and_si256(_mm256_srli_epi16(packed, 4), mask);
+        codes[3] = _mm256_and_si256(_mm256_srli_epi16(packed, 6), mask);
+    }
+
+    /// Int32 lanes of 16 columns each.
+    static BITNET_ALWAYS_INLINE __m256i products(const __m256i (&codes)[4], const std::int8_t* values) noexcept {
+        const auto* x = reinterpret_cast<const __m256i*>(values);
+        const __m256i first = _mm256_add_epi16(_mm256_maddubs_epi16(codes[0], _mm256_load_si256(x)),
+                                               _mm256_maddubs_epi16(codes[1], _mm256_load_si256(x + 1)));
+        const __m256i second = _mm256_add_epi16(_mm256_maddubs_epi16(codes[2], _mm256_load_si256(x + 2)),
+                                                _mm256_maddubs_epi16(codes[3], _mm256_load_si256(x + 3)));
+        return _mm256_madd_epi16(_mm256_add_epi16(first, second), _mm256_set1_epi16(1));
+    }
+
+    /// The scales of eight rows.
+    static BITNET_ALWAYS_INLINE __m256 load_scales(const std::uint8_t* block, std::size_t row_bytes) noexcept {
+        std::uint16_t halves[tile_rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            std::memcpy(&halves[r], block + r * row_bytes, sizeof halves[r]);
+        }
+        const auto bits = [&](std::size_t r) { return static_cast<short>(halves[r]); };
+        return _mm256_cvtph_ps(_mm_setr_epi16(bits(0), bits(1), bits(2), bits(3), bits(4), bits(5), bits(6), bits(7)));
+    }
+
+    /// Lanes of eight rows -> for each step of a chunk the sum of products less that of the activations, a lane a row.
+    static BITNET_ALWAYS_INLINE void dots_of_steps(const __m256i (&lanes)[tile_rows], const std::int32_t* sums,
+                                                   __m256 (&dots)[4]) noexcept {
+        __m256 pairs[4]; // of rows 2p and 2p + 1: steps 0 and 1 of each in the lower half, 2 and 3 in the upper
+        BITNET_UNROLL
+        for (std::size_t p = 0; p < 4; ++p) {
+            pairs[p] = _mm256_castsi256_ps(_mm256_hadd_epi32(lanes[2 * p], lanes[2 * p + 1]));
+        }
+        const __m256i even_low = _mm256_castps_si256(_mm256_shuffle_ps(pairs[0], pairs[1], 0x88)); // steps 0 and 2
+        const __m256i even_high = _mm256_castps_si256(_mm256_shuffle_ps(pairs[2], pairs[3], 0x88));
+        const __m256i odd_low = _mm256_castps_si256(_mm256_shuffle_ps(pairs[0], pairs[1], 0xdd)); // 1 and 3
+        const __m256i odd_high = _mm256_castps_si256(_mm256_shuffle_ps(pairs[2], pairs[3], 0xdd));
+        dots[0] = less(_mm256_permute2x128_si256(even_low, even_high, 0x20), sums[0]);
+        dots[1] = less(_mm256_permute2x128_si256(odd_low, odd_high, 0x20), sums[1]);
+        dots[2] = less(_mm256_permute2x128_si256(even_low, even_high, 0x31), sums[2]);
+        dots[3] = less(_mm256_permute2x128_si256(odd_low, odd_high, 0x31), sums[3]);
+    }
+    static BITNET_ALWAYS_INLINE __m256 less(__m256i dots, std::int32_t sum) noexcept {
+        return _mm256_cvtepi32_ps(_mm256_sub_epi32(dots, _mm256_set1_epi32(sum)));
+    }
+};
+
+template <> struct block_kernel<isa::avx_vnni> : block_kernel<isa::avx2> {};
+template <> struct block_kernel<isa::avx512_vnni> : block_kernel<isa::avx2> {};
+template <> struct block_kernel<isa::amx_int8> : block_kernel<isa::avx2> {};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+#endif
+
 // ---- bitnet/kernel/i2s_sse41.hpp ----
 // I2_S (order A) for SSE4.1. Empty on other architectures.
 #ifndef BITNET_KERNEL_I2S_SSE41_HPP
@@ -22235,6 +23156,139 @@ private:
 #ifndef BITNET_MODEL_SCRATCH_HPP
 #define BITNET_MODEL_SCRATCH_HPP
 
+// ---- bitnet/model/weights.hpp ----
+// weights: the tensors of a model, in place in the file's bytes wherever the layout allows.
+#ifndef BITNET_MODEL_WEIGHTS_HPP
+#define BITNET_MODEL_WEIGHTS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+class gguf_file;
+class model_file;
+
+namespace detail {
+
+/// A ternary matrix [rows, cols]: weight = (code - 1) * scale, and times the scale of its block where it has blocks.
+struct ternary_matrix {
+    ternary_view codes;   ///< of a matrix with one scale that meets rows of int8 with one scale
+    float scale = 0;      ///< of the whole matrix
+    scaled_blocks blocks; ///< instead of codes
+
+    [[nodiscard]] bool has_blocks() const noexcept { return blocks.data != nullptr; }
+    [[nodiscard]] std::size_t rows() const noexcept { return has_blocks() ? blocks.rows : codes.rows; }
+    [[nodiscard]] std::size_t cols() const noexcept { return has_blocks() ? blocks.cols : codes.cols; }
+};
+
+/// The matrices and norms of one transformer block. Shapes are [rows, cols] = [outputs, inputs]. A norm that is null is
+/// not applied.
+struct layer_weights {
+    const float* attn_norm = nullptr;           ///< [hidden]
+    const float* attn_q_norm_in = nullptr;      ///< [hidden]: after attn_norm, before attn_q alone
+    const float* attn_k_norm_in = nullptr;      ///< [hidden]
+    const float* attn_v_norm_in = nullptr;      ///< [hidden]
+    ternary_matrix attn_q;                      ///< [query_columns, hidden]
+    ternary_matrix attn_k;                      ///< [kv_columns, hidden]
+    ternary_matrix attn_v;                      ///< [kv_columns, hidden]
+    const float* attn_q_norm = nullptr;         ///< [head_size]: of each head, before rotation
+    const float* attn_k_norm = nullptr;         ///< [head_size]
+    const float* attn_sub_norm = nullptr;       ///< [query_columns]: before attn_output
+    ternary_matrix attn_output;                 ///< [hidden, query_columns]
+    const float* post_attention_norm = nullptr; ///< [hidden]: before the residual takes attn_output's products
+    const float* ffn_norm = nullptr;            ///< [hidden]
+    const float* ffn_gate_norm_in = nullptr;    ///< [hidden]: after ffn_norm, before ffn_gate alone
+    const float* ffn_up_norm_in = nullptr;      ///< [hidden]
+    ternary_matrix ffn_gate;                    ///< [feed_forward, hidden]
+    ternary_matrix ffn_up;                      ///< [feed_forward, hidden]
+    const float* ffn_sub_norm = nullptr;        ///< [feed_forward]: before ffn_down
+    ternary_matrix ffn_down;                    ///< [hidden, feed_forward]
+    const float* post_ffw_norm = nullptr;       ///< [hidden]: before the residual takes ffn_down's products
+
+    /// Whether each of q, k and v, and each of gate and up, has an input of its own.
+    [[nodiscard]] bool has_own_qkv_inputs() const noexcept {
+        return attn_q_norm_in != nullptr || attn_k_norm_in != nullptr || attn_v_norm_in != nullptr;
+    }
+    [[nodiscard]] bool has_own_ffn_inputs() const noexcept {
+        return ffn_gate_norm_in != nullptr || ffn_up_norm_in != nullptr;
+    }
+};
+
+/// How weights are opened.
+struct weight_options {
+    /// What the file does not say of its ternary tensors.
+    ternary_reading reading = {};
+    /// Whether every code of every ternary tensor is looked at, to refuse code 3. Reads all weights once. Tensors that
+    /// are repacked are looked at in any case.
+    bool verify_codes = false;
+    /// The same for tensors with a scale for each block, scales too: type 42 is also written for four-valued weights.
+    bool verify_blocks = true;
+    /// What happens to activations before the products.
+    activation_rounding activations = activation_rounding::by_model;
+    /// What the file's bytes are from: pages of tensors that were repacked are given back to it. May be null.
+    const model_file* source = nullptr;
+};
+
+/// All weights of a model. Borrows the file's bytes, which must outlive it; owns the norms (widened to float) and the
+/// ternary tensors that had to be repacked. Immutable once open.
+class weights {
+public:
+    /// Repacks tensors that are not in `layout` on the threads of `pool`, and ternarises float masters: see
+    /// has_float_masters.
+    /// \return errc::missing_tensor, wrong_shape, unsupported_type, wrong_layout, bad_scale, bad_code or out_of_memory,
+    /// naming the file, the tensor and both shapes or numbers.
+    [[nodiscard]] static inline result<weights> open(const gguf_file& file, const hyper_parameters& model,
+                                                     const layout_table& layout, const weight_options& options,
+                                                     pool_ref pool);
+
+    /// Whether ternary matrices are scaled_blocks: those of a file with several scales to a matrix, and all where
+    /// activations are not rounded token by token.
+    [[nodiscard]] bool has_blocks() const noexcept { return has_blocks_; }
+    /// Never by_model.
+    [[nodiscard]] activation_rounding activations() const noexcept { return activations_; }
+    /// What the ternary matrices are in: the layout asked for, or "Q2_0", "Q2_0_G64" of scaled_blocks.
+    [[nodiscard]] std::string_view layout() const noexcept { return layout_; }
+
+    [[nodiscard]] const float_matrix& token_embedding() const noexcept { return embedding_; } ///< [vocabulary, hidden]
+    /// The same two where they are ternary: then the float_matrix is empty.
+    [[nodiscard]] const ternary_matrix& ternary_embedding() const noexcept { return ternary_embedding_; }
+    [[nodiscard]] const ternary_matrix& ternary_head() const noexcept { return ternary_head_; }
+    /// [vocabulary, hidden]; the embedding if the model has no output matrix of its own.
+    [[nodiscard]] const float_matrix& lm_head() const noexcept { return lm_head_; }
+    [[nodiscard]] const float* output_norm() const noexcept { return output_norm_; } ///< [hidden]
+    [[nodiscard]] const layer_weights& layer(std::size_t i) const noexcept { return layers_[i]; }
+
+    /// How many ternary tensors were not in the layout, and the bytes made of them.
+    [[nodiscard]] std::size_t repacked_tensors() const noexcept { return repacked_tensors_; }
+    [[nodiscard]] std::uint64_t repacked_bytes() const noexcept { return repacked_bytes_; }
+
+private:
+    friend class weight_reader;
+
+    bool has_blocks_ = false;
+    activation_rounding activations_ = activation_rounding::per_token;
+    std::string_view layout_;
+    float_matrix embedding_;
+    float_matrix lm_head_;
+    ternary_matrix ternary_embedding_;
+    ternary_matrix ternary_head_;
+    const float* output_norm_ = nullptr;
+    std::unique_ptr<layer_weights[]> layers_;
+    buffer<float> norms_;
+    buffer<std::uint8_t> repacked_;
+    std::size_t repacked_tensors_ = 0;
+    std::uint64_t repacked_bytes_ = 0;
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 #include <algorithm>
 #include <cassert>
 #include <cstddef>
@@ -22245,7 +23299,14 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// Rows of int8 activations with their scales and sums: the input of every ternary product. [rows, cols]
 /// One buffer serves inputs of several widths; whoever fills it zeroes each row to a multiple of activation_padding.
+/// For scaled_blocks the values are in the order of block_activations and have steps instead of scales, or the rows
+/// are floats.
 struct quantized_rows {
+    activation_rounding rounding = activation_rounding::per_token;
+    bool are_blocks = false;        ///< whether they meet scaled_blocks
+    buffer<float> steps;            ///< [rows, stride / 32]
+    buffer<std::int32_t> step_sums; ///< [rows, stride / 32]
+    buffer<float> floats;           ///< [rows, stride]; without rounding, and nothing else then
     buffer<std::int8_t> values;
     buffer<float> scales;            ///< [rows]; value = int8 / scale
     buffer<std::int32_t> sums;       ///< [rows]
@@ -22255,7 +23316,33 @@ struct quantized_rows {
     std::size_t group_rows = 1;      ///< rows that the kernel arranges together
     std::size_t arranged_stride = 0; ///< bytes from group to group
 
+    [[nodiscard]] block_row blocks(std::size_t r) noexcept {
+        const std::size_t step = r * (stride / columns_per_step);
+        return {row(r), steps.data() + step, step_sums.data() + step};
+    }
+    [[nodiscard]] block_activations block_view(std::size_t first, std::size_t count) const noexcept {
+        return block_activations{values.data(), steps.data(), step_sums.data(), stride, used_rows}.part(first, count);
+    }
+    [[nodiscard]] float* float_row(std::size_t r) noexcept { return floats.data() + r * stride; }
+    [[nodiscard]] const float* float_row(std::size_t r) const noexcept { return floats.data() + r * stride; }
+
     [[nodiscard]] std::int8_t* row(std::size_t r) noexcept { return values.data() + r * stride; }
+    void allocate_rows(const ternary_table& kernel, std::size_t cols, std::size_t max_rows, error& failure) {
+        if (rounding == activation_rounding::none) {
+            return allocate(floats, max_rows * stride, "scratch", failure);
+        }
+        allocate(values, max_rows * stride, "scratch", failure);
+        if (are_blocks) {
+            allocate(steps, max_rows * (stride / columns_per_step), "scratch", failure);
+            return allocate(step_sums, max_rows * (stride / columns_per_step), "scratch", failure);
+        }
+        group_rows = kernel.arranged_tokens;
+        arranged_stride = kernel.arranged_stride(cols);
+        allocate(arranged, (max_rows + group_rows - 1) / group_rows * arranged_stride, "scratch", failure);
+        allocate(scales, max_rows, "scratch", failure);
+        allocate(sums, max_rows, "scratch", failure);
+    }
+
     /// The arranged group of rows g * group_rows and following.
     [[nodiscard]] std::byte* group(std::size_t g) noexcept { return arranged.data() + g * arranged_stride; }
     /// \pre `first` is a multiple of group_rows; `count` is one too or ends at used_rows.
@@ -22311,9 +23398,9 @@ struct scratch {
     quantized_rows quantized;
     attention_parts parts;
 
-    /// For products by `kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<scratch> open(const hyper_parameters& model, const ternary_table& kernel,
-                                              std::size_t max_rows) {
+    /// For products of `weights` by `kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<scratch> open(const hyper_parameters& model, const weights& tensors,
+                                              const ternary_table& kernel, std::size_t max_rows) {
         scratch made;
         made.max_rows = max_rows;
         const std::size_t widest = (std::max)({model.hidden, model.query_columns(), model.feed_forward});
@@ -22332,13 +23419,9 @@ struct scratch {
         floats(made.cosines, model.head_size / 2);
         floats(made.sines, model.head_size / 2);
         made.quantized.stride = (widest + activation_padding - 1) / activation_padding * activation_padding;
-        allocate(made.quantized.values, max_rows * made.quantized.stride, "scratch", failure);
-        made.quantized.group_rows = kernel.arranged_tokens;
-        made.quantized.arranged_stride = kernel.arranged_stride(widest);
-        const std::size_t groups = (max_rows + kernel.arranged_tokens - 1) / kernel.arranged_tokens;
-        allocate(made.quantized.arranged, groups * made.quantized.arranged_stride, "scratch", failure);
-        allocate(made.quantized.scales, max_rows, "scratch", failure);
-        allocate(made.quantized.sums, max_rows, "scratch", failure);
+        made.quantized.rounding = tensors.activations();
+        made.quantized.are_blocks = tensors.has_blocks();
+        made.quantized.allocate_rows(kernel, widest, max_rows, failure);
         made.parts.cols = model.query_columns();
         made.parts.heads = model.heads;
         allocate(made.parts.vectors, attention_parts::most * model.query_columns(), "scratch", failure);
@@ -22604,116 +23687,6 @@ private:
 #ifndef BITNET_MODEL_LINEAR_HPP
 #define BITNET_MODEL_LINEAR_HPP
 
-// ---- bitnet/model/weights.hpp ----
-// weights: the tensors of a model, in place in the file's bytes wherever the layout allows.
-#ifndef BITNET_MODEL_WEIGHTS_HPP
-#define BITNET_MODEL_WEIGHTS_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-
-namespace bitnet::inline BITNET_ABI {
-
-class gguf_file;
-class model_file;
-
-namespace detail {
-
-/// A ternary matrix [rows, cols] and its one scale: weight = (code - 1) * scale.
-struct ternary_matrix {
-    ternary_view codes;
-    float scale = 0;
-
-    [[nodiscard]] std::size_t rows() const noexcept { return codes.rows; }
-    [[nodiscard]] std::size_t cols() const noexcept { return codes.cols; }
-};
-
-/// The matrices and norms of one transformer block. Shapes are [rows, cols] = [outputs, inputs]. A norm that is null is
-/// not applied.
-struct layer_weights {
-    const float* attn_norm = nullptr;           ///< [hidden]
-    const float* attn_q_norm_in = nullptr;      ///< [hidden]: after attn_norm, before attn_q alone
-    const float* attn_k_norm_in = nullptr;      ///< [hidden]
-    const float* attn_v_norm_in = nullptr;      ///< [hidden]
-    ternary_matrix attn_q;                      ///< [query_columns, hidden]
-    ternary_matrix attn_k;                      ///< [kv_columns, hidden]
-    ternary_matrix attn_v;                      ///< [kv_columns, hidden]
-    const float* attn_q_norm = nullptr;         ///< [head_size]: of each head, before rotation
-    const float* attn_k_norm = nullptr;         ///< [head_size]
-    const float* attn_sub_norm = nullptr;       ///< [query_columns]: before attn_output
-    ternary_matrix attn_output;                 ///< [hidden, query_columns]
-    const float* post_attention_norm = nullptr; ///< [hidden]: before the residual takes attn_output's products
-    const float* ffn_norm = nullptr;            ///< [hidden]
-    const float* ffn_gate_norm_in = nullptr;    ///< [hidden]: after ffn_norm, before ffn_gate alone
-    const float* ffn_up_norm_in = nullptr;      ///< [hidden]
-    ternary_matrix ffn_gate;                    ///< [feed_forward, hidden]
-    ternary_matrix ffn_up;                      ///< [feed_forward, hidden]
-    const float* ffn_sub_norm = nullptr;        ///< [feed_forward]: before ffn_down
-    ternary_matrix ffn_down;                    ///< [hidden, feed_forward]
-    const float* post_ffw_norm = nullptr;       ///< [hidden]: before the residual takes ffn_down's products
-
-    /// Whether each of q, k and v, and each of gate and up, has an input of its own.
-    [[nodiscard]] bool has_own_qkv_inputs() const noexcept {
-        return attn_q_norm_in != nullptr || attn_k_norm_in != nullptr || attn_v_norm_in != nullptr;
-    }
-    [[nodiscard]] bool has_own_ffn_inputs() const noexcept {
-        return ffn_gate_norm_in != nullptr || ffn_up_norm_in != nullptr;
-    }
-};
-
-/// How weights are opened.
-struct weight_options {
-    /// What the file does not say of its ternary tensors.
-    ternary_reading reading = {};
-    /// Whether every code of every ternary tensor is looked at, to refuse code 3. Reads all weights once. Tensors that
-    /// are repacked are looked at in any case.
-    bool verify_codes = false;
-    /// What the file's bytes are from: pages of tensors that were repacked are given back to it. May be null.
-    const model_file* source = nullptr;
-};
-
-/// All weights of a model. Borrows the file's bytes, which must outlive it; owns the norms (widened to float) and the
-/// ternary tensors that had to be repacked. Immutable once open.
-class weights {
-public:
-    /// Repacks tensors that are not in `layout` on the threads of `pool`, and ternarises float masters: see
-    /// has_float_masters.
-    /// \return errc::missing_tensor, wrong_shape, unsupported_type, wrong_layout, bad_scale, bad_code or out_of_memory,
-    /// naming the file, the tensor and both shapes or numbers.
-    [[nodiscard]] static inline result<weights> open(const gguf_file& file, const hyper_parameters& model,
-                                                     const layout_table& layout, const weight_options& options,
-                                                     pool_ref pool);
-
-    [[nodiscard]] const float_matrix& token_embedding() const noexcept { return embedding_; } ///< [vocabulary, hidden]
-    /// [vocabulary, hidden]; the embedding if the model has no output matrix of its own.
-    [[nodiscard]] const float_matrix& lm_head() const noexcept { return lm_head_; }
-    [[nodiscard]] const float* output_norm() const noexcept { return output_norm_; } ///< [hidden]
-    [[nodiscard]] const layer_weights& layer(std::size_t i) const noexcept { return layers_[i]; }
-
-    /// How many ternary tensors were not in the layout, and the bytes made of them.
-    [[nodiscard]] std::size_t repacked_tensors() const noexcept { return repacked_tensors_; }
-    [[nodiscard]] std::uint64_t repacked_bytes() const noexcept { return repacked_bytes_; }
-
-private:
-    friend class weight_reader;
-
-    float_matrix embedding_;
-    float_matrix lm_head_;
-    const float* output_norm_ = nullptr;
-    std::unique_ptr<layer_weights[]> layers_;
-    buffer<float> norms_;
-    buffer<std::uint8_t> repacked_;
-    std::size_t repacked_tensors_ = 0;
-    std::uint64_t repacked_bytes_ = 0;
-};
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -22738,14 +23711,14 @@ using norm_chain = std::array<const float*, 2>;
 /// Ternary matrix products of one kernel with the loops around them, on the threads of a pool.
 class linear {
 public:
-    linear(const loop_table& loops, const ternary_table& kernel, pool_ref pool) noexcept
-        : loops_(loops), kernel_(kernel), pool_(pool) {}
+    linear(const engine& tables, pool_ref pool) noexcept
+        : loops_(*tables.loops), kernel_(*tables.ternary), blocks_(*tables.blocks), pool_(pool) {}
 
-    /// x [rows, cols] -> RMSNorms -> int8, arranged if the kernel wants that. `normed` is working memory: a row for
-    /// every task, of which there are at most x.rows, and at least x.cols columns.
+    /// x [rows, cols] -> RMSNorms -> what products take, arranged if the kernel wants that. `normed` is working memory:
+    /// a row for every task, of which there are at most x.rows, and at least x.cols columns.
     void normalize_and_quantize(matrix_view<const float> x, const norm_chain& norms, float epsilon,
                                 matrix_view<float> normed, quantized_rows& out) const noexcept {
-        const std::size_t group_rows = kernel_.arranged_tokens;
+        const std::size_t group_rows = out.group_rows;
         out.used_rows = x.rows;
         const std::size_t groups = (x.rows + group_rows - 1) / group_rows;
         const std::size_t chunk = std::max<std::size_t>(groups / (4 * pool_.threads()), 1); // 4 to 8 tasks a thread
@@ -22758,11 +23731,27 @@ public:
                 for (std::size_t r = first; r < end; ++r) {
                     normalize_and_quantize_row(x.row(r), norms, epsilon, row, out, r);
                 }
-                if (kernel_.arrange != nullptr) {
+                if (out.arranged_stride != 0) {
                     kernel_.arrange(out.view(0, x.rows), first, x.cols, out.group(group));
                 }
             }
         });
+    }
+
+    /// The values [x.size()] of row `r` -> int8, zeroed to a multiple of activation_padding, or as they are.
+    void quantize(std::span<const float> x, quantized_rows& out, std::size_t r) const noexcept {
+        if (out.rounding == activation_rounding::none) {
+            std::copy(x.begin(), x.end(), out.float_row(r));
+            return;
+        }
+        if (out.are_blocks) {
+            return blocks_.quantize(x.data(), x.size(), columns_per_scale(out.rounding, x.size()), out.blocks(r));
+        }
+        const row_quantization row = loops_.quantize(x.data(), x.size(), out.row(r));
+        out.scales[r] = row.scale;
+        out.sums[r] = row.sum;
+        const std::size_t padded = (x.size() + activation_padding - 1) / activation_padding * activation_padding;
+        std::memset(out.row(r) + x.size(), 0, padded - x.size());
     }
 
     /// One matrix and where its products go: out [rows of x, rows of the matrix].
@@ -22789,11 +23778,19 @@ public:
         });
     }
 
+    /// out[t] [rows of w] = w times row t of x, for a matrix of scaled_blocks.
+    void project_rows(const ternary_matrix& w, const quantized_rows& x, std::span<float* const> out) const noexcept {
+        for_chunks(w, [&](std::size_t first, std::size_t count) noexcept {
+            multiply_rows(w, first, count, x,
+                          [&](std::size_t r, const auto& products) noexcept { products.store(out[r] + first); });
+        });
+    }
+
     /// residual += x w^T.
     void project_add(const ternary_matrix& w, const quantized_rows& x, matrix_view<float> residual) const noexcept {
         for_chunks(w, [&](std::size_t first, std::size_t count) noexcept {
-            multiply_rows(w, first, count, x, [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
-                loops_.dequantize_add(products, w.scale, scale, count, residual.row(r).data() + first);
+            multiply_rows(w, first, count, x, [&](std::size_t r, const auto& products) noexcept {
+                products.add_to(residual.row(r).data() + first);
             });
         });
     }
@@ -22817,7 +23814,7 @@ public:
     }
 
 private:
-    /// One row -> RMSNorms -> int8, zeroed to a multiple of activation_padding. `normed` is working memory [x.size()].
+    /// One row -> RMSNorms -> quantize(). `normed` is working memory [x.size()].
     void normalize_and_quantize_row(std::span<const float> x, const norm_chain& norms, float epsilon, float* normed,
                                     quantized_rows& out, std::size_t r) const noexcept {
         const float* from = x.data();
@@ -22827,11 +23824,7 @@ private:
                 from = normed;
             }
         }
-        const row_quantization row = loops_.quantize(from, x.size(), out.row(r));
-        out.scales[r] = row.scale;
-        out.sums[r] = row.sum;
-        const std::size_t padded = (x.size() + activation_padding - 1) / activation_padding * activation_padding;
-        std::memset(out.row(r) + x.size(), 0, padded - x.size());
+        quantize({from, x.size()}, out, r);
     }
 
     /// Calls task(first row, number of rows) for chunks of the rows of w, in parallel.
@@ -22841,11 +23834,44 @@ private:
                         [&](std::size_t i) noexcept { task(i * chunk, (std::min)(chunk, w.rows() - i * chunk)); });
     }
 
-    /// Rows [first, first + count) of w times every row of x. Calls store(row of x, its scale, products [count]) for
-    /// each row; a product is worth product * w.scale / scale. \pre count <= most_rows_per_task
+    /// `count` products of codes with one row of x; a product is worth product * weight_scale / activation_scale.
+    struct integer_products {
+        const loop_table& loops;
+        const std::int32_t* products;
+        float weight_scale;
+        float activation_scale;
+        std::size_t count;
+
+        void store(float* y) const noexcept { loops.dequantize(products, weight_scale, activation_scale, count, y); }
+        void add_to(float* y) const noexcept {
+            loops.dequantize_add(products, weight_scale, activation_scale, count, y);
+        }
+    };
+    /// The same of scaled_blocks.
+    struct float_products {
+        const loop_table& loops;
+        const float* products;
+        std::size_t count;
+
+        void store(float* y) const noexcept { std::copy_n(products, count, y); }
+        void add_to(float* y) const noexcept { loops.add(products, count, y); }
+    };
+
+    /// Rows [first, first + count) of w times every row of x. Calls store(row of x, its products) for each row.
+    /// \pre count <= most_rows_per_task
     template <class Store>
     void multiply_rows(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
                        Store&& store) const noexcept {
+        if (w.has_blocks()) {
+            multiply_blocks(w, first, count, x, store);
+        } else {
+            multiply_codes(w, first, count, x, store);
+        }
+    }
+
+    template <class Store>
+    void multiply_codes(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
+                        Store&& store) const noexcept {
         constexpr std::size_t most_products = 8192; // 32 KiB of stack: 128 tokens of 64 rows
         const std::size_t group = kernel_.arranged_tokens;
         std::array<std::int32_t, most_products> products;
@@ -22854,7 +23880,53 @@ private:
             const std::size_t tokens = (std::min)(most_tokens, x.used_rows - begin);
             kernel_.multiply(w.codes, first, count, x.view(begin, tokens), products.data(), count);
             for (std::size_t t = 0; t < tokens; ++t) {
-                store(begin + t, x.scales[begin + t], products.data() + t * count);
+                store(begin + t,
+                      integer_products{loops_, products.data() + t * count, w.scale, x.scales[begin + t], count});
+            }
+        }
+    }
+
+    template <class Store>
+    void multiply_blocks(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
+                         Store&& store) const noexcept {
+        constexpr std::size_t most_products = 4096; // 16 KiB of stack: 64 tokens of 64 rows
+        std::array<float, most_products> products;
+        const std::size_t most_tokens = most_products / count;
+        for (std::size_t begin = 0; begin < x.used_rows; begin += most_tokens) {
+            const std::size_t tokens = (std::min)(most_tokens, x.used_rows - begin);
+            if (x.rounding == activation_rounding::none) {
+                multiply_floats(w.blocks, first, count, x, begin, tokens, products.data());
+            } else {
+                blocks_.multiply(w.blocks, first, count, x.block_view(begin, tokens), products.data(), count);
+            }
+            if (w.scale != 1.0f) {
+                loops_.scale(products.data(), w.scale, tokens * count);
+            }
+            for (std::size_t t = 0; t < tokens; ++t) {
+                store(begin + t, float_products{loops_, products.data() + t * count, count});
+            }
+        }
+    }
+
+    /// y [tokens, count] = rows of w times rows of x that were not rounded: pieces of 256 columns, ascending, each
+    /// widened and multiplied as rows of F32.
+    void multiply_floats(const scaled_blocks& w, std::size_t first, std::size_t count, const quantized_rows& x,
+                         std::size_t begin, std::size_t tokens, float* y) const noexcept {
+        constexpr std::size_t most_columns = 256;
+        std::array<float, most_columns> piece;
+        std::fill_n(y, tokens * count, 0.0f);
+        for (std::size_t r = 0; r < count; ++r) {
+            for (std::size_t c = 0; c < w.cols; c += most_columns) {
+                const std::size_t columns = (std::min)(most_columns, w.cols - c);
+                widen_blocks(w, first + r, c, columns, piece.data());
+                for (std::size_t t = 0; t < tokens; ++t) {
+                    float product = 0.0f;
+                    float* const to = &product;
+                    loops_.of(float_element::f32)
+                        .dot_rows(reinterpret_cast<const std::byte*>(piece.data()), sizeof piece, 1,
+                                  {x.float_row(begin + t) + c, 1, columns}, &to);
+                    y[t * count + r] += product;
+                }
             }
         }
     }
@@ -22862,17 +23934,16 @@ private:
     /// Columns [first, first + count) of out = x w^T.
     void multiply(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
                   matrix_view<float> out) const noexcept {
-        multiply_rows(w, first, count, x, [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
-            loops_.dequantize(products, w.scale, scale, count, out.row(r).data() + first);
-        });
+        multiply_rows(w, first, count, x,
+                      [&](std::size_t r, const auto& products) noexcept { products.store(out.row(r).data() + first); });
     }
 
     /// The same columns of out = activation(out) * (x up^T).
     void multiply_gated(const ternary_matrix& up, std::size_t first, std::size_t count, activation_function activation,
                         const quantized_rows& x, matrix_view<float> out) const noexcept {
-        multiply_rows(up, first, count, x, [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
+        multiply_rows(up, first, count, x, [&](std::size_t r, const auto& products) noexcept {
             std::array<float, most_rows_per_task> factors;
-            loops_.dequantize(products, up.scale, scale, count, factors.data());
+            products.store(factors.data());
             activate(activation, out.row(r).data() + first, factors.data(), count);
         });
     }
@@ -22890,6 +23961,7 @@ private:
 
     const loop_table& loops_;
     const ternary_table& kernel_;
+    const block_table& blocks_;
     pool_ref pool_;
 };
 
@@ -23512,7 +24584,7 @@ public:
     [[nodiscard]] static result<transformer> open(const engine& tables, const hyper_parameters& model,
                                                   const weights& weights, const rotary_frequencies& frequencies,
                                                   std::size_t max_rows) {
-        auto memory = scratch::open(model, *tables.ternary, max_rows);
+        auto memory = scratch::open(model, weights, *tables.ternary, max_rows);
         if (!memory) {
             return failed(memory);
         }
@@ -23526,11 +24598,9 @@ public:
     void begin(pool_ref pool, std::span<const sequence_row> rows) noexcept {
         assert(!rows.empty() && rows.size() <= max_rows());
         rows_ = rows;
-        const float_matrix& table = weights_->token_embedding();
-        const auto widen_row = loops_->of(table.element).widen_row;
         parallel_for(pool, rows.size(), [&](std::size_t r) noexcept {
             float* x = row_of(scratch_.residual, r);
-            widen_row(table.row(static_cast<std::size_t>(rows[r].id)), table.cols, x);
+            look_up(static_cast<std::size_t>(rows[r].id), x);
             if (model_->embedding_scale != 1.0f) {
                 loops_->scale(x, model_->embedding_scale, model_->hidden);
             }
@@ -23569,6 +24639,14 @@ public:
             loops_->rms_norm(row_of(scratch_.residual, rows[i]), weights_->output_norm(), model_->rms_epsilon,
                              model_->hidden, row_of(scratch_.normed, i));
         });
+        if (weights_->ternary_head().has_blocks()) {
+            const linear products = on(pool);
+            parallel_for(pool, rows.size(), [&](std::size_t i) noexcept {
+                products.quantize({row_of(scratch_.normed, i), model_->hidden}, scratch_.quantized, i);
+            });
+            scratch_.quantized.used_rows = rows.size();
+            return products.project_rows(weights_->ternary_head(), scratch_.quantized, out);
+        }
         const float_rows& normed = scratch_.normed;
         lm_head_products(pool, *loops_, weights_->lm_head(),
                          {normed.values.data(), rows.size(), model_->hidden, normed.cols}, out);
@@ -23606,7 +24684,16 @@ private:
         : tables_(&tables), loops_(tables.loops), model_(&model), weights_(&weights), frequencies_(&frequencies),
           scratch_(std::move(memory)) {}
 
-    [[nodiscard]] linear on(pool_ref pool) const noexcept { return {*loops_, *tables_->ternary, pool}; }
+    [[nodiscard]] linear on(pool_ref pool) const noexcept { return {*tables_, pool}; }
+
+    /// x [hidden] = the embedding of a token.
+    void look_up(std::size_t id, float* x) const noexcept {
+        if (weights_->ternary_embedding().has_blocks()) {
+            return widen_blocks(weights_->ternary_embedding().blocks, id, 0, model_->hidden, x);
+        }
+        const float_matrix& table = weights_->token_embedding();
+        loops_->of(table.element).widen_row(table.row(id), table.cols, x);
+    }
 
     [[nodiscard]] matrix_view<float> used(float_rows& all) const noexcept { return all.first(rows_.size()); }
     [[nodiscard]] static float* row_of(float_rows& all, std::size_t r) noexcept {
@@ -23730,8 +24817,8 @@ public:
         if (auto made = allocate(); !made) {
             return failed(made);
         }
-        made_.embedding_ = floats("token_embd.weight");
-        made_.lm_head_ = model_.has_own_lm_head ? floats("output.weight") : made_.embedding_;
+        choose_arithmetic();
+        read_embedding_and_head();
         made_.output_norm_ = norm("output_norm.weight", model_.hidden);
         for (std::size_t i = 0; i < model_.layers && ok(); ++i) {
             read_layer("blk." + std::to_string(i) + ".", made_.layers_[i]);
@@ -23744,6 +24831,49 @@ public:
     }
 
 private:
+    /// Blocks with scales, or codes with one scale for a matrix: the same for the whole model, whose products share
+    /// their activations.
+    void choose_arithmetic() {
+        bool several = false;
+        for (const gguf_tensor& tensor : file_.tensors()) {
+            several = several || (has_block_scales(tensor.type) && has_several_scales(tensor));
+        }
+        made_.activations_ = options_.activations;
+        if (options_.activations == activation_rounding::by_model) {
+            made_.activations_ = several ? activation_rounding::per_32 : activation_rounding::per_token;
+        }
+        made_.has_blocks_ = several || made_.activations_ != activation_rounding::per_token;
+        made_.layout_ = layout_.name;
+        if (made_.has_blocks_) {
+            layout_ = unscaled_blocks;
+            const gguf_tensor* tensor = file_.find_tensor("blk.0.attn_q.weight");
+            made_.layout_ =
+                tensor != nullptr && tensor->type == tensor_type::q2_0_g64 ? name_of(tensor->type) : layout_.name;
+        }
+    }
+
+    void read_embedding_and_head() {
+        const std::string embedding = "token_embd.weight";
+        const std::string head = "output.weight";
+        if (is_ternary(embedding)) {
+            made_.ternary_embedding_ = block_matrix(embedding, model_.vocabulary, model_.hidden);
+        } else {
+            made_.embedding_ = floats(embedding);
+        }
+        if (!model_.has_own_lm_head) {
+            made_.lm_head_ = made_.embedding_;
+            made_.ternary_head_ = made_.ternary_embedding_;
+        } else if (is_ternary(head)) {
+            made_.ternary_head_ = block_matrix(head, model_.vocabulary, model_.hidden);
+        } else {
+            made_.lm_head_ = floats(head);
+        }
+    }
+    [[nodiscard]] bool is_ternary(const std::string& name) const noexcept {
+        const gguf_tensor* tensor = file_.find_tensor(name);
+        return made_.has_blocks_ && tensor != nullptr && has_block_scales(tensor->type);
+    }
+
     [[nodiscard]] bool ok() const noexcept { return failure_.code == errc{}; }
 
     void fail(errc code, std::string_view tensor, std::string_view what) {
@@ -23783,15 +24913,17 @@ private:
     /// Memory for all ternary tensors of the model. What stays unused is never touched and takes no pages.
     [[nodiscard]] result<void> allocate_repacked() {
         const std::size_t q = model_.query_columns();
-        const std::size_t shapes[][3] = {{1, q, model_.hidden},
-                                         {2, model_.kv_columns(), model_.hidden},
-                                         {1, model_.hidden, q},
-                                         {2, model_.feed_forward, model_.hidden},
-                                         {1, model_.hidden, model_.feed_forward}};
+        const std::size_t layers = model_.layers;
+        const std::size_t shapes[][3] = {{layers, q, model_.hidden},
+                                         {2 * layers, model_.kv_columns(), model_.hidden},
+                                         {layers, model_.hidden, q},
+                                         {2 * layers, model_.feed_forward, model_.hidden},
+                                         {layers, model_.hidden, model_.feed_forward},
+                                         {made_.has_blocks_ ? 2u : 0u, model_.vocabulary, model_.hidden}};
         std::optional<std::uint64_t> bytes = 0;
         for (const auto& [count, rows, cols] : shapes) {
             const auto one = repacked_size(rows, cols);
-            const auto all = one ? checked_multiply(*one, count * model_.layers) : one;
+            const auto all = one ? checked_multiply(*one, count) : one;
             bytes = bytes && all ? checked_add(*bytes, *all) : std::nullopt;
         }
         if (!bytes) {
@@ -23924,6 +25056,9 @@ private:
     /// The ternary tensor `name`.weight, and the scale that a file may have beside it: in place if it is in our layout,
     /// otherwise repacked.
     [[nodiscard]] ternary_matrix matrix(const std::string& name, std::size_t rows, std::size_t cols) {
+        if (made_.has_blocks_) {
+            return block_matrix(name + ".weight", rows, cols);
+        }
         const gguf_tensor* tensor = ok() ? find(name + ".weight", rows, cols) : nullptr;
         if (tensor == nullptr) {
             return {};
@@ -23933,33 +25068,77 @@ private:
             fail(source.error());
             return {};
         }
-        const bool is_in_place = source->layout() == &layout_;
+        const bool is_in_place = source->layout() != nullptr && source->layout()->name == layout_.name;
         if (is_in_place && options_.verify_codes) {
             keep_failure(check_codes(layout_, *tensor, file_.name()));
         }
         return {is_in_place ? codes_of(*tensor) : repacked(*source, *tensor), source->scale()};
     }
 
+    /// A ternary tensor as scaled_blocks: in place if it has them, otherwise made of what it has.
+    [[nodiscard]] ternary_matrix block_matrix(const std::string& name, std::size_t rows, std::size_t cols) {
+        const gguf_tensor* tensor = ok() ? find(name, rows, cols) : nullptr;
+        if (tensor == nullptr) {
+            return {};
+        }
+        if (tensor->rank != 2) {
+            fail(errc::wrong_shape, name, sentence({dims_text(*tensor), " in the file, a matrix expected"}));
+            return {};
+        }
+        if (is_scaled_blocks(tensor->type)) {
+            if (options_.verify_blocks) {
+                keep_failure(check_scaled_blocks(pool_, *tensor, file_.name()));
+            }
+            return {{}, 1.0f, blocks_of(*tensor)};
+        }
+        if (has_block_scales(tensor->type)) {
+            std::uint8_t* const out = repacked_space();
+            if (out != nullptr) {
+                keep_failure(pack_scaled_rows(pool_, *tensor, file_.name(), out));
+                use_repacked(*tensor);
+            }
+            return {{}, 1.0f, {out, rows, cols, 128}};
+        }
+        const auto source = ternary_source::open(file_, *tensor, options_.reading, pool_);
+        if (!source) {
+            fail(source.error());
+            return {};
+        }
+        const ternary_view view = repacked(*source, *tensor);
+        return {{}, source->scale(), {view.data, rows, cols, 128}};
+    }
+
+    /// Where the next repacked tensor goes; null after a failure.
+    [[nodiscard]] std::uint8_t* repacked_space() {
+        keep_failure(ok() && made_.repacked_.empty() ? allocate_repacked() : result<void>{});
+        return ok() ? made_.repacked_.data() + used_repacked_ : nullptr;
+    }
+    /// After a tensor was repacked there: its own pages are not needed any more.
+    void use_repacked(const gguf_tensor& tensor) {
+        if (options_.source != nullptr) {
+            options_.source->give_back(tensor.bytes);
+        }
+        const auto rows = to_size(tensor.dims[1]);
+        const auto cols = to_size(tensor.dims[0]);
+        used_repacked_ += to_size(*repacked_size(rows, cols));
+        ++made_.repacked_tensors_;
+        made_.repacked_bytes_ += *layout_.bytes(rows, cols);
+    }
+
     [[nodiscard]] ternary_view repacked(const ternary_source& source, const gguf_tensor& tensor) {
         keep_failure(check_admits(layout_, tensor, file_.name()));
-        keep_failure(ok() && made_.repacked_.empty() ? allocate_repacked() : result<void>{});
-        if (!ok()) {
+        std::uint8_t* const out = repacked_space();
+        if (out == nullptr) {
             return {};
         }
         const auto rows = to_size(tensor.dims[1]);
         const auto cols = to_size(tensor.dims[0]);
-        std::uint8_t* out = made_.repacked_.data() + used_repacked_;
         auto packed = pack_rows(pool_, source.rows(), tensor, file_.name(), layout_, out, source.stride(cols));
         if (!packed && packed.error().code == errc::bad_code && source.layout() != nullptr) {
             packed = check_codes(*source.layout(), tensor, file_.name()); // names the byte
         }
         keep_failure(std::move(packed));
-        if (options_.source != nullptr) {
-            options_.source->give_back(tensor.bytes);
-        }
-        used_repacked_ += to_size(*repacked_size(rows, cols));
-        ++made_.repacked_tensors_;
-        made_.repacked_bytes_ += *layout_.bytes(rows, cols);
+        use_repacked(tensor);
         return {out, rows, cols};
     }
 
@@ -23971,7 +25150,7 @@ private:
 
     const gguf_file& file_;
     const hyper_parameters& model_;
-    const layout_table& layout_;
+    layout_table layout_; ///< that ternary matrices are repacked to
     const weight_options& options_;
     pool_ref pool_;
     weights made_;
@@ -27306,6 +28485,7 @@ constinit const engine engine_of<P>::tables{P::isa::name,
                                             &detail::loop_table_of<typename P::loops>,
                                             &detail::kv_table_of<typename P::loops, typename P::kv_element>,
                                             &detail::ternary_table_of<typename P::ternary>,
+                                            &detail::block_table_of<detail::block_kernel<typename P::isa>>,
                                             []() noexcept { return isa::enable<typename P::isa>(); },
                                             &detail::open_owned_pool<typename P::pool>};
 
@@ -29704,6 +30884,8 @@ private:
         }
         const weight_options how{{options.file_order, options.lookup_tiling},
                                  options.verify_codes.value_or(!facts_->source.is_mapped()),
+                                 options.verify_codes.value_or(true),
+                                 options.activations,
                                  &facts_->source};
         auto tensors =
             tensors_part<>::open(facts_->file(), facts_->parameters, *tables_.ternary->layout, how, pool->ref());
@@ -29720,7 +30902,7 @@ private:
         if (facts_->parameters.is_embedder) {
             return {};
         }
-        if (!admits_screen(tensors_.lm_head().element)) {
+        if (tensors_.ternary_head().has_blocks() || !admits_screen(tensors_.lm_head().element)) {
             const gguf_tensor* head = file.find_tensor(name);
             facts_->notes.push_back(sentence({"the head is used as stored: a screen is for F16, BF16 and F32, and this "
                                               "one is ",
@@ -29737,17 +30919,22 @@ private:
     }
 
     void describe() {
+        if (tensors_.has_blocks()) {
+            facts_->notes.push_back(sentence(
+                {"ternary weights have a scale for each block, or meet activations that are not rounded token by "
+                 "token; activations: ",
+                 name_of(tensors_.activations())}));
+        }
         if (tensors_.repacked_tensors() != 0) {
-            facts_->notes.push_back(
-                sentence({tensors_.repacked_tensors(), " ternary tensors were repacked to layout ",
-                          tables_.ternary->layout->name, ": ", tensors_.repacked_bytes(), " bytes"}));
+            facts_->notes.push_back(sentence({tensors_.repacked_tensors(), " ternary tensors were repacked to layout ",
+                                              tensors_.layout(), ": ", tensors_.repacked_bytes(), " bytes"}));
         }
         about_ = {&facts_->parameters,
                   &facts_->file(),
                   facts_->text ? &*facts_->text : nullptr,
                   facts_->notes,
                   tables_.isa,
-                  tables_.ternary->layout->name,
+                  tensors_.layout(),
                   tensors_.repacked_bytes()};
     }
 

@@ -15,6 +15,7 @@
 #include <bitnet/io/gguf_value.hpp>
 #include <bitnet/io/name_index.hpp>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -221,7 +222,7 @@ public:
 
     [[nodiscard]] result<gguf_file> run() {
         return finish(read_header() && read_metadata() && sort_keys() && read_alignment() && read_tensors() &&
-                      sort_names() && place_tensors() && check_overlaps());
+                      sort_names() && name_q2_0() && place_tensors() && check_overlaps());
     }
 
 private:
@@ -491,6 +492,9 @@ private:
             return ends("the type and offset", tensor);
         }
         tensor.type = static_cast<tensor_type>(*type);
+        if (is_in_memory_only(tensor.type)) {
+            return fail(errc::unsupported_type, tensor, {" has the unknown tensor type ", *type});
+        }
         tensor.offset = *offset; // from the data section, until place_tensors
         return true;
     }
@@ -532,6 +536,66 @@ private:
                     {"tensor ", quoted{names[first]}, " appears twice, as tensors ", first, " and ", second});
     }
 
+    /// Type 42 has blocks of 128 columns in 34 bytes, or of 64 in 18, and no file says which. Tensors follow one
+    /// another without gaps, so that one of the two meets every offset and the end of the file. Those of 64 become
+    /// q2_0_g64.
+    [[nodiscard]] bool name_q2_0() {
+        const auto tensors = file_.tensors_.span();
+        const auto is_q2_0 = [](const gguf_tensor& tensor) { return tensor.type == tensor_type::q2_0; };
+        if (std::none_of(tensors.begin(), tensors.end(), is_q2_0)) {
+            return true;
+        }
+        for (const gguf_tensor& tensor : tensors) {
+            if (!is_q2_0(tensor) && !check_shape(tensor)) {
+                return false;
+            }
+        }
+        buffer<std::size_t> order;
+        if (!sort_offsets(order)) {
+            return false;
+        }
+        const std::string no_128 = misfit(tensor_type::q2_0, order.span());
+        const std::string no_64 = misfit(tensor_type::q2_0_g64, order.span());
+        if (no_128.empty() == no_64.empty()) {
+            return fail(errc::wrong_layout, {"tensors of type 42 (Q2_0) have blocks of 128 or of 64 columns, and ",
+                                             no_128.empty() ? std::string("the offsets of this file fit both")
+                                                            : sentence({"this file fits neither: with 128, ", no_128,
+                                                                        "; with 64, ", no_64})});
+        }
+        for (gguf_tensor& tensor : tensors) {
+            tensor.type = is_q2_0(tensor) && no_64.empty() ? tensor_type::q2_0_g64 : tensor.type;
+        }
+        return true;
+    }
+
+    /// The first place where the file would differ if type 42 were `type`; empty if there is none.
+    [[nodiscard]] std::string misfit(tensor_type type, std::span<const std::size_t> order) const {
+        std::uint64_t expected = 0;
+        std::uint64_t end = 0;
+        for (const std::size_t i : order) {
+            const gguf_tensor& tensor = file_.tensors_[i];
+            const tensor_type own = tensor.type == tensor_type::q2_0 ? type : tensor.type;
+            const auto bytes = fits_blocks(own, tensor.dims) ? tensor_bytes(own, tensor.dims) : std::nullopt;
+            const auto last = bytes ? checked_add(expected, *bytes) : bytes;
+            const auto next = last ? checked_align(*last, file_.alignment_) : last;
+            if (!next) {
+                return sentence(
+                    {"tensor ", quoted{tensor.name}, " of shape ", dims_text(tensor), " has rows of no whole blocks"});
+            }
+            if (tensor.offset != expected) {
+                return sentence({"tensor ", quoted{tensor.name}, " would start at offset ", expected,
+                                 ", but it does at ", tensor.offset});
+            }
+            end = *last;
+            expected = *next;
+        }
+        const std::uint64_t start = checked_align(reader_.offset(), file_.alignment_).value_or(UINT64_MAX);
+        const std::uint64_t present = bytes_.size() < start ? 0 : bytes_.size() - start;
+        return present >= end && present <= expected
+                   ? std::string()
+                   : sentence({"the data would take ", end, " bytes, but it has ", present});
+    }
+
     [[nodiscard]] bool place_tensors() {
         const auto start = checked_align(reader_.offset(), file_.alignment_);
         if (!start) {
@@ -549,7 +613,7 @@ private:
     /// Whether the type is known and its number of bytes can be computed.
     [[nodiscard]] bool check_shape(const gguf_tensor& tensor) {
         const auto* format = format_of(tensor.type);
-        if (format == nullptr || tensor.type == tensor_type::hf_packed) {
+        if (format == nullptr) {
             return fail(errc::unsupported_type, tensor,
                         {" has the unknown tensor type ", static_cast<std::uint32_t>(tensor.type)});
         }
@@ -594,16 +658,24 @@ private:
         return true;
     }
 
-    [[nodiscard]] bool check_overlaps() {
-        buffer<std::size_t> order;
+    /// order = the indices of all tensors by ascending offset.
+    [[nodiscard]] bool sort_offsets(buffer<std::size_t>& order) {
         if (!allocate_list(order, file_.tensors_.size(), "an index of offsets")) {
             return false;
         }
-        const auto tensors = file_.tensors_.span();
-        sort_indices(order.span(), tensors.data(), [](const void* first, std::size_t a, std::size_t b) noexcept {
+        sort_indices(order.span(), file_.tensors_.data(), [](const void* first, std::size_t a, std::size_t b) noexcept {
             const auto* list = static_cast<const gguf_tensor*>(first);
             return (list[a].offset > list[b].offset ? 1 : 0) - (list[a].offset < list[b].offset ? 1 : 0);
         });
+        return true;
+    }
+
+    [[nodiscard]] bool check_overlaps() {
+        buffer<std::size_t> order;
+        if (!sort_offsets(order)) {
+            return false;
+        }
+        const auto tensors = file_.tensors_.span();
         for (std::size_t i = 1; i < order.size(); ++i) {
             if (!check_neighbours(tensors[order[i - 1]], tensors[order[i]])) {
                 return false;

@@ -76,7 +76,8 @@ requires std::is_arithmetic_v<T>
 } // namespace detail
 
 /// The element type of a tensor, with its id in the file. Ids 36 to 39 are those of microsoft/BitNet (upstream ggml
-/// used them for others), 134 and above those of ik_llama.cpp, 0xb158vvll this library's own: layout ll, version vv.
+/// used them for others), 134 and above those of ik_llama.cpp, 142 and 143 those of PrismML's llama.cpp, 0xb158vvll
+/// this library's own: layout ll, version vv.
 enum class tensor_type : std::uint32_t {
     f32 = 0,
     f16 = 1,
@@ -91,13 +92,17 @@ enum class tensor_type : std::uint32_t {
     i8_s = 37,
     tl1 = 38,
     tl2 = 39,
+    q2_0 = 42,
     iq1_bn = 134,
     iq2_bn = 135,
+    pq2_0 = 142,
+    ptq1_0 = 143,
     iq2_bn_r4 = 335,
     hpp_base3 = 0xb1580101,   ///< kernel/base3.hpp
     hpp_lookup2 = 0xb1580102, ///< kernel/lookup2.hpp
     hpp_lookup3 = 0xb1580103, ///< kernel/lookup3.hpp
     hpp_screen = 0xb1580104,  ///< simd/screen.hpp: the bytes of a screened head, no elements
+    q2_0_g64 = 0xb15801fe,    ///< never in a GGUF file: what type 42 is where its blocks have 64 columns
     hf_packed = 0xb15801ff,   ///< never in a GGUF file: ternary U8 weights of Hugging Face, see model/packed_rows.hpp
 };
 
@@ -126,7 +131,7 @@ struct tensor_format {
 
 /// All tensor types that can be read. I2_S: four codes to a byte, then the f32 scale in 32 bytes; the order of the
 /// codes depends on the layout (A, B or C), which the file does not record. TL2 has no fixed block: see tensor_bytes.
-inline constexpr std::array<tensor_format, 21> tensor_formats{{
+inline constexpr std::array<tensor_format, 25> tensor_formats{{
     {tensor_type::f32, "F32", 1, 4},
     {tensor_type::f16, "F16", 1, 2},
     {tensor_type::q4_0, "Q4_0", 32, 18},    // f16 scale, 32 * 4 bits
@@ -140,6 +145,10 @@ inline constexpr std::array<tensor_format, 21> tensor_formats{{
     {tensor_type::i8_s, "I8_S", 1, 1},
     {tensor_type::tl1, "TL1", 4, 1, 0, 0, true}, // the scale is a tensor of its own, as that of TL2
     {tensor_type::tl2, "TL2", 1, 0},
+    {tensor_type::q2_0, "Q2_0", 128, 34}, // f16 scale, 128 * 2 bits
+    {tensor_type::q2_0_g64, "Q2_0_G64", 64, 18},
+    {tensor_type::pq2_0, "PQ2_0", 128, 34},                        // the bytes of Q2_0
+    {tensor_type::ptq1_0, "PTQ1_0", 128, 28},                      // 24 * 5 + 2 * 4 trits, f16 scale
     {tensor_type::iq1_bn, "IQ1_BN", 64, 13, 2},                    // f16 scale per row
     {tensor_type::iq2_bn, "IQ2_BN", 64, 16, 4},                    // f32 scale per row
     {tensor_type::iq2_bn_r4, "IQ2_BN_R4", 64, 16, 4, 0, false, 4}, // four rows of it interleaved
@@ -181,6 +190,16 @@ using tensor_dims = std::array<std::uint64_t, 4>;
 }
 
 namespace detail {
+
+/// Whether a type has an id of this library's making that no GGUF file may hold.
+[[nodiscard]] constexpr bool is_in_memory_only(tensor_type type) noexcept {
+    return type == tensor_type::hf_packed || type == tensor_type::q2_0_g64;
+}
+
+/// The id that a GGUF file has for a type.
+[[nodiscard]] constexpr tensor_type file_id(tensor_type type) noexcept {
+    return type == tensor_type::q2_0_g64 ? tensor_type::q2_0 : type;
+}
 
 /// How many elements of a row must be present at a time: `dims[0]` must be a multiple of it (for flat formats, the
 /// number of all elements). 1 for an unknown type.

@@ -418,7 +418,7 @@ private:
             put_text(tensor.name);
             put_into(static_cast<std::uint32_t>(tensor.dims.size()));
             out.append(std::as_bytes(std::span(tensor.dims)));
-            put_into(static_cast<std::uint32_t>(tensor.type));
+            put_into(static_cast<std::uint32_t>(detail::file_id(tensor.type)));
             put_into(tensor.offset);
         }
         if (out.ran_out()) {

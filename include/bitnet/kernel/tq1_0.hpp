@@ -45,9 +45,9 @@ struct tq1_0 {
                                          std::uint8_t* codes) noexcept {
         const std::uint8_t* block = data + row * row_bytes(cols);
         for (std::size_t col = 0; col < cols; col += block_columns, block += block_bytes) {
-            unpack<32, 5>(block, codes + col);
-            unpack<16, 5>(block + 32, codes + col + 160);
-            unpack<4, 4>(block + 48, codes + col + 240);
+            unpack_digits<32, 5>(block, codes + col);
+            unpack_digits<16, 5>(block + 32, codes + col + 160);
+            unpack_digits<4, 4>(block + 48, codes + col + 240);
         }
         return true;
     }
@@ -55,33 +55,10 @@ struct tq1_0 {
     static void pack_row(const std::uint8_t* codes, std::size_t cols, float scale, std::uint8_t* row) noexcept {
         const half d = narrow<half>(scale);
         for (std::size_t col = 0; col < cols; col += block_columns, row += block_bytes) {
-            pack<32, 5>(codes + col, row);
-            pack<16, 5>(codes + col + 160, row + 32);
-            pack<4, 4>(codes + col + 240, row + 48);
+            pack_digits<32, 5>(codes + col, row);
+            pack_digits<16, 5>(codes + col + 160, row + 32);
+            pack_digits<4, 4>(codes + col + 240, row + 48);
             std::memcpy(row + scale_at, &d, sizeof d);
-        }
-    }
-
-private:
-    /// `Bytes` bytes of `Digits` codes, those of one digit side by side.
-    template <std::size_t Bytes, std::size_t Digits>
-    static void unpack(const std::uint8_t* bytes, std::uint8_t* codes) noexcept {
-        std::uint8_t fractions[Bytes];
-        std::memcpy(fractions, bytes, Bytes);
-        for (std::size_t n = 0; n < Digits; ++n) {
-            for (std::size_t m = 0; m < Bytes; ++m) {
-                codes[Bytes * n + m] = take_digit(fractions[m]);
-            }
-        }
-    }
-    template <std::size_t Bytes, std::size_t Digits>
-    static void pack(const std::uint8_t* codes, std::uint8_t* bytes) noexcept {
-        for (std::size_t m = 0; m < Bytes; ++m) {
-            unsigned value = 0;
-            for (std::size_t n = 0; n < 5; ++n) {
-                value = 3 * value + (n < Digits ? codes[Bytes * n + m] : 0u);
-            }
-            bytes[m] = ternary_fraction(value);
         }
     }
 };

@@ -3,10 +3,15 @@
 #ifndef BITNET_MODEL_LINEAR_HPP
 #define BITNET_MODEL_LINEAR_HPP
 
+#include <bitnet/checkpoint/activation_rounding.hpp>
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/matrix_view.hpp>
+#include <bitnet/engine.hpp>
+#include <bitnet/kernel/block_activations.hpp>
+#include <bitnet/kernel/block_table.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/kernel/scaled_blocks.hpp>
 #include <bitnet/kernel/ternary_table.hpp>
 #include <bitnet/model/scratch.hpp>
 #include <bitnet/model/weights.hpp>
@@ -37,14 +42,14 @@ using norm_chain = std::array<const float*, 2>;
 /// Ternary matrix products of one kernel with the loops around them, on the threads of a pool.
 class linear {
 public:
-    linear(const loop_table& loops, const ternary_table& kernel, pool_ref pool) noexcept
-        : loops_(loops), kernel_(kernel), pool_(pool) {}
+    linear(const engine& tables, pool_ref pool) noexcept
+        : loops_(*tables.loops), kernel_(*tables.ternary), blocks_(*tables.blocks), pool_(pool) {}
 
-    /// x [rows, cols] -> RMSNorms -> int8, arranged if the kernel wants that. `normed` is working memory: a row for
-    /// every task, of which there are at most x.rows, and at least x.cols columns.
+    /// x [rows, cols] -> RMSNorms -> what products take, arranged if the kernel wants that. `normed` is working memory:
+    /// a row for every task, of which there are at most x.rows, and at least x.cols columns.
     void normalize_and_quantize(matrix_view<const float> x, const norm_chain& norms, float epsilon,
                                 matrix_view<float> normed, quantized_rows& out) const noexcept {
-        const std::size_t group_rows = kernel_.arranged_tokens;
+        const std::size_t group_rows = out.group_rows;
         out.used_rows = x.rows;
         const std::size_t groups = (x.rows + group_rows - 1) / group_rows;
         const std::size_t chunk = std::max<std::size_t>(groups / (4 * pool_.threads()), 1); // 4 to 8 tasks a thread
@@ -57,11 +62,27 @@ public:
                 for (std::size_t r = first; r < end; ++r) {
                     normalize_and_quantize_row(x.row(r), norms, epsilon, row, out, r);
                 }
-                if (kernel_.arrange != nullptr) {
+                if (out.arranged_stride != 0) {
                     kernel_.arrange(out.view(0, x.rows), first, x.cols, out.group(group));
                 }
             }
         });
+    }
+
+    /// The values [x.size()] of row `r` -> int8, zeroed to a multiple of activation_padding, or as they are.
+    void quantize(std::span<const float> x, quantized_rows& out, std::size_t r) const noexcept {
+        if (out.rounding == activation_rounding::none) {
+            std::copy(x.begin(), x.end(), out.float_row(r));
+            return;
+        }
+        if (out.are_blocks) {
+            return blocks_.quantize(x.data(), x.size(), columns_per_scale(out.rounding, x.size()), out.blocks(r));
+        }
+        const row_quantization row = loops_.quantize(x.data(), x.size(), out.row(r));
+        out.scales[r] = row.scale;
+        out.sums[r] = row.sum;
+        const std::size_t padded = (x.size() + activation_padding - 1) / activation_padding * activation_padding;
+        std::memset(out.row(r) + x.size(), 0, padded - x.size());
     }
 
     /// One matrix and where its products go: out [rows of x, rows of the matrix].
@@ -88,11 +109,19 @@ public:
         });
     }
 
+    /// out[t] [rows of w] = w times row t of x, for a matrix of scaled_blocks.
+    void project_rows(const ternary_matrix& w, const quantized_rows& x, std::span<float* const> out) const noexcept {
+        for_chunks(w, [&](std::size_t first, std::size_t count) noexcept {
+            multiply_rows(w, first, count, x,
+                          [&](std::size_t r, const auto& products) noexcept { products.store(out[r] + first); });
+        });
+    }
+
     /// residual += x w^T.
     void project_add(const ternary_matrix& w, const quantized_rows& x, matrix_view<float> residual) const noexcept {
         for_chunks(w, [&](std::size_t first, std::size_t count) noexcept {
-            multiply_rows(w, first, count, x, [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
-                loops_.dequantize_add(products, w.scale, scale, count, residual.row(r).data() + first);
+            multiply_rows(w, first, count, x, [&](std::size_t r, const auto& products) noexcept {
+                products.add_to(residual.row(r).data() + first);
             });
         });
     }
@@ -116,7 +145,7 @@ public:
     }
 
 private:
-    /// One row -> RMSNorms -> int8, zeroed to a multiple of activation_padding. `normed` is working memory [x.size()].
+    /// One row -> RMSNorms -> quantize(). `normed` is working memory [x.size()].
     void normalize_and_quantize_row(std::span<const float> x, const norm_chain& norms, float epsilon, float* normed,
                                     quantized_rows& out, std::size_t r) const noexcept {
         const float* from = x.data();
@@ -126,11 +155,7 @@ private:
                 from = normed;
             }
         }
-        const row_quantization row = loops_.quantize(from, x.size(), out.row(r));
-        out.scales[r] = row.scale;
-        out.sums[r] = row.sum;
-        const std::size_t padded = (x.size() + activation_padding - 1) / activation_padding * activation_padding;
-        std::memset(out.row(r) + x.size(), 0, padded - x.size());
+        quantize({from, x.size()}, out, r);
     }
 
     /// Calls task(first row, number of rows) for chunks of the rows of w, in parallel.
@@ -140,11 +165,44 @@ private:
                         [&](std::size_t i) noexcept { task(i * chunk, (std::min)(chunk, w.rows() - i * chunk)); });
     }
 
-    /// Rows [first, first + count) of w times every row of x. Calls store(row of x, its scale, products [count]) for
-    /// each row; a product is worth product * w.scale / scale. \pre count <= most_rows_per_task
+    /// `count` products of codes with one row of x; a product is worth product * weight_scale / activation_scale.
+    struct integer_products {
+        const loop_table& loops;
+        const std::int32_t* products;
+        float weight_scale;
+        float activation_scale;
+        std::size_t count;
+
+        void store(float* y) const noexcept { loops.dequantize(products, weight_scale, activation_scale, count, y); }
+        void add_to(float* y) const noexcept {
+            loops.dequantize_add(products, weight_scale, activation_scale, count, y);
+        }
+    };
+    /// The same of scaled_blocks.
+    struct float_products {
+        const loop_table& loops;
+        const float* products;
+        std::size_t count;
+
+        void store(float* y) const noexcept { std::copy_n(products, count, y); }
+        void add_to(float* y) const noexcept { loops.add(products, count, y); }
+    };
+
+    /// Rows [first, first + count) of w times every row of x. Calls store(row of x, its products) for each row.
+    /// \pre count <= most_rows_per_task
     template <class Store>
     void multiply_rows(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
                        Store&& store) const noexcept {
+        if (w.has_blocks()) {
+            multiply_blocks(w, first, count, x, store);
+        } else {
+            multiply_codes(w, first, count, x, store);
+        }
+    }
+
+    template <class Store>
+    void multiply_codes(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
+                        Store&& store) const noexcept {
         constexpr std::size_t most_products = 8192; // 32 KiB of stack: 128 tokens of 64 rows
         const std::size_t group = kernel_.arranged_tokens;
         std::array<std::int32_t, most_products> products;
@@ -153,7 +211,53 @@ private:
             const std::size_t tokens = (std::min)(most_tokens, x.used_rows - begin);
             kernel_.multiply(w.codes, first, count, x.view(begin, tokens), products.data(), count);
             for (std::size_t t = 0; t < tokens; ++t) {
-                store(begin + t, x.scales[begin + t], products.data() + t * count);
+                store(begin + t,
+                      integer_products{loops_, products.data() + t * count, w.scale, x.scales[begin + t], count});
+            }
+        }
+    }
+
+    template <class Store>
+    void multiply_blocks(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
+                         Store&& store) const noexcept {
+        constexpr std::size_t most_products = 4096; // 16 KiB of stack: 64 tokens of 64 rows
+        std::array<float, most_products> products;
+        const std::size_t most_tokens = most_products / count;
+        for (std::size_t begin = 0; begin < x.used_rows; begin += most_tokens) {
+            const std::size_t tokens = (std::min)(most_tokens, x.used_rows - begin);
+            if (x.rounding == activation_rounding::none) {
+                multiply_floats(w.blocks, first, count, x, begin, tokens, products.data());
+            } else {
+                blocks_.multiply(w.blocks, first, count, x.block_view(begin, tokens), products.data(), count);
+            }
+            if (w.scale != 1.0f) {
+                loops_.scale(products.data(), w.scale, tokens * count);
+            }
+            for (std::size_t t = 0; t < tokens; ++t) {
+                store(begin + t, float_products{loops_, products.data() + t * count, count});
+            }
+        }
+    }
+
+    /// y [tokens, count] = rows of w times rows of x that were not rounded: pieces of 256 columns, ascending, each
+    /// widened and multiplied as rows of F32.
+    void multiply_floats(const scaled_blocks& w, std::size_t first, std::size_t count, const quantized_rows& x,
+                         std::size_t begin, std::size_t tokens, float* y) const noexcept {
+        constexpr std::size_t most_columns = 256;
+        std::array<float, most_columns> piece;
+        std::fill_n(y, tokens * count, 0.0f);
+        for (std::size_t r = 0; r < count; ++r) {
+            for (std::size_t c = 0; c < w.cols; c += most_columns) {
+                const std::size_t columns = (std::min)(most_columns, w.cols - c);
+                widen_blocks(w, first + r, c, columns, piece.data());
+                for (std::size_t t = 0; t < tokens; ++t) {
+                    float product = 0.0f;
+                    float* const to = &product;
+                    loops_.of(float_element::f32)
+                        .dot_rows(reinterpret_cast<const std::byte*>(piece.data()), sizeof piece, 1,
+                                  {x.float_row(begin + t) + c, 1, columns}, &to);
+                    y[t * count + r] += product;
+                }
             }
         }
     }
@@ -161,17 +265,16 @@ private:
     /// Columns [first, first + count) of out = x w^T.
     void multiply(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
                   matrix_view<float> out) const noexcept {
-        multiply_rows(w, first, count, x, [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
-            loops_.dequantize(products, w.scale, scale, count, out.row(r).data() + first);
-        });
+        multiply_rows(w, first, count, x,
+                      [&](std::size_t r, const auto& products) noexcept { products.store(out.row(r).data() + first); });
     }
 
     /// The same columns of out = activation(out) * (x up^T).
     void multiply_gated(const ternary_matrix& up, std::size_t first, std::size_t count, activation_function activation,
                         const quantized_rows& x, matrix_view<float> out) const noexcept {
-        multiply_rows(up, first, count, x, [&](std::size_t r, float scale, const std::int32_t* products) noexcept {
+        multiply_rows(up, first, count, x, [&](std::size_t r, const auto& products) noexcept {
             std::array<float, most_rows_per_task> factors;
-            loops_.dequantize(products, up.scale, scale, count, factors.data());
+            products.store(factors.data());
             activate(activation, out.row(r).data() + first, factors.data(), count);
         });
     }
@@ -189,6 +292,7 @@ private:
 
     const loop_table& loops_;
     const ternary_table& kernel_;
+    const block_table& blocks_;
     pool_ref pool_;
 };
 

@@ -3,13 +3,16 @@
 #ifndef BITNET_MODEL_SCRATCH_HPP
 #define BITNET_MODEL_SCRATCH_HPP
 
+#include <bitnet/checkpoint/activation_rounding.hpp>
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/matrix_view.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/kernel/block_activations.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/ternary_table.hpp>
+#include <bitnet/model/weights.hpp>
 #include <bitnet/simd/lane_ops.hpp>
 
 #include <algorithm>
@@ -22,7 +25,14 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// Rows of int8 activations with their scales and sums: the input of every ternary product. [rows, cols]
 /// One buffer serves inputs of several widths; whoever fills it zeroes each row to a multiple of activation_padding.
+/// For scaled_blocks the values are in the order of block_activations and have steps instead of scales, or the rows
+/// are floats.
 struct quantized_rows {
+    activation_rounding rounding = activation_rounding::per_token;
+    bool are_blocks = false;        ///< whether they meet scaled_blocks
+    buffer<float> steps;            ///< [rows, stride / 32]
+    buffer<std::int32_t> step_sums; ///< [rows, stride / 32]
+    buffer<float> floats;           ///< [rows, stride]; without rounding, and nothing else then
     buffer<std::int8_t> values;
     buffer<float> scales;            ///< [rows]; value = int8 / scale
     buffer<std::int32_t> sums;       ///< [rows]
@@ -32,7 +42,33 @@ struct quantized_rows {
     std::size_t group_rows = 1;      ///< rows that the kernel arranges together
     std::size_t arranged_stride = 0; ///< bytes from group to group
 
+    [[nodiscard]] block_row blocks(std::size_t r) noexcept {
+        const std::size_t step = r * (stride / columns_per_step);
+        return {row(r), steps.data() + step, step_sums.data() + step};
+    }
+    [[nodiscard]] block_activations block_view(std::size_t first, std::size_t count) const noexcept {
+        return block_activations{values.data(), steps.data(), step_sums.data(), stride, used_rows}.part(first, count);
+    }
+    [[nodiscard]] float* float_row(std::size_t r) noexcept { return floats.data() + r * stride; }
+    [[nodiscard]] const float* float_row(std::size_t r) const noexcept { return floats.data() + r * stride; }
+
     [[nodiscard]] std::int8_t* row(std::size_t r) noexcept { return values.data() + r * stride; }
+    void allocate_rows(const ternary_table& kernel, std::size_t cols, std::size_t max_rows, error& failure) {
+        if (rounding == activation_rounding::none) {
+            return allocate(floats, max_rows * stride, "scratch", failure);
+        }
+        allocate(values, max_rows * stride, "scratch", failure);
+        if (are_blocks) {
+            allocate(steps, max_rows * (stride / columns_per_step), "scratch", failure);
+            return allocate(step_sums, max_rows * (stride / columns_per_step), "scratch", failure);
+        }
+        group_rows = kernel.arranged_tokens;
+        arranged_stride = kernel.arranged_stride(cols);
+        allocate(arranged, (max_rows + group_rows - 1) / group_rows * arranged_stride, "scratch", failure);
+        allocate(scales, max_rows, "scratch", failure);
+        allocate(sums, max_rows, "scratch", failure);
+    }
+
     /// The arranged group of rows g * group_rows and following.
     [[nodiscard]] std::byte* group(std::size_t g) noexcept { return arranged.data() + g * arranged_stride; }
     /// \pre `first` is a multiple of group_rows; `count` is one too or ends at used_rows.
@@ -88,9 +124,9 @@ struct scratch {
     quantized_rows quantized;
     attention_parts parts;
 
-    /// For products by `kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<scratch> open(const hyper_parameters& model, const ternary_table& kernel,
-                                              std::size_t max_rows) {
+    /// For products of `weights` by `kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<scratch> open(const hyper_parameters& model, const weights& tensors,
+                                              const ternary_table& kernel, std::size_t max_rows) {
         scratch made;
         made.max_rows = max_rows;
         const std::size_t widest = (std::max)({model.hidden, model.query_columns(), model.feed_forward});
@@ -109,13 +145,9 @@ struct scratch {
         floats(made.cosines, model.head_size / 2);
         floats(made.sines, model.head_size / 2);
         made.quantized.stride = (widest + activation_padding - 1) / activation_padding * activation_padding;
-        allocate(made.quantized.values, max_rows * made.quantized.stride, "scratch", failure);
-        made.quantized.group_rows = kernel.arranged_tokens;
-        made.quantized.arranged_stride = kernel.arranged_stride(widest);
-        const std::size_t groups = (max_rows + kernel.arranged_tokens - 1) / kernel.arranged_tokens;
-        allocate(made.quantized.arranged, groups * made.quantized.arranged_stride, "scratch", failure);
-        allocate(made.quantized.scales, max_rows, "scratch", failure);
-        allocate(made.quantized.sums, max_rows, "scratch", failure);
+        made.quantized.rounding = tensors.activations();
+        made.quantized.are_blocks = tensors.has_blocks();
+        made.quantized.allocate_rows(kernel, widest, max_rows, failure);
         made.parts.cols = model.query_columns();
         made.parts.heads = model.heads;
         allocate(made.parts.vectors, attention_parts::most * model.query_columns(), "scratch", failure);

@@ -45,7 +45,7 @@ public:
     [[nodiscard]] static result<transformer> open(const engine& tables, const hyper_parameters& model,
                                                   const weights& weights, const rotary_frequencies& frequencies,
                                                   std::size_t max_rows) {
-        auto memory = scratch::open(model, *tables.ternary, max_rows);
+        auto memory = scratch::open(model, weights, *tables.ternary, max_rows);
         if (!memory) {
             return failed(memory);
         }
@@ -59,11 +59,9 @@ public:
     void begin(pool_ref pool, std::span<const sequence_row> rows) noexcept {
         assert(!rows.empty() && rows.size() <= max_rows());
         rows_ = rows;
-        const float_matrix& table = weights_->token_embedding();
-        const auto widen_row = loops_->of(table.element).widen_row;
         parallel_for(pool, rows.size(), [&](std::size_t r) noexcept {
             float* x = row_of(scratch_.residual, r);
-            widen_row(table.row(static_cast<std::size_t>(rows[r].id)), table.cols, x);
+            look_up(static_cast<std::size_t>(rows[r].id), x);
             if (model_->embedding_scale != 1.0f) {
                 loops_->scale(x, model_->embedding_scale, model_->hidden);
             }
@@ -102,6 +100,14 @@ public:
             loops_->rms_norm(row_of(scratch_.residual, rows[i]), weights_->output_norm(), model_->rms_epsilon,
                              model_->hidden, row_of(scratch_.normed, i));
         });
+        if (weights_->ternary_head().has_blocks()) {
+            const linear products = on(pool);
+            parallel_for(pool, rows.size(), [&](std::size_t i) noexcept {
+                products.quantize({row_of(scratch_.normed, i), model_->hidden}, scratch_.quantized, i);
+            });
+            scratch_.quantized.used_rows = rows.size();
+            return products.project_rows(weights_->ternary_head(), scratch_.quantized, out);
+        }
         const float_rows& normed = scratch_.normed;
         lm_head_products(pool, *loops_, weights_->lm_head(),
                          {normed.values.data(), rows.size(), model_->hidden, normed.cols}, out);
@@ -139,7 +145,16 @@ private:
         : tables_(&tables), loops_(tables.loops), model_(&model), weights_(&weights), frequencies_(&frequencies),
           scratch_(std::move(memory)) {}
 
-    [[nodiscard]] linear on(pool_ref pool) const noexcept { return {*loops_, *tables_->ternary, pool}; }
+    [[nodiscard]] linear on(pool_ref pool) const noexcept { return {*tables_, pool}; }
+
+    /// x [hidden] = the embedding of a token.
+    void look_up(std::size_t id, float* x) const noexcept {
+        if (weights_->ternary_embedding().has_blocks()) {
+            return widen_blocks(weights_->ternary_embedding().blocks, id, 0, model_->hidden, x);
+        }
+        const float_matrix& table = weights_->token_embedding();
+        loops_->of(table.element).widen_row(table.row(id), table.cols, x);
+    }
 
     [[nodiscard]] matrix_view<float> used(float_rows& all) const noexcept { return all.first(rows_.size()); }
     [[nodiscard]] static float* row_of(float_rows& all, std::size_t r) noexcept {

@@ -3,9 +3,11 @@
 #ifndef BITNET_MODEL_WEIGHT_READER_HPP
 #define BITNET_MODEL_WEIGHT_READER_HPP
 
+#include <bitnet/checkpoint/activation_rounding.hpp>
 #include <bitnet/checkpoint/float_tensor.hpp>
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/checkpoint/model_file.hpp>
+#include <bitnet/checkpoint/scaled_rows.hpp>
 #include <bitnet/checkpoint/ternary_rows.hpp>
 #include <bitnet/checkpoint/ternary_source.hpp>
 #include <bitnet/core/buffer.hpp>
@@ -42,8 +44,8 @@ public:
         if (auto made = allocate(); !made) {
             return failed(made);
         }
-        made_.embedding_ = floats("token_embd.weight");
-        made_.lm_head_ = model_.has_own_lm_head ? floats("output.weight") : made_.embedding_;
+        choose_arithmetic();
+        read_embedding_and_head();
         made_.output_norm_ = norm("output_norm.weight", model_.hidden);
         for (std::size_t i = 0; i < model_.layers && ok(); ++i) {
             read_layer("blk." + std::to_string(i) + ".", made_.layers_[i]);
@@ -56,6 +58,49 @@ public:
     }
 
 private:
+    /// Blocks with scales, or codes with one scale for a matrix: the same for the whole model, whose products share
+    /// their activations.
+    void choose_arithmetic() {
+        bool several = false;
+        for (const gguf_tensor& tensor : file_.tensors()) {
+            several = several || (has_block_scales(tensor.type) && has_several_scales(tensor));
+        }
+        made_.activations_ = options_.activations;
+        if (options_.activations == activation_rounding::by_model) {
+            made_.activations_ = several ? activation_rounding::per_32 : activation_rounding::per_token;
+        }
+        made_.has_blocks_ = several || made_.activations_ != activation_rounding::per_token;
+        made_.layout_ = layout_.name;
+        if (made_.has_blocks_) {
+            layout_ = unscaled_blocks;
+            const gguf_tensor* tensor = file_.find_tensor("blk.0.attn_q.weight");
+            made_.layout_ =
+                tensor != nullptr && tensor->type == tensor_type::q2_0_g64 ? name_of(tensor->type) : layout_.name;
+        }
+    }
+
+    void read_embedding_and_head() {
+        const std::string embedding = "token_embd.weight";
+        const std::string head = "output.weight";
+        if (is_ternary(embedding)) {
+            made_.ternary_embedding_ = block_matrix(embedding, model_.vocabulary, model_.hidden);
+        } else {
+            made_.embedding_ = floats(embedding);
+        }
+        if (!model_.has_own_lm_head) {
+            made_.lm_head_ = made_.embedding_;
+            made_.ternary_head_ = made_.ternary_embedding_;
+        } else if (is_ternary(head)) {
+            made_.ternary_head_ = block_matrix(head, model_.vocabulary, model_.hidden);
+        } else {
+            made_.lm_head_ = floats(head);
+        }
+    }
+    [[nodiscard]] bool is_ternary(const std::string& name) const noexcept {
+        const gguf_tensor* tensor = file_.find_tensor(name);
+        return made_.has_blocks_ && tensor != nullptr && has_block_scales(tensor->type);
+    }
+
     [[nodiscard]] bool ok() const noexcept { return failure_.code == errc{}; }
 
     void fail(errc code, std::string_view tensor, std::string_view what) {
@@ -95,15 +140,17 @@ private:
     /// Memory for all ternary tensors of the model. What stays unused is never touched and takes no pages.
     [[nodiscard]] result<void> allocate_repacked() {
         const std::size_t q = model_.query_columns();
-        const std::size_t shapes[][3] = {{1, q, model_.hidden},
-                                         {2, model_.kv_columns(), model_.hidden},
-                                         {1, model_.hidden, q},
-                                         {2, model_.feed_forward, model_.hidden},
-                                         {1, model_.hidden, model_.feed_forward}};
+        const std::size_t layers = model_.layers;
+        const std::size_t shapes[][3] = {{layers, q, model_.hidden},
+                                         {2 * layers, model_.kv_columns(), model_.hidden},
+                                         {layers, model_.hidden, q},
+                                         {2 * layers, model_.feed_forward, model_.hidden},
+                                         {layers, model_.hidden, model_.feed_forward},
+                                         {made_.has_blocks_ ? 2u : 0u, model_.vocabulary, model_.hidden}};
         std::optional<std::uint64_t> bytes = 0;
         for (const auto& [count, rows, cols] : shapes) {
             const auto one = repacked_size(rows, cols);
-            const auto all = one ? checked_multiply(*one, count * model_.layers) : one;
+            const auto all = one ? checked_multiply(*one, count) : one;
             bytes = bytes && all ? checked_add(*bytes, *all) : std::nullopt;
         }
         if (!bytes) {
@@ -236,6 +283,9 @@ private:
     /// The ternary tensor `name`.weight, and the scale that a file may have beside it: in place if it is in our layout,
     /// otherwise repacked.
     [[nodiscard]] ternary_matrix matrix(const std::string& name, std::size_t rows, std::size_t cols) {
+        if (made_.has_blocks_) {
+            return block_matrix(name + ".weight", rows, cols);
+        }
         const gguf_tensor* tensor = ok() ? find(name + ".weight", rows, cols) : nullptr;
         if (tensor == nullptr) {
             return {};
@@ -245,33 +295,77 @@ private:
             fail(source.error());
             return {};
         }
-        const bool is_in_place = source->layout() == &layout_;
+        const bool is_in_place = source->layout() != nullptr && source->layout()->name == layout_.name;
         if (is_in_place && options_.verify_codes) {
             keep_failure(check_codes(layout_, *tensor, file_.name()));
         }
         return {is_in_place ? codes_of(*tensor) : repacked(*source, *tensor), source->scale()};
     }
 
+    /// A ternary tensor as scaled_blocks: in place if it has them, otherwise made of what it has.
+    [[nodiscard]] ternary_matrix block_matrix(const std::string& name, std::size_t rows, std::size_t cols) {
+        const gguf_tensor* tensor = ok() ? find(name, rows, cols) : nullptr;
+        if (tensor == nullptr) {
+            return {};
+        }
+        if (tensor->rank != 2) {
+            fail(errc::wrong_shape, name, sentence({dims_text(*tensor), " in the file, a matrix expected"}));
+            return {};
+        }
+        if (is_scaled_blocks(tensor->type)) {
+            if (options_.verify_blocks) {
+                keep_failure(check_scaled_blocks(pool_, *tensor, file_.name()));
+            }
+            return {{}, 1.0f, blocks_of(*tensor)};
+        }
+        if (has_block_scales(tensor->type)) {
+            std::uint8_t* const out = repacked_space();
+            if (out != nullptr) {
+                keep_failure(pack_scaled_rows(pool_, *tensor, file_.name(), out));
+                use_repacked(*tensor);
+            }
+            return {{}, 1.0f, {out, rows, cols, 128}};
+        }
+        const auto source = ternary_source::open(file_, *tensor, options_.reading, pool_);
+        if (!source) {
+            fail(source.error());
+            return {};
+        }
+        const ternary_view view = repacked(*source, *tensor);
+        return {{}, source->scale(), {view.data, rows, cols, 128}};
+    }
+
+    /// Where the next repacked tensor goes; null after a failure.
+    [[nodiscard]] std::uint8_t* repacked_space() {
+        keep_failure(ok() && made_.repacked_.empty() ? allocate_repacked() : result<void>{});
+        return ok() ? made_.repacked_.data() + used_repacked_ : nullptr;
+    }
+    /// After a tensor was repacked there: its own pages are not needed any more.
+    void use_repacked(const gguf_tensor& tensor) {
+        if (options_.source != nullptr) {
+            options_.source->give_back(tensor.bytes);
+        }
+        const auto rows = to_size(tensor.dims[1]);
+        const auto cols = to_size(tensor.dims[0]);
+        used_repacked_ += to_size(*repacked_size(rows, cols));
+        ++made_.repacked_tensors_;
+        made_.repacked_bytes_ += *layout_.bytes(rows, cols);
+    }
+
     [[nodiscard]] ternary_view repacked(const ternary_source& source, const gguf_tensor& tensor) {
         keep_failure(check_admits(layout_, tensor, file_.name()));
-        keep_failure(ok() && made_.repacked_.empty() ? allocate_repacked() : result<void>{});
-        if (!ok()) {
+        std::uint8_t* const out = repacked_space();
+        if (out == nullptr) {
             return {};
         }
         const auto rows = to_size(tensor.dims[1]);
         const auto cols = to_size(tensor.dims[0]);
-        std::uint8_t* out = made_.repacked_.data() + used_repacked_;
         auto packed = pack_rows(pool_, source.rows(), tensor, file_.name(), layout_, out, source.stride(cols));
         if (!packed && packed.error().code == errc::bad_code && source.layout() != nullptr) {
             packed = check_codes(*source.layout(), tensor, file_.name()); // names the byte
         }
         keep_failure(std::move(packed));
-        if (options_.source != nullptr) {
-            options_.source->give_back(tensor.bytes);
-        }
-        used_repacked_ += to_size(*repacked_size(rows, cols));
-        ++made_.repacked_tensors_;
-        made_.repacked_bytes_ += *layout_.bytes(rows, cols);
+        use_repacked(tensor);
         return {out, rows, cols};
     }
 
@@ -283,7 +377,7 @@ private:
 
     const gguf_file& file_;
     const hyper_parameters& model_;
-    const layout_table& layout_;
+    layout_table layout_; ///< that ternary matrices are repacked to
     const weight_options& options_;
     pool_ref pool_;
     weights made_;

@@ -3,6 +3,7 @@
 #ifndef BITNET_MODEL_WEIGHTS_HPP
 #define BITNET_MODEL_WEIGHTS_HPP
 
+#include <bitnet/checkpoint/activation_rounding.hpp>
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/checkpoint/ternary_reading.hpp>
 #include <bitnet/core/buffer.hpp>
@@ -10,12 +11,14 @@
 #include <bitnet/core/float_matrix.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/kernel/layout_table.hpp>
+#include <bitnet/kernel/scaled_blocks.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/thread/pool.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -24,13 +27,15 @@ class model_file;
 
 namespace detail {
 
-/// A ternary matrix [rows, cols] and its one scale: weight = (code - 1) * scale.
+/// A ternary matrix [rows, cols]: weight = (code - 1) * scale, and times the scale of its block where it has blocks.
 struct ternary_matrix {
-    ternary_view codes;
-    float scale = 0;
+    ternary_view codes;   ///< of a matrix with one scale that meets rows of int8 with one scale
+    float scale = 0;      ///< of the whole matrix
+    scaled_blocks blocks; ///< instead of codes
 
-    [[nodiscard]] std::size_t rows() const noexcept { return codes.rows; }
-    [[nodiscard]] std::size_t cols() const noexcept { return codes.cols; }
+    [[nodiscard]] bool has_blocks() const noexcept { return blocks.data != nullptr; }
+    [[nodiscard]] std::size_t rows() const noexcept { return has_blocks() ? blocks.rows : codes.rows; }
+    [[nodiscard]] std::size_t cols() const noexcept { return has_blocks() ? blocks.cols : codes.cols; }
 };
 
 /// The matrices and norms of one transformer block. Shapes are [rows, cols] = [outputs, inputs]. A norm that is null is
@@ -73,6 +78,10 @@ struct weight_options {
     /// Whether every code of every ternary tensor is looked at, to refuse code 3. Reads all weights once. Tensors that
     /// are repacked are looked at in any case.
     bool verify_codes = false;
+    /// The same for tensors with a scale for each block, scales too: type 42 is also written for four-valued weights.
+    bool verify_blocks = true;
+    /// What happens to activations before the products.
+    activation_rounding activations = activation_rounding::by_model;
     /// What the file's bytes are from: pages of tensors that were repacked are given back to it. May be null.
     const model_file* source = nullptr;
 };
@@ -89,7 +98,18 @@ public:
                                                      const layout_table& layout, const weight_options& options,
                                                      pool_ref pool);
 
+    /// Whether ternary matrices are scaled_blocks: those of a file with several scales to a matrix, and all where
+    /// activations are not rounded token by token.
+    [[nodiscard]] bool has_blocks() const noexcept { return has_blocks_; }
+    /// Never by_model.
+    [[nodiscard]] activation_rounding activations() const noexcept { return activations_; }
+    /// What the ternary matrices are in: the layout asked for, or "Q2_0", "Q2_0_G64" of scaled_blocks.
+    [[nodiscard]] std::string_view layout() const noexcept { return layout_; }
+
     [[nodiscard]] const float_matrix& token_embedding() const noexcept { return embedding_; } ///< [vocabulary, hidden]
+    /// The same two where they are ternary: then the float_matrix is empty.
+    [[nodiscard]] const ternary_matrix& ternary_embedding() const noexcept { return ternary_embedding_; }
+    [[nodiscard]] const ternary_matrix& ternary_head() const noexcept { return ternary_head_; }
     /// [vocabulary, hidden]; the embedding if the model has no output matrix of its own.
     [[nodiscard]] const float_matrix& lm_head() const noexcept { return lm_head_; }
     [[nodiscard]] const float* output_norm() const noexcept { return output_norm_; } ///< [hidden]
@@ -102,8 +122,13 @@ public:
 private:
     friend class weight_reader;
 
+    bool has_blocks_ = false;
+    activation_rounding activations_ = activation_rounding::per_token;
+    std::string_view layout_;
     float_matrix embedding_;
     float_matrix lm_head_;
+    ternary_matrix ternary_embedding_;
+    ternary_matrix ternary_head_;
     const float* output_norm_ = nullptr;
     std::unique_ptr<layer_weights[]> layers_;
     buffer<float> norms_;

@@ -89,6 +89,8 @@ private:
         }
         const weight_options how{{options.file_order, options.lookup_tiling},
                                  options.verify_codes.value_or(!facts_->source.is_mapped()),
+                                 options.verify_codes.value_or(true),
+                                 options.activations,
                                  &facts_->source};
         auto tensors =
             tensors_part<>::open(facts_->file(), facts_->parameters, *tables_.ternary->layout, how, pool->ref());
@@ -105,7 +107,7 @@ private:
         if (facts_->parameters.is_embedder) {
             return {};
         }
-        if (!admits_screen(tensors_.lm_head().element)) {
+        if (tensors_.ternary_head().has_blocks() || !admits_screen(tensors_.lm_head().element)) {
             const gguf_tensor* head = file.find_tensor(name);
             facts_->notes.push_back(sentence({"the head is used as stored: a screen is for F16, BF16 and F32, and this "
                                               "one is ",
@@ -122,17 +124,22 @@ private:
     }
 
     void describe() {
+        if (tensors_.has_blocks()) {
+            facts_->notes.push_back(sentence(
+                {"ternary weights have a scale for each block, or meet activations that are not rounded token by "
+                 "token; activations: ",
+                 name_of(tensors_.activations())}));
+        }
         if (tensors_.repacked_tensors() != 0) {
-            facts_->notes.push_back(
-                sentence({tensors_.repacked_tensors(), " ternary tensors were repacked to layout ",
-                          tables_.ternary->layout->name, ": ", tensors_.repacked_bytes(), " bytes"}));
+            facts_->notes.push_back(sentence({tensors_.repacked_tensors(), " ternary tensors were repacked to layout ",
+                                              tensors_.layout(), ": ", tensors_.repacked_bytes(), " bytes"}));
         }
         about_ = {&facts_->parameters,
                   &facts_->file(),
                   facts_->text ? &*facts_->text : nullptr,
                   facts_->notes,
                   tables_.isa,
-                  tables_.ternary->layout->name,
+                  tensors_.layout(),
                   tensors_.repacked_bytes()};
     }
 

@@ -3,6 +3,7 @@
 #ifndef BITNET_RUN_OPEN_OPTIONS_HPP
 #define BITNET_RUN_OPEN_OPTIONS_HPP
 
+#include <bitnet/checkpoint/activation_rounding.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_order.hpp>
 
@@ -29,8 +30,11 @@ struct open_options {
     /// not hold its tile sizes. Needed while the model is opened.
     std::string_view lookup_tiling = {};
     /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default mapped
-    /// files are not scanned and other sources are.
+    /// files are not scanned and other sources are; those of type Q2_0 and PQ2_0 always are unless this is false, since
+    /// files with four-valued weights have that type, too.
     std::optional<bool> verify_codes = {};
+    /// What happens to activations before they meet ternary weights.
+    activation_rounding activations = activation_rounding::by_model;
     /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
     /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so.
     lm_head_mode lm_head = lm_head_mode::as_stored;

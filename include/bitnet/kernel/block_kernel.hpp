@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// block_kernel<Isa>: products of scaled_blocks and block_activations, in one order of float arithmetic; its oracle.
+#ifndef BITNET_KERNEL_BLOCK_KERNEL_HPP
+#define BITNET_KERNEL_BLOCK_KERNEL_HPP
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/fma.hpp>
+#include <bitnet/core/half.hpp>
+#include <bitnet/kernel/block_activations.hpp>
+#include <bitnet/kernel/scaled_blocks.hpp>
+#include <bitnet/simd/isa.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// y[t * y_stride + r] = row first + r of w times row t of x, r < count. The same bits on every Isa:
+///
+///     dot[s] = sum of (code - 1) * int8 over step s, 32 columns: exact in int32, and as a float (below 2^13)
+///     block  = dot[0] * step[0]; then, for the other steps of the weights' block, block = fma(dot[s], step[s], block)
+///     y      = 0; then, for each block of the row, y = fma(block, d, y)
+///
+/// So every row is a sum of its own, over ascending columns, whatever else is computed with it.
+template <class K>
+concept scaled_block_kernel = requires(const scaled_blocks& w, std::size_t n, const block_activations& x, float* y,
+                                       const float* row, const block_row& out) {
+    { K::multiply(w, n, n, x, y, n) }
+    noexcept->std::same_as<void>;
+    { K::quantize(row, n, n, out) } // x, n, per, out: quantize_blocks()
+    noexcept->std::same_as<void>;
+};
+
+/// Undefined for an Isa without such a kernel.
+template <class Isa> struct block_kernel;
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+template <> struct block_kernel<isa::scalar> {
+    static void quantize(const float* x, std::size_t n, std::size_t per, const block_row& out) noexcept {
+        quantize_blocks<software_fma>(x, n, per, out);
+    }
+
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        for (std::size_t t = 0; t < x.tokens; ++t) {
+            for (std::size_t r = 0; r < count; ++r) {
+                y[t * y_stride + r] = row_product(w, first + r, x.part(t, 1));
+            }
+        }
+    }
+
+private:
+    [[nodiscard]] static float row_product(const scaled_blocks& w, std::size_t row,
+                                           const block_activations& x) noexcept {
+        float sum = 0.0f;
+        for (std::size_t b = 0; b < w.blocks_across(); ++b) {
+            const std::uint8_t* block = w.row(row) + b * w.block_bytes();
+            float in_block = 0.0f;
+            for (std::size_t c = 0; c < w.block_columns; c += columns_per_step) {
+                const std::size_t column = b * w.block_columns + c;
+                const float step = x.steps[column / columns_per_step];
+                const auto dot = static_cast<float>(step_product(block, c, x, column));
+                in_block = c == 0 ? dot * step : software_fma::fma(dot, step, in_block);
+            }
+            sum = software_fma::fma(in_block, widen(scale_of_block(block)), sum);
+        }
+        return sum;
+    }
+
+    /// 32 columns from `column` of the row and `c` of the block on.
+    [[nodiscard]] static std::int32_t step_product(const std::uint8_t* block, std::size_t c, const block_activations& x,
+                                                   std::size_t column) noexcept {
+        std::int32_t sum = 0;
+        const std::int8_t* chunk = x.values + column / columns_per_chunk * columns_per_chunk;
+        for (std::size_t i = 0; i < columns_per_step; ++i) {
+            const std::size_t at = column % columns_per_chunk + i;
+            const int weight = static_cast<int>(code_in_block(block, c + i)) - 1;
+            sum += weight * chunk[at % 4 * 32 + at / 4];
+        }
+        return sum;
+    }
+};
+
+template <> struct block_kernel<isa::sse41> : block_kernel<isa::scalar> {};
+template <> struct block_kernel<isa::neon> : block_kernel<isa::scalar> {};
+template <> struct block_kernel<isa::neon_dotprod> : block_kernel<isa::scalar> {};
+template <> struct block_kernel<isa::neon_i8mm> : block_kernel<isa::scalar> {};
+template <> struct block_kernel<isa::wasm_simd128> : block_kernel<isa::scalar> {};
+template <> struct block_kernel<isa::wasm_relaxed_simd> : block_kernel<isa::scalar> {};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
+
+#endif

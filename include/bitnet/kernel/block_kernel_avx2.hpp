@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+// block_kernel<isa::avx2>: rows of blocks with scales, eight at a time. Empty on other architectures.
+#ifndef BITNET_KERNEL_BLOCK_KERNEL_AVX2_HPP
+#define BITNET_KERNEL_BLOCK_KERNEL_AVX2_HPP
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/fma.hpp>
+#include <bitnet/kernel/block_activations.hpp>
+#include <bitnet/kernel/block_kernel.hpp>
+#include <bitnet/kernel/block_tiling.hpp>
+#include <bitnet/kernel/scaled_blocks.hpp>
+#include <bitnet/simd/isa.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A chunk of 128 columns of a row is one ymm register of codes: byte j holds columns 4j to 4j + 3, so that an int32
+/// lane holds 16 columns, and two lanes a step of the activations. Those of eight rows are added in pairs and
+/// transposed: from there on a lane is a row. Overflow: a pair of products of int8 and codes 0 to 3 is at most
+/// 2 * 3 * 128, four of them 3072; an int32 lane holds no more than 16 * 3 * 128 and minus the sum of 32 int8.
+template <> struct block_kernel<isa::avx2> {
+    static void quantize(const float* x, std::size_t n, std::size_t per, const block_row& out) noexcept {
+        quantize_blocks<hardware_fma>(x, n, per, out);
+    }
+
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        block_tiling<block_kernel, 4>::multiply(w, first, count, x, y, y_stride);
+    }
+
+    static constexpr std::size_t tile_rows = 8;
+
+    template <std::size_t BlockColumns, std::size_t Tokens>
+    static void tile(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
+                     std::size_t y_stride) noexcept {
+        __m256 sums[Tokens];
+        BITNET_UNROLL
+        for (auto& sum : sums) {
+            sum = _mm256_setzero_ps();
+        }
+        const std::size_t row_bytes = w.row_bytes();
+        const std::uint8_t* rows = w.row(first);
+        const std::size_t whole = w.cols / columns_per_chunk;
+        for (std::size_t c = 0; c < whole; ++c) {
+            prefetch_chunk(rows + c * (tile_rows * chunk_bytes<BlockColumns>));
+            add_chunk<BlockColumns, false>(rows + c * chunk_bytes<BlockColumns>, row_bytes, x, c, sums);
+        }
+        if (whole * columns_per_chunk < w.cols) { // half a chunk, unless one block is a whole one
+            add_chunk<BlockColumns, BlockColumns == 64>(rows + whole * chunk_bytes<BlockColumns>, row_bytes, x, whole,
+                                                        sums);
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            _mm256_storeu_ps(y + t * y_stride, sums[t]);
+        }
+    }
+
+private:
+    template <std::size_t BlockColumns>
+    static constexpr std::size_t chunk_bytes = columns_per_chunk / BlockColumns*(2 + BlockColumns / 4);
+
+    /// As many bytes as a chunk of eight rows takes, 8 KiB ahead, on across the ends of tiles.
+    static BITNET_ALWAYS_INLINE void prefetch_chunk(const std::uint8_t* at) noexcept {
+        constexpr std::size_t distance = 8192;
+        BITNET_UNROLL
+        for (std::size_t line = 0; line < 5; ++line) {
+            _mm_prefetch(reinterpret_cast<const char*>(at) + distance + line * 64, _MM_HINT_T1);
+        }
+    }
+
+    /// \tparam Half whether the chunk ends after its first block of 64 columns
+    template <std::size_t BlockColumns, bool Half, std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_chunk(const std::uint8_t* rows, std::size_t row_bytes,
+                                               const block_activations& x, std::size_t chunk,
+                                               __m256 (&sums)[Tokens]) noexcept {
+        __m256i lanes[Tokens][tile_rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            __m256i codes[4];
+            unpack(load_codes<BlockColumns, Half>(rows + r * row_bytes), codes);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                lanes[t][r] = products(codes, x.values + t * x.stride + chunk * columns_per_chunk);
+            }
+        }
+        const __m256 scales = load_scales(rows, row_bytes);
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const std::size_t step = t * (x.stride / columns_per_step) + chunk * 4;
+            __m256 dots[4];
+            dots_of_steps(lanes[t], x.sums + step, dots);
+            const float* steps = x.steps + step;
+            __m256 block = _mm256_mul_ps(dots[0], _mm256_broadcast_ss(steps));
+            block = _mm256_fmadd_ps(dots[1], _mm256_broadcast_ss(steps + 1), block);
+            if constexpr (BlockColumns == 64) {
+                sums[t] = _mm256_fmadd_ps(block, scales, sums[t]);
+                if constexpr (Half) {
+                    continue;
+                }
+                block = _mm256_mul_ps(dots[2], _mm256_broadcast_ss(steps + 2));
+                block = _mm256_fmadd_ps(dots[3], _mm256_broadcast_ss(steps + 3), block);
+                sums[t] = _mm256_fmadd_ps(block, load_scales(rows + chunk_bytes<64> / 2, row_bytes), sums[t]);
+            } else {
+                block = _mm256_fmadd_ps(dots[2], _mm256_broadcast_ss(steps + 2), block);
+                block = _mm256_fmadd_ps(dots[3], _mm256_broadcast_ss(steps + 3), block);
+                sums[t] = _mm256_fmadd_ps(block, scales, sums[t]);
+            }
+        }
+    }
+
+    /// The codes of a chunk in the order of their columns.
+    template <std::size_t BlockColumns, bool Half>
+    static BITNET_ALWAYS_INLINE __m256i load_codes(const std::uint8_t* block) noexcept {
+        if constexpr (BlockColumns == 128) {
+            return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + 2));
+        } else {
+            const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block + 2));
+            if constexpr (Half) {
+                return _mm256_zextsi128_si256(low);
+            } else {
+                const auto* next = reinterpret_cast<const __m128i*>(block + chunk_bytes<64> / 2 + 2);
+                return _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_loadu_si128(next), 1);
+            }
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE void unpack(__m256i packed, __m256i (&codes)[4]) noexcept {
+        const __m256i mask = _mm256_set1_epi8(3);
+        codes[0] = _mm256_and_si256(packed, mask);
+        codes[1] = _mm256_and_si256(_mm256_srli_epi16(packed, 2), mask);
+        codes[2] = _mm256_and_si256(_mm256_srli_epi16(packed, 4), mask);
+        codes[3] = _mm256_and_si256(_mm256_srli_epi16(packed, 6), mask);
+    }
+
+    /// Int32 lanes of 16 columns each.
+    static BITNET_ALWAYS_INLINE __m256i products(const __m256i (&codes)[4], const std::int8_t* values) noexcept {
+        const auto* x = reinterpret_cast<const __m256i*>(values);
+        const __m256i first = _mm256_add_epi16(_mm256_maddubs_epi16(codes[0], _mm256_load_si256(x)),
+                                               _mm256_maddubs_epi16(codes[1], _mm256_load_si256(x + 1)));
+        const __m256i second = _mm256_add_epi16(_mm256_maddubs_epi16(codes[2], _mm256_load_si256(x + 2)),
+                                                _mm256_maddubs_epi16(codes[3], _mm256_load_si256(x + 3)));
+        return _mm256_madd_epi16(_mm256_add_epi16(first, second), _mm256_set1_epi16(1));
+    }
+
+    /// The scales of eight rows.
+    static BITNET_ALWAYS_INLINE __m256 load_scales(const std::uint8_t* block, std::size_t row_bytes) noexcept {
+        std::uint16_t halves[tile_rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            std::memcpy(&halves[r], block + r * row_bytes, sizeof halves[r]);
+        }
+        const auto bits = [&](std::size_t r) { return static_cast<short>(halves[r]); };
+        return _mm256_cvtph_ps(_mm_setr_epi16(bits(0), bits(1), bits(2), bits(3), bits(4), bits(5), bits(6), bits(7)));
+    }
+
+    /// Lanes of eight rows -> for each step of a chunk the sum of products less that of the activations, a lane a row.
+    static BITNET_ALWAYS_INLINE void dots_of_steps(const __m256i (&lanes)[tile_rows], const std::int32_t* sums,
+                                                   __m256 (&dots)[4]) noexcept {
+        __m256 pairs[4]; // of rows 2p and 2p + 1: steps 0 and 1 of each in the lower half, 2 and 3 in the upper
+        BITNET_UNROLL
+        for (std::size_t p = 0; p < 4; ++p) {
+            pairs[p] = _mm256_castsi256_ps(_mm256_hadd_epi32(lanes[2 * p], lanes[2 * p + 1]));
+        }
+        const __m256i even_low = _mm256_castps_si256(_mm256_shuffle_ps(pairs[0], pairs[1], 0x88)); // steps 0 and 2
+        const __m256i even_high = _mm256_castps_si256(_mm256_shuffle_ps(pairs[2], pairs[3], 0x88));
+        const __m256i odd_low = _mm256_castps_si256(_mm256_shuffle_ps(pairs[0], pairs[1], 0xdd)); // 1 and 3
+        const __m256i odd_high = _mm256_castps_si256(_mm256_shuffle_ps(pairs[2], pairs[3], 0xdd));
+        dots[0] = less(_mm256_permute2x128_si256(even_low, even_high, 0x20), sums[0]);
+        dots[1] = less(_mm256_permute2x128_si256(odd_low, odd_high, 0x20), sums[1]);
+        dots[2] = less(_mm256_permute2x128_si256(even_low, even_high, 0x31), sums[2]);
+        dots[3] = less(_mm256_permute2x128_si256(odd_low, odd_high, 0x31), sums[3]);
+    }
+    static BITNET_ALWAYS_INLINE __m256 less(__m256i dots, std::int32_t sum) noexcept {
+        return _mm256_cvtepi32_ps(_mm256_sub_epi32(dots, _mm256_set1_epi32(sum)));
+    }
+};
+
+template <> struct block_kernel<isa::avx_vnni> : block_kernel<isa::avx2> {};
+template <> struct block_kernel<isa::avx512_vnni> : block_kernel<isa::avx2> {};
+template <> struct block_kernel<isa::amx_int8> : block_kernel<isa::avx2> {};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+#endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // emulated_tiles: AMX tile registers in plain C++, as the Intel SDM describes LDTILECFG, TILELOADD, TILESTORED,
-// TDPBUSD.
+// TDPBSUD.
 #pragma once
 
 #include <bitnet/kernel/amx_tiles.hpp>
@@ -32,13 +32,10 @@ public:
         config = {};
         config.palette = 0;
     }
-    template <int Tile> static void zero() {
-        check<Tile>();
-        std::memset(data[Tile], 0, sizeof data[Tile]);
-    }
     /// Rows and bytes of a row beyond the configured ones become zero.
     template <int Tile> static void load(const void* p, std::size_t stride) {
-        zero<Tile>();
+        check<Tile>();
+        std::memset(data[Tile], 0, sizeof data[Tile]);
         for (std::size_t r = 0; r < config.rows[Tile]; ++r) {
             std::memcpy(data[Tile][r], static_cast<const std::byte*>(p) + r * stride, config.row_bytes[Tile]);
         }
@@ -50,17 +47,17 @@ public:
             std::memcpy(static_cast<std::byte*>(p) + r * stride, data[Tile][r], config.row_bytes[Tile]);
         }
     }
-    /// TDPBUSD: sum[m][n] += code[m][4 k + i] * value[k][4 n + i]
-    template <int Sum, int Codes, int Values> static void multiply() {
+    /// TDPBSUD: sum[m][n] += value[m][4 k + i] * code[k][4 n + i]
+    template <int Sum, int Values, int Codes> static void multiply() {
         check<Sum>();
-        check<Codes>();
         check<Values>();
-        REQUIRE(config.rows[Sum] == config.rows[Codes]);
-        REQUIRE(config.row_bytes[Sum] == config.row_bytes[Values]);
-        REQUIRE(config.row_bytes[Codes] / 4 == config.rows[Values]);
+        check<Codes>();
+        REQUIRE(config.rows[Sum] == config.rows[Values]);
+        REQUIRE(config.row_bytes[Sum] == config.row_bytes[Codes]);
+        REQUIRE(config.row_bytes[Values] / 4 == config.rows[Codes]);
         for (std::size_t m = 0; m < config.rows[Sum]; ++m) {
-            for (std::size_t k = 0; k < config.row_bytes[Codes] / 4u; ++k) {
-                add_row(data[Sum][m], data[Codes][m] + 4 * k, data[Values][k], config.row_bytes[Sum] / 4u);
+            for (std::size_t k = 0; k < config.row_bytes[Values] / 4u; ++k) {
+                add_row(data[Sum][m], data[Values][m] + 4 * k, data[Codes][k], config.row_bytes[Sum] / 4u);
             }
         }
     }
@@ -73,12 +70,12 @@ private:
             FAIL("tile " << Tile << " is used but not configured");
         }
     }
-    static void add_row(std::uint8_t* sums, const std::uint8_t* codes, const std::uint8_t* values, std::size_t count) {
+    static void add_row(std::uint8_t* sums, const std::uint8_t* values, const std::uint8_t* codes, std::size_t count) {
         for (std::size_t n = 0; n < count; ++n) {
             std::int32_t sum;
             std::memcpy(&sum, sums + 4 * n, 4);
             for (std::size_t i = 0; i < 4; ++i) {
-                sum += codes[i] * static_cast<std::int8_t>(values[4 * n + i]);
+                sum += static_cast<std::int8_t>(values[i]) * codes[4 * n + i];
             }
             std::memcpy(sums + 4 * n, &sum, 4);
         }

@@ -47,10 +47,10 @@ struct amx_tiles {
                          "i"(Tile)
                          : "memory");
     }
-    /// Sum += Codes (unsigned bytes) * Values (signed bytes), four by four.
-    template <int Sum, int Codes, int Values> static BITNET_ALWAYS_INLINE void multiply() noexcept {
-        __asm__ volatile("{tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0|tdpbusd tmm%c0, tmm%c1, tmm%c2}" ::"i"(Sum), "i"(Codes),
-                         "i"(Values));
+    /// Sum += Values (signed bytes) * Codes (unsigned bytes), four by four.
+    template <int Sum, int Values, int Codes> static BITNET_ALWAYS_INLINE void multiply() noexcept {
+        __asm__ volatile("{tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0|tdpbsud tmm%c0, tmm%c1, tmm%c2}" ::"i"(Sum),
+                         "i"(Values), "i"(Codes));
     }
 };
 #endif

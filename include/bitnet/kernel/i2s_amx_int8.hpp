@@ -6,12 +6,14 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/amx_tiles.hpp>
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
+#include <bitnet/kernel/i2s_lanes_avx512.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/simd/isa.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #if BITNET_X86_64
 #include <immintrin.h>
@@ -19,238 +21,165 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Tiles of 32 rows x 32 tokens: tdpbusd multiplies 16 rows x 64 columns of codes by 64 columns x 16 tokens.
+/// Tiles of 32 tokens x 32 rows: tdpbsud multiplies 16 tokens x 64 columns of activations by 64 columns x 16 rows of
+/// codes.
 ///
-///   codes        | unpacked here, 32 rows x up to 1024 columns: [64 columns][half of the rows][16 rows][64]
-///   activations  | arranged once: [64 columns][16 fours of columns][16 tokens][4]
-///   sums         | [32 tokens][half of the rows][half of the tokens][16 rows][16 tokens]
+///   activations  | arranged once, a group of 16 tokens: [16 tokens][16 times minus the sum], [64 columns][16][64]
+///   codes        | unpacked here, 32 rows x up to 640 columns: [fours of columns][32 rows][4]
+///   sums         | in y; those of a group that is not full in `spare`
 ///
-/// Codes of a chunk stay in the first level of cache while all tokens pass, activations in the second.
+/// Sums start from minus those of the activations, as weight = code - 1. Codes of a chunk, 20 KiB, stay in the first
+/// level of cache while all tokens pass, which are loaded as streams from the second. With every step, some lines of
+/// the packed rows behind are asked for, on across the ends of tasks.
 /// Overflow: as in vpdpbusd, 4 * 3 * 128 for four columns; int32 holds 5 M columns.
 /// \tparam Tiles amx_tiles, or a model of them: what is here needs AVX-512 VNNI only, so tests run it without AMX.
 template <class Tiles> struct i2s_tile_kernel {
     using layout = i2s;
     static constexpr std::size_t arranged_tokens = 16;
 
-    [[nodiscard]] static std::size_t arranged_bytes(std::size_t cols) noexcept { return cols * arranged_tokens; }
+    [[nodiscard]] static std::size_t arranged_bytes(std::size_t cols) noexcept {
+        return sums_bytes + cols * arranged_tokens;
+    }
 
     static void arrange(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) noexcept {
         if (x.tokens <= few_tokens) {
             return;
         }
-        for (std::size_t c = 0; c < cols; c += 64) {
-            __m512i words[16];
-            BITNET_UNROLL
-            for (std::size_t t = 0; t < 16; ++t) {
-                const std::int8_t* row = x.data + (first_token + t) * x.stride + c;
-                words[t] = first_token + t < x.tokens ? _mm512_loadu_si512(row) : _mm512_setzero_si512();
-            }
-            transpose(words);
-            BITNET_UNROLL
-            for (std::size_t q = 0; q < 16; ++q) {
-                _mm512_store_si512(out + c * arranged_tokens + q * 64, words[q]);
+        for (std::size_t t = 0; t < arranged_tokens; ++t) {
+            const bool exists = first_token + t < x.tokens;
+            const std::int8_t* row = x.data + (first_token + t) * x.stride;
+            _mm512_store_si512(out + t * 64, _mm512_set1_epi32(exists ? -x.sums[first_token + t] : 0));
+            std::byte* to = out + sums_bytes + t * 64;
+            for (std::size_t c = 0; c < cols; c += 64, to += tile_bytes) {
+                _mm512_store_si512(to, exists ? _mm512_loadu_si512(row + c) : _mm512_setzero_si512());
             }
         }
     }
 
     static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                          std::int32_t* y, std::size_t y_stride) noexcept {
-        if (x.tokens <= few_tokens) {
-            kernel<isa::avx512_vnni, i2s>::multiply(w, first, count, x, y, y_stride);
-            return;
-        }
-        Tiles::configure(tile_configuration{});
-        for (std::size_t t = 0; t < x.tokens; t += block_tokens) {
-            for (std::size_t r = 0; r < count; r += block_rows) {
-                const range rows{first + r, smaller(block_rows, count - r)};
-                const range tokens{t, smaller(block_tokens, x.tokens - t)};
-                block(w, rows, first + count, x, tokens, y + t * y_stride + r, y_stride);
+        const std::size_t rows = x.tokens <= few_tokens ? 0 : count / block_rows * block_rows;
+        if (rows != 0) {
+            Tiles::configure(tile_configuration{});
+            for (std::size_t r = 0; r < rows; r += block_rows) {
+                block(w, first + r, x, y + r, y_stride);
             }
+            Tiles::release();
         }
-        Tiles::release();
+        kernel<isa::avx512_vnni, i2s>::multiply(w, first + rows, count - rows, x, y + rows, y_stride);
     }
 
 private:
     /// Below, vpdpbusd takes 8 cycles per token for 16 rows x 64 columns; a tile takes 16 and the unpacking about 30.
     static constexpr std::size_t few_tokens = 4;
-    static constexpr std::size_t block_tokens = 128;
-    static constexpr std::size_t block_rows = 32;
-    static constexpr std::size_t chunk_blocks = 8; // of 128 columns: 32 KiB of codes
+    static constexpr std::size_t block_rows = i2s_lanes_avx512::rows;
+    static constexpr std::size_t chunk_blocks = 5; // of 128 columns
+    static constexpr std::size_t tile_bytes = 1024;
+    static constexpr std::size_t sums_bytes = tile_bytes;
+    static constexpr std::size_t code_stride = 4 * block_rows; ///< from four columns to the next
 
-    struct range {
-        std::size_t first, count;
-    };
-    static constexpr std::size_t smaller(std::size_t a, std::size_t b) noexcept { return a < b ? a : b; }
-
-    static void block(const i2s::view& w, range rows, std::size_t end_row, const activation_view& x, range tokens,
-                      std::int32_t* y, std::size_t y_stride) noexcept {
-        alignas(64) std::uint8_t codes[block_rows * chunk_blocks * 128];
-        alignas(64) std::int32_t sums[block_rows * block_tokens];
+    static void block(const i2s::view& w, std::size_t first, const activation_view& x, std::int32_t* y,
+                      std::size_t y_stride) noexcept {
+        alignas(64) std::uint8_t codes[chunk_blocks * 128 * block_rows];
+        alignas(64) std::int32_t spare[arranged_tokens * block_rows];
+        const std::size_t row_bytes = w.cols / 4;
+        const std::uint8_t* packed = w.data + first * row_bytes;
         const std::size_t blocks = w.cols / 128;
         const std::size_t chunks = (blocks + chunk_blocks - 1) / chunk_blocks;
         const std::size_t chunk = (blocks + chunks - 1) / chunks; // of nearly the same size
-        const std::byte* arranged = x.arranged + tokens.first / arranged_tokens * x.arranged_stride;
+        const std::size_t pairs = (x.tokens + 2 * arranged_tokens - 1) / (2 * arranged_tokens);
+        // 64 columns of 32 rows are eight lines of packed codes.
+        ahead lines{packed + block_rows * row_bytes, (8 + pairs - 1) / pairs};
         for (std::size_t b = 0; b < blocks; b += chunk) {
-            const std::size_t count = smaller(chunk, blocks - b);
-            unpack(w, rows, end_row, b, count, codes);
-            for (std::size_t t = 0; t < tokens.count; t += 32) {
-                const std::byte* values = arranged + t / arranged_tokens * x.arranged_stride + b * 128 * 16;
-                const operands in{codes, values, values + x.arranged_stride, 2 * count, b == 0};
-                multiply_tiles(in, rows.count > 16, tokens.count - t > 16, sums + t * block_rows);
+            const std::size_t count = blocks - b < chunk ? blocks - b : chunk;
+            i2s_lanes_avx512::unpack(packed + b * 32, row_bytes, count, codes);
+            for (std::size_t t = 0; t < x.tokens; t += 2 * arranged_tokens) {
+                two_groups({codes, b, 2 * count}, x, t, y + t * y_stride, y_stride, spare, lines);
             }
         }
-        for (std::size_t t = 0; t < tokens.count; t += 16) {
-            for (std::size_t r = 0; r < rows.count; r += 16) {
-                const std::int32_t* tile = sums + t / 32 * 1024 + r / 16 * 512 + t % 32 / 16 * 256;
-                const std::size_t first_token = tokens.first + t;
-                store(tile, x.sums + first_token, smaller(16, tokens.count - t), smaller(16, rows.count - r),
-                      y + t * y_stride + r, y_stride);
-            }
+        const std::size_t rest = x.tokens % arranged_tokens;
+        for (std::size_t t = 0; t < rest; ++t) {
+            std::memcpy(y + (x.tokens - rest + t) * y_stride, spare + t * block_rows, block_rows * sizeof *y);
         }
     }
 
-    /// Codes of `count` blocks of 128 columns as bytes; missing rows are zero.
-    static void unpack(const i2s::view& w, range rows, std::size_t end_row, std::size_t first_block, std::size_t count,
-                       std::uint8_t* out) noexcept {
-        const __m512i by_6_and_4 = shifts(6, 4);
-        const __m512i by_2_and_0 = shifts(2, 0);
-        const __m512i low_bits = _mm512_set1_epi8(3);
-        const std::size_t row_bytes = w.cols / 4;
-        const std::size_t padded = (rows.count + 15) / 16 * 16;
-        for (std::size_t r = 0; r < padded; ++r) {
-            const std::uint8_t* p = w.data + (rows.first + r) * row_bytes + first_block * 32;
-            std::uint8_t* to = out + r * 64; // sixteen rows to a tile
-            if (r >= rows.count) {
-                for (std::size_t step = 0; step < 2 * count; ++step) {
-                    _mm512_store_si512(to + step * 2048, _mm512_setzero_si512());
-                }
-                continue;
-            }
-            const bool more = rows.first + r + block_rows < end_row;
-            for (std::size_t b = 0; b < count; ++b) {
-                if (more && b % 2 == 0) {
-                    _mm_prefetch(reinterpret_cast<const char*>(p + block_rows * row_bytes + b * 32), _MM_HINT_T1);
-                }
-                const __m256i block = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + b * 32));
-                const __m512i twice = _mm512_broadcast_i64x4(block);
-                const __m512i first = _mm512_and_si512(_mm512_srlv_epi16(twice, by_6_and_4), low_bits);
-                const __m512i second = _mm512_and_si512(_mm512_srlv_epi16(twice, by_2_and_0), low_bits);
-                _mm512_store_si512(to + 2 * b * 2048, first);
-                _mm512_store_si512(to + (2 * b + 1) * 2048, second);
+    /// Lines of packed codes that are asked for before they are needed.
+    struct ahead {
+        const std::uint8_t* next;
+        std::size_t with_each_step;
+
+        BITNET_ALWAYS_INLINE void ask() noexcept {
+            for (std::size_t i = 0; i < with_each_step; ++i, next += 64) {
+                _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
             }
         }
-    }
-    static BITNET_ALWAYS_INLINE __m512i shifts(short lower, short upper) noexcept {
-        return _mm512_inserti64x4(_mm512_set1_epi16(upper), _mm256_set1_epi16(lower), 0);
-    }
-
-    struct operands {
+    };
+    struct code_chunk {
         const std::uint8_t* codes;
-        const std::byte* first_values;
-        const std::byte* second_values;
+        std::size_t first_block;
         std::size_t steps; ///< of 64 columns
-        bool fresh;        ///< the sums start at zero
+    };
+    /// Sums of 16 tokens x 32 rows.
+    struct sum_rows {
+        std::int32_t* first;
+        std::size_t stride; ///< bytes
     };
 
-    static void multiply_tiles(const operands& in, bool two_row_tiles, bool two_token_tiles,
-                               std::int32_t* sums) noexcept {
-        if (two_row_tiles) {
-            two_token_tiles ? multiply_tiles<true, true>(in, sums) : multiply_tiles<true, false>(in, sums);
+    /// The tokens from `t` on: two groups, or one.
+    static void two_groups(const code_chunk& chunk, const activation_view& x, std::size_t t, std::int32_t* y,
+                           std::size_t y_stride, std::int32_t* spare, ahead& lines) noexcept {
+        const std::byte* group = x.arranged + t / arranged_tokens * x.arranged_stride;
+        const auto sums_of = [&](std::size_t first) noexcept {
+            return first + arranged_tokens <= x.tokens - t ? sum_rows{y + first * y_stride, y_stride * sizeof *y}
+                                                           : sum_rows{spare, block_rows * sizeof *spare};
+        };
+        if (x.tokens - t > arranged_tokens) {
+            multiply_tiles<true>(chunk, group, group + x.arranged_stride, sums_of(0), sums_of(arranged_tokens), lines);
         } else {
-            two_token_tiles ? multiply_tiles<false, true>(in, sums) : multiply_tiles<false, false>(in, sums);
+            multiply_tiles<false>(chunk, group, group, sums_of(0), {}, lines);
         }
     }
 
-    /// Tiles 0..3: sums of (rows, tokens) halves (0, 0), (0, 1), (1, 0), (1, 1); 4, 5: codes; 6, 7: activations.
-    template <bool TwoRowTiles, bool TwoTokenTiles>
-    static void multiply_tiles(const operands& in, std::int32_t* sums) noexcept {
-        if (in.fresh) {
-            Tiles::template zero<0>();
-            Tiles::template zero<1>();
-            Tiles::template zero<2>();
-            Tiles::template zero<3>();
-        } else {
-            each_sum<TwoRowTiles, TwoTokenTiles>(
-                [sums]<int Tile>() noexcept { Tiles::template load<Tile>(sums + std::size_t{Tile} * 256, 64); });
+    /// Tiles 0 to 3: sums of (tokens, rows) halves (0, 0), (0, 1), (1, 0), (1, 1); 4, 5: activations; 6, 7: codes.
+    template <bool TwoGroups>
+    static void multiply_tiles(const code_chunk& chunk, const std::byte* first, const std::byte* second,
+                               const sum_rows& upper, const sum_rows& lower, ahead& lines) noexcept {
+        load_sums<0, 1>(chunk, first, upper);
+        if constexpr (TwoGroups) {
+            load_sums<2, 3>(chunk, second, lower);
         }
-        for (std::size_t s = 0; s < in.steps; ++s) {
-            Tiles::template load<4>(in.codes + s * 2048, 64);
-            Tiles::template load_streamed<6>(in.first_values + s * 1024, 64);
+        const std::size_t values = sums_bytes + chunk.first_block * 2 * tile_bytes;
+        const std::uint8_t* codes = chunk.codes;
+        for (std::size_t s = 0; s < chunk.steps; ++s, codes += 16 * code_stride) {
+            lines.ask();
+            Tiles::template load_streamed<4>(first + values + s * tile_bytes, 64);
+            Tiles::template load<6>(codes, code_stride);
             Tiles::template multiply<0, 4, 6>();
-            if constexpr (TwoTokenTiles) {
-                Tiles::template load_streamed<7>(in.second_values + s * 1024, 64);
-                Tiles::template multiply<1, 4, 7>();
-            }
-            if constexpr (TwoRowTiles) {
-                Tiles::template load<5>(in.codes + s * 2048 + 1024, 64);
+            Tiles::template load<7>(codes + 64, code_stride);
+            Tiles::template multiply<1, 4, 7>();
+            if constexpr (TwoGroups) {
+                Tiles::template load_streamed<5>(second + values + s * tile_bytes, 64);
                 Tiles::template multiply<2, 5, 6>();
-            }
-            if constexpr (TwoRowTiles && TwoTokenTiles) {
                 Tiles::template multiply<3, 5, 7>();
             }
         }
-        each_sum<TwoRowTiles, TwoTokenTiles>(
-            [sums]<int Tile>() noexcept { Tiles::template store<Tile>(sums + std::size_t{Tile} * 256, 64); });
-    }
-    template <bool TwoRowTiles, bool TwoTokenTiles, class F> static void each_sum(F&& f) noexcept {
-        f.template operator()<0>();
-        if constexpr (TwoTokenTiles) {
-            f.template operator()<1>();
-        }
-        if constexpr (TwoRowTiles) {
-            f.template operator()<2>();
-        }
-        if constexpr (TwoRowTiles && TwoTokenTiles) {
-            f.template operator()<3>();
+        store_sums<0, 1>(upper);
+        if constexpr (TwoGroups) {
+            store_sums<2, 3>(lower);
         }
     }
 
-    /// One tile of sums [16 rows][16 tokens], turned over, less the sums of the activations.
-    static void store(const std::int32_t* tile, const std::int32_t* offsets, std::size_t tokens, std::size_t rows,
-                      std::int32_t* y, std::size_t y_stride) noexcept {
-        __m512i words[16];
-        BITNET_UNROLL
-        for (std::size_t r = 0; r < 16; ++r) {
-            words[r] = _mm512_load_si512(tile + r * 16);
-        }
-        transpose(words);
-        const auto mask = static_cast<__mmask16>((1u << rows) - 1);
-        BITNET_UNROLL
-        for (std::size_t t = 0; t < 16; ++t) {
-            if (t < tokens) {
-                const __m512i sums = _mm512_sub_epi32(words[t], _mm512_set1_epi32(offsets[t]));
-                _mm512_mask_storeu_epi32(y + t * y_stride, mask, sums);
-            }
-        }
+    template <int Low, int High>
+    static BITNET_ALWAYS_INLINE void load_sums(const code_chunk& chunk, const std::byte* group,
+                                               const sum_rows& sums) noexcept {
+        const bool is_fresh = chunk.first_block == 0;
+        Tiles::template load<Low>(is_fresh ? static_cast<const void*>(group) : sums.first, is_fresh ? 64 : sums.stride);
+        Tiles::template load<High>(is_fresh ? static_cast<const void*>(group) : sums.first + 16,
+                                   is_fresh ? 64 : sums.stride);
     }
-
-    /// words[i] word j <-> words[j] word i: pairs, fours, then quarters of registers.
-    static BITNET_ALWAYS_INLINE void transpose(__m512i (&words)[16]) noexcept {
-        __m512i pairs[16];
-        BITNET_UNROLL
-        for (std::size_t i = 0; i < 16; i += 2) {
-            pairs[i] = _mm512_unpacklo_epi32(words[i], words[i + 1]);
-            pairs[i + 1] = _mm512_unpackhi_epi32(words[i], words[i + 1]);
-        }
-        __m512i fours[16]; // fours[4 g + c]: words c, 4 + c, 8 + c, 12 + c of registers 4 g .. 4 g + 3
-        BITNET_UNROLL
-        for (std::size_t g = 0; g < 16; g += 4) {
-            fours[g] = _mm512_unpacklo_epi64(pairs[g], pairs[g + 2]);
-            fours[g + 1] = _mm512_unpackhi_epi64(pairs[g], pairs[g + 2]);
-            fours[g + 2] = _mm512_unpacklo_epi64(pairs[g + 1], pairs[g + 3]);
-            fours[g + 3] = _mm512_unpackhi_epi64(pairs[g + 1], pairs[g + 3]);
-        }
-        BITNET_UNROLL
-        for (std::size_t c = 0; c < 4; ++c) {
-            const __m512i even_low = _mm512_shuffle_i32x4(fours[c], fours[4 + c], 0x88);
-            const __m512i odd_low = _mm512_shuffle_i32x4(fours[c], fours[4 + c], 0xdd);
-            const __m512i even_high = _mm512_shuffle_i32x4(fours[8 + c], fours[12 + c], 0x88);
-            const __m512i odd_high = _mm512_shuffle_i32x4(fours[8 + c], fours[12 + c], 0xdd);
-            words[c] = _mm512_shuffle_i32x4(even_low, even_high, 0x88);
-            words[4 + c] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88);
-            words[8 + c] = _mm512_shuffle_i32x4(even_low, even_high, 0xdd);
-            words[12 + c] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
-        }
+    template <int Low, int High> static BITNET_ALWAYS_INLINE void store_sums(const sum_rows& sums) noexcept {
+        Tiles::template store<Low>(sums.first, sums.stride);
+        Tiles::template store<High>(sums.first + 16, sums.stride);
     }
 };
 

@@ -112,7 +112,7 @@ std::uint64_t multiply_avx512_vnni(std::size_t steps) noexcept {
 BITNET_TARGET_END
 #if BITNET_AMX_ASSEMBLER
 namespace {
-/// Four chains of tdpbusd on zeroed tiles of 16 x 64 and 64 x 16 bytes.
+/// Four chains of tdpbsud on zeroed tiles of 16 x 64 and 64 x 16 bytes.
 std::uint64_t multiply_amx_int8(std::size_t steps) noexcept {
     using tiles = bitnet::detail::amx_tiles;
     tiles::configure({});

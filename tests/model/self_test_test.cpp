@@ -33,6 +33,7 @@ template <> struct kernel<wrong_isa, i2s> : kernel<isa::scalar, i2s> {
         }
     }
 };
+template <> struct block_kernel<wrong_isa> : block_kernel<isa::scalar> {};
 template <> struct float_ops<wrong_isa> : float_ops<isa::scalar> {
     static void rms_norm(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept {
         float_ops<isa::scalar>::rms_norm(x, weight, made == mistake::norm ? 2 * eps : eps, n, y);

@@ -40,13 +40,17 @@ TEST_CASE("every tensor type has its published id and bytes per 256 x 8 elements
         {37, "I8_S", n},
         {38, "TL1", n / 4},
         {39, "TL2", 256 * 8 / 4}, // 256 columns: pairs only
+        {42, "Q2_0", n / 128 * 34},
         {134, "IQ1_BN", 8 * 2 + n / 64 * 13},
         {135, "IQ2_BN", 8 * 4 + n / 64 * 16},
         {335, "IQ2_BN_R4", 8 * 4 + n / 64 * 16},
+        {142, "PQ2_0", n / 128 * 34},
+        {143, "PTQ1_0", n / 128 * 28},
         {0xb1580101, "HPP_BASE3", 8 * 1 * 64 + 32},       // 256 columns fill one block of 320
         {0xb1580102, "HPP_LOOKUP2", 256 / 16 * 128 + 32}, // 8 rows fill one group of 32
         {0xb1580103, "HPP_LOOKUP3", 11 * 160 + 32},       // eleven blocks of 24 columns
         {0xb1580104, "HPP_SCREEN", n},
+        {0xb15801fe, "Q2_0_G64", n / 64 * 18},
         {0xb15801ff, "U8_PACKED", n / 4},
     };
     CHECK(std::size(rows) == bitnet::detail::tensor_formats.size());

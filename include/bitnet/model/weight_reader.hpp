@@ -299,7 +299,7 @@ private:
         if (is_in_place && options_.verify_codes) {
             keep_failure(check_codes(layout_, *tensor, file_.name()));
         }
-        return {is_in_place ? codes_of(*tensor) : repacked(*source, *tensor), source->scale()};
+        return {is_in_place ? codes_of(*tensor) : repacked(*source, *tensor), source->scale(), {}};
     }
 
     /// A ternary tensor as scaled_blocks: in place if it has them, otherwise made of what it has.

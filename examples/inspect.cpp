@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
     tools::use_binary_streams();
     tools::options options(std::string(program), "Shows what a model file holds and whether it runs here.");
     tools::model_options chosen;
+    chosen.pages = "mapped"; // it looks once, and runs nothing
     bool json = false;
     options.argument(
         "FILE", chosen.file,

@@ -34,7 +34,8 @@ bitnet::result<bitnet::any_model> open_model(std::string_view utf8_path, const b
                                              std::string_view isa, std::string_view kv) {
     const auto engines = engines_with(kv);
     if (!engines.empty()) {
-        auto file = bitnet::detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
+        auto file = bitnet::detail::files_part<>::open(utf8_path,
+                                                       {options.load_tokenizer, options.pre_tokenizer, options.pages});
         return file ? bitnet::detail::open_model(*std::move(file), options, isa, engines) : failed(file);
     }
     return bitnet::error{bitnet::errc::invalid_argument,

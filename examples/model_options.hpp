@@ -27,6 +27,7 @@ struct model_options {
     std::string i2s_source = "a";
     std::string lookup_tiling;
     std::string head = "as-stored";
+    std::string pages = "automatic";
     std::size_t threads = std::max<std::size_t>(1, std::thread::hardware_concurrency());
     std::size_t context = 0;
 
@@ -57,7 +58,7 @@ struct model_options {
         all.number<std::size_t>("-t", "THREADS", threads, 1, most_threads, "threads that work at a time",
                                 "all, here " + std::to_string(threads));
     }
-    /// How the model runs: -t, --isa, --kv.
+    /// How the model runs: -t, --isa, --kv, --head, --pages.
     void add_running(options& all) {
         constexpr std::array<std::string_view, 3> elements{"f16", "f32", "i8"};
         add_threads(all);
@@ -65,6 +66,9 @@ struct model_options {
         all.choice("--kv", elements, kv, "element of the KV cache; i8 is approximate");
         constexpr std::array<std::string_view, 2> heads{"as-stored", "screened"};
         all.choice("--head", heads, head, "screened: the same tokens from a six-bit copy and few rows of the head");
+        constexpr std::array<std::string_view, 3> modes{"automatic", "mapped", "copied"};
+        all.choice("--pages", modes, pages,
+                   "copied: the file in memory of its own, read faster; or as the system maps it");
     }
     /// How long a sequence may get: -c.
     void add_context(options& all, std::size_t least) {
@@ -84,6 +88,9 @@ struct model_options {
         open.file_order = reading().order;
         open.lookup_tiling = lookup_tiling;
         open.lm_head = head == "screened" ? bitnet::lm_head_mode::screened : bitnet::lm_head_mode::as_stored;
+        open.pages = pages == "mapped"   ? bitnet::page_mode::mapped
+                     : pages == "copied" ? bitnet::page_mode::copied
+                                         : bitnet::page_mode::automatic;
         open.threads = threads;
         return open;
     }

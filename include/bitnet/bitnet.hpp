@@ -37,6 +37,7 @@
 #include <bitnet/core/byte_reader.hpp>
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/control_groups.hpp>
 #include <bitnet/core/decimal.hpp>
 #include <bitnet/core/exponential.hpp>
 #include <bitnet/core/fixed_point.hpp>
@@ -51,9 +52,11 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/core/sort_first.hpp>
+#include <bitnet/core/system_files.hpp>
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/engine.hpp>
 #include <bitnet/fwd.hpp>
+#include <bitnet/io/available_memory.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/gguf_reader.hpp>
@@ -63,6 +66,8 @@
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/mapped_file.hpp>
 #include <bitnet/io/name_index.hpp>
+#include <bitnet/io/page_choice.hpp>
+#include <bitnet/io/page_mode.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/io/safetensors.hpp>
 #include <bitnet/io/ternary_tail.hpp>

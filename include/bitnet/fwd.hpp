@@ -23,6 +23,7 @@ template <class T> struct matrix_view;
 // files and memory
 enum class access_hint;
 class byte_source;
+enum class page_mode;
 struct read_callback;
 
 // io: GGUF, JSON, safetensors

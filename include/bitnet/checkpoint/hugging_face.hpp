@@ -120,7 +120,7 @@ private:
     }
 
     [[nodiscard]] bool open_shards() {
-        auto single = byte_source::open(path_of(single_file));
+        auto single = byte_source::open(path_of(single_file), options_.pages);
         if (single) {
             return add_shard(*std::move(single));
         }
@@ -168,7 +168,7 @@ private:
         std::sort(files.begin(), files.end());
         files.erase(std::unique(files.begin(), files.end()), files.end());
         for (const std::string_view file : files) {
-            auto source = byte_source::open(path_of(file));
+            auto source = byte_source::open(path_of(file), options_.pages);
             if (!source) {
                 return set_error(failure_, source.error().code, {path_of(index_file), ": a file that it names: "},
                                  {source.error().message});
@@ -618,7 +618,7 @@ private:
 };
 
 /// Opens the Hugging Face checkpoint in the folder at `utf8_path`: config.json, and model.safetensors or
-/// model.safetensors.index.json with its shards, all mapped. The result looks like a GGUF file: see
+/// model.safetensors.index.json with its shards, mapped or copied. The result looks like a GGUF file: see
 /// hugging_face_config for its metadata and gguf_name_of for the names. Packed weights are of tensor_type::hf_packed,
 /// with the factor that they need beside them; rows of Q and K are not permuted, and "bitnet_hpp.rotary" says so;
 /// "bitnet_hpp.masters" says that weights in F32, F16 and BF16 are to be ternarised.

@@ -13,6 +13,7 @@
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/mapped_file.hpp>
+#include <bitnet/io/page_mode.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -34,6 +35,7 @@ struct opened_checkpoint {
     buffer<std::byte> made;           ///< a GGUF file in memory: metadata and small tensors
     std::vector<std::string> names;   ///< of the tensors in `sources`
     std::vector<std::string> notes;   ///< what was decided or passed over, one sentence each
+    bool is_by_path = false;          ///< whether the library found the files itself
 };
 
 } // namespace detail
@@ -43,15 +45,17 @@ struct checkpoint_options {
     bool load_tokenizer = true;
     /// Name of the pre-tokenizer, instead of what tokenizer.json amounts to: see tokenizer_json_files.
     std::string_view pre_tokenizer = {};
+    /// Whether the files that hold tensors are mapped or copied.
+    page_mode pages = page_mode::mapped;
 };
 
 /// A model's file, or the files of its directory, opened and parsed. Owns all that gguf() points into. Immutable;
 /// move-only; pointers and spans that it gave stay valid when it moves.
 class model_file {
 public:
-    /// Opens what is at `utf8_path`: a GGUF file, mapped, with all others of its model if it is the first shard of a
-    /// split one; or the folder of a Hugging Face checkpoint, to which alone the options apply.
-    /// \return as byte_source::open, gguf_file::parse, open_split_gguf and open_hugging_face.
+    /// Opens what is at `utf8_path`: a GGUF file, with all others of its model if it is the first shard of a split one;
+    /// or the folder of a Hugging Face checkpoint, to which alone the options of the tokenizer apply.
+    /// \return as byte_source::open or, for copies, read, gguf_file::parse, open_split_gguf and open_hugging_face.
     /// Defined in open_model_file.hpp.
     [[nodiscard]] static inline result<model_file> open(std::string_view utf8_path,
                                                         const checkpoint_options& options = {});
@@ -92,6 +96,8 @@ public:
         return bytes;
     }
 
+    /// Whether the library found the files itself, by a path, and was not given bytes.
+    [[nodiscard]] bool is_by_path() const noexcept { return parts_.is_by_path; }
     /// Whether all tensors of the files are mapped, so that their bytes are the system's to keep or drop.
     [[nodiscard]] bool is_mapped() const noexcept {
         return std::all_of(parts_.sources.begin(), parts_.sources.end(),
@@ -118,8 +124,15 @@ public:
     }
 
 private:
+    // Defined in open_model_file.hpp.
+    [[nodiscard]] static inline result<model_file> open_path(std::string_view utf8_path,
+                                                             const checkpoint_options& options);
+    [[nodiscard]] static inline result<model_file> open_gguf(std::string_view utf8_path, page_mode pages);
+    [[nodiscard]] static inline result<model_file> choose(model_file mapped, std::string_view utf8_path,
+                                                          checkpoint_options options);
+
     explicit model_file(detail::opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
-    model_file(gguf_file parsed, byte_source source) : parts_{std::move(parsed), {}, {}, {}, {}} {
+    model_file(gguf_file parsed, byte_source source) : parts_{std::move(parsed), {}, {}, {}, {}, false} {
         parts_.sources.push_back(std::move(source));
     }
 

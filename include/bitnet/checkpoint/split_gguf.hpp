@@ -10,6 +10,7 @@
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/page_mode.hpp>
 #include <bitnet/io/quoted_name.hpp>
 
 #include <algorithm>
@@ -25,8 +26,8 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// One opening of a split model. Use open_split_gguf.
 class split_gguf_reader {
 public:
-    split_gguf_reader(byte_source first, gguf_file parsed, const shard_facts& facts)
-        : path_(first.name()), first_(std::move(parsed)), facts_(facts) {
+    split_gguf_reader(byte_source first, gguf_file parsed, const shard_facts& facts, page_mode pages)
+        : path_(first.name()), first_(std::move(parsed)), facts_(facts), pages_(pages) {
         sources_.push_back(std::move(first));
     }
 
@@ -49,7 +50,7 @@ public:
         if (!whole) {
             return failed(whole);
         }
-        return opened_checkpoint{*std::move(whole), std::move(sources_), {}, {}, std::move(notes_)};
+        return opened_checkpoint{*std::move(whole), std::move(sources_), {}, {}, std::move(notes_), false};
     }
 
 private:
@@ -67,7 +68,7 @@ private:
     }
 
     [[nodiscard]] bool open_shard(std::uint64_t number, const std::string& path) {
-        auto source = byte_source::open(path);
+        auto source = byte_source::open(path, pages_);
         if (!source) {
             return set_error(failure_, source.error().code, {path_, ": shard ", number + 1, " of "},
                              {facts_.count, ": ", source.error().message});
@@ -127,20 +128,21 @@ private:
     std::string path_;
     gguf_file first_;
     shard_facts facts_;
+    page_mode pages_;
     std::vector<byte_source> sources_;
     std::vector<gguf_tensor> more_; ///< of all shards but the first
     std::vector<std::string> notes_;
     error failure_;
 };
 
-/// Maps all shards of the split model whose first shard is `first`, `parsed` and with more than one by `facts`. The
-/// result has the metadata of the first and the tensors of all.
-/// \return errc::bad_file_name if `first` is not called as shards are, invalid_argument if it is not the first; the
-/// errors of byte_source::open and gguf_file::parse for each of the others; inconsistent for a shard of another model,
-/// and if tensors are missing; duplicate_tensor; out_of_memory. Each names the shard.
+/// Maps all shards of the split model whose first shard is `first`, `parsed` and with more than one by `facts`, or
+/// reads them if `pages` is page_mode::copied. The result has the metadata of the first and the tensors of all. \return
+/// errc::bad_file_name if `first` is not called as shards are, invalid_argument if it is not the first; the errors of
+/// byte_source::open and gguf_file::parse for each of the others; inconsistent for a shard of another model, and if
+/// tensors are missing; duplicate_tensor; out_of_memory. Each names the shard.
 [[nodiscard]] inline result<opened_checkpoint> open_split_gguf(byte_source first, gguf_file parsed,
-                                                               const shard_facts& facts) {
-    return split_gguf_reader(std::move(first), std::move(parsed), facts).run();
+                                                               const shard_facts& facts, page_mode pages) {
+    return split_gguf_reader(std::move(first), std::move(parsed), facts, pages).run();
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail

@@ -6,10 +6,12 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/guarded.hpp>
+#include <bitnet/core/huge_pages.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/mapped_file.hpp>
+#include <bitnet/io/page_mode.hpp>
 
 #include <cassert>
 #include <cstddef>
@@ -52,8 +54,8 @@ public:
         });
     }
 
-    /// Reads a file into memory of its own (64-byte aligned): safe against files that change later.
-    /// \return as open(); errc::truncated also when the file shrinks while it is read.
+    /// Reads a file into memory of its own (64-byte aligned, in huge pages where the system has them): safe against
+    /// files that change later. \return as open(); errc::truncated also when the file shrinks while it is read.
     [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) {
         return detail::guarded([&]() -> result<byte_source> {
             auto file = detail::file_handle::open(utf8_path);
@@ -69,6 +71,11 @@ public:
             }
             return source;
         });
+    }
+
+    /// read() for page_mode::copied, otherwise open().
+    [[nodiscard]] static result<byte_source> open(std::string_view utf8_path, page_mode pages) {
+        return pages == page_mode::copied ? read(utf8_path) : open(utf8_path);
     }
 
     /// The caller's own memory, which must outlive the source. Nothing is copied.
@@ -120,11 +127,13 @@ public:
     bool give_back(std::span<const std::byte> part) const noexcept { return mapping_.give_back(part); }
 
 private:
+    /// Bytes of any value: who asks for them writes all of them.
     [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name) {
-        auto memory = buffer<std::byte>::allocate(size, name);
+        auto memory = buffer<std::byte>::allocate_uninitialized(size, name);
         if (!memory) {
             return failed(memory);
         }
+        detail::ask_for_huge_pages(memory->data(), memory->size());
         byte_source source;
         source.copy_ = *std::move(memory);
         source.name_ = std::move(name);

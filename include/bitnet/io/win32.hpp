@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The dozen functions of kernel32 that io needs, declared without windows.h and its macros. Empty elsewhere.
+// The functions of kernel32 that io needs, declared without windows.h and its macros. Empty elsewhere.
 #ifndef BITNET_IO_WIN32_HPP
 #define BITNET_IO_WIN32_HPP
 
@@ -8,6 +8,7 @@
 #if defined(_WIN32)
 // The very types of windows.h (HANDLE is void*, DWORD unsigned long, BOOL int), so both may meet in one program.
 struct _SECURITY_ATTRIBUTES;
+struct _MEMORYSTATUSEX;
 struct _OVERLAPPED;
 union _LARGE_INTEGER;
 extern "C" {
@@ -28,6 +29,7 @@ __declspec(dllimport) int __stdcall MoveFileExW(const wchar_t*, const wchar_t*, 
 __declspec(dllimport) int __stdcall DeleteFileW(const wchar_t*);
 __declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int, unsigned long, const char*, int, wchar_t*, int);
 __declspec(dllimport) unsigned long __stdcall GetLastError();
+__declspec(dllimport) int __stdcall GlobalMemoryStatusEx(_MEMORYSTATUSEX*);
 }
 #endif
 

@@ -84,7 +84,8 @@ template <class Ladder> struct compiled_for {
 
 /// An opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions and
 /// threads. A plain type that a class can hold; move-only; what it gives stays valid when it moves.
-/// Memory: the file's pages as the system maps them, norms, tokenizer, and what had to be repacked.
+/// Memory: the file's pages as the system maps them or a copy (see page_mode), norms, tokenizer, and what had to be
+/// repacked.
 ///
 ///     class storyteller {
 ///         bitnet::any_model model_;
@@ -92,11 +93,11 @@ template <class Ladder> struct compiled_for {
 ///     };
 class any_model {
 public:
-    /// Maps and opens what is at `utf8_path`, a GGUF file or the folder of a Hugging Face checkpoint, with the first
-    /// policy of `Ladder` that this CPU can run, or with the one named `isa`. The files must not be shortened
-    /// meanwhile: see byte_source. \return errc::unsupported_cpu if there is none or it is not available, and any error
-    /// of model_file::open, hyper_parameters::read, tokenizer::open, the pool's open and weights::open: each names its
-    /// place.
+    /// Opens what is at `utf8_path`, a GGUF file or the folder of a Hugging Face checkpoint, with the first policy of
+    /// `Ladder` that this CPU can run, or with the one named `isa`. Files that are mapped must not be shortened
+    /// meanwhile: see byte_source and open_options::pages. \return errc::unsupported_cpu if there is none or it is not
+    /// available, and any error of model_file::open, hyper_parameters::read, tokenizer::open, the pool's open and
+    /// weights::open: each names its place.
     template <class Ladder = any_cpu>
     [[nodiscard]] static result<any_model> open(std::string_view utf8_path, const open_options& options = {},
                                                 std::string_view isa = {}) {

@@ -88,7 +88,7 @@ private:
             return failed(pool);
         }
         const weight_options how{{options.file_order, options.lookup_tiling},
-                                 options.verify_codes.value_or(!facts_->source.is_mapped()),
+                                 options.verify_codes.value_or(!facts_->source.is_by_path()),
                                  options.verify_codes.value_or(true),
                                  options.activations,
                                  &facts_->source};

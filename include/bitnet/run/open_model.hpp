@@ -79,7 +79,7 @@ result<any_model> compiled_for<Ladder>::open(byte_source source, const open_opti
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const open_options& options,
                                              std::string_view isa) {
-    auto file = detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
+    auto file = detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages});
     return file ? open(*std::move(file), options, isa) : failed(file);
 }
 

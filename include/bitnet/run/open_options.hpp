@@ -5,6 +5,7 @@
 
 #include <bitnet/checkpoint/activation_rounding.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/io/page_mode.hpp>
 #include <bitnet/kernel/i2s_order.hpp>
 
 #include <cstddef>
@@ -29,10 +30,13 @@ struct open_options {
     /// The text of the kernel_config.ini that a file in TL1 or TL2 of microsoft/BitNet was written with: the file does
     /// not hold its tile sizes. Needed while the model is opened.
     std::string_view lookup_tiling = {};
-    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default mapped
-    /// files are not scanned and other sources are; those of type Q2_0 and PQ2_0 always are unless this is false, since
-    /// files with four-valued weights have that type, too.
+    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default files that
+    /// are opened by a path are not scanned and other sources are. Those of type Q2_0 and PQ2_0 always are unless this
+    /// is false, since files with four-valued weights have that type, too.
     std::optional<bool> verify_codes = {};
+    /// Whether the model's files are mapped or copied, if they are opened by a path. A host that runs several processes
+    /// over one file, or wants to keep its memory small, says mapped.
+    page_mode pages = page_mode::automatic;
     /// What happens to activations before they meet ternary weights.
     activation_rounding activations = activation_rounding::by_model;
     /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.

@@ -168,7 +168,12 @@ inline std::string_view family_of(const bitnet::hyper_parameters& model) {
     if (architecture == "llama") {
         return "LLaMA, here with ternary weights: Llama3-8B-1.58, Falcon3-1.58, Falcon-E";
     }
-    return architecture == "qwen3" || architecture == "gemma3" ? "BitNet embedding" : "";
+    if (model.is_embedder) {
+        return "BitNet embedding";
+    }
+    return architecture == "qwen2"   ? "Qwen2, here with ternary weights: the language model of VibeVoice-ASR-BitNet"
+           : architecture == "qwen3" ? "Qwen3, here with ternary weights: Ternary Bonsai"
+                                     : "";
 }
 
 /// Which program's own a tensor type is; empty for types that all read alike.

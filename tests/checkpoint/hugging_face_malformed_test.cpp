@@ -263,7 +263,15 @@ TEST_CASE("a tensor of a checkpoint with an unknown name, wrong type or bad scal
          [](checkpoint& c) {
              c.tensors.push_back({"model.layers.0.self_attn.q_proj.bias", "F32", {1}, "1234"});
          },
-         errc::unsupported_architecture, "tensor 'model.layers.0.self_attn.q_proj.bias': no part of a model"},
+         errc::unsupported_architecture,
+         "tensor 'model.layers.0.self_attn.q_proj.bias': the graph of bitnet-b1.58 has no place for this bias"},
+        {"a bias that Qwen2 does not have",
+         [](checkpoint& c) {
+             c.change("BitNetForCausalLM", "Qwen2ForCausalLM");
+             c.change("relu2", "silu");
+             c.tensors.push_back({"model.layers.0.self_attn.o_proj.bias", "F32", {128}, std::string(512, '\0')});
+         },
+         errc::unsupported_architecture, "'model.layers.0.self_attn.o_proj.bias': the graph of qwen2 has no place"},
         {"a layer too many",
          [](checkpoint& c) {
              c.tensors.push_back({"model.layers.1.input_layernorm.weight", "F32", {1}, "1234"});

@@ -333,6 +333,7 @@ TEST_CASE("tensors of every published naming get their GGUF names") {
         {"model.layers.3.mlp.ffn_layernorm.weight", "blk.3.ffn_sub_norm.weight"},
         {"model.layers.3.mlp.ffn_sub_norm.weight", "blk.3.ffn_sub_norm.weight"},
         {"layers.2.self_attn.q_norm.weight", "blk.2.attn_q_norm.weight"},
+        {"layers.2.self_attn.v_proj.bias", "blk.2.attn_v.bias"},
         {"layers.2.self_attn.q_proj.norm.weight", "blk.2.attn_q_norm_in.weight"},
         {"layers.2.self_attn.o_proj.norm.weight", "blk.2.attn_output_norm_in.weight"},
         {"layers.2.mlp.down_proj.rms_norm.weight", "blk.2.ffn_down_norm_in.weight"},
@@ -348,7 +349,7 @@ TEST_CASE("tensors of every published naming get their GGUF names") {
     for (const std::string_view unknown :
          {"", "model.", "layers.", "layers.0", "layers.0.", "layers.00.input_layernorm.weight",
           "layers.-1.input_layernorm.weight", "layers.4294967296.input_layernorm.weight",
-          "layers.0.self_attn.q_proj.bias", "layers.0.self_attn.q_proj", "layers.0.mlp.experts.0.up_proj.weight",
+          "layers.0.self_attn.q_norm.bias", "layers.0.self_attn.q_proj", "layers.0.mlp.experts.0.up_proj.weight",
           "layers.0.pre_feedforward_layernorm.weight", "model.model.norm.weight", "score.weight"}) {
         CHECK_MESSAGE(gguf_name_of(unknown, false).role == checkpoint_role::unknown, std::string(unknown));
     }

@@ -135,6 +135,9 @@ struct checkpoint {
         if (rest == std::string(from) + "_norm_in.weight") {
             return layer + std::string(to) + ".norm.weight";
         }
+        if (rest == std::string(from) + ".bias") {
+            return layer + std::string(to) + ".bias";
+        }
     }
     return {};
 }
@@ -171,9 +174,10 @@ struct checkpoint {
     const auto member = [](std::string_view key, auto value) {
         return "\"" + std::string(key) + "\": " + std::to_string(value) + ", ";
     };
-    constexpr std::array<std::array<std::string_view, 4>, 4> families{{
+    constexpr std::array<std::array<std::string_view, 4>, 5> families{{
         {"bitnet-b1.58", "BitNetForCausalLM", "hidden_act", "relu2"},
         {"llama", "LlamaForCausalLM", "hidden_act", "silu"},
+        {"qwen2", "Qwen2ForCausalLM", "hidden_act", "silu"},
         {"qwen3", "Qwen3Model", "hidden_act", "silu"},
         {"gemma3", "Gemma3TextModel", "hidden_activation", "gelu_pytorch_tanh"},
     }};

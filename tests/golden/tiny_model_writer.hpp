@@ -39,11 +39,12 @@ namespace bitnet_tests {
 ///            -1, 0, +1 come with 25, 50, 25 %; then the scale.
 ///   others:  element i is made from g = the sum of the four 16-bit halves of word(t, i), less 131070, over 37837.2:
 ///            Irwin-Hall of order 4, mean 0, standard deviation 1. Embeddings are F16 of g * scale, norms F32 or F16
-///            of 1 + 0.1 * g; a constant is F32 of scale; divisors are F32, 1 for the first half, then rising to scale.
+///            of 1 + 0.1 * g, biases F32 of g * scale; a constant is F32 of scale; divisors are F32, 1 for the first
+///            half, then rising to scale.
 ///   blocks:  an embedding in Q8_0, Q6_K, Q4_K or Q4_0: byte b is byte b % 8 of word(t, b / 8), but the halves of every
 ///            block are such that the values have a standard deviation near scale.
 struct random_tensor {
-    enum class kind { ternary, embedding, blocks, norm, half_norm, constant, divisors };
+    enum class kind { ternary, embedding, blocks, norm, half_norm, bias, constant, divisors };
 
     std::string name;
     kind what = kind::norm;
@@ -188,6 +189,7 @@ struct random_tensor {
                 continue;
             }
             const float number = what == kind::norm       ? near_one(sum_of(at))
+                                 : what == kind::bias     ? normal(sum_of(at)) * scale
                                  : what == kind::divisors ? divisor(at)
                                                           : scale;
             std::memcpy(out.data() + i, &number, size);
@@ -285,6 +287,7 @@ struct model_shape {
     bool own_head = false;                                    ///< output.weight, F16
     bool head_norms = false;                                  ///< attn_q_norm and attn_k_norm
     bool input_norms = false;  ///< seven *_norm_in in F16, one before each ternary matrix
+    bool biases = false;       ///< attn_q.bias, attn_k.bias and attn_v.bias
     bool post_norms = false;   ///< post_attention_norm and post_ffw_norm
     float rope_divisor = 0;    ///< rope_freqs.weight rises to this
     float rope_factor = 0;     ///< linear rope scaling
@@ -418,6 +421,11 @@ private:
             add_ternary(block, "attn_q", hidden, queries, 1.0);
             add_ternary(block, "attn_k", hidden, keys, 1.0);
             add_ternary(block, "attn_v", hidden, keys, 1.0);
+            if (shape_.biases) {
+                add(block + "attn_q.bias", kind::bias, {queries}, 0.5);
+                add(block + "attn_k.bias", kind::bias, {keys}, 0.5);
+                add(block + "attn_v.bias", kind::bias, {keys}, 0.5);
+            }
             if (sub_norms) {
                 add(block + "attn_sub_norm.weight", kind::norm, {queries}, 0);
             }

@@ -113,7 +113,7 @@ const refused_variant table[] = {
     {"embedded positions", [](edit& f) { f.rename_tensor("rope_freqs.weight", "position_embd.weight"); },
      errc::unsupported_architecture, "'position_embd.weight'"},
     {"a bias", [](edit& f) { f.rename_tensor("rope_freqs.weight", "blk.0.attn_q.bias"); },
-     errc::unsupported_architecture, "'blk.0.attn_q.bias'"},
+     errc::unsupported_architecture, "'blk.0.attn_q.bias': in the file, but the graph of llama has no place for it"},
     {"a head norm in one layer only", [](edit& f) { f.remove_tensor("blk.1.attn_k_norm.weight"); },
      errc::missing_tensor, "'blk.1.attn_k_norm.weight'"},
     {"a head norm of another size", [](edit& f) { f.set_dim("blk.0.attn_k_norm.weight", 0, 32); }, errc::wrong_shape,
@@ -159,6 +159,42 @@ TEST_CASE("a key that would change the graph of a family is refused by name") {
         CHECK(message.starts_with("llama.gguf: "));
         CHECK(message.find(row.place) != std::string::npos);
     }
+}
+
+TEST_CASE("biases of qwen2 are those of query, key and value in every layer, and no others") {
+    bitnet_tests::model_shape shape;
+    shape.architecture = "qwen2";
+    shape.layers = 2;
+    shape.biases = true;
+    const auto good = bitnet_tests::tiny_model(shape);
+    REQUIRE(good);
+    const auto whole = open(good->span());
+    REQUIRE_MESSAGE(whole, (whole ? "" : whole.error().message));
+    CHECK(whole->parameters().has_qkv_biases);
+    const auto refused = [&](void (*change)(edit&)) {
+        edit editor(good->span());
+        change(editor);
+        const auto opened = open(editor.bytes());
+        REQUIRE_FALSE(opened);
+        return opened.error();
+    };
+    for (const char* name : {"attn_q.bias", "attn_k.bias", "attn_v.bias"}) {
+        for (const char* block : {"blk.0.", "blk.1."}) {
+            edit editor(good->span());
+            editor.remove_tensor(std::string(block) + name);
+            const auto opened = open(editor.bytes());
+            REQUIRE_FALSE(opened);
+            CHECK(opened.error().code == errc::missing_tensor);
+            CHECK(opened.error().message == "llama.gguf: tensor '" + std::string(block) + name + "': not in the file");
+        }
+    }
+    const error other = refused([](edit& f) { f.rename_tensor("blk.1.attn_v.bias", "blk.1.attn_output.bias"); });
+    CHECK(other.code == errc::unsupported_architecture);
+    CHECK(other.message.find("'blk.1.attn_output.bias': in the file, but the graph of qwen2 has no place") !=
+          std::string::npos);
+    const error shorter = refused([](edit& f) { f.set_dim("blk.1.attn_k.bias", 0, 32); });
+    CHECK(shorter.code == errc::wrong_shape);
+    CHECK(shorter.message.find("'blk.1.attn_k.bias': [32] in the file, [64] expected") != std::string::npos);
 }
 
 TEST_CASE("the context ends where local attention would begin, with a note") {

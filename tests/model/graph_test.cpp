@@ -179,6 +179,17 @@ TEST_CASE("llama: scaled rotation equals the double-precision graph") {
     check_graph(shape);
 }
 
+TEST_CASE("qwen2: biases of query, key and value equal the double-precision graph") {
+    auto shape = grouped();
+    shape.architecture = "qwen2";
+    check_graph(shape);
+    shape.biases = true;
+    check_graph(shape);
+    shape.head_dim = 96; // 384 query columns, hidden 256
+    shape.own_head = true;
+    check_graph(shape);
+}
+
 TEST_CASE("qwen3 and gemma3 with ternary weights and a head equal the double-precision graph") {
     auto shape = grouped();
     shape.head_norms = true;

@@ -235,9 +235,13 @@ private:
         return y;
     }
 
-    /// linear() after the norm that its input may have.
+    /// linear() after the norm that its input may have, and the bias that it may have.
     [[nodiscard]] std::vector<double> projection(const std::vector<double>& x, const std::string& name) const {
-        return linear(norm_if(x, name + "_norm_in.weight"), name);
+        auto y = linear(norm_if(x, name + "_norm_in.weight"), name);
+        if (file_.find_tensor(name + ".bias") != nullptr) {
+            add(y, dense(name + ".bias")[0]);
+        }
+        return y;
     }
 
     [[nodiscard]] std::vector<double> linear(const std::vector<double>& x, const std::string& name) const {

@@ -147,6 +147,28 @@ TEST_CASE("a LLaMA checkpoint, rows not permuted, has the logits of its GGUF fil
     CHECK(same_bits(logits_of(any_model::open(folder.path(), without_tokenizer)), expected));
 }
 
+TEST_CASE("a Qwen2 checkpoint has the biases and the logits of its GGUF file, packed and as masters") {
+    auto shape = odd_shape();
+    shape.architecture = "qwen2";
+    shape.biases = true;
+    const auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const auto expected = logits_of(any_model::open(byte_source::borrow(bytes->span(), "test"), without_tokenizer));
+    for (const auto weights : {checkpoint_weights::packed, checkpoint_weights::masters}) {
+        auto written = bitnet_tests::checkpoint_of(bytes->span(), shape, weights);
+        const temporary_folder folder;
+        written.write(folder.path());
+        CHECK(same_bits(logits_of(any_model::open(folder.path(), without_tokenizer)), expected));
+        written.remove("model.layers.1.self_attn.k_proj.bias");
+        const temporary_folder lacking;
+        written.write(lacking.path());
+        const auto refused = any_model::open(lacking.path(), without_tokenizer);
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().code == errc::missing_tensor);
+        CHECK(refused.error().message.find("'blk.1.attn_k.bias'") != std::string::npos);
+    }
+}
+
 TEST_CASE("checkpoints of text embedding models give the GGUF files' embeddings") {
     using P = policy<isa::scalar>;
     const open_options options{.load_tokenizer = false};

@@ -153,9 +153,15 @@ enum class tensor_place {
                                                                               : std::string_view{};
 }
 
+/// Whether the tensor `name` of a layer, without "blk.N.", is added to what the query, key or value projection gives.
+[[nodiscard]] inline bool is_qkv_bias(std::string_view name) noexcept {
+    constexpr std::string_view biases[] = {"attn_q.bias", "attn_k.bias", "attn_v.bias"};
+    return is_any_of(name, biases);
+}
+
 /// The place of the tensor `name` of a layer, without "blk.N.". \param is_lookup whether its ternary tensors are TL1 or
-/// TL2, which have their scales beside them under another name
-[[nodiscard]] inline tensor_place place_in_layer(std::string_view name, bool is_lookup) noexcept {
+/// TL2, which have their scales beside them under another name \param may_have_biases see model_family
+[[nodiscard]] inline tensor_place place_in_layer(std::string_view name, bool is_lookup, bool may_have_biases) noexcept {
     constexpr std::string_view matrices[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
                                              "ffn_gate", "ffn_up", "ffn_down"};
     constexpr std::string_view norms[] = {
@@ -166,7 +172,7 @@ enum class tensor_place {
     const std::string_view part = name.substr(stem.size());
     const bool is_weight = part == ".weight" && (is_any_of(stem, matrices) || is_any_of(stem, norms));
     const bool is_scale = part == (is_lookup ? ".weight_scale" : ".scale") && is_any_of(stem, matrices);
-    if (is_weight || is_scale) {
+    if (is_weight || is_scale || (may_have_biases && is_qkv_bias(name))) {
         return tensor_place::known;
     }
     // Inverse frequencies of the rotation, which old converters kept, are computed here.

@@ -246,6 +246,12 @@ private:
         case checkpoint_role::norm_in:
             has_norm_in_ = true;
             break;
+        case checkpoint_role::bias:
+            if (!config_.may_have_biases() || !is_qkv_bias(name_in_layer(name.gguf, config_.layers))) {
+                return fail(errc::unsupported_architecture, shard, tensor,
+                            {"the graph of ", config_.architecture, " has no place for this bias"});
+            }
+            break;
         default:
             break;
         }

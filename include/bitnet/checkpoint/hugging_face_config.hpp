@@ -190,6 +190,8 @@ struct hugging_face_config {
 
     /// Gemma's norms multiply by 1 + weight.
     [[nodiscard]] bool is_gemma() const noexcept { return architecture == "gemma3"; }
+    /// Qwen2's class has biases of the query, key and value projections, whatever its configuration says.
+    [[nodiscard]] bool may_have_biases() const noexcept { return architecture == "qwen2"; }
 
     /// Reads `config`, the root of config.json, and adds the metadata keys of hyper_parameters to `out`. `name` is what
     /// error messages call the file. What would change a result is refused, and other members that nothing reads are
@@ -229,12 +231,13 @@ private:
         std::string_view activation; ///< in the spelling that it is published with
         std::string_view architecture;
     };
-    static constexpr std::array<family, 9> families{{
+    static constexpr std::array<family, 10> families{{
         {"BitNetForCausalLM", "relu2", "bitnet-b1.58"},
         {"BitNetForCausalLM", "silu", "bitnet"},
         {"BitnetForCausalLM", "relu2", "bitnet-b1.58"},
         {"BitnetForCausalLM", "silu", "bitnet"},
         {"LlamaForCausalLM", "silu", "llama"},
+        {"Qwen2ForCausalLM", "silu", "qwen2"},
         {"Qwen3Model", "silu", "qwen3"},
         {"Qwen3ForCausalLM", "silu", "qwen3"},
         {"Gemma3TextModel", "gelu_pytorch_tanh", "gemma3"},
@@ -341,8 +344,8 @@ private:
         if (known.empty()) {
             fail(errc::unsupported_architecture,
                  {"the class of the model is ", quoted_name(*name),
-                  "; BitNetForCausalLM, BitnetForCausalLM, LlamaForCausalLM, Qwen3Model, "
-                  "Qwen3ForCausalLM, Gemma3TextModel and Gemma3ForCausalLM can be read"});
+                  "; BitNetForCausalLM, BitnetForCausalLM, LlamaForCausalLM, Qwen2ForCausalLM, "
+                  "Qwen3Model, Qwen3ForCausalLM, Gemma3TextModel and Gemma3ForCausalLM can be read"});
         } else {
             fail(errc::unsupported_architecture,
                  {"'hidden_act' is ", quoted_name(activation), ", ", *name, " can be run with ", known});
@@ -438,7 +441,7 @@ private:
     /// Local attention equals global attention as long as the context fits its window.
     void read_context() {
         std::uint32_t context = size("max_position_embeddings");
-        const bool knows_windows = made_.is_gemma() || made_.architecture == "qwen3";
+        const bool knows_windows = made_.is_gemma() || made_.architecture.starts_with("qwen");
         const bool wants_windows = bool_or(config_, "use_sliding_window", made_.is_gemma());
         const bool has_local_layers = may_have_local_layers();
         if (knows_windows && find("sliding_window") && wants_windows && has_local_layers) {
@@ -618,7 +621,8 @@ private:
         made_.tied =
             find("tie_word_embeddings") ? std::optional(bool_or(config_, "tie_word_embeddings", false)) : std::nullopt;
         for (const std::string_view flag : {"attention_bias", "mlp_bias", "use_bidirectional_attention"}) {
-            if (bool_or(config_, flag, false)) {
+            const bool is_known = flag == "attention_bias" && made_.may_have_biases();
+            if (bool_or(config_, flag, false) && !is_known) {
                 fail(errc::unsupported_architecture, {"'", flag, "' is true, which cannot be run"});
             }
         }

@@ -25,6 +25,7 @@ enum class checkpoint_role {
     scale,   ///< the weight_scale beside them
     norm,    ///< of a layer, a head, or the output
     norm_in, ///< before a projection
+    bias,    ///< of a projection
     embedding,
     head,
 };
@@ -54,9 +55,10 @@ inline constexpr std::array<renamed, 7> projection_names{{
 
 /// What follows a projection's name. "norm" is what microsoft/BitNet's embedding models have, "rms_norm" what
 /// transformers' BitLinear has.
-inline constexpr std::array<renamed, 4> projection_parts{{
+inline constexpr std::array<renamed, 5> projection_parts{{
     {".weight", ".weight", checkpoint_role::ternary},
     {".weight_scale", ".scale", checkpoint_role::scale},
+    {".bias", ".bias", checkpoint_role::bias},
     {".norm.weight", "_norm_in.weight", checkpoint_role::norm_in},
     {".rms_norm.weight", "_norm_in.weight", checkpoint_role::norm_in},
 }};

@@ -117,6 +117,7 @@ private:
         made_.has_sub_norms = family->has_sub_norms;
         made_.has_own_lm_head = !family->ties_head && file_.find_tensor("output.weight") != nullptr;
         scales_embedding_ = family->scales_embedding;
+        may_have_biases_ = family->may_have_biases;
         const auto title = file_.get_or<std::string_view>("general.name", "");
         made_.model_name = title ? std::string(*title) : std::string();
     }
@@ -447,12 +448,14 @@ private:
         std::vector<std::string_view> left_out;
         for (const gguf_tensor& tensor : file_.tensors()) {
             const std::string_view in_layer = name_in_layer(tensor.name, made_.layers);
-            const auto place = in_layer.empty() ? place_outside(tensor.name) : place_in_layer(in_layer, is_lookup);
+            const auto place =
+                in_layer.empty() ? place_outside(tensor.name) : place_in_layer(in_layer, is_lookup, may_have_biases_);
             if (place == tensor_place::foreign) {
                 return fail(errc::unsupported_architecture,
                             {"tensor ", quoted{tensor.name}, ": in the file, but the graph of ", made_.architecture,
                              " has no place for it (", made_.layers, " layers)"});
             }
+            made_.has_qkv_biases = made_.has_qkv_biases || is_qkv_bias(in_layer);
             if (place == tensor_place::without_effect) {
                 left_out.push_back(tensor.name);
             }
@@ -486,6 +489,7 @@ private:
     const gguf_file& file_;
     hyper_parameters made_;
     bool scales_embedding_ = false;
+    bool may_have_biases_ = false;
     error failure_;
 };
 

@@ -110,6 +110,7 @@ struct model_family {
                            ///< optional
     bool ties_head;        ///< even if there is an output.weight; otherwise only if there is none
     bool scales_embedding; ///< by sqrt(hidden)
+    bool may_have_biases = false; ///< of attn_q, attn_k and attn_v; elsewhere biases are refused
 };
 
 inline constexpr model_family model_families[] = {
@@ -117,6 +118,7 @@ inline constexpr model_family model_families[] = {
     {"bitnet-25", activation_function::relu2, rotary_pairing::halves, true, true, false},
     {"bitnet-b1.58", activation_function::relu2, rotary_pairing::halves, true, true, false},
     {"llama", activation_function::silu, rotary_pairing::interleaved, false, false, false},
+    {"qwen2", activation_function::silu, rotary_pairing::halves, false, false, false, true},
     {"qwen3", activation_function::silu, rotary_pairing::halves, false, false, false},
     {"gemma3", activation_function::gelu, rotary_pairing::halves, false, false, true},
 };
@@ -145,6 +147,7 @@ struct hyper_parameters {
     activation_function activation = activation_function::relu2;
     float embedding_scale = 1;                 ///< what looked up embeddings are multiplied by
     bool has_sub_norms = true;                 ///< as in model_family
+    bool has_qkv_biases = false;               ///< attn_q, attn_k and attn_v have biases, in every layer
     bool has_own_lm_head = false;              ///< the head is output.weight; otherwise the embedding
     bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
     pooling_type pooling = pooling_type::none; ///< of a text embedding model; `mean` if its file does not say

@@ -33,7 +33,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 ///                 with n = norm(x) and m = norm(x), which q, k, v, gate and up may norm once more, each its own way
 ///     logits = head * norm(x)
 ///
-/// Norms other than norm() are where the file has them.
+/// Norms other than norm() are where the file has them, and so are biases, which q, k and v add to their products.
 /// Source: Ma et al., "The Era of 1-bit LLMs", 2024; BitNet b1.58 2B4T report, 2025; "BitNet Text Embeddings", 2026.
 ///
 /// Every matrix but embedding and head is ternary and takes its input quantised to int8, row by row.
@@ -182,9 +182,18 @@ private:
     }
 
     void rotate_and_store(const layer_weights& w, std::size_t layer, std::size_t r) noexcept {
+        add_bias(w.attn_q_bias, used(scratch_.query), r);
+        add_bias(w.attn_k_bias, used(scratch_.key), r);
+        add_bias(w.attn_v_bias, used(scratch_.value), r);
         rotate_heads(row_of(scratch_.query, r), model_->heads, w.attn_q_norm, r);
         rotate_heads(row_of(scratch_.key, r), model_->kv_heads, w.attn_k_norm, r);
         rows_[r].cache->store(layer, rows_[r].position, row_of(scratch_.key, r), row_of(scratch_.value, r));
+    }
+
+    void add_bias(const float* bias, matrix_view<float> products, std::size_t r) noexcept {
+        if (bias != nullptr) {
+            loops_->add(bias, products.cols, products.row(r).data());
+        }
     }
 
     /// Norms, where there is a norm, and rotates the heads of row `r` in place.

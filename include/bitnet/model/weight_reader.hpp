@@ -46,7 +46,7 @@ public:
         }
         choose_arithmetic();
         read_embedding_and_head();
-        made_.output_norm_ = norm("output_norm.weight", model_.hidden);
+        made_.output_norm_ = vector("output_norm.weight", model_.hidden);
         for (std::size_t i = 0; i < model_.layers && ok(); ++i) {
             read_layer("blk." + std::to_string(i) + ".", made_.layers_[i]);
         }
@@ -115,10 +115,10 @@ private:
         }
     }
 
-    /// Norms are copied (and widened): a few MB at most, and then always aligned floats.
+    /// Norms and biases are copied (and widened): a few MB at most, and then always aligned floats.
     [[nodiscard]] result<void> allocate() {
-        const std::uint64_t per_layer =
-            9 * model_.hidden + 2 * model_.head_size + model_.query_columns() + model_.feed_forward;
+        const std::uint64_t per_layer = 9 * model_.hidden + 2 * model_.head_size + 2 * model_.query_columns() +
+                                        2 * model_.kv_columns() + model_.feed_forward;
         auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights");
         if (!norms) {
             return failed(norms);
@@ -217,7 +217,8 @@ private:
         return {tensor->bytes.data(), model_.vocabulary, model_.hidden, *element};
     }
 
-    [[nodiscard]] const float* norm(const std::string& name, std::size_t size) {
+    /// A norm or a bias.
+    [[nodiscard]] const float* vector(const std::string& name, std::size_t size) {
         const gguf_tensor* tensor = ok() ? find(name, 1, size) : nullptr;
         if (tensor == nullptr) {
             return nullptr;
@@ -236,7 +237,7 @@ private:
         const std::string name = prefix + what + ".weight";
         const bool wanted =
             file_.find_tensor("blk.0." + what + ".weight") != nullptr || file_.find_tensor(name) != nullptr;
-        return wanted ? norm(name, size) : nullptr;
+        return wanted ? vector(name, size) : nullptr;
     }
 
     /// A norm between a layer's last two steps: `what`, which BitNet b1.58 must have, or `other`, which stands in the
@@ -244,7 +245,7 @@ private:
     [[nodiscard]] const float* sub_norm(const std::string& prefix, const std::string& what, const std::string& other,
                                         std::size_t size) {
         if (model_.has_sub_norms) {
-            return norm(prefix + what + ".weight", size);
+            return vector(prefix + what + ".weight", size);
         }
         const float* found = optional_norm(prefix, what, size);
         return found != nullptr ? found : optional_norm(prefix, other, size);
@@ -253,7 +254,7 @@ private:
     void read_layer(const std::string& prefix, layer_weights& layer) {
         read_attention(prefix, layer);
         const std::size_t hidden = model_.hidden;
-        layer.ffn_norm = norm(prefix + "ffn_norm.weight", hidden);
+        layer.ffn_norm = vector(prefix + "ffn_norm.weight", hidden);
         layer.ffn_gate_norm_in = optional_norm(prefix, "ffn_gate_norm_in", hidden);
         layer.ffn_up_norm_in = optional_norm(prefix, "ffn_up_norm_in", hidden);
         layer.ffn_gate = matrix(prefix + "ffn_gate", model_.feed_forward, hidden);
@@ -266,18 +267,29 @@ private:
     void read_attention(const std::string& prefix, layer_weights& layer) {
         const std::size_t q = model_.query_columns();
         const std::size_t hidden = model_.hidden;
-        layer.attn_norm = norm(prefix + "attn_norm.weight", hidden);
+        layer.attn_norm = vector(prefix + "attn_norm.weight", hidden);
         layer.attn_q_norm_in = optional_norm(prefix, "attn_q_norm_in", hidden);
         layer.attn_k_norm_in = optional_norm(prefix, "attn_k_norm_in", hidden);
         layer.attn_v_norm_in = optional_norm(prefix, "attn_v_norm_in", hidden);
         layer.attn_q = matrix(prefix + "attn_q", q, hidden);
         layer.attn_k = matrix(prefix + "attn_k", model_.kv_columns(), hidden);
         layer.attn_v = matrix(prefix + "attn_v", model_.kv_columns(), hidden);
+        read_biases(prefix, layer);
         layer.attn_q_norm = optional_norm(prefix, "attn_q_norm", model_.head_size);
         layer.attn_k_norm = optional_norm(prefix, "attn_k_norm", model_.head_size);
         layer.attn_sub_norm = sub_norm(prefix, "attn_sub_norm", "attn_output_norm_in", q);
         layer.attn_output = matrix(prefix + "attn_output", hidden, q);
         layer.post_attention_norm = optional_norm(prefix, "post_attention_norm", hidden);
+    }
+
+    /// All three or none, in all layers: a file with one of them must have the others.
+    void read_biases(const std::string& prefix, layer_weights& layer) {
+        if (!model_.has_qkv_biases) {
+            return;
+        }
+        layer.attn_q_bias = vector(prefix + "attn_q.bias", model_.query_columns());
+        layer.attn_k_bias = vector(prefix + "attn_k.bias", model_.kv_columns());
+        layer.attn_v_bias = vector(prefix + "attn_v.bias", model_.kv_columns());
     }
 
     /// The ternary tensor `name`.weight, and the scale that a file may have beside it: in place if it is in our layout,

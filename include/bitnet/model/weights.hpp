@@ -38,8 +38,8 @@ struct ternary_matrix {
     [[nodiscard]] std::size_t cols() const noexcept { return has_blocks() ? blocks.cols : codes.cols; }
 };
 
-/// The matrices and norms of one transformer block. Shapes are [rows, cols] = [outputs, inputs]. A norm that is null is
-/// not applied.
+/// The matrices, norms and biases of one transformer block. Shapes are [rows, cols] = [outputs, inputs]. A norm or bias
+/// that is null is not applied.
 struct layer_weights {
     const float* attn_norm = nullptr;           ///< [hidden]
     const float* attn_q_norm_in = nullptr;      ///< [hidden]: after attn_norm, before attn_q alone
@@ -48,6 +48,9 @@ struct layer_weights {
     ternary_matrix attn_q;                      ///< [query_columns, hidden]
     ternary_matrix attn_k;                      ///< [kv_columns, hidden]
     ternary_matrix attn_v;                      ///< [kv_columns, hidden]
+    const float* attn_q_bias = nullptr;         ///< [query_columns]; all three biases or none
+    const float* attn_k_bias = nullptr;         ///< [kv_columns]
+    const float* attn_v_bias = nullptr;         ///< [kv_columns]
     const float* attn_q_norm = nullptr;         ///< [head_size]: of each head, before rotation
     const float* attn_k_norm = nullptr;         ///< [head_size]
     const float* attn_sub_norm = nullptr;       ///< [query_columns]: before attn_output

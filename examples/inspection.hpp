@@ -171,6 +171,9 @@ inline std::string_view family_of(const bitnet::hyper_parameters& model) {
     if (model.is_embedder) {
         return "BitNet embedding";
     }
+    if (architecture == "minicpm") {
+        return "MiniCPM, here with ternary weights: BitCPM";
+    }
     return architecture == "qwen2"   ? "Qwen2, here with ternary weights: the language model of VibeVoice-ASR-BitNet"
            : architecture == "qwen3" ? "Qwen3, here with ternary weights: Ternary Bonsai"
                                      : "";

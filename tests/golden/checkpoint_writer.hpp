@@ -174,9 +174,10 @@ struct checkpoint {
     const auto member = [](std::string_view key, auto value) {
         return "\"" + std::string(key) + "\": " + std::to_string(value) + ", ";
     };
-    constexpr std::array<std::array<std::string_view, 4>, 5> families{{
+    constexpr std::array<std::array<std::string_view, 4>, 6> families{{
         {"bitnet-b1.58", "BitNetForCausalLM", "hidden_act", "relu2"},
         {"llama", "LlamaForCausalLM", "hidden_act", "silu"},
+        {"minicpm", "MiniCPMForCausalLM", "hidden_act", "silu"},
         {"qwen2", "Qwen2ForCausalLM", "hidden_act", "silu"},
         {"qwen3", "Qwen3Model", "hidden_act", "silu"},
         {"gemma3", "Gemma3TextModel", "hidden_activation", "gelu_pytorch_tanh"},
@@ -194,6 +195,9 @@ struct checkpoint {
     }
     if (shape.heads * shape.head_dim != shape.hidden) {
         config += member("head_dim", shape.head_dim);
+    }
+    if (shape.architecture == "minicpm") { // those of files without the keys
+        config += R"("scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 256, )";
     }
     config += R"("rope_scaling": null, "attention_bias": false, )" + member("num_hidden_layers", shape.layers) +
               member("hidden_size", shape.hidden) + member("intermediate_size", shape.ffn) +

@@ -291,6 +291,9 @@ struct model_shape {
     bool post_norms = false;   ///< post_attention_norm and post_ffw_norm
     float rope_divisor = 0;    ///< rope_freqs.weight rises to this
     float rope_factor = 0;     ///< linear rope scaling
+    float embedding_scale = 0; ///< and the others of minicpm; 0: no such key
+    float residual_scale = 0;
+    float logit_scale = 0;
     std::string rotary;        ///< bitnet_hpp.rotary
     std::string activation;    ///< hidden_activation; empty: no such key
     std::uint32_t pooling = 0; ///< pooling_type; also adds eos to texts
@@ -338,6 +341,14 @@ private:
         if (shape_.rope_factor != 0) {
             writer_.add(shape_.architecture + ".rope.scaling.type", "linear");
             add("rope.scaling.factor", shape_.rope_factor);
+        }
+        const std::pair<const char*, float> scales[] = {{"embedding_scale", shape_.embedding_scale},
+                                                        {"residual_scale", shape_.residual_scale},
+                                                        {"logit_scale", shape_.logit_scale}};
+        for (const auto& [key, scale] : scales) {
+            if (scale != 0) {
+                add(key, scale);
+            }
         }
         if (!shape_.activation.empty()) {
             writer_.add(shape_.architecture + ".hidden_activation", shape_.activation);

@@ -83,6 +83,10 @@ const refused_variant table[] = {
      errc::unsupported_architecture, "'llama.rope.scale_linear' is 2.000000; only 4.0"},
     {"another rotation of local layers", [](edit& f) { add(f, "rope.freq_base_swa", 10000.0f); },
      errc::unsupported_architecture, "'llama.rope.freq_base_swa' is 10000"},
+    {"scaled logits", [](edit& f) { add(f, "logit_scale", 2.0f); }, errc::unsupported_architecture,
+     "'llama.logit_scale' is 2"},
+    {"scaled branches", [](edit& f) { add(f, "residual_scale", 0.5f); }, errc::unsupported_architecture,
+     "'llama.residual_scale' is 0.5"},
     {"scaled embeddings", [](edit& f) { add(f, "embedding_scale", 12.0f); }, errc::unsupported_architecture,
      "'llama.embedding_scale' is 12"},
     {"rotated weights", [](edit& f) { f.add_key("prism.hadamard.version", gguf_type::u32, edit::number(1u)); },
@@ -158,6 +162,37 @@ TEST_CASE("a key that would change the graph of a family is refused by name") {
         CHECK(opened.error().code == row.expected);
         CHECK(message.starts_with("llama.gguf: "));
         CHECK(message.find(row.place) != std::string::npos);
+    }
+}
+
+TEST_CASE("the scales of minicpm are finite and above zero, and those that an old file lacks are told") {
+    bitnet_tests::model_shape shape;
+    shape.architecture = "minicpm";
+    shape.layers = 4;
+    const auto old = bitnet_tests::tiny_model(shape);
+    REQUIRE(old);
+    const auto opened = open(old->span());
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    CHECK(opened->parameters().embedding_scale == 12.0f);
+    CHECK(opened->parameters().residual_scale == 0.7f);
+    CHECK(opened->parameters().logit_scale == 0.5f);
+    REQUIRE(opened->parameters().notes.size() == 3);
+    CHECK(opened->parameters().notes[1] == "'minicpm.residual_scale' is missing: 0.700000 is taken, as files mean that "
+                                           "were written before it");
+    for (const char* suffix : {"embedding_scale", "residual_scale", "logit_scale"}) {
+        const std::string key = std::string("minicpm.") + suffix;
+        for (const float value : {0.0f, -1.0f, 1e-42f, 1e9f, std::numeric_limits<float>::quiet_NaN(),
+                                  std::numeric_limits<float>::infinity()}) {
+            edit editor(old->span());
+            editor.add_key(key, gguf_type::f32, edit::number(value));
+            const auto refused = open(editor.bytes());
+            REQUIRE_FALSE(refused);
+            CHECK(refused.error().code == errc::out_of_range);
+            CHECK(refused.error().message.find("'" + key + "' is ") != std::string::npos);
+        }
+        edit editor(old->span());
+        editor.add_key(key, gguf_type::string, edit::string("2"));
+        CHECK(open(editor.bytes()).error().code == errc::wrong_type);
     }
 }
 

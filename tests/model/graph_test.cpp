@@ -179,6 +179,20 @@ TEST_CASE("llama: scaled rotation equals the double-precision graph") {
     check_graph(shape);
 }
 
+TEST_CASE("minicpm: scaled embeddings, branches and logits equal the double-precision graph") {
+    auto shape = grouped();
+    shape.architecture = "minicpm";
+    check_graph(shape); // the numbers of files without the keys
+    shape.embedding_scale = 3.0f;
+    shape.residual_scale = 0.35f;
+    shape.logit_scale = 0.3f;
+    shape.own_head = true;
+    check_graph(shape);
+    shape.post_norms = true;
+    shape.rotary = "halves";
+    check_graph(shape);
+}
+
 TEST_CASE("qwen2: biases of query, key and value equal the double-precision graph") {
     auto shape = grouped();
     shape.architecture = "qwen2";

@@ -37,9 +37,11 @@ public:
         const bool is_2b_4t = architecture_ == "bitnet-b1.58" || architecture_ == "bitnet-25";
         const std::string_view usual = is_2b_4t ? "relu2" : architecture_ == "gemma3" ? "gelu" : "silu";
         activation_ = std::string(*file.get_or<std::string_view>(prefix_ + "hidden_activation", usual));
-        neighbours_ = *file.get_or<std::string_view>(
-                          "bitnet_hpp.rotary", architecture_ == "llama" ? std::string_view("interleaved")
-                                                                        : std::string_view("halves")) == "interleaved";
+        neighbours_ =
+            *file.get_or<std::string_view>("bitnet_hpp.rotary", architecture_ == "llama" || architecture_ == "minicpm"
+                                                                    ? std::string_view("interleaved")
+                                                                    : std::string_view("halves")) == "interleaved";
+        read_scales();
     }
 
     /// Hidden states after the last norm, after each token.
@@ -49,7 +51,7 @@ public:
         for (const int token : tokens) {
             x.push_back(embedding[static_cast<std::size_t>(token)]);
             for (double& value : x.back()) {
-                value *= architecture_ == "gemma3" ? std::sqrt(static_cast<double>(embedding[0].size())) : 1.0;
+                value *= embedding_scale_;
             }
         }
         for (std::size_t layer = 0; layer < layers_; ++layer) {
@@ -71,7 +73,7 @@ public:
         for (const auto& row : states(tokens)) {
             out.emplace_back();
             for (const auto& weights : head) {
-                out.back().push_back(dot(weights, row));
+                out.back().push_back(dot(weights, row) / logit_scale_);
             }
         }
         return out;
@@ -95,6 +97,21 @@ public:
     }
 
 private:
+    /// Those of files that were written before the keys are MiniCPM 2B's.
+    void read_scales() {
+        const auto hidden = static_cast<double>(size("embedding_length"));
+        const auto scale = [&](const char* key, double usual) {
+            const std::string name = prefix_ + key;
+            return file_.find(name) != nullptr ? static_cast<double>(*file_.get<float>(name)) : usual;
+        };
+        embedding_scale_ = architecture_ == "gemma3" ? std::sqrt(hidden) : 1.0;
+        if (architecture_ == "minicpm") {
+            embedding_scale_ = scale("embedding_scale", 12);
+            residual_scale_ = scale("residual_scale", 1.4 / std::sqrt(static_cast<double>(layers_)));
+            logit_scale_ = scale("logit_scale", hidden / 256);
+        }
+    }
+
     [[nodiscard]] std::size_t size(const std::string& key) const {
         return static_cast<std::size_t>(*file_.get<std::uint64_t>(prefix_ + key));
     }
@@ -306,8 +323,8 @@ private:
             rotate(q, position);
             rotate(keys.back(), position);
             const auto attended = norm_if(attend(q, keys, values), block + "attn_sub_norm.weight");
-            add(x[position],
-                norm_if(projection(attended, block + "attn_output"), block + "post_attention_norm.weight"));
+            add_branch(x[position],
+                       norm_if(projection(attended, block + "attn_output"), block + "post_attention_norm.weight"));
         }
     }
 
@@ -355,8 +372,15 @@ private:
                 gate[i] = activate(gate[i]) * up[i];
             }
             const auto down = projection(norm_if(gate, block + "ffn_sub_norm.weight"), block + "ffn_down");
-            add(row, norm_if(down, block + "post_ffw_norm.weight"));
+            add_branch(row, norm_if(down, block + "post_ffw_norm.weight"));
         }
+    }
+
+    void add_branch(std::vector<double>& x, std::vector<double> branch) const {
+        for (double& value : branch) {
+            value *= residual_scale_;
+        }
+        add(x, branch);
     }
 
     static void add(std::vector<double>& x, const std::vector<double>& y) {
@@ -377,6 +401,9 @@ private:
     double epsilon_ = 0;
     double theta_ = 0;
     double rope_factor_ = 1;
+    double embedding_scale_ = 1;
+    double residual_scale_ = 1;
+    double logit_scale_ = 1;
 };
 
 } // namespace bitnet_tests

@@ -113,15 +113,16 @@ struct counts {
     std::size_t greedy_of_random = 0; ///< largest(1) of random states that did not need the full pass
 };
 
-/// largest(k) of `states` states against the sorted logits of the full head.
+/// largest(k) of `states` states against the sorted logits of the full head, which are products / `logit_scale`.
 template <class E>
-counts compare(const engine& with, const random_head<E>& head, std::size_t states, std::size_t threads) {
+counts compare(const engine& with, const random_head<E>& head, std::size_t states, std::size_t threads,
+               float logit_scale = 1.0f) {
     const auto opened = with.open_pool(threads, default_spin);
     REQUIRE(opened);
     const pool_ref pool = opened->ref();
     const auto screen = lm_head_screen::open(pool, *with.loops, head.view);
     REQUIRE(screen);
-    auto search = screened_search::open(*with.loops, head.view, *screen);
+    auto search = screened_search::open(*with.loops, head.view, *screen, logit_scale);
     REQUIRE(search);
     std::vector<float> logits(head.view.rows);
     float* const to = logits.data();
@@ -132,7 +133,8 @@ counts compare(const engine& with, const random_head<E>& head, std::size_t state
         lm_head_products(pool, *with.loops, head.view, {x.data(), 1, x.size()}, {&to, 1});
         std::vector<scored_token> sorted;
         for (std::size_t r = 0; r < logits.size(); ++r) {
-            sorted.push_back({static_cast<token>(r), logits[r]});
+            const volatile float logit = logits[r] / logit_scale;
+            sorted.push_back({static_cast<token>(r), logit});
         }
         std::partial_sort(sorted.begin(), sorted.begin() + 256, sorted.end(),
                           [](const scored_token& a, const scored_token& b) { return precedes(a, b); });
@@ -174,6 +176,14 @@ TEST_CASE("10,000 random and adversarial states have the largest logits of the f
     compare(best, random_head<bfloat16>(1531, 3200, 4), 40 * factor, 3);
 }
 
+TEST_CASE("logits that a division makes equal are ranked by their ids, as in the full head") {
+    const random_head<half> head(3001, 320, 8);
+    const auto all = compare(engine_here(), head, 80, 2, 3.0f);
+    CHECK(all.full < all.asked / 2);
+    compare(engine_here(), head, 80, 1, 1e6f);
+    compare(engine_here(), head, 80, 1, 1e-6f);
+}
+
 TEST_CASE("every instruction set finds the same largest logits, by the same bounds") {
     const random_head<half> head(2003, 320, 5);
     const auto expected = compare(engine_here("scalar"), head, 32, 1);
@@ -208,7 +218,7 @@ TEST_CASE("a Gaussian head is screened by reading two fifths of its bytes") {
     for (const auto& wanted : {std::pair<std::size_t, double>{1, 0.41}, {40, 0.43}, {256, 0.50}}) {
         const std::size_t k = wanted.first;
         const double share = wanted.second;
-        auto search = screened_search::open(*best.loops, head.view, *screen);
+        auto search = screened_search::open(*best.loops, head.view, *screen, 1.0f);
         REQUIRE(search);
         for (std::size_t i = 0; i < 20; ++i) {
             REQUIRE(search->largest(pool->ref(), state(head, 16 * i + 15).data(), k));

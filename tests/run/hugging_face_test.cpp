@@ -147,6 +147,27 @@ TEST_CASE("a LLaMA checkpoint, rows not permuted, has the logits of its GGUF fil
     CHECK(same_bits(logits_of(any_model::open(folder.path(), without_tokenizer)), expected));
 }
 
+TEST_CASE("a MiniCPM checkpoint, rows not permuted, has the scales and the logits of its GGUF file") {
+    auto shape = odd_shape();
+    shape.architecture = "minicpm";
+    shape.own_head = true;
+    shape.rotary = "halves";
+    const auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const auto expected = logits_of(any_model::open(byte_source::borrow(bytes->span(), "test"), without_tokenizer));
+    auto written = bitnet_tests::checkpoint_of(bytes->span(), shape);
+    const temporary_folder folder;
+    written.write(folder.path());
+    CHECK(same_bits(logits_of(any_model::open(folder.path(), without_tokenizer)), expected));
+    written.change(R"("dim_model_base": 256)", R"("dim_model_base": 0)");
+    const temporary_folder broken;
+    written.write(broken.path());
+    const auto refused = any_model::open(broken.path(), without_tokenizer);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == errc::out_of_range);
+    CHECK(refused.error().message.find("'minicpm.logit_scale' is not finite") != std::string::npos);
+}
+
 TEST_CASE("a Qwen2 checkpoint has the biases and the logits of its GGUF file, packed and as masters") {
     auto shape = odd_shape();
     shape.architecture = "qwen2";

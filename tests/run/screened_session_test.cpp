@@ -132,6 +132,53 @@ TEST_CASE("the largest logits are those of all logits, sorted, with a screened h
           "session: the 257 largest logits were asked for, 1 to 256 are possible");
 }
 
+TEST_CASE("scaled logits are the same bits one by one, together, in a batch and by way of a screen") {
+    bitnet_tests::model_shape shape;
+    shape.architecture = "minicpm";
+    shape.logit_scale = 0.3f;
+    const auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const auto open = [&](lm_head_mode head) {
+        auto opened = any_model::open(byte_source::borrow(bytes->span(), "minicpm"), {.lm_head = head});
+        REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+        return *std::move(opened);
+    };
+    const any_model stored = open(lm_head_mode::as_stored);
+    const any_model screened = open(lm_head_mode::screened);
+    auto plain = any_session::open(stored);
+    auto visited = any_session::open(stored);
+    auto stepped = any_session::open(stored);
+    auto searched = any_session::open(screened);
+    auto batch = any_batch::open(stored, {.sessions = 1});
+    REQUIRE(plain);
+    REQUIRE(visited);
+    REQUIRE(stepped);
+    REQUIRE(searched);
+    REQUIRE(batch);
+    const auto same = [](std::span<const float> a, std::span<const float> b) {
+        return std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+    };
+    for (const token id : {3, 290, 17, 111, 64, 0, 255}) {
+        REQUIRE(plain->feed({&id, 1}));
+        REQUIRE(searched->feed({&id, 1}));
+        const batch_entry entry{&*stepped, id};
+        REQUIRE(batch->step({&entry, 1}));
+        const auto expected = plain->logits();
+        REQUIRE(expected);
+        REQUIRE(visited->feed_each(std::span(&id, 1),
+                                   [&](std::size_t, std::span<const float> row) { CHECK(same(*expected, row)); }));
+        CHECK(same(*expected, *stepped->logits()));
+        for (const std::size_t k : {1u, 9u, 256u}) {
+            const auto largest = plain->largest_logits(k);
+            const auto found = searched->largest_logits(k);
+            REQUIRE(largest);
+            REQUIRE(found);
+            CHECK(std::memcmp(largest->data(), found->data(), k * sizeof(scored_token)) == 0);
+        }
+    }
+    CHECK(searched->screening().steps > 0);
+}
+
 TEST_CASE("a head in blocks is used as stored, and a note says so") {
     bitnet_tests::model_shape shape;
     shape.hidden = 256;

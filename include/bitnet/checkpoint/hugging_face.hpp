@@ -10,6 +10,7 @@
 #include <bitnet/checkpoint/sentence_pooling.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/exponential.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
@@ -43,15 +44,6 @@ namespace bitnet::inline BITNET_ABI::detail {
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
-
-BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// 1 / x, correctly rounded also under -ffast-math.
-[[nodiscard]] inline float exact_reciprocal(float x) noexcept { return 1.0f / x; }
-
-} // namespace bitnet::inline BITNET_ABI::detail
-BITNET_PRECISE_END
 
 namespace bitnet::inline BITNET_ABI::detail {
 
@@ -347,7 +339,7 @@ private:
                         {"the scale has the bits ", bits,
                          ", it must be a finite normal float above zero (bits 8388608 to 2139095039)"});
         }
-        values[0] = config_.divides ? exact_reciprocal(values[0]) : values[0];
+        values[0] = config_.divides ? exact_quotient(1.0f, values[0]) : values[0];
         add_floats(name, std::move(values));
         return true;
     }

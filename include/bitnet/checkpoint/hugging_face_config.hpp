@@ -6,6 +6,7 @@
 #include <bitnet/checkpoint/graph_parts.hpp>
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/exponential.hpp>
 #include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
@@ -214,6 +215,7 @@ public:
         if (failure_.code == errc{}) { // all keys begin with the architecture
             read_quantization();
             read_sizes();
+            read_scales();
             read_rotary();
             refuse_what_is_not_computed();
             note_unread();
@@ -231,12 +233,13 @@ private:
         std::string_view activation; ///< in the spelling that it is published with
         std::string_view architecture;
     };
-    static constexpr std::array<family, 10> families{{
+    static constexpr std::array<family, 11> families{{
         {"BitNetForCausalLM", "relu2", "bitnet-b1.58"},
         {"BitNetForCausalLM", "silu", "bitnet"},
         {"BitnetForCausalLM", "relu2", "bitnet-b1.58"},
         {"BitnetForCausalLM", "silu", "bitnet"},
         {"LlamaForCausalLM", "silu", "llama"},
+        {"MiniCPMForCausalLM", "silu", "minicpm"},
         {"Qwen2ForCausalLM", "silu", "qwen2"},
         {"Qwen3Model", "silu", "qwen3"},
         {"Qwen3ForCausalLM", "silu", "qwen3"},
@@ -344,8 +347,8 @@ private:
         if (known.empty()) {
             fail(errc::unsupported_architecture,
                  {"the class of the model is ", quoted_name(*name),
-                  "; BitNetForCausalLM, BitnetForCausalLM, LlamaForCausalLM, Qwen2ForCausalLM, "
-                  "Qwen3Model, Qwen3ForCausalLM, Gemma3TextModel and Gemma3ForCausalLM can be read"});
+                  "; BitNetForCausalLM, BitnetForCausalLM, LlamaForCausalLM, MiniCPMForCausalLM, "
+                  "Qwen2ForCausalLM, Qwen3Model, Qwen3ForCausalLM, Gemma3TextModel and Gemma3ForCausalLM can be read"});
         } else {
             fail(errc::unsupported_architecture,
                  {"'hidden_act' is ", quoted_name(activation), ", ", *name, " can be run with ", known});
@@ -498,6 +501,22 @@ private:
         out_.add(key("attention.layer_norm_rms_epsilon"), static_cast<float>(number(config_, "rms_norm_eps")));
     }
 
+    /// MiniCPM's numbers, as the converter of GGUF files makes scales of them; hyper_parameters refuses what is not
+    /// above zero.
+    void read_scales() {
+        if (made_.architecture != "minicpm") {
+            return;
+        }
+        const float root = exact_square_root(static_cast<float>(made_.layers));
+        out_.add(key("embedding_scale"), static_cast<float>(number(config_, "scale_emb")));
+        out_.add(key("residual_scale"), exact_quotient(static_cast<float>(number(config_, "scale_depth")), root));
+        out_.add(key("logit_scale"), exact_quotient(static_cast<float>(size("hidden_size")),
+                                                    static_cast<float>(number(config_, "dim_model_base"))));
+        if (find("sparse_config")) {
+            fail(errc::unsupported_architecture, {"'sparse_config' is set, which cannot be run"});
+        }
+    }
+
     /// Where the rotary embedding is described: rope_parameters since transformers 5, one for each kind of attention in
     /// Gemma, the top level and rope_scaling before.
     void read_rotary() {
@@ -618,8 +637,11 @@ private:
 
     /// What would change a result and is not computed here.
     void refuse_what_is_not_computed() {
-        made_.tied =
-            find("tie_word_embeddings") ? std::optional(bool_or(config_, "tie_word_embeddings", false)) : std::nullopt;
+        if (find("tie_word_embeddings")) {
+            made_.tied = bool_or(config_, "tie_word_embeddings", false);
+        } else if (made_.architecture == "minicpm") {
+            made_.tied = true; // the class's own default
+        }
         for (const std::string_view flag : {"attention_bias", "mlp_bias", "use_bidirectional_attention"}) {
             const bool is_known = flag == "attention_bias" && made_.may_have_biases();
             if (bool_or(config_, flag, false) && !is_known) {

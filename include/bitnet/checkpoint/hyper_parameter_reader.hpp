@@ -7,6 +7,7 @@
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/exponential.hpp>
 #include <bitnet/core/fixed_point.hpp>
 #include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
@@ -44,6 +45,7 @@ public:
         read_activation();
         read_heads();
         read_constants();
+        read_scales();
         read_rotation();
         read_pooling();
         refuse_variants();
@@ -118,6 +120,7 @@ private:
         made_.has_own_lm_head = !family->ties_head && file_.find_tensor("output.weight") != nullptr;
         scales_embedding_ = family->scales_embedding;
         may_have_biases_ = family->may_have_biases;
+        has_scales_ = family->has_scales;
         const auto title = file_.get_or<std::string_view>("general.name", "");
         made_.model_name = title ? std::string(*title) : std::string();
     }
@@ -125,7 +128,6 @@ private:
     void read_sizes() {
         made_.layers = size("block_count", most_layers);
         made_.hidden = size("embedding_length", most_columns);
-        made_.embedding_scale = scales_embedding_ ? exact_square_root(static_cast<float>(made_.hidden)) : 1.0f;
         made_.feed_forward = size("feed_forward_length", most_feed_forward);
         made_.context = size("context_length", most_context);
         read_vocabulary();
@@ -221,6 +223,30 @@ private:
         made_.rms_epsilon = positive("attention.layer_norm_rms_epsilon", 0.0f, 1.0f);
         made_.rope_theta =
             file_.find(key("rope.freq_base")) != nullptr ? positive("rope.freq_base", 1.0f, 1e30f) : 10000.0f;
+    }
+
+    /// Files of minicpm before these keys mean the numbers of MiniCPM 1B and 2B. Source: llama.cpp's converter.
+    void read_scales() {
+        const auto hidden = static_cast<float>(made_.hidden);
+        if (has_scales_) {
+            const float root = exact_square_root(static_cast<float>(made_.layers));
+            made_.embedding_scale = scale_or("embedding_scale", 12.0f);
+            made_.residual_scale = scale_or("residual_scale", exact_quotient(1.4f, root));
+            made_.logit_scale = scale_or("logit_scale", exact_quotient(hidden, 256.0f));
+            return;
+        }
+        made_.embedding_scale = scales_embedding_ ? exact_square_root(hidden) : 1.0f;
+        only("embedding_scale", static_cast<double>(made_.embedding_scale), scales_embedding_ ? 0.0 : 1.0);
+        only("residual_scale", 0.0, 1.0);
+        only("logit_scale", 0.0, 1.0);
+    }
+    [[nodiscard]] float scale_or(std::string_view suffix, float usual) {
+        if (file_.find(key(suffix)) != nullptr) {
+            return positive(suffix, 1e-6f, 1e6f);
+        }
+        made_.notes.push_back(sentence({"'", key(suffix), "' is missing: ", std::to_string(usual),
+                                        " is taken, as files mean that were written before it"}));
+        return usual;
     }
 
     /// linear scaling, and the divisors that converters make of "llama3" scaling. Source: llama.cpp's llama-model.cpp.
@@ -332,7 +358,6 @@ private:
         const auto size = static_cast<double>(made_.head_size);
         only("attention.scale", 1.0 / std::sqrt(size), 0.0);
         only("attention.query_pre_attn_scalar", size);
-        only("embedding_scale", static_cast<double>(made_.embedding_scale), scales_embedding_ ? 0.0 : 1.0);
         only("embedding_length_out", static_cast<double>(made_.hidden), 0.0);
     }
 
@@ -490,6 +515,7 @@ private:
     hyper_parameters made_;
     bool scales_embedding_ = false;
     bool may_have_biases_ = false;
+    bool has_scales_ = false;
     error failure_;
 };
 

@@ -20,7 +20,7 @@ class gguf_file;
 /// The function between the two halves of a gated feed-forward layer.
 enum class activation_function {
     relu2, ///< relu(gate)^2 * up: bitnet-b1.58, bitnet-25, and bitnet where it is 2B-4T
-    silu,  ///< silu(gate) * up: bitnet, llama, qwen3
+    silu,  ///< silu(gate) * up: bitnet, llama, minicpm, qwen2, qwen3
     gelu,  ///< gelu(gate) * up, the tanh form: gemma3
 };
 
@@ -77,7 +77,7 @@ inline constexpr activation_spelling activation_spellings[] = {
 /// Which two columns of a head rotate against each other.
 enum class rotary_pairing {
     halves,      ///< j and j + head_size / 2, as in all checkpoints of Hugging Face
-    interleaved, ///< 2 j and 2 j + 1: GGUF files of architecture llama, whose rows their converter has permuted
+    interleaved, ///< 2 j and 2 j + 1: GGUF files of llama and minicpm, whose rows their converter has permuted
 };
 
 [[nodiscard]] constexpr std::string_view name_of(rotary_pairing p) noexcept {
@@ -111,6 +111,7 @@ struct model_family {
     bool ties_head;        ///< even if there is an output.weight; otherwise only if there is none
     bool scales_embedding; ///< by sqrt(hidden)
     bool may_have_biases = false; ///< of attn_q, attn_k and attn_v; elsewhere biases are refused
+    bool has_scales = false;      ///< keys scale embeddings, both branches of a layer, and logits
 };
 
 inline constexpr model_family model_families[] = {
@@ -118,6 +119,7 @@ inline constexpr model_family model_families[] = {
     {"bitnet-25", activation_function::relu2, rotary_pairing::halves, true, true, false},
     {"bitnet-b1.58", activation_function::relu2, rotary_pairing::halves, true, true, false},
     {"llama", activation_function::silu, rotary_pairing::interleaved, false, false, false},
+    {"minicpm", activation_function::silu, rotary_pairing::interleaved, false, false, false, false, true},
     {"qwen2", activation_function::silu, rotary_pairing::halves, false, false, false, true},
     {"qwen3", activation_function::silu, rotary_pairing::halves, false, false, false},
     {"gemma3", activation_function::gelu, rotary_pairing::halves, false, false, true},
@@ -146,6 +148,8 @@ struct hyper_parameters {
     bool keeps_row_order = false; ///< rows of Q and K are not permuted, as GGUF files of the architecture have them
     activation_function activation = activation_function::relu2;
     float embedding_scale = 1;                 ///< what looked up embeddings are multiplied by
+    float residual_scale = 1;                  ///< and what the two branches of a layer are before x takes them
+    float logit_scale = 1;                     ///< what the products of the head are divided by
     bool has_sub_norms = true;                 ///< as in model_family
     bool has_qkv_biases = false;               ///< attn_q, attn_k and attn_v have biases, in every layer
     bool has_own_lm_head = false;              ///< the head is output.weight; otherwise the embedding

@@ -35,20 +35,22 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// 3. The exact logits of every row whose bound reaches the floor: the k largest of all are among them.
 ///
 /// The exact logits come from dot_rows over the head as stored, so they are the full head's bit for bit, and the result
-/// depends on nothing else: not on the instruction set, nor on the threads.
+/// depends on nothing else: not on the instruction set, nor on the threads. Where logits are products divided by
+/// logit_scale, the bounds are divided, too: a rounded quotient never falls when its dividend rises.
 class screened_search {
 public:
     static constexpr std::size_t most = 256; ///< logits that can be asked for
 
     screened_search() noexcept = default;
 
-    /// Borrows both. \return errc::out_of_memory.
+    /// Borrows all but the number. \param logit_scale above 0 \return errc::out_of_memory.
     [[nodiscard]] static result<screened_search> open(const loop_table& loops, const float_matrix& lm_head,
-                                                      const lm_head_screen& screen) {
+                                                      const lm_head_screen& screen, float logit_scale) {
         screened_search made;
         made.loops_ = &loops;
         made.lm_head_ = &lm_head;
         made.screen_ = &screen;
+        made.logit_scale_ = logit_scale;
         made.group_ = (lm_head.rows + most_groups - 1) / most_groups;
         const std::size_t groups = (lm_head.rows + made.group_ - 1) / made.group_;
         const std::size_t cols = screen_layout::blocks(lm_head.cols) * screen_layout::block_columns;
@@ -66,9 +68,9 @@ public:
         return made;
     }
 
-    /// The k largest logits of head * x in descending order (see precedes), fewer where the head has fewer rows. Valid
-    /// until the next call. nullopt if the whole matrix has to be read: x is not finite, or the bounds leave more than
-    /// an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
+    /// The k largest logits of head * x / logit_scale in descending order (see precedes), fewer where the head has
+    /// fewer rows. Valid until the next call. nullopt if the whole matrix has to be read: x is not finite, or the
+    /// bounds leave more than an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
     [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
                                                                        std::size_t k) noexcept {
         assert(k >= 1 && k <= most);
@@ -144,7 +146,9 @@ private:
     void bound_rows(pool_ref pool) noexcept {
         for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept {
             const std::size_t first = begin * group_;
-            loops_->screen_rows(screen_->row(first), end_of(end - 1) - first, input_, upper_.data() + first);
+            const std::size_t count = end_of(end - 1) - first;
+            loops_->screen_rows(screen_->row(first), count, input_, upper_.data() + first);
+            divide(upper_.data() + first, count);
             for (std::size_t g = begin; g < end; ++g) {
                 peaks_[g] = peak_of(g);
             }
@@ -222,14 +226,23 @@ private:
         std::array<float, rows_per_list> logits;
         const element_loops& loops = loops_->of(lm_head_->element);
         loops.dot_listed(lm_head_->data, lm_head_->row_bytes(), rows, x, lm_head_->cols, logits.data());
+        divide(logits.data(), rows.size());
         for (std::size_t i = 0; i < rows.size(); ++i) {
             out[i] = {static_cast<token>(rows[i]), logits[i]};
+        }
+    }
+
+    /// Products to logits.
+    void divide(float* products, std::size_t count) const noexcept {
+        if (logit_scale_ != 1.0f) {
+            loops_->divide(products, logit_scale_, count);
         }
     }
 
     const loop_table* loops_ = nullptr;
     const float_matrix* lm_head_ = nullptr;
     const lm_head_screen* screen_ = nullptr;
+    float logit_scale_ = 1;
     std::size_t group_ = 1; ///< rows to a peak
     std::size_t candidates_ = 0;
     buffer<std::int8_t> high_;

@@ -28,10 +28,11 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// The graph of all model_families:
 ///
 ///     x = embedding[token] * embedding_scale
-///     each layer: x += post_norm(o(sub_norm(attention(rope(head_norm(q(n))), rope(head_norm(k(n))), v(n)))))
-///                 x += post_norm(down(sub_norm(activation(gate(m)) * up(m))))
-///                 with n = norm(x) and m = norm(x), which q, k, v, gate and up may norm once more, each its own way
-///     logits = head * norm(x)
+///     each layer: x += s * post_norm(o(sub_norm(attention(rope(head_norm(q(n))), rope(head_norm(k(n))), v(n)))))
+///                 x += s * post_norm(down(sub_norm(activation(gate(m)) * up(m))))
+///                 with s = residual_scale, n = norm(x) and m = norm(x), which q, k, v, gate and up may norm once more,
+///                 each its own way
+///     logits = head * norm(x) / logit_scale
 ///
 /// Norms other than norm() are where the file has them, and so are biases, which q, k and v add to their products.
 /// Source: Ma et al., "The Era of 1-bit LLMs", 2024; BitNet b1.58 2B4T report, 2025; "BitNet Text Embeddings", 2026.
@@ -111,6 +112,11 @@ public:
         const float_rows& normed = scratch_.normed;
         lm_head_products(pool, *loops_, weights_->lm_head(),
                          {normed.values.data(), rows.size(), model_->hidden, normed.cols}, out);
+        if (model_->logit_scale != 1.0f) {
+            parallel_for(pool, rows.size(), [&](std::size_t i) noexcept {
+                loops_->divide(out[i], model_->logit_scale, model_->vocabulary);
+            });
+        }
     }
     /// The same for one row.
     void logits(pool_ref pool, std::size_t row_index, std::span<float> out) noexcept {
@@ -222,15 +228,21 @@ private:
         }
     }
 
-    /// residual += norm(x w^T), x being what was quantised last; without a norm in one go.
+    /// residual += residual_scale * norm(x w^T), x being what was quantised last; without scale and norm in one go.
     void add_to_residual(pool_ref pool, const ternary_matrix& w, const float* norm) noexcept {
-        if (norm == nullptr) {
+        const float scale = model_->residual_scale;
+        if (norm == nullptr && scale == 1.0f) {
             return on(pool).project_add(w, scratch_.quantized, used(scratch_.residual));
         }
         on(pool).project<1>({{{&w, used(scratch_.normed)}}}, scratch_.quantized);
         parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept {
             float* products = row_of(scratch_.normed, r);
-            loops_->rms_norm(products, norm, model_->rms_epsilon, model_->hidden, products);
+            if (norm != nullptr) {
+                loops_->rms_norm(products, norm, model_->rms_epsilon, model_->hidden, products);
+            }
+            if (scale != 1.0f) {
+                loops_->scale(products, scale, model_->hidden);
+            }
             loops_->add(products, model_->hidden, row_of(scratch_.residual, r));
         });
     }

@@ -272,7 +272,8 @@ private:
         if (!is_screened_) {
             return {};
         }
-        auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen);
+        auto search =
+            screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen, parameters_.logit_scale);
         if (!search) {
             return failed(search);
         }

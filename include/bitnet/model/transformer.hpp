@@ -101,17 +101,7 @@ public:
             loops_->rms_norm(row_of(scratch_.residual, rows[i]), weights_->output_norm(), model_->rms_epsilon,
                              model_->hidden, row_of(scratch_.normed, i));
         });
-        if (weights_->ternary_head().has_blocks()) {
-            const linear products = on(pool);
-            parallel_for(pool, rows.size(), [&](std::size_t i) noexcept {
-                products.quantize({row_of(scratch_.normed, i), model_->hidden}, scratch_.quantized, i);
-            });
-            scratch_.quantized.used_rows = rows.size();
-            return products.project_rows(weights_->ternary_head(), scratch_.quantized, out);
-        }
-        const float_rows& normed = scratch_.normed;
-        lm_head_products(pool, *loops_, weights_->lm_head(),
-                         {normed.values.data(), rows.size(), model_->hidden, normed.cols}, out);
+        multiply_by_head(pool, rows.size(), out);
         if (model_->logit_scale != 1.0f) {
             parallel_for(pool, rows.size(), [&](std::size_t i) noexcept {
                 loops_->divide(out[i], model_->logit_scale, model_->vocabulary);
@@ -165,6 +155,22 @@ private:
     [[nodiscard]] matrix_view<float> used(float_rows& all) const noexcept { return all.first(rows_.size()); }
     [[nodiscard]] static float* row_of(float_rows& all, std::size_t r) noexcept {
         return all.values.data() + r * all.cols;
+    }
+
+    /// out[i] [vocabulary] = head * row i of normed.
+    void multiply_by_head(pool_ref pool, std::size_t count, std::span<float* const> out) noexcept {
+        const float_rows& normed = scratch_.normed;
+        const ternary_matrix& head = weights_->ternary_head();
+        if (!head.has_blocks()) {
+            return lm_head_products(pool, *loops_, weights_->lm_head(),
+                                    {normed.values.data(), count, model_->hidden, normed.cols}, out);
+        }
+        const linear products = on(pool);
+        parallel_for(pool, count, [&](std::size_t i) noexcept {
+            products.quantize({row_of(scratch_.normed, i), model_->hidden}, scratch_.quantized, i);
+        });
+        scratch_.quantized.used_rows = count;
+        products.project_rows(head, scratch_.quantized, out);
     }
 
     /// Norms and quantises all rows of x for the products that follow.

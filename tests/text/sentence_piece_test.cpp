@@ -114,6 +114,20 @@ small_vocabulary random_vocabulary(numbers& random, bool spaces_inside) {
 }
 } // namespace
 
+TEST_CASE("an added <|im_end|> ends answers beside </s>, whichever of the two the file calls EOS") {
+    for (const char* eos : {"</s>", "<|im_end|>"}) {
+        small_vocabulary keys = sentence_piece_vocabulary();
+        keys.add_token("<|im_end|>", 3);
+        keys.add_token("<|im_start|>", 3);
+        keys.ids[1].second = keys.id_of(eos);
+        const tokenizer t = open(keys);
+        CHECK(t.eos() == keys.token_of(eos));
+        CHECK(t.eot() == keys.token_of("<|im_end|>"));
+        CHECK(t.stop_tokens() == ids{2, keys.token_of("<|im_end|>")});
+        CHECK(t.find_special("<|im_start|>") == keys.token_of("<|im_start|>"));
+    }
+}
+
 TEST_CASE("words become pieces with a space in front, and characters without token become bytes") {
     const small_vocabulary keys = sentence_piece_vocabulary();
     const tokenizer t = open(keys);

@@ -341,6 +341,84 @@ TEST_CASE("Falcon3's vocabulary is recognised, whatever type its first token has
     }
 }
 
+TEST_CASE("Qwen's vocabulary is recognised by its size and <|im_start|>, and both are needed") {
+    for (const std::size_t size : {151669u, 151936u, 152064u, 151670u}) {
+        for (const std::size_t place : {151644u, 151643u}) {
+            small_vocabulary keys;
+            keys.pre.reset();
+            keys.ids.clear();
+            keys.add_bos = false;
+            keys.tokens[keys.id_of("<|begin_of_text|>")] = "<|other|>"; // LLaMA-3's order would be recognised, too
+            while (keys.tokens.size() < size) {
+                const std::size_t id = keys.tokens.size();
+                keys.add_token(id == place ? "<|im_start|>" : "word" + std::to_string(id), id == place ? 3 : 1);
+            }
+            const auto file = keys.file();
+            REQUIRE(file);
+            const auto opened = tokenizer::open(file->file);
+            INFO(size << " tokens, <|im_start|> is " << place);
+            REQUIRE(opened.has_value() == (place == 151644 && size != 151670));
+            if (opened) {
+                CHECK(opened->pre_tokenizer().name == "qwen2");
+                CHECK(opened->pre_tokenizer().why.find(std::to_string(size)) != std::string::npos);
+                CHECK(!opened->add_bos());
+                CHECK(opened->encode("12")->size() == 2); // each digit by itself
+            } else {
+                CHECK(opened.error().code == errc::unknown_pre_tokenizer);
+            }
+        }
+    }
+}
+
+TEST_CASE("user-defined tokens are found in any text, control tokens only on request") {
+    small_vocabulary keys;
+    keys.pre = "qwen2";
+    for (const char* spelling : {"<think>", "</think>", "<tool_call>", "</tool_call>"}) {
+        keys.add_token(spelling, 4);
+    }
+    keys.add_token("<|im_end|>", 3);
+    const tokenizer t = open_small(keys);
+    const auto id = [&](std::string_view spelling) { return keys.token_of(spelling); };
+    CHECK(*t.encode("a<think>\n</think>b") == ids{'a', id("<think>"), '\n', id("</think>"), 'b'});
+    CHECK(*t.encode("<tool_call></tool_call>") == ids{id("<tool_call>"), id("</tool_call>")});
+    CHECK(*t.encode("<thin") == ids{'<', 't', 'h', 'i', 'n'});
+    CHECK(t.encode("<|im_end|>")->size() == 10);
+    CHECK(*t.encode("<|im_end|>", {.parse_special = true}) == ids{id("<|im_end|>")});
+    CHECK(t.find_special("<think>") == id("<think>"));
+    CHECK(!t.is_special(id("<think>")));
+}
+
+TEST_CASE("answers end at added tokens that are spelled so and at those of the keys, infilling's own marks excepted") {
+    small_vocabulary keys;
+    const char* ends[] = {"<|endoftext|>", "<|im_end|>", "<|fim_pad|>", "<|repo_name|>",
+                          "<|file_sep|>",  "</s>",       "<|eom_id|>"};
+    const char* others[] = {"<|im_start|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<think>"};
+    for (const char* spelling : ends) {
+        keys.add_token(spelling, spelling[2] == 'f' || spelling[2] == 'r' ? 4 : 3);
+    }
+    for (const char* spelling : others) {
+        keys.add_token(spelling, 4);
+    }
+    const tokenizer t = open_small(keys);
+    for (const char* spelling : ends) {
+        CHECK_MESSAGE(t.is_stop(keys.token_of(spelling)), spelling);
+    }
+    for (const char* spelling : others) {
+        CHECK_MESSAGE(!t.is_stop(keys.token_of(spelling)), spelling);
+    }
+    for (const char* key : {"fim_pad", "fim_rep", "fim_sep"}) {
+        small_vocabulary named;
+        named.ids.emplace_back(key, named.id_of("xyzzy"));
+        CHECK_MESSAGE(open_small(named).is_stop(named.token_of("xyzzy")), key);
+        named.ids.back().second = 0xffffffff; // as converters write that there is none
+        CHECK(open_small(named).stop_tokens().size() == 2);
+        CHECK(open_small(named).notes().back().find(key) != std::string::npos);
+    }
+    small_vocabulary words; // words are no added tokens
+    words.add_token("</s>", 1);
+    CHECK(!open_small(words).is_stop(words.token_of("</s>")));
+}
+
 TEST_CASE("a megabyte without a boundary takes seconds at most, quadratic time would be hours") {
     const tokenizer t = open_small({});
     for (const std::string unit : {"a", " ", "\xe2", "ab", "h e"}) {

@@ -164,7 +164,7 @@ private:
         const token id = tokens.find_special(spelling);
         return id == no_token ? std::nullopt : std::optional{id};
     }
-    void find_stops(const vocabulary& tokens, std::optional<token> eom);
+    void find_stops(const vocabulary& tokens);
     void add_stop(std::optional<token> id);
     [[nodiscard]] result<pre_tokenizer_name> choose_pre_tokenizer(const vocabulary& tokens);
     [[nodiscard]] error unknown_pre_tokenizer(std::string_view what) const;
@@ -182,13 +182,20 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
     struct key {
         std::string_view name;
         std::optional<token>* id;
+        bool is_needed; ///< a file whose token is outside the vocabulary is refused
     };
     constexpr std::string_view before = "tokenizer.ggml.";
     constexpr std::string_view after = "_token_id";
     const auto adds_bos = file_.get_or<bool>(add_bos_key, true);
-    std::optional<token> eom;
-    const std::array<key, 5> keys{
-        {{"bos", &facts_.bos}, {"eos", &facts_.eos}, {"eot", &facts_.eot}, {"eom", &eom}, {"unknown", &unknown_}}};
+    std::array<std::optional<token>, 4> ends;
+    const std::array<key, 8> keys{{{"bos", &facts_.bos, !adds_bos || *adds_bos},
+                                   {"eos", &facts_.eos, true},
+                                   {"eot", &facts_.eot, true},
+                                   {"eom", &ends[0], true},
+                                   {"fim_pad", &ends[1], false},
+                                   {"fim_rep", &ends[2], false},
+                                   {"fim_sep", &ends[3], false},
+                                   {"unknown", &unknown_, false}}};
     for (const auto& value : file_.metadata()) {
         if (!value.key.starts_with(before) || !value.key.ends_with(after)) {
             continue;
@@ -196,9 +203,7 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
         const auto role = std::find_if(keys.begin(), keys.end(), [&](const key& each) {
             return sentence({before, each.name, after}) == value.key;
         });
-        const bool is_needed =
-            role != keys.end() && role->id != &unknown_ && (role->id != &facts_.bos || !adds_bos || *adds_bos);
-        const auto id = read_id(value, is_needed, tokens.size());
+        const auto id = read_id(value, role != keys.end() && role->is_needed, tokens.size());
         if (!id) {
             return failed(id);
         }
@@ -206,19 +211,20 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
             *role->id = *id;
         }
     }
-    find_stops(tokens, eom);
+    for (const auto& id : ends) {
+        add_stop(id);
+    }
+    find_stops(tokens);
     return {};
 }
 
-/// What ends a turn, and all that ends an answer.
-inline void tokenizer_reader::find_stops(const vocabulary& tokens, std::optional<token> eom) {
+/// What ends a turn, and all that ends an answer beside what other keys say.
+inline void tokenizer_reader::find_stops(const vocabulary& tokens) {
     for (const std::string_view spelling : {"<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<|end|>"}) {
         facts_.eot = facts_.eot ? facts_.eot : find_special(tokens, spelling);
     }
-    eom = eom ? eom : find_special(tokens, "<|eom_id|>");
-    for (const auto& id : {facts_.eos, facts_.eot, eom}) {
-        add_stop(id);
-    }
+    add_stop(facts_.eos);
+    add_stop(facts_.eot);
     for (const std::string_view spelling : stop_spellings) {
         add_stop(find_special(tokens, spelling));
     }
@@ -288,11 +294,15 @@ inline result<pre_tokenizer_name> tokenizer_reader::infer_pre_tokenizer(const vo
         std::string_view spelling; ///< of the token `id`; files disagree about its type
         token id;
     };
-    constexpr std::array<fingerprint, 5> fingerprints{{{"gpt-2", "GPT-2", 50257, "<|endoftext|>", 50256},
-                                                       {"qwen2", "Qwen2 and Qwen3", 151936, "<|im_start|>", 151644},
-                                                       {"falcon", "Falcon", 65024, ">>TITLE<<", 0},
-                                                       {"falcon3", "Falcon3", 131072, ">>TITLE<<", 0},
-                                                       {"falcon3", "Falcon3-7B", 131080, ">>TITLE<<", 0}}};
+    // Qwen's models share one vocabulary, and their embeddings differ in how many rows follow it.
+    constexpr std::array<fingerprint, 7> fingerprints{
+        {{"gpt-2", "GPT-2", 50257, "<|endoftext|>", 50256},
+         {"qwen2", "Qwen3, as Bonsai has it", 151669, "<|im_start|>", 151644},
+         {"qwen2", "Qwen2 and Qwen3", 151936, "<|im_start|>", 151644},
+         {"qwen2", "Qwen2-7B and larger ones", 152064, "<|im_start|>", 151644},
+         {"falcon", "Falcon", 65024, ">>TITLE<<", 0},
+         {"falcon3", "Falcon3", 131072, ">>TITLE<<", 0},
+         {"falcon3", "Falcon3-7B", 131080, ">>TITLE<<", 0}}};
     std::string_view name = "llama-bpe";
     std::string reason = llama3_order(tokens);
     for (const fingerprint& f : fingerprints) {

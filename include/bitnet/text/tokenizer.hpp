@@ -49,9 +49,12 @@ struct pre_tokenizer_choice {
 
 namespace detail {
 
-/// Control tokens that end an answer if they exist, whatever a file's keys say.
-inline constexpr std::array<std::string_view, 5> stop_spellings{"<|end_of_text|>", "<|endoftext|>", "<|im_end|>",
-                                                                "<end_of_turn>", "<|end|>"};
+/// Added tokens that end an answer if they exist, whatever a file's keys say. <|fim_pad|>, <|repo_name|> and
+/// <|file_sep|> come after a text that code models fill in, and end it in llama.cpp too; <|fim_prefix|>, <|fim_suffix|>
+/// and <|fim_middle|> are what prompts for that are made of.
+inline constexpr std::array<std::string_view, 10> stop_spellings{
+    "<|end_of_text|>", "<|endoftext|>", "</s>",    "<|eom_id|>",    "<|im_end|>",
+    "<end_of_turn>",   "<|fim_pad|>",   "<|end|>", "<|repo_name|>", "<|file_sep|>"};
 
 /// The small facts of a tokenizer.
 struct tokenizer_facts {
@@ -173,8 +176,8 @@ public:
     /// tokenizer.ggml.add_space_prefix is false.
     [[nodiscard]] bool adds_space_prefix() const noexcept { return facts_.space_prefix; }
 
-    /// The tokens after which generation ends, as far as they exist: eos, eot, eom and those of stop_spellings;
-    /// ascending.
+    /// The tokens after which generation ends, as far as they exist: those of the keys eos, eot, eom, fim_pad, fim_rep
+    /// and fim_sep, and those that are spelled as such tokens are, "<|im_end|>" among them; ascending.
     [[nodiscard]] const std::vector<token>& stop_tokens() const noexcept { return facts_.stops; }
     [[nodiscard]] bool is_stop(token id) const noexcept {
         for (const token stop : facts_.stops) {

@@ -127,6 +127,8 @@
 #include <bitnet/kernel/unpacking_kernel.hpp>
 #include <bitnet/model/attention.hpp>
 #include <bitnet/model/kv_cache.hpp>
+#include <bitnet/model/kv_page.hpp>
+#include <bitnet/model/kv_pool.hpp>
 #include <bitnet/model/linear.hpp>
 #include <bitnet/model/lm_head.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
@@ -153,6 +155,7 @@
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/model_facts.hpp>
+#include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/parts.hpp>
@@ -163,6 +166,7 @@
 #include <bitnet/run/tensors_part.hpp>
 #include <bitnet/run/text_part.hpp>
 #include <bitnet/run/token_chooser.hpp>
+#include <bitnet/run/workspace.hpp>
 #include <bitnet/simd/cpu.hpp>
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>

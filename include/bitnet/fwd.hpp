@@ -111,6 +111,7 @@ class any_session;
 struct batch_entry;
 struct batch_options;
 template <class Ladder> struct compiled_for;
+class kv_pool;
 enum class lm_head_mode;
 struct logits_visitor;
 struct open_options;

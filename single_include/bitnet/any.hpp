@@ -301,6 +301,7 @@ enum class errc {
     invalid_argument, ///< a value outside its documented range
     invalid_token,    ///< a token id outside the vocabulary
     context_full,     ///< more tokens than the context has room for
+    kv_pool_full,     ///< more positions than a kv_pool has free pages for
     nothing_fed,      ///< next() or logits() before any token was fed
     no_lm_head,       ///< logits or tokens of a text embedding model
     cancelled,        ///< the caller's own callback stopped the work
@@ -418,7 +419,7 @@ class gguf_file;
 /// The function between the two halves of a gated feed-forward layer.
 enum class activation_function {
     relu2, ///< relu(gate)^2 * up: bitnet-b1.58, bitnet-25, and bitnet where it is 2B-4T
-    silu,  ///< silu(gate) * up: bitnet, llama, qwen3
+    silu,  ///< silu(gate) * up: bitnet, llama, minicpm, qwen2, qwen3
     gelu,  ///< gelu(gate) * up, the tanh form: gemma3
 };
 
@@ -475,7 +476,7 @@ inline constexpr activation_spelling activation_spellings[] = {
 /// Which two columns of a head rotate against each other.
 enum class rotary_pairing {
     halves,      ///< j and j + head_size / 2, as in all checkpoints of Hugging Face
-    interleaved, ///< 2 j and 2 j + 1: GGUF files of architecture llama, whose rows their converter has permuted
+    interleaved, ///< 2 j and 2 j + 1: GGUF files of llama and minicpm, whose rows their converter has permuted
 };
 
 [[nodiscard]] constexpr std::string_view name_of(rotary_pairing p) noexcept {
@@ -508,6 +509,8 @@ struct model_family {
                            ///< optional
     bool ties_head;        ///< even if there is an output.weight; otherwise only if there is none
     bool scales_embedding; ///< by sqrt(hidden)
+    bool may_have_biases = false; ///< of attn_q, attn_k and attn_v; elsewhere biases are refused
+    bool has_scales = false;      ///< keys scale embeddings, both branches of a layer, and logits
 };
 
 inline constexpr model_family model_families[] = {
@@ -515,6 +518,8 @@ inline constexpr model_family model_families[] = {
     {"bitnet-25", activation_function::relu2, rotary_pairing::halves, true, true, false},
     {"bitnet-b1.58", activation_function::relu2, rotary_pairing::halves, true, true, false},
     {"llama", activation_function::silu, rotary_pairing::interleaved, false, false, false},
+    {"minicpm", activation_function::silu, rotary_pairing::interleaved, false, false, false, false, true},
+    {"qwen2", activation_function::silu, rotary_pairing::halves, false, false, false, true},
     {"qwen3", activation_function::silu, rotary_pairing::halves, false, false, false},
     {"gemma3", activation_function::gelu, rotary_pairing::halves, false, false, true},
 };
@@ -542,7 +547,10 @@ struct hyper_parameters {
     bool keeps_row_order = false; ///< rows of Q and K are not permuted, as GGUF files of the architecture have them
     activation_function activation = activation_function::relu2;
     float embedding_scale = 1;                 ///< what looked up embeddings are multiplied by
+    float residual_scale = 1;                  ///< and what the two branches of a layer are before x takes them
+    float logit_scale = 1;                     ///< what the products of the head are divided by
     bool has_sub_norms = true;                 ///< as in model_family
+    bool has_qkv_biases = false;               ///< attn_q, attn_k and attn_v have biases, in every layer
     bool has_own_lm_head = false;              ///< the head is output.weight; otherwise the embedding
     bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
     pooling_type pooling = pooling_type::none; ///< of a text embedding model; `mean` if its file does not say
@@ -592,6 +600,7 @@ template <class T> struct matrix_view;
 // files and memory
 enum class access_hint;
 class byte_source;
+enum class page_mode;
 struct read_callback;
 
 // io: GGUF, JSON, safetensors
@@ -679,6 +688,7 @@ class any_session;
 struct batch_entry;
 struct batch_options;
 template <class Ladder> struct compiled_for;
+class kv_pool;
 enum class lm_head_mode;
 struct logits_visitor;
 struct open_options;
@@ -774,6 +784,61 @@ struct ternary_encoding;
 #ifndef BITNET_RUN_ANY_MODEL_HPP
 #define BITNET_RUN_ANY_MODEL_HPP
 
+// ---- bitnet/model/kv_pool.hpp ----
+// kv_pool: memory for the keys and values of several sessions, with a cap that is known beforehand.
+#ifndef BITNET_MODEL_KV_POOL_HPP
+#define BITNET_MODEL_KV_POOL_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// What kv_pool holds; a kv_page_store is what there is.
+class kv_pool_base {
+public:
+    kv_pool_base(const kv_pool_base&) = delete;
+    kv_pool_base& operator=(const kv_pool_base&) = delete;
+    virtual ~kv_pool_base() = default;
+
+    [[nodiscard]] virtual std::uint64_t page_bytes() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t pages() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t free_pages() const noexcept = 0;
+
+protected:
+    kv_pool_base() noexcept = default;
+};
+
+} // namespace detail
+
+/// A fixed number of pages of 256 positions, allocated once by any_model::open_kv_pool(); memory that is never written
+/// is never used. Sessions that are opened with session_options::kv take pages as they grow, share those of a common
+/// past after fork(), and give them back when they are rewound, reset or closed. A pool that is full is
+/// errc::kv_pool_full for who needs a page; nothing is lost. Move-only; must outlive its sessions, which may be on
+/// different threads.
+class kv_pool {
+public:
+    /// Bytes of the keys and values of 256 positions.
+    [[nodiscard]] std::uint64_t page_bytes() const noexcept { return base_->page_bytes(); }
+    [[nodiscard]] std::size_t pages() const noexcept { return base_->pages(); }
+    [[nodiscard]] std::size_t free_pages() const noexcept { return base_->free_pages(); }
+
+    /// The library's own.
+    explicit kv_pool(std::unique_ptr<detail::kv_pool_base> base) noexcept : base_(std::move(base)) {}
+    [[nodiscard]] detail::kv_pool_base& base() const noexcept { return *base_; }
+
+private:
+    std::unique_ptr<detail::kv_pool_base> base_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/run/open_options.hpp ----
 // open_options: how a model is opened.
 #ifndef BITNET_RUN_OPEN_OPTIONS_HPP
@@ -819,6 +884,29 @@ namespace detail {
 
 #endif
 
+// ---- bitnet/io/page_mode.hpp ----
+// page_mode: whether a model's files are mapped or copied into memory with huge pages.
+#ifndef BITNET_IO_PAGE_MODE_HPP
+#define BITNET_IO_PAGE_MODE_HPP
+
+namespace bitnet::inline BITNET_ABI {
+
+/// In which pages of memory a model's files lie.
+enum class page_mode {
+    automatic, ///< copied where that gains and memory allows, otherwise mapped; a note says which, and why
+    /// Those of the system's cache: nothing is read before it is needed, all processes share them, and the system may
+    /// drop them. Files that are shortened meanwhile end the process: see byte_source::open.
+    mapped,
+    /// Memory of the process's own, in huge pages where the system has them, which are read up to a fifth faster. It
+    /// takes as many bytes as the files have, the time to read all of them, and the system keeps its own copy as long
+    /// as it likes. Files may change later.
+    copied,
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/kernel/i2s_order.hpp ----
 // i2s_order: the three byte orders of I2_S tensors.
 #ifndef BITNET_KERNEL_I2S_ORDER_HPP
@@ -859,10 +947,13 @@ struct open_options {
     /// The text of the kernel_config.ini that a file in TL1 or TL2 of microsoft/BitNet was written with: the file does
     /// not hold its tile sizes. Needed while the model is opened.
     std::string_view lookup_tiling = {};
-    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default mapped
-    /// files are not scanned and other sources are; those of type Q2_0 and PQ2_0 always are unless this is false, since
-    /// files with four-valued weights have that type, too.
+    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default files that
+    /// are opened by a path are not scanned and other sources are. Those of type Q2_0 and PQ2_0 always are unless this
+    /// is false, since files with four-valued weights have that type, too.
     std::optional<bool> verify_codes = {};
+    /// Whether the model's files are mapped or copied, if they are opened by a path. A host that runs several processes
+    /// over one file, or wants to keep its memory small, says mapped.
+    page_mode pages = page_mode::automatic;
     /// What happens to activations before they meet ternary weights.
     activation_rounding activations = activation_rounding::by_model;
     /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
@@ -919,6 +1010,9 @@ struct session_options {
     std::chrono::microseconds spin = default_spin;
     /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
     std::size_t prompt_chunk = 128;
+    /// Where keys and values are kept; null: memory of the session's own for the whole context. The pool is one of the
+    /// same model and must outlive the session.
+    kv_pool* kv = nullptr;
     /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
     bool stop_at_stop_tokens = true;
     /// How embedding() makes one vector of all states, mean or last; nullopt: as the file says, and in a model with
@@ -1666,9 +1760,12 @@ struct pre_tokenizer_choice {
 
 namespace detail {
 
-/// Control tokens that end an answer if they exist, whatever a file's keys say.
-inline constexpr std::array<std::string_view, 5> stop_spellings{"<|end_of_text|>", "<|endoftext|>", "<|im_end|>",
-                                                                "<end_of_turn>", "<|end|>"};
+/// Added tokens that end an answer if they exist, whatever a file's keys say. <|fim_pad|>, <|repo_name|> and
+/// <|file_sep|> come after a text that code models fill in, and end it in llama.cpp too; <|fim_prefix|>, <|fim_suffix|>
+/// and <|fim_middle|> are what prompts for that are made of.
+inline constexpr std::array<std::string_view, 10> stop_spellings{
+    "<|end_of_text|>", "<|endoftext|>", "</s>",    "<|eom_id|>",    "<|im_end|>",
+    "<end_of_turn>",   "<|fim_pad|>",   "<|end|>", "<|repo_name|>", "<|file_sep|>"};
 
 /// The small facts of a tokenizer.
 struct tokenizer_facts {
@@ -1790,8 +1887,8 @@ public:
     /// tokenizer.ggml.add_space_prefix is false.
     [[nodiscard]] bool adds_space_prefix() const noexcept { return facts_.space_prefix; }
 
-    /// The tokens after which generation ends, as far as they exist: eos, eot, eom and those of stop_spellings;
-    /// ascending.
+    /// The tokens after which generation ends, as far as they exist: those of the keys eos, eot, eom, fim_pad, fim_rep
+    /// and fim_sep, and those that are spelled as such tokens are, "<|im_end|>" among them; ascending.
     [[nodiscard]] const std::vector<token>& stop_tokens() const noexcept { return facts_.stops; }
     [[nodiscard]] bool is_stop(token id) const noexcept {
         for (const token stop : facts_.stops) {
@@ -2329,6 +2426,7 @@ public:
     [[nodiscard]] virtual result<std::unique_ptr<batch_base>> open_batch(const batch_options& options,
                                                                          const pool_ref* pool) const = 0;
 
+    [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
 
     /// Set when the model is opened.
@@ -2367,7 +2465,8 @@ template <class Ladder> struct compiled_for {
 
 /// An opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions and
 /// threads. A plain type that a class can hold; move-only; what it gives stays valid when it moves.
-/// Memory: the file's pages as the system maps them, norms, tokenizer, and what had to be repacked.
+/// Memory: the file's pages as the system maps them or a copy (see page_mode), norms, tokenizer, and what had to be
+/// repacked.
 ///
 ///     class storyteller {
 ///         bitnet::any_model model_;
@@ -2375,11 +2474,11 @@ template <class Ladder> struct compiled_for {
 ///     };
 class any_model {
 public:
-    /// Maps and opens what is at `utf8_path`, a GGUF file or the folder of a Hugging Face checkpoint, with the first
-    /// policy of `Ladder` that this CPU can run, or with the one named `isa`. The files must not be shortened
-    /// meanwhile: see byte_source. \return errc::unsupported_cpu if there is none or it is not available, and any error
-    /// of model_file::open, hyper_parameters::read, tokenizer::open, the pool's open and weights::open: each names its
-    /// place.
+    /// Opens what is at `utf8_path`, a GGUF file or the folder of a Hugging Face checkpoint, with the first policy of
+    /// `Ladder` that this CPU can run, or with the one named `isa`. Files that are mapped must not be shortened
+    /// meanwhile: see byte_source and open_options::pages. \return errc::unsupported_cpu if there is none or it is not
+    /// available, and any error of model_file::open, hyper_parameters::read, tokenizer::open, the pool's open and
+    /// weights::open: each names its place.
     template <class Ladder = any_cpu>
     [[nodiscard]] static result<any_model> open(std::string_view utf8_path, const open_options& options = {},
                                                 std::string_view isa = {}) {
@@ -2405,6 +2504,13 @@ public:
     /// How the model takes dialogs; `format`, one of chat_format_names, is used instead of what the file says. Borrows
     /// the model. \pre has_text(). \return what chat_template::open returns.
     [[nodiscard]] result<chat_template> chat(std::string_view format = {}) const { return base_->open_chat(format); }
+
+    /// Memory for the keys and values of several sessions of this model: as many pages of 256 positions as `bytes`
+    /// hold. \return errc::invalid_argument if that is none, errc::out_of_memory.
+    [[nodiscard]] result<kv_pool> open_kv_pool(std::uint64_t bytes) const {
+        auto made = base_->open_kv_pool(bytes);
+        return made ? result<kv_pool>(kv_pool(*std::move(made))) : failed(made);
+    }
 
     /// What was decided or passed over while opening, a sentence each: an inferred pre-tokenizer, repacked tensors, a
     /// tensor that the architecture does not use.
@@ -3200,6 +3306,9 @@ public:
     [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
     [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
     virtual void reset() noexcept = 0;
+    [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
+    [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
@@ -3303,6 +3412,21 @@ public:
     [[nodiscard]] stop_reason stopped_by() const noexcept { return base_->stopped_by(); }
     /// \pre stopped_by() == stop_reason::error
     [[nodiscard]] const error& last_error() const noexcept { return base_->last_error(); }
+
+    /// The tokens of the sequence, position() of them; no_token where something else than a token was fed.
+    [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
+
+    /// Forgets the tokens from `position` on; what follows has the bits of a session that never had them. The last
+    /// token that is kept runs once more when it is needed.
+    /// \return errc::invalid_argument if there are fewer tokens, if the last one kept was not fed as a token, or if
+    /// embedding() is a mean, which nothing can be taken out of.
+    [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
+
+    /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
+    /// that both belong to one thread at a time; in a kv_pool it shares the pages, too, and copies the last one when
+    /// one of the two writes it. Without a pool keys and values are copied.
+    /// \return errc::out_of_memory, errc::kv_pool_full.
+    [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
 
     /// Starts an empty sequence. Frees and allocates nothing.
     void reset() noexcept { base_->reset(); }

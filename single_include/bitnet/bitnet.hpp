@@ -306,6 +306,7 @@ enum class errc {
     invalid_argument, ///< a value outside its documented range
     invalid_token,    ///< a token id outside the vocabulary
     context_full,     ///< more tokens than the context has room for
+    kv_pool_full,     ///< more positions than a kv_pool has free pages for
     nothing_fed,      ///< next() or logits() before any token was fed
     no_lm_head,       ///< logits or tokens of a text embedding model
     cancelled,        ///< the caller's own callback stopped the work
@@ -423,7 +424,7 @@ class gguf_file;
 /// The function between the two halves of a gated feed-forward layer.
 enum class activation_function {
     relu2, ///< relu(gate)^2 * up: bitnet-b1.58, bitnet-25, and bitnet where it is 2B-4T
-    silu,  ///< silu(gate) * up: bitnet, llama, qwen3
+    silu,  ///< silu(gate) * up: bitnet, llama, minicpm, qwen2, qwen3
     gelu,  ///< gelu(gate) * up, the tanh form: gemma3
 };
 
@@ -480,7 +481,7 @@ inline constexpr activation_spelling activation_spellings[] = {
 /// Which two columns of a head rotate against each other.
 enum class rotary_pairing {
     halves,      ///< j and j + head_size / 2, as in all checkpoints of Hugging Face
-    interleaved, ///< 2 j and 2 j + 1: GGUF files of architecture llama, whose rows their converter has permuted
+    interleaved, ///< 2 j and 2 j + 1: GGUF files of llama and minicpm, whose rows their converter has permuted
 };
 
 [[nodiscard]] constexpr std::string_view name_of(rotary_pairing p) noexcept {
@@ -513,6 +514,8 @@ struct model_family {
                            ///< optional
     bool ties_head;        ///< even if there is an output.weight; otherwise only if there is none
     bool scales_embedding; ///< by sqrt(hidden)
+    bool may_have_biases = false; ///< of attn_q, attn_k and attn_v; elsewhere biases are refused
+    bool has_scales = false;      ///< keys scale embeddings, both branches of a layer, and logits
 };
 
 inline constexpr model_family model_families[] = {
@@ -520,6 +523,8 @@ inline constexpr model_family model_families[] = {
     {"bitnet-25", activation_function::relu2, rotary_pairing::halves, true, true, false},
     {"bitnet-b1.58", activation_function::relu2, rotary_pairing::halves, true, true, false},
     {"llama", activation_function::silu, rotary_pairing::interleaved, false, false, false},
+    {"minicpm", activation_function::silu, rotary_pairing::interleaved, false, false, false, false, true},
+    {"qwen2", activation_function::silu, rotary_pairing::halves, false, false, false, true},
     {"qwen3", activation_function::silu, rotary_pairing::halves, false, false, false},
     {"gemma3", activation_function::gelu, rotary_pairing::halves, false, false, true},
 };
@@ -547,7 +552,10 @@ struct hyper_parameters {
     bool keeps_row_order = false; ///< rows of Q and K are not permuted, as GGUF files of the architecture have them
     activation_function activation = activation_function::relu2;
     float embedding_scale = 1;                 ///< what looked up embeddings are multiplied by
+    float residual_scale = 1;                  ///< and what the two branches of a layer are before x takes them
+    float logit_scale = 1;                     ///< what the products of the head are divided by
     bool has_sub_norms = true;                 ///< as in model_family
+    bool has_qkv_biases = false;               ///< attn_q, attn_k and attn_v have biases, in every layer
     bool has_own_lm_head = false;              ///< the head is output.weight; otherwise the embedding
     bool is_embedder = false;                  ///< a text embedding model, trained without a head: it has no logits
     pooling_type pooling = pooling_type::none; ///< of a text embedding model; `mean` if its file does not say
@@ -597,6 +605,7 @@ template <class T> struct matrix_view;
 // files and memory
 enum class access_hint;
 class byte_source;
+enum class page_mode;
 struct read_callback;
 
 // io: GGUF, JSON, safetensors
@@ -684,6 +693,7 @@ class any_session;
 struct batch_entry;
 struct batch_options;
 template <class Ladder> struct compiled_for;
+class kv_pool;
 enum class lm_head_mode;
 struct logits_visitor;
 struct open_options;
@@ -779,6 +789,61 @@ struct ternary_encoding;
 #ifndef BITNET_RUN_ANY_MODEL_HPP
 #define BITNET_RUN_ANY_MODEL_HPP
 
+// ---- bitnet/model/kv_pool.hpp ----
+// kv_pool: memory for the keys and values of several sessions, with a cap that is known beforehand.
+#ifndef BITNET_MODEL_KV_POOL_HPP
+#define BITNET_MODEL_KV_POOL_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// What kv_pool holds; a kv_page_store is what there is.
+class kv_pool_base {
+public:
+    kv_pool_base(const kv_pool_base&) = delete;
+    kv_pool_base& operator=(const kv_pool_base&) = delete;
+    virtual ~kv_pool_base() = default;
+
+    [[nodiscard]] virtual std::uint64_t page_bytes() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t pages() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t free_pages() const noexcept = 0;
+
+protected:
+    kv_pool_base() noexcept = default;
+};
+
+} // namespace detail
+
+/// A fixed number of pages of 256 positions, allocated once by any_model::open_kv_pool(); memory that is never written
+/// is never used. Sessions that are opened with session_options::kv take pages as they grow, share those of a common
+/// past after fork(), and give them back when they are rewound, reset or closed. A pool that is full is
+/// errc::kv_pool_full for who needs a page; nothing is lost. Move-only; must outlive its sessions, which may be on
+/// different threads.
+class kv_pool {
+public:
+    /// Bytes of the keys and values of 256 positions.
+    [[nodiscard]] std::uint64_t page_bytes() const noexcept { return base_->page_bytes(); }
+    [[nodiscard]] std::size_t pages() const noexcept { return base_->pages(); }
+    [[nodiscard]] std::size_t free_pages() const noexcept { return base_->free_pages(); }
+
+    /// The library's own.
+    explicit kv_pool(std::unique_ptr<detail::kv_pool_base> base) noexcept : base_(std::move(base)) {}
+    [[nodiscard]] detail::kv_pool_base& base() const noexcept { return *base_; }
+
+private:
+    std::unique_ptr<detail::kv_pool_base> base_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/run/open_options.hpp ----
 // open_options: how a model is opened.
 #ifndef BITNET_RUN_OPEN_OPTIONS_HPP
@@ -824,6 +889,29 @@ namespace detail {
 
 #endif
 
+// ---- bitnet/io/page_mode.hpp ----
+// page_mode: whether a model's files are mapped or copied into memory with huge pages.
+#ifndef BITNET_IO_PAGE_MODE_HPP
+#define BITNET_IO_PAGE_MODE_HPP
+
+namespace bitnet::inline BITNET_ABI {
+
+/// In which pages of memory a model's files lie.
+enum class page_mode {
+    automatic, ///< copied where that gains and memory allows, otherwise mapped; a note says which, and why
+    /// Those of the system's cache: nothing is read before it is needed, all processes share them, and the system may
+    /// drop them. Files that are shortened meanwhile end the process: see byte_source::open.
+    mapped,
+    /// Memory of the process's own, in huge pages where the system has them, which are read up to a fifth faster. It
+    /// takes as many bytes as the files have, the time to read all of them, and the system keeps its own copy as long
+    /// as it likes. Files may change later.
+    copied,
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/kernel/i2s_order.hpp ----
 // i2s_order: the three byte orders of I2_S tensors.
 #ifndef BITNET_KERNEL_I2S_ORDER_HPP
@@ -864,10 +952,13 @@ struct open_options {
     /// The text of the kernel_config.ini that a file in TL1 or TL2 of microsoft/BitNet was written with: the file does
     /// not hold its tile sizes. Needed while the model is opened.
     std::string_view lookup_tiling = {};
-    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default mapped
-    /// files are not scanned and other sources are; those of type Q2_0 and PQ2_0 always are unless this is false, since
-    /// files with four-valued weights have that type, too.
+    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default files that
+    /// are opened by a path are not scanned and other sources are. Those of type Q2_0 and PQ2_0 always are unless this
+    /// is false, since files with four-valued weights have that type, too.
     std::optional<bool> verify_codes = {};
+    /// Whether the model's files are mapped or copied, if they are opened by a path. A host that runs several processes
+    /// over one file, or wants to keep its memory small, says mapped.
+    page_mode pages = page_mode::automatic;
     /// What happens to activations before they meet ternary weights.
     activation_rounding activations = activation_rounding::by_model;
     /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
@@ -924,6 +1015,9 @@ struct session_options {
     std::chrono::microseconds spin = default_spin;
     /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
     std::size_t prompt_chunk = 128;
+    /// Where keys and values are kept; null: memory of the session's own for the whole context. The pool is one of the
+    /// same model and must outlive the session.
+    kv_pool* kv = nullptr;
     /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
     bool stop_at_stop_tokens = true;
     /// How embedding() makes one vector of all states, mean or last; nullopt: as the file says, and in a model with
@@ -1671,9 +1765,12 @@ struct pre_tokenizer_choice {
 
 namespace detail {
 
-/// Control tokens that end an answer if they exist, whatever a file's keys say.
-inline constexpr std::array<std::string_view, 5> stop_spellings{"<|end_of_text|>", "<|endoftext|>", "<|im_end|>",
-                                                                "<end_of_turn>", "<|end|>"};
+/// Added tokens that end an answer if they exist, whatever a file's keys say. <|fim_pad|>, <|repo_name|> and
+/// <|file_sep|> come after a text that code models fill in, and end it in llama.cpp too; <|fim_prefix|>, <|fim_suffix|>
+/// and <|fim_middle|> are what prompts for that are made of.
+inline constexpr std::array<std::string_view, 10> stop_spellings{
+    "<|end_of_text|>", "<|endoftext|>", "</s>",    "<|eom_id|>",    "<|im_end|>",
+    "<end_of_turn>",   "<|fim_pad|>",   "<|end|>", "<|repo_name|>", "<|file_sep|>"};
 
 /// The small facts of a tokenizer.
 struct tokenizer_facts {
@@ -1795,8 +1892,8 @@ public:
     /// tokenizer.ggml.add_space_prefix is false.
     [[nodiscard]] bool adds_space_prefix() const noexcept { return facts_.space_prefix; }
 
-    /// The tokens after which generation ends, as far as they exist: eos, eot, eom and those of stop_spellings;
-    /// ascending.
+    /// The tokens after which generation ends, as far as they exist: those of the keys eos, eot, eom, fim_pad, fim_rep
+    /// and fim_sep, and those that are spelled as such tokens are, "<|im_end|>" among them; ascending.
     [[nodiscard]] const std::vector<token>& stop_tokens() const noexcept { return facts_.stops; }
     [[nodiscard]] bool is_stop(token id) const noexcept {
         for (const token stop : facts_.stops) {
@@ -2334,6 +2431,7 @@ public:
     [[nodiscard]] virtual result<std::unique_ptr<batch_base>> open_batch(const batch_options& options,
                                                                          const pool_ref* pool) const = 0;
 
+    [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
 
     /// Set when the model is opened.
@@ -2372,7 +2470,8 @@ template <class Ladder> struct compiled_for {
 
 /// An opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions and
 /// threads. A plain type that a class can hold; move-only; what it gives stays valid when it moves.
-/// Memory: the file's pages as the system maps them, norms, tokenizer, and what had to be repacked.
+/// Memory: the file's pages as the system maps them or a copy (see page_mode), norms, tokenizer, and what had to be
+/// repacked.
 ///
 ///     class storyteller {
 ///         bitnet::any_model model_;
@@ -2380,11 +2479,11 @@ template <class Ladder> struct compiled_for {
 ///     };
 class any_model {
 public:
-    /// Maps and opens what is at `utf8_path`, a GGUF file or the folder of a Hugging Face checkpoint, with the first
-    /// policy of `Ladder` that this CPU can run, or with the one named `isa`. The files must not be shortened
-    /// meanwhile: see byte_source. \return errc::unsupported_cpu if there is none or it is not available, and any error
-    /// of model_file::open, hyper_parameters::read, tokenizer::open, the pool's open and weights::open: each names its
-    /// place.
+    /// Opens what is at `utf8_path`, a GGUF file or the folder of a Hugging Face checkpoint, with the first policy of
+    /// `Ladder` that this CPU can run, or with the one named `isa`. Files that are mapped must not be shortened
+    /// meanwhile: see byte_source and open_options::pages. \return errc::unsupported_cpu if there is none or it is not
+    /// available, and any error of model_file::open, hyper_parameters::read, tokenizer::open, the pool's open and
+    /// weights::open: each names its place.
     template <class Ladder = any_cpu>
     [[nodiscard]] static result<any_model> open(std::string_view utf8_path, const open_options& options = {},
                                                 std::string_view isa = {}) {
@@ -2410,6 +2509,13 @@ public:
     /// How the model takes dialogs; `format`, one of chat_format_names, is used instead of what the file says. Borrows
     /// the model. \pre has_text(). \return what chat_template::open returns.
     [[nodiscard]] result<chat_template> chat(std::string_view format = {}) const { return base_->open_chat(format); }
+
+    /// Memory for the keys and values of several sessions of this model: as many pages of 256 positions as `bytes`
+    /// hold. \return errc::invalid_argument if that is none, errc::out_of_memory.
+    [[nodiscard]] result<kv_pool> open_kv_pool(std::uint64_t bytes) const {
+        auto made = base_->open_kv_pool(bytes);
+        return made ? result<kv_pool>(kv_pool(*std::move(made))) : failed(made);
+    }
 
     /// What was decided or passed over while opening, a sentence each: an inferred pre-tokenizer, repacked tensors, a
     /// tensor that the architecture does not use.
@@ -3205,6 +3311,9 @@ public:
     [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
     [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
     virtual void reset() noexcept = 0;
+    [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
+    [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
@@ -3308,6 +3417,21 @@ public:
     [[nodiscard]] stop_reason stopped_by() const noexcept { return base_->stopped_by(); }
     /// \pre stopped_by() == stop_reason::error
     [[nodiscard]] const error& last_error() const noexcept { return base_->last_error(); }
+
+    /// The tokens of the sequence, position() of them; no_token where something else than a token was fed.
+    [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
+
+    /// Forgets the tokens from `position` on; what follows has the bits of a session that never had them. The last
+    /// token that is kept runs once more when it is needed.
+    /// \return errc::invalid_argument if there are fewer tokens, if the last one kept was not fed as a token, or if
+    /// embedding() is a mean, which nothing can be taken out of.
+    [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
+
+    /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
+    /// that both belong to one thread at a time; in a kv_pool it shares the pages, too, and copies the last one when
+    /// one of the two writes it. Without a pool keys and values are copied.
+    /// \return errc::out_of_memory, errc::kv_pool_full.
+    [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
 
     /// Starts an empty sequence. Frees and allocates nothing.
     void reset() noexcept { base_->reset(); }
@@ -5484,7 +5608,9 @@ inline constexpr std::string_view read_keys[] = {
     "context_length",
     "vocab_size",
     "hidden_activation",
+    "logit_scale",
     "pooling_type",
+    "residual_scale",
     "attention.head_count",
     "attention.head_count_kv",
     "attention.key_length",
@@ -5522,8 +5648,6 @@ inline constexpr neutral_value neutral_values[] = {
     {"n_deepstack_layers", 0, 0},
     {"hash_layer_count", 0, 0},
     {"num_loops", 0, 1},
-    {"logit_scale", 0, 1},
-    {"residual_scale", 0, 1},
     {"attn_logit_softcapping", 0, 0},
     {"final_logit_softcapping", 0, 0},
     {"swin_norm", 0, 0},
@@ -5609,9 +5733,15 @@ enum class tensor_place {
                                                                               : std::string_view{};
 }
 
+/// Whether the tensor `name` of a layer, without "blk.N.", is added to what the query, key or value projection gives.
+[[nodiscard]] inline bool is_qkv_bias(std::string_view name) noexcept {
+    constexpr std::string_view biases[] = {"attn_q.bias", "attn_k.bias", "attn_v.bias"};
+    return is_any_of(name, biases);
+}
+
 /// The place of the tensor `name` of a layer, without "blk.N.". \param is_lookup whether its ternary tensors are TL1 or
-/// TL2, which have their scales beside them under another name
-[[nodiscard]] inline tensor_place place_in_layer(std::string_view name, bool is_lookup) noexcept {
+/// TL2, which have their scales beside them under another name \param may_have_biases see model_family
+[[nodiscard]] inline tensor_place place_in_layer(std::string_view name, bool is_lookup, bool may_have_biases) noexcept {
     constexpr std::string_view matrices[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
                                              "ffn_gate", "ffn_up", "ffn_down"};
     constexpr std::string_view norms[] = {
@@ -5622,7 +5752,7 @@ enum class tensor_place {
     const std::string_view part = name.substr(stem.size());
     const bool is_weight = part == ".weight" && (is_any_of(stem, matrices) || is_any_of(stem, norms));
     const bool is_scale = part == (is_lookup ? ".weight_scale" : ".scale") && is_any_of(stem, matrices);
-    if (is_weight || is_scale) {
+    if (is_weight || is_scale || (may_have_biases && is_qkv_bias(name))) {
         return tensor_place::known;
     }
     // Inverse frequencies of the rotation, which old converters kept, are computed here.
@@ -5769,19 +5899,52 @@ inline constexpr int log2_fraction_bits = 57;
 #ifndef BITNET_IO_BYTE_SOURCE_HPP
 #define BITNET_IO_BYTE_SOURCE_HPP
 
+// ---- bitnet/core/huge_pages.hpp ----
+// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
+#ifndef BITNET_CORE_HUGE_PAGES_HPP
+#define BITNET_CORE_HUGE_PAGES_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
+/// To be asked before the memory is first written. Pages then come 2 MB at a time.
+inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
+    const auto address = reinterpret_cast<std::uintptr_t>(memory);
+    const std::uintptr_t first = (address + page - 1) / page * page;
+    const std::uintptr_t end = (address + bytes) / page * page;
+    if (first < end) {
+        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
+    }
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/io/file_handle.hpp ----
 // file_handle: one open file of POSIX or Windows, named by a UTF-8 path; every failure is a sentence.
 #ifndef BITNET_IO_FILE_HANDLE_HPP
 #define BITNET_IO_FILE_HANDLE_HPP
 
 // ---- bitnet/io/win32.hpp ----
-// The dozen functions of kernel32 that io needs, declared without windows.h and its macros. Empty elsewhere.
+// The functions of kernel32 that io needs, declared without windows.h and its macros. Empty elsewhere.
 #ifndef BITNET_IO_WIN32_HPP
 #define BITNET_IO_WIN32_HPP
 
 #if defined(_WIN32)
 // The very types of windows.h (HANDLE is void*, DWORD unsigned long, BOOL int), so both may meet in one program.
 struct _SECURITY_ATTRIBUTES;
+struct _MEMORYSTATUSEX;
 struct _OVERLAPPED;
 union _LARGE_INTEGER;
 extern "C" {
@@ -5802,6 +5965,7 @@ __declspec(dllimport) int __stdcall MoveFileExW(const wchar_t*, const wchar_t*, 
 __declspec(dllimport) int __stdcall DeleteFileW(const wchar_t*);
 __declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int, unsigned long, const char*, int, wchar_t*, int);
 __declspec(dllimport) unsigned long __stdcall GetLastError();
+__declspec(dllimport) int __stdcall GlobalMemoryStatusEx(_MEMORYSTATUSEX*);
 }
 #endif
 
@@ -6291,8 +6455,8 @@ public:
         });
     }
 
-    /// Reads a file into memory of its own (64-byte aligned): safe against files that change later.
-    /// \return as open(); errc::truncated also when the file shrinks while it is read.
+    /// Reads a file into memory of its own (64-byte aligned, in huge pages where the system has them): safe against
+    /// files that change later. \return as open(); errc::truncated also when the file shrinks while it is read.
     [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) {
         return detail::guarded([&]() -> result<byte_source> {
             auto file = detail::file_handle::open(utf8_path);
@@ -6308,6 +6472,11 @@ public:
             }
             return source;
         });
+    }
+
+    /// read() for page_mode::copied, otherwise open().
+    [[nodiscard]] static result<byte_source> open(std::string_view utf8_path, page_mode pages) {
+        return pages == page_mode::copied ? read(utf8_path) : open(utf8_path);
     }
 
     /// The caller's own memory, which must outlive the source. Nothing is copied.
@@ -6359,11 +6528,13 @@ public:
     bool give_back(std::span<const std::byte> part) const noexcept { return mapping_.give_back(part); }
 
 private:
+    /// Bytes of any value: who asks for them writes all of them.
     [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name) {
-        auto memory = buffer<std::byte>::allocate(size, name);
+        auto memory = buffer<std::byte>::allocate_uninitialized(size, name);
         if (!memory) {
             return failed(memory);
         }
+        detail::ask_for_huge_pages(memory->data(), memory->size());
         byte_source source;
         source.copy_ = *std::move(memory);
         source.name_ = std::move(name);
@@ -7910,6 +8081,8 @@ struct hugging_face_config {
 
     /// Gemma's norms multiply by 1 + weight.
     [[nodiscard]] bool is_gemma() const noexcept { return architecture == "gemma3"; }
+    /// Qwen2's class has biases of the query, key and value projections, whatever its configuration says.
+    [[nodiscard]] bool may_have_biases() const noexcept { return architecture == "qwen2"; }
 
     /// Reads `config`, the root of config.json, and adds the metadata keys of hyper_parameters to `out`. `name` is what
     /// error messages call the file. What would change a result is refused, and other members that nothing reads are
@@ -7932,6 +8105,7 @@ public:
         if (failure_.code == errc{}) { // all keys begin with the architecture
             read_quantization();
             read_sizes();
+            read_scales();
             read_rotary();
             refuse_what_is_not_computed();
             note_unread();
@@ -7949,12 +8123,14 @@ private:
         std::string_view activation; ///< in the spelling that it is published with
         std::string_view architecture;
     };
-    static constexpr std::array<family, 9> families{{
+    static constexpr std::array<family, 11> families{{
         {"BitNetForCausalLM", "relu2", "bitnet-b1.58"},
         {"BitNetForCausalLM", "silu", "bitnet"},
         {"BitnetForCausalLM", "relu2", "bitnet-b1.58"},
         {"BitnetForCausalLM", "silu", "bitnet"},
         {"LlamaForCausalLM", "silu", "llama"},
+        {"MiniCPMForCausalLM", "silu", "minicpm"},
+        {"Qwen2ForCausalLM", "silu", "qwen2"},
         {"Qwen3Model", "silu", "qwen3"},
         {"Qwen3ForCausalLM", "silu", "qwen3"},
         {"Gemma3TextModel", "gelu_pytorch_tanh", "gemma3"},
@@ -8061,8 +8237,8 @@ private:
         if (known.empty()) {
             fail(errc::unsupported_architecture,
                  {"the class of the model is ", quoted_name(*name),
-                  "; BitNetForCausalLM, BitnetForCausalLM, LlamaForCausalLM, Qwen3Model, "
-                  "Qwen3ForCausalLM, Gemma3TextModel and Gemma3ForCausalLM can be read"});
+                  "; BitNetForCausalLM, BitnetForCausalLM, LlamaForCausalLM, MiniCPMForCausalLM, "
+                  "Qwen2ForCausalLM, Qwen3Model, Qwen3ForCausalLM, Gemma3TextModel and Gemma3ForCausalLM can be read"});
         } else {
             fail(errc::unsupported_architecture,
                  {"'hidden_act' is ", quoted_name(activation), ", ", *name, " can be run with ", known});
@@ -8158,7 +8334,7 @@ private:
     /// Local attention equals global attention as long as the context fits its window.
     void read_context() {
         std::uint32_t context = size("max_position_embeddings");
-        const bool knows_windows = made_.is_gemma() || made_.architecture == "qwen3";
+        const bool knows_windows = made_.is_gemma() || made_.architecture.starts_with("qwen");
         const bool wants_windows = bool_or(config_, "use_sliding_window", made_.is_gemma());
         const bool has_local_layers = may_have_local_layers();
         if (knows_windows && find("sliding_window") && wants_windows && has_local_layers) {
@@ -8213,6 +8389,22 @@ private:
             head_size_ = size("hidden_size") / (std::max)(heads, 1u); // hyper_parameters refuses a remainder
         }
         out_.add(key("attention.layer_norm_rms_epsilon"), static_cast<float>(number(config_, "rms_norm_eps")));
+    }
+
+    /// MiniCPM's numbers, as the converter of GGUF files makes scales of them; hyper_parameters refuses what is not
+    /// above zero.
+    void read_scales() {
+        if (made_.architecture != "minicpm") {
+            return;
+        }
+        const float root = exact_square_root(static_cast<float>(made_.layers));
+        out_.add(key("embedding_scale"), static_cast<float>(number(config_, "scale_emb")));
+        out_.add(key("residual_scale"), exact_quotient(static_cast<float>(number(config_, "scale_depth")), root));
+        out_.add(key("logit_scale"), exact_quotient(static_cast<float>(size("hidden_size")),
+                                                    static_cast<float>(number(config_, "dim_model_base"))));
+        if (find("sparse_config")) {
+            fail(errc::unsupported_architecture, {"'sparse_config' is set, which cannot be run"});
+        }
     }
 
     /// Where the rotary embedding is described: rope_parameters since transformers 5, one for each kind of attention in
@@ -8335,10 +8527,14 @@ private:
 
     /// What would change a result and is not computed here.
     void refuse_what_is_not_computed() {
-        made_.tied =
-            find("tie_word_embeddings") ? std::optional(bool_or(config_, "tie_word_embeddings", false)) : std::nullopt;
+        if (find("tie_word_embeddings")) {
+            made_.tied = bool_or(config_, "tie_word_embeddings", false);
+        } else if (made_.architecture == "minicpm") {
+            made_.tied = true; // the class's own default
+        }
         for (const std::string_view flag : {"attention_bias", "mlp_bias", "use_bidirectional_attention"}) {
-            if (bool_or(config_, flag, false)) {
+            const bool is_known = flag == "attention_bias" && made_.may_have_biases();
+            if (bool_or(config_, flag, false) && !is_known) {
                 fail(errc::unsupported_architecture, {"'", flag, "' is true, which cannot be run"});
             }
         }
@@ -8403,6 +8599,7 @@ enum class checkpoint_role {
     scale,   ///< the weight_scale beside them
     norm,    ///< of a layer, a head, or the output
     norm_in, ///< before a projection
+    bias,    ///< of a projection
     embedding,
     head,
 };
@@ -8432,9 +8629,10 @@ inline constexpr std::array<renamed, 7> projection_names{{
 
 /// What follows a projection's name. "norm" is what microsoft/BitNet's embedding models have, "rms_norm" what
 /// transformers' BitLinear has.
-inline constexpr std::array<renamed, 4> projection_parts{{
+inline constexpr std::array<renamed, 5> projection_parts{{
     {".weight", ".weight", checkpoint_role::ternary},
     {".weight_scale", ".scale", checkpoint_role::scale},
+    {".bias", ".bias", checkpoint_role::bias},
     {".norm.weight", "_norm_in.weight", checkpoint_role::norm_in},
     {".rms_norm.weight", "_norm_in.weight", checkpoint_role::norm_in},
 }};
@@ -8657,6 +8855,7 @@ struct opened_checkpoint {
     buffer<std::byte> made;           ///< a GGUF file in memory: metadata and small tensors
     std::vector<std::string> names;   ///< of the tensors in `sources`
     std::vector<std::string> notes;   ///< what was decided or passed over, one sentence each
+    bool is_by_path = false;          ///< whether the library found the files itself
 };
 
 } // namespace detail
@@ -8666,15 +8865,17 @@ struct checkpoint_options {
     bool load_tokenizer = true;
     /// Name of the pre-tokenizer, instead of what tokenizer.json amounts to: see tokenizer_json_files.
     std::string_view pre_tokenizer = {};
+    /// Whether the files that hold tensors are mapped or copied.
+    page_mode pages = page_mode::mapped;
 };
 
 /// A model's file, or the files of its directory, opened and parsed. Owns all that gguf() points into. Immutable;
 /// move-only; pointers and spans that it gave stay valid when it moves.
 class model_file {
 public:
-    /// Opens what is at `utf8_path`: a GGUF file, mapped, with all others of its model if it is the first shard of a
-    /// split one; or the folder of a Hugging Face checkpoint, to which alone the options apply.
-    /// \return as byte_source::open, gguf_file::parse, open_split_gguf and open_hugging_face.
+    /// Opens what is at `utf8_path`: a GGUF file, with all others of its model if it is the first shard of a split one;
+    /// or the folder of a Hugging Face checkpoint, to which alone the options of the tokenizer apply.
+    /// \return as byte_source::open or, for copies, read, gguf_file::parse, open_split_gguf and open_hugging_face.
     /// Defined in open_model_file.hpp.
     [[nodiscard]] static inline result<model_file> open(std::string_view utf8_path,
                                                         const checkpoint_options& options = {});
@@ -8715,6 +8916,8 @@ public:
         return bytes;
     }
 
+    /// Whether the library found the files itself, by a path, and was not given bytes.
+    [[nodiscard]] bool is_by_path() const noexcept { return parts_.is_by_path; }
     /// Whether all tensors of the files are mapped, so that their bytes are the system's to keep or drop.
     [[nodiscard]] bool is_mapped() const noexcept {
         return std::all_of(parts_.sources.begin(), parts_.sources.end(),
@@ -8741,8 +8944,15 @@ public:
     }
 
 private:
+    // Defined in open_model_file.hpp.
+    [[nodiscard]] static inline result<model_file> open_path(std::string_view utf8_path,
+                                                             const checkpoint_options& options);
+    [[nodiscard]] static inline result<model_file> open_gguf(std::string_view utf8_path, page_mode pages);
+    [[nodiscard]] static inline result<model_file> choose(model_file mapped, std::string_view utf8_path,
+                                                          checkpoint_options options);
+
     explicit model_file(detail::opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
-    model_file(gguf_file parsed, byte_source source) : parts_{std::move(parsed), {}, {}, {}, {}} {
+    model_file(gguf_file parsed, byte_source source) : parts_{std::move(parsed), {}, {}, {}, {}, false} {
         parts_.sources.push_back(std::move(source));
     }
 
@@ -12055,15 +12265,6 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
-BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// 1 / x, correctly rounded also under -ffast-math.
-[[nodiscard]] inline float exact_reciprocal(float x) noexcept { return 1.0f / x; }
-
-} // namespace bitnet::inline BITNET_ABI::detail
-BITNET_PRECISE_END
-
 namespace bitnet::inline BITNET_ABI::detail {
 
 /// One opening of a directory. Use open_hugging_face.
@@ -12131,7 +12332,7 @@ private:
     }
 
     [[nodiscard]] bool open_shards() {
-        auto single = byte_source::open(path_of(single_file));
+        auto single = byte_source::open(path_of(single_file), options_.pages);
         if (single) {
             return add_shard(*std::move(single));
         }
@@ -12179,7 +12380,7 @@ private:
         std::sort(files.begin(), files.end());
         files.erase(std::unique(files.begin(), files.end()), files.end());
         for (const std::string_view file : files) {
-            auto source = byte_source::open(path_of(file));
+            auto source = byte_source::open(path_of(file), options_.pages);
             if (!source) {
                 return set_error(failure_, source.error().code, {path_of(index_file), ": a file that it names: "},
                                  {source.error().message});
@@ -12256,6 +12457,12 @@ private:
             return read_head(shard, tensor, std::move(name));
         case checkpoint_role::norm_in:
             has_norm_in_ = true;
+            break;
+        case checkpoint_role::bias:
+            if (!config_.may_have_biases() || !is_qkv_bias(name_in_layer(name.gguf, config_.layers))) {
+                return fail(errc::unsupported_architecture, shard, tensor,
+                            {"the graph of ", config_.architecture, " has no place for this bias"});
+            }
             break;
         default:
             break;
@@ -12352,7 +12559,7 @@ private:
                         {"the scale has the bits ", bits,
                          ", it must be a finite normal float above zero (bits 8388608 to 2139095039)"});
         }
-        values[0] = config_.divides ? exact_reciprocal(values[0]) : values[0];
+        values[0] = config_.divides ? exact_quotient(1.0f, values[0]) : values[0];
         add_floats(name, std::move(values));
         return true;
     }
@@ -12629,7 +12836,7 @@ private:
 };
 
 /// Opens the Hugging Face checkpoint in the folder at `utf8_path`: config.json, and model.safetensors or
-/// model.safetensors.index.json with its shards, all mapped. The result looks like a GGUF file: see
+/// model.safetensors.index.json with its shards, mapped or copied. The result looks like a GGUF file: see
 /// hugging_face_config for its metadata and gguf_name_of for the names. Packed weights are of tensor_type::hf_packed,
 /// with the factor that they need beside them; rows of Q and K are not permuted, and "bitnet_hpp.rotary" says so;
 /// "bitnet_hpp.masters" says that weights in F32, F16 and BF16 are to be ternarised.
@@ -12790,6 +12997,7 @@ public:
         read_activation();
         read_heads();
         read_constants();
+        read_scales();
         read_rotation();
         read_pooling();
         refuse_variants();
@@ -12863,6 +13071,8 @@ private:
         made_.has_sub_norms = family->has_sub_norms;
         made_.has_own_lm_head = !family->ties_head && file_.find_tensor("output.weight") != nullptr;
         scales_embedding_ = family->scales_embedding;
+        may_have_biases_ = family->may_have_biases;
+        has_scales_ = family->has_scales;
         const auto title = file_.get_or<std::string_view>("general.name", "");
         made_.model_name = title ? std::string(*title) : std::string();
     }
@@ -12870,7 +13080,6 @@ private:
     void read_sizes() {
         made_.layers = size("block_count", most_layers);
         made_.hidden = size("embedding_length", most_columns);
-        made_.embedding_scale = scales_embedding_ ? exact_square_root(static_cast<float>(made_.hidden)) : 1.0f;
         made_.feed_forward = size("feed_forward_length", most_feed_forward);
         made_.context = size("context_length", most_context);
         read_vocabulary();
@@ -12966,6 +13175,30 @@ private:
         made_.rms_epsilon = positive("attention.layer_norm_rms_epsilon", 0.0f, 1.0f);
         made_.rope_theta =
             file_.find(key("rope.freq_base")) != nullptr ? positive("rope.freq_base", 1.0f, 1e30f) : 10000.0f;
+    }
+
+    /// Files of minicpm before these keys mean the numbers of MiniCPM 1B and 2B. Source: llama.cpp's converter.
+    void read_scales() {
+        const auto hidden = static_cast<float>(made_.hidden);
+        if (has_scales_) {
+            const float root = exact_square_root(static_cast<float>(made_.layers));
+            made_.embedding_scale = scale_or("embedding_scale", 12.0f);
+            made_.residual_scale = scale_or("residual_scale", exact_quotient(1.4f, root));
+            made_.logit_scale = scale_or("logit_scale", exact_quotient(hidden, 256.0f));
+            return;
+        }
+        made_.embedding_scale = scales_embedding_ ? exact_square_root(hidden) : 1.0f;
+        only("embedding_scale", static_cast<double>(made_.embedding_scale), scales_embedding_ ? 0.0 : 1.0);
+        only("residual_scale", 0.0, 1.0);
+        only("logit_scale", 0.0, 1.0);
+    }
+    [[nodiscard]] float scale_or(std::string_view suffix, float usual) {
+        if (file_.find(key(suffix)) != nullptr) {
+            return positive(suffix, 1e-6f, 1e6f);
+        }
+        made_.notes.push_back(sentence({"'", key(suffix), "' is missing: ", std::to_string(usual),
+                                        " is taken, as files mean that were written before it"}));
+        return usual;
     }
 
     /// linear scaling, and the divisors that converters make of "llama3" scaling. Source: llama.cpp's llama-model.cpp.
@@ -13077,7 +13310,6 @@ private:
         const auto size = static_cast<double>(made_.head_size);
         only("attention.scale", 1.0 / std::sqrt(size), 0.0);
         only("attention.query_pre_attn_scalar", size);
-        only("embedding_scale", static_cast<double>(made_.embedding_scale), scales_embedding_ ? 0.0 : 1.0);
         only("embedding_length_out", static_cast<double>(made_.hidden), 0.0);
     }
 
@@ -13193,12 +13425,14 @@ private:
         std::vector<std::string_view> left_out;
         for (const gguf_tensor& tensor : file_.tensors()) {
             const std::string_view in_layer = name_in_layer(tensor.name, made_.layers);
-            const auto place = in_layer.empty() ? place_outside(tensor.name) : place_in_layer(in_layer, is_lookup);
+            const auto place =
+                in_layer.empty() ? place_outside(tensor.name) : place_in_layer(in_layer, is_lookup, may_have_biases_);
             if (place == tensor_place::foreign) {
                 return fail(errc::unsupported_architecture,
                             {"tensor ", quoted{tensor.name}, ": in the file, but the graph of ", made_.architecture,
                              " has no place for it (", made_.layers, " layers)"});
             }
+            made_.has_qkv_biases = made_.has_qkv_biases || is_qkv_bias(in_layer);
             if (place == tensor_place::without_effect) {
                 left_out.push_back(tensor.name);
             }
@@ -13232,6 +13466,8 @@ private:
     const gguf_file& file_;
     hyper_parameters made_;
     bool scales_embedding_ = false;
+    bool may_have_biases_ = false;
+    bool has_scales_ = false;
     error failure_;
 };
 
@@ -15400,8 +15636,8 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// One opening of a split model. Use open_split_gguf.
 class split_gguf_reader {
 public:
-    split_gguf_reader(byte_source first, gguf_file parsed, const shard_facts& facts)
-        : path_(first.name()), first_(std::move(parsed)), facts_(facts) {
+    split_gguf_reader(byte_source first, gguf_file parsed, const shard_facts& facts, page_mode pages)
+        : path_(first.name()), first_(std::move(parsed)), facts_(facts), pages_(pages) {
         sources_.push_back(std::move(first));
     }
 
@@ -15424,7 +15660,7 @@ public:
         if (!whole) {
             return failed(whole);
         }
-        return opened_checkpoint{*std::move(whole), std::move(sources_), {}, {}, std::move(notes_)};
+        return opened_checkpoint{*std::move(whole), std::move(sources_), {}, {}, std::move(notes_), false};
     }
 
 private:
@@ -15442,7 +15678,7 @@ private:
     }
 
     [[nodiscard]] bool open_shard(std::uint64_t number, const std::string& path) {
-        auto source = byte_source::open(path);
+        auto source = byte_source::open(path, pages_);
         if (!source) {
             return set_error(failure_, source.error().code, {path_, ": shard ", number + 1, " of "},
                              {facts_.count, ": ", source.error().message});
@@ -15502,20 +15738,372 @@ private:
     std::string path_;
     gguf_file first_;
     shard_facts facts_;
+    page_mode pages_;
     std::vector<byte_source> sources_;
     std::vector<gguf_tensor> more_; ///< of all shards but the first
     std::vector<std::string> notes_;
     error failure_;
 };
 
-/// Maps all shards of the split model whose first shard is `first`, `parsed` and with more than one by `facts`. The
-/// result has the metadata of the first and the tensors of all.
-/// \return errc::bad_file_name if `first` is not called as shards are, invalid_argument if it is not the first; the
-/// errors of byte_source::open and gguf_file::parse for each of the others; inconsistent for a shard of another model,
-/// and if tensors are missing; duplicate_tensor; out_of_memory. Each names the shard.
+/// Maps all shards of the split model whose first shard is `first`, `parsed` and with more than one by `facts`, or
+/// reads them if `pages` is page_mode::copied. The result has the metadata of the first and the tensors of all. \return
+/// errc::bad_file_name if `first` is not called as shards are, invalid_argument if it is not the first; the errors of
+/// byte_source::open and gguf_file::parse for each of the others; inconsistent for a shard of another model, and if
+/// tensors are missing; duplicate_tensor; out_of_memory. Each names the shard.
 [[nodiscard]] inline result<opened_checkpoint> open_split_gguf(byte_source first, gguf_file parsed,
-                                                               const shard_facts& facts) {
-    return split_gguf_reader(std::move(first), std::move(parsed), facts).run();
+                                                               const shard_facts& facts, page_mode pages) {
+    return split_gguf_reader(std::move(first), std::move(parsed), facts, pages).run();
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/io/available_memory.hpp ----
+// available_memory: how many bytes this process can take before anything has to be swapped or ended for it.
+#ifndef BITNET_IO_AVAILABLE_MEMORY_HPP
+#define BITNET_IO_AVAILABLE_MEMORY_HPP
+
+// ---- bitnet/core/control_groups.hpp ----
+// control_groups: the groups in which Linux limits what this process gets, which is how containers are limited.
+#ifndef BITNET_CORE_CONTROL_GROUPS_HPP
+#define BITNET_CORE_CONTROL_GROUPS_HPP
+
+// ---- bitnet/core/system_files.hpp ----
+// system_files: the small text files in which Linux tells of itself and of this process, below /proc and /sys.
+#ifndef BITNET_CORE_SYSTEM_FILES_HPP
+#define BITNET_CORE_SYSTEM_FILES_HPP
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <system_error>
+
+#if defined(__linux__)
+#include <cerrno>
+#include <fcntl.h>
+#include <unistd.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The path of such a file, put together without an allocation. Too long a path is empty: it names no file.
+class system_path {
+public:
+    system_path(std::initializer_list<std::string_view> parts) noexcept {
+        for (const std::string_view part : parts) {
+            is_whole_ = is_whole_ && part.size() < text_.size() - size_;
+            if (is_whole_) {
+                std::copy(part.begin(), part.end(), text_.begin() + static_cast<std::ptrdiff_t>(size_));
+                size_ += part.size();
+            }
+        }
+        text_[is_whole_ ? size_ : 0] = '\0';
+    }
+    [[nodiscard]] const char* c_str() const noexcept { return text_.data(); }
+
+private:
+    std::array<char, 1024> text_;
+    std::size_t size_ = 0;
+    bool is_whole_ = true;
+};
+
+/// Reads them: the system's own by default, those of a test otherwise. Allocates nothing.
+struct system_files {
+    /// Writes the first bytes of the file to `out`. \return their number; 0 if there is no such file.
+    std::size_t (*read)(const void* context, const char* path, std::span<char> out) noexcept = read_own;
+    const void* context = nullptr;
+
+    /// The first bytes of a file, as many as `memory` takes; empty if there is no such file.
+    [[nodiscard]] std::string_view text(const system_path& path, std::span<char> memory) const noexcept {
+        return {memory.data(), read(context, path.c_str(), memory)};
+    }
+
+    [[nodiscard]] static std::size_t read_own([[maybe_unused]] const void* context, [[maybe_unused]] const char* path,
+                                              [[maybe_unused]] std::span<char> out) noexcept {
+        std::size_t size = 0;
+#if defined(__linux__)
+        const int file = ::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (file < 0) {
+            return 0;
+        }
+        while (size < out.size()) {
+            const ::ssize_t taken = ::read(file, out.data() + size, out.size() - size);
+            if (taken <= 0 && !(taken < 0 && errno == EINTR)) {
+                break;
+            }
+            size += taken > 0 ? static_cast<std::size_t>(taken) : 0;
+        }
+        ::close(file);
+#endif
+        return size;
+    }
+};
+
+/// Room for any of these files but the longest, of which the first lines are wanted.
+using system_text = std::array<char, 8192>;
+
+/// Takes the first line off `text`.
+[[nodiscard]] inline std::string_view take_line(std::string_view& text) noexcept {
+    const std::size_t end = (std::min)(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix((std::min)(end + 1, text.size()));
+    return line;
+}
+
+/// The number that `text` begins with, after spaces. nullopt for another word, such as "max", or -1.
+[[nodiscard]] inline std::optional<std::uint64_t> leading_number(std::string_view text) noexcept {
+    text.remove_prefix((std::min)(text.find_first_not_of(" \t"), text.size()));
+    std::uint64_t number = 0;
+    const auto read = std::from_chars(text.data(), text.data() + text.size(), number);
+    return read.ec == std::errc{} ? std::optional(number) : std::nullopt;
+}
+
+/// The number in the line of `text` that begins with `key`.
+[[nodiscard]] inline std::optional<std::uint64_t> number_after(std::string_view text, std::string_view key) noexcept {
+    while (!text.empty()) {
+        const std::string_view line = take_line(text);
+        if (line.starts_with(key)) {
+            return leading_number(line.substr(key.size()));
+        }
+    }
+    return std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The group of this process for one controller and all groups around it, each of which may have a limit of its own.
+/// Of version 2 (one tree below /sys/fs/cgroup) or 1 (a tree for each controller, /sys/fs/cgroup/memory). Where a
+/// container shows the path of the host but only its own part of the tree, the folders that are not there are passed
+/// over, and the last one, the root of the tree, has the container's limits. Borrows `files`.
+class control_groups {
+public:
+    /// \param controller "cpu" or "memory"
+    control_groups(const system_files& files, std::string_view controller) noexcept : files_(files) {
+        std::string_view rest = files.text({"/proc/self/cgroup"}, text_);
+        while (!rest.empty()) {
+            read_line(take_line(rest), controller);
+        }
+    }
+
+    control_groups(const control_groups&) = delete;
+    control_groups& operator=(const control_groups&) = delete;
+
+    /// Whether the controller is in a tree of version 1.
+    [[nodiscard]] bool is_version_1() const noexcept { return is_version_1_; }
+
+    /// Calls visit(folder) with each of them, the innermost first: read() takes it.
+    template <class F> void for_each(F&& visit) const noexcept {
+        for (std::string_view path = path_; path.starts_with('/') && path != "/";
+             path = path.substr(0, path.rfind('/'))) {
+            visit(path);
+        }
+        visit(std::string_view());
+    }
+
+    /// The file `name` of a group.
+    [[nodiscard]] std::string_view read(std::string_view folder, std::string_view name,
+                                        std::span<char> memory) const noexcept {
+        return files_.text(
+            {"/sys/fs/cgroup", is_version_1_ ? "/" : "", is_version_1_ ? controller_ : "", folder, "/", name}, memory);
+    }
+
+private:
+    /// "0::/path" of version 2, "4:cpu,cpuacct:/path" of version 1, which has the controller if both have a line.
+    void read_line(std::string_view line, std::string_view controller) noexcept {
+        const std::size_t first = line.find(':');
+        const std::size_t second = first == line.npos ? line.npos : line.find(':', first + 1);
+        if (second == line.npos) {
+            return;
+        }
+        std::string_view names = line.substr(first + 1, second - first - 1);
+        const std::string_view path = line.substr(second + 1);
+        if (names.empty() && !is_version_1_) {
+            path_ = path;
+        }
+        while (!names.empty()) {
+            const std::size_t comma = (std::min)(names.find(','), names.size());
+            if (names.substr(0, comma) == controller) {
+                is_version_1_ = true;
+                controller_ = controller;
+                path_ = path;
+            }
+            names.remove_prefix((std::min)(comma + 1, names.size()));
+        }
+    }
+
+    const system_files& files_;
+    system_text text_; ///< that path_ points into
+    std::string_view path_;
+    std::string_view controller_;
+    bool is_version_1_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What is left in one control group: its limit, less what it uses and the system could not drop. nullopt without
+/// limit. Cached pages of files count as used, and can be dropped.
+[[nodiscard]] inline std::optional<std::uint64_t> left_in(const control_groups& groups,
+                                                          std::string_view folder) noexcept {
+    const bool old = groups.is_version_1();
+    system_text text;
+    const auto number_in = [&](std::string_view name) { return leading_number(groups.read(folder, name, text)); };
+    auto limit = number_in(old ? "memory.limit_in_bytes" : "memory.max");
+    if (const auto soft = old ? std::nullopt : number_in("memory.high")) {
+        limit = (std::min)(limit.value_or(UINT64_MAX), *soft);
+    }
+    if (!limit) {
+        return std::nullopt;
+    }
+    const std::uint64_t used = number_in(old ? "memory.usage_in_bytes" : "memory.current").value_or(0);
+    const std::string_view parts = groups.read(folder, "memory.stat", text);
+    const std::uint64_t dropped = number_after(parts, old ? "total_inactive_file " : "inactive_file ").value_or(0) +
+                                  number_after(parts, old ? "total_active_file " : "active_file ").value_or(0);
+    const std::uint64_t kept = used > dropped ? used - dropped : 0;
+    return *limit > kept ? *limit - kept : 0;
+}
+
+/// Linux: MemAvailable of /proc/meminfo, or what is left in the fullest of this process's control groups if that is
+/// less.
+[[nodiscard]] inline std::optional<std::uint64_t> available_memory_of_linux(const system_files& files) noexcept {
+    system_text text;
+    const auto kibibytes = number_after(files.text({"/proc/meminfo"}, text), "MemAvailable:");
+    if (!kibibytes) {
+        return std::nullopt;
+    }
+    std::uint64_t least = *kibibytes * 1024;
+    const control_groups groups(files, "memory");
+    groups.for_each([&](std::string_view folder) noexcept {
+        least = (std::min)(least, left_in(groups, folder).value_or(UINT64_MAX));
+    });
+    return least;
+}
+
+/// Linux as above; Windows: the physical memory that is not in use; macOS: half of all physical memory, because the
+/// part in use is no public figure there. nullopt where nothing can be measured.
+[[nodiscard]] inline std::optional<std::uint64_t> available_memory() noexcept {
+#if defined(__linux__)
+    return available_memory_of_linux({});
+#elif defined(_WIN32)
+    struct {
+        unsigned long size, load;
+        std::uint64_t total, available, more[5];
+    } found{};
+    static_assert(sizeof found == 64, "the MEMORYSTATUSEX of windows.h");
+    found.size = sizeof found;
+    return GlobalMemoryStatusEx(reinterpret_cast<_MEMORYSTATUSEX*>(&found)) != 0 ? std::optional(found.available)
+                                                                                 : std::nullopt;
+#elif defined(__APPLE__)
+    std::uint64_t bytes = 0;
+    std::size_t size = sizeof bytes;
+    return ::sysctlbyname("hw.memsize", &bytes, &size, nullptr, 0) == 0 ? std::optional(bytes / 2) : std::nullopt;
+#else
+    return std::nullopt;
+#endif
+}
+
+/// Whether a copy of `bytes`, which only saves time, fits where `available` bytes are: they have to be four times as
+/// many. The host's own memory, the system's copy of the file and sessions then fit beside it.
+[[nodiscard]] constexpr bool has_room_for_copy(std::uint64_t bytes, std::uint64_t available) noexcept {
+    return bytes <= available / 4;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/io/page_choice.hpp ----
+// page_choice: what page_mode::automatic means for a file on this machine, and why.
+#ifndef BITNET_IO_PAGE_CHOICE_HPP
+#define BITNET_IO_PAGE_CHOICE_HPP
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What the rule of page_mode::automatic looks at.
+struct page_facts {
+    std::uint64_t file_bytes = 0;
+    bool is_read_in_place = true; ///< false where the weights are repacked, so that a copy would not be read again
+    bool has_huge_pages = false;
+    std::optional<std::uint64_t> available; ///< bytes; see available_memory
+};
+
+/// Whether a process that asks for huge pages gets some. Android has them and ends programs that take much memory.
+[[nodiscard]] inline bool has_huge_pages([[maybe_unused]] const system_files& files = {}) noexcept {
+#if defined(__ANDROID__)
+    return false;
+#else
+    system_text text;
+    const std::string_view choices = files.text({"/sys/kernel/mm/transparent_hugepage/enabled"}, text);
+    return choices.find("[always]") != choices.npos || choices.find("[madvise]") != choices.npos;
+#endif
+}
+
+struct page_choice {
+    page_mode pages = page_mode::mapped;
+    std::string note; ///< empty for small files, where there is nothing to choose
+};
+
+/// The rule of page_mode::automatic. A file is copied if its weights are read where they lie, if the system has huge
+/// pages (without them a copy gains nothing) and if four times its bytes are available. Below 64 MiB it is mapped: the
+/// caches of the CPU hold much of it.
+[[nodiscard]] inline page_choice choose_pages(const page_facts& facts) {
+    constexpr std::uint64_t least = std::uint64_t{64} << 20;
+    if (facts.file_bytes < least) {
+        return {};
+    }
+    const auto mapped = [](std::string_view why) {
+        return page_choice{page_mode::mapped, sentence({"pages: mapped, because ", why})};
+    };
+    if (!facts.is_read_in_place) {
+        return mapped("the weights are repacked anyway");
+    }
+    if (!facts.has_huge_pages) {
+        return mapped("this system gives no huge pages to a copy");
+    }
+    if (!facts.available) {
+        return mapped("this system does not tell how much memory is available");
+    }
+    if (!has_room_for_copy(facts.file_bytes, *facts.available)) {
+        return mapped(sentence({"a copy of ", facts.file_bytes, " bytes takes more than a quarter of the ",
+                                *facts.available, " bytes of memory that are available"}));
+    }
+    return {page_mode::copied, sentence({"pages: copied, because the ", facts.file_bytes,
+                                         " bytes of the model are no more than a quarter of the ", *facts.available,
+                                         " bytes of memory that are available"})};
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -15528,31 +16116,83 @@ private:
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
+/// Whether kernels multiply the file's ternary tensors where they lie, at least in one layout.
+[[nodiscard]] inline bool is_read_in_place(const gguf_file& file) {
+    const auto type = ternary_type_of(file);
+    return type && layout_of_type(*type, i2s_order::planar_128) != nullptr;
+}
+
+} // namespace detail
+
 inline result<model_file> model_file::open(std::string_view utf8_path, const checkpoint_options& options) {
     return detail::guarded([&]() -> result<model_file> {
-        if (utf8_path.find('\0') == std::string_view::npos &&
-            detail::operating_system::is_directory(std::string(utf8_path))) {
-            auto opened = detail::open_hugging_face(utf8_path, options);
-            return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
+        auto opened = open_path(utf8_path, options);
+        if (opened && options.pages == page_mode::automatic && opened->is_mapped()) {
+            opened = choose(*std::move(opened), utf8_path, options);
         }
-        auto source = byte_source::open(utf8_path);
-        if (!source) {
-            return failed(source);
+        if (opened) {
+            opened->parts_.is_by_path = true;
         }
-        auto parsed = gguf_file::parse(source->bytes(), source->name());
-        if (!parsed) {
-            return failed(parsed);
+        if (opened && options.pages == page_mode::copied) {
+            opened->parts_.notes.push_back(
+                detail::sentence({"pages: the ", opened->size(), " bytes of the model were copied into memory"}));
         }
-        const auto shard = detail::shard_facts::read(*parsed);
-        if (!shard) {
-            return failed(shard);
-        }
-        if (shard->count == 1) {
-            return model_file(*std::move(parsed), *std::move(source));
-        }
-        auto opened = detail::open_split_gguf(*std::move(source), *std::move(parsed), *shard);
-        return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
+        return opened;
     });
+}
+
+/// Mapped unless the options say copied.
+inline result<model_file> model_file::open_path(std::string_view utf8_path, const checkpoint_options& options) {
+    if (utf8_path.find('\0') == std::string_view::npos &&
+        detail::operating_system::is_directory(std::string(utf8_path))) {
+        auto opened = detail::open_hugging_face(utf8_path, options);
+        return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
+    }
+    return open_gguf(utf8_path, options.pages);
+}
+
+inline result<model_file> model_file::open_gguf(std::string_view utf8_path, page_mode pages) {
+    auto source = byte_source::open(utf8_path, pages);
+    if (!source) {
+        return failed(source);
+    }
+    auto parsed = gguf_file::parse(source->bytes(), source->name());
+    if (!parsed) {
+        return failed(parsed);
+    }
+    const auto shard = detail::shard_facts::read(*parsed);
+    if (!shard) {
+        return failed(shard);
+    }
+    if (shard->count == 1) {
+        return model_file(*std::move(parsed), *std::move(source));
+    }
+    auto opened = detail::open_split_gguf(*std::move(source), *std::move(parsed), *shard, pages);
+    return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
+}
+
+/// page_mode::automatic: `mapped`, or a copy of it where the rule says so and memory is there.
+inline result<model_file> model_file::choose(model_file mapped, std::string_view utf8_path,
+                                             checkpoint_options options) {
+    auto choice = detail::choose_pages(
+        {mapped.size(), detail::is_read_in_place(mapped.gguf()), detail::has_huge_pages(), detail::available_memory()});
+    if (choice.pages == page_mode::copied) {
+        options.pages = page_mode::copied;
+        auto copied = open_path(utf8_path, options);
+        if (copied) {
+            mapped = *std::move(copied);
+        } else if (copied.error().code == errc::out_of_memory) {
+            choice.note = detail::sentence({"pages: mapped, because a copy failed: ", copied.error().message});
+        } else {
+            return failed(copied);
+        }
+    }
+    if (!choice.note.empty()) {
+        mapped.parts_.notes.push_back(std::move(choice.note));
+    }
+    return mapped;
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -15952,38 +16592,6 @@ private:
 // lm_head_screen: a six-bit copy of the output matrix, which tells its few rows that matter from the rest.
 #ifndef BITNET_MODEL_LM_HEAD_SCREEN_HPP
 #define BITNET_MODEL_LM_HEAD_SCREEN_HPP
-
-// ---- bitnet/core/huge_pages.hpp ----
-// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
-#ifndef BITNET_CORE_HUGE_PAGES_HPP
-#define BITNET_CORE_HUGE_PAGES_HPP
-
-#include <cstddef>
-#include <cstdint>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
-/// To be asked before the memory is first written. Pages then come 2 MB at a time.
-inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
-    const auto address = reinterpret_cast<std::uintptr_t>(memory);
-    const std::uintptr_t first = (address + page - 1) / page * page;
-    const std::uintptr_t end = (address + bytes) / page * page;
-    if (first < end) {
-        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
-    }
-#endif
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
 
 // ---- bitnet/simd/loop_table.hpp ----
 // loop_table and kv_table: the float loops of one instruction set as data. What a new instruction set has to provide.
@@ -18785,10 +19393,10 @@ struct amx_tiles {
                          "i"(Tile)
                          : "memory");
     }
-    /// Sum += Codes (unsigned bytes) * Values (signed bytes), four by four.
-    template <int Sum, int Codes, int Values> static BITNET_ALWAYS_INLINE void multiply() noexcept {
-        __asm__ volatile("{tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0|tdpbusd tmm%c0, tmm%c1, tmm%c2}" ::"i"(Sum), "i"(Codes),
-                         "i"(Values));
+    /// Sum += Values (signed bytes) * Codes (unsigned bytes), four by four.
+    template <int Sum, int Values, int Codes> static BITNET_ALWAYS_INLINE void multiply() noexcept {
+        __asm__ volatile("{tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0|tdpbsud tmm%c0, tmm%c1, tmm%c2}" ::"i"(Sum),
+                         "i"(Values), "i"(Codes));
     }
 };
 #endif
@@ -19885,6 +20493,7 @@ BITNET_TARGET_END
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #if BITNET_X86_64
 #include <immintrin.h>
@@ -19892,238 +20501,165 @@ BITNET_TARGET_END
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Tiles of 32 rows x 32 tokens: tdpbusd multiplies 16 rows x 64 columns of codes by 64 columns x 16 tokens.
+/// Tiles of 32 tokens x 32 rows: tdpbsud multiplies 16 tokens x 64 columns of activations by 64 columns x 16 rows of
+/// codes.
 ///
-///   codes        | unpacked here, 32 rows x up to 1024 columns: [64 columns][half of the rows][16 rows][64]
-///   activations  | arranged once: [64 columns][16 fours of columns][16 tokens][4]
-///   sums         | [32 tokens][half of the rows][half of the tokens][16 rows][16 tokens]
+///   activations  | arranged once, a group of 16 tokens: [16 tokens][16 times minus the sum], [64 columns][16][64]
+///   codes        | unpacked here, 32 rows x up to 640 columns: [fours of columns][32 rows][4]
+///   sums         | in y; those of a group that is not full in `spare`
 ///
-/// Codes of a chunk stay in the first level of cache while all tokens pass, activations in the second.
+/// Sums start from minus those of the activations, as weight = code - 1. Codes of a chunk, 20 KiB, stay in the first
+/// level of cache while all tokens pass, which are loaded as streams from the second. With every step, some lines of
+/// the packed rows behind are asked for, on across the ends of tasks.
 /// Overflow: as in vpdpbusd, 4 * 3 * 128 for four columns; int32 holds 5 M columns.
 /// \tparam Tiles amx_tiles, or a model of them: what is here needs AVX-512 VNNI only, so tests run it without AMX.
 template <class Tiles> struct i2s_tile_kernel {
     using layout = i2s;
     static constexpr std::size_t arranged_tokens = 16;
 
-    [[nodiscard]] static std::size_t arranged_bytes(std::size_t cols) noexcept { return cols * arranged_tokens; }
+    [[nodiscard]] static std::size_t arranged_bytes(std::size_t cols) noexcept {
+        return sums_bytes + cols * arranged_tokens;
+    }
 
     static void arrange(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) noexcept {
         if (x.tokens <= few_tokens) {
             return;
         }
-        for (std::size_t c = 0; c < cols; c += 64) {
-            __m512i words[16];
-            BITNET_UNROLL
-            for (std::size_t t = 0; t < 16; ++t) {
-                const std::int8_t* row = x.data + (first_token + t) * x.stride + c;
-                words[t] = first_token + t < x.tokens ? _mm512_loadu_si512(row) : _mm512_setzero_si512();
-            }
-            transpose(words);
-            BITNET_UNROLL
-            for (std::size_t q = 0; q < 16; ++q) {
-                _mm512_store_si512(out + c * arranged_tokens + q * 64, words[q]);
+        for (std::size_t t = 0; t < arranged_tokens; ++t) {
+            const bool exists = first_token + t < x.tokens;
+            const std::int8_t* row = x.data + (first_token + t) * x.stride;
+            _mm512_store_si512(out + t * 64, _mm512_set1_epi32(exists ? -x.sums[first_token + t] : 0));
+            std::byte* to = out + sums_bytes + t * 64;
+            for (std::size_t c = 0; c < cols; c += 64, to += tile_bytes) {
+                _mm512_store_si512(to, exists ? _mm512_loadu_si512(row + c) : _mm512_setzero_si512());
             }
         }
     }
 
     static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                          std::int32_t* y, std::size_t y_stride) noexcept {
-        if (x.tokens <= few_tokens) {
-            kernel<isa::avx512_vnni, i2s>::multiply(w, first, count, x, y, y_stride);
-            return;
-        }
-        Tiles::configure(tile_configuration{});
-        for (std::size_t t = 0; t < x.tokens; t += block_tokens) {
-            for (std::size_t r = 0; r < count; r += block_rows) {
-                const range rows{first + r, smaller(block_rows, count - r)};
-                const range tokens{t, smaller(block_tokens, x.tokens - t)};
-                block(w, rows, first + count, x, tokens, y + t * y_stride + r, y_stride);
+        const std::size_t rows = x.tokens <= few_tokens ? 0 : count / block_rows * block_rows;
+        if (rows != 0) {
+            Tiles::configure(tile_configuration{});
+            for (std::size_t r = 0; r < rows; r += block_rows) {
+                block(w, first + r, x, y + r, y_stride);
             }
+            Tiles::release();
         }
-        Tiles::release();
+        kernel<isa::avx512_vnni, i2s>::multiply(w, first + rows, count - rows, x, y + rows, y_stride);
     }
 
 private:
     /// Below, vpdpbusd takes 8 cycles per token for 16 rows x 64 columns; a tile takes 16 and the unpacking about 30.
     static constexpr std::size_t few_tokens = 4;
-    static constexpr std::size_t block_tokens = 128;
-    static constexpr std::size_t block_rows = 32;
-    static constexpr std::size_t chunk_blocks = 8; // of 128 columns: 32 KiB of codes
+    static constexpr std::size_t block_rows = i2s_lanes_avx512::rows;
+    static constexpr std::size_t chunk_blocks = 5; // of 128 columns
+    static constexpr std::size_t tile_bytes = 1024;
+    static constexpr std::size_t sums_bytes = tile_bytes;
+    static constexpr std::size_t code_stride = 4 * block_rows; ///< from four columns to the next
 
-    struct range {
-        std::size_t first, count;
-    };
-    static constexpr std::size_t smaller(std::size_t a, std::size_t b) noexcept { return a < b ? a : b; }
-
-    static void block(const i2s::view& w, range rows, std::size_t end_row, const activation_view& x, range tokens,
-                      std::int32_t* y, std::size_t y_stride) noexcept {
-        alignas(64) std::uint8_t codes[block_rows * chunk_blocks * 128];
-        alignas(64) std::int32_t sums[block_rows * block_tokens];
+    static void block(const i2s::view& w, std::size_t first, const activation_view& x, std::int32_t* y,
+                      std::size_t y_stride) noexcept {
+        alignas(64) std::uint8_t codes[chunk_blocks * 128 * block_rows];
+        alignas(64) std::int32_t spare[arranged_tokens * block_rows];
+        const std::size_t row_bytes = w.cols / 4;
+        const std::uint8_t* packed = w.data + first * row_bytes;
         const std::size_t blocks = w.cols / 128;
         const std::size_t chunks = (blocks + chunk_blocks - 1) / chunk_blocks;
         const std::size_t chunk = (blocks + chunks - 1) / chunks; // of nearly the same size
-        const std::byte* arranged = x.arranged + tokens.first / arranged_tokens * x.arranged_stride;
+        const std::size_t pairs = (x.tokens + 2 * arranged_tokens - 1) / (2 * arranged_tokens);
+        // 64 columns of 32 rows are eight lines of packed codes.
+        ahead lines{packed + block_rows * row_bytes, (8 + pairs - 1) / pairs};
         for (std::size_t b = 0; b < blocks; b += chunk) {
-            const std::size_t count = smaller(chunk, blocks - b);
-            unpack(w, rows, end_row, b, count, codes);
-            for (std::size_t t = 0; t < tokens.count; t += 32) {
-                const std::byte* values = arranged + t / arranged_tokens * x.arranged_stride + b * 128 * 16;
-                const operands in{codes, values, values + x.arranged_stride, 2 * count, b == 0};
-                multiply_tiles(in, rows.count > 16, tokens.count - t > 16, sums + t * block_rows);
+            const std::size_t count = blocks - b < chunk ? blocks - b : chunk;
+            i2s_lanes_avx512::unpack(packed + b * 32, row_bytes, count, codes);
+            for (std::size_t t = 0; t < x.tokens; t += 2 * arranged_tokens) {
+                two_groups({codes, b, 2 * count}, x, t, y + t * y_stride, y_stride, spare, lines);
             }
         }
-        for (std::size_t t = 0; t < tokens.count; t += 16) {
-            for (std::size_t r = 0; r < rows.count; r += 16) {
-                const std::int32_t* tile = sums + t / 32 * 1024 + r / 16 * 512 + t % 32 / 16 * 256;
-                const std::size_t first_token = tokens.first + t;
-                store(tile, x.sums + first_token, smaller(16, tokens.count - t), smaller(16, rows.count - r),
-                      y + t * y_stride + r, y_stride);
-            }
+        const std::size_t rest = x.tokens % arranged_tokens;
+        for (std::size_t t = 0; t < rest; ++t) {
+            std::memcpy(y + (x.tokens - rest + t) * y_stride, spare + t * block_rows, block_rows * sizeof *y);
         }
     }
 
-    /// Codes of `count` blocks of 128 columns as bytes; missing rows are zero.
-    static void unpack(const i2s::view& w, range rows, std::size_t end_row, std::size_t first_block, std::size_t count,
-                       std::uint8_t* out) noexcept {
-        const __m512i by_6_and_4 = shifts(6, 4);
-        const __m512i by_2_and_0 = shifts(2, 0);
-        const __m512i low_bits = _mm512_set1_epi8(3);
-        const std::size_t row_bytes = w.cols / 4;
-        const std::size_t padded = (rows.count + 15) / 16 * 16;
-        for (std::size_t r = 0; r < padded; ++r) {
-            const std::uint8_t* p = w.data + (rows.first + r) * row_bytes + first_block * 32;
-            std::uint8_t* to = out + r * 64; // sixteen rows to a tile
-            if (r >= rows.count) {
-                for (std::size_t step = 0; step < 2 * count; ++step) {
-                    _mm512_store_si512(to + step * 2048, _mm512_setzero_si512());
-                }
-                continue;
-            }
-            const bool more = rows.first + r + block_rows < end_row;
-            for (std::size_t b = 0; b < count; ++b) {
-                if (more && b % 2 == 0) {
-                    _mm_prefetch(reinterpret_cast<const char*>(p + block_rows * row_bytes + b * 32), _MM_HINT_T1);
-                }
-                const __m256i block = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + b * 32));
-                const __m512i twice = _mm512_broadcast_i64x4(block);
-                const __m512i first = _mm512_and_si512(_mm512_srlv_epi16(twice, by_6_and_4), low_bits);
-                const __m512i second = _mm512_and_si512(_mm512_srlv_epi16(twice, by_2_and_0), low_bits);
-                _mm512_store_si512(to + 2 * b * 2048, first);
-                _mm512_store_si512(to + (2 * b + 1) * 2048, second);
+    /// Lines of packed codes that are asked for before they are needed.
+    struct ahead {
+        const std::uint8_t* next;
+        std::size_t with_each_step;
+
+        BITNET_ALWAYS_INLINE void ask() noexcept {
+            for (std::size_t i = 0; i < with_each_step; ++i, next += 64) {
+                _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
             }
         }
-    }
-    static BITNET_ALWAYS_INLINE __m512i shifts(short lower, short upper) noexcept {
-        return _mm512_inserti64x4(_mm512_set1_epi16(upper), _mm256_set1_epi16(lower), 0);
-    }
-
-    struct operands {
+    };
+    struct code_chunk {
         const std::uint8_t* codes;
-        const std::byte* first_values;
-        const std::byte* second_values;
+        std::size_t first_block;
         std::size_t steps; ///< of 64 columns
-        bool fresh;        ///< the sums start at zero
+    };
+    /// Sums of 16 tokens x 32 rows.
+    struct sum_rows {
+        std::int32_t* first;
+        std::size_t stride; ///< bytes
     };
 
-    static void multiply_tiles(const operands& in, bool two_row_tiles, bool two_token_tiles,
-                               std::int32_t* sums) noexcept {
-        if (two_row_tiles) {
-            two_token_tiles ? multiply_tiles<true, true>(in, sums) : multiply_tiles<true, false>(in, sums);
+    /// The tokens from `t` on: two groups, or one.
+    static void two_groups(const code_chunk& chunk, const activation_view& x, std::size_t t, std::int32_t* y,
+                           std::size_t y_stride, std::int32_t* spare, ahead& lines) noexcept {
+        const std::byte* group = x.arranged + t / arranged_tokens * x.arranged_stride;
+        const auto sums_of = [&](std::size_t first) noexcept {
+            return first + arranged_tokens <= x.tokens - t ? sum_rows{y + first * y_stride, y_stride * sizeof *y}
+                                                           : sum_rows{spare, block_rows * sizeof *spare};
+        };
+        if (x.tokens - t > arranged_tokens) {
+            multiply_tiles<true>(chunk, group, group + x.arranged_stride, sums_of(0), sums_of(arranged_tokens), lines);
         } else {
-            two_token_tiles ? multiply_tiles<false, true>(in, sums) : multiply_tiles<false, false>(in, sums);
+            multiply_tiles<false>(chunk, group, group, sums_of(0), {}, lines);
         }
     }
 
-    /// Tiles 0..3: sums of (rows, tokens) halves (0, 0), (0, 1), (1, 0), (1, 1); 4, 5: codes; 6, 7: activations.
-    template <bool TwoRowTiles, bool TwoTokenTiles>
-    static void multiply_tiles(const operands& in, std::int32_t* sums) noexcept {
-        if (in.fresh) {
-            Tiles::template zero<0>();
-            Tiles::template zero<1>();
-            Tiles::template zero<2>();
-            Tiles::template zero<3>();
-        } else {
-            each_sum<TwoRowTiles, TwoTokenTiles>(
-                [sums]<int Tile>() noexcept { Tiles::template load<Tile>(sums + std::size_t{Tile} * 256, 64); });
+    /// Tiles 0 to 3: sums of (tokens, rows) halves (0, 0), (0, 1), (1, 0), (1, 1); 4, 5: activations; 6, 7: codes.
+    template <bool TwoGroups>
+    static void multiply_tiles(const code_chunk& chunk, const std::byte* first, const std::byte* second,
+                               const sum_rows& upper, const sum_rows& lower, ahead& lines) noexcept {
+        load_sums<0, 1>(chunk, first, upper);
+        if constexpr (TwoGroups) {
+            load_sums<2, 3>(chunk, second, lower);
         }
-        for (std::size_t s = 0; s < in.steps; ++s) {
-            Tiles::template load<4>(in.codes + s * 2048, 64);
-            Tiles::template load_streamed<6>(in.first_values + s * 1024, 64);
+        const std::size_t values = sums_bytes + chunk.first_block * 2 * tile_bytes;
+        const std::uint8_t* codes = chunk.codes;
+        for (std::size_t s = 0; s < chunk.steps; ++s, codes += 16 * code_stride) {
+            lines.ask();
+            Tiles::template load_streamed<4>(first + values + s * tile_bytes, 64);
+            Tiles::template load<6>(codes, code_stride);
             Tiles::template multiply<0, 4, 6>();
-            if constexpr (TwoTokenTiles) {
-                Tiles::template load_streamed<7>(in.second_values + s * 1024, 64);
-                Tiles::template multiply<1, 4, 7>();
-            }
-            if constexpr (TwoRowTiles) {
-                Tiles::template load<5>(in.codes + s * 2048 + 1024, 64);
+            Tiles::template load<7>(codes + 64, code_stride);
+            Tiles::template multiply<1, 4, 7>();
+            if constexpr (TwoGroups) {
+                Tiles::template load_streamed<5>(second + values + s * tile_bytes, 64);
                 Tiles::template multiply<2, 5, 6>();
-            }
-            if constexpr (TwoRowTiles && TwoTokenTiles) {
                 Tiles::template multiply<3, 5, 7>();
             }
         }
-        each_sum<TwoRowTiles, TwoTokenTiles>(
-            [sums]<int Tile>() noexcept { Tiles::template store<Tile>(sums + std::size_t{Tile} * 256, 64); });
-    }
-    template <bool TwoRowTiles, bool TwoTokenTiles, class F> static void each_sum(F&& f) noexcept {
-        f.template operator()<0>();
-        if constexpr (TwoTokenTiles) {
-            f.template operator()<1>();
-        }
-        if constexpr (TwoRowTiles) {
-            f.template operator()<2>();
-        }
-        if constexpr (TwoRowTiles && TwoTokenTiles) {
-            f.template operator()<3>();
+        store_sums<0, 1>(upper);
+        if constexpr (TwoGroups) {
+            store_sums<2, 3>(lower);
         }
     }
 
-    /// One tile of sums [16 rows][16 tokens], turned over, less the sums of the activations.
-    static void store(const std::int32_t* tile, const std::int32_t* offsets, std::size_t tokens, std::size_t rows,
-                      std::int32_t* y, std::size_t y_stride) noexcept {
-        __m512i words[16];
-        BITNET_UNROLL
-        for (std::size_t r = 0; r < 16; ++r) {
-            words[r] = _mm512_load_si512(tile + r * 16);
-        }
-        transpose(words);
-        const auto mask = static_cast<__mmask16>((1u << rows) - 1);
-        BITNET_UNROLL
-        for (std::size_t t = 0; t < 16; ++t) {
-            if (t < tokens) {
-                const __m512i sums = _mm512_sub_epi32(words[t], _mm512_set1_epi32(offsets[t]));
-                _mm512_mask_storeu_epi32(y + t * y_stride, mask, sums);
-            }
-        }
+    template <int Low, int High>
+    static BITNET_ALWAYS_INLINE void load_sums(const code_chunk& chunk, const std::byte* group,
+                                               const sum_rows& sums) noexcept {
+        const bool is_fresh = chunk.first_block == 0;
+        Tiles::template load<Low>(is_fresh ? static_cast<const void*>(group) : sums.first, is_fresh ? 64 : sums.stride);
+        Tiles::template load<High>(is_fresh ? static_cast<const void*>(group) : sums.first + 16,
+                                   is_fresh ? 64 : sums.stride);
     }
-
-    /// words[i] word j <-> words[j] word i: pairs, fours, then quarters of registers.
-    static BITNET_ALWAYS_INLINE void transpose(__m512i (&words)[16]) noexcept {
-        __m512i pairs[16];
-        BITNET_UNROLL
-        for (std::size_t i = 0; i < 16; i += 2) {
-            pairs[i] = _mm512_unpacklo_epi32(words[i], words[i + 1]);
-            pairs[i + 1] = _mm512_unpackhi_epi32(words[i], words[i + 1]);
-        }
-        __m512i fours[16]; // fours[4 g + c]: words c, 4 + c, 8 + c, 12 + c of registers 4 g .. 4 g + 3
-        BITNET_UNROLL
-        for (std::size_t g = 0; g < 16; g += 4) {
-            fours[g] = _mm512_unpacklo_epi64(pairs[g], pairs[g + 2]);
-            fours[g + 1] = _mm512_unpackhi_epi64(pairs[g], pairs[g + 2]);
-            fours[g + 2] = _mm512_unpacklo_epi64(pairs[g + 1], pairs[g + 3]);
-            fours[g + 3] = _mm512_unpackhi_epi64(pairs[g + 1], pairs[g + 3]);
-        }
-        BITNET_UNROLL
-        for (std::size_t c = 0; c < 4; ++c) {
-            const __m512i even_low = _mm512_shuffle_i32x4(fours[c], fours[4 + c], 0x88);
-            const __m512i odd_low = _mm512_shuffle_i32x4(fours[c], fours[4 + c], 0xdd);
-            const __m512i even_high = _mm512_shuffle_i32x4(fours[8 + c], fours[12 + c], 0x88);
-            const __m512i odd_high = _mm512_shuffle_i32x4(fours[8 + c], fours[12 + c], 0xdd);
-            words[c] = _mm512_shuffle_i32x4(even_low, even_high, 0x88);
-            words[4 + c] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88);
-            words[8 + c] = _mm512_shuffle_i32x4(even_low, even_high, 0xdd);
-            words[12 + c] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
-        }
+    template <int Low, int High> static BITNET_ALWAYS_INLINE void store_sums(const sum_rows& sums) noexcept {
+        Tiles::template store<Low>(sums.first, sums.stride);
+        Tiles::template store<High>(sums.first + 16, sums.stride);
     }
 };
 
@@ -22998,9 +23534,132 @@ private:
 #define BITNET_MODEL_ATTENTION_HPP
 
 // ---- bitnet/model/kv_cache.hpp ----
-// kv_cache: the keys and values of every position that a sequence has passed.
+// kv_cache: the keys and values of every position that a sequence has passed, in pages.
 #ifndef BITNET_MODEL_KV_CACHE_HPP
 #define BITNET_MODEL_KV_CACHE_HPP
+
+// ---- bitnet/model/kv_page.hpp ----
+// kv_page_store: memory for the KV caches of several sessions, in pages that can be shared.
+#ifndef BITNET_MODEL_KV_PAGE_HPP
+#define BITNET_MODEL_KV_PAGE_HPP
+
+#include <atomic>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What decides the size and order of a page.
+struct kv_shape {
+    const kv_table* element = nullptr;
+    std::size_t heads = 0; ///< layers * kv_heads
+    std::size_t kv_heads = 0;
+    std::size_t head_size = 0;
+    std::size_t row_bytes = 0; ///< of head_size elements
+
+    [[nodiscard]] static kv_shape of(const hyper_parameters& model, const kv_table& element) noexcept {
+        return {&element, model.layers * model.kv_heads, model.kv_heads, model.head_size,
+                model.head_size * element.element_bytes};
+    }
+
+    /// Bytes of the keys and values of so many positions, a multiple of 16, and of their scales.
+    [[nodiscard]] std::uint64_t bytes(std::size_t positions) const noexcept {
+        return std::uint64_t{2} * heads * positions * (row_bytes + (element->is_scaled ? sizeof(float) : 0));
+    }
+
+    friend bool operator==(const kv_shape&, const kv_shape&) = default;
+};
+
+/// The memory of attention_block positions, and which page of its store it is.
+struct kv_page {
+    std::byte* data;
+    std::size_t index;
+};
+
+/// A fixed number of pages, allocated once. Threads may take and give back pages of one store at the same time.
+class kv_page_store final : public kv_pool_base {
+public:
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<std::unique_ptr<kv_page_store>> open(const kv_shape& shape, std::size_t pages) {
+        const auto bytes = checked_multiply(shape.bytes(attention_block), pages);
+        auto memory = buffer<std::byte>::allocate_uninitialized(bytes.value_or(UINT64_MAX), "KV pool");
+        if (!memory) {
+            return failed(memory);
+        }
+        ask_for_huge_pages(memory->data(), memory->size_bytes());
+        std::unique_ptr<kv_page_store> made(new (std::nothrow) kv_page_store);
+        std::unique_ptr<std::atomic<std::uint32_t>[]> owners(new (std::nothrow) std::atomic<std::uint32_t>[pages]());
+        if (made == nullptr || owners == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"KV pool: a table of ", pages, " pages could not be allocated"})};
+        }
+        made->shape_ = shape;
+        made->memory_ = *std::move(memory);
+        made->owners_ = std::move(owners);
+        made->pages_ = pages;
+        return made;
+    }
+
+    [[nodiscard]] const kv_shape& shape() const noexcept { return shape_; }
+    [[nodiscard]] std::uint64_t page_bytes() const noexcept override { return shape_.bytes(attention_block); }
+    [[nodiscard]] std::size_t pages() const noexcept override { return pages_; }
+    [[nodiscard]] std::size_t free_pages() const noexcept override {
+        return pages_ - taken_.load(std::memory_order_relaxed);
+    }
+
+    /// A page with one owner; nullopt if all are taken.
+    [[nodiscard]] std::optional<kv_page> take() noexcept {
+        const std::size_t start = next_.load(std::memory_order_relaxed);
+        for (std::size_t i = 0; i < pages_; ++i) {
+            const std::size_t page = (start + i) % pages_;
+            std::uint32_t none = 0;
+            if (owners_[page].compare_exchange_strong(none, 1, std::memory_order_acquire, std::memory_order_relaxed)) {
+                taken_.fetch_add(1, std::memory_order_relaxed);
+                next_.store(page, std::memory_order_relaxed);
+                return kv_page{memory_.data() + page * to_size(page_bytes()), page};
+            }
+        }
+        return std::nullopt;
+    }
+
+    /// One owner more. \pre the caller is one
+    void share(const kv_page& page) noexcept { owners_[page.index].fetch_add(1, std::memory_order_relaxed); }
+    [[nodiscard]] bool is_shared(const kv_page& page) const noexcept {
+        return owners_[page.index].load(std::memory_order_acquire) > 1;
+    }
+    /// One owner less; the page is free without any.
+    void give_back(const kv_page& page) noexcept {
+        if (owners_[page.index].fetch_sub(1, std::memory_order_acq_rel) == 1) {
+            taken_.fetch_sub(1, std::memory_order_relaxed);
+            next_.store(page.index, std::memory_order_relaxed);
+        }
+    }
+
+    /// errc::kv_pool_full: so many more pages were asked for.
+    [[nodiscard]] error is_full(std::size_t more) const {
+        return {errc::kv_pool_full,
+                sentence({"KV pool: ", more, " more pages of ", attention_block, " positions are needed, and ",
+                          free_pages(), " of ", pages_, " are free"})};
+    }
+
+private:
+    kv_page_store() noexcept = default;
+
+    kv_shape shape_;
+    buffer<std::byte> memory_;
+    std::unique_ptr<std::atomic<std::uint32_t>[]> owners_; ///< [pages]: how many caches have it
+    std::size_t pages_ = 0;
+    std::atomic<std::size_t> taken_{0};
+    std::atomic<std::size_t> next_{0}; ///< where a search for a free page starts
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -23017,55 +23676,137 @@ struct kv_block {
     const float* value_scales; ///< the same for values
 };
 
-/// Blocks [position / 256][layer][kv_head], each first its keys [position % 256 / 16][head_size][16], so that one fma
-/// chain per position runs in sixteen lanes, then its values [position % 256][head_size]. An integer element has one
-/// scale for each position and head, absmax / 127. The order is private to this class and the loops.
-/// Memory is written as the sequence grows, from front to back: a short one in a long context takes what it needs.
+/// Pages of 256 positions, each [layer][kv_head], and of each head first its keys [position / 16][head_size][16], so
+/// that one fma chain per position runs in sixteen lanes, then its values [position][head_size]. An integer element has
+/// one scale for each position and head, absmax / 127. The order is private to this class and the loops. Pages are the
+/// cache's own, one after another and the last as short as the context allows, or taken from a kv_page_store when they
+/// are needed and given back; those of a store may be shared, and are copied when they are written. Memory is written
+/// as the sequence grows, from front to back: a short one in a long context takes what it needs.
 class kv_cache {
 public:
     kv_cache() noexcept = default;
+    kv_cache(kv_cache&& other) noexcept { *this = std::move(other); }
+    kv_cache& operator=(kv_cache&& other) noexcept {
+        keep(0);
+        shape_ = other.shape_;
+        store_ = std::exchange(other.store_, nullptr);
+        own_ = std::move(other.own_);
+        pages_ = std::move(other.pages_);
+        held_ = std::exchange(other.held_, 0);
+        positions_ = other.positions_;
+        return *this;
+    }
+    ~kv_cache() { keep(0); }
 
     /// Bytes of a cache: 2 * layers * kv_heads * context (rounded up to 16) * head_size elements, and scales.
     [[nodiscard]] static std::uint64_t bytes(const hyper_parameters& model, std::size_t element_bytes, bool is_scaled,
                                              std::size_t context) noexcept {
-        return (element_bytes * model.head_size + (is_scaled ? sizeof(float) : 0)) * rows(model, context);
+        const std::uint64_t row = element_bytes * model.head_size + (is_scaled ? sizeof(float) : 0);
+        return row * 2 * model.layers * model.kv_heads * padded(context);
     }
 
-    /// \pre 1 <= context <= 2^20. \return errc::out_of_memory with the bytes asked for.
+    /// \param store null: the cache has memory of its own for the whole context. Must outlive the cache.
+    /// \pre 1 <= context <= 2^20; the store is of the same shape \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<kv_cache> open(const hyper_parameters& model, const kv_table& element,
-                                               std::size_t context) {
-        auto elements = buffer<std::byte>::allocate_uninitialized(
-            rows(model, context) * model.head_size * element.element_bytes, "KV cache");
-        if (!elements) {
-            return failed(elements);
-        }
-        auto scales =
-            buffer<float>::allocate_uninitialized(element.is_scaled ? rows(model, context) : 0, "KV cache scales");
-        if (!scales) {
-            return failed(scales);
-        }
-        ask_for_huge_pages(elements->data(), elements->size_bytes());
+                                               std::size_t context, kv_page_store* store) {
         kv_cache made;
-        made.element_ = &element;
-        made.elements_ = *std::move(elements);
-        made.scales_ = *std::move(scales);
-        made.heads_ = model.layers * model.kv_heads;
-        made.kv_heads_ = model.kv_heads;
-        made.head_size_ = model.head_size;
-        made.row_bytes_ = model.head_size * element.element_bytes;
+        made.shape_ = kv_shape::of(model, element);
         made.positions_ = padded(context);
+        const std::size_t count = (context + attention_block - 1) / attention_block;
+        error failure;
+        allocate(made.pages_, count, "KV cache", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.store_ = store;
+        if (store != nullptr) {
+            return made;
+        }
+        // Cannot overflow: 2^10 layers, 2^10 heads, 2^20 positions, 2^10 columns of 2^2 bytes and 2 for keys and values
+        // are 2^53.
+        auto memory = buffer<std::byte>::allocate_uninitialized(made.shape_.bytes(made.positions_), "KV cache");
+        if (!memory) {
+            return failed(memory);
+        }
+        ask_for_huge_pages(memory->data(), memory->size_bytes());
+        made.own_ = *std::move(memory);
+        for (std::size_t i = 0; i < count; ++i) {
+            made.pages_[i] = {made.own_.data() + made.shape_.bytes(i * attention_block), 0};
+        }
+        made.held_ = count;
         return made;
     }
 
+    /// Makes positions [first, end) writable: takes pages that are missing and copies the one of `first` if it is
+    /// shared. \pre positions below `first` are stored \return errc::kv_pool_full with both numbers; nothing is taken
+    /// then.
+    [[nodiscard]] result<void> reserve(std::size_t first, std::size_t end) {
+        if (store_ == nullptr || first == end) {
+            return {};
+        }
+        const std::size_t held = held_;
+        while (held_ * attention_block < end) {
+            const auto taken = store_->take();
+            if (!taken) {
+                const std::size_t more = (end + attention_block - 1) / attention_block - held;
+                drop_pages(held);
+                return store_->is_full(more);
+            }
+            pages_[held_++] = *taken;
+        }
+        const std::size_t written = first / attention_block;
+        if (written < held && store_->is_shared(pages_[written])) {
+            const auto taken = store_->take();
+            if (!taken) {
+                drop_pages(held);
+                return store_->is_full(1);
+            }
+            copy_page(pages_[written].data, taken->data, attention_block, first % attention_block);
+            store_->give_back(pages_[written]);
+            pages_[written] = *taken;
+        }
+        return {};
+    }
+
+    /// Forgets the positions from `count` on.
+    void keep(std::size_t count) noexcept {
+        if (store_ != nullptr) {
+            drop_pages((count + attention_block - 1) / attention_block);
+        }
+    }
+
+    /// Becomes a copy of the first `count` positions of `other`: its pages are shared if both are of one store.
+    /// \pre the same model and element; the context has room \return errc::kv_pool_full; the cache is empty then.
+    [[nodiscard]] result<void> copy(const kv_cache& other, std::size_t count) {
+        keep(0);
+        const std::size_t pages = (count + attention_block - 1) / attention_block;
+        if (store_ != nullptr && store_ == other.store_) {
+            for (; held_ < pages; ++held_) {
+                pages_[held_] = other.pages_[held_];
+                store_->share(pages_[held_]);
+            }
+            return {};
+        }
+        if (auto reserved = reserve(0, count); !reserved) {
+            return reserved;
+        }
+        for (std::size_t i = 0; i < pages; ++i) {
+            const std::size_t rest = count - i * attention_block;
+            copy_page(other.pages_[i].data, other.positions_in(i), pages_[i].data, positions_in(i),
+                      rest < attention_block ? rest : attention_block);
+        }
+        return {};
+    }
+
     /// Prepares `count` positions from `first` on, before any of them is stored. Keys are read 16 positions at a time:
-    /// zeroes the unwritten lanes of the last, incomplete block.
+    /// zeroes the unwritten lanes of the last, incomplete block. \pre reserve() was called for them
     void extend(std::size_t first, std::size_t count) noexcept {
         const std::size_t last = (first + count) / key_lanes * key_lanes; // the incomplete block
         if (last == first + count || last < first) {
             return; // none, or one that was prepared before
         }
-        for (std::size_t head = 0; head < heads_; ++head) {
-            std::memset(row(find(head, last).key), 0, key_lanes * row_bytes_);
+        for (std::size_t head = 0; head < shape_.heads; ++head) {
+            std::memset(find(head, last).key, 0, key_lanes * shape_.row_bytes);
         }
     }
 
@@ -23073,56 +23814,87 @@ public:
     /// \pre extend() was called for the position. Different positions may be stored by different threads.
     void store(std::size_t layer, std::size_t position, const float* key, const float* value) noexcept {
         alignas(float) std::byte narrowed[largest_head_size * sizeof(float)];
-        for (std::size_t head = 0; head < kv_heads_; ++head) {
-            const place at = find(layer * kv_heads_ + head, position);
-            const float key_scale = element_->narrow_row(key + head * head_size_, head_size_, narrowed);
-            scatter(narrowed, row(at.key - position % key_lanes) + position % key_lanes * element_->element_bytes);
-            const float value_scale = element_->narrow_row(value + head * head_size_, head_size_, row(at.value));
-            if (element_->is_scaled) {
-                scales_[at.key] = key_scale;
-                scales_[at.value] = value_scale;
+        const kv_table& element = *shape_.element;
+        for (std::size_t head = 0; head < shape_.kv_heads; ++head) {
+            const place at = find(layer * shape_.kv_heads + head, position);
+            const std::size_t column = head * shape_.head_size;
+            const float key_scale = element.narrow_row(key + column, shape_.head_size, narrowed);
+            const std::size_t lane = position % key_lanes;
+            scatter(narrowed, at.key - lane * shape_.row_bytes + lane * element.element_bytes);
+            const float value_scale = element.narrow_row(value + column, shape_.head_size, at.value);
+            if (element.is_scaled) {
+                *at.key_scale = key_scale;
+                *at.value_scale = value_scale;
             }
         }
     }
 
     /// One head's positions from `first` on, a multiple of attention_block.
     [[nodiscard]] kv_block block(std::size_t layer, std::size_t head, std::size_t first) const noexcept {
-        const place at = find(layer * kv_heads_ + head, first);
-        const bool is_scaled = element_->is_scaled;
-        return {elements_.data() + at.key * row_bytes_, elements_.data() + at.value * row_bytes_,
-                is_scaled ? scales_.data() + at.key : nullptr, is_scaled ? scales_.data() + at.value : nullptr};
+        const place at = find(layer * shape_.kv_heads + head, first);
+        const bool is_scaled = shape_.element->is_scaled;
+        return {at.key, at.value, is_scaled ? at.key_scale : nullptr, is_scaled ? at.value_scale : nullptr};
     }
 
 private:
     static constexpr std::size_t key_lanes = reduction_lanes; ///< positions whose keys are stored side by side
 
-    /// Indices of a position's key and value among all rows of head_size elements, and among all scales.
+    /// A position's key, or what is in its place of the sixteen, its value, and their scales if elements have any.
     struct place {
-        std::size_t key;
-        std::size_t value;
+        std::byte* key;
+        std::byte* value;
+        float* key_scale;
+        float* value_scale;
     };
 
     [[nodiscard]] static std::size_t padded(std::size_t context) noexcept {
         return (context + key_lanes - 1) / key_lanes * key_lanes;
     }
-    /// Rows of head_size elements, keys and values. Cannot overflow, nor can the elements' bytes: 2^10 layers, 2^10
-    /// heads, 2^20 positions, 2^10 columns of 2^2 bytes and 2 for keys and values are 2^53.
-    [[nodiscard]] static std::uint64_t rows(const hyper_parameters& model, std::size_t context) noexcept {
-        return std::uint64_t{2} * model.layers * model.kv_heads * padded(context);
+    [[nodiscard]] std::size_t positions_in(std::size_t page) const noexcept {
+        const std::size_t rest = positions_ - page * attention_block;
+        return store_ != nullptr || rest > attention_block ? attention_block : rest;
     }
+
     /// `head` counts those of all layers.
     [[nodiscard]] place find(std::size_t head, std::size_t position) const noexcept {
-        const std::size_t first = position / attention_block * attention_block;
-        const std::size_t rest = positions_ - first;
-        const std::size_t positions = rest < attention_block ? rest : attention_block; // the last block may be shorter
-        const std::size_t key = 2 * (first * heads_ + head * positions) + (position - first);
-        return {key, key + positions};
+        const std::size_t page = position / attention_block;
+        return find(pages_[page].data, positions_in(page), head, position % attention_block);
     }
-    [[nodiscard]] std::byte* row(std::size_t index) noexcept { return elements_.data() + index * row_bytes_; }
+    [[nodiscard]] place find(std::byte* page, std::size_t positions, std::size_t head, std::size_t i) const noexcept {
+        const std::size_t key = 2 * head * positions + i;
+        const std::size_t value = key + positions;
+        auto* const scales = reinterpret_cast<float*>(page + 2 * shape_.heads * positions * shape_.row_bytes);
+        return {page + key * shape_.row_bytes, page + value * shape_.row_bytes, scales + key, scales + value};
+    }
+
+    /// The first `count` positions of a page, whatever the sizes of both.
+    void copy_page(std::byte* from, std::size_t from_positions, std::byte* to, std::size_t to_positions,
+                   std::size_t count) const noexcept {
+        const std::size_t rows = padded(count);
+        for (std::size_t head = 0; count != 0 && head < shape_.heads; ++head) {
+            const place a = find(from, from_positions, head, 0);
+            const place b = find(to, to_positions, head, 0);
+            std::memcpy(b.key, a.key, rows * shape_.row_bytes);
+            std::memcpy(b.value, a.value, count * shape_.row_bytes);
+            if (shape_.element->is_scaled) {
+                std::memcpy(b.key_scale, a.key_scale, count * sizeof(float));
+                std::memcpy(b.value_scale, a.value_scale, count * sizeof(float));
+            }
+        }
+    }
+    void copy_page(std::byte* from, std::byte* to, std::size_t positions, std::size_t count) const noexcept {
+        copy_page(from, positions, to, positions, count);
+    }
+
+    void drop_pages(std::size_t kept) noexcept {
+        while (held_ > kept) {
+            store_->give_back(pages_[--held_]);
+        }
+    }
 
     /// The elements of a key to one lane of its block, key_lanes elements apart.
     void scatter(const std::byte* key, std::byte* first) const noexcept {
-        switch (element_->element_bytes) {
+        switch (shape_.element->element_bytes) {
         case 1:
             return scatter_elements<std::uint8_t>(key, first);
         case 2:
@@ -23132,19 +23904,17 @@ private:
         }
     }
     template <class Bits> void scatter_elements(const std::byte* key, std::byte* first) const noexcept {
-        for (std::size_t d = 0; d < head_size_; ++d) {
+        for (std::size_t d = 0; d < shape_.head_size; ++d) {
             std::memcpy(first + d * key_lanes * sizeof(Bits), key + d * sizeof(Bits), sizeof(Bits));
         }
     }
 
-    const kv_table* element_ = nullptr;
-    buffer<std::byte> elements_;
-    buffer<float> scales_;  ///< of each row of elements; empty unless is_scaled
-    std::size_t heads_ = 0; ///< layers * kv_heads
-    std::size_t kv_heads_ = 0;
-    std::size_t head_size_ = 0;
-    std::size_t row_bytes_ = 0; ///< of head_size elements
-    std::size_t positions_ = 0;
+    kv_shape shape_;
+    kv_page_store* store_ = nullptr; ///< null: own_ is the memory of all pages
+    buffer<std::byte> own_;
+    buffer<kv_page> pages_;
+    std::size_t held_ = 0;      ///< how many of pages_ there are
+    std::size_t positions_ = 0; ///< of the context, in whole sixteens
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -23184,8 +23954,8 @@ struct ternary_matrix {
     [[nodiscard]] std::size_t cols() const noexcept { return has_blocks() ? blocks.cols : codes.cols; }
 };
 
-/// The matrices and norms of one transformer block. Shapes are [rows, cols] = [outputs, inputs]. A norm that is null is
-/// not applied.
+/// The matrices, norms and biases of one transformer block. Shapes are [rows, cols] = [outputs, inputs]. A norm or bias
+/// that is null is not applied.
 struct layer_weights {
     const float* attn_norm = nullptr;           ///< [hidden]
     const float* attn_q_norm_in = nullptr;      ///< [hidden]: after attn_norm, before attn_q alone
@@ -23194,6 +23964,9 @@ struct layer_weights {
     ternary_matrix attn_q;                      ///< [query_columns, hidden]
     ternary_matrix attn_k;                      ///< [kv_columns, hidden]
     ternary_matrix attn_v;                      ///< [kv_columns, hidden]
+    const float* attn_q_bias = nullptr;         ///< [query_columns]; all three biases or none
+    const float* attn_k_bias = nullptr;         ///< [kv_columns]
+    const float* attn_v_bias = nullptr;         ///< [kv_columns]
     const float* attn_q_norm = nullptr;         ///< [head_size]: of each head, before rotation
     const float* attn_k_norm = nullptr;         ///< [head_size]
     const float* attn_sub_norm = nullptr;       ///< [query_columns]: before attn_output
@@ -24034,20 +24807,22 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// 3. The exact logits of every row whose bound reaches the floor: the k largest of all are among them.
 ///
 /// The exact logits come from dot_rows over the head as stored, so they are the full head's bit for bit, and the result
-/// depends on nothing else: not on the instruction set, nor on the threads.
+/// depends on nothing else: not on the instruction set, nor on the threads. Where logits are products divided by
+/// logit_scale, the bounds are divided, too: a rounded quotient never falls when its dividend rises.
 class screened_search {
 public:
     static constexpr std::size_t most = 256; ///< logits that can be asked for
 
     screened_search() noexcept = default;
 
-    /// Borrows both. \return errc::out_of_memory.
+    /// Borrows all but the number. \param logit_scale above 0 \return errc::out_of_memory.
     [[nodiscard]] static result<screened_search> open(const loop_table& loops, const float_matrix& lm_head,
-                                                      const lm_head_screen& screen) {
+                                                      const lm_head_screen& screen, float logit_scale) {
         screened_search made;
         made.loops_ = &loops;
         made.lm_head_ = &lm_head;
         made.screen_ = &screen;
+        made.logit_scale_ = logit_scale;
         made.group_ = (lm_head.rows + most_groups - 1) / most_groups;
         const std::size_t groups = (lm_head.rows + made.group_ - 1) / made.group_;
         const std::size_t cols = screen_layout::blocks(lm_head.cols) * screen_layout::block_columns;
@@ -24065,9 +24840,9 @@ public:
         return made;
     }
 
-    /// The k largest logits of head * x in descending order (see precedes), fewer where the head has fewer rows. Valid
-    /// until the next call. nullopt if the whole matrix has to be read: x is not finite, or the bounds leave more than
-    /// an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
+    /// The k largest logits of head * x / logit_scale in descending order (see precedes), fewer where the head has
+    /// fewer rows. Valid until the next call. nullopt if the whole matrix has to be read: x is not finite, or the
+    /// bounds leave more than an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
     [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
                                                                        std::size_t k) noexcept {
         assert(k >= 1 && k <= most);
@@ -24143,7 +24918,9 @@ private:
     void bound_rows(pool_ref pool) noexcept {
         for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept {
             const std::size_t first = begin * group_;
-            loops_->screen_rows(screen_->row(first), end_of(end - 1) - first, input_, upper_.data() + first);
+            const std::size_t count = end_of(end - 1) - first;
+            loops_->screen_rows(screen_->row(first), count, input_, upper_.data() + first);
+            divide(upper_.data() + first, count);
             for (std::size_t g = begin; g < end; ++g) {
                 peaks_[g] = peak_of(g);
             }
@@ -24221,14 +24998,23 @@ private:
         std::array<float, rows_per_list> logits;
         const element_loops& loops = loops_->of(lm_head_->element);
         loops.dot_listed(lm_head_->data, lm_head_->row_bytes(), rows, x, lm_head_->cols, logits.data());
+        divide(logits.data(), rows.size());
         for (std::size_t i = 0; i < rows.size(); ++i) {
             out[i] = {static_cast<token>(rows[i]), logits[i]};
+        }
+    }
+
+    /// Products to logits.
+    void divide(float* products, std::size_t count) const noexcept {
+        if (logit_scale_ != 1.0f) {
+            loops_->divide(products, logit_scale_, count);
         }
     }
 
     const loop_table* loops_ = nullptr;
     const float_matrix* lm_head_ = nullptr;
     const lm_head_screen* screen_ = nullptr;
+    float logit_scale_ = 1;
     std::size_t group_ = 1; ///< rows to a peak
     std::size_t candidates_ = 0;
     buffer<std::int8_t> high_;
@@ -24567,12 +25353,13 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// The graph of all model_families:
 ///
 ///     x = embedding[token] * embedding_scale
-///     each layer: x += post_norm(o(sub_norm(attention(rope(head_norm(q(n))), rope(head_norm(k(n))), v(n)))))
-///                 x += post_norm(down(sub_norm(activation(gate(m)) * up(m))))
-///                 with n = norm(x) and m = norm(x), which q, k, v, gate and up may norm once more, each its own way
-///     logits = head * norm(x)
+///     each layer: x += s * post_norm(o(sub_norm(attention(rope(head_norm(q(n))), rope(head_norm(k(n))), v(n)))))
+///                 x += s * post_norm(down(sub_norm(activation(gate(m)) * up(m))))
+///                 with s = residual_scale, n = norm(x) and m = norm(x), which q, k, v, gate and up may norm once more,
+///                 each its own way
+///     logits = head * norm(x) / logit_scale
 ///
-/// Norms other than norm() are where the file has them.
+/// Norms other than norm() are where the file has them, and so are biases, which q, k and v add to their products.
 /// Source: Ma et al., "The Era of 1-bit LLMs", 2024; BitNet b1.58 2B4T report, 2025; "BitNet Text Embeddings", 2026.
 ///
 /// Every matrix but embedding and head is ternary and takes its input quantised to int8, row by row.
@@ -24639,17 +25426,12 @@ public:
             loops_->rms_norm(row_of(scratch_.residual, rows[i]), weights_->output_norm(), model_->rms_epsilon,
                              model_->hidden, row_of(scratch_.normed, i));
         });
-        if (weights_->ternary_head().has_blocks()) {
-            const linear products = on(pool);
+        multiply_by_head(pool, rows.size(), out);
+        if (model_->logit_scale != 1.0f) {
             parallel_for(pool, rows.size(), [&](std::size_t i) noexcept {
-                products.quantize({row_of(scratch_.normed, i), model_->hidden}, scratch_.quantized, i);
+                loops_->divide(out[i], model_->logit_scale, model_->vocabulary);
             });
-            scratch_.quantized.used_rows = rows.size();
-            return products.project_rows(weights_->ternary_head(), scratch_.quantized, out);
         }
-        const float_rows& normed = scratch_.normed;
-        lm_head_products(pool, *loops_, weights_->lm_head(),
-                         {normed.values.data(), rows.size(), model_->hidden, normed.cols}, out);
     }
     /// The same for one row.
     void logits(pool_ref pool, std::size_t row_index, std::span<float> out) noexcept {
@@ -24665,6 +25447,12 @@ public:
                          model_->hidden, x);
         return x;
     }
+
+    /// The hidden state [hidden] of one row as the layers left it, for a pass of which it will be row 0.
+    void copy_state(std::size_t row_index, float* out) noexcept {
+        std::copy_n(row_of(scratch_.residual, row_index), model_->hidden, out);
+    }
+    void set_state(const float* state) noexcept { std::copy_n(state, model_->hidden, row_of(scratch_.residual, 0)); }
 
     /// sum += final_state(row_index)
     void add_final_state(std::size_t row_index, std::span<float> sum) noexcept {
@@ -24700,6 +25488,22 @@ private:
         return all.values.data() + r * all.cols;
     }
 
+    /// out[i] [vocabulary] = head * row i of normed.
+    void multiply_by_head(pool_ref pool, std::size_t count, std::span<float* const> out) noexcept {
+        const float_rows& normed = scratch_.normed;
+        const ternary_matrix& head = weights_->ternary_head();
+        if (!head.has_blocks()) {
+            return lm_head_products(pool, *loops_, weights_->lm_head(),
+                                    {normed.values.data(), count, model_->hidden, normed.cols}, out);
+        }
+        const linear products = on(pool);
+        parallel_for(pool, count, [&](std::size_t i) noexcept {
+            products.quantize({row_of(scratch_.normed, i), model_->hidden}, scratch_.quantized, i);
+        });
+        scratch_.quantized.used_rows = count;
+        products.project_rows(head, scratch_.quantized, out);
+    }
+
     /// Norms and quantises all rows of x for the products that follow.
     void quantize(pool_ref pool, float_rows& x, const norm_chain& norms) noexcept {
         on(pool).normalize_and_quantize(used(x), norms, model_->rms_epsilon, used(scratch_.normed), scratch_.quantized);
@@ -24721,9 +25525,18 @@ private:
     }
 
     void rotate_and_store(const layer_weights& w, std::size_t layer, std::size_t r) noexcept {
+        add_bias(w.attn_q_bias, used(scratch_.query), r);
+        add_bias(w.attn_k_bias, used(scratch_.key), r);
+        add_bias(w.attn_v_bias, used(scratch_.value), r);
         rotate_heads(row_of(scratch_.query, r), model_->heads, w.attn_q_norm, r);
         rotate_heads(row_of(scratch_.key, r), model_->kv_heads, w.attn_k_norm, r);
         rows_[r].cache->store(layer, rows_[r].position, row_of(scratch_.key, r), row_of(scratch_.value, r));
+    }
+
+    void add_bias(const float* bias, matrix_view<float> products, std::size_t r) noexcept {
+        if (bias != nullptr) {
+            loops_->add(bias, products.cols, products.row(r).data());
+        }
     }
 
     /// Norms, where there is a norm, and rotates the heads of row `r` in place.
@@ -24752,15 +25565,21 @@ private:
         }
     }
 
-    /// residual += norm(x w^T), x being what was quantised last; without a norm in one go.
+    /// residual += residual_scale * norm(x w^T), x being what was quantised last; without scale and norm in one go.
     void add_to_residual(pool_ref pool, const ternary_matrix& w, const float* norm) noexcept {
-        if (norm == nullptr) {
+        const float scale = model_->residual_scale;
+        if (norm == nullptr && scale == 1.0f) {
             return on(pool).project_add(w, scratch_.quantized, used(scratch_.residual));
         }
         on(pool).project<1>({{{&w, used(scratch_.normed)}}}, scratch_.quantized);
         parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept {
             float* products = row_of(scratch_.normed, r);
-            loops_->rms_norm(products, norm, model_->rms_epsilon, model_->hidden, products);
+            if (norm != nullptr) {
+                loops_->rms_norm(products, norm, model_->rms_epsilon, model_->hidden, products);
+            }
+            if (scale != 1.0f) {
+                loops_->scale(products, scale, model_->hidden);
+            }
             loops_->add(products, model_->hidden, row_of(scratch_.residual, r));
         });
     }
@@ -24819,7 +25638,7 @@ public:
         }
         choose_arithmetic();
         read_embedding_and_head();
-        made_.output_norm_ = norm("output_norm.weight", model_.hidden);
+        made_.output_norm_ = vector("output_norm.weight", model_.hidden);
         for (std::size_t i = 0; i < model_.layers && ok(); ++i) {
             read_layer("blk." + std::to_string(i) + ".", made_.layers_[i]);
         }
@@ -24888,10 +25707,10 @@ private:
         }
     }
 
-    /// Norms are copied (and widened): a few MB at most, and then always aligned floats.
+    /// Norms and biases are copied (and widened): a few MB at most, and then always aligned floats.
     [[nodiscard]] result<void> allocate() {
-        const std::uint64_t per_layer =
-            9 * model_.hidden + 2 * model_.head_size + model_.query_columns() + model_.feed_forward;
+        const std::uint64_t per_layer = 9 * model_.hidden + 2 * model_.head_size + 2 * model_.query_columns() +
+                                        2 * model_.kv_columns() + model_.feed_forward;
         auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights");
         if (!norms) {
             return failed(norms);
@@ -24990,7 +25809,8 @@ private:
         return {tensor->bytes.data(), model_.vocabulary, model_.hidden, *element};
     }
 
-    [[nodiscard]] const float* norm(const std::string& name, std::size_t size) {
+    /// A norm or a bias.
+    [[nodiscard]] const float* vector(const std::string& name, std::size_t size) {
         const gguf_tensor* tensor = ok() ? find(name, 1, size) : nullptr;
         if (tensor == nullptr) {
             return nullptr;
@@ -25009,7 +25829,7 @@ private:
         const std::string name = prefix + what + ".weight";
         const bool wanted =
             file_.find_tensor("blk.0." + what + ".weight") != nullptr || file_.find_tensor(name) != nullptr;
-        return wanted ? norm(name, size) : nullptr;
+        return wanted ? vector(name, size) : nullptr;
     }
 
     /// A norm between a layer's last two steps: `what`, which BitNet b1.58 must have, or `other`, which stands in the
@@ -25017,7 +25837,7 @@ private:
     [[nodiscard]] const float* sub_norm(const std::string& prefix, const std::string& what, const std::string& other,
                                         std::size_t size) {
         if (model_.has_sub_norms) {
-            return norm(prefix + what + ".weight", size);
+            return vector(prefix + what + ".weight", size);
         }
         const float* found = optional_norm(prefix, what, size);
         return found != nullptr ? found : optional_norm(prefix, other, size);
@@ -25026,7 +25846,7 @@ private:
     void read_layer(const std::string& prefix, layer_weights& layer) {
         read_attention(prefix, layer);
         const std::size_t hidden = model_.hidden;
-        layer.ffn_norm = norm(prefix + "ffn_norm.weight", hidden);
+        layer.ffn_norm = vector(prefix + "ffn_norm.weight", hidden);
         layer.ffn_gate_norm_in = optional_norm(prefix, "ffn_gate_norm_in", hidden);
         layer.ffn_up_norm_in = optional_norm(prefix, "ffn_up_norm_in", hidden);
         layer.ffn_gate = matrix(prefix + "ffn_gate", model_.feed_forward, hidden);
@@ -25039,18 +25859,29 @@ private:
     void read_attention(const std::string& prefix, layer_weights& layer) {
         const std::size_t q = model_.query_columns();
         const std::size_t hidden = model_.hidden;
-        layer.attn_norm = norm(prefix + "attn_norm.weight", hidden);
+        layer.attn_norm = vector(prefix + "attn_norm.weight", hidden);
         layer.attn_q_norm_in = optional_norm(prefix, "attn_q_norm_in", hidden);
         layer.attn_k_norm_in = optional_norm(prefix, "attn_k_norm_in", hidden);
         layer.attn_v_norm_in = optional_norm(prefix, "attn_v_norm_in", hidden);
         layer.attn_q = matrix(prefix + "attn_q", q, hidden);
         layer.attn_k = matrix(prefix + "attn_k", model_.kv_columns(), hidden);
         layer.attn_v = matrix(prefix + "attn_v", model_.kv_columns(), hidden);
+        read_biases(prefix, layer);
         layer.attn_q_norm = optional_norm(prefix, "attn_q_norm", model_.head_size);
         layer.attn_k_norm = optional_norm(prefix, "attn_k_norm", model_.head_size);
         layer.attn_sub_norm = sub_norm(prefix, "attn_sub_norm", "attn_output_norm_in", q);
         layer.attn_output = matrix(prefix + "attn_output", hidden, q);
         layer.post_attention_norm = optional_norm(prefix, "post_attention_norm", hidden);
+    }
+
+    /// All three or none, in all layers: a file with one of them must have the others.
+    void read_biases(const std::string& prefix, layer_weights& layer) {
+        if (!model_.has_qkv_biases) {
+            return;
+        }
+        layer.attn_q_bias = vector(prefix + "attn_q.bias", model_.query_columns());
+        layer.attn_k_bias = vector(prefix + "attn_k.bias", model_.kv_columns());
+        layer.attn_v_bias = vector(prefix + "attn_v.bias", model_.kv_columns());
     }
 
     /// The ternary tensor `name`.weight, and the scale that a file may have beside it: in place if it is in our layout,
@@ -25072,7 +25903,7 @@ private:
         if (is_in_place && options_.verify_codes) {
             keep_failure(check_codes(layout_, *tensor, file_.name()));
         }
-        return {is_in_place ? codes_of(*tensor) : repacked(*source, *tensor), source->scale()};
+        return {is_in_place ? codes_of(*tensor) : repacked(*source, *tensor), source->scale(), {}};
     }
 
     /// A ternary tensor as scaled_blocks: in place if it has them, otherwise made of what it has.
@@ -28643,19 +29474,13 @@ template <class Program> result<model_file> files_part<Program>::open(byte_sourc
 #ifndef BITNET_RUN_SESSION_CORE_HPP
 #define BITNET_RUN_SESSION_CORE_HPP
 
-#include <algorithm>
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-#include <new>
-#include <optional>
-#include <span>
-#include <utility>
+// ---- bitnet/run/model_parts.hpp ----
+// model_parts: what sessions and batches borrow of a model.
+#ifndef BITNET_RUN_MODEL_PARTS_HPP
+#define BITNET_RUN_MODEL_PARTS_HPP
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// What sessions and batches borrow of a model.
 struct model_parts {
     const engine& tables;
     const hyper_parameters& parameters;
@@ -28664,6 +29489,28 @@ struct model_parts {
     const rotary_frequencies& frequencies;
     const tokenizer* text; ///< null without one
 };
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/workspace.hpp ----
+// workspace: what computes for one session at a time: threads and working memory.
+#ifndef BITNET_RUN_WORKSPACE_HPP
+#define BITNET_RUN_WORKSPACE_HPP
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+class session_core;
 
 /// A pool of one's own or a borrowed one.
 class session_pool {
@@ -28690,6 +29537,107 @@ private:
     std::optional<owned_pool> owned_;
 };
 
+/// Shared by the forks of a session, of which one works at a time.
+struct workspace {
+    static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
+
+    session_pool pool;
+    std::optional<transformer> forward;
+    buffer<sequence_row> rows; ///< [prompt_chunk]
+    buffer<float> more_logits; ///< [logits_rows - 1, vocabulary]
+    screened_search search;
+    session_core* owner = nullptr; ///< whose states are in `forward`
+    std::atomic<std::size_t> users{1};
+
+    explicit workspace(session_pool opened) noexcept : pool(std::move(opened)) {}
+};
+
+/// One user of a workspace, which ends with its last user.
+class workspace_share {
+public:
+    workspace_share() noexcept = default;
+    workspace_share(const workspace_share&) = delete;
+    workspace_share& operator=(const workspace_share&) = delete;
+    workspace_share(workspace_share&& other) noexcept : shared_(std::exchange(other.shared_, nullptr)) {}
+    workspace_share& operator=(workspace_share&& other) noexcept {
+        std::swap(shared_, other.shared_);
+        return *this;
+    }
+    ~workspace_share() {
+        if (shared_ != nullptr && shared_->users.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+            delete shared_;
+        }
+    }
+
+    /// \return errc::out_of_memory, thread_error.
+    [[nodiscard]] static result<workspace_share> open(const model_parts& model, const session_options& options,
+                                                      session_pool pool) {
+        workspace_share made;
+        made.shared_ = new (std::nothrow) workspace(std::move(pool));
+        if (made.shared_ == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"session: ", sizeof(workspace), " bytes could not be allocated"})};
+        }
+        workspace& all = *made.shared_;
+        auto forward =
+            transformer::open(model.tables, model.parameters, model.tensors, model.frequencies, options.prompt_chunk);
+        if (!forward) {
+            return failed(forward);
+        }
+        all.forward.emplace(*std::move(forward));
+        error failure;
+        allocate(all.rows, options.prompt_chunk, "prompt rows", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        auto logits = buffer<float>::allocate_uninitialized(
+            std::uint64_t{model.parameters.vocabulary} * (workspace::logits_rows - 1), "logits");
+        if (!logits) {
+            return failed(logits);
+        }
+        all.more_logits = *std::move(logits);
+        if (model.screen.empty()) {
+            return made;
+        }
+        auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen,
+                                            model.parameters.logit_scale);
+        if (!search) {
+            return failed(search);
+        }
+        all.search = *std::move(search);
+        return made;
+    }
+
+    [[nodiscard]] workspace_share again() const noexcept {
+        shared_->users.fetch_add(1, std::memory_order_relaxed);
+        workspace_share made;
+        made.shared_ = shared_;
+        return made;
+    }
+
+    [[nodiscard]] workspace* operator->() const noexcept { return shared_; }
+    [[nodiscard]] workspace& operator*() const noexcept { return *shared_; }
+
+private:
+    workspace* shared_ = nullptr;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
 class session_core final : public session_base {
 public:
     [[nodiscard]] static result<std::unique_ptr<session_base>> open(const model_parts& model, session_options options,
@@ -28706,15 +29654,18 @@ public:
             return failed(checked);
         }
         options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
-        std::unique_ptr<session_core> made(new (std::nothrow) session_core(model, options, *std::move(pool)));
-        if (made == nullptr) {
-            return error{errc::out_of_memory,
-                         sentence({"session: ", sizeof(session_core), " bytes could not be allocated"})};
+        auto space = workspace_share::open(model, options, *std::move(pool));
+        if (!space) {
+            return failed(space);
         }
-        if (auto allocated = made->allocate_all(model); !allocated) {
-            return failed(allocated);
+        auto made = make(model, options, *std::move(space));
+        return made ? result<std::unique_ptr<session_base>>(*std::move(made)) : failed(made);
+    }
+
+    ~session_core() override {
+        if (space_->owner == this) {
+            space_->owner = nullptr;
         }
-        return std::unique_ptr<session_base>(std::move(made));
     }
 
     result<void> feed(std::span<const token> tokens, const logits_visitor* visitor) override {
@@ -28745,17 +29696,29 @@ public:
         const token chosen = few ? choose.choose(*few) : choose.choose(all_logits());
         choose.accept(chosen);
         pending_ = chosen;
-        if (options_.stop_at_stop_tokens && text_ != nullptr && text_->is_stop(chosen)) {
+        tokens_[cached_] = chosen;
+        if (options_.stop_at_stop_tokens && model_.text != nullptr && model_.text->is_stop(chosen)) {
             return stopped(stop_reason::stop_token);
         }
         stopped_by_ = stop_reason::none;
         return chosen;
     }
 
-    const screen_statistics& screening() const noexcept override { return search_.statistics(); }
+    const screen_statistics& screening() const noexcept override { return space_->search.statistics(); }
+
+    std::span<const token> tokens() const noexcept override { return tokens_.span().first(position()); }
+
+    result<void> rewind(std::size_t position) override {
+        return guarded([&] { return go_back(position); });
+    }
+    result<std::unique_ptr<session_base>> fork() override {
+        return guarded([&] { return make_fork(); });
+    }
 
     void reset() noexcept override {
+        cache_.keep(0);
         cached_ = 0;
+        state_after_ = 0;
         summed_states_ = 0;
         pending_.reset();
         logits_valid_ = false;
@@ -28764,12 +29727,15 @@ public:
 
     /// For batches: the row of a pass that appends `id`, whose logits go to logits_row(). \pre room in the context.
     [[nodiscard]] sequence_row begin_step(token id) noexcept {
+        tokens_[cached_] = id;
         cache_.extend(cached_, 1);
         return {&cache_, cached_, id};
     }
+    /// Before that: room for one position. \return errc::kv_pool_full.
+    [[nodiscard]] result<void> reserve_step() { return cache_.reserve(cached_, cached_ + 1); }
     [[nodiscard]] float* logits_row() noexcept { return logits_.data(); }
     void end_step() noexcept {
-        ++cached_;
+        state_after_ = ++cached_;
         pending_.reset();
         state_of_ = last_state::in_a_batch;
         logits_valid_ = true;
@@ -28778,14 +29744,24 @@ public:
     [[nodiscard]] bool is_of(const hyper_parameters& parameters) const noexcept { return &parameters_ == &parameters; }
 
 private:
-    static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
-
     /// Which scratch the hidden state of the last token is in.
     enum class last_state { here, in_a_batch };
 
-    session_core(const model_parts& model, const session_options& options, session_pool pool) noexcept
-        : session_base(options), parameters_(model.parameters), text_(model.text), pool_(std::move(pool)),
-          is_screened_(!model.screen.empty()) {}
+    session_core(const model_parts& model, const session_options& options, workspace_share space) noexcept
+        : session_base(options), model_(model), parameters_(model.parameters), space_(std::move(space)) {}
+
+    [[nodiscard]] static result<std::unique_ptr<session_core>>
+    make(const model_parts& model, const session_options& options, workspace_share space) {
+        std::unique_ptr<session_core> made(new (std::nothrow) session_core(model, options, std::move(space)));
+        if (made == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"session: ", sizeof(session_core), " bytes could not be allocated"})};
+        }
+        if (auto allocated = made->allocate_all(); !allocated) {
+            return failed(allocated);
+        }
+        return made;
+    }
 
     [[nodiscard]] result<void> append(std::span<const token> tokens, const logits_visitor* visitor) {
         if (auto headed = visitor != nullptr ? check_head() : result<void>{}; !headed) {
@@ -28794,6 +29770,10 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
+        if (auto reserved = cache_.reserve(cached_, position() + tokens.size()); !reserved) {
+            return reserved;
+        }
+        take_workspace();
         if (pending_ && !tokens.empty()) {
             run_pending();
         }
@@ -28839,7 +29819,7 @@ private:
                          sentence({"session: of ", cached_, " tokens ", cached_ - summed_states_,
                                    " ran in a batch, so that their states are missing in the mean"})};
         }
-        return transformer_->normalized(has_mean() ? state_sum_.data() : transformer_->final_state(last_row_));
+        return space_->forward->normalized(has_mean() ? state_sum_.data() : space_->forward->final_state(last_row_));
     }
 
     [[nodiscard]] static result<void> check_options(const hyper_parameters& parameters,
@@ -28861,39 +29841,130 @@ private:
         return {};
     }
 
-    [[nodiscard]] result<void> allocate_all(const model_parts& model) {
-        auto cache = kv_cache::open(parameters_, *model.tables.kv, options_.context);
+    [[nodiscard]] result<void> allocate_all() {
+        auto store = page_store();
+        if (!store) {
+            return failed(store);
+        }
+        auto cache = kv_cache::open(parameters_, *model_.tables.kv, options_.context, *store);
         if (!cache) {
             return failed(cache);
         }
         cache_ = *std::move(cache);
-        auto forward =
-            transformer::open(model.tables, parameters_, model.tensors, model.frequencies, options_.prompt_chunk);
-        if (!forward) {
-            return failed(forward);
-        }
-        transformer_.emplace(*std::move(forward));
         error failure;
-        allocate(rows_, options_.prompt_chunk, "prompt rows", failure);
+        allocate(tokens_, options_.context, "session, its tokens", failure);
+        allocate(state_, parameters_.hidden, "hidden state", failure);
         allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure);
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits =
-            buffer<float>::allocate_uninitialized(std::uint64_t{parameters_.vocabulary} * logits_rows, "logits");
+        auto logits = buffer<float>::allocate_uninitialized(parameters_.vocabulary, "logits");
         if (!logits) {
             return failed(logits);
         }
         logits_ = *std::move(logits);
-        if (!is_screened_) {
+        return {};
+    }
+
+    /// The pages of options_.kv; null without. \return errc::invalid_argument if they are of another model.
+    [[nodiscard]] result<kv_page_store*> page_store() const {
+        if (options_.kv == nullptr) {
+            return static_cast<kv_page_store*>(nullptr);
+        }
+        auto& store = static_cast<kv_page_store&>(options_.kv->base()); // there is no other kv_pool_base
+        const kv_shape own = kv_shape::of(parameters_, *model_.tables.kv);
+        if (store.shape() != own) {
+            return error{
+                errc::invalid_argument,
+                sentence({"session: the KV pool has pages of ", store.page_bytes(),
+                          " bytes for another model or element, those of this one have ", own.bytes(attention_block)})};
+        }
+        return &store;
+    }
+
+    /// Makes the working memory this session's: who had it before keeps its hidden state.
+    void take_workspace() noexcept {
+        if (space_->owner == this) {
+            return;
+        }
+        if (space_->owner != nullptr) {
+            space_->owner->keep_state();
+        }
+        space_->owner = this;
+        if (has_state_) {
+            space_->forward->set_state(state_.data());
+            last_row_ = 0;
+        }
+    }
+    void keep_state() noexcept {
+        has_state_ = cached_ != 0 && state_after_ == cached_ && state_of_ == last_state::here;
+        if (has_state_) {
+            space_->forward->copy_state(last_row_, state_.data());
+        }
+    }
+
+    [[nodiscard]] result<void> go_back(std::size_t to) {
+        if (to == position()) {
             return {};
         }
-        auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen);
-        if (!search) {
-            return failed(search);
+        if (to > position()) {
+            return error{errc::invalid_argument,
+                         sentence({"session: position ", to, " was asked for, ", position(), " are taken"})};
         }
-        search_ = *std::move(search);
+        if (to == 0) {
+            reset();
+            return {};
+        }
+        if (has_mean()) {
+            return error{errc::invalid_argument, "session: the embedding is a mean of states, of which none can be "
+                                                 "taken out; reset() starts anew"};
+        }
+        stopped_by_ = stop_reason::none;
+        if (to == cached_ && to == state_after_) { // only what next() gave goes
+            pending_.reset();
+            return {};
+        }
+        if (tokens_[to - 1] == no_token) {
+            return error{errc::invalid_argument, sentence({"session: what stands at position ", to - 1,
+                                                           " was not fed as a token and cannot run again"})};
+        }
+        cached_ = to - 1;
+        state_after_ = 0;
+        pending_ = tokens_[to - 1];
+        cache_.keep(cached_);
+        logits_valid_ = false;
         return {};
+    }
+
+    [[nodiscard]] result<std::unique_ptr<session_base>> make_fork() {
+        auto made = make(model_, options_, space_.again());
+        if (!made) {
+            return failed(made);
+        }
+        session_core& copy = **made;
+        if (auto copied = copy.cache_.copy(cache_, cached_); !copied) {
+            return failed(copied);
+        }
+        copy.take_tokens(*this);
+        return std::unique_ptr<session_base>(*std::move(made));
+    }
+    /// All of another session but its cache.
+    void take_tokens(session_core& from) noexcept {
+        from.take_workspace();
+        from.keep_state();
+        std::copy_n(from.tokens_.data(), from.position(), tokens_.data());
+        std::copy_n(from.state_.data(), state_.size(), state_.data());
+        std::copy_n(from.state_sum_.data(), state_sum_.size(), state_sum_.data());
+        cached_ = from.cached_;
+        state_after_ = from.state_after_;
+        pending_ = from.pending_;
+        summed_states_ = from.summed_states_;
+        has_state_ = from.has_state_;
+        state_of_ = from.state_of_;
+        logits_valid_ = from.logits_valid_;
+        if (logits_valid_) {
+            std::copy_n(from.logits_.data(), logits_.size(), logits_.data());
+        }
     }
 
     std::optional<token> stopped(stop_reason why) noexcept {
@@ -28903,16 +29974,17 @@ private:
 
     /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.
     void visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
-        std::array<std::size_t, logits_rows> rows;
-        std::array<float*, logits_rows> out;
-        for (std::size_t first = 0; first < count; first += logits_rows) {
-            const std::size_t together = (std::min)(logits_rows, count - first);
+        constexpr std::size_t most = workspace::logits_rows;
+        std::array<std::size_t, most> rows;
+        std::array<float*, most> out;
+        for (std::size_t first = 0; first < count; first += most) {
+            const std::size_t together = (std::min)(most, count - first);
             for (std::size_t i = 0; i < together; ++i) {
                 rows[i] = first + i;
                 out[i] = logits_row(together - 1 - i); // the last one to row 0, where logits() looks
             }
-            transformer_->logits(pool_.ref(), std::span(rows).first(together),
-                                 std::span<float* const>(out).first(together));
+            space_->forward->logits(space_->pool.ref(), std::span(rows).first(together),
+                                    std::span<float* const>(out).first(together));
             for (std::size_t i = 0; i < together; ++i) {
                 visitor(begin + first + i, {out[i], parameters_.vocabulary});
             }
@@ -28920,7 +29992,10 @@ private:
         logits_valid_ = true;
     }
 
-    [[nodiscard]] float* logits_row(std::size_t i) noexcept { return logits_.data() + i * parameters_.vocabulary; }
+    /// Row 0 is the session's own, the others are the workspace's.
+    [[nodiscard]] float* logits_row(std::size_t i) noexcept {
+        return i == 0 ? logits_.data() : space_->more_logits.data() + (i - 1) * parameters_.vocabulary;
+    }
 
     [[nodiscard]] result<void> check_tokens(std::span<const token> tokens) const {
         if (tokens.size() > context() - position()) {
@@ -28957,6 +30032,10 @@ private:
         if (position() == 0) {
             return error{errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
         }
+        if (auto reserved = pending_ ? reserve_step() : result<void>{}; !reserved) {
+            return reserved;
+        }
+        take_workspace();
         if (pending_) {
             run_pending();
         }
@@ -28970,7 +30049,7 @@ private:
     [[nodiscard]] std::span<const float> all_logits() noexcept {
         const std::span<float> out(logits_row(0), parameters_.vocabulary);
         if (!logits_valid_) {
-            transformer_->logits(pool_.ref(), last_row_, out);
+            space_->forward->logits(space_->pool.ref(), last_row_, out);
             logits_valid_ = true;
         }
         return out;
@@ -28979,10 +30058,10 @@ private:
     /// The k largest through the screen; nullopt without one, if k is out of range, or if all logits are already
     /// computed.
     [[nodiscard]] std::optional<std::span<const scored_token>> screened_logits(std::size_t k) noexcept {
-        if (!is_screened_ || logits_valid_ || k == 0 || k > largest_.size()) {
+        if (model_.screen.empty() || logits_valid_ || k == 0 || k > largest_.size()) {
             return std::nullopt;
         }
-        return search_.largest(pool_.ref(), transformer_->final_state(last_row_), k);
+        return space_->search.largest(space_->pool.ref(), space_->forward->final_state(last_row_), k);
     }
 
     [[nodiscard]] std::span<const scored_token> largest_of(std::span<const float> logits, std::size_t k) noexcept {
@@ -29014,7 +30093,7 @@ private:
             std::fill(state_sum_.span().begin(), state_sum_.span().end(), 0.0f);
         }
         for (std::size_t row = 0; row < count; ++row) {
-            transformer_->add_final_state(row, state_sum_.span());
+            space_->forward->add_final_state(row, state_sum_.span());
         }
         summed_states_ += count;
     }
@@ -29022,11 +30101,13 @@ private:
     /// One pass. \pre 1 <= tokens.size() <= prompt_chunk, checked tokens, room in the context.
     void run(std::span<const token> tokens) noexcept {
         for (std::size_t i = 0; i < tokens.size(); ++i) {
-            rows_[i] = {&cache_, cached_ + i, tokens[i]};
+            space_->rows[i] = {&cache_, cached_ + i, tokens[i]};
+            tokens_[cached_ + i] = tokens[i];
         }
         cache_.extend(cached_, tokens.size());
-        transformer_->run(pool_.ref(), rows_.span().first(tokens.size()));
+        space_->forward->run(space_->pool.ref(), space_->rows.span().first(tokens.size()));
         cached_ += tokens.size();
+        state_after_ = cached_;
         last_row_ = tokens.size() - 1;
         state_of_ = last_state::here;
         logits_valid_ = false;
@@ -29035,18 +30116,18 @@ private:
         }
     }
 
+    model_parts model_;
     const hyper_parameters& parameters_;
-    const tokenizer* text_; ///< null without one
-    session_pool pool_;
+    workspace_share space_;
     kv_cache cache_;
-    std::optional<transformer> transformer_;
-    buffer<sequence_row> rows_;
-    buffer<float> logits_; ///< [logits_rows, vocabulary]; those of the last token come first
-    screened_search search_;
-    bool is_screened_;
+    buffer<token> tokens_; ///< [context]
+    buffer<float> state_;  ///< [hidden]: of the last token, while another session has the workspace
+    bool has_state_ = false;
+    buffer<float> logits_; ///< [vocabulary]: those of the last token
     std::array<scored_token, screened_search::most> largest_;
-    std::size_t last_row_ = 0; ///< of the last pass
-    buffer<float> state_sum_;  ///< [hidden] if embedding() is a mean
+    std::size_t last_row_ = 0;    ///< of the last pass
+    std::size_t state_after_ = 0; ///< how many positions the last state has seen
+    buffer<float> state_sum_;     ///< [hidden] if embedding() is a mean
     std::size_t summed_states_ = 0;
     last_state state_of_ = last_state::here;
     bool logits_valid_ = false;
@@ -29159,6 +30240,9 @@ private:
             }
             if (auto checked = check_entry(i, entries[i]); !checked) {
                 return checked;
+            }
+            if (auto reserved = core_of(entries[i]).reserve_step(); !reserved) {
+                return reserved;
             }
         }
         return {};
@@ -30461,7 +31545,7 @@ private:
         const token id = tokens.find_special(spelling);
         return id == no_token ? std::nullopt : std::optional{id};
     }
-    void find_stops(const vocabulary& tokens, std::optional<token> eom);
+    void find_stops(const vocabulary& tokens);
     void add_stop(std::optional<token> id);
     [[nodiscard]] result<pre_tokenizer_name> choose_pre_tokenizer(const vocabulary& tokens);
     [[nodiscard]] error unknown_pre_tokenizer(std::string_view what) const;
@@ -30479,13 +31563,20 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
     struct key {
         std::string_view name;
         std::optional<token>* id;
+        bool is_needed; ///< a file whose token is outside the vocabulary is refused
     };
     constexpr std::string_view before = "tokenizer.ggml.";
     constexpr std::string_view after = "_token_id";
     const auto adds_bos = file_.get_or<bool>(add_bos_key, true);
-    std::optional<token> eom;
-    const std::array<key, 5> keys{
-        {{"bos", &facts_.bos}, {"eos", &facts_.eos}, {"eot", &facts_.eot}, {"eom", &eom}, {"unknown", &unknown_}}};
+    std::array<std::optional<token>, 4> ends;
+    const std::array<key, 8> keys{{{"bos", &facts_.bos, !adds_bos || *adds_bos},
+                                   {"eos", &facts_.eos, true},
+                                   {"eot", &facts_.eot, true},
+                                   {"eom", &ends[0], true},
+                                   {"fim_pad", &ends[1], false},
+                                   {"fim_rep", &ends[2], false},
+                                   {"fim_sep", &ends[3], false},
+                                   {"unknown", &unknown_, false}}};
     for (const auto& value : file_.metadata()) {
         if (!value.key.starts_with(before) || !value.key.ends_with(after)) {
             continue;
@@ -30493,9 +31584,7 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
         const auto role = std::find_if(keys.begin(), keys.end(), [&](const key& each) {
             return sentence({before, each.name, after}) == value.key;
         });
-        const bool is_needed =
-            role != keys.end() && role->id != &unknown_ && (role->id != &facts_.bos || !adds_bos || *adds_bos);
-        const auto id = read_id(value, is_needed, tokens.size());
+        const auto id = read_id(value, role != keys.end() && role->is_needed, tokens.size());
         if (!id) {
             return failed(id);
         }
@@ -30503,19 +31592,20 @@ inline result<void> tokenizer_reader::read_ids(const vocabulary& tokens) {
             *role->id = *id;
         }
     }
-    find_stops(tokens, eom);
+    for (const auto& id : ends) {
+        add_stop(id);
+    }
+    find_stops(tokens);
     return {};
 }
 
-/// What ends a turn, and all that ends an answer.
-inline void tokenizer_reader::find_stops(const vocabulary& tokens, std::optional<token> eom) {
+/// What ends a turn, and all that ends an answer beside what other keys say.
+inline void tokenizer_reader::find_stops(const vocabulary& tokens) {
     for (const std::string_view spelling : {"<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<|end|>"}) {
         facts_.eot = facts_.eot ? facts_.eot : find_special(tokens, spelling);
     }
-    eom = eom ? eom : find_special(tokens, "<|eom_id|>");
-    for (const auto& id : {facts_.eos, facts_.eot, eom}) {
-        add_stop(id);
-    }
+    add_stop(facts_.eos);
+    add_stop(facts_.eot);
     for (const std::string_view spelling : stop_spellings) {
         add_stop(find_special(tokens, spelling));
     }
@@ -30585,11 +31675,15 @@ inline result<pre_tokenizer_name> tokenizer_reader::infer_pre_tokenizer(const vo
         std::string_view spelling; ///< of the token `id`; files disagree about its type
         token id;
     };
-    constexpr std::array<fingerprint, 5> fingerprints{{{"gpt-2", "GPT-2", 50257, "<|endoftext|>", 50256},
-                                                       {"qwen2", "Qwen2 and Qwen3", 151936, "<|im_start|>", 151644},
-                                                       {"falcon", "Falcon", 65024, ">>TITLE<<", 0},
-                                                       {"falcon3", "Falcon3", 131072, ">>TITLE<<", 0},
-                                                       {"falcon3", "Falcon3-7B", 131080, ">>TITLE<<", 0}}};
+    // Qwen's models share one vocabulary, and their embeddings differ in how many rows follow it.
+    constexpr std::array<fingerprint, 7> fingerprints{
+        {{"gpt-2", "GPT-2", 50257, "<|endoftext|>", 50256},
+         {"qwen2", "Qwen3, as Bonsai has it", 151669, "<|im_start|>", 151644},
+         {"qwen2", "Qwen2 and Qwen3", 151936, "<|im_start|>", 151644},
+         {"qwen2", "Qwen2-7B and larger ones", 152064, "<|im_start|>", 151644},
+         {"falcon", "Falcon", 65024, ">>TITLE<<", 0},
+         {"falcon3", "Falcon3", 131072, ">>TITLE<<", 0},
+         {"falcon3", "Falcon3-7B", 131080, ">>TITLE<<", 0}}};
     std::string_view name = "llama-bpe";
     std::string reason = llama3_order(tokens);
     for (const fingerprint& f : fingerprints) {
@@ -30838,6 +31932,19 @@ public:
         return guarded([&] { return graph_part<>::open(parts(), options, pool); });
     }
 
+    result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const override {
+        return guarded([&]() -> result<std::unique_ptr<kv_pool_base>> {
+            const kv_shape shape = kv_shape::of(facts_->parameters, *tables_.kv);
+            const std::uint64_t pages = bytes / shape.bytes(attention_block);
+            if (pages == 0) {
+                return error{errc::invalid_argument, sentence({"KV pool: ", bytes, " bytes were asked for, a page has ",
+                                                               shape.bytes(attention_block)})};
+            }
+            auto made = kv_page_store::open(shape, to_size(pages));
+            return made ? result<std::unique_ptr<kv_pool_base>>(*std::move(made)) : failed(made);
+        });
+    }
+
     result<chat_template> open_chat(std::string_view format) const override {
         return text_part<>::open_chat(facts_->file(), *facts_->text, format);
     }
@@ -30883,7 +31990,7 @@ private:
             return failed(pool);
         }
         const weight_options how{{options.file_order, options.lookup_tiling},
-                                 options.verify_codes.value_or(!facts_->source.is_mapped()),
+                                 options.verify_codes.value_or(!facts_->source.is_by_path()),
                                  options.verify_codes.value_or(true),
                                  options.activations,
                                  &facts_->source};
@@ -30960,7 +32067,8 @@ public:
 
     /// As any_model::open. \return errc::unsupported_cpu if P::isa is not available here.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, const open_options& options = {}) {
-        auto source = detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
+        auto source =
+            detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages});
         return source ? open(*std::move(source), options) : failed(source);
     }
     [[nodiscard]] static result<model> open(byte_source source, const open_options& options = {}) {
@@ -31237,7 +32345,7 @@ result<any_model> compiled_for<Ladder>::open(byte_source source, const open_opti
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const open_options& options,
                                              std::string_view isa) {
-    auto file = detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer});
+    auto file = detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages});
     return file ? open(*std::move(file), options, isa) : failed(file);
 }
 

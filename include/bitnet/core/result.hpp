@@ -61,6 +61,7 @@ enum class errc {
     invalid_argument, ///< a value outside its documented range
     invalid_token,    ///< a token id outside the vocabulary
     context_full,     ///< more tokens than the context has room for
+    kv_pool_full,     ///< more positions than a kv_pool has free pages for
     nothing_fed,      ///< next() or logits() before any token was fed
     no_lm_head,       ///< logits or tokens of a text embedding model
     cancelled,        ///< the caller's own callback stopped the work

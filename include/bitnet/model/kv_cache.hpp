@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// kv_cache: the keys and values of every position that a sequence has passed.
+// kv_cache: the keys and values of every position that a sequence has passed, in pages.
 #ifndef BITNET_MODEL_KV_CACHE_HPP
 #define BITNET_MODEL_KV_CACHE_HPP
 
@@ -8,6 +8,8 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/huge_pages.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
+#include <bitnet/model/kv_page.hpp>
 #include <bitnet/simd/lane_ops.hpp>
 #include <bitnet/simd/loop_table.hpp>
 
@@ -26,55 +28,137 @@ struct kv_block {
     const float* value_scales; ///< the same for values
 };
 
-/// Blocks [position / 256][layer][kv_head], each first its keys [position % 256 / 16][head_size][16], so that one fma
-/// chain per position runs in sixteen lanes, then its values [position % 256][head_size]. An integer element has one
-/// scale for each position and head, absmax / 127. The order is private to this class and the loops.
-/// Memory is written as the sequence grows, from front to back: a short one in a long context takes what it needs.
+/// Pages of 256 positions, each [layer][kv_head], and of each head first its keys [position / 16][head_size][16], so
+/// that one fma chain per position runs in sixteen lanes, then its values [position][head_size]. An integer element has
+/// one scale for each position and head, absmax / 127. The order is private to this class and the loops. Pages are the
+/// cache's own, one after another and the last as short as the context allows, or taken from a kv_page_store when they
+/// are needed and given back; those of a store may be shared, and are copied when they are written. Memory is written
+/// as the sequence grows, from front to back: a short one in a long context takes what it needs.
 class kv_cache {
 public:
     kv_cache() noexcept = default;
+    kv_cache(kv_cache&& other) noexcept { *this = std::move(other); }
+    kv_cache& operator=(kv_cache&& other) noexcept {
+        keep(0);
+        shape_ = other.shape_;
+        store_ = std::exchange(other.store_, nullptr);
+        own_ = std::move(other.own_);
+        pages_ = std::move(other.pages_);
+        held_ = std::exchange(other.held_, 0);
+        positions_ = other.positions_;
+        return *this;
+    }
+    ~kv_cache() { keep(0); }
 
     /// Bytes of a cache: 2 * layers * kv_heads * context (rounded up to 16) * head_size elements, and scales.
     [[nodiscard]] static std::uint64_t bytes(const hyper_parameters& model, std::size_t element_bytes, bool is_scaled,
                                              std::size_t context) noexcept {
-        return (element_bytes * model.head_size + (is_scaled ? sizeof(float) : 0)) * rows(model, context);
+        const std::uint64_t row = element_bytes * model.head_size + (is_scaled ? sizeof(float) : 0);
+        return row * 2 * model.layers * model.kv_heads * padded(context);
     }
 
-    /// \pre 1 <= context <= 2^20. \return errc::out_of_memory with the bytes asked for.
+    /// \param store null: the cache has memory of its own for the whole context. Must outlive the cache.
+    /// \pre 1 <= context <= 2^20; the store is of the same shape \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<kv_cache> open(const hyper_parameters& model, const kv_table& element,
-                                               std::size_t context) {
-        auto elements = buffer<std::byte>::allocate_uninitialized(
-            rows(model, context) * model.head_size * element.element_bytes, "KV cache");
-        if (!elements) {
-            return failed(elements);
-        }
-        auto scales =
-            buffer<float>::allocate_uninitialized(element.is_scaled ? rows(model, context) : 0, "KV cache scales");
-        if (!scales) {
-            return failed(scales);
-        }
-        ask_for_huge_pages(elements->data(), elements->size_bytes());
+                                               std::size_t context, kv_page_store* store) {
         kv_cache made;
-        made.element_ = &element;
-        made.elements_ = *std::move(elements);
-        made.scales_ = *std::move(scales);
-        made.heads_ = model.layers * model.kv_heads;
-        made.kv_heads_ = model.kv_heads;
-        made.head_size_ = model.head_size;
-        made.row_bytes_ = model.head_size * element.element_bytes;
+        made.shape_ = kv_shape::of(model, element);
         made.positions_ = padded(context);
+        const std::size_t count = (context + attention_block - 1) / attention_block;
+        error failure;
+        allocate(made.pages_, count, "KV cache", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.store_ = store;
+        if (store != nullptr) {
+            return made;
+        }
+        // Cannot overflow: 2^10 layers, 2^10 heads, 2^20 positions, 2^10 columns of 2^2 bytes and 2 for keys and values
+        // are 2^53.
+        auto memory = buffer<std::byte>::allocate_uninitialized(made.shape_.bytes(made.positions_), "KV cache");
+        if (!memory) {
+            return failed(memory);
+        }
+        ask_for_huge_pages(memory->data(), memory->size_bytes());
+        made.own_ = *std::move(memory);
+        for (std::size_t i = 0; i < count; ++i) {
+            made.pages_[i] = {made.own_.data() + made.shape_.bytes(i * attention_block), 0};
+        }
+        made.held_ = count;
         return made;
     }
 
+    /// Makes positions [first, end) writable: takes pages that are missing and copies the one of `first` if it is
+    /// shared. \pre positions below `first` are stored \return errc::kv_pool_full with both numbers; nothing is taken
+    /// then.
+    [[nodiscard]] result<void> reserve(std::size_t first, std::size_t end) {
+        if (store_ == nullptr || first == end) {
+            return {};
+        }
+        const std::size_t held = held_;
+        while (held_ * attention_block < end) {
+            const auto taken = store_->take();
+            if (!taken) {
+                const std::size_t more = (end + attention_block - 1) / attention_block - held;
+                drop_pages(held);
+                return store_->is_full(more);
+            }
+            pages_[held_++] = *taken;
+        }
+        const std::size_t written = first / attention_block;
+        if (written < held && store_->is_shared(pages_[written])) {
+            const auto taken = store_->take();
+            if (!taken) {
+                drop_pages(held);
+                return store_->is_full(1);
+            }
+            copy_page(pages_[written].data, taken->data, attention_block, first % attention_block);
+            store_->give_back(pages_[written]);
+            pages_[written] = *taken;
+        }
+        return {};
+    }
+
+    /// Forgets the positions from `count` on.
+    void keep(std::size_t count) noexcept {
+        if (store_ != nullptr) {
+            drop_pages((count + attention_block - 1) / attention_block);
+        }
+    }
+
+    /// Becomes a copy of the first `count` positions of `other`: its pages are shared if both are of one store.
+    /// \pre the same model and element; the context has room \return errc::kv_pool_full; the cache is empty then.
+    [[nodiscard]] result<void> copy(const kv_cache& other, std::size_t count) {
+        keep(0);
+        const std::size_t pages = (count + attention_block - 1) / attention_block;
+        if (store_ != nullptr && store_ == other.store_) {
+            for (; held_ < pages; ++held_) {
+                pages_[held_] = other.pages_[held_];
+                store_->share(pages_[held_]);
+            }
+            return {};
+        }
+        if (auto reserved = reserve(0, count); !reserved) {
+            return reserved;
+        }
+        for (std::size_t i = 0; i < pages; ++i) {
+            const std::size_t rest = count - i * attention_block;
+            copy_page(other.pages_[i].data, other.positions_in(i), pages_[i].data, positions_in(i),
+                      rest < attention_block ? rest : attention_block);
+        }
+        return {};
+    }
+
     /// Prepares `count` positions from `first` on, before any of them is stored. Keys are read 16 positions at a time:
-    /// zeroes the unwritten lanes of the last, incomplete block.
+    /// zeroes the unwritten lanes of the last, incomplete block. \pre reserve() was called for them
     void extend(std::size_t first, std::size_t count) noexcept {
         const std::size_t last = (first + count) / key_lanes * key_lanes; // the incomplete block
         if (last == first + count || last < first) {
             return; // none, or one that was prepared before
         }
-        for (std::size_t head = 0; head < heads_; ++head) {
-            std::memset(row(find(head, last).key), 0, key_lanes * row_bytes_);
+        for (std::size_t head = 0; head < shape_.heads; ++head) {
+            std::memset(find(head, last).key, 0, key_lanes * shape_.row_bytes);
         }
     }
 
@@ -82,56 +166,87 @@ public:
     /// \pre extend() was called for the position. Different positions may be stored by different threads.
     void store(std::size_t layer, std::size_t position, const float* key, const float* value) noexcept {
         alignas(float) std::byte narrowed[largest_head_size * sizeof(float)];
-        for (std::size_t head = 0; head < kv_heads_; ++head) {
-            const place at = find(layer * kv_heads_ + head, position);
-            const float key_scale = element_->narrow_row(key + head * head_size_, head_size_, narrowed);
-            scatter(narrowed, row(at.key - position % key_lanes) + position % key_lanes * element_->element_bytes);
-            const float value_scale = element_->narrow_row(value + head * head_size_, head_size_, row(at.value));
-            if (element_->is_scaled) {
-                scales_[at.key] = key_scale;
-                scales_[at.value] = value_scale;
+        const kv_table& element = *shape_.element;
+        for (std::size_t head = 0; head < shape_.kv_heads; ++head) {
+            const place at = find(layer * shape_.kv_heads + head, position);
+            const std::size_t column = head * shape_.head_size;
+            const float key_scale = element.narrow_row(key + column, shape_.head_size, narrowed);
+            const std::size_t lane = position % key_lanes;
+            scatter(narrowed, at.key - lane * shape_.row_bytes + lane * element.element_bytes);
+            const float value_scale = element.narrow_row(value + column, shape_.head_size, at.value);
+            if (element.is_scaled) {
+                *at.key_scale = key_scale;
+                *at.value_scale = value_scale;
             }
         }
     }
 
     /// One head's positions from `first` on, a multiple of attention_block.
     [[nodiscard]] kv_block block(std::size_t layer, std::size_t head, std::size_t first) const noexcept {
-        const place at = find(layer * kv_heads_ + head, first);
-        const bool is_scaled = element_->is_scaled;
-        return {elements_.data() + at.key * row_bytes_, elements_.data() + at.value * row_bytes_,
-                is_scaled ? scales_.data() + at.key : nullptr, is_scaled ? scales_.data() + at.value : nullptr};
+        const place at = find(layer * shape_.kv_heads + head, first);
+        const bool is_scaled = shape_.element->is_scaled;
+        return {at.key, at.value, is_scaled ? at.key_scale : nullptr, is_scaled ? at.value_scale : nullptr};
     }
 
 private:
     static constexpr std::size_t key_lanes = reduction_lanes; ///< positions whose keys are stored side by side
 
-    /// Indices of a position's key and value among all rows of head_size elements, and among all scales.
+    /// A position's key, or what is in its place of the sixteen, its value, and their scales if elements have any.
     struct place {
-        std::size_t key;
-        std::size_t value;
+        std::byte* key;
+        std::byte* value;
+        float* key_scale;
+        float* value_scale;
     };
 
     [[nodiscard]] static std::size_t padded(std::size_t context) noexcept {
         return (context + key_lanes - 1) / key_lanes * key_lanes;
     }
-    /// Rows of head_size elements, keys and values. Cannot overflow, nor can the elements' bytes: 2^10 layers, 2^10
-    /// heads, 2^20 positions, 2^10 columns of 2^2 bytes and 2 for keys and values are 2^53.
-    [[nodiscard]] static std::uint64_t rows(const hyper_parameters& model, std::size_t context) noexcept {
-        return std::uint64_t{2} * model.layers * model.kv_heads * padded(context);
+    [[nodiscard]] std::size_t positions_in(std::size_t page) const noexcept {
+        const std::size_t rest = positions_ - page * attention_block;
+        return store_ != nullptr || rest > attention_block ? attention_block : rest;
     }
+
     /// `head` counts those of all layers.
     [[nodiscard]] place find(std::size_t head, std::size_t position) const noexcept {
-        const std::size_t first = position / attention_block * attention_block;
-        const std::size_t rest = positions_ - first;
-        const std::size_t positions = rest < attention_block ? rest : attention_block; // the last block may be shorter
-        const std::size_t key = 2 * (first * heads_ + head * positions) + (position - first);
-        return {key, key + positions};
+        const std::size_t page = position / attention_block;
+        return find(pages_[page].data, positions_in(page), head, position % attention_block);
     }
-    [[nodiscard]] std::byte* row(std::size_t index) noexcept { return elements_.data() + index * row_bytes_; }
+    [[nodiscard]] place find(std::byte* page, std::size_t positions, std::size_t head, std::size_t i) const noexcept {
+        const std::size_t key = 2 * head * positions + i;
+        const std::size_t value = key + positions;
+        auto* const scales = reinterpret_cast<float*>(page + 2 * shape_.heads * positions * shape_.row_bytes);
+        return {page + key * shape_.row_bytes, page + value * shape_.row_bytes, scales + key, scales + value};
+    }
+
+    /// The first `count` positions of a page, whatever the sizes of both.
+    void copy_page(std::byte* from, std::size_t from_positions, std::byte* to, std::size_t to_positions,
+                   std::size_t count) const noexcept {
+        const std::size_t rows = padded(count);
+        for (std::size_t head = 0; count != 0 && head < shape_.heads; ++head) {
+            const place a = find(from, from_positions, head, 0);
+            const place b = find(to, to_positions, head, 0);
+            std::memcpy(b.key, a.key, rows * shape_.row_bytes);
+            std::memcpy(b.value, a.value, count * shape_.row_bytes);
+            if (shape_.element->is_scaled) {
+                std::memcpy(b.key_scale, a.key_scale, count * sizeof(float));
+                std::memcpy(b.value_scale, a.value_scale, count * sizeof(float));
+            }
+        }
+    }
+    void copy_page(std::byte* from, std::byte* to, std::size_t positions, std::size_t count) const noexcept {
+        copy_page(from, positions, to, positions, count);
+    }
+
+    void drop_pages(std::size_t kept) noexcept {
+        while (held_ > kept) {
+            store_->give_back(pages_[--held_]);
+        }
+    }
 
     /// The elements of a key to one lane of its block, key_lanes elements apart.
     void scatter(const std::byte* key, std::byte* first) const noexcept {
-        switch (element_->element_bytes) {
+        switch (shape_.element->element_bytes) {
         case 1:
             return scatter_elements<std::uint8_t>(key, first);
         case 2:
@@ -141,19 +256,17 @@ private:
         }
     }
     template <class Bits> void scatter_elements(const std::byte* key, std::byte* first) const noexcept {
-        for (std::size_t d = 0; d < head_size_; ++d) {
+        for (std::size_t d = 0; d < shape_.head_size; ++d) {
             std::memcpy(first + d * key_lanes * sizeof(Bits), key + d * sizeof(Bits), sizeof(Bits));
         }
     }
 
-    const kv_table* element_ = nullptr;
-    buffer<std::byte> elements_;
-    buffer<float> scales_;  ///< of each row of elements; empty unless is_scaled
-    std::size_t heads_ = 0; ///< layers * kv_heads
-    std::size_t kv_heads_ = 0;
-    std::size_t head_size_ = 0;
-    std::size_t row_bytes_ = 0; ///< of head_size elements
-    std::size_t positions_ = 0;
+    kv_shape shape_;
+    kv_page_store* store_ = nullptr; ///< null: own_ is the memory of all pages
+    buffer<std::byte> own_;
+    buffer<kv_page> pages_;
+    std::size_t held_ = 0;      ///< how many of pages_ there are
+    std::size_t positions_ = 0; ///< of the context, in whole sixteens
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

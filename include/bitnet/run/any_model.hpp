@@ -5,6 +5,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/model/kv_pool.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/text/chat_template.hpp>
@@ -46,6 +47,7 @@ public:
     [[nodiscard]] virtual result<std::unique_ptr<batch_base>> open_batch(const batch_options& options,
                                                                          const pool_ref* pool) const = 0;
 
+    [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
 
     /// Set when the model is opened.
@@ -123,6 +125,13 @@ public:
     /// How the model takes dialogs; `format`, one of chat_format_names, is used instead of what the file says. Borrows
     /// the model. \pre has_text(). \return what chat_template::open returns.
     [[nodiscard]] result<chat_template> chat(std::string_view format = {}) const { return base_->open_chat(format); }
+
+    /// Memory for the keys and values of several sessions of this model: as many pages of 256 positions as `bytes`
+    /// hold. \return errc::invalid_argument if that is none, errc::out_of_memory.
+    [[nodiscard]] result<kv_pool> open_kv_pool(std::uint64_t bytes) const {
+        auto made = base_->open_kv_pool(bytes);
+        return made ? result<kv_pool>(kv_pool(*std::move(made))) : failed(made);
+    }
 
     /// What was decided or passed over while opening, a sentence each: an inferred pre-tokenizer, repacked tensors, a
     /// tensor that the architecture does not use.

@@ -40,6 +40,9 @@ public:
     [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
     [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
     virtual void reset() noexcept = 0;
+    [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
+    [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
@@ -143,6 +146,21 @@ public:
     [[nodiscard]] stop_reason stopped_by() const noexcept { return base_->stopped_by(); }
     /// \pre stopped_by() == stop_reason::error
     [[nodiscard]] const error& last_error() const noexcept { return base_->last_error(); }
+
+    /// The tokens of the sequence, position() of them; no_token where something else than a token was fed.
+    [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
+
+    /// Forgets the tokens from `position` on; what follows has the bits of a session that never had them. The last
+    /// token that is kept runs once more when it is needed.
+    /// \return errc::invalid_argument if there are fewer tokens, if the last one kept was not fed as a token, or if
+    /// embedding() is a mean, which nothing can be taken out of.
+    [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
+
+    /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
+    /// that both belong to one thread at a time; in a kv_pool it shares the pages, too, and copies the last one when
+    /// one of the two writes it. Without a pool keys and values are copied.
+    /// \return errc::out_of_memory, errc::kv_pool_full.
+    [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
 
     /// Starts an empty sequence. Frees and allocates nothing.
     void reset() noexcept { base_->reset(); }

@@ -117,6 +117,9 @@ private:
             if (auto checked = check_entry(i, entries[i]); !checked) {
                 return checked;
             }
+            if (auto reserved = core_of(entries[i]).reserve_step(); !reserved) {
+                return reserved;
+            }
         }
         return {};
     }

@@ -10,6 +10,7 @@
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
 #include <bitnet/io/byte_source.hpp>
+#include <bitnet/model/kv_page.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/run/any_model.hpp>
@@ -41,6 +42,19 @@ public:
     }
     result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
         return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+    }
+
+    result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const override {
+        return guarded([&]() -> result<std::unique_ptr<kv_pool_base>> {
+            const kv_shape shape = kv_shape::of(facts_->parameters, *tables_.kv);
+            const std::uint64_t pages = bytes / shape.bytes(attention_block);
+            if (pages == 0) {
+                return error{errc::invalid_argument, sentence({"KV pool: ", bytes, " bytes were asked for, a page has ",
+                                                               shape.bytes(attention_block)})};
+            }
+            auto made = kv_page_store::open(shape, to_size(pages));
+            return made ? result<std::unique_ptr<kv_pool_base>>(*std::move(made)) : failed(made);
+        });
     }
 
     result<chat_template> open_chat(std::string_view format) const override {

@@ -12,16 +12,18 @@
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
 #include <bitnet/model/kv_cache.hpp>
-#include <bitnet/model/lm_head_screen.hpp>
+#include <bitnet/model/kv_page.hpp>
 #include <bitnet/model/ranking.hpp>
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/run/any_session.hpp>
+#include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/token_chooser.hpp>
+#include <bitnet/run/workspace.hpp>
 #include <bitnet/simd/rotary.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
@@ -39,41 +41,6 @@
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// What sessions and batches borrow of a model.
-struct model_parts {
-    const engine& tables;
-    const hyper_parameters& parameters;
-    const weights& tensors;
-    const lm_head_screen& screen; ///< empty without one
-    const rotary_frequencies& frequencies;
-    const tokenizer* text; ///< null without one
-};
-
-/// A pool of one's own or a borrowed one.
-class session_pool {
-public:
-    [[nodiscard]] static result<session_pool> open(const engine& tables, std::size_t threads,
-                                                   std::chrono::microseconds spin, const pool_ref* borrowed) {
-        if (borrowed != nullptr) {
-            return session_pool(*borrowed, std::nullopt);
-        }
-        auto opened = tables.open_pool(threads, spin);
-        if (!opened) {
-            return failed(opened);
-        }
-        const pool_ref ref = opened->ref();
-        return session_pool(ref, *std::move(opened));
-    }
-
-    [[nodiscard]] pool_ref ref() const noexcept { return ref_; }
-
-private:
-    session_pool(pool_ref ref, std::optional<owned_pool> owned) noexcept : ref_(ref), owned_(std::move(owned)) {}
-
-    pool_ref ref_;
-    std::optional<owned_pool> owned_;
-};
-
 class session_core final : public session_base {
 public:
     [[nodiscard]] static result<std::unique_ptr<session_base>> open(const model_parts& model, session_options options,
@@ -90,15 +57,18 @@ public:
             return failed(checked);
         }
         options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
-        std::unique_ptr<session_core> made(new (std::nothrow) session_core(model, options, *std::move(pool)));
-        if (made == nullptr) {
-            return error{errc::out_of_memory,
-                         sentence({"session: ", sizeof(session_core), " bytes could not be allocated"})};
+        auto space = workspace_share::open(model, options, *std::move(pool));
+        if (!space) {
+            return failed(space);
         }
-        if (auto allocated = made->allocate_all(model); !allocated) {
-            return failed(allocated);
+        auto made = make(model, options, *std::move(space));
+        return made ? result<std::unique_ptr<session_base>>(*std::move(made)) : failed(made);
+    }
+
+    ~session_core() override {
+        if (space_->owner == this) {
+            space_->owner = nullptr;
         }
-        return std::unique_ptr<session_base>(std::move(made));
     }
 
     result<void> feed(std::span<const token> tokens, const logits_visitor* visitor) override {
@@ -129,17 +99,29 @@ public:
         const token chosen = few ? choose.choose(*few) : choose.choose(all_logits());
         choose.accept(chosen);
         pending_ = chosen;
-        if (options_.stop_at_stop_tokens && text_ != nullptr && text_->is_stop(chosen)) {
+        tokens_[cached_] = chosen;
+        if (options_.stop_at_stop_tokens && model_.text != nullptr && model_.text->is_stop(chosen)) {
             return stopped(stop_reason::stop_token);
         }
         stopped_by_ = stop_reason::none;
         return chosen;
     }
 
-    const screen_statistics& screening() const noexcept override { return search_.statistics(); }
+    const screen_statistics& screening() const noexcept override { return space_->search.statistics(); }
+
+    std::span<const token> tokens() const noexcept override { return tokens_.span().first(position()); }
+
+    result<void> rewind(std::size_t position) override {
+        return guarded([&] { return go_back(position); });
+    }
+    result<std::unique_ptr<session_base>> fork() override {
+        return guarded([&] { return make_fork(); });
+    }
 
     void reset() noexcept override {
+        cache_.keep(0);
         cached_ = 0;
+        state_after_ = 0;
         summed_states_ = 0;
         pending_.reset();
         logits_valid_ = false;
@@ -148,12 +130,15 @@ public:
 
     /// For batches: the row of a pass that appends `id`, whose logits go to logits_row(). \pre room in the context.
     [[nodiscard]] sequence_row begin_step(token id) noexcept {
+        tokens_[cached_] = id;
         cache_.extend(cached_, 1);
         return {&cache_, cached_, id};
     }
+    /// Before that: room for one position. \return errc::kv_pool_full.
+    [[nodiscard]] result<void> reserve_step() { return cache_.reserve(cached_, cached_ + 1); }
     [[nodiscard]] float* logits_row() noexcept { return logits_.data(); }
     void end_step() noexcept {
-        ++cached_;
+        state_after_ = ++cached_;
         pending_.reset();
         state_of_ = last_state::in_a_batch;
         logits_valid_ = true;
@@ -162,14 +147,24 @@ public:
     [[nodiscard]] bool is_of(const hyper_parameters& parameters) const noexcept { return &parameters_ == &parameters; }
 
 private:
-    static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
-
     /// Which scratch the hidden state of the last token is in.
     enum class last_state { here, in_a_batch };
 
-    session_core(const model_parts& model, const session_options& options, session_pool pool) noexcept
-        : session_base(options), parameters_(model.parameters), text_(model.text), pool_(std::move(pool)),
-          is_screened_(!model.screen.empty()) {}
+    session_core(const model_parts& model, const session_options& options, workspace_share space) noexcept
+        : session_base(options), model_(model), parameters_(model.parameters), space_(std::move(space)) {}
+
+    [[nodiscard]] static result<std::unique_ptr<session_core>>
+    make(const model_parts& model, const session_options& options, workspace_share space) {
+        std::unique_ptr<session_core> made(new (std::nothrow) session_core(model, options, std::move(space)));
+        if (made == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"session: ", sizeof(session_core), " bytes could not be allocated"})};
+        }
+        if (auto allocated = made->allocate_all(); !allocated) {
+            return failed(allocated);
+        }
+        return made;
+    }
 
     [[nodiscard]] result<void> append(std::span<const token> tokens, const logits_visitor* visitor) {
         if (auto headed = visitor != nullptr ? check_head() : result<void>{}; !headed) {
@@ -178,6 +173,10 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
+        if (auto reserved = cache_.reserve(cached_, position() + tokens.size()); !reserved) {
+            return reserved;
+        }
+        take_workspace();
         if (pending_ && !tokens.empty()) {
             run_pending();
         }
@@ -223,7 +222,7 @@ private:
                          sentence({"session: of ", cached_, " tokens ", cached_ - summed_states_,
                                    " ran in a batch, so that their states are missing in the mean"})};
         }
-        return transformer_->normalized(has_mean() ? state_sum_.data() : transformer_->final_state(last_row_));
+        return space_->forward->normalized(has_mean() ? state_sum_.data() : space_->forward->final_state(last_row_));
     }
 
     [[nodiscard]] static result<void> check_options(const hyper_parameters& parameters,
@@ -245,40 +244,130 @@ private:
         return {};
     }
 
-    [[nodiscard]] result<void> allocate_all(const model_parts& model) {
-        auto cache = kv_cache::open(parameters_, *model.tables.kv, options_.context);
+    [[nodiscard]] result<void> allocate_all() {
+        auto store = page_store();
+        if (!store) {
+            return failed(store);
+        }
+        auto cache = kv_cache::open(parameters_, *model_.tables.kv, options_.context, *store);
         if (!cache) {
             return failed(cache);
         }
         cache_ = *std::move(cache);
-        auto forward =
-            transformer::open(model.tables, parameters_, model.tensors, model.frequencies, options_.prompt_chunk);
-        if (!forward) {
-            return failed(forward);
-        }
-        transformer_.emplace(*std::move(forward));
         error failure;
-        allocate(rows_, options_.prompt_chunk, "prompt rows", failure);
+        allocate(tokens_, options_.context, "session, its tokens", failure);
+        allocate(state_, parameters_.hidden, "hidden state", failure);
         allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure);
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits =
-            buffer<float>::allocate_uninitialized(std::uint64_t{parameters_.vocabulary} * logits_rows, "logits");
+        auto logits = buffer<float>::allocate_uninitialized(parameters_.vocabulary, "logits");
         if (!logits) {
             return failed(logits);
         }
         logits_ = *std::move(logits);
-        if (!is_screened_) {
+        return {};
+    }
+
+    /// The pages of options_.kv; null without. \return errc::invalid_argument if they are of another model.
+    [[nodiscard]] result<kv_page_store*> page_store() const {
+        if (options_.kv == nullptr) {
+            return static_cast<kv_page_store*>(nullptr);
+        }
+        auto& store = static_cast<kv_page_store&>(options_.kv->base()); // there is no other kv_pool_base
+        const kv_shape own = kv_shape::of(parameters_, *model_.tables.kv);
+        if (store.shape() != own) {
+            return error{
+                errc::invalid_argument,
+                sentence({"session: the KV pool has pages of ", store.page_bytes(),
+                          " bytes for another model or element, those of this one have ", own.bytes(attention_block)})};
+        }
+        return &store;
+    }
+
+    /// Makes the working memory this session's: who had it before keeps its hidden state.
+    void take_workspace() noexcept {
+        if (space_->owner == this) {
+            return;
+        }
+        if (space_->owner != nullptr) {
+            space_->owner->keep_state();
+        }
+        space_->owner = this;
+        if (has_state_) {
+            space_->forward->set_state(state_.data());
+            last_row_ = 0;
+        }
+    }
+    void keep_state() noexcept {
+        has_state_ = cached_ != 0 && state_after_ == cached_ && state_of_ == last_state::here;
+        if (has_state_) {
+            space_->forward->copy_state(last_row_, state_.data());
+        }
+    }
+
+    [[nodiscard]] result<void> go_back(std::size_t to) {
+        if (to == position()) {
             return {};
         }
-        auto search =
-            screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen, parameters_.logit_scale);
-        if (!search) {
-            return failed(search);
+        if (to > position()) {
+            return error{errc::invalid_argument,
+                         sentence({"session: position ", to, " was asked for, ", position(), " are taken"})};
         }
-        search_ = *std::move(search);
+        if (to == 0) {
+            reset();
+            return {};
+        }
+        if (has_mean()) {
+            return error{errc::invalid_argument, "session: the embedding is a mean of states, of which none can be "
+                                                 "taken out; reset() starts anew"};
+        }
+        stopped_by_ = stop_reason::none;
+        if (to == cached_ && to == state_after_) { // only what next() gave goes
+            pending_.reset();
+            return {};
+        }
+        if (tokens_[to - 1] == no_token) {
+            return error{errc::invalid_argument, sentence({"session: what stands at position ", to - 1,
+                                                           " was not fed as a token and cannot run again"})};
+        }
+        cached_ = to - 1;
+        state_after_ = 0;
+        pending_ = tokens_[to - 1];
+        cache_.keep(cached_);
+        logits_valid_ = false;
         return {};
+    }
+
+    [[nodiscard]] result<std::unique_ptr<session_base>> make_fork() {
+        auto made = make(model_, options_, space_.again());
+        if (!made) {
+            return failed(made);
+        }
+        session_core& copy = **made;
+        if (auto copied = copy.cache_.copy(cache_, cached_); !copied) {
+            return failed(copied);
+        }
+        copy.take_tokens(*this);
+        return std::unique_ptr<session_base>(*std::move(made));
+    }
+    /// All of another session but its cache.
+    void take_tokens(session_core& from) noexcept {
+        from.take_workspace();
+        from.keep_state();
+        std::copy_n(from.tokens_.data(), from.position(), tokens_.data());
+        std::copy_n(from.state_.data(), state_.size(), state_.data());
+        std::copy_n(from.state_sum_.data(), state_sum_.size(), state_sum_.data());
+        cached_ = from.cached_;
+        state_after_ = from.state_after_;
+        pending_ = from.pending_;
+        summed_states_ = from.summed_states_;
+        has_state_ = from.has_state_;
+        state_of_ = from.state_of_;
+        logits_valid_ = from.logits_valid_;
+        if (logits_valid_) {
+            std::copy_n(from.logits_.data(), logits_.size(), logits_.data());
+        }
     }
 
     std::optional<token> stopped(stop_reason why) noexcept {
@@ -288,16 +377,17 @@ private:
 
     /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.
     void visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
-        std::array<std::size_t, logits_rows> rows;
-        std::array<float*, logits_rows> out;
-        for (std::size_t first = 0; first < count; first += logits_rows) {
-            const std::size_t together = (std::min)(logits_rows, count - first);
+        constexpr std::size_t most = workspace::logits_rows;
+        std::array<std::size_t, most> rows;
+        std::array<float*, most> out;
+        for (std::size_t first = 0; first < count; first += most) {
+            const std::size_t together = (std::min)(most, count - first);
             for (std::size_t i = 0; i < together; ++i) {
                 rows[i] = first + i;
                 out[i] = logits_row(together - 1 - i); // the last one to row 0, where logits() looks
             }
-            transformer_->logits(pool_.ref(), std::span(rows).first(together),
-                                 std::span<float* const>(out).first(together));
+            space_->forward->logits(space_->pool.ref(), std::span(rows).first(together),
+                                    std::span<float* const>(out).first(together));
             for (std::size_t i = 0; i < together; ++i) {
                 visitor(begin + first + i, {out[i], parameters_.vocabulary});
             }
@@ -305,7 +395,10 @@ private:
         logits_valid_ = true;
     }
 
-    [[nodiscard]] float* logits_row(std::size_t i) noexcept { return logits_.data() + i * parameters_.vocabulary; }
+    /// Row 0 is the session's own, the others are the workspace's.
+    [[nodiscard]] float* logits_row(std::size_t i) noexcept {
+        return i == 0 ? logits_.data() : space_->more_logits.data() + (i - 1) * parameters_.vocabulary;
+    }
 
     [[nodiscard]] result<void> check_tokens(std::span<const token> tokens) const {
         if (tokens.size() > context() - position()) {
@@ -342,6 +435,10 @@ private:
         if (position() == 0) {
             return error{errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
         }
+        if (auto reserved = pending_ ? reserve_step() : result<void>{}; !reserved) {
+            return reserved;
+        }
+        take_workspace();
         if (pending_) {
             run_pending();
         }
@@ -355,7 +452,7 @@ private:
     [[nodiscard]] std::span<const float> all_logits() noexcept {
         const std::span<float> out(logits_row(0), parameters_.vocabulary);
         if (!logits_valid_) {
-            transformer_->logits(pool_.ref(), last_row_, out);
+            space_->forward->logits(space_->pool.ref(), last_row_, out);
             logits_valid_ = true;
         }
         return out;
@@ -364,10 +461,10 @@ private:
     /// The k largest through the screen; nullopt without one, if k is out of range, or if all logits are already
     /// computed.
     [[nodiscard]] std::optional<std::span<const scored_token>> screened_logits(std::size_t k) noexcept {
-        if (!is_screened_ || logits_valid_ || k == 0 || k > largest_.size()) {
+        if (model_.screen.empty() || logits_valid_ || k == 0 || k > largest_.size()) {
             return std::nullopt;
         }
-        return search_.largest(pool_.ref(), transformer_->final_state(last_row_), k);
+        return space_->search.largest(space_->pool.ref(), space_->forward->final_state(last_row_), k);
     }
 
     [[nodiscard]] std::span<const scored_token> largest_of(std::span<const float> logits, std::size_t k) noexcept {
@@ -399,7 +496,7 @@ private:
             std::fill(state_sum_.span().begin(), state_sum_.span().end(), 0.0f);
         }
         for (std::size_t row = 0; row < count; ++row) {
-            transformer_->add_final_state(row, state_sum_.span());
+            space_->forward->add_final_state(row, state_sum_.span());
         }
         summed_states_ += count;
     }
@@ -407,11 +504,13 @@ private:
     /// One pass. \pre 1 <= tokens.size() <= prompt_chunk, checked tokens, room in the context.
     void run(std::span<const token> tokens) noexcept {
         for (std::size_t i = 0; i < tokens.size(); ++i) {
-            rows_[i] = {&cache_, cached_ + i, tokens[i]};
+            space_->rows[i] = {&cache_, cached_ + i, tokens[i]};
+            tokens_[cached_ + i] = tokens[i];
         }
         cache_.extend(cached_, tokens.size());
-        transformer_->run(pool_.ref(), rows_.span().first(tokens.size()));
+        space_->forward->run(space_->pool.ref(), space_->rows.span().first(tokens.size()));
         cached_ += tokens.size();
+        state_after_ = cached_;
         last_row_ = tokens.size() - 1;
         state_of_ = last_state::here;
         logits_valid_ = false;
@@ -420,18 +519,18 @@ private:
         }
     }
 
+    model_parts model_;
     const hyper_parameters& parameters_;
-    const tokenizer* text_; ///< null without one
-    session_pool pool_;
+    workspace_share space_;
     kv_cache cache_;
-    std::optional<transformer> transformer_;
-    buffer<sequence_row> rows_;
-    buffer<float> logits_; ///< [logits_rows, vocabulary]; those of the last token come first
-    screened_search search_;
-    bool is_screened_;
+    buffer<token> tokens_; ///< [context]
+    buffer<float> state_;  ///< [hidden]: of the last token, while another session has the workspace
+    bool has_state_ = false;
+    buffer<float> logits_; ///< [vocabulary]: those of the last token
     std::array<scored_token, screened_search::most> largest_;
-    std::size_t last_row_ = 0; ///< of the last pass
-    buffer<float> state_sum_;  ///< [hidden] if embedding() is a mean
+    std::size_t last_row_ = 0;    ///< of the last pass
+    std::size_t state_after_ = 0; ///< how many positions the last state has seen
+    buffer<float> state_sum_;     ///< [hidden] if embedding() is a mean
     std::size_t summed_states_ = 0;
     last_state state_of_ = last_state::here;
     bool logits_valid_ = false;

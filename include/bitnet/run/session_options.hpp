@@ -5,6 +5,7 @@
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/model/kv_pool.hpp>
 #include <bitnet/thread/thread_limits.hpp>
 
 #include <chrono>
@@ -24,6 +25,9 @@ struct session_options {
     std::chrono::microseconds spin = default_spin;
     /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
     std::size_t prompt_chunk = 128;
+    /// Where keys and values are kept; null: memory of the session's own for the whole context. The pool is one of the
+    /// same model and must outlive the session.
+    kv_pool* kv = nullptr;
     /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
     bool stop_at_stop_tokens = true;
     /// How embedding() makes one vector of all states, mean or last; nullopt: as the file says, and in a model with

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// model_parts: what sessions and batches borrow of a model.
+#ifndef BITNET_RUN_MODEL_PARTS_HPP
+#define BITNET_RUN_MODEL_PARTS_HPP
+
+#include <bitnet/checkpoint/hyper_parameters.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/engine.hpp>
+#include <bitnet/model/lm_head_screen.hpp>
+#include <bitnet/model/weights.hpp>
+#include <bitnet/simd/rotary.hpp>
+#include <bitnet/text/tokenizer.hpp>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+struct model_parts {
+    const engine& tables;
+    const hyper_parameters& parameters;
+    const weights& tensors;
+    const lm_head_screen& screen; ///< empty without one
+    const rotary_frequencies& frequencies;
+    const tokenizer* text; ///< null without one
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -5,6 +5,7 @@
 
 #include <bitnet/any.hpp>
 #include <bitnet/checkpoint/activation_rounding.hpp>
+#include <bitnet/checkpoint/context_extension.hpp>
 #include <bitnet/checkpoint/float_tensor.hpp>
 #include <bitnet/checkpoint/format_rows.hpp>
 #include <bitnet/checkpoint/hugging_face.hpp>
@@ -133,6 +134,7 @@
 #include <bitnet/model/lm_head.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/model/ranking.hpp>
+#include <bitnet/model/rotations.hpp>
 #include <bitnet/model/scratch.hpp>
 #include <bitnet/model/screen_statistics.hpp>
 #include <bitnet/model/screened_search.hpp>

@@ -172,6 +172,42 @@ TEST_CASE("a checkpoint whose graph cannot be run is refused, not approximated")
              c.change(R"("rope_scaling": null)", R"("rope_scaling": {"type": "linear", "factor": 2, "offset": 1})");
          },
          errc::unsupported_architecture, "'rope_scaling' has members that are not known: 'offset'"},
+        {"a YaRN without its factor",
+         [](checkpoint& c) { c.change(R"("rope_scaling": null)", R"("rope_scaling": {"type": "yarn"})"); },
+         errc::missing_key, "'factor'"},
+        {"a YaRN whose ramp is not cut to whole pairs",
+         [](checkpoint& c) {
+             c.change(R"("rope_scaling": null)", R"("rope_scaling": {"type": "yarn", "factor": 4, "truncate": false})");
+         },
+         errc::unsupported_architecture, "'truncate' is false"},
+        {"a YaRN with another magnitude",
+         [](checkpoint& c) {
+             c.change(R"("rope_scaling": null)", R"("rope_scaling": {"type": "yarn", "factor": 4, "mscale": 0.7})");
+         },
+         errc::unsupported_architecture, "'rope_scaling' has members that are not known: 'mscale'"},
+        {"a YaRN of a context in words",
+         [](checkpoint& c) {
+             c.change(R"("rope_scaling": null)",
+                      R"("rope_scaling": {"type": "yarn", "factor": 4, "original_max_position_embeddings": "16"})");
+         },
+         errc::wrong_type, "'original_max_position_embeddings' is a JSON string"},
+        {"a longrope without short factors",
+         [](checkpoint& c) {
+             c.change(R"("rope_scaling": null)", R"("rope_scaling": {"type": "longrope", "long_factor": [1, 2]})");
+         },
+         errc::missing_key, "'short_factor'"},
+        {"a longrope whose factors are words",
+         [](checkpoint& c) {
+             c.change(R"("rope_scaling": null)",
+                      R"("rope_scaling": {"type": "longrope", "long_factor": ["1"], "short_factor": [1]})");
+         },
+         errc::wrong_type, "'long_factor' is a JSON string, an array of numbers"},
+        {"a longrope of another factor",
+         [](checkpoint& c) {
+             c.change(R"("rope_scaling": null)",
+                      R"("rope_scaling": {"type": "longrope", "factor": 3, "long_factor": [1], "short_factor": [1]})");
+         },
+         errc::unsupported_architecture, "'factor' is 3"},
         {"a rotation that is not scaled, by a factor",
          [](checkpoint& c) {
              c.change(R"("rope_scaling": null)", R"("rope_parameters": {"rope_theta": 10000, "factor": 2})");

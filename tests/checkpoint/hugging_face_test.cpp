@@ -437,6 +437,55 @@ TEST_CASE("rotary scaling reaches the metadata") {
     CHECK(*file.gguf().get<float>("bitnet-b1.58.rope.freq_base") == 1e6f);
 }
 
+TEST_CASE("YaRN's numbers reach the metadata, and an attention factor takes the place of YaRN's own") {
+    sample model = small_model();
+    model.written.change(R"("rope_scaling": null)",
+                         R"("rope_scaling": {"rope_type": "yarn", "factor": 4.0, "beta_fast": 16, "beta_slow": 2,
+                            "original_max_position_embeddings": 16, "attention_factor": 0.9, "truncate": true})");
+    const temporary_folder folder;
+    const model_file file = opened(model.written, folder);
+    CHECK(*file.gguf().get<float>("bitnet-b1.58.rope.scaling.yarn_beta_fast") == 16.0f);
+    CHECK(*file.gguf().get<float>("bitnet-b1.58.rope.scaling.yarn_beta_slow") == 2.0f);
+    CHECK(*file.gguf().get<std::uint32_t>("bitnet-b1.58.rope.scaling.original_context_length") == 16);
+    const auto read = hyper_parameters::read(file.gguf());
+    REQUIRE_MESSAGE(read, (read ? "" : read.error().message));
+    CHECK(read->rope_magnitude == doctest::Approx(0.9).epsilon(1e-7));
+    CHECK(read->rope_original_context == 16);
+    model.written.change(R"("original_max_position_embeddings": 16, "attention_factor": 0.9, )", "");
+    const temporary_folder usual;
+    const auto without = hyper_parameters::read(opened(model.written, usual).gguf());
+    REQUIRE(without);
+    CHECK(without->rope_magnitude == 1.1386294f);
+    CHECK(without->rope_original_context == 64); // max_position_embeddings
+}
+
+TEST_CASE("longrope's factors become tensors, and its attention factor follows from the contexts") {
+    sample model = small_model();
+    std::string factors = "0.997";
+    for (int i = 1; i < 32; ++i) {
+        factors += ", " + std::to_string(i) + ".5";
+    }
+    model.written.change(R"("rope_scaling": null)",
+                         R"("original_max_position_embeddings": 16, "rope_scaling": {"rope_type": "longrope",
+                            "long_factor": [)" +
+                             factors + R"(], "short_factor": [)" + factors + "]}");
+    const temporary_folder folder;
+    const model_file file = opened(model.written, folder);
+    const auto read = hyper_parameters::read(file.gguf());
+    REQUIRE_MESSAGE(read, (read ? "" : read.error().message));
+    CHECK(read->rope_original_context == 16);
+    CHECK(read->rope_magnitude == doctest::Approx(std::sqrt(1.5)).epsilon(1e-7)); // 64 of 16: 1 + ln 4 / ln 16
+    REQUIRE(read->rope_long_divisors.size() == 32);
+    CHECK(read->rope_divisors == read->rope_long_divisors);
+    CHECK(read->rope_divisors[0] == static_cast<double>(0.997f));
+    CHECK(read->rope_divisors[31] == 31.5);
+    model.written.change("longrope\"", R"(longrope", "attention_factor": 1.1, "factor": 4.0)");
+    const temporary_folder said;
+    const auto other = hyper_parameters::read(opened(model.written, said).gguf());
+    REQUIRE(other);
+    CHECK(other->rope_magnitude == 1.1f);
+}
+
 TEST_CASE("LLaMA 3.1 scaling becomes the divisors that its definition gives") {
     sample model = small_model();
     model.written.change("BitNetForCausalLM", "LlamaForCausalLM");

@@ -286,11 +286,16 @@ struct model_shape {
     bitnet::tensor_type embedding = bitnet::tensor_type::f16; ///< or Q8_0, Q6_K, Q4_K, Q4_0
     bool own_head = false;                                    ///< output.weight, F16
     bool head_norms = false;                                  ///< attn_q_norm and attn_k_norm
-    bool input_norms = false;  ///< seven *_norm_in in F16, one before each ternary matrix
-    bool biases = false;       ///< attn_q.bias, attn_k.bias and attn_v.bias
-    bool post_norms = false;   ///< post_attention_norm and post_ffw_norm
-    float rope_divisor = 0;    ///< rope_freqs.weight rises to this
-    float rope_factor = 0;     ///< linear rope scaling
+    bool input_norms = false; ///< seven *_norm_in in F16, one before each ternary matrix
+    bool biases = false;      ///< attn_q.bias, attn_k.bias and attn_v.bias
+    bool post_norms = false;  ///< post_attention_norm and post_ffw_norm
+    float rope_divisor = 0;   ///< rope_freqs.weight rises to this
+    float rope_factor = 0;    ///< linear rope scaling
+    float yarn_factor = 0;    ///< YaRN, of original_context
+    float long_factor = 0;    ///< longrope: rope_factors_long.weight rises to this, and the short one
+    float short_factor = 0;   ///< to this, of original_context
+    float attention_factor = 0;
+    std::uint32_t original_context = 0;
     float embedding_scale = 0; ///< and the others of minicpm; 0: no such key
     float residual_scale = 0;
     float logit_scale = 0;
@@ -342,6 +347,7 @@ private:
             writer_.add(shape_.architecture + ".rope.scaling.type", "linear");
             add("rope.scaling.factor", shape_.rope_factor);
         }
+        add_context_extension();
         const std::pair<const char*, float> scales[] = {{"embedding_scale", shape_.embedding_scale},
                                                         {"residual_scale", shape_.residual_scale},
                                                         {"logit_scale", shape_.logit_scale}};
@@ -363,6 +369,21 @@ private:
         writer_.add("general.file_type", 40u);
         add_tokenizer();
         writer_.add("general.quantization_version", 2u);
+    }
+
+    void add_context_extension() {
+        if (shape_.yarn_factor != 0) {
+            writer_.add(shape_.architecture + ".rope.scaling.type", "yarn");
+            add("rope.scaling.factor", shape_.yarn_factor);
+        } else if (shape_.long_factor != 0) {
+            writer_.add(shape_.architecture + ".rope.scaling.type", "longrope");
+        }
+        if (shape_.original_context != 0) {
+            add("rope.scaling.original_context_length", shape_.original_context);
+        }
+        if (shape_.attention_factor != 0) {
+            add("rope.scaling.attn_factor", shape_.attention_factor);
+        }
     }
 
     void add_tokenizer() {
@@ -423,6 +444,10 @@ private:
         }
         if (shape_.rope_divisor != 0) {
             add("rope_freqs.weight", kind::divisors, {shape_.head_dim / 2}, shape_.rope_divisor);
+        }
+        if (shape_.long_factor != 0) {
+            add("rope_factors_long.weight", kind::divisors, {shape_.head_dim / 2}, shape_.long_factor);
+            add("rope_factors_short.weight", kind::divisors, {shape_.head_dim / 2}, shape_.short_factor);
         }
         const bool sub_norms = shape_.architecture.starts_with("bitnet");
         for (std::uint32_t layer = 0; layer < shape_.layers; ++layer) {

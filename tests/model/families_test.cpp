@@ -9,9 +9,11 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <vector>
 
 using namespace bitnet;
@@ -38,8 +40,15 @@ void add(edit& f, const char* suffix, const char* value) {
 }
 
 const refused_variant table[] = {
-    {"rotation scaled in an unknown way", [](edit& f) { add(f, "rope.scaling.type", "longrope"); },
-     errc::unsupported_architecture, "'llama.rope.scaling.type' is 'longrope'; none and linear can be run"},
+    {"rotation scaled in an unknown way", [](edit& f) { add(f, "rope.scaling.type", "dynamic"); },
+     errc::unsupported_architecture,
+     "'llama.rope.scaling.type' is 'dynamic'; none, linear, yarn and longrope can be run"},
+    {"rotation scaled by YaRN and by divisors",
+     [](edit& f) {
+         add(f, "rope.scaling.type", "yarn");
+         add(f, "rope.scaling.factor", 4.0f);
+     },
+     errc::inconsistent, "'rope_freqs.weight': in the file, but 'llama.rope.scaling.type' is yarn"},
     {"rotation scaled linearly by nothing", [](edit& f) { add(f, "rope.scaling.type", "linear"); }, errc::missing_key,
      "'llama.rope.scaling.factor'"},
     {"rotation scaled by less than one", [](edit& f) { add(f, "rope.scaling.factor", 0.5f); }, errc::out_of_range,
@@ -163,6 +172,121 @@ TEST_CASE("a key that would change the graph of a family is refused by name") {
         CHECK(message.starts_with("llama.gguf: "));
         CHECK(message.find(row.place) != std::string::npos);
     }
+}
+
+TEST_CASE("what YaRN does not say, says wrongly or says of another YaRN is refused by name") {
+    bitnet_tests::model_shape shape;
+    shape.architecture = "llama";
+    shape.yarn_factor = 4.0f;
+    shape.original_context = 16;
+    const auto good = bitnet_tests::tiny_model(shape);
+    REQUIRE(good);
+    const auto whole = open(good->span());
+    REQUIRE_MESSAGE(whole, (whole ? "" : whole.error().message));
+    CHECK(whole->parameters().notes.empty());
+    CHECK(whole->parameters().rope_magnitude == 1.1386294f);
+    const float no_number = std::numeric_limits<float>::quiet_NaN();
+    const float endless = std::numeric_limits<float>::infinity();
+    struct row {
+        const char* key;
+        float value;
+        errc expected;
+    };
+    const row rows[] = {{"rope.scaling.factor", 0.5f, errc::out_of_range},
+                        {"rope.scaling.factor", -4.0f, errc::out_of_range},
+                        {"rope.scaling.factor", no_number, errc::out_of_range},
+                        {"rope.scaling.factor", endless, errc::out_of_range},
+                        {"rope.scaling.attn_factor", 0.0f, errc::out_of_range},
+                        {"rope.scaling.attn_factor", -1.0f, errc::out_of_range},
+                        {"rope.scaling.attn_factor", endless, errc::out_of_range},
+                        {"rope.scaling.yarn_beta_fast", 0.0f, errc::out_of_range},
+                        {"rope.scaling.yarn_beta_slow", no_number, errc::out_of_range},
+                        {"rope.scaling.yarn_log_multiplier", 0.1f, errc::unsupported_architecture},
+                        {"rope.scaling.yarn_ext_factor", 0.0f, errc::unsupported_architecture},
+                        {"rope.scaling.yarn_attn_factor", 2.0f, errc::unsupported_architecture},
+                        {"rope.scaling.truncate", 0.0f, errc::unsupported_architecture},
+                        {"rope.scale_linear", 2.0f, errc::unsupported_architecture}};
+    for (const row& each : rows) {
+        CAPTURE(std::string(each.key));
+        edit editor(good->span());
+        const std::string key = std::string("llama.") + each.key;
+        if (std::string_view(each.key) == "rope.scaling.factor") {
+            editor.set_value(key, gguf_type::f32, edit::number(each.value));
+        } else {
+            editor.add_key(key, gguf_type::f32, edit::number(each.value));
+        }
+        const auto opened = open(editor.bytes());
+        REQUIRE_FALSE(opened);
+        CHECK(opened.error().code == each.expected);
+        CHECK(opened.error().message.find("'" + key + "' is ") != std::string::npos);
+    }
+    edit editor(good->span());
+    editor.set_value("llama.rope.scaling.original_context_length", gguf_type::u32, edit::number(0u));
+    CHECK(open(editor.bytes()).error().code == errc::out_of_range);
+    edit other(good->span());
+    other.remove_key("llama.rope.scaling.factor");
+    CHECK(open(other.bytes()).error().message.find("'llama.rope.scaling.factor'") != std::string::npos);
+}
+
+TEST_CASE("YaRN without its context extends that of the model, and its other keys change the rotation") {
+    bitnet_tests::model_shape shape;
+    shape.architecture = "llama";
+    shape.yarn_factor = 4.0f;
+    shape.theta = 10000.0f;
+    const auto bytes = bitnet_tests::tiny_model(shape);
+    shape.original_context = shape.context;
+    const auto said = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    REQUIRE(said);
+    const auto divisors = [](std::span<const std::byte> file) {
+        const auto opened = open(file);
+        REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+        CHECK(opened->parameters().notes.empty());
+        return opened->parameters().rope_divisors;
+    };
+    CHECK(divisors(bytes->span()) == divisors(said->span()));
+    for (const char* key : {"llama.rope.scaling.yarn_beta_fast", "llama.rope.scaling.yarn_beta_slow"}) {
+        edit editor(bytes->span());
+        editor.add_key(key, gguf_type::f32, edit::number(4.0f));
+        CHECK(divisors(editor.bytes()) != divisors(bytes->span()));
+    }
+}
+
+TEST_CASE("factors of longrope are two tensors of the right length, all within bounds") {
+    bitnet_tests::model_shape shape;
+    shape.architecture = "llama";
+    shape.long_factor = 8.0f;
+    shape.short_factor = 2.0f;
+    shape.original_context = 16;
+    const auto good = bitnet_tests::tiny_model(shape);
+    REQUIRE(good);
+    const auto whole = open(good->span());
+    REQUIRE_MESSAGE(whole, (whole ? "" : whole.error().message));
+    CHECK(whole->parameters().rope_magnitude == doctest::Approx(std::sqrt(1.5))); // S = 4, L = 16
+    REQUIRE(whole->parameters().notes.size() == 1);
+    CHECK(whole->parameters().notes[0].starts_with("'llama.rope.scaling.attn_factor' is missing: 1.2247"));
+    const auto refused = [&](const auto& change, errc expected, const std::string& place) {
+        edit editor(good->span());
+        change(editor);
+        const auto opened = open(editor.bytes());
+        REQUIRE_FALSE(opened);
+        CAPTURE(opened.error().message);
+        CHECK(opened.error().code == expected);
+        CHECK(opened.error().message.find(place) != std::string::npos);
+    };
+    for (const std::string name : {"rope_factors_long.weight", "rope_factors_short.weight"}) {
+        refused([&](edit& f) { f.remove_tensor(name); }, errc::missing_tensor, "'" + name + "': not in the file");
+        refused([&](edit& f) { f.set_dim(name, 0, 16); }, errc::wrong_shape,
+                "'" + name + "': F32 [16] in the file, F32 [32] expected");
+        for (const float factor : {0.0f, -1.0f, 0.2f, 5000.0f, std::numeric_limits<float>::quiet_NaN()}) {
+            refused([&](edit& f) { f.poke(f.tensor(name).data + 8, factor); }, errc::out_of_range,
+                    "'" + name + "' is ");
+        }
+    }
+    refused([](edit& f) { add(f, "rope.scaling.factor", 4.0f); }, errc::unsupported_architecture,
+            "'llama.rope.scaling.factor' is 4");
+    refused([](edit& f) { add(f, "rope.scaling.attn_factor", 0.0f); }, errc::out_of_range,
+            "'llama.rope.scaling.attn_factor' is 0");
 }
 
 TEST_CASE("the scales of minicpm are finite and above zero, and those that an old file lacks are told") {

@@ -6,11 +6,13 @@
 #include "reference_forward.hpp"
 
 #include <bitnet/checkpoint/layout_for.hpp>
+#include <bitnet/run/batch.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session.hpp>
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -28,10 +30,11 @@ using edit = bitnet_tests::gguf_editor;
 const std::vector<int> tokens{3, 290, 17, 111, 64, 0, 255};
 
 template <class P = tested>
-std::vector<std::vector<float>> logits_of(std::span<const std::byte> bytes, open_options options = {}) {
+std::vector<std::vector<float>> logits_of(std::span<const std::byte> bytes, open_options options = {},
+                                          std::size_t context = 0) {
     const auto opened = model<P>::open(byte_source::borrow(bytes, "test"), options);
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
-    auto s = session<P>::open(*opened);
+    auto s = session<P>::open(*opened, {.context = context});
     REQUIRE(s);
     std::vector<std::vector<float>> rows;
     REQUIRE(s->feed_each(tokens,
@@ -40,13 +43,15 @@ std::vector<std::vector<float>> logits_of(std::span<const std::byte> bytes, open
 }
 
 /// Float32 differs from double by rounding only, until a rounding turns an int8 over; then by about 1 %.
-void check_graph(const bitnet_tests::model_shape& shape) {
+/// \param context of the session; 0: the model's own
+void check_graph(const bitnet_tests::model_shape& shape, std::size_t context = 0) {
     const auto bytes = bitnet_tests::tiny_model(shape);
     REQUIRE(bytes);
     const auto file = gguf_file::parse(bytes->span(), "test");
     REQUIRE(file);
-    const auto expected = bitnet_tests::reference_forward(*file).logits(tokens);
-    const auto actual = logits_of(bytes->span());
+    const std::size_t room = context != 0 ? context : shape.context;
+    const auto expected = bitnet_tests::reference_forward(*file, room > shape.original_context).logits(tokens);
+    const auto actual = logits_of(bytes->span(), {}, context);
     REQUIRE(actual.size() == expected.size());
     double largest = 0;
     double largest_first = 0;
@@ -177,6 +182,68 @@ TEST_CASE("llama: scaled rotation equals the double-precision graph") {
     check_graph(shape);
     shape.rope_divisor = 8.0f;
     check_graph(shape);
+}
+
+TEST_CASE("YaRN equals the double-precision graph from position 0 on, in a context of any size") {
+    auto shape = grouped();
+    shape.architecture = "qwen3";
+    shape.head_norms = true;
+    shape.theta = 10000.0f;
+    shape.yarn_factor = 4.0f;
+    shape.original_context = 16;
+    check_graph(shape);
+    check_graph(shape, tokens.size());
+    shape.architecture = "llama";
+    shape.head_norms = false;
+    shape.attention_factor = 0.8f;
+    check_graph(shape);
+    shape.original_context = 8192;
+    shape.yarn_factor = 40.0f;
+    check_graph(shape);
+}
+
+TEST_CASE("longrope takes the long factors in sessions beyond the original context, else the short ones") {
+    auto shape = grouped();
+    shape.architecture = "llama";
+    shape.theta = 10000.0f;
+    shape.long_factor = 9.0f;
+    shape.short_factor = 0.5f;
+    shape.original_context = 16;
+    shape.attention_factor = 1.25f;
+    check_graph(shape, 16);
+    check_graph(shape, 17);
+    check_graph(shape);
+    shape.architecture = "minicpm";
+    check_graph(shape, tokens.size());
+    check_graph(shape);
+}
+
+TEST_CASE("sessions of one batch keep their own longrope factors") {
+    auto shape = grouped();
+    shape.architecture = "llama";
+    shape.long_factor = 9.0f;
+    shape.short_factor = 2.0f;
+    shape.original_context = 16;
+    shape.attention_factor = 1.25f;
+    const auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const auto opened = model<tested>::open(byte_source::borrow(bytes->span(), "test"));
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    auto of_short = session<tested>::open(*opened, {.context = 16});
+    auto of_long = session<tested>::open(*opened, {.context = 17});
+    auto both = batch<tested>::open(*opened, {.sessions = 2});
+    REQUIRE(of_short);
+    REQUIRE(of_long);
+    REQUIRE(both);
+    const auto short_rows = logits_of(bytes->span(), {}, 16);
+    const auto long_rows = logits_of(bytes->span(), {}, 17);
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        const batch_entry entries[] = {{&*of_long, tokens[i]}, {&*of_short, tokens[i]}};
+        REQUIRE(both->step(entries));
+        CHECK(std::ranges::equal(*of_short->logits(), short_rows[i]));
+        CHECK(std::ranges::equal(*of_long->logits(), long_rows[i]));
+    }
+    CHECK(short_rows.back() != long_rows.back());
 }
 
 TEST_CASE("minicpm: scaled embeddings, branches and logits equal the double-precision graph") {

@@ -24,7 +24,8 @@ using rows_of_doubles = std::vector<std::vector<double>>;
 /// file are left out; the rest of a family follows from its name.
 class reference_forward {
 public:
-    explicit reference_forward(const bitnet::gguf_file& file) : file_(file) {
+    /// \param is_long whether the session is longer than the context that longrope extends
+    explicit reference_forward(const bitnet::gguf_file& file, bool is_long = false) : file_(file), is_long_(is_long) {
         architecture_ = std::string(*file.get<std::string_view>("general.architecture"));
         prefix_ = architecture_ + ".";
         layers_ = size("block_count");
@@ -42,6 +43,7 @@ public:
                                                                     ? std::string_view("interleaved")
                                                                     : std::string_view("halves")) == "interleaved";
         read_scales();
+        read_context_extension();
     }
 
     /// Hidden states after the last norm, after each token.
@@ -292,9 +294,33 @@ private:
         return y;
     }
 
+    void read_context_extension() {
+        const std::string scaling = prefix_ + "rope.scaling.";
+        kind_ = std::string(*file_.get_or<std::string_view>(scaling + "type", "none"));
+        magnitude_ = static_cast<double>(*file_.get_or<float>(scaling + "attn_factor", 1.0f));
+        original_context_ = static_cast<double>(*file_.get_or<std::uint64_t>(scaling + "original_context_length", 0));
+        magnitude_ *= kind_ == "yarn" ? 1 + 0.1 * std::log(rope_factor_) : 1.0;
+    }
+
+    /// The pair that makes so many turns within the original context.
+    [[nodiscard]] double pair_of(double turns) const {
+        return static_cast<double>(head_size_) * std::log(original_context_ / (turns * 2 * std::numbers::pi)) /
+               (2 * std::log(theta_));
+    }
+
     [[nodiscard]] double frequency(std::size_t pair) const {
-        const double plain =
-            std::pow(theta_, -2.0 * static_cast<double>(pair) / static_cast<double>(head_size_)) / rope_factor_;
+        const double exponent = -2.0 * static_cast<double>(pair) / static_cast<double>(head_size_);
+        if (kind_ == "yarn") {
+            const double low = std::max(std::floor(pair_of(32)), 0.0);
+            const double high = std::min(std::ceil(pair_of(1)), static_cast<double>(head_size_) - 1);
+            const double ramp = std::clamp((static_cast<double>(pair) - low) / std::max(high - low, 0.001), 0.0, 1.0);
+            return std::pow(theta_, exponent) * (1 - ramp) + std::pow(theta_, exponent) / rope_factor_ * ramp;
+        }
+        if (kind_ == "longrope") {
+            return std::pow(theta_, exponent) /
+                   dense(is_long_ ? "rope_factors_long.weight" : "rope_factors_short.weight")[0][pair];
+        }
+        const double plain = std::pow(theta_, exponent) / rope_factor_;
         return file_.find_tensor("rope_freqs.weight") != nullptr ? plain / dense("rope_freqs.weight")[0][pair] : plain;
     }
 
@@ -306,8 +332,8 @@ private:
                 double& a = x[head * head_size_ + (neighbours_ ? 2 * j : j)];
                 double& b = x[head * head_size_ + (neighbours_ ? 2 * j + 1 : j + half)];
                 const double rotated = a * std::cos(angle) - b * std::sin(angle);
-                b = a * std::sin(angle) + b * std::cos(angle);
-                a = rotated;
+                b = magnitude_ * (a * std::sin(angle) + b * std::cos(angle));
+                a = magnitude_ * rotated;
             }
         }
     }
@@ -401,6 +427,10 @@ private:
     double epsilon_ = 0;
     double theta_ = 0;
     double rope_factor_ = 1;
+    bool is_long_ = false;
+    std::string kind_;
+    double original_context_ = 0;
+    double magnitude_ = 1;
     double embedding_scale_ = 1;
     double residual_scale_ = 1;
     double logit_scale_ = 1;

@@ -40,6 +40,29 @@ TEST_CASE("sines and cosines are right all around the circle") {
     CHECK(sine_cosine_of_turns(0).sine == 0.0f);
 }
 
+TEST_CASE("factor, divisors and magnitude change frequencies and lengths as they say, also below one") {
+    constexpr std::size_t head_size = 64;
+    std::vector<double> divisors(head_size / 2);
+    for (std::size_t j = 0; j < divisors.size(); ++j) {
+        divisors[j] = 0.25 * std::pow(16384.0, static_cast<double>(j) / 31); // 0.25 to 4096
+    }
+    divisors.back() = 4096; // not a bit more
+    const auto frequencies = rotary_frequencies::open(10000.0f, head_size, {3.0f, divisors, 1.25f});
+    REQUIRE(frequencies);
+    std::vector<float> cosines(head_size / 2);
+    std::vector<float> sines(head_size / 2);
+    for (const std::uint64_t position : {0u, 1u, 5u, 4095u, 32767u}) {
+        frequencies->angles(position, cosines.data(), sines.data());
+        for (std::size_t j = 0; j < divisors.size(); ++j) {
+            const long double exponent = -2.0L * static_cast<long double>(j) / head_size;
+            const long double angle = std::pow(10000.0L, exponent) / 3.0L / static_cast<long double>(divisors[j]) *
+                                      static_cast<long double>(position);
+            CHECK(std::abs(static_cast<long double>(cosines[j]) - 1.25L * std::cos(angle)) < 2e-7L);
+            CHECK(std::abs(static_cast<long double>(sines[j]) - 1.25L * std::sin(angle)) < 2e-7L);
+        }
+    }
+}
+
 TEST_CASE("rotary angles equal theta^(-2j/d) * position, far into the context") {
     for (const float theta : {10000.0f, 500000.0f, 1000042.0f}) {
         for (const std::size_t head_size : {64u, 96u, 100u, 128u, 256u}) {

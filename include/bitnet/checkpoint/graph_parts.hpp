@@ -50,6 +50,15 @@ inline constexpr std::string_view read_keys[] = {
     "rope.scale_linear",
     "rope.scaling.type",
     "rope.scaling.factor",
+    "rope.scaling.attn_factor",
+    "rope.scaling.yarn_ext_factor",
+};
+
+/// Keys that are read where YaRN or longrope extends the context.
+inline constexpr std::string_view context_extension_keys[] = {
+    "rope.scaling.original_context_length",
+    "rope.scaling.yarn_beta_fast",
+    "rope.scaling.yarn_beta_slow",
 };
 
 /// A key that would change the graph, and the two numbers with which it does not. Source: the keys of gguf-py's
@@ -102,10 +111,9 @@ inline constexpr neutral_value neutral_values[] = {
     {"attention.compress_ratios", 0, 1},
     {"attention.indexer.top_k", 0, 0},
     {"rope.dimension_sections", 0, 0},
-    {"rope.scaling.attn_factor", 1, 1},
     {"rope.scaling.alpha", 0, 1},
     {"rope.scaling.yarn_log_multiplier", 0, 0},
-    {"rope.scaling.yarn_ext_factor", 0, -1},
+    {"rope.scaling.truncate", 1, 1},
     {"rope.scaling.yarn_attn_factor", 1, 1},
     {"ssm.conv_kernel", 0, 0},
     {"ssm.state_size", 0, 0},
@@ -114,11 +122,16 @@ inline constexpr neutral_value neutral_values[] = {
     {"shortconv.l_cache", 0, 0},
 };
 
+[[nodiscard]] inline bool is_any_of(std::string_view wanted, std::span<const std::string_view> list) noexcept {
+    return std::find(list.begin(), list.end(), wanted) != list.end();
+}
+
 /// Whether `key` of a file of that architecture is read by something, or describes the file to people.
-[[nodiscard]] inline bool is_known_key(std::string_view key, std::string_view architecture) noexcept {
+[[nodiscard]] inline bool is_known_key(std::string_view key, std::string_view architecture,
+                                       bool extends_context) noexcept {
     if (key.starts_with(architecture) && key.substr(architecture.size()).starts_with('.')) {
         const std::string_view suffix = key.substr(architecture.size() + 1);
-        return std::find(std::begin(read_keys), std::end(read_keys), suffix) != std::end(read_keys) ||
+        return is_any_of(suffix, read_keys) || (extends_context && is_any_of(suffix, context_extension_keys)) ||
                std::any_of(std::begin(neutral_values), std::end(neutral_values),
                            [suffix](const neutral_value& each) { return each.key == suffix; });
     }
@@ -133,10 +146,6 @@ enum class tensor_place {
     without_effect, ///< left out: no number of a text depends on it
     foreign,        ///< of another graph: without it the results would be wrong
 };
-
-[[nodiscard]] inline bool is_any_of(std::string_view wanted, std::span<const std::string_view> list) noexcept {
-    return std::find(list.begin(), list.end(), wanted) != list.end();
-}
 
 /// The part of "blk.7.attn_q.weight" after the number; empty if the name is another or the number not below `layers`.
 [[nodiscard]] inline std::string_view name_in_layer(std::string_view name, std::size_t layers) noexcept {
@@ -181,14 +190,16 @@ enum class tensor_place {
 
 /// The place of a tensor outside of the layers. Foreign is what a language model could hold; towers for images and
 /// sound are without effect on text, and so is what nothing is known of.
-[[nodiscard]] inline tensor_place place_outside(std::string_view name) noexcept {
+/// \param has_long_factors whether the rotation is scaled by longrope
+[[nodiscard]] inline tensor_place place_outside(std::string_view name, bool has_long_factors) noexcept {
     constexpr std::string_view wanted[] = {"token_embd.weight", "output_norm.weight", "output.weight",
                                            "rope_freqs.weight", "token_embd.screen",  "output.screen"};
+    constexpr std::string_view factors[] = {"rope_factors_long.weight", "rope_factors_short.weight"};
     constexpr std::string_view towers[] = {"v.", "a.", "mm."};
     constexpr std::string_view signs[] = {"blk.",  "enc.",   "dec.",  "norm",  "bias",  "embd",  "token_types",
                                           "rope",  "scale",  "lora",  "sinks", "_inp",  "exps",  "ssm",
                                           "dense", "output", "shexp", "hc_",   "altup", "nextn", "per_layer"};
-    if (is_any_of(name, wanted)) {
+    if (is_any_of(name, wanted) || (has_long_factors && is_any_of(name, factors))) {
         return tensor_place::known;
     }
     const bool is_tower = std::any_of(std::begin(towers), std::end(towers),

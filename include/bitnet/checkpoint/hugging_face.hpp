@@ -551,8 +551,14 @@ private:
     }
 
     [[nodiscard]] result<opened_checkpoint> finish() {
-        if (!config_.rotary_divisors.empty()) {
-            add_floats("rope_freqs.weight", config_.rotary_divisors);
+        const std::pair<std::string_view, std::vector<float>*> divisors[] = {
+            {"rope_freqs.weight", &config_.rotary_divisors},
+            {"rope_factors_long.weight", &config_.long_factors},
+            {"rope_factors_short.weight", &config_.short_factors}};
+        for (const auto& [name, values] : divisors) {
+            if (!values->empty()) {
+                add_floats(name, std::move(*values));
+            }
         }
         if (has_masters_) {
             writer_.add("bitnet_hpp.masters", true);

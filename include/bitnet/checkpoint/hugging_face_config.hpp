@@ -3,6 +3,7 @@
 #ifndef BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
 #define BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
 
+#include <bitnet/checkpoint/context_extension.hpp>
 #include <bitnet/checkpoint/graph_parts.hpp>
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
@@ -13,6 +14,7 @@
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/quoted_name.hpp>
+#include <bitnet/simd/rotary.hpp>
 
 #include <algorithm>
 #include <array>
@@ -187,7 +189,9 @@ struct hugging_face_config {
     bool needs_norm_in = false;                             ///< a norm in front of every projection
     std::optional<bool> tied;                               ///< whether the embedding is the head
     std::vector<float> rotary_divisors;                     ///< empty but for rope_type llama3
-    std::vector<std::string> notes;                         ///< what was decided, one sentence each
+    std::vector<float> long_factors;                        ///< empty but for rope_type longrope
+    std::vector<float> short_factors;
+    std::vector<std::string> notes; ///< what was decided, one sentence each
 
     /// Gemma's norms multiply by 1 + weight.
     [[nodiscard]] bool is_gemma() const noexcept { return architecture == "gemma3"; }
@@ -609,14 +613,86 @@ private:
         if (type == "llama3") {
             read_llama3_scaling(scaling);
         } else if (scales_rotation_) {
-            out_.add(key("rope.scaling.type"), type);
-            if (scaling.find("factor")) {
-                out_.add(key("rope.scaling.factor"), static_cast<float>(number(scaling, "factor")));
-            }
+            out_.add(key("rope.scaling.type"), type); // hyper_parameters refuses what it does not know
         }
-        if (!scales_rotation_ || type == "llama3" || type == "linear") { // hyper_parameters refuses the others
+        if (type == "yarn") {
+            read_yarn_scaling(scaling);
+        } else if (type == "longrope") {
+            read_longrope_scaling(scaling);
+        } else if (type == "linear" && scaling.find("factor")) {
+            out_.add(key("rope.scaling.factor"), static_cast<float>(number(scaling, "factor")));
+        }
+        constexpr std::string_view known[] = {"default", "llama3", "linear", "yarn", "longrope"};
+        if (is_any_of(type, known)) {
             refuse_unread(scaling, name);
         }
+    }
+
+    /// attention_factor takes the place of what follows from the factor; in GGUF metadata attn_factor multiplies it.
+    void read_yarn_scaling(config_object& scaling) {
+        const double factor = number(scaling, "factor");
+        out_.add(key("rope.scaling.factor"), static_cast<float>(factor));
+        if (const auto original = original_context(scaling)) {
+            out_.add(key("rope.scaling.original_context_length"), *original);
+        }
+        for (const std::string_view beta : {"beta_fast", "beta_slow"}) {
+            if (scaling.find(beta)) {
+                out_.add(key(sentence({"rope.scaling.yarn_", beta})), static_cast<float>(number(scaling, beta)));
+            }
+        }
+        const bool is_sane = factor >= 1 && factor <= static_cast<double>(rotary_scaling::most);
+        if (scaling.find("attention_factor") && is_sane) {
+            const yarn_scaling yarn{.factor = factor};
+            out_.add(key("rope.scaling.attn_factor"),
+                     static_cast<float>(number(scaling, "attention_factor") / yarn.magnitude()));
+        }
+        if (!bool_or(scaling, "truncate", true)) {
+            fail(errc::unsupported_architecture, {"'truncate' is false, which cannot be run"});
+        }
+    }
+
+    /// The factors become tensors as in GGUF files.
+    void read_longrope_scaling(config_object& scaling) {
+        const double context = size("max_position_embeddings");
+        const double original = original_context(scaling).value_or(size("max_position_embeddings"));
+        out_.add(key("rope.scaling.original_context_length"), static_cast<std::uint32_t>(original));
+        made_.long_factors = numbers(scaling, "long_factor");
+        made_.short_factors = numbers(scaling, "short_factor");
+        out_.add(key("rope.scaling.attn_factor"), scaling.find("attention_factor")
+                                                      ? static_cast<float>(number(scaling, "attention_factor"))
+                                                      : longrope_magnitude(context, (std::max)(original, 1.0)));
+        same_or_missing(scaling, "factor", context / (std::max)(original, 1.0));
+    }
+
+    /// Beside the scaling, or beside max_position_embeddings.
+    [[nodiscard]] std::optional<std::uint32_t> original_context(config_object& scaling) {
+        constexpr std::string_view name = "original_max_position_embeddings";
+        const auto found = scaling.find(name) ? scaling.find(name) : find(name);
+        const auto number = found ? found->as_integer<std::uint32_t>() : std::nullopt;
+        if (found && !number) {
+            fail_type(name, "a whole number below 2^32", *found);
+        }
+        return number;
+    }
+
+    [[nodiscard]] std::vector<float> numbers(config_object& object, std::string_view key) {
+        constexpr double most = 0x1p127; // a float can hold it, and hyper_parameters refuses far less
+        std::vector<float> made;
+        const auto list = need(object, key);
+        if (!list || !list->is_array()) {
+            if (list) {
+                fail_type(key, "an array", *list);
+            }
+            return made;
+        }
+        for (const json_value each : list->elements()) {
+            const auto value = each.as_double();
+            if (!value) {
+                fail_type(key, "an array of numbers", each);
+            }
+            made.push_back(static_cast<float>(std::clamp(value.value_or(0), -most, most)));
+        }
+        return made;
     }
 
     void read_llama3_scaling(config_object& scaling) {

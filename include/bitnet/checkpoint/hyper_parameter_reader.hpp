@@ -3,6 +3,7 @@
 #ifndef BITNET_CHECKPOINT_HYPER_PARAMETER_READER_HPP
 #define BITNET_CHECKPOINT_HYPER_PARAMETER_READER_HPP
 
+#include <bitnet/checkpoint/context_extension.hpp>
 #include <bitnet/checkpoint/graph_parts.hpp>
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/checked.hpp>
@@ -249,7 +250,8 @@ private:
         return usual;
     }
 
-    /// linear scaling, and the divisors that converters make of "llama3" scaling. Source: llama.cpp's llama-model.cpp.
+    /// How the rotation is scaled: not, linearly, by YaRN or by longrope, and the divisors that converters make of
+    /// "llama3" scaling. Source: llama.cpp's llama-model.cpp.
     void read_rotation() {
         read_pairing();
         const bool has_factor = file_.find(key("rope.scaling.factor")) != nullptr;
@@ -264,15 +266,73 @@ private:
             if (has_factor && has_old_factor) {
                 only("rope.scale_linear", static_cast<double>(made_.rope_factor));
             }
+        } else if (*type == "yarn") {
+            return read_yarn();
+        } else if (*type == "longrope") {
+            return read_longrope();
         } else if (*type != "none") {
-            fail(errc::unsupported_architecture,
-                 {"'", key("rope.scaling.type"), "' is ", quoted_name(*type), "; none and linear can be run"});
+            fail(errc::unsupported_architecture, {"'", key("rope.scaling.type"), "' is ", quoted_name(*type),
+                                                  "; none, linear, yarn and longrope can be run"});
         } else if (const auto unused = file_.get_or<float>(factor_key, 1.0f);
                    !unused || (!is_near(*unused, 1.0) && !is_near(*unused, 0.0))) {
             made_.notes.push_back(
                 sentence({"'", factor_key, "' is not used, because '", key("rope.scaling.type"), "' is none"}));
         }
+        only("rope.scaling.attn_factor", 1.0);
+        only("rope.scaling.yarn_ext_factor", 0.0, -1.0);
         read_divisors();
+    }
+
+    void read_yarn() {
+        const std::string factor = key("rope.scaling.factor");
+        made_.rope_original_context = size_or("rope.scaling.original_context_length", most_context, made_.context);
+        const yarn_scaling yarn{static_cast<double>(at_least_one(factor, file_.get<float>(factor))),
+                                static_cast<double>(made_.rope_original_context), turns_or("yarn_beta_fast", 32.0f),
+                                turns_or("yarn_beta_slow", 1.0f)};
+        only("rope.scale_linear", 1.0, yarn.factor);
+        only("rope.scaling.yarn_ext_factor", 1.0, -1.0);
+        refuse_divisors("yarn");
+        if (failure_.code == errc{}) {
+            made_.rope_divisors = yarn.divisors(static_cast<double>(made_.rope_theta), made_.head_size);
+            made_.rope_magnitude =
+                static_cast<float>(yarn.magnitude() * static_cast<double>(attention_factor_or(1.0f)));
+        }
+    }
+    [[nodiscard]] double turns_or(std::string_view name, float usual) {
+        const std::string suffix = sentence({"rope.scaling.", name});
+        constexpr auto least = static_cast<float>(yarn_scaling::least_turns);
+        constexpr auto most = static_cast<float>(yarn_scaling::most_turns);
+        return static_cast<double>(file_.find(key(suffix)) != nullptr ? positive(suffix, least, most) : usual);
+    }
+    [[nodiscard]] float attention_factor_or(float usual) {
+        constexpr std::string_view suffix = "rope.scaling.attn_factor";
+        return file_.find(key(suffix)) != nullptr ? positive(suffix, 0x1p-12f, 0x1p+12f) : usual;
+    }
+
+    /// The factors of all pairs, long and short, are tensors.
+    void read_longrope() {
+        made_.rope_original_context = size_or("rope.scaling.original_context_length", most_context, made_.context);
+        for (const char* suffix : {"rope.scaling.factor", "rope.scale_linear"}) {
+            only(suffix, 1.0, 0.0);
+        }
+        only("rope.scaling.yarn_ext_factor", 0.0, -1.0);
+        refuse_divisors("longrope");
+        made_.rope_divisors = divisors_in("rope_factors_short.weight", rotary_scaling::least_divisor);
+        made_.rope_long_divisors = divisors_in("rope_factors_long.weight", rotary_scaling::least_divisor);
+        const float usual =
+            longrope_magnitude(static_cast<double>(made_.context), static_cast<double>(made_.rope_original_context));
+        made_.rope_magnitude = attention_factor_or(usual);
+        if (usual != 1.0f && file_.find(key("rope.scaling.attn_factor")) == nullptr) {
+            made_.notes.push_back(sentence({"'", key("rope.scaling.attn_factor"), "' is missing: ",
+                                            std::to_string(usual), " is taken, which follows from the two contexts"}));
+        }
+    }
+
+    void refuse_divisors(std::string_view scaling) {
+        if (file_.find_tensor("rope_freqs.weight") != nullptr) {
+            fail(errc::inconsistent, {"tensor 'rope_freqs.weight': in the file, but '", key("rope.scaling.type"),
+                                      "' is ", scaling, ", which scales the rotation in its own way"});
+        }
     }
 
     /// A checkpoint from Hugging Face keeps the order of the rows that the converter of llama files permutes, and has a
@@ -291,32 +351,49 @@ private:
     }
 
     void read_divisors() {
-        const auto* tensor = file_.find_tensor("rope_freqs.weight");
-        if (tensor == nullptr || failure_.code != errc{}) {
-            return;
-        }
-        if (tensor->type != tensor_type::f32 || tensor->dims != tensor_dims{made_.head_size / 2, 1, 1, 1}) {
-            fail(errc::wrong_shape, {"tensor 'rope_freqs.weight': ", name_of(tensor->type), " ", dims_text(*tensor),
-                                     " in the file, F32 [", made_.head_size / 2, "] expected"});
-            return;
-        }
-        made_.rope_divisors.resize(made_.head_size / 2);
-        std::memcpy(made_.rope_divisors.data(), tensor->bytes.data(), tensor->bytes.size());
-        for (float& divisor : made_.rope_divisors) {
-            divisor = at_least_one("rope_freqs.weight", divisor);
+        if (file_.find_tensor("rope_freqs.weight") != nullptr) {
+            made_.rope_divisors = divisors_in("rope_freqs.weight", 1.0);
         }
     }
 
-    /// `value` if it is 1 to rotary_scaling::most; 1 after a failure.
+    /// A number for each pair, `least` to rotary_scaling::most.
+    [[nodiscard]] std::vector<double> divisors_in(std::string_view name, double least) {
+        const auto* tensor = file_.find_tensor(name);
+        if (failure_.code != errc{}) {
+            return {};
+        }
+        if (tensor == nullptr) {
+            fail(errc::missing_tensor, {"tensor '", name, "': not in the file"});
+            return {};
+        }
+        if (tensor->type != tensor_type::f32 || tensor->dims != tensor_dims{made_.head_size / 2, 1, 1, 1}) {
+            fail(errc::wrong_shape, {"tensor '", name, "': ", name_of(tensor->type), " ", dims_text(*tensor),
+                                     " in the file, F32 [", made_.head_size / 2, "] expected"});
+            return {};
+        }
+        std::vector<double> divisors(made_.head_size / 2);
+        for (std::size_t j = 0; j < divisors.size(); ++j) {
+            float divisor = 0;
+            std::memcpy(&divisor, tensor->bytes.data() + j * sizeof divisor, sizeof divisor);
+            divisors[j] = static_cast<double>(at_least(static_cast<float>(least), std::string(name), divisor));
+        }
+        return divisors;
+    }
+
     [[nodiscard]] float at_least_one(const std::string& place, const result<float>& value) {
+        return at_least(1.0f, place, value);
+    }
+    /// `value` if it is `least` to rotary_scaling::most; 1 after a failure. \pre least > 0
+    [[nodiscard]] float at_least(float least, const std::string& place, const result<float>& value) {
         if (!value) {
             fail(failed(value));
             return 1.0f;
         }
         const auto bits = std::bit_cast<std::uint32_t>(*value); // positive floats order as their bits
-        if (bits < std::bit_cast<std::uint32_t>(1.0f) || bits > std::bit_cast<std::uint32_t>(rotary_scaling::most)) {
-            fail(errc::out_of_range, {"'", place, "' is ", text_of(*value), ", 1 to ",
-                                      std::to_string(rotary_scaling::most), " are possible"});
+        if (bits < std::bit_cast<std::uint32_t>(least) || bits > std::bit_cast<std::uint32_t>(rotary_scaling::most)) {
+            fail(errc::out_of_range,
+                 {"'", place, "' is ", text_of(*value), ", ", least == 1.0f ? "1" : std::to_string(least), " to ",
+                  std::to_string(rotary_scaling::most), " are possible"});
             return 1.0f;
         }
         return *value;
@@ -458,7 +535,7 @@ private:
                 return fail(errc::unsupported_architecture,
                             {quoted{entry.key}, " says that the weights are rotated, which cannot be run"});
             }
-            if (!is_known_key(entry.key, made_.architecture)) {
+            if (!is_known_key(entry.key, made_.architecture, made_.rope_original_context != 0)) {
                 unread.push_back(entry.key);
             }
         }
@@ -473,8 +550,8 @@ private:
         std::vector<std::string_view> left_out;
         for (const gguf_tensor& tensor : file_.tensors()) {
             const std::string_view in_layer = name_in_layer(tensor.name, made_.layers);
-            const auto place =
-                in_layer.empty() ? place_outside(tensor.name) : place_in_layer(in_layer, is_lookup, may_have_biases_);
+            const auto place = in_layer.empty() ? place_outside(tensor.name, !made_.rope_long_divisors.empty())
+                                                : place_in_layer(in_layer, is_lookup, may_have_biases_);
             if (place == tensor_place::foreign) {
                 return fail(errc::unsupported_architecture,
                             {"tensor ", quoted{tensor.name}, ": in the file, but the graph of ", made_.architecture,

@@ -142,8 +142,13 @@ struct hyper_parameters {
     std::size_t context = 0; ///< positions the model was trained for
     float rms_epsilon = 0;
     float rope_theta = 0;
-    float rope_factor = 1;            ///< linear scaling: angles are divided by it
-    std::vector<float> rope_divisors; ///< and by these, pair by pair (rope_freqs.weight); empty: by 1
+    float rope_factor = 1;                  ///< linear scaling: angles are divided by it
+    std::vector<double> rope_divisors;      ///< and by these, pair by pair (rope_freqs.weight, YaRN, longrope's short
+                                            ///< factors); empty: by 1
+    std::vector<double> rope_long_divisors; ///< instead of them in sessions that have room for more than
+                                            ///< rope_original_context positions (longrope's long factors); empty: none
+    std::size_t rope_original_context = 0;  ///< positions that YaRN and longrope extend; 0: neither
+    float rope_magnitude = 1;               ///< what cosines and sines are multiplied by (YaRN, longrope)
     rotary_pairing pairing = rotary_pairing::halves;
     bool keeps_row_order = false; ///< rows of Q and K are not permuted, as GGUF files of the architecture have them
     activation_function activation = activation_function::relu2;

@@ -27,11 +27,11 @@ namespace bitnet::inline BITNET_ABI::detail {
 inline constexpr int log2_fraction_bits = 57;
 
 /// log2(x) * 2^57, for 1 <= x < 2^127; wrong by at most 2 units. One bit of the logarithm for each squaring of x.
-[[nodiscard]] constexpr std::uint64_t log2_fixed(float x) noexcept {
-    const auto bits = std::bit_cast<std::uint32_t>(x);
-    assert(bits >= 0x3f800000u && bits < 0x7f000000u);
-    std::uint64_t result = (bits >> 23) - 127;
-    std::uint64_t mantissa = (std::uint64_t{bits & 0x7fffffu} | 0x800000u) << 40; // [1, 2) as 1.63 bits
+[[nodiscard]] constexpr std::uint64_t log2_fixed(double x) noexcept {
+    const auto bits = std::bit_cast<std::uint64_t>(x);
+    assert(bits >= 0x3ff0000000000000u && bits < 0x47e0000000000000u);
+    std::uint64_t result = (bits >> 52) - 1023;
+    std::uint64_t mantissa = (bits << 11) | std::uint64_t{1} << 63; // [1, 2) as 1.63 bits
     for (int i = 0; i < log2_fraction_bits; ++i) {
         const std::uint64_t square = multiply_high(mantissa, mantissa); // [1, 4) as 2.62 bits
         const bool carry = (square >> 63) != 0;
@@ -40,6 +40,7 @@ inline constexpr int log2_fraction_bits = 57;
     }
     return result;
 }
+[[nodiscard]] constexpr std::uint64_t log2_fixed(float x) noexcept { return log2_fixed(static_cast<double>(x)); }
 
 /// 2^-x * 2^64 for x > 0 given as x * 2^57; wrong by less than 64 units.
 /// e^-u = 1 - (u - u^2/2! + u^3/3! - ...), u = fraction(x) ln 2 < 0.7: the 24th term is below 2^-90.

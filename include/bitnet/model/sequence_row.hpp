@@ -12,10 +12,12 @@
 namespace bitnet::inline BITNET_ABI::detail {
 
 class kv_cache;
+class rotary_frequencies;
 
 /// A token at a position of a sequence, whose cache holds all earlier positions.
 struct sequence_row {
     kv_cache* cache;
+    const rotary_frequencies* frequencies; ///< the same for all rows of a sequence
     std::size_t position;
     token id;
 

@@ -44,13 +44,12 @@ class transformer {
 public:
     /// Borrows its arguments but the numbers. \return errc::out_of_memory.
     [[nodiscard]] static result<transformer> open(const engine& tables, const hyper_parameters& model,
-                                                  const weights& weights, const rotary_frequencies& frequencies,
-                                                  std::size_t max_rows) {
+                                                  const weights& weights, std::size_t max_rows) {
         auto memory = scratch::open(model, weights, *tables.ternary, max_rows);
         if (!memory) {
             return failed(memory);
         }
-        return transformer(tables, model, weights, frequencies, *std::move(memory));
+        return transformer(tables, model, weights, *std::move(memory));
     }
 
     [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows; }
@@ -66,7 +65,7 @@ public:
             if (model_->embedding_scale != 1.0f) {
                 loops_->scale(x, model_->embedding_scale, model_->hidden);
             }
-            frequencies_->angles(rows[r].position, row_of(scratch_.cosines, r), row_of(scratch_.sines, r));
+            rows[r].frequencies->angles(rows[r].position, row_of(scratch_.cosines, r), row_of(scratch_.sines, r));
         });
     }
 
@@ -142,10 +141,8 @@ public:
     }
 
 private:
-    transformer(const engine& tables, const hyper_parameters& model, const weights& weights,
-                const rotary_frequencies& frequencies, scratch memory) noexcept
-        : tables_(&tables), loops_(tables.loops), model_(&model), weights_(&weights), frequencies_(&frequencies),
-          scratch_(std::move(memory)) {}
+    transformer(const engine& tables, const hyper_parameters& model, const weights& weights, scratch memory) noexcept
+        : tables_(&tables), loops_(tables.loops), model_(&model), weights_(&weights), scratch_(std::move(memory)) {}
 
     [[nodiscard]] linear on(pool_ref pool) const noexcept { return {*tables_, pool}; }
 
@@ -225,14 +222,14 @@ private:
             if (model_->pairing == rotary_pairing::interleaved) {
                 split_neighbours(head, row_of(scratch_.normed, r));
             }
-            loops_->rotate(head, cosines, sines, frequencies_->pairs());
+            loops_->rotate(head, cosines, sines, model_->head_size / 2);
         }
     }
 
     /// Columns 2 j and 2 j + 1 of a head to j and j + head_size / 2, where a checkpoint has them that was not permuted:
     /// with the order of the columns, the sums of attention are the same too.
     void split_neighbours(float* head, float* spare) noexcept {
-        const std::size_t pairs = frequencies_->pairs();
+        const std::size_t pairs = model_->head_size / 2;
         std::copy_n(head, 2 * pairs, spare);
         for (std::size_t j = 0; j < pairs; ++j) {
             head[j] = spare[2 * j];
@@ -275,7 +272,6 @@ private:
     const loop_table* loops_;
     const hyper_parameters* model_;
     const weights* weights_;
-    const rotary_frequencies* frequencies_;
     scratch scratch_;
     std::span<const sequence_row> rows_;
 };

@@ -90,7 +90,7 @@ private:
     }
 
     [[nodiscard]] result<void> allocate_all(const model_parts& model, std::size_t sessions) {
-        auto forward = transformer::open(model.tables, parameters_, model.tensors, model.frequencies, sessions);
+        auto forward = transformer::open(model.tables, parameters_, model.tensors, sessions);
         if (!forward) {
             return failed(forward);
         }

@@ -62,8 +62,7 @@ public:
     }
 
     [[nodiscard]] model_parts parts() const noexcept {
-        return {tables_, facts_->parameters,  tensors_,
-                screen_, facts_->frequencies, facts_->text ? &*facts_->text : nullptr};
+        return {tables_, facts_->parameters, tensors_, screen_, facts_->turns, facts_->text ? &*facts_->text : nullptr};
     }
 
 private:

@@ -9,9 +9,9 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/model/rotations.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/text_part.hpp>
-#include <bitnet/simd/rotary.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
 #include <memory>
@@ -27,7 +27,7 @@ struct model_facts {
     model_file source;
     hyper_parameters parameters;
     std::optional<tokenizer> text;
-    rotary_frequencies frequencies;
+    rotations turns;
     std::vector<std::string> notes;
 
     [[nodiscard]] const gguf_file& file() const noexcept { return source.gguf(); }
@@ -35,8 +35,8 @@ struct model_facts {
     [[nodiscard]] static result<std::unique_ptr<model_facts>> read(model_file source, const open_options& options);
 
 private:
-    model_facts(model_file opened, hyper_parameters read, rotary_frequencies turns)
-        : source(std::move(opened)), parameters(std::move(read)), frequencies(std::move(turns)),
+    model_facts(model_file opened, hyper_parameters read, rotations opened_turns)
+        : source(std::move(opened)), parameters(std::move(read)), turns(std::move(opened_turns)),
           notes(source.notes().begin(), source.notes().end()) {
         notes.insert(notes.end(), parameters.notes.begin(), parameters.notes.end());
     }
@@ -50,13 +50,12 @@ inline result<std::unique_ptr<model_facts>> model_facts::read(model_file source,
     if (!parameters) {
         return failed(parameters);
     }
-    auto frequencies = rotary_frequencies::open(parameters->rope_theta, parameters->head_size,
-                                                {parameters->rope_factor, parameters->rope_divisors});
-    if (!frequencies) {
-        return failed(frequencies);
+    auto turns = rotations::open(*parameters);
+    if (!turns) {
+        return failed(turns);
     }
-    std::unique_ptr<model_facts> facts(
-        new (std::nothrow) model_facts(std::move(source), *std::move(parameters), *std::move(frequencies)));
+    std::unique_ptr<model_facts> facts(new (std::nothrow)
+                                           model_facts(std::move(source), *std::move(parameters), *std::move(turns)));
     if (facts == nullptr) {
         return error{errc::out_of_memory, sentence({"model: ", sizeof(model_facts), " bytes could not be allocated"})};
     }

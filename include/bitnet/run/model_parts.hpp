@@ -7,8 +7,8 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/engine.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
+#include <bitnet/model/rotations.hpp>
 #include <bitnet/model/weights.hpp>
-#include <bitnet/simd/rotary.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
 namespace bitnet::inline BITNET_ABI::detail {
@@ -18,7 +18,7 @@ struct model_parts {
     const hyper_parameters& parameters;
     const weights& tensors;
     const lm_head_screen& screen; ///< empty without one
-    const rotary_frequencies& frequencies;
+    const rotations& turns;
     const tokenizer* text; ///< null without one
 };
 

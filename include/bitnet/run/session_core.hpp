@@ -14,6 +14,7 @@
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/kv_page.hpp>
 #include <bitnet/model/ranking.hpp>
+#include <bitnet/model/rotations.hpp>
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
@@ -132,7 +133,7 @@ public:
     [[nodiscard]] sequence_row begin_step(token id) noexcept {
         tokens_[cached_] = id;
         cache_.extend(cached_, 1);
-        return {&cache_, cached_, id};
+        return {&cache_, &frequencies_, cached_, id};
     }
     /// Before that: room for one position. \return errc::kv_pool_full.
     [[nodiscard]] result<void> reserve_step() { return cache_.reserve(cached_, cached_ + 1); }
@@ -151,7 +152,8 @@ private:
     enum class last_state { here, in_a_batch };
 
     session_core(const model_parts& model, const session_options& options, workspace_share space) noexcept
-        : session_base(options), model_(model), parameters_(model.parameters), space_(std::move(space)) {}
+        : session_base(options), model_(model), parameters_(model.parameters),
+          frequencies_(model.turns.of(options.context)), space_(std::move(space)) {}
 
     [[nodiscard]] static result<std::unique_ptr<session_core>>
     make(const model_parts& model, const session_options& options, workspace_share space) {
@@ -504,7 +506,7 @@ private:
     /// One pass. \pre 1 <= tokens.size() <= prompt_chunk, checked tokens, room in the context.
     void run(std::span<const token> tokens) noexcept {
         for (std::size_t i = 0; i < tokens.size(); ++i) {
-            space_->rows[i] = {&cache_, cached_ + i, tokens[i]};
+            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, tokens[i]};
             tokens_[cached_ + i] = tokens[i];
         }
         cache_.extend(cached_, tokens.size());
@@ -521,6 +523,7 @@ private:
 
     model_parts model_;
     const hyper_parameters& parameters_;
+    const rotary_frequencies& frequencies_;
     workspace_share space_;
     kv_cache cache_;
     buffer<token> tokens_; ///< [context]

@@ -17,7 +17,8 @@
 namespace bitnet::inline BITNET_ABI {
 
 struct session_options {
-    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096.
+    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096. In a model with
+    /// longrope it also decides how all of them rotate: see hyper_parameters::rope_long_divisors.
     std::size_t context = 0;
     /// Threads that a step uses, the calling one included. One by default: the host decides.
     std::size_t threads = 1;

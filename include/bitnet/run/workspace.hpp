@@ -95,8 +95,7 @@ public:
                          sentence({"session: ", sizeof(workspace), " bytes could not be allocated"})};
         }
         workspace& all = *made.shared_;
-        auto forward =
-            transformer::open(model.tables, model.parameters, model.tensors, model.frequencies, options.prompt_chunk);
+        auto forward = transformer::open(model.tables, model.parameters, model.tensors, options.prompt_chunk);
         if (!forward) {
             return failed(forward);
         }

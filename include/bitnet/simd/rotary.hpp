@@ -55,12 +55,14 @@ struct sine_cosine {
     }
 }
 
-/// How context extension slows rotation down. Every number is 1 to 4096; above 1, an angle is divided by it.
+/// How context extension changes a rotation.
 struct rotary_scaling {
     static constexpr float most = 4096.0f;
+    static constexpr double least_divisor = 0.25;
 
-    float factor = 1.0f;             ///< of all pairs
-    std::span<const float> divisors; ///< of each pair, besides; empty: all 1
+    float factor = 1.0f;              ///< all angles are divided by it; 1 to most
+    std::span<const double> divisors; ///< and by these, pair by pair, each least_divisor to most; empty: by 1
+    float magnitude = 1.0f;           ///< what cosines and sines are multiplied by
 };
 
 /// The frequencies theta^(-2 j / head_size), j < head_size / 2, as turns per position * 2^64.
@@ -72,39 +74,42 @@ public:
     rotary_frequencies() noexcept = default;
 
     /// \pre 1 <= theta <= 2^100, head_size even and not zero, divisors none or head_size / 2.
-    /// The sum of all logarithms stays below 127: 100 of theta, 2.7 of 2 pi, twice 12 of scaling.
-    /// \return errc::out_of_memory
+    /// The sum of all logarithms stays below 127: 100 of theta, 2.7 of 2 pi, twice 12 of scaling. It stays above 0,
+    /// too: a divisor takes 2 at most off those of 2 pi. \return errc::out_of_memory
     [[nodiscard]] static result<rotary_frequencies> open(float theta, std::size_t head_size,
                                                          const rotary_scaling& scaling = {}) {
         constexpr std::uint64_t log2_of_2pi = 0x54d90e6931bbeebu; // * 2^57
+        constexpr std::uint64_t log2_of_four = log2_fixed(1 / rotary_scaling::least_divisor);
         auto turns = buffer<std::uint64_t>::allocate(head_size / 2, "rotary frequencies");
         if (!turns) {
             return std::move(turns).error();
         }
         const std::uint64_t step = log2_fixed(theta) / head_size;
         for (std::size_t j = 0; j < turns->size(); ++j) {
-            const float divisor = scaling.divisors.empty() ? 1.0f : scaling.divisors[j];
-            const std::uint64_t slower = log2_fixed(scaling.factor) + log2_fixed(divisor);
-            (*turns)[j] = exp2_negative_fixed(log2_of_2pi + step * 2 * j + slower);
+            const double divisor = scaling.divisors.empty() ? 1.0 : scaling.divisors[j];
+            const std::uint64_t slower = log2_fixed(scaling.factor) + log2_fixed(divisor / scaling.least_divisor);
+            (*turns)[j] = exp2_negative_fixed(log2_of_2pi + step * 2 * j + slower - log2_of_four);
         }
         rotary_frequencies made;
         made.turns_ = *std::move(turns);
+        made.magnitude_ = scaling.magnitude;
         return made;
     }
 
     [[nodiscard]] std::size_t pairs() const noexcept { return turns_.size(); }
 
-    /// Writes cos and sin of position * frequency, [pairs()] each.
+    /// Writes cos and sin of position * frequency, [pairs()] each, times the magnitude.
     void angles(std::uint64_t position, float* cosines, float* sines) const noexcept {
         for (std::size_t j = 0; j < turns_.size(); ++j) {
             const sine_cosine angle = sine_cosine_of_turns(turns_[j] * position);
-            cosines[j] = angle.cosine;
-            sines[j] = angle.sine;
+            cosines[j] = angle.cosine * magnitude_;
+            sines[j] = angle.sine * magnitude_;
         }
     }
 
 private:
     buffer<std::uint64_t> turns_;
+    float magnitude_ = 1.0f;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

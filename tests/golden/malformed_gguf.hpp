@@ -222,6 +222,17 @@ struct malformed_gguf {
         {"tensor type 3", [](edit& f) { set_type(f, q, tensor_type{3}); }, errc::unsupported_type,
          "'blk.0.attn_q.weight' has the unknown tensor type 3"},
         {"tensor type 40", [](edit& f) { set_type(f, q, tensor_type{40}); }, errc::unsupported_type, "type 40"},
+        {"binary weights", [](edit& f) { set_type(f, q, tensor_type{41}); }, errc::unsupported_type,
+         "'blk.0.attn_q.weight' has type 41, Q1_0: its weights are binary"},
+        {"sparse ternary weights", [](edit& f) { set_type(f, q, tensor_type{43}); }, errc::unsupported_type,
+         "'blk.0.attn_q.weight' has type 43, STQ1_0"},
+        {"sparse ternary weights under the id of Q2_0",
+         [](edit& f) {
+             set_type(f, q, tensor_type{42});
+             f.poke(f.tensor("blk.0.attn_k.weight").offset,
+                    f.peek<std::uint64_t>(f.tensor(q).offset) + std::uint64_t{128 * 128 / 256 * 42});
+         },
+         errc::unsupported_type, "'blk.0.attn_q.weight' has type 42, STQ1_0"},
         {"tensor type -1", [](edit& f) { set_type(f, q, tensor_type{0xffffffffu}); }, errc::unsupported_type,
          "type 4294967295"},
         {"a type id of another program", [](edit& f) { set_type(f, "token_embd.weight", tensor_type::i2_s); },

@@ -174,6 +174,62 @@ TEST_CASE("a key that would change the graph of a family is refused by name") {
     }
 }
 
+TEST_CASE("rotated weights are refused before anything else, whatever the file is") {
+    const auto good = bitnet_tests::tiny_model(llama_shape());
+    REQUIRE(good);
+    const auto check = [](const edit& f) {
+        const auto opened = open(f.bytes());
+        REQUIRE_FALSE(opened);
+        CHECK(opened.error().code == errc::unsupported_architecture);
+        CHECK(opened.error().message.find("'prism.hadamard.weight_names' says that the weights are rotated") !=
+              std::string::npos);
+    };
+    edit rotated(good->span());
+    rotated.add_key("prism.hadamard.weight_names", gguf_type::string, edit::string("all"));
+    check(rotated);
+    edit of_another_family = rotated;
+    of_another_family.set_value("general.architecture", gguf_type::string, edit::string("qwen35"));
+    check(of_another_family);
+    edit lacking = rotated;
+    lacking.remove_tensor("token_embd.weight");
+    lacking.remove_key("llama.block_count");
+    check(lacking);
+    edit of_another_type = rotated;
+    of_another_type.poke(of_another_type.tensor("blk.0.attn_q.weight").type, std::uint32_t{999});
+    check(of_another_type);
+    edit misplaced = rotated;
+    misplaced.poke(misplaced.tensor("blk.0.attn_q.weight").offset, std::uint64_t{1} << 60);
+    check(misplaced);
+}
+
+TEST_CASE("blocks whose scale comes last are refused by the mark of their writer") {
+    const auto good = bitnet_tests::tiny_model(llama_shape());
+    REQUIRE(good);
+    edit editor(good->span());
+    editor.set_value("general.quantization_version", gguf_type::string, edit::string("TQ2_0_G128"));
+    const auto opened = open(editor.bytes());
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().code == errc::unsupported_type);
+    CHECK(opened.error().message.starts_with("llama.gguf: 'general.quantization_version' is 'TQ2_0_G128': blocks"));
+    editor.poke(editor.tensor("blk.0.attn_q.weight").type, std::uint32_t{42});
+    CHECK(open(editor.bytes()).error().message == opened.error().message);
+}
+
+TEST_CASE("architectures of ternary models that are not run are refused by what they need") {
+    const auto good = bitnet_tests::tiny_model(llama_shape());
+    REQUIRE(good);
+    for (const foreign_family& each : foreign_families) {
+        edit editor(good->span());
+        editor.set_value("general.architecture", gguf_type::string, edit::string(each.architecture));
+        const auto opened = open(editor.bytes());
+        REQUIRE_FALSE(opened);
+        CHECK(opened.error().code == errc::unsupported_architecture);
+        CHECK(opened.error().message.starts_with("llama.gguf: 'general.architecture' is '" +
+                                                 std::string(each.architecture) + "', which "));
+        CHECK(opened.error().message.find("qwen3, gemma3 can be run") != std::string::npos);
+    }
+}
+
 TEST_CASE("what YaRN does not say, says wrongly or says of another YaRN is refused by name") {
     bitnet_tests::model_shape shape;
     shape.architecture = "llama";

@@ -13,6 +13,7 @@
 #include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
+#include <bitnet/io/foreign_contents.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/simd/rotary.hpp>
@@ -41,6 +42,9 @@ public:
     explicit hyper_parameter_reader(const gguf_file& file) : file_(file) {}
 
     [[nodiscard]] result<hyper_parameters> run() {
+        if (auto marks = refuse_foreign_marks(file_.metadata(), file_.name()); !marks) {
+            return failed(marks);
+        }
         read_architecture();
         read_sizes();
         read_activation();
@@ -111,8 +115,9 @@ private:
             for (const model_family& f : model_families) {
                 known += sentence({known.empty() ? "" : ", ", f.architecture});
             }
-            fail(errc::unsupported_architecture, {"'general.architecture' is ", quoted_name(made_.architecture),
-                                                  "; with ternary weights ", known, " can be run"});
+            fail(errc::unsupported_architecture,
+                 {"'general.architecture' is ", quoted_name(made_.architecture), what_is_not_run(made_.architecture),
+                  "; with ternary weights ", known, " can be run"});
             return;
         }
         made_.activation = family->activation;
@@ -527,14 +532,10 @@ private:
         }
     }
 
-    /// Keys that nothing reads are named, lest one of them mattered. Those of a rotation of the weights do.
+    /// Keys that nothing reads are named, lest one of them mattered.
     void look_at_other_keys() {
         std::vector<std::string_view> unread;
         for (const gguf_value& entry : file_.metadata()) {
-            if (entry.key.starts_with("prism.hadamard.")) {
-                return fail(errc::unsupported_architecture,
-                            {quoted{entry.key}, " says that the weights are rotated, which cannot be run"});
-            }
             if (!is_known_key(entry.key, made_.architecture, made_.rope_original_context != 0)) {
                 unread.push_back(entry.key);
             }

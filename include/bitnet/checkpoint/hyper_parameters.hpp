@@ -125,6 +125,33 @@ inline constexpr model_family model_families[] = {
     {"gemma3", activation_function::gelu, rotary_pairing::halves, false, false, true},
 };
 
+/// What of an architecture is not run, where ternary models have it.
+struct foreign_family {
+    std::string_view architecture;
+    std::string_view what;
+};
+
+inline constexpr foreign_family foreign_families[] = {
+    {"qwen35", ", which has layers of linear attention, as Ternary Bonsai 2"},
+    {"qwen35moe", ", which has layers of linear attention and mixed experts"},
+    {"maple", ", which has mixed experts and local attention with a rotation of its own"},
+    {"hunyuan-dense", ", which norms heads after their rotation"},
+    {"hunyuan-moe", ", which has mixed experts"},
+    {"qwen2moe", ", which has mixed experts"},
+    {"qwen3moe", ", which has mixed experts"},
+    {"minicpm3", ", which has latent attention"},
+};
+
+/// Empty for an architecture that nothing is known of.
+[[nodiscard]] constexpr std::string_view what_is_not_run(std::string_view architecture) noexcept {
+    for (const foreign_family& each : foreign_families) {
+        if (each.architecture == architecture) {
+            return each.what;
+        }
+    }
+    return {};
+}
+
 } // namespace detail
 
 /// Sizes are counts of elements. All are checked: nothing that follows can divide by zero, overflow or be absurdly

@@ -11,6 +11,7 @@
 #include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
+#include <bitnet/io/foreign_contents.hpp>
 #include <bitnet/io/gguf_types.hpp>
 #include <bitnet/io/gguf_value.hpp>
 #include <bitnet/io/name_index.hpp>
@@ -221,8 +222,12 @@ public:
     }
 
     [[nodiscard]] result<gguf_file> run() {
-        return finish(read_header() && read_metadata() && sort_keys() && read_alignment() && read_tensors() &&
-                      sort_names() && name_q2_0() && place_tensors() && check_overlaps());
+        const bool complete = read_header() && read_metadata() && sort_keys() && read_alignment() && read_tensors() &&
+                              sort_names() && name_q2_0() && place_tensors() && check_overlaps();
+        if (!complete && failure_.code != errc::out_of_memory) {
+            explain_failure();
+        }
+        return finish(complete);
     }
 
 private:
@@ -231,6 +236,13 @@ private:
             return std::move(failure_);
         }
         return std::move(file_);
+    }
+
+    /// Where a mark says that the tensors are not what they seem, that is what is wrong, whatever else is.
+    void explain_failure() {
+        if (auto marks = refuse_foreign_marks(file_.values_.span(), file_.name_); !marks) {
+            failure_ = failed(marks);
+        }
     }
 
     // Every step returns whether to go on; if not, the error is in failure_.
@@ -614,8 +626,7 @@ private:
     [[nodiscard]] bool check_shape(const gguf_tensor& tensor) {
         const auto* format = format_of(tensor.type);
         if (format == nullptr) {
-            return fail(errc::unsupported_type, tensor,
-                        {" has the unknown tensor type ", static_cast<std::uint32_t>(tensor.type)});
+            return refuse_type(tensor);
         }
         const auto elements = element_count(tensor.dims);
         if (!elements || *elements > static_cast<std::uint64_t>(INT64_MAX)) {
@@ -626,6 +637,16 @@ private:
         }
         return tensor_bytes(tensor.type, tensor.dims) ||
                bad_shape(tensor, {" has more bytes as ", format->name, " than 64 bits can count"});
+    }
+    /// \pre neither the tensor nor those after it have been placed
+    [[nodiscard]] bool refuse_type(const gguf_tensor& tensor) {
+        const auto id = static_cast<std::uint32_t>(tensor.type);
+        const bool is_last = &tensor == &file_.tensors_[file_.tensors_.size() - 1];
+        const std::uint64_t end = is_last ? bytes_.size() - file_.data_offset_ : (&tensor + 1)->offset;
+        const std::string_view what =
+            what_is_type(id, element_count(tensor.dims).value_or(0), end - tensor.offset, file_.alignment_);
+        return what.empty() ? fail(errc::unsupported_type, tensor, {" has the unknown tensor type ", id})
+                            : fail(errc::unsupported_type, tensor, {" has type ", id, ", ", what});
     }
     [[nodiscard]] bool bad_shape(const gguf_tensor& tensor, sentence_parts what) {
         return fail(errc::bad_shape, tensor, {" of shape ", dims_text(tensor), sentence(what)});

@@ -20,6 +20,7 @@ struct sequence_row {
     const rotary_frequencies* frequencies; ///< the same for all rows of a sequence
     std::size_t position;
     token id;
+    const float* embedding = nullptr; ///< [hidden], as the first layer takes it; null: the embedding of `id`, scaled
 
     /// How many attention blocks hold positions 0..position.
     [[nodiscard]] std::size_t blocks() const noexcept { return position / attention_block + 1; }

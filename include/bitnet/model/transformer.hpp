@@ -14,6 +14,7 @@
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/simd/rotary.hpp>
+#include <bitnet/text/token.hpp>
 
 #include <algorithm>
 #include <array>
@@ -54,16 +55,18 @@ public:
 
     [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows; }
 
-    /// Starts a pass: looks the tokens up. \pre 1 <= rows.size() <= max_rows(); ids inside the vocabulary; rows of one
-    /// sequence have ascending positions and their cache has room. `rows` lives until the pass is over.
+    /// Starts a pass: looks the tokens up. \pre 1 <= rows.size() <= max_rows(); ids inside the vocabulary, but for rows
+    /// with embeddings of their own; rows of one sequence have ascending positions and their cache has room. `rows`
+    /// lives until the pass is over.
     void begin(pool_ref pool, std::span<const sequence_row> rows) noexcept {
         assert(!rows.empty() && rows.size() <= max_rows());
         rows_ = rows;
         parallel_for(pool, rows.size(), [&](std::size_t r) noexcept {
             float* x = row_of(scratch_.residual, r);
-            look_up(static_cast<std::size_t>(rows[r].id), x);
-            if (model_->embedding_scale != 1.0f) {
-                loops_->scale(x, model_->embedding_scale, model_->hidden);
+            if (rows[r].embedding != nullptr) {
+                std::copy_n(rows[r].embedding, model_->hidden, x);
+            } else {
+                look_up(static_cast<std::size_t>(rows[r].id), x);
             }
             rows[r].frequencies->angles(rows[r].position, row_of(scratch_.cosines, r), row_of(scratch_.sines, r));
         });
@@ -149,10 +152,14 @@ private:
     /// x [hidden] = the embedding of a token.
     void look_up(std::size_t id, float* x) const noexcept {
         if (weights_->ternary_embedding().has_blocks()) {
-            return widen_blocks(weights_->ternary_embedding().blocks, id, 0, model_->hidden, x);
+            widen_blocks(weights_->ternary_embedding().blocks, id, 0, model_->hidden, x);
+        } else {
+            const float_matrix& table = weights_->token_embedding();
+            loops_->of(table.element).widen_row(table.row(id), table.cols, x);
         }
-        const float_matrix& table = weights_->token_embedding();
-        loops_->of(table.element).widen_row(table.row(id), table.cols, x);
+        if (model_->embedding_scale != 1.0f) {
+            loops_->scale(x, model_->embedding_scale, model_->hidden);
+        }
     }
 
     [[nodiscard]] matrix_view<float> used(float_rows& all) const noexcept { return all.first(rows_.size()); }

@@ -19,10 +19,11 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// What one session gets in a step.
+/// What one session gets in a step: a token, or an embedding [hidden] as any_session::feed_embeddings takes it.
 struct batch_entry {
     any_session* of;
-    token id;
+    token id; ///< not used if there is an embedding
+    std::span<const float> embedding = {};
 };
 
 namespace detail {
@@ -70,11 +71,11 @@ public:
     static result<any_batch> open(any_model&&, const batch_options& = {}) = delete;           // would dangle
     static result<any_batch> open(any_model&&, pool_ref, const batch_options& = {}) = delete; // would dangle
 
-    /// Appends one token to each session and runs them in one pass; then logits() of each gives what follows it.
-    /// A session whose next() gave a token takes that token first, so the entry must name it.
-    /// \pre no entry's session is null.
-    /// \return errc::invalid_argument (more entries than sessions(), a session of another model, the same one twice,
-    /// another token than next() gave), errc::invalid_token, errc::context_full: every session is then as it was.
+    /// Appends one token or embedding to each session and runs them in one pass; then logits() of each gives what
+    /// follows it. A session whose next() gave a token takes that token first, so the entry must name it. \pre no
+    /// entry's session is null. \return errc::invalid_argument (more entries than sessions(), a session of another
+    /// model, the same one twice, another token than next() gave, an embedding of another size or not finite),
+    /// errc::invalid_token, errc::context_full: every session is then as it was.
     [[nodiscard]] result<void> step(std::span<const batch_entry> entries) { return base_->step(entries); }
 
     /// Steps those of `all` whose next() gave a token that has not run yet, so that their next() only samples.

@@ -33,6 +33,7 @@ public:
 
     /// \param visitor null: none
     [[nodiscard]] virtual result<void> feed(std::span<const token> tokens, const logits_visitor* visitor) = 0;
+    [[nodiscard]] virtual result<void> feed_embeddings(std::span<const float> rows) = 0;
     [[nodiscard]] virtual std::optional<token> next(sampler& choose) = 0;
     [[nodiscard]] virtual std::optional<token> next(any_chooser choose) = 0;
     [[nodiscard]] virtual result<std::span<const float>> logits() = 0;
@@ -94,6 +95,13 @@ public:
         return base_->feed(tokens, &visitor);
     }
 
+    /// Appends embeddings `rows` [n, hidden] in place of tokens, as front ends for speech and images make them, each as
+    /// the first layer takes it: a token's would be its row of token_embd.weight times
+    /// hyper_parameters::embedding_scale, and then the bits are those of feeding the token.
+    /// \return errc::invalid_argument if rows.size() is no multiple of the hidden size or a number is not finite,
+    /// errc::context_full; nothing is fed then, and the session goes on as it was.
+    [[nodiscard]] result<void> feed_embeddings(std::span<const float> rows) { return base_->feed_embeddings(rows); }
+
     /// The next token; nullopt at a stop token, at the end of the context and after an error. stopped_by() says which,
     /// last_error() has the sentence. The token is part of the sequence from here on; it runs through the model with
     /// the following call. After nullopt the session can be fed and asked again.
@@ -136,7 +144,7 @@ public:
     /// What finding the largest logits has cost so far; all zero without a screen.
     [[nodiscard]] const screen_statistics& screening() const noexcept { return base_->screening(); }
 
-    /// Tokens in the sequence: those fed and those that next() gave.
+    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave.
     [[nodiscard]] std::size_t position() const noexcept { return base_->position(); }
     [[nodiscard]] std::size_t context() const noexcept { return base_->context(); }
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }

@@ -76,7 +76,8 @@ private:
         }
         for (std::size_t i = 0; i < entries.size(); ++i) {
             session_core& of = core_of(entries[i]);
-            rows_[i] = of.begin_step(entries[i].id);
+            const std::span<const float> embedding = entries[i].embedding;
+            rows_[i] = of.begin_step(entries[i].id, embedding.empty() ? nullptr : embedding.data());
             row_indices_[i] = i;
             logits_[i] = of.logits_row();
         }
@@ -129,6 +130,28 @@ private:
         if (!of.is_of(parameters_)) {
             return error{errc::invalid_argument, sentence({"batch: entry ", i, " is a session of another model"})};
         }
+        if (of.cached() == of.context()) {
+            return error{errc::context_full, sentence({"batch: entry ", i, ": the context has ", of.context(),
+                                                       " positions and ", of.cached(), " are taken"})};
+        }
+        return entry.embedding.empty() ? check_token(i, entry) : check_embedding(i, entry);
+    }
+
+    [[nodiscard]] result<void> check_embedding(std::size_t i, const batch_entry& entry) const {
+        if (const auto& pending = entry.of->pending()) {
+            return error{errc::invalid_argument, sentence({"batch: entry ", i, " has an embedding, but next() of its ",
+                                                           "session gave ", *pending, ", which comes first"})};
+        }
+        if (entry.embedding.size() != parameters_.hidden) {
+            return error{errc::invalid_argument,
+                         sentence({"batch: entry ", i, " has an embedding of ", entry.embedding.size(),
+                                   " floats, the model's have ", parameters_.hidden})};
+        }
+        return check_finite(entry.embedding, parameters_.hidden, {"batch: entry ", i, ": "});
+    }
+
+    [[nodiscard]] result<void> check_token(std::size_t i, const batch_entry& entry) const {
+        const session_core& of = core_of(entry);
         if (of.pending() && *of.pending() != entry.id) {
             return error{errc::invalid_argument, sentence({"batch: entry ", i, " has token ", entry.id,
                                                            ", but next() of its session gave ", *of.pending()})};
@@ -136,10 +159,6 @@ private:
         if (entry.id < 0 || static_cast<std::size_t>(entry.id) >= parameters_.vocabulary) {
             return error{errc::invalid_token, sentence({"batch: entry ", i, " has token ", entry.id,
                                                         ", the vocabulary has ", parameters_.vocabulary})};
-        }
-        if (of.cached() == of.context()) {
-            return error{errc::context_full, sentence({"batch: entry ", i, ": the context has ", of.context(),
-                                                       " positions and ", of.cached(), " are taken"})};
         }
         return {};
     }

@@ -32,15 +32,29 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <new>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
+
+/// Whether all of `rows` [count, hidden] are finite, seen by their bits, because -ffast-math folds other tests.
+/// \return errc::invalid_argument, naming the first place that is not
+[[nodiscard]] inline result<void> check_finite(std::span<const float> rows, std::size_t hidden, sentence_parts place) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        if ((std::bit_cast<std::uint32_t>(rows[i]) & 0x7f800000u) == 0x7f800000u) {
+            return error{errc::invalid_argument, sentence({sentence(place), "embedding ", i / hidden,
+                                                           " is not finite in column ", i % hidden})};
+        }
+    }
+    return {};
+}
 
 class session_core final : public session_base {
 public:
@@ -74,6 +88,9 @@ public:
 
     result<void> feed(std::span<const token> tokens, const logits_visitor* visitor) override {
         return guarded([&] { return append(tokens, visitor); });
+    }
+    result<void> feed_embeddings(std::span<const float> rows) override {
+        return guarded([&] { return append_embeddings(rows); });
     }
     result<std::span<const float>> logits() override {
         return guarded([&] { return logits_of_last(); });
@@ -129,11 +146,12 @@ public:
         stopped_by_ = stop_reason::none;
     }
 
-    /// For batches: the row of a pass that appends `id`, whose logits go to logits_row(). \pre room in the context.
-    [[nodiscard]] sequence_row begin_step(token id) noexcept {
-        tokens_[cached_] = id;
+    /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null, whose logits go to
+    /// logits_row(). \pre room in the context.
+    [[nodiscard]] sequence_row begin_step(token id, const float* embedding) noexcept {
+        tokens_[cached_] = embedding == nullptr ? id : no_token;
         cache_.extend(cached_, 1);
-        return {&cache_, &frequencies_, cached_, id};
+        return {&cache_, &frequencies_, cached_, id, embedding};
     }
     /// Before that: room for one position. \return errc::kv_pool_full.
     [[nodiscard]] result<void> reserve_step() { return cache_.reserve(cached_, cached_ + 1); }
@@ -188,6 +206,33 @@ private:
             if (visitor != nullptr) {
                 visit_each(begin, part.size(), *visitor);
             }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> append_embeddings(std::span<const float> rows) {
+        const std::size_t hidden = parameters_.hidden;
+        if (rows.size() % hidden != 0) {
+            return error{errc::invalid_argument, sentence({"session: ", rows.size(), " floats are no whole number of ",
+                                                           "embeddings, which have ", hidden, " each"})};
+        }
+        const std::size_t count = rows.size() / hidden;
+        if (auto checked = check_room(count, "embeddings"); !checked) {
+            return checked;
+        }
+        if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
+            return checked;
+        }
+        if (auto reserved = cache_.reserve(cached_, position() + count); !reserved) {
+            return reserved;
+        }
+        take_workspace();
+        if (pending_ && count != 0) {
+            run_pending();
+        }
+        for (std::size_t begin = 0; begin < count; begin += options_.prompt_chunk) {
+            const std::size_t together = (std::min)(options_.prompt_chunk, count - begin);
+            run(rows.subspan(begin * hidden, together * hidden));
         }
         return {};
     }
@@ -402,11 +447,18 @@ private:
         return i == 0 ? logits_.data() : space_->more_logits.data() + (i - 1) * parameters_.vocabulary;
     }
 
-    [[nodiscard]] result<void> check_tokens(std::span<const token> tokens) const {
-        if (tokens.size() > context() - position()) {
+    [[nodiscard]] result<void> check_room(std::size_t count, std::string_view of_what) const {
+        if (count > context() - position()) {
             return error{errc::context_full,
-                         sentence({"session: ", tokens.size(), " tokens do not fit, the context has ", context(),
+                         sentence({"session: ", count, " ", of_what, " do not fit, the context has ", context(),
                                    " positions and ", position(), " are taken"})};
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_tokens(std::span<const token> tokens) const {
+        if (auto checked = check_room(tokens.size(), "tokens"); !checked) {
+            return checked;
         }
         const std::size_t vocabulary = parameters_.vocabulary;
         for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -448,7 +500,7 @@ private:
     }
     void run_pending() noexcept {
         const token last = *std::exchange(pending_, std::nullopt);
-        run({&last, 1});
+        run(std::span(&last, 1));
     }
 
     [[nodiscard]] std::span<const float> all_logits() noexcept {
@@ -509,15 +561,27 @@ private:
             space_->rows[i] = {&cache_, &frequencies_, cached_ + i, tokens[i]};
             tokens_[cached_ + i] = tokens[i];
         }
-        cache_.extend(cached_, tokens.size());
-        space_->forward->run(space_->pool.ref(), space_->rows.span().first(tokens.size()));
-        cached_ += tokens.size();
+        run_rows(tokens.size());
+    }
+    /// The same of embeddings [rows, hidden].
+    void run(std::span<const float> embeddings) noexcept {
+        const std::size_t count = embeddings.size() / parameters_.hidden;
+        for (std::size_t i = 0; i < count; ++i) {
+            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, 0, embeddings.data() + i * parameters_.hidden};
+            tokens_[cached_ + i] = no_token;
+        }
+        run_rows(count);
+    }
+    void run_rows(std::size_t count) noexcept {
+        cache_.extend(cached_, count);
+        space_->forward->run(space_->pool.ref(), space_->rows.span().first(count));
+        cached_ += count;
         state_after_ = cached_;
-        last_row_ = tokens.size() - 1;
+        last_row_ = count - 1;
         state_of_ = last_state::here;
         logits_valid_ = false;
         if (has_mean()) {
-            add_states(tokens.size());
+            add_states(count);
         }
     }
 

@@ -86,6 +86,7 @@ int main(int argc, char** argv) {
     constexpr std::array<std::string_view, 3> poolings{"file", "mean", "last"};
     options.choice("--pooling", poolings, pooling, "what is made one vector of: all states or the last one");
     chosen.add_context(options, 1);
+    chosen.head = "as-stored"; // no logits are read
     chosen.add_running(options);
     chosen.add_text(options);
     chosen.add_reading(options);

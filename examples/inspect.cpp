@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
     tools::options options(std::string(program), "Shows what a model file holds and whether it runs here.");
     tools::model_options chosen;
     chosen.pages = "mapped"; // it looks once, and runs nothing
+    chosen.head = "as-stored";
     bool json = false;
     options.argument(
         "FILE", chosen.file,

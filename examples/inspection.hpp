@@ -6,6 +6,7 @@
 #include "model_options.hpp"
 #include "utf8_path.hpp"
 
+#include <bitnet/checkpoint/float_tensor.hpp>
 #include <bitnet/checkpoint/hyper_parameter_reader.hpp>
 #include <bitnet/checkpoint/layout_for.hpp>
 #include <bitnet/checkpoint/model_file.hpp>
@@ -67,6 +68,14 @@ struct report {
 
     /// Bytes that are taken whatever the context: the file's and those of repacked tensors.
     [[nodiscard]] std::uint64_t fixed_bytes() const { return file_bytes + (opened ? opened->repacked_bytes() : 0); }
+    /// Nothing for a head whose type has no screen.
+    [[nodiscard]] std::optional<screened_head_memory> screened_head() const {
+        const bool has_head = parameters && !parameters->is_embedder;
+        const bitnet::gguf_tensor* head = has_head ? file.find_tensor(parameters->lm_head_name()) : nullptr;
+        const auto element = head != nullptr ? bitnet::detail::float_element_of(head->type) : std::nullopt;
+        return element && bitnet::detail::admits_screen(*element) ? std::optional(estimate_screened_head(*parameters))
+                                                                  : std::nullopt;
+    }
     [[nodiscard]] bool runs() const { return opened && bad_tensors.empty(); }
     [[nodiscard]] std::string why_not() const {
         return opened ? bad_tensors.empty() ? "" : bad_tensors.front() : opened.error().message;

@@ -221,6 +221,12 @@ inline void write_memory(json_writer& json, const report& made) {
         }
     }
     json.end(']');
+    if (const auto screened = made.screened_head()) {
+        json.begin("screened_head", '{');
+        json.member("screen_bytes", screened->screen);
+        json.member("session_bytes", screened->session);
+        json.end('}');
+    }
 }
 
 inline void write_strings(json_writer& json, std::string_view key, std::span<const std::string> strings) {

@@ -98,6 +98,11 @@ inline void print_memory(const report& made) {
                     number(each.kv_f32), number(each.kv_i8), number(each.working),
                     number(made.fixed_bytes() + each.kv_f16 + each.working));
     }
+    if (const auto screened = made.screened_head()) {
+        std::printf("  a screened head takes %llu more, and %llu more for each session\n",
+                    static_cast<unsigned long long>(screened->screen),
+                    static_cast<unsigned long long>(screened->session));
+    }
 }
 
 inline void print_text(const report& made) {

@@ -88,6 +88,7 @@ int main(int argc, char** argv) {
     chosen.add_file(options);
     options.required("--ids", "ID,ID...", list, "the tokens, BOS included where the model wants it");
     options.flag("--all", all, "after each token: [tokens, vocabulary]");
+    chosen.head = "as-stored"; // all logits are read
     chosen.add_running(options);
     chosen.add_reading(options);
     if (const auto status = options.read(argc, argv)) {

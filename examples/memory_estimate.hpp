@@ -6,7 +6,9 @@
 #include <bitnet/core/half.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/scratch.hpp>
+#include <bitnet/model/screened_search.hpp>
 #include <bitnet/run/session_options.hpp>
+#include <bitnet/simd/screen.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -50,6 +52,18 @@ struct session_memory {
     }
     all.push_back(estimate(p, p.context));
     return all;
+}
+
+/// Bytes that a screened head takes beside the head itself.
+struct screened_head_memory {
+    std::uint64_t screen;  ///< of the model
+    std::uint64_t session; ///< for the search, in each session
+};
+
+/// Where the head's type has a screen. \pre not an embedder
+[[nodiscard]] inline screened_head_memory estimate_screened_head(const bitnet::hyper_parameters& p) {
+    return {std::uint64_t{p.vocabulary} * bitnet::detail::screen_layout::row_bytes(p.hidden),
+            bitnet::detail::screened_search::working_bytes(p.vocabulary, p.hidden)};
 }
 
 } // namespace tools

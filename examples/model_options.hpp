@@ -26,7 +26,7 @@ struct model_options {
     std::string chat_format;
     std::string i2s_source = "a";
     std::string lookup_tiling;
-    std::string head = "as-stored";
+    std::string head = "automatic";
     std::string pages = "automatic";
     std::size_t threads = std::max<std::size_t>(1, std::thread::hardware_concurrency());
     std::size_t context = 0;
@@ -64,7 +64,7 @@ struct model_options {
         add_threads(all);
         all.choice("--isa", isa_names(), isa, "instruction set", "the best available");
         all.choice("--kv", elements, kv, "element of the KV cache; i8 is approximate");
-        constexpr std::array<std::string_view, 2> heads{"as-stored", "screened"};
+        constexpr std::array<std::string_view, 3> heads{"automatic", "as-stored", "screened"};
         all.choice("--head", heads, head, "screened: the same tokens from a six-bit copy and few rows of the head");
         constexpr std::array<std::string_view, 3> modes{"automatic", "mapped", "copied"};
         all.choice("--pages", modes, pages,
@@ -87,7 +87,9 @@ struct model_options {
         open.pre_tokenizer = pre_tokenizer;
         open.file_order = reading().order;
         open.lookup_tiling = lookup_tiling;
-        open.lm_head = head == "screened" ? bitnet::lm_head_mode::screened : bitnet::lm_head_mode::as_stored;
+        open.lm_head = head == "screened"    ? bitnet::lm_head_mode::screened
+                       : head == "as-stored" ? bitnet::lm_head_mode::as_stored
+                                             : bitnet::lm_head_mode::automatic;
         open.pages = pages == "mapped"   ? bitnet::page_mode::mapped
                      : pages == "copied" ? bitnet::page_mode::copied
                                          : bitnet::page_mode::automatic;

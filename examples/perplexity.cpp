@@ -116,6 +116,7 @@ int main(int argc, char** argv) {
     chosen.add_file(options);
     options.required("-f", "TEXT", path, "the text, a UTF-8 file");
     chosen.add_context(options, 2);
+    chosen.head = "as-stored"; // the logits of every token are read
     chosen.add_running(options);
     chosen.add_text(options);
     chosen.add_reading(options);

@@ -159,10 +159,12 @@
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/model_facts.hpp>
 #include <bitnet/run/model_parts.hpp>
+#include <bitnet/run/model_screen.hpp>
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/parts.hpp>
 #include <bitnet/run/sampler.hpp>
+#include <bitnet/run/screen_choice.hpp>
 #include <bitnet/run/session.hpp>
 #include <bitnet/run/session_core.hpp>
 #include <bitnet/run/session_options.hpp>

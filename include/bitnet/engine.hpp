@@ -29,6 +29,8 @@ struct engine {
     bool (*enable)() noexcept;
     /// The policy's pool, opened. \return as its own open().
     result<detail::owned_pool> (*open_pool)(std::size_t threads, std::chrono::microseconds spin);
+    /// Whether that is the library's own, so that the library may start threads.
+    bool has_threads = false;
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -118,6 +118,7 @@ struct open_options;
 class sampler;
 struct sampler_options;
 struct scored_token;
+enum class screen_state;
 struct screen_statistics;
 struct session_options;
 enum class stop_reason;

@@ -107,7 +107,9 @@ constinit const engine engine_of<P>::tables{P::isa::name,
                                             &detail::ternary_table_of<typename P::ternary>,
                                             &detail::block_table_of<detail::block_kernel<typename P::isa>>,
                                             []() noexcept { return isa::enable<typename P::isa>(); },
-                                            &detail::open_owned_pool<typename P::pool>};
+                                            &detail::open_owned_pool<typename P::pool>,
+                                            std::same_as<typename P::pool, default_pool> &&
+                                                !std::same_as<default_pool, inline_pool>};
 
 /// The best instruction set that this translation unit's own compile flags enable: no dispatch, and the program needs
 /// a machine that has it anyway. See bitnet::any_cpu for the choice at run time.

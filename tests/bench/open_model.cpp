@@ -38,8 +38,11 @@ std::optional<double> opening_time(const char* path, bool load_tokenizer) {
     std::array<double, 5> times{};
     for (double& time : times) {
         const auto start = std::chrono::steady_clock::now();
-        const auto model =
-            tools::open_model(path, {.load_tokenizer = load_tokenizer, .pages = bitnet::page_mode::mapped}, {}, "f16");
+        const auto model = tools::open_model(path,
+                                             {.load_tokenizer = load_tokenizer,
+                                              .pages = bitnet::page_mode::mapped,
+                                              .lm_head = bitnet::lm_head_mode::as_stored},
+                                             {}, "f16");
         time = milliseconds_since(start);
         if (!model) {
             std::fprintf(stderr, "%s\n", model.error().message.c_str());
@@ -52,7 +55,8 @@ std::optional<double> opening_time(const char* path, bool load_tokenizer) {
 
 /// Runs 64 tokens of prompt and 8 more. \return the exit status.
 int check_memory(const char* path) {
-    const auto model = tools::open_model(path, {.pages = bitnet::page_mode::mapped}, {}, "f16");
+    const auto model = tools::open_model(
+        path, {.pages = bitnet::page_mode::mapped, .lm_head = bitnet::lm_head_mode::as_stored}, {}, "f16");
     auto session = model ? bitnet::any_session::open(*model, {.threads = 2, .stop_at_stop_tokens = false})
                          : bitnet::result<bitnet::any_session>(model.error());
     if (!session) {

@@ -257,6 +257,21 @@ TEST_CASE("the head is written in the requested type, and comparison reports how
     CHECK(std::ranges::equal(converted(source.span(), {.head = "f16"}).span(), source.span()));
 }
 
+TEST_CASE("a screen that a file holds is used where it lies, unless the head is to be read as stored") {
+    const auto plain = bitnet_tests::tiny_model();
+    REQUIRE(plain);
+    conversion_options options;
+    options.head = "screened";
+    const auto bytes = converted(plain->span(), options);
+    for (const lm_head_mode mode : {lm_head_mode::automatic, lm_head_mode::screened, lm_head_mode::as_stored}) {
+        const auto opened =
+            model<oracle>::open(byte_source::borrow(bytes.span(), "test"), {.load_tokenizer = false, .lm_head = mode});
+        REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+        CHECK(opened->head_screen() == (mode == lm_head_mode::as_stored ? screen_state::none : screen_state::ready));
+        CHECK(opened->screen_bytes() == 0);
+    }
+}
+
 TEST_CASE("metadata is set in place or added, and nothing else changes") {
     auto shape = two_layers();
     shape.names_pre_tokenizer = false; // as the official 2B-4T file

@@ -11,6 +11,7 @@
 #include <bitnet/convert/checkpoint_comparison.hpp>
 #include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/convert/metadata_edit.hpp>
+#include <bitnet/io/available_memory.hpp>
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/safetensors.hpp>
 #include <bitnet/run/any_batch.hpp>
@@ -147,6 +148,40 @@ std::string tokenizer_json() {
 }
 
 } // namespace
+
+TEST_CASE("a screen that finds no memory leaves the head as stored, and a note says why") {
+    if (BITNET_THREADS == 0 || detail::available_memory().value_or(0) < (std::uint64_t{1} << 30)) {
+        return; // no screen would be made
+    }
+    bitnet_tests::model_shape shape = tiny_shape();
+    shape.hidden = 1024;
+    bitnet_tests::token_list list = bitnet_tests::tiny_tokens();
+    for (int i = 0; list.tokens.size() < 16384; ++i) { // a head of 32 MiB
+        list.tokens.push_back("filler " + std::to_string(i));
+    }
+    const auto bytes = bitnet_tests::random_model(shape, std::move(list)).writer().write_memory();
+    REQUIRE(bytes);
+    const auto open = [&] {
+        return any_model::open(byte_source::borrow(bytes->span(), "large"),
+                               {.load_tokenizer = false, .verify_codes = false});
+    };
+    const auto expected = open();
+    REQUIRE(expected);
+    REQUIRE(expected->notes().back().starts_with("head: screened"));
+    bool was_refused = true;
+    std::size_t noted = 0;
+    for (std::size_t granted = 0; was_refused; ++granted) {
+        bitnet_tests::refuse_after(granted, refusal::one);
+        const auto made = open();
+        was_refused = bitnet_tests::stop_refusing();
+        if (was_refused && made && made->head_screen() == screen_state::none) {
+            CHECK(made->notes().back().starts_with("head: as stored, because screened head: "));
+            CHECK(made->notes().back().ends_with(" bytes could not be allocated"));
+            ++noted;
+        }
+    }
+    CHECK(noted == 1);
+}
 
 TEST_CASE("a GGUF file opens or says that memory ended, at any request") {
     refuse_each([] { return outcome_of(any_model::open(tiny_source())); });

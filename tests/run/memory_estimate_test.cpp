@@ -5,6 +5,7 @@
 #include "run/counted_allocations.hpp"
 
 #include <bitnet/run/model.hpp>
+#include <bitnet/run/open_model.hpp>
 #include <bitnet/run/session.hpp>
 
 #include <doctest/doctest.h>
@@ -12,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 using namespace bitnet;
 using namespace bitnet::detail;
@@ -57,4 +59,27 @@ TEST_CASE("a session allocates what is estimated, within a tenth of its working 
     }
     CHECK(all[0].context == 512);
     CHECK(all[3].context == 5000);
+}
+
+TEST_CASE("a screened head takes what is estimated, in the model and in each session") {
+    bitnet_tests::model_shape shape;
+    shape.hidden = 512;
+    const auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const auto open = [&](lm_head_mode mode) {
+        auto opened = any_model::open(byte_source::borrow(bytes->span(), "tiny"), {.lm_head = mode});
+        REQUIRE(opened);
+        return *std::move(opened);
+    };
+    const auto counted_session = [](const any_model& model) {
+        const std::size_t before = bitnet_tests::allocated_bytes();
+        const auto made = any_session::open(model, {.context = 16});
+        REQUIRE(made);
+        return bitnet_tests::allocated_bytes() - before;
+    };
+    const any_model stored = open(lm_head_mode::as_stored);
+    const any_model screened = open(lm_head_mode::screened);
+    const auto estimated = tools::estimate_screened_head(stored.parameters());
+    CHECK(screened.screen_bytes() == estimated.screen);
+    CHECK(counted_session(screened) - counted_session(stored) == estimated.session);
 }

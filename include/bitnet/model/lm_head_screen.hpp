@@ -22,6 +22,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,8 +46,17 @@ public:
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<lm_head_screen> open(pool_ref pool, const loop_table& loops,
                                                      const float_matrix& lm_head) {
-        const std::size_t row_bytes = screen_layout::row_bytes(lm_head.cols);
-        const auto size = checked_multiply(lm_head.rows, row_bytes);
+        auto made = allocate(lm_head);
+        if (made) {
+            const std::atomic<bool> never{false};
+            static_cast<void>(made->fill(pool, loops, lm_head, never));
+        }
+        return made;
+    }
+
+    /// Memory for the screen of a head, which fill() writes. \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<lm_head_screen> allocate(const float_matrix& lm_head) {
+        const auto size = bytes_for(lm_head);
         if (!size) {
             return error{errc::out_of_memory, "screened head: the number of bytes overflows 64 bits"};
         }
@@ -57,11 +67,28 @@ public:
         lm_head_screen made;
         made.own_ = *std::move(bytes);
         made.bytes_ = made.own_.span();
-        made.row_bytes_ = row_bytes;
+        made.row_bytes_ = screen_layout::row_bytes(lm_head.cols);
         ask_for_huge_pages(made.own_.data(), made.own_.size());
-        for_rows(pool, lm_head.rows,
-                 [&](std::size_t r) noexcept { write_row(loops, lm_head, r, made.own_.data() + r * row_bytes); });
         return made;
+    }
+    /// Bytes of the screen of a head; nullopt if they overflow.
+    [[nodiscard]] static std::optional<std::uint64_t> bytes_for(const float_matrix& lm_head) noexcept {
+        return checked_multiply(lm_head.rows, screen_layout::row_bytes(lm_head.cols));
+    }
+
+    /// Reads the head once, in parallel, until `stop` is true. \return whether all rows are written.
+    /// \pre allocated for this head, and admits_screen(lm_head.element)
+    [[nodiscard]] bool fill(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
+                            const std::atomic<bool>& stop) noexcept {
+        std::atomic<bool> is_whole{true};
+        for_rows(pool, lm_head.rows, [&](std::size_t r) noexcept {
+            if (stop.load(std::memory_order_relaxed)) {
+                is_whole.store(false, std::memory_order_relaxed);
+                return;
+            }
+            write_row(loops, lm_head, r, own_.data() + r * row_bytes_);
+        });
+        return is_whole.load(std::memory_order_relaxed);
     }
 
     /// A screen that a conversion has stored in the tensor screen_name(head): in place. Borrows its bytes.
@@ -100,6 +127,8 @@ public:
 
     [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_.size(); }
+    /// 0 if it lies in the file.
+    [[nodiscard]] std::uint64_t own_bytes() const noexcept { return own_.size(); }
     [[nodiscard]] std::size_t row_bytes() const noexcept { return row_bytes_; }
     [[nodiscard]] const std::byte* row(std::size_t r) const noexcept { return bytes_.data() + r * row_bytes_; }
 

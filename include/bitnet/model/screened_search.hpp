@@ -26,8 +26,8 @@
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Finds the largest logits of one state after the other. Working memory of a session; allocates in open() only:
-/// 12 bytes for each row of the head and 1.5 for each column.
+/// Finds the largest logits of one state after the other. Working memory of a session; allocates in open() only, what
+/// working_bytes() says.
 ///
 /// 1. Every row's bound from above, out of the screen (screen_input has the proof).
 /// 2. The exact logits of the rows whose bounds are the largest: the k-th largest of them is a floor, which the k-th
@@ -43,7 +43,16 @@ public:
 
     screened_search() noexcept = default;
 
-    /// Borrows all but the number. \param logit_scale above 0 \return errc::out_of_memory.
+    /// What open() allocates for a head [rows, cols].
+    [[nodiscard]] static constexpr std::uint64_t working_bytes(std::size_t rows, std::size_t cols) noexcept {
+        const std::uint64_t columns = screen_layout::blocks(cols) * screen_layout::block_columns;
+        const std::uint64_t found = rows / 8 + 1 + most_candidates;
+        return 2 * columns + columns / 8 * sizeof(std::int32_t) + rows * sizeof(float) +
+               2 * groups_of(rows) * sizeof(peak) + found * sizeof(scored_token);
+    }
+
+    /// Borrows all but the number, and reads the screen in largest() only. \param logit_scale above 0
+    /// \return errc::out_of_memory.
     [[nodiscard]] static result<screened_search> open(const loop_table& loops, const float_matrix& lm_head,
                                                       const lm_head_screen& screen, float logit_scale) {
         screened_search made;
@@ -51,8 +60,8 @@ public:
         made.lm_head_ = &lm_head;
         made.screen_ = &screen;
         made.logit_scale_ = logit_scale;
-        made.group_ = (lm_head.rows + most_groups - 1) / most_groups;
-        const std::size_t groups = (lm_head.rows + made.group_ - 1) / made.group_;
+        made.group_ = group_of(lm_head.rows);
+        const std::size_t groups = groups_of(lm_head.rows);
         const std::size_t cols = screen_layout::blocks(lm_head.cols) * screen_layout::block_columns;
         error failure;
         allocate(made.high_, cols, "screened head, working memory", failure);
@@ -100,6 +109,13 @@ private:
     static constexpr std::size_t most_candidates = 2 * most;
     static constexpr std::size_t rows_per_task = 256;
     static constexpr std::size_t rows_per_list = 64;
+
+    [[nodiscard]] static constexpr std::size_t group_of(std::size_t rows) noexcept {
+        return (rows + most_groups - 1) / most_groups;
+    }
+    [[nodiscard]] static constexpr std::size_t groups_of(std::size_t rows) noexcept {
+        return rows != 0 ? (rows + group_of(rows) - 1) / group_of(rows) : 0;
+    }
 
     /// The largest bound of a group of rows.
     struct peak {

@@ -49,6 +49,7 @@ public:
 
     [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
+    [[nodiscard]] virtual screen_state head_screen() const noexcept = 0;
 
     /// Set when the model is opened.
     struct description {
@@ -59,6 +60,7 @@ public:
         std::string_view isa;
         std::string_view layout;
         std::uint64_t repacked_bytes = 0;
+        std::uint64_t screen_bytes = 0;
     };
     [[nodiscard]] const description& about() const noexcept { return about_; }
 
@@ -86,8 +88,8 @@ template <class Ladder> struct compiled_for {
 
 /// An opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions and
 /// threads. A plain type that a class can hold; move-only; what it gives stays valid when it moves.
-/// Memory: the file's pages as the system maps them or a copy (see page_mode), norms, tokenizer, and what had to be
-/// repacked.
+/// Memory: the file's pages as the system maps them or a copy (see page_mode), norms, tokenizer, what had to be
+/// repacked, and the screen of the head (see lm_head_mode).
 ///
 ///     class storyteller {
 ///         bitnet::any_model model_;
@@ -141,6 +143,10 @@ public:
     [[nodiscard]] std::string_view layout() const noexcept { return base_->about().layout; }
     /// Memory for tensors that the file has in another layout; 0 if all are used as they are mapped.
     [[nodiscard]] std::uint64_t repacked_bytes() const noexcept { return base_->about().repacked_bytes; }
+    /// Memory for the screen of the head, once it is made; 0 without one, and if the file holds it.
+    [[nodiscard]] std::uint64_t screen_bytes() const noexcept { return base_->about().screen_bytes; }
+    /// Whether sessions search through a screen of the head: see lm_head_mode. Any thread may ask.
+    [[nodiscard]] screen_state head_screen() const noexcept { return base_->head_screen(); }
 
     /// The library's own: for sessions and batches, and for compiled_for.
     [[nodiscard]] const detail::model_base& base() const noexcept { return *base_; }

@@ -41,8 +41,8 @@ public:
     }
 
     [[nodiscard]] const detail::weights& tensors() const noexcept { return parts().tensors; }
-    /// Empty unless the model was opened with lm_head_mode::screened.
-    [[nodiscard]] const detail::lm_head_screen& screen() const noexcept { return parts().screen; }
+    /// \pre head_screen() == screen_state::ready
+    [[nodiscard]] const detail::lm_head_screen& screen() const noexcept { return parts().screen.get(); }
 
 private:
     explicit model(std::unique_ptr<const detail::model_base> base) noexcept : any_model(std::move(base)) {}

@@ -9,6 +9,7 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
+#include <bitnet/io/available_memory.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/model/kv_page.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
@@ -17,10 +18,13 @@
 #include <bitnet/run/batch_core.hpp>
 #include <bitnet/run/graph_part.hpp>
 #include <bitnet/run/model_facts.hpp>
+#include <bitnet/run/model_screen.hpp>
 #include <bitnet/run/open_options.hpp>
+#include <bitnet/run/screen_choice.hpp>
 #include <bitnet/run/session_core.hpp>
 #include <bitnet/run/tensors_part.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <string>
@@ -60,6 +64,8 @@ public:
     result<chat_template> open_chat(std::string_view format) const override {
         return text_part<>::open_chat(facts_->file(), *facts_->text, format);
     }
+
+    screen_state head_screen() const noexcept override { return screen_.state(); }
 
     [[nodiscard]] model_parts parts() const noexcept {
         return {tables_, facts_->parameters, tensors_, screen_, facts_->turns, facts_->text ? &*facts_->text : nullptr};
@@ -111,29 +117,54 @@ private:
             return failed(tensors);
         }
         tensors_ = *std::move(tensors);
-        return options.lm_head == lm_head_mode::screened ? make_screen(pool->ref(), how.verify_codes) : result<void>{};
+        return options.lm_head == lm_head_mode::as_stored || facts_->parameters.is_embedder
+                   ? result<void>{}
+                   : open_screen(options.lm_head, pool->ref(), how.verify_codes);
     }
 
-    [[nodiscard]] result<void> make_screen(pool_ref pool, bool verify) {
-        const gguf_file& file = facts_->file();
+    /// \param mode screened or automatic
+    [[nodiscard]] result<void> open_screen(lm_head_mode mode, pool_ref pool, bool verify) {
         const std::string_view name = facts_->parameters.lm_head_name();
-        if (facts_->parameters.is_embedder) {
+        const bool is_admitted = !tensors_.ternary_head().has_blocks() && admits_screen(tensors_.lm_head().element);
+        const auto* stored = is_admitted ? facts_->file().find_tensor(screen_name(name)) : nullptr;
+        if (stored == nullptr && mode == lm_head_mode::automatic) {
+            start_screen(is_admitted);
             return {};
         }
-        if (tensors_.ternary_head().has_blocks() || !admits_screen(tensors_.lm_head().element)) {
-            const gguf_tensor* head = file.find_tensor(name);
+        if (!is_admitted) {
+            const gguf_tensor* head = facts_->file().find_tensor(name);
             facts_->notes.push_back(sentence({"the head is used as stored: a screen is for F16, BF16 and F32, and this "
                                               "one is ",
                                               head != nullptr ? name_of(head->type) : name}));
             return {};
         }
-        const auto* stored = file.find_tensor(screen_name(name));
-        auto made = tensors_part<>::open_screen(pool, *tables_.loops, tensors_.lm_head(), stored, file.name(), verify);
+        auto made = tensors_part<>::open_screen(pool, *tables_.loops, tensors_.lm_head(), stored, facts_->file().name(),
+                                                verify);
         if (!made) {
             return failed(made);
         }
-        screen_ = *std::move(made);
+        screen_.hold(*std::move(made));
         return {};
+    }
+
+    /// lm_head_mode::automatic without a screen in the file: the making of one where the rule says so. The head is used
+    /// as stored, and a note says why, where memory or a thread for it cannot be had.
+    void start_screen(bool is_admitted) {
+        const float_matrix& lm_head = tensors_.lm_head();
+        auto choice =
+            choose_screen({lm_head.rows * lm_head.row_bytes(), lm_head_screen::bytes_for(lm_head).value_or(UINT64_MAX),
+                           is_admitted, tables_.has_threads, available_memory()});
+        if (choice.is_made) {
+            auto allocated = lm_head_screen::allocate(lm_head);
+            if (!allocated) {
+                choice.note = sentence({"head: as stored, because ", allocated.error().message});
+            } else if (!screen_.make_in_background(*std::move(allocated), *tables_.loops, lm_head)) {
+                choice.note = "head: as stored, because the operating system refused a thread to make a screen";
+            }
+        }
+        if (!choice.note.empty()) {
+            facts_->notes.push_back(std::move(choice.note));
+        }
     }
 
     void describe() {
@@ -153,13 +184,14 @@ private:
                   facts_->notes,
                   tables_.isa,
                   tensors_.layout(),
-                  tensors_.repacked_bytes()};
+                  tensors_.repacked_bytes(),
+                  screen_.own_bytes()};
     }
 
     const engine& tables_;
     std::unique_ptr<model_facts> facts_;
     weights tensors_;
-    lm_head_screen screen_;
+    model_screen screen_; ///< the last one: its thread reads the others
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

@@ -6,9 +6,9 @@
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/engine.hpp>
-#include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/model/rotations.hpp>
 #include <bitnet/model/weights.hpp>
+#include <bitnet/run/model_screen.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
 namespace bitnet::inline BITNET_ABI::detail {
@@ -17,7 +17,7 @@ struct model_parts {
     const engine& tables;
     const hyper_parameters& parameters;
     const weights& tensors;
-    const lm_head_screen& screen; ///< empty without one
+    const model_screen& screen;
     const rotations& turns;
     const tokenizer* text; ///< null without one
 };

@@ -17,7 +17,20 @@ namespace bitnet::inline BITNET_ABI {
 /// How sessions find the largest logits.
 enum class lm_head_mode {
     as_stored, ///< by reading the whole output matrix
-    screened,  ///< the same tokens and logits by reading two fifths of an F16 one: see lm_head_screen
+    /// The same tokens and logits by reading two fifths of an F16 one: see lm_head_screen. open() makes the screen.
+    screened,
+    /// Screened where that gains and memory allows, otherwise as stored; a note says which, and why. A screen that the
+    /// file does not hold is made after open(), by a thread of its own that ends with the model: until it is ready, the
+    /// whole matrix is read, with the same tokens. As stored where there are no threads (WebAssembly), in a policy with
+    /// another pool than thread_pool, and where the system does not tell how much memory is available.
+    automatic,
+};
+
+/// Whether a model has a screen of its head.
+enum class screen_state {
+    none,       ///< and will have none
+    being_made, ///< in the background
+    ready,
 };
 
 struct open_options {
@@ -40,8 +53,9 @@ struct open_options {
     /// What happens to activations before they meet ternary weights.
     activation_rounding activations = activation_rounding::by_model;
     /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
-    /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so.
-    lm_head_mode lm_head = lm_head_mode::as_stored;
+    /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so. Who never asks for the
+    /// few largest logits, but for all of them or for embeddings, says as_stored.
+    lm_head_mode lm_head = lm_head_mode::automatic;
     /// Threads that repack ternary tensors and make the screen while the model is opened. They are gone when open()
     /// returns.
     std::size_t threads = 1;

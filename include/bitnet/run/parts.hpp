@@ -8,6 +8,7 @@
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/thread/pool.hpp>
 
+#include <atomic>
 #include <memory>
 #include <string_view>
 
@@ -62,6 +63,9 @@ template <class Program = void> struct tensors_part {
     [[nodiscard]] static result<lm_head_screen> open_screen(pool_ref pool, const loop_table& loops,
                                                             const float_matrix& lm_head, const gguf_tensor* stored,
                                                             std::string_view file, bool verify);
+    /// lm_head_screen::fill.
+    [[nodiscard]] static bool fill_screen(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
+                                          lm_head_screen& out, const std::atomic<bool>& stop) noexcept;
 };
 
 /// Sessions and batches.

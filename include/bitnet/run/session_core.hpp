@@ -512,10 +512,10 @@ private:
         return out;
     }
 
-    /// The k largest through the screen; nullopt without one, if k is out of range, or if all logits are already
-    /// computed.
+    /// The k largest through the screen; nullopt without one, while it is being made, if k is out of range, or if all
+    /// logits are already computed.
     [[nodiscard]] std::optional<std::span<const scored_token>> screened_logits(std::size_t k) noexcept {
-        if (model_.screen.empty() || logits_valid_ || k == 0 || k > largest_.size()) {
+        if (!model_.screen.is_ready() || logits_valid_ || k == 0 || k > largest_.size()) {
             return std::nullopt;
         }
         return space_->search.largest(space_->pool.ref(), space_->forward->final_state(last_row_), k);

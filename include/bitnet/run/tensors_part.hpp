@@ -14,6 +14,7 @@
 #include <bitnet/model/weights.hpp>
 #include <bitnet/run/parts.hpp>
 
+#include <atomic>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -36,6 +37,12 @@ result<lm_head_screen> tensors_part<Program>::open_screen(pool_ref pool, const l
                                                           std::string_view file, bool verify) {
     return stored != nullptr ? lm_head_screen::open(pool, loops, lm_head, *stored, file, verify)
                              : lm_head_screen::open(pool, loops, lm_head);
+}
+
+template <class Program>
+bool tensors_part<Program>::fill_screen(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
+                                        lm_head_screen& out, const std::atomic<bool>& stop) noexcept {
+    return out.fill(pool, loops, lm_head, stop);
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail

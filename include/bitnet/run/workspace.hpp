@@ -111,10 +111,10 @@ public:
             return failed(logits);
         }
         all.more_logits = *std::move(logits);
-        if (model.screen.empty()) {
+        if (!model.screen.is_expected()) {
             return made;
         }
-        auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen,
+        auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
                                             model.parameters.logit_scale);
         if (!search) {
             return failed(search);

@@ -152,7 +152,7 @@ public:
     std::string_view isa() const override { return model_.isa(); }
     std::string head_type() const override {
         const std::string stored = name_of(parts_of(model_).tensors.lm_head().element);
-        return parts_of(model_).screen.empty() ? stored : stored + ", screened";
+        return !parts_of(model_).screen.is_expected() ? stored : stored + ", screened";
     }
 
     model_cost cost() const override {

@@ -8,13 +8,12 @@
 #include <bitnet/any.hpp>
 #include <bitnet/convert/permuted_rows.hpp>
 #include <bitnet/text/chat_format.hpp>
+#include <bitnet/thread/usable_cores.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <string>
 #include <string_view>
-#include <thread>
 
 namespace tools {
 
@@ -28,7 +27,7 @@ struct model_options {
     std::string lookup_tiling;
     std::string head = "automatic";
     std::string pages = "automatic";
-    std::size_t threads = std::max<std::size_t>(1, std::thread::hardware_concurrency());
+    std::size_t threads = bitnet::usable_cores();
     std::size_t context = 0;
 
     static constexpr std::size_t most_threads = bitnet::most_threads;
@@ -56,7 +55,7 @@ struct model_options {
     /// How many threads work: -t.
     void add_threads(options& all) {
         all.number<std::size_t>("-t", "THREADS", threads, 1, most_threads, "threads that work at a time",
-                                "all, here " + std::to_string(threads));
+                                "one a core that this process may use, here " + std::to_string(threads));
     }
     /// How the model runs: -t, --isa, --kv, --head, --pages.
     void add_running(options& all) {

@@ -216,5 +216,6 @@
 #include <bitnet/thread/pool.hpp>
 #include <bitnet/thread/thread_limits.hpp>
 #include <bitnet/thread/thread_pool.hpp>
+#include <bitnet/thread/usable_cores.hpp>
 
 #endif

@@ -158,6 +158,7 @@ struct ternary_encoding;
 //     default_spin               thread/thread_limits.hpp
 //     most_threads               thread/thread_limits.hpp
 //     thread_pool_type           thread/pool.hpp
+//     usable_cores               thread/usable_cores.hpp
 //
 //     default_pool               policy.hpp
 //     engine_of                  policy.hpp

@@ -226,6 +226,20 @@ TEST_CASE("sessions share a pool, and a model that was moved") {
     CHECK(copy(moved_session.logits()) == copy(b->logits()));
 }
 
+TEST_CASE("a session and a batch that name no threads have one for each core that the process may use") {
+    const auto opened = any_model::open(tiny_model_path());
+    REQUIRE(opened);
+    const auto session = any_session::open(*opened, {.context = 16});
+    const auto batch = any_batch::open(*opened);
+    REQUIRE(session);
+    REQUIRE(batch);
+    CHECK(session->threads() == usable_cores());
+    CHECK(batch->threads() == usable_cores());
+    const auto one = any_session::open(*opened, {.context = 16, .threads = 1});
+    REQUIRE(one);
+    CHECK(one->threads() == 1);
+}
+
 TEST_CASE("inline_pool and the f32 cache are policies like any other") {
     auto bytes = bitnet_tests::tiny_model();
     REQUIRE(bytes);

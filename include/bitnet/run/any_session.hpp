@@ -47,7 +47,7 @@ public:
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
-    [[nodiscard]] std::size_t threads() const noexcept { return options_.threads; }
+    [[nodiscard]] std::size_t threads() const noexcept { return options_.threads.value_or(1); }
     [[nodiscard]] stop_reason stopped_by() const noexcept { return stopped_by_; }
     [[nodiscard]] const error& last_error() const noexcept { return last_error_; }
     [[nodiscard]] const std::optional<token>& pending() const noexcept { return pending_; }

@@ -23,6 +23,7 @@
 #include <bitnet/run/screen_choice.hpp>
 #include <bitnet/run/session_core.hpp>
 #include <bitnet/run/tensors_part.hpp>
+#include <bitnet/thread/usable_cores.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -102,7 +103,7 @@ private:
         : tables_(tables), facts_(std::move(facts)) {}
 
     [[nodiscard]] result<void> read_tensors(const open_options& options) {
-        const auto pool = tables_.open_pool(options.threads, default_spin);
+        const auto pool = tables_.open_pool(options.threads ? *options.threads : usable_cores(), default_spin);
         if (!pool) {
             return failed(pool);
         }

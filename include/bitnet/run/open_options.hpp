@@ -56,9 +56,9 @@ struct open_options {
     /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so. Who never asks for the
     /// few largest logits, but for all of them or for embeddings, says as_stored.
     lm_head_mode lm_head = lm_head_mode::automatic;
-    /// Threads that repack ternary tensors and make the screen while the model is opened. They are gone when open()
-    /// returns.
-    std::size_t threads = 1;
+    /// Threads that repack ternary tensors and make the screen while the model is opened; nullopt: usable_cores(). They
+    /// are gone when open() returns.
+    std::optional<std::size_t> threads = {};
 };
 
 } // namespace bitnet::inline BITNET_ABI

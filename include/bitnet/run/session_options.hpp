@@ -20,8 +20,9 @@ struct session_options {
     /// Positions that the session has room for; 0 takes the model's own, but not more than 4096. In a model with
     /// longrope it also decides how all of them rotate: see hyper_parameters::rope_long_divisors.
     std::size_t context = 0;
-    /// Threads that a step uses, the calling one included. One by default: the host decides.
-    std::size_t threads = 1;
+    /// Threads that a step uses, the calling one included; nullopt: usable_cores(). A host that has other work for its
+    /// cores, or opens many sessions, says how many, or lends a pool.
+    std::optional<std::size_t> threads = {};
     /// How long a thread without work spins before it sleeps; more saves wake-ups between tokens, zero saves power.
     std::chrono::microseconds spin = default_spin;
     /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
@@ -43,7 +44,7 @@ struct batch_options {
     /// Sessions that one step can take.
     std::size_t sessions = 8;
     /// As in session_options; the threads of the sessions themselves rest meanwhile.
-    std::size_t threads = 1;
+    std::optional<std::size_t> threads = {};
     std::chrono::microseconds spin = default_spin;
 
     static constexpr std::size_t most_sessions = 1024;

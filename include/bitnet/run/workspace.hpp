@@ -14,6 +14,7 @@
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/thread/pool.hpp>
+#include <bitnet/thread/usable_cores.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -31,12 +32,13 @@ class session_core;
 /// A pool of one's own or a borrowed one.
 class session_pool {
 public:
-    [[nodiscard]] static result<session_pool> open(const engine& tables, std::size_t threads,
+    /// \param threads nullopt: usable_cores()
+    [[nodiscard]] static result<session_pool> open(const engine& tables, std::optional<std::size_t> threads,
                                                    std::chrono::microseconds spin, const pool_ref* borrowed) {
         if (borrowed != nullptr) {
             return session_pool(*borrowed, std::nullopt);
         }
-        auto opened = tables.open_pool(threads, spin);
+        auto opened = tables.open_pool(threads ? *threads : usable_cores(), spin);
         if (!opened) {
             return failed(opened);
         }

@@ -11,6 +11,8 @@
 #include "streams.hpp"
 #include "utf8_path.hpp"
 
+#include <bitnet/thread/usable_cores.hpp>
+
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
@@ -20,7 +22,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 namespace {
@@ -33,7 +34,7 @@ struct settings {
     std::string write;
     std::string prompts = "128,512";
     std::string generated = "64";
-    std::string threads = "1," + std::to_string(std::max(1u, std::thread::hardware_concurrency()));
+    std::string threads = "1," + std::to_string(bitnet::usable_cores());
     std::string isas;
     std::string layouts = "i2_s";
     std::string heads = "as-stored";

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
+#include "../bench/bitnet_bench/energy.hpp"
+#include "given_system_files.hpp"
 #include "process.hpp"
 
 #include <bitnet/io/json.hpp>
 
 #include <doctest/doctest.h>
 
+#include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,7 +34,7 @@ double number(const bitnet::json_value& object, std::string_view key) {
 
 /// What one result must have, whatever it measured.
 void check_result(const bitnet::json_value& of) {
-    for (const std::string_view key : {"test", "isa", "layout", "head", "kv"}) {
+    for (const std::string_view key : {"test", "isa", "layout", "head", "kv", "pages"}) {
         CHECK_MESSAGE(member(of, key).as_string(), std::string(key));
     }
     const auto speed = member(of, "tokens_per_second");
@@ -39,7 +43,15 @@ void check_result(const bitnet::json_value& of) {
     CHECK(number(speed, "median") <= number(speed, "max"));
     CHECK(number(of, "bytes_per_token") > 0);
     CHECK(number(of, "read_gb_per_second") > 0);
+    CHECK(number(of, "model_read_gb_per_second") > 0);
+    CHECK(number(of, "model_read_gb_per_second") <= number(of, "read_gb_per_second"));
     CHECK(number(of, "roofline_fraction") > 0);
+    CHECK(number(of, "roofline_fraction") <= number(of, "model_roofline_fraction"));
+    const auto joules = member(of, "joules_per_token");
+    CHECK((joules.is_null() == bench::read_energy().empty()));
+    CHECK((joules.is_null() || number(of, "joules_per_token") >= 0));
+    const bool has_tiles = *member(of, "isa").as_string() == "amx_int8";
+    CHECK(member(of, "int8_peak_from_cache_gops").is_null() == !has_tiles);
     CHECK(number(of, "peak_rss_mb") >= number(of, "anonymous_mb"));
     CHECK(number(of, "load_seconds") > 0);
     double shares = 0;
@@ -70,6 +82,56 @@ TEST_CASE("bitnet-bench writes what it found as one JSON object and one table") 
     for (const auto each : results.elements()) {
         check_result(each);
     }
+}
+
+TEST_CASE("bitnet-bench measures mapped and copied pages, after a warm-up of the page cache that it tells") {
+    const temporary_folder folder;
+    const std::string json = folder.path("pages.json");
+    const outcome done = run("bench", {"--synthetic", "tiny", "-p", "8", "-n", "0", "-t", "1", "-r", "1", "--pages",
+                                       "mapped,copied", "--json", json});
+    REQUIRE_MESSAGE(done.status == 0, done.err);
+    CHECK(done.err.find(" MB of the model were read into the page cache in ") != std::string::npos);
+    CHECK(done.out.find(" MB of the model were read into the page cache in ") != std::string::npos);
+    CHECK(done.out.find("| f16 | copied | 1 |") != std::string::npos);
+    const std::string text = contents(json);
+    const auto parsed = bitnet::json_document::parse(text, "pages.json");
+    REQUIRE(parsed);
+    const auto warm_up = member(parsed->root(), "page_cache_warm_up");
+    CHECK(number(warm_up, "bytes") > 1'000'000);
+    CHECK(number(warm_up, "seconds") >= 0);
+    std::set<std::string> pages;
+    for (const auto each : member(parsed->root(), "results").elements()) {
+        check_result(each);
+        pages.insert(std::string(*member(each, "pages").as_string()));
+    }
+    CHECK(pages == std::set<std::string>{"mapped", "copied"});
+}
+
+TEST_CASE("energy is what the counters of all packages rose by, also past their end") {
+    const auto read = [](std::map<std::string, std::string> texts) {
+        const bitnet_tests::given_system_files given(std::move(texts));
+        return bench::read_energy(given.files());
+    };
+    const std::string first = "/sys/class/powercap/intel-rapl:0/";
+    const std::string second = "/sys/class/powercap/intel-rapl:1/";
+    const auto before = read({{first + "energy_uj", "9000000\n"},
+                              {first + "max_energy_range_uj", "10000000\n"},
+                              {second + "energy_uj", "500000\n"},
+                              {second + "max_energy_range_uj", "10000000\n"}});
+    const auto after = read({{first + "energy_uj", "1000000\n"},
+                             {first + "max_energy_range_uj", "10000000\n"},
+                             {second + "energy_uj", "750000\n"},
+                             {second + "max_energy_range_uj", "10000000\n"}});
+    REQUIRE(before.size() == 2);
+    CHECK(bench::joules_between(before, after) == doctest::Approx(2.25)); // 1 + 1, and 0.25
+    CHECK(bench::joules_between(before, before) == doctest::Approx(0.0));
+    CHECK_FALSE(bench::joules_between({}, {}));
+    CHECK_FALSE(bench::joules_between(before, {}));
+    CHECK(read({{second + "energy_uj", "1\n"}}).empty());
+    CHECK(read({{first + "energy_uj", ""}}).empty()); // not for this user
+    const auto endless = read({{first + "energy_uj", "7"}});
+    CHECK_FALSE(bench::joules_between(endless, read({{first + "energy_uj", "6"}})));
+    CHECK(bench::joules_between(endless, read({{first + "energy_uj", "8"}})) == doctest::Approx(1e-6));
 }
 
 TEST_CASE("bitnet-bench says what a million tokens cost on a machine of that price") {
@@ -115,6 +177,7 @@ TEST_CASE("bitnet-bench names mistakes in its options") {
         {"--synthetic", "tiny", "-p", "12,many"},
         {"-m", "x.gguf", "--write", "y.gguf"},
         {"--synthetic", "tiny", "-r", "0"},
+        {"--synthetic", "tiny", "--pages", "torn"},
     };
     for (const auto& arguments : mistakes) {
         const outcome refused = run("bench", arguments);

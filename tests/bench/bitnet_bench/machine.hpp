@@ -8,7 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,8 +34,11 @@ public:
 
     [[nodiscard]] static bitnet::result<read_benchmark> open();
 
-    /// One turn of every loop over `memory`, or over 512 MiB of huge pages of its own. \return GB/s of each loop
-    [[nodiscard]] std::vector<double> turn(bitnet::thread_pool& pool, std::span<const std::byte> memory = {}) const;
+    /// One turn of every loop over 512 MiB of huge pages of its own. \return GB/s of each loop
+    [[nodiscard]] std::vector<double> turn(bitnet::thread_pool& pool) const;
+    /// The same over the pages of others, in this order.
+    [[nodiscard]] std::vector<double> turn(bitnet::thread_pool& pool,
+                                           std::span<const std::span<const std::byte>> memory) const;
 
 private:
     read_benchmark() = default;
@@ -46,5 +49,8 @@ private:
 /// Products of int8 that the instruction set makes in registers alone, in 1e9/s on all threads of the pool; 0 for
 /// scalar, which has no such instruction.
 [[nodiscard]] double int8_peak(bitnet::thread_pool& pool, std::string_view isa);
+/// The same where every step loads its four tiles of AMX from the L1 cache, as a kernel has to; nothing for other
+/// instruction sets.
+[[nodiscard]] std::optional<double> int8_peak_from_cache(bitnet::thread_pool& pool, std::string_view isa);
 
 } // namespace bench

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // bitnet-bench: tokens per second of prompts and of generation, as fractions of what this machine can do.
 #include "commit.hpp"
+#include "energy.hpp"
 #include "machine.hpp"
 #include "report.hpp"
 #include "runner.hpp"
@@ -39,6 +40,7 @@ struct settings {
     std::string layouts = "i2_s";
     std::string heads = "as-stored";
     std::string kvs = "f16";
+    std::string pages = "mapped";
     std::string batches = "1";
     std::size_t context = 0;
     std::size_t repetitions = 5;
@@ -57,6 +59,7 @@ struct settings {
         all.text("--layout", "LIST", layouts, "layouts of ternary weights: i2_s, base3, lookup2, lookup3");
         all.text("--head", "LIST", heads, "as-stored or screened");
         all.text("--kv", "LIST", kvs, "elements of the KV cache: f16 or i8");
+        all.text("--pages", "LIST", pages, "mapped or copied: where the file's bytes lie");
         all.text("--batch", "LIST", batches, "sequences that are generated together");
         all.number<std::size_t>("-c", "CTX", context, 0, std::size_t{1} << 20,
                                 "positions after the last generated token", "a prompt of 16 tokens and -n");
@@ -141,11 +144,15 @@ public:
             }
             memory_ = bench::memory_of_process();
             memory_speeds_.add(of_.reader.turn(of_.pool));
-            file_speeds_.add(of_.reader.turn(of_.pool, of_.model.file_bytes()));
+            model_speeds_.add(of_.reader.turn(of_.pool, of_.model.read_parts()));
             static_cast<void>(session.shares());
+            const auto energy = bench::read_energy();
             const auto seconds = run();
             if (!seconds) {
                 return bitnet::error{seconds.error()};
+            }
+            if (const auto joules = bench::joules_between(energy, bench::read_energy())) {
+                joules_per_token_.push_back(*joules / static_cast<double>(tokens));
             }
             rates_.push_back(static_cast<double>(tokens) / *seconds);
             shares_.push_back(session.shares());
@@ -164,12 +171,20 @@ public:
         made.kv = of_.choice.kv;
         made.tokens_per_second = bench::spread_of(rates_);
         made.bytes_per_token = bytes;
-        made.file_read_gb_per_second = file_speeds_.best();
-        made.read_gb_per_second = std::max(memory_speeds_.best(), made.file_read_gb_per_second);
+        made.pages = of_.choice.pages;
+        made.model_read_gb_per_second = model_speeds_.best();
+        made.read_gb_per_second = std::max(memory_speeds_.best(), made.model_read_gb_per_second);
         made.int8_peak_gops = bench::int8_peak(of_.pool, made.isa);
-        const double reading = bytes / (made.read_gb_per_second * 1e9);
+        made.int8_peak_from_cache_gops = bench::int8_peak_from_cache(of_.pool, made.isa);
         const double multiplying = made.int8_peak_gops > 0 ? products / (made.int8_peak_gops * 1e9) : 0;
-        made.roofline_fraction = std::max(reading, multiplying) * made.tokens_per_second.median;
+        const auto fraction = [&](double gb_per_second) {
+            return std::max(bytes / (gb_per_second * 1e9), multiplying) * made.tokens_per_second.median;
+        };
+        made.roofline_fraction = fraction(made.read_gb_per_second);
+        made.model_roofline_fraction = fraction(made.model_read_gb_per_second);
+        if (!joules_per_token_.empty()) {
+            made.joules_per_token = bench::spread_of(joules_per_token_).median;
+        }
         made.phases = bench::mean(shares_);
         made.peak_rss_mb = megabytes(memory_.peak_resident);
         made.anonymous_mb = megabytes(memory_.anonymous);
@@ -185,7 +200,8 @@ private:
     const conditions& of_;
     bench::memory_use memory_;
     read_speeds memory_speeds_;
-    read_speeds file_speeds_;
+    read_speeds model_speeds_;
+    std::vector<double> joules_per_token_;
     std::vector<double> rates_;
     std::vector<bench::phase_shares> shares_;
 };
@@ -276,8 +292,12 @@ public:
         const auto threads = numbers(chosen_.threads);
         const auto batches = numbers(chosen_.batches);
         const auto heads = words(chosen_.heads);
+        const auto pages = words(chosen_.pages);
+        const auto are = [](const std::vector<std::string>& all, std::string_view a, std::string_view b) {
+            return std::ranges::all_of(all, [&](const auto& each) { return each == a || each == b; });
+        };
         if (!prompts || !generated || !threads || !batches || std::ranges::count(*threads, std::size_t{0}) != 0 ||
-            !std::ranges::all_of(heads, [](const auto& head) { return head == "as-stored" || head == "screened"; })) {
+            !are(heads, "as-stored", "screened") || !are(pages, "mapped", "copied")) {
             return false;
         }
         prompts_ = *prompts;
@@ -299,8 +319,7 @@ public:
             for (const std::string& layout : words(chosen_.layouts)) {
                 for (const std::string& head : words(chosen_.heads)) {
                     for (const std::string& kv : words(chosen_.kvs)) {
-                        const auto most = *std::max_element(threads_.begin(), threads_.end());
-                        if (auto ran = run_model({path, isa, layout, head, kv, most}); !ran) {
+                        if (auto ran = run_pages({path, isa, layout, head, kv}); !ran) {
                             return std::move(ran).error();
                         }
                     }
@@ -311,6 +330,17 @@ public:
     }
 
 private:
+    [[nodiscard]] bitnet::result<void> run_pages(bench::model_choice choice) {
+        choice.threads = *std::max_element(threads_.begin(), threads_.end());
+        for (const std::string& pages : words(chosen_.pages)) {
+            choice.pages = pages;
+            if (auto ran = run_model(choice); !ran) {
+                return ran;
+            }
+        }
+        return {};
+    }
+
     [[nodiscard]] bitnet::result<void> run_model(const bench::model_choice& choice) {
         bench::reset_peak_memory();
         auto model = bench::open_model(choice);
@@ -353,9 +383,12 @@ private:
         if (!made) {
             return std::move(made).error();
         }
-        std::fprintf(stderr, "%s, %zu threads, %s, %s, %s, batch %zu: %.2f tok/s, %.0f %% of the limit\n",
-                     made->test.c_str(), made->threads, made->isa.c_str(), made->layout.c_str(), made->head.c_str(),
-                     made->batch, made->tokens_per_second.median, 100 * made->roofline_fraction);
+        std::fprintf(
+            stderr,
+            "%s, %zu threads, %s, %s, %s, %s, batch %zu: %.2f tok/s, %.0f %% of the limit, %.0f %% of its pages'\n",
+            made->test.c_str(), made->threads, made->isa.c_str(), made->layout.c_str(), made->head.c_str(),
+            made->pages.c_str(), made->batch, made->tokens_per_second.median, 100 * made->roofline_fraction,
+            100 * made->model_roofline_fraction);
         std::fflush(stderr);
         results_.push_back(*std::move(made));
         return {};
@@ -410,7 +443,8 @@ int run(const settings& chosen, const std::string& command, const tools::options
     benchmark work(chosen);
     if (!work.understand()) {
         return all.refuse(
-            "-p, -n, -t (from 1) and --batch take numbers with commas between, --head as-stored or screened");
+            "-p, -n, -t (from 1) and --batch take numbers with commas between, --head as-stored or screened, --pages "
+            "mapped or copied");
     }
     std::string path = chosen.file;
     if (!chosen.synthetic.empty()) {
@@ -422,11 +456,18 @@ int run(const settings& chosen, const std::string& command, const tools::options
     if (!chosen.write.empty()) {
         return 0;
     }
+    const auto warm_up = bench::warm_page_cache(path);
+    if (!warm_up) {
+        return tools::fail(program, warm_up.error().message);
+    }
+    std::fprintf(stderr, "%.0f MB of the model were read into the page cache in %.2f s\n",
+                 static_cast<double>(warm_up->bytes) / 1e6, warm_up->seconds);
     auto results = work.run(path);
     if (!results) {
         return tools::fail(program, results.error().message);
     }
-    const bench::report found{bench::machine_name(), bench::commit, command, chosen.price, *std::move(results)};
+    const bench::report found{bench::machine_name(), bench::commit, command,
+                              chosen.price,          *warm_up,      *std::move(results)};
     if (!chosen.json.empty() && !(std::ofstream(tools::utf8_path(chosen.json)) << bench::to_json(found) << '\n')) {
         return tools::fail(program, chosen.json + " cannot be written");
     }

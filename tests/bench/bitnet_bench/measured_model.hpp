@@ -12,6 +12,12 @@
 #include <bitnet/run/open_model.hpp>
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
 
 namespace bench {
 
@@ -134,21 +140,31 @@ private:
 
 class measured_model final : public bench_model {
 public:
-    measured_model(bitnet::any_model opened, double seconds) : model_(std::move(opened)), load_seconds_(seconds) {}
+    measured_model(bitnet::any_model opened, double seconds) : model_(std::move(opened)), load_seconds_(seconds) {
+        const auto parts = parts_of(model_);
+        const auto add = [&](const void* data, std::size_t bytes) {
+            read_parts_.emplace_back(static_cast<const std::byte*>(data), bytes);
+        };
+        for (std::size_t i = 0; i < model_.parameters().layers; ++i) {
+            for (const auto* matrix : matrices_of(parts.tensors.layer(i))) {
+                add(matrix->codes.data,
+                    static_cast<std::size_t>(*parts.tables.ternary->layout->bytes(matrix->rows(), matrix->cols())));
+            }
+        }
+        const auto& head = parts.tensors.lm_head();
+        if (parts.screen.is_ready()) {
+            add(parts.screen.get().row(0), static_cast<std::size_t>(parts.screen.get().bytes()));
+        } else {
+            add(head.data, head.rows * head.row_bytes());
+        }
+        const auto address = [](const auto& part) { return reinterpret_cast<std::uintptr_t>(part.data()); };
+        std::sort(read_parts_.begin(), read_parts_.end(),
+                  [&](const auto& a, const auto& b) { return address(a) < address(b); });
+    }
 
     double load_seconds() const override { return load_seconds_; }
     const bitnet::hyper_parameters& parameters() const override { return model_.parameters(); }
-    /// From the first tensor to the last one in the order of the file.
-    std::span<const std::byte> file_bytes() const override {
-        const auto& tensors = model_.file().tensors();
-        const std::byte* begin = tensors.front().bytes.data();
-        const std::byte* end = begin;
-        for (const auto& tensor : tensors) {
-            begin = std::min(begin, tensor.bytes.data());
-            end = std::max(end, tensor.bytes.data() + tensor.bytes.size());
-        }
-        return {begin, end};
-    }
+    std::span<const std::span<const std::byte>> read_parts() const override { return read_parts_; }
     std::string_view isa() const override { return model_.isa(); }
     std::string head_type() const override {
         const std::string stored = name_of(parts_of(model_).tensors.lm_head().element);
@@ -161,9 +177,7 @@ public:
         const auto& tensors = parts.tensors;
         model_cost cost;
         for (std::size_t i = 0; i < of.layers; ++i) {
-            const auto& layer = tensors.layer(i);
-            for (const auto* matrix : {&layer.attn_q, &layer.attn_k, &layer.attn_v, &layer.attn_output, &layer.ffn_gate,
-                                       &layer.ffn_up, &layer.ffn_down}) {
+            for (const auto* matrix : matrices_of(tensors.layer(i))) {
                 cost.ternary_bytes +=
                     static_cast<double>(*parts.tables.ternary->layout->bytes(matrix->rows(), matrix->cols()));
                 cost.products_per_token += static_cast<double>(matrix->rows() * matrix->cols());
@@ -205,8 +219,15 @@ private:
         return "unknown";
     }
 
+    [[nodiscard]] static std::array<const bitnet::detail::ternary_matrix*, 7>
+    matrices_of(const bitnet::detail::layer_weights& layer) noexcept {
+        return {&layer.attn_q,   &layer.attn_k, &layer.attn_v,  &layer.attn_output,
+                &layer.ffn_gate, &layer.ffn_up, &layer.ffn_down};
+    }
+
     bitnet::any_model model_;
     double load_seconds_;
+    std::vector<std::span<const std::byte>> read_parts_;
 };
 
 } // namespace bench

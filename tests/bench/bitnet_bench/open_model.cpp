@@ -3,6 +3,11 @@
 #include "measured_model.hpp"
 #include "parts.hpp"
 
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
 namespace bench {
 namespace {
 
@@ -19,6 +24,23 @@ const bitnet::engine* choose(const model_choice& choice) {
 
 } // namespace
 
+bitnet::result<page_cache_warm_up> warm_page_cache(const std::string& path) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto file = bitnet::model_file::open(path, {.load_tokenizer = false});
+    if (!file) {
+        return failed(file);
+    }
+    for (const bitnet::byte_source& source : file->sources()) {
+        constexpr std::size_t page = 4096; // or a multiple
+        const volatile std::byte* bytes = source.bytes().data();
+        for (std::size_t i = 0; i < source.bytes().size(); i += page) {
+            static_cast<void>(bytes[i]);
+        }
+    }
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+    return page_cache_warm_up{file->size(), passed.count()};
+}
+
 bitnet::result<std::unique_ptr<bench_model>> open_model(const model_choice& choice) {
     const bitnet::engine* plain = choose(choice);
     if (plain == nullptr) {
@@ -27,7 +49,7 @@ bitnet::result<std::unique_ptr<bench_model>> open_model(const model_choice& choi
                                                                  "': not built in, or not of this CPU"};
     }
     const auto start = std::chrono::steady_clock::now();
-    auto file = bitnet::model_file::open(choice.path);
+    auto file = bitnet::model_file::open(choice.path, {.pages = choice.page_mode()});
     if (!file) {
         return failed(file);
     }

@@ -3,8 +3,10 @@
 #pragma once
 
 #include "phase_shares.hpp"
+#include "runner.hpp"
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,13 +29,17 @@ struct measurement {
     std::string layout;
     std::string head;
     std::string kv;
+    std::string pages; ///< "mapped" or "copied"
     std::size_t batch = 1;
     spread tokens_per_second;
-    double bytes_per_token = 0;         ///< read from memory: weights, head, KV cache, norms
-    double read_gb_per_second = 0;      ///< the fastest read loop over huge pages, at these threads
-    double file_read_gb_per_second = 0; ///< the fastest read loop over the mapped file
-    double int8_peak_gops = 0;          ///< products in registers, 1e9/s, at these threads; 0 where unknown
-    double roofline_fraction = 0;       ///< the least time that memory and products need, over the time taken
+    double bytes_per_token = 0;    ///< read from memory: weights, head, KV cache, norms
+    double read_gb_per_second = 0; ///< the fastest read loop over anonymous huge pages or those below, at these threads
+    double model_read_gb_per_second = 0; ///< the fastest read loop over what a step reads, where it lies
+    double int8_peak_gops = 0;           ///< products in registers, 1e9/s, at these threads; 0 where unknown
+    std::optional<double> int8_peak_from_cache_gops; ///< the same with AMX tiles loaded from the L1 cache
+    double roofline_fraction = 0;           ///< the least time that memory and products need, over the time taken
+    double model_roofline_fraction = 0;     ///< the same with the time that model_read_gb_per_second needs
+    std::optional<double> joules_per_token; ///< of the processor packages, where their counters can be read
     phase_shares phases;
     double peak_rss_mb = 0;
     double anonymous_mb = 0;
@@ -49,6 +55,7 @@ struct report {
     std::string commit;
     std::string command;
     double usd_per_hour = 0; ///< what the machine costs; 0 for no column of prices
+    page_cache_warm_up warm_up;
     std::vector<measurement> results;
 };
 

@@ -6,6 +6,7 @@
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/io/page_mode.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session_options.hpp>
@@ -30,7 +31,12 @@ struct model_choice {
     std::string layout = "i2_s";
     std::string head = "as-stored"; ///< or "screened"
     std::string kv = "f16";
-    std::size_t threads = 1; ///< while opening
+    std::string pages = "mapped"; ///< or "copied"
+    std::size_t threads = 1;      ///< while opening
+
+    [[nodiscard]] bitnet::page_mode page_mode() const {
+        return pages == "copied" ? bitnet::page_mode::copied : bitnet::page_mode::mapped;
+    }
 
     [[nodiscard]] bitnet::open_options to_open() const {
         bitnet::open_options options;
@@ -70,12 +76,20 @@ public:
     [[nodiscard]] virtual double load_seconds() const = 0;
     [[nodiscard]] virtual const bitnet::hyper_parameters& parameters() const = 0;
     [[nodiscard]] virtual model_cost cost() const = 0;
-    [[nodiscard]] virtual std::span<const std::byte> file_bytes() const = 0;
+    /// What a step reads of the weights and of the head or its screen, in the order of memory, which is the file's.
+    [[nodiscard]] virtual std::span<const std::span<const std::byte>> read_parts() const = 0;
     [[nodiscard]] virtual std::string_view isa() const = 0;
     [[nodiscard]] virtual std::string head_type() const = 0; ///< as it is read: "f16", "q6_k", "f16, screened"
     [[nodiscard]] virtual bitnet::result<std::unique_ptr<bench_session>>
     open_session(std::size_t threads, std::size_t context, std::size_t sequences) const = 0;
 };
+
+/// What was read so that a model's files are in the system's page cache.
+struct page_cache_warm_up {
+    std::uint64_t bytes = 0;
+    double seconds = 0;
+};
+[[nodiscard]] bitnet::result<page_cache_warm_up> warm_page_cache(const std::string& path);
 
 /// \return errc::invalid_argument for a combination that the benchmark is not built with, and what model::open returns.
 [[nodiscard]] bitnet::result<std::unique_ptr<bench_model>> open_model(const model_choice& choice);

@@ -87,6 +87,9 @@
 #include <bitnet/kernel/block_activations.hpp>
 #include <bitnet/kernel/block_kernel.hpp>
 #include <bitnet/kernel/block_kernel_avx2.hpp>
+#include <bitnet/kernel/block_kernel_neon.hpp>
+#include <bitnet/kernel/block_kernel_neon_dotprod.hpp>
+#include <bitnet/kernel/block_kernel_quad.hpp>
 #include <bitnet/kernel/block_table.hpp>
 #include <bitnet/kernel/block_tiling.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>

@@ -16,6 +16,9 @@
 #include <bitnet/kernel/base3_neon_i8mm.hpp>
 #include <bitnet/kernel/block_kernel.hpp>
 #include <bitnet/kernel/block_kernel_avx2.hpp>
+#include <bitnet/kernel/block_kernel_neon.hpp>
+#include <bitnet/kernel/block_kernel_neon_dotprod.hpp>
+#include <bitnet/kernel/block_kernel_quad.hpp>
 #include <bitnet/kernel/block_table.hpp>
 #include <bitnet/kernel/i2s_amx_int8.hpp>
 #include <bitnet/kernel/i2s_avx2.hpp>

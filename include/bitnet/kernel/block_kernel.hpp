@@ -86,13 +86,6 @@ private:
     }
 };
 
-template <> struct block_kernel<isa::sse41> : block_kernel<isa::scalar> {};
-template <> struct block_kernel<isa::neon> : block_kernel<isa::scalar> {};
-template <> struct block_kernel<isa::neon_dotprod> : block_kernel<isa::scalar> {};
-template <> struct block_kernel<isa::neon_i8mm> : block_kernel<isa::scalar> {};
-template <> struct block_kernel<isa::wasm_simd128> : block_kernel<isa::scalar> {};
-template <> struct block_kernel<isa::wasm_relaxed_simd> : block_kernel<isa::scalar> {};
-
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 

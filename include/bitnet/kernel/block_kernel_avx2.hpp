@@ -38,9 +38,20 @@ template <> struct block_kernel<isa::avx2> {
 
     static constexpr std::size_t tile_rows = 8;
 
-    template <std::size_t BlockColumns, std::size_t Tokens>
+    template <std::size_t Tokens>
     static void tile(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
                      std::size_t y_stride) noexcept {
+        if (w.block_columns == 64) {
+            multiply_rows<64, Tokens>(w, first, x, y, y_stride);
+        } else {
+            multiply_rows<128, Tokens>(w, first, x, y, y_stride);
+        }
+    }
+
+private:
+    template <std::size_t BlockColumns, std::size_t Tokens>
+    static void multiply_rows(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
+                              std::size_t y_stride) noexcept {
         __m256 sums[Tokens];
         BITNET_UNROLL
         for (auto& sum : sums) {
@@ -63,7 +74,6 @@ template <> struct block_kernel<isa::avx2> {
         }
     }
 
-private:
     template <std::size_t BlockColumns>
     static constexpr std::size_t chunk_bytes = columns_per_chunk / BlockColumns*(2 + BlockColumns / 4);
 

@@ -15,7 +15,7 @@
 namespace bitnet::inline BITNET_ABI::detail {
 
 /// Cuts rows x tokens into tiles of Kernel::tile_rows rows x up to MostTokens tokens, each computed by
-/// Kernel::tile<block columns, tokens>(w, first row, x from its first token on, y of the first row, y_stride).
+/// Kernel::tile<tokens>(w, first row, x from its first token on, y of the first row, y_stride).
 /// The rows of a tile stay in cache while the tokens pass.
 template <class Kernel, std::size_t MostTokens> struct block_tiling {
     static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
@@ -44,21 +44,12 @@ private:
             const std::size_t group = (rest + groups - 1) / groups; // so that all groups are nearly of one size
             [&]<std::size_t... Less>(std::index_sequence<Less...>) noexcept {
                 (void)((group == Less + 1 &&
-                        (tokens<Less + 1>(w, first, x.part(t, group), y + t * y_stride, y_stride), true)) ||
+                        (Kernel::template tile<Less + 1>(w, first, x.part(t, group), y + t * y_stride, y_stride),
+                         true)) ||
                        ...);
             }
             (std::make_index_sequence<MostTokens>{});
             t += group;
-        }
-    }
-
-    template <std::size_t Tokens>
-    static void tokens(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
-                       std::size_t y_stride) noexcept {
-        if (w.block_columns == 64) {
-            Kernel::template tile<64, Tokens>(w, first, x, y, y_stride);
-        } else {
-            Kernel::template tile<128, Tokens>(w, first, x, y, y_stride);
         }
     }
 

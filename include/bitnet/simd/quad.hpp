@@ -445,6 +445,13 @@ struct quad : quad_registers {
     }
     using quad_registers::load_16;
 
+    /// The first four of eight halves as floats.
+    static BITNET_ALWAYS_INLINE floats first_four(const half* eight) noexcept {
+        floats low, high;
+        halves(load_16(eight), low, high);
+        return low;
+    }
+
     /// lane_ops::fold
     static BITNET_ALWAYS_INLINE float fold(const lanes& v) noexcept {
         float four[4];

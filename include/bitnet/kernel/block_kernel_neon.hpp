@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+// block_kernel<isa::neon>: rows of blocks with scales, four at a time. Empty on other architectures.
+#ifndef BITNET_KERNEL_BLOCK_KERNEL_NEON_HPP
+#define BITNET_KERNEL_BLOCK_KERNEL_NEON_HPP
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/fma.hpp>
+#include <bitnet/kernel/block_activations.hpp>
+#include <bitnet/kernel/block_kernel.hpp>
+#include <bitnet/kernel/block_tiling.hpp>
+#include <bitnet/kernel/scaled_blocks.hpp>
+#include <bitnet/simd/isa.hpp>
+#include <bitnet/simd/prefetch_neon.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if BITNET_ARM64
+#include <arm_neon.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What the kernels of AdvSIMD have in common. 64 columns of a row are one register of codes: byte j holds columns 4j
+/// to 4j + 3, so that its lower half are the 32 columns of a step of the activations, and its upper half those of the
+/// next. Sums of four rows are added in pairs until a lane is a row.
+struct block_tile_neon {
+    static void quantize(const float* x, std::size_t n, std::size_t per, const block_row& out) noexcept {
+        quantize_blocks<hardware_fma>(x, n, per, out);
+    }
+
+    static constexpr std::size_t tile_rows = 4;
+    static constexpr std::size_t most_tokens = 4;
+
+protected:
+    /// Both steps of 64 columns of four rows.
+    struct dots {
+        int32x4_t first, second;
+    };
+
+    template <std::size_t Tokens> static BITNET_ALWAYS_INLINE void clear(float32x4_t (&sums)[Tokens]) noexcept {
+        BITNET_UNROLL
+        for (float32x4_t& sum : sums) {
+            sum = vdupq_n_f32(0.0f);
+        }
+    }
+
+    /// As many bytes as 64 columns of four rows take, 8 KiB ahead, on across the ends of tiles.
+    static BITNET_ALWAYS_INLINE void prefetch(const std::uint8_t* block, std::size_t block_bytes) noexcept {
+        for (std::size_t line = 0; line < tile_rows * block_bytes; line += 64) {
+            prefetch_line(block + 8192 + line);
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE void unpack(const std::uint8_t* packed, int8x16_t (&codes)[4]) noexcept {
+        const uint8x16_t bits = vld1q_u8(packed);
+        const uint8x16_t mask = vdupq_n_u8(3);
+        codes[0] = vreinterpretq_s8_u8(vandq_u8(bits, mask));
+        codes[1] = vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(bits, 2), mask));
+        codes[2] = vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(bits, 4), mask));
+        codes[3] = vreinterpretq_s8_u8(vshrq_n_u8(bits, 6));
+    }
+
+    /// Those of a token: what is 4k columns on is 32k bytes on.
+    static BITNET_ALWAYS_INLINE const std::int8_t* values_at(const block_activations& x, std::size_t column) noexcept {
+        return x.values + column / columns_per_chunk * columns_per_chunk + column % columns_per_chunk / 4;
+    }
+
+    /// in_block += the products of both steps from `column` on of token t; the first one starts from zero.
+    static BITNET_ALWAYS_INLINE void add_steps(const dots& products, const block_activations& x, std::size_t t,
+                                               std::size_t column, float32x4_t& in_block) noexcept {
+        const std::size_t step = t * (x.stride / columns_per_step) + column / columns_per_step;
+        const int32x4_t first = vsubq_s32(products.first, vdupq_n_s32(x.sums[step]));
+        const int32x4_t second = vsubq_s32(products.second, vdupq_n_s32(x.sums[step + 1]));
+        in_block = vfmaq_f32(in_block, vcvtq_f32_s32(first), vdupq_n_f32(x.steps[step]));
+        in_block = vfmaq_f32(in_block, vcvtq_f32_s32(second), vdupq_n_f32(x.steps[step + 1]));
+    }
+
+    /// The scales of four rows.
+    static BITNET_ALWAYS_INLINE float32x4_t load_scales(const std::uint8_t* block, std::size_t row_bytes) noexcept {
+        std::uint16_t halves[tile_rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            std::memcpy(&halves[r], block + r * row_bytes, sizeof halves[r]);
+        }
+        return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(halves)));
+    }
+};
+
+/// smlal and smlal2 add the products of the four planes to int16. Overflow: a product is at most 3 * 128, the four
+/// planes 1536, the eight columns that are added in pairs 12288.
+template <> struct block_kernel<isa::neon> : block_tile_neon {
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        block_tiling<block_kernel, most_tokens>::multiply(w, first, count, x, y, y_stride);
+    }
+
+    template <std::size_t Tokens>
+    static void tile(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
+                     std::size_t y_stride) noexcept {
+        float32x4_t sums[Tokens];
+        clear(sums);
+        const std::uint8_t* block = w.row(first);
+        for (std::size_t column = 0; column < w.cols; column += w.block_columns, block += w.block_bytes()) {
+            prefetch(w.row(first) + tile_rows * static_cast<std::size_t>(block - w.row(first)), w.block_bytes());
+            float32x4_t in_block[Tokens];
+            clear(in_block);
+            for (std::size_t c = 0; c < w.block_columns; c += 64) {
+                add_columns(block + 2 + c / 4, w.row_bytes(), x, column + c, in_block);
+            }
+            const float32x4_t scales = load_scales(block, w.row_bytes());
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                sums[t] = vfmaq_f32(sums[t], in_block[t], scales);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            vst1q_f32(y + t * y_stride, sums[t]);
+        }
+    }
+
+private:
+    /// 64 columns of four rows.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_columns(const std::uint8_t* packed, std::size_t row_bytes,
+                                                 const block_activations& x, std::size_t column,
+                                                 float32x4_t (&in_block)[Tokens]) noexcept {
+        int16x8_t words[Tokens][tile_rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            int8x16_t codes[4];
+            unpack(packed + r * row_bytes, codes);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                words[t][r] = products(codes, values_at(x, column) + t * x.stride);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            add_steps(sums_of_rows(words[t]), x, t, column, in_block[t]);
+        }
+    }
+
+    /// The first four lanes belong to the first step, the others to the second.
+    static BITNET_ALWAYS_INLINE int16x8_t products(const int8x16_t (&codes)[4], const std::int8_t* values) noexcept {
+        int16x8_t first = vdupq_n_s16(0);
+        int16x8_t second = first;
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < 4; ++k) {
+            const int8x16_t x = vld1q_s8(values + 32 * k);
+            first = vmlal_s8(first, vget_low_s8(codes[k]), vget_low_s8(x));
+            second = vmlal_high_s8(second, codes[k], x);
+        }
+        return vpaddq_s16(first, second);
+    }
+
+    static BITNET_ALWAYS_INLINE dots sums_of_rows(const int16x8_t (&words)[tile_rows]) noexcept {
+        const int16x8_t pairs = vpaddq_s16(vpaddq_s16(words[0], words[1]), vpaddq_s16(words[2], words[3]));
+        return {vmovl_s16(vget_low_s16(vuzp1q_s16(pairs, pairs))), vmovl_s16(vget_low_s16(vuzp2q_s16(pairs, pairs)))};
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+#endif

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+// block_kernel<isa::sse41> and those of WebAssembly: rows of blocks with scales, four at a time, in 128-bit registers.
+// Empty on other architectures.
+#ifndef BITNET_KERNEL_BLOCK_KERNEL_QUAD_HPP
+#define BITNET_KERNEL_BLOCK_KERNEL_QUAD_HPP
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/fma.hpp>
+#include <bitnet/core/half.hpp>
+#include <bitnet/kernel/block_activations.hpp>
+#include <bitnet/kernel/block_kernel.hpp>
+#include <bitnet/kernel/block_tiling.hpp>
+#include <bitnet/kernel/scaled_blocks.hpp>
+#include <bitnet/simd/isa.hpp>
+#include <bitnet/simd/quad.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_X86_64 || BITNET_WASM_SIMD128
+#if BITNET_X86_64
+BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
+#else
+BITNET_PRECISE_BEGIN
+#endif
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// 64 columns of a row are one register of codes: byte j holds columns 4j to 4j + 3, so that its lower half are the 32
+/// columns of a step of the activations, and its upper half those of the next. A multiply-add is made of doubles.
+///
+/// \tparam Products an instruction set's way to multiply: of_row(codes of the four planes, activations of the first,
+///   which of the other planes are 32 bytes further each) gives int32 lanes, two for each of the two steps
+template <class Products> struct block_kernel_quad {
+    static void quantize(const float* x, std::size_t n, std::size_t per, const block_row& out) noexcept {
+        quantize_blocks<software_fma>(x, n, per, out);
+    }
+
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        block_tiling<block_kernel_quad, 2>::multiply(w, first, count, x, y, y_stride);
+    }
+
+    static constexpr std::size_t tile_rows = 4;
+
+    template <std::size_t Tokens>
+    static void tile(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
+                     std::size_t y_stride) noexcept {
+        wide sums[Tokens];
+        clear(sums);
+        const std::size_t row_bytes = w.row_bytes();
+        const std::uint8_t* block = w.row(first);
+        for (std::size_t column = 0; column < w.cols; column += w.block_columns, block += w.block_bytes()) {
+            wide in_block[Tokens];
+            clear(in_block);
+            for (std::size_t c = 0; c < w.block_columns; c += 64) {
+                add_columns(block + 2 + c / 4, row_bytes, x, column + c, in_block);
+            }
+            add_block(in_block, load_scales(block, row_bytes), sums);
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            quad::store(y + t * y_stride, quad::narrow(sums[t]));
+        }
+    }
+
+private:
+    using floats = quad::floats;
+    using ints = quad::ints;
+    using wide = quad::wide;
+
+    template <std::size_t Tokens> static BITNET_ALWAYS_INLINE void clear(wide (&sums)[Tokens]) noexcept {
+        BITNET_UNROLL
+        for (wide& sum : sums) {
+            sum = quad::widen(quad::splat(0.0f));
+        }
+    }
+
+    /// 64 columns of four rows, two steps of the activations.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_columns(const std::uint8_t* packed, std::size_t row_bytes,
+                                                 const block_activations& x, std::size_t column,
+                                                 wide (&in_block)[Tokens]) noexcept {
+        const std::int8_t* values = x.values + column / columns_per_chunk * columns_per_chunk + column % 128 / 4;
+        ints lanes[Tokens][tile_rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            ints codes[4];
+            unpack(quad::load_16(packed + r * row_bytes), codes);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                lanes[t][r] = Products::of_row(codes, values + t * x.stride);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const std::size_t step = t * (x.stride / columns_per_step) + column / columns_per_step;
+            const ints rows01 = add_neighbours(lanes[t][0], lanes[t][1]);
+            const ints rows23 = add_neighbours(lanes[t][2], lanes[t][3]);
+            add_steps(quad::sub(even(rows01, rows23), quad::splat(x.sums[step])),
+                      quad::sub(odd(rows01, rows23), quad::splat(x.sums[step + 1])), x.steps + step, in_block[t]);
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE void unpack(ints packed, ints (&codes)[4]) noexcept {
+        const ints mask = quad::splat_bytes(3);
+        codes[0] = quad::bit_and(packed, mask);
+        codes[1] = quad::bit_and(quad::shift_down_16(packed, 2), mask);
+        codes[2] = quad::bit_and(quad::shift_down_16(packed, 4), mask);
+        codes[3] = quad::bit_and(quad::shift_down_16(packed, 6), mask);
+    }
+
+    static BITNET_ALWAYS_INLINE ints even(ints a, ints b) noexcept {
+        return quad::low_bits(quad::as_doubles(a), quad::as_doubles(b));
+    }
+    static BITNET_ALWAYS_INLINE ints odd(ints a, ints b) noexcept {
+        return quad::high_bits(quad::as_doubles(a), quad::as_doubles(b));
+    }
+    /// The sums of both steps of a row, then those of the other row.
+    static BITNET_ALWAYS_INLINE ints add_neighbours(ints a, ints b) noexcept {
+        return quad::add(even(a, b), odd(a, b));
+    }
+
+    /// in_block += first * steps[0], += second * steps[1]. What starts from zero becomes the product itself.
+    static BITNET_ALWAYS_INLINE void add_steps(ints first, ints second, const float* steps, wide& in_block) noexcept {
+        quad::quick_fma quick;
+        const wide sum = sum_of_steps(quick, first, second, steps, in_block);
+        if (quick.doubtful()) [[unlikely]] {
+            quad::slow_fma slow;
+            in_block = sum_of_steps(slow, first, second, steps, in_block);
+        } else {
+            in_block = sum;
+        }
+    }
+    template <class Fma>
+    static BITNET_ALWAYS_INLINE wide sum_of_steps(Fma& fma, ints first, ints second, const float* steps,
+                                                  const wide& start) noexcept {
+        const wide sum = quad::nearest_floats(fma(of_ints(first), quad::widen(quad::splat(steps[0])), start));
+        return quad::nearest_floats(fma(of_ints(second), quad::widen(quad::splat(steps[1])), sum));
+    }
+    static BITNET_ALWAYS_INLINE wide of_ints(ints v) noexcept { return quad::widen(quad::to_floats(v)); }
+
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_block(const wide (&in_block)[Tokens], const wide& scales,
+                                               wide (&sums)[Tokens]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            sums[t] = quad::nearest_floats(quad::exact_sum(in_block[t], scales, sums[t]));
+        }
+    }
+
+    /// The scales of four rows.
+    static BITNET_ALWAYS_INLINE wide load_scales(const std::uint8_t* block, std::size_t row_bytes) noexcept {
+        half scales[8] = {}; // the last four are of no row
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            scales[r] = scale_of_block(block + r * row_bytes);
+        }
+        return quad::widen(quad::first_four(scales));
+    }
+};
+
+#if BITNET_X86_64
+/// Overflow: a pair of products of int8 and codes 0 to 3 is at most 2 * 3 * 128, four of them 3072.
+struct block_products_sse41 {
+    static BITNET_ALWAYS_INLINE __m128i of_row(const __m128i (&codes)[4], const std::int8_t* values) noexcept {
+        __m128i words = _mm_maddubs_epi16(codes[0], quad::load_16(values));
+        BITNET_UNROLL
+        for (std::size_t k = 1; k < 4; ++k) {
+            words = _mm_add_epi16(words, _mm_maddubs_epi16(codes[k], quad::load_16(values + 32 * k)));
+        }
+        return _mm_madd_epi16(words, _mm_set1_epi16(1));
+    }
+};
+
+template <> struct block_kernel<isa::sse41> : block_kernel_quad<block_products_sse41> {};
+#else
+/// Overflow: four products of int8 and codes 0 to 3 are at most 4 * 3 * 128.
+struct block_products_wasm_simd128 {
+    static BITNET_ALWAYS_INLINE v128_t of_row(const v128_t (&codes)[4], const std::int8_t* values) noexcept {
+        v128_t low = wasm_i16x8_extmul_low_i8x16(codes[0], quad::load_16(values)); // of the first step
+        v128_t high = wasm_i16x8_extmul_high_i8x16(codes[0], quad::load_16(values));
+        BITNET_UNROLL
+        for (std::size_t k = 1; k < 4; ++k) {
+            const v128_t plane = quad::load_16(values + 32 * k);
+            low = wasm_i16x8_add(low, wasm_i16x8_extmul_low_i8x16(codes[k], plane));
+            high = wasm_i16x8_add(high, wasm_i16x8_extmul_high_i8x16(codes[k], plane));
+        }
+        low = wasm_i32x4_extadd_pairwise_i16x8(low);
+        high = wasm_i32x4_extadd_pairwise_i16x8(high);
+        return wasm_i32x4_add(wasm_i64x2_shuffle(low, high, 0, 2), wasm_i64x2_shuffle(low, high, 1, 3));
+    }
+};
+
+template <> struct block_kernel<isa::wasm_simd128> : block_kernel_quad<block_products_wasm_simd128> {};
+#if BITNET_WASM_RELAXED_SIMD
+/// As SSE4.1's; what machines do differently, codes of 128 and more, does not occur.
+struct block_products_wasm_relaxed_simd {
+    static BITNET_ALWAYS_INLINE v128_t of_row(const v128_t (&codes)[4], const std::int8_t* values) noexcept {
+        v128_t words = wasm_i16x8_relaxed_dot_i8x16_i7x16(quad::load_16(values), codes[0]);
+        BITNET_UNROLL
+        for (std::size_t k = 1; k < 4; ++k) {
+            words = wasm_i16x8_add(words, wasm_i16x8_relaxed_dot_i8x16_i7x16(quad::load_16(values + 32 * k), codes[k]));
+        }
+        return wasm_i32x4_extadd_pairwise_i16x8(words);
+    }
+};
+
+template <> struct block_kernel<isa::wasm_relaxed_simd> : block_kernel_quad<block_products_wasm_relaxed_simd> {};
+#endif
+#endif
+
+} // namespace bitnet::inline BITNET_ABI::detail
+#if BITNET_X86_64
+BITNET_TARGET_END
+#else
+BITNET_PRECISE_END
+#endif
+#endif
+
+#endif

@@ -87,6 +87,8 @@
 #include <bitnet/kernel/block_activations.hpp>
 #include <bitnet/kernel/block_kernel.hpp>
 #include <bitnet/kernel/block_kernel_avx2.hpp>
+#include <bitnet/kernel/block_kernel_avx512_vnni.hpp>
+#include <bitnet/kernel/block_kernel_avx_vnni.hpp>
 #include <bitnet/kernel/block_kernel_neon.hpp>
 #include <bitnet/kernel/block_kernel_neon_dotprod.hpp>
 #include <bitnet/kernel/block_kernel_quad.hpp>

@@ -27,6 +27,15 @@ struct block_activations {
     std::size_t stride = 0;              ///< int8 values from token to token: a multiple of 128
     std::size_t tokens = 0;
 
+    /// Of the first row, the int8 of columns column, column + 4 ...; those of column + k are 32k further.
+    [[nodiscard]] const std::int8_t* values_at(std::size_t column) const noexcept {
+        return values + column / columns_per_chunk * columns_per_chunk + column % columns_per_chunk / 4;
+    }
+    /// Where steps and sums of row t have those of a column.
+    [[nodiscard]] std::size_t step_at(std::size_t t, std::size_t column) const noexcept {
+        return t * (stride / columns_per_step) + column / columns_per_step;
+    }
+
     [[nodiscard]] block_activations part(std::size_t first, std::size_t count) const noexcept {
         const std::size_t steps_before = first * (stride / columns_per_step);
         return {values + first * stride, steps + steps_before, sums + steps_before, stride, count};

@@ -7,6 +7,8 @@
 #include <bitnet/core/fma.hpp>
 #include <bitnet/kernel/block_activations.hpp>
 #include <bitnet/kernel/block_kernel.hpp>
+#include <bitnet/kernel/block_lanes.hpp>
+#include <bitnet/kernel/block_lanes_avx2.hpp>
 #include <bitnet/kernel/block_tiling.hpp>
 #include <bitnet/kernel/scaled_blocks.hpp>
 #include <bitnet/simd/isa.hpp>
@@ -33,7 +35,7 @@ template <> struct block_kernel<isa::avx2> {
 
     static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
                          float* y, std::size_t y_stride) noexcept {
-        block_tiling<block_kernel, 4>::multiply(w, first, count, x, y, y_stride);
+        block_lanes<block_lanes_avx2, few_tokens, many_tokens>::multiply(w, first, count, x, y, y_stride);
     }
 
     static constexpr std::size_t tile_rows = 8;
@@ -47,6 +49,10 @@ template <> struct block_kernel<isa::avx2> {
             multiply_rows<128, Tokens>(w, first, x, y, y_stride);
         }
     }
+
+protected:
+    static constexpr std::size_t many_tokens = 3; ///< that profit from rows in lanes
+    using few_tokens = block_tiling<block_kernel, many_tokens - 1>;
 
 private:
     template <std::size_t BlockColumns, std::size_t Tokens>
@@ -192,10 +198,6 @@ private:
         return _mm256_cvtepi32_ps(_mm256_sub_epi32(dots, _mm256_set1_epi32(sum)));
     }
 };
-
-template <> struct block_kernel<isa::avx_vnni> : block_kernel<isa::avx2> {};
-template <> struct block_kernel<isa::avx512_vnni> : block_kernel<isa::avx2> {};
-template <> struct block_kernel<isa::amx_int8> : block_kernel<isa::avx2> {};
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END

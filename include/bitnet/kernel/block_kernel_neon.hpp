@@ -62,15 +62,10 @@ protected:
         codes[3] = vreinterpretq_s8_u8(vshrq_n_u8(bits, 6));
     }
 
-    /// Those of a token: what is 4k columns on is 32k bytes on.
-    static BITNET_ALWAYS_INLINE const std::int8_t* values_at(const block_activations& x, std::size_t column) noexcept {
-        return x.values + column / columns_per_chunk * columns_per_chunk + column % columns_per_chunk / 4;
-    }
-
     /// in_block += the products of both steps from `column` on of token t; the first one starts from zero.
     static BITNET_ALWAYS_INLINE void add_steps(const dots& products, const block_activations& x, std::size_t t,
                                                std::size_t column, float32x4_t& in_block) noexcept {
-        const std::size_t step = t * (x.stride / columns_per_step) + column / columns_per_step;
+        const std::size_t step = x.step_at(t, column);
         const int32x4_t first = vsubq_s32(products.first, vdupq_n_s32(x.sums[step]));
         const int32x4_t second = vsubq_s32(products.second, vdupq_n_s32(x.sums[step + 1]));
         in_block = vfmaq_f32(in_block, vcvtq_f32_s32(first), vdupq_n_f32(x.steps[step]));
@@ -134,7 +129,7 @@ private:
             unpack(packed + r * row_bytes, codes);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
-                words[t][r] = products(codes, values_at(x, column) + t * x.stride);
+                words[t][r] = products(codes, x.values_at(column) + t * x.stride);
             }
         }
         BITNET_UNROLL

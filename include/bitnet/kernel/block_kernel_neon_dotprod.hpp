@@ -71,7 +71,7 @@ private:
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            const std::int8_t* values = values_at(x, column) + t * x.stride;
+            const std::int8_t* values = x.values_at(column) + t * x.stride;
             int32x4_t lanes[tile_rows][1];
             BITNET_UNROLL
             for (auto& row : lanes) {

@@ -80,7 +80,6 @@ private:
     static BITNET_ALWAYS_INLINE void add_columns(const std::uint8_t* packed, std::size_t row_bytes,
                                                  const block_activations& x, std::size_t column,
                                                  wide (&in_block)[Tokens]) noexcept {
-        const std::int8_t* values = x.values + column / columns_per_chunk * columns_per_chunk + column % 128 / 4;
         ints lanes[Tokens][tile_rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < tile_rows; ++r) {
@@ -88,12 +87,12 @@ private:
             unpack(quad::load_16(packed + r * row_bytes), codes);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
-                lanes[t][r] = Products::of_row(codes, values + t * x.stride);
+                lanes[t][r] = Products::of_row(codes, x.values_at(column) + t * x.stride);
             }
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            const std::size_t step = t * (x.stride / columns_per_step) + column / columns_per_step;
+            const std::size_t step = x.step_at(t, column);
             const ints rows01 = add_neighbours(lanes[t][0], lanes[t][1]);
             const ints rows23 = add_neighbours(lanes[t][2], lanes[t][3]);
             add_steps(quad::sub(even(rows01, rows23), quad::splat(x.sums[step])),

@@ -5,6 +5,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/dot_product_avx_vnni.hpp>
+#include <bitnet/kernel/fours_of_rows.hpp>
 #include <bitnet/kernel/i2s_lanes.hpp>
 #include <bitnet/kernel/kernel.hpp>
 
@@ -67,36 +68,12 @@ private:
         BITNET_UNROLL
         for (std::size_t half = 0; half < 2; ++half) {
             __m256i fours[4];
-            transpose(packed + 16 * half, row_bytes, fours);
+            fours_of_rows(packed + 16 * half, row_bytes, fours);
             BITNET_UNROLL
             for (std::size_t k = 0; k < 4; ++k) {
                 store_planes(fours[k], codes + (4 * half + k) * four_bytes);
             }
         }
-    }
-
-    /// 16 bytes of each row -> fours[k]: bytes 4k to 4k + 3 of each row. A 4 x 4 transposition of words in every 128
-    /// bits.
-    static BITNET_ALWAYS_INLINE void transpose(const std::uint8_t* packed, std::size_t row_bytes,
-                                               __m256i (&fours)[4]) noexcept {
-        __m256i of_rows[4]; // r and r + 4
-        BITNET_UNROLL
-        for (std::size_t r = 0; r < 4; ++r) {
-            const std::uint8_t* row = packed + r * row_bytes;
-            of_rows[r] = _mm256_castsi128_si256(load_16(row));
-            of_rows[r] = _mm256_inserti128_si256(of_rows[r], load_16(row + 4 * row_bytes), 1);
-        }
-        const __m256i low01 = _mm256_unpacklo_epi32(of_rows[0], of_rows[1]);
-        const __m256i high01 = _mm256_unpackhi_epi32(of_rows[0], of_rows[1]);
-        const __m256i low23 = _mm256_unpacklo_epi32(of_rows[2], of_rows[3]);
-        const __m256i high23 = _mm256_unpackhi_epi32(of_rows[2], of_rows[3]);
-        fours[0] = _mm256_unpacklo_epi64(low01, low23);
-        fours[1] = _mm256_unpackhi_epi64(low01, low23);
-        fours[2] = _mm256_unpacklo_epi64(high01, high23);
-        fours[3] = _mm256_unpackhi_epi64(high01, high23);
-    }
-    static BITNET_ALWAYS_INLINE __m128i load_16(const std::uint8_t* bytes) noexcept {
-        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
     }
 
     static constexpr std::size_t four_bytes = rows * 4; ///< of codes of four columns

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+// block_lanes_avx2: how AVX2 multiplies scaled_blocks by many tokens. Empty on other architectures.
+#ifndef BITNET_KERNEL_BLOCK_LANES_AVX2_HPP
+#define BITNET_KERNEL_BLOCK_LANES_AVX2_HPP
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/kernel/block_activations.hpp>
+#include <bitnet/kernel/block_lanes.hpp>
+#include <bitnet/kernel/fours_of_rows.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What block_lanes needs in ymm registers, but the products of 32 columns.
+struct block_lanes_ymm {
+    static constexpr std::size_t rows = 16;
+    static constexpr std::size_t piece_columns = 1024;
+
+    static void unpack(const std::uint8_t* packed, std::size_t row_bytes, std::uint8_t* codes) noexcept {
+        unpack_rows(packed, row_bytes, codes);
+        unpack_rows(packed + 8 * row_bytes, row_bytes, codes + 32);
+    }
+
+    static void load_scales(const std::uint8_t* block, std::size_t row_bytes, float* scales) noexcept {
+        store_scales(block, row_bytes, scales);
+        store_scales(block + 8 * row_bytes, row_bytes, scales + 8);
+    }
+
+protected:
+    /// The sums of rows that y holds, or zeros.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void load_sums(const float* y, std::size_t y_stride, bool are_zero,
+                                               __m256 (&sums)[2][Tokens]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            sums[0][t] = are_zero ? _mm256_setzero_ps() : _mm256_loadu_ps(y + t * y_stride);
+            sums[1][t] = are_zero ? _mm256_setzero_ps() : _mm256_loadu_ps(y + t * y_stride + 8);
+        }
+    }
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void store_sums(const __m256 (&sums)[2][Tokens], float* y,
+                                                std::size_t y_stride) noexcept {
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            _mm256_storeu_ps(y + t * y_stride, sums[0][t]);
+            _mm256_storeu_ps(y + t * y_stride + 8, sums[1][t]);
+        }
+    }
+
+    /// in_block += dots * step; one that starts from zero becomes the product itself.
+    static BITNET_ALWAYS_INLINE void add_dots(__m256i dots, float step, __m256& in_block) noexcept {
+        in_block = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), _mm256_set1_ps(step), in_block);
+    }
+
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_block(const __m256 (&in_block)[2][Tokens], const float* scales,
+                                               __m256 (&sums)[2][Tokens]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            sums[0][t] = _mm256_fmadd_ps(in_block[0][t], _mm256_load_ps(scales), sums[0][t]);
+            sums[1][t] = _mm256_fmadd_ps(in_block[1][t], _mm256_load_ps(scales + 8), sums[1][t]);
+        }
+    }
+
+    /// Four activations of a token in every lane.
+    static BITNET_ALWAYS_INLINE __m256i broadcast_four(const std::int8_t* values) noexcept {
+        std::int32_t four;
+        std::memcpy(&four, values, sizeof four);
+        return _mm256_set1_epi32(four);
+    }
+    static BITNET_ALWAYS_INLINE __m256i load(const std::uint8_t* codes) noexcept {
+        return _mm256_load_si256(reinterpret_cast<const __m256i*>(codes));
+    }
+
+private:
+    static BITNET_ALWAYS_INLINE void store_scales(const std::uint8_t* block, std::size_t row_bytes,
+                                                  float* scales) noexcept {
+        __m256i fours[4];
+        fours_of_rows(block, row_bytes, fours);
+        const __m256i halves = _mm256_and_si256(fours[0], _mm256_set1_epi32(0xffff));
+        const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(halves, halves), 0xd8);
+        _mm256_store_ps(scales, _mm256_cvtph_ps(_mm256_castsi256_si128(packed)));
+    }
+
+    /// 8 rows x 64 columns.
+    static BITNET_ALWAYS_INLINE void unpack_rows(const std::uint8_t* packed, std::size_t row_bytes,
+                                                 std::uint8_t* codes) noexcept {
+        __m256i fours[4];
+        fours_of_rows(packed, row_bytes, fours);
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < 4; ++i) {
+            store_planes(fours[i], codes + 16 * i * rows);
+        }
+    }
+
+    /// Bits 1:0 are the first plane's codes, 7:6 the last's.
+    static BITNET_ALWAYS_INLINE void store_planes(__m256i packed, std::uint8_t* codes) noexcept {
+        const __m256i mask = _mm256_set1_epi8(3);
+        store(codes, _mm256_and_si256(packed, mask));
+        store(codes + 4 * rows, _mm256_and_si256(_mm256_srli_epi16(packed, 2), mask));
+        store(codes + 8 * rows, _mm256_and_si256(_mm256_srli_epi16(packed, 4), mask));
+        store(codes + 12 * rows, _mm256_and_si256(_mm256_srli_epi16(packed, 6), mask));
+    }
+    static BITNET_ALWAYS_INLINE void store(std::uint8_t* codes, __m256i v) noexcept {
+        _mm256_store_si256(reinterpret_cast<__m256i*>(codes), v);
+    }
+};
+
+/// Tiles of 16 rows x up to 5 tokens: 10 sums of 32 columns, two registers of codes, two more. Overflow: a pair of
+/// products of int8 and codes 0 to 3 is at most 2 * 3 * 128; an int16 lane adds eight, 6144.
+struct block_lanes_avx2 : block_lanes_ymm {
+    template <std::size_t Tokens>
+    static void tile(const block_piece& piece, const block_activations& x, float* y, std::size_t y_stride) noexcept {
+        __m256 sums[2][Tokens];
+        load_sums(y, y_stride, piece.column == 0, sums);
+        const std::uint8_t* codes = piece.codes;
+        std::size_t column = piece.column;
+        for (std::size_t b = 0; b < piece.blocks; ++b) {
+            piece.prefetch(b);
+            __m256 in_block[2][Tokens];
+            load_sums(y, y_stride, true, in_block);
+            for (std::size_t s = 0; s < piece.block_steps; ++s) {
+                add_step(codes, x, column, in_block);
+                codes += columns_per_step * rows;
+                column += columns_per_step;
+            }
+            add_block(in_block, piece.scales + b * rows, sums);
+        }
+        store_sums(sums, y, y_stride);
+    }
+
+private:
+    /// 32 columns of all rows, those of each token.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_step(const std::uint8_t* codes, const block_activations& x, std::size_t column,
+                                              __m256 (&in_block)[2][Tokens]) noexcept {
+        __m256i words[2][Tokens];
+        const token_values<Tokens> values(x, column);
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < 8; ++i) {
+            const __m256i upper = load(codes + i * 4 * rows);
+            const __m256i lower = load(codes + i * 4 * rows + 32);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                const __m256i four = broadcast_four(values.of[t] + i % 4 * 32 + i / 4 * 4);
+                add_words(_mm256_maddubs_epi16(upper, four), i == 0, words[0][t]);
+                add_words(_mm256_maddubs_epi16(lower, four), i == 0, words[1][t]);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const std::size_t step = x.step_at(t, column);
+            const __m256i less = _mm256_set1_epi32(x.sums[step]);
+            const __m256i ones = _mm256_set1_epi16(1);
+            BITNET_UNROLL
+            for (std::size_t half = 0; half < 2; ++half) {
+                add_dots(_mm256_sub_epi32(_mm256_madd_epi16(words[half][t], ones), less), x.steps[step],
+                         in_block[half][t]);
+            }
+        }
+    }
+
+    /// Now: compilers would first make the products of all fours, for which there are no registers.
+    static BITNET_ALWAYS_INLINE void add_words(__m256i products, bool is_first, __m256i& sum) noexcept {
+        sum = is_first ? products : _mm256_add_epi16(sum, products);
+#if defined(__GNUC__)
+        __asm__("" : "+x"(sum));
+#endif
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+#endif

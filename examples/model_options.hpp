@@ -6,6 +6,7 @@
 #include "options.hpp"
 
 #include <bitnet/any.hpp>
+#include <bitnet/checkpoint/activation_rounding.hpp>
 #include <bitnet/convert/permuted_rows.hpp>
 #include <bitnet/text/chat_format.hpp>
 #include <bitnet/thread/usable_cores.hpp>
@@ -27,6 +28,7 @@ struct model_options {
     std::string lookup_tiling;
     std::string head = "automatic";
     std::string pages = "automatic";
+    std::string activations = "default";
     std::size_t threads = bitnet::usable_cores();
     std::size_t context = 0;
 
@@ -57,7 +59,7 @@ struct model_options {
         all.number<std::size_t>("-t", "THREADS", threads, 1, most_threads, "threads that work at a time",
                                 "one a core that this process may use, here " + std::to_string(threads));
     }
-    /// How the model runs: -t, --isa, --kv, --head, --pages.
+    /// How the model runs: -t, --isa, --kv, --head, --pages, --activations.
     void add_running(options& all) {
         constexpr std::array<std::string_view, 3> elements{"f16", "f32", "i8"};
         add_threads(all);
@@ -68,6 +70,12 @@ struct model_options {
         constexpr std::array<std::string_view, 3> modes{"automatic", "mapped", "copied"};
         all.choice("--pages", modes, pages,
                    "copied: the file in memory of its own, read faster; or as the system maps it");
+        add_activations(all);
+    }
+    /// What happens to activations before ternary products: --activations.
+    void add_activations(options& all) {
+        all.choice("--activations", bitnet::activation_rounding_names, activations,
+                   "int8 with a scale for each token, 128 or 32 columns, or float; default: as the model was trained");
     }
     /// How long a sequence may get: -c.
     void add_context(options& all, std::size_t least) {
@@ -92,6 +100,8 @@ struct model_options {
         open.pages = pages == "mapped"   ? bitnet::page_mode::mapped
                      : pages == "copied" ? bitnet::page_mode::copied
                                          : bitnet::page_mode::automatic;
+        open.activations =
+            bitnet::find_activation_rounding(activations).value_or(bitnet::activation_rounding::by_model);
         open.threads = threads;
         return open;
     }

@@ -174,6 +174,8 @@ struct ternary_encoding;
 //     ladder                     run/dispatch.hpp
 //     with_first_available       run/dispatch.hpp
 //
+//     activation_rounding_names  checkpoint/activation_rounding.hpp
+//     find_activation_rounding   checkpoint/activation_rounding.hpp
 //     is_ternary_place           checkpoint/layout_for.hpp
 //     largest_head_size          checkpoint/hyper_parameters.hpp
 //     layout_for                 checkpoint/layout_for.hpp

@@ -34,7 +34,7 @@ double number(const bitnet::json_value& object, std::string_view key) {
 
 /// What one result must have, whatever it measured.
 void check_result(const bitnet::json_value& of) {
-    for (const std::string_view key : {"test", "isa", "layout", "head", "kv", "pages"}) {
+    for (const std::string_view key : {"test", "isa", "layout", "head", "kv", "activations", "pages"}) {
         CHECK_MESSAGE(member(of, key).as_string(), std::string(key));
     }
     const auto speed = member(of, "tokens_per_second");
@@ -134,6 +134,23 @@ TEST_CASE("energy is what the counters of all packages rose by, also past their 
     CHECK(bench::joules_between(endless, read({{first + "energy_uj", "8"}})) == doctest::Approx(1e-6));
 }
 
+TEST_CASE("bitnet-bench measures every rounding of activations that it is given") {
+    const temporary_folder folder;
+    const std::string json = folder.path("rounded.json");
+    const outcome done = run("bench", {"--synthetic", "tiny", "-p", "0", "-n", "2", "-t", "1", "-r", "1",
+                                       "--activations", "default,128,float", "--json", json});
+    REQUIRE_MESSAGE(done.status == 0, done.err);
+    const std::string text = contents(json);
+    const auto parsed = bitnet::json_document::parse(text, "rounded.json");
+    REQUIRE(parsed);
+    std::string found;
+    for (const auto each : member(parsed->root(), "results").elements()) {
+        found += std::string(*member(each, "activations").as_string()) + " in " +
+                 std::string(*member(each, "layout").as_string()) + ", ";
+    }
+    CHECK(found == "token in i2_s, 128 in Q2_0, float in Q2_0, ");
+}
+
 TEST_CASE("bitnet-bench says what a million tokens cost on a machine of that price") {
     const temporary_folder folder;
     const std::string json = folder.path("priced.json");
@@ -178,6 +195,7 @@ TEST_CASE("bitnet-bench names mistakes in its options") {
         {"-m", "x.gguf", "--write", "y.gguf"},
         {"--synthetic", "tiny", "-r", "0"},
         {"--synthetic", "tiny", "--pages", "torn"},
+        {"--synthetic", "tiny", "--activations", "token,64"},
     };
     for (const auto& arguments : mistakes) {
         const outcome refused = run("bench", arguments);

@@ -137,6 +137,28 @@ TEST_CASE("logits are the same bytes with any instruction set and any number of 
     }
 }
 
+TEST_CASE("activations are rounded as --activations says, and finer scales are nearer to floats") {
+    const auto logits = [](const std::string& rounding) {
+        return output("logits", with({"--all", "--kv", "f32", "--activations", rounding}));
+    };
+    CHECK((logits("default") == logits("token"))); // as BitNet was trained
+    const auto exact = floats(logits("float"));
+    double nearest_so_far = 1e9;
+    for (const std::string rounding : {"token", "128", "32"}) {
+        const auto rounded = floats(logits(rounding));
+        REQUIRE(rounded.size() == exact.size());
+        double squares = 0;
+        for (std::size_t i = 0; i < exact.size(); ++i) {
+            squares += std::pow(static_cast<double>(rounded[i]) - static_cast<double>(exact[i]), 2);
+        }
+        const double rms = std::sqrt(squares / static_cast<double>(exact.size()));
+        INFO(rounding << ": rms " << rms);
+        CHECK(rms > 0);
+        CHECK(rms < nearest_so_far);
+        nearest_so_far = rms;
+    }
+}
+
 TEST_CASE("the element of the KV cache is chosen by --kv") {
     const auto f16 = floats(output("logits", with({"--kv", "f16"})));
     const auto f32 = floats(output("logits", with({"--kv", "f32"})));

@@ -63,6 +63,9 @@ TEST_CASE("a mistake in the options is named, prints nothing to stdout and exits
         {"generate", {"-m", tiny, "-p", "x", "--seed", "-1"}, "--seed takes an integer from 0 to 18446744073709551615"},
         {"generate", {"-m", tiny, "-p", "x", "--isa", "mmx"}, "--isa takes one of"},
         {"generate", {"-m", tiny, "-p", "x", "--kv", "f64"}, "--kv takes one of f16|f32|i8, not 'f64'"},
+        {"generate",
+         {"-m", tiny, "-p", "x", "--activations", "64"},
+         "--activations takes one of default|token|128|32|float, not '64'"},
         {"generate", {"-m", tiny, "-p", "x", "--stats=xml"}, "--stats takes one of text|json|none, not 'xml'"},
         {"generate", {"-m", tiny, "-p", "x", "--ids=yes"}, "--ids takes no value"},
         {"generate", {"-m", tiny, "-p", "x", "--i2s-source", "d"}, "--i2s-source takes one of a|b|c, not 'd'"},
@@ -95,16 +98,16 @@ TEST_CASE("a mistake in the options is named, prints nothing to stdout and exits
 TEST_CASE("--help names every option and exits with 0") {
     const std::vector<command> expected{
         {"generate",
-         {"-m",      "-p",        "-n",      "-t",           "-c",
-          "--temp",  "--top-k",   "--top-p", "--min-p",      "--repeat-penalty",
-          "--seed",  "--isa",     "--kv",    "--ignore-eos", "--ids",
-          "--stats", "--special", "--echo",  "--pre",        "--i2s-source",
-          "--help"},
+         {"-m",      "-p",           "-n",      "-t",           "-c",
+          "--temp",  "--top-k",      "--top-p", "--min-p",      "--repeat-penalty",
+          "--seed",  "--isa",        "--kv",    "--ignore-eos", "--ids",
+          "--stats", "--special",    "--echo",  "--pre",        "--i2s-source",
+          "--help",  "--activations"},
          "[0.8]"},
         {"tokenize", {"-m", "--special", "--decode", "--pre"}, {}},
-        {"logits", {"-m", "--ids", "--isa", "--kv", "-t", "--all", "--i2s-source"}, "[f16]"},
+        {"logits", {"-m", "--ids", "--isa", "--kv", "--activations", "-t", "--all", "--i2s-source"}, "[f16]"},
         {"inspect", {"FILE", "--json", "--pre", "--i2s-source"}, {}},
-        {"perplexity", {"-m", "-f", "-c", "-t", "--kv", "--isa", "--pre", "--i2s-source"}, {}},
+        {"perplexity", {"-m", "-f", "-c", "-t", "--kv", "--activations", "--isa", "--pre", "--i2s-source"}, {}},
     };
     for (const command& each : expected) {
         const std::string usage = output(each.tool, {"--help"});

@@ -5,7 +5,9 @@
 
 #include <bitnet/core/config.hpp>
 
+#include <array>
 #include <cstddef>
+#include <optional>
 #include <string_view>
 
 namespace bitnet::inline BITNET_ABI {
@@ -21,10 +23,21 @@ enum class activation_rounding : unsigned char {
     none,      ///< float: the reference, and slow
 };
 
-/// "token", "128", "32", "float"; "default" for by_model.
+/// In the order of the enumeration: what programs call them.
+inline constexpr std::array<std::string_view, 5> activation_rounding_names{"default", "token", "128", "32", "float"};
+
 [[nodiscard]] constexpr std::string_view name_of(activation_rounding rounding) noexcept {
-    constexpr std::string_view names[] = {"default", "token", "128", "32", "float"};
-    return names[static_cast<std::size_t>(rounding)];
+    return activation_rounding_names[static_cast<std::size_t>(rounding)];
+}
+
+/// The rounding of that name; nullopt if there is none.
+[[nodiscard]] constexpr std::optional<activation_rounding> find_activation_rounding(std::string_view name) noexcept {
+    for (std::size_t i = 0; i < activation_rounding_names.size(); ++i) {
+        if (activation_rounding_names[i] == name) {
+            return static_cast<activation_rounding>(i);
+        }
+    }
+    return std::nullopt;
 }
 
 namespace detail {

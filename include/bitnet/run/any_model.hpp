@@ -3,6 +3,7 @@
 #ifndef BITNET_RUN_ANY_MODEL_HPP
 #define BITNET_RUN_ANY_MODEL_HPP
 
+#include <bitnet/checkpoint/activation_rounding.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/model/kv_pool.hpp>
@@ -61,6 +62,7 @@ public:
         std::string_view layout;
         std::uint64_t repacked_bytes = 0;
         std::uint64_t screen_bytes = 0;
+        activation_rounding activations = activation_rounding::per_token;
     };
     [[nodiscard]] const description& about() const noexcept { return about_; }
 
@@ -147,6 +149,8 @@ public:
     [[nodiscard]] std::uint64_t screen_bytes() const noexcept { return base_->about().screen_bytes; }
     /// Whether sessions search through a screen of the head: see lm_head_mode. Any thread may ask.
     [[nodiscard]] screen_state head_screen() const noexcept { return base_->head_screen(); }
+    /// What happens to activations before ternary products, never by_model: see open_options::activations.
+    [[nodiscard]] activation_rounding activations() const noexcept { return base_->about().activations; }
 
     /// The library's own: for sessions and batches, and for compiled_for.
     [[nodiscard]] const detail::model_base& base() const noexcept { return *base_; }

@@ -186,7 +186,8 @@ private:
                   tables_.isa,
                   tensors_.layout(),
                   tensors_.repacked_bytes(),
-                  screen_.own_bytes()};
+                  screen_.own_bytes(),
+                  tensors_.activations()};
     }
 
     const engine& tables_;

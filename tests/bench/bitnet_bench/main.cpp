@@ -41,6 +41,7 @@ struct settings {
     std::string heads = "as-stored";
     std::string kvs = "f16";
     std::string pages = "mapped";
+    std::string activations = "default";
     std::string batches = "1";
     std::size_t context = 0;
     std::size_t repetitions = 5;
@@ -60,6 +61,7 @@ struct settings {
         all.text("--head", "LIST", heads, "as-stored or screened");
         all.text("--kv", "LIST", kvs, "elements of the KV cache: f16 or i8");
         all.text("--pages", "LIST", pages, "mapped or copied: where the file's bytes lie");
+        all.text("--activations", "LIST", activations, "default, token, 128, 32 or float: see bitnet-logits");
         all.text("--batch", "LIST", batches, "sequences that are generated together");
         all.number<std::size_t>("-c", "CTX", context, 0, std::size_t{1} << 20,
                                 "positions after the last generated token", "a prompt of 16 tokens and -n");
@@ -166,9 +168,10 @@ public:
         made.test = std::move(test);
         made.threads = of_.pool.threads();
         made.isa = of_.model.isa();
-        made.layout = of_.choice.layout;
+        made.layout = of_.model.layout();
         made.head = of_.model.head_type();
         made.kv = of_.choice.kv;
+        made.activations = name_of(of_.model.activations());
         made.tokens_per_second = bench::spread_of(rates_);
         made.bytes_per_token = bytes;
         made.pages = of_.choice.pages;
@@ -297,7 +300,9 @@ public:
             return std::ranges::all_of(all, [&](const auto& each) { return each == a || each == b; });
         };
         if (!prompts || !generated || !threads || !batches || std::ranges::count(*threads, std::size_t{0}) != 0 ||
-            !are(heads, "as-stored", "screened") || !are(pages, "mapped", "copied")) {
+            !are(heads, "as-stored", "screened") || !are(pages, "mapped", "copied") ||
+            !std::ranges::all_of(words(chosen_.activations),
+                                 [](const auto& name) { return bitnet::find_activation_rounding(name).has_value(); })) {
             return false;
         }
         prompts_ = *prompts;
@@ -315,30 +320,39 @@ public:
         }
         reader_ = &*reader;
         memory_of_benchmark_ = bench::memory_of_process().anonymous - before;
-        for (const std::string& isa : words(chosen_.isas)) {
-            for (const std::string& layout : words(chosen_.layouts)) {
-                for (const std::string& head : words(chosen_.heads)) {
-                    for (const std::string& kv : words(chosen_.kvs)) {
-                        if (auto ran = run_pages({path, isa, layout, head, kv}); !ran) {
-                            return std::move(ran).error();
-                        }
-                    }
-                }
+        for (const bench::model_choice& choice : choices(path)) {
+            if (auto ran = run_model(choice); !ran) {
+                return std::move(ran).error();
             }
         }
         return std::move(results_);
     }
 
 private:
-    [[nodiscard]] bitnet::result<void> run_pages(bench::model_choice choice) {
-        choice.threads = *std::max_element(threads_.begin(), threads_.end());
-        for (const std::string& pages : words(chosen_.pages)) {
-            choice.pages = pages;
-            if (auto ran = run_model(choice); !ran) {
-                return ran;
+    /// Each instruction set with each layout, head, element of the KV cache, rounding of activations and kind of pages.
+    [[nodiscard]] std::vector<bench::model_choice> choices(const std::string& path) const {
+        std::vector<bench::model_choice> all(1);
+        all[0].path = path;
+        all[0].threads = *std::max_element(threads_.begin(), threads_.end());
+        const auto each_of = [&all](const std::string& list, auto set) {
+            std::vector<bench::model_choice> longer;
+            for (const bench::model_choice& choice : all) {
+                for (const std::string& word : words(list)) {
+                    longer.push_back(choice);
+                    set(longer.back(), word);
+                }
             }
-        }
-        return {};
+            all = std::move(longer);
+        };
+        each_of(chosen_.isas, [](auto& choice, const auto& word) { choice.isa = word; });
+        each_of(chosen_.layouts, [](auto& choice, const auto& word) { choice.layout = word; });
+        each_of(chosen_.heads, [](auto& choice, const auto& word) { choice.head = word; });
+        each_of(chosen_.kvs, [](auto& choice, const auto& word) { choice.kv = word; });
+        each_of(chosen_.pages, [](auto& choice, const auto& word) { choice.pages = word; });
+        each_of(chosen_.activations, [](auto& choice, const auto& word) {
+            choice.activations = *bitnet::find_activation_rounding(word); // understand() has looked at it
+        });
+        return all;
     }
 
     [[nodiscard]] bitnet::result<void> run_model(const bench::model_choice& choice) {
@@ -444,7 +458,7 @@ int run(const settings& chosen, const std::string& command, const tools::options
     if (!work.understand()) {
         return all.refuse(
             "-p, -n, -t (from 1) and --batch take numbers with commas between, --head as-stored or screened, --pages "
-            "mapped or copied");
+            "mapped or copied, --activations default, token, 128, 32 or float");
     }
     std::string path = chosen.file;
     if (!chosen.synthetic.empty()) {

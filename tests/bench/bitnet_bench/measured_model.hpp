@@ -25,6 +25,19 @@ namespace bench {
     return static_cast<const bitnet::detail::model_core&>(opened.base()).parts();
 }
 
+/// Bytes of a ternary matrix as it is multiplied.
+[[nodiscard]] inline double bytes_of(const bitnet::detail::ternary_matrix& matrix, const bitnet::layout_table& layout) {
+    return static_cast<double>(matrix.has_blocks() ? matrix.blocks.row_bytes() * matrix.rows()
+                                                   : *layout.bytes(matrix.rows(), matrix.cols()));
+}
+
+[[nodiscard]] inline double head_bytes(const bitnet::detail::weights& tensors) {
+    const bitnet::detail::scaled_blocks& blocks = tensors.ternary_head().blocks;
+    const bitnet::detail::float_matrix& head = tensors.lm_head();
+    return static_cast<double>(tensors.ternary_head().has_blocks() ? blocks.row_bytes() * blocks.rows
+                                                                   : head.row_bytes() * head.rows);
+}
+
 class measured_session final : public bench_session {
 public:
     [[nodiscard]] static bitnet::result<std::unique_ptr<bench_session>>
@@ -58,8 +71,7 @@ public:
         for (auto& session : made->sessions_) {
             made->pending_.push_back(&session);
         }
-        made->stored_head_bytes_ =
-            static_cast<double>(parts_of(opened).tensors.lm_head().row_bytes() * opened.parameters().vocabulary);
+        made->stored_head_bytes_ = head_bytes(parts_of(opened).tensors);
         return std::unique_ptr<bench_session>(std::move(made));
     }
 
@@ -147,15 +159,17 @@ public:
         };
         for (std::size_t i = 0; i < model_.parameters().layers; ++i) {
             for (const auto* matrix : matrices_of(parts.tensors.layer(i))) {
-                add(matrix->codes.data,
-                    static_cast<std::size_t>(*parts.tables.ternary->layout->bytes(matrix->rows(), matrix->cols())));
+                add(matrix->has_blocks() ? matrix->blocks.data : matrix->codes.data,
+                    static_cast<std::size_t>(bytes_of(*matrix, *parts.tables.ternary->layout)));
             }
         }
-        const auto& head = parts.tensors.lm_head();
+        const auto& ternary = parts.tensors.ternary_head();
         if (parts.screen.is_ready()) {
             add(parts.screen.get().row(0), static_cast<std::size_t>(parts.screen.get().bytes()));
+        } else if (ternary.has_blocks()) {
+            add(ternary.blocks.data, static_cast<std::size_t>(head_bytes(parts.tensors)));
         } else {
-            add(head.data, head.rows * head.row_bytes());
+            add(parts.tensors.lm_head().data, static_cast<std::size_t>(head_bytes(parts.tensors)));
         }
         const auto address = [](const auto& part) { return reinterpret_cast<std::uintptr_t>(part.data()); };
         std::sort(read_parts_.begin(), read_parts_.end(),
@@ -166,7 +180,12 @@ public:
     const bitnet::hyper_parameters& parameters() const override { return model_.parameters(); }
     std::span<const std::span<const std::byte>> read_parts() const override { return read_parts_; }
     std::string_view isa() const override { return model_.isa(); }
+    std::string_view layout() const override { return model_.layout(); }
+    bitnet::activation_rounding activations() const override { return model_.activations(); }
     std::string head_type() const override {
+        if (parts_of(model_).tensors.ternary_head().has_blocks()) {
+            return "ternary";
+        }
         const std::string stored = name_of(parts_of(model_).tensors.lm_head().element);
         return !parts_of(model_).screen.is_expected() ? stored : stored + ", screened";
     }
@@ -178,15 +197,14 @@ public:
         model_cost cost;
         for (std::size_t i = 0; i < of.layers; ++i) {
             for (const auto* matrix : matrices_of(tensors.layer(i))) {
-                cost.ternary_bytes +=
-                    static_cast<double>(*parts.tables.ternary->layout->bytes(matrix->rows(), matrix->cols()));
+                cost.ternary_bytes += bytes_of(*matrix, *parts.tables.ternary->layout);
                 cost.products_per_token += static_cast<double>(matrix->rows() * matrix->cols());
             }
             cost.norm_bytes +=
                 static_cast<double>(sizeof(float) * (2 * of.hidden + of.query_columns() + of.feed_forward));
         }
-        cost.head_bytes = static_cast<double>(tensors.lm_head().row_bytes() * tensors.lm_head().rows);
-        cost.norm_bytes += static_cast<double>(sizeof(float) * of.hidden + tensors.token_embedding().row_bytes());
+        cost.head_bytes = head_bytes(tensors);
+        cost.norm_bytes += static_cast<double>(sizeof(float) * of.hidden + row_of_embedding(tensors));
         cost.kv_bytes_per_position = static_cast<double>(bitnet::detail::kv_cache::bytes(
                                          of, parts.tables.kv->element_bytes, parts.tables.kv->is_scaled, 16)) /
                                      16;
@@ -199,6 +217,10 @@ public:
     }
 
 private:
+    [[nodiscard]] static std::size_t row_of_embedding(const bitnet::detail::weights& tensors) {
+        return tensors.ternary_embedding().has_blocks() ? tensors.ternary_embedding().blocks.row_bytes()
+                                                        : tensors.token_embedding().row_bytes();
+    }
     [[nodiscard]] static std::string name_of(bitnet::float_element element) {
         switch (element) {
         case bitnet::float_element::f32:

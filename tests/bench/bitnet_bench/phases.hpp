@@ -137,7 +137,14 @@ public:
             const phase_timer timer(phase::ternary);
             plain_->ternary->multiply(w, first, count, x, y, y_stride);
         };
-        engine_ = {plain.isa, &loops_, &kv_, &ternary_, plain.enable, &bitnet::detail::open_owned_pool<timed_pool>};
+        blocks_ = *plain.blocks;
+        blocks_.multiply = [](const bitnet::detail::scaled_blocks& w, std::size_t first, std::size_t count,
+                              const bitnet::detail::block_activations& x, float* y, std::size_t y_stride) noexcept {
+            const phase_timer timer(phase::ternary);
+            plain_->blocks->multiply(w, first, count, x, y, y_stride);
+        };
+        engine_ = {
+            plain.isa, &loops_, &kv_, &ternary_, &blocks_, plain.enable, &bitnet::detail::open_owned_pool<timed_pool>};
         return engine_;
     }
 
@@ -170,6 +177,7 @@ private:
     static inline bitnet::loop_table loops_{};
     static inline bitnet::kv_table kv_{};
     static inline bitnet::ternary_table ternary_{};
+    static inline bitnet::block_table blocks_{};
     static inline bitnet::engine engine_{};
 };
 

@@ -37,6 +37,7 @@ void add_result(tools::json_writer& json, const bench::measurement& of, double u
     json.member("head", of.head);
     json.member("kv", of.kv);
     json.member("pages", of.pages);
+    json.member("activations", of.activations);
     json.member("batch", of.batch);
     json.begin("tokens_per_second", '{');
     json.member("median", rounded(of.tokens_per_second.median, 2));

@@ -29,7 +29,8 @@ struct measurement {
     std::string layout;
     std::string head;
     std::string kv;
-    std::string pages; ///< "mapped" or "copied"
+    std::string pages;       ///< "mapped" or "copied"
+    std::string activations; ///< "token", "128", "32", "float"
     std::size_t batch = 1;
     spread tokens_per_second;
     double bytes_per_token = 0;    ///< read from memory: weights, head, KV cache, norms

@@ -4,6 +4,7 @@
 
 #include "phase_shares.hpp"
 
+#include <bitnet/checkpoint/activation_rounding.hpp>
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/page_mode.hpp>
@@ -32,7 +33,8 @@ struct model_choice {
     std::string head = "as-stored"; ///< or "screened"
     std::string kv = "f16";
     std::string pages = "mapped"; ///< or "copied"
-    std::size_t threads = 1;      ///< while opening
+    bitnet::activation_rounding activations = bitnet::activation_rounding::by_model;
+    std::size_t threads = 1; ///< while opening
 
     [[nodiscard]] bitnet::page_mode page_mode() const {
         return pages == "copied" ? bitnet::page_mode::copied : bitnet::page_mode::mapped;
@@ -41,6 +43,7 @@ struct model_choice {
     [[nodiscard]] bitnet::open_options to_open() const {
         bitnet::open_options options;
         options.lm_head = head == "screened" ? bitnet::lm_head_mode::screened : bitnet::lm_head_mode::as_stored;
+        options.activations = activations;
         options.threads = threads;
         return options;
     }
@@ -79,7 +82,10 @@ public:
     /// What a step reads of the weights and of the head or its screen, in the order of memory, which is the file's.
     [[nodiscard]] virtual std::span<const std::span<const std::byte>> read_parts() const = 0;
     [[nodiscard]] virtual std::string_view isa() const = 0;
-    [[nodiscard]] virtual std::string head_type() const = 0; ///< as it is read: "f16", "q6_k", "f16, screened"
+    [[nodiscard]] virtual std::string_view layout() const = 0; ///< that ternary matrices are multiplied in
+    [[nodiscard]] virtual bitnet::activation_rounding activations() const = 0;
+    [[nodiscard]] virtual std::string
+    head_type() const = 0; ///< as it is read: "f16", "q6_k", "f16, screened", "ternary"
     [[nodiscard]] virtual bitnet::result<std::unique_ptr<bench_session>>
     open_session(std::size_t threads, std::size_t context, std::size_t sequences) const = 0;
 };

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Fuzzes the GGUF reader and the model that it opens: raw bytes, and a good file in which the input chooses fields to
+// Fuzzes the GGUF reader and the model that it opens: raw bytes, and good files in which the input chooses fields to
 // change.
 #include "../golden/gguf_editor.hpp"
 #include "../golden/tiny_model_writer.hpp"
 
+#include <bitnet/checkpoint/scaled_rows.hpp>
 #include <bitnet/checkpoint/ternary_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_writer.hpp>
@@ -16,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
@@ -72,12 +74,52 @@ bitnet::result<bitnet::buffer<std::byte>> with_every_row_format(std::span<const 
     return writer.write_memory();
 }
 
-good_file make_good_file() {
+/// A Qwen3 decoder whose matrices, embedding and head have a scale for each block, with two more tensors in rows.
+bitnet::result<bitnet::buffer<std::byte>> with_block_scales(bitnet::tensor_type type) {
+    bitnet_tests::model_shape shape;
+    shape.architecture = "qwen3";
+    shape.head_norms = true;
+    shape.own_head = true;
+    const auto model = bitnet_tests::tiny_model(shape);
+    require(model.has_value());
+    const auto file = bitnet::gguf_file::parse(model->span(), "good");
+    require(file.has_value());
+    bitnet::gguf_writer writer;
+    for (const auto& entry : file->metadata()) {
+        writer.add(entry);
+    }
+    const std::size_t block = type == bitnet::tensor_type::q2_0_g64 ? 18 : 34;
+    std::vector<std::byte> bytes(std::size_t{1} << 16, std::byte{0x12}); // the codes 2, 0, 1, 0
+    for (std::size_t at = 0; at + 1 < bytes.size(); at += block) {
+        bytes[at] = std::byte{0};
+        bytes[at + 1] = std::byte{0x2c}; // a sixteenth
+    }
+    const auto add = [&](std::string_view name, bitnet::tensor_type as, std::uint64_t cols, std::uint64_t rows) {
+        const std::uint64_t dims[] = {cols, rows};
+        const auto size = bitnet::detail::tensor_bytes(as, {cols, rows, 1, 1});
+        writer.add_tensor(name, as, dims, std::span(bytes).first(static_cast<std::size_t>(*size)));
+    };
+    for (const auto& tensor : file->tensors()) {
+        if (tensor.rank == 2) {
+            add(tensor.name, type, tensor.dims[0], tensor.dims[1]);
+        } else {
+            writer.add_tensor(tensor.name, tensor.type, std::span(tensor.dims).first(tensor.rank), tensor.bytes);
+        }
+    }
+    add("rows.PTQ1_0", bitnet::tensor_type::ptq1_0, 256, 8);
+    add("rows.PQ2_0", bitnet::tensor_type::pq2_0, 256, 8);
+    return writer.write_memory();
+}
+
+bitnet::result<bitnet::buffer<std::byte>> with_one_scale() {
     bitnet_tests::model_shape shape;
     shape.scale_tensors = true;
-    auto model = bitnet_tests::tiny_model(shape);
+    const auto model = bitnet_tests::tiny_model(shape);
     require(model.has_value());
-    model = with_every_row_format(model->span());
+    return with_every_row_format(model->span());
+}
+
+good_file make_good_file(const bitnet::result<bitnet::buffer<std::byte>>& model) {
     require(model.has_value());
     bitnet_tests::gguf_editor editor(model->span());
     using bitnet::gguf_type;
@@ -123,9 +165,25 @@ private:
 };
 
 std::uint64_t interesting(choices& input, std::uint64_t old) {
-    constexpr std::array<std::uint64_t, 14> values{
-        0,          1,          2,          3,          4,          9,          36,
-        0x7fffffff, 0x80000000, 0xffffffff, 1ull << 32, 1ull << 62, 1ull << 63, ~std::uint64_t{0}};
+    constexpr std::array<std::uint64_t, 19> values{0,
+                                                   1,
+                                                   2,
+                                                   3,
+                                                   4,
+                                                   9,
+                                                   36,
+                                                   41,
+                                                   42,
+                                                   142,
+                                                   143,
+                                                   128,
+                                                   64,
+                                                   0x7fffffff,
+                                                   0x80000000,
+                                                   0xffffffff,
+                                                   1ull << 32,
+                                                   1ull << 62,
+                                                   ~std::uint64_t{0}};
     const auto which = input.take<std::uint8_t>();
     switch (which & 3u) {
     case 0:
@@ -191,6 +249,17 @@ std::uint64_t touch_metadata(const bitnet::gguf_file& file) {
     return sum;
 }
 
+/// All rows of a tensor in blocks with scales.
+bool read_blocks(const bitnet::gguf_tensor& tensor) {
+    bitnet::inline_pool pool;
+    const bool is_in_place = bitnet::detail::is_scaled_blocks(tensor.type);
+    std::vector<std::uint8_t> packed(static_cast<std::size_t>(tensor.dims[0] * tensor.dims[1] / 128 * 34));
+    const auto read = is_in_place ? bitnet::detail::check_scaled_blocks(pool, tensor, "fuzz")
+                                  : bitnet::detail::pack_scaled_rows(pool, tensor, "fuzz", packed.data());
+    require(read || (read.error().code != bitnet::errc{} && read.error().message.size() < 1000));
+    return read.has_value();
+}
+
 /// All rows of a tensor, if its type is one that has them.
 bool read_rows(const bitnet::gguf_tensor& tensor) {
     bitnet::inline_pool pool;
@@ -228,6 +297,7 @@ std::uint64_t touch_tensors(const bitnet::gguf_file& file, std::span<const std::
             sum += bitnet::detail::check_i2s_codes(tensor, file.name()).has_value();
         } else if (tensor.rank == 2 && tensor.dims[0] * tensor.dims[1] < (1u << 16)) {
             sum += read_rows(tensor);
+            sum += bitnet::detail::has_block_scales(tensor.type) && read_blocks(tensor);
         }
     }
     return sum;
@@ -266,12 +336,16 @@ void parse_and_touch(std::span<const std::byte> bytes) {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    static const good_file good = make_good_file();
+    static const good_file good_files[] = {make_good_file(with_one_scale()),
+                                           make_good_file(with_block_scales(bitnet::tensor_type::q2_0)),
+                                           make_good_file(with_block_scales(bitnet::tensor_type::q2_0_g64)),
+                                           make_good_file(with_block_scales(bitnet::tensor_type::pq2_0))};
     if (size >= 4 && std::memcmp(data, "GGUF", 4) == 0) {
         parse_and_touch(std::as_bytes(std::span(data, size)));
         return 0;
     }
     choices input(data, size);
+    const good_file& good = good_files[input.take<std::uint8_t>() % std::size(good_files)];
     std::vector<std::byte> bytes = good.bytes;
     for (int i = 0; i < 16 && !input.empty(); ++i) {
         change(bytes, good, input);

@@ -72,12 +72,13 @@ template <class Function> auto with_scaled_format(tensor_type type, Function&& f
     return with_scaled_format(tensor.type, [&]<class F>() {
         const auto* data = reinterpret_cast<const std::uint8_t*>(tensor.bytes.data());
         const std::uint8_t* const end = data + tensor.bytes.size();
-        unsigned first = 0;
+        unsigned first = 0; // of those that are not 0
         for (const std::uint8_t* block = data; block != end; block += F::block_bytes) {
             half d;
             std::memcpy(&d, block + F::scale_at, sizeof d);
-            first = first == 0 ? d.bits : first;
-            if ((d.bits & 0x7fffu) != 0 && d.bits != first) {
+            const unsigned counted = (d.bits & 0x7fffu) != 0 ? d.bits : first;
+            first = first == 0 ? counted : first;
+            if (counted != first) {
                 return true;
             }
         }
@@ -85,8 +86,8 @@ template <class Function> auto with_scaled_format(tensor_type type, Function&& f
     });
 }
 
-/// Finite and not below zero: what the scale of a block may be.
-[[nodiscard]] constexpr bool is_block_scale(half d) noexcept { return d.bits < 0x7c00u; }
+/// Finite and not below zero, which a zero with a sign is not: what the scale of a block may be.
+[[nodiscard]] constexpr bool is_block_scale(half d) noexcept { return d.bits < 0x7c00u || d.bits == 0x8000u; }
 
 /// The layout of scaled_blocks whose scales are all 1: for matrices with one scale, which is applied to the products.
 inline constexpr layout_table unscaled_blocks{

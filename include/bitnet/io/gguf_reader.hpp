@@ -625,6 +625,11 @@ private:
     /// Whether the type is known and its number of bytes can be computed.
     [[nodiscard]] bool check_shape(const gguf_tensor& tensor) {
         const auto* format = format_of(tensor.type);
+        constexpr tensor_type q1_0{41};
+        if (tensor.type == q1_0) {
+            return fail(errc::unsupported_type, tensor,
+                        {" is of type 41, Q1_0: weights of one bit, which are binary, not ternary"});
+        }
         if (format == nullptr) {
             return refuse_type(tensor);
         }

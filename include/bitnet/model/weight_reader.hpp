@@ -59,11 +59,13 @@ public:
 
 private:
     /// Blocks with scales, or codes with one scale for a matrix: the same for the whole model, whose products share
-    /// their activations.
+    /// their activations. A ternary embedding or head is read as blocks.
     void choose_arithmetic() {
         bool several = false;
         for (const gguf_tensor& tensor : file_.tensors()) {
-            several = several || (has_block_scales(tensor.type) && has_several_scales(tensor));
+            const bool is_embedding_or_head = tensor.name == "token_embd.weight" || tensor.name == "output.weight";
+            several =
+                several || (has_block_scales(tensor.type) && (is_embedding_or_head || has_several_scales(tensor)));
         }
         made_.activations_ = options_.activations;
         if (options_.activations == activation_rounding::by_model) {

@@ -70,6 +70,7 @@
 #include <bitnet/io/name_index.hpp>
 #include <bitnet/io/page_choice.hpp>
 #include <bitnet/io/page_mode.hpp>
+#include <bitnet/io/python_json.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/io/safetensors.hpp>
 #include <bitnet/io/ternary_tail.hpp>
@@ -194,7 +195,11 @@
 #include <bitnet/text/byte_pair_encoding.hpp>
 #include <bitnet/text/chat_dialog.hpp>
 #include <bitnet/text/chat_format.hpp>
+#include <bitnet/text/chat_pieces.hpp>
 #include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/chatml_facts.hpp>
+#include <bitnet/text/chatml_reader.hpp>
+#include <bitnet/text/chatml_turns.hpp>
 #include <bitnet/text/control_spelling.hpp>
 #include <bitnet/text/merge_list.hpp>
 #include <bitnet/text/merge_table.hpp>
@@ -204,6 +209,9 @@
 #include <bitnet/text/sentence_piece.hpp>
 #include <bitnet/text/splitter.hpp>
 #include <bitnet/text/stream_decoder.hpp>
+#include <bitnet/text/template_lexer.hpp>
+#include <bitnet/text/template_outline.hpp>
+#include <bitnet/text/template_world.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/token_index.hpp>
 #include <bitnet/text/token_kind.hpp>

@@ -57,7 +57,10 @@ class chat_dialog;
 enum class chat_format : unsigned char;
 struct chat_format_choice;
 struct chat_message;
+struct chat_options;
 class chat_template;
+enum class chat_thinking : unsigned char;
+struct chat_tool_call;
 
 /// Instruction sets.
 namespace isa {

@@ -131,7 +131,10 @@ TEST_CASE("a name overrides the file, and the choice says so") {
 TEST_CASE("the choice says what a recognised template does beyond its format") {
     const std::string dates = std::string(header_llama3) + "{{ 'Cutting Knowledge Date: December 2023' }}";
     CHECK(opened_text(chat_vocabulary("llama", dates)).known_chat().choice().why.find("dates") != std::string::npos);
-    const std::string prompted = std::string(published_chatml) + "'<|im_start|>system\nYou are Qwen'";
+    const std::string prompted =
+        "{% if messages[0].role != 'system' %}{{ '<|im_start|>system\\nYou are Qwen<|im_end|>\\n' }}"
+        "{% endif %}" +
+        std::string(published_chatml);
     CHECK(opened_text(chat_vocabulary("llama", prompted)).known_chat().choice().why.find("system prompt") !=
           std::string::npos);
 }

@@ -85,6 +85,11 @@ public:
         return type() == json_type::number ? detail::parse_decimal(characters()) : std::nullopt;
     }
 
+    /// A number as the text spells it.
+    [[nodiscard]] std::optional<std::string_view> number_text() const noexcept {
+        return type() == json_type::number ? std::optional{characters()} : std::nullopt;
+    }
+
     /// Elements of an array or members of an object; 0 for other types.
     [[nodiscard]] std::size_t size() const noexcept { return is_array() || is_object() ? node().size : 0; }
     /// A forward range of json_value: the elements of an array, in order. Empty for other types.

@@ -8,93 +8,21 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/text/chat_format.hpp>
+#include <bitnet/text/chat_pieces.hpp>
+#include <bitnet/text/chatml_facts.hpp>
+#include <bitnet/text/chatml_turns.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
 #include <cstddef>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace bitnet::inline BITNET_ABI {
-
-namespace detail {
-
-/// Text with control tokens in it. Text between two of them is one run, which is encoded as a whole.
-class chat_pieces {
-public:
-    explicit chat_pieces(const tokenizer& text) noexcept : tokenizer_(&text) {}
-
-    /// Appends text. Control tokens spelled in it are text, too.
-    void write(std::string_view plain) { text_.append(plain); }
-    /// Appends a control token. no_token is ignored.
-    void mark(token id) {
-        if (id != no_token) {
-            marks_.push_back({text_.size(), id});
-            text_.append(tokenizer_->bytes_of(id));
-        }
-    }
-    /// Appends the control token of that spelling, or the spelling as text if the vocabulary has no such token.
-    void mark(std::string_view spelling) {
-        if (const auto id = tokenizer_->find_special(spelling)) {
-            mark(*id);
-        } else {
-            write(spelling);
-        }
-    }
-    void clear() noexcept {
-        text_.clear();
-        marks_.clear();
-    }
-    /// Calls append(), which writes and marks. \return false, and all is as before, if memory did not suffice.
-    template <class Append> [[nodiscard]] bool try_to(Append&& append) {
-        const std::size_t text_before = text_.size();
-        const std::size_t marks_before = marks_.size();
-        const bool done = has_memory_for(append);
-        if (!done) {
-            text_.resize(text_before);
-            marks_.resize(marks_before);
-        }
-        return done;
-    }
-
-    /// Appends all tokens to `out`, or leaves it as it is. \return what tokenizer::encode returns.
-    [[nodiscard]] result<void> encode(std::vector<token>& out) const {
-        const std::size_t before = out.size();
-        std::size_t from = 0;
-        for (std::size_t i = 0; i <= marks_.size(); ++i) {
-            const std::size_t end = i < marks_.size() ? marks_[i].position : text_.size();
-            if (auto done = tokenizer_->encode(std::string_view(text_).substr(from, end - from), out); !done) {
-                out.resize(before);
-                return done;
-            }
-            if (i < marks_.size()) {
-                if (!has_memory_for([&] { out.push_back(marks_[i].id); })) {
-                    out.resize(before);
-                    return out_of_memory();
-                }
-                from = end + tokenizer_->bytes_of(marks_[i].id).size();
-            }
-        }
-        return {};
-    }
-    /// All as text, control tokens as they are spelled.
-    [[nodiscard]] const std::string& text() const& noexcept { return text_; }
-    [[nodiscard]] std::string&& text() && noexcept { return std::move(text_); }
-
-private:
-    struct control_token {
-        std::size_t position = 0; ///< of its spelling in `text_`
-        token id = no_token;
-    };
-
-    const tokenizer* tokenizer_;
-    std::string text_;
-    std::vector<control_token> marks_;
-};
-
-} // namespace detail
 
 /// A dialog that grows turn by turn while a session follows it. What take() returns, call after call, are the tokens of
 /// the whole dialog: no token has to be fed to the session again.
@@ -105,7 +33,13 @@ private:
 ///     ... the session's answer, up to a stop token or until it is interrupted ...
 ///     dialog.end_answer(stopped);      // and the next question
 ///
-/// The model's answers remain the tokens that it generated; encoding their text again may give others.
+/// Templates of models that think leave thoughts out once another question follows. With end_answer(answer, stopped) a
+/// dialog does so, too, and before it is fed again the session has to forget what is no longer part of it:
+///
+///     session.rewind(dialog.kept());
+///     session.feed(*dialog.take());
+///
+/// All else of an answer remains the tokens that the model generated; encoding its text again may give others.
 /// Where memory ends, add() and take() return errc::out_of_memory and the dialog is as before. If it ends in one of the
 /// functions that return nothing, they do so from then on, because a part is missing: assign a copy or a new dialog.
 /// Borrows the tokenizer, which must outlive it. Copyable: assigning a copy takes turns back. Usually made by
@@ -120,50 +54,135 @@ public:
     }
     chat_dialog(chat_format, tokenizer&&, bool) = delete; // would dangle
 
-    /// Appends a whole turn. \return errc::invalid_argument for a role that the format does not have.
+    /// Appends a whole turn. Results of calls, of the role "tool", may share one with those before them.
+    /// \return errc::invalid_argument for a role that the format does not have, and for calls that it cannot write.
     [[nodiscard]] result<void> add(const chat_message& message) {
-        if (!detail::has_role(rule_->format, message.role)) {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"chat format ", rule_->name, " has no role ", detail::quoted{message.role}});
+        if (auto known = accepts(message); !known) {
+            return known;
         }
         const bool text_was_due = text_due_;
-        if (!is_complete_ || !pieces_.try_to([&] { write_turn(message); })) {
+        result<void> added;
+        const bool written = is_complete_ && pieces_.try_to([&] {
+            if (own_) {
+                change([&](detail::chatml_turns& next, detail::chat_pieces& settled) {
+                    added = next.add(message, settled);
+                    return added.has_value();
+                });
+            } else {
+                write_turn(message);
+            }
+        });
+        if (!written) {
             text_due_ = text_was_due;
             return detail::out_of_memory();
         }
-        return {};
+        return added;
     }
 
     /// Appends the beginning of the assistant's turn, which the model is to continue.
     void add_prompt() noexcept {
-        append([&] { write_header("assistant"); });
+        append([&] {
+            if (own_) {
+                change([](detail::chatml_turns& next, detail::chat_pieces& settled) {
+                    next.add_prompt(settled);
+                    return true;
+                });
+            } else {
+                write_header("assistant");
+            }
+        });
     }
 
     /// Ends a turn that the model wrote. `stopped`: its last token is a stop token, which serves as the mark that
-    /// ends a turn; otherwise that mark is appended.
+    /// ends a turn; otherwise that mark is appended. The answer stays in the dialog as it is, its thoughts too, and
+    /// kept() counts no more.
     void end_answer(bool stopped) noexcept {
-        append([&] { end_turn(!stopped); });
+        append([&] {
+            if (own_) {
+                change([](detail::chatml_turns& next, detail::chat_pieces& settled) {
+                    next.freeze(settled);
+                    return true;
+                });
+            }
+            end_turn(!stopped);
+        });
     }
+    /// The same with the answer's tokens, the stop token not among them, so that its thoughts can be left out later. An
+    /// answer that ends in the midst of a thought has no other content.
+    /// \pre the prompt was taken
+    void end_answer(std::span<const token> answer, bool stopped) noexcept {
+        append([&] {
+            const std::string text = tokenizer_->decode(answer, {.follows_text = true});
+            bool is_kept = false;
+            if (own_) {
+                change([&](detail::chatml_turns& next, detail::chat_pieces&) {
+                    return is_kept = next.end_answer(text, stopped);
+                });
+            }
+            if (!is_kept) {
+                end_turn(!stopped);
+            }
+            position_ += answer.size() + (stopped ? 1 : 0);
+        });
+    }
+
+    /// How many of the session's tokens, those taken and those of the answers, are part of the dialog still. The
+    /// session is to forget the others before it is fed what take() returns: any_session::rewind().
+    [[nodiscard]] std::size_t kept() const noexcept { return own_ ? own_->kept(position_) : position_; }
 
     /// The tokens since the last call. \return what tokenizer::encode returns; the dialog is as before then.
     [[nodiscard]] result<std::vector<token>> take() {
-        std::vector<token> tokens;
-        if (auto done = is_complete_ ? pieces_.encode(tokens) : detail::out_of_memory(); !done) {
-            return failed(done);
-        }
-        pieces_.clear();
-        return tokens;
+        return detail::guarded([&]() -> result<std::vector<token>> {
+            std::vector<token> tokens;
+            auto done = is_complete_ ? pieces_.encode(tokens) : detail::out_of_memory();
+            const std::size_t begin = kept();
+            if (done && own_) {
+                done = own_->take(begin, tokens);
+            }
+            if (!done) {
+                return failed(done);
+            }
+            position_ = begin + tokens.size();
+            pieces_.clear();
+            return tokens;
+        });
     }
 
     /// Whether no part is missing for want of memory.
     [[nodiscard]] bool is_complete() const noexcept { return is_complete_; }
 
     /// What take() would return, for display: control tokens as they are spelled.
-    [[nodiscard]] const std::string& text() const& noexcept { return pieces_.text(); }
-    [[nodiscard]] std::string text() && noexcept { return std::move(pieces_).text(); }
+    [[nodiscard]] std::string text() const { return pieces_.text() + (own_ ? own_->text() : std::string()); }
 
 private:
+    friend class chat_template;
+
     template <class Work> void append(Work&& work) noexcept { is_complete_ = is_complete_ && pieces_.try_to(work); }
+
+    /// Calls work(turns, settled) on copies, and takes them if it returns true. \pre own_
+    template <class Work> void change(Work&& work) {
+        detail::chatml_turns next = *own_;
+        detail::chat_pieces settled(*tokenizer_);
+        if (work(next, settled)) {
+            pieces_.append(settled);
+            *own_ = std::move(next);
+        }
+    }
+
+    [[nodiscard]] result<void> accepts(const chat_message& message) const {
+        const bool has_calls = own_ && own_->facts().has_calls;
+        if (!detail::has_role(rule_->format, message.role) || (own_ && !own_->has_role(message.role))) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"chat format ", rule_->name, " has no role ", detail::quoted{message.role}});
+        }
+        if (!message.calls.empty() && (!has_calls || message.role != "assistant")) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"chat format ", rule_->name,
+                                         has_calls ? "" : ", as the model's template has it,",
+                                         " has no calls of tools in messages of ", detail::quoted{message.role}});
+        }
+        return {};
+    }
 
     void write_turn(const chat_message& message) {
         if (std::exchange(text_due_, false)) {
@@ -214,7 +233,9 @@ private:
     const detail::chat_format_rule* rule_;
     const tokenizer* tokenizer_;
     detail::chat_pieces pieces_;
-    bool text_due_ = false; ///< `after_turn` of an answer, if another turn follows
+    std::optional<detail::chatml_turns> own_; ///< of the file's own template, if it says more than the format
+    std::size_t position_ = 0;                ///< tokens taken, and those of answers
+    bool text_due_ = false;                   ///< `after_turn` of an answer, if another turn follows
     bool is_complete_ = true;
 };
 

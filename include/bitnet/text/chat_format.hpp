@@ -9,6 +9,7 @@
 #include <array>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -126,10 +127,17 @@ inline constexpr auto chat_format_names = [] {
     return std::nullopt;
 }
 
+/// A call of a tool, which an assistant's message makes. Borrows its texts.
+struct chat_tool_call {
+    std::string_view name;
+    std::string_view arguments; ///< a JSON object; what is no JSON is written as it is
+};
+
 /// One turn of a dialog. Borrows its texts.
 struct chat_message {
-    std::string_view role;    ///< "system", "user", "assistant"; all but falcon3 take others, such as "tool"
+    std::string_view role;    ///< "system", "user", "assistant", "tool" for a result; some formats take others, too
     std::string_view content; ///< any bytes; control tokens spelled in it are text
+    std::span<const chat_tool_call> calls = {}; ///< of an assistant
 };
 
 namespace detail {

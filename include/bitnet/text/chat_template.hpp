@@ -6,12 +6,15 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/fwd.hpp>
 #include <bitnet/text/chat_dialog.hpp>
 #include <bitnet/text/chat_format.hpp>
+#include <bitnet/text/chatml_facts.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +31,12 @@ struct chat_format_choice {
     std::string why;        ///< a sentence for people
 };
 
+/// What a dialog is opened with.
+struct chat_options {
+    std::string_view tools = {}; ///< a JSON array of what the model may call, as OpenAI's interface has it; empty: none
+    chat_thinking thinking = chat_thinking::by_template;
+};
+
 /// The chat format of a model. Immutable: any number of threads may use it at a time. Borrows the tokenizer, which must
 /// outlive it; the file may be closed. Made by open(), which text/open_chat_template.hpp defines.
 class chat_template {
@@ -35,9 +44,11 @@ public:
     /// Recognises tokenizer.chat_template by what it contains; without one, infers the format from the architecture and
     /// the vocabulary if these leave no doubt. `name`, one of chat_format_names, is used instead of all that.
     /// Include <bitnet/text/open_chat_template.hpp> to call it.
-    /// \return errc::unknown_chat_template for a template, a name or a model that is not known: a dialog in a wrong
-    /// format gives answers that look right and are not. errc::bad_vocabulary if the format's control tokens are
-    /// missing; errc::wrong_type.
+    /// A ChatML template is read further, because there are many: what it begins answers with, what becomes of
+    /// thoughts, the words around a list of tools. choice().why names what of it is not known. \return
+    /// errc::unknown_chat_template for a template, a name or a model that is not known: a dialog in a wrong format
+    /// gives answers that look right and are not. errc::bad_vocabulary if the format's control tokens are missing;
+    /// errc::wrong_type.
     [[nodiscard]] static inline result<chat_template> open(const gguf_file& file, const tokenizer& text,
                                                            std::string_view name = {});
     static result<chat_template> open(const gguf_file&, tokenizer&&, std::string_view = {}) = delete; // would dangle
@@ -56,51 +67,114 @@ public:
         return false;
     }
 
+    /// Whether dialogs can have tools, calls of them and their results: the file's template is ChatML and writes them
+    /// as Qwen's models do. Its own words are used for it.
+    [[nodiscard]] bool has_tools() const noexcept { return facts_ != nullptr && facts_->tools.has_value(); }
+    /// Whether the file's template knows of thoughts, between <think> and </think> in front of an answer.
+    [[nodiscard]] bool has_thoughts() const noexcept { return facts_ != nullptr && facts_->has_thoughts(); }
+    /// What an answer is prompted with after the header of its turn, such as an empty thought, which keeps a model from
+    /// thinking, or "<think>\n"; empty in most formats.
+    [[nodiscard]] std::string_view prompt(chat_thinking thinking = chat_thinking::by_template) const noexcept {
+        return facts_ != nullptr ? std::string_view(facts_->prompt(thinking)) : std::string_view{};
+    }
+
     /// An empty dialog, for a session.
-    [[nodiscard]] chat_dialog dialog() const { return {choice_.format, *text_, begins_with_bos_}; }
+    [[nodiscard]] chat_dialog dialog() const { return opened({}, chat_thinking::by_template); }
+    /// The same with tools, or told whether to think.
+    /// \return errc::invalid_argument for tools that are no array or that the template has no place for, and for a
+    /// model that is to think and cannot; what json_document::parse returns.
+    [[nodiscard]] result<chat_dialog> open_dialog(const chat_options& options) const {
+        return detail::guarded([&]() -> result<chat_dialog> {
+            std::vector<std::string> tools;
+            if (auto accepted = accepts(options); !accepted) {
+                return failed(accepted);
+            }
+            if (!options.tools.empty()) {
+                auto listed = facts_->to_json_list(options.tools, "the list of tools");
+                if (!listed) {
+                    return failed(listed);
+                }
+                tools = *std::move(listed);
+            }
+            return opened(std::move(tools), options.thinking);
+        });
+    }
 
     /// A whole dialog as tokens, BOS included; `with_prompt`: the assistant is to answer. Contents are text: control
-    /// tokens spelled in them do not become control tokens.
-    /// \return errc::invalid_argument for a role that the format does not have; what tokenizer::encode returns.
-    [[nodiscard]] result<std::vector<token>> encode(std::span<const chat_message> messages,
-                                                    bool with_prompt = true) const {
-        auto written = write(messages, with_prompt);
+    /// tokens spelled in them do not become control tokens. (User-defined tokens do, such as <think> in Qwen's models.)
+    /// \return errc::invalid_argument for a role that the format does not have; what open_dialog() and
+    /// tokenizer::encode return.
+    [[nodiscard]] result<std::vector<token>> encode(std::span<const chat_message> messages, bool with_prompt = true,
+                                                    const chat_options& options = {}) const {
+        auto written = write(messages, with_prompt, options);
         if (!written) {
             return failed(written);
         }
         return written->take();
     }
     /// The same as text, for display: encoding that text may give other tokens.
-    [[nodiscard]] result<std::string> render(std::span<const chat_message> messages, bool with_prompt = true) const {
-        auto written = write(messages, with_prompt);
-        if (!written) {
-            return failed(written);
-        }
-        return std::move(*written).text();
+    [[nodiscard]] result<std::string> render(std::span<const chat_message> messages, bool with_prompt = true,
+                                             const chat_options& options = {}) const {
+        return detail::guarded([&]() -> result<std::string> {
+            auto written = write(messages, with_prompt, options);
+            if (!written) {
+                return failed(written);
+            }
+            return written->text();
+        });
     }
 
 private:
-    chat_template(const tokenizer& text, chat_format_choice choice, std::vector<token> stops,
-                  bool begins_with_bos) noexcept
-        : text_(&text), choice_(std::move(choice)), stops_(std::move(stops)), begins_with_bos_(begins_with_bos) {}
+    chat_template(const tokenizer& text, chat_format_choice choice, std::vector<token> stops, bool begins_with_bos,
+                  std::shared_ptr<const detail::chatml_facts> facts) noexcept
+        : text_(&text), choice_(std::move(choice)), stops_(std::move(stops)), begins_with_bos_(begins_with_bos),
+          facts_(std::move(facts)) {}
 
-    [[nodiscard]] result<chat_dialog> write(std::span<const chat_message> messages, bool with_prompt) const {
-        chat_dialog written = dialog();
+    [[nodiscard]] chat_dialog opened(std::vector<std::string> tools, chat_thinking thinking) const {
+        chat_dialog made(choice_.format, *text_, begins_with_bos_);
+        if (facts_ != nullptr) {
+            made.own_.emplace(facts_, *text_, std::move(tools), thinking);
+        }
+        return made;
+    }
+
+    [[nodiscard]] result<void> accepts(const chat_options& options) const {
+        if (!options.tools.empty() && !has_tools()) {
+            return error{errc::invalid_argument,
+                         detail::sentence({"chat format ", name_of(format()), ": there are tools, but ",
+                                           facts_ != nullptr ? std::string_view(facts_->why_no_tools)
+                                                             : "the format has no place for them"})};
+        }
+        if (options.thinking == chat_thinking::on && !has_thoughts()) {
+            return error{errc::invalid_argument,
+                         detail::sentence({"chat format ", name_of(format()),
+                                           ": the model is to think, but its template knows of no thoughts"})};
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<chat_dialog> write(std::span<const chat_message> messages, bool with_prompt,
+                                            const chat_options& options) const {
+        auto written = open_dialog(options);
+        if (!written) {
+            return failed(written);
+        }
         for (const chat_message& message : messages) {
-            if (auto done = written.add(message); !done) {
+            if (auto done = written->add(message); !done) {
                 return failed(done);
             }
         }
         if (with_prompt) {
-            written.add_prompt();
+            written->add_prompt();
         }
-        return written.is_complete() ? result<chat_dialog>(std::move(written)) : detail::out_of_memory();
+        return written->is_complete() ? std::move(written) : detail::out_of_memory();
     }
 
     const tokenizer* text_;
     chat_format_choice choice_;
     std::vector<token> stops_;
     bool begins_with_bos_ = false;
+    std::shared_ptr<const detail::chatml_facts> facts_; ///< null unless the format is ChatML by the file's own template
 };
 
 } // namespace bitnet::inline BITNET_ABI

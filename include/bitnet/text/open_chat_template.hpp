@@ -11,12 +11,15 @@
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/text/chat_format.hpp>
 #include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/chatml_facts.hpp>
+#include <bitnet/text/chatml_reader.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -55,9 +58,8 @@ struct chat_template_extra {
     std::string_view part; ///< in the template as comparable_template() makes it
     std::string_view what;
 };
-inline constexpr std::array<chat_template_extra, 3> chat_template_extras{{
+inline constexpr std::array<chat_template_extra, 2> chat_template_extras{{
     {"CuttingKnowledgeDate", "its lines with dates are not written"},
-    {"systemYouare", "its own system prompt is not written: add one if it is wanted"},
     {"<think>", "its thinking parts are not written"},
 }};
 
@@ -134,11 +136,14 @@ public:
     [[nodiscard]] bool adds_bos() const noexcept { return bos_wanted_ || begins_with_bos(choice_.format); }
     /// The tokens that end an answer, ascending. \pre run() has succeeded
     [[nodiscard]] std::vector<token> stops() const;
+    /// What a ChatML template of the file says beyond the format; null for others. \pre run() has succeeded
+    [[nodiscard]] const std::shared_ptr<const chatml_facts>& facts() const noexcept { return facts_; }
 
 private:
     static constexpr std::string_view template_key = "tokenizer.chat_template";
 
     [[nodiscard]] result<void> choose(std::string_view name);
+    [[nodiscard]] result<void> read_chatml(std::string_view in_file);
     [[nodiscard]] bool infer();
     [[nodiscard]] result<void> check_tokens() const;
     [[nodiscard]] error unknown(std::string_view what) const;
@@ -147,6 +152,7 @@ private:
     const tokenizer& text_;
     chat_format_choice choice_;
     bool bos_wanted_ = false; ///< by the vocabulary or by the template
+    std::shared_ptr<const chatml_facts> facts_;
 };
 
 inline result<void> chat_format_reader::choose(std::string_view name) {
@@ -169,6 +175,9 @@ inline result<void> chat_format_reader::choose(std::string_view name) {
                    sentence({"chosen by the caller; the file has ", found})};
     } else if (known != nullptr) {
         choice_ = {known->format, false, known->is_wrong, sentence({"the file has ", found})};
+        if (known->format == chat_format::chatml) {
+            return read_chatml(*in_file);
+        }
         for (const auto& [part, what] : chat_template_extras) {
             if (comparable.find(part) != std::string::npos) {
                 choice_.why.append("; ").append(what);
@@ -179,6 +188,19 @@ inline result<void> chat_format_reader::choose(std::string_view name) {
     } else if (!infer()) {
         return unknown(sentence({template_key, " is missing, and no known format fits architecture and vocabulary"}));
     }
+    return {};
+}
+
+/// Refuses a template whose answers begin in an unknown way; names all else that is not known.
+inline result<void> chat_format_reader::read_chatml(std::string_view in_file) {
+    chatml_reader reader(in_file);
+    if (!reader.run()) {
+        return unknown(sentence({template_key, " is ChatML, but ", reader.trouble()}));
+    }
+    for (const std::string& note : reader.notes()) {
+        choice_.why.append("; ").append(note);
+    }
+    facts_ = std::make_shared<const chatml_facts>(std::move(reader.facts()));
     return {};
 }
 
@@ -247,7 +269,7 @@ inline result<chat_template> chat_template::open(const gguf_file& file, const to
         if (auto found = reader.run(name); !found) {
             return failed(found);
         }
-        return chat_template(text, std::move(reader.choice()), reader.stops(), reader.adds_bos());
+        return chat_template(text, std::move(reader.choice()), reader.stops(), reader.adds_bos(), reader.facts());
     });
 }
 

@@ -4,14 +4,17 @@
 #include "model_options.hpp"
 #include "sampling_options.hpp"
 #include "streams.hpp"
+#include "thought_filter.hpp"
 
 #include <bitnet/any.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdio>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace {
 
@@ -20,20 +23,34 @@ constexpr std::string_view help = "A line is a question; a line that begins with
                                   "/reset  forgets the dialog and starts anew, with the same seed\n"
                                   "/help   prints this\n"
                                   "/exit   ends the program, as the end of the input does\n"
-                                  "Ctrl-C stops an answer and keeps the dialog; where none runs it ends the program.\n";
+                                  "Ctrl-C stops an answer and keeps the dialog; where none runs it ends the program.\n"
+                                  "Thoughts in front of answers are not printed (--show-thoughts prints them).\n";
+
+constexpr std::array<std::string_view, 3> thinking_words{"auto", "on", "off"};
 
 struct settings {
     tools::model_options model;
     bitnet::sampler_options sampling;
     std::string system;
     std::size_t tokens = 0;
+    std::string thinking = "auto";
+    bool show_thoughts = false;
     bool show_special = false;
+
+    [[nodiscard]] bitnet::chat_options to_dialog() const {
+        return {.thinking = thinking == "on"    ? bitnet::chat_thinking::on
+                            : thinking == "off" ? bitnet::chat_thinking::off
+                                                : bitnet::chat_thinking::by_template};
+    }
 
     void add_to(tools::options& all) {
         model.add_file(all);
         all.text("-s", "TEXT", system, "the system prompt, what the model is told before the first question");
         all.text("--system", "TEXT", system, "the same");
         model.add_chat(all);
+        all.choice("--thinking", thinking_words, thinking,
+                   "whether the model is to think before it answers; auto: as its template has it");
+        all.flag("--show-thoughts", show_thoughts, "print what the model thinks, too, which is left out otherwise");
         all.number<std::size_t>("-n", "N", tokens, 0, std::size_t{1} << 30,
                                 "tokens of an answer, at most; 0: no limit");
         all.flag("--show-special", show_special,
@@ -47,6 +64,45 @@ struct settings {
 };
 
 void say(const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }
+
+/// Prints an answer while it is made, its thought aside unless that is to be shown.
+class answer_printer {
+public:
+    answer_printer(const settings& chosen, const bitnet::any_model& model, const bitnet::chat_template& format)
+        : prompt_(format.prompt(chosen.to_dialog().thinking)), text_(&model.text()),
+          hides_(format.has_thoughts() && !chosen.show_thoughts),
+          decoder_(*text_, {.show_special = chosen.show_special}), filter_(begins_in_thought()) {}
+
+    /// \return false, as the other functions do, if stdout takes no more bytes
+    [[nodiscard]] bool begin() { return hides_ || !begins_in_thought() || tools::put(prompt_); }
+    [[nodiscard]] bool put(bitnet::token id) {
+        const bool is_mark =
+            text_->is_special(id) && (text_->bytes_of(id) == "<think>" || text_->bytes_of(id) == "</think>");
+        const std::string_view decoded = decoder_.feed(id);
+        return show(is_mark && decoded.empty() ? text_->bytes_of(id) : decoded);
+    }
+    [[nodiscard]] bool end() {
+        const bool shown = show(decoder_.flush()) && (!hides_ || tools::put(filter_.flush())) && tools::put("\n");
+        if (hides_ && filter_.is_in_thought()) {
+            say("(the answer ends in the midst of its thought: -n allows more tokens, --show-thoughts shows it)");
+        }
+        return shown;
+    }
+
+private:
+    [[nodiscard]] bool begins_in_thought() const noexcept {
+        return prompt_.find("<think>") != std::string_view::npos && prompt_.find("</think>") == std::string_view::npos;
+    }
+    [[nodiscard]] bool show(std::string_view text) {
+        return tools::put(hides_ ? filter_.feed(text) : std::string(text));
+    }
+
+    std::string_view prompt_;
+    const bitnet::tokenizer* text_;
+    bool hides_;
+    bitnet::stream_decoder decoder_;
+    tools::thought_filter filter_;
+};
 
 /// A session and the dialog that it has been fed.
 class conversation {
@@ -63,7 +119,11 @@ public:
         if (!choose) {
             return std::move(choose).error();
         }
-        conversation made(chosen, model, format, *std::move(session), *std::move(choose));
+        auto dialog = format.open_dialog(chosen.to_dialog());
+        if (!dialog) {
+            return std::move(dialog).error();
+        }
+        conversation made(chosen, model, format, *std::move(session), *std::move(choose), *std::move(dialog));
         if (auto ready = made.reset(); !ready) {
             return std::move(ready).error();
         }
@@ -74,7 +134,7 @@ public:
     [[nodiscard]] bitnet::result<void> reset() {
         session_.reset();
         choose_.reset();
-        dialog_ = format_->dialog();
+        dialog_ = empty_;
         return settings_->system.empty() ? bitnet::result<void>() : dialog_.add({"system", settings_->system});
     }
 
@@ -95,19 +155,27 @@ public:
 
 private:
     conversation(const settings& chosen, const bitnet::any_model& model, const bitnet::chat_template& format,
-                 bitnet::any_session session, bitnet::sampler choose)
+                 bitnet::any_session session, bitnet::sampler choose, bitnet::chat_dialog dialog)
         : settings_(&chosen), model_(&model), format_(&format), session_(std::move(session)),
-          choose_(std::move(choose)), dialog_(format.dialog()) {}
+          choose_(std::move(choose)), empty_(std::move(dialog)), dialog_(empty_) {}
 
     [[nodiscard]] bitnet::result<void> ask(std::string_view question) {
         if (auto added = dialog_.add({"user", question}); !added) {
             return added;
         }
         dialog_.add_prompt();
+        const std::size_t kept = dialog_.kept();
         const auto tokens = dialog_.take();
         if (!tokens) {
             return bitnet::error{tokens.error()};
         }
+        if (kept + tokens->size() > session_.context()) { // so that the session can go on as it is
+            return bitnet::error{bitnet::errc::context_full,
+                                 std::to_string(tokens->size()) + " tokens do not fit, the context has " +
+                                     std::to_string(session_.context()) + " positions and " + std::to_string(kept) +
+                                     " are taken"};
+        }
+        session_.rewind(kept);
         if (auto fed = session_.feed(*tokens); !fed) {
             return fed;
         }
@@ -119,25 +187,26 @@ private:
 
     [[nodiscard]] bitnet::result<void> generate() {
         const tools::interrupt interrupt;
-        bitnet::stream_decoder decoder(model_->text(), {.show_special = settings_->show_special});
+        answer_printer print(*settings_, *model_, *format_);
+        std::vector<bitnet::token> answer;
         bool stopped = false;
-        bool written = true;
-        for (std::size_t n = 0; written && !interrupt.seen() && (n < settings_->tokens || settings_->tokens == 0);
-             ++n) {
+        bool written = print.begin();
+        while (written && !interrupt.seen() && (answer.size() < settings_->tokens || settings_->tokens == 0)) {
             const auto id = session_.next(choose_);
             stopped = id && format_->is_stop(*id);
             if (!id || stopped) {
                 break;
             }
-            written = tools::put(decoder.feed(*id));
+            answer.push_back(*id);
+            written = print.put(*id);
         }
         if (session_.stopped_by() == bitnet::stop_reason::error) {
             return bitnet::error{session_.last_error()};
         }
-        if (!written || !tools::put(decoder.flush()) || !tools::put("\n")) {
+        if (!written || !print.end()) {
             return bitnet::error{bitnet::errc::io_error, "stdout takes no more bytes"};
         }
-        dialog_.end_answer(stopped);
+        dialog_.end_answer(answer, stopped);
         tell_end(interrupt.seen());
         return {};
     }
@@ -163,6 +232,7 @@ private:
     const bitnet::chat_template* format_;
     bitnet::any_session session_;
     bitnet::sampler choose_;
+    bitnet::chat_dialog empty_;
     bitnet::chat_dialog dialog_;
 };
 

@@ -4,6 +4,8 @@
 #include "models.hpp"
 #include "process.hpp"
 
+#include <golden/golden_data.hpp>
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -238,4 +240,40 @@ TEST_CASE("control tokens in an answer are left out, unless --show-special") {
     shown.emplace_back("--show-special");
     CHECK(output("chat", with(shown, file), "Once upon a time\n") ==
           "<|reserved_special_token_2|>" + plain.substr(word.size()));
+}
+
+TEST_CASE("golden: a model that thinks is prompted by its template, and thoughts of earlier answers are dropped") {
+    if (skip_without_golden()) {
+        return;
+    }
+    const std::string file = golden_path("ternary/bitnet-silu-tq2_0.gguf");
+    const std::string question = "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n";
+    const std::string no_thought = "<think>\n\n</think>\n\n";
+    const auto continued = [&](const std::string& dialog) {
+        return output("generate", {"-m", file, "-p", dialog, "--special", "-n", "4", "--temp", "0"});
+    };
+    const auto chat = [&](std::vector<std::string> more, std::string_view input) {
+        more.insert(more.begin(), {"-m", file, "-n", "4", "--temp", "0"});
+        return output("chat", more, input);
+    };
+    const std::string first = continued(question + no_thought);
+    CHECK(chat({}, "Hello\n") == first + "\n");
+    CHECK(chat({"--thinking", "off"}, "Hello\n") == first + "\n");
+    CHECK(chat({"--thinking", "on"}, "Hello\n") == continued(question) + "\n");
+    const std::string second =
+        continued("<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n" + first +
+                  "<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n" + no_thought);
+    CHECK(chat({}, "Hello\nWhy?\n") == first + "\n" + second + "\n");
+    // A question that does not fit is forgotten, and the dialog goes on as it was.
+    const std::string longer(300, 'x');
+    CHECK(chat({"-c", "100"}, "Hello\n" + longer + "\nWhy?\n") == first + "\n" + second + "\n");
+}
+
+TEST_CASE("a model whose template knows of no thoughts cannot be told to think") {
+    const outcome told = run("chat", with({"--thinking", "on"}), "Once\n");
+    CHECK(told.status == 1);
+    CHECK(contains(told.err, "knows of no thoughts"));
+    CHECK(output("chat", with({"-n", "5", "--thinking", "off", "--show-thoughts"}), "Once\n") ==
+          output("chat", with({"-n", "5"}), "Once\n"));
+    CHECK(run("chat", with({"--thinking", "deep"})).status == 2);
 }

@@ -191,8 +191,13 @@ TEST_CASE_TEMPLATE_DEFINE("screened rows give the scalar bits", Isa, screen_rows
             std::vector<float> expected(all.rows);
             std::vector<float> actual(all.rows);
             oracle::screen_rows(all.screen.data(), all.rows, in.view, expected.data());
-            float_ops<Isa>::screen_rows(all.screen.data(), all.rows, in.view, actual.data());
-            CHECK(std::memcmp(expected.data(), actual.data(), all.rows * sizeof(float)) == 0);
+            for (const std::size_t rows : {17u, 6u, 3u, 1u}) { // whole tiles, and what is left of one
+                std::fill(actual.begin(), actual.end(), -1.0f);
+                float_ops<Isa>::screen_rows(all.screen.data(), rows, in.view, actual.data());
+                CHECK(std::memcmp(expected.data(), actual.data(), rows * sizeof(float)) == 0);
+                CHECK(std::all_of(actual.begin() + static_cast<std::ptrdiff_t>(rows), actual.end(),
+                                  [](float each) { return each == -1.0f; }));
+            }
             const std::uint32_t list[] = {16, 0, 5, 5, 11};
             float listed[5];
             float_ops<Isa>::template dot_listed<float>(reinterpret_cast<const std::byte*>(all.w.data()), cols * 4, list,

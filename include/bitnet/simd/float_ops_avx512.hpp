@@ -100,12 +100,12 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
         }
     }
 
-    /// Bounds of the products of all rows of a screen, two rows at a time.
+    /// Bounds of the products of all rows of a screen, four rows at a time.
     static void screen_rows(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept {
         const std::size_t row_bytes = screen_layout::row_bytes(x.blocks * screen_layout::block_columns);
         std::size_t r = 0;
-        for (; r + 2 <= count; r += 2) {
-            screen<2>(rows + r * row_bytes, row_bytes, x, upper + r);
+        for (; r + 4 <= count; r += 4) {
+            screen<4>(rows + r * row_bytes, row_bytes, x, upper + r);
         }
         for (; r < count; ++r) {
             screen<1>(rows + r * row_bytes, row_bytes, x, upper + r);
@@ -317,6 +317,15 @@ private:
         return p + Bytes;
     }
 
+    /// The same for a block of each of `Rows` rows of a screen, whole lines only: of four rows 6 of 6.3. What is left
+    /// out comes with its neighbours, and a seventh prefetch would fetch a line twice.
+    template <std::size_t Rows>
+    static BITNET_ALWAYS_INLINE const std::byte* prefetch_screen(const std::byte* p) noexcept {
+        constexpr std::size_t bytes = Rows * screen_layout::block_bytes;
+        prefetch<bytes / 64 * 64>(p);
+        return p + bytes;
+    }
+
     /// One half as a float, by the instruction.
     static BITNET_ALWAYS_INLINE float widen_one(half value) noexcept {
         return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
@@ -436,7 +445,7 @@ private:
         }
         for (std::size_t b = 0; b < x.blocks; ++b) {
             const std::byte* block = rows + b * screen_layout::block_bytes;
-            next = prefetch<Rows * screen_layout::block_bytes>(next);
+            next = prefetch_screen<Rows>(next);
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
                 acc[r] = screen_block(block + r * row_bytes, b, x, acc[r]);

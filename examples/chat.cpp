@@ -175,7 +175,9 @@ private:
                                      std::to_string(session_.context()) + " positions and " + std::to_string(kept) +
                                      " are taken"};
         }
-        session_.rewind(kept);
+        if (auto rewound = session_.rewind(kept); !rewound) {
+            return rewound;
+        }
         if (auto fed = session_.feed(*tokens); !fed) {
             return fed;
         }

@@ -524,6 +524,33 @@ inline constexpr model_family model_families[] = {
     {"gemma3", activation_function::gelu, rotary_pairing::halves, false, false, true},
 };
 
+/// What of an architecture is not run, where ternary models have it.
+struct foreign_family {
+    std::string_view architecture;
+    std::string_view what;
+};
+
+inline constexpr foreign_family foreign_families[] = {
+    {"qwen35", ", which has layers of linear attention, as Ternary Bonsai 2"},
+    {"qwen35moe", ", which has layers of linear attention and mixed experts"},
+    {"maple", ", which has mixed experts and local attention with a rotation of its own"},
+    {"hunyuan-dense", ", which norms heads after their rotation"},
+    {"hunyuan-moe", ", which has mixed experts"},
+    {"qwen2moe", ", which has mixed experts"},
+    {"qwen3moe", ", which has mixed experts"},
+    {"minicpm3", ", which has latent attention"},
+};
+
+/// Empty for an architecture that nothing is known of.
+[[nodiscard]] constexpr std::string_view what_is_not_run(std::string_view architecture) noexcept {
+    for (const foreign_family& each : foreign_families) {
+        if (each.architecture == architecture) {
+            return each.what;
+        }
+    }
+    return {};
+}
+
 } // namespace detail
 
 /// Sizes are counts of elements. All are checked: nothing that follows can divide by zero, overflow or be absurdly
@@ -541,8 +568,13 @@ struct hyper_parameters {
     std::size_t context = 0; ///< positions the model was trained for
     float rms_epsilon = 0;
     float rope_theta = 0;
-    float rope_factor = 1;            ///< linear scaling: angles are divided by it
-    std::vector<float> rope_divisors; ///< and by these, pair by pair (rope_freqs.weight); empty: by 1
+    float rope_factor = 1;                  ///< linear scaling: angles are divided by it
+    std::vector<double> rope_divisors;      ///< and by these, pair by pair (rope_freqs.weight, YaRN, longrope's short
+                                            ///< factors); empty: by 1
+    std::vector<double> rope_long_divisors; ///< instead of them in sessions that have room for more than
+                                            ///< rope_original_context positions (longrope's long factors); empty: none
+    std::size_t rope_original_context = 0;  ///< positions that YaRN and longrope extend; 0: neither
+    float rope_magnitude = 1;               ///< what cosines and sines are multiplied by (YaRN, longrope)
     rotary_pairing pairing = rotary_pairing::halves;
     bool keeps_row_order = false; ///< rows of Q and K are not permuted, as GGUF files of the architecture have them
     activation_function activation = activation_function::relu2;
@@ -634,7 +666,10 @@ class chat_dialog;
 enum class chat_format : unsigned char;
 struct chat_format_choice;
 struct chat_message;
+struct chat_options;
 class chat_template;
+enum class chat_thinking : unsigned char;
+struct chat_tool_call;
 
 /// Instruction sets.
 namespace isa {
@@ -695,6 +730,7 @@ struct open_options;
 class sampler;
 struct sampler_options;
 struct scored_token;
+enum class screen_state;
 struct screen_statistics;
 struct session_options;
 enum class stop_reason;
@@ -734,6 +770,7 @@ struct ternary_encoding;
 //     default_spin               thread/thread_limits.hpp
 //     most_threads               thread/thread_limits.hpp
 //     thread_pool_type           thread/pool.hpp
+//     usable_cores               thread/usable_cores.hpp
 //
 //     default_pool               policy.hpp
 //     engine_of                  policy.hpp
@@ -749,6 +786,8 @@ struct ternary_encoding;
 //     ladder                     run/dispatch.hpp
 //     with_first_available       run/dispatch.hpp
 //
+//     activation_rounding_names  checkpoint/activation_rounding.hpp
+//     find_activation_rounding   checkpoint/activation_rounding.hpp
 //     is_ternary_place           checkpoint/layout_for.hpp
 //     largest_head_size          checkpoint/hyper_parameters.hpp
 //     layout_for                 checkpoint/layout_for.hpp
@@ -783,6 +822,59 @@ struct ternary_encoding;
 // any_model: a model in the policy that this machine runs best, as a plain type.
 #ifndef BITNET_RUN_ANY_MODEL_HPP
 #define BITNET_RUN_ANY_MODEL_HPP
+
+// ---- bitnet/checkpoint/activation_rounding.hpp ----
+// activation_rounding: what happens to activations before they meet ternary weights.
+#ifndef BITNET_CHECKPOINT_ACTIVATION_ROUNDING_HPP
+#define BITNET_CHECKPOINT_ACTIVATION_ROUNDING_HPP
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What happens to the activations of a product with ternary weights. BitNet's models were trained with one int8 scale
+/// for each token; models with a scale for each block of weights were trained with 16-bit activations, and a scale for
+/// each 32 columns loses least of all int8 choices. README has the measured errors.
+enum class activation_rounding : unsigned char {
+    by_model,  ///< per_token where every ternary matrix has one scale, per_32 elsewhere
+    per_token, ///< int8 with a scale for each token: BitNet's contract
+    per_128,   ///< int8 with a scale for each 128 columns
+    per_32,    ///< int8 with a scale for each 32 columns, as llama.cpp's Q8_0
+    none,      ///< float: the reference, and slow
+};
+
+/// In the order of the enumeration: what programs call them.
+inline constexpr std::array<std::string_view, 5> activation_rounding_names{"default", "token", "128", "32", "float"};
+
+[[nodiscard]] constexpr std::string_view name_of(activation_rounding rounding) noexcept {
+    return activation_rounding_names[static_cast<std::size_t>(rounding)];
+}
+
+/// The rounding of that name; nullopt if there is none.
+[[nodiscard]] constexpr std::optional<activation_rounding> find_activation_rounding(std::string_view name) noexcept {
+    for (std::size_t i = 0; i < activation_rounding_names.size(); ++i) {
+        if (activation_rounding_names[i] == name) {
+            return static_cast<activation_rounding>(i);
+        }
+    }
+    return std::nullopt;
+}
+
+namespace detail {
+
+/// Columns of `cols` that share a scale. \pre not by_model or none
+[[nodiscard]] constexpr std::size_t columns_per_scale(activation_rounding rounding, std::size_t cols) noexcept {
+    return rounding == activation_rounding::per_32 ? 32 : rounding == activation_rounding::per_128 ? 128 : cols;
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 // ---- bitnet/model/kv_pool.hpp ----
 // kv_pool: memory for the keys and values of several sessions, with a cap that is known beforehand.
@@ -844,46 +936,6 @@ private:
 #ifndef BITNET_RUN_OPEN_OPTIONS_HPP
 #define BITNET_RUN_OPEN_OPTIONS_HPP
 
-// ---- bitnet/checkpoint/activation_rounding.hpp ----
-// activation_rounding: what happens to activations before they meet ternary weights.
-#ifndef BITNET_CHECKPOINT_ACTIVATION_ROUNDING_HPP
-#define BITNET_CHECKPOINT_ACTIVATION_ROUNDING_HPP
-
-#include <cstddef>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// What happens to the activations of a product with ternary weights. BitNet's models were trained with one int8 scale
-/// for each token; models with a scale for each block of weights were trained with 16-bit activations, and a scale for
-/// each 32 columns loses least of all int8 choices. README has the measured errors.
-enum class activation_rounding : unsigned char {
-    by_model,  ///< per_token where every ternary matrix has one scale, per_32 elsewhere
-    per_token, ///< int8 with a scale for each token: BitNet's contract
-    per_128,   ///< int8 with a scale for each 128 columns
-    per_32,    ///< int8 with a scale for each 32 columns, as llama.cpp's Q8_0
-    none,      ///< float: the reference, and slow
-};
-
-/// "token", "128", "32", "float"; "default" for by_model.
-[[nodiscard]] constexpr std::string_view name_of(activation_rounding rounding) noexcept {
-    constexpr std::string_view names[] = {"default", "token", "128", "32", "float"};
-    return names[static_cast<std::size_t>(rounding)];
-}
-
-namespace detail {
-
-/// Columns of `cols` that share a scale. \pre not by_model or none
-[[nodiscard]] constexpr std::size_t columns_per_scale(activation_rounding rounding, std::size_t cols) noexcept {
-    return rounding == activation_rounding::per_32 ? 32 : rounding == activation_rounding::per_128 ? 128 : cols;
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
 // ---- bitnet/io/page_mode.hpp ----
 // page_mode: whether a model's files are mapped or copied into memory with huge pages.
 #ifndef BITNET_IO_PAGE_MODE_HPP
@@ -934,7 +986,20 @@ namespace bitnet::inline BITNET_ABI {
 /// How sessions find the largest logits.
 enum class lm_head_mode {
     as_stored, ///< by reading the whole output matrix
-    screened,  ///< the same tokens and logits by reading two fifths of an F16 one: see lm_head_screen
+    /// The same tokens and logits by reading two fifths of an F16 one: see lm_head_screen. open() makes the screen.
+    screened,
+    /// Screened where that gains and memory allows, otherwise as stored; a note says which, and why. A screen that the
+    /// file does not hold is made after open(), by a thread of its own that ends with the model: until it is ready, the
+    /// whole matrix is read, with the same tokens. As stored where there are no threads (WebAssembly), in a policy with
+    /// another pool than thread_pool, and where the system does not tell how much memory is available.
+    automatic,
+};
+
+/// Whether a model has a screen of its head.
+enum class screen_state {
+    none,       ///< and will have none
+    being_made, ///< in the background
+    ready,
 };
 
 struct open_options {
@@ -957,11 +1022,12 @@ struct open_options {
     /// What happens to activations before they meet ternary weights.
     activation_rounding activations = activation_rounding::by_model;
     /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
-    /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so.
-    lm_head_mode lm_head = lm_head_mode::as_stored;
-    /// Threads that repack ternary tensors and make the screen while the model is opened. They are gone when open()
-    /// returns.
-    std::size_t threads = 1;
+    /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so. Who never asks for the
+    /// few largest logits, but for all of them or for embeddings, says as_stored.
+    lm_head_mode lm_head = lm_head_mode::automatic;
+    /// Threads that repack ternary tensors and make the screen while the model is opened; nullopt: usable_cores(). They
+    /// are gone when open() returns.
+    std::optional<std::size_t> threads = {};
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -1002,10 +1068,12 @@ inline constexpr std::size_t most_threads = 1024;
 namespace bitnet::inline BITNET_ABI {
 
 struct session_options {
-    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096.
+    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096. In a model with
+    /// longrope it also decides how all of them rotate: see hyper_parameters::rope_long_divisors.
     std::size_t context = 0;
-    /// Threads that a step uses, the calling one included. One by default: the host decides.
-    std::size_t threads = 1;
+    /// Threads that a step uses, the calling one included; nullopt: usable_cores(). A host that has other work for its
+    /// cores, or opens many sessions, says how many, or lends a pool.
+    std::optional<std::size_t> threads = {};
     /// How long a thread without work spins before it sleeps; more saves wake-ups between tokens, zero saves power.
     std::chrono::microseconds spin = default_spin;
     /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
@@ -1027,7 +1095,7 @@ struct batch_options {
     /// Sessions that one step can take.
     std::size_t sessions = 8;
     /// As in session_options; the threads of the sessions themselves rest meanwhile.
-    std::size_t threads = 1;
+    std::optional<std::size_t> threads = {};
     std::chrono::microseconds spin = default_spin;
 
     static constexpr std::size_t most_sessions = 1024;
@@ -1195,11 +1263,6 @@ template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()
 } // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
-
-// ---- bitnet/text/chat_dialog.hpp ----
-// chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
-#ifndef BITNET_TEXT_CHAT_DIALOG_HPP
-#define BITNET_TEXT_CHAT_DIALOG_HPP
 
 // ---- bitnet/core/sentence.hpp ----
 // sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
@@ -1380,6 +1443,11 @@ BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts plac
 
 #endif
 
+// ---- bitnet/text/chat_dialog.hpp ----
+// chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
+#ifndef BITNET_TEXT_CHAT_DIALOG_HPP
+#define BITNET_TEXT_CHAT_DIALOG_HPP
+
 // ---- bitnet/text/chat_format.hpp ----
 // chat_format: the published ways of writing a dialog as one text, and what they do to its roles and contents.
 #ifndef BITNET_TEXT_CHAT_FORMAT_HPP
@@ -1508,6 +1576,7 @@ inline void append_utf8(std::string& out, char32_t code_point) {
 #include <array>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -1625,10 +1694,17 @@ inline constexpr auto chat_format_names = [] {
     return std::nullopt;
 }
 
+/// A call of a tool, which an assistant's message makes. Borrows its texts.
+struct chat_tool_call {
+    std::string_view name;
+    std::string_view arguments; ///< a JSON object; what is no JSON is written as it is
+};
+
 /// One turn of a dialog. Borrows its texts.
 struct chat_message {
-    std::string_view role;    ///< "system", "user", "assistant"; all but falcon3 take others, such as "tool"
+    std::string_view role;    ///< "system", "user", "assistant", "tool" for a result; some formats take others, too
     std::string_view content; ///< any bytes; control tokens spelled in it are text
+    std::span<const chat_tool_call> calls = {}; ///< of an assistant
 };
 
 namespace detail {
@@ -1694,6 +1770,11 @@ namespace detail {
 } // namespace bitnet::inline BITNET_ABI
 
 #endif
+
+// ---- bitnet/text/chat_pieces.hpp ----
+// chat_pieces: text with control tokens in it, which only a format can write.
+#ifndef BITNET_TEXT_CHAT_PIECES_HPP
+#define BITNET_TEXT_CHAT_PIECES_HPP
 
 // ---- bitnet/text/token.hpp ----
 // token: the number of one entry of a vocabulary.
@@ -1919,17 +2000,16 @@ private:
 
 #endif
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
-namespace detail {
-
-/// Text with control tokens in it. Text between two of them is one run, which is encoded as a whole.
+/// Text between two control tokens is one run, which is encoded as a whole. Borrows the tokenizer.
 class chat_pieces {
 public:
     explicit chat_pieces(const tokenizer& text) noexcept : tokenizer_(&text) {}
@@ -1949,6 +2029,31 @@ public:
             mark(*id);
         } else {
             write(spelling);
+        }
+    }
+    /// Appends text of a template, in which tokens of the form <...> are control tokens.
+    void write_literal(std::string_view literal) {
+        while (!literal.empty()) {
+            const std::size_t begin = (std::min)(literal.find('<'), literal.size());
+            write(literal.substr(0, begin));
+            literal.remove_prefix(begin);
+            const std::size_t end = literal.substr(0, longest_mark).find('>');
+            const std::string_view spelling = literal.substr(0, end == std::string_view::npos ? 1 : end + 1);
+            const auto id = tokenizer_->find_special(spelling);
+            const std::size_t taken = id ? spelling.size() : (std::min<std::size_t>)(literal.size(), 1);
+            if (id) {
+                mark(*id);
+            } else {
+                write(literal.substr(0, taken));
+            }
+            literal.remove_prefix(taken);
+        }
+    }
+    void append(const chat_pieces& more) {
+        const std::size_t before = text_.size();
+        text_.append(more.text_);
+        for (const control_token& mark : more.marks_) {
+            marks_.push_back({before + mark.position, mark.id});
         }
     }
     void clear() noexcept {
@@ -1988,10 +2093,11 @@ public:
         return {};
     }
     /// All as text, control tokens as they are spelled.
-    [[nodiscard]] const std::string& text() const& noexcept { return text_; }
-    [[nodiscard]] std::string&& text() && noexcept { return std::move(text_); }
+    [[nodiscard]] const std::string& text() const noexcept { return text_; }
 
 private:
+    static constexpr std::size_t longest_mark = 256; ///< bytes of a control token in a template
+
     struct control_token {
         std::size_t position = 0; ///< of its spelling in `text_`
         token id = no_token;
@@ -2002,7 +2108,413 @@ private:
     std::vector<control_token> marks_;
 };
 
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/text/chatml_facts.hpp ----
+// chatml_facts: what a file's own ChatML template writes beyond the format.
+#ifndef BITNET_TEXT_CHATML_FACTS_HPP
+#define BITNET_TEXT_CHATML_FACTS_HPP
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Whether a model is to think before it answers, as far as its template has a way to say so.
+enum class chat_thinking : unsigned char {
+    by_template, ///< what the template does if it is told nothing
+    on,
+    off
+};
+
+namespace detail {
+
+/// What becomes of the thoughts in front of an assistant's answers.
+enum class thought_rule : unsigned char {
+    text,          ///< the template does not know of any: all is text
+    dropped,       ///< always left out
+    since_question ///< written since the last question, if there is one or the answer is the last message
+};
+
+/// The texts are the template's own; control tokens spelled in them are control tokens.
+struct chatml_facts {
+    /// Around the list of tools, in the system's turn that the dialog begins with.
+    struct tool_list {
+        std::string after_system;   ///< from the content of the system's message to the first tool
+        std::string without_system; ///< from the header to the first tool
+        std::string before_each;
+        std::string after_each;
+        std::string end; ///< the turn's end included
+    };
+
+    std::array<std::string, 3> prompts; ///< after "<|im_start|>assistant\n", by chat_thinking
+    std::string default_system;         ///< a whole turn, written if the first message is not the system's
+    std::optional<tool_list> tools;
+    std::string why_no_tools; ///< where there is no `tools`
+    bool has_calls = false;   ///< an assistant's calls and the results of role "tool" are written as Qwen's models do
+    bool has_other_roles = false; ///< turns of roles that the template does not name are like the user's
+    thought_rule thoughts = thought_rule::text;
+    bool strips_answers = false;         ///< dropped: line ends in front of an answer go, thought or not
+    bool thinks_always = false;          ///< since_question: a thought is written even if there is none
+    bool results_are_no_question = true; ///< a user's message that is a bare <tool_response>
+    bool begins_asked = false;           ///< since_question: so it is before the first question
+    /// JSON, and the elements of an array, as the template writes them. `name` is what errors call the text. Pointers,
+    /// so that programs that only have dialogs do not compile what reads JSON.
+    result<std::string> (*to_json)(std::string_view json, std::string_view name) = nullptr;
+    result<std::vector<std::string>> (*to_json_list)(std::string_view json, std::string_view name) = nullptr;
+
+    [[nodiscard]] const std::string& prompt(chat_thinking thinking) const noexcept {
+        return prompts[static_cast<unsigned char>(thinking)];
+    }
+    /// Whether the template knows of thoughts at all.
+    [[nodiscard]] bool has_thoughts() const noexcept {
+        return thoughts != thought_rule::text || prompt(chat_thinking::on) != prompt(chat_thinking::off);
+    }
+};
+
 } // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/text/chatml_turns.hpp ----
+// chatml_turns: the turns of a dialog as a file's own ChatML template writes them.
+#ifndef BITNET_TEXT_CHATML_TURNS_HPP
+#define BITNET_TEXT_CHATML_TURNS_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A turn that later ones may change.
+struct chatml_turn {
+    enum class turn_kind : unsigned char { fixed, prompt, answer, results };
+    struct call {
+        std::string name;
+        std::string arguments; ///< as they are written
+    };
+
+    turn_kind kind;
+    std::string content;              ///< of an answer, thoughts included
+    std::vector<call> calls;          ///< of an answer
+    std::vector<std::string> results; ///< of tools
+    chat_pieces whole;                ///< as it is in the dialog now
+    chat_pieces rest;                 ///< what of it is to be taken
+    std::optional<std::size_t> begin; ///< its first token's position, once something of it was taken
+};
+
+/// What chat_dialog holds for a template that has facts. What a template writes of a turn may depend on the turns that
+/// follow, up to the next question: those since the last question are kept as messages, and rewritten when they change.
+/// Copyable, which is how a dialog stays as it was where memory ends.
+class chatml_turns {
+public:
+    /// \param tools as JSON, as they are written
+    chatml_turns(std::shared_ptr<const chatml_facts> facts, const tokenizer& text, std::vector<std::string> tools,
+                 chat_thinking thinking) noexcept
+        : facts_(std::move(facts)), text_(&text), tools_(std::move(tools)), thinking_(thinking),
+          is_asked_(facts_->begins_asked) {}
+
+    [[nodiscard]] const chatml_facts& facts() const noexcept { return *facts_; }
+
+    [[nodiscard]] bool has_role(std::string_view role) const noexcept {
+        const bool is_result = role == "tool" && facts_->has_calls;
+        return role == "system" || role == "user" || role == "assistant" || is_result || facts_->has_other_roles;
+    }
+
+    /// Appends a turn; what nothing can change any more goes to `settled`.
+    /// \return errc::out_of_memory if that befell the reading of arguments
+    [[nodiscard]] result<void> add(const chat_message& message, chat_pieces& settled) {
+        if (begin(&message, settled)) {
+            return {};
+        }
+        for (chatml_turn& turn : open_) {
+            turn.kind = turn.kind == chatml_turn::turn_kind::prompt ? chatml_turn::turn_kind::fixed : turn.kind;
+        }
+        if (is_question(message)) {
+            update(false, false);
+            settle(settled);
+            is_asked_ = true;
+            settled.append(plain_turn(message.role, message.content));
+            return {};
+        }
+        if (auto appended = append(message); !appended) {
+            return appended;
+        }
+        update(is_asked_, true);
+        return {};
+    }
+
+    void add_prompt(chat_pieces& settled) {
+        static_cast<void>(begin(nullptr, settled));
+        const std::string& prompt = facts_->prompt(thinking_);
+        chat_pieces whole(*text_);
+        write_header(whole, "assistant");
+        whole.write_literal(prompt);
+        open_.push_back({chatml_turn::turn_kind::prompt, prompt, {}, {}, whole, whole, {}});
+    }
+
+    /// Ends the turn that add_prompt() began with what the model wrote. \return false if there is no such turn
+    [[nodiscard]] bool end_answer(const std::string& answer, bool stopped) {
+        if (open_.empty() || open_.back().kind != chatml_turn::turn_kind::prompt || !open_.back().begin) {
+            return false;
+        }
+        chatml_turn& turn = open_.back();
+        turn.kind = chatml_turn::turn_kind::answer;
+        turn.content += answer;
+        const std::size_t closed = turn.content.rfind("</think>");
+        const std::size_t opened = turn.content.rfind("<think>");
+        if (opened != std::string::npos && (closed == std::string::npos || closed < opened)) {
+            turn.content += "\n</think>\n\n";
+        }
+        turn.whole.write(answer);
+        end_turn(turn.whole, true);
+        end_turn(turn.rest, !stopped);
+        return true;
+    }
+
+    /// All turns are to stay as they are, and how many tokens they have is not known from here on.
+    void freeze(chat_pieces& settled) {
+        settle(settled);
+        is_counted_ = false;
+    }
+
+    /// How many of `position` tokens are to be kept.
+    [[nodiscard]] std::size_t kept(std::size_t position) const noexcept { return cut_.value_or(position); }
+
+    /// Appends the tokens that were not taken yet. \param kept the position of tokens[0]
+    /// \return what tokenizer::encode returns; all is as before then
+    [[nodiscard]] result<void> take(std::size_t kept, std::vector<token>& tokens) {
+        std::vector<std::size_t> begins;
+        for (const chatml_turn& turn : open_) {
+            begins.push_back(turn.begin.value_or(kept + tokens.size()));
+            if (auto done = turn.rest.encode(tokens); !done) {
+                return done;
+            }
+        }
+        for (std::size_t i = 0; i < open_.size(); ++i) {
+            open_[i].begin = begins[i];
+            open_[i].rest.clear();
+        }
+        cut_.reset();
+        return {};
+    }
+
+    /// What take() would append, as text.
+    [[nodiscard]] std::string text() const {
+        std::string all;
+        for (const chatml_turn& turn : open_) {
+            all += turn.rest.text();
+        }
+        return all;
+    }
+
+private:
+    /// Writes what comes in front of all turns, once. \param first null: there is no message yet
+    /// \return whether the first message is part of it
+    [[nodiscard]] bool begin(const chat_message* first, chat_pieces& settled) {
+        if (std::exchange(has_begun_, true)) {
+            return false;
+        }
+        const bool is_led = first != nullptr && first->role == "system";
+        if (tools_.empty()) {
+            settled.write_literal(is_led ? std::string_view{} : std::string_view(facts_->default_system));
+            return false;
+        }
+        const chatml_facts::tool_list& list = *facts_->tools;
+        write_header(settled, "system");
+        settled.write(is_led ? first->content : std::string_view{});
+        settled.write_literal(is_led ? list.after_system : list.without_system);
+        for (const std::string& tool : tools_) {
+            settled.write_literal(list.before_each);
+            settled.write(tool);
+            settled.write_literal(list.after_each);
+        }
+        settled.write_literal(list.end);
+        return is_led;
+    }
+
+    [[nodiscard]] bool is_question(const chat_message& message) const noexcept {
+        const bool is_result = facts_->results_are_no_question && message.content.starts_with("<tool_response>") &&
+                               message.content.ends_with("</tool_response>");
+        return message.role == "user" && !is_result;
+    }
+
+    /// A turn that is not a question.
+    [[nodiscard]] result<void> append(const chat_message& message) {
+        using kind = chatml_turn::turn_kind;
+        const chat_pieces none(*text_);
+        if (message.role == "assistant") {
+            chatml_turn turn{kind::answer, std::string(message.content), {}, {}, none, none, {}};
+            for (const chat_tool_call& call : message.calls) {
+                auto arguments = facts_->to_json(call.arguments, "the arguments of a call");
+                if (!arguments && arguments.error().code == errc::out_of_memory) {
+                    return failed(arguments);
+                }
+                turn.calls.push_back({std::string(call.name), arguments ? *arguments : std::string(call.arguments)});
+            }
+            open_.push_back(std::move(turn));
+        } else if (message.role == "tool" && facts_->has_calls) {
+            if (open_.empty() || open_.back().kind != kind::results) {
+                open_.push_back({kind::results, {}, {}, {}, none, none, {}});
+            }
+            open_.back().results.emplace_back(message.content);
+        } else {
+            const chat_pieces whole = plain_turn(message.role, message.content);
+            open_.push_back({kind::fixed, {}, {}, {}, whole, whole, {}});
+        }
+        return {};
+    }
+
+    /// Rewrites the turns that are not as the template has them now, and those after them, which follow other tokens.
+    void update(bool is_asked, bool has_last) {
+        bool changes = false;
+        for (std::size_t i = 0; i < open_.size(); ++i) {
+            chatml_turn& turn = open_[i];
+            if (turn.begin && !is_counted_) {
+                continue;
+            }
+            chat_pieces made = rendered(turn, is_asked, has_last && i + 1 == open_.size());
+            if (!changes && made.text() == turn.whole.text()) {
+                continue;
+            }
+            changes = true;
+            cut_ = turn.begin ? (std::min)(kept(*turn.begin), *turn.begin) : cut_;
+            turn.begin.reset();
+            turn.rest = made;
+            turn.whole = std::move(made);
+        }
+    }
+
+    void settle(chat_pieces& settled) {
+        for (const chatml_turn& turn : open_) {
+            settled.append(turn.rest);
+        }
+        open_.clear();
+    }
+
+    [[nodiscard]] chat_pieces rendered(const chatml_turn& turn, bool is_asked, bool is_last) const {
+        chat_pieces out(*text_);
+        switch (turn.kind) {
+        case chatml_turn::turn_kind::fixed:
+        case chatml_turn::turn_kind::prompt:
+            return turn.whole;
+        case chatml_turn::turn_kind::answer:
+            write_answer(out, turn, is_asked, is_last);
+            break;
+        case chatml_turn::turn_kind::results:
+            out.mark("<|im_start|>");
+            out.write("user");
+            for (const std::string& result : turn.results) {
+                out.write_literal("\n<tool_response>\n");
+                out.write(result);
+                out.write_literal("\n</tool_response>");
+            }
+            end_turn(out, true);
+            break;
+        }
+        return out;
+    }
+
+    void write_answer(chat_pieces& out, const chatml_turn& turn, bool is_asked, bool is_last) const {
+        constexpr std::string_view mark = "</think>";
+        std::string_view said = turn.content;
+        std::string_view thought;
+        const std::size_t end = said.find(mark);
+        if (facts_->thoughts != thought_rule::text && end != std::string_view::npos) {
+            thought = without_line_ends(thought_before(said.substr(0, end)), true);
+            said = without_line_ends(said.substr(said.rfind(mark) + mark.size()), false);
+        }
+        said = facts_->strips_answers ? without_line_ends(said, false) : said;
+        const bool may_think = facts_->thoughts == thought_rule::since_question && is_asked;
+        write_header(out, "assistant");
+        if (may_think && (is_last || !thought.empty() || facts_->thinks_always)) {
+            out.write_literal("<think>\n");
+            out.write(thought);
+            out.write_literal("\n</think>\n\n");
+            out.write(without_line_ends(said, false));
+        } else {
+            out.write(said);
+        }
+        bool follows = !said.empty();
+        for (const chatml_turn::call& call : turn.calls) {
+            out.write(follows ? "\n" : "");
+            out.write_literal("<tool_call>\n{\"name\": \"");
+            out.write(call.name);
+            out.write("\", \"arguments\": ");
+            out.write(call.arguments);
+            out.write_literal("}\n</tool_call>");
+            follows = true;
+        }
+        end_turn(out, true);
+    }
+
+    /// What follows the last mark that begins a thought.
+    [[nodiscard]] static std::string_view thought_before(std::string_view text) noexcept {
+        constexpr std::string_view mark = "<think>";
+        const std::size_t begin = text.rfind(mark);
+        return begin == std::string_view::npos ? text : text.substr(begin + mark.size());
+    }
+    [[nodiscard]] static std::string_view without_line_ends(std::string_view text, bool at_end) noexcept {
+        text.remove_prefix((std::min)(text.find_first_not_of('\n'), text.size()));
+        return at_end ? text.substr(0, text.find_last_not_of('\n') + 1) : text;
+    }
+
+    [[nodiscard]] chat_pieces plain_turn(std::string_view role, std::string_view content) const {
+        chat_pieces made(*text_);
+        write_header(made, role);
+        made.write(content);
+        end_turn(made, true);
+        return made;
+    }
+    static void write_header(chat_pieces& out, std::string_view role) {
+        out.mark("<|im_start|>");
+        out.write(role);
+        out.write("\n");
+    }
+    static void end_turn(chat_pieces& out, bool with_mark) {
+        if (with_mark) {
+            out.mark("<|im_end|>");
+        }
+        out.write("\n");
+    }
+
+    std::shared_ptr<const chatml_facts> facts_;
+    const tokenizer* text_;
+    std::vector<std::string> tools_;
+    chat_thinking thinking_;
+    bool has_begun_ = false;
+    bool is_asked_;          ///< there was a question
+    bool is_counted_ = true; ///< all tokens of the session are known
+    std::vector<chatml_turn> open_;
+    std::optional<std::size_t> cut_; ///< where what was taken is no longer the dialog
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
 
 /// A dialog that grows turn by turn while a session follows it. What take() returns, call after call, are the tokens of
 /// the whole dialog: no token has to be fed to the session again.
@@ -2013,7 +2525,13 @@ private:
 ///     ... the session's answer, up to a stop token or until it is interrupted ...
 ///     dialog.end_answer(stopped);      // and the next question
 ///
-/// The model's answers remain the tokens that it generated; encoding their text again may give others.
+/// Templates of models that think leave thoughts out once another question follows. With end_answer(answer, stopped) a
+/// dialog does so, too, and before it is fed again the session has to forget what is no longer part of it:
+///
+///     session.rewind(dialog.kept());
+///     session.feed(*dialog.take());
+///
+/// All else of an answer remains the tokens that the model generated; encoding its text again may give others.
 /// Where memory ends, add() and take() return errc::out_of_memory and the dialog is as before. If it ends in one of the
 /// functions that return nothing, they do so from then on, because a part is missing: assign a copy or a new dialog.
 /// Borrows the tokenizer, which must outlive it. Copyable: assigning a copy takes turns back. Usually made by
@@ -2028,50 +2546,135 @@ public:
     }
     chat_dialog(chat_format, tokenizer&&, bool) = delete; // would dangle
 
-    /// Appends a whole turn. \return errc::invalid_argument for a role that the format does not have.
+    /// Appends a whole turn. Results of calls, of the role "tool", may share one with those before them.
+    /// \return errc::invalid_argument for a role that the format does not have, and for calls that it cannot write.
     [[nodiscard]] result<void> add(const chat_message& message) {
-        if (!detail::has_role(rule_->format, message.role)) {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"chat format ", rule_->name, " has no role ", detail::quoted{message.role}});
+        if (auto known = accepts(message); !known) {
+            return known;
         }
         const bool text_was_due = text_due_;
-        if (!is_complete_ || !pieces_.try_to([&] { write_turn(message); })) {
+        result<void> added;
+        const bool written = is_complete_ && pieces_.try_to([&] {
+            if (own_) {
+                change([&](detail::chatml_turns& next, detail::chat_pieces& settled) {
+                    added = next.add(message, settled);
+                    return added.has_value();
+                });
+            } else {
+                write_turn(message);
+            }
+        });
+        if (!written) {
             text_due_ = text_was_due;
             return detail::out_of_memory();
         }
-        return {};
+        return added;
     }
 
     /// Appends the beginning of the assistant's turn, which the model is to continue.
     void add_prompt() noexcept {
-        append([&] { write_header("assistant"); });
+        append([&] {
+            if (own_) {
+                change([](detail::chatml_turns& next, detail::chat_pieces& settled) {
+                    next.add_prompt(settled);
+                    return true;
+                });
+            } else {
+                write_header("assistant");
+            }
+        });
     }
 
     /// Ends a turn that the model wrote. `stopped`: its last token is a stop token, which serves as the mark that
-    /// ends a turn; otherwise that mark is appended.
+    /// ends a turn; otherwise that mark is appended. The answer stays in the dialog as it is, its thoughts too, and
+    /// kept() counts no more.
     void end_answer(bool stopped) noexcept {
-        append([&] { end_turn(!stopped); });
+        append([&] {
+            if (own_) {
+                change([](detail::chatml_turns& next, detail::chat_pieces& settled) {
+                    next.freeze(settled);
+                    return true;
+                });
+            }
+            end_turn(!stopped);
+        });
     }
+    /// The same with the answer's tokens, the stop token not among them, so that its thoughts can be left out later. An
+    /// answer that ends in the midst of a thought has no other content.
+    /// \pre the prompt was taken
+    void end_answer(std::span<const token> answer, bool stopped) noexcept {
+        append([&] {
+            const std::string text = tokenizer_->decode(answer, {.follows_text = true});
+            bool is_kept = false;
+            if (own_) {
+                change([&](detail::chatml_turns& next, detail::chat_pieces&) {
+                    return is_kept = next.end_answer(text, stopped);
+                });
+            }
+            if (!is_kept) {
+                end_turn(!stopped);
+            }
+            position_ += answer.size() + (stopped ? 1 : 0);
+        });
+    }
+
+    /// How many of the session's tokens, those taken and those of the answers, are part of the dialog still. The
+    /// session is to forget the others before it is fed what take() returns: any_session::rewind().
+    [[nodiscard]] std::size_t kept() const noexcept { return own_ ? own_->kept(position_) : position_; }
 
     /// The tokens since the last call. \return what tokenizer::encode returns; the dialog is as before then.
     [[nodiscard]] result<std::vector<token>> take() {
-        std::vector<token> tokens;
-        if (auto done = is_complete_ ? pieces_.encode(tokens) : detail::out_of_memory(); !done) {
-            return failed(done);
-        }
-        pieces_.clear();
-        return tokens;
+        return detail::guarded([&]() -> result<std::vector<token>> {
+            std::vector<token> tokens;
+            auto done = is_complete_ ? pieces_.encode(tokens) : detail::out_of_memory();
+            const std::size_t begin = kept();
+            if (done && own_) {
+                done = own_->take(begin, tokens);
+            }
+            if (!done) {
+                return failed(done);
+            }
+            position_ = begin + tokens.size();
+            pieces_.clear();
+            return tokens;
+        });
     }
 
     /// Whether no part is missing for want of memory.
     [[nodiscard]] bool is_complete() const noexcept { return is_complete_; }
 
     /// What take() would return, for display: control tokens as they are spelled.
-    [[nodiscard]] const std::string& text() const& noexcept { return pieces_.text(); }
-    [[nodiscard]] std::string text() && noexcept { return std::move(pieces_).text(); }
+    [[nodiscard]] std::string text() const { return pieces_.text() + (own_ ? own_->text() : std::string()); }
 
 private:
+    friend class chat_template;
+
     template <class Work> void append(Work&& work) noexcept { is_complete_ = is_complete_ && pieces_.try_to(work); }
+
+    /// Calls work(turns, settled) on copies, and takes them if it returns true. \pre own_
+    template <class Work> void change(Work&& work) {
+        detail::chatml_turns next = *own_;
+        detail::chat_pieces settled(*tokenizer_);
+        if (work(next, settled)) {
+            pieces_.append(settled);
+            *own_ = std::move(next);
+        }
+    }
+
+    [[nodiscard]] result<void> accepts(const chat_message& message) const {
+        const bool has_calls = own_ && own_->facts().has_calls;
+        if (!detail::has_role(rule_->format, message.role) || (own_ && !own_->has_role(message.role))) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"chat format ", rule_->name, " has no role ", detail::quoted{message.role}});
+        }
+        if (!message.calls.empty() && (!has_calls || message.role != "assistant")) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"chat format ", rule_->name,
+                                         has_calls ? "" : ", as the model's template has it,",
+                                         " has no calls of tools in messages of ", detail::quoted{message.role}});
+        }
+        return {};
+    }
 
     void write_turn(const chat_message& message) {
         if (std::exchange(text_due_, false)) {
@@ -2122,7 +2725,9 @@ private:
     const detail::chat_format_rule* rule_;
     const tokenizer* tokenizer_;
     detail::chat_pieces pieces_;
-    bool text_due_ = false; ///< `after_turn` of an answer, if another turn follows
+    std::optional<detail::chatml_turns> own_; ///< of the file's own template, if it says more than the format
+    std::size_t position_ = 0;                ///< tokens taken, and those of answers
+    bool text_due_ = false;                   ///< `after_turn` of an answer, if another turn follows
     bool is_complete_ = true;
 };
 
@@ -2130,6 +2735,7 @@ private:
 
 #endif
 
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -2146,6 +2752,12 @@ struct chat_format_choice {
     std::string why;        ///< a sentence for people
 };
 
+/// What a dialog is opened with.
+struct chat_options {
+    std::string_view tools = {}; ///< a JSON array of what the model may call, as OpenAI's interface has it; empty: none
+    chat_thinking thinking = chat_thinking::by_template;
+};
+
 /// The chat format of a model. Immutable: any number of threads may use it at a time. Borrows the tokenizer, which must
 /// outlive it; the file may be closed. Made by open(), which text/open_chat_template.hpp defines.
 class chat_template {
@@ -2153,9 +2765,11 @@ public:
     /// Recognises tokenizer.chat_template by what it contains; without one, infers the format from the architecture and
     /// the vocabulary if these leave no doubt. `name`, one of chat_format_names, is used instead of all that.
     /// Include <bitnet/text/open_chat_template.hpp> to call it.
-    /// \return errc::unknown_chat_template for a template, a name or a model that is not known: a dialog in a wrong
-    /// format gives answers that look right and are not. errc::bad_vocabulary if the format's control tokens are
-    /// missing; errc::wrong_type.
+    /// A ChatML template is read further, because there are many: what it begins answers with, what becomes of
+    /// thoughts, the words around a list of tools. choice().why names what of it is not known. \return
+    /// errc::unknown_chat_template for a template, a name or a model that is not known: a dialog in a wrong format
+    /// gives answers that look right and are not. errc::bad_vocabulary if the format's control tokens are missing;
+    /// errc::wrong_type.
     [[nodiscard]] static inline result<chat_template> open(const gguf_file& file, const tokenizer& text,
                                                            std::string_view name = {});
     static result<chat_template> open(const gguf_file&, tokenizer&&, std::string_view = {}) = delete; // would dangle
@@ -2174,51 +2788,114 @@ public:
         return false;
     }
 
+    /// Whether dialogs can have tools, calls of them and their results: the file's template is ChatML and writes them
+    /// as Qwen's models do. Its own words are used for it.
+    [[nodiscard]] bool has_tools() const noexcept { return facts_ != nullptr && facts_->tools.has_value(); }
+    /// Whether the file's template knows of thoughts, between <think> and </think> in front of an answer.
+    [[nodiscard]] bool has_thoughts() const noexcept { return facts_ != nullptr && facts_->has_thoughts(); }
+    /// What an answer is prompted with after the header of its turn, such as an empty thought, which keeps a model from
+    /// thinking, or "<think>\n"; empty in most formats.
+    [[nodiscard]] std::string_view prompt(chat_thinking thinking = chat_thinking::by_template) const noexcept {
+        return facts_ != nullptr ? std::string_view(facts_->prompt(thinking)) : std::string_view{};
+    }
+
     /// An empty dialog, for a session.
-    [[nodiscard]] chat_dialog dialog() const { return {choice_.format, *text_, begins_with_bos_}; }
+    [[nodiscard]] chat_dialog dialog() const { return opened({}, chat_thinking::by_template); }
+    /// The same with tools, or told whether to think.
+    /// \return errc::invalid_argument for tools that are no array or that the template has no place for, and for a
+    /// model that is to think and cannot; what json_document::parse returns.
+    [[nodiscard]] result<chat_dialog> open_dialog(const chat_options& options) const {
+        return detail::guarded([&]() -> result<chat_dialog> {
+            std::vector<std::string> tools;
+            if (auto accepted = accepts(options); !accepted) {
+                return failed(accepted);
+            }
+            if (!options.tools.empty()) {
+                auto listed = facts_->to_json_list(options.tools, "the list of tools");
+                if (!listed) {
+                    return failed(listed);
+                }
+                tools = *std::move(listed);
+            }
+            return opened(std::move(tools), options.thinking);
+        });
+    }
 
     /// A whole dialog as tokens, BOS included; `with_prompt`: the assistant is to answer. Contents are text: control
-    /// tokens spelled in them do not become control tokens.
-    /// \return errc::invalid_argument for a role that the format does not have; what tokenizer::encode returns.
-    [[nodiscard]] result<std::vector<token>> encode(std::span<const chat_message> messages,
-                                                    bool with_prompt = true) const {
-        auto written = write(messages, with_prompt);
+    /// tokens spelled in them do not become control tokens. (User-defined tokens do, such as <think> in Qwen's models.)
+    /// \return errc::invalid_argument for a role that the format does not have; what open_dialog() and
+    /// tokenizer::encode return.
+    [[nodiscard]] result<std::vector<token>> encode(std::span<const chat_message> messages, bool with_prompt = true,
+                                                    const chat_options& options = {}) const {
+        auto written = write(messages, with_prompt, options);
         if (!written) {
             return failed(written);
         }
         return written->take();
     }
     /// The same as text, for display: encoding that text may give other tokens.
-    [[nodiscard]] result<std::string> render(std::span<const chat_message> messages, bool with_prompt = true) const {
-        auto written = write(messages, with_prompt);
-        if (!written) {
-            return failed(written);
-        }
-        return std::move(*written).text();
+    [[nodiscard]] result<std::string> render(std::span<const chat_message> messages, bool with_prompt = true,
+                                             const chat_options& options = {}) const {
+        return detail::guarded([&]() -> result<std::string> {
+            auto written = write(messages, with_prompt, options);
+            if (!written) {
+                return failed(written);
+            }
+            return written->text();
+        });
     }
 
 private:
-    chat_template(const tokenizer& text, chat_format_choice choice, std::vector<token> stops,
-                  bool begins_with_bos) noexcept
-        : text_(&text), choice_(std::move(choice)), stops_(std::move(stops)), begins_with_bos_(begins_with_bos) {}
+    chat_template(const tokenizer& text, chat_format_choice choice, std::vector<token> stops, bool begins_with_bos,
+                  std::shared_ptr<const detail::chatml_facts> facts) noexcept
+        : text_(&text), choice_(std::move(choice)), stops_(std::move(stops)), begins_with_bos_(begins_with_bos),
+          facts_(std::move(facts)) {}
 
-    [[nodiscard]] result<chat_dialog> write(std::span<const chat_message> messages, bool with_prompt) const {
-        chat_dialog written = dialog();
+    [[nodiscard]] chat_dialog opened(std::vector<std::string> tools, chat_thinking thinking) const {
+        chat_dialog made(choice_.format, *text_, begins_with_bos_);
+        if (facts_ != nullptr) {
+            made.own_.emplace(facts_, *text_, std::move(tools), thinking);
+        }
+        return made;
+    }
+
+    [[nodiscard]] result<void> accepts(const chat_options& options) const {
+        if (!options.tools.empty() && !has_tools()) {
+            return error{errc::invalid_argument,
+                         detail::sentence({"chat format ", name_of(format()), ": there are tools, but ",
+                                           facts_ != nullptr ? std::string_view(facts_->why_no_tools)
+                                                             : "the format has no place for them"})};
+        }
+        if (options.thinking == chat_thinking::on && !has_thoughts()) {
+            return error{errc::invalid_argument,
+                         detail::sentence({"chat format ", name_of(format()),
+                                           ": the model is to think, but its template knows of no thoughts"})};
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<chat_dialog> write(std::span<const chat_message> messages, bool with_prompt,
+                                            const chat_options& options) const {
+        auto written = open_dialog(options);
+        if (!written) {
+            return failed(written);
+        }
         for (const chat_message& message : messages) {
-            if (auto done = written.add(message); !done) {
+            if (auto done = written->add(message); !done) {
                 return failed(done);
             }
         }
         if (with_prompt) {
-            written.add_prompt();
+            written->add_prompt();
         }
-        return written.is_complete() ? result<chat_dialog>(std::move(written)) : detail::out_of_memory();
+        return written->is_complete() ? std::move(written) : detail::out_of_memory();
     }
 
     const tokenizer* text_;
     chat_format_choice choice_;
     std::vector<token> stops_;
     bool begins_with_bos_ = false;
+    std::shared_ptr<const detail::chatml_facts> facts_; ///< null unless the format is ChatML by the file's own template
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -2428,6 +3105,7 @@ public:
 
     [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
+    [[nodiscard]] virtual screen_state head_screen() const noexcept = 0;
 
     /// Set when the model is opened.
     struct description {
@@ -2438,6 +3116,8 @@ public:
         std::string_view isa;
         std::string_view layout;
         std::uint64_t repacked_bytes = 0;
+        std::uint64_t screen_bytes = 0;
+        activation_rounding activations = activation_rounding::per_token;
     };
     [[nodiscard]] const description& about() const noexcept { return about_; }
 
@@ -2465,8 +3145,8 @@ template <class Ladder> struct compiled_for {
 
 /// An opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions and
 /// threads. A plain type that a class can hold; move-only; what it gives stays valid when it moves.
-/// Memory: the file's pages as the system maps them or a copy (see page_mode), norms, tokenizer, and what had to be
-/// repacked.
+/// Memory: the file's pages as the system maps them or a copy (see page_mode), norms, tokenizer, what had to be
+/// repacked, and the screen of the head (see lm_head_mode).
 ///
 ///     class storyteller {
 ///         bitnet::any_model model_;
@@ -2520,6 +3200,12 @@ public:
     [[nodiscard]] std::string_view layout() const noexcept { return base_->about().layout; }
     /// Memory for tensors that the file has in another layout; 0 if all are used as they are mapped.
     [[nodiscard]] std::uint64_t repacked_bytes() const noexcept { return base_->about().repacked_bytes; }
+    /// Memory for the screen of the head, once it is made; 0 without one, and if the file holds it.
+    [[nodiscard]] std::uint64_t screen_bytes() const noexcept { return base_->about().screen_bytes; }
+    /// Whether sessions search through a screen of the head: see lm_head_mode. Any thread may ask.
+    [[nodiscard]] screen_state head_screen() const noexcept { return base_->head_screen(); }
+    /// What happens to activations before ternary products, never by_model: see open_options::activations.
+    [[nodiscard]] activation_rounding activations() const noexcept { return base_->about().activations; }
 
     /// The library's own: for sessions and batches, and for compiled_for.
     [[nodiscard]] const detail::model_base& base() const noexcept { return *base_; }
@@ -3299,6 +3985,7 @@ public:
 
     /// \param visitor null: none
     [[nodiscard]] virtual result<void> feed(std::span<const token> tokens, const logits_visitor* visitor) = 0;
+    [[nodiscard]] virtual result<void> feed_embeddings(std::span<const float> rows) = 0;
     [[nodiscard]] virtual std::optional<token> next(sampler& choose) = 0;
     [[nodiscard]] virtual std::optional<token> next(any_chooser choose) = 0;
     [[nodiscard]] virtual result<std::span<const float>> logits() = 0;
@@ -3312,7 +3999,7 @@ public:
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
-    [[nodiscard]] std::size_t threads() const noexcept { return options_.threads; }
+    [[nodiscard]] std::size_t threads() const noexcept { return options_.threads.value_or(1); }
     [[nodiscard]] stop_reason stopped_by() const noexcept { return stopped_by_; }
     [[nodiscard]] const error& last_error() const noexcept { return last_error_; }
     [[nodiscard]] const std::optional<token>& pending() const noexcept { return pending_; }
@@ -3360,6 +4047,13 @@ public:
         return base_->feed(tokens, &visitor);
     }
 
+    /// Appends embeddings `rows` [n, hidden] in place of tokens, as front ends for speech and images make them, each as
+    /// the first layer takes it: a token's would be its row of token_embd.weight times
+    /// hyper_parameters::embedding_scale, and then the bits are those of feeding the token.
+    /// \return errc::invalid_argument if rows.size() is no multiple of the hidden size or a number is not finite,
+    /// errc::context_full; nothing is fed then, and the session goes on as it was.
+    [[nodiscard]] result<void> feed_embeddings(std::span<const float> rows) { return base_->feed_embeddings(rows); }
+
     /// The next token; nullopt at a stop token, at the end of the context and after an error. stopped_by() says which,
     /// last_error() has the sentence. The token is part of the sequence from here on; it runs through the model with
     /// the following call. After nullopt the session can be fed and asked again.
@@ -3402,7 +4096,7 @@ public:
     /// What finding the largest logits has cost so far; all zero without a screen.
     [[nodiscard]] const screen_statistics& screening() const noexcept { return base_->screening(); }
 
-    /// Tokens in the sequence: those fed and those that next() gave.
+    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave.
     [[nodiscard]] std::size_t position() const noexcept { return base_->position(); }
     [[nodiscard]] std::size_t context() const noexcept { return base_->context(); }
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
@@ -3417,9 +4111,9 @@ public:
     [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
 
     /// Forgets the tokens from `position` on; what follows has the bits of a session that never had them. The last
-    /// token that is kept runs once more when it is needed.
-    /// \return errc::invalid_argument if there are fewer tokens, if the last one kept was not fed as a token, or if
-    /// embedding() is a mean, which nothing can be taken out of.
+    /// token that is kept runs once more if nothing is fed before the next one is asked for.
+    /// \return errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be taken
+    /// out of.
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
@@ -3456,10 +4150,11 @@ private:
 
 namespace bitnet::inline BITNET_ABI {
 
-/// What one session gets in a step.
+/// What one session gets in a step: a token, or an embedding [hidden] as any_session::feed_embeddings takes it.
 struct batch_entry {
     any_session* of;
-    token id;
+    token id; ///< not used if there is an embedding
+    std::span<const float> embedding = {};
 };
 
 namespace detail {
@@ -3507,11 +4202,11 @@ public:
     static result<any_batch> open(any_model&&, const batch_options& = {}) = delete;           // would dangle
     static result<any_batch> open(any_model&&, pool_ref, const batch_options& = {}) = delete; // would dangle
 
-    /// Appends one token to each session and runs them in one pass; then logits() of each gives what follows it.
-    /// A session whose next() gave a token takes that token first, so the entry must name it.
-    /// \pre no entry's session is null.
-    /// \return errc::invalid_argument (more entries than sessions(), a session of another model, the same one twice,
-    /// another token than next() gave), errc::invalid_token, errc::context_full: every session is then as it was.
+    /// Appends one token or embedding to each session and runs them in one pass; then logits() of each gives what
+    /// follows it. A session whose next() gave a token takes that token first, so the entry must name it. \pre no
+    /// entry's session is null. \return errc::invalid_argument (more entries than sessions(), a session of another
+    /// model, the same one twice, another token than next() gave, an embedding of another size or not finite),
+    /// errc::invalid_token, errc::context_full: every session is then as it was.
     [[nodiscard]] result<void> step(std::span<const batch_entry> entries) { return base_->step(entries); }
 
     /// Steps those of `all` whose next() gave a token that has not run yet, so that their next() only samples.

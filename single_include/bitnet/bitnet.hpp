@@ -529,6 +529,33 @@ inline constexpr model_family model_families[] = {
     {"gemma3", activation_function::gelu, rotary_pairing::halves, false, false, true},
 };
 
+/// What of an architecture is not run, where ternary models have it.
+struct foreign_family {
+    std::string_view architecture;
+    std::string_view what;
+};
+
+inline constexpr foreign_family foreign_families[] = {
+    {"qwen35", ", which has layers of linear attention, as Ternary Bonsai 2"},
+    {"qwen35moe", ", which has layers of linear attention and mixed experts"},
+    {"maple", ", which has mixed experts and local attention with a rotation of its own"},
+    {"hunyuan-dense", ", which norms heads after their rotation"},
+    {"hunyuan-moe", ", which has mixed experts"},
+    {"qwen2moe", ", which has mixed experts"},
+    {"qwen3moe", ", which has mixed experts"},
+    {"minicpm3", ", which has latent attention"},
+};
+
+/// Empty for an architecture that nothing is known of.
+[[nodiscard]] constexpr std::string_view what_is_not_run(std::string_view architecture) noexcept {
+    for (const foreign_family& each : foreign_families) {
+        if (each.architecture == architecture) {
+            return each.what;
+        }
+    }
+    return {};
+}
+
 } // namespace detail
 
 /// Sizes are counts of elements. All are checked: nothing that follows can divide by zero, overflow or be absurdly
@@ -546,8 +573,13 @@ struct hyper_parameters {
     std::size_t context = 0; ///< positions the model was trained for
     float rms_epsilon = 0;
     float rope_theta = 0;
-    float rope_factor = 1;            ///< linear scaling: angles are divided by it
-    std::vector<float> rope_divisors; ///< and by these, pair by pair (rope_freqs.weight); empty: by 1
+    float rope_factor = 1;                  ///< linear scaling: angles are divided by it
+    std::vector<double> rope_divisors;      ///< and by these, pair by pair (rope_freqs.weight, YaRN, longrope's short
+                                            ///< factors); empty: by 1
+    std::vector<double> rope_long_divisors; ///< instead of them in sessions that have room for more than
+                                            ///< rope_original_context positions (longrope's long factors); empty: none
+    std::size_t rope_original_context = 0;  ///< positions that YaRN and longrope extend; 0: neither
+    float rope_magnitude = 1;               ///< what cosines and sines are multiplied by (YaRN, longrope)
     rotary_pairing pairing = rotary_pairing::halves;
     bool keeps_row_order = false; ///< rows of Q and K are not permuted, as GGUF files of the architecture have them
     activation_function activation = activation_function::relu2;
@@ -639,7 +671,10 @@ class chat_dialog;
 enum class chat_format : unsigned char;
 struct chat_format_choice;
 struct chat_message;
+struct chat_options;
 class chat_template;
+enum class chat_thinking : unsigned char;
+struct chat_tool_call;
 
 /// Instruction sets.
 namespace isa {
@@ -700,6 +735,7 @@ struct open_options;
 class sampler;
 struct sampler_options;
 struct scored_token;
+enum class screen_state;
 struct screen_statistics;
 struct session_options;
 enum class stop_reason;
@@ -739,6 +775,7 @@ struct ternary_encoding;
 //     default_spin               thread/thread_limits.hpp
 //     most_threads               thread/thread_limits.hpp
 //     thread_pool_type           thread/pool.hpp
+//     usable_cores               thread/usable_cores.hpp
 //
 //     default_pool               policy.hpp
 //     engine_of                  policy.hpp
@@ -754,6 +791,8 @@ struct ternary_encoding;
 //     ladder                     run/dispatch.hpp
 //     with_first_available       run/dispatch.hpp
 //
+//     activation_rounding_names  checkpoint/activation_rounding.hpp
+//     find_activation_rounding   checkpoint/activation_rounding.hpp
 //     is_ternary_place           checkpoint/layout_for.hpp
 //     largest_head_size          checkpoint/hyper_parameters.hpp
 //     layout_for                 checkpoint/layout_for.hpp
@@ -788,6 +827,59 @@ struct ternary_encoding;
 // any_model: a model in the policy that this machine runs best, as a plain type.
 #ifndef BITNET_RUN_ANY_MODEL_HPP
 #define BITNET_RUN_ANY_MODEL_HPP
+
+// ---- bitnet/checkpoint/activation_rounding.hpp ----
+// activation_rounding: what happens to activations before they meet ternary weights.
+#ifndef BITNET_CHECKPOINT_ACTIVATION_ROUNDING_HPP
+#define BITNET_CHECKPOINT_ACTIVATION_ROUNDING_HPP
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What happens to the activations of a product with ternary weights. BitNet's models were trained with one int8 scale
+/// for each token; models with a scale for each block of weights were trained with 16-bit activations, and a scale for
+/// each 32 columns loses least of all int8 choices. README has the measured errors.
+enum class activation_rounding : unsigned char {
+    by_model,  ///< per_token where every ternary matrix has one scale, per_32 elsewhere
+    per_token, ///< int8 with a scale for each token: BitNet's contract
+    per_128,   ///< int8 with a scale for each 128 columns
+    per_32,    ///< int8 with a scale for each 32 columns, as llama.cpp's Q8_0
+    none,      ///< float: the reference, and slow
+};
+
+/// In the order of the enumeration: what programs call them.
+inline constexpr std::array<std::string_view, 5> activation_rounding_names{"default", "token", "128", "32", "float"};
+
+[[nodiscard]] constexpr std::string_view name_of(activation_rounding rounding) noexcept {
+    return activation_rounding_names[static_cast<std::size_t>(rounding)];
+}
+
+/// The rounding of that name; nullopt if there is none.
+[[nodiscard]] constexpr std::optional<activation_rounding> find_activation_rounding(std::string_view name) noexcept {
+    for (std::size_t i = 0; i < activation_rounding_names.size(); ++i) {
+        if (activation_rounding_names[i] == name) {
+            return static_cast<activation_rounding>(i);
+        }
+    }
+    return std::nullopt;
+}
+
+namespace detail {
+
+/// Columns of `cols` that share a scale. \pre not by_model or none
+[[nodiscard]] constexpr std::size_t columns_per_scale(activation_rounding rounding, std::size_t cols) noexcept {
+    return rounding == activation_rounding::per_32 ? 32 : rounding == activation_rounding::per_128 ? 128 : cols;
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 // ---- bitnet/model/kv_pool.hpp ----
 // kv_pool: memory for the keys and values of several sessions, with a cap that is known beforehand.
@@ -849,46 +941,6 @@ private:
 #ifndef BITNET_RUN_OPEN_OPTIONS_HPP
 #define BITNET_RUN_OPEN_OPTIONS_HPP
 
-// ---- bitnet/checkpoint/activation_rounding.hpp ----
-// activation_rounding: what happens to activations before they meet ternary weights.
-#ifndef BITNET_CHECKPOINT_ACTIVATION_ROUNDING_HPP
-#define BITNET_CHECKPOINT_ACTIVATION_ROUNDING_HPP
-
-#include <cstddef>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// What happens to the activations of a product with ternary weights. BitNet's models were trained with one int8 scale
-/// for each token; models with a scale for each block of weights were trained with 16-bit activations, and a scale for
-/// each 32 columns loses least of all int8 choices. README has the measured errors.
-enum class activation_rounding : unsigned char {
-    by_model,  ///< per_token where every ternary matrix has one scale, per_32 elsewhere
-    per_token, ///< int8 with a scale for each token: BitNet's contract
-    per_128,   ///< int8 with a scale for each 128 columns
-    per_32,    ///< int8 with a scale for each 32 columns, as llama.cpp's Q8_0
-    none,      ///< float: the reference, and slow
-};
-
-/// "token", "128", "32", "float"; "default" for by_model.
-[[nodiscard]] constexpr std::string_view name_of(activation_rounding rounding) noexcept {
-    constexpr std::string_view names[] = {"default", "token", "128", "32", "float"};
-    return names[static_cast<std::size_t>(rounding)];
-}
-
-namespace detail {
-
-/// Columns of `cols` that share a scale. \pre not by_model or none
-[[nodiscard]] constexpr std::size_t columns_per_scale(activation_rounding rounding, std::size_t cols) noexcept {
-    return rounding == activation_rounding::per_32 ? 32 : rounding == activation_rounding::per_128 ? 128 : cols;
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
 // ---- bitnet/io/page_mode.hpp ----
 // page_mode: whether a model's files are mapped or copied into memory with huge pages.
 #ifndef BITNET_IO_PAGE_MODE_HPP
@@ -939,7 +991,20 @@ namespace bitnet::inline BITNET_ABI {
 /// How sessions find the largest logits.
 enum class lm_head_mode {
     as_stored, ///< by reading the whole output matrix
-    screened,  ///< the same tokens and logits by reading two fifths of an F16 one: see lm_head_screen
+    /// The same tokens and logits by reading two fifths of an F16 one: see lm_head_screen. open() makes the screen.
+    screened,
+    /// Screened where that gains and memory allows, otherwise as stored; a note says which, and why. A screen that the
+    /// file does not hold is made after open(), by a thread of its own that ends with the model: until it is ready, the
+    /// whole matrix is read, with the same tokens. As stored where there are no threads (WebAssembly), in a policy with
+    /// another pool than thread_pool, and where the system does not tell how much memory is available.
+    automatic,
+};
+
+/// Whether a model has a screen of its head.
+enum class screen_state {
+    none,       ///< and will have none
+    being_made, ///< in the background
+    ready,
 };
 
 struct open_options {
@@ -962,11 +1027,12 @@ struct open_options {
     /// What happens to activations before they meet ternary weights.
     activation_rounding activations = activation_rounding::by_model;
     /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
-    /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so.
-    lm_head_mode lm_head = lm_head_mode::as_stored;
-    /// Threads that repack ternary tensors and make the screen while the model is opened. They are gone when open()
-    /// returns.
-    std::size_t threads = 1;
+    /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so. Who never asks for the
+    /// few largest logits, but for all of them or for embeddings, says as_stored.
+    lm_head_mode lm_head = lm_head_mode::automatic;
+    /// Threads that repack ternary tensors and make the screen while the model is opened; nullopt: usable_cores(). They
+    /// are gone when open() returns.
+    std::optional<std::size_t> threads = {};
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -1007,10 +1073,12 @@ inline constexpr std::size_t most_threads = 1024;
 namespace bitnet::inline BITNET_ABI {
 
 struct session_options {
-    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096.
+    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096. In a model with
+    /// longrope it also decides how all of them rotate: see hyper_parameters::rope_long_divisors.
     std::size_t context = 0;
-    /// Threads that a step uses, the calling one included. One by default: the host decides.
-    std::size_t threads = 1;
+    /// Threads that a step uses, the calling one included; nullopt: usable_cores(). A host that has other work for its
+    /// cores, or opens many sessions, says how many, or lends a pool.
+    std::optional<std::size_t> threads = {};
     /// How long a thread without work spins before it sleeps; more saves wake-ups between tokens, zero saves power.
     std::chrono::microseconds spin = default_spin;
     /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
@@ -1032,7 +1100,7 @@ struct batch_options {
     /// Sessions that one step can take.
     std::size_t sessions = 8;
     /// As in session_options; the threads of the sessions themselves rest meanwhile.
-    std::size_t threads = 1;
+    std::optional<std::size_t> threads = {};
     std::chrono::microseconds spin = default_spin;
 
     static constexpr std::size_t most_sessions = 1024;
@@ -1200,11 +1268,6 @@ template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()
 } // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
-
-// ---- bitnet/text/chat_dialog.hpp ----
-// chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
-#ifndef BITNET_TEXT_CHAT_DIALOG_HPP
-#define BITNET_TEXT_CHAT_DIALOG_HPP
 
 // ---- bitnet/core/sentence.hpp ----
 // sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
@@ -1385,6 +1448,11 @@ BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts plac
 
 #endif
 
+// ---- bitnet/text/chat_dialog.hpp ----
+// chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
+#ifndef BITNET_TEXT_CHAT_DIALOG_HPP
+#define BITNET_TEXT_CHAT_DIALOG_HPP
+
 // ---- bitnet/text/chat_format.hpp ----
 // chat_format: the published ways of writing a dialog as one text, and what they do to its roles and contents.
 #ifndef BITNET_TEXT_CHAT_FORMAT_HPP
@@ -1513,6 +1581,7 @@ inline void append_utf8(std::string& out, char32_t code_point) {
 #include <array>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -1630,10 +1699,17 @@ inline constexpr auto chat_format_names = [] {
     return std::nullopt;
 }
 
+/// A call of a tool, which an assistant's message makes. Borrows its texts.
+struct chat_tool_call {
+    std::string_view name;
+    std::string_view arguments; ///< a JSON object; what is no JSON is written as it is
+};
+
 /// One turn of a dialog. Borrows its texts.
 struct chat_message {
-    std::string_view role;    ///< "system", "user", "assistant"; all but falcon3 take others, such as "tool"
+    std::string_view role;    ///< "system", "user", "assistant", "tool" for a result; some formats take others, too
     std::string_view content; ///< any bytes; control tokens spelled in it are text
+    std::span<const chat_tool_call> calls = {}; ///< of an assistant
 };
 
 namespace detail {
@@ -1699,6 +1775,11 @@ namespace detail {
 } // namespace bitnet::inline BITNET_ABI
 
 #endif
+
+// ---- bitnet/text/chat_pieces.hpp ----
+// chat_pieces: text with control tokens in it, which only a format can write.
+#ifndef BITNET_TEXT_CHAT_PIECES_HPP
+#define BITNET_TEXT_CHAT_PIECES_HPP
 
 // ---- bitnet/text/token.hpp ----
 // token: the number of one entry of a vocabulary.
@@ -1924,17 +2005,16 @@ private:
 
 #endif
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
-namespace detail {
-
-/// Text with control tokens in it. Text between two of them is one run, which is encoded as a whole.
+/// Text between two control tokens is one run, which is encoded as a whole. Borrows the tokenizer.
 class chat_pieces {
 public:
     explicit chat_pieces(const tokenizer& text) noexcept : tokenizer_(&text) {}
@@ -1954,6 +2034,31 @@ public:
             mark(*id);
         } else {
             write(spelling);
+        }
+    }
+    /// Appends text of a template, in which tokens of the form <...> are control tokens.
+    void write_literal(std::string_view literal) {
+        while (!literal.empty()) {
+            const std::size_t begin = (std::min)(literal.find('<'), literal.size());
+            write(literal.substr(0, begin));
+            literal.remove_prefix(begin);
+            const std::size_t end = literal.substr(0, longest_mark).find('>');
+            const std::string_view spelling = literal.substr(0, end == std::string_view::npos ? 1 : end + 1);
+            const auto id = tokenizer_->find_special(spelling);
+            const std::size_t taken = id ? spelling.size() : (std::min<std::size_t>)(literal.size(), 1);
+            if (id) {
+                mark(*id);
+            } else {
+                write(literal.substr(0, taken));
+            }
+            literal.remove_prefix(taken);
+        }
+    }
+    void append(const chat_pieces& more) {
+        const std::size_t before = text_.size();
+        text_.append(more.text_);
+        for (const control_token& mark : more.marks_) {
+            marks_.push_back({before + mark.position, mark.id});
         }
     }
     void clear() noexcept {
@@ -1993,10 +2098,11 @@ public:
         return {};
     }
     /// All as text, control tokens as they are spelled.
-    [[nodiscard]] const std::string& text() const& noexcept { return text_; }
-    [[nodiscard]] std::string&& text() && noexcept { return std::move(text_); }
+    [[nodiscard]] const std::string& text() const noexcept { return text_; }
 
 private:
+    static constexpr std::size_t longest_mark = 256; ///< bytes of a control token in a template
+
     struct control_token {
         std::size_t position = 0; ///< of its spelling in `text_`
         token id = no_token;
@@ -2007,7 +2113,413 @@ private:
     std::vector<control_token> marks_;
 };
 
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/text/chatml_facts.hpp ----
+// chatml_facts: what a file's own ChatML template writes beyond the format.
+#ifndef BITNET_TEXT_CHATML_FACTS_HPP
+#define BITNET_TEXT_CHATML_FACTS_HPP
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Whether a model is to think before it answers, as far as its template has a way to say so.
+enum class chat_thinking : unsigned char {
+    by_template, ///< what the template does if it is told nothing
+    on,
+    off
+};
+
+namespace detail {
+
+/// What becomes of the thoughts in front of an assistant's answers.
+enum class thought_rule : unsigned char {
+    text,          ///< the template does not know of any: all is text
+    dropped,       ///< always left out
+    since_question ///< written since the last question, if there is one or the answer is the last message
+};
+
+/// The texts are the template's own; control tokens spelled in them are control tokens.
+struct chatml_facts {
+    /// Around the list of tools, in the system's turn that the dialog begins with.
+    struct tool_list {
+        std::string after_system;   ///< from the content of the system's message to the first tool
+        std::string without_system; ///< from the header to the first tool
+        std::string before_each;
+        std::string after_each;
+        std::string end; ///< the turn's end included
+    };
+
+    std::array<std::string, 3> prompts; ///< after "<|im_start|>assistant\n", by chat_thinking
+    std::string default_system;         ///< a whole turn, written if the first message is not the system's
+    std::optional<tool_list> tools;
+    std::string why_no_tools; ///< where there is no `tools`
+    bool has_calls = false;   ///< an assistant's calls and the results of role "tool" are written as Qwen's models do
+    bool has_other_roles = false; ///< turns of roles that the template does not name are like the user's
+    thought_rule thoughts = thought_rule::text;
+    bool strips_answers = false;         ///< dropped: line ends in front of an answer go, thought or not
+    bool thinks_always = false;          ///< since_question: a thought is written even if there is none
+    bool results_are_no_question = true; ///< a user's message that is a bare <tool_response>
+    bool begins_asked = false;           ///< since_question: so it is before the first question
+    /// JSON, and the elements of an array, as the template writes them. `name` is what errors call the text. Pointers,
+    /// so that programs that only have dialogs do not compile what reads JSON.
+    result<std::string> (*to_json)(std::string_view json, std::string_view name) = nullptr;
+    result<std::vector<std::string>> (*to_json_list)(std::string_view json, std::string_view name) = nullptr;
+
+    [[nodiscard]] const std::string& prompt(chat_thinking thinking) const noexcept {
+        return prompts[static_cast<unsigned char>(thinking)];
+    }
+    /// Whether the template knows of thoughts at all.
+    [[nodiscard]] bool has_thoughts() const noexcept {
+        return thoughts != thought_rule::text || prompt(chat_thinking::on) != prompt(chat_thinking::off);
+    }
+};
+
 } // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/text/chatml_turns.hpp ----
+// chatml_turns: the turns of a dialog as a file's own ChatML template writes them.
+#ifndef BITNET_TEXT_CHATML_TURNS_HPP
+#define BITNET_TEXT_CHATML_TURNS_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A turn that later ones may change.
+struct chatml_turn {
+    enum class turn_kind : unsigned char { fixed, prompt, answer, results };
+    struct call {
+        std::string name;
+        std::string arguments; ///< as they are written
+    };
+
+    turn_kind kind;
+    std::string content;              ///< of an answer, thoughts included
+    std::vector<call> calls;          ///< of an answer
+    std::vector<std::string> results; ///< of tools
+    chat_pieces whole;                ///< as it is in the dialog now
+    chat_pieces rest;                 ///< what of it is to be taken
+    std::optional<std::size_t> begin; ///< its first token's position, once something of it was taken
+};
+
+/// What chat_dialog holds for a template that has facts. What a template writes of a turn may depend on the turns that
+/// follow, up to the next question: those since the last question are kept as messages, and rewritten when they change.
+/// Copyable, which is how a dialog stays as it was where memory ends.
+class chatml_turns {
+public:
+    /// \param tools as JSON, as they are written
+    chatml_turns(std::shared_ptr<const chatml_facts> facts, const tokenizer& text, std::vector<std::string> tools,
+                 chat_thinking thinking) noexcept
+        : facts_(std::move(facts)), text_(&text), tools_(std::move(tools)), thinking_(thinking),
+          is_asked_(facts_->begins_asked) {}
+
+    [[nodiscard]] const chatml_facts& facts() const noexcept { return *facts_; }
+
+    [[nodiscard]] bool has_role(std::string_view role) const noexcept {
+        const bool is_result = role == "tool" && facts_->has_calls;
+        return role == "system" || role == "user" || role == "assistant" || is_result || facts_->has_other_roles;
+    }
+
+    /// Appends a turn; what nothing can change any more goes to `settled`.
+    /// \return errc::out_of_memory if that befell the reading of arguments
+    [[nodiscard]] result<void> add(const chat_message& message, chat_pieces& settled) {
+        if (begin(&message, settled)) {
+            return {};
+        }
+        for (chatml_turn& turn : open_) {
+            turn.kind = turn.kind == chatml_turn::turn_kind::prompt ? chatml_turn::turn_kind::fixed : turn.kind;
+        }
+        if (is_question(message)) {
+            update(false, false);
+            settle(settled);
+            is_asked_ = true;
+            settled.append(plain_turn(message.role, message.content));
+            return {};
+        }
+        if (auto appended = append(message); !appended) {
+            return appended;
+        }
+        update(is_asked_, true);
+        return {};
+    }
+
+    void add_prompt(chat_pieces& settled) {
+        static_cast<void>(begin(nullptr, settled));
+        const std::string& prompt = facts_->prompt(thinking_);
+        chat_pieces whole(*text_);
+        write_header(whole, "assistant");
+        whole.write_literal(prompt);
+        open_.push_back({chatml_turn::turn_kind::prompt, prompt, {}, {}, whole, whole, {}});
+    }
+
+    /// Ends the turn that add_prompt() began with what the model wrote. \return false if there is no such turn
+    [[nodiscard]] bool end_answer(const std::string& answer, bool stopped) {
+        if (open_.empty() || open_.back().kind != chatml_turn::turn_kind::prompt || !open_.back().begin) {
+            return false;
+        }
+        chatml_turn& turn = open_.back();
+        turn.kind = chatml_turn::turn_kind::answer;
+        turn.content += answer;
+        const std::size_t closed = turn.content.rfind("</think>");
+        const std::size_t opened = turn.content.rfind("<think>");
+        if (opened != std::string::npos && (closed == std::string::npos || closed < opened)) {
+            turn.content += "\n</think>\n\n";
+        }
+        turn.whole.write(answer);
+        end_turn(turn.whole, true);
+        end_turn(turn.rest, !stopped);
+        return true;
+    }
+
+    /// All turns are to stay as they are, and how many tokens they have is not known from here on.
+    void freeze(chat_pieces& settled) {
+        settle(settled);
+        is_counted_ = false;
+    }
+
+    /// How many of `position` tokens are to be kept.
+    [[nodiscard]] std::size_t kept(std::size_t position) const noexcept { return cut_.value_or(position); }
+
+    /// Appends the tokens that were not taken yet. \param kept the position of tokens[0]
+    /// \return what tokenizer::encode returns; all is as before then
+    [[nodiscard]] result<void> take(std::size_t kept, std::vector<token>& tokens) {
+        std::vector<std::size_t> begins;
+        for (const chatml_turn& turn : open_) {
+            begins.push_back(turn.begin.value_or(kept + tokens.size()));
+            if (auto done = turn.rest.encode(tokens); !done) {
+                return done;
+            }
+        }
+        for (std::size_t i = 0; i < open_.size(); ++i) {
+            open_[i].begin = begins[i];
+            open_[i].rest.clear();
+        }
+        cut_.reset();
+        return {};
+    }
+
+    /// What take() would append, as text.
+    [[nodiscard]] std::string text() const {
+        std::string all;
+        for (const chatml_turn& turn : open_) {
+            all += turn.rest.text();
+        }
+        return all;
+    }
+
+private:
+    /// Writes what comes in front of all turns, once. \param first null: there is no message yet
+    /// \return whether the first message is part of it
+    [[nodiscard]] bool begin(const chat_message* first, chat_pieces& settled) {
+        if (std::exchange(has_begun_, true)) {
+            return false;
+        }
+        const bool is_led = first != nullptr && first->role == "system";
+        if (tools_.empty()) {
+            settled.write_literal(is_led ? std::string_view{} : std::string_view(facts_->default_system));
+            return false;
+        }
+        const chatml_facts::tool_list& list = *facts_->tools;
+        write_header(settled, "system");
+        settled.write(is_led ? first->content : std::string_view{});
+        settled.write_literal(is_led ? list.after_system : list.without_system);
+        for (const std::string& tool : tools_) {
+            settled.write_literal(list.before_each);
+            settled.write(tool);
+            settled.write_literal(list.after_each);
+        }
+        settled.write_literal(list.end);
+        return is_led;
+    }
+
+    [[nodiscard]] bool is_question(const chat_message& message) const noexcept {
+        const bool is_result = facts_->results_are_no_question && message.content.starts_with("<tool_response>") &&
+                               message.content.ends_with("</tool_response>");
+        return message.role == "user" && !is_result;
+    }
+
+    /// A turn that is not a question.
+    [[nodiscard]] result<void> append(const chat_message& message) {
+        using kind = chatml_turn::turn_kind;
+        const chat_pieces none(*text_);
+        if (message.role == "assistant") {
+            chatml_turn turn{kind::answer, std::string(message.content), {}, {}, none, none, {}};
+            for (const chat_tool_call& call : message.calls) {
+                auto arguments = facts_->to_json(call.arguments, "the arguments of a call");
+                if (!arguments && arguments.error().code == errc::out_of_memory) {
+                    return failed(arguments);
+                }
+                turn.calls.push_back({std::string(call.name), arguments ? *arguments : std::string(call.arguments)});
+            }
+            open_.push_back(std::move(turn));
+        } else if (message.role == "tool" && facts_->has_calls) {
+            if (open_.empty() || open_.back().kind != kind::results) {
+                open_.push_back({kind::results, {}, {}, {}, none, none, {}});
+            }
+            open_.back().results.emplace_back(message.content);
+        } else {
+            const chat_pieces whole = plain_turn(message.role, message.content);
+            open_.push_back({kind::fixed, {}, {}, {}, whole, whole, {}});
+        }
+        return {};
+    }
+
+    /// Rewrites the turns that are not as the template has them now, and those after them, which follow other tokens.
+    void update(bool is_asked, bool has_last) {
+        bool changes = false;
+        for (std::size_t i = 0; i < open_.size(); ++i) {
+            chatml_turn& turn = open_[i];
+            if (turn.begin && !is_counted_) {
+                continue;
+            }
+            chat_pieces made = rendered(turn, is_asked, has_last && i + 1 == open_.size());
+            if (!changes && made.text() == turn.whole.text()) {
+                continue;
+            }
+            changes = true;
+            cut_ = turn.begin ? (std::min)(kept(*turn.begin), *turn.begin) : cut_;
+            turn.begin.reset();
+            turn.rest = made;
+            turn.whole = std::move(made);
+        }
+    }
+
+    void settle(chat_pieces& settled) {
+        for (const chatml_turn& turn : open_) {
+            settled.append(turn.rest);
+        }
+        open_.clear();
+    }
+
+    [[nodiscard]] chat_pieces rendered(const chatml_turn& turn, bool is_asked, bool is_last) const {
+        chat_pieces out(*text_);
+        switch (turn.kind) {
+        case chatml_turn::turn_kind::fixed:
+        case chatml_turn::turn_kind::prompt:
+            return turn.whole;
+        case chatml_turn::turn_kind::answer:
+            write_answer(out, turn, is_asked, is_last);
+            break;
+        case chatml_turn::turn_kind::results:
+            out.mark("<|im_start|>");
+            out.write("user");
+            for (const std::string& result : turn.results) {
+                out.write_literal("\n<tool_response>\n");
+                out.write(result);
+                out.write_literal("\n</tool_response>");
+            }
+            end_turn(out, true);
+            break;
+        }
+        return out;
+    }
+
+    void write_answer(chat_pieces& out, const chatml_turn& turn, bool is_asked, bool is_last) const {
+        constexpr std::string_view mark = "</think>";
+        std::string_view said = turn.content;
+        std::string_view thought;
+        const std::size_t end = said.find(mark);
+        if (facts_->thoughts != thought_rule::text && end != std::string_view::npos) {
+            thought = without_line_ends(thought_before(said.substr(0, end)), true);
+            said = without_line_ends(said.substr(said.rfind(mark) + mark.size()), false);
+        }
+        said = facts_->strips_answers ? without_line_ends(said, false) : said;
+        const bool may_think = facts_->thoughts == thought_rule::since_question && is_asked;
+        write_header(out, "assistant");
+        if (may_think && (is_last || !thought.empty() || facts_->thinks_always)) {
+            out.write_literal("<think>\n");
+            out.write(thought);
+            out.write_literal("\n</think>\n\n");
+            out.write(without_line_ends(said, false));
+        } else {
+            out.write(said);
+        }
+        bool follows = !said.empty();
+        for (const chatml_turn::call& call : turn.calls) {
+            out.write(follows ? "\n" : "");
+            out.write_literal("<tool_call>\n{\"name\": \"");
+            out.write(call.name);
+            out.write("\", \"arguments\": ");
+            out.write(call.arguments);
+            out.write_literal("}\n</tool_call>");
+            follows = true;
+        }
+        end_turn(out, true);
+    }
+
+    /// What follows the last mark that begins a thought.
+    [[nodiscard]] static std::string_view thought_before(std::string_view text) noexcept {
+        constexpr std::string_view mark = "<think>";
+        const std::size_t begin = text.rfind(mark);
+        return begin == std::string_view::npos ? text : text.substr(begin + mark.size());
+    }
+    [[nodiscard]] static std::string_view without_line_ends(std::string_view text, bool at_end) noexcept {
+        text.remove_prefix((std::min)(text.find_first_not_of('\n'), text.size()));
+        return at_end ? text.substr(0, text.find_last_not_of('\n') + 1) : text;
+    }
+
+    [[nodiscard]] chat_pieces plain_turn(std::string_view role, std::string_view content) const {
+        chat_pieces made(*text_);
+        write_header(made, role);
+        made.write(content);
+        end_turn(made, true);
+        return made;
+    }
+    static void write_header(chat_pieces& out, std::string_view role) {
+        out.mark("<|im_start|>");
+        out.write(role);
+        out.write("\n");
+    }
+    static void end_turn(chat_pieces& out, bool with_mark) {
+        if (with_mark) {
+            out.mark("<|im_end|>");
+        }
+        out.write("\n");
+    }
+
+    std::shared_ptr<const chatml_facts> facts_;
+    const tokenizer* text_;
+    std::vector<std::string> tools_;
+    chat_thinking thinking_;
+    bool has_begun_ = false;
+    bool is_asked_;          ///< there was a question
+    bool is_counted_ = true; ///< all tokens of the session are known
+    std::vector<chatml_turn> open_;
+    std::optional<std::size_t> cut_; ///< where what was taken is no longer the dialog
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
 
 /// A dialog that grows turn by turn while a session follows it. What take() returns, call after call, are the tokens of
 /// the whole dialog: no token has to be fed to the session again.
@@ -2018,7 +2530,13 @@ private:
 ///     ... the session's answer, up to a stop token or until it is interrupted ...
 ///     dialog.end_answer(stopped);      // and the next question
 ///
-/// The model's answers remain the tokens that it generated; encoding their text again may give others.
+/// Templates of models that think leave thoughts out once another question follows. With end_answer(answer, stopped) a
+/// dialog does so, too, and before it is fed again the session has to forget what is no longer part of it:
+///
+///     session.rewind(dialog.kept());
+///     session.feed(*dialog.take());
+///
+/// All else of an answer remains the tokens that the model generated; encoding its text again may give others.
 /// Where memory ends, add() and take() return errc::out_of_memory and the dialog is as before. If it ends in one of the
 /// functions that return nothing, they do so from then on, because a part is missing: assign a copy or a new dialog.
 /// Borrows the tokenizer, which must outlive it. Copyable: assigning a copy takes turns back. Usually made by
@@ -2033,50 +2551,135 @@ public:
     }
     chat_dialog(chat_format, tokenizer&&, bool) = delete; // would dangle
 
-    /// Appends a whole turn. \return errc::invalid_argument for a role that the format does not have.
+    /// Appends a whole turn. Results of calls, of the role "tool", may share one with those before them.
+    /// \return errc::invalid_argument for a role that the format does not have, and for calls that it cannot write.
     [[nodiscard]] result<void> add(const chat_message& message) {
-        if (!detail::has_role(rule_->format, message.role)) {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"chat format ", rule_->name, " has no role ", detail::quoted{message.role}});
+        if (auto known = accepts(message); !known) {
+            return known;
         }
         const bool text_was_due = text_due_;
-        if (!is_complete_ || !pieces_.try_to([&] { write_turn(message); })) {
+        result<void> added;
+        const bool written = is_complete_ && pieces_.try_to([&] {
+            if (own_) {
+                change([&](detail::chatml_turns& next, detail::chat_pieces& settled) {
+                    added = next.add(message, settled);
+                    return added.has_value();
+                });
+            } else {
+                write_turn(message);
+            }
+        });
+        if (!written) {
             text_due_ = text_was_due;
             return detail::out_of_memory();
         }
-        return {};
+        return added;
     }
 
     /// Appends the beginning of the assistant's turn, which the model is to continue.
     void add_prompt() noexcept {
-        append([&] { write_header("assistant"); });
+        append([&] {
+            if (own_) {
+                change([](detail::chatml_turns& next, detail::chat_pieces& settled) {
+                    next.add_prompt(settled);
+                    return true;
+                });
+            } else {
+                write_header("assistant");
+            }
+        });
     }
 
     /// Ends a turn that the model wrote. `stopped`: its last token is a stop token, which serves as the mark that
-    /// ends a turn; otherwise that mark is appended.
+    /// ends a turn; otherwise that mark is appended. The answer stays in the dialog as it is, its thoughts too, and
+    /// kept() counts no more.
     void end_answer(bool stopped) noexcept {
-        append([&] { end_turn(!stopped); });
+        append([&] {
+            if (own_) {
+                change([](detail::chatml_turns& next, detail::chat_pieces& settled) {
+                    next.freeze(settled);
+                    return true;
+                });
+            }
+            end_turn(!stopped);
+        });
     }
+    /// The same with the answer's tokens, the stop token not among them, so that its thoughts can be left out later. An
+    /// answer that ends in the midst of a thought has no other content.
+    /// \pre the prompt was taken
+    void end_answer(std::span<const token> answer, bool stopped) noexcept {
+        append([&] {
+            const std::string text = tokenizer_->decode(answer, {.follows_text = true});
+            bool is_kept = false;
+            if (own_) {
+                change([&](detail::chatml_turns& next, detail::chat_pieces&) {
+                    return is_kept = next.end_answer(text, stopped);
+                });
+            }
+            if (!is_kept) {
+                end_turn(!stopped);
+            }
+            position_ += answer.size() + (stopped ? 1 : 0);
+        });
+    }
+
+    /// How many of the session's tokens, those taken and those of the answers, are part of the dialog still. The
+    /// session is to forget the others before it is fed what take() returns: any_session::rewind().
+    [[nodiscard]] std::size_t kept() const noexcept { return own_ ? own_->kept(position_) : position_; }
 
     /// The tokens since the last call. \return what tokenizer::encode returns; the dialog is as before then.
     [[nodiscard]] result<std::vector<token>> take() {
-        std::vector<token> tokens;
-        if (auto done = is_complete_ ? pieces_.encode(tokens) : detail::out_of_memory(); !done) {
-            return failed(done);
-        }
-        pieces_.clear();
-        return tokens;
+        return detail::guarded([&]() -> result<std::vector<token>> {
+            std::vector<token> tokens;
+            auto done = is_complete_ ? pieces_.encode(tokens) : detail::out_of_memory();
+            const std::size_t begin = kept();
+            if (done && own_) {
+                done = own_->take(begin, tokens);
+            }
+            if (!done) {
+                return failed(done);
+            }
+            position_ = begin + tokens.size();
+            pieces_.clear();
+            return tokens;
+        });
     }
 
     /// Whether no part is missing for want of memory.
     [[nodiscard]] bool is_complete() const noexcept { return is_complete_; }
 
     /// What take() would return, for display: control tokens as they are spelled.
-    [[nodiscard]] const std::string& text() const& noexcept { return pieces_.text(); }
-    [[nodiscard]] std::string text() && noexcept { return std::move(pieces_).text(); }
+    [[nodiscard]] std::string text() const { return pieces_.text() + (own_ ? own_->text() : std::string()); }
 
 private:
+    friend class chat_template;
+
     template <class Work> void append(Work&& work) noexcept { is_complete_ = is_complete_ && pieces_.try_to(work); }
+
+    /// Calls work(turns, settled) on copies, and takes them if it returns true. \pre own_
+    template <class Work> void change(Work&& work) {
+        detail::chatml_turns next = *own_;
+        detail::chat_pieces settled(*tokenizer_);
+        if (work(next, settled)) {
+            pieces_.append(settled);
+            *own_ = std::move(next);
+        }
+    }
+
+    [[nodiscard]] result<void> accepts(const chat_message& message) const {
+        const bool has_calls = own_ && own_->facts().has_calls;
+        if (!detail::has_role(rule_->format, message.role) || (own_ && !own_->has_role(message.role))) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"chat format ", rule_->name, " has no role ", detail::quoted{message.role}});
+        }
+        if (!message.calls.empty() && (!has_calls || message.role != "assistant")) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"chat format ", rule_->name,
+                                         has_calls ? "" : ", as the model's template has it,",
+                                         " has no calls of tools in messages of ", detail::quoted{message.role}});
+        }
+        return {};
+    }
 
     void write_turn(const chat_message& message) {
         if (std::exchange(text_due_, false)) {
@@ -2127,7 +2730,9 @@ private:
     const detail::chat_format_rule* rule_;
     const tokenizer* tokenizer_;
     detail::chat_pieces pieces_;
-    bool text_due_ = false; ///< `after_turn` of an answer, if another turn follows
+    std::optional<detail::chatml_turns> own_; ///< of the file's own template, if it says more than the format
+    std::size_t position_ = 0;                ///< tokens taken, and those of answers
+    bool text_due_ = false;                   ///< `after_turn` of an answer, if another turn follows
     bool is_complete_ = true;
 };
 
@@ -2135,6 +2740,7 @@ private:
 
 #endif
 
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -2151,6 +2757,12 @@ struct chat_format_choice {
     std::string why;        ///< a sentence for people
 };
 
+/// What a dialog is opened with.
+struct chat_options {
+    std::string_view tools = {}; ///< a JSON array of what the model may call, as OpenAI's interface has it; empty: none
+    chat_thinking thinking = chat_thinking::by_template;
+};
+
 /// The chat format of a model. Immutable: any number of threads may use it at a time. Borrows the tokenizer, which must
 /// outlive it; the file may be closed. Made by open(), which text/open_chat_template.hpp defines.
 class chat_template {
@@ -2158,9 +2770,11 @@ public:
     /// Recognises tokenizer.chat_template by what it contains; without one, infers the format from the architecture and
     /// the vocabulary if these leave no doubt. `name`, one of chat_format_names, is used instead of all that.
     /// Include <bitnet/text/open_chat_template.hpp> to call it.
-    /// \return errc::unknown_chat_template for a template, a name or a model that is not known: a dialog in a wrong
-    /// format gives answers that look right and are not. errc::bad_vocabulary if the format's control tokens are
-    /// missing; errc::wrong_type.
+    /// A ChatML template is read further, because there are many: what it begins answers with, what becomes of
+    /// thoughts, the words around a list of tools. choice().why names what of it is not known. \return
+    /// errc::unknown_chat_template for a template, a name or a model that is not known: a dialog in a wrong format
+    /// gives answers that look right and are not. errc::bad_vocabulary if the format's control tokens are missing;
+    /// errc::wrong_type.
     [[nodiscard]] static inline result<chat_template> open(const gguf_file& file, const tokenizer& text,
                                                            std::string_view name = {});
     static result<chat_template> open(const gguf_file&, tokenizer&&, std::string_view = {}) = delete; // would dangle
@@ -2179,51 +2793,114 @@ public:
         return false;
     }
 
+    /// Whether dialogs can have tools, calls of them and their results: the file's template is ChatML and writes them
+    /// as Qwen's models do. Its own words are used for it.
+    [[nodiscard]] bool has_tools() const noexcept { return facts_ != nullptr && facts_->tools.has_value(); }
+    /// Whether the file's template knows of thoughts, between <think> and </think> in front of an answer.
+    [[nodiscard]] bool has_thoughts() const noexcept { return facts_ != nullptr && facts_->has_thoughts(); }
+    /// What an answer is prompted with after the header of its turn, such as an empty thought, which keeps a model from
+    /// thinking, or "<think>\n"; empty in most formats.
+    [[nodiscard]] std::string_view prompt(chat_thinking thinking = chat_thinking::by_template) const noexcept {
+        return facts_ != nullptr ? std::string_view(facts_->prompt(thinking)) : std::string_view{};
+    }
+
     /// An empty dialog, for a session.
-    [[nodiscard]] chat_dialog dialog() const { return {choice_.format, *text_, begins_with_bos_}; }
+    [[nodiscard]] chat_dialog dialog() const { return opened({}, chat_thinking::by_template); }
+    /// The same with tools, or told whether to think.
+    /// \return errc::invalid_argument for tools that are no array or that the template has no place for, and for a
+    /// model that is to think and cannot; what json_document::parse returns.
+    [[nodiscard]] result<chat_dialog> open_dialog(const chat_options& options) const {
+        return detail::guarded([&]() -> result<chat_dialog> {
+            std::vector<std::string> tools;
+            if (auto accepted = accepts(options); !accepted) {
+                return failed(accepted);
+            }
+            if (!options.tools.empty()) {
+                auto listed = facts_->to_json_list(options.tools, "the list of tools");
+                if (!listed) {
+                    return failed(listed);
+                }
+                tools = *std::move(listed);
+            }
+            return opened(std::move(tools), options.thinking);
+        });
+    }
 
     /// A whole dialog as tokens, BOS included; `with_prompt`: the assistant is to answer. Contents are text: control
-    /// tokens spelled in them do not become control tokens.
-    /// \return errc::invalid_argument for a role that the format does not have; what tokenizer::encode returns.
-    [[nodiscard]] result<std::vector<token>> encode(std::span<const chat_message> messages,
-                                                    bool with_prompt = true) const {
-        auto written = write(messages, with_prompt);
+    /// tokens spelled in them do not become control tokens. (User-defined tokens do, such as <think> in Qwen's models.)
+    /// \return errc::invalid_argument for a role that the format does not have; what open_dialog() and
+    /// tokenizer::encode return.
+    [[nodiscard]] result<std::vector<token>> encode(std::span<const chat_message> messages, bool with_prompt = true,
+                                                    const chat_options& options = {}) const {
+        auto written = write(messages, with_prompt, options);
         if (!written) {
             return failed(written);
         }
         return written->take();
     }
     /// The same as text, for display: encoding that text may give other tokens.
-    [[nodiscard]] result<std::string> render(std::span<const chat_message> messages, bool with_prompt = true) const {
-        auto written = write(messages, with_prompt);
-        if (!written) {
-            return failed(written);
-        }
-        return std::move(*written).text();
+    [[nodiscard]] result<std::string> render(std::span<const chat_message> messages, bool with_prompt = true,
+                                             const chat_options& options = {}) const {
+        return detail::guarded([&]() -> result<std::string> {
+            auto written = write(messages, with_prompt, options);
+            if (!written) {
+                return failed(written);
+            }
+            return written->text();
+        });
     }
 
 private:
-    chat_template(const tokenizer& text, chat_format_choice choice, std::vector<token> stops,
-                  bool begins_with_bos) noexcept
-        : text_(&text), choice_(std::move(choice)), stops_(std::move(stops)), begins_with_bos_(begins_with_bos) {}
+    chat_template(const tokenizer& text, chat_format_choice choice, std::vector<token> stops, bool begins_with_bos,
+                  std::shared_ptr<const detail::chatml_facts> facts) noexcept
+        : text_(&text), choice_(std::move(choice)), stops_(std::move(stops)), begins_with_bos_(begins_with_bos),
+          facts_(std::move(facts)) {}
 
-    [[nodiscard]] result<chat_dialog> write(std::span<const chat_message> messages, bool with_prompt) const {
-        chat_dialog written = dialog();
+    [[nodiscard]] chat_dialog opened(std::vector<std::string> tools, chat_thinking thinking) const {
+        chat_dialog made(choice_.format, *text_, begins_with_bos_);
+        if (facts_ != nullptr) {
+            made.own_.emplace(facts_, *text_, std::move(tools), thinking);
+        }
+        return made;
+    }
+
+    [[nodiscard]] result<void> accepts(const chat_options& options) const {
+        if (!options.tools.empty() && !has_tools()) {
+            return error{errc::invalid_argument,
+                         detail::sentence({"chat format ", name_of(format()), ": there are tools, but ",
+                                           facts_ != nullptr ? std::string_view(facts_->why_no_tools)
+                                                             : "the format has no place for them"})};
+        }
+        if (options.thinking == chat_thinking::on && !has_thoughts()) {
+            return error{errc::invalid_argument,
+                         detail::sentence({"chat format ", name_of(format()),
+                                           ": the model is to think, but its template knows of no thoughts"})};
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<chat_dialog> write(std::span<const chat_message> messages, bool with_prompt,
+                                            const chat_options& options) const {
+        auto written = open_dialog(options);
+        if (!written) {
+            return failed(written);
+        }
         for (const chat_message& message : messages) {
-            if (auto done = written.add(message); !done) {
+            if (auto done = written->add(message); !done) {
                 return failed(done);
             }
         }
         if (with_prompt) {
-            written.add_prompt();
+            written->add_prompt();
         }
-        return written.is_complete() ? result<chat_dialog>(std::move(written)) : detail::out_of_memory();
+        return written->is_complete() ? std::move(written) : detail::out_of_memory();
     }
 
     const tokenizer* text_;
     chat_format_choice choice_;
     std::vector<token> stops_;
     bool begins_with_bos_ = false;
+    std::shared_ptr<const detail::chatml_facts> facts_; ///< null unless the format is ChatML by the file's own template
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -2433,6 +3110,7 @@ public:
 
     [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
+    [[nodiscard]] virtual screen_state head_screen() const noexcept = 0;
 
     /// Set when the model is opened.
     struct description {
@@ -2443,6 +3121,8 @@ public:
         std::string_view isa;
         std::string_view layout;
         std::uint64_t repacked_bytes = 0;
+        std::uint64_t screen_bytes = 0;
+        activation_rounding activations = activation_rounding::per_token;
     };
     [[nodiscard]] const description& about() const noexcept { return about_; }
 
@@ -2470,8 +3150,8 @@ template <class Ladder> struct compiled_for {
 
 /// An opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions and
 /// threads. A plain type that a class can hold; move-only; what it gives stays valid when it moves.
-/// Memory: the file's pages as the system maps them or a copy (see page_mode), norms, tokenizer, and what had to be
-/// repacked.
+/// Memory: the file's pages as the system maps them or a copy (see page_mode), norms, tokenizer, what had to be
+/// repacked, and the screen of the head (see lm_head_mode).
 ///
 ///     class storyteller {
 ///         bitnet::any_model model_;
@@ -2525,6 +3205,12 @@ public:
     [[nodiscard]] std::string_view layout() const noexcept { return base_->about().layout; }
     /// Memory for tensors that the file has in another layout; 0 if all are used as they are mapped.
     [[nodiscard]] std::uint64_t repacked_bytes() const noexcept { return base_->about().repacked_bytes; }
+    /// Memory for the screen of the head, once it is made; 0 without one, and if the file holds it.
+    [[nodiscard]] std::uint64_t screen_bytes() const noexcept { return base_->about().screen_bytes; }
+    /// Whether sessions search through a screen of the head: see lm_head_mode. Any thread may ask.
+    [[nodiscard]] screen_state head_screen() const noexcept { return base_->head_screen(); }
+    /// What happens to activations before ternary products, never by_model: see open_options::activations.
+    [[nodiscard]] activation_rounding activations() const noexcept { return base_->about().activations; }
 
     /// The library's own: for sessions and batches, and for compiled_for.
     [[nodiscard]] const detail::model_base& base() const noexcept { return *base_; }
@@ -3304,6 +3990,7 @@ public:
 
     /// \param visitor null: none
     [[nodiscard]] virtual result<void> feed(std::span<const token> tokens, const logits_visitor* visitor) = 0;
+    [[nodiscard]] virtual result<void> feed_embeddings(std::span<const float> rows) = 0;
     [[nodiscard]] virtual std::optional<token> next(sampler& choose) = 0;
     [[nodiscard]] virtual std::optional<token> next(any_chooser choose) = 0;
     [[nodiscard]] virtual result<std::span<const float>> logits() = 0;
@@ -3317,7 +4004,7 @@ public:
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
-    [[nodiscard]] std::size_t threads() const noexcept { return options_.threads; }
+    [[nodiscard]] std::size_t threads() const noexcept { return options_.threads.value_or(1); }
     [[nodiscard]] stop_reason stopped_by() const noexcept { return stopped_by_; }
     [[nodiscard]] const error& last_error() const noexcept { return last_error_; }
     [[nodiscard]] const std::optional<token>& pending() const noexcept { return pending_; }
@@ -3365,6 +4052,13 @@ public:
         return base_->feed(tokens, &visitor);
     }
 
+    /// Appends embeddings `rows` [n, hidden] in place of tokens, as front ends for speech and images make them, each as
+    /// the first layer takes it: a token's would be its row of token_embd.weight times
+    /// hyper_parameters::embedding_scale, and then the bits are those of feeding the token.
+    /// \return errc::invalid_argument if rows.size() is no multiple of the hidden size or a number is not finite,
+    /// errc::context_full; nothing is fed then, and the session goes on as it was.
+    [[nodiscard]] result<void> feed_embeddings(std::span<const float> rows) { return base_->feed_embeddings(rows); }
+
     /// The next token; nullopt at a stop token, at the end of the context and after an error. stopped_by() says which,
     /// last_error() has the sentence. The token is part of the sequence from here on; it runs through the model with
     /// the following call. After nullopt the session can be fed and asked again.
@@ -3407,7 +4101,7 @@ public:
     /// What finding the largest logits has cost so far; all zero without a screen.
     [[nodiscard]] const screen_statistics& screening() const noexcept { return base_->screening(); }
 
-    /// Tokens in the sequence: those fed and those that next() gave.
+    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave.
     [[nodiscard]] std::size_t position() const noexcept { return base_->position(); }
     [[nodiscard]] std::size_t context() const noexcept { return base_->context(); }
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
@@ -3422,9 +4116,9 @@ public:
     [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
 
     /// Forgets the tokens from `position` on; what follows has the bits of a session that never had them. The last
-    /// token that is kept runs once more when it is needed.
-    /// \return errc::invalid_argument if there are fewer tokens, if the last one kept was not fed as a token, or if
-    /// embedding() is a mean, which nothing can be taken out of.
+    /// token that is kept runs once more if nothing is fed before the next one is asked for.
+    /// \return errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be taken
+    /// out of.
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
@@ -3461,10 +4155,11 @@ private:
 
 namespace bitnet::inline BITNET_ABI {
 
-/// What one session gets in a step.
+/// What one session gets in a step: a token, or an embedding [hidden] as any_session::feed_embeddings takes it.
 struct batch_entry {
     any_session* of;
-    token id;
+    token id; ///< not used if there is an embedding
+    std::span<const float> embedding = {};
 };
 
 namespace detail {
@@ -3512,11 +4207,11 @@ public:
     static result<any_batch> open(any_model&&, const batch_options& = {}) = delete;           // would dangle
     static result<any_batch> open(any_model&&, pool_ref, const batch_options& = {}) = delete; // would dangle
 
-    /// Appends one token to each session and runs them in one pass; then logits() of each gives what follows it.
-    /// A session whose next() gave a token takes that token first, so the entry must name it.
-    /// \pre no entry's session is null.
-    /// \return errc::invalid_argument (more entries than sessions(), a session of another model, the same one twice,
-    /// another token than next() gave), errc::invalid_token, errc::context_full: every session is then as it was.
+    /// Appends one token or embedding to each session and runs them in one pass; then logits() of each gives what
+    /// follows it. A session whose next() gave a token takes that token first, so the entry must name it. \pre no
+    /// entry's session is null. \return errc::invalid_argument (more entries than sessions(), a session of another
+    /// model, the same one twice, another token than next() gave, an embedding of another size or not finite),
+    /// errc::invalid_token, errc::context_full: every session is then as it was.
     [[nodiscard]] result<void> step(std::span<const batch_entry> entries) { return base_->step(entries); }
 
     /// Steps those of `all` whose next() gave a token that has not run yet, so that their next() only samples.
@@ -3681,6 +4376,175 @@ private:
 } // namespace bitnet::inline BITNET_ABI
 
 #endif
+
+#endif
+
+// ---- bitnet/checkpoint/context_extension.hpp ----
+// YaRN and longrope: how models rotate that were trained for longer contexts than at first.
+#ifndef BITNET_CHECKPOINT_CONTEXT_EXTENSION_HPP
+#define BITNET_CHECKPOINT_CONTEXT_EXTENSION_HPP
+
+// ---- bitnet/core/fixed_point.hpp ----
+// Logarithm, exponential and square root by integers: the same bits on every compiler, whatever its float flags and
+// libm.
+#ifndef BITNET_CORE_FIXED_POINT_HPP
+#define BITNET_CORE_FIXED_POINT_HPP
+
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The upper 64 bits of a * b.
+[[nodiscard]] constexpr std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) noexcept {
+    constexpr std::uint64_t low_half = 0xffffffffu;
+    const std::uint64_t low = (a & low_half) * (b & low_half);
+    const std::uint64_t cross1 = (a >> 32) * (b & low_half);
+    const std::uint64_t cross2 = (a & low_half) * (b >> 32);
+    const std::uint64_t middle = (low >> 32) + (cross1 & low_half) + (cross2 & low_half);
+    return (a >> 32) * (b >> 32) + (cross1 >> 32) + (cross2 >> 32) + (middle >> 32);
+}
+
+/// Fraction bits of the logarithms below: 7 bits before the point suffice for any float above 1.
+inline constexpr int log2_fraction_bits = 57;
+
+/// log2(x) * 2^57, for 1 <= x < 2^127; wrong by at most 2 units. One bit of the logarithm for each squaring of x.
+[[nodiscard]] constexpr std::uint64_t log2_fixed(double x) noexcept {
+    const auto bits = std::bit_cast<std::uint64_t>(x);
+    assert(bits >= 0x3ff0000000000000u && bits < 0x47e0000000000000u);
+    std::uint64_t result = (bits >> 52) - 1023;
+    std::uint64_t mantissa = (bits << 11) | std::uint64_t{1} << 63; // [1, 2) as 1.63 bits
+    for (int i = 0; i < log2_fraction_bits; ++i) {
+        const std::uint64_t square = multiply_high(mantissa, mantissa); // [1, 4) as 2.62 bits
+        const bool carry = (square >> 63) != 0;
+        result = (result << 1) | (carry ? 1u : 0u);
+        mantissa = carry ? square : square << 1;
+    }
+    return result;
+}
+[[nodiscard]] constexpr std::uint64_t log2_fixed(float x) noexcept { return log2_fixed(static_cast<double>(x)); }
+
+/// 2^-x * 2^64 for x > 0 given as x * 2^57; wrong by less than 64 units.
+/// e^-u = 1 - (u - u^2/2! + u^3/3! - ...), u = fraction(x) ln 2 < 0.7: the 24th term is below 2^-90.
+[[nodiscard]] constexpr std::uint64_t exp2_negative_fixed(std::uint64_t x) noexcept {
+    constexpr std::uint64_t ln2 = 0xb17217f7d1cf79acu; // * 2^-64
+    const std::uint64_t whole = x >> log2_fraction_bits;
+    const std::uint64_t u = multiply_high(x << (64 - log2_fraction_bits), ln2);
+    std::uint64_t term = u;
+    std::uint64_t decrease = u;
+    for (std::uint64_t n = 2; n <= 24; ++n) {
+        term = multiply_high(term, u) / n;
+        decrease = n % 2 == 0 ? decrease - term : decrease + term;
+    }
+    const std::uint64_t fraction = ~decrease; // 2^64 - decrease, less one unit so that 2^-0 fits
+    return whole > 63 ? 0 : fraction >> whole;
+}
+
+/// The square root rounded to nearest even, as IEEE 754 and sqrtss have it; a NaN below zero.
+/// Under -ffast-math clang makes an estimate of every sqrt that it sees, whatever pragma surrounds it. So the root
+/// is taken of the 50-bit integer m * 2^25, where x = m * 2^(e - 23), e even and 1 <= m * 2^-23 < 4: that has 24 bits
+/// and one more to round by. (A tie is impossible: an odd root has an odd square.)
+[[nodiscard]] inline float exact_square_root(float x) noexcept {
+    const auto bits = std::bit_cast<std::uint32_t>(x);
+    constexpr std::uint32_t infinity = 0x7f800000u;
+    constexpr std::uint32_t smallest_normal = 0x00800000u;
+    if ((bits & 0x7fffffffu) == 0 || bits == infinity) {
+        return x;
+    }
+    if (bits > infinity) {
+        return std::bit_cast<float>(0x7fc00000u);
+    }
+    if (bits < smallest_normal) {
+        return exact_square_root(x * 0x1p24f) * 0x1p-12f;
+    }
+    const std::uint32_t odd = ~(bits >> 23) & 1u; // the bias 127 is odd
+    const std::uint64_t square = std::uint64_t{(bits & 0x7fffffu) | smallest_normal} << (25 + odd);
+    auto root = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(square))); // an estimate will do
+    while (root * root > square) {
+        --root;
+    }
+    while ((root + 1) * (root + 1) <= square) {
+        ++root;
+    }
+    const std::uint32_t exponent = ((bits >> 23) + 127 - odd) / 2;
+    return std::bit_cast<float>((exponent << 23) + static_cast<std::uint32_t>((root + 1) / 2 - smallest_normal));
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// log2(x) for 1 <= x < 2^127, from integers, so that it is the same everywhere.
+[[nodiscard]] inline double exact_log2(double x) noexcept { return static_cast<double>(log2_fixed(x)) * 0x1p-57; }
+
+/// YaRN: pairs that turn often within the original context are kept, those that turn seldom are slowed down by
+/// `factor`, and between the two lies a ramp. Source: Peng et al., "YaRN", 2023, as transformers and llama.cpp compute
+/// it.
+struct yarn_scaling {
+    static constexpr double least_turns = 0x1p-12;
+    static constexpr double most_turns = 0x1p+12;
+
+    double factor = 1;  ///< 1 to 4096
+    double context = 1; ///< positions of the original context, at least 1
+    double fast = 32;   ///< turns within the original context, above which a pair is kept; least_turns to most_turns
+    double slow = 1;    ///< turns below which it is slowed down by the whole factor
+
+    /// The pair, not a whole number, that makes `turns` turns within the original context. \pre theta > 1
+    [[nodiscard]] double pair_of(double turns, double theta, std::size_t head_size) const noexcept {
+        constexpr double log2_of_2pi = 0x1.536439a4c6efcp+1;
+        const double log2_turns = exact_log2(turns / least_turns) - exact_log2(1 / least_turns);
+        const double wavelength = exact_log2(context) - log2_of_2pi - log2_turns;
+        return static_cast<double>(head_size) * wavelength / (2 * exact_log2(theta));
+    }
+
+    /// What the frequency of each pair is divided by, [head_size / 2], each 1 to factor. \pre theta > 1
+    [[nodiscard]] std::vector<double> divisors(double theta, std::size_t head_size) const {
+        const double last = static_cast<double>(head_size) - 1;
+        const double low = (std::max)(std::floor(pair_of(fast, theta, head_size)), 0.0);
+        const double high = (std::min)(std::ceil(pair_of(slow, theta, head_size)), last);
+        const double width = (std::max)(high - low, 0.001);
+        std::vector<double> made(head_size / 2);
+        for (std::size_t j = 0; j < made.size(); ++j) {
+            const double along = (static_cast<double>(j) - low) / width;
+            const double ramp = (std::min)((std::max)(along, 0.0), 1.0);
+            const double kept = 1 - ramp;
+            const double slowed = ramp / factor;
+            made[j] = 1 / (kept + slowed);
+        }
+        return made;
+    }
+
+    /// What cosines and sines are multiplied by, at every position and in every context.
+    [[nodiscard]] double magnitude() const noexcept {
+        constexpr double log_of_2 = 0x1.62e42fefa39efp-1;
+        const double grown = exact_log2(factor) * log_of_2 / 10;
+        return 1 + grown;
+    }
+};
+
+/// What longrope multiplies cosines and sines by: sqrt(1 + ln(S) / ln(L)) with S = context / original, 1 up to S = 1.
+/// Source: Ding et al., "LongRoPE", 2024, as transformers computes it. \pre both at least 1
+[[nodiscard]] inline float longrope_magnitude(double context, double original) noexcept {
+    if (context <= original || original <= 1) {
+        return 1;
+    }
+    const double grown = exact_log2(context / original) / exact_log2(original);
+    return exact_square_root(static_cast<float>(1 + grown));
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
 
 #endif
 
@@ -4455,6 +5319,11 @@ private:
 
 #endif
 
+// ---- bitnet/io/foreign_contents.hpp ----
+// What other programs write into GGUF files and nobody reads here: tensor types, and marks that change what types mean.
+#ifndef BITNET_IO_FOREIGN_CONTENTS_HPP
+#define BITNET_IO_FOREIGN_CONTENTS_HPP
+
 // ---- bitnet/io/gguf_value.hpp ----
 // gguf_value: one metadata entry of a GGUF file, in place.
 #ifndef BITNET_IO_GGUF_VALUE_HPP
@@ -4595,6 +5464,85 @@ struct wide_integer {
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/io/quoted_name.hpp ----
+// quoted_name: names out of untrusted files, made fit for an error message.
+#ifndef BITNET_IO_QUOTED_NAME_HPP
+#define BITNET_IO_QUOTED_NAME_HPP
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// `name` in quotes and printable ASCII, of at most `longest` bytes: see append_quoted. In a sentence(), a quoted{name}
+/// does the same and makes no string of its own.
+[[nodiscard]] inline std::string quoted_name(std::string_view name, std::size_t longest = 80) {
+    std::string made;
+    append_quoted(made, name, longest);
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A tensor type that is known for what it is.
+struct foreign_type {
+    std::uint32_t id;
+    std::string_view what;
+};
+
+inline constexpr foreign_type q1_0_of_prism{
+    41, "Q1_0: its weights are binary, one bit each, and only ternary ones can be run"};
+inline constexpr foreign_type stq1_0{
+    43, "STQ1_0: ternary weights of which every fourth is zero, in an encoding that is not read"};
+
+/// What type `id` is; empty for one that nothing is known of. Early files have STQ1_0 under the id of Q2_0, 42: known
+/// by its 42 bytes for 256 columns, which blocks of Q2_0 never take. \param space bytes from the tensor to the next
+/// one, or to the end of the file
+[[nodiscard]] inline std::string_view what_is_type(std::uint32_t id, std::uint64_t elements, std::uint64_t space,
+                                                   std::uint32_t alignment) noexcept {
+    const auto bytes = checked_multiply(elements / 256, std::uint64_t{42});
+    const auto padded = bytes ? checked_align(*bytes, alignment) : bytes;
+    const bool is_sparse =
+        id == 42 && elements != 0 && elements % 256 == 0 && padded && (space == *bytes || space == *padded);
+    return id == q1_0_of_prism.id         ? q1_0_of_prism.what
+           : id == stq1_0.id || is_sparse ? stq1_0.what
+                                          : std::string_view{};
+}
+
+/// Marks in the metadata by which tensors are not what their types say.
+/// \return errc::unsupported_architecture or unsupported_type, naming the file and the key.
+[[nodiscard]] inline result<void> refuse_foreign_marks(std::span<const gguf_value> metadata, std::string_view file) {
+    for (const gguf_value& entry : metadata) {
+        if (entry.key.starts_with("prism.hadamard.")) {
+            return error{errc::unsupported_architecture,
+                         sentence({file, ": ", quoted{entry.key}, " says that the weights are rotated, as those of ",
+                                   "Ternary Bonsai 2: they mean nothing without that rotation, which cannot be run"})};
+        }
+        const bool is_version = entry.key == "general.quantization_version" && entry.type == gguf_type::string;
+        if (is_version && entry.string() == "TQ2_0_G128") {
+            return error{
+                errc::unsupported_type,
+                sentence({file, ": 'general.quantization_version' is 'TQ2_0_G128': blocks of OxiBonsai's own, ",
+                          "whose scale comes last, under the id of Q2_0; they are not read"})};
+        }
+    }
+    return {};
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
 
@@ -4897,8 +5845,12 @@ public:
     }
 
     [[nodiscard]] result<gguf_file> run() {
-        return finish(read_header() && read_metadata() && sort_keys() && read_alignment() && read_tensors() &&
-                      sort_names() && name_q2_0() && place_tensors() && check_overlaps());
+        const bool complete = read_header() && read_metadata() && sort_keys() && read_alignment() && read_tensors() &&
+                              sort_names() && name_q2_0() && place_tensors() && check_overlaps();
+        if (!complete && failure_.code != errc::out_of_memory) {
+            explain_failure();
+        }
+        return finish(complete);
     }
 
 private:
@@ -4907,6 +5859,13 @@ private:
             return std::move(failure_);
         }
         return std::move(file_);
+    }
+
+    /// Where a mark says that the tensors are not what they seem, that is what is wrong, whatever else is.
+    void explain_failure() {
+        if (auto marks = refuse_foreign_marks(file_.values_.span(), file_.name_); !marks) {
+            failure_ = failed(marks);
+        }
     }
 
     // Every step returns whether to go on; if not, the error is in failure_.
@@ -5289,9 +6248,13 @@ private:
     /// Whether the type is known and its number of bytes can be computed.
     [[nodiscard]] bool check_shape(const gguf_tensor& tensor) {
         const auto* format = format_of(tensor.type);
-        if (format == nullptr) {
+        constexpr tensor_type q1_0{41};
+        if (tensor.type == q1_0) {
             return fail(errc::unsupported_type, tensor,
-                        {" has the unknown tensor type ", static_cast<std::uint32_t>(tensor.type)});
+                        {" is of type 41, Q1_0: weights of one bit, which are binary, not ternary"});
+        }
+        if (format == nullptr) {
+            return refuse_type(tensor);
         }
         const auto elements = element_count(tensor.dims);
         if (!elements || *elements > static_cast<std::uint64_t>(INT64_MAX)) {
@@ -5302,6 +6265,16 @@ private:
         }
         return tensor_bytes(tensor.type, tensor.dims) ||
                bad_shape(tensor, {" has more bytes as ", format->name, " than 64 bits can count"});
+    }
+    /// \pre neither the tensor nor those after it have been placed
+    [[nodiscard]] bool refuse_type(const gguf_tensor& tensor) {
+        const auto id = static_cast<std::uint32_t>(tensor.type);
+        const bool is_last = &tensor == &file_.tensors_[file_.tensors_.size() - 1];
+        const std::uint64_t end = is_last ? bytes_.size() - file_.data_offset_ : (&tensor + 1)->offset;
+        const std::string_view what =
+            what_is_type(id, element_count(tensor.dims).value_or(0), end - tensor.offset, file_.alignment_);
+        return what.empty() ? fail(errc::unsupported_type, tensor, {" has the unknown tensor type ", id})
+                            : fail(errc::unsupported_type, tensor, {" has type ", id, ", ", what});
     }
     [[nodiscard]] bool bad_shape(const gguf_tensor& tensor, sentence_parts what) {
         return fail(errc::bad_shape, tensor, {" of shape ", dims_text(tensor), sentence(what)});
@@ -5402,29 +6375,6 @@ inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_
 }
 
 } // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/io/quoted_name.hpp ----
-// quoted_name: names out of untrusted files, made fit for an error message.
-#ifndef BITNET_IO_QUOTED_NAME_HPP
-#define BITNET_IO_QUOTED_NAME_HPP
-
-#include <cstddef>
-#include <string>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// `name` in quotes and printable ASCII, of at most `longest` bytes: see append_quoted. In a sentence(), a quoted{name}
-/// does the same and makes no string of its own.
-[[nodiscard]] inline std::string quoted_name(std::string_view name, std::size_t longest = 80) {
-    std::string made;
-    append_quoted(made, name, longest);
-    return made;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
 
@@ -5630,6 +6580,15 @@ inline constexpr std::string_view read_keys[] = {
     "rope.scale_linear",
     "rope.scaling.type",
     "rope.scaling.factor",
+    "rope.scaling.attn_factor",
+    "rope.scaling.yarn_ext_factor",
+};
+
+/// Keys that are read where YaRN or longrope extends the context.
+inline constexpr std::string_view context_extension_keys[] = {
+    "rope.scaling.original_context_length",
+    "rope.scaling.yarn_beta_fast",
+    "rope.scaling.yarn_beta_slow",
 };
 
 /// A key that would change the graph, and the two numbers with which it does not. Source: the keys of gguf-py's
@@ -5682,10 +6641,9 @@ inline constexpr neutral_value neutral_values[] = {
     {"attention.compress_ratios", 0, 1},
     {"attention.indexer.top_k", 0, 0},
     {"rope.dimension_sections", 0, 0},
-    {"rope.scaling.attn_factor", 1, 1},
     {"rope.scaling.alpha", 0, 1},
     {"rope.scaling.yarn_log_multiplier", 0, 0},
-    {"rope.scaling.yarn_ext_factor", 0, -1},
+    {"rope.scaling.truncate", 1, 1},
     {"rope.scaling.yarn_attn_factor", 1, 1},
     {"ssm.conv_kernel", 0, 0},
     {"ssm.state_size", 0, 0},
@@ -5694,11 +6652,16 @@ inline constexpr neutral_value neutral_values[] = {
     {"shortconv.l_cache", 0, 0},
 };
 
+[[nodiscard]] inline bool is_any_of(std::string_view wanted, std::span<const std::string_view> list) noexcept {
+    return std::find(list.begin(), list.end(), wanted) != list.end();
+}
+
 /// Whether `key` of a file of that architecture is read by something, or describes the file to people.
-[[nodiscard]] inline bool is_known_key(std::string_view key, std::string_view architecture) noexcept {
+[[nodiscard]] inline bool is_known_key(std::string_view key, std::string_view architecture,
+                                       bool extends_context) noexcept {
     if (key.starts_with(architecture) && key.substr(architecture.size()).starts_with('.')) {
         const std::string_view suffix = key.substr(architecture.size() + 1);
-        return std::find(std::begin(read_keys), std::end(read_keys), suffix) != std::end(read_keys) ||
+        return is_any_of(suffix, read_keys) || (extends_context && is_any_of(suffix, context_extension_keys)) ||
                std::any_of(std::begin(neutral_values), std::end(neutral_values),
                            [suffix](const neutral_value& each) { return each.key == suffix; });
     }
@@ -5713,10 +6676,6 @@ enum class tensor_place {
     without_effect, ///< left out: no number of a text depends on it
     foreign,        ///< of another graph: without it the results would be wrong
 };
-
-[[nodiscard]] inline bool is_any_of(std::string_view wanted, std::span<const std::string_view> list) noexcept {
-    return std::find(list.begin(), list.end(), wanted) != list.end();
-}
 
 /// The part of "blk.7.attn_q.weight" after the number; empty if the name is another or the number not below `layers`.
 [[nodiscard]] inline std::string_view name_in_layer(std::string_view name, std::size_t layers) noexcept {
@@ -5761,14 +6720,16 @@ enum class tensor_place {
 
 /// The place of a tensor outside of the layers. Foreign is what a language model could hold; towers for images and
 /// sound are without effect on text, and so is what nothing is known of.
-[[nodiscard]] inline tensor_place place_outside(std::string_view name) noexcept {
+/// \param has_long_factors whether the rotation is scaled by longrope
+[[nodiscard]] inline tensor_place place_outside(std::string_view name, bool has_long_factors) noexcept {
     constexpr std::string_view wanted[] = {"token_embd.weight", "output_norm.weight", "output.weight",
                                            "rope_freqs.weight", "token_embd.screen",  "output.screen"};
+    constexpr std::string_view factors[] = {"rope_factors_long.weight", "rope_factors_short.weight"};
     constexpr std::string_view towers[] = {"v.", "a.", "mm."};
     constexpr std::string_view signs[] = {"blk.",  "enc.",   "dec.",  "norm",  "bias",  "embd",  "token_types",
                                           "rope",  "scale",  "lora",  "sinks", "_inp",  "exps",  "ssm",
                                           "dense", "output", "shexp", "hc_",   "altup", "nextn", "per_layer"};
-    if (is_any_of(name, wanted)) {
+    if (is_any_of(name, wanted) || (has_long_factors && is_any_of(name, factors))) {
         return tensor_place::known;
     }
     const bool is_tower = std::any_of(std::begin(towers), std::end(towers),
@@ -5797,97 +6758,6 @@ enum class tensor_place {
 // config.json of a Hugging Face checkpoint, read strictly and written as GGUF metadata.
 #ifndef BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
 #define BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
-
-// ---- bitnet/core/fixed_point.hpp ----
-// Logarithm, exponential and square root by integers: the same bits on every compiler, whatever its float flags and
-// libm.
-#ifndef BITNET_CORE_FIXED_POINT_HPP
-#define BITNET_CORE_FIXED_POINT_HPP
-
-#include <bit>
-#include <cassert>
-#include <cmath>
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// The upper 64 bits of a * b.
-[[nodiscard]] constexpr std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) noexcept {
-    constexpr std::uint64_t low_half = 0xffffffffu;
-    const std::uint64_t low = (a & low_half) * (b & low_half);
-    const std::uint64_t cross1 = (a >> 32) * (b & low_half);
-    const std::uint64_t cross2 = (a & low_half) * (b >> 32);
-    const std::uint64_t middle = (low >> 32) + (cross1 & low_half) + (cross2 & low_half);
-    return (a >> 32) * (b >> 32) + (cross1 >> 32) + (cross2 >> 32) + (middle >> 32);
-}
-
-/// Fraction bits of the logarithms below: 7 bits before the point suffice for any float above 1.
-inline constexpr int log2_fraction_bits = 57;
-
-/// log2(x) * 2^57, for 1 <= x < 2^127; wrong by at most 2 units. One bit of the logarithm for each squaring of x.
-[[nodiscard]] constexpr std::uint64_t log2_fixed(float x) noexcept {
-    const auto bits = std::bit_cast<std::uint32_t>(x);
-    assert(bits >= 0x3f800000u && bits < 0x7f000000u);
-    std::uint64_t result = (bits >> 23) - 127;
-    std::uint64_t mantissa = (std::uint64_t{bits & 0x7fffffu} | 0x800000u) << 40; // [1, 2) as 1.63 bits
-    for (int i = 0; i < log2_fraction_bits; ++i) {
-        const std::uint64_t square = multiply_high(mantissa, mantissa); // [1, 4) as 2.62 bits
-        const bool carry = (square >> 63) != 0;
-        result = (result << 1) | (carry ? 1u : 0u);
-        mantissa = carry ? square : square << 1;
-    }
-    return result;
-}
-
-/// 2^-x * 2^64 for x > 0 given as x * 2^57; wrong by less than 64 units.
-/// e^-u = 1 - (u - u^2/2! + u^3/3! - ...), u = fraction(x) ln 2 < 0.7: the 24th term is below 2^-90.
-[[nodiscard]] constexpr std::uint64_t exp2_negative_fixed(std::uint64_t x) noexcept {
-    constexpr std::uint64_t ln2 = 0xb17217f7d1cf79acu; // * 2^-64
-    const std::uint64_t whole = x >> log2_fraction_bits;
-    const std::uint64_t u = multiply_high(x << (64 - log2_fraction_bits), ln2);
-    std::uint64_t term = u;
-    std::uint64_t decrease = u;
-    for (std::uint64_t n = 2; n <= 24; ++n) {
-        term = multiply_high(term, u) / n;
-        decrease = n % 2 == 0 ? decrease - term : decrease + term;
-    }
-    const std::uint64_t fraction = ~decrease; // 2^64 - decrease, less one unit so that 2^-0 fits
-    return whole > 63 ? 0 : fraction >> whole;
-}
-
-/// The square root rounded to nearest even, as IEEE 754 and sqrtss have it; a NaN below zero.
-/// Under -ffast-math clang makes an estimate of every sqrt that it sees, whatever pragma surrounds it. So the root
-/// is taken of the 50-bit integer m * 2^25, where x = m * 2^(e - 23), e even and 1 <= m * 2^-23 < 4: that has 24 bits
-/// and one more to round by. (A tie is impossible: an odd root has an odd square.)
-[[nodiscard]] inline float exact_square_root(float x) noexcept {
-    const auto bits = std::bit_cast<std::uint32_t>(x);
-    constexpr std::uint32_t infinity = 0x7f800000u;
-    constexpr std::uint32_t smallest_normal = 0x00800000u;
-    if ((bits & 0x7fffffffu) == 0 || bits == infinity) {
-        return x;
-    }
-    if (bits > infinity) {
-        return std::bit_cast<float>(0x7fc00000u);
-    }
-    if (bits < smallest_normal) {
-        return exact_square_root(x * 0x1p24f) * 0x1p-12f;
-    }
-    const std::uint32_t odd = ~(bits >> 23) & 1u; // the bias 127 is odd
-    const std::uint64_t square = std::uint64_t{(bits & 0x7fffffu) | smallest_normal} << (25 + odd);
-    auto root = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(square))); // an estimate will do
-    while (root * root > square) {
-        --root;
-    }
-    while ((root + 1) * (root + 1) <= square) {
-        ++root;
-    }
-    const std::uint32_t exponent = ((bits >> 23) + 127 - odd) / 2;
-    return std::bit_cast<float>((exponent << 23) + static_cast<std::uint32_t>((root + 1) / 2 - smallest_normal));
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
 
 // ---- bitnet/io/gguf_writer.hpp ----
 // gguf_writer: writes GGUF files to memory or to disk; tensor data may be made while it is written.
@@ -7388,6 +8258,11 @@ public:
         return type() == json_type::number ? detail::parse_decimal(characters()) : std::nullopt;
     }
 
+    /// A number as the text spells it.
+    [[nodiscard]] std::optional<std::string_view> number_text() const noexcept {
+        return type() == json_type::number ? std::optional{characters()} : std::nullopt;
+    }
+
     /// Elements of an array or members of an object; 0 for other types.
     [[nodiscard]] std::size_t size() const noexcept { return is_array() || is_object() ? node().size : 0; }
     /// A forward range of json_value: the elements of an array, in order. Empty for other types.
@@ -7904,6 +8779,119 @@ inline void append_json_string(std::string& out, std::string_view utf8) {
 
 #endif
 
+// ---- bitnet/simd/rotary.hpp ----
+// Rotary position embedding: the angles of every position, from integer phases, the same bits everywhere.
+#ifndef BITNET_SIMD_ROTARY_HPP
+#define BITNET_SIMD_ROTARY_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+struct sine_cosine {
+    float sine;
+    float cosine;
+};
+
+/// Sine and cosine of phase / 2^64 turns, each within 2 units in the last place of 1.
+/// The phase is cut to the nearest quarter turn and a rest of at most an eighth, t in [-1/2, 1/2] quarter turns; then
+/// the Taylor series of sin and cos of (pi/2) t, whose first left-out terms are below 2e-9.
+[[nodiscard]] inline sine_cosine sine_cosine_of_turns(std::uint64_t phase) noexcept {
+    constexpr std::uint64_t eighth = std::uint64_t{1} << 61;
+    const std::uint64_t quarter = (phase + eighth) >> 62;
+    const auto rest = static_cast<std::int64_t>(phase - (quarter << 62));
+    const float t = static_cast<float>(rest) * 0x1p-62f;
+    const float t2 = t * t;
+    float s = 0x1.507834p-13f; // (pi/2)^9 / 9!
+    s = exact_fma(s, t2, -0x1.32d2ccp-8f);
+    s = exact_fma(s, t2, 0x1.466bc6p-4f);
+    s = exact_fma(s, t2, -0x1.4abbcep-1f);
+    s = exact_fma(s, t2, 0x1.921fb6p+0f); // pi/2
+    s = s * t;
+    float c = -0x1.a6d1f2p-16f; // -(pi/2)^10 / 10!
+    c = exact_fma(c, t2, 0x1.e1f506p-11f);
+    c = exact_fma(c, t2, -0x1.55d3c8p-6f);
+    c = exact_fma(c, t2, 0x1.03c1fp-2f);
+    c = exact_fma(c, t2, -0x1.3bd3ccp+0f);
+    c = exact_fma(c, t2, 1.0f);
+    switch (quarter & 3) {
+    case 0:
+        return {s, c};
+    case 1:
+        return {c, -s};
+    case 2:
+        return {-s, -c};
+    default:
+        return {-c, s};
+    }
+}
+
+/// How context extension changes a rotation.
+struct rotary_scaling {
+    static constexpr float most = 4096.0f;
+    static constexpr double least_divisor = 0.25;
+
+    float factor = 1.0f;              ///< all angles are divided by it; 1 to most
+    std::span<const double> divisors; ///< and by these, pair by pair, each least_divisor to most; empty: by 1
+    float magnitude = 1.0f;           ///< what cosines and sines are multiplied by
+};
+
+/// The frequencies theta^(-2 j / head_size), j < head_size / 2, as turns per position * 2^64.
+/// position * frequency is then exact modulo whole turns, in 64-bit integers that wrap: no float argument reduction,
+/// and an angle at position 2^20 is as good as one at position 1 (the frequency's error of 2^-48 grows to 2^-28 turns).
+/// Source: Su et al., "RoFormer", 2021.
+class rotary_frequencies {
+public:
+    rotary_frequencies() noexcept = default;
+
+    /// \pre 1 <= theta <= 2^100, head_size even and not zero, divisors none or head_size / 2.
+    /// The sum of all logarithms stays below 127: 100 of theta, 2.7 of 2 pi, twice 12 of scaling. It stays above 0,
+    /// too: a divisor takes 2 at most off those of 2 pi. \return errc::out_of_memory
+    [[nodiscard]] static result<rotary_frequencies> open(float theta, std::size_t head_size,
+                                                         const rotary_scaling& scaling = {}) {
+        constexpr std::uint64_t log2_of_2pi = 0x54d90e6931bbeebu; // * 2^57
+        constexpr std::uint64_t log2_of_four = log2_fixed(1 / rotary_scaling::least_divisor);
+        auto turns = buffer<std::uint64_t>::allocate(head_size / 2, "rotary frequencies");
+        if (!turns) {
+            return std::move(turns).error();
+        }
+        const std::uint64_t step = log2_fixed(theta) / head_size;
+        for (std::size_t j = 0; j < turns->size(); ++j) {
+            const double divisor = scaling.divisors.empty() ? 1.0 : scaling.divisors[j];
+            const std::uint64_t slower = log2_fixed(scaling.factor) + log2_fixed(divisor / scaling.least_divisor);
+            (*turns)[j] = exp2_negative_fixed(log2_of_2pi + step * 2 * j + slower - log2_of_four);
+        }
+        rotary_frequencies made;
+        made.turns_ = *std::move(turns);
+        made.magnitude_ = scaling.magnitude;
+        return made;
+    }
+
+    [[nodiscard]] std::size_t pairs() const noexcept { return turns_.size(); }
+
+    /// Writes cos and sin of position * frequency, [pairs()] each, times the magnitude.
+    void angles(std::uint64_t position, float* cosines, float* sines) const noexcept {
+        for (std::size_t j = 0; j < turns_.size(); ++j) {
+            const sine_cosine angle = sine_cosine_of_turns(turns_[j] * position);
+            cosines[j] = angle.cosine * magnitude_;
+            sines[j] = angle.sine * magnitude_;
+        }
+    }
+
+private:
+    buffer<std::uint64_t> turns_;
+    float magnitude_ = 1.0f;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
+
+#endif
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -8077,7 +9065,9 @@ struct hugging_face_config {
     bool needs_norm_in = false;                             ///< a norm in front of every projection
     std::optional<bool> tied;                               ///< whether the embedding is the head
     std::vector<float> rotary_divisors;                     ///< empty but for rope_type llama3
-    std::vector<std::string> notes;                         ///< what was decided, one sentence each
+    std::vector<float> long_factors;                        ///< empty but for rope_type longrope
+    std::vector<float> short_factors;
+    std::vector<std::string> notes; ///< what was decided, one sentence each
 
     /// Gemma's norms multiply by 1 + weight.
     [[nodiscard]] bool is_gemma() const noexcept { return architecture == "gemma3"; }
@@ -8499,14 +9489,86 @@ private:
         if (type == "llama3") {
             read_llama3_scaling(scaling);
         } else if (scales_rotation_) {
-            out_.add(key("rope.scaling.type"), type);
-            if (scaling.find("factor")) {
-                out_.add(key("rope.scaling.factor"), static_cast<float>(number(scaling, "factor")));
-            }
+            out_.add(key("rope.scaling.type"), type); // hyper_parameters refuses what it does not know
         }
-        if (!scales_rotation_ || type == "llama3" || type == "linear") { // hyper_parameters refuses the others
+        if (type == "yarn") {
+            read_yarn_scaling(scaling);
+        } else if (type == "longrope") {
+            read_longrope_scaling(scaling);
+        } else if (type == "linear" && scaling.find("factor")) {
+            out_.add(key("rope.scaling.factor"), static_cast<float>(number(scaling, "factor")));
+        }
+        constexpr std::string_view known[] = {"default", "llama3", "linear", "yarn", "longrope"};
+        if (is_any_of(type, known)) {
             refuse_unread(scaling, name);
         }
+    }
+
+    /// attention_factor takes the place of what follows from the factor; in GGUF metadata attn_factor multiplies it.
+    void read_yarn_scaling(config_object& scaling) {
+        const double factor = number(scaling, "factor");
+        out_.add(key("rope.scaling.factor"), static_cast<float>(factor));
+        if (const auto original = original_context(scaling)) {
+            out_.add(key("rope.scaling.original_context_length"), *original);
+        }
+        for (const std::string_view beta : {"beta_fast", "beta_slow"}) {
+            if (scaling.find(beta)) {
+                out_.add(key(sentence({"rope.scaling.yarn_", beta})), static_cast<float>(number(scaling, beta)));
+            }
+        }
+        const bool is_sane = factor >= 1 && factor <= static_cast<double>(rotary_scaling::most);
+        if (scaling.find("attention_factor") && is_sane) {
+            const yarn_scaling yarn{.factor = factor};
+            out_.add(key("rope.scaling.attn_factor"),
+                     static_cast<float>(number(scaling, "attention_factor") / yarn.magnitude()));
+        }
+        if (!bool_or(scaling, "truncate", true)) {
+            fail(errc::unsupported_architecture, {"'truncate' is false, which cannot be run"});
+        }
+    }
+
+    /// The factors become tensors as in GGUF files.
+    void read_longrope_scaling(config_object& scaling) {
+        const double context = size("max_position_embeddings");
+        const double original = original_context(scaling).value_or(size("max_position_embeddings"));
+        out_.add(key("rope.scaling.original_context_length"), static_cast<std::uint32_t>(original));
+        made_.long_factors = numbers(scaling, "long_factor");
+        made_.short_factors = numbers(scaling, "short_factor");
+        out_.add(key("rope.scaling.attn_factor"), scaling.find("attention_factor")
+                                                      ? static_cast<float>(number(scaling, "attention_factor"))
+                                                      : longrope_magnitude(context, (std::max)(original, 1.0)));
+        same_or_missing(scaling, "factor", context / (std::max)(original, 1.0));
+    }
+
+    /// Beside the scaling, or beside max_position_embeddings.
+    [[nodiscard]] std::optional<std::uint32_t> original_context(config_object& scaling) {
+        constexpr std::string_view name = "original_max_position_embeddings";
+        const auto found = scaling.find(name) ? scaling.find(name) : find(name);
+        const auto number = found ? found->as_integer<std::uint32_t>() : std::nullopt;
+        if (found && !number) {
+            fail_type(name, "a whole number below 2^32", *found);
+        }
+        return number;
+    }
+
+    [[nodiscard]] std::vector<float> numbers(config_object& object, std::string_view key) {
+        constexpr double most = 0x1p127; // a float can hold it, and hyper_parameters refuses far less
+        std::vector<float> made;
+        const auto list = need(object, key);
+        if (!list || !list->is_array()) {
+            if (list) {
+                fail_type(key, "an array", *list);
+            }
+            return made;
+        }
+        for (const json_value each : list->elements()) {
+            const auto value = each.as_double();
+            if (!value) {
+                fail_type(key, "an array of numbers", each);
+            }
+            made.push_back(static_cast<float>(std::clamp(value.value_or(0), -most, most)));
+        }
+        return made;
     }
 
     void read_llama3_scaling(config_object& scaling) {
@@ -12771,8 +13833,14 @@ private:
     }
 
     [[nodiscard]] result<opened_checkpoint> finish() {
-        if (!config_.rotary_divisors.empty()) {
-            add_floats("rope_freqs.weight", config_.rotary_divisors);
+        const std::pair<std::string_view, std::vector<float>*> divisors[] = {
+            {"rope_freqs.weight", &config_.rotary_divisors},
+            {"rope_factors_long.weight", &config_.long_factors},
+            {"rope_factors_short.weight", &config_.short_factors}};
+        for (const auto& [name, values] : divisors) {
+            if (!values->empty()) {
+                add_floats(name, std::move(*values));
+            }
         }
         if (has_masters_) {
             writer_.add("bitnet_hpp.masters", true);
@@ -12860,114 +13928,6 @@ private:
 #ifndef BITNET_CHECKPOINT_HYPER_PARAMETER_READER_HPP
 #define BITNET_CHECKPOINT_HYPER_PARAMETER_READER_HPP
 
-// ---- bitnet/simd/rotary.hpp ----
-// Rotary position embedding: the angles of every position, from integer phases, the same bits everywhere.
-#ifndef BITNET_SIMD_ROTARY_HPP
-#define BITNET_SIMD_ROTARY_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <utility>
-
-BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI::detail {
-
-struct sine_cosine {
-    float sine;
-    float cosine;
-};
-
-/// Sine and cosine of phase / 2^64 turns, each within 2 units in the last place of 1.
-/// The phase is cut to the nearest quarter turn and a rest of at most an eighth, t in [-1/2, 1/2] quarter turns; then
-/// the Taylor series of sin and cos of (pi/2) t, whose first left-out terms are below 2e-9.
-[[nodiscard]] inline sine_cosine sine_cosine_of_turns(std::uint64_t phase) noexcept {
-    constexpr std::uint64_t eighth = std::uint64_t{1} << 61;
-    const std::uint64_t quarter = (phase + eighth) >> 62;
-    const auto rest = static_cast<std::int64_t>(phase - (quarter << 62));
-    const float t = static_cast<float>(rest) * 0x1p-62f;
-    const float t2 = t * t;
-    float s = 0x1.507834p-13f; // (pi/2)^9 / 9!
-    s = exact_fma(s, t2, -0x1.32d2ccp-8f);
-    s = exact_fma(s, t2, 0x1.466bc6p-4f);
-    s = exact_fma(s, t2, -0x1.4abbcep-1f);
-    s = exact_fma(s, t2, 0x1.921fb6p+0f); // pi/2
-    s = s * t;
-    float c = -0x1.a6d1f2p-16f; // -(pi/2)^10 / 10!
-    c = exact_fma(c, t2, 0x1.e1f506p-11f);
-    c = exact_fma(c, t2, -0x1.55d3c8p-6f);
-    c = exact_fma(c, t2, 0x1.03c1fp-2f);
-    c = exact_fma(c, t2, -0x1.3bd3ccp+0f);
-    c = exact_fma(c, t2, 1.0f);
-    switch (quarter & 3) {
-    case 0:
-        return {s, c};
-    case 1:
-        return {c, -s};
-    case 2:
-        return {-s, -c};
-    default:
-        return {-c, s};
-    }
-}
-
-/// How context extension slows rotation down. Every number is 1 to 4096; above 1, an angle is divided by it.
-struct rotary_scaling {
-    static constexpr float most = 4096.0f;
-
-    float factor = 1.0f;             ///< of all pairs
-    std::span<const float> divisors; ///< of each pair, besides; empty: all 1
-};
-
-/// The frequencies theta^(-2 j / head_size), j < head_size / 2, as turns per position * 2^64.
-/// position * frequency is then exact modulo whole turns, in 64-bit integers that wrap: no float argument reduction,
-/// and an angle at position 2^20 is as good as one at position 1 (the frequency's error of 2^-48 grows to 2^-28 turns).
-/// Source: Su et al., "RoFormer", 2021.
-class rotary_frequencies {
-public:
-    rotary_frequencies() noexcept = default;
-
-    /// \pre 1 <= theta <= 2^100, head_size even and not zero, divisors none or head_size / 2.
-    /// The sum of all logarithms stays below 127: 100 of theta, 2.7 of 2 pi, twice 12 of scaling.
-    /// \return errc::out_of_memory
-    [[nodiscard]] static result<rotary_frequencies> open(float theta, std::size_t head_size,
-                                                         const rotary_scaling& scaling = {}) {
-        constexpr std::uint64_t log2_of_2pi = 0x54d90e6931bbeebu; // * 2^57
-        auto turns = buffer<std::uint64_t>::allocate(head_size / 2, "rotary frequencies");
-        if (!turns) {
-            return std::move(turns).error();
-        }
-        const std::uint64_t step = log2_fixed(theta) / head_size;
-        for (std::size_t j = 0; j < turns->size(); ++j) {
-            const float divisor = scaling.divisors.empty() ? 1.0f : scaling.divisors[j];
-            const std::uint64_t slower = log2_fixed(scaling.factor) + log2_fixed(divisor);
-            (*turns)[j] = exp2_negative_fixed(log2_of_2pi + step * 2 * j + slower);
-        }
-        rotary_frequencies made;
-        made.turns_ = *std::move(turns);
-        return made;
-    }
-
-    [[nodiscard]] std::size_t pairs() const noexcept { return turns_.size(); }
-
-    /// Writes cos and sin of position * frequency, [pairs()] each.
-    void angles(std::uint64_t position, float* cosines, float* sines) const noexcept {
-        for (std::size_t j = 0; j < turns_.size(); ++j) {
-            const sine_cosine angle = sine_cosine_of_turns(turns_[j] * position);
-            cosines[j] = angle.cosine;
-            sines[j] = angle.sine;
-        }
-    }
-
-private:
-    buffer<std::uint64_t> turns_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-BITNET_PRECISE_END
-
-#endif
-
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -12992,6 +13952,9 @@ public:
     explicit hyper_parameter_reader(const gguf_file& file) : file_(file) {}
 
     [[nodiscard]] result<hyper_parameters> run() {
+        if (auto marks = refuse_foreign_marks(file_.metadata(), file_.name()); !marks) {
+            return failed(marks);
+        }
         read_architecture();
         read_sizes();
         read_activation();
@@ -13062,8 +14025,9 @@ private:
             for (const model_family& f : model_families) {
                 known += sentence({known.empty() ? "" : ", ", f.architecture});
             }
-            fail(errc::unsupported_architecture, {"'general.architecture' is ", quoted_name(made_.architecture),
-                                                  "; with ternary weights ", known, " can be run"});
+            fail(errc::unsupported_architecture,
+                 {"'general.architecture' is ", quoted_name(made_.architecture), what_is_not_run(made_.architecture),
+                  "; with ternary weights ", known, " can be run"});
             return;
         }
         made_.activation = family->activation;
@@ -13201,7 +14165,8 @@ private:
         return usual;
     }
 
-    /// linear scaling, and the divisors that converters make of "llama3" scaling. Source: llama.cpp's llama-model.cpp.
+    /// How the rotation is scaled: not, linearly, by YaRN or by longrope, and the divisors that converters make of
+    /// "llama3" scaling. Source: llama.cpp's llama-model.cpp.
     void read_rotation() {
         read_pairing();
         const bool has_factor = file_.find(key("rope.scaling.factor")) != nullptr;
@@ -13216,15 +14181,73 @@ private:
             if (has_factor && has_old_factor) {
                 only("rope.scale_linear", static_cast<double>(made_.rope_factor));
             }
+        } else if (*type == "yarn") {
+            return read_yarn();
+        } else if (*type == "longrope") {
+            return read_longrope();
         } else if (*type != "none") {
-            fail(errc::unsupported_architecture,
-                 {"'", key("rope.scaling.type"), "' is ", quoted_name(*type), "; none and linear can be run"});
+            fail(errc::unsupported_architecture, {"'", key("rope.scaling.type"), "' is ", quoted_name(*type),
+                                                  "; none, linear, yarn and longrope can be run"});
         } else if (const auto unused = file_.get_or<float>(factor_key, 1.0f);
                    !unused || (!is_near(*unused, 1.0) && !is_near(*unused, 0.0))) {
             made_.notes.push_back(
                 sentence({"'", factor_key, "' is not used, because '", key("rope.scaling.type"), "' is none"}));
         }
+        only("rope.scaling.attn_factor", 1.0);
+        only("rope.scaling.yarn_ext_factor", 0.0, -1.0);
         read_divisors();
+    }
+
+    void read_yarn() {
+        const std::string factor = key("rope.scaling.factor");
+        made_.rope_original_context = size_or("rope.scaling.original_context_length", most_context, made_.context);
+        const yarn_scaling yarn{static_cast<double>(at_least_one(factor, file_.get<float>(factor))),
+                                static_cast<double>(made_.rope_original_context), turns_or("yarn_beta_fast", 32.0f),
+                                turns_or("yarn_beta_slow", 1.0f)};
+        only("rope.scale_linear", 1.0, yarn.factor);
+        only("rope.scaling.yarn_ext_factor", 1.0, -1.0);
+        refuse_divisors("yarn");
+        if (failure_.code == errc{}) {
+            made_.rope_divisors = yarn.divisors(static_cast<double>(made_.rope_theta), made_.head_size);
+            made_.rope_magnitude =
+                static_cast<float>(yarn.magnitude() * static_cast<double>(attention_factor_or(1.0f)));
+        }
+    }
+    [[nodiscard]] double turns_or(std::string_view name, float usual) {
+        const std::string suffix = sentence({"rope.scaling.", name});
+        constexpr auto least = static_cast<float>(yarn_scaling::least_turns);
+        constexpr auto most = static_cast<float>(yarn_scaling::most_turns);
+        return static_cast<double>(file_.find(key(suffix)) != nullptr ? positive(suffix, least, most) : usual);
+    }
+    [[nodiscard]] float attention_factor_or(float usual) {
+        constexpr std::string_view suffix = "rope.scaling.attn_factor";
+        return file_.find(key(suffix)) != nullptr ? positive(suffix, 0x1p-12f, 0x1p+12f) : usual;
+    }
+
+    /// The factors of all pairs, long and short, are tensors.
+    void read_longrope() {
+        made_.rope_original_context = size_or("rope.scaling.original_context_length", most_context, made_.context);
+        for (const char* suffix : {"rope.scaling.factor", "rope.scale_linear"}) {
+            only(suffix, 1.0, 0.0);
+        }
+        only("rope.scaling.yarn_ext_factor", 0.0, -1.0);
+        refuse_divisors("longrope");
+        made_.rope_divisors = divisors_in("rope_factors_short.weight", rotary_scaling::least_divisor);
+        made_.rope_long_divisors = divisors_in("rope_factors_long.weight", rotary_scaling::least_divisor);
+        const float usual =
+            longrope_magnitude(static_cast<double>(made_.context), static_cast<double>(made_.rope_original_context));
+        made_.rope_magnitude = attention_factor_or(usual);
+        if (usual != 1.0f && file_.find(key("rope.scaling.attn_factor")) == nullptr) {
+            made_.notes.push_back(sentence({"'", key("rope.scaling.attn_factor"), "' is missing: ",
+                                            std::to_string(usual), " is taken, which follows from the two contexts"}));
+        }
+    }
+
+    void refuse_divisors(std::string_view scaling) {
+        if (file_.find_tensor("rope_freqs.weight") != nullptr) {
+            fail(errc::inconsistent, {"tensor 'rope_freqs.weight': in the file, but '", key("rope.scaling.type"),
+                                      "' is ", scaling, ", which scales the rotation in its own way"});
+        }
     }
 
     /// A checkpoint from Hugging Face keeps the order of the rows that the converter of llama files permutes, and has a
@@ -13243,32 +14266,49 @@ private:
     }
 
     void read_divisors() {
-        const auto* tensor = file_.find_tensor("rope_freqs.weight");
-        if (tensor == nullptr || failure_.code != errc{}) {
-            return;
-        }
-        if (tensor->type != tensor_type::f32 || tensor->dims != tensor_dims{made_.head_size / 2, 1, 1, 1}) {
-            fail(errc::wrong_shape, {"tensor 'rope_freqs.weight': ", name_of(tensor->type), " ", dims_text(*tensor),
-                                     " in the file, F32 [", made_.head_size / 2, "] expected"});
-            return;
-        }
-        made_.rope_divisors.resize(made_.head_size / 2);
-        std::memcpy(made_.rope_divisors.data(), tensor->bytes.data(), tensor->bytes.size());
-        for (float& divisor : made_.rope_divisors) {
-            divisor = at_least_one("rope_freqs.weight", divisor);
+        if (file_.find_tensor("rope_freqs.weight") != nullptr) {
+            made_.rope_divisors = divisors_in("rope_freqs.weight", 1.0);
         }
     }
 
-    /// `value` if it is 1 to rotary_scaling::most; 1 after a failure.
+    /// A number for each pair, `least` to rotary_scaling::most.
+    [[nodiscard]] std::vector<double> divisors_in(std::string_view name, double least) {
+        const auto* tensor = file_.find_tensor(name);
+        if (failure_.code != errc{}) {
+            return {};
+        }
+        if (tensor == nullptr) {
+            fail(errc::missing_tensor, {"tensor '", name, "': not in the file"});
+            return {};
+        }
+        if (tensor->type != tensor_type::f32 || tensor->dims != tensor_dims{made_.head_size / 2, 1, 1, 1}) {
+            fail(errc::wrong_shape, {"tensor '", name, "': ", name_of(tensor->type), " ", dims_text(*tensor),
+                                     " in the file, F32 [", made_.head_size / 2, "] expected"});
+            return {};
+        }
+        std::vector<double> divisors(made_.head_size / 2);
+        for (std::size_t j = 0; j < divisors.size(); ++j) {
+            float divisor = 0;
+            std::memcpy(&divisor, tensor->bytes.data() + j * sizeof divisor, sizeof divisor);
+            divisors[j] = static_cast<double>(at_least(static_cast<float>(least), std::string(name), divisor));
+        }
+        return divisors;
+    }
+
     [[nodiscard]] float at_least_one(const std::string& place, const result<float>& value) {
+        return at_least(1.0f, place, value);
+    }
+    /// `value` if it is `least` to rotary_scaling::most; 1 after a failure. \pre least > 0
+    [[nodiscard]] float at_least(float least, const std::string& place, const result<float>& value) {
         if (!value) {
             fail(failed(value));
             return 1.0f;
         }
         const auto bits = std::bit_cast<std::uint32_t>(*value); // positive floats order as their bits
-        if (bits < std::bit_cast<std::uint32_t>(1.0f) || bits > std::bit_cast<std::uint32_t>(rotary_scaling::most)) {
-            fail(errc::out_of_range, {"'", place, "' is ", text_of(*value), ", 1 to ",
-                                      std::to_string(rotary_scaling::most), " are possible"});
+        if (bits < std::bit_cast<std::uint32_t>(least) || bits > std::bit_cast<std::uint32_t>(rotary_scaling::most)) {
+            fail(errc::out_of_range,
+                 {"'", place, "' is ", text_of(*value), ", ", least == 1.0f ? "1" : std::to_string(least), " to ",
+                  std::to_string(rotary_scaling::most), " are possible"});
             return 1.0f;
         }
         return *value;
@@ -13402,15 +14442,11 @@ private:
         }
     }
 
-    /// Keys that nothing reads are named, lest one of them mattered. Those of a rotation of the weights do.
+    /// Keys that nothing reads are named, lest one of them mattered.
     void look_at_other_keys() {
         std::vector<std::string_view> unread;
         for (const gguf_value& entry : file_.metadata()) {
-            if (entry.key.starts_with("prism.hadamard.")) {
-                return fail(errc::unsupported_architecture,
-                            {quoted{entry.key}, " says that the weights are rotated, which cannot be run"});
-            }
-            if (!is_known_key(entry.key, made_.architecture)) {
+            if (!is_known_key(entry.key, made_.architecture, made_.rope_original_context != 0)) {
                 unread.push_back(entry.key);
             }
         }
@@ -13425,8 +14461,8 @@ private:
         std::vector<std::string_view> left_out;
         for (const gguf_tensor& tensor : file_.tensors()) {
             const std::string_view in_layer = name_in_layer(tensor.name, made_.layers);
-            const auto place =
-                in_layer.empty() ? place_outside(tensor.name) : place_in_layer(in_layer, is_lookup, may_have_biases_);
+            const auto place = in_layer.empty() ? place_outside(tensor.name, !made_.rope_long_divisors.empty())
+                                                : place_in_layer(in_layer, is_lookup, may_have_biases_);
             if (place == tensor_place::foreign) {
                 return fail(errc::unsupported_architecture,
                             {"tensor ", quoted{tensor.name}, ": in the file, but the graph of ", made_.architecture,
@@ -16375,12 +17411,13 @@ template <class Function> auto with_scaled_format(tensor_type type, Function&& f
     return with_scaled_format(tensor.type, [&]<class F>() {
         const auto* data = reinterpret_cast<const std::uint8_t*>(tensor.bytes.data());
         const std::uint8_t* const end = data + tensor.bytes.size();
-        unsigned first = 0;
+        unsigned first = 0; // of those that are not 0
         for (const std::uint8_t* block = data; block != end; block += F::block_bytes) {
             half d;
             std::memcpy(&d, block + F::scale_at, sizeof d);
-            first = first == 0 ? d.bits : first;
-            if ((d.bits & 0x7fffu) != 0 && d.bits != first) {
+            const unsigned counted = (d.bits & 0x7fffu) != 0 ? d.bits : first;
+            first = first == 0 ? counted : first;
+            if (counted != first) {
                 return true;
             }
         }
@@ -16388,8 +17425,8 @@ template <class Function> auto with_scaled_format(tensor_type type, Function&& f
     });
 }
 
-/// Finite and not below zero: what the scale of a block may be.
-[[nodiscard]] constexpr bool is_block_scale(half d) noexcept { return d.bits < 0x7c00u; }
+/// Finite and not below zero, which a zero with a sign is not: what the scale of a block may be.
+[[nodiscard]] constexpr bool is_block_scale(half d) noexcept { return d.bits < 0x7c00u || d.bits == 0x8000u; }
 
 /// The layout of scaled_blocks whose scales are all 1: for matrices with one scale, which is applied to the products.
 inline constexpr layout_table unscaled_blocks{
@@ -17480,6 +18517,7 @@ inline constexpr kv_table kv_table_of{
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17503,8 +18541,17 @@ public:
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<lm_head_screen> open(pool_ref pool, const loop_table& loops,
                                                      const float_matrix& lm_head) {
-        const std::size_t row_bytes = screen_layout::row_bytes(lm_head.cols);
-        const auto size = checked_multiply(lm_head.rows, row_bytes);
+        auto made = allocate(lm_head);
+        if (made) {
+            const std::atomic<bool> never{false};
+            static_cast<void>(made->fill(pool, loops, lm_head, never));
+        }
+        return made;
+    }
+
+    /// Memory for the screen of a head, which fill() writes. \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<lm_head_screen> allocate(const float_matrix& lm_head) {
+        const auto size = bytes_for(lm_head);
         if (!size) {
             return error{errc::out_of_memory, "screened head: the number of bytes overflows 64 bits"};
         }
@@ -17515,11 +18562,28 @@ public:
         lm_head_screen made;
         made.own_ = *std::move(bytes);
         made.bytes_ = made.own_.span();
-        made.row_bytes_ = row_bytes;
+        made.row_bytes_ = screen_layout::row_bytes(lm_head.cols);
         ask_for_huge_pages(made.own_.data(), made.own_.size());
-        for_rows(pool, lm_head.rows,
-                 [&](std::size_t r) noexcept { write_row(loops, lm_head, r, made.own_.data() + r * row_bytes); });
         return made;
+    }
+    /// Bytes of the screen of a head; nullopt if they overflow.
+    [[nodiscard]] static std::optional<std::uint64_t> bytes_for(const float_matrix& lm_head) noexcept {
+        return checked_multiply(lm_head.rows, screen_layout::row_bytes(lm_head.cols));
+    }
+
+    /// Reads the head once, in parallel, until `stop` is true. \return whether all rows are written.
+    /// \pre allocated for this head, and admits_screen(lm_head.element)
+    [[nodiscard]] bool fill(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
+                            const std::atomic<bool>& stop) noexcept {
+        std::atomic<bool> is_whole{true};
+        for_rows(pool, lm_head.rows, [&](std::size_t r) noexcept {
+            if (stop.load(std::memory_order_relaxed)) {
+                is_whole.store(false, std::memory_order_relaxed);
+                return;
+            }
+            write_row(loops, lm_head, r, own_.data() + r * row_bytes_);
+        });
+        return is_whole.load(std::memory_order_relaxed);
     }
 
     /// A screen that a conversion has stored in the tensor screen_name(head): in place. Borrows its bytes.
@@ -17558,6 +18622,8 @@ public:
 
     [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_.size(); }
+    /// 0 if it lies in the file.
+    [[nodiscard]] std::uint64_t own_bytes() const noexcept { return own_.size(); }
     [[nodiscard]] std::size_t row_bytes() const noexcept { return row_bytes_; }
     [[nodiscard]] const std::byte* row(std::size_t r) const noexcept { return bytes_.data() + r * row_bytes_; }
 
@@ -18719,6 +19785,15 @@ struct block_activations {
     std::size_t stride = 0;              ///< int8 values from token to token: a multiple of 128
     std::size_t tokens = 0;
 
+    /// Of the first row, the int8 of columns column, column + 4 ...; those of column + k are 32k further.
+    [[nodiscard]] const std::int8_t* values_at(std::size_t column) const noexcept {
+        return values + column / columns_per_chunk * columns_per_chunk + column % columns_per_chunk / 4;
+    }
+    /// Where steps and sums of row t have those of a column.
+    [[nodiscard]] std::size_t step_at(std::size_t t, std::size_t column) const noexcept {
+        return t * (stride / columns_per_step) + column / columns_per_step;
+    }
+
     [[nodiscard]] block_activations part(std::size_t first, std::size_t count) const noexcept {
         const std::size_t steps_before = first * (stride / columns_per_step);
         return {values + first * stride, steps + steps_before, sums + steps_before, stride, count};
@@ -19174,13 +20249,6 @@ private:
     }
 };
 
-template <> struct block_kernel<isa::sse41> : block_kernel<isa::scalar> {};
-template <> struct block_kernel<isa::neon> : block_kernel<isa::scalar> {};
-template <> struct block_kernel<isa::neon_dotprod> : block_kernel<isa::scalar> {};
-template <> struct block_kernel<isa::neon_i8mm> : block_kernel<isa::scalar> {};
-template <> struct block_kernel<isa::wasm_simd128> : block_kernel<isa::scalar> {};
-template <> struct block_kernel<isa::wasm_relaxed_simd> : block_kernel<isa::scalar> {};
-
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
 
@@ -19340,9 +20408,119 @@ struct engine {
     bool (*enable)() noexcept;
     /// The policy's pool, opened. \return as its own open().
     result<detail::owned_pool> (*open_pool)(std::size_t threads, std::chrono::microseconds spin);
+    /// Whether that is the library's own, so that the library may start threads.
+    bool has_threads = false;
 };
 
 } // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/io/python_json.hpp ----
+// python_json: JSON as Python's json.dumps(ensure_ascii=False) spells it, which is how chat templates write it.
+#ifndef BITNET_IO_PYTHON_JSON_HPP
+#define BITNET_IO_PYTHON_JSON_HPP
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Appends `text` in double quotes. Python escapes quotes, backslashes and what is below U+0020, and nothing else.
+inline void append_python_string(std::string& out, std::string_view text) {
+    constexpr std::string_view meant = "\"\\\b\f\n\r\t";
+    constexpr std::string_view written = "\"\\bfnrt";
+    out += '"';
+    for (const char c : text) {
+        const std::size_t named = meant.find(c);
+        if (named != std::string_view::npos) {
+            out += '\\';
+            out += written[named];
+        } else if (static_cast<unsigned char>(c) < 0x20) {
+            append_json_escape(out, static_cast<unsigned char>(c));
+        } else {
+            out += c;
+        }
+    }
+    out += '"';
+}
+
+/// Appends `value` on one line: ", " between items, ": " after keys, members in the order of the text, numbers as the
+/// text spells them (Python would write 1e2 as 100.0).
+inline void append_python_json(std::string& out, json_value value) {
+    std::string_view between;
+    switch (value.type()) {
+    case json_type::null:
+        out += "null";
+        break;
+    case json_type::boolean:
+        out += *value.as_bool() ? "true" : "false";
+        break;
+    case json_type::number:
+        out += *value.number_text();
+        break;
+    case json_type::string:
+        append_python_string(out, *value.as_string());
+        break;
+    case json_type::array:
+        out += '[';
+        for (const json_value element : value.elements()) {
+            out += between;
+            append_python_json(out, element);
+            between = ", ";
+        }
+        out += ']';
+        break;
+    case json_type::object:
+        out += '{';
+        for (const json_member member : value.members()) {
+            out += between;
+            append_python_string(out, member.key);
+            out += ": ";
+            append_python_json(out, member.value);
+            between = ", ";
+        }
+        out += '}';
+        break;
+    }
+}
+
+/// `json` in that spelling. `name` is what errors call it. \return what json_document::parse returns.
+[[nodiscard]] inline result<std::string> python_json(std::string_view json, std::string_view name) {
+    return guarded([&]() -> result<std::string> {
+        const auto document = json_document::parse(json, name);
+        if (!document) {
+            return failed(document);
+        }
+        std::string made;
+        append_python_json(made, document->root());
+        return made;
+    });
+}
+
+/// The elements of an array, each in that spelling. \return what python_json returns; errc::invalid_argument if `json`
+/// is no array.
+[[nodiscard]] inline result<std::vector<std::string>> python_json_list(std::string_view json, std::string_view name) {
+    return guarded([&]() -> result<std::vector<std::string>> {
+        const auto document = json_document::parse(json, name);
+        if (!document) {
+            return failed(document);
+        }
+        if (!document->root().is_array()) {
+            return error{errc::invalid_argument,
+                         sentence({name, " is of the type ", name_of(document->root().type()), ", not an array"})};
+        }
+        std::vector<std::string> made;
+        for (const json_value element : document->root().elements()) {
+            append_python_json(made.emplace_back(), element);
+        }
+        return made;
+    });
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
 
@@ -20151,6 +21329,80 @@ private:
 #ifndef BITNET_KERNEL_I2S_LANES_AVX512_HPP
 #define BITNET_KERNEL_I2S_LANES_AVX512_HPP
 
+// ---- bitnet/kernel/fours_of_rows.hpp ----
+// fours_of_rows: some bytes of each of some rows, turned so that four bytes of every row are a register. Empty on other
+// architectures than x86-64.
+#ifndef BITNET_KERNEL_FOURS_OF_ROWS_HPP
+#define BITNET_KERNEL_FOURS_OF_ROWS_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
+namespace bitnet::inline BITNET_ABI::detail {
+
+[[nodiscard]] BITNET_ALWAYS_INLINE __m128i sixteen_bytes(const std::uint8_t* bytes) noexcept {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+}
+
+/// 16 bytes of each of eight rows, `row_bytes` apart -> fours[i]: bytes 4i to 4i + 3 of each row. A 4 x 4 transposition
+/// of words in every 128 bits.
+BITNET_ALWAYS_INLINE void fours_of_rows(const std::uint8_t* packed, std::size_t row_bytes,
+                                        __m256i (&fours)[4]) noexcept {
+    __m256i of_rows[4]; // r and r + 4
+    BITNET_UNROLL
+    for (std::size_t r = 0; r < 4; ++r) {
+        const std::uint8_t* row = packed + r * row_bytes;
+        of_rows[r] = _mm256_castsi128_si256(sixteen_bytes(row));
+        of_rows[r] = _mm256_inserti128_si256(of_rows[r], sixteen_bytes(row + 4 * row_bytes), 1);
+    }
+    const __m256i low01 = _mm256_unpacklo_epi32(of_rows[0], of_rows[1]);
+    const __m256i high01 = _mm256_unpackhi_epi32(of_rows[0], of_rows[1]);
+    const __m256i low23 = _mm256_unpacklo_epi32(of_rows[2], of_rows[3]);
+    const __m256i high23 = _mm256_unpackhi_epi32(of_rows[2], of_rows[3]);
+    fours[0] = _mm256_unpacklo_epi64(low01, low23);
+    fours[1] = _mm256_unpackhi_epi64(low01, low23);
+    fours[2] = _mm256_unpacklo_epi64(high01, high23);
+    fours[3] = _mm256_unpackhi_epi64(high01, high23);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The same of sixteen rows.
+BITNET_ALWAYS_INLINE void fours_of_rows(const std::uint8_t* packed, std::size_t row_bytes,
+                                        __m512i (&fours)[4]) noexcept {
+    __m512i of_rows[4]; // r, r + 4, r + 8 and r + 12
+    BITNET_UNROLL
+    for (std::size_t r = 0; r < 4; ++r) {
+        const std::uint8_t* row = packed + r * row_bytes;
+        of_rows[r] = _mm512_castsi128_si512(sixteen_bytes(row));
+        of_rows[r] = _mm512_inserti32x4(of_rows[r], sixteen_bytes(row + 4 * row_bytes), 1);
+        of_rows[r] = _mm512_inserti32x4(of_rows[r], sixteen_bytes(row + 8 * row_bytes), 2);
+        of_rows[r] = _mm512_inserti32x4(of_rows[r], sixteen_bytes(row + 12 * row_bytes), 3);
+    }
+    const __m512i low01 = _mm512_unpacklo_epi32(of_rows[0], of_rows[1]);
+    const __m512i high01 = _mm512_unpackhi_epi32(of_rows[0], of_rows[1]);
+    const __m512i low23 = _mm512_unpacklo_epi32(of_rows[2], of_rows[3]);
+    const __m512i high23 = _mm512_unpackhi_epi32(of_rows[2], of_rows[3]);
+    fours[0] = _mm512_unpacklo_epi64(low01, low23);
+    fours[1] = _mm512_unpackhi_epi64(low01, low23);
+    fours[2] = _mm512_unpacklo_epi64(high01, high23);
+    fours[3] = _mm512_unpackhi_epi64(high01, high23);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -20210,38 +21462,12 @@ private:
         BITNET_UNROLL
         for (std::size_t half = 0; half < 2; ++half) {
             __m512i fours[4];
-            transpose(packed + 16 * half, row_bytes, fours);
+            fours_of_rows(packed + 16 * half, row_bytes, fours);
             BITNET_UNROLL
             for (std::size_t k = 0; k < 4; ++k) {
                 store_planes(fours[k], codes + (4 * half + k) * four_bytes);
             }
         }
-    }
-
-    /// 16 bytes of each row -> fours[k]: bytes 4k to 4k + 3 of each row. A 4 x 4 transposition of words in every 128
-    /// bits.
-    static BITNET_ALWAYS_INLINE void transpose(const std::uint8_t* packed, std::size_t row_bytes,
-                                               __m512i (&fours)[4]) noexcept {
-        __m512i of_rows[4]; // r, r + 4, r + 8 and r + 12
-        BITNET_UNROLL
-        for (std::size_t r = 0; r < 4; ++r) {
-            const std::uint8_t* row = packed + r * row_bytes;
-            of_rows[r] = _mm512_castsi128_si512(load_16(row));
-            of_rows[r] = _mm512_inserti32x4(of_rows[r], load_16(row + 4 * row_bytes), 1);
-            of_rows[r] = _mm512_inserti32x4(of_rows[r], load_16(row + 8 * row_bytes), 2);
-            of_rows[r] = _mm512_inserti32x4(of_rows[r], load_16(row + 12 * row_bytes), 3);
-        }
-        const __m512i low01 = _mm512_unpacklo_epi32(of_rows[0], of_rows[1]);
-        const __m512i high01 = _mm512_unpackhi_epi32(of_rows[0], of_rows[1]);
-        const __m512i low23 = _mm512_unpacklo_epi32(of_rows[2], of_rows[3]);
-        const __m512i high23 = _mm512_unpackhi_epi32(of_rows[2], of_rows[3]);
-        fours[0] = _mm512_unpacklo_epi64(low01, low23);
-        fours[1] = _mm512_unpackhi_epi64(low01, low23);
-        fours[2] = _mm512_unpacklo_epi64(high01, high23);
-        fours[3] = _mm512_unpackhi_epi64(high01, high23);
-    }
-    static BITNET_ALWAYS_INLINE __m128i load_16(const std::uint8_t* bytes) noexcept {
-        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
     }
 
     static constexpr std::size_t four_bytes = rows * 4; ///< of codes of four columns
@@ -20796,36 +22022,12 @@ private:
         BITNET_UNROLL
         for (std::size_t half = 0; half < 2; ++half) {
             __m256i fours[4];
-            transpose(packed + 16 * half, row_bytes, fours);
+            fours_of_rows(packed + 16 * half, row_bytes, fours);
             BITNET_UNROLL
             for (std::size_t k = 0; k < 4; ++k) {
                 store_planes(fours[k], codes + (4 * half + k) * four_bytes);
             }
         }
-    }
-
-    /// 16 bytes of each row -> fours[k]: bytes 4k to 4k + 3 of each row. A 4 x 4 transposition of words in every 128
-    /// bits.
-    static BITNET_ALWAYS_INLINE void transpose(const std::uint8_t* packed, std::size_t row_bytes,
-                                               __m256i (&fours)[4]) noexcept {
-        __m256i of_rows[4]; // r and r + 4
-        BITNET_UNROLL
-        for (std::size_t r = 0; r < 4; ++r) {
-            const std::uint8_t* row = packed + r * row_bytes;
-            of_rows[r] = _mm256_castsi128_si256(load_16(row));
-            of_rows[r] = _mm256_inserti128_si256(of_rows[r], load_16(row + 4 * row_bytes), 1);
-        }
-        const __m256i low01 = _mm256_unpacklo_epi32(of_rows[0], of_rows[1]);
-        const __m256i high01 = _mm256_unpackhi_epi32(of_rows[0], of_rows[1]);
-        const __m256i low23 = _mm256_unpacklo_epi32(of_rows[2], of_rows[3]);
-        const __m256i high23 = _mm256_unpackhi_epi32(of_rows[2], of_rows[3]);
-        fours[0] = _mm256_unpacklo_epi64(low01, low23);
-        fours[1] = _mm256_unpackhi_epi64(low01, low23);
-        fours[2] = _mm256_unpacklo_epi64(high01, high23);
-        fours[3] = _mm256_unpackhi_epi64(high01, high23);
-    }
-    static BITNET_ALWAYS_INLINE __m128i load_16(const std::uint8_t* bytes) noexcept {
-        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
     }
 
     static constexpr std::size_t four_bytes = rows * 4; ///< of codes of four columns
@@ -21885,6 +23087,312 @@ struct kernel<isa::neon_i8mm, base3>
 #ifndef BITNET_KERNEL_BLOCK_KERNEL_AVX2_HPP
 #define BITNET_KERNEL_BLOCK_KERNEL_AVX2_HPP
 
+// ---- bitnet/kernel/block_lanes.hpp ----
+// block_lanes: scaled_blocks times many tokens, with rows side by side in the lanes of registers. Empty on other
+// architectures than x86-64.
+#ifndef BITNET_KERNEL_BLOCK_LANES_HPP
+#define BITNET_KERNEL_BLOCK_LANES_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_X86_64
+#include <xmmintrin.h>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Some columns of some rows, unpacked: one code a byte, in fours of columns [columns / 4][rows][4]. Those of 32
+/// columns follow one another, in the order four, plane: the activations of four f of plane k of step s of a chunk of
+/// 128 are at 32k + 8s + 4f.
+struct block_piece {
+    const std::uint8_t* codes;
+    const float* scales;      ///< [blocks][rows]
+    std::size_t column;       ///< the first
+    std::size_t blocks;       ///< across
+    std::size_t block_steps;  ///< of 32 columns, in a block
+    const std::uint8_t* next; ///< packed rows that a tile prefetches meanwhile
+    std::size_t block_lines;  ///< how many lines of cache, in each block
+
+    BITNET_ALWAYS_INLINE void prefetch(std::size_t block) const noexcept {
+        for (std::size_t i = block * block_lines; i < (block + 1) * block_lines; ++i) {
+            _mm_prefetch(reinterpret_cast<const char*>(next) + 64 * i, _MM_HINT_T1);
+        }
+    }
+};
+
+/// Where the activations of some tokens are, from a column on: see block_activations::values_at(). Addresses that
+/// compilers do not know, or they would hold those of every plane of every token, for which there are no registers.
+template <std::size_t Tokens> struct token_values {
+    const std::int8_t* of[Tokens];
+
+    BITNET_ALWAYS_INLINE token_values(const block_activations& x, std::size_t column) noexcept {
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            of[t] = x.values_at(column) + t * x.stride;
+#if defined(__GNUC__)
+            __asm__("" : "+r"(of[t]));
+#endif
+        }
+    }
+};
+
+/// No sum crosses lanes, and codes are unpacked once for all tokens: a lane adds the products of four codes of its row
+/// and four activations of a token, which are broadcast, over 32 columns, becomes a float, and is a row to the end. The
+/// codes of a piece, 16 KiB, stay in the first level of cache while all tokens pass.
+///
+/// \tparam Lanes an instruction set's way: `rows` that a tile has, pieces of piece_columns columns; unpack(64 columns
+/// of
+///   the first row, bytes of a row, codes), load_scales(block of the first row, bytes of a row, scales) and
+///   tile<Tokens>(piece, x, y, y_stride), which adds to y unless the piece is the first
+/// \tparam Few the kernel that multiplies fewer tokens than ManyTokens, and what rows are left
+template <class Lanes, class Few, std::size_t ManyTokens> struct block_lanes {
+    static_assert(ManyTokens >= 3, "tiles have 3, 4 or 5 tokens");
+
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        const std::size_t rows = x.tokens < ManyTokens ? 0 : count / Lanes::rows * Lanes::rows;
+        for (std::size_t r = 0; r < rows; r += Lanes::rows) {
+            some_rows(w, first + r, x, y + r, y_stride);
+        }
+        if (rows != count) {
+            Few::multiply(w, first + rows, count - rows, x, y + rows, y_stride);
+        }
+    }
+
+private:
+    static constexpr std::size_t most_tokens = 5;
+
+    static void some_rows(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
+                          std::size_t y_stride) noexcept {
+        alignas(64) std::uint8_t codes[Lanes::piece_columns * Lanes::rows];
+        alignas(64) float scales[Lanes::piece_columns / 64 * Lanes::rows];
+        const std::size_t most_blocks = Lanes::piece_columns / w.block_columns;
+        const std::size_t tiles = (x.tokens + most_tokens - 1) / most_tokens;
+        const std::size_t block_lines = (Lanes::rows * w.block_bytes() / 64 + tiles) / tiles;
+        const std::uint8_t* next = w.row(first + Lanes::rows);
+        for (std::size_t b = 0; b < w.blocks_across(); b += most_blocks) {
+            const std::size_t left = w.blocks_across() - b;
+            const std::size_t blocks = left < most_blocks ? left : most_blocks;
+            unpack(w, w.row(first) + b * w.block_bytes(), blocks, codes, scales);
+            all_tokens(
+                {codes, scales, b * w.block_columns, blocks, w.block_columns / columns_per_step, next, block_lines},
+                tiles, x, y, y_stride);
+            next += blocks * Lanes::rows * w.block_bytes();
+        }
+    }
+
+    static void unpack(const scaled_blocks& w, const std::uint8_t* block, std::size_t blocks, std::uint8_t* codes,
+                       float* scales) noexcept {
+        for (std::size_t b = 0; b < blocks; ++b, block += w.block_bytes(), scales += Lanes::rows) {
+            Lanes::load_scales(block, w.row_bytes(), scales);
+            for (std::size_t c = 0; c < w.block_columns; c += 64, codes += 64 * Lanes::rows) {
+                Lanes::unpack(block + 2 + c / 4, w.row_bytes(), codes);
+            }
+        }
+    }
+
+    static void all_tokens(block_piece piece, std::size_t tiles, const block_activations& x, float* y,
+                           std::size_t y_stride) noexcept {
+        for (std::size_t t = 0; tiles != 0; --tiles) {
+            const std::size_t rest = x.tokens - t;
+            const std::size_t share = (rest + tiles - 1) / tiles; // so that all tiles are nearly of one size
+            if (share == most_tokens) {
+                Lanes::template tile<most_tokens>(piece, x.part(t, most_tokens), y + t * y_stride, y_stride);
+            } else if (share == most_tokens - 1) {
+                Lanes::template tile<most_tokens - 1>(piece, x.part(t, most_tokens - 1), y + t * y_stride, y_stride);
+            } else {
+                Lanes::template tile<most_tokens - 2>(piece, x.part(t, most_tokens - 2), y + t * y_stride, y_stride);
+            }
+            piece.next += piece.blocks * piece.block_lines * 64;
+            t += share;
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+#endif
+
+#endif
+
+// ---- bitnet/kernel/block_lanes_avx2.hpp ----
+// block_lanes_avx2: how AVX2 multiplies scaled_blocks by many tokens. Empty on other architectures.
+#ifndef BITNET_KERNEL_BLOCK_LANES_AVX2_HPP
+#define BITNET_KERNEL_BLOCK_LANES_AVX2_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What block_lanes needs in ymm registers, but the products of 32 columns.
+struct block_lanes_ymm {
+    static constexpr std::size_t rows = 16;
+    static constexpr std::size_t piece_columns = 1024;
+
+    static void unpack(const std::uint8_t* packed, std::size_t row_bytes, std::uint8_t* codes) noexcept {
+        unpack_rows(packed, row_bytes, codes);
+        unpack_rows(packed + 8 * row_bytes, row_bytes, codes + 32);
+    }
+
+    static void load_scales(const std::uint8_t* block, std::size_t row_bytes, float* scales) noexcept {
+        store_scales(block, row_bytes, scales);
+        store_scales(block + 8 * row_bytes, row_bytes, scales + 8);
+    }
+
+protected:
+    /// The sums of rows that y holds, or zeros.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void load_sums(const float* y, std::size_t y_stride, bool are_zero,
+                                               __m256 (&sums)[2][Tokens]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            sums[0][t] = are_zero ? _mm256_setzero_ps() : _mm256_loadu_ps(y + t * y_stride);
+            sums[1][t] = are_zero ? _mm256_setzero_ps() : _mm256_loadu_ps(y + t * y_stride + 8);
+        }
+    }
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void store_sums(const __m256 (&sums)[2][Tokens], float* y,
+                                                std::size_t y_stride) noexcept {
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            _mm256_storeu_ps(y + t * y_stride, sums[0][t]);
+            _mm256_storeu_ps(y + t * y_stride + 8, sums[1][t]);
+        }
+    }
+
+    /// in_block += dots * step; one that starts from zero becomes the product itself.
+    static BITNET_ALWAYS_INLINE void add_dots(__m256i dots, float step, __m256& in_block) noexcept {
+        in_block = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), _mm256_set1_ps(step), in_block);
+    }
+
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_block(const __m256 (&in_block)[2][Tokens], const float* scales,
+                                               __m256 (&sums)[2][Tokens]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            sums[0][t] = _mm256_fmadd_ps(in_block[0][t], _mm256_load_ps(scales), sums[0][t]);
+            sums[1][t] = _mm256_fmadd_ps(in_block[1][t], _mm256_load_ps(scales + 8), sums[1][t]);
+        }
+    }
+
+    /// Four activations of a token in every lane.
+    static BITNET_ALWAYS_INLINE __m256i broadcast_four(const std::int8_t* values) noexcept {
+        std::int32_t four;
+        std::memcpy(&four, values, sizeof four);
+        return _mm256_set1_epi32(four);
+    }
+    static BITNET_ALWAYS_INLINE __m256i load(const std::uint8_t* codes) noexcept {
+        return _mm256_load_si256(reinterpret_cast<const __m256i*>(codes));
+    }
+
+private:
+    static BITNET_ALWAYS_INLINE void store_scales(const std::uint8_t* block, std::size_t row_bytes,
+                                                  float* scales) noexcept {
+        __m256i fours[4];
+        fours_of_rows(block, row_bytes, fours);
+        const __m256i halves = _mm256_and_si256(fours[0], _mm256_set1_epi32(0xffff));
+        const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(halves, halves), 0xd8);
+        _mm256_store_ps(scales, _mm256_cvtph_ps(_mm256_castsi256_si128(packed)));
+    }
+
+    /// 8 rows x 64 columns.
+    static BITNET_ALWAYS_INLINE void unpack_rows(const std::uint8_t* packed, std::size_t row_bytes,
+                                                 std::uint8_t* codes) noexcept {
+        __m256i fours[4];
+        fours_of_rows(packed, row_bytes, fours);
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < 4; ++i) {
+            store_planes(fours[i], codes + 16 * i * rows);
+        }
+    }
+
+    /// Bits 1:0 are the first plane's codes, 7:6 the last's.
+    static BITNET_ALWAYS_INLINE void store_planes(__m256i packed, std::uint8_t* codes) noexcept {
+        const __m256i mask = _mm256_set1_epi8(3);
+        store(codes, _mm256_and_si256(packed, mask));
+        store(codes + 4 * rows, _mm256_and_si256(_mm256_srli_epi16(packed, 2), mask));
+        store(codes + 8 * rows, _mm256_and_si256(_mm256_srli_epi16(packed, 4), mask));
+        store(codes + 12 * rows, _mm256_and_si256(_mm256_srli_epi16(packed, 6), mask));
+    }
+    static BITNET_ALWAYS_INLINE void store(std::uint8_t* codes, __m256i v) noexcept {
+        _mm256_store_si256(reinterpret_cast<__m256i*>(codes), v);
+    }
+};
+
+/// Tiles of 16 rows x up to 5 tokens: 10 sums of 32 columns, two registers of codes, two more. Overflow: a pair of
+/// products of int8 and codes 0 to 3 is at most 2 * 3 * 128; an int16 lane adds eight, 6144.
+struct block_lanes_avx2 : block_lanes_ymm {
+    template <std::size_t Tokens>
+    static void tile(const block_piece& piece, const block_activations& x, float* y, std::size_t y_stride) noexcept {
+        __m256 sums[2][Tokens];
+        load_sums(y, y_stride, piece.column == 0, sums);
+        const std::uint8_t* codes = piece.codes;
+        std::size_t column = piece.column;
+        for (std::size_t b = 0; b < piece.blocks; ++b) {
+            piece.prefetch(b);
+            __m256 in_block[2][Tokens];
+            load_sums(y, y_stride, true, in_block);
+            for (std::size_t s = 0; s < piece.block_steps; ++s) {
+                add_step(codes, x, column, in_block);
+                codes += columns_per_step * rows;
+                column += columns_per_step;
+            }
+            add_block(in_block, piece.scales + b * rows, sums);
+        }
+        store_sums(sums, y, y_stride);
+    }
+
+private:
+    /// 32 columns of all rows, those of each token.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_step(const std::uint8_t* codes, const block_activations& x, std::size_t column,
+                                              __m256 (&in_block)[2][Tokens]) noexcept {
+        __m256i words[2][Tokens];
+        const token_values<Tokens> values(x, column);
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < 8; ++i) {
+            const __m256i upper = load(codes + i * 4 * rows);
+            const __m256i lower = load(codes + i * 4 * rows + 32);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                const __m256i four = broadcast_four(values.of[t] + i % 4 * 32 + i / 4 * 4);
+                add_words(_mm256_maddubs_epi16(upper, four), i == 0, words[0][t]);
+                add_words(_mm256_maddubs_epi16(lower, four), i == 0, words[1][t]);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const std::size_t step = x.step_at(t, column);
+            const __m256i less = _mm256_set1_epi32(x.sums[step]);
+            const __m256i ones = _mm256_set1_epi16(1);
+            BITNET_UNROLL
+            for (std::size_t half = 0; half < 2; ++half) {
+                add_dots(_mm256_sub_epi32(_mm256_madd_epi16(words[half][t], ones), less), x.steps[step],
+                         in_block[half][t]);
+            }
+        }
+    }
+
+    /// Now: compilers would first make the products of all fours, for which there are no registers.
+    static BITNET_ALWAYS_INLINE void add_words(__m256i products, bool is_first, __m256i& sum) noexcept {
+        sum = is_first ? products : _mm256_add_epi16(sum, products);
+#if defined(__GNUC__)
+        __asm__("" : "+x"(sum));
+#endif
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+#endif
+
 // ---- bitnet/kernel/block_tiling.hpp ----
 // block_tiling: the order in which tiles of a block_kernel pass rows and tokens.
 #ifndef BITNET_KERNEL_BLOCK_TILING_HPP
@@ -21897,7 +23405,7 @@ struct kernel<isa::neon_i8mm, base3>
 namespace bitnet::inline BITNET_ABI::detail {
 
 /// Cuts rows x tokens into tiles of Kernel::tile_rows rows x up to MostTokens tokens, each computed by
-/// Kernel::tile<block columns, tokens>(w, first row, x from its first token on, y of the first row, y_stride).
+/// Kernel::tile<tokens>(w, first row, x from its first token on, y of the first row, y_stride).
 /// The rows of a tile stay in cache while the tokens pass.
 template <class Kernel, std::size_t MostTokens> struct block_tiling {
     static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
@@ -21926,21 +23434,12 @@ private:
             const std::size_t group = (rest + groups - 1) / groups; // so that all groups are nearly of one size
             [&]<std::size_t... Less>(std::index_sequence<Less...>) noexcept {
                 (void)((group == Less + 1 &&
-                        (tokens<Less + 1>(w, first, x.part(t, group), y + t * y_stride, y_stride), true)) ||
+                        (Kernel::template tile<Less + 1>(w, first, x.part(t, group), y + t * y_stride, y_stride),
+                         true)) ||
                        ...);
             }
             (std::make_index_sequence<MostTokens>{});
             t += group;
-        }
-    }
-
-    template <std::size_t Tokens>
-    static void tokens(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
-                       std::size_t y_stride) noexcept {
-        if (w.block_columns == 64) {
-            Kernel::template tile<64, Tokens>(w, first, x, y, y_stride);
-        } else {
-            Kernel::template tile<128, Tokens>(w, first, x, y, y_stride);
         }
     }
 
@@ -21985,14 +23484,29 @@ template <> struct block_kernel<isa::avx2> {
 
     static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
                          float* y, std::size_t y_stride) noexcept {
-        block_tiling<block_kernel, 4>::multiply(w, first, count, x, y, y_stride);
+        block_lanes<block_lanes_avx2, few_tokens, many_tokens>::multiply(w, first, count, x, y, y_stride);
     }
 
     static constexpr std::size_t tile_rows = 8;
 
-    template <std::size_t BlockColumns, std::size_t Tokens>
+    template <std::size_t Tokens>
     static void tile(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
                      std::size_t y_stride) noexcept {
+        if (w.block_columns == 64) {
+            multiply_rows<64, Tokens>(w, first, x, y, y_stride);
+        } else {
+            multiply_rows<128, Tokens>(w, first, x, y, y_stride);
+        }
+    }
+
+protected:
+    static constexpr std::size_t many_tokens = 3; ///< that profit from rows in lanes
+    using few_tokens = block_tiling<block_kernel, many_tokens - 1>;
+
+private:
+    template <std::size_t BlockColumns, std::size_t Tokens>
+    static void multiply_rows(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
+                              std::size_t y_stride) noexcept {
         __m256 sums[Tokens];
         BITNET_UNROLL
         for (auto& sum : sums) {
@@ -22015,7 +23529,6 @@ template <> struct block_kernel<isa::avx2> {
         }
     }
 
-private:
     template <std::size_t BlockColumns>
     static constexpr std::size_t chunk_bytes = columns_per_chunk / BlockColumns*(2 + BlockColumns / 4);
 
@@ -22135,12 +23648,1340 @@ private:
     }
 };
 
-template <> struct block_kernel<isa::avx_vnni> : block_kernel<isa::avx2> {};
-template <> struct block_kernel<isa::avx512_vnni> : block_kernel<isa::avx2> {};
-template <> struct block_kernel<isa::amx_int8> : block_kernel<isa::avx2> {};
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+#endif
+
+// ---- bitnet/kernel/block_kernel_avx512_vnni.hpp ----
+// block_kernel<isa::avx512_vnni>, of isa::amx_int8 too: rows of blocks with scales, sixteen at a time. Empty on other
+// architectures.
+#ifndef BITNET_KERNEL_BLOCK_KERNEL_AVX512_VNNI_HPP
+#define BITNET_KERNEL_BLOCK_KERNEL_AVX512_VNNI_HPP
+
+// ---- bitnet/kernel/block_lanes_avx512.hpp ----
+// block_lanes_avx512: how AVX-512 VNNI multiplies scaled_blocks by many tokens. Empty on other architectures.
+#ifndef BITNET_KERNEL_BLOCK_LANES_AVX512_HPP
+#define BITNET_KERNEL_BLOCK_LANES_AVX512_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What block_lanes needs, in tiles of 32 rows x up to 5 tokens: 10 sums of 32 columns, 10 of a block, two registers of
+/// codes, one of activations; of the 10 sums of a row, some wait in memory.
+struct block_lanes_avx512 {
+    static constexpr std::size_t rows = 32;
+    static constexpr std::size_t piece_columns = 512;
+
+    static void unpack(const std::uint8_t* packed, std::size_t row_bytes, std::uint8_t* codes) noexcept {
+        unpack_rows(packed, row_bytes, codes);
+        unpack_rows(packed + 16 * row_bytes, row_bytes, codes + 64);
+    }
+
+    static void load_scales(const std::uint8_t* block, std::size_t row_bytes, float* scales) noexcept {
+        _mm512_store_ps(scales, scales_of_16(block, row_bytes));
+        _mm512_store_ps(scales + 16, scales_of_16(block + 16 * row_bytes, row_bytes));
+    }
+
+    /// The scales of 16 rows: the first two bytes of each block.
+    static BITNET_ALWAYS_INLINE __m512 scales_of_16(const std::uint8_t* block, std::size_t row_bytes) noexcept {
+        __m512i fours[4];
+        fours_of_rows(block, row_bytes, fours);
+        return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(fours[0]));
+    }
+
+    template <std::size_t Tokens>
+    static void tile(const block_piece& piece, const block_activations& x, float* y, std::size_t y_stride) noexcept {
+        __m512 sums[2][Tokens];
+        load_sums(y, y_stride, piece.column == 0, sums);
+        const std::uint8_t* codes = piece.codes;
+        const float* scales = piece.scales;
+        std::size_t column = piece.column;
+        for (std::size_t b = 0; b < piece.blocks; ++b, scales += rows) {
+            piece.prefetch(b);
+            __m512 in_block[2][Tokens];
+            load_sums(y, y_stride, true, in_block);
+            for (std::size_t s = 0; s < piece.block_steps; ++s) {
+                add_step(codes, x, column, in_block);
+                codes += columns_per_step * rows;
+                column += columns_per_step;
+            }
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                sums[0][t] = _mm512_fmadd_ps(in_block[0][t], _mm512_load_ps(scales), sums[0][t]);
+                sums[1][t] = _mm512_fmadd_ps(in_block[1][t], _mm512_load_ps(scales + 16), sums[1][t]);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            _mm512_storeu_ps(y + t * y_stride, sums[0][t]);
+            _mm512_storeu_ps(y + t * y_stride + 16, sums[1][t]);
+        }
+    }
+
+private:
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void load_sums(const float* y, std::size_t y_stride, bool are_zero,
+                                               __m512 (&sums)[2][Tokens]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            sums[0][t] = are_zero ? _mm512_setzero_ps() : _mm512_loadu_ps(y + t * y_stride);
+            sums[1][t] = are_zero ? _mm512_setzero_ps() : _mm512_loadu_ps(y + t * y_stride + 16);
+        }
+    }
+
+    /// 32 columns of all rows, those of each token. A sum that starts from zero becomes the product itself.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_step(const std::uint8_t* codes, const block_activations& x, std::size_t column,
+                                              __m512 (&in_block)[2][Tokens]) noexcept {
+        __m512i dots[2][Tokens];
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            dots[0][t] = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_set1_epi32(x.sums[x.step_at(t, column)]));
+            dots[1][t] = dots[0][t];
+        }
+        const token_values<Tokens> values(x, column);
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < 8; ++i) {
+            add_four(codes + i * 4 * rows, values, i % 4 * 32 + i / 4 * 4, dots);
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const __m512 step = _mm512_set1_ps(x.steps[x.step_at(t, column)]);
+            in_block[0][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[0][t]), step, in_block[0][t]);
+            in_block[1][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[1][t]), step, in_block[1][t]);
+        }
+    }
+
+    /// Four columns.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_four(const std::uint8_t* codes, const token_values<Tokens>& values,
+                                              std::size_t at, __m512i (&dots)[2][Tokens]) noexcept {
+        const __m512i upper = _mm512_load_si512(codes);
+        const __m512i lower = _mm512_load_si512(codes + 64);
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            std::int32_t four;
+            std::memcpy(&four, values.of[t] + at, sizeof four);
+            const __m512i all = _mm512_set1_epi32(four);
+            add_dot_products(dots[0][t], upper, all);
+            add_dot_products(dots[1][t], lower, all);
+        }
+    }
+
+    /// 16 rows x 64 columns.
+    static BITNET_ALWAYS_INLINE void unpack_rows(const std::uint8_t* packed, std::size_t row_bytes,
+                                                 std::uint8_t* codes) noexcept {
+        __m512i fours[4];
+        fours_of_rows(packed, row_bytes, fours);
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < 4; ++i) {
+            store_planes(fours[i], codes + 16 * i * rows);
+        }
+    }
+
+    /// Bits 1:0 are the first plane's codes, 7:6 the last's.
+    static BITNET_ALWAYS_INLINE void store_planes(__m512i packed, std::uint8_t* codes) noexcept {
+        const __m512i mask = _mm512_set1_epi8(3);
+        _mm512_store_si512(codes, _mm512_and_si512(packed, mask));
+        _mm512_store_si512(codes + 4 * rows, _mm512_and_si512(_mm512_srli_epi16(packed, 2), mask));
+        _mm512_store_si512(codes + 8 * rows, _mm512_and_si512(_mm512_srli_epi16(packed, 4), mask));
+        _mm512_store_si512(codes + 12 * rows, _mm512_and_si512(_mm512_srli_epi16(packed, 6), mask));
+    }
+};
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
+#endif
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Few tokens: the codes of 16 rows x 64 columns are transposed so that a lane is a row from the first product on, as
+/// in block_lanes, and used at once. Overflow: a lane holds 32 products of int8 and codes 0 to 3.
+template <> struct block_kernel<isa::avx512_vnni> : block_kernel<isa::avx2> {
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        block_lanes<block_lanes_avx512, block_tiling<block_kernel, most_tokens>, most_tokens + 1>::multiply(
+            w, first, count, x, y, y_stride);
+    }
+
+    static constexpr std::size_t tile_rows = 16;
+
+    template <std::size_t Tokens>
+    static void tile(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
+                     std::size_t y_stride) noexcept {
+        __m512 sums[Tokens];
+        clear(sums);
+        const std::uint8_t* block = w.row(first);
+        const std::size_t row_bytes = w.row_bytes();
+        const std::size_t block_bytes = w.block_bytes();
+        const char* ahead = reinterpret_cast<const char*>(block) + 8192;
+        for (std::size_t column = 0; column < w.cols; column += w.block_columns, block += block_bytes) {
+            for (std::size_t line = 0; line < tile_rows * block_bytes; line += 64) {
+                _mm_prefetch(ahead + line, _MM_HINT_T1);
+            }
+            ahead += tile_rows * block_bytes;
+            __m512 in_block[Tokens];
+            clear(in_block);
+            for (std::size_t c = 0; c < w.block_columns; c += 64) {
+                __m512i fours[4];
+                fours_of_rows(block + 2 + c / 4, row_bytes, fours);
+                add_step(fours[0], fours[1], x, column + c, in_block);
+                add_step(fours[2], fours[3], x, column + c + columns_per_step, in_block);
+            }
+            const __m512 scales = block_lanes_avx512::scales_of_16(block, row_bytes);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                sums[t] = _mm512_fmadd_ps(in_block[t], scales, sums[t]);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            _mm512_storeu_ps(y + t * y_stride, sums[t]);
+        }
+    }
+
+private:
+    static constexpr std::size_t most_tokens = 2;
+
+    template <std::size_t Tokens> static BITNET_ALWAYS_INLINE void clear(__m512 (&sums)[Tokens]) noexcept {
+        BITNET_UNROLL
+        for (__m512& sum : sums) {
+            sum = _mm512_setzero_ps();
+        }
+    }
+
+    /// 32 columns: 8 bytes of each row. A sum that starts from zero becomes the product itself.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_step(__m512i low, __m512i high, const block_activations& x, std::size_t column,
+                                              __m512 (&in_block)[Tokens]) noexcept {
+        __m512i dots[Tokens];
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            dots[t] = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_set1_epi32(x.sums[x.step_at(t, column)]));
+        }
+        const token_values<Tokens> values(x, column);
+        add_planes(low, values, 0, dots);
+        add_planes(high, values, 4, dots);
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const __m512 scale = _mm512_set1_ps(x.steps[x.step_at(t, column)]);
+            in_block[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t]), scale, in_block[t]);
+        }
+    }
+
+    /// 16 columns: 4 bytes of each row.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_planes(__m512i packed, const token_values<Tokens>& values, std::size_t at,
+                                                __m512i (&dots)[Tokens]) noexcept {
+        const __m512i mask = _mm512_set1_epi8(3);
+        add_four(_mm512_and_si512(packed, mask), values, at, dots);
+        add_four(_mm512_and_si512(_mm512_srli_epi16(packed, 2), mask), values, at + 32, dots);
+        add_four(_mm512_and_si512(_mm512_srli_epi16(packed, 4), mask), values, at + 64, dots);
+        add_four(_mm512_and_si512(_mm512_srli_epi16(packed, 6), mask), values, at + 96, dots);
+    }
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_four(__m512i codes, const token_values<Tokens>& values, std::size_t at,
+                                              __m512i (&dots)[Tokens]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            std::int32_t four;
+            std::memcpy(&four, values.of[t] + at, sizeof four);
+            add_dot_products(dots[t], codes, _mm512_set1_epi32(four));
+        }
+    }
+};
+
+template <> struct block_kernel<isa::amx_int8> : block_kernel<isa::avx512_vnni> {};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+#endif
+
+// ---- bitnet/kernel/block_kernel_avx_vnni.hpp ----
+// block_kernel<isa::avx_vnni>: as AVX2's, with another way to multiply many tokens. Empty on other architectures.
+#ifndef BITNET_KERNEL_BLOCK_KERNEL_AVX_VNNI_HPP
+#define BITNET_KERNEL_BLOCK_KERNEL_AVX_VNNI_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX_VNNI)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Tiles of 16 rows x up to 5 tokens: 10 sums of 32 columns, two registers of codes, one of activations.
+struct block_lanes_avx_vnni : block_lanes_ymm {
+    template <std::size_t Tokens>
+    static void tile(const block_piece& piece, const block_activations& x, float* y, std::size_t y_stride) noexcept {
+        __m256 sums[2][Tokens];
+        load_sums(y, y_stride, piece.column == 0, sums);
+        const std::uint8_t* codes = piece.codes;
+        std::size_t column = piece.column;
+        for (std::size_t b = 0; b < piece.blocks; ++b) {
+            piece.prefetch(b);
+            __m256 in_block[2][Tokens];
+            load_sums(y, y_stride, true, in_block);
+            for (std::size_t s = 0; s < piece.block_steps; ++s) {
+                add_step(codes, x, column, in_block);
+                codes += columns_per_step * rows;
+                column += columns_per_step;
+            }
+            add_block(in_block, piece.scales + b * rows, sums);
+        }
+        store_sums(sums, y, y_stride);
+    }
+
+private:
+    /// 32 columns of all rows, those of each token.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_step(const std::uint8_t* codes, const block_activations& x, std::size_t column,
+                                              __m256 (&in_block)[2][Tokens]) noexcept {
+        __m256i dots[2][Tokens];
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            dots[0][t] = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_set1_epi32(x.sums[x.step_at(t, column)]));
+            dots[1][t] = dots[0][t];
+        }
+        const token_values<Tokens> values(x, column);
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < 8; ++i) {
+            const __m256i upper = load(codes + i * 4 * rows);
+            const __m256i lower = load(codes + i * 4 * rows + 32);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                const __m256i four = broadcast_four(values.of[t] + i % 4 * 32 + i / 4 * 4);
+                add_dot_products(dots[0][t], upper, four);
+                add_dot_products(dots[1][t], lower, four);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const float step = x.steps[x.step_at(t, column)];
+            add_dots(dots[0][t], step, in_block[0][t]);
+            add_dots(dots[1][t], step, in_block[1][t]);
+        }
+    }
+};
+
+template <> struct block_kernel<isa::avx_vnni> : block_kernel<isa::avx2> {
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        block_lanes<block_lanes_avx_vnni, few_tokens, many_tokens>::multiply(w, first, count, x, y, y_stride);
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+#endif
+
+// ---- bitnet/kernel/block_kernel_neon.hpp ----
+// block_kernel<isa::neon>: rows of blocks with scales, four at a time. Empty on other architectures.
+#ifndef BITNET_KERNEL_BLOCK_KERNEL_NEON_HPP
+#define BITNET_KERNEL_BLOCK_KERNEL_NEON_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if BITNET_ARM64
+#include <arm_neon.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What the kernels of AdvSIMD have in common. 64 columns of a row are one register of codes: byte j holds columns 4j
+/// to 4j + 3, so that its lower half are the 32 columns of a step of the activations, and its upper half those of the
+/// next. Sums of four rows are added in pairs until a lane is a row.
+struct block_tile_neon {
+    static void quantize(const float* x, std::size_t n, std::size_t per, const block_row& out) noexcept {
+        quantize_blocks<hardware_fma>(x, n, per, out);
+    }
+
+    static constexpr std::size_t tile_rows = 4;
+    static constexpr std::size_t most_tokens = 4;
+
+protected:
+    /// Both steps of 64 columns of four rows.
+    struct dots {
+        int32x4_t first, second;
+    };
+
+    template <std::size_t Tokens> static BITNET_ALWAYS_INLINE void clear(float32x4_t (&sums)[Tokens]) noexcept {
+        BITNET_UNROLL
+        for (float32x4_t& sum : sums) {
+            sum = vdupq_n_f32(0.0f);
+        }
+    }
+
+    /// As many bytes as 64 columns of four rows take, 8 KiB ahead, on across the ends of tiles.
+    static BITNET_ALWAYS_INLINE void prefetch(const std::uint8_t* block, std::size_t block_bytes) noexcept {
+        for (std::size_t line = 0; line < tile_rows * block_bytes; line += 64) {
+            prefetch_line(block + 8192 + line);
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE void unpack(const std::uint8_t* packed, int8x16_t (&codes)[4]) noexcept {
+        const uint8x16_t bits = vld1q_u8(packed);
+        const uint8x16_t mask = vdupq_n_u8(3);
+        codes[0] = vreinterpretq_s8_u8(vandq_u8(bits, mask));
+        codes[1] = vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(bits, 2), mask));
+        codes[2] = vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(bits, 4), mask));
+        codes[3] = vreinterpretq_s8_u8(vshrq_n_u8(bits, 6));
+    }
+
+    /// in_block += the products of both steps from `column` on of token t; the first one starts from zero.
+    static BITNET_ALWAYS_INLINE void add_steps(const dots& products, const block_activations& x, std::size_t t,
+                                               std::size_t column, float32x4_t& in_block) noexcept {
+        const std::size_t step = x.step_at(t, column);
+        const int32x4_t first = vsubq_s32(products.first, vdupq_n_s32(x.sums[step]));
+        const int32x4_t second = vsubq_s32(products.second, vdupq_n_s32(x.sums[step + 1]));
+        in_block = vfmaq_f32(in_block, vcvtq_f32_s32(first), vdupq_n_f32(x.steps[step]));
+        in_block = vfmaq_f32(in_block, vcvtq_f32_s32(second), vdupq_n_f32(x.steps[step + 1]));
+    }
+
+    /// The scales of four rows.
+    static BITNET_ALWAYS_INLINE float32x4_t load_scales(const std::uint8_t* block, std::size_t row_bytes) noexcept {
+        std::uint16_t halves[tile_rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            std::memcpy(&halves[r], block + r * row_bytes, sizeof halves[r]);
+        }
+        return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(halves)));
+    }
+};
+
+/// smlal and smlal2 add the products of the four planes to int16. Overflow: a product is at most 3 * 128, the four
+/// planes 1536, the eight columns that are added in pairs 12288.
+template <> struct block_kernel<isa::neon> : block_tile_neon {
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        block_tiling<block_kernel, most_tokens>::multiply(w, first, count, x, y, y_stride);
+    }
+
+    template <std::size_t Tokens>
+    static void tile(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
+                     std::size_t y_stride) noexcept {
+        float32x4_t sums[Tokens];
+        clear(sums);
+        const std::uint8_t* block = w.row(first);
+        for (std::size_t column = 0; column < w.cols; column += w.block_columns, block += w.block_bytes()) {
+            prefetch(w.row(first) + tile_rows * static_cast<std::size_t>(block - w.row(first)), w.block_bytes());
+            float32x4_t in_block[Tokens];
+            clear(in_block);
+            for (std::size_t c = 0; c < w.block_columns; c += 64) {
+                add_columns(block + 2 + c / 4, w.row_bytes(), x, column + c, in_block);
+            }
+            const float32x4_t scales = load_scales(block, w.row_bytes());
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                sums[t] = vfmaq_f32(sums[t], in_block[t], scales);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            vst1q_f32(y + t * y_stride, sums[t]);
+        }
+    }
+
+private:
+    /// 64 columns of four rows.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_columns(const std::uint8_t* packed, std::size_t row_bytes,
+                                                 const block_activations& x, std::size_t column,
+                                                 float32x4_t (&in_block)[Tokens]) noexcept {
+        int16x8_t words[Tokens][tile_rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            int8x16_t codes[4];
+            unpack(packed + r * row_bytes, codes);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                words[t][r] = products(codes, x.values_at(column) + t * x.stride);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            add_steps(sums_of_rows(words[t]), x, t, column, in_block[t]);
+        }
+    }
+
+    /// The first four lanes belong to the first step, the others to the second.
+    static BITNET_ALWAYS_INLINE int16x8_t products(const int8x16_t (&codes)[4], const std::int8_t* values) noexcept {
+        int16x8_t first = vdupq_n_s16(0);
+        int16x8_t second = first;
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < 4; ++k) {
+            const int8x16_t x = vld1q_s8(values + 32 * k);
+            first = vmlal_s8(first, vget_low_s8(codes[k]), vget_low_s8(x));
+            second = vmlal_high_s8(second, codes[k], x);
+        }
+        return vpaddq_s16(first, second);
+    }
+
+    static BITNET_ALWAYS_INLINE dots sums_of_rows(const int16x8_t (&words)[tile_rows]) noexcept {
+        const int16x8_t pairs = vpaddq_s16(vpaddq_s16(words[0], words[1]), vpaddq_s16(words[2], words[3]));
+        return {vmovl_s16(vget_low_s16(vuzp1q_s16(pairs, pairs))), vmovl_s16(vget_low_s16(vuzp2q_s16(pairs, pairs)))};
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+#endif
+
+// ---- bitnet/kernel/block_kernel_neon_dotprod.hpp ----
+// block_kernel<isa::neon_dotprod>, of isa::neon_i8mm too: rows of blocks with scales. Empty on other architectures.
+#ifndef BITNET_KERNEL_BLOCK_KERNEL_NEON_DOTPROD_HPP
+#define BITNET_KERNEL_BLOCK_KERNEL_NEON_DOTPROD_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_ARM64
+#include <arm_neon.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_NEON_DOTPROD)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// sdot adds the products of the four planes to int32, two lanes for each of the two steps of 64 columns.
+template <> struct block_kernel<isa::neon_dotprod> : block_tile_neon {
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        block_tiling<block_kernel, most_tokens>::multiply(w, first, count, x, y, y_stride);
+    }
+
+    template <std::size_t Tokens>
+    static void tile(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
+                     std::size_t y_stride) noexcept {
+        float32x4_t sums[Tokens];
+        clear(sums);
+        const std::uint8_t* block = w.row(first);
+        for (std::size_t column = 0; column < w.cols; column += w.block_columns, block += w.block_bytes()) {
+            prefetch(w.row(first) + tile_rows * static_cast<std::size_t>(block - w.row(first)), w.block_bytes());
+            float32x4_t in_block[Tokens];
+            clear(in_block);
+            for (std::size_t c = 0; c < w.block_columns; c += 64) {
+                add_columns(block + 2 + c / 4, w.row_bytes(), x, column + c, in_block);
+            }
+            const float32x4_t scales = load_scales(block, w.row_bytes());
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                sums[t] = vfmaq_f32(sums[t], in_block[t], scales);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            vst1q_f32(y + t * y_stride, sums[t]);
+        }
+    }
+
+private:
+    /// 64 columns of four rows.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_columns(const std::uint8_t* packed, std::size_t row_bytes,
+                                                 const block_activations& x, std::size_t column,
+                                                 float32x4_t (&in_block)[Tokens]) noexcept {
+        int8x16_t codes[4][tile_rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            int8x16_t of_row[4];
+            unpack(packed + r * row_bytes, of_row);
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 4; ++k) {
+                codes[k][r] = of_row[k];
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const std::int8_t* values = x.values_at(column) + t * x.stride;
+            int32x4_t lanes[tile_rows][1];
+            BITNET_UNROLL
+            for (auto& row : lanes) {
+                row[0] = vdupq_n_s32(0);
+            }
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 4; ++k) {
+                add_dot_products(lanes, 0, codes[k], vld1q_s8(values + 32 * k));
+            }
+            const int32x4_t rows01 = vpaddq_s32(lanes[0][0], lanes[1][0]);
+            const int32x4_t rows23 = vpaddq_s32(lanes[2][0], lanes[3][0]);
+            add_steps({vuzp1q_s32(rows01, rows23), vuzp2q_s32(rows01, rows23)}, x, t, column, in_block[t]);
+        }
+    }
+};
+
+template <> struct block_kernel<isa::neon_i8mm> : block_kernel<isa::neon_dotprod> {};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+#endif
+
+// ---- bitnet/kernel/block_kernel_quad.hpp ----
+// block_kernel<isa::sse41> and those of WebAssembly: rows of blocks with scales, four at a time, in 128-bit registers.
+// Empty on other architectures.
+#ifndef BITNET_KERNEL_BLOCK_KERNEL_QUAD_HPP
+#define BITNET_KERNEL_BLOCK_KERNEL_QUAD_HPP
+
+// ---- bitnet/simd/quad.hpp ----
+// quad: four floats in a 128-bit register, and their exact fma without an fma instruction: SSE4.1 and WebAssembly.
+// Empty on other architectures.
+#ifndef BITNET_SIMD_QUAD_HPP
+#define BITNET_SIMD_QUAD_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#if BITNET_X86_64 || BITNET_WASM_SIMD128
+#if BITNET_X86_64
+#include <smmintrin.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The operations that x86 and WebAssembly name differently.
+struct quad_registers {
+    using floats = __m128;
+    using doubles = __m128d;
+    using ints = __m128i;
+
+    static BITNET_ALWAYS_INLINE floats load(const float* p) noexcept { return _mm_loadu_ps(p); }
+    static BITNET_ALWAYS_INLINE void store(float* p, floats v) noexcept { _mm_storeu_ps(p, v); }
+    static BITNET_ALWAYS_INLINE floats splat(float x) noexcept { return _mm_set1_ps(x); }
+    static BITNET_ALWAYS_INLINE ints splat(std::int32_t x) noexcept { return _mm_set1_epi32(x); }
+    static BITNET_ALWAYS_INLINE ints load_16(const void* p) noexcept {
+        return _mm_loadu_si128(static_cast<const __m128i*>(p));
+    }
+    static BITNET_ALWAYS_INLINE void store_16(void* p, ints v) noexcept {
+        _mm_storeu_si128(static_cast<__m128i*>(p), v);
+    }
+
+    static BITNET_ALWAYS_INLINE floats as_floats(ints v) noexcept { return _mm_castsi128_ps(v); }
+    static BITNET_ALWAYS_INLINE doubles as_doubles(ints v) noexcept { return _mm_castsi128_pd(v); }
+    static BITNET_ALWAYS_INLINE ints as_ints(floats v) noexcept { return _mm_castps_si128(v); }
+    static BITNET_ALWAYS_INLINE ints as_ints(doubles v) noexcept { return _mm_castpd_si128(v); }
+
+    static BITNET_ALWAYS_INLINE floats to_floats(ints v) noexcept { return _mm_cvtepi32_ps(v); }
+    static BITNET_ALWAYS_INLINE doubles load_pair(const float* p) noexcept {
+        return _mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+    }
+    static BITNET_ALWAYS_INLINE doubles low_pair(floats v) noexcept { return _mm_cvtps_pd(v); }
+    static BITNET_ALWAYS_INLINE doubles high_pair(floats v) noexcept { return _mm_cvtps_pd(_mm_movehl_ps(v, v)); }
+    static BITNET_ALWAYS_INLINE floats join(doubles low, doubles high) noexcept {
+        return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
+    }
+    /// Each as the nearest float.
+    static BITNET_ALWAYS_INLINE doubles nearest_floats(doubles v) noexcept { return _mm_cvtps_pd(_mm_cvtpd_ps(v)); }
+    /// The low halves of four doubles.
+    static BITNET_ALWAYS_INLINE ints low_bits(doubles low, doubles high) noexcept {
+        return _mm_castps_si128(_mm_shuffle_ps(_mm_castpd_ps(low), _mm_castpd_ps(high), 0x88));
+    }
+    /// Their high halves.
+    static BITNET_ALWAYS_INLINE ints high_bits(doubles low, doubles high) noexcept {
+        return _mm_castps_si128(_mm_shuffle_ps(_mm_castpd_ps(low), _mm_castpd_ps(high), 0xdd));
+    }
+
+    static BITNET_ALWAYS_INLINE floats larger(floats a, floats b) noexcept { return _mm_max_ps(a, b); }
+    static BITNET_ALWAYS_INLINE floats smaller(floats a, floats b) noexcept { return _mm_min_ps(a, b); }
+    static BITNET_ALWAYS_INLINE floats select(ints mask, floats yes, floats no) noexcept {
+        return _mm_blendv_ps(no, yes, _mm_castsi128_ps(mask));
+    }
+    static BITNET_ALWAYS_INLINE bool any(ints mask) noexcept { return _mm_movemask_epi8(mask) != 0; }
+
+    static BITNET_ALWAYS_INLINE ints bit_and(ints a, ints b) noexcept { return _mm_and_si128(a, b); }
+    static BITNET_ALWAYS_INLINE ints bit_or(ints a, ints b) noexcept { return _mm_or_si128(a, b); }
+    static BITNET_ALWAYS_INLINE ints bit_xor(ints a, ints b) noexcept { return _mm_xor_si128(a, b); }
+    static BITNET_ALWAYS_INLINE ints add(ints a, ints b) noexcept { return _mm_add_epi32(a, b); }
+    static BITNET_ALWAYS_INLINE ints sub(ints a, ints b) noexcept { return _mm_sub_epi32(a, b); }
+    static BITNET_ALWAYS_INLINE ints equal(ints a, ints b) noexcept { return _mm_cmpeq_epi32(a, b); }
+    static BITNET_ALWAYS_INLINE ints less(ints a, ints b) noexcept { return _mm_cmplt_epi32(a, b); }
+    static BITNET_ALWAYS_INLINE ints shift_up(ints v, int bits) noexcept { return _mm_slli_epi32(v, bits); }
+    static BITNET_ALWAYS_INLINE ints sub_64(ints a, ints b) noexcept { return _mm_sub_epi64(a, b); }
+    static BITNET_ALWAYS_INLINE ints top_bit_64(ints v) noexcept { return _mm_srli_epi64(v, 63); }
+
+    static BITNET_ALWAYS_INLINE ints splat_bytes(int x) noexcept { return _mm_set1_epi8(static_cast<char>(x)); }
+    static BITNET_ALWAYS_INLINE ints sub_bytes(ints a, ints b) noexcept { return _mm_sub_epi8(a, b); }
+    /// Each byte is shifted into the next one below it, which a mask has to take away.
+    static BITNET_ALWAYS_INLINE ints shift_down_16(ints v, int bits) noexcept { return _mm_srli_epi16(v, bits); }
+    static BITNET_ALWAYS_INLINE ints shift_up_16(ints v, int bits) noexcept { return _mm_slli_epi16(v, bits); }
+
+    /// Bytes 4 Part .. 4 Part + 3, sign-extended.
+    template <int Part> static BITNET_ALWAYS_INLINE ints extend_bytes(ints v) noexcept {
+        return _mm_cvtepi8_epi32(_mm_shuffle_epi32(v, Part));
+    }
+    /// Sign-extended.
+    static BITNET_ALWAYS_INLINE ints low_words(ints v) noexcept { return _mm_cvtepi16_epi32(v); }
+    static BITNET_ALWAYS_INLINE ints high_words(ints v) noexcept {
+        return _mm_srai_epi32(_mm_unpackhi_epi16(v, v), 16);
+    }
+    static BITNET_ALWAYS_INLINE ints splat_words(int x) noexcept { return _mm_set1_epi16(static_cast<short>(x)); }
+    static BITNET_ALWAYS_INLINE ints less_words(ints a, ints b) noexcept { return _mm_cmplt_epi16(a, b); }
+    /// Sixteen ints as bytes, those beyond int8 as the nearest.
+    static BITNET_ALWAYS_INLINE ints pack(ints a, ints b, ints c, ints d) noexcept {
+        return _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d));
+    }
+    /// Products of unsigned with signed bytes, added up by fours. \pre two neighbours are at most 32,767
+    static BITNET_ALWAYS_INLINE ints dot_bytes(ints codes, ints values) noexcept {
+        return _mm_madd_epi16(_mm_maddubs_epi16(codes, values), _mm_set1_epi16(1));
+    }
+
+#if !defined(__GNUC__)
+    static BITNET_ALWAYS_INLINE floats add(floats a, floats b) noexcept { return _mm_add_ps(a, b); }
+    static BITNET_ALWAYS_INLINE floats sub(floats a, floats b) noexcept { return _mm_sub_ps(a, b); }
+    static BITNET_ALWAYS_INLINE floats mul(floats a, floats b) noexcept { return _mm_mul_ps(a, b); }
+    static BITNET_ALWAYS_INLINE floats div(floats a, floats b) noexcept { return _mm_div_ps(a, b); }
+    static BITNET_ALWAYS_INLINE doubles add(doubles a, doubles b) noexcept { return _mm_add_pd(a, b); }
+    static BITNET_ALWAYS_INLINE doubles sub(doubles a, doubles b) noexcept { return _mm_sub_pd(a, b); }
+    static BITNET_ALWAYS_INLINE doubles mul(doubles a, doubles b) noexcept { return _mm_mul_pd(a, b); }
+    static BITNET_ALWAYS_INLINE ints not_zero(doubles v) noexcept {
+        const __m128d zero = _mm_setzero_pd();
+        return _mm_castpd_si128(_mm_or_pd(_mm_cmplt_pd(v, zero), _mm_cmpgt_pd(v, zero)));
+    }
+    static BITNET_ALWAYS_INLINE ints below(floats a, floats b) noexcept { return _mm_castps_si128(_mm_cmplt_ps(a, b)); }
+#endif
+#else
+#include <wasm_simd128.h>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The operations that x86 and WebAssembly name differently.
+struct quad_registers {
+    using floats = __f32x4;
+    using doubles = __f64x2;
+    using ints = v128_t;
+
+    static BITNET_ALWAYS_INLINE floats load(const float* p) noexcept { return as_floats(wasm_v128_load(p)); }
+    static BITNET_ALWAYS_INLINE void store(float* p, floats v) noexcept { wasm_v128_store(p, as_ints(v)); }
+    static BITNET_ALWAYS_INLINE floats splat(float x) noexcept { return floats{x, x, x, x}; }
+    static BITNET_ALWAYS_INLINE ints splat(std::int32_t x) noexcept { return wasm_i32x4_splat(x); }
+    static BITNET_ALWAYS_INLINE ints load_16(const void* p) noexcept { return wasm_v128_load(p); }
+    static BITNET_ALWAYS_INLINE void store_16(void* p, ints v) noexcept { wasm_v128_store(p, v); }
+
+    static BITNET_ALWAYS_INLINE floats as_floats(ints v) noexcept { return reinterpret_cast<floats>(v); }
+    static BITNET_ALWAYS_INLINE doubles as_doubles(ints v) noexcept { return reinterpret_cast<doubles>(v); }
+    static BITNET_ALWAYS_INLINE ints as_ints(floats v) noexcept { return reinterpret_cast<ints>(v); }
+    static BITNET_ALWAYS_INLINE ints as_ints(doubles v) noexcept { return reinterpret_cast<ints>(v); }
+
+    static BITNET_ALWAYS_INLINE floats to_floats(ints v) noexcept { return as_floats(wasm_f32x4_convert_i32x4(v)); }
+    static BITNET_ALWAYS_INLINE doubles load_pair(const float* p) noexcept {
+        return as_doubles(wasm_f64x2_promote_low_f32x4(wasm_v128_load64_zero(p)));
+    }
+    static BITNET_ALWAYS_INLINE doubles low_pair(floats v) noexcept {
+        return as_doubles(wasm_f64x2_promote_low_f32x4(as_ints(v)));
+    }
+    static BITNET_ALWAYS_INLINE doubles high_pair(floats v) noexcept {
+        return as_doubles(wasm_f64x2_promote_low_f32x4(wasm_i64x2_shuffle(as_ints(v), as_ints(v), 1, 1)));
+    }
+    static BITNET_ALWAYS_INLINE floats join(doubles low, doubles high) noexcept {
+        return as_floats(wasm_i64x2_shuffle(wasm_f32x4_demote_f64x2_zero(as_ints(low)),
+                                            wasm_f32x4_demote_f64x2_zero(as_ints(high)), 0, 2));
+    }
+    /// Each as the nearest float.
+    static BITNET_ALWAYS_INLINE doubles nearest_floats(doubles v) noexcept {
+        return as_doubles(wasm_f64x2_promote_low_f32x4(wasm_f32x4_demote_f64x2_zero(as_ints(v))));
+    }
+    /// The low halves of four doubles.
+    static BITNET_ALWAYS_INLINE ints low_bits(doubles low, doubles high) noexcept {
+        return wasm_i32x4_shuffle(as_ints(low), as_ints(high), 0, 2, 4, 6);
+    }
+    /// Their high halves.
+    static BITNET_ALWAYS_INLINE ints high_bits(doubles low, doubles high) noexcept {
+        return wasm_i32x4_shuffle(as_ints(low), as_ints(high), 1, 3, 5, 7);
+    }
+
+    /// a > b ? a : b
+    static BITNET_ALWAYS_INLINE floats larger(floats a, floats b) noexcept {
+        return as_floats(wasm_f32x4_pmax(as_ints(b), as_ints(a)));
+    }
+    /// a < b ? a : b
+    static BITNET_ALWAYS_INLINE floats smaller(floats a, floats b) noexcept {
+        return as_floats(wasm_f32x4_pmin(as_ints(b), as_ints(a)));
+    }
+    static BITNET_ALWAYS_INLINE floats select(ints mask, floats yes, floats no) noexcept {
+        return as_floats(wasm_v128_bitselect(as_ints(yes), as_ints(no), mask));
+    }
+    static BITNET_ALWAYS_INLINE bool any(ints mask) noexcept { return wasm_v128_any_true(mask); }
+
+    static BITNET_ALWAYS_INLINE ints bit_and(ints a, ints b) noexcept { return wasm_v128_and(a, b); }
+    static BITNET_ALWAYS_INLINE ints bit_or(ints a, ints b) noexcept { return wasm_v128_or(a, b); }
+    static BITNET_ALWAYS_INLINE ints bit_xor(ints a, ints b) noexcept { return wasm_v128_xor(a, b); }
+    static BITNET_ALWAYS_INLINE ints add(ints a, ints b) noexcept { return wasm_i32x4_add(a, b); }
+    static BITNET_ALWAYS_INLINE ints sub(ints a, ints b) noexcept { return wasm_i32x4_sub(a, b); }
+    static BITNET_ALWAYS_INLINE ints equal(ints a, ints b) noexcept { return wasm_i32x4_eq(a, b); }
+    static BITNET_ALWAYS_INLINE ints less(ints a, ints b) noexcept { return wasm_i32x4_lt(a, b); }
+    static BITNET_ALWAYS_INLINE ints shift_up(ints v, int bits) noexcept {
+        return wasm_i32x4_shl(v, static_cast<unsigned>(bits));
+    }
+    static BITNET_ALWAYS_INLINE ints sub_64(ints a, ints b) noexcept { return wasm_i64x2_sub(a, b); }
+    static BITNET_ALWAYS_INLINE ints top_bit_64(ints v) noexcept { return wasm_u64x2_shr(v, 63); }
+
+    static BITNET_ALWAYS_INLINE ints splat_bytes(int x) noexcept {
+        return wasm_i8x16_splat(static_cast<std::int8_t>(x));
+    }
+    static BITNET_ALWAYS_INLINE ints sub_bytes(ints a, ints b) noexcept { return wasm_i8x16_sub(a, b); }
+    /// Each byte is shifted into the next one below it, which a mask has to take away.
+    static BITNET_ALWAYS_INLINE ints shift_down_16(ints v, int bits) noexcept {
+        return wasm_u16x8_shr(v, static_cast<unsigned>(bits));
+    }
+    static BITNET_ALWAYS_INLINE ints shift_up_16(ints v, int bits) noexcept {
+        return wasm_i16x8_shl(v, static_cast<unsigned>(bits));
+    }
+
+    /// Bytes 4 Part .. 4 Part + 3, sign-extended.
+    template <int Part> static BITNET_ALWAYS_INLINE ints extend_bytes(ints v) noexcept {
+        const ints words = Part < 2 ? wasm_i16x8_extend_low_i8x16(v) : wasm_i16x8_extend_high_i8x16(v);
+        return Part % 2 == 0 ? wasm_i32x4_extend_low_i16x8(words) : wasm_i32x4_extend_high_i16x8(words);
+    }
+    /// Sign-extended.
+    static BITNET_ALWAYS_INLINE ints low_words(ints v) noexcept { return wasm_i32x4_extend_low_i16x8(v); }
+    static BITNET_ALWAYS_INLINE ints high_words(ints v) noexcept { return wasm_i32x4_extend_high_i16x8(v); }
+    static BITNET_ALWAYS_INLINE ints splat_words(int x) noexcept {
+        return wasm_i16x8_splat(static_cast<std::int16_t>(x));
+    }
+    static BITNET_ALWAYS_INLINE ints less_words(ints a, ints b) noexcept { return wasm_i16x8_lt(a, b); }
+    /// Sixteen ints as bytes, those beyond int8 as the nearest.
+    static BITNET_ALWAYS_INLINE ints pack(ints a, ints b, ints c, ints d) noexcept {
+        return wasm_i8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(a, b), wasm_i16x8_narrow_i32x4(c, d));
+    }
+    /// Products of unsigned with signed bytes, added up by fours: those of even and of odd bytes as words.
+    static BITNET_ALWAYS_INLINE ints dot_bytes(ints codes, ints values) noexcept {
+        const ints even = wasm_i32x4_dot_i16x8(wasm_v128_and(codes, wasm_i16x8_splat(255)),
+                                               wasm_i16x8_shr(wasm_i16x8_shl(values, 8), 8));
+        return wasm_i32x4_add(even, wasm_i32x4_dot_i16x8(wasm_u16x8_shr(codes, 8), wasm_i16x8_shr(values, 8)));
+    }
+#endif
+
+#if defined(__GNUC__)
+    // Operators, not intrinsics: clang under -ffast-math would reassociate those, even in a precise region.
+    static BITNET_ALWAYS_INLINE floats add(floats a, floats b) noexcept { return a + b; }
+    static BITNET_ALWAYS_INLINE floats sub(floats a, floats b) noexcept { return a - b; }
+    static BITNET_ALWAYS_INLINE floats mul(floats a, floats b) noexcept { return a * b; }
+    static BITNET_ALWAYS_INLINE floats div(floats a, floats b) noexcept { return a / b; }
+    static BITNET_ALWAYS_INLINE doubles add(doubles a, doubles b) noexcept { return a + b; }
+    static BITNET_ALWAYS_INLINE doubles sub(doubles a, doubles b) noexcept { return a - b; }
+    static BITNET_ALWAYS_INLINE doubles mul(doubles a, doubles b) noexcept { return a * b; }
+    /// All ones for each v that is neither zero nor a NaN.
+    static BITNET_ALWAYS_INLINE ints not_zero(doubles v) noexcept {
+        const doubles zero{0.0, 0.0};
+        return as_mask((v < zero) | (v > zero));
+    }
+    static BITNET_ALWAYS_INLINE ints below(floats a, floats b) noexcept { return as_mask(a < b); }
+    /// What a comparison gives; on some systems that is `ints` already.
+    template <class Vector> static BITNET_ALWAYS_INLINE ints as_mask(Vector comparison) noexcept {
+        return reinterpret_cast<ints>(comparison);
+    }
+#endif
+};
+
+/// Four lanes of the float loops.
+///
+/// A multiply-add is rounded once, as by exact_fma() and in the same way: the product of two floats is exact in double,
+/// and its sum with c, rounded to 53 bits, rounds to the right float unless it is in the middle between two floats
+/// without being exact. Such a sum ends in a one and 28 zeros after the 24 bits that are kept; one in 2^29 sums of
+/// random numbers does. Only then, and if the sum is zero or denormal as a float, so that middles are elsewhere, its
+/// error counts. So sums are made quickly, and those four (or one exp) among which is a doubtful one once more,
+/// exactly.
+struct quad : quad_registers {
+    /// Four floats as doubles.
+    struct wide {
+        doubles low, high;
+    };
+    static BITNET_ALWAYS_INLINE wide widen(floats v) noexcept { return {low_pair(v), high_pair(v)}; }
+    static BITNET_ALWAYS_INLINE floats narrow(const wide& v) noexcept { return join(v.low, v.high); }
+    static BITNET_ALWAYS_INLINE wide nearest_floats(const wide& v) noexcept {
+        return {nearest_floats(v.low), nearest_floats(v.high)};
+    }
+    using quad_registers::nearest_floats;
+
+    /// Multiply-adds that are right unless doubtful() says that one of them might not be.
+    class quick_fma {
+    public:
+        // Written out: an implicit constructor would be compiled for the baseline, not for this region's target.
+        BITNET_ALWAYS_INLINE quick_fma() noexcept : doubt_(splat(0)) {}
+
+        /// The sum before it is rounded to float.
+        BITNET_ALWAYS_INLINE wide operator()(const wide& a, const wide& b, const wide& c) noexcept {
+            const wide sum{quad::add(mul(a.low, b.low), c.low), quad::add(mul(a.high, b.high), c.high)};
+            const ints cut_off = bit_and(low_bits(sum.low, sum.high), splat(0x1fffffff));
+            const ints magnitude = bit_and(high_bits(sum.low, sum.high), splat(0x7fffffff));
+            const ints middle = equal(cut_off, splat(0x10000000));
+            const ints denormal = less(magnitude, splat((1023 - 126) << 20));
+            doubt_ = bit_or(doubt_, bit_or(middle, denormal));
+            return sum;
+        }
+        [[nodiscard]] BITNET_ALWAYS_INLINE bool doubtful() const noexcept { return any(doubt_); }
+
+    private:
+        ints doubt_;
+    };
+
+    /// Multiply-adds that are always right: the sum has its last bit set if it is not exact, and is cut off before that
+    /// (Boldo and Melquiond); the conversion to float then rounds as if from the exact sum.
+    struct slow_fma {
+        BITNET_ALWAYS_INLINE wide operator()(const wide& a, const wide& b, const wide& c) const noexcept {
+            return {to_odd(mul(a.low, b.low), c.low), to_odd(mul(a.high, b.high), c.high)};
+        }
+
+    private:
+        /// Knuth's two-sum, see exact_fma().
+        static BITNET_ALWAYS_INLINE doubles to_odd(doubles product, doubles addend) noexcept {
+            const doubles sum = quad::add(product, addend);
+            const doubles addend_part = quad::sub(sum, product);
+            const doubles product_part = quad::sub(sum, addend_part);
+            const doubles error = quad::add(quad::sub(product, product_part), quad::sub(addend, addend_part));
+            const ints inexact = not_zero(error);
+            const ints opposite = bit_and(top_bit_64(bit_xor(as_ints(error), as_ints(sum))), inexact);
+            return as_doubles(bit_or(sub_64(as_ints(sum), opposite), top_bit_64(inexact)));
+        }
+    };
+
+    /// a * b + c with one rounding. Tested against exact_fma() and std::fma().
+    static BITNET_ALWAYS_INLINE floats multiply_add(const wide& a, const wide& b, floats c) noexcept {
+        quick_fma quick;
+        const floats sum = narrow(quick(a, b, widen(c)));
+        if (quick.doubtful()) [[unlikely]] {
+            return narrow(slow_fma()(a, b, widen(c)));
+        }
+        return sum;
+    }
+    static BITNET_ALWAYS_INLINE floats multiply_add(floats a, floats b, floats c) noexcept {
+        return multiply_add(widen(a), widen(b), c);
+    }
+
+    /// Sixteen lanes of a reduction: floats that are kept as doubles.
+    using lanes = wide[4];
+    /// Sixteen factors, and what they are multiplied by.
+    struct factors {
+        floats a[4];
+        wide b[4];
+    };
+
+    /// acc = a * b + acc for step 0 .. count - 1, whose factors `factors_of`(step) gives.
+    template <class Factors>
+    static BITNET_ALWAYS_INLINE void accumulate(lanes& acc, std::size_t count, const Factors& factors_of) noexcept {
+        for (std::size_t step = 0; step < count; ++step) {
+            const factors next = factors_of(step);
+            BITNET_UNROLL
+            for (std::size_t part = 0; part < 4; ++part) {
+                acc[part] = nearest_floats(exact_sum(widen(next.a[part]), next.b[part], acc[part]));
+            }
+        }
+    }
+    static BITNET_ALWAYS_INLINE wide exact_sum(const wide& a, const wide& b, const wide& c) noexcept {
+        quick_fma quick;
+        const wide sum = quick(a, b, c);
+        if (quick.doubtful()) [[unlikely]] {
+            return slow_fma()(a, b, c);
+        }
+        return sum;
+    }
+    static BITNET_ALWAYS_INLINE void clear(lanes& acc) noexcept {
+        const floats zero[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
+        widen(zero, acc);
+    }
+    static BITNET_ALWAYS_INLINE void load_wide(const float* p, wide (&out)[4]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t part = 0; part < 4; ++part) {
+            out[part] = {load_pair(p + 4 * part), load_pair(p + 4 * part + 2)};
+        }
+    }
+    static BITNET_ALWAYS_INLINE void widen(const floats (&v)[4], wide (&out)[4]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t part = 0; part < 4; ++part) {
+            out[part] = widen(v[part]);
+        }
+    }
+    static BITNET_ALWAYS_INLINE void fill(wide (&out)[4], float x) noexcept {
+        const doubles pair = low_pair(splat(x));
+        out[0] = {pair, pair};
+        out[1] = out[0];
+        out[2] = out[0];
+        out[3] = out[0];
+    }
+
+    /// lane_ops::exp of each. A function of its own: it is long without an fma instruction.
+    static BITNET_NOINLINE floats exp(floats x) noexcept {
+        quick_fma quick;
+        const floats e = exp(x, quick);
+        if (quick.doubtful()) [[unlikely]] {
+            slow_fma slow;
+            return exp(x, slow);
+        }
+        return e;
+    }
+
+    /// Columns [i, i + 16) of a row of E as floats. \pre i is a multiple of 16
+    template <class E>
+    static BITNET_ALWAYS_INLINE void load_row(const std::byte* row, std::size_t i, floats (&out)[4]) noexcept {
+        if constexpr (std::is_same_v<E, q8_0>) {
+            const std::byte* block = row + i / q8_0::block_columns * q8_0::block_bytes;
+            const ints q = load_16(block + 2 + i % q8_0::block_columns);
+            scale_bytes(q, detail::widen(q8_0::factor(block)), out);
+        } else if constexpr (std::is_same_v<E, q6_k>) {
+            const q6_k::sixteen part = q6_k::at(row, i);
+            const ints low = bit_and(shift_down_16(load_16(part.low), part.low_shift), splat_bytes(15));
+            const ints high = bit_and(shift_down_16(load_16(part.high), part.high_shift), splat_bytes(3));
+            const ints code = sub_bytes(bit_or(low, shift_up_16(high, 4)), splat_bytes(32));
+            scale_bytes(code, detail::widen(part.factor) * part.scale, out);
+        } else if constexpr (std::is_same_v<E, q4_0>) {
+            const q4_0::sixteen part = q4_0::at(row, i);
+            const ints code = bit_and(shift_down_16(load_16(part.codes), part.shift), splat_bytes(15));
+            scale_bytes(sub_bytes(code, splat_bytes(8)), detail::widen(part.factor), out);
+        } else if constexpr (std::is_same_v<E, q4_k>) {
+            const q4_k::sixteen part = q4_k::at(row, i);
+            const ints code = bit_and(shift_down_16(load_16(part.codes), part.shift), splat_bytes(15));
+            scale_bytes(code, detail::widen(part.factor) * part.scale, out);
+            const floats minimum = splat(detail::widen(part.minimum_factor) * part.minimum);
+            BITNET_UNROLL
+            for (floats& four : out) {
+                four = sub(four, minimum);
+            }
+        } else {
+            load_16<E>(row + i * sizeof(E), out);
+        }
+    }
+
+    /// Sixteen elements as floats, at any alignment; a signalling NaN becomes quiet, as in widen().
+    template <class E> static BITNET_ALWAYS_INLINE void load_16(const std::byte* x, floats (&out)[4]) noexcept {
+        if constexpr (std::is_same_v<E, half>) {
+            halves(load_16(x), out[0], out[1]);
+            halves(load_16(x + 16), out[2], out[3]);
+        } else if constexpr (std::is_same_v<E, bfloat16>) {
+            bfloats(load_16(x), out[0], out[1]);
+            bfloats(load_16(x + 16), out[2], out[3]);
+        } else if constexpr (std::is_same_v<E, std::int8_t>) {
+            extend(load_16(x), out);
+        } else {
+            BITNET_UNROLL
+            for (std::size_t part = 0; part < 4; ++part) {
+                out[part] = as_floats(load_16(x + 16 * part));
+            }
+        }
+    }
+    template <class E> static BITNET_ALWAYS_INLINE void load_16(const E* x, floats (&out)[4]) noexcept {
+        load_16<E>(reinterpret_cast<const std::byte*>(x), out);
+    }
+    using quad_registers::load_16;
+
+    /// The first four of eight halves as floats.
+    static BITNET_ALWAYS_INLINE floats first_four(const half* eight) noexcept {
+        floats low, high;
+        halves(load_16(eight), low, high);
+        return low;
+    }
+
+    /// lane_ops::fold
+    static BITNET_ALWAYS_INLINE float fold(const lanes& v) noexcept {
+        float four[4];
+        const floats even = add(narrow(v[0]), narrow(v[2]));
+        const floats odd = add(narrow(v[1]), narrow(v[3]));
+        store(four, add(even, odd));
+        const float first = four[0] + four[2];
+        const float second = four[1] + four[3];
+        return first + second;
+    }
+
+private:
+    template <class Fma> static BITNET_ALWAYS_INLINE floats exp(floats x, Fma& fma) noexcept {
+        const floats shift = splat(12582912.0f);
+        const floats c = larger(splat(-87.0f), smaller(splat(88.0f), x));
+        const floats shifted = narrow(fma(widen(c), widen(splat(0x1.715476p+0f)), widen(shift)));
+        const wide n = widen(sub(shifted, shift));
+        const wide r_high = nearest_floats(fma(n, widen(splat(-0x1.62e43p-1f)), widen(c)));
+        const wide r = nearest_floats(fma(n, widen(splat(0x1.05c61p-29f)), r_high));
+        wide p = nearest_floats(fma(widen(splat(0x1.a01a02p-13f)), r, widen(splat(0x1.6c16c2p-10f))));
+        p = nearest_floats(fma(p, r, widen(splat(0x1.111112p-7f))));
+        p = nearest_floats(fma(p, r, widen(splat(0x1.555556p-5f))));
+        p = nearest_floats(fma(p, r, widen(splat(0x1.555556p-3f))));
+        p = nearest_floats(fma(p, r, widen(splat(0.5f))));
+        p = nearest_floats(fma(p, r, widen(splat(1.0f))));
+        const floats power = narrow(fma(p, r, widen(splat(1.0f))));
+        const ints exponent = shift_up(sub(as_ints(shifted), as_ints(shift)), 23);
+        const floats scaled = as_floats(add(as_ints(power), exponent));
+        return select(below(x, splat(-87.0f)), splat(0.0f), scaled);
+    }
+
+    /// Bytes 0 .. 15, sign-extended.
+    static BITNET_ALWAYS_INLINE void extend(ints bytes, floats (&out)[4]) noexcept {
+        out[0] = to_floats(extend_bytes<0>(bytes));
+        out[1] = to_floats(extend_bytes<1>(bytes));
+        out[2] = to_floats(extend_bytes<2>(bytes));
+        out[3] = to_floats(extend_bytes<3>(bytes));
+    }
+    static BITNET_ALWAYS_INLINE void scale_bytes(ints bytes, float scale, floats (&out)[4]) noexcept {
+        extend(bytes, out);
+        BITNET_UNROLL
+        for (floats& four : out) {
+            four = mul(splat(scale), four);
+        }
+    }
+
+    /// Moved to the place of a float's, exponent and fraction mean 2^-112 times as much, denormal ones too.
+    static BITNET_ALWAYS_INLINE floats widen_halves(ints extended) noexcept {
+        const ints moved = bit_and(shift_up(extended, 13), splat(static_cast<std::int32_t>(0x8fffe000u)));
+        return mul(as_floats(moved), splat(0x1p112f));
+    }
+    static BITNET_ALWAYS_INLINE void halves(ints words, floats& low, floats& high) noexcept {
+        low = widen_halves(low_words(words));
+        high = widen_halves(high_words(words));
+        const ints magnitudes = bit_and(words, splat_words(0x7fff));
+        if (any(less_words(splat_words(0x7bff), magnitudes))) [[unlikely]] {
+            low = widen_special(low_words(words), low);
+            high = widen_special(high_words(words), high);
+        }
+    }
+    /// Infinities and NaNs, 31 in the exponent, now have 143 there instead of 255; every NaN becomes quiet.
+    static BITNET_ALWAYS_INLINE floats widen_special(ints extended, floats wide) noexcept {
+        const ints magnitude = bit_and(extended, splat(0x7fff));
+        const ints exponent = bit_and(less(splat(0x7bff), magnitude), splat(0x7f800000));
+        const ints quiet = bit_and(less(splat(0x7c00), magnitude), splat(0x00400000));
+        return as_floats(bit_or(as_ints(wide), bit_or(exponent, quiet)));
+    }
+    static BITNET_ALWAYS_INLINE void bfloats(ints words, floats& low, floats& high) noexcept {
+        low = as_floats(shift_up(low_words(words), 16));
+        high = as_floats(shift_up(high_words(words), 16));
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+#if BITNET_X86_64
+BITNET_TARGET_END
+#else
+BITNET_PRECISE_END
+#endif
+#endif
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_X86_64 || BITNET_WASM_SIMD128
+#if BITNET_X86_64
+BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
+#else
+BITNET_PRECISE_BEGIN
+#endif
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// 64 columns of a row are one register of codes: byte j holds columns 4j to 4j + 3, so that its lower half are the 32
+/// columns of a step of the activations, and its upper half those of the next. A multiply-add is made of doubles.
+///
+/// \tparam Products an instruction set's way to multiply: of_row(codes of the four planes, activations of the first,
+///   which of the other planes are 32 bytes further each) gives int32 lanes, two for each of the two steps
+template <class Products> struct block_kernel_quad {
+    static void quantize(const float* x, std::size_t n, std::size_t per, const block_row& out) noexcept {
+        quantize_blocks<software_fma>(x, n, per, out);
+    }
+
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        block_tiling<block_kernel_quad, 2>::multiply(w, first, count, x, y, y_stride);
+    }
+
+    static constexpr std::size_t tile_rows = 4;
+
+    template <std::size_t Tokens>
+    static void tile(const scaled_blocks& w, std::size_t first, const block_activations& x, float* y,
+                     std::size_t y_stride) noexcept {
+        wide sums[Tokens];
+        clear(sums);
+        const std::size_t row_bytes = w.row_bytes();
+        const std::uint8_t* block = w.row(first);
+        for (std::size_t column = 0; column < w.cols; column += w.block_columns, block += w.block_bytes()) {
+            wide in_block[Tokens];
+            clear(in_block);
+            for (std::size_t c = 0; c < w.block_columns; c += 64) {
+                add_columns(block + 2 + c / 4, row_bytes, x, column + c, in_block);
+            }
+            add_block(in_block, load_scales(block, row_bytes), sums);
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            quad::store(y + t * y_stride, quad::narrow(sums[t]));
+        }
+    }
+
+private:
+    using floats = quad::floats;
+    using ints = quad::ints;
+    using wide = quad::wide;
+
+    template <std::size_t Tokens> static BITNET_ALWAYS_INLINE void clear(wide (&sums)[Tokens]) noexcept {
+        BITNET_UNROLL
+        for (wide& sum : sums) {
+            sum = quad::widen(quad::splat(0.0f));
+        }
+    }
+
+    /// 64 columns of four rows, two steps of the activations.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_columns(const std::uint8_t* packed, std::size_t row_bytes,
+                                                 const block_activations& x, std::size_t column,
+                                                 wide (&in_block)[Tokens]) noexcept {
+        ints lanes[Tokens][tile_rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            ints codes[4];
+            unpack(quad::load_16(packed + r * row_bytes), codes);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                lanes[t][r] = Products::of_row(codes, x.values_at(column) + t * x.stride);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const std::size_t step = x.step_at(t, column);
+            const ints rows01 = add_neighbours(lanes[t][0], lanes[t][1]);
+            const ints rows23 = add_neighbours(lanes[t][2], lanes[t][3]);
+            add_steps(quad::sub(even(rows01, rows23), quad::splat(x.sums[step])),
+                      quad::sub(odd(rows01, rows23), quad::splat(x.sums[step + 1])), x.steps + step, in_block[t]);
+        }
+    }
+
+    static BITNET_ALWAYS_INLINE void unpack(ints packed, ints (&codes)[4]) noexcept {
+        const ints mask = quad::splat_bytes(3);
+        codes[0] = quad::bit_and(packed, mask);
+        codes[1] = quad::bit_and(quad::shift_down_16(packed, 2), mask);
+        codes[2] = quad::bit_and(quad::shift_down_16(packed, 4), mask);
+        codes[3] = quad::bit_and(quad::shift_down_16(packed, 6), mask);
+    }
+
+    static BITNET_ALWAYS_INLINE ints even(ints a, ints b) noexcept {
+        return quad::low_bits(quad::as_doubles(a), quad::as_doubles(b));
+    }
+    static BITNET_ALWAYS_INLINE ints odd(ints a, ints b) noexcept {
+        return quad::high_bits(quad::as_doubles(a), quad::as_doubles(b));
+    }
+    /// The sums of both steps of a row, then those of the other row.
+    static BITNET_ALWAYS_INLINE ints add_neighbours(ints a, ints b) noexcept {
+        return quad::add(even(a, b), odd(a, b));
+    }
+
+    /// in_block += first * steps[0], += second * steps[1]. What starts from zero becomes the product itself.
+    static BITNET_ALWAYS_INLINE void add_steps(ints first, ints second, const float* steps, wide& in_block) noexcept {
+        quad::quick_fma quick;
+        const wide sum = sum_of_steps(quick, first, second, steps, in_block);
+        if (quick.doubtful()) [[unlikely]] {
+            quad::slow_fma slow;
+            in_block = sum_of_steps(slow, first, second, steps, in_block);
+        } else {
+            in_block = sum;
+        }
+    }
+    template <class Fma>
+    static BITNET_ALWAYS_INLINE wide sum_of_steps(Fma& fma, ints first, ints second, const float* steps,
+                                                  const wide& start) noexcept {
+        const wide sum = quad::nearest_floats(fma(of_ints(first), quad::widen(quad::splat(steps[0])), start));
+        return quad::nearest_floats(fma(of_ints(second), quad::widen(quad::splat(steps[1])), sum));
+    }
+    static BITNET_ALWAYS_INLINE wide of_ints(ints v) noexcept { return quad::widen(quad::to_floats(v)); }
+
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_block(const wide (&in_block)[Tokens], const wide& scales,
+                                               wide (&sums)[Tokens]) noexcept {
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            sums[t] = quad::nearest_floats(quad::exact_sum(in_block[t], scales, sums[t]));
+        }
+    }
+
+    /// The scales of four rows.
+    static BITNET_ALWAYS_INLINE wide load_scales(const std::uint8_t* block, std::size_t row_bytes) noexcept {
+        half scales[8] = {}; // the last four are of no row
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            scales[r] = scale_of_block(block + r * row_bytes);
+        }
+        return quad::widen(quad::first_four(scales));
+    }
+};
+
+#if BITNET_X86_64
+/// Overflow: a pair of products of int8 and codes 0 to 3 is at most 2 * 3 * 128, four of them 3072.
+struct block_products_sse41 {
+    static BITNET_ALWAYS_INLINE __m128i of_row(const __m128i (&codes)[4], const std::int8_t* values) noexcept {
+        __m128i words = _mm_maddubs_epi16(codes[0], quad::load_16(values));
+        BITNET_UNROLL
+        for (std::size_t k = 1; k < 4; ++k) {
+            words = _mm_add_epi16(words, _mm_maddubs_epi16(codes[k], quad::load_16(values + 32 * k)));
+        }
+        return _mm_madd_epi16(words, _mm_set1_epi16(1));
+    }
+};
+
+template <> struct block_kernel<isa::sse41> : block_kernel_quad<block_products_sse41> {};
+#else
+/// Overflow: four products of int8 and codes 0 to 3 are at most 4 * 3 * 128.
+struct block_products_wasm_simd128 {
+    static BITNET_ALWAYS_INLINE v128_t of_row(const v128_t (&codes)[4], const std::int8_t* values) noexcept {
+        v128_t low = wasm_i16x8_extmul_low_i8x16(codes[0], quad::load_16(values)); // of the first step
+        v128_t high = wasm_i16x8_extmul_high_i8x16(codes[0], quad::load_16(values));
+        BITNET_UNROLL
+        for (std::size_t k = 1; k < 4; ++k) {
+            const v128_t plane = quad::load_16(values + 32 * k);
+            low = wasm_i16x8_add(low, wasm_i16x8_extmul_low_i8x16(codes[k], plane));
+            high = wasm_i16x8_add(high, wasm_i16x8_extmul_high_i8x16(codes[k], plane));
+        }
+        low = wasm_i32x4_extadd_pairwise_i16x8(low);
+        high = wasm_i32x4_extadd_pairwise_i16x8(high);
+        return wasm_i32x4_add(wasm_i64x2_shuffle(low, high, 0, 2), wasm_i64x2_shuffle(low, high, 1, 3));
+    }
+};
+
+template <> struct block_kernel<isa::wasm_simd128> : block_kernel_quad<block_products_wasm_simd128> {};
+#if BITNET_WASM_RELAXED_SIMD
+/// As SSE4.1's; what machines do differently, codes of 128 and more, does not occur.
+struct block_products_wasm_relaxed_simd {
+    static BITNET_ALWAYS_INLINE v128_t of_row(const v128_t (&codes)[4], const std::int8_t* values) noexcept {
+        v128_t words = wasm_i16x8_relaxed_dot_i8x16_i7x16(quad::load_16(values), codes[0]);
+        BITNET_UNROLL
+        for (std::size_t k = 1; k < 4; ++k) {
+            words = wasm_i16x8_add(words, wasm_i16x8_relaxed_dot_i8x16_i7x16(quad::load_16(values + 32 * k), codes[k]));
+        }
+        return wasm_i32x4_extadd_pairwise_i16x8(words);
+    }
+};
+
+template <> struct block_kernel<isa::wasm_relaxed_simd> : block_kernel_quad<block_products_wasm_relaxed_simd> {};
+#endif
+#endif
+
+} // namespace bitnet::inline BITNET_ABI::detail
+#if BITNET_X86_64
+BITNET_TARGET_END
+#else
+BITNET_PRECISE_END
+#endif
 #endif
 
 #endif
@@ -24220,12 +27061,15 @@ struct scratch {
 namespace bitnet::inline BITNET_ABI::detail {
 
 class kv_cache;
+class rotary_frequencies;
 
 /// A token at a position of a sequence, whose cache holds all earlier positions.
 struct sequence_row {
     kv_cache* cache;
+    const rotary_frequencies* frequencies; ///< the same for all rows of a sequence
     std::size_t position;
     token id;
+    const float* embedding = nullptr; ///< [hidden], as the first layer takes it; null: the embedding of `id`, scaled
 
     /// How many attention blocks hold positions 0..position.
     [[nodiscard]] std::size_t blocks() const noexcept { return position / attention_block + 1; }
@@ -24782,6 +27626,61 @@ inline void lm_head_products(pool_ref pool, const loop_table& loops, const float
 
 #endif
 
+// ---- bitnet/model/rotations.hpp ----
+// rotations: how a model turns queries and keys, which may depend on how long a session can become.
+#ifndef BITNET_MODEL_ROTATIONS_HPP
+#define BITNET_MODEL_ROTATIONS_HPP
+
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The frequencies of a model's heads. With longrope there are two sets, of which a session takes one for all its
+/// positions: keys in its cache are never turned again. Immutable once open.
+class rotations {
+public:
+    /// \return errc::out_of_memory
+    [[nodiscard]] static result<rotations> open(const hyper_parameters& model) {
+        rotations made;
+        made.original_context_ = model.rope_original_context;
+        made.has_long_ = !model.rope_long_divisors.empty();
+        auto usual = frequencies(model, model.rope_divisors);
+        auto of_long = made.has_long_ ? frequencies(model, model.rope_long_divisors) : rotary_frequencies();
+        if (!usual || !of_long) {
+            return failed(usual ? of_long : usual);
+        }
+        made.usual_ = *std::move(usual);
+        made.long_ = *std::move(of_long);
+        return made;
+    }
+
+    /// Those of a session that has room for `context` positions.
+    [[nodiscard]] const rotary_frequencies& of(std::size_t context) const noexcept {
+        return has_long_ && context > original_context_ ? long_ : usual_;
+    }
+
+private:
+    rotations() noexcept = default;
+
+    [[nodiscard]] static result<rotary_frequencies> frequencies(const hyper_parameters& model,
+                                                                std::span<const double> divisors) {
+        return rotary_frequencies::open(model.rope_theta, model.head_size,
+                                        {model.rope_factor, divisors, model.rope_magnitude});
+    }
+
+    rotary_frequencies usual_;
+    rotary_frequencies long_;
+    std::size_t original_context_ = 0;
+    bool has_long_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/model/screened_search.hpp ----
 // screened_search: the k largest logits, bit for bit, by way of a screen and the few rows that matter.
 #ifndef BITNET_MODEL_SCREENED_SEARCH_HPP
@@ -24798,8 +27697,8 @@ inline void lm_head_products(pool_ref pool, const loop_table& loops, const float
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Finds the largest logits of one state after the other. Working memory of a session; allocates in open() only:
-/// 12 bytes for each row of the head and 1.5 for each column.
+/// Finds the largest logits of one state after the other. Working memory of a session; allocates in open() only, what
+/// working_bytes() says.
 ///
 /// 1. Every row's bound from above, out of the screen (screen_input has the proof).
 /// 2. The exact logits of the rows whose bounds are the largest: the k-th largest of them is a floor, which the k-th
@@ -24815,7 +27714,16 @@ public:
 
     screened_search() noexcept = default;
 
-    /// Borrows all but the number. \param logit_scale above 0 \return errc::out_of_memory.
+    /// What open() allocates for a head [rows, cols].
+    [[nodiscard]] static constexpr std::uint64_t working_bytes(std::size_t rows, std::size_t cols) noexcept {
+        const std::uint64_t columns = screen_layout::blocks(cols) * screen_layout::block_columns;
+        const std::uint64_t found = rows / 8 + 1 + most_candidates;
+        return 2 * columns + columns / 8 * sizeof(std::int32_t) + rows * sizeof(float) +
+               2 * groups_of(rows) * sizeof(peak) + found * sizeof(scored_token);
+    }
+
+    /// Borrows all but the number, and reads the screen in largest() only. \param logit_scale above 0
+    /// \return errc::out_of_memory.
     [[nodiscard]] static result<screened_search> open(const loop_table& loops, const float_matrix& lm_head,
                                                       const lm_head_screen& screen, float logit_scale) {
         screened_search made;
@@ -24823,8 +27731,8 @@ public:
         made.lm_head_ = &lm_head;
         made.screen_ = &screen;
         made.logit_scale_ = logit_scale;
-        made.group_ = (lm_head.rows + most_groups - 1) / most_groups;
-        const std::size_t groups = (lm_head.rows + made.group_ - 1) / made.group_;
+        made.group_ = group_of(lm_head.rows);
+        const std::size_t groups = groups_of(lm_head.rows);
         const std::size_t cols = screen_layout::blocks(lm_head.cols) * screen_layout::block_columns;
         error failure;
         allocate(made.high_, cols, "screened head, working memory", failure);
@@ -24872,6 +27780,13 @@ private:
     static constexpr std::size_t most_candidates = 2 * most;
     static constexpr std::size_t rows_per_task = 256;
     static constexpr std::size_t rows_per_list = 64;
+
+    [[nodiscard]] static constexpr std::size_t group_of(std::size_t rows) noexcept {
+        return (rows + most_groups - 1) / most_groups;
+    }
+    [[nodiscard]] static constexpr std::size_t groups_of(std::size_t rows) noexcept {
+        return rows != 0 ? (rows + group_of(rows) - 1) / group_of(rows) : 0;
+    }
 
     /// The largest bound of a group of rows.
     struct peak {
@@ -25369,29 +28284,30 @@ class transformer {
 public:
     /// Borrows its arguments but the numbers. \return errc::out_of_memory.
     [[nodiscard]] static result<transformer> open(const engine& tables, const hyper_parameters& model,
-                                                  const weights& weights, const rotary_frequencies& frequencies,
-                                                  std::size_t max_rows) {
+                                                  const weights& weights, std::size_t max_rows) {
         auto memory = scratch::open(model, weights, *tables.ternary, max_rows);
         if (!memory) {
             return failed(memory);
         }
-        return transformer(tables, model, weights, frequencies, *std::move(memory));
+        return transformer(tables, model, weights, *std::move(memory));
     }
 
     [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows; }
 
-    /// Starts a pass: looks the tokens up. \pre 1 <= rows.size() <= max_rows(); ids inside the vocabulary; rows of one
-    /// sequence have ascending positions and their cache has room. `rows` lives until the pass is over.
+    /// Starts a pass: looks the tokens up. \pre 1 <= rows.size() <= max_rows(); ids inside the vocabulary, but for rows
+    /// with embeddings of their own; rows of one sequence have ascending positions and their cache has room. `rows`
+    /// lives until the pass is over.
     void begin(pool_ref pool, std::span<const sequence_row> rows) noexcept {
         assert(!rows.empty() && rows.size() <= max_rows());
         rows_ = rows;
         parallel_for(pool, rows.size(), [&](std::size_t r) noexcept {
             float* x = row_of(scratch_.residual, r);
-            look_up(static_cast<std::size_t>(rows[r].id), x);
-            if (model_->embedding_scale != 1.0f) {
-                loops_->scale(x, model_->embedding_scale, model_->hidden);
+            if (rows[r].embedding != nullptr) {
+                std::copy_n(rows[r].embedding, model_->hidden, x);
+            } else {
+                look_up(static_cast<std::size_t>(rows[r].id), x);
             }
-            frequencies_->angles(rows[r].position, row_of(scratch_.cosines, r), row_of(scratch_.sines, r));
+            rows[r].frequencies->angles(rows[r].position, row_of(scratch_.cosines, r), row_of(scratch_.sines, r));
         });
     }
 
@@ -25467,20 +28383,22 @@ public:
     }
 
 private:
-    transformer(const engine& tables, const hyper_parameters& model, const weights& weights,
-                const rotary_frequencies& frequencies, scratch memory) noexcept
-        : tables_(&tables), loops_(tables.loops), model_(&model), weights_(&weights), frequencies_(&frequencies),
-          scratch_(std::move(memory)) {}
+    transformer(const engine& tables, const hyper_parameters& model, const weights& weights, scratch memory) noexcept
+        : tables_(&tables), loops_(tables.loops), model_(&model), weights_(&weights), scratch_(std::move(memory)) {}
 
     [[nodiscard]] linear on(pool_ref pool) const noexcept { return {*tables_, pool}; }
 
     /// x [hidden] = the embedding of a token.
     void look_up(std::size_t id, float* x) const noexcept {
         if (weights_->ternary_embedding().has_blocks()) {
-            return widen_blocks(weights_->ternary_embedding().blocks, id, 0, model_->hidden, x);
+            widen_blocks(weights_->ternary_embedding().blocks, id, 0, model_->hidden, x);
+        } else {
+            const float_matrix& table = weights_->token_embedding();
+            loops_->of(table.element).widen_row(table.row(id), table.cols, x);
         }
-        const float_matrix& table = weights_->token_embedding();
-        loops_->of(table.element).widen_row(table.row(id), table.cols, x);
+        if (model_->embedding_scale != 1.0f) {
+            loops_->scale(x, model_->embedding_scale, model_->hidden);
+        }
     }
 
     [[nodiscard]] matrix_view<float> used(float_rows& all) const noexcept { return all.first(rows_.size()); }
@@ -25550,14 +28468,14 @@ private:
             if (model_->pairing == rotary_pairing::interleaved) {
                 split_neighbours(head, row_of(scratch_.normed, r));
             }
-            loops_->rotate(head, cosines, sines, frequencies_->pairs());
+            loops_->rotate(head, cosines, sines, model_->head_size / 2);
         }
     }
 
     /// Columns 2 j and 2 j + 1 of a head to j and j + head_size / 2, where a checkpoint has them that was not permuted:
     /// with the order of the columns, the sums of attention are the same too.
     void split_neighbours(float* head, float* spare) noexcept {
-        const std::size_t pairs = frequencies_->pairs();
+        const std::size_t pairs = model_->head_size / 2;
         std::copy_n(head, 2 * pairs, spare);
         for (std::size_t j = 0; j < pairs; ++j) {
             head[j] = spare[2 * j];
@@ -25600,7 +28518,6 @@ private:
     const loop_table* loops_;
     const hyper_parameters* model_;
     const weights* weights_;
-    const rotary_frequencies* frequencies_;
     scratch scratch_;
     std::span<const sequence_row> rows_;
 };
@@ -25651,11 +28568,13 @@ public:
 
 private:
     /// Blocks with scales, or codes with one scale for a matrix: the same for the whole model, whose products share
-    /// their activations.
+    /// their activations. A ternary embedding or head is read as blocks.
     void choose_arithmetic() {
         bool several = false;
         for (const gguf_tensor& tensor : file_.tensors()) {
-            several = several || (has_block_scales(tensor.type) && has_several_scales(tensor));
+            const bool is_embedding_or_head = tensor.name == "token_embd.weight" || tensor.name == "output.weight";
+            several =
+                several || (has_block_scales(tensor.type) && (is_embedding_or_head || has_several_scales(tensor)));
         }
         made_.activations_ = options_.activations;
         if (options_.activations == activation_rounding::by_model) {
@@ -26106,12 +29025,12 @@ template <> struct float_ops<isa::avx2> {
         }
     }
 
-    /// Bounds of the products of all rows of a screen, two rows at a time.
+    /// Bounds of the products of all rows of a screen, four rows at a time.
     static void screen_rows(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept {
         const std::size_t row_bytes = screen_layout::row_bytes(x.blocks * screen_layout::block_columns);
         std::size_t r = 0;
-        for (; r + 2 <= count; r += 2) {
-            screen<2>(rows + r * row_bytes, row_bytes, x, upper + r);
+        for (; r + 4 <= count; r += 4) {
+            screen<4>(rows + r * row_bytes, row_bytes, x, upper + r);
         }
         for (; r < count; ++r) {
             screen<1>(rows + r * row_bytes, row_bytes, x, upper + r);
@@ -26347,6 +29266,15 @@ private:
         return p + Bytes;
     }
 
+    /// The same for a block of each of `Rows` rows of a screen, whole lines only: of four rows 6 of 6.3. What is left
+    /// out comes with its neighbours, and a seventh prefetch would fetch a line twice.
+    template <std::size_t Rows>
+    static BITNET_ALWAYS_INLINE const std::byte* prefetch_screen(const std::byte* p) noexcept {
+        constexpr std::size_t bytes = Rows * screen_layout::block_bytes;
+        prefetch<bytes / 64 * 64>(p);
+        return p + bytes;
+    }
+
     /// One half as a float, by the instruction.
     static BITNET_ALWAYS_INLINE float widen_one(half value) noexcept {
         return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
@@ -26461,7 +29389,7 @@ private:
             high[r] = _mm256_setzero_ps();
         }
         for (std::size_t b = 0; b < x.blocks; ++b) {
-            next = prefetch<Rows * screen_layout::block_bytes>(next);
+            next = prefetch_screen<Rows>(next);
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
                 const std::byte* block = rows + r * row_bytes + b * screen_layout::block_bytes;
@@ -26739,12 +29667,12 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
         }
     }
 
-    /// Bounds of the products of all rows of a screen, two rows at a time.
+    /// Bounds of the products of all rows of a screen, four rows at a time.
     static void screen_rows(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept {
         const std::size_t row_bytes = screen_layout::row_bytes(x.blocks * screen_layout::block_columns);
         std::size_t r = 0;
-        for (; r + 2 <= count; r += 2) {
-            screen<2>(rows + r * row_bytes, row_bytes, x, upper + r);
+        for (; r + 4 <= count; r += 4) {
+            screen<4>(rows + r * row_bytes, row_bytes, x, upper + r);
         }
         for (; r < count; ++r) {
             screen<1>(rows + r * row_bytes, row_bytes, x, upper + r);
@@ -26956,6 +29884,15 @@ private:
         return p + Bytes;
     }
 
+    /// The same for a block of each of `Rows` rows of a screen, whole lines only: of four rows 6 of 6.3. What is left
+    /// out comes with its neighbours, and a seventh prefetch would fetch a line twice.
+    template <std::size_t Rows>
+    static BITNET_ALWAYS_INLINE const std::byte* prefetch_screen(const std::byte* p) noexcept {
+        constexpr std::size_t bytes = Rows * screen_layout::block_bytes;
+        prefetch<bytes / 64 * 64>(p);
+        return p + bytes;
+    }
+
     /// One half as a float, by the instruction.
     static BITNET_ALWAYS_INLINE float widen_one(half value) noexcept {
         return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
@@ -27075,7 +30012,7 @@ private:
         }
         for (std::size_t b = 0; b < x.blocks; ++b) {
             const std::byte* block = rows + b * screen_layout::block_bytes;
-            next = prefetch<Rows * screen_layout::block_bytes>(next);
+            next = prefetch_screen<Rows>(next);
             BITNET_UNROLL
             for (std::size_t r = 0; r < Rows; ++r) {
                 acc[r] = screen_block(block + r * row_bytes, b, x, acc[r]);
@@ -27946,532 +30883,6 @@ template <> struct float_ops<isa::neon_i8mm> : float_ops<isa::neon> {};
 #ifndef BITNET_SIMD_FLOAT_OPS_QUAD_HPP
 #define BITNET_SIMD_FLOAT_OPS_QUAD_HPP
 
-// ---- bitnet/simd/quad.hpp ----
-// quad: four floats in a 128-bit register, and their exact fma without an fma instruction: SSE4.1 and WebAssembly.
-// Empty on other architectures.
-#ifndef BITNET_SIMD_QUAD_HPP
-#define BITNET_SIMD_QUAD_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <type_traits>
-
-#if BITNET_X86_64 || BITNET_WASM_SIMD128
-#if BITNET_X86_64
-#include <smmintrin.h>
-
-BITNET_TARGET_BEGIN(BITNET_TARGET_SSE41)
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// The operations that x86 and WebAssembly name differently.
-struct quad_registers {
-    using floats = __m128;
-    using doubles = __m128d;
-    using ints = __m128i;
-
-    static BITNET_ALWAYS_INLINE floats load(const float* p) noexcept { return _mm_loadu_ps(p); }
-    static BITNET_ALWAYS_INLINE void store(float* p, floats v) noexcept { _mm_storeu_ps(p, v); }
-    static BITNET_ALWAYS_INLINE floats splat(float x) noexcept { return _mm_set1_ps(x); }
-    static BITNET_ALWAYS_INLINE ints splat(std::int32_t x) noexcept { return _mm_set1_epi32(x); }
-    static BITNET_ALWAYS_INLINE ints load_16(const void* p) noexcept {
-        return _mm_loadu_si128(static_cast<const __m128i*>(p));
-    }
-    static BITNET_ALWAYS_INLINE void store_16(void* p, ints v) noexcept {
-        _mm_storeu_si128(static_cast<__m128i*>(p), v);
-    }
-
-    static BITNET_ALWAYS_INLINE floats as_floats(ints v) noexcept { return _mm_castsi128_ps(v); }
-    static BITNET_ALWAYS_INLINE doubles as_doubles(ints v) noexcept { return _mm_castsi128_pd(v); }
-    static BITNET_ALWAYS_INLINE ints as_ints(floats v) noexcept { return _mm_castps_si128(v); }
-    static BITNET_ALWAYS_INLINE ints as_ints(doubles v) noexcept { return _mm_castpd_si128(v); }
-
-    static BITNET_ALWAYS_INLINE floats to_floats(ints v) noexcept { return _mm_cvtepi32_ps(v); }
-    static BITNET_ALWAYS_INLINE doubles load_pair(const float* p) noexcept {
-        return _mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
-    }
-    static BITNET_ALWAYS_INLINE doubles low_pair(floats v) noexcept { return _mm_cvtps_pd(v); }
-    static BITNET_ALWAYS_INLINE doubles high_pair(floats v) noexcept { return _mm_cvtps_pd(_mm_movehl_ps(v, v)); }
-    static BITNET_ALWAYS_INLINE floats join(doubles low, doubles high) noexcept {
-        return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
-    }
-    /// Each as the nearest float.
-    static BITNET_ALWAYS_INLINE doubles nearest_floats(doubles v) noexcept { return _mm_cvtps_pd(_mm_cvtpd_ps(v)); }
-    /// The low halves of four doubles.
-    static BITNET_ALWAYS_INLINE ints low_bits(doubles low, doubles high) noexcept {
-        return _mm_castps_si128(_mm_shuffle_ps(_mm_castpd_ps(low), _mm_castpd_ps(high), 0x88));
-    }
-    /// Their high halves.
-    static BITNET_ALWAYS_INLINE ints high_bits(doubles low, doubles high) noexcept {
-        return _mm_castps_si128(_mm_shuffle_ps(_mm_castpd_ps(low), _mm_castpd_ps(high), 0xdd));
-    }
-
-    static BITNET_ALWAYS_INLINE floats larger(floats a, floats b) noexcept { return _mm_max_ps(a, b); }
-    static BITNET_ALWAYS_INLINE floats smaller(floats a, floats b) noexcept { return _mm_min_ps(a, b); }
-    static BITNET_ALWAYS_INLINE floats select(ints mask, floats yes, floats no) noexcept {
-        return _mm_blendv_ps(no, yes, _mm_castsi128_ps(mask));
-    }
-    static BITNET_ALWAYS_INLINE bool any(ints mask) noexcept { return _mm_movemask_epi8(mask) != 0; }
-
-    static BITNET_ALWAYS_INLINE ints bit_and(ints a, ints b) noexcept { return _mm_and_si128(a, b); }
-    static BITNET_ALWAYS_INLINE ints bit_or(ints a, ints b) noexcept { return _mm_or_si128(a, b); }
-    static BITNET_ALWAYS_INLINE ints bit_xor(ints a, ints b) noexcept { return _mm_xor_si128(a, b); }
-    static BITNET_ALWAYS_INLINE ints add(ints a, ints b) noexcept { return _mm_add_epi32(a, b); }
-    static BITNET_ALWAYS_INLINE ints sub(ints a, ints b) noexcept { return _mm_sub_epi32(a, b); }
-    static BITNET_ALWAYS_INLINE ints equal(ints a, ints b) noexcept { return _mm_cmpeq_epi32(a, b); }
-    static BITNET_ALWAYS_INLINE ints less(ints a, ints b) noexcept { return _mm_cmplt_epi32(a, b); }
-    static BITNET_ALWAYS_INLINE ints shift_up(ints v, int bits) noexcept { return _mm_slli_epi32(v, bits); }
-    static BITNET_ALWAYS_INLINE ints sub_64(ints a, ints b) noexcept { return _mm_sub_epi64(a, b); }
-    static BITNET_ALWAYS_INLINE ints top_bit_64(ints v) noexcept { return _mm_srli_epi64(v, 63); }
-
-    static BITNET_ALWAYS_INLINE ints splat_bytes(int x) noexcept { return _mm_set1_epi8(static_cast<char>(x)); }
-    static BITNET_ALWAYS_INLINE ints sub_bytes(ints a, ints b) noexcept { return _mm_sub_epi8(a, b); }
-    /// Each byte is shifted into the next one below it, which a mask has to take away.
-    static BITNET_ALWAYS_INLINE ints shift_down_16(ints v, int bits) noexcept { return _mm_srli_epi16(v, bits); }
-    static BITNET_ALWAYS_INLINE ints shift_up_16(ints v, int bits) noexcept { return _mm_slli_epi16(v, bits); }
-
-    /// Bytes 4 Part .. 4 Part + 3, sign-extended.
-    template <int Part> static BITNET_ALWAYS_INLINE ints extend_bytes(ints v) noexcept {
-        return _mm_cvtepi8_epi32(_mm_shuffle_epi32(v, Part));
-    }
-    /// Sign-extended.
-    static BITNET_ALWAYS_INLINE ints low_words(ints v) noexcept { return _mm_cvtepi16_epi32(v); }
-    static BITNET_ALWAYS_INLINE ints high_words(ints v) noexcept {
-        return _mm_srai_epi32(_mm_unpackhi_epi16(v, v), 16);
-    }
-    static BITNET_ALWAYS_INLINE ints splat_words(int x) noexcept { return _mm_set1_epi16(static_cast<short>(x)); }
-    static BITNET_ALWAYS_INLINE ints less_words(ints a, ints b) noexcept { return _mm_cmplt_epi16(a, b); }
-    /// Sixteen ints as bytes, those beyond int8 as the nearest.
-    static BITNET_ALWAYS_INLINE ints pack(ints a, ints b, ints c, ints d) noexcept {
-        return _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d));
-    }
-    /// Products of unsigned with signed bytes, added up by fours. \pre two neighbours are at most 32,767
-    static BITNET_ALWAYS_INLINE ints dot_bytes(ints codes, ints values) noexcept {
-        return _mm_madd_epi16(_mm_maddubs_epi16(codes, values), _mm_set1_epi16(1));
-    }
-
-#if !defined(__GNUC__)
-    static BITNET_ALWAYS_INLINE floats add(floats a, floats b) noexcept { return _mm_add_ps(a, b); }
-    static BITNET_ALWAYS_INLINE floats sub(floats a, floats b) noexcept { return _mm_sub_ps(a, b); }
-    static BITNET_ALWAYS_INLINE floats mul(floats a, floats b) noexcept { return _mm_mul_ps(a, b); }
-    static BITNET_ALWAYS_INLINE floats div(floats a, floats b) noexcept { return _mm_div_ps(a, b); }
-    static BITNET_ALWAYS_INLINE doubles add(doubles a, doubles b) noexcept { return _mm_add_pd(a, b); }
-    static BITNET_ALWAYS_INLINE doubles sub(doubles a, doubles b) noexcept { return _mm_sub_pd(a, b); }
-    static BITNET_ALWAYS_INLINE doubles mul(doubles a, doubles b) noexcept { return _mm_mul_pd(a, b); }
-    static BITNET_ALWAYS_INLINE ints not_zero(doubles v) noexcept {
-        const __m128d zero = _mm_setzero_pd();
-        return _mm_castpd_si128(_mm_or_pd(_mm_cmplt_pd(v, zero), _mm_cmpgt_pd(v, zero)));
-    }
-    static BITNET_ALWAYS_INLINE ints below(floats a, floats b) noexcept { return _mm_castps_si128(_mm_cmplt_ps(a, b)); }
-#endif
-#else
-#include <wasm_simd128.h>
-
-BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// The operations that x86 and WebAssembly name differently.
-struct quad_registers {
-    using floats = __f32x4;
-    using doubles = __f64x2;
-    using ints = v128_t;
-
-    static BITNET_ALWAYS_INLINE floats load(const float* p) noexcept { return as_floats(wasm_v128_load(p)); }
-    static BITNET_ALWAYS_INLINE void store(float* p, floats v) noexcept { wasm_v128_store(p, as_ints(v)); }
-    static BITNET_ALWAYS_INLINE floats splat(float x) noexcept { return floats{x, x, x, x}; }
-    static BITNET_ALWAYS_INLINE ints splat(std::int32_t x) noexcept { return wasm_i32x4_splat(x); }
-    static BITNET_ALWAYS_INLINE ints load_16(const void* p) noexcept { return wasm_v128_load(p); }
-    static BITNET_ALWAYS_INLINE void store_16(void* p, ints v) noexcept { wasm_v128_store(p, v); }
-
-    static BITNET_ALWAYS_INLINE floats as_floats(ints v) noexcept { return reinterpret_cast<floats>(v); }
-    static BITNET_ALWAYS_INLINE doubles as_doubles(ints v) noexcept { return reinterpret_cast<doubles>(v); }
-    static BITNET_ALWAYS_INLINE ints as_ints(floats v) noexcept { return reinterpret_cast<ints>(v); }
-    static BITNET_ALWAYS_INLINE ints as_ints(doubles v) noexcept { return reinterpret_cast<ints>(v); }
-
-    static BITNET_ALWAYS_INLINE floats to_floats(ints v) noexcept { return as_floats(wasm_f32x4_convert_i32x4(v)); }
-    static BITNET_ALWAYS_INLINE doubles load_pair(const float* p) noexcept {
-        return as_doubles(wasm_f64x2_promote_low_f32x4(wasm_v128_load64_zero(p)));
-    }
-    static BITNET_ALWAYS_INLINE doubles low_pair(floats v) noexcept {
-        return as_doubles(wasm_f64x2_promote_low_f32x4(as_ints(v)));
-    }
-    static BITNET_ALWAYS_INLINE doubles high_pair(floats v) noexcept {
-        return as_doubles(wasm_f64x2_promote_low_f32x4(wasm_i64x2_shuffle(as_ints(v), as_ints(v), 1, 1)));
-    }
-    static BITNET_ALWAYS_INLINE floats join(doubles low, doubles high) noexcept {
-        return as_floats(wasm_i64x2_shuffle(wasm_f32x4_demote_f64x2_zero(as_ints(low)),
-                                            wasm_f32x4_demote_f64x2_zero(as_ints(high)), 0, 2));
-    }
-    /// Each as the nearest float.
-    static BITNET_ALWAYS_INLINE doubles nearest_floats(doubles v) noexcept {
-        return as_doubles(wasm_f64x2_promote_low_f32x4(wasm_f32x4_demote_f64x2_zero(as_ints(v))));
-    }
-    /// The low halves of four doubles.
-    static BITNET_ALWAYS_INLINE ints low_bits(doubles low, doubles high) noexcept {
-        return wasm_i32x4_shuffle(as_ints(low), as_ints(high), 0, 2, 4, 6);
-    }
-    /// Their high halves.
-    static BITNET_ALWAYS_INLINE ints high_bits(doubles low, doubles high) noexcept {
-        return wasm_i32x4_shuffle(as_ints(low), as_ints(high), 1, 3, 5, 7);
-    }
-
-    /// a > b ? a : b
-    static BITNET_ALWAYS_INLINE floats larger(floats a, floats b) noexcept {
-        return as_floats(wasm_f32x4_pmax(as_ints(b), as_ints(a)));
-    }
-    /// a < b ? a : b
-    static BITNET_ALWAYS_INLINE floats smaller(floats a, floats b) noexcept {
-        return as_floats(wasm_f32x4_pmin(as_ints(b), as_ints(a)));
-    }
-    static BITNET_ALWAYS_INLINE floats select(ints mask, floats yes, floats no) noexcept {
-        return as_floats(wasm_v128_bitselect(as_ints(yes), as_ints(no), mask));
-    }
-    static BITNET_ALWAYS_INLINE bool any(ints mask) noexcept { return wasm_v128_any_true(mask); }
-
-    static BITNET_ALWAYS_INLINE ints bit_and(ints a, ints b) noexcept { return wasm_v128_and(a, b); }
-    static BITNET_ALWAYS_INLINE ints bit_or(ints a, ints b) noexcept { return wasm_v128_or(a, b); }
-    static BITNET_ALWAYS_INLINE ints bit_xor(ints a, ints b) noexcept { return wasm_v128_xor(a, b); }
-    static BITNET_ALWAYS_INLINE ints add(ints a, ints b) noexcept { return wasm_i32x4_add(a, b); }
-    static BITNET_ALWAYS_INLINE ints sub(ints a, ints b) noexcept { return wasm_i32x4_sub(a, b); }
-    static BITNET_ALWAYS_INLINE ints equal(ints a, ints b) noexcept { return wasm_i32x4_eq(a, b); }
-    static BITNET_ALWAYS_INLINE ints less(ints a, ints b) noexcept { return wasm_i32x4_lt(a, b); }
-    static BITNET_ALWAYS_INLINE ints shift_up(ints v, int bits) noexcept {
-        return wasm_i32x4_shl(v, static_cast<unsigned>(bits));
-    }
-    static BITNET_ALWAYS_INLINE ints sub_64(ints a, ints b) noexcept { return wasm_i64x2_sub(a, b); }
-    static BITNET_ALWAYS_INLINE ints top_bit_64(ints v) noexcept { return wasm_u64x2_shr(v, 63); }
-
-    static BITNET_ALWAYS_INLINE ints splat_bytes(int x) noexcept {
-        return wasm_i8x16_splat(static_cast<std::int8_t>(x));
-    }
-    static BITNET_ALWAYS_INLINE ints sub_bytes(ints a, ints b) noexcept { return wasm_i8x16_sub(a, b); }
-    /// Each byte is shifted into the next one below it, which a mask has to take away.
-    static BITNET_ALWAYS_INLINE ints shift_down_16(ints v, int bits) noexcept {
-        return wasm_u16x8_shr(v, static_cast<unsigned>(bits));
-    }
-    static BITNET_ALWAYS_INLINE ints shift_up_16(ints v, int bits) noexcept {
-        return wasm_i16x8_shl(v, static_cast<unsigned>(bits));
-    }
-
-    /// Bytes 4 Part .. 4 Part + 3, sign-extended.
-    template <int Part> static BITNET_ALWAYS_INLINE ints extend_bytes(ints v) noexcept {
-        const ints words = Part < 2 ? wasm_i16x8_extend_low_i8x16(v) : wasm_i16x8_extend_high_i8x16(v);
-        return Part % 2 == 0 ? wasm_i32x4_extend_low_i16x8(words) : wasm_i32x4_extend_high_i16x8(words);
-    }
-    /// Sign-extended.
-    static BITNET_ALWAYS_INLINE ints low_words(ints v) noexcept { return wasm_i32x4_extend_low_i16x8(v); }
-    static BITNET_ALWAYS_INLINE ints high_words(ints v) noexcept { return wasm_i32x4_extend_high_i16x8(v); }
-    static BITNET_ALWAYS_INLINE ints splat_words(int x) noexcept {
-        return wasm_i16x8_splat(static_cast<std::int16_t>(x));
-    }
-    static BITNET_ALWAYS_INLINE ints less_words(ints a, ints b) noexcept { return wasm_i16x8_lt(a, b); }
-    /// Sixteen ints as bytes, those beyond int8 as the nearest.
-    static BITNET_ALWAYS_INLINE ints pack(ints a, ints b, ints c, ints d) noexcept {
-        return wasm_i8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(a, b), wasm_i16x8_narrow_i32x4(c, d));
-    }
-    /// Products of unsigned with signed bytes, added up by fours: those of even and of odd bytes as words.
-    static BITNET_ALWAYS_INLINE ints dot_bytes(ints codes, ints values) noexcept {
-        const ints even = wasm_i32x4_dot_i16x8(wasm_v128_and(codes, wasm_i16x8_splat(255)),
-                                               wasm_i16x8_shr(wasm_i16x8_shl(values, 8), 8));
-        return wasm_i32x4_add(even, wasm_i32x4_dot_i16x8(wasm_u16x8_shr(codes, 8), wasm_i16x8_shr(values, 8)));
-    }
-#endif
-
-#if defined(__GNUC__)
-    // Operators, not intrinsics: clang under -ffast-math would reassociate those, even in a precise region.
-    static BITNET_ALWAYS_INLINE floats add(floats a, floats b) noexcept { return a + b; }
-    static BITNET_ALWAYS_INLINE floats sub(floats a, floats b) noexcept { return a - b; }
-    static BITNET_ALWAYS_INLINE floats mul(floats a, floats b) noexcept { return a * b; }
-    static BITNET_ALWAYS_INLINE floats div(floats a, floats b) noexcept { return a / b; }
-    static BITNET_ALWAYS_INLINE doubles add(doubles a, doubles b) noexcept { return a + b; }
-    static BITNET_ALWAYS_INLINE doubles sub(doubles a, doubles b) noexcept { return a - b; }
-    static BITNET_ALWAYS_INLINE doubles mul(doubles a, doubles b) noexcept { return a * b; }
-    /// All ones for each v that is neither zero nor a NaN.
-    static BITNET_ALWAYS_INLINE ints not_zero(doubles v) noexcept {
-        const doubles zero{0.0, 0.0};
-        return as_mask((v < zero) | (v > zero));
-    }
-    static BITNET_ALWAYS_INLINE ints below(floats a, floats b) noexcept { return as_mask(a < b); }
-    /// What a comparison gives; on some systems that is `ints` already.
-    template <class Vector> static BITNET_ALWAYS_INLINE ints as_mask(Vector comparison) noexcept {
-        return reinterpret_cast<ints>(comparison);
-    }
-#endif
-};
-
-/// Four lanes of the float loops.
-///
-/// A multiply-add is rounded once, as by exact_fma() and in the same way: the product of two floats is exact in double,
-/// and its sum with c, rounded to 53 bits, rounds to the right float unless it is in the middle between two floats
-/// without being exact. Such a sum ends in a one and 28 zeros after the 24 bits that are kept; one in 2^29 sums of
-/// random numbers does. Only then, and if the sum is zero or denormal as a float, so that middles are elsewhere, its
-/// error counts. So sums are made quickly, and those four (or one exp) among which is a doubtful one once more,
-/// exactly.
-struct quad : quad_registers {
-    /// Four floats as doubles.
-    struct wide {
-        doubles low, high;
-    };
-    static BITNET_ALWAYS_INLINE wide widen(floats v) noexcept { return {low_pair(v), high_pair(v)}; }
-    static BITNET_ALWAYS_INLINE floats narrow(const wide& v) noexcept { return join(v.low, v.high); }
-    static BITNET_ALWAYS_INLINE wide nearest_floats(const wide& v) noexcept {
-        return {nearest_floats(v.low), nearest_floats(v.high)};
-    }
-    using quad_registers::nearest_floats;
-
-    /// Multiply-adds that are right unless doubtful() says that one of them might not be.
-    class quick_fma {
-    public:
-        // Written out: an implicit constructor would be compiled for the baseline, not for this region's target.
-        BITNET_ALWAYS_INLINE quick_fma() noexcept : doubt_(splat(0)) {}
-
-        /// The sum before it is rounded to float.
-        BITNET_ALWAYS_INLINE wide operator()(const wide& a, const wide& b, const wide& c) noexcept {
-            const wide sum{quad::add(mul(a.low, b.low), c.low), quad::add(mul(a.high, b.high), c.high)};
-            const ints cut_off = bit_and(low_bits(sum.low, sum.high), splat(0x1fffffff));
-            const ints magnitude = bit_and(high_bits(sum.low, sum.high), splat(0x7fffffff));
-            const ints middle = equal(cut_off, splat(0x10000000));
-            const ints denormal = less(magnitude, splat((1023 - 126) << 20));
-            doubt_ = bit_or(doubt_, bit_or(middle, denormal));
-            return sum;
-        }
-        [[nodiscard]] BITNET_ALWAYS_INLINE bool doubtful() const noexcept { return any(doubt_); }
-
-    private:
-        ints doubt_;
-    };
-
-    /// Multiply-adds that are always right: the sum has its last bit set if it is not exact, and is cut off before that
-    /// (Boldo and Melquiond); the conversion to float then rounds as if from the exact sum.
-    struct slow_fma {
-        BITNET_ALWAYS_INLINE wide operator()(const wide& a, const wide& b, const wide& c) const noexcept {
-            return {to_odd(mul(a.low, b.low), c.low), to_odd(mul(a.high, b.high), c.high)};
-        }
-
-    private:
-        /// Knuth's two-sum, see exact_fma().
-        static BITNET_ALWAYS_INLINE doubles to_odd(doubles product, doubles addend) noexcept {
-            const doubles sum = quad::add(product, addend);
-            const doubles addend_part = quad::sub(sum, product);
-            const doubles product_part = quad::sub(sum, addend_part);
-            const doubles error = quad::add(quad::sub(product, product_part), quad::sub(addend, addend_part));
-            const ints inexact = not_zero(error);
-            const ints opposite = bit_and(top_bit_64(bit_xor(as_ints(error), as_ints(sum))), inexact);
-            return as_doubles(bit_or(sub_64(as_ints(sum), opposite), top_bit_64(inexact)));
-        }
-    };
-
-    /// a * b + c with one rounding. Tested against exact_fma() and std::fma().
-    static BITNET_ALWAYS_INLINE floats multiply_add(const wide& a, const wide& b, floats c) noexcept {
-        quick_fma quick;
-        const floats sum = narrow(quick(a, b, widen(c)));
-        if (quick.doubtful()) [[unlikely]] {
-            return narrow(slow_fma()(a, b, widen(c)));
-        }
-        return sum;
-    }
-    static BITNET_ALWAYS_INLINE floats multiply_add(floats a, floats b, floats c) noexcept {
-        return multiply_add(widen(a), widen(b), c);
-    }
-
-    /// Sixteen lanes of a reduction: floats that are kept as doubles.
-    using lanes = wide[4];
-    /// Sixteen factors, and what they are multiplied by.
-    struct factors {
-        floats a[4];
-        wide b[4];
-    };
-
-    /// acc = a * b + acc for step 0 .. count - 1, whose factors `factors_of`(step) gives.
-    template <class Factors>
-    static BITNET_ALWAYS_INLINE void accumulate(lanes& acc, std::size_t count, const Factors& factors_of) noexcept {
-        for (std::size_t step = 0; step < count; ++step) {
-            const factors next = factors_of(step);
-            BITNET_UNROLL
-            for (std::size_t part = 0; part < 4; ++part) {
-                acc[part] = nearest_floats(exact_sum(widen(next.a[part]), next.b[part], acc[part]));
-            }
-        }
-    }
-    static BITNET_ALWAYS_INLINE wide exact_sum(const wide& a, const wide& b, const wide& c) noexcept {
-        quick_fma quick;
-        const wide sum = quick(a, b, c);
-        if (quick.doubtful()) [[unlikely]] {
-            return slow_fma()(a, b, c);
-        }
-        return sum;
-    }
-    static BITNET_ALWAYS_INLINE void clear(lanes& acc) noexcept {
-        const floats zero[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
-        widen(zero, acc);
-    }
-    static BITNET_ALWAYS_INLINE void load_wide(const float* p, wide (&out)[4]) noexcept {
-        BITNET_UNROLL
-        for (std::size_t part = 0; part < 4; ++part) {
-            out[part] = {load_pair(p + 4 * part), load_pair(p + 4 * part + 2)};
-        }
-    }
-    static BITNET_ALWAYS_INLINE void widen(const floats (&v)[4], wide (&out)[4]) noexcept {
-        BITNET_UNROLL
-        for (std::size_t part = 0; part < 4; ++part) {
-            out[part] = widen(v[part]);
-        }
-    }
-    static BITNET_ALWAYS_INLINE void fill(wide (&out)[4], float x) noexcept {
-        const doubles pair = low_pair(splat(x));
-        out[0] = {pair, pair};
-        out[1] = out[0];
-        out[2] = out[0];
-        out[3] = out[0];
-    }
-
-    /// lane_ops::exp of each. A function of its own: it is long without an fma instruction.
-    static BITNET_NOINLINE floats exp(floats x) noexcept {
-        quick_fma quick;
-        const floats e = exp(x, quick);
-        if (quick.doubtful()) [[unlikely]] {
-            slow_fma slow;
-            return exp(x, slow);
-        }
-        return e;
-    }
-
-    /// Columns [i, i + 16) of a row of E as floats. \pre i is a multiple of 16
-    template <class E>
-    static BITNET_ALWAYS_INLINE void load_row(const std::byte* row, std::size_t i, floats (&out)[4]) noexcept {
-        if constexpr (std::is_same_v<E, q8_0>) {
-            const std::byte* block = row + i / q8_0::block_columns * q8_0::block_bytes;
-            const ints q = load_16(block + 2 + i % q8_0::block_columns);
-            scale_bytes(q, detail::widen(q8_0::factor(block)), out);
-        } else if constexpr (std::is_same_v<E, q6_k>) {
-            const q6_k::sixteen part = q6_k::at(row, i);
-            const ints low = bit_and(shift_down_16(load_16(part.low), part.low_shift), splat_bytes(15));
-            const ints high = bit_and(shift_down_16(load_16(part.high), part.high_shift), splat_bytes(3));
-            const ints code = sub_bytes(bit_or(low, shift_up_16(high, 4)), splat_bytes(32));
-            scale_bytes(code, detail::widen(part.factor) * part.scale, out);
-        } else if constexpr (std::is_same_v<E, q4_0>) {
-            const q4_0::sixteen part = q4_0::at(row, i);
-            const ints code = bit_and(shift_down_16(load_16(part.codes), part.shift), splat_bytes(15));
-            scale_bytes(sub_bytes(code, splat_bytes(8)), detail::widen(part.factor), out);
-        } else if constexpr (std::is_same_v<E, q4_k>) {
-            const q4_k::sixteen part = q4_k::at(row, i);
-            const ints code = bit_and(shift_down_16(load_16(part.codes), part.shift), splat_bytes(15));
-            scale_bytes(code, detail::widen(part.factor) * part.scale, out);
-            const floats minimum = splat(detail::widen(part.minimum_factor) * part.minimum);
-            BITNET_UNROLL
-            for (floats& four : out) {
-                four = sub(four, minimum);
-            }
-        } else {
-            load_16<E>(row + i * sizeof(E), out);
-        }
-    }
-
-    /// Sixteen elements as floats, at any alignment; a signalling NaN becomes quiet, as in widen().
-    template <class E> static BITNET_ALWAYS_INLINE void load_16(const std::byte* x, floats (&out)[4]) noexcept {
-        if constexpr (std::is_same_v<E, half>) {
-            halves(load_16(x), out[0], out[1]);
-            halves(load_16(x + 16), out[2], out[3]);
-        } else if constexpr (std::is_same_v<E, bfloat16>) {
-            bfloats(load_16(x), out[0], out[1]);
-            bfloats(load_16(x + 16), out[2], out[3]);
-        } else if constexpr (std::is_same_v<E, std::int8_t>) {
-            extend(load_16(x), out);
-        } else {
-            BITNET_UNROLL
-            for (std::size_t part = 0; part < 4; ++part) {
-                out[part] = as_floats(load_16(x + 16 * part));
-            }
-        }
-    }
-    template <class E> static BITNET_ALWAYS_INLINE void load_16(const E* x, floats (&out)[4]) noexcept {
-        load_16<E>(reinterpret_cast<const std::byte*>(x), out);
-    }
-    using quad_registers::load_16;
-
-    /// lane_ops::fold
-    static BITNET_ALWAYS_INLINE float fold(const lanes& v) noexcept {
-        float four[4];
-        const floats even = add(narrow(v[0]), narrow(v[2]));
-        const floats odd = add(narrow(v[1]), narrow(v[3]));
-        store(four, add(even, odd));
-        const float first = four[0] + four[2];
-        const float second = four[1] + four[3];
-        return first + second;
-    }
-
-private:
-    template <class Fma> static BITNET_ALWAYS_INLINE floats exp(floats x, Fma& fma) noexcept {
-        const floats shift = splat(12582912.0f);
-        const floats c = larger(splat(-87.0f), smaller(splat(88.0f), x));
-        const floats shifted = narrow(fma(widen(c), widen(splat(0x1.715476p+0f)), widen(shift)));
-        const wide n = widen(sub(shifted, shift));
-        const wide r_high = nearest_floats(fma(n, widen(splat(-0x1.62e43p-1f)), widen(c)));
-        const wide r = nearest_floats(fma(n, widen(splat(0x1.05c61p-29f)), r_high));
-        wide p = nearest_floats(fma(widen(splat(0x1.a01a02p-13f)), r, widen(splat(0x1.6c16c2p-10f))));
-        p = nearest_floats(fma(p, r, widen(splat(0x1.111112p-7f))));
-        p = nearest_floats(fma(p, r, widen(splat(0x1.555556p-5f))));
-        p = nearest_floats(fma(p, r, widen(splat(0x1.555556p-3f))));
-        p = nearest_floats(fma(p, r, widen(splat(0.5f))));
-        p = nearest_floats(fma(p, r, widen(splat(1.0f))));
-        const floats power = narrow(fma(p, r, widen(splat(1.0f))));
-        const ints exponent = shift_up(sub(as_ints(shifted), as_ints(shift)), 23);
-        const floats scaled = as_floats(add(as_ints(power), exponent));
-        return select(below(x, splat(-87.0f)), splat(0.0f), scaled);
-    }
-
-    /// Bytes 0 .. 15, sign-extended.
-    static BITNET_ALWAYS_INLINE void extend(ints bytes, floats (&out)[4]) noexcept {
-        out[0] = to_floats(extend_bytes<0>(bytes));
-        out[1] = to_floats(extend_bytes<1>(bytes));
-        out[2] = to_floats(extend_bytes<2>(bytes));
-        out[3] = to_floats(extend_bytes<3>(bytes));
-    }
-    static BITNET_ALWAYS_INLINE void scale_bytes(ints bytes, float scale, floats (&out)[4]) noexcept {
-        extend(bytes, out);
-        BITNET_UNROLL
-        for (floats& four : out) {
-            four = mul(splat(scale), four);
-        }
-    }
-
-    /// Moved to the place of a float's, exponent and fraction mean 2^-112 times as much, denormal ones too.
-    static BITNET_ALWAYS_INLINE floats widen_halves(ints extended) noexcept {
-        const ints moved = bit_and(shift_up(extended, 13), splat(static_cast<std::int32_t>(0x8fffe000u)));
-        return mul(as_floats(moved), splat(0x1p112f));
-    }
-    static BITNET_ALWAYS_INLINE void halves(ints words, floats& low, floats& high) noexcept {
-        low = widen_halves(low_words(words));
-        high = widen_halves(high_words(words));
-        const ints magnitudes = bit_and(words, splat_words(0x7fff));
-        if (any(less_words(splat_words(0x7bff), magnitudes))) [[unlikely]] {
-            low = widen_special(low_words(words), low);
-            high = widen_special(high_words(words), high);
-        }
-    }
-    /// Infinities and NaNs, 31 in the exponent, now have 143 there instead of 255; every NaN becomes quiet.
-    static BITNET_ALWAYS_INLINE floats widen_special(ints extended, floats wide) noexcept {
-        const ints magnitude = bit_and(extended, splat(0x7fff));
-        const ints exponent = bit_and(less(splat(0x7bff), magnitude), splat(0x7f800000));
-        const ints quiet = bit_and(less(splat(0x7c00), magnitude), splat(0x00400000));
-        return as_floats(bit_or(as_ints(wide), bit_or(exponent, quiet)));
-    }
-    static BITNET_ALWAYS_INLINE void bfloats(ints words, floats& low, floats& high) noexcept {
-        low = as_floats(shift_up(low_words(words), 16));
-        high = as_floats(shift_up(high_words(words), 16));
-    }
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-#if BITNET_X86_64
-BITNET_TARGET_END
-#else
-BITNET_PRECISE_END
-#endif
-#endif
-
-#endif
-
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -29318,7 +31729,9 @@ constinit const engine engine_of<P>::tables{P::isa::name,
                                             &detail::ternary_table_of<typename P::ternary>,
                                             &detail::block_table_of<detail::block_kernel<typename P::isa>>,
                                             []() noexcept { return isa::enable<typename P::isa>(); },
-                                            &detail::open_owned_pool<typename P::pool>};
+                                            &detail::open_owned_pool<typename P::pool>,
+                                            std::same_as<typename P::pool, default_pool> &&
+                                                !std::same_as<default_pool, inline_pool>};
 
 /// The best instruction set that this translation unit's own compile flags enable: no dispatch, and the program needs
 /// a machine that has it anyway. See bitnet::any_cpu for the choice at run time.
@@ -29370,6 +31783,7 @@ using native = policy<isa::scalar>;
 #ifndef BITNET_RUN_PARTS_HPP
 #define BITNET_RUN_PARTS_HPP
 
+#include <atomic>
 #include <memory>
 #include <string_view>
 
@@ -29424,6 +31838,9 @@ template <class Program = void> struct tensors_part {
     [[nodiscard]] static result<lm_head_screen> open_screen(pool_ref pool, const loop_table& loops,
                                                             const float_matrix& lm_head, const gguf_tensor* stored,
                                                             std::string_view file, bool verify);
+    /// lm_head_screen::fill.
+    [[nodiscard]] static bool fill_screen(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
+                                          lm_head_screen& out, const std::atomic<bool>& stop) noexcept;
 };
 
 /// Sessions and batches.
@@ -29479,14 +31896,138 @@ template <class Program> result<model_file> files_part<Program>::open(byte_sourc
 #ifndef BITNET_RUN_MODEL_PARTS_HPP
 #define BITNET_RUN_MODEL_PARTS_HPP
 
+// ---- bitnet/run/model_screen.hpp ----
+// model_screen: the screen of a model's head, there from the start, made in the background, or none.
+#ifndef BITNET_RUN_MODEL_SCREEN_HPP
+#define BITNET_RUN_MODEL_SCREEN_HPP
+
+// ---- bitnet/run/tensors_part.hpp ----
+// tensors_part: weights and their screen.
+#ifndef BITNET_RUN_TENSORS_PART_HPP
+#define BITNET_RUN_TENSORS_PART_HPP
+
+#include <atomic>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+template <class Program> result<void> tensors_part<Program>::test(const engine& tables) {
+    return self_test::run(tables);
+}
+
+template <class Program>
+result<weights> tensors_part<Program>::open(const gguf_file& file, const hyper_parameters& model,
+                                            const layout_table& layout, const weight_options& options, pool_ref pool) {
+    return weights::open(file, model, layout, options, pool);
+}
+
+template <class Program>
+result<lm_head_screen> tensors_part<Program>::open_screen(pool_ref pool, const loop_table& loops,
+                                                          const float_matrix& lm_head, const gguf_tensor* stored,
+                                                          std::string_view file, bool verify) {
+    return stored != nullptr ? lm_head_screen::open(pool, loops, lm_head, *stored, file, verify)
+                             : lm_head_screen::open(pool, loops, lm_head);
+}
+
+template <class Program>
+bool tensors_part<Program>::fill_screen(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
+                                        lm_head_screen& out, const std::atomic<bool>& stop) noexcept {
+    return out.fill(pool, loops, lm_head, stop);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <atomic>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Part of a model, read by its sessions. One thread calls hold() or make_in_background(), once, before any session is
+/// opened; all others may be called by any thread. Destroying it ends the making of the screen within 64 rows.
+class model_screen {
+public:
+    model_screen() noexcept = default;
+    model_screen(const model_screen&) = delete;
+    model_screen& operator=(const model_screen&) = delete;
+    ~model_screen() {
+        stopping_.store(true, std::memory_order_relaxed);
+#if BITNET_THREADS
+        maker_.join();
+#endif
+    }
+
+    /// A screen that is complete.
+    void hold(lm_head_screen complete) noexcept {
+        screen_ = std::move(complete);
+        state_.store(screen_state::ready, std::memory_order_release);
+    }
+
+    /// Writes `allocated` on a thread of its own. Borrows the others. \return whether the system gave a thread; if not,
+    /// there is no screen.
+    [[nodiscard]] bool make_in_background([[maybe_unused]] lm_head_screen allocated,
+                                          [[maybe_unused]] const loop_table& loops,
+                                          [[maybe_unused]] const float_matrix& lm_head) noexcept {
+#if BITNET_THREADS
+        screen_ = std::move(allocated);
+        loops_ = &loops;
+        lm_head_ = &lm_head;
+        state_.store(screen_state::being_made, std::memory_order_relaxed);
+        if (maker_.start(&model_screen::make, this)) {
+            return true;
+        }
+        screen_ = {};
+        state_.store(screen_state::none, std::memory_order_relaxed);
+#endif
+        return false;
+    }
+
+    [[nodiscard]] screen_state state() const noexcept { return state_.load(std::memory_order_acquire); }
+    /// Whether it may be searched through: what it holds was written before.
+    [[nodiscard]] bool is_ready() const noexcept { return state() == screen_state::ready; }
+    /// Whether it is ready or will be.
+    [[nodiscard]] bool is_expected() const noexcept { return state() != screen_state::none; }
+    /// Memory of its own; 0 if the file holds it.
+    [[nodiscard]] std::uint64_t own_bytes() const noexcept { return screen_.own_bytes(); }
+
+    /// The screen itself, which has its size and its place from the start. To be read once it is_ready().
+    [[nodiscard]] const lm_head_screen& get() const noexcept { return screen_; }
+
+private:
+#if BITNET_THREADS
+    static void make(void* self) noexcept {
+        auto& made = *static_cast<model_screen*>(self);
+        inline_pool here;
+        if (tensors_part<>::fill_screen(here, *made.loops_, *made.lm_head_, made.screen_, made.stopping_)) {
+            made.state_.store(screen_state::ready, std::memory_order_release);
+        }
+    }
+
+    native_thread maker_;
+    const loop_table* loops_ = nullptr;
+    const float_matrix* lm_head_ = nullptr;
+#endif
+    lm_head_screen screen_;
+    std::atomic<screen_state> state_{screen_state::none};
+    std::atomic<bool> stopping_{false};
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 namespace bitnet::inline BITNET_ABI::detail {
 
 struct model_parts {
     const engine& tables;
     const hyper_parameters& parameters;
     const weights& tensors;
-    const lm_head_screen& screen; ///< empty without one
-    const rotary_frequencies& frequencies;
+    const model_screen& screen;
+    const rotations& turns;
     const tokenizer* text; ///< null without one
 };
 
@@ -29498,6 +32039,185 @@ struct model_parts {
 // workspace: what computes for one session at a time: threads and working memory.
 #ifndef BITNET_RUN_WORKSPACE_HPP
 #define BITNET_RUN_WORKSPACE_HPP
+
+// ---- bitnet/thread/usable_cores.hpp ----
+// usable_cores: how many threads can compute at a time in this process.
+#ifndef BITNET_THREAD_USABLE_CORES_HPP
+#define BITNET_THREAD_USABLE_CORES_HPP
+
+#include <algorithm>
+#include <array>
+#include <bitset>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#if defined(_WIN32)
+struct _SYSTEM_LOGICAL_PROCESSOR_INFORMATION;
+extern "C" {
+__declspec(dllimport) void* __stdcall GetCurrentProcess();
+__declspec(dllimport) int __stdcall GetLogicalProcessorInformation(_SYSTEM_LOGICAL_PROCESSOR_INFORMATION*,
+                                                                   unsigned long*);
+}
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif BITNET_THREADS
+#include <unistd.h>
+#endif
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// CPUs by their numbers.
+using cpu_numbers = std::bitset<8192>;
+
+/// Takes the CPUs of `list` away from `all`: "0-1,64-65".
+inline void remove_listed(std::string_view list, cpu_numbers& all) noexcept {
+    while (const auto first = leading_number(list)) {
+        const std::string_view range = list.substr(0, list.find(','));
+        const std::size_t dash = range.find('-');
+        const auto last = dash == range.npos ? first : leading_number(range.substr(dash + 1));
+        for (std::uint64_t i = *first; i <= last.value_or(*first) && i < all.size(); ++i) {
+            all.reset(to_size(i));
+        }
+        list.remove_prefix((std::min)(range.size() + 1, list.size()));
+    }
+}
+
+/// The physical cores of these CPUs: hyperthreads of one core count once. A CPU of which the system does not tell its
+/// siblings is a core.
+[[nodiscard]] inline std::size_t cores_of(cpu_numbers cpus, const system_files& files) noexcept {
+    std::size_t cores = 0;
+    for (std::size_t i = 0; i < cpus.size() && cpus.any(); ++i) {
+        if (!cpus.test(i)) {
+            continue;
+        }
+        ++cores;
+        cpus.reset(i);
+        std::array<char, 8> digits;
+        const auto written = std::to_chars(digits.data(), digits.data() + digits.size(), i);
+        const std::string_view number(digits.data(), static_cast<std::size_t>(written.ptr - digits.data()));
+        system_text text;
+        remove_listed(files.text({"/sys/devices/system/cpu/cpu", number, "/topology/thread_siblings_list"}, text),
+                      cpus);
+    }
+    return cores;
+}
+
+/// CPUs that one control group gives at a time, part of one rounded up; SIZE_MAX without limit.
+[[nodiscard]] inline std::size_t cpus_of_group(const control_groups& groups, std::string_view folder) noexcept {
+    system_text text;
+    const bool old = groups.is_version_1();
+    std::string_view words = groups.read(folder, old ? "cpu.cfs_quota_us" : "cpu.max", text); // "150000 100000"
+    const auto quota = leading_number(words);
+    if (old) {
+        words = groups.read(folder, "cpu.cfs_period_us", text);
+    } else {
+        words.remove_prefix((std::min)(words.find(' '), words.size()));
+    }
+    const auto period = leading_number(words);
+    return quota && period && *period != 0
+               ? to_size((std::min<std::uint64_t>)(*quota / *period + (*quota % *period != 0), SIZE_MAX))
+               : SIZE_MAX;
+}
+
+/// The physical cores of the CPUs that the process may run on, or what its control groups give if that is less.
+[[nodiscard]] inline std::size_t usable_cores_of_linux(const cpu_numbers& allowed, const system_files& files) noexcept {
+    std::size_t cores = cores_of(allowed, files);
+    const control_groups groups(files, "cpu");
+    groups.for_each(
+        [&](std::string_view folder) noexcept { cores = (std::min)(cores, cpus_of_group(groups, folder)); });
+    return cores;
+}
+
+#if defined(__linux__)
+/// Empty if the system does not tell.
+[[nodiscard]] inline cpu_numbers allowed_cpus() noexcept {
+    constexpr std::size_t word_bits = 8 * sizeof(unsigned long);
+    std::array<unsigned long, cpu_numbers().size() / word_bits> words{};
+    cpu_numbers allowed;
+    if (::sched_getaffinity(0, sizeof words, reinterpret_cast<cpu_set_t*>(words.data())) == 0) {
+        for (std::size_t i = 0; i < allowed.size(); ++i) {
+            allowed.set(i, (words[i / word_bits] >> (i % word_bits) & 1) != 0);
+        }
+    }
+    return allowed;
+}
+#endif
+
+#if defined(_WIN32)
+/// The physical cores of the processor group that the process runs in.
+[[nodiscard]] inline std::size_t cores_of_windows() noexcept {
+    struct processors {
+        std::uintptr_t mask;
+        int relationship; // 0: a core
+        std::uint64_t more[2];
+    };
+    static_assert(sizeof(processors) == 16 + 2 * sizeof(void*),
+                  "the SYSTEM_LOGICAL_PROCESSOR_INFORMATION of windows.h");
+    std::array<processors, 1024> all{};
+    unsigned long size = sizeof all;
+    if (GetLogicalProcessorInformation(reinterpret_cast<_SYSTEM_LOGICAL_PROCESSOR_INFORMATION*>(all.data()), &size) ==
+        0) {
+        return 0;
+    }
+    const auto end = all.begin() + static_cast<std::ptrdiff_t>(size / sizeof(processors));
+    return static_cast<std::size_t>(
+        std::count_if(all.begin(), end, [](const processors& each) { return each.relationship == 0; }));
+}
+#endif
+
+#if defined(__APPLE__)
+/// A figure of the system; 0 if there is none of this name.
+[[nodiscard]] inline std::size_t number_of_apple(const char* name) noexcept {
+    int number = 0;
+    std::size_t size = sizeof number;
+    return ::sysctlbyname(name, &number, &size, nullptr, 0) == 0 && number > 0 ? static_cast<std::size_t>(number) : 0;
+}
+#endif
+
+/// 0 if the system does not tell.
+[[nodiscard]] inline std::size_t cores_of_this_system() noexcept {
+#if !BITNET_THREADS
+    return 1;
+#elif defined(_WIN32)
+    return cores_of_windows();
+#elif defined(__APPLE__)
+    const std::size_t fast = number_of_apple("hw.perflevel0.physicalcpu");
+    return fast != 0 ? fast : number_of_apple("hw.physicalcpu");
+#else
+#if defined(__linux__)
+    if (const cpu_numbers allowed = allowed_cpus(); allowed.any()) {
+        return usable_cores_of_linux(allowed, {});
+    }
+#endif
+    const long online = ::sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? static_cast<std::size_t>(online) : 0;
+#endif
+}
+
+} // namespace detail
+
+/// How many threads can compute at a time in this process, 1 to most_threads: what `threads` of all options means where
+/// it is not set. A second thread on a core gains nothing, because one already reads or multiplies as fast as the core
+/// can, and threads without a CPU wait for those that have one.
+///
+/// Linux and Android: the physical cores among the CPUs that the process may run on (sched_getaffinity, so taskset and
+/// cpusets count), no more than the quota of its control groups gives, rounded up. Windows: the physical cores of its
+/// processor group. macOS: the fast cores. Elsewhere all CPUs. Without threads, 1.
+/// Cost: reads a small file for each core; allocates nothing.
+[[nodiscard]] inline std::size_t usable_cores() noexcept {
+    return (std::clamp)(detail::cores_of_this_system(), std::size_t{1}, most_threads);
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 #include <atomic>
 #include <chrono>
@@ -29515,12 +32235,13 @@ class session_core;
 /// A pool of one's own or a borrowed one.
 class session_pool {
 public:
-    [[nodiscard]] static result<session_pool> open(const engine& tables, std::size_t threads,
+    /// \param threads nullopt: usable_cores()
+    [[nodiscard]] static result<session_pool> open(const engine& tables, std::optional<std::size_t> threads,
                                                    std::chrono::microseconds spin, const pool_ref* borrowed) {
         if (borrowed != nullptr) {
             return session_pool(*borrowed, std::nullopt);
         }
-        auto opened = tables.open_pool(threads, spin);
+        auto opened = tables.open_pool(threads ? *threads : usable_cores(), spin);
         if (!opened) {
             return failed(opened);
         }
@@ -29579,8 +32300,7 @@ public:
                          sentence({"session: ", sizeof(workspace), " bytes could not be allocated"})};
         }
         workspace& all = *made.shared_;
-        auto forward =
-            transformer::open(model.tables, model.parameters, model.tensors, model.frequencies, options.prompt_chunk);
+        auto forward = transformer::open(model.tables, model.parameters, model.tensors, options.prompt_chunk);
         if (!forward) {
             return failed(forward);
         }
@@ -29596,10 +32316,10 @@ public:
             return failed(logits);
         }
         all.more_logits = *std::move(logits);
-        if (model.screen.empty()) {
+        if (!model.screen.is_expected()) {
             return made;
         }
-        auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen,
+        auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
                                             model.parameters.logit_scale);
         if (!search) {
             return failed(search);
@@ -29628,15 +32348,29 @@ private:
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <new>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
+
+/// Whether all of `rows` [count, hidden] are finite, seen by their bits, because -ffast-math folds other tests.
+/// \return errc::invalid_argument, naming the first place that is not
+[[nodiscard]] inline result<void> check_finite(std::span<const float> rows, std::size_t hidden, sentence_parts place) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        if ((std::bit_cast<std::uint32_t>(rows[i]) & 0x7f800000u) == 0x7f800000u) {
+            return error{errc::invalid_argument, sentence({sentence(place), "embedding ", i / hidden,
+                                                           " is not finite in column ", i % hidden})};
+        }
+    }
+    return {};
+}
 
 class session_core final : public session_base {
 public:
@@ -29670,6 +32404,9 @@ public:
 
     result<void> feed(std::span<const token> tokens, const logits_visitor* visitor) override {
         return guarded([&] { return append(tokens, visitor); });
+    }
+    result<void> feed_embeddings(std::span<const float> rows) override {
+        return guarded([&] { return append_embeddings(rows); });
     }
     result<std::span<const float>> logits() override {
         return guarded([&] { return logits_of_last(); });
@@ -29725,11 +32462,12 @@ public:
         stopped_by_ = stop_reason::none;
     }
 
-    /// For batches: the row of a pass that appends `id`, whose logits go to logits_row(). \pre room in the context.
-    [[nodiscard]] sequence_row begin_step(token id) noexcept {
-        tokens_[cached_] = id;
+    /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null, whose logits go to
+    /// logits_row(). \pre room in the context.
+    [[nodiscard]] sequence_row begin_step(token id, const float* embedding) noexcept {
+        tokens_[cached_] = embedding == nullptr ? id : no_token;
         cache_.extend(cached_, 1);
-        return {&cache_, cached_, id};
+        return {&cache_, &frequencies_, cached_, id, embedding};
     }
     /// Before that: room for one position. \return errc::kv_pool_full.
     [[nodiscard]] result<void> reserve_step() { return cache_.reserve(cached_, cached_ + 1); }
@@ -29748,7 +32486,8 @@ private:
     enum class last_state { here, in_a_batch };
 
     session_core(const model_parts& model, const session_options& options, workspace_share space) noexcept
-        : session_base(options), model_(model), parameters_(model.parameters), space_(std::move(space)) {}
+        : session_base(options), model_(model), parameters_(model.parameters),
+          frequencies_(model.turns.of(options.context)), space_(std::move(space)) {}
 
     [[nodiscard]] static result<std::unique_ptr<session_core>>
     make(const model_parts& model, const session_options& options, workspace_share space) {
@@ -29783,6 +32522,33 @@ private:
             if (visitor != nullptr) {
                 visit_each(begin, part.size(), *visitor);
             }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> append_embeddings(std::span<const float> rows) {
+        const std::size_t hidden = parameters_.hidden;
+        if (rows.size() % hidden != 0) {
+            return error{errc::invalid_argument, sentence({"session: ", rows.size(), " floats are no whole number of ",
+                                                           "embeddings, which have ", hidden, " each"})};
+        }
+        const std::size_t count = rows.size() / hidden;
+        if (auto checked = check_room(count, "embeddings"); !checked) {
+            return checked;
+        }
+        if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
+            return checked;
+        }
+        if (auto reserved = cache_.reserve(cached_, position() + count); !reserved) {
+            return reserved;
+        }
+        take_workspace();
+        if (pending_ && count != 0) {
+            run_pending();
+        }
+        for (std::size_t begin = 0; begin < count; begin += options_.prompt_chunk) {
+            const std::size_t together = (std::min)(options_.prompt_chunk, count - begin);
+            run(rows.subspan(begin * hidden, together * hidden));
         }
         return {};
     }
@@ -29920,19 +32686,10 @@ private:
                                                  "taken out; reset() starts anew"};
         }
         stopped_by_ = stop_reason::none;
-        if (to == cached_ && to == state_after_) { // only what next() gave goes
-            pending_.reset();
-            return {};
-        }
-        if (tokens_[to - 1] == no_token) {
-            return error{errc::invalid_argument, sentence({"session: what stands at position ", to - 1,
-                                                           " was not fed as a token and cannot run again"})};
-        }
-        cached_ = to - 1;
-        state_after_ = 0;
-        pending_ = tokens_[to - 1];
-        cache_.keep(cached_);
-        logits_valid_ = false;
+        pending_.reset();
+        logits_valid_ = logits_valid_ && to == state_after_;
+        cached_ = to;
+        cache_.keep(to);
         return {};
     }
 
@@ -29997,11 +32754,18 @@ private:
         return i == 0 ? logits_.data() : space_->more_logits.data() + (i - 1) * parameters_.vocabulary;
     }
 
-    [[nodiscard]] result<void> check_tokens(std::span<const token> tokens) const {
-        if (tokens.size() > context() - position()) {
+    [[nodiscard]] result<void> check_room(std::size_t count, std::string_view of_what) const {
+        if (count > context() - position()) {
             return error{errc::context_full,
-                         sentence({"session: ", tokens.size(), " tokens do not fit, the context has ", context(),
+                         sentence({"session: ", count, " ", of_what, " do not fit, the context has ", context(),
                                    " positions and ", position(), " are taken"})};
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_tokens(std::span<const token> tokens) const {
+        if (auto checked = check_room(tokens.size(), "tokens"); !checked) {
+            return checked;
         }
         const std::size_t vocabulary = parameters_.vocabulary;
         for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -30032,6 +32796,14 @@ private:
         if (position() == 0) {
             return error{errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
         }
+        if (!pending_ && state_after_ != cached_) {
+            if (tokens_[cached_ - 1] == no_token) {
+                return error{errc::invalid_argument,
+                             sentence({"session: what stands at position ", cached_ - 1,
+                                       " was fed as an embedding and cannot run again; feed something behind it"})};
+            }
+            pending_ = tokens_[--cached_]; // after a rewind its state is gone
+        }
         if (auto reserved = pending_ ? reserve_step() : result<void>{}; !reserved) {
             return reserved;
         }
@@ -30043,7 +32815,7 @@ private:
     }
     void run_pending() noexcept {
         const token last = *std::exchange(pending_, std::nullopt);
-        run({&last, 1});
+        run(std::span(&last, 1));
     }
 
     [[nodiscard]] std::span<const float> all_logits() noexcept {
@@ -30055,10 +32827,10 @@ private:
         return out;
     }
 
-    /// The k largest through the screen; nullopt without one, if k is out of range, or if all logits are already
-    /// computed.
+    /// The k largest through the screen; nullopt without one, while it is being made, if k is out of range, or if all
+    /// logits are already computed.
     [[nodiscard]] std::optional<std::span<const scored_token>> screened_logits(std::size_t k) noexcept {
-        if (model_.screen.empty() || logits_valid_ || k == 0 || k > largest_.size()) {
+        if (!model_.screen.is_ready() || logits_valid_ || k == 0 || k > largest_.size()) {
             return std::nullopt;
         }
         return space_->search.largest(space_->pool.ref(), space_->forward->final_state(last_row_), k);
@@ -30101,23 +32873,36 @@ private:
     /// One pass. \pre 1 <= tokens.size() <= prompt_chunk, checked tokens, room in the context.
     void run(std::span<const token> tokens) noexcept {
         for (std::size_t i = 0; i < tokens.size(); ++i) {
-            space_->rows[i] = {&cache_, cached_ + i, tokens[i]};
+            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, tokens[i]};
             tokens_[cached_ + i] = tokens[i];
         }
-        cache_.extend(cached_, tokens.size());
-        space_->forward->run(space_->pool.ref(), space_->rows.span().first(tokens.size()));
-        cached_ += tokens.size();
+        run_rows(tokens.size());
+    }
+    /// The same of embeddings [rows, hidden].
+    void run(std::span<const float> embeddings) noexcept {
+        const std::size_t count = embeddings.size() / parameters_.hidden;
+        for (std::size_t i = 0; i < count; ++i) {
+            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, 0, embeddings.data() + i * parameters_.hidden};
+            tokens_[cached_ + i] = no_token;
+        }
+        run_rows(count);
+    }
+    void run_rows(std::size_t count) noexcept {
+        cache_.extend(cached_, count);
+        space_->forward->run(space_->pool.ref(), space_->rows.span().first(count));
+        cached_ += count;
         state_after_ = cached_;
-        last_row_ = tokens.size() - 1;
+        last_row_ = count - 1;
         state_of_ = last_state::here;
         logits_valid_ = false;
         if (has_mean()) {
-            add_states(tokens.size());
+            add_states(count);
         }
     }
 
     model_parts model_;
     const hyper_parameters& parameters_;
+    const rotary_frequencies& frequencies_;
     workspace_share space_;
     kv_cache cache_;
     buffer<token> tokens_; ///< [context]
@@ -30200,7 +32985,8 @@ private:
         }
         for (std::size_t i = 0; i < entries.size(); ++i) {
             session_core& of = core_of(entries[i]);
-            rows_[i] = of.begin_step(entries[i].id);
+            const std::span<const float> embedding = entries[i].embedding;
+            rows_[i] = of.begin_step(entries[i].id, embedding.empty() ? nullptr : embedding.data());
             row_indices_[i] = i;
             logits_[i] = of.logits_row();
         }
@@ -30214,7 +33000,7 @@ private:
     }
 
     [[nodiscard]] result<void> allocate_all(const model_parts& model, std::size_t sessions) {
-        auto forward = transformer::open(model.tables, parameters_, model.tensors, model.frequencies, sessions);
+        auto forward = transformer::open(model.tables, parameters_, model.tensors, sessions);
         if (!forward) {
             return failed(forward);
         }
@@ -30253,6 +33039,28 @@ private:
         if (!of.is_of(parameters_)) {
             return error{errc::invalid_argument, sentence({"batch: entry ", i, " is a session of another model"})};
         }
+        if (of.cached() == of.context()) {
+            return error{errc::context_full, sentence({"batch: entry ", i, ": the context has ", of.context(),
+                                                       " positions and ", of.cached(), " are taken"})};
+        }
+        return entry.embedding.empty() ? check_token(i, entry) : check_embedding(i, entry);
+    }
+
+    [[nodiscard]] result<void> check_embedding(std::size_t i, const batch_entry& entry) const {
+        if (const auto& pending = entry.of->pending()) {
+            return error{errc::invalid_argument, sentence({"batch: entry ", i, " has an embedding, but next() of its ",
+                                                           "session gave ", *pending, ", which comes first"})};
+        }
+        if (entry.embedding.size() != parameters_.hidden) {
+            return error{errc::invalid_argument,
+                         sentence({"batch: entry ", i, " has an embedding of ", entry.embedding.size(),
+                                   " floats, the model's have ", parameters_.hidden})};
+        }
+        return check_finite(entry.embedding, parameters_.hidden, {"batch: entry ", i, ": "});
+    }
+
+    [[nodiscard]] result<void> check_token(std::size_t i, const batch_entry& entry) const {
+        const session_core& of = core_of(entry);
         if (of.pending() && *of.pending() != entry.id) {
             return error{errc::invalid_argument, sentence({"batch: entry ", i, " has token ", entry.id,
                                                            ", but next() of its session gave ", *of.pending()})};
@@ -30260,10 +33068,6 @@ private:
         if (entry.id < 0 || static_cast<std::size_t>(entry.id) >= parameters_.vocabulary) {
             return error{errc::invalid_token, sentence({"batch: entry ", i, " has token ", entry.id,
                                                         ", the vocabulary has ", parameters_.vocabulary})};
-        }
-        if (of.cached() == of.context()) {
-            return error{errc::context_full, sentence({"batch: entry ", i, ": the context has ", of.context(),
-                                                       " positions and ", of.cached(), " are taken"})};
         }
         return {};
     }
@@ -30323,9 +33127,1127 @@ result<std::unique_ptr<batch_base>> graph_part<Program>::open(const model_parts&
 #ifndef BITNET_TEXT_OPEN_CHAT_TEMPLATE_HPP
 #define BITNET_TEXT_OPEN_CHAT_TEMPLATE_HPP
 
+// ---- bitnet/text/chatml_reader.hpp ----
+// chatml_reader: finds out what a ChatML template writes beyond the format, and what of it is not known here.
+#ifndef BITNET_TEXT_CHATML_READER_HPP
+#define BITNET_TEXT_CHATML_READER_HPP
+
+// ---- bitnet/text/template_outline.hpp ----
+// template_outline: what a chat template (Jinja) may write, part by part, and under which conditions.
+#ifndef BITNET_TEXT_TEMPLATE_OUTLINE_HPP
+#define BITNET_TEXT_TEMPLATE_OUTLINE_HPP
+
+// ---- bitnet/text/template_lexer.hpp ----
+// template_lexer: a chat template (Jinja) as texts, expressions and statements.
+#ifndef BITNET_TEXT_TEMPLATE_LEXER_HPP
+#define BITNET_TEXT_TEMPLATE_LEXER_HPP
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A word, a number, an operator, or a text in quotes.
+struct template_token {
+    bool is_text; ///< in quotes: `text` is what it means
+    std::string text;
+
+    [[nodiscard]] bool is(std::string_view spelling) const noexcept { return !is_text && text == spelling; }
+};
+using template_tokens = std::vector<template_token>;
+
+[[nodiscard]] constexpr bool is_word_character(char c) noexcept {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+/// Tokens as one text that does not depend on how a template is laid out: spaces between words only, texts in single
+/// quotes.
+[[nodiscard]] inline std::string spelled(std::span<const template_token> tokens) {
+    std::string made;
+    bool after_word = false;
+    for (const template_token& each : tokens) {
+        const bool is_word = !each.is_text && !each.text.empty() && is_word_character(each.text[0]);
+        made.append(after_word && is_word ? " " : "");
+        made.append(each.is_text ? "'" : "").append(each.text).append(each.is_text ? "'" : "");
+        after_word = is_word;
+    }
+    return made;
+}
+
+/// How many of the tokens the bracket takes that they begin with; all, if it is never closed.
+[[nodiscard]] inline std::size_t end_of_bracket(std::span<const template_token> tokens) noexcept {
+    std::size_t depth = 0;
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        const template_token& here = tokens[i];
+        if (here.is("(") || here.is("[") || here.is("{")) {
+            ++depth;
+        } else if (depth != 0 && (here.is(")") || here.is("]") || here.is("}"))) {
+            --depth;
+        }
+        if (depth == 0) {
+            return i + 1;
+        }
+    }
+    return tokens.size();
+}
+
+/// The first token of that spelling, or the other, that is in no bracket; tokens.size() if there is none.
+[[nodiscard]] inline std::size_t find_outside(std::span<const template_token> tokens, std::string_view spelling,
+                                              std::string_view other = "") noexcept {
+    std::size_t i = 0;
+    while (i < tokens.size() && !tokens[i].is(spelling) && !tokens[i].is(other)) {
+        i += end_of_bracket(tokens.subspan(i));
+    }
+    return (std::min)(i, tokens.size());
+}
+
+enum class template_tag_kind : unsigned char { text, expression, statement };
+
+struct template_tag {
+    template_tag_kind kind = template_tag_kind::text;
+    std::string text;       ///< of a text
+    template_tokens tokens; ///< of the others; message['role'] is message.role
+};
+
+/// Reads one tag after the other, comments left out. White space is kept and removed as transformers and llama.cpp do
+/// it:
+/// "-" removes all of it, a line end after a statement goes, and so do blanks before one that begins a line.
+class template_lexer {
+public:
+    explicit template_lexer(std::string_view text) noexcept : rest_(text) {
+        rest_.remove_suffix(rest_.ends_with('\n') ? 1 : 0); // as Jinja does
+    }
+
+    /// Reads the next tag. \return false at the end and where there is trouble()
+    [[nodiscard]] bool next() {
+        while (trouble_.empty() && !rest_.empty()) {
+            if (read_text() || read_tag()) {
+                return true;
+            }
+        }
+        return false;
+    }
+    [[nodiscard]] const template_tag& tag() const noexcept { return tag_; }
+    /// What cannot be read; empty if all can.
+    [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
+
+private:
+    static constexpr std::string_view blanks = " \t";
+    static constexpr std::string_view spaces = " \t\r\n\f\v";
+
+    /// The text in front of the next tag, if it is not empty.
+    [[nodiscard]] bool read_text() {
+        std::size_t end = rest_.find('{');
+        while (end < rest_.size() && (end + 1 == rest_.size() || !is_one_of("{%#", rest_[end + 1]))) {
+            end = rest_.find('{', end + 1);
+        }
+        end = (std::min)(end, rest_.size());
+        std::string_view text = rest_.substr(0, end);
+        rest_.remove_prefix(end);
+        const char sign = rest_.size() > 2 ? rest_[2] : ' ';
+        if (sign == '-') {
+            text = text.substr(0, text.find_last_not_of(spaces) + 1);
+        } else if (rest_.size() > 2 && rest_[1] != '{' && sign != '+') {
+            const std::size_t kept = text.find_last_not_of(blanks) + 1;
+            text = kept == 0 ? text.substr(0, is_line_begun_ ? text.size() : 0)
+                             : text.substr(0, text[kept - 1] == '\n' ? kept : text.size());
+        }
+        is_line_begun_ = true; // a tag follows
+        tag_ = {template_tag_kind::text, std::string(text), {}};
+        return !text.empty();
+    }
+
+    /// The tag that the rest begins with; false for a comment, and at the end.
+    [[nodiscard]] bool read_tag() {
+        if (rest_.empty()) {
+            return false;
+        }
+        const char kind = rest_[1];
+        rest_.remove_prefix(2);
+        rest_.remove_prefix(!rest_.empty() && (rest_[0] == '-' || rest_[0] == '+') ? 1 : 0);
+        if (kind == '#') {
+            const std::size_t end = rest_.find("#}");
+            trouble_ = end == std::string_view::npos ? "a comment has no end" : "";
+            const bool trims = end != 0 && end < rest_.size() && rest_[end - 1] == '-';
+            rest_.remove_prefix((std::min)(end, rest_.size() - 2) + 2);
+            skip_after(trims, true);
+            return false;
+        }
+        tag_ = {kind == '{' ? template_tag_kind::expression : template_tag_kind::statement, {}, {}};
+        read_tokens(kind == '{' ? "}}" : "%}");
+        return trouble_.empty();
+    }
+
+    void read_tokens(std::string_view end) {
+        std::size_t depth = 0;
+        while (true) {
+            rest_.remove_prefix((std::min)(rest_.find_first_not_of(spaces), rest_.size()));
+            const bool trims = rest_.starts_with('-') && rest_.substr(1).starts_with(end);
+            if (depth == 0 && (trims || rest_.starts_with(end))) {
+                rest_.remove_prefix(end.size() + (trims ? 1 : 0));
+                skip_after(trims, end != "}}");
+                return;
+            }
+            if (rest_.empty() || !read_token()) {
+                trouble_ = rest_.empty() ? "a tag has no end" : "a text has no end";
+                return;
+            }
+            const template_token& last = tag_.tokens.back();
+            if (last.is("{")) {
+                ++depth;
+            } else if (last.is("}") && depth != 0) {
+                --depth;
+            }
+            join_member();
+        }
+    }
+
+    /// White space after a tag.
+    void skip_after(bool trims, bool is_statement) noexcept {
+        if (trims) {
+            rest_.remove_prefix((std::min)(rest_.find_first_not_of(spaces), rest_.size()));
+        } else if (is_statement && rest_.starts_with('\n')) {
+            rest_.remove_prefix(1);
+            is_line_begun_ = false;
+        }
+    }
+
+    /// One token. \pre the rest is not empty. \return false if it has no end
+    [[nodiscard]] bool read_token() {
+        const char first = rest_[0];
+        if (first == '\'' || first == '"') {
+            return read_quoted(first);
+        }
+        std::size_t size = 1;
+        if (is_word_character(first)) {
+            size = static_cast<std::size_t>(
+                std::find_if_not(rest_.begin(), rest_.end(), [](char c) { return is_word_character(c); }) -
+                rest_.begin());
+        } else if (rest_.size() > 1 && rest_[1] == '=' && is_one_of("=!<>", first)) {
+            size = 2;
+        }
+        std::string text(rest_.substr(0, size));
+        if (text == "True" || text == "False" || text == "None") {
+            text[0] = static_cast<char>(text[0] | 0x20); // Jinja knows both
+        }
+        tag_.tokens.push_back({false, std::move(text)});
+        rest_.remove_prefix(size);
+        return true;
+    }
+
+    [[nodiscard]] bool read_quoted(char quote) {
+        std::string text;
+        for (std::size_t i = 1; i < rest_.size(); ++i) {
+            if (rest_[i] == quote) {
+                rest_.remove_prefix(i + 1);
+                tag_.tokens.push_back({true, std::move(text)});
+                return true;
+            }
+            if (rest_[i] == '\\' && i + 1 < rest_.size()) {
+                i += append_escape(text, rest_.substr(i + 1));
+            } else {
+                text += rest_[i];
+            }
+        }
+        return false;
+    }
+
+    /// What a backslash and the characters of `rest` mean. \return how many of these it takes
+    [[nodiscard]] static std::size_t append_escape(std::string& out, std::string_view rest) {
+        constexpr std::string_view written = "ntr0\\'\"";
+        constexpr std::string_view meant("\n\t\r\0\\'\"", 7);
+        if (const std::size_t named = written.find(rest[0]); named != std::string_view::npos) {
+            out += meant[named];
+            return 1;
+        }
+        const std::size_t digits = rest[0] == 'x' ? 2 : rest[0] == 'u' ? 4 : 0;
+        if (digits == 0 || rest.size() <= digits) {
+            out += '\\'; // as Python keeps escapes that it does not know
+            return 0;
+        }
+        char32_t code = 0;
+        for (const char c : rest.substr(1, digits)) {
+            const std::size_t digit = std::string_view("0123456789abcdef").find(static_cast<char>(c | 0x20));
+            code = code << 4 | static_cast<char32_t>(digit & 15);
+        }
+        append_utf8(out, code);
+        return digits + 1;
+    }
+
+    /// Makes x['name'] at the end of the tokens x.name.
+    void join_member() {
+        template_tokens& all = tag_.tokens;
+        const std::size_t n = all.size();
+        const bool is_member = n >= 4 && all[n - 1].is("]") && all[n - 2].is_text && all[n - 3].is("[") &&
+                               !all[n - 4].is_text && is_object_end(all[n - 4].text) &&
+                               std::all_of(all[n - 2].text.begin(), all[n - 2].text.end(), is_word_character);
+        if (is_member) {
+            template_token name{false, std::move(all[n - 2].text)};
+            all.resize(n - 3, {false, {}});
+            all.push_back({false, "."});
+            all.push_back(std::move(name));
+        }
+    }
+    [[nodiscard]] static bool is_object_end(std::string_view token) noexcept {
+        return token == "]" || token == ")" || is_word_character(token.back());
+    }
+
+    [[nodiscard]] static bool is_one_of(std::string_view set, char c) noexcept {
+        return set.find(c) != std::string_view::npos;
+    }
+
+    std::string_view rest_;
+    template_tag tag_;
+    std::string trouble_;
+    bool is_line_begun_ = false; ///< something stands on the line before what is read next
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A condition that has to hold, or not to hold, where a part is written.
+struct template_guard {
+    std::size_t condition; ///< which of template_outline::conditions()
+    bool holds;
+    [[nodiscard]] bool operator==(const template_guard&) const = default;
+};
+
+/// Something that a template writes.
+struct template_part {
+    bool is_literal;
+    std::string text;                   ///< what is written, or the expression as spelled() has it
+    std::vector<template_guard> guards; ///< all of them apply
+    std::vector<std::size_t> loops;     ///< which of template_outline::loops() are around it, the outermost first
+};
+
+/// A name that a template gives to an expression.
+struct template_alias {
+    std::string name;
+    template_tokens value;
+    std::vector<template_guard> guards; ///< where it is given
+    bool is_in_loop;
+};
+
+/// The parts of a template in their order. A template is never run: this is its text, taken apart, without a meaning
+/// for anything but literals, +, ~, inline and other ifs, and for.
+class template_outline {
+public:
+    /// Cost: linear in the text, times what is around a part, of which there is at most 32.
+    /// \post if trouble() is not empty, the template cannot be taken apart, and nothing else is of use
+    [[nodiscard]] static template_outline of(std::string_view text) {
+        template_outline made;
+        made.trouble_ = text.size() > longest ? "it is longer than any that is known" : "";
+        template_lexer lexer(text);
+        while (made.trouble_.empty() && lexer.next()) {
+            made.read(lexer.tag());
+        }
+        made.trouble_ = made.trouble_.empty() ? lexer.trouble() : made.trouble_;
+        if (made.trouble_.empty() && !made.open_.empty()) {
+            made.trouble_ = "a block is never closed";
+        }
+        return made;
+    }
+
+    [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
+    [[nodiscard]] const std::vector<template_part>& parts() const noexcept { return parts_; }
+    [[nodiscard]] const std::vector<template_tokens>& conditions() const noexcept { return conditions_; }
+    /// What loops run over, as spelled() has it.
+    [[nodiscard]] const std::vector<std::string>& loops() const noexcept { return loops_; }
+    [[nodiscard]] const std::vector<template_alias>& aliases() const noexcept { return aliases_; }
+    /// Whether these characters are in a statement or an expression, as spelled() has it.
+    [[nodiscard]] bool mentions(std::string_view code) const noexcept { return code_.find(code) != std::string::npos; }
+
+private:
+    static constexpr std::size_t longest = std::size_t{1} << 17; ///< published templates have less than 32 KiB
+    static constexpr std::size_t most_around = 32;               ///< conditions, loops, brackets
+
+    static constexpr const char* too_deep = "more than 32 conditions are around one part";
+
+    /// A block that is not closed yet.
+    struct block {
+        bool is_loop;
+        std::size_t guards; ///< of those around the block
+    };
+
+    void read(const template_tag& tag) {
+        if (tag.kind == template_tag_kind::text) {
+            add({true, tag.text, guards_, around_});
+            return;
+        }
+        code_.append(spelled(tag.tokens)).append("\n");
+        if (tag.kind == template_tag_kind::expression) {
+            write(tag.tokens, guards_);
+        } else if (!tag.tokens.empty()) {
+            state(tag.tokens[0].text, std::span(tag.tokens).subspan(1));
+        }
+        if (guards_.size() > most_around || open_.size() > most_around) {
+            trouble_ = too_deep;
+        }
+    }
+
+    /// A statement, by its first word.
+    void state(std::string_view word, std::span<const template_token> rest) {
+        if (word == "if") {
+            open_.push_back({false, guards_.size()});
+            guards_.push_back(condition(rest, true));
+        } else if (word == "for") {
+            begin_loop(rest);
+        } else if (word == "elif" || word == "else") {
+            turn_over(word == "elif", rest);
+        } else if (word == "endif" || word == "endfor") {
+            close(word == "endfor");
+        } else if (word == "set") {
+            name_value(rest);
+        } else if (word != "generation" && word != "endgeneration") { // these two mark answers for training
+            trouble_ = sentence({"it has a statement ", quoted{word}});
+        }
+    }
+
+    void begin_loop(std::span<const template_token> rest) {
+        const auto in = std::find_if(rest.begin(), rest.end(), [](const template_token& t) { return t.is("in"); });
+        if (in == rest.end()) {
+            trouble_ = "a loop runs over nothing";
+            return;
+        }
+        open_.push_back({true, guards_.size()});
+        around_.push_back(loops_.size());
+        loops_.push_back(spelled({in + 1, rest.end()}));
+    }
+
+    /// An elif or an else: the condition before does not hold.
+    void turn_over(bool has_condition, std::span<const template_token> rest) {
+        if (open_.empty() || open_.back().is_loop || !guards_.back().holds) {
+            trouble_ = "an else is where none can be";
+            return;
+        }
+        guards_.back().holds = false;
+        if (has_condition) {
+            guards_.push_back(condition(rest, true));
+        } else {
+            guards_.push_back(condition({}, true)); // so that no second else follows
+            guards_.back().holds = false;
+        }
+    }
+
+    void close(bool is_loop) {
+        if (open_.empty() || open_.back().is_loop != is_loop) {
+            trouble_ = "a block is closed that is not open";
+            return;
+        }
+        guards_.resize(open_.back().guards, {0, true});
+        open_.pop_back();
+        if (is_loop) {
+            around_.pop_back();
+        }
+    }
+
+    void name_value(std::span<const template_token> rest) {
+        const auto equals = std::find_if(rest.begin(), rest.end(), [](const template_token& t) { return t.is("="); });
+        if (equals == rest.end()) {
+            trouble_ = "it names a block of text";
+            return;
+        }
+        aliases_.push_back({spelled({rest.begin(), equals}), {equals + 1, rest.end()}, guards_, !around_.empty()});
+    }
+
+    [[nodiscard]] template_guard condition(std::span<const template_token> tokens, bool holds) {
+        conditions_.emplace_back(tokens.begin(), tokens.end());
+        return {conditions_.size() - 1, holds};
+    }
+
+    /// What an expression writes.
+    void write(std::span<const template_token> tokens, const std::vector<template_guard>& guards,
+               std::size_t depth = 0) {
+        tokens = unwrapped(tokens);
+        if (depth + guards.size() > most_around) {
+            trouble_ = too_deep;
+            return;
+        }
+        const std::size_t asked = find_outside(tokens, "if");
+        if (asked != tokens.size()) {
+            write_if(tokens, asked, guards, depth);
+            return;
+        }
+        while (!tokens.empty() && trouble_.empty()) {
+            const std::size_t end = find_outside(tokens, "+", "~");
+            write_term(tokens.first(end), guards, depth);
+            tokens = tokens.subspan((std::min)(end + 1, tokens.size()));
+        }
+    }
+
+    /// VALUE if CONDITION else OTHER.
+    void write_if(std::span<const template_token> tokens, std::size_t asked, const std::vector<template_guard>& guards,
+                  std::size_t depth) {
+        const std::span<const template_token> rest = tokens.subspan(asked + 1);
+        const std::size_t otherwise = find_outside(rest, "else");
+        std::vector<template_guard> inner = guards;
+        inner.push_back(condition(rest.first(otherwise), true));
+        write(tokens.first(asked), inner, depth + 1);
+        inner.back().holds = false;
+        write(rest.subspan((std::min)(otherwise + 1, rest.size())), inner, depth + 1);
+    }
+
+    void write_term(std::span<const template_token> term, const std::vector<template_guard>& guards,
+                    std::size_t depth) {
+        const bool is_wrapped = unwrapped(term).size() != term.size();
+        if (is_wrapped) {
+            write(term, guards, depth + 1);
+        } else if (term.size() == 1 && term[0].is_text) {
+            add({true, term[0].text, guards, around_});
+        } else {
+            add({false, spelled(term), guards, around_});
+        }
+    }
+
+    /// Literals side by side under the same conditions become one.
+    void add(template_part part) {
+        const bool joins = part.is_literal && !parts_.empty() && parts_.back().is_literal &&
+                           parts_.back().guards == part.guards && parts_.back().loops == part.loops;
+        if (joins) {
+            parts_.back().text += part.text;
+        } else if (!part.is_literal || !part.text.empty()) {
+            parts_.push_back(std::move(part));
+        }
+    }
+
+    /// Without parentheses that are around all of it.
+    [[nodiscard]] static std::span<const template_token> unwrapped(std::span<const template_token> tokens) {
+        for (std::size_t n = 0; n < most_around; ++n) {
+            if (tokens.size() < 2 || !tokens[0].is("(") || end_of_bracket(tokens) != tokens.size()) {
+                break;
+            }
+            tokens = tokens.subspan(1, tokens.size() - 2);
+        }
+        return tokens;
+    }
+
+    std::string trouble_;
+    std::vector<template_part> parts_;
+    std::vector<template_tokens> conditions_;
+    std::vector<std::string> loops_;
+    std::vector<template_alias> aliases_;
+    std::string code_;
+    std::vector<block> open_;
+    std::vector<template_guard> guards_;
+    std::vector<std::size_t> around_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/text/template_world.hpp ----
+// template_world: what a chat template is given, and whether its conditions hold then.
+#ifndef BITNET_TEXT_TEMPLATE_WORLD_HPP
+#define BITNET_TEXT_TEMPLATE_WORLD_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What is known of the values that a template is given. nullopt: not known.
+struct template_input {
+    std::optional<bool> has_tools = {};
+    std::optional<bool> has_system = {};       ///< the first message is the system's
+    std::optional<bool> is_prompted = {};      ///< add_generation_prompt
+    std::optional<bool> enables_thinking = {}; ///< enable_thinking; not given unless `sets_thinking`
+    bool sets_thinking = false;
+};
+
+/// Whether conditions of an outline, which must outlive this, hold for an input; nullopt where that is not known.
+class template_world {
+public:
+    template_world(const template_outline& outline, const template_input& input) : outline_(&outline), input_(input) {
+        for (const template_tokens& condition : outline.conditions()) {
+            std::size_t steps = most_steps;
+            answers_.push_back(either(condition, steps));
+        }
+    }
+
+    /// Whether all of the guards apply.
+    [[nodiscard]] std::optional<bool> hold(std::span<const template_guard> guards) const noexcept {
+        std::optional<bool> all = true;
+        for (const template_guard& each : guards) {
+            const auto one = answers_[each.condition];
+            all = both(all, one ? std::optional(*one == each.holds) : std::nullopt);
+        }
+        return all;
+    }
+
+private:
+    static constexpr std::size_t most_steps = 256;   ///< for one condition, the names in it included
+    static constexpr std::size_t longest_named = 64; ///< tokens
+
+    using tokens = std::span<const template_token>;
+    using answer = std::optional<bool>;
+
+    [[nodiscard]] static answer both(answer a, answer b) noexcept {
+        return (a && !*a) || (b && !*b) ? answer(false) : a && b ? answer(true) : std::nullopt;
+    }
+    [[nodiscard]] static answer inverted(answer a) noexcept { return a ? answer(!*a) : std::nullopt; }
+
+    /// A or B or ...; false for nothing. `steps` is what is left of most_steps.
+    [[nodiscard]] answer either(tokens condition, std::size_t& steps) const {
+        answer none = true;
+        while (!condition.empty()) {
+            const std::size_t end = find_outside(condition, "or");
+            none = both(none, inverted(every(condition.first(end), steps)));
+            condition = condition.subspan((std::min)(end + 1, condition.size()));
+        }
+        return inverted(none);
+    }
+    /// A and B and ...
+    [[nodiscard]] answer every(tokens condition, std::size_t& steps) const {
+        answer all = true;
+        while (!condition.empty()) {
+            const std::size_t end = find_outside(condition, "and");
+            all = both(all, single(condition.first(end), steps));
+            condition = condition.subspan((std::min)(end + 1, condition.size()));
+        }
+        return all;
+    }
+    /// not A, (A), or a question.
+    [[nodiscard]] answer single(tokens condition, std::size_t& steps) const {
+        if (steps == 0 || condition.empty()) {
+            return std::nullopt;
+        }
+        --steps;
+        if (condition[0].is("not")) {
+            return inverted(single(condition.subspan(1), steps));
+        }
+        if (condition[0].is("(") && end_of_bracket(condition) == condition.size()) {
+            return either(condition.subspan(1, condition.size() - 2), steps);
+        }
+        return question(spelled(condition), steps);
+    }
+
+    /// A value by itself, or one that is asked something.
+    [[nodiscard]] answer question(const std::string& spelling, std::size_t& steps) const {
+        struct ending {
+            std::string_view text;
+            answer (template_world::*asks)(std::string_view, std::size_t&) const;
+            bool holds;
+        };
+        constexpr std::array<ending, 14> endings{{{" is defined", &template_world::is_given, true},
+                                                  {" is not defined", &template_world::is_given, false},
+                                                  {" is undefined", &template_world::is_given, false},
+                                                  {" is true", &template_world::is_true, true},
+                                                  {" is not true", &template_world::is_true, false},
+                                                  {"==true", &template_world::is_true, true},
+                                                  {" is false", &template_world::is_false, true},
+                                                  {" is not false", &template_world::is_false, false},
+                                                  {"==false", &template_world::is_false, true},
+                                                  {"!=false", &template_world::is_false, false},
+                                                  {" is not none", &template_world::has_value, true},
+                                                  {" is none", &template_world::has_value, false},
+                                                  {"|length>0", &template_world::has_value, true},
+                                                  {"|length!=0", &template_world::has_value, true}}};
+        for (const ending& each : endings) {
+            if (std::string_view(spelling).ends_with(each.text)) {
+                const auto value = std::string_view(spelling).substr(0, spelling.size() - each.text.size());
+                const answer found = (this->*each.asks)(value, steps);
+                return each.holds ? found : inverted(found);
+            }
+        }
+        return truth(spelling, steps);
+    }
+
+    [[nodiscard]] answer is_given(std::string_view value, std::size_t&) const {
+        if (value == "enable_thinking") {
+            return input_.sets_thinking;
+        }
+        const bool is_certain = value == "messages" || value == "add_generation_prompt";
+        return is_certain || (value == "tools" && input_.has_tools == true) ? answer(true) : std::nullopt;
+    }
+    [[nodiscard]] answer is_true(std::string_view value, std::size_t& steps) const {
+        const bool may_be = value == "enable_thinking" || value == "add_generation_prompt";
+        return may_be ? truth(value, steps) : std::nullopt;
+    }
+    [[nodiscard]] answer is_false(std::string_view value, std::size_t& steps) const {
+        const answer given = is_given(value, steps);
+        return given == false ? given : inverted(is_true(value, steps));
+    }
+    [[nodiscard]] answer has_value(std::string_view value, std::size_t& steps) const {
+        return value == "tools" ? truth(value, steps) : std::nullopt;
+    }
+
+    [[nodiscard]] answer truth(std::string_view value, std::size_t& steps) const {
+        const bool given_or_true = !input_.sets_thinking || input_.enables_thinking == true;
+        const std::array<std::pair<std::string_view, answer>, 11> known{
+            {{"tools", input_.has_tools},
+             {"add_generation_prompt", input_.is_prompted},
+             {"enable_thinking", input_.sets_thinking ? input_.enables_thinking : answer(false)},
+             {"enable_thinking|default(true)", given_or_true},
+             {"enable_thinking|default(false)", input_.sets_thinking ? input_.enables_thinking : answer(false)},
+             {"messages[0].role=='system'", input_.has_system},
+             {"messages[0].role!='system'", inverted(input_.has_system)},
+             {"messages|first.role=='system'", input_.has_system},
+             {"messages", true},
+             {"true", true},
+             {"false", false}}};
+        for (const auto& [spelling, holds] : known) {
+            if (spelling == value) {
+                return holds;
+            }
+        }
+        return named(value, steps);
+    }
+
+    /// A name that the template gives once, outside of loops and conditions.
+    [[nodiscard]] answer named(std::string_view name, std::size_t& steps) const {
+        const template_alias* found = nullptr;
+        for (const template_alias& each : outline_->aliases()) {
+            if (each.name == name && (found != nullptr || each.is_in_loop || !each.guards.empty())) {
+                return std::nullopt;
+            }
+            found = each.name == name ? &each : found;
+        }
+        const bool is_simple = found != nullptr && steps != 0 && found->value.size() <= longest_named;
+        return is_simple ? either(found->value, steps) : std::nullopt;
+    }
+
+    const template_outline* outline_;
+    template_input input_;
+    std::vector<std::optional<bool>> answers_; ///< by condition
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Reads one ChatML template. The facts are what Qwen's templates of 2024 to 2026 and those made from them differ in.
+class chatml_reader {
+public:
+    explicit chatml_reader(std::string_view text) : outline_(template_outline::of(text)) {}
+
+    /// \return false if nothing is known of it: see trouble()
+    [[nodiscard]] bool run() {
+        facts_.to_json = &python_json;
+        facts_.to_json_list = &python_json_list;
+        trouble_ = outline_.trouble();
+        if (trouble_.empty()) {
+            sort_parts();
+            read_prompts();
+        }
+        if (!trouble_.empty()) {
+            return false;
+        }
+        read_turns();
+        read_system();
+        read_tools();
+        return true;
+    }
+
+    [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
+    /// \pre run() has returned true
+    [[nodiscard]] chatml_facts& facts() noexcept { return facts_; }
+    /// What the template does and this library does not, one clause each. \pre as facts()
+    [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
+
+private:
+    using part_list = std::vector<const template_part*>;
+
+    static constexpr std::string_view turn_begin = "<|im_start|>";
+    static constexpr std::string_view turn_end = "<|im_end|>\n";
+    static constexpr std::string_view system_header = "<|im_start|>system\n";
+    static constexpr std::string_view answer_header = "<|im_start|>assistant\n";
+    static constexpr std::string_view no_thought = "<think>\n\n</think>\n\n";
+
+    void sort_parts();
+    void read_prompts();
+    [[nodiscard]] std::optional<std::string> prompt(const template_input& given);
+    [[nodiscard]] std::optional<template_input> untold() const;
+    void tell_unguarded_prompts();
+
+    void read_turns();
+    [[nodiscard]] static bool is_plain_value(std::string_view expression);
+    [[nodiscard]] bool turns_write(std::string_view literal) const;
+    void check_turns();
+    void read_thoughts();
+    [[nodiscard]] bool has_known_calls() const;
+    [[nodiscard]] bool has_known_conditions(const template_part& thought) const;
+    [[nodiscard]] bool applies(const template_part& part, std::string_view code) const;
+
+    void read_system();
+    void read_tools();
+    [[nodiscard]] std::optional<chatml_facts::tool_list> tool_list(bool has_system) const;
+    [[nodiscard]] std::optional<part_list> beginning(bool has_tools, bool has_system) const;
+
+    [[nodiscard]] bool is_over_tools(const template_part& part) const {
+        return !part.loops.empty() && outline_.loops()[part.loops[0]] == "tools";
+    }
+
+    template_outline outline_;
+    chatml_facts facts_;
+    std::string trouble_;
+    std::vector<std::string> notes_;
+    part_list prompt_parts_;
+    part_list beginning_; ///< outside of the loop over messages
+    part_list turns_;     ///< within
+    part_list defaults_;  ///< within, and only without a system's message
+};
+
+/// Which part is for what.
+inline void chatml_reader::sort_parts() {
+    const template_world unprompted(outline_, {.is_prompted = false});
+    const template_world led(outline_, {.has_system = true});
+    for (const template_part& part : outline_.parts()) {
+        if (!part.is_literal && part.text == "bos_token") {
+            continue; // chat_template::open() sees to it
+        }
+        if (unprompted.hold(part.guards) == false) {
+            prompt_parts_.push_back(&part);
+        } else if (part.loops.empty() || is_over_tools(part)) {
+            beginning_.push_back(&part);
+        } else if (part.is_literal && part.text.starts_with(system_header) && led.hold(part.guards) == false) {
+            defaults_.push_back(&part);
+        } else {
+            turns_.push_back(&part);
+        }
+    }
+}
+
+/// What the template does if it is not told whether to think.
+inline std::optional<template_input> chatml_reader::untold() const {
+    template_input made{.is_prompted = true};
+    for (const template_alias& alias : outline_.aliases()) {
+        if (alias.name != "enable_thinking") {
+            continue;
+        }
+        const std::string value = spelled(alias.value);
+        const bool is_default = value.starts_with("enable_thinking|default(");
+        const template_world told(outline_, {.enables_thinking = true, .sets_thinking = true});
+        const bool is_for_untold = told.hold(alias.guards) == false && (value == "true" || value == "false");
+        if (!(is_default && alias.guards.empty()) && !is_for_untold) {
+            return std::nullopt;
+        }
+        made.sets_thinking = true;
+        made.enables_thinking = value == "true" || value == "enable_thinking|default(true)";
+    }
+    return made;
+}
+
+/// What is written after the header of an answer; nullopt and trouble where that is not known.
+inline std::optional<std::string> chatml_reader::prompt(const template_input& given) {
+    const template_world world(outline_, given);
+    std::string made;
+    std::span<const template_guard> shared; // whether there is a prompt may depend on more than is known here
+    for (const template_part* part : prompt_parts_) {
+        std::span<const template_guard> own(part->guards);
+        const bool is_inside = own.size() >= shared.size() && std::equal(shared.begin(), shared.end(), own.begin());
+        if (world.hold(own) == false) {
+            continue;
+        }
+        own = is_inside ? own.subspan(shared.size()) : own;
+        const bool is_sure = made.empty() || world.hold(own).has_value();
+        if (!part->is_literal || !is_sure) {
+            trouble_ = sentence({"what it prompts answers with is not known: ", quoted{part->text}});
+            return std::nullopt;
+        }
+        shared = made.empty() ? std::span<const template_guard>(part->guards) : shared;
+        made += part->text;
+    }
+    if (made.empty()) {
+        return made; // the template prompts for nothing: the header alone, as the format has it
+    }
+    if (!made.starts_with(answer_header)) {
+        trouble_ = sentence({"it prompts answers with ", quoted{made}});
+        return std::nullopt;
+    }
+    return made.substr(answer_header.size());
+}
+
+inline void chatml_reader::read_prompts() {
+    const auto by_itself = untold();
+    if (!by_itself) {
+        trouble_ = "it sets enable_thinking in a way that is not known";
+        return;
+    }
+    const std::array<template_input, 3> given{
+        *by_itself, template_input{.is_prompted = true, .enables_thinking = true, .sets_thinking = true},
+        template_input{.is_prompted = true, .enables_thinking = false, .sets_thinking = true}};
+    for (std::size_t i = 0; i < given.size(); ++i) {
+        auto made = prompt(given[i]);
+        if (!made) {
+            return;
+        }
+        facts_.prompts[i] = *std::move(made);
+    }
+    if (!outline_.mentions("enable_thinking")) {
+        tell_unguarded_prompts();
+    }
+}
+
+/// A template that cannot be told: its one prompt says what it does, and Qwen3's other prompt does the opposite.
+inline void chatml_reader::tell_unguarded_prompts() {
+    const std::string& written = facts_.prompt(chat_thinking::by_template);
+    auto& on = facts_.prompts[static_cast<std::size_t>(chat_thinking::on)];
+    auto& off = facts_.prompts[static_cast<std::size_t>(chat_thinking::off)];
+    if (written.find("</think>") != std::string::npos) {
+        on.clear();
+    } else if (written.find("<think>") != std::string::npos || outline_.mentions(".split('</think>')")) {
+        off = no_thought;
+    }
+}
+
+/// Whether turns may write these characters.
+inline bool chatml_reader::turns_write(std::string_view literal) const {
+    for (const template_part* part : turns_) {
+        if (part->is_literal && part->text.find(literal) != std::string::npos) {
+            return true;
+        }
+    }
+    return false;
+}
+
+inline void chatml_reader::read_turns() {
+    facts_.has_calls = has_known_calls();
+    facts_.results_are_no_question = outline_.mentions(".startswith('<tool_response>')");
+    facts_.begins_asked = !outline_.mentions("=messages|length-1");
+    const bool names_tool = outline_.mentions("'tool'");
+    for (const template_part* part : turns_) {
+        const bool is_for_all = part->text.ends_with(".role") && !applies(*part, ".role==");
+        facts_.has_other_roles = facts_.has_other_roles || (is_for_all && (facts_.has_calls || !names_tool));
+    }
+    read_thoughts();
+    check_turns();
+}
+
+/// Whether one of the conditions under which a part is written has these characters.
+inline bool chatml_reader::applies(const template_part& part, std::string_view code) const {
+    return std::any_of(part.guards.begin(), part.guards.end(), [&](const template_guard& guard) {
+        return guard.holds && spelled(outline_.conditions()[guard.condition]).find(code) != std::string::npos;
+    });
+}
+
+/// Whether calls and results are written as Qwen's templates do it. A line end is before each call, before the first
+/// only if there is content: Qwen3 asks for both there; Qwen2.5 always writes it, and the one before the content only
+/// if there is content.
+inline bool chatml_reader::has_known_calls() const {
+    bool is_parted = false;
+    const bool is_first_parted = turns_write("\n<tool_call>\n{\"name\": \"");
+    for (const template_part* part : turns_) {
+        const bool is_line_end = part->is_literal && part->text == "\n";
+        const bool is_in_calls = part->loops.size() > 1;
+        is_parted = is_parted || (is_line_end && (is_first_parted ? applies(*part, "content")
+                                                                  : is_in_calls && applies(*part, "loop.first")));
+    }
+    return is_parted && outline_.mentions(".role=='tool'") && turns_write("<tool_call>\n{\"name\": \"") &&
+           turns_write("\", \"arguments\": ") && turns_write("}\n</tool_call>") && turns_write("<|im_start|>user") &&
+           !turns_write("<|im_start|>tool") && turns_write("\n<tool_response>\n") && turns_write("\n</tool_response>");
+}
+
+inline void chatml_reader::read_thoughts() {
+    const bool splits = outline_.mentions(".split('</think>')");
+    bool is_known = true;
+    for (const template_part* part : turns_) {
+        if (part->is_literal && part->text.find("<think>") != std::string::npos) {
+            facts_.thoughts = thought_rule::since_question;
+            facts_.thinks_always = !applies(*part, "loop.last or");
+            is_known = is_known && splits && has_known_conditions(*part);
+        }
+        const bool is_raw = splits && part->text.ends_with(".content") && applies(*part, "=='assistant'");
+        is_known = is_known && !is_raw;
+    }
+    if (facts_.thoughts == thought_rule::text && splits) {
+        facts_.thoughts = thought_rule::dropped;
+        facts_.strips_answers = !outline_.mentions("'</think>'in");
+    }
+    if (!is_known) {
+        notes_.push_back("when it writes thoughts of earlier answers is not known; they are written since the last "
+                         "question, as Qwen3's template does");
+    }
+}
+
+/// Whether a thought is written for answers since the last question, and there always or for the last one and those
+/// that have one.
+inline bool chatml_reader::has_known_conditions(const template_part& thought) const {
+    return applies(thought, "loop.index0>") &&
+           std::all_of(thought.guards.begin(), thought.guards.end(), [this](const template_guard& guard) {
+               const std::string condition = spelled(outline_.conditions()[guard.condition]);
+               const auto has = [&](std::string_view code) { return condition.find(code) != std::string::npos; };
+               return !guard.holds || has(".role==") || has("loop.last or") || condition == "true" ||
+                      (has("loop.index0>") && !has(" and") && !has("loop.last"));
+           });
+}
+
+/// Tells of what the turns may write that is not known.
+inline void chatml_reader::check_turns() {
+    constexpr std::array<std::string_view, 17> known{"<|im_start|>",
+                                                     "<|im_end|>",
+                                                     "<tool_call>\n{\"name\": \"",
+                                                     "\", \"arguments\": ",
+                                                     "}\n</tool_call>",
+                                                     "<think>\n",
+                                                     "\n</think>\n\n",
+                                                     "<tool_response>\n",
+                                                     "\n</tool_response>",
+                                                     "<think>",
+                                                     "</think>",
+                                                     "system",
+                                                     "user",
+                                                     "assistant",
+                                                     "tool",
+                                                     "\n",
+                                                     ""};
+    for (const template_part* part : turns_) {
+        std::string_view rest = part->is_literal ? std::string_view(part->text) : std::string_view{};
+        while (!rest.empty()) {
+            const auto next =
+                std::find_if(known.begin(), known.end(), [&](auto text) { return rest.starts_with(text); });
+            if (next->empty()) {
+                notes_.push_back(sentence({"it may write ", quoted{rest}, ", which is not written"}));
+                break;
+            }
+            rest.remove_prefix(next->size());
+        }
+        if (!part->is_literal && !is_plain_value(part->text)) {
+            notes_.push_back(sentence({"it may write ", quoted{part->text}, ", which is written as it is given"}));
+        }
+    }
+}
+
+/// Whether an expression is a role, a content, a thought or a part of a call as it is, line ends around it aside.
+inline bool chatml_reader::is_plain_value(std::string_view expression) {
+    constexpr std::array<std::string_view, 4> endings{"|tojson", ".strip('\n')", ".lstrip('\n')", ".rstrip('\n')"};
+    for (const std::string_view ending : endings) {
+        expression.remove_suffix(expression.ends_with(ending) ? ending.size() : 0);
+    }
+    return std::all_of(expression.begin(), expression.end(), [](char c) { return is_word_character(c) || c == '.'; });
+}
+
+/// What is written in front of the turns; nullopt if that depends on what is not known.
+inline std::optional<chatml_reader::part_list> chatml_reader::beginning(bool has_tools, bool has_system) const {
+    const template_world world(outline_, {.has_tools = has_tools, .has_system = has_system, .is_prompted = false});
+    part_list made;
+    for (const template_part* part : beginning_) {
+        const auto holds = world.hold(part->guards);
+        if (!holds) {
+            return std::nullopt;
+        }
+        if (*holds) {
+            made.push_back(part);
+        }
+    }
+    return made;
+}
+
+/// The system's turn without tools, if it is not one like the others.
+inline void chatml_reader::read_system() {
+    const auto joined = [](const part_list& parts) {
+        std::string made;
+        for (const template_part* part : parts) {
+            made.append(part->is_literal ? part->text : part->text == "messages[0].content" ? "\x01" : "\x02");
+        }
+        return made;
+    };
+    const auto led = beginning(false, true);
+    const auto bare = beginning(false, false);
+    const std::string given = led ? joined(*led) : "\x02";
+    std::string own = bare ? joined(*bare) : "\x02";
+    own = own.empty() && !defaults_.empty() ? joined(defaults_) : own;
+    const bool is_known = given.empty() || given == sentence({system_header, "\x01", turn_end});
+    const bool is_turn = own.starts_with(system_header) && own.ends_with(turn_end) &&
+                         own.find_first_of("\x01\x02") == std::string::npos &&
+                         own.find(turn_begin, 1) == std::string::npos;
+    if (!is_known || (!own.empty() && !is_turn)) {
+        notes_.push_back("what it writes in front of the messages is not known and not written");
+    } else if (!own.empty()) {
+        facts_.default_system = own;
+        notes_.push_back("it has a system prompt of its own, which an own system message replaces");
+    }
+}
+
+inline void chatml_reader::read_tools() {
+    if (!outline_.mentions("tools")) {
+        facts_.why_no_tools = "its template has no place for tools";
+        return;
+    }
+    auto led = tool_list(true);
+    const auto bare = tool_list(false);
+    const bool is_one = led && bare && led->before_each == bare->before_each && led->after_each == bare->after_each &&
+                        led->end == bare->end;
+    if (!is_one || !facts_.has_calls) {
+        facts_.why_no_tools = !is_one ? "how its template lists tools is not known"
+                                      : "how its template writes calls of tools is not known";
+        notes_.push_back(facts_.why_no_tools);
+        return;
+    }
+    led->without_system = bare->without_system;
+    facts_.tools = *std::move(led);
+}
+
+/// What is around the list of tools: `after_system` with, `without_system` without a system's message.
+inline std::optional<chatml_facts::tool_list> chatml_reader::tool_list(bool has_system) const {
+    const auto parts = beginning(true, has_system);
+    chatml_facts::tool_list made;
+    std::string before;
+    bool is_listed = false;
+    for (const template_part* part : parts ? *parts : part_list{}) {
+        const bool in_list = is_over_tools(*part);
+        const bool is_tool = in_list && !is_listed && part->text.ends_with("|tojson") && !part->is_literal;
+        const bool is_content = !in_list && before == system_header && part->text == "messages[0].content";
+        if (!part->is_literal && !is_tool && !is_content) {
+            return std::nullopt;
+        }
+        std::string& place = in_list ? (is_listed ? made.after_each : made.before_each) : is_listed ? made.end : before;
+        place.append(part->is_literal ? part->text : is_content ? "\x01" : "");
+        is_listed = is_listed || is_tool;
+    }
+    const std::string header = sentence({system_header, has_system ? "\x01" : ""});
+    if (!is_listed || !before.starts_with(header) || !made.end.ends_with(turn_end)) {
+        return std::nullopt;
+    }
+    (has_system ? made.after_system : made.without_system) = before.substr(header.size());
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -30364,9 +34286,8 @@ struct chat_template_extra {
     std::string_view part; ///< in the template as comparable_template() makes it
     std::string_view what;
 };
-inline constexpr std::array<chat_template_extra, 3> chat_template_extras{{
+inline constexpr std::array<chat_template_extra, 2> chat_template_extras{{
     {"CuttingKnowledgeDate", "its lines with dates are not written"},
-    {"systemYouare", "its own system prompt is not written: add one if it is wanted"},
     {"<think>", "its thinking parts are not written"},
 }};
 
@@ -30443,11 +34364,14 @@ public:
     [[nodiscard]] bool adds_bos() const noexcept { return bos_wanted_ || begins_with_bos(choice_.format); }
     /// The tokens that end an answer, ascending. \pre run() has succeeded
     [[nodiscard]] std::vector<token> stops() const;
+    /// What a ChatML template of the file says beyond the format; null for others. \pre run() has succeeded
+    [[nodiscard]] const std::shared_ptr<const chatml_facts>& facts() const noexcept { return facts_; }
 
 private:
     static constexpr std::string_view template_key = "tokenizer.chat_template";
 
     [[nodiscard]] result<void> choose(std::string_view name);
+    [[nodiscard]] result<void> read_chatml(std::string_view in_file);
     [[nodiscard]] bool infer();
     [[nodiscard]] result<void> check_tokens() const;
     [[nodiscard]] error unknown(std::string_view what) const;
@@ -30456,6 +34380,7 @@ private:
     const tokenizer& text_;
     chat_format_choice choice_;
     bool bos_wanted_ = false; ///< by the vocabulary or by the template
+    std::shared_ptr<const chatml_facts> facts_;
 };
 
 inline result<void> chat_format_reader::choose(std::string_view name) {
@@ -30478,6 +34403,9 @@ inline result<void> chat_format_reader::choose(std::string_view name) {
                    sentence({"chosen by the caller; the file has ", found})};
     } else if (known != nullptr) {
         choice_ = {known->format, false, known->is_wrong, sentence({"the file has ", found})};
+        if (known->format == chat_format::chatml) {
+            return read_chatml(*in_file);
+        }
         for (const auto& [part, what] : chat_template_extras) {
             if (comparable.find(part) != std::string::npos) {
                 choice_.why.append("; ").append(what);
@@ -30488,6 +34416,19 @@ inline result<void> chat_format_reader::choose(std::string_view name) {
     } else if (!infer()) {
         return unknown(sentence({template_key, " is missing, and no known format fits architecture and vocabulary"}));
     }
+    return {};
+}
+
+/// Refuses a template whose answers begin in an unknown way; names all else that is not known.
+inline result<void> chat_format_reader::read_chatml(std::string_view in_file) {
+    chatml_reader reader(in_file);
+    if (!reader.run()) {
+        return unknown(sentence({template_key, " is ChatML, but ", reader.trouble()}));
+    }
+    for (const std::string& note : reader.notes()) {
+        choice_.why.append("; ").append(note);
+    }
+    facts_ = std::make_shared<const chatml_facts>(std::move(reader.facts()));
     return {};
 }
 
@@ -30556,7 +34497,7 @@ inline result<chat_template> chat_template::open(const gguf_file& file, const to
         if (auto found = reader.run(name); !found) {
             return failed(found);
         }
-        return chat_template(text, std::move(reader.choice()), reader.stops(), reader.adds_bos());
+        return chat_template(text, std::move(reader.choice()), reader.stops(), reader.adds_bos(), reader.facts());
     });
 }
 
@@ -31796,7 +35737,7 @@ struct model_facts {
     model_file source;
     hyper_parameters parameters;
     std::optional<tokenizer> text;
-    rotary_frequencies frequencies;
+    rotations turns;
     std::vector<std::string> notes;
 
     [[nodiscard]] const gguf_file& file() const noexcept { return source.gguf(); }
@@ -31804,8 +35745,8 @@ struct model_facts {
     [[nodiscard]] static result<std::unique_ptr<model_facts>> read(model_file source, const open_options& options);
 
 private:
-    model_facts(model_file opened, hyper_parameters read, rotary_frequencies turns)
-        : source(std::move(opened)), parameters(std::move(read)), frequencies(std::move(turns)),
+    model_facts(model_file opened, hyper_parameters read, rotations opened_turns)
+        : source(std::move(opened)), parameters(std::move(read)), turns(std::move(opened_turns)),
           notes(source.notes().begin(), source.notes().end()) {
         notes.insert(notes.end(), parameters.notes.begin(), parameters.notes.end());
     }
@@ -31819,13 +35760,12 @@ inline result<std::unique_ptr<model_facts>> model_facts::read(model_file source,
     if (!parameters) {
         return failed(parameters);
     }
-    auto frequencies = rotary_frequencies::open(parameters->rope_theta, parameters->head_size,
-                                                {parameters->rope_factor, parameters->rope_divisors});
-    if (!frequencies) {
-        return failed(frequencies);
+    auto turns = rotations::open(*parameters);
+    if (!turns) {
+        return failed(turns);
     }
-    std::unique_ptr<model_facts> facts(
-        new (std::nothrow) model_facts(std::move(source), *std::move(parameters), *std::move(frequencies)));
+    std::unique_ptr<model_facts> facts(new (std::nothrow)
+                                           model_facts(std::move(source), *std::move(parameters), *std::move(turns)));
     if (facts == nullptr) {
         return error{errc::out_of_memory, sentence({"model: ", sizeof(model_facts), " bytes could not be allocated"})};
     }
@@ -31876,39 +35816,64 @@ inline result<void> model_facts::read_tokenizer(const open_options& options) {
 
 #endif
 
-// ---- bitnet/run/tensors_part.hpp ----
-// tensors_part: weights and their screen.
-#ifndef BITNET_RUN_TENSORS_PART_HPP
-#define BITNET_RUN_TENSORS_PART_HPP
+// ---- bitnet/run/screen_choice.hpp ----
+// screen_choice: whether lm_head_mode::automatic makes a screen of a head on this machine, and why.
+#ifndef BITNET_RUN_SCREEN_CHOICE_HPP
+#define BITNET_RUN_SCREEN_CHOICE_HPP
 
-#include <memory>
+#include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
-#include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-template <class Program> result<void> tensors_part<Program>::test(const engine& tables) {
-    return self_test::run(tables);
-}
+/// What the rule of lm_head_mode::automatic looks at.
+struct screen_facts {
+    std::uint64_t head_bytes = 0;
+    std::uint64_t screen_bytes = 0;
+    bool is_admitted = true;                ///< see admits_screen
+    bool has_threads = true;                ///< whether the policy's pool is the library's own
+    std::optional<std::uint64_t> available; ///< bytes; see available_memory
+};
 
-template <class Program>
-result<weights> tensors_part<Program>::open(const gguf_file& file, const hyper_parameters& model,
-                                            const layout_table& layout, const weight_options& options, pool_ref pool) {
-    return weights::open(file, model, layout, options, pool);
-}
+struct screen_choice {
+    bool is_made = false;
+    std::string note; ///< empty where there is nothing to choose
+};
 
-template <class Program>
-result<lm_head_screen> tensors_part<Program>::open_screen(pool_ref pool, const loop_table& loops,
-                                                          const float_matrix& lm_head, const gguf_tensor* stored,
-                                                          std::string_view file, bool verify) {
-    return stored != nullptr ? lm_head_screen::open(pool, loops, lm_head, *stored, file, verify)
-                             : lm_head_screen::open(pool, loops, lm_head);
+/// The rule: a screen is made if the head's type has one, the library may have a thread to make it, and four times its
+/// bytes are available. A head below 32 MiB is read in about a millisecond, so that a screen is not worth its memory.
+[[nodiscard]] inline screen_choice choose_screen(const screen_facts& facts) {
+    constexpr std::uint64_t least = std::uint64_t{32} << 20;
+    if (facts.head_bytes < least) {
+        return {};
+    }
+    const auto stored = [](std::string_view why) {
+        return screen_choice{false, sentence({"head: as stored, because ", why})};
+    };
+    if (!facts.is_admitted) {
+        return stored("a screen is for F16, BF16 and F32");
+    }
+    if (!facts.has_threads) {
+        return stored("the policy's pool has no thread of the library's that could make a screen");
+    }
+    if (!facts.available) {
+        return stored("this system does not tell how much memory is available for a screen");
+    }
+    if (!has_room_for_copy(facts.screen_bytes, *facts.available)) {
+        return stored(sentence({"a screen of ", facts.screen_bytes, " bytes takes more than a quarter of the ",
+                                *facts.available, " bytes of memory that are available"}));
+    }
+    return {true, sentence({"head: screened, by ", facts.screen_bytes,
+                            " bytes that are made in the background; until then all of it is read"})};
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
 
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <string>
@@ -31949,9 +35914,10 @@ public:
         return text_part<>::open_chat(facts_->file(), *facts_->text, format);
     }
 
+    screen_state head_screen() const noexcept override { return screen_.state(); }
+
     [[nodiscard]] model_parts parts() const noexcept {
-        return {tables_, facts_->parameters,  tensors_,
-                screen_, facts_->frequencies, facts_->text ? &*facts_->text : nullptr};
+        return {tables_, facts_->parameters, tensors_, screen_, facts_->turns, facts_->text ? &*facts_->text : nullptr};
     }
 
 private:
@@ -31985,7 +35951,7 @@ private:
         : tables_(tables), facts_(std::move(facts)) {}
 
     [[nodiscard]] result<void> read_tensors(const open_options& options) {
-        const auto pool = tables_.open_pool(options.threads, default_spin);
+        const auto pool = tables_.open_pool(options.threads ? *options.threads : usable_cores(), default_spin);
         if (!pool) {
             return failed(pool);
         }
@@ -32000,29 +35966,54 @@ private:
             return failed(tensors);
         }
         tensors_ = *std::move(tensors);
-        return options.lm_head == lm_head_mode::screened ? make_screen(pool->ref(), how.verify_codes) : result<void>{};
+        return options.lm_head == lm_head_mode::as_stored || facts_->parameters.is_embedder
+                   ? result<void>{}
+                   : open_screen(options.lm_head, pool->ref(), how.verify_codes);
     }
 
-    [[nodiscard]] result<void> make_screen(pool_ref pool, bool verify) {
-        const gguf_file& file = facts_->file();
+    /// \param mode screened or automatic
+    [[nodiscard]] result<void> open_screen(lm_head_mode mode, pool_ref pool, bool verify) {
         const std::string_view name = facts_->parameters.lm_head_name();
-        if (facts_->parameters.is_embedder) {
+        const bool is_admitted = !tensors_.ternary_head().has_blocks() && admits_screen(tensors_.lm_head().element);
+        const auto* stored = is_admitted ? facts_->file().find_tensor(screen_name(name)) : nullptr;
+        if (stored == nullptr && mode == lm_head_mode::automatic) {
+            start_screen(is_admitted);
             return {};
         }
-        if (tensors_.ternary_head().has_blocks() || !admits_screen(tensors_.lm_head().element)) {
-            const gguf_tensor* head = file.find_tensor(name);
+        if (!is_admitted) {
+            const gguf_tensor* head = facts_->file().find_tensor(name);
             facts_->notes.push_back(sentence({"the head is used as stored: a screen is for F16, BF16 and F32, and this "
                                               "one is ",
                                               head != nullptr ? name_of(head->type) : name}));
             return {};
         }
-        const auto* stored = file.find_tensor(screen_name(name));
-        auto made = tensors_part<>::open_screen(pool, *tables_.loops, tensors_.lm_head(), stored, file.name(), verify);
+        auto made = tensors_part<>::open_screen(pool, *tables_.loops, tensors_.lm_head(), stored, facts_->file().name(),
+                                                verify);
         if (!made) {
             return failed(made);
         }
-        screen_ = *std::move(made);
+        screen_.hold(*std::move(made));
         return {};
+    }
+
+    /// lm_head_mode::automatic without a screen in the file: the making of one where the rule says so. The head is used
+    /// as stored, and a note says why, where memory or a thread for it cannot be had.
+    void start_screen(bool is_admitted) {
+        const float_matrix& lm_head = tensors_.lm_head();
+        auto choice =
+            choose_screen({lm_head.rows * lm_head.row_bytes(), lm_head_screen::bytes_for(lm_head).value_or(UINT64_MAX),
+                           is_admitted, tables_.has_threads, available_memory()});
+        if (choice.is_made) {
+            auto allocated = lm_head_screen::allocate(lm_head);
+            if (!allocated) {
+                choice.note = sentence({"head: as stored, because ", allocated.error().message});
+            } else if (!screen_.make_in_background(*std::move(allocated), *tables_.loops, lm_head)) {
+                choice.note = "head: as stored, because the operating system refused a thread to make a screen";
+            }
+        }
+        if (!choice.note.empty()) {
+            facts_->notes.push_back(std::move(choice.note));
+        }
     }
 
     void describe() {
@@ -32042,13 +36033,15 @@ private:
                   facts_->notes,
                   tables_.isa,
                   tensors_.layout(),
-                  tensors_.repacked_bytes()};
+                  tensors_.repacked_bytes(),
+                  screen_.own_bytes(),
+                  tensors_.activations()};
     }
 
     const engine& tables_;
     std::unique_ptr<model_facts> facts_;
     weights tensors_;
-    lm_head_screen screen_;
+    model_screen screen_; ///< the last one: its thread reads the others
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -32081,8 +36074,8 @@ public:
     }
 
     [[nodiscard]] const detail::weights& tensors() const noexcept { return parts().tensors; }
-    /// Empty unless the model was opened with lm_head_mode::screened.
-    [[nodiscard]] const detail::lm_head_screen& screen() const noexcept { return parts().screen; }
+    /// \pre head_screen() == screen_state::ready
+    [[nodiscard]] const detail::lm_head_screen& screen() const noexcept { return parts().screen.get(); }
 
 private:
     explicit model(std::unique_ptr<const detail::model_base> base) noexcept : any_model(std::move(base)) {}

@@ -370,19 +370,10 @@ private:
                                                  "taken out; reset() starts anew"};
         }
         stopped_by_ = stop_reason::none;
-        if (to == cached_ && to == state_after_) { // only what next() gave goes
-            pending_.reset();
-            return {};
-        }
-        if (tokens_[to - 1] == no_token) {
-            return error{errc::invalid_argument, sentence({"session: what stands at position ", to - 1,
-                                                           " was not fed as a token and cannot run again"})};
-        }
-        cached_ = to - 1;
-        state_after_ = 0;
-        pending_ = tokens_[to - 1];
-        cache_.keep(cached_);
-        logits_valid_ = false;
+        pending_.reset();
+        logits_valid_ = logits_valid_ && to == state_after_;
+        cached_ = to;
+        cache_.keep(to);
         return {};
     }
 
@@ -488,6 +479,14 @@ private:
     [[nodiscard]] result<void> ready() {
         if (position() == 0) {
             return error{errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
+        }
+        if (!pending_ && state_after_ != cached_) {
+            if (tokens_[cached_ - 1] == no_token) {
+                return error{errc::invalid_argument,
+                             sentence({"session: what stands at position ", cached_ - 1,
+                                       " was fed as an embedding and cannot run again; feed something behind it"})};
+            }
+            pending_ = tokens_[--cached_]; // after a rewind its state is gone
         }
         if (auto reserved = pending_ ? reserve_step() : result<void>{}; !reserved) {
             return reserved;

@@ -223,7 +223,7 @@ public:
 
     [[nodiscard]] result<gguf_file> run() {
         const bool complete = read_header() && read_metadata() && sort_keys() && read_alignment() && read_tensors() &&
-                              sort_names() && name_q2_0() && place_tensors() && check_overlaps();
+                              sort_names() && find_data() && name_q2_0() && place_tensors() && check_overlaps();
         if (!complete && failure_.code != errc::out_of_memory) {
             explain_failure();
         }
@@ -569,15 +569,25 @@ private:
         const std::string no_128 = misfit(tensor_type::q2_0, order.span());
         const std::string no_64 = misfit(tensor_type::q2_0_g64, order.span());
         if (no_128.empty() == no_64.empty()) {
-            return fail(errc::wrong_layout, {"tensors of type 42 (Q2_0) have blocks of 128 or of 64 columns, and ",
-                                             no_128.empty() ? std::string("the offsets of this file fit both")
-                                                            : sentence({"this file fits neither: with 128, ", no_128,
-                                                                        "; with 64, ", no_64})});
+            return refuse_q2_0(no_128, no_64);
         }
         for (gguf_tensor& tensor : tensors) {
             tensor.type = is_q2_0(tensor) && no_64.empty() ? tensor_type::q2_0_g64 : tensor.type;
         }
         return true;
+    }
+
+    /// \param no_128, no_64 what misfit() gave: both empty or neither
+    [[nodiscard]] bool refuse_q2_0(std::string_view no_128, std::string_view no_64) {
+        for (const gguf_tensor& tensor : file_.tensors_.span()) {
+            if (tensor.type == tensor_type::q2_0 && !no_64.empty() && !meaning_of_type(tensor).empty()) {
+                return refuse_type(tensor);
+            }
+        }
+        return fail(errc::wrong_layout,
+                    {"tensors of type 42 (Q2_0) have blocks of 128 or of 64 columns, and ",
+                     no_64.empty() ? std::string("the offsets of this file fit both")
+                                   : sentence({"this file fits neither: with 128, ", no_128, "; with 64, ", no_64})});
     }
 
     /// The first place where the file would differ if type 42 were `type`; empty if there is none.
@@ -601,19 +611,20 @@ private:
             end = *last;
             expected = *next;
         }
-        const std::uint64_t start = checked_align(reader_.offset(), file_.alignment_).value_or(UINT64_MAX);
+        const std::uint64_t start = file_.data_offset_;
         const std::uint64_t present = bytes_.size() < start ? 0 : bytes_.size() - start;
         return present >= end && present <= expected
                    ? std::string()
                    : sentence({"the data would take ", end, " bytes, but it has ", present});
     }
 
-    [[nodiscard]] bool place_tensors() {
+    [[nodiscard]] bool find_data() {
         const auto start = checked_align(reader_.offset(), file_.alignment_);
-        if (!start) {
-            return fail(errc::bad_offset, {"the padding after the tensor list overflows"});
-        }
-        file_.data_offset_ = *start;
+        file_.data_offset_ = start.value_or(0);
+        return start || fail(errc::bad_offset, {"the padding after the tensor list overflows"});
+    }
+
+    [[nodiscard]] bool place_tensors() {
         for (gguf_tensor& tensor : file_.tensors_.span()) {
             if (!check_shape(tensor) || !place(tensor, *tensor_bytes(tensor.type, tensor.dims))) {
                 return false;
@@ -625,11 +636,6 @@ private:
     /// Whether the type is known and its number of bytes can be computed.
     [[nodiscard]] bool check_shape(const gguf_tensor& tensor) {
         const auto* format = format_of(tensor.type);
-        constexpr tensor_type q1_0{41};
-        if (tensor.type == q1_0) {
-            return fail(errc::unsupported_type, tensor,
-                        {" is of type 41, Q1_0: weights of one bit, which are binary, not ternary"});
-        }
         if (format == nullptr) {
             return refuse_type(tensor);
         }
@@ -646,12 +652,15 @@ private:
     /// \pre neither the tensor nor those after it have been placed
     [[nodiscard]] bool refuse_type(const gguf_tensor& tensor) {
         const auto id = static_cast<std::uint32_t>(tensor.type);
-        const bool is_last = &tensor == &file_.tensors_[file_.tensors_.size() - 1];
-        const std::uint64_t end = is_last ? bytes_.size() - file_.data_offset_ : (&tensor + 1)->offset;
-        const std::string_view what =
-            what_is_type(id, element_count(tensor.dims).value_or(0), end - tensor.offset, file_.alignment_);
+        const std::string_view what = meaning_of_type(tensor);
         return what.empty() ? fail(errc::unsupported_type, tensor, {" has the unknown tensor type ", id})
                             : fail(errc::unsupported_type, tensor, {" has type ", id, ", ", what});
+    }
+    [[nodiscard]] std::string_view meaning_of_type(const gguf_tensor& tensor) const noexcept {
+        const bool is_last = &tensor == &file_.tensors_[file_.tensors_.size() - 1];
+        const std::uint64_t end = is_last ? bytes_.size() - file_.data_offset_ : (&tensor + 1)->offset;
+        return what_is_type(static_cast<std::uint32_t>(tensor.type), element_count(tensor.dims).value_or(0),
+                            end - tensor.offset, file_.alignment_);
     }
     [[nodiscard]] bool bad_shape(const gguf_tensor& tensor, sentence_parts what) {
         return fail(errc::bad_shape, tensor, {" of shape ", dims_text(tensor), sentence(what)});

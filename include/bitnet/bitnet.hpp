@@ -59,6 +59,7 @@
 #include <bitnet/fwd.hpp>
 #include <bitnet/io/available_memory.hpp>
 #include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/copy_pace.hpp>
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/foreign_contents.hpp>
 #include <bitnet/io/gguf_reader.hpp>

@@ -127,6 +127,22 @@ void check_same_ternary(const gguf_file& i2s_file, const gguf_file& packed_file)
 
 } // namespace
 
+TEST_CASE("the tensors of a folder are mapped, or copied where copies are asked for") {
+    const sample model = small_model();
+    const temporary_folder folder;
+    model.written.write(folder.path());
+    for (const page_mode pages : {page_mode::mapped, page_mode::automatic, page_mode::copied}) {
+        const auto file = model_file::open(folder.path(), {.load_tokenizer = false, .pages = pages});
+        REQUIRE_MESSAGE(file, (file ? "" : file.error().message));
+        const bool is_copied = pages == page_mode::copied;
+        CHECK(file->is_mapped() == (!is_copied && mapped_file::supported));
+        CHECK(std::ranges::any_of(file->notes(), [](const std::string& note) {
+                  return note.starts_with("pages: the ") &&
+                         note.ends_with(" bytes of the model were copied into memory");
+              }) == is_copied);
+    }
+}
+
 TEST_CASE("a packed checkpoint equals its GGUF in parameters, codes, scales, norms and embedding") {
     const sample model = small_model();
     const auto expected = gguf_file::parse(model.gguf.span(), "test");

@@ -98,6 +98,26 @@ TEST_CASE("a split model has the metadata of its first shard and the tensors of 
     CHECK(hyper_parameters::read(opened->gguf()));
 }
 
+TEST_CASE("all shards of a split model are copied where copies are asked for") {
+    const split_model model;
+    const auto copied = model_file::open(model.path(0), {.pages = page_mode::copied});
+    REQUIRE_MESSAGE(copied, (copied ? "" : copied.error().message));
+    REQUIRE(copied->sources().size() == split_model::count);
+    for (const byte_source& source : copied->sources()) {
+        CHECK_FALSE(source.is_mapped());
+    }
+    CHECK(copied->notes().size() == 1);
+    for (std::size_t i = 0; i < split_model::count; ++i) {
+        model.remove(i);
+    }
+    const gguf_file whole = model.whole();
+    for (const gguf_tensor& expected : whole.tensors()) {
+        const gguf_tensor* found = copied->gguf().find_tensor(expected.name);
+        REQUIRE(found != nullptr);
+        CHECK(std::equal(found->bytes.begin(), found->bytes.end(), expected.bytes.begin(), expected.bytes.end()));
+    }
+}
+
 TEST_CASE("a split model is opened by its first shard, and each other one says so") {
     const split_model model;
     const error second = model.refused(1);

@@ -4,10 +4,12 @@
 
 #include <bitnet/io/available_memory.hpp>
 #include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/copy_pace.hpp>
 #include <bitnet/io/page_choice.hpp>
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
@@ -15,6 +17,8 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <thread>
+#include <vector>
 
 using bitnet::byte_source;
 using bitnet::page_mode;
@@ -126,6 +130,39 @@ TEST_CASE("automatic pages are copied where that gains and a quarter of the memo
     small.file_bytes = (std::uint64_t{64} << 20) - 1;
     CHECK(choose_pages(small).pages == page_mode::mapped);
     CHECK(choose_pages(small).note.empty());
+}
+
+TEST_CASE("a copy is given up when it is slower than 2 GB/s after its first 50 ms") {
+    using bitnet::detail::copy_pace;
+    CHECK(copy_pace::is_enough(0, 0.05));
+    CHECK_FALSE(copy_pace::is_enough(100'000'000, 0.051));
+    CHECK(copy_pace::is_enough(102'000'001, 0.051));
+    CHECK(copy_pace::is_enough(2 * gib, 1.0));
+    CHECK_FALSE(copy_pace::is_enough(gib, 1.0));
+
+    const temporary_folder folder;
+    const std::string path = folder.write("weights", std::string(std::size_t{40} << 20, 'w'));
+    std::vector<std::uint64_t> told;
+    const auto until_second = [](void* context, std::uint64_t done) noexcept {
+        auto& all = *static_cast<std::vector<std::uint64_t>*>(context);
+        all.push_back(done);
+        return all.size() < 2;
+    };
+    const auto given_up = byte_source::read(path, {until_second, &told});
+    REQUIRE_FALSE(given_up);
+    CHECK(given_up.error().code == bitnet::errc::cancelled);
+    CHECK(given_up.error().message.ends_with("the copy was given up after 33554432 of 41943040 bytes"));
+    CHECK(told == std::vector<std::uint64_t>{16u << 20, 32u << 20});
+    const auto on = [](void*, std::uint64_t) noexcept { return true; };
+    const auto whole = byte_source::read(path, {on, nullptr});
+    REQUIRE(whole);
+    CHECK(bitnet_tests::as_text(whole->bytes()) == std::string(std::size_t{40} << 20, 'w'));
+
+    copy_pace slow;
+    const auto progress = slow.progress();
+    std::this_thread::sleep_for(std::chrono::milliseconds(60));
+    CHECK_FALSE(progress.goes_on(progress.context, 1'000'000));
+    CHECK(slow.note().starts_with("pages: mapped, because the copy of the model, at 1"));
 }
 
 TEST_CASE("a system has huge pages for who asks unless it says never") {

@@ -125,11 +125,9 @@ public:
 
 private:
     // Defined in open_model_file.hpp.
-    [[nodiscard]] static inline result<model_file> open_path(std::string_view utf8_path,
-                                                             const checkpoint_options& options);
-    [[nodiscard]] static inline result<model_file> open_gguf(std::string_view utf8_path, page_mode pages);
-    [[nodiscard]] static inline result<model_file> choose(model_file mapped, std::string_view utf8_path,
-                                                          checkpoint_options options);
+    [[nodiscard]] static inline result<model_file> open_gguf(std::string_view utf8_path, page_mode pages,
+                                                             detail::copy_progress progress = {});
+    [[nodiscard]] static inline result<model_file> choose(model_file mapped, std::string_view utf8_path);
 
     explicit model_file(detail::opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
     model_file(gguf_file parsed, byte_source source) : parts_{std::move(parsed), {}, {}, {}, {}, false} {

@@ -14,6 +14,7 @@
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/available_memory.hpp>
 #include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/copy_pace.hpp>
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/page_choice.hpp>
@@ -38,9 +39,17 @@ namespace detail {
 
 inline result<model_file> model_file::open(std::string_view utf8_path, const checkpoint_options& options) {
     return detail::guarded([&]() -> result<model_file> {
-        auto opened = open_path(utf8_path, options);
+        const bool is_folder = utf8_path.find('\0') == std::string_view::npos &&
+                               detail::operating_system::is_directory(std::string(utf8_path));
+        auto opened = [&]() -> result<model_file> {
+            if (!is_folder) {
+                return open_gguf(utf8_path, options.pages);
+            }
+            auto made = detail::open_hugging_face(utf8_path, options);
+            return made ? result<model_file>(model_file(*std::move(made))) : failed(made);
+        }();
         if (opened && options.pages == page_mode::automatic && opened->is_mapped()) {
-            opened = choose(*std::move(opened), utf8_path, options);
+            opened = choose(*std::move(opened), utf8_path);
         }
         if (opened) {
             opened->parts_.is_by_path = true;
@@ -53,18 +62,10 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
     });
 }
 
-/// Mapped unless the options say copied.
-inline result<model_file> model_file::open_path(std::string_view utf8_path, const checkpoint_options& options) {
-    if (utf8_path.find('\0') == std::string_view::npos &&
-        detail::operating_system::is_directory(std::string(utf8_path))) {
-        auto opened = detail::open_hugging_face(utf8_path, options);
-        return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
-    }
-    return open_gguf(utf8_path, options.pages);
-}
-
-inline result<model_file> model_file::open_gguf(std::string_view utf8_path, page_mode pages) {
-    auto source = byte_source::open(utf8_path, pages);
+/// Mapped unless `pages` says copied.
+inline result<model_file> model_file::open_gguf(std::string_view utf8_path, page_mode pages,
+                                                detail::copy_progress progress) {
+    auto source = byte_source::open(utf8_path, pages, progress);
     if (!source) {
         return failed(source);
     }
@@ -79,22 +80,24 @@ inline result<model_file> model_file::open_gguf(std::string_view utf8_path, page
     if (shard->count == 1) {
         return model_file(*std::move(parsed), *std::move(source));
     }
-    auto opened = detail::open_split_gguf(*std::move(source), *std::move(parsed), *shard, pages);
+    auto opened = detail::open_split_gguf(*std::move(source), *std::move(parsed), *shard, pages, progress);
     return opened ? result<model_file>(model_file(*std::move(opened))) : failed(opened);
 }
 
-/// page_mode::automatic: `mapped`, or a copy of it where the rule says so and memory is there.
-inline result<model_file> model_file::choose(model_file mapped, std::string_view utf8_path,
-                                             checkpoint_options options) {
+/// page_mode::automatic: `mapped`, or a copy of it where the rule says so and memory and disk are fast enough. Folders
+/// stay mapped: their weights are repacked.
+inline result<model_file> model_file::choose(model_file mapped, std::string_view utf8_path) {
     auto choice = detail::choose_pages(
         {mapped.size(), detail::is_read_in_place(mapped.gguf()), detail::has_huge_pages(), detail::available_memory()});
     if (choice.pages == page_mode::copied) {
-        options.pages = page_mode::copied;
-        auto copied = open_path(utf8_path, options);
+        detail::copy_pace pace;
+        auto copied = open_gguf(utf8_path, page_mode::copied, pace.progress());
         if (copied) {
             mapped = *std::move(copied);
         } else if (copied.error().code == errc::out_of_memory) {
             choice.note = detail::sentence({"pages: mapped, because a copy failed: ", copied.error().message});
+        } else if (copied.error().code == errc::cancelled) {
+            choice.note = pace.note();
         } else {
             return failed(copied);
         }

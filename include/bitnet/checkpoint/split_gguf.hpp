@@ -26,8 +26,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// One opening of a split model. Use open_split_gguf.
 class split_gguf_reader {
 public:
-    split_gguf_reader(byte_source first, gguf_file parsed, const shard_facts& facts, page_mode pages)
-        : path_(first.name()), first_(std::move(parsed)), facts_(facts), pages_(pages) {
+    split_gguf_reader(byte_source first, gguf_file parsed, const shard_facts& facts, page_mode pages,
+                      copy_progress progress)
+        : path_(first.name()), first_(std::move(parsed)), facts_(facts), pages_(pages), progress_(progress) {
         sources_.push_back(std::move(first));
     }
 
@@ -68,7 +69,7 @@ private:
     }
 
     [[nodiscard]] bool open_shard(std::uint64_t number, const std::string& path) {
-        auto source = byte_source::open(path, pages_);
+        auto source = byte_source::open(path, pages_, progress_);
         if (!source) {
             return set_error(failure_, source.error().code, {path_, ": shard ", number + 1, " of "},
                              {facts_.count, ": ", source.error().message});
@@ -129,6 +130,7 @@ private:
     gguf_file first_;
     shard_facts facts_;
     page_mode pages_;
+    copy_progress progress_;
     std::vector<byte_source> sources_;
     std::vector<gguf_tensor> more_; ///< of all shards but the first
     std::vector<std::string> notes_;
@@ -141,8 +143,9 @@ private:
 /// byte_source::open and gguf_file::parse for each of the others; inconsistent for a shard of another model, and if
 /// tensors are missing; duplicate_tensor; out_of_memory. Each names the shard.
 [[nodiscard]] inline result<opened_checkpoint> open_split_gguf(byte_source first, gguf_file parsed,
-                                                               const shard_facts& facts, page_mode pages) {
-    return split_gguf_reader(std::move(first), std::move(parsed), facts, pages).run();
+                                                               const shard_facts& facts, page_mode pages,
+                                                               copy_progress progress = {}) {
+    return split_gguf_reader(std::move(first), std::move(parsed), facts, pages, progress).run();
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail

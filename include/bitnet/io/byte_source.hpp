@@ -29,6 +29,16 @@ struct read_callback {
     void* context = nullptr;
 };
 
+namespace detail {
+
+/// Told during a copy, after each piece of up to 16 MiB, how many bytes of the file are there. False gives the copy up.
+struct copy_progress {
+    bool (*goes_on)(void* context, std::uint64_t done) noexcept = nullptr;
+    void* context = nullptr;
+};
+
+} // namespace detail
+
 /// Immutable bytes and the name that error messages give them. Owns them, maps them or borrows them; move-only.
 /// Moving it does not move the bytes: spans into them stay valid. Reading is thread-safe.
 class byte_source {
@@ -56,7 +66,9 @@ public:
 
     /// Reads a file into memory of its own (64-byte aligned, in huge pages where the system has them): safe against
     /// files that change later. \return as open(); errc::truncated also when the file shrinks while it is read.
-    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) {
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) { return read(utf8_path, {}); }
+    /// For the library: the same, and errc::cancelled if `progress` gives it up.
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, detail::copy_progress progress) {
         return detail::guarded([&]() -> result<byte_source> {
             auto file = detail::file_handle::open(utf8_path);
             if (!file) {
@@ -66,16 +78,17 @@ public:
             if (!source) {
                 return source;
             }
-            if (auto filled = file->read(source->copy_.span()); !filled) {
+            if (auto filled = fill(*file, source->copy_.span(), progress); !filled) {
                 return failed(filled);
             }
             return source;
         });
     }
 
-    /// read() for page_mode::copied, otherwise open().
-    [[nodiscard]] static result<byte_source> open(std::string_view utf8_path, page_mode pages) {
-        return pages == page_mode::copied ? read(utf8_path) : open(utf8_path);
+    /// For the library: read() for page_mode::copied, otherwise open().
+    [[nodiscard]] static result<byte_source> open(std::string_view utf8_path, page_mode pages,
+                                                  detail::copy_progress progress = {}) {
+        return pages == page_mode::copied ? read(utf8_path, progress) : open(utf8_path);
     }
 
     /// The caller's own memory, which must outlive the source. Nothing is copied.
@@ -99,11 +112,10 @@ public:
         if (!source) {
             return source;
         }
-        constexpr std::size_t largest = std::size_t{16} << 20;
         const auto all = source->copy_.span();
-        for (std::size_t offset = 0; offset < all.size(); offset += largest) {
+        for (std::size_t offset = 0; offset < all.size(); offset += largest_piece) {
             const std::size_t left = all.size() - offset;
-            const auto out = all.subspan(offset, left < largest ? left : largest);
+            const auto out = all.subspan(offset, left < largest_piece ? left : largest_piece);
             if (!callback.read(callback.context, offset, out)) {
                 return detail::error_saying(errc::io_error, {source->name_, ": the read callback could not give ",
                                                              out.size(), " bytes at offset ", offset, " of ", size});
@@ -127,6 +139,28 @@ public:
     bool give_back(std::span<const std::byte> part) const noexcept { return mapping_.give_back(part); }
 
 private:
+    static constexpr std::size_t largest_piece = std::size_t{16} << 20;
+
+    [[nodiscard]] static result<void> fill(detail::file_handle& file, std::span<std::byte> all,
+                                           detail::copy_progress progress) {
+        if (progress.goes_on == nullptr) {
+            return file.read(all);
+        }
+        for (std::size_t done = 0; done < all.size();) {
+            const std::size_t left = all.size() - done;
+            const std::size_t size = left < largest_piece ? left : largest_piece;
+            if (auto filled = file.read(all.subspan(done, size)); !filled) {
+                return filled;
+            }
+            done += size;
+            if (!progress.goes_on(progress.context, done)) {
+                return detail::error_saying(errc::cancelled, {file.path(), ": the copy was given up after ", done,
+                                                              " of ", all.size(), " bytes"});
+            }
+        }
+        return {};
+    }
+
     /// Bytes of any value: who asks for them writes all of them.
     [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name) {
         auto memory = buffer<std::byte>::allocate_uninitialized(size, name);

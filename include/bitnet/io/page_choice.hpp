@@ -42,7 +42,7 @@ struct page_choice {
 
 /// The rule of page_mode::automatic. A file is copied if its weights are read where they lie, if the system has huge
 /// pages (without them a copy gains nothing) and if four times its bytes are available. Below 64 MiB it is mapped: the
-/// caches of the CPU hold much of it.
+/// caches of the CPU hold much of it. A copy that turns out to be slow is given up: see copy_pace.
 [[nodiscard]] inline page_choice choose_pages(const page_facts& facts) {
     constexpr std::uint64_t least = std::uint64_t{64} << 20;
     if (facts.file_bytes < least) {

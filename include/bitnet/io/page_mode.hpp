@@ -9,7 +9,9 @@ namespace bitnet::inline BITNET_ABI {
 
 /// In which pages of memory a model's files lie.
 enum class page_mode {
-    automatic, ///< copied where that gains and memory allows, otherwise mapped; a note says which, and why
+    /// Copied where that gains, memory allows and the copy runs at 2 GB/s or more, otherwise mapped; a note says which,
+    /// and why. See page_choice and copy_pace.
+    automatic,
     /// Those of the system's cache: nothing is read before it is needed, all processes share them, and the system may
     /// drop them. Files that are shortened meanwhile end the process: see byte_source::open.
     mapped,

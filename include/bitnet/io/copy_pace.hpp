@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// copy_pace: gives a copy up that takes longer than it is worth.
+#ifndef BITNET_IO_COPY_PACE_HPP
+#define BITNET_IO_COPY_PACE_HPP
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/sentence.hpp>
+#include <bitnet/io/byte_source.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Watches one copy of one or more files from its construction on. From the page cache into memory that the system has
+/// at hand a copy runs at 4 to 13 GB/s. A disk is slower, and so is a virtual machine's memory that the host has to
+/// find first, page by page: 1.2 GB took up to nine seconds there, which a few hundred tokens would not win back.
+class copy_pace {
+public:
+    /// Below this pace, and after a grace of 50 ms, a copy is given up.
+    static constexpr double least_bytes_per_second = 2e9;
+    static constexpr double grace_seconds = 0.05;
+
+    [[nodiscard]] static constexpr bool is_enough(std::uint64_t bytes, double seconds) noexcept {
+        return seconds <= grace_seconds || static_cast<double>(bytes) >= seconds * least_bytes_per_second;
+    }
+
+    copy_pace() noexcept = default;
+    copy_pace(const copy_pace&) = delete;
+    copy_pace& operator=(const copy_pace&) = delete;
+
+    /// Borrows this.
+    [[nodiscard]] copy_progress progress() noexcept {
+        return {[](void* self, std::uint64_t done) noexcept { return static_cast<copy_pace*>(self)->take(done); },
+                this};
+    }
+
+    /// Why the copy was given up.
+    [[nodiscard]] std::string note() const {
+        return sentence({"pages: mapped, because the copy of the model, at ",
+                         static_cast<std::uint64_t>(static_cast<double>(bytes_) / seconds_ / 1e6),
+                         " MB/s, would have taken too long; page_mode::copied waits for it"});
+    }
+
+private:
+    [[nodiscard]] bool take(std::uint64_t done) noexcept {
+        bytes_ += done > of_this_file_ ? done - of_this_file_ : done; // the first piece of the next file is fewer
+        of_this_file_ = done;
+        seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+        return is_enough(bytes_, seconds_);
+    }
+
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+    std::uint64_t bytes_ = 0;
+    std::uint64_t of_this_file_ = 0;
+    double seconds_ = grace_seconds;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

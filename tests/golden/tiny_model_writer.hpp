@@ -244,8 +244,8 @@ inline void add_specials(token_list& list, std::size_t count) {
     }
 }
 
-/// 256 bytes, ten merges, 32 specials.
-[[nodiscard]] inline token_list tiny_tokens() {
+/// 256 bytes, ten merges, 32 specials, or another number of them.
+[[nodiscard]] inline token_list tiny_tokens(std::size_t specials = 32) {
     token_list list{byte_tokens(), {}, 0};
     const std::string space = "\xc4\xa0"; // U+0120, a space in GPT-2's spelling
     const std::array<std::array<std::string, 2>, 10> merges{{{"t", "h"},
@@ -262,7 +262,7 @@ inline void add_specials(token_list& list, std::size_t count) {
         list.tokens.push_back(left + right);
         list.merges.push_back(left + " " + right);
     }
-    add_specials(list, 32);
+    add_specials(list, specials);
     return list;
 }
 
@@ -503,8 +503,9 @@ private:
 };
 
 /// The bytes of a tiny complete model, by default of the smallest shape.
-[[nodiscard]] inline bitnet::result<bitnet::buffer<std::byte>> tiny_model(model_shape shape = {}) {
-    return random_model(std::move(shape), tiny_tokens()).writer().write_memory();
+[[nodiscard]] inline bitnet::result<bitnet::buffer<std::byte>> tiny_model(model_shape shape = {},
+                                                                          token_list vocabulary = tiny_tokens()) {
+    return random_model(std::move(shape), std::move(vocabulary)).writer().write_memory();
 }
 
 } // namespace bitnet_tests

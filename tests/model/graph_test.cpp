@@ -44,8 +44,9 @@ std::vector<std::vector<float>> logits_of(std::span<const std::byte> bytes, open
 
 /// Float32 differs from double by rounding only, until a rounding turns an int8 over; then by about 1 %.
 /// \param context of the session; 0: the model's own
-void check_graph(const bitnet_tests::model_shape& shape, std::size_t context = 0) {
-    const auto bytes = bitnet_tests::tiny_model(shape);
+void check_graph(const bitnet_tests::model_shape& shape, std::size_t context = 0,
+                 const bitnet_tests::token_list& vocabulary = bitnet_tests::tiny_tokens()) {
+    const auto bytes = bitnet_tests::tiny_model(shape, vocabulary);
     REQUIRE(bytes);
     const auto file = gguf_file::parse(bytes->span(), "test");
     REQUIRE(file);
@@ -182,6 +183,25 @@ TEST_CASE("llama: scaled rotation equals the double-precision graph") {
     check_graph(shape);
     shape.rope_divisor = 8.0f;
     check_graph(shape);
+}
+
+TEST_CASE(
+    "an odd vocabulary, a tied head and more query columns than the stream has equal the double-precision graph") {
+    const auto odd = bitnet_tests::tiny_tokens(123);
+    REQUIRE(odd.tokens.size() == 389);
+    auto shape = grouped();
+    shape.architecture = "qwen3";
+    shape.head_norms = true;
+    shape.hidden = 384;
+    shape.ffn = 640;
+    shape.head_dim = 128; // 512 query columns, as 4096 over 2560 in the 4B model
+    check_graph(shape, 0, odd);
+    shape.heads = 3; // 384 columns, as many as the stream, of three heads that share one
+    shape.kv_heads = 1;
+    check_graph(shape, 0, odd);
+    shape.heads = 1; // 128 columns, fewer than the stream
+    shape.own_head = true;
+    check_graph(shape, 0, odd);
 }
 
 TEST_CASE("YaRN equals the double-precision graph from position 0 on, in a context of any size") {

@@ -176,6 +176,39 @@ TEST_CASE("10,000 random and adversarial states have the largest logits of the f
     compare(best, random_head<bfloat16>(1531, 3200, 4), 40 * factor, 3);
 }
 
+TEST_CASE("an output matrix of any number of rows gives the products of its single rows") {
+    const engine& best = engine_here();
+    const auto opened = best.open_pool(3, default_spin);
+    REQUIRE(opened);
+    for (const std::size_t rows : {389u, 1027u, 151669u}) {
+        const random_head<half> head(rows, 96, 9);
+        const element_loops& loops = best.loops->of(head.view.element);
+        std::vector<float> x;
+        for (std::size_t i = 0; i < 13; ++i) {
+            const auto one = state(head, 10 + i % 6);
+            x.insert(x.end(), one.begin(), one.end());
+        }
+        std::vector<float> logits(13 * rows);
+        std::vector<float*> out;
+        for (std::size_t t = 0; t < 13; ++t) {
+            out.push_back(logits.data() + t * rows);
+        }
+        lm_head_products(opened->ref(), *best.loops, head.view, {x.data(), 13, 96}, out);
+        std::size_t differences = 0;
+        for (std::size_t r = 0; r < rows; r += rows / 389) {
+            for (std::size_t t = 0; t < 13; ++t) {
+                float alone = 0;
+                float* const to = &alone;
+                loops.dot_rows(head.view.row(r), head.view.row_bytes(), 1, {x.data() + t * 96, 1, 96}, &to);
+                differences += alone == out[t][r] ? 0 : 1;
+            }
+        }
+        CHECK(differences == 0);
+    }
+    compare(best, random_head<half>(389, 384, 10), 80, 2);
+    compare(best, random_head<half>(151669, 64, 11), 16, 3);
+}
+
 TEST_CASE("logits that a division makes equal are ranked by their ids, as in the full head") {
     const random_head<half> head(3001, 320, 8);
     const auto all = compare(engine_here(), head, 80, 2, 3.0f);

@@ -233,3 +233,22 @@ TEST_CASE_TEMPLATE_DEFINE("blocks: any range of rows gives the products of the w
     }
 }
 TEST_CASE_TEMPLATE_APPLY(any_range, every_isa);
+
+TEST_CASE_TEMPLATE_DEFINE("blocks: activations of any number of columns are rounded as plain C++ does", Isa,
+                          any_length) {
+    if (!runs_here<Isa>()) {
+        return;
+    }
+    for (const std::size_t cols :
+         {std::size_t{1}, std::size_t{31}, std::size_t{77}, std::size_t{96}, std::size_t{200}}) {
+        const block_problem p = make_problem(1, cols, 64, 2);
+        for (const std::size_t per : {std::size_t{32}, std::size_t{64}, cols}) {
+            const activations x = quantized<Isa>(p, per);
+            const activations plain = quantized<isa::scalar>(p, per);
+            CHECK(same_bytes(x.steps, plain.steps));
+            CHECK(x.sums == plain.sums);
+            CHECK(std::memcmp(x.values.data(), plain.values.data(), p.tokens * x.stride) == 0);
+        }
+    }
+}
+TEST_CASE_TEMPLATE_APPLY(any_length, every_isa);

@@ -17,7 +17,7 @@ namespace {
 struct wrong_isa : isa::scalar {
     static constexpr std::string_view name = "wrong";
 };
-enum class mistake { none, decode, prefill, norm, rounding };
+enum class mistake { none, decode, prefill, norm, rounding, blocks, blocks_of_64, block_rounding };
 mistake made = mistake::none;
 
 } // namespace
@@ -33,7 +33,19 @@ template <> struct kernel<wrong_isa, i2s> : kernel<isa::scalar, i2s> {
         }
     }
 };
-template <> struct block_kernel<wrong_isa> : block_kernel<isa::scalar> {};
+template <> struct block_kernel<wrong_isa> : block_kernel<isa::scalar> {
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        block_kernel<isa::scalar>::multiply(w, first, count, x, y, y_stride);
+        if ((made == mistake::blocks && x.tokens > 1) || (made == mistake::blocks_of_64 && w.block_columns == 64)) {
+            y[y_stride * (x.tokens - 1) + count - 1] *= 1.0000001f;
+        }
+    }
+    static void quantize(const float* x, std::size_t n, std::size_t per, const block_row& out) noexcept {
+        block_kernel<isa::scalar>::quantize(x, n, per, out);
+        out.sums[0] += made == mistake::block_rounding ? 1 : 0;
+    }
+};
 template <> struct float_ops<wrong_isa> : float_ops<isa::scalar> {
     static void rms_norm(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept {
         float_ops<isa::scalar>::rms_norm(x, weight, made == mistake::norm ? 2 * eps : eps, n, y);
@@ -72,6 +84,9 @@ TEST_CASE("one wrong number is an error that names the kernel or the loop, and n
     CHECK(self_test::run(engine_of<P>::tables));
     check(mistake::decode, "the kernel wrong on i2_s gives ");
     check(mistake::prefill, "for row 11 of 5 tokens");
+    check(mistake::blocks_of_64, "the kernel wrong on blocks of 64 columns gives other bits");
+    check(mistake::blocks, "for row 32 of 5 tokens");
+    check(mistake::block_rounding, "wrong rounds activations to other int8");
     check(mistake::norm, "the loop rms_norm of wrong");
     check(mistake::rounding, "the loop quantize of wrong");
 }

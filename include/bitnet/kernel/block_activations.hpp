@@ -4,7 +4,8 @@
 #define BITNET_KERNEL_BLOCK_ACTIVATIONS_HPP
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/fixed_point.hpp>
+#include <bitnet/core/exponential.hpp>
+#include <bitnet/core/fma.hpp>
 #include <bitnet/simd/lane_ops.hpp>
 
 #include <cstddef>
@@ -52,34 +53,54 @@ struct block_row {
 /// Rounds x [n] to int8: q = round_half_even(x * (127 / largest)), largest = max|x| of every `per` columns, which are a
 /// multiple of 32 or all of them. Whole rows have the 1e-5 of BitNet's contract below their largest value; shorter
 /// spans may be as small as 1e-30. What is not finite gives some int8 and no undefined behaviour.
-template <class Fma>
+///
+/// \tparam Rounding an instruction set's way: absmax(x, n), for which a NaN counts as absent, and round_step(x, factor,
+///   values), which puts 32 columns where values_at() finds them and gives their sum
+template <class Rounding>
 BITNET_ALWAYS_INLINE void quantize_blocks(const float* x, std::size_t n, std::size_t per,
                                           const block_row& out) noexcept {
-    using ops = lane_ops<Fma>;
     const float least = per >= n ? 1e-5f : 1e-30f;
     const std::size_t padded = (n + columns_per_chunk - 1) / columns_per_chunk * columns_per_chunk;
+    const block_activations made{out.values, out.steps, out.sums, padded, 1};
     float factor = 0.0f;
     float step = 0.0f;
-    for (std::size_t chunk = 0; chunk < padded; chunk += columns_per_chunk) {
-        alignas(64) std::int8_t q[columns_per_chunk] = {};
-        for (std::size_t c = chunk; c < chunk + columns_per_chunk; c += columns_per_step) {
-            if (c % per == 0 && c < n) {
-                const float largest = ops::absmax(x + c, n - c < per ? n - c : per);
-                factor = ops::quotient(127.0f, largest > least ? largest : least);
-                step = ops::quotient(1.0f, factor);
-            }
-            const std::size_t left = c < n ? n - c : 0;
-            const std::size_t columns = left < columns_per_step ? left : columns_per_step;
-            out.steps[c / columns_per_step] = step;
-            out.sums[c / columns_per_step] = ops::quantize_with(x + c, factor, columns, q + (c - chunk));
+    for (std::size_t c = 0, next = 0; c < padded; c += columns_per_step) {
+        const std::size_t left = c < n ? n - c : 0;
+        if (c == next && left != 0) {
+            const float largest = Rounding::absmax(x + c, left < per ? left : per);
+            factor = exact_quotient(127.0f, largest > least ? largest : least);
+            step = exact_quotient(1.0f, factor);
+            next += per;
         }
-        for (std::size_t k = 0; k < 4; ++k) {
-            for (std::size_t j = 0; j < columns_per_chunk / 4; ++j) {
-                out.values[chunk + 32 * k + j] = q[4 * j + k];
+        float rest[columns_per_step];
+        const float* columns = x + (c < n ? c : 0);
+        if (left < columns_per_step) {
+            for (std::size_t i = 0; i < columns_per_step; ++i) {
+                rest[i] = i < left ? x[c + i] : 0.0f;
             }
+            columns = rest;
         }
+        std::int8_t* values = out.values + (made.values_at(c) - made.values);
+        out.steps[c / columns_per_step] = step;
+        out.sums[c / columns_per_step] = Rounding::round_step(columns, factor, values);
     }
 }
+
+/// Plain C++.
+struct block_rounding {
+    using ops = lane_ops<software_fma>;
+
+    static float absmax(const float* x, std::size_t n) noexcept { return ops::absmax(x, n); }
+
+    static std::int32_t round_step(const float* x, float factor, std::int8_t* values) noexcept {
+        std::int8_t q[columns_per_step];
+        const std::int32_t sum = ops::quantize_with(x, factor, columns_per_step, q);
+        for (std::size_t i = 0; i < columns_per_step; ++i) {
+            values[i % 4 * 32 + i / 4] = q[i];
+        }
+        return sum;
+    }
+};
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END

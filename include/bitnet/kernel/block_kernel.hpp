@@ -42,7 +42,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 template <> struct block_kernel<isa::scalar> {
     static void quantize(const float* x, std::size_t n, std::size_t per, const block_row& out) noexcept {
-        quantize_blocks<software_fma>(x, n, per, out);
+        quantize_blocks<block_rounding>(x, n, per, out);
     }
 
     static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,

@@ -4,11 +4,11 @@
 #define BITNET_KERNEL_BLOCK_KERNEL_AVX2_HPP
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/fma.hpp>
 #include <bitnet/kernel/block_activations.hpp>
 #include <bitnet/kernel/block_kernel.hpp>
 #include <bitnet/kernel/block_lanes.hpp>
 #include <bitnet/kernel/block_lanes_avx2.hpp>
+#include <bitnet/kernel/block_rounding_avx2.hpp>
 #include <bitnet/kernel/block_tiling.hpp>
 #include <bitnet/kernel/scaled_blocks.hpp>
 #include <bitnet/simd/isa.hpp>
@@ -28,16 +28,11 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// lane holds 16 columns, and two lanes a step of the activations. Those of eight rows are added in pairs and
 /// transposed: from there on a lane is a row. Overflow: a pair of products of int8 and codes 0 to 3 is at most
 /// 2 * 3 * 128, four of them 3072; an int32 lane holds no more than 16 * 3 * 128 and minus the sum of 32 int8.
-template <> struct block_kernel<isa::avx2> {
-    static void quantize(const float* x, std::size_t n, std::size_t per, const block_row& out) noexcept {
-        quantize_blocks<hardware_fma>(x, n, per, out);
-    }
-
-    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
-                         float* y, std::size_t y_stride) noexcept {
-        block_lanes<block_lanes_avx2, few_tokens, many_tokens>::multiply(w, first, count, x, y, y_stride);
-    }
-
+///
+/// \tparam Products of_row(codes of the four planes, activations of the first, of which those of the other planes are
+/// 32
+///   bytes further each) gives int32 lanes
+template <class Products> struct block_tile_ymm {
     static constexpr std::size_t tile_rows = 8;
 
     template <std::size_t Tokens>
@@ -49,10 +44,6 @@ template <> struct block_kernel<isa::avx2> {
             multiply_rows<128, Tokens>(w, first, x, y, y_stride);
         }
     }
-
-protected:
-    static constexpr std::size_t many_tokens = 3; ///< that profit from rows in lanes
-    using few_tokens = block_tiling<block_kernel, many_tokens - 1>;
 
 private:
     template <std::size_t BlockColumns, std::size_t Tokens>
@@ -104,7 +95,7 @@ private:
             unpack(load_codes<BlockColumns, Half>(rows + r * row_bytes), codes);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
-                lanes[t][r] = products(codes, x.values + t * x.stride + chunk * columns_per_chunk);
+                lanes[t][r] = Products::of_row(codes, x.values + t * x.stride + chunk * columns_per_chunk);
             }
         }
         const __m256 scales = load_scales(rows, row_bytes);
@@ -156,16 +147,6 @@ private:
         codes[3] = _mm256_and_si256(_mm256_srli_epi16(packed, 6), mask);
     }
 
-    /// Int32 lanes of 16 columns each.
-    static BITNET_ALWAYS_INLINE __m256i products(const __m256i (&codes)[4], const std::int8_t* values) noexcept {
-        const auto* x = reinterpret_cast<const __m256i*>(values);
-        const __m256i first = _mm256_add_epi16(_mm256_maddubs_epi16(codes[0], _mm256_load_si256(x)),
-                                               _mm256_maddubs_epi16(codes[1], _mm256_load_si256(x + 1)));
-        const __m256i second = _mm256_add_epi16(_mm256_maddubs_epi16(codes[2], _mm256_load_si256(x + 2)),
-                                                _mm256_maddubs_epi16(codes[3], _mm256_load_si256(x + 3)));
-        return _mm256_madd_epi16(_mm256_add_epi16(first, second), _mm256_set1_epi16(1));
-    }
-
     /// The scales of eight rows.
     static BITNET_ALWAYS_INLINE __m256 load_scales(const std::uint8_t* block, std::size_t row_bytes) noexcept {
         std::uint16_t halves[tile_rows];
@@ -196,6 +177,29 @@ private:
     }
     static BITNET_ALWAYS_INLINE __m256 less(__m256i dots, std::int32_t sum) noexcept {
         return _mm256_cvtepi32_ps(_mm256_sub_epi32(dots, _mm256_set1_epi32(sum)));
+    }
+};
+
+struct block_products_avx2 {
+    static BITNET_ALWAYS_INLINE __m256i of_row(const __m256i (&codes)[4], const std::int8_t* values) noexcept {
+        const auto* x = reinterpret_cast<const __m256i*>(values);
+        const __m256i first = _mm256_add_epi16(_mm256_maddubs_epi16(codes[0], _mm256_load_si256(x)),
+                                               _mm256_maddubs_epi16(codes[1], _mm256_load_si256(x + 1)));
+        const __m256i second = _mm256_add_epi16(_mm256_maddubs_epi16(codes[2], _mm256_load_si256(x + 2)),
+                                                _mm256_maddubs_epi16(codes[3], _mm256_load_si256(x + 3)));
+        return _mm256_madd_epi16(_mm256_add_epi16(first, second), _mm256_set1_epi16(1));
+    }
+};
+
+template <> struct block_kernel<isa::avx2> {
+    static void quantize(const float* x, std::size_t n, std::size_t per, const block_row& out) noexcept {
+        quantize_blocks<block_rounding_avx2>(x, n, per, out);
+    }
+
+    static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
+                         float* y, std::size_t y_stride) noexcept {
+        using few_tokens = block_tiling<block_tile_ymm<block_products_avx2>, 2>;
+        block_lanes<block_lanes_ymm<lane_sums_avx2>, few_tokens, 3>::multiply(w, first, count, x, y, y_stride);
     }
 };
 

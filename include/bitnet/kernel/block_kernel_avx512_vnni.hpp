@@ -45,10 +45,10 @@ template <> struct block_kernel<isa::avx512_vnni> : block_kernel<isa::avx2> {
         const std::uint8_t* block = w.row(first);
         const std::size_t row_bytes = w.row_bytes();
         const std::size_t block_bytes = w.block_bytes();
-        const char* ahead = reinterpret_cast<const char*>(block) + 8192;
+        const char* ahead = reinterpret_cast<const char*>(block) + prefetch_distance;
         for (std::size_t column = 0; column < w.cols; column += w.block_columns, block += block_bytes) {
             for (std::size_t line = 0; line < tile_rows * block_bytes; line += 64) {
-                _mm_prefetch(ahead + line, _MM_HINT_T1);
+                _mm_prefetch(ahead + line, _MM_HINT_T0);
             }
             ahead += tile_rows * block_bytes;
             __m512 in_block[Tokens];
@@ -73,6 +73,9 @@ template <> struct block_kernel<isa::avx512_vnni> : block_kernel<isa::avx2> {
 
 private:
     static constexpr std::size_t most_tokens = 2;
+    /// Bytes, on across the ends of tiles, of which all 16 rows are read at once. Measured on Zen 5, rows of 544 bytes
+    /// from memory, one thread: 31 GB/s; into the second level 26; 8 KiB ahead there 24, 24 KiB between 22 and 31.
+    static constexpr std::size_t prefetch_distance = 12288;
 
     template <std::size_t Tokens> static BITNET_ALWAYS_INLINE void clear(__m512 (&sums)[Tokens]) noexcept {
         BITNET_UNROLL

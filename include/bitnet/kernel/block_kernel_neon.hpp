@@ -4,7 +4,6 @@
 #define BITNET_KERNEL_BLOCK_KERNEL_NEON_HPP
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/fma.hpp>
 #include <bitnet/kernel/block_activations.hpp>
 #include <bitnet/kernel/block_kernel.hpp>
 #include <bitnet/kernel/block_tiling.hpp>
@@ -22,12 +21,60 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_NEON)
 namespace bitnet::inline BITNET_ABI::detail {
 
+/// How AdvSIMD rounds activations.
+struct block_rounding_neon {
+    static float absmax(const float* x, std::size_t n) noexcept {
+        const std::size_t whole = n / 16 * 16;
+        float32x4_t most[4] = {vdupq_n_f32(0.0f), vdupq_n_f32(0.0f), vdupq_n_f32(0.0f), vdupq_n_f32(0.0f)};
+        for (std::size_t i = 0; i < whole; i += 16) {
+            BITNET_UNROLL
+            for (std::size_t k = 0; k < 4; ++k) {
+                most[k] = larger(vabsq_f32(vld1q_f32(x + i + 4 * k)), most[k]);
+            }
+        }
+        const float largest = vmaxvq_f32(larger(larger(most[0], most[1]), larger(most[2], most[3])));
+        if (whole == n) {
+            return largest;
+        }
+        const float rest = block_rounding::absmax(x + whole, n - whole);
+        return rest > largest ? rest : largest;
+    }
+
+    static std::int32_t round_step(const float* x, float factor, std::int8_t* values) noexcept {
+        const int8x16_t first = round_16(x, factor);
+        const int8x16_t second = round_16(x + 16, factor);
+        const int8x16_t even = vuzp1q_s8(first, second); // columns 0, 2 ... 30
+        const int8x16_t odd = vuzp2q_s8(first, second);
+        vst1_s8(values, vuzp1_s8(vget_low_s8(even), vget_high_s8(even)));
+        vst1_s8(values + 32, vuzp1_s8(vget_low_s8(odd), vget_high_s8(odd)));
+        vst1_s8(values + 64, vuzp2_s8(vget_low_s8(even), vget_high_s8(even)));
+        vst1_s8(values + 96, vuzp2_s8(vget_low_s8(odd), vget_high_s8(odd)));
+        return vaddlvq_s8(first) + vaddlvq_s8(second);
+    }
+
+private:
+    /// a > b ? a : b
+    static BITNET_ALWAYS_INLINE float32x4_t larger(float32x4_t a, float32x4_t b) noexcept {
+        return vbslq_f32(vcgtq_f32(a, b), a, b);
+    }
+
+    /// Rounded half to even, and saturated as they become narrow.
+    static BITNET_ALWAYS_INLINE int8x16_t round_16(const float* x, float factor) noexcept {
+        int16x4_t words[4];
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < 4; ++k) {
+            words[k] = vqmovn_s32(vcvtnq_s32_f32(vmulq_f32(vld1q_f32(x + 4 * k), vdupq_n_f32(factor))));
+        }
+        return vcombine_s8(vqmovn_s16(vcombine_s16(words[0], words[1])), vqmovn_s16(vcombine_s16(words[2], words[3])));
+    }
+};
+
 /// What the kernels of AdvSIMD have in common. 64 columns of a row are one register of codes: byte j holds columns 4j
 /// to 4j + 3, so that its lower half are the 32 columns of a step of the activations, and its upper half those of the
 /// next. Sums of four rows are added in pairs until a lane is a row.
 struct block_tile_neon {
     static void quantize(const float* x, std::size_t n, std::size_t per, const block_row& out) noexcept {
-        quantize_blocks<hardware_fma>(x, n, per, out);
+        quantize_blocks<block_rounding_neon>(x, n, per, out);
     }
 
     static constexpr std::size_t tile_rows = 4;

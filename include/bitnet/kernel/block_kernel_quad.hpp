@@ -5,7 +5,6 @@
 #define BITNET_KERNEL_BLOCK_KERNEL_QUAD_HPP
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/fma.hpp>
 #include <bitnet/core/half.hpp>
 #include <bitnet/kernel/block_activations.hpp>
 #include <bitnet/kernel/block_kernel.hpp>
@@ -16,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #if BITNET_X86_64 || BITNET_WASM_SIMD128
 #if BITNET_X86_64
@@ -25,6 +25,67 @@ BITNET_PRECISE_BEGIN
 #endif
 namespace bitnet::inline BITNET_ABI::detail {
 
+/// How 128-bit registers round activations.
+struct block_rounding_quad {
+    using floats = quad::floats;
+    using ints = quad::ints;
+
+    static float absmax(const float* x, std::size_t n) noexcept {
+        const std::size_t whole = n / 4 * 4;
+        floats largest = quad::splat(0.0f);
+        for (std::size_t i = 0; i < whole; i += 4) {
+            const ints magnitude = quad::bit_and(quad::as_ints(quad::load(x + i)), quad::splat(INT32_MAX));
+            largest = quad::larger(quad::as_floats(magnitude), largest); // the second if one is a NaN
+        }
+        float most = 0.0f;
+        float lanes[4];
+        quad::store(lanes, largest);
+        for (const float lane : lanes) {
+            most = lane > most ? lane : most;
+        }
+        const float rest = whole == n ? 0.0f : block_rounding::absmax(x + whole, n - whole);
+        return rest > most ? rest : most;
+    }
+
+    static std::int32_t round_step(const float* x, float factor, std::int8_t* values) noexcept {
+        ints sums = quad::splat(0);
+        ints planes[2][4];
+        BITNET_UNROLL
+        for (std::size_t half = 0; half < 2; ++half) {
+            ints fours[4];
+            BITNET_UNROLL
+            for (std::size_t j = 0; j < 4; ++j) {
+                const floats scaled = quad::mul(quad::load(x + 16 * half + 4 * j), quad::splat(factor));
+                fours[j] = quad::round_to_int8(scaled);
+                sums = quad::add(sums, fours[j]);
+            }
+            transpose(fours, planes[half]);
+        }
+        std::int8_t bytes[32];
+        quad::store_16(bytes, quad::pack(planes[0][0], planes[1][0], planes[0][1], planes[1][1]));
+        quad::store_16(bytes + 16, quad::pack(planes[0][2], planes[1][2], planes[0][3], planes[1][3]));
+        BITNET_UNROLL
+        for (std::size_t k = 0; k < 4; ++k) {
+            std::memcpy(values + 32 * k, bytes + 8 * k, 8);
+        }
+        std::int32_t lanes[4];
+        quad::store_16(lanes, sums);
+        return lanes[0] + lanes[1] + lanes[2] + lanes[3];
+    }
+
+private:
+    static BITNET_ALWAYS_INLINE void transpose(const ints (&rows)[4], ints (&columns)[4]) noexcept {
+        const ints even01 = quad::even(rows[0], rows[1]);
+        const ints even23 = quad::even(rows[2], rows[3]);
+        const ints odd01 = quad::odd(rows[0], rows[1]);
+        const ints odd23 = quad::odd(rows[2], rows[3]);
+        columns[0] = quad::even(even01, even23);
+        columns[1] = quad::even(odd01, odd23);
+        columns[2] = quad::odd(even01, even23);
+        columns[3] = quad::odd(odd01, odd23);
+    }
+};
+
 /// 64 columns of a row are one register of codes: byte j holds columns 4j to 4j + 3, so that its lower half are the 32
 /// columns of a step of the activations, and its upper half those of the next. A multiply-add is made of doubles.
 ///
@@ -32,7 +93,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 ///   which of the other planes are 32 bytes further each) gives int32 lanes, two for each of the two steps
 template <class Products> struct block_kernel_quad {
     static void quantize(const float* x, std::size_t n, std::size_t per, const block_row& out) noexcept {
-        quantize_blocks<software_fma>(x, n, per, out);
+        quantize_blocks<block_rounding_quad>(x, n, per, out);
     }
 
     static void multiply(const scaled_blocks& w, std::size_t first, std::size_t count, const block_activations& x,
@@ -95,8 +156,8 @@ private:
             const std::size_t step = x.step_at(t, column);
             const ints rows01 = add_neighbours(lanes[t][0], lanes[t][1]);
             const ints rows23 = add_neighbours(lanes[t][2], lanes[t][3]);
-            add_steps(quad::sub(even(rows01, rows23), quad::splat(x.sums[step])),
-                      quad::sub(odd(rows01, rows23), quad::splat(x.sums[step + 1])), x.steps + step, in_block[t]);
+            add_steps(quad::sub(quad::even(rows01, rows23), quad::splat(x.sums[step])),
+                      quad::sub(quad::odd(rows01, rows23), quad::splat(x.sums[step + 1])), x.steps + step, in_block[t]);
         }
     }
 
@@ -108,15 +169,9 @@ private:
         codes[3] = quad::bit_and(quad::shift_down_16(packed, 6), mask);
     }
 
-    static BITNET_ALWAYS_INLINE ints even(ints a, ints b) noexcept {
-        return quad::low_bits(quad::as_doubles(a), quad::as_doubles(b));
-    }
-    static BITNET_ALWAYS_INLINE ints odd(ints a, ints b) noexcept {
-        return quad::high_bits(quad::as_doubles(a), quad::as_doubles(b));
-    }
     /// The sums of both steps of a row, then those of the other row.
     static BITNET_ALWAYS_INLINE ints add_neighbours(ints a, ints b) noexcept {
-        return quad::add(even(a, b), odd(a, b));
+        return quad::add(quad::even(a, b), quad::odd(a, b));
     }
 
     /// in_block += first * steps[0], += second * steps[1]. What starts from zero becomes the product itself.

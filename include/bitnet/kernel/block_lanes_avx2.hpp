@@ -18,8 +18,14 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// What block_lanes needs in ymm registers, but the products of 32 columns.
-struct block_lanes_ymm {
+/// What block_lanes needs, in tiles of 16 rows x up to 5 tokens: 10 sums of 32 columns, two registers of codes, one of
+/// activations; those of a block and of a row wait in memory.
+///
+/// \tparam Sums how 32 columns are added up: start(sum of the activations); add(sum, codes, activations, whether they
+/// are
+///   the first); and finish(sum, sum of the activations), int32 lanes. That sum is subtracted by either the first or
+///   the last.
+template <class Sums> struct block_lanes_ymm {
     static constexpr std::size_t rows = 16;
     static constexpr std::size_t piece_columns = 1024;
 
@@ -33,7 +39,27 @@ struct block_lanes_ymm {
         store_scales(block + 8 * row_bytes, row_bytes, scales + 8);
     }
 
-protected:
+    template <std::size_t Tokens>
+    static void tile(const block_piece& piece, const block_activations& x, float* y, std::size_t y_stride) noexcept {
+        __m256 sums[2][Tokens];
+        load_sums(y, y_stride, piece.column == 0, sums);
+        const std::uint8_t* codes = piece.codes;
+        std::size_t column = piece.column;
+        for (std::size_t b = 0; b < piece.blocks; ++b) {
+            piece.prefetch(b);
+            __m256 in_block[2][Tokens];
+            load_sums(y, y_stride, true, in_block);
+            for (std::size_t s = 0; s < piece.block_steps; ++s) {
+                add_step(codes, x, column, in_block);
+                codes += columns_per_step * rows;
+                column += columns_per_step;
+            }
+            add_block(in_block, piece.scales + b * rows, sums);
+        }
+        store_sums(sums, y, y_stride);
+    }
+
+private:
     /// The sums of rows that y holds, or zeros.
     template <std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void load_sums(const float* y, std::size_t y_stride, bool are_zero,
@@ -54,9 +80,35 @@ protected:
         }
     }
 
-    /// in_block += dots * step; one that starts from zero becomes the product itself.
-    static BITNET_ALWAYS_INLINE void add_dots(__m256i dots, float step, __m256& in_block) noexcept {
-        in_block = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), _mm256_set1_ps(step), in_block);
+    /// 32 columns of all rows, those of each token. What starts from zero becomes the product itself.
+    template <std::size_t Tokens>
+    static BITNET_ALWAYS_INLINE void add_step(const std::uint8_t* codes, const block_activations& x, std::size_t column,
+                                              __m256 (&in_block)[2][Tokens]) noexcept {
+        __m256i dots[2][Tokens];
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            dots[0][t] = Sums::start(x.sums[x.step_at(t, column)]);
+            dots[1][t] = dots[0][t];
+        }
+        const token_values<Tokens> values(x, column);
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < 8; ++i) {
+            const __m256i upper = load(codes + i * 4 * rows);
+            const __m256i lower = load(codes + i * 4 * rows + 32);
+            BITNET_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) {
+                const __m256i four = broadcast_four(values.of[t] + i % 4 * 32 + i / 4 * 4);
+                Sums::add(dots[0][t], upper, four, i == 0);
+                Sums::add(dots[1][t], lower, four, i == 0);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            const std::int32_t less = x.sums[x.step_at(t, column)];
+            const __m256 step = _mm256_set1_ps(x.steps[x.step_at(t, column)]);
+            in_block[0][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Sums::finish(dots[0][t], less)), step, in_block[0][t]);
+            in_block[1][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Sums::finish(dots[1][t], less)), step, in_block[1][t]);
+        }
     }
 
     template <std::size_t Tokens>
@@ -79,7 +131,6 @@ protected:
         return _mm256_load_si256(reinterpret_cast<const __m256i*>(codes));
     }
 
-private:
     static BITNET_ALWAYS_INLINE void store_scales(const std::uint8_t* block, std::size_t row_bytes,
                                                   float* scales) noexcept {
         __m256i fours[4];
@@ -113,66 +164,19 @@ private:
     }
 };
 
-/// Tiles of 16 rows x up to 5 tokens: 10 sums of 32 columns, two registers of codes, two more. Overflow: a pair of
-/// products of int8 and codes 0 to 3 is at most 2 * 3 * 128; an int16 lane adds eight, 6144.
-struct block_lanes_avx2 : block_lanes_ymm {
-    template <std::size_t Tokens>
-    static void tile(const block_piece& piece, const block_activations& x, float* y, std::size_t y_stride) noexcept {
-        __m256 sums[2][Tokens];
-        load_sums(y, y_stride, piece.column == 0, sums);
-        const std::uint8_t* codes = piece.codes;
-        std::size_t column = piece.column;
-        for (std::size_t b = 0; b < piece.blocks; ++b) {
-            piece.prefetch(b);
-            __m256 in_block[2][Tokens];
-            load_sums(y, y_stride, true, in_block);
-            for (std::size_t s = 0; s < piece.block_steps; ++s) {
-                add_step(codes, x, column, in_block);
-                codes += columns_per_step * rows;
-                column += columns_per_step;
-            }
-            add_block(in_block, piece.scales + b * rows, sums);
-        }
-        store_sums(sums, y, y_stride);
-    }
-
-private:
-    /// 32 columns of all rows, those of each token.
-    template <std::size_t Tokens>
-    static BITNET_ALWAYS_INLINE void add_step(const std::uint8_t* codes, const block_activations& x, std::size_t column,
-                                              __m256 (&in_block)[2][Tokens]) noexcept {
-        __m256i words[2][Tokens];
-        const token_values<Tokens> values(x, column);
-        BITNET_UNROLL
-        for (std::size_t i = 0; i < 8; ++i) {
-            const __m256i upper = load(codes + i * 4 * rows);
-            const __m256i lower = load(codes + i * 4 * rows + 32);
-            BITNET_UNROLL
-            for (std::size_t t = 0; t < Tokens; ++t) {
-                const __m256i four = broadcast_four(values.of[t] + i % 4 * 32 + i / 4 * 4);
-                add_words(_mm256_maddubs_epi16(upper, four), i == 0, words[0][t]);
-                add_words(_mm256_maddubs_epi16(lower, four), i == 0, words[1][t]);
-            }
-        }
-        BITNET_UNROLL
-        for (std::size_t t = 0; t < Tokens; ++t) {
-            const std::size_t step = x.step_at(t, column);
-            const __m256i less = _mm256_set1_epi32(x.sums[step]);
-            const __m256i ones = _mm256_set1_epi16(1);
-            BITNET_UNROLL
-            for (std::size_t half = 0; half < 2; ++half) {
-                add_dots(_mm256_sub_epi32(_mm256_madd_epi16(words[half][t], ones), less), x.steps[step],
-                         in_block[half][t]);
-            }
-        }
-    }
-
-    /// Now: compilers would first make the products of all fours, for which there are no registers.
-    static BITNET_ALWAYS_INLINE void add_words(__m256i products, bool is_first, __m256i& sum) noexcept {
-        sum = is_first ? products : _mm256_add_epi16(sum, products);
+/// By vpmaddubsw, in int16. Overflow: a pair of products of int8 and codes 0 to 3 is at most 2 * 3 * 128; a lane adds
+/// eight, 6144.
+struct lane_sums_avx2 {
+    static BITNET_ALWAYS_INLINE __m256i start(std::int32_t) noexcept { return _mm256_setzero_si256(); }
+    static BITNET_ALWAYS_INLINE void add(__m256i& sum, __m256i codes, __m256i values, bool are_first) noexcept {
+        const __m256i words = _mm256_maddubs_epi16(codes, values);
+        sum = are_first ? words : _mm256_add_epi16(sum, words);
 #if defined(__GNUC__)
-        __asm__("" : "+x"(sum));
+        __asm__("" : "+x"(sum)); // now: there are no registers for the products of several fours
 #endif
+    }
+    static BITNET_ALWAYS_INLINE __m256i finish(__m256i sum, std::int32_t less) noexcept {
+        return _mm256_sub_epi32(_mm256_madd_epi16(sum, _mm256_set1_epi16(1)), _mm256_set1_epi32(less));
     }
 };
 

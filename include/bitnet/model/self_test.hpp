@@ -9,8 +9,12 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
+#include <bitnet/kernel/block_activations.hpp>
+#include <bitnet/kernel/block_kernel.hpp>
+#include <bitnet/kernel/block_table.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/scalar.hpp>
+#include <bitnet/kernel/scaled_blocks.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/kernel/ternary_table.hpp>
 #include <bitnet/simd/float_ops.hpp>
@@ -25,10 +29,11 @@
 namespace bitnet::inline BITNET_ABI::detail {
 
 /// So that a compiler that breaks a kernel, or a CPU that is not what it says, gives an error instead of word salad.
-/// Needs no file: 12 rows of 640 weights times 1 and 5 rows of activations, and the float loops on 77 numbers.
+/// Needs no file: 12 rows of 640 weights times 1 and 5 rows of activations, 33 rows of blocks with scales times as
+/// many, and the float loops on 77 numbers.
 class self_test {
 public:
-    /// Cost: a tenth of a millisecond. \return errc::broken_kernel with the first number that differs; out_of_memory.
+    /// Cost: a fifth of a millisecond. \return errc::broken_kernel with the first number that differs; out_of_memory.
     [[nodiscard]] static result<void> run(const engine& tested) {
         const ternary_table& kernel = *tested.ternary;
         const std::size_t groups = (tokens - 1) / kernel.arranged_tokens + 1;
@@ -51,6 +56,11 @@ public:
                 return done;
             }
         }
+        for (const std::size_t columns : {64, 128}) {
+            if (auto done = test.check_blocks(columns); !done) {
+                return done;
+            }
+        }
         return test.check_loops();
     }
 
@@ -58,9 +68,12 @@ private:
     static constexpr std::size_t rows = 12;
     static constexpr std::size_t cols = activation_padding;
     static constexpr std::size_t tokens = 5;
-    static constexpr std::size_t floats = 77;     ///< whole registers and a rest, on every instruction set
-    static constexpr std::size_t most_rows = 32;  ///< of a layout's block
-    static constexpr std::size_t most_cols = 960; ///< whole blocks of every layout, of 24 and 320 columns too
+    static constexpr std::size_t floats = 77;        ///< whole registers and a rest, on every instruction set
+    static constexpr std::size_t block_rows = 33;    ///< the most that a tile has and one
+    static constexpr std::size_t block_cols = 192;   ///< a block and a half of 128 columns: one in three of 64
+    static constexpr std::size_t block_stride = 256; ///< int8 that these become
+    static constexpr std::size_t most_rows = 32;     ///< of a layout's block
+    static constexpr std::size_t most_cols = 960;    ///< whole blocks of every layout, of 24 and 320 columns too
 
     /// The next of many numbers that look random: Knuth's MMIX generator.
     [[nodiscard]] std::uint32_t next() noexcept {
@@ -118,6 +131,65 @@ private:
             }
         }
         return {};
+    }
+
+    /// The tested rounding of activations and its products with blocks of so many columns.
+    [[nodiscard]] result<void> check_blocks(std::size_t columns) {
+        const scaled_blocks w{blocks_, block_rows, block_cols / columns * columns, columns};
+        fill_blocks(w);
+        const block_table plain = block_table_of<block_kernel<isa::scalar>>;
+        round_rows(*tested_->blocks, w.cols, rounded_[0]);
+        round_rows(plain, w.cols, rounded_[1]);
+        if (std::memcmp(&rounded_[0], &rounded_[1], sizeof rounded_[0]) != 0) {
+            return error{errc::broken_kernel,
+                         sentence({"self-test: ", tested_->isa, " rounds activations to other int8 than plain C++"})};
+        }
+        for (const std::size_t count : {std::size_t{1}, tokens}) {
+            const block_activations x{rounded_[0].values, rounded_[0].steps, rounded_[0].sums, block_stride, count};
+            tested_->blocks->multiply(w, 0, block_rows, x, block_products_[0], block_rows);
+            plain.multiply(w, 0, block_rows, x, block_products_[1], block_rows);
+            for (std::size_t i = 0; i < count * block_rows; ++i) {
+                if (std::memcmp(&block_products_[0][i], &block_products_[1][i], sizeof(float)) != 0) {
+                    return error{errc::broken_kernel,
+                                 sentence({"self-test: the kernel ", tested_->isa, " on blocks of ", columns,
+                                           " columns gives other bits than plain C++ for row ", i % block_rows, " of ",
+                                           count, " tokens"})};
+                }
+            }
+        }
+        return {};
+    }
+
+    void fill_blocks(const scaled_blocks& w) noexcept {
+        std::uint8_t* block = blocks_;
+        for (std::size_t b = 0; b < w.rows * w.blocks_across(); ++b, block += w.block_bytes()) {
+            std::uint8_t codes[128];
+            for (std::size_t c = 0; c < w.block_columns; ++c) {
+                codes[c] = static_cast<std::uint8_t>(next() % 3);
+            }
+            write_block(codes, w.block_columns, narrow<half>(static_cast<float>(next() % 1000 + 1) / 8192.0f), block);
+        }
+    }
+
+    /// Rows of activations as int8.
+    struct rounded_rows {
+        alignas(64) std::int8_t values[tokens * block_stride];
+        float steps[tokens * block_stride / columns_per_step];
+        std::int32_t sums[tokens * block_stride / columns_per_step];
+    };
+
+    /// Rows of numbers from a_ and b_, with steps for 32, 64 and all columns.
+    void round_rows(const block_table& kernel, std::size_t columns, rounded_rows& out) noexcept {
+        for (std::size_t t = 0; t < tokens; ++t) {
+            float x[block_cols];
+            for (std::size_t c = 0; c < columns; ++c) {
+                x[c] = a_[(c + 7 * t) % floats] * b_[c * (t + 1) % floats];
+            }
+            const std::size_t at = t * block_stride;
+            const std::size_t per = t % 3 == 0 ? 32 : t % 3 == 1 ? 64 : columns;
+            kernel.quantize(x, columns, per,
+                            {out.values + at, out.steps + at / columns_per_step, out.sums + at / columns_per_step});
+        }
     }
 
     /// What one loop makes of a_ and b_: into out, which is zero, floats + 1 of them.
@@ -198,6 +270,9 @@ private:
     std::uint8_t i2s_[rows * cols / 4];
     std::uint8_t codes_[most_rows][most_cols];
     std::int32_t products_[2][tokens * rows]; ///< of the kernel and of plain C++
+    rounded_rows rounded_[2];                 ///< by the kernel and by plain C++
+    std::uint8_t blocks_[block_rows * 54];    ///< three blocks of 64 columns, or one of 128
+    float block_products_[2][tokens * block_rows];
     float a_[floats];
     float b_[floats];
     float out_[2][floats + 1]; ///< of the loops and of plain C++

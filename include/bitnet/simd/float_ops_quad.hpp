@@ -41,7 +41,7 @@ struct float_ops_quad {
             ints rounded[4];
             BITNET_UNROLL
             for (std::size_t part = 0; part < 4; ++part) {
-                rounded[part] = round_to_int8(quad::mul(quad::load(x + i + 4 * part), quad::splat(scale)));
+                rounded[part] = quad::round_to_int8(quad::mul(quad::load(x + i + 4 * part), quad::splat(scale)));
                 sums = quad::add(sums, rounded[part]);
             }
             quad::store_16(q + i, quad::pack(rounded[0], rounded[1], rounded[2], rounded[3]));
@@ -313,13 +313,6 @@ private:
         quad::store(lanes, largest);
         lanes[4] = ops::absmax(x + whole, n - whole);
         return ops::absmax(lanes, 5);
-    }
-
-    /// As ops::round_to_int8(), to int32.
-    static BITNET_ALWAYS_INLINE ints round_to_int8(floats x) noexcept {
-        const floats shift = quad::splat(12582912.0f);
-        const floats clamped = quad::larger(quad::smaller(x, quad::splat(127.0f)), quad::splat(-128.0f));
-        return quad::sub(quad::as_ints(quad::add(clamped, shift)), quad::as_ints(shift));
     }
 
     static float sum_of_squares(const float* x, std::size_t n) noexcept {

@@ -445,6 +445,17 @@ struct quad : quad_registers {
     }
     using quad_registers::load_16;
 
+    /// Lanes 0 and 2 of a, then of b; lanes 1 and 3.
+    static BITNET_ALWAYS_INLINE ints even(ints a, ints b) noexcept { return low_bits(as_doubles(a), as_doubles(b)); }
+    static BITNET_ALWAYS_INLINE ints odd(ints a, ints b) noexcept { return high_bits(as_doubles(a), as_doubles(b)); }
+
+    /// As lane_ops::round_to_int8(), to int32.
+    static BITNET_ALWAYS_INLINE ints round_to_int8(floats x) noexcept {
+        const floats shift = splat(12582912.0f);
+        const floats clamped = larger(smaller(x, splat(127.0f)), splat(-128.0f));
+        return sub(as_ints(add(clamped, shift)), as_ints(shift));
+    }
+
     /// The first four of eight halves as floats.
     static BITNET_ALWAYS_INLINE floats first_four(const half* eight) noexcept {
         floats low, high;

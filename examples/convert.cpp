@@ -47,7 +47,8 @@ struct settings {
             "IN", model.file,
             "the model: a GGUF file, the first shard of a split one, or the directory of a Hugging Face checkpoint");
         all.argument("OUT", out, "the GGUF file to be written");
-        all.choice("--layout", bitnet::ternary_encoding_names, layout, "how ternary tensors are stored");
+        all.choice("--layout", bitnet::ternary_encoding_names, layout,
+                   "how ternary tensors are stored; scales of blocks are kept: see README");
         constexpr std::array<std::string_view, 4> heads{"f16", "q8_0", "q6_k", "screened"};
         all.choice("--head", heads, head, "type of the embedding and head; screened adds a screen for --head screened",
                    "as stored");

@@ -50,6 +50,7 @@ int main(int argc, char** argv) {
     chosen.add_text(options);
     chosen.add_chat(options);
     chosen.add_reading(options);
+    chosen.add_activations(options);
     if (const auto status = options.read(argc, argv)) {
         return *status;
     }

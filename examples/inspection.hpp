@@ -6,6 +6,7 @@
 #include "model_options.hpp"
 #include "utf8_path.hpp"
 
+#include <bitnet/checkpoint/block_rows.hpp>
 #include <bitnet/checkpoint/float_tensor.hpp>
 #include <bitnet/checkpoint/hyper_parameter_reader.hpp>
 #include <bitnet/checkpoint/layout_for.hpp>
@@ -42,6 +43,9 @@ struct total {
         elements += bitnet::element_count(tensor.dims).value_or(0);
         bytes += tensor.bytes.size();
     }
+    [[nodiscard]] double bits_per_element() const {
+        return elements == 0 ? 0 : 8 * static_cast<double>(bytes) / static_cast<double>(elements);
+    }
 };
 
 /// How dialogs are written, and what ends an answer.
@@ -68,6 +72,10 @@ struct report {
 
     /// Bytes that are taken whatever the context: the file's and those of repacked tensors.
     [[nodiscard]] std::uint64_t fixed_bytes() const { return file_bytes + (opened ? opened->repacked_bytes() : 0); }
+    /// What a session takes with `context` positions: of the model as it would run, or of BitNet's where it does not.
+    [[nodiscard]] std::vector<session_memory> sessions() const {
+        return estimates(*parameters, opened ? bytes_of_activation(opened->activations(), opened->layout()) : 1.0);
+    }
     /// Nothing for a head whose type has no screen.
     [[nodiscard]] std::optional<screened_head_memory> screened_head() const {
         const bool has_head = parameters && !parameters->is_embedder;
@@ -90,6 +98,15 @@ inline void scan(report& made, const model_options& chosen) {
         return;
     }
     for (const bitnet::gguf_tensor& tensor : made.file.tensors()) {
+        const bool is_head = tensor.name == "token_embd.weight" || tensor.name == "output.weight";
+        if (bitnet::detail::has_block_scales(tensor.type) && tensor.rank == 2 &&
+            (is_head || bitnet::is_ternary_place(tensor.name))) {
+            ++made.ternary_tensors;
+            if (const auto good = bitnet::detail::block_rows(tensor).find_fault(**pool, made.file.name()); !good) {
+                made.bad_tensors.push_back(good.error().message);
+            }
+            continue;
+        }
         if (!bitnet::is_ternary_place(tensor.name)) {
             continue;
         }
@@ -188,10 +205,25 @@ inline std::string_view family_of(const bitnet::hyper_parameters& model) {
                                      : "";
 }
 
+/// What goes with the codes of ternary tensors: "a scale for each 128 columns".
+inline std::string scales_of(const bitnet::gguf_file& file) {
+    const auto* tensor = file.find_tensor("blk.0.attn_q.weight");
+    if (tensor == nullptr) {
+        return "no scales";
+    }
+    if (!bitnet::detail::has_block_scales(tensor->type) || !bitnet::detail::has_several_scales(*tensor)) {
+        return "one scale for each tensor";
+    }
+    return "a scale for each " + std::to_string(bitnet::detail::block_rows(*tensor).block_columns()) + " columns";
+}
+
 /// Which program's own a tensor type is; empty for types that all read alike.
 inline std::string_view owner_of(std::string_view type) {
     if (type == "I2_S" || type == "I8_S" || type == "TL1" || type == "TL2") {
         return "bitnet.cpp";
+    }
+    if (type == "PQ2_0" || type == "PTQ1_0") {
+        return "PrismML's llama.cpp";
     }
     return type.starts_with("IQ1_BN") || type.starts_with("IQ2_BN") ? "ik_llama.cpp" : "";
 }
@@ -201,6 +233,10 @@ inline std::vector<std::string> peculiarities(const report& made) {
     std::vector<std::string> all;
     if (made.file.version() != 3) {
         all.push_back("the file is of GGUF version " + std::to_string(made.file.version()) + ", 3 is usual");
+    }
+    if (made.totals.contains("Q2_0") || made.totals.contains("Q2_0_G64")) {
+        all.emplace_back("tensor type 42, Q2_0, has blocks of 64 columns in llama.cpp and of 128 in older files of "
+                         "PrismML; only the offsets of the tensors tell which");
     }
     for (const auto& [type, sum] : made.totals) {
         if (const std::string_view owner = owner_of(type); !owner.empty()) {

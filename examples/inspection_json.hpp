@@ -99,6 +99,7 @@ inline void write_total(json_writer& json, const total& sum) {
     json.member("tensors", sum.tensors);
     json.member("elements", sum.elements);
     json.member("bytes", sum.bytes);
+    json.member("bits_per_element", sum.bits_per_element());
 }
 
 inline void write_tensors(json_writer& json, const report& made) {
@@ -155,6 +156,7 @@ inline void write_model(json_writer& json, const report& made) {
         json.member("is_embedder", p.is_embedder);
         json.member("pooling", bitnet::name_of(p.pooling));
         json.member("layout", layout_name(made.file));
+        json.member("scales", scales_of(made.file));
     } else {
         json.member("error", made.parameters.error().message);
     }
@@ -209,7 +211,7 @@ inline void write_chat(json_writer& json, const report& made) {
 inline void write_memory(json_writer& json, const report& made) {
     json.begin("memory", '[');
     if (made.parameters) {
-        for (const session_memory& each : estimates(*made.parameters)) {
+        for (const session_memory& each : made.sessions()) {
             json.begin('{');
             json.member("context", each.context);
             json.member("kv_cache_bytes_f16", each.kv_f16);
@@ -266,6 +268,7 @@ inline std::string as_json(const report& made) {
     if (made.opened) {
         json.member("isa", made.opened->isa());
         json.member("runs_in_layout", made.opened->layout());
+        json.member("activations", bitnet::name_of(made.opened->activations()));
         json.member("repacked_bytes", made.opened->repacked_bytes());
         write_strings(json, "notes", made.opened->notes());
     }

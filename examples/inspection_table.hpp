@@ -51,9 +51,9 @@ inline void print_tensors(const report& made) {
                     tensor.bytes.size());
     }
     const auto line = [](std::string_view name, const total& sum) {
-        std::printf("  %-32s %6llu tensors %14llu elements %12llu bytes\n", std::string(name).c_str(),
+        std::printf("  %-32s %6llu tensors %14llu elements %12llu bytes %9.4f bits each\n", std::string(name).c_str(),
                     static_cast<unsigned long long>(sum.tensors), static_cast<unsigned long long>(sum.elements),
-                    static_cast<unsigned long long>(sum.bytes));
+                    static_cast<unsigned long long>(sum.bytes), sum.bits_per_element());
     };
     std::printf("\ntotals\n");
     for (const auto& [type, sum] : made.totals) {
@@ -79,9 +79,10 @@ inline void print_model(const report& made) {
         p.is_embedder
             ? "no head: a text embedding model that pools by " + std::string(bitnet::name_of(p.pooling))
             : "head " + std::string(type_of(made.file, p.lm_head_name())) + " in " + std::string(p.lm_head_name());
-    std::printf("  rotation of %s, ternary tensors %s, embedding %s, %s\n",
+    std::printf("  rotation of %s, ternary tensors %s with %s, embedding %s, %s\n",
                 std::string(bitnet::name_of(p.pairing)).c_str(), std::string(layout_name(made.file)).c_str(),
-                std::string(type_of(made.file, "token_embd.weight")).c_str(), head.c_str());
+                scales_of(made.file).c_str(), std::string(type_of(made.file, "token_embd.weight")).c_str(),
+                head.c_str());
 }
 
 inline void print_memory(const report& made) {
@@ -92,7 +93,7 @@ inline void print_memory(const report& made) {
                 static_cast<unsigned long long>(made.fixed_bytes()));
     std::printf("  %9s %14s %14s %14s %14s %16s\n", "positions", "KV as f16", "as f32", "as i8", "working, about",
                 "all, KV as f16");
-    for (const session_memory& each : estimates(*made.parameters)) {
+    for (const session_memory& each : made.sessions()) {
         const auto number = [](std::uint64_t bytes) { return static_cast<unsigned long long>(bytes); };
         std::printf("  %9zu %14llu %14llu %14llu %14llu %16llu\n", each.context, number(each.kv_f16),
                     number(each.kv_f32), number(each.kv_i8), number(each.working),
@@ -150,6 +151,19 @@ inline void print_peculiarities(const report& made) {
     }
 }
 
+inline std::string described(bitnet::activation_rounding rounding) {
+    switch (rounding) {
+    case bitnet::activation_rounding::none:
+        return "in floats";
+    case bitnet::activation_rounding::per_32:
+        return "in int8 with a scale for each 32 columns";
+    case bitnet::activation_rounding::per_128:
+        return "in int8 with a scale for each 128 columns";
+    default:
+        return "in int8 with a scale for each token";
+    }
+}
+
 inline void print_verdict(const report& made) {
     if (made.ternary_tensors != 0) {
         std::printf("\n%llu ternary tensors, all scales and codes looked at: %zu mistakes\n",
@@ -166,8 +180,8 @@ inline void print_verdict(const report& made) {
         }
     }
     if (made.runs()) {
-        std::printf("runs here, with %s, in layout %s\n", std::string(made.opened->isa()).c_str(),
-                    std::string(made.opened->layout()).c_str());
+        std::printf("runs here, with %s, in layout %s, activations %s\n", std::string(made.opened->isa()).c_str(),
+                    std::string(made.opened->layout()).c_str(), described(made.opened->activations()).c_str());
     } else {
         std::printf("does not run: %s\n", made.why_not().c_str());
     }

@@ -5,7 +5,9 @@
 
 #include <bitnet/any.hpp>
 
+#include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
@@ -64,7 +66,7 @@ int run(const tools::model_options& chosen, std::span<const bitnet::token> ids, 
         return tools::fail(program, model.error().message);
     }
     auto options = chosen.to_session();
-    options.context = ids.size();
+    options.context = std::max(ids.size(), chosen.context);
     auto session = bitnet::any_session::open(*model, options);
     if (!session) {
         return tools::fail(program, session.error().message);
@@ -89,6 +91,8 @@ int main(int argc, char** argv) {
     options.required("--ids", "ID,ID...", list, "the tokens, BOS included where the model wants it");
     options.flag("--all", all, "after each token: [tokens, vocabulary]");
     chosen.head = "as-stored"; // all logits are read
+    options.number<std::size_t>("-c", "CTX", chosen.context, 1, tools::model_options::most_context,
+                                "positions of the context: longrope chooses its factors by them", "the tokens");
     chosen.add_running(options);
     chosen.add_reading(options);
     if (const auto status = options.read(argc, argv)) {

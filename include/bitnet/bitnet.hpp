@@ -5,6 +5,7 @@
 
 #include <bitnet/any.hpp>
 #include <bitnet/checkpoint/activation_rounding.hpp>
+#include <bitnet/checkpoint/block_rows.hpp>
 #include <bitnet/checkpoint/context_extension.hpp>
 #include <bitnet/checkpoint/float_tensor.hpp>
 #include <bitnet/checkpoint/format_rows.hpp>
@@ -125,6 +126,7 @@
 #include <bitnet/kernel/lookup_kernel_avx2.hpp>
 #include <bitnet/kernel/lookup_kernel_neon.hpp>
 #include <bitnet/kernel/ptq1_0.hpp>
+#include <bitnet/kernel/q2_0.hpp>
 #include <bitnet/kernel/row_format.hpp>
 #include <bitnet/kernel/scalar.hpp>
 #include <bitnet/kernel/scaled_blocks.hpp>

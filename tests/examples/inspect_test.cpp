@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // bitnet-inspect as a process.
+#include "golden/block_encoders.hpp"
+#include "golden/tiny_model_writer.hpp"
 #include "models.hpp"
 #include "process.hpp"
 
@@ -62,6 +64,8 @@ TEST_CASE("the JSON of a model has metadata, tensors, totals, sizes, tokenizer, 
     CHECK(string(model, "head") == "token_embd.weight");
     CHECK(model.find("is_embedder")->as_bool() == false);
     CHECK(string(model, "layout") == "I2_S");
+    CHECK(string(model, "scales") == "one scale for each tensor");
+    CHECK(string(json.root(), "activations") == "token");
     CHECK(string(member(json, "tokenizer"), "pre_tokenizer") == "llama-bpe");
     CHECK(number(json.root(), "ternary_tensors") == 42);
     CHECK(member(json, "bad_tensors").size() == 0);
@@ -188,12 +192,59 @@ TEST_CASE("the table shows the same to people") {
          {"GGUF version 3", "'bitnet-b1.58.block_count'", "'blk.5.attn_v.weight'", "[256, 128]", "4128 string",
           "42 tensors", "5784832 elements", "architecture bitnet-b1.58", "positions      KV as f16",
           "512        1572864", "family: BitNet b1.58 2B-4T",
-          "rotation of halves, ternary tensors I2_S, embedding F16, head F16 in token_embd.weight",
+          "rotation of halves, ternary tensors I2_S with one scale for each tensor, embedding F16, head F16 in "
+          "token_embd.weight",
           "format bitnet: the file has bitnet's template", "answers end with 4097 4105", "pre-tokenizer llama-bpe",
-          "42 ternary tensors, all scales and codes looked at: 0 mistakes", "runs here, with ", ", in layout i2_s"}) {
+          "42 ternary tensors, all scales and codes looked at: 0 mistakes", "runs here, with ",
+          ", in layout i2_s, activations in int8 with a scale for each token"}) {
         INFO(part);
         CHECK(contains(table, part));
     }
+}
+
+TEST_CASE("scales of blocks, their bits, activations and a ternary embedding are shown") {
+    const temporary_folder folder;
+    model_shape shape;
+    shape.architecture = "qwen3";
+    shape.hidden = 256;
+    shape.ffn = 256;
+    shape.heads = 4;
+    shape.head_norms = true;
+    const auto model = tiny_model(shape);
+    REQUIRE(model);
+    const std::vector<std::pair<bitnet::tensor_type, std::string>> kinds{
+        {bitnet::tensor_type::q2_0, "Q2_0 with a scale for each 128 columns, embedding Q2_0, head Q2_0; 2.1250"},
+        {bitnet::tensor_type::q2_0_g64,
+         "Q2_0_G64 with a scale for each 64 columns, embedding Q2_0_G64, head Q2_0_G64; 2.2500"},
+        {bitnet::tensor_type::pq2_0, "PQ2_0 with a scale for each 128 columns, embedding PQ2_0, head PQ2_0; 2.1250"},
+        {bitnet::tensor_type::ptq1_0,
+         "PTQ1_0 with a scale for each 128 columns, embedding PTQ1_0, head PTQ1_0; 1.7500"},
+        {bitnet::tensor_type::tq1_0, "TQ1_0 with a scale for each 256 columns, embedding TQ1_0, head TQ1_0; 1.6875"},
+        {bitnet::tensor_type::tq2_0, "TQ2_0 with a scale for each 256 columns, embedding TQ2_0, head TQ2_0; 2.0625"}};
+    for (const auto& [type, shown] : kinds) {
+        const auto bytes = with_block_scales(model->span(), {.type = type, .group = 256, .embedding = true});
+        const std::string path = folder.write("blocks.gguf", as_text(bytes));
+        const std::string table = output("inspect", {path});
+        const std::size_t bits = shown.find("; ");
+        INFO(table);
+        CHECK(contains(table, "ternary tensors " + shown.substr(0, bits) + " in token_embd.weight"));
+        CHECK(contains(table, shown.substr(bits + 2) + " bits each"));
+        CHECK(contains(table, "8 ternary tensors, all scales and codes looked at: 0 mistakes"));
+        CHECK(contains(table, ", activations in int8 with a scale for each 32 columns"));
+        CHECK(contains(output("inspect", {path, "--activations", "float"}), ", activations in floats"));
+    }
+}
+
+TEST_CASE("a scale of a block that is none is found, and the model does not run") {
+    const temporary_folder folder;
+    const auto model = tiny_model();
+    REQUIRE(model);
+    gguf_editor editor(with_block_scales(model->span(), {}));
+    editor.poke(editor.tensor("blk.0.ffn_up.weight").data + 34, std::uint16_t{0xffff});
+    const std::string table = output("inspect", {folder.write("bad.gguf", as_text(editor.bytes()))});
+    CHECK(contains(table, "7 ternary tensors, all scales and codes looked at: 1 mistakes"));
+    CHECK(contains(table, "row 1 of its 128 rows has at column 0 the PQ2_0 scale"));
+    CHECK(contains(table, "does not run: "));
 }
 
 TEST_CASE("an inferred pre-tokenizer is shown with the reason") {

@@ -159,6 +159,38 @@ TEST_CASE("activations are rounded as --activations says, and finer scales are n
     }
 }
 
+TEST_CASE("a longer context changes no logits of a model whose rotation does not depend on it") {
+    const auto expected = output("logits", with({"--all"}));
+    CHECK((output("logits", with({"--all", "-c", "100"})) == expected));
+    CHECK((output("logits", with({"--all", "-c", "1"})) == expected)); // as many positions as tokens at least
+}
+
+TEST_CASE("golden: longrope takes its short or its long factors by -c") {
+    if (skip_without_golden()) {
+        return;
+    }
+    const std::string golden = contents(golden_path("ternary/golden/golden.json"));
+    const auto json = bitnet::json_document::parse(golden, "golden.json");
+    REQUIRE(json);
+    const auto prompts = json->root().find("models")->find("llama-longrope")->find("prompts");
+    for (const bitnet::json_value prompt : prompts->elements()) {
+        const std::string file(*prompt.find("file")->as_string());
+        const bool is_long = file.find(".long.") != std::string::npos;
+        if (prompt.find("ids")->size() > 64) {
+            continue;
+        }
+        std::string list;
+        for (const bitnet::json_value id : prompt.find("ids")->elements()) {
+            list += (list.empty() ? "" : ",") + std::to_string(*id.as_integer<int>());
+        }
+        const auto logits =
+            floats(output("logits", {"-m", golden_path("ternary/llama-longrope-tq2_0.gguf"), "--ids", list, "--all",
+                                     "--kv", "f32", "--activations", "float", "-c", is_long ? "65" : "64"}));
+        INFO(file);
+        CHECK(largest_difference(logits, floats(contents(golden_path("ternary/golden/" + file)))) < 1e-3);
+    }
+}
+
 TEST_CASE("the element of the KV cache is chosen by --kv") {
     const auto f16 = floats(output("logits", with({"--kv", "f16"})));
     const auto f32 = floats(output("logits", with({"--kv", "f32"})));

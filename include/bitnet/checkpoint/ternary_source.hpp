@@ -25,6 +25,8 @@
 #include <bitnet/kernel/layout_table.hpp>
 #include <bitnet/kernel/lookup2.hpp>
 #include <bitnet/kernel/lookup3.hpp>
+#include <bitnet/kernel/ptq1_0.hpp>
+#include <bitnet/kernel/q2_0.hpp>
 #include <bitnet/kernel/row_format.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/kernel/tq1_0.hpp>
@@ -260,6 +262,14 @@ private:
             return hold(format_rows<tq1_0>::open(tensor, file));
         case tensor_type::tq2_0:
             return hold(format_rows<tq2_0>::open(tensor, file));
+        case tensor_type::ptq1_0:
+            return hold(format_rows<ptq1_0>::open(tensor, file));
+        case tensor_type::q2_0:
+            return hold(format_rows<q2_0>::open(tensor, file));
+        case tensor_type::q2_0_g64:
+            return hold(format_rows<q2_0_g64>::open(tensor, file));
+        case tensor_type::pq2_0:
+            return hold(format_rows<pq2_0>::open(tensor, file));
         case tensor_type::iq1_bn:
             return hold(format_rows<iq1_bn>::open(tensor, file));
         case tensor_type::iq2_bn:
@@ -281,8 +291,8 @@ private:
         default:
             return error{errc::unsupported_type,
                          sentence({file, ": tensor ", quoted_name(tensor.name), ": type ", name_of(tensor.type),
-                                   " in the file, a ternary one expected: I2_S, TQ1_0, TQ2_0, IQ1_BN, IQ2_BN, TL1, "
-                                   "TL2, or F32, F16, BF16 masters"})};
+                                   " in the file, a ternary one expected: I2_S, TQ1_0, TQ2_0, Q2_0, PQ2_0, PTQ1_0, "
+                                   "IQ1_BN, IQ2_BN, TL1, TL2, or F32, F16, BF16 masters"})};
         }
     }
 

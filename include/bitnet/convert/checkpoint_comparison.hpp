@@ -3,6 +3,7 @@
 #ifndef BITNET_CONVERT_CHECKPOINT_COMPARISON_HPP
 #define BITNET_CONVERT_CHECKPOINT_COMPARISON_HPP
 
+#include <bitnet/checkpoint/block_rows.hpp>
 #include <bitnet/checkpoint/float_tensor.hpp>
 #include <bitnet/checkpoint/hyper_parameter_reader.hpp>
 #include <bitnet/convert/permuted_rows.hpp>
@@ -26,6 +27,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -44,6 +46,59 @@ struct comparison_report {
 };
 
 namespace detail {
+
+/// The weights of a ternary tensor of any type as floats, row by row. Borrows the tensor.
+class ternary_values {
+public:
+    /// \return what ternary_source::open does, of types whose blocks have no scales
+    [[nodiscard]] static result<ternary_values> open(const gguf_file& file, const gguf_tensor& tensor,
+                                                     const ternary_reading& reading, permuted_rows order,
+                                                     pool_ref pool) {
+        ternary_values made(order, to_size(tensor.dims[0]));
+        if (has_block_scales(tensor.type)) {
+            const auto beside =
+                is_ternary_place(tensor.name) ? find_scale(file, tensor) : result<std::optional<float>>(std::nullopt);
+            if (!beside) {
+                return failed(beside);
+            }
+            made.blocks_.emplace(tensor);
+            made.scale_ = beside->value_or(1.0f);
+            return made;
+        }
+        auto source = ternary_source::open(file, tensor, reading, pool);
+        if (!source) {
+            return failed(source);
+        }
+        made.scale_ = source->scale();
+        made.source_.emplace(*std::move(source));
+        return made;
+    }
+
+    /// \param codes working memory [cols] \return false if the row is not ternary
+    [[nodiscard]] bool read(std::size_t row, std::uint8_t* codes, float* out) const noexcept {
+        if (blocks_) {
+            const bool good = blocks_->widen_row(order_[row], out);
+            for (std::size_t i = 0; i < cols_; ++i) {
+                out[i] *= scale_;
+            }
+            return good;
+        }
+        const bool good = source_->rows().read(order_[row], codes);
+        for (std::size_t i = 0; i < cols_; ++i) {
+            out[i] = static_cast<float>(static_cast<int>(codes[i]) - 1) * scale_;
+        }
+        return good;
+    }
+
+private:
+    ternary_values(permuted_rows order, std::size_t cols) noexcept : order_(order), cols_(cols) {}
+
+    permuted_rows order_;
+    std::size_t cols_;
+    float scale_ = 1.0f;
+    std::optional<block_rows> blocks_;
+    std::optional<ternary_source> source_;
+};
 
 /// One comparison; the first difference ends it. Use compare_checkpoints.
 class checkpoint_comparison {
@@ -89,8 +144,12 @@ private:
         if (a.dims != b->dims) {
             return differ(a, dims_text(*b) + ", " + dims_text(a));
         }
+        const bool has_blocks = has_block_scales(a.type) || has_block_scales(b->type);
         if (is_ternary_place(a.name)) {
-            return compare_ternary(a, *b);
+            return has_blocks ? compare_values(a, *b) : compare_ternary(a, *b);
+        }
+        if (has_block_scales(a.type) && has_block_scales(b->type)) {
+            return compare_values(a, *b);
         }
         ++report_.float_tensors;
         if (a.type == b->type) {
@@ -98,11 +157,46 @@ private:
                        ? result<void>{}
                        : differ(a, "other bytes than");
         }
-        if (!float_element_of(a.type) || !float_element_of(b->type)) {
+        if (!is_widened(a.type) || !is_widened(b->type)) {
             return differ(a, std::string(name_of(b->type)) + ", " + std::string(name_of(a.type)));
         }
-        compare_floats(a, *b);
-        return {};
+        return compare_floats(a, *b);
+    }
+    [[nodiscard]] static bool is_widened(tensor_type type) noexcept {
+        return float_element_of(type) || has_block_scales(type);
+    }
+
+    /// Ternary tensors of which one at least has a scale for each block: weight by weight. Zeros are the same whatever
+    /// the scale of their block.
+    [[nodiscard]] result<void> compare_values(const gguf_tensor& a, const gguf_tensor& b) {
+        const auto values_a = ternary_values::open(from_, a, reading_, permuted_rows::of(parameters_, a), pool_);
+        if (!values_a) {
+            return failed(values_a);
+        }
+        const auto values_b = ternary_values::open(to_, b, ternary_reading(), {}, pool_);
+        if (!values_b) {
+            return failed(values_b);
+        }
+        ++report_.ternary_tensors;
+        report_.ternary_values += a.dims[0] * a.dims[1];
+        const auto cols = to_size(a.dims[0]);
+        const auto rows = to_size(a.dims[1]);
+        auto codes = buffer<std::uint8_t>::allocate_uninitialized(pool_.threads() * cols, "rows to be compared");
+        auto floats = buffer<float>::allocate_uninitialized(2 * pool_.threads() * cols, "rows to be compared");
+        if (!codes || !floats) {
+            return codes ? failed(floats) : failed(codes);
+        }
+        const std::size_t row = first_bad_row(pool_, rows, [&](std::size_t r, std::size_t slot) noexcept {
+            float* const x = floats->data() + 2 * slot * cols;
+            float* const y = x + cols;
+            std::uint8_t* const working = codes->data() + slot * cols;
+            return values_a->read(r, working, x) && values_b->read(r, working, y) && std::equal(x, x + cols, y);
+        });
+        return row == rows ? result<void>{} : other_row(a, row);
+    }
+    [[nodiscard]] error other_row(const gguf_tensor& tensor, std::size_t row) const {
+        return differ(tensor, "row " + std::to_string(row) + " of " + std::to_string(tensor.dims[1]) +
+                                  " is not ternary or has other values than");
     }
 
     [[nodiscard]] result<void> compare_ternary(const gguf_tensor& a, const gguf_tensor& b) {
@@ -147,23 +241,32 @@ private:
             });
         }
         const std::size_t row = other.load(std::memory_order_relaxed);
-        return row == rows ? result<void>{}
-                           : differ(tensor, "row " + std::to_string(row) + " of " + std::to_string(rows) +
-                                                " is not ternary or has other values than");
+        return row == rows ? result<void>{} : other_row(tensor, row);
     }
 
-    void compare_floats(const gguf_tensor& a, const gguf_tensor& b) {
-        const std::uint64_t rows = a.dims[1] * a.dims[2] * a.dims[3];
+    /// Counts the values that changed, and how far.
+    [[nodiscard]] result<void> compare_floats(const gguf_tensor& a, const gguf_tensor& b) {
+        const auto rows = to_size(a.dims[1] * a.dims[2] * a.dims[3]);
+        const auto cols = to_size(a.dims[0]);
+        auto floats = buffer<float>::allocate_uninitialized(2 * pool_.threads() * cols, "rows to be compared");
+        if (!floats) {
+            return failed(floats);
+        }
         std::atomic<std::uint64_t> changed{0};
         std::atomic<float> largest{report_.largest_change};
-        parallel_for(pool_, to_size(rows), [&](std::size_t row) noexcept {
+        std::atomic<std::size_t> next{0};
+        parallel_for(pool_, pool_.threads(), [&](std::size_t slot) noexcept {
+            float* const x = floats->data() + 2 * slot * cols;
+            float* const y = x + cols;
             std::uint64_t changed_here = 0;
             float most = 0;
-            for (std::size_t col = 0; col < a.dims[0]; ++col) {
-                const float x = value(a, row, col);
-                const float y = value(b, row, col);
-                changed_here += x != y ? 1 : 0;
-                most = (std::max)(most, x > y ? x - y : y - x);
+            for (std::size_t row = next.fetch_add(1); row < rows; row = next.fetch_add(1)) {
+                widen_row(a, row, x);
+                widen_row(b, row, y);
+                for (std::size_t col = 0; col < cols; ++col) {
+                    changed_here += x[col] != y[col] ? 1 : 0;
+                    most = (std::max)(most, x[col] > y[col] ? x[col] - y[col] : y[col] - x[col]);
+                }
             }
             changed.fetch_add(changed_here, std::memory_order_relaxed);
             float known = largest.load(std::memory_order_relaxed);
@@ -172,12 +275,7 @@ private:
         });
         report_.changed_floats += changed.load(std::memory_order_relaxed);
         report_.largest_change = largest.load(std::memory_order_relaxed);
-    }
-    [[nodiscard]] static float value(const gguf_tensor& tensor, std::size_t row, std::size_t col) noexcept {
-        return with_element(*float_element_of(tensor.type), [&]<class E>() {
-            const auto cols = to_size(tensor.dims[0]);
-            return element_at<E>(tensor.bytes.data() + row * row_bytes_of<E>(cols), col);
-        });
+        return {};
     }
 
     /// Whether a metadata entry says what a model computes: its architecture, hyper-parameters or tokenizer.

@@ -3,6 +3,7 @@
 #ifndef BITNET_CONVERT_CHECKPOINT_CONVERTER_HPP
 #define BITNET_CONVERT_CHECKPOINT_CONVERTER_HPP
 
+#include <bitnet/checkpoint/block_rows.hpp>
 #include <bitnet/checkpoint/float_tensor.hpp>
 #include <bitnet/checkpoint/hyper_parameter_reader.hpp>
 #include <bitnet/checkpoint/shard.hpp>
@@ -72,7 +73,9 @@ struct conversion_statistics {
 };
 
 /// A copy of a model as a GGUF file: ternary tensors in one layout with the very codes and scales that model<P> would
-/// run, norms in F32, the embedding and head as asked for, all other tensors and metadata as they are. Layouts of this
+/// run, norms in F32, the embedding and head as asked for, all other tensors and metadata as they are. Scales of blocks
+/// stay what they are: where the layout has one scale for more columns, or for the whole matrix, theirs must be equal.
+/// An embedding and a head with such scales are written in the layout, too, if it has them. Layouts of this
 /// library have tensor types of their own, which hold the layout's version: other programs refuse them.
 ///
 /// Control tokens that the source spells with BOS before or EOS after them are written without it.
@@ -114,7 +117,7 @@ private:
 
     /// One tensor to be written, a window of rows at a time.
     struct piece {
-        enum class action { copy, ternary, floats, screen, scale };
+        enum class action { copy, ternary, blocks, floats, screen, scale };
 
         checkpoint_converter* self;
         action what;
@@ -229,6 +232,7 @@ private:
         for (const gguf_tensor& tensor : file_.tensors()) {
             auto added = is_ternary_place(tensor.name)              ? add_ternary(tensor)
                          : detail::is_scale_of_ternary(tensor.name) ? result<void>{} // added with its tensor
+                         : is_ternary_head(tensor)                  ? add_blocks(tensor)
                          : is_head(tensor.name)                     ? add_head(tensor)
                          : detail::is_screen(tensor.name)           ? result<void>{} // made again where it is asked for
                          : tensor.type == tensor_type::bf16         ? add_floats(tensor, tensor_type::f32)
@@ -242,6 +246,11 @@ private:
 
     [[nodiscard]] static bool is_head(std::string_view name) noexcept {
         return name == "token_embd.weight" || name == "output.weight";
+    }
+    /// Whether an embedding or head stays ternary.
+    [[nodiscard]] bool is_ternary_head(const gguf_tensor& tensor) const noexcept {
+        return is_head(tensor.name) && options_.head.empty() && encoding_->has_block_scales &&
+               detail::has_block_scales(tensor.type);
     }
     piece& add_piece(piece made, std::string_view name, std::span<const std::uint64_t> dims) {
         tensor_dims all{1, 1, 1, 1};
@@ -266,7 +275,8 @@ private:
         if (tensor.type == to) {
             return add_copy(tensor);
         }
-        if (!detail::float_element_of(tensor.type) || !detail::fits_blocks(to, tensor.dims)) {
+        const bool is_widened = detail::float_element_of(tensor.type) || detail::has_block_scales(tensor.type);
+        if (!is_widened || !detail::fits_blocks(to, tensor.dims)) {
             return error{errc::unsupported_type, file_.name() + ": tensor " + detail::quoted_name(tensor.name) + ": " +
                                                      std::string(name_of(tensor.type)) + " " + dims_text(tensor) +
                                                      " in the file, which cannot be written as " +
@@ -297,18 +307,51 @@ private:
         return {};
     }
 
+    [[nodiscard]] result<void> check_admitted(const gguf_tensor& tensor) const {
+        if (encoding_->admits(detail::to_size(tensor.dims[1]), detail::to_size(tensor.dims[0]))) {
+            return {};
+        }
+        return error{errc::wrong_layout, file_.name() + ": tensor " + detail::quoted_name(tensor.name) + ": " +
+                                             dims_text(tensor) + " in the file, which layout " +
+                                             std::string(encoding_->name) + " does not admit"};
+    }
+
+    /// The tensor with the scales of its blocks, and the scale beside it if it has one.
+    [[nodiscard]] result<void> add_blocks(const gguf_tensor& tensor) {
+        if (auto admitted = check_admitted(tensor); !admitted) {
+            return admitted;
+        }
+        const auto beside =
+            is_head(tensor.name) ? result<std::optional<float>>(std::nullopt) : detail::find_scale(file_, tensor);
+        if (!beside) {
+            return failed(beside);
+        }
+        const auto order = detail::permuted_rows::of(parameters_, tensor);
+        add_piece({this, piece::action::blocks, &tensor, encoding_->type, 0, 1, order}, tensor.name, dims_of(tensor));
+        ++statistics_.ternary_tensors;
+        if (*beside) {
+            add_scale(tensor, **beside);
+        }
+        return {};
+    }
+    void add_scale(const gguf_tensor& tensor, float scale) {
+        const std::uint64_t one = 1;
+        add_piece({this, piece::action::scale, &tensor, tensor_type::f32, 0, scale}, detail::scale_name(tensor.name),
+                  {&one, 1});
+    }
+
     /// The tensor with the scale that it has, or, where the layout cannot hold that, with 1 and the scale beside it.
     [[nodiscard]] result<void> add_ternary(const gguf_tensor& tensor) {
-        if (!encoding_->admits(detail::to_size(tensor.dims[1]), detail::to_size(tensor.dims[0]))) {
-            return error{errc::wrong_layout, file_.name() + ": tensor " + detail::quoted_name(tensor.name) + ": " +
-                                                 dims_text(tensor) + " in the file, which layout " +
-                                                 std::string(encoding_->name) + " does not admit"};
+        if (tensor.rank == 2 && detail::has_block_scales(tensor.type) && encoding_->has_block_scales) {
+            return add_blocks(tensor);
+        }
+        if (auto admitted = check_admitted(tensor); !admitted) {
+            return admitted;
         }
         const auto source = detail::ternary_source::open(file_, tensor, options_.reading, pool_);
         if (!source) {
             return failed(source);
         }
-        const std::string beside = detail::scale_name(tensor.name);
         float own = source->own_scale();
         auto extra = source->scale_beside();
         if (own == 1.0f && extra) {
@@ -324,8 +367,7 @@ private:
                   dims_of(tensor));
         ++statistics_.ternary_tensors;
         if (extra) {
-            const std::uint64_t one = 1;
-            add_piece({this, piece::action::scale, &tensor, tensor_type::f32, 0, *extra}, beside, {&one, 1});
+            add_scale(tensor, *extra);
         }
         return {};
     }
@@ -335,7 +377,7 @@ private:
         std::uint64_t window = 0;
         std::uint64_t floats = 0;
         for (const piece& each : pieces_) {
-            if (each.what == piece::action::ternary) {
+            if (each.what == piece::action::ternary || each.what == piece::action::blocks) {
                 window = (std::max)(window, each.size);
             } else if (each.what == piece::action::floats || each.what == piece::action::screen) {
                 window = (std::max)(window, window_rows(each) * each.row_bytes());
@@ -383,8 +425,9 @@ private:
                 next_row_ = 0;
                 window_end_ = 0;
             }
-            if (offset == window_end_ &&
-                !(wanted.what == piece::action::ternary ? convert_codes(wanted) : convert_floats(wanted))) {
+            if (offset == window_end_ && !(wanted.what == piece::action::ternary  ? convert_codes(wanted)
+                                           : wanted.what == piece::action::blocks ? convert_blocks(wanted)
+                                                                                  : convert_floats(wanted))) {
                 return false;
             }
             const auto size = detail::to_size(std::min<std::uint64_t>(out.size(), window_end_ - offset));
@@ -430,6 +473,38 @@ private:
         return true;
     }
 
+    /// All rows of a tensor whose blocks have scales, as they are, in blocks of the encoding's columns.
+    [[nodiscard]] bool convert_blocks(const piece& wanted) {
+        const detail::block_rows rows(*wanted.tensor);
+        const std::size_t cols = wanted.cols();
+        const std::size_t columns = encoding_->block_columns;
+        auto codes = buffer<std::uint8_t>::allocate_uninitialized(cols * pool_.threads(), "rows of ternary codes");
+        if (!codes) {
+            failure_ = failed(codes);
+            return false;
+        }
+        const auto row_bytes = detail::to_size(wanted.row_bytes());
+        const std::size_t block_bytes = row_bytes / (cols / columns);
+        const auto convert_row = [&](std::size_t row, std::size_t slot) noexcept {
+            std::uint8_t* const code = codes->data() + slot * cols;
+            auto* out = reinterpret_cast<std::uint8_t*>(window_.data()) + row * row_bytes;
+            const std::size_t from = wanted.order[row];
+            bool good = rows.read(from, code);
+            for (std::size_t col = 0; col < cols && good; col += columns, out += block_bytes) {
+                good = rows.has_one_scale(from, col, columns);
+                encoding_->encode(code + col, columns, columns, detail::widen(rows.scale(from, col)), out);
+            }
+            return good;
+        };
+        if (const std::size_t row = detail::first_bad_row(pool_, wanted.rows(), convert_row); row != wanted.rows()) {
+            failure_ = rows.fault(wanted.order[row], columns, name_of(encoding_->type), file_.name());
+            return false;
+        }
+        window_begin_ = 0;
+        window_end_ = wanted.size;
+        return true;
+    }
+
     /// The scale in 32 bytes; the source's own where it has such, so that nothing is lost on the way there and back.
     static void write_tail(const piece& wanted, std::byte* out) noexcept {
         std::fill_n(out, tail_bytes, std::byte{0});
@@ -447,7 +522,7 @@ private:
         std::atomic<std::size_t> bad_row{SIZE_MAX};
         detail::parallel_for(pool_, count, [&](std::size_t i) noexcept {
             float* floats = floats_.data() + i * wanted.cols();
-            widen_row_of(*wanted.tensor, next_row_ + i, floats);
+            detail::widen_row(*wanted.tensor, next_row_ + i, floats);
             std::byte* out = window_.data() + i * row_bytes;
             if (wanted.what == piece::action::screen) {
                 screen_row(floats, wanted.cols(), out);
@@ -469,15 +544,6 @@ private:
         return true;
     }
 
-    static void widen_row_of(const gguf_tensor& tensor, std::size_t row, float* out) noexcept {
-        const auto cols = detail::to_size(tensor.dims[0]);
-        detail::with_element(*detail::float_element_of(tensor.type), [&]<class E>() {
-            const std::byte* elements = tensor.bytes.data() + row * detail::row_bytes_of<E>(cols);
-            for (std::size_t c = 0; c < cols; ++c) {
-                out[c] = detail::element_at<E>(elements, c);
-            }
-        });
-    }
     static void screen_row(const float* row, std::size_t cols, std::byte* out) noexcept {
         const auto widen = [row](std::size_t first, std::size_t count, float* floats) noexcept {
             std::copy_n(row + first, count, floats);

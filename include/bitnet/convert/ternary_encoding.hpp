@@ -10,6 +10,8 @@
 #include <bitnet/kernel/iq2_bn.hpp>
 #include <bitnet/kernel/lookup2.hpp>
 #include <bitnet/kernel/lookup3.hpp>
+#include <bitnet/kernel/ptq1_0.hpp>
+#include <bitnet/kernel/q2_0.hpp>
 #include <bitnet/kernel/row_format.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
 #include <bitnet/kernel/tq1_0.hpp>
@@ -37,6 +39,8 @@ struct ternary_encoding {
     void (*encode)(const std::uint8_t* codes, std::size_t cols, std::size_t stride, float scale,
                    std::uint8_t* out) noexcept;
     std::size_t block_columns; ///< encode() reads whole blocks: `stride` is a multiple of it
+    /// Whether each block has a scale of its own: then encode() takes single blocks, too.
+    bool has_block_scales;
 
     [[nodiscard]] std::size_t stride(std::size_t cols) const noexcept {
         return (cols + block_columns - 1) / block_columns * block_columns;
@@ -54,8 +58,8 @@ template <ternary_layout L>
             L::pack_block(codes + col, stride, out);
         }
     };
-    return {name,   file_type<L>,    file_type_id, L::block_rows, &L::admits, [](float) noexcept { return true; },
-            encode, L::block_columns};
+    return {name,   file_type<L>,     file_type_id, L::block_rows, &L::admits, [](float) noexcept { return true; },
+            encode, L::block_columns, false};
 }
 
 /// A row format of other programs, which holds the scale in every row or block.
@@ -71,17 +75,22 @@ template <writable_row_format F>
             [](const std::uint8_t* codes, std::size_t cols, std::size_t, float scale, std::uint8_t* out) noexcept {
                 F::pack_row(codes, cols, scale, out);
             },
-            F::block_columns};
+            F::block_columns,
+            F::row_bytes(2 * F::block_columns) == 2 * F::row_bytes(F::block_columns)};
 }
 
 } // namespace detail
 
 /// What bitnet.cpp, ik_llama.cpp and llama.cpp call their files, and the tensor type itself for our own layouts.
-inline constexpr std::array<ternary_encoding, 7> ternary_encodings{
+inline constexpr std::array<ternary_encoding, 11> ternary_encodings{
     {detail::layout_encoding<i2s>("i2_s", 40),
      detail::layout_encoding<base3>("base3", static_cast<std::uint32_t>(tensor_type::hpp_base3)),
      detail::layout_encoding<lookup2>("lookup2", static_cast<std::uint32_t>(tensor_type::hpp_lookup2)),
      detail::layout_encoding<lookup3>("lookup3", static_cast<std::uint32_t>(tensor_type::hpp_lookup3)),
+     detail::row_encoding<detail::q2_0>("q2_0", tensor_type::q2_0, 41),
+     detail::row_encoding<detail::q2_0_g64>("q2_0_g64", tensor_type::q2_0_g64, 41),
+     detail::row_encoding<detail::pq2_0>("pq2_0", tensor_type::pq2_0, 141),
+     detail::row_encoding<detail::ptq1_0>("ptq1_0", tensor_type::ptq1_0, 143),
      detail::row_encoding<detail::tq1_0>("tq1_0", tensor_type::tq1_0, 36),
      detail::row_encoding<detail::tq2_0>("tq2_0", tensor_type::tq2_0, 37),
      detail::row_encoding<detail::iq2_bn>("iq2_bn", tensor_type::iq2_bn, 137)}};

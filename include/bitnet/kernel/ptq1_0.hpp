@@ -40,6 +40,8 @@ struct ptq1_0 {
         return widen(d);
     }
 
+    [[nodiscard]] static float stored_scale(float scale) noexcept { return widen(narrow<half>(scale)); }
+
     [[nodiscard]] static bool unpack_row(const std::uint8_t* data, std::size_t row, std::size_t cols,
                                          std::uint8_t* codes) noexcept {
         const std::uint8_t* block = data + row * row_bytes(cols);
@@ -49,6 +51,16 @@ struct ptq1_0 {
             unpack_digits<2, 4>(block + 24, codes + col + 120);
         }
         return true;
+    }
+
+    static void pack_row(const std::uint8_t* codes, std::size_t cols, float scale, std::uint8_t* row) noexcept {
+        const half d = narrow<half>(scale);
+        for (std::size_t col = 0; col < cols; col += block_columns, row += block_bytes) {
+            pack_digits<16, 5>(codes + col, row);
+            pack_digits<8, 5>(codes + col + 80, row + 16);
+            pack_digits<2, 4>(codes + col + 120, row + 24);
+            std::memcpy(row + scale_at, &d, sizeof d);
+        }
     }
 };
 

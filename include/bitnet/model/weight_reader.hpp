@@ -6,6 +6,7 @@
 #include <bitnet/checkpoint/activation_rounding.hpp>
 #include <bitnet/checkpoint/float_tensor.hpp>
 #include <bitnet/checkpoint/hyper_parameters.hpp>
+#include <bitnet/checkpoint/layout_for.hpp>
 #include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/checkpoint/scaled_rows.hpp>
 #include <bitnet/checkpoint/ternary_rows.hpp>
@@ -326,19 +327,8 @@ private:
             fail(errc::wrong_shape, name, sentence({dims_text(*tensor), " in the file, a matrix expected"}));
             return {};
         }
-        if (is_scaled_blocks(tensor->type)) {
-            if (options_.verify_blocks) {
-                keep_failure(check_scaled_blocks(pool_, *tensor, file_.name()));
-            }
-            return {{}, 1.0f, blocks_of(*tensor)};
-        }
         if (has_block_scales(tensor->type)) {
-            std::uint8_t* const out = repacked_space();
-            if (out != nullptr) {
-                keep_failure(pack_scaled_rows(pool_, *tensor, file_.name(), out));
-                use_repacked(*tensor);
-            }
-            return {{}, 1.0f, {out, rows, cols, 128}};
+            return scaled_matrix(*tensor, rows, cols);
         }
         const auto source = ternary_source::open(file_, *tensor, options_.reading, pool_);
         if (!source) {
@@ -347,6 +337,29 @@ private:
         }
         const ternary_view view = repacked(*source, *tensor);
         return {{}, source->scale(), {view.data, rows, cols, 128}};
+    }
+
+    /// A tensor whose blocks have scales, and the scale that a file may have beside it.
+    [[nodiscard]] ternary_matrix scaled_matrix(const gguf_tensor& tensor, std::size_t rows, std::size_t cols) {
+        const auto beside =
+            is_ternary_place(tensor.name) ? find_scale(file_, tensor) : result<std::optional<float>>(std::nullopt);
+        if (!beside) {
+            fail(beside.error());
+            return {};
+        }
+        const float scale = beside->value_or(1.0f);
+        if (is_scaled_blocks(tensor.type)) {
+            if (options_.verify_blocks) {
+                keep_failure(check_scaled_blocks(pool_, tensor, file_.name()));
+            }
+            return {{}, scale, blocks_of(tensor)};
+        }
+        std::uint8_t* const out = repacked_space();
+        if (out != nullptr) {
+            keep_failure(pack_scaled_rows(pool_, tensor, file_.name(), out));
+            use_repacked(tensor);
+        }
+        return {{}, scale, {out, rows, cols, 128}};
     }
 
     /// Where the next repacked tensor goes; null after a failure.

@@ -30,7 +30,7 @@ constexpr std::array<std::string_view, 3> thinking_words{"auto", "on", "off"};
 
 struct settings {
     tools::model_options model;
-    bitnet::sampler_options sampling;
+    tools::sampling_options sampling;
     std::string system;
     std::size_t tokens = 0;
     std::string thinking = "auto";
@@ -56,7 +56,7 @@ struct settings {
         all.flag("--show-special", show_special,
                  "print control tokens as they are spelled instead of leaving them out");
         model.add_context(all, 1);
-        tools::add_sampling(all, sampling);
+        sampling.add_to(all);
         model.add_running(all);
         model.add_text(all);
         model.add_reading(all);
@@ -115,7 +115,7 @@ public:
         if (!session) {
             return std::move(session).error();
         }
-        auto choose = bitnet::sampler::open(chosen.sampling, model.parameters().vocabulary);
+        auto choose = bitnet::sampler::open(chosen.sampling.with(model.sampling()), model.parameters().vocabulary);
         if (!choose) {
             return std::move(choose).error();
         }
@@ -292,6 +292,9 @@ int run(const settings& chosen) {
     }
     for (const std::string& note : model->notes()) {
         say("note: " + note);
+    }
+    if (const std::string followed = chosen.sampling.followed(model->sampling()); !followed.empty()) {
+        say("note: " + followed);
     }
     const auto format = model->chat(chosen.model.chat_format);
     if (!format) {

@@ -26,7 +26,7 @@ constexpr std::string_view program = "bitnet-generate";
 
 struct settings {
     tools::model_options model;
-    bitnet::sampler_options sampling;
+    tools::sampling_options sampling;
     std::optional<std::string> given_prompt;
     std::optional<std::string> prompt_file;
     std::string prompt; ///< the one given or the file's
@@ -45,7 +45,7 @@ struct settings {
                  "a UTF-8 file with it, or - for stdin: byte for byte, a line end at its end included");
         all.number<std::size_t>("-n", "N", tokens, 0, std::size_t{1} << 30, "tokens to generate, at most");
         model.add_context(all, 1);
-        tools::add_sampling(all, sampling);
+        sampling.add_to(all);
         all.flag("--special", special, "control tokens that the prompt spells, such as <|eot_id|>, are those tokens");
         all.flag("--show-special", show_special,
                  "print control tokens as they are spelled instead of leaving them out");
@@ -104,13 +104,14 @@ public:
             return std::move(prompt).error();
         }
         note_double_bos(*prompt);
+        note(settings_.sampling.followed(model_.sampling()));
         auto options = settings_.model.to_session();
         options.stop_at_stop_tokens = !settings_.ignore_eos;
         auto session = bitnet::any_session::open(model_, options);
         if (!session) {
             return std::move(session).error();
         }
-        auto choose = bitnet::sampler::open(settings_.sampling, model_.parameters().vocabulary);
+        auto choose = bitnet::sampler::open(settings_.sampling.with(model_.sampling()), model_.parameters().vocabulary);
         if (!choose) {
             return std::move(choose).error();
         }
@@ -129,17 +130,24 @@ public:
     [[nodiscard]] std::size_t context() const noexcept { return context_; }
 
     statistics stats;
-    std::vector<std::string> notes; ///< about the prompt
+    std::vector<std::string> notes; ///< about the prompt and the choice of tokens
 
 private:
     void note_double_bos(const std::vector<bitnet::token>& prompt) {
         if (!model_.text().begins_twice(prompt)) {
             return;
         }
-        notes.push_back("the prompt begins with BOS, " + std::string(model_.text().bytes_of(prompt[0])) +
-                        ", which is added to every prompt of this model: it is there twice");
+        note("the prompt begins with BOS, " + std::string(model_.text().bytes_of(prompt[0])) +
+             ", which is added to every prompt of this model: it is there twice");
+    }
+
+    void note(const std::string& what) {
+        if (what.empty()) {
+            return;
+        }
+        notes.push_back(what);
         if (settings_.stats == "text") {
-            std::fprintf(stderr, "note: %s\n", notes.back().c_str());
+            std::fprintf(stderr, "note: %s\n", what.c_str());
         }
     }
 
@@ -197,7 +205,7 @@ private:
 void print_lines(const settings& chosen, const bitnet::any_model& model, const generation& done) {
     const statistics& s = done.stats;
     std::fprintf(stderr, "\nseed %llu, isa %s, kv %s, %zu threads, context %zu, stopped by %.*s\n",
-                 static_cast<unsigned long long>(chosen.sampling.seed), std::string(model.isa()).c_str(),
+                 static_cast<unsigned long long>(chosen.sampling.others.seed), std::string(model.isa()).c_str(),
                  chosen.model.kv.c_str(), chosen.model.threads, done.context(), static_cast<int>(s.stopped.size()),
                  s.stopped.data());
     std::fprintf(stderr, "load %.1f ms; prompt %zu tokens, %.1f tok/s; generated %zu tokens, %.1f tok/s\n", s.load_ms,
@@ -220,7 +228,7 @@ void print_json(const settings& chosen, const bitnet::any_model& model, const ge
     json.member("isa", model.isa());
     json.member("kv", chosen.model.kv);
     json.member("context", done.context());
-    json.member("seed", chosen.sampling.seed);
+    json.member("seed", chosen.sampling.others.seed);
     json.begin("notes", '[');
     for (const auto all : {model.notes(), std::span<const std::string>(done.notes)}) {
         for (const std::string& note : all) {

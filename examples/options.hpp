@@ -77,13 +77,22 @@ public:
         const auto set = [&target, least, most](std::string_view given) {
             const auto parsed = parse<Number>(given);
             target = parsed.value_or(least);
-            const bool ok = parsed && *parsed >= least && *parsed <= most;
-            return ok ? std::string()
-                      : (std::integral<Number> ? "an integer from " : "a number from ") + spelled(least) + " to " +
-                            spelled(most);
+            return complaint(parsed && *parsed >= least && *parsed <= most, least, most);
         };
         add({std::move(name), std::move(value), std::move(meaning),
              automatic.empty() ? spelled(target) : std::move(automatic), false, set});
+    }
+
+    /// The same, and the target stays empty unless it is given.
+    template <class Number>
+    void number(std::string name, std::string value, std::optional<Number>& target, Number least, Number most,
+                std::string meaning, std::string automatic) {
+        const auto set = [&target, least, most](std::string_view given) {
+            const auto parsed = parse<Number>(given);
+            target = parsed.value_or(least);
+            return complaint(parsed && *parsed >= least && *parsed <= most, least, most);
+        };
+        add({std::move(name), std::move(value), std::move(meaning), std::move(automatic), false, set});
     }
 
     /// Any text, as often as it is given.
@@ -196,6 +205,12 @@ private:
         }
     }
 
+    /// What a number has to be; empty if it is.
+    template <class Number> [[nodiscard]] static std::string complaint(bool is_good, Number least, Number most) {
+        return is_good ? std::string()
+                       : (std::integral<Number> ? "an integer from " : "a number from ") + spelled(least) + " to " +
+                             spelled(most);
+    }
     template <class Number> [[nodiscard]] static std::string spelled(Number number) {
         char digits[32];
         return std::string(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);

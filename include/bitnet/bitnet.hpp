@@ -21,6 +21,8 @@
 #include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/checkpoint/open_model_file.hpp>
 #include <bitnet/checkpoint/packed_rows.hpp>
+#include <bitnet/checkpoint/sampling_advice.hpp>
+#include <bitnet/checkpoint/sampling_advice_reader.hpp>
 #include <bitnet/checkpoint/scaled_rows.hpp>
 #include <bitnet/checkpoint/sentence_pooling.hpp>
 #include <bitnet/checkpoint/shard.hpp>

@@ -120,6 +120,7 @@ struct logits_visitor;
 struct open_options;
 class sampler;
 struct sampler_options;
+struct sampling_advice;
 struct scored_token;
 enum class screen_state;
 struct screen_statistics;

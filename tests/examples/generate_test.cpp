@@ -229,6 +229,26 @@ TEST_CASE("sampling options reach the sampler: each way of keeping one token is 
     CHECK(output("generate", with({"-n", "30"})) != greedy);
 }
 
+TEST_CASE("tokens are chosen as the file advises where the user says nothing, and a note says so") {
+    const temporary_folder folder;
+    auto editor = edit_tiny();
+    editor.add_key("general.sampling.temp", bitnet::gguf_type::f32, gguf_editor::number(0.5f));
+    editor.add_key("general.sampling.top_k", bitnet::gguf_type::i32, gguf_editor::number(std::int32_t{20}));
+    editor.add_key("general.sampling.top_p", bitnet::gguf_type::f32, gguf_editor::number(1.5f));
+    const std::string file = folder.write("advised.gguf", as_text(editor.bytes()));
+    const auto of_file = [&](std::vector<std::string> more) {
+        more.insert(more.begin(), {"-m", file, "-p", "Once upon a time", "-n", "30"});
+        return run("generate", more);
+    };
+    const outcome advised = of_file({});
+    CHECK(advised.out == output("generate", with({"-n", "30", "--temp", "0.5", "--top-k", "20"}, "Once upon a time")));
+    CHECK(contains(advised.err, "note: tokens are chosen as the file advises: temperature 0.5, top-k 20\n"));
+    CHECK(contains(advised.err, "note: metadata key 'general.sampling.top_p' is 1.5"));
+    CHECK(of_file({"--temp", "0.8", "--top-k", "40"}).out ==
+          output("generate", with({"-n", "30"}, "Once upon a time")));
+    CHECK(!contains(of_file({"--temp", "0"}).err, "as the file advises"));
+}
+
 TEST_CASE("control tokens in the prompt are text unless --special") {
     const auto count = [](const std::vector<std::string>& options) {
         return number(stats_of(run("generate", with(options, "<|eot_id|>"))), "prompt_tokens");

@@ -4,6 +4,7 @@
 #define BITNET_RUN_ANY_MODEL_HPP
 
 #include <bitnet/checkpoint/activation_rounding.hpp>
+#include <bitnet/checkpoint/sampling_advice.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/model/kv_pool.hpp>
@@ -57,6 +58,7 @@ public:
         const hyper_parameters* parameters = nullptr;
         const gguf_file* file = nullptr;
         const tokenizer* text = nullptr; ///< null without one
+        const sampling_advice* sampling = nullptr;
         std::span<const std::string> notes;
         std::string_view isa;
         std::string_view layout;
@@ -136,6 +138,9 @@ public:
         auto made = base_->open_kv_pool(bytes);
         return made ? result<kv_pool>(kv_pool(*std::move(made))) : failed(made);
     }
+
+    /// How the file advises to choose tokens; sampler_options::advised_by() follows it.
+    [[nodiscard]] const sampling_advice& sampling() const noexcept { return *base_->about().sampling; }
 
     /// What was decided or passed over while opening, a sentence each: an inferred pre-tokenizer, repacked tensors, a
     /// tensor that the architecture does not use.

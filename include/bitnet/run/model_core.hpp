@@ -182,6 +182,7 @@ private:
         about_ = {&facts_->parameters,
                   &facts_->file(),
                   facts_->text ? &*facts_->text : nullptr,
+                  &facts_->sampling,
                   facts_->notes,
                   tables_.isa,
                   tensors_.layout(),

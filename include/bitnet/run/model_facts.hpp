@@ -5,6 +5,7 @@
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/checkpoint/model_file.hpp>
+#include <bitnet/checkpoint/sampling_advice_reader.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
@@ -29,6 +30,7 @@ struct model_facts {
     std::optional<tokenizer> text;
     rotations turns;
     std::vector<std::string> notes;
+    sampling_advice sampling;
 
     [[nodiscard]] const gguf_file& file() const noexcept { return source.gguf(); }
 
@@ -60,6 +62,7 @@ inline result<std::unique_ptr<model_facts>> model_facts::read(model_file source,
         return error{errc::out_of_memory, sentence({"model: ", sizeof(model_facts), " bytes could not be allocated"})};
     }
     facts->note_what_is_not_used();
+    facts->sampling = sampling_advice::read(facts->file(), facts->notes);
     if (auto read = facts->read_tokenizer(options); !read) {
         return failed(read);
     }

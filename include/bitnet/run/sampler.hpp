@@ -3,6 +3,7 @@
 #ifndef BITNET_RUN_SAMPLER_HPP
 #define BITNET_RUN_SAMPLER_HPP
 
+#include <bitnet/checkpoint/sampling_advice.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/exponential.hpp>
@@ -39,6 +40,15 @@ struct sampler_options {
     [[nodiscard]] static sampler_options greedy() noexcept {
         sampler_options options;
         options.temperature = 0.0f;
+        return options;
+    }
+    /// What a file advises, and the defaults where it says nothing.
+    [[nodiscard]] static sampler_options advised_by(const sampling_advice& advice) noexcept {
+        sampler_options options;
+        options.temperature = advice.temperature.value_or(options.temperature);
+        options.top_k = advice.top_k.value_or(options.top_k);
+        options.top_p = advice.top_p.value_or(options.top_p);
+        options.min_p = advice.min_p.value_or(options.min_p);
         return options;
     }
 };

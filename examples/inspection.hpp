@@ -11,6 +11,7 @@
 #include <bitnet/checkpoint/hyper_parameter_reader.hpp>
 #include <bitnet/checkpoint/layout_for.hpp>
 #include <bitnet/checkpoint/model_file.hpp>
+#include <bitnet/checkpoint/sampling_advice_reader.hpp>
 #include <bitnet/checkpoint/ternary_rows.hpp>
 #include <bitnet/checkpoint/ternary_source.hpp>
 #include <bitnet/io/byte_source.hpp>
@@ -19,6 +20,7 @@
 #include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/thread/thread_pool.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -53,6 +55,10 @@ struct chat_report {
     std::string_view in_file; ///< the file's own template; empty if it has none
     bitnet::result<bitnet::chat_format_choice> choice;
     std::vector<bitnet::token> stops;
+    bool has_thoughts = false;
+    std::array<std::string, 3> prompts; ///< after the header of an answer, by bitnet::chat_thinking
+    std::string example;                ///< a question and the prompt of its answer
+    bitnet::result<std::string> tools;  ///< the same with a tool, a call and its result, or why that is not to be had
 };
 
 /// All that is known of a file; what could not be found out is a sentence.
@@ -66,6 +72,7 @@ struct report {
     bitnet::result<bitnet::hyper_parameters> parameters;
     bitnet::result<bitnet::tokenizer> text;
     chat_report chat;
+    bitnet::sampling_advice sampling;
     std::uint64_t ternary_tensors = 0;
     std::vector<std::string> bad_tensors; ///< codes and scales that are none
     bitnet::result<bitnet::any_model> opened;
@@ -129,10 +136,31 @@ inline void scan(report& made, const model_options& chosen) {
     }
 }
 
+/// What dialogs look like, without and with a tool.
+inline void show_dialogs(const bitnet::chat_template& chat, chat_report& made) {
+    constexpr std::string_view tools = "[{\"type\": \"function\", \"function\": {\"name\": \"dice\", \"parameters\": "
+                                       "{\"type\": \"object\", \"properties\": {}}}}]";
+    made.has_thoughts = chat.has_thoughts();
+    for (std::size_t i = 0; i < made.prompts.size(); ++i) {
+        made.prompts[i] = chat.prompt(static_cast<bitnet::chat_thinking>(i));
+    }
+    const bitnet::chat_tool_call call{"dice", "{}"};
+    const std::array<bitnet::chat_message, 3> all{
+        {{"user", "Hello", {}}, {"assistant", "", {&call, 1}}, {"tool", "4", {}}}};
+    const auto plain = chat.render(std::span(all).first(1));
+    made.example = plain ? *plain : plain.error().message;
+    made.tools = chat.render(all, true, {.tools = tools});
+}
+
 inline chat_report look_at_chat(const bitnet::gguf_file& file, const bitnet::result<bitnet::tokenizer>& text,
                                 std::string_view wanted) {
     const auto in_file = file.get_or<std::string_view>("tokenizer.chat_template", {});
-    chat_report made{in_file ? *in_file : std::string_view{}, bitnet::chat_format_choice{}, {}};
+    chat_report made{.in_file = in_file ? *in_file : std::string_view{},
+                     .choice = bitnet::chat_format_choice{},
+                     .stops = {},
+                     .prompts = {},
+                     .example = {},
+                     .tools = std::string()};
     if (!text) {
         made.choice = bitnet::error{text.error().code, "there is no tokenizer to write dialogs with"};
         return made;
@@ -141,6 +169,7 @@ inline chat_report look_at_chat(const bitnet::gguf_file& file, const bitnet::res
     if (chat) {
         made.choice = bitnet::chat_format_choice(chat->choice());
         made.stops.assign(chat->stop_tokens().begin(), chat->stop_tokens().end());
+        show_dialogs(*chat, made);
     } else {
         made.choice = bitnet::error{chat.error()};
     }
@@ -158,7 +187,13 @@ inline report look_at(const bitnet::model_file& source, const model_options& cho
                 .all = {},
                 .parameters = bitnet::hyper_parameters::read(file),
                 .text = bitnet::tokenizer::open(file, {.pre_tokenizer = chosen.pre_tokenizer}),
-                .chat = {{}, bitnet::chat_format_choice{}, {}},
+                .chat = {.in_file = {},
+                         .choice = bitnet::chat_format_choice{},
+                         .stops = {},
+                         .prompts = {},
+                         .example = {},
+                         .tools = std::string()},
+                .sampling = {},
                 .ternary_tensors = 0,
                 .bad_tensors = {},
                 .opened = open_model(chosen.file, chosen.to_open(), chosen.isa, chosen.kv)};
@@ -167,6 +202,8 @@ inline report look_at(const bitnet::model_file& source, const model_options& cho
         made.all.add(tensor);
     }
     made.chat = look_at_chat(file, made.text, chosen.chat_format);
+    std::vector<std::string> noted; // by the model, too
+    made.sampling = bitnet::sampling_advice::read(file, noted);
     scan(made, chosen);
     return made;
 }

@@ -187,6 +187,31 @@ inline void write_text(json_writer& json, const report& made) {
     json.end('}');
 }
 
+inline void write_dialogs(json_writer& json, const chat_report& chat) {
+    json.member("thoughts", chat.has_thoughts);
+    json.member("prompt", chat.prompts[0]);
+    json.member("prompt_to_think", chat.prompts[1]);
+    json.member("prompt_not_to_think", chat.prompts[2]);
+    json.member("example", chat.example);
+    json.member("tools", chat.tools.has_value());
+    json.member(chat.tools ? "example_with_tools" : "why_no_tools",
+                chat.tools ? *chat.tools : chat.tools.error().message);
+}
+
+inline void write_sampling(json_writer& json, const bitnet::sampling_advice& advice) {
+    json.begin("sampling", '{');
+    const auto write = [&](std::string_view name, const auto& value) {
+        if (value) {
+            json.member(name, *value);
+        }
+    };
+    write("temperature", advice.temperature);
+    write("top_k", advice.top_k);
+    write("top_p", advice.top_p);
+    write("min_p", advice.min_p);
+    json.end('}');
+}
+
 inline void write_chat(json_writer& json, const report& made) {
     json.begin("chat", '{');
     if (!made.chat.in_file.empty()) {
@@ -202,6 +227,7 @@ inline void write_chat(json_writer& json, const report& made) {
             json.value(id);
         }
         json.end(']');
+        write_dialogs(json, made.chat);
     } else {
         json.member("error", made.chat.choice.error().message);
     }
@@ -260,6 +286,7 @@ inline std::string as_json(const report& made) {
     write_model(json, made);
     write_text(json, made);
     write_chat(json, made);
+    write_sampling(json, made.sampling);
     write_memory(json, made);
     write_strings(json, "non_standard", peculiarities(made));
     json.member("ternary_tensors", made.ternary_tensors);

@@ -5,6 +5,7 @@
 #include "inspection.hpp"
 #include "inspection_json.hpp"
 #include "json_writer.hpp"
+#include "sampling_options.hpp"
 
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_value.hpp>
@@ -127,6 +128,26 @@ inline void print_text(const report& made) {
     }
 }
 
+/// What dialogs look like, as JSON strings.
+inline void print_dialogs(const chat_report& chat) {
+    const auto quoted = [](std::string_view text) {
+        std::string made;
+        bitnet::detail::append_json_string(made, text);
+        return made;
+    };
+    std::printf("  thoughts: %s\n", chat.has_thoughts ? "known" : "none");
+    if (chat.has_thoughts) {
+        std::printf("    an answer begins with %s, told to think with %s, told not to with %s\n",
+                    quoted(chat.prompts[0]).c_str(), quoted(chat.prompts[1]).c_str(), quoted(chat.prompts[2]).c_str());
+    }
+    std::printf("  a question: %s\n", quoted(chat.example).c_str());
+    if (chat.tools) {
+        std::printf("  tools: %s\n", quoted(*chat.tools).c_str());
+    } else {
+        std::printf("  tools: none: %s\n", chat.tools.error().message.c_str());
+    }
+}
+
 inline void print_chat(const report& made) {
     std::printf("\nchat\n  template of the file: %s\n",
                 made.chat.in_file.empty() ? "none" : bitnet::detail::quoted_name(made.chat.in_file).c_str());
@@ -141,6 +162,9 @@ inline void print_chat(const report& made) {
         std::printf(" %d", id);
     }
     std::printf("\n");
+    print_dialogs(made.chat);
+    const std::string advised = sampling_options{}.followed(made.sampling);
+    std::printf("%s%s%s", advised.empty() ? "" : "  ", advised.c_str(), advised.empty() ? "" : "\n");
 }
 
 inline void print_peculiarities(const report& made) {

@@ -5,6 +5,8 @@
 #include "models.hpp"
 #include "process.hpp"
 
+#include <golden/golden_data.hpp>
+
 #include <bitnet/io/json.hpp>
 
 #include <doctest/doctest.h>
@@ -124,6 +126,46 @@ TEST_CASE("the file's template, the chosen format, the reason and the stop token
     const auto refused = inspect(unknown);
     CHECK(contains(string(member(refused, "chat"), "error"), "bitnet, llama3, falcon3, chatml"));
     CHECK(member(refused, "runs").as_bool() == true);
+}
+
+TEST_CASE("dialogs are shown as the model gets them, and why there are no tools") {
+    const auto chat = member(inspect(tiny), "chat");
+    CHECK(chat.find("thoughts")->as_bool() == false);
+    CHECK(string(chat, "prompt").empty());
+    CHECK(string(chat, "example") == "<|begin_of_text|>User: Hello<|eot_id|>Assistant: ");
+    CHECK(chat.find("tools")->as_bool() == false);
+    CHECK(contains(string(chat, "why_no_tools"), "no place for them"));
+    CHECK(contains(output("inspect", {tiny}), "tools: none: chat format bitnet: there are tools, but the format"));
+}
+
+TEST_CASE("golden: thoughts, tools and what a template writes around them are shown") {
+    if (skip_without_golden()) {
+        return;
+    }
+    const std::string file = golden_path("ternary/bitnet-silu-tq2_0.gguf");
+    const auto json = inspect(file);
+    const auto chat = member(json, "chat");
+    CHECK(chat.find("thoughts")->as_bool() == true);
+    CHECK(string(chat, "prompt") == "<think>\n\n</think>\n\n");
+    CHECK(string(chat, "prompt_to_think").empty());
+    CHECK(string(chat, "example") ==
+          "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n");
+    CHECK(contains(string(chat, "example_with_tools"),
+                   "<tool_call>\n{\"name\": \"dice\", \"arguments\": {}}\n</tool_call>"));
+    CHECK(member(json, "sampling").size() == 0);
+    const std::string lines = output("inspect", {file});
+    CHECK(contains(lines, "an answer begins with \"<think>\\n\\n</think>\\n\\n\", told to think with \"\""));
+    CHECK(contains(lines, "a question: \"<|im_start|>user\\nHello<|im_end|>\\n"));
+}
+
+TEST_CASE("what a file advises for choosing tokens is shown") {
+    const temporary_folder folder;
+    auto editor = edit_tiny();
+    editor.add_key("general.sampling.temp", bitnet::gguf_type::f32, gguf_editor::number(0.5f));
+    editor.add_key("general.sampling.top_k", bitnet::gguf_type::i32, gguf_editor::number(std::int32_t{20}));
+    const std::string file = folder.write("advised.gguf", as_text(editor.bytes()));
+    CHECK(number(member(inspect(file), "sampling"), "top_k") == 20);
+    CHECK(contains(output("inspect", {file}), "as the file advises: temperature 0.5, top-k 20\n"));
 }
 
 TEST_CASE("what other programs may stumble over is listed") {

@@ -5,6 +5,7 @@
 #include "golden/tiny_model_writer.hpp"
 #include "io/temporary_folder.hpp"
 #include "memory/refused_allocations.hpp"
+#include "text/chatml_templates.hpp"
 #include "text/sentence_piece_vocabulary.hpp"
 
 #include <bitnet/checkpoint/open_model_file.hpp>
@@ -17,6 +18,7 @@
 #include <bitnet/run/any_batch.hpp>
 #include <bitnet/run/embedding.hpp>
 #include <bitnet/run/open_model.hpp>
+#include <bitnet/text/open_chat_template.hpp>
 #include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/stream_decoder.hpp>
 
@@ -437,6 +439,49 @@ TEST_CASE("a dialog is written or memory ends, and then it is as before or says 
     CHECK(incomplete.take().error().code == errc::out_of_memory);
     incomplete = dialog;
     CHECK(*incomplete.take() == *dialog.take());
+}
+
+TEST_CASE("a dialog by a file's own template is written, taken and rewritten, or memory ends, at any request") {
+    const auto file = bitnet_tests::chatml_vocabulary(bitnet_tests::thinking_turns + bitnet_tests::told_prompt).file();
+    REQUIRE(file);
+    const auto text = tokenizer::open(file->file);
+    REQUIRE(text);
+    const std::string thought = "<think>\nwhat a string does not hold in itself\n</think>\n\nan answer";
+    refuse_each([&] {
+        outcome all;
+        const auto chat = chat_template::open(file->file, *text);
+        if (!all.take(chat)) {
+            return all;
+        }
+        const chat_tool_call call{"a tool with a long name", "{\"and\": \"an argument\"}"};
+        auto dialog = chat->open_dialog({.tools = "[{\"name\": \"a tool with a long name\"}]"});
+        if (!all.take(dialog) || !all.take(dialog->add({"user", "a question that is long enough"})) ||
+            !all.take(dialog->add({"assistant", thought, {&call, 1}}))) {
+            return all;
+        }
+        for (const char* result : {"the first result of a call", "the second result of a call"}) {
+            if (!all.take(dialog->add({"tool", result}))) {
+                return all;
+            }
+            const auto ids = dialog->take();
+            if (!all.take(ids)) {
+                return all;
+            }
+            all.add(*ids);
+        }
+        dialog->add_prompt();
+        if (const auto ids = dialog->take(); all.take(ids)) {
+            dialog->end_answer(*ids, true);
+        }
+        if (!all.take(dialog->add({"user", "the next question, which drops the thought"}))) {
+            return all;
+        }
+        all.add(std::uint64_t{dialog->kept()});
+        if (const auto ids = dialog->take(); all.take(ids)) {
+            all.add(*ids);
+        }
+        return all;
+    });
 }
 
 TEST_CASE("a conversion is written or memory ends, and no half a file is left, at any request") {

@@ -151,7 +151,8 @@ public:
     /// Whether no part is missing for want of memory.
     [[nodiscard]] bool is_complete() const noexcept { return is_complete_; }
 
-    /// What take() would return, for display: control tokens as they are spelled.
+    /// What take() would return, for display: control tokens as they are spelled. Throws std::bad_alloc as a
+    /// std::string does.
     [[nodiscard]] std::string text() const { return pieces_.text() + (own_ ? own_->text() : std::string()); }
 
 private:

@@ -5,10 +5,12 @@
 #include <bitnet/io/gguf_writer.hpp>
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/quoted_name.hpp>
+#include <bitnet/text/open_chat_template.hpp>
 #include <bitnet/text/open_tokenizer.hpp>
 #include <bitnet/text/tokenizer_json.hpp>
 
 #include <golden/golden_data.hpp>
+#include <text/chatml_templates.hpp>
 #include <text/small_vocabulary.hpp>
 
 #include <doctest/doctest.h>
@@ -782,4 +784,39 @@ TEST_CASE("golden: LLaMA-2's tokenizer.json gives the same ids by merges and by 
     const std::string english = read_text(golden_path("tiny/golden/heldout20k.txt"));
     CHECK(*by_scores->encode(english) == *by_merges->encode(english));
     CHECK(by_merges->decode(*by_merges->encode(english)) == english);
+}
+
+TEST_CASE("a folder of a thinking model has the dialogs of its GGUF file, from either place of the template") {
+    json_parts parts = json_parts::small();
+    parts.pre_tokenizer = qwen2_steps;
+    parts.ignore_merges = "false";
+    int id = 261;
+    for (const char* mark : {"<|im_start|>", "<|im_end|>", "<|endoftext|>"}) {
+        parts.added.push_back(json_parts::added_token(id++, mark, true));
+    }
+    for (const char* mark : {"<think>", "</think>", "<tool_call>", "</tool_call>"}) {
+        parts.added.push_back(json_parts::added_token(id++, mark, false));
+    }
+    const std::string text = bitnet_tests::thinking_turns + bitnet_tests::told_prompt;
+    for (const bool in_config : {true, false}) {
+        parts.config = R"({"eos_token": "<|im_end|>", "add_bos_token": false)" +
+                       (in_config ? R"(, "chat_template": )" + as_json(text) : "") + "}";
+        parts.chat_template = in_config ? "" : text;
+        const auto file = parts.file();
+        REQUIRE_MESSAGE(file, (file ? "" : file.error().message));
+        const auto tokens = tokenizer::open(file->file);
+        REQUIRE_MESSAGE(tokens, (tokens ? "" : tokens.error().message));
+        CHECK(*tokens->encode("<think>") == ids{264});
+        CHECK(!tokens->is_special(264));
+        const auto chat = chat_template::open(file->file, *tokens);
+        REQUIRE_MESSAGE(chat, (chat ? "" : chat.error().message));
+        CHECK(chat->has_tools());
+        CHECK(chat->stop_tokens() == ids{260, 262, 263}); // the first is <|end|>
+        const std::vector<chat_message> messages{{"user", "he"}, {"assistant", "<think>T</think>ll"}};
+        const auto made = chat->encode(messages, false);
+        REQUIRE(made);
+        CHECK(tokens->decode(*made) ==
+              "<|im_start|>user\nhe<|im_end|>\n<|im_start|>assistant\n<think>\nT\n</think>\n\nll<|im_end|>\n");
+        CHECK(std::count(made->begin(), made->end(), 264) == 1);
+    }
 }

@@ -121,7 +121,10 @@ TEST_CASE("a template whose prompt is not known is refused with what is there, a
           std::string::npos);
     CHECK(refusal("{% set enable_thinking = false %}" + plain_turns + told_prompt).find("sets enable_thinking") !=
           std::string::npos);
-    CHECK(refusal("{% macro x() %}{% endmacro %}" + plain_turns).find("'macro'") != std::string::npos);
+    CHECK(refusal("{% macro x() %}" + plain_turns).find("never closed") != std::string::npos);
+    CHECK(refusal("{% include 'x' %}" + plain_turns).find("'include'") != std::string::npos);
+    CHECK(refusal("{% macro x() %}{{ 'x' }}{% endmacro %}" + plain_turns + prompt("{{ x() }}")).find("'x()'") !=
+          std::string::npos);
     CHECK(refusal(plain_turns + "{% if add_generation_prompt %}").find("never closed") != std::string::npos);
     CHECK(refusal(plain_turns + "{% endfor %}").find("not open") != std::string::npos);
     CHECK(refusal(plain_turns + "{{ 'x' ").find("has no end") != std::string::npos);
@@ -152,6 +155,8 @@ TEST_CASE("what a template writes and this library does not is said, and content
               "{% if deep %}{{ '<think>\\n' + s[0] + '\\n</think>\\n\\n' }}{% endif %}{{ m.content + '<|im_end|>\\n' }}"
               "{% endfor %}")
               .find("thoughts of earlier answers") != std::string::npos);
+    CHECK(why("{% macro x() %}{% if y %}z{{ 'w' }}{% endif %}{% endmacro %}" + plain_turns) ==
+          "the file has a ChatML template; what its macros write is not known");
     CHECK(why("{% if tools %}{{ tools | tojson }}{% endif %}" + plain_turns).find("lists tools") != std::string::npos);
 }
 
@@ -242,6 +247,23 @@ TEST_CASE("calls and results are written as Qwen's models do") {
           turn("user", "q") + turn("assistant", "Now.\n" + both) + turn("user", "r"));
     CHECK(rendered(chat, {{"user", "q"}, {"assistant", "<think>\nT\n</think>", calls}, {"tool", "4"}, {"tool", ""}},
                    false) == turn("user", "q") + turn("assistant", "<think>\nT\n</think>\n\n" + both) + joined_results);
+}
+
+TEST_CASE("a template that writes the line end with each call parts it from a dropped thought, too") {
+    const opened_text file = opened(
+        "{% for m in messages %}{% if m.role == 'tool' %}{{ '<|im_start|>user' }}"
+        "{{ '\\n<tool_response>\\n' + m.content + '\\n</tool_response>' }}{% elif m.role == 'assistant' %}"
+        "{{ '<|im_start|>' + m.role }}{% set said = m.content.split('</think>')[-1].lstrip('\\n') %}"
+        "{% if m.content %}{{ '\\n' + said }}{% endif %}{% for c in m.tool_calls %}"
+        "{{ '\\n<tool_call>\\n{\"name\": \"' + c.name + '\", \"arguments\": ' }}{{ c.arguments | tojson }}"
+        "{{ '}\\n</tool_call>' }}{% endfor %}{% else %}{{ '<|im_start|>' + m.role + '\\n' + m.content }}{% endif %}"
+        "{{ '<|im_end|>\\n' }}{% endfor %}");
+    const chat_tool_call call{"dice", "{}"};
+    const std::string made = "<tool_call>\n{\"name\": \"dice\", \"arguments\": {}}\n</tool_call>";
+    const chat_template chat = file.known_chat();
+    CHECK(rendered(chat, {{"assistant", "", {&call, 1}}}, false) == turn("assistant", made));
+    CHECK(rendered(chat, {{"assistant", "A", {&call, 1}}}, false) == turn("assistant", "A\n" + made));
+    CHECK(rendered(chat, {{"assistant", "<think>T</think>\n", {&call, 1}}}, false) == turn("assistant", "\n" + made));
 }
 
 TEST_CASE("tools, calls and roles that a template does not write are refused by name") {

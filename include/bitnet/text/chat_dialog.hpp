@@ -119,6 +119,12 @@ public:
                     return is_kept = next.end_answer(text, stopped);
                 });
             }
+            if (own_ && !is_kept) {
+                change([](detail::chatml_turns& next, detail::chat_pieces& settled) {
+                    next.freeze(settled);
+                    return true;
+                });
+            }
             if (!is_kept) {
                 end_turn(!stopped);
             }

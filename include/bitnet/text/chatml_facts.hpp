@@ -46,6 +46,7 @@ struct chatml_facts {
     std::optional<tool_list> tools;
     std::string why_no_tools; ///< where there is no `tools`
     bool has_calls = false;   ///< an assistant's calls and the results of role "tool" are written as Qwen's models do
+    bool parts_thoughts = false;  ///< a line end is before the first call if there is content or a dropped thought
     bool has_other_roles = false; ///< turns of roles that the template does not name are like the user's
     thought_rule thoughts = thought_rule::text;
     bool strips_answers = false;         ///< dropped: line ends in front of an answer go, thought or not

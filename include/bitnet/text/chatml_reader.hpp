@@ -209,6 +209,7 @@ inline bool chatml_reader::turns_write(std::string_view literal) const {
 
 inline void chatml_reader::read_turns() {
     facts_.has_calls = has_known_calls();
+    facts_.parts_thoughts = turns_write("\n<tool_call>\n{\"name\": \"");
     facts_.results_are_no_question = outline_.mentions(".startswith('<tool_response>')");
     facts_.begins_asked = !outline_.mentions("=messages|length-1");
     const bool names_tool = outline_.mentions("'tool'");
@@ -280,6 +281,9 @@ inline bool chatml_reader::has_known_conditions(const template_part& thought) co
 
 /// Tells of what the turns may write that is not known.
 inline void chatml_reader::check_turns() {
+    if (outline_.has_macros()) {
+        notes_.push_back("what its macros write is not known");
+    }
     constexpr std::array<std::string_view, 17> known{"<|im_start|>",
                                                      "<|im_end|>",
                                                      "<tool_call>\n{\"name\": \"",

@@ -166,6 +166,7 @@ private:
             settled.write_literal(list.after_each);
         }
         settled.write_literal(list.end);
+        tools_.clear();
         return is_led;
     }
 
@@ -271,7 +272,7 @@ private:
         } else {
             out.write(said);
         }
-        bool follows = !said.empty();
+        bool follows = facts_->parts_thoughts ? !turn.content.empty() : !said.empty();
         for (const chatml_turn::call& call : turn.calls) {
             out.write(follows ? "\n" : "");
             out.write_literal("<tool_call>\n{\"name\": \"");

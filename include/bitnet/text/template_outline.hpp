@@ -54,7 +54,7 @@ public:
             made.read(lexer.tag());
         }
         made.trouble_ = made.trouble_.empty() ? lexer.trouble() : made.trouble_;
-        if (made.trouble_.empty() && !made.open_.empty()) {
+        if (made.trouble_.empty() && (!made.open_.empty() || made.is_in_macro_)) {
             made.trouble_ = "a block is never closed";
         }
         return made;
@@ -66,6 +66,8 @@ public:
     /// What loops run over, as spelled() has it.
     [[nodiscard]] const std::vector<std::string>& loops() const noexcept { return loops_; }
     [[nodiscard]] const std::vector<template_alias>& aliases() const noexcept { return aliases_; }
+    /// Whether it defines macros; what is in these is no part, and where one is called is an expression.
+    [[nodiscard]] bool has_macros() const noexcept { return has_macros_; }
     /// Whether these characters are in a statement or an expression, as spelled() has it.
     [[nodiscard]] bool mentions(std::string_view code) const noexcept { return code_.find(code) != std::string::npos; }
 
@@ -82,15 +84,23 @@ private:
     };
 
     void read(const template_tag& tag) {
-        if (tag.kind == template_tag_kind::text) {
+        if (tag.kind == template_tag_kind::text && !is_in_macro_) {
             add({true, tag.text, guards_, around_});
+            return;
+        }
+        const std::string_view word = tag.tokens.empty() ? std::string_view{} : tag.tokens[0].text;
+        if (tag.kind == template_tag_kind::statement && (word == "macro" || word == "endmacro")) {
+            is_in_macro_ = word == "macro";
+            has_macros_ = true;
+        }
+        if (is_in_macro_ || word == "endmacro") {
             return;
         }
         code_.append(spelled(tag.tokens)).append("\n");
         if (tag.kind == template_tag_kind::expression) {
             write(tag.tokens, guards_);
         } else if (!tag.tokens.empty()) {
-            state(tag.tokens[0].text, std::span(tag.tokens).subspan(1));
+            state(word, std::span(tag.tokens).subspan(1));
         }
         if (guards_.size() > most_around || open_.size() > most_around) {
             trouble_ = too_deep;
@@ -242,6 +252,8 @@ private:
     std::vector<block> open_;
     std::vector<template_guard> guards_;
     std::vector<std::size_t> around_;
+    bool is_in_macro_ = false;
+    bool has_macros_ = false;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

@@ -102,7 +102,7 @@ private:
             answer (template_world::*asks)(std::string_view, std::size_t&) const;
             bool holds;
         };
-        constexpr std::array<ending, 14> endings{{{" is defined", &template_world::is_given, true},
+        constexpr std::array<ending, 15> endings{{{" is defined", &template_world::is_given, true},
                                                   {" is not defined", &template_world::is_given, false},
                                                   {" is undefined", &template_world::is_given, false},
                                                   {" is true", &template_world::is_true, true},
@@ -114,6 +114,7 @@ private:
                                                   {"!=false", &template_world::is_false, false},
                                                   {" is not none", &template_world::has_value, true},
                                                   {" is none", &template_world::has_value, false},
+                                                  {" is iterable", &template_world::has_value, true},
                                                   {"|length>0", &template_world::has_value, true},
                                                   {"|length!=0", &template_world::has_value, true}}};
         for (const ending& each : endings) {
@@ -142,7 +143,7 @@ private:
         return given == false ? given : inverted(is_true(value, steps));
     }
     [[nodiscard]] answer has_value(std::string_view value, std::size_t& steps) const {
-        return value == "tools" ? truth(value, steps) : std::nullopt;
+        return value == "tools" || value == "messages" ? truth(value, steps) : std::nullopt;
     }
 
     [[nodiscard]] answer truth(std::string_view value, std::size_t& steps) const {

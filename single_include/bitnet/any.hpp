@@ -729,6 +729,7 @@ struct logits_visitor;
 struct open_options;
 class sampler;
 struct sampler_options;
+struct sampling_advice;
 struct scored_token;
 enum class screen_state;
 struct screen_statistics;
@@ -876,6 +877,39 @@ namespace detail {
 
 #endif
 
+// ---- bitnet/checkpoint/sampling_advice.hpp ----
+// sampling_advice: how a file advises to choose tokens.
+#ifndef BITNET_CHECKPOINT_SAMPLING_ADVICE_HPP
+#define BITNET_CHECKPOINT_SAMPLING_ADVICE_HPP
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+class gguf_file;
+
+/// What a model's makers advise, in the ranges of sampler_options: the keys general.sampling.temp, .top_k, .top_p and
+/// .min_p of a GGUF file. nullopt: they say nothing.
+struct sampling_advice {
+    std::optional<float> temperature; ///< >= 0, finite
+    std::optional<std::size_t> top_k; ///< 0 keeps all, for which files have -1, too
+    std::optional<float> top_p;       ///< 0 to 1
+    std::optional<float> min_p;       ///< 0 to 1
+
+    [[nodiscard]] bool is_empty() const noexcept { return !temperature && !top_k && !top_p && !min_p; }
+
+    /// Include <bitnet/checkpoint/sampling_advice_reader.hpp> to call it.
+    /// \param notes a sentence is added for each key with a value that cannot be, which is passed over
+    [[nodiscard]] static inline sampling_advice read(const gguf_file& file, std::vector<std::string>& notes);
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/model/kv_pool.hpp ----
 // kv_pool: memory for the keys and values of several sessions, with a cap that is known beforehand.
 #ifndef BITNET_MODEL_KV_POOL_HPP
@@ -945,7 +979,9 @@ namespace bitnet::inline BITNET_ABI {
 
 /// In which pages of memory a model's files lie.
 enum class page_mode {
-    automatic, ///< copied where that gains and memory allows, otherwise mapped; a note says which, and why
+    /// Copied where that gains, memory allows and the copy runs at 2 GB/s or more, otherwise mapped; a note says which,
+    /// and why. See page_choice and copy_pace.
+    automatic,
     /// Those of the system's cache: nothing is read before it is needed, all processes share them, and the system may
     /// drop them. Files that are shortened meanwhile end the process: see byte_source::open.
     mapped,
@@ -2157,6 +2193,7 @@ struct chatml_facts {
     std::optional<tool_list> tools;
     std::string why_no_tools; ///< where there is no `tools`
     bool has_calls = false;   ///< an assistant's calls and the results of role "tool" are written as Qwen's models do
+    bool parts_thoughts = false;  ///< a line end is before the first call if there is content or a dropped thought
     bool has_other_roles = false; ///< turns of roles that the template does not name are like the user's
     thought_rule thoughts = thought_rule::text;
     bool strips_answers = false;         ///< dropped: line ends in front of an answer go, thought or not
@@ -2343,6 +2380,7 @@ private:
             settled.write_literal(list.after_each);
         }
         settled.write_literal(list.end);
+        tools_.clear();
         return is_led;
     }
 
@@ -2448,7 +2486,7 @@ private:
         } else {
             out.write(said);
         }
-        bool follows = !said.empty();
+        bool follows = facts_->parts_thoughts ? !turn.content.empty() : !said.empty();
         for (const chatml_turn::call& call : turn.calls) {
             out.write(follows ? "\n" : "");
             out.write_literal("<tool_call>\n{\"name\": \"");
@@ -2611,6 +2649,12 @@ public:
                     return is_kept = next.end_answer(text, stopped);
                 });
             }
+            if (own_ && !is_kept) {
+                change([](detail::chatml_turns& next, detail::chat_pieces& settled) {
+                    next.freeze(settled);
+                    return true;
+                });
+            }
             if (!is_kept) {
                 end_turn(!stopped);
             }
@@ -2643,7 +2687,8 @@ public:
     /// Whether no part is missing for want of memory.
     [[nodiscard]] bool is_complete() const noexcept { return is_complete_; }
 
-    /// What take() would return, for display: control tokens as they are spelled.
+    /// What take() would return, for display: control tokens as they are spelled. Throws std::bad_alloc as a
+    /// std::string does.
     [[nodiscard]] std::string text() const { return pieces_.text() + (own_ ? own_->text() : std::string()); }
 
 private:
@@ -3112,6 +3157,7 @@ public:
         const hyper_parameters* parameters = nullptr;
         const gguf_file* file = nullptr;
         const tokenizer* text = nullptr; ///< null without one
+        const sampling_advice* sampling = nullptr;
         std::span<const std::string> notes;
         std::string_view isa;
         std::string_view layout;
@@ -3191,6 +3237,9 @@ public:
         auto made = base_->open_kv_pool(bytes);
         return made ? result<kv_pool>(kv_pool(*std::move(made))) : failed(made);
     }
+
+    /// How the file advises to choose tokens; sampler_options::advised_by() follows it.
+    [[nodiscard]] const sampling_advice& sampling() const noexcept { return *base_->about().sampling; }
 
     /// What was decided or passed over while opening, a sentence each: an inferred pre-tokenizer, repacked tensors, a
     /// tensor that the architecture does not use.
@@ -3721,6 +3770,15 @@ struct sampler_options {
     [[nodiscard]] static sampler_options greedy() noexcept {
         sampler_options options;
         options.temperature = 0.0f;
+        return options;
+    }
+    /// What a file advises, and the defaults where it says nothing.
+    [[nodiscard]] static sampler_options advised_by(const sampling_advice& advice) noexcept {
+        sampler_options options;
+        options.temperature = advice.temperature.value_or(options.temperature);
+        options.top_k = advice.top_k.value_or(options.top_k);
+        options.top_p = advice.top_p.value_or(options.top_p);
+        options.min_p = advice.min_p.value_or(options.min_p);
         return options;
     }
 };

@@ -101,6 +101,7 @@
 #include <bitnet/kernel/block_tiling.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>
 #include <bitnet/kernel/dot_product_neon.hpp>
+#include <bitnet/kernel/float_groups.hpp>
 #include <bitnet/kernel/i2s_amx_int8.hpp>
 #include <bitnet/kernel/i2s_avx2.hpp>
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>

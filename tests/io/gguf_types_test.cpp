@@ -50,6 +50,8 @@ TEST_CASE("every tensor type has its published id and bytes per 256 x 8 elements
         {0xb1580102, "HPP_LOOKUP2", 256 / 16 * 128 + 32}, // 8 rows fill one group of 32
         {0xb1580103, "HPP_LOOKUP3", 11 * 160 + 32},       // eleven blocks of 24 columns
         {0xb1580104, "HPP_SCREEN", n},
+        {0xb15801fc, "BF16_G128", 2 * n},
+        {0xb15801fd, "F16_G128", 2 * n},
         {0xb15801fe, "Q2_0_G64", n / 64 * 18},
         {0xb15801ff, "U8_PACKED", n / 4},
     };

@@ -13,6 +13,7 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
+#include <bitnet/kernel/float_groups.hpp>
 #include <bitnet/kernel/ptq1_0.hpp>
 #include <bitnet/kernel/q2_0.hpp>
 #include <bitnet/kernel/tq1_0.hpp>
@@ -35,6 +36,10 @@ template <class Function> auto with_block_format(tensor_type type, Function&& f)
         return f.template operator()<tq2_0>();
     case tensor_type::ptq1_0:
         return f.template operator()<ptq1_0>();
+    case tensor_type::f16_g128:
+        return f.template operator()<float_groups<half>>();
+    case tensor_type::bf16_g128:
+        return f.template operator()<float_groups<bfloat16>>();
     case tensor_type::q2_0_g64:
         return f.template operator()<q2_0_g64>();
     default:
@@ -62,10 +67,7 @@ public:
     /// The scale of the block that a column is in.
     [[nodiscard]] half scale(std::size_t row, std::size_t col) const noexcept {
         return with_block_format(tensor_->type, [&]<class F>() noexcept {
-            half d;
-            std::memcpy(&d, data() + row * F::row_bytes(cols_) + col / F::block_columns * F::block_bytes + F::scale_at,
-                        sizeof d);
-            return d;
+            return narrow<half>(F::scale(data(), row, cols_, col / F::block_columns));
         });
     }
 
@@ -83,6 +85,14 @@ public:
                 }
             }
             return good;
+        });
+    }
+
+    [[nodiscard]] bool is_ternary_block(std::size_t row, std::size_t col) const noexcept {
+        return with_block_format(tensor_->type, [&]<class F>() noexcept {
+            std::uint8_t codes[F::block_columns];
+            return F::unpack_row(data() + row * F::row_bytes(cols_) + col / F::block_columns * F::block_bytes, 0,
+                                 F::block_columns, codes);
         });
     }
 
@@ -116,7 +126,8 @@ public:
                               columns, " columns"}));
             }
         }
-        return scaled_row_fault(*tensor_, file, row, errc::bad_code, "holds the code 3; only 0, 1 and 2 are ternary");
+        return scaled_row_fault(*tensor_, file, row, errc::bad_code,
+                                with_block_format(tensor_->type, []<class F>() noexcept { return code_fault<F>(); }));
     }
 
     /// Whether all codes and scales of the tensor are ternary. Reads it once. \return the fault of the first row where
@@ -146,6 +157,32 @@ private:
     std::size_t cols_;
     std::size_t block_columns_;
 };
+
+/// The type of F16 or BF16 weights that are ternary with a scale for each 128 columns, as its first 64 rows tell: each
+/// 128 columns are -d, 0 and +d, and not all for one d. Otherwise its own type.
+[[nodiscard]] inline tensor_type grouped_type(const gguf_tensor& tensor) noexcept {
+    gguf_tensor grouped = tensor;
+    grouped.type = tensor.type == tensor_type::f16    ? tensor_type::f16_g128
+                   : tensor.type == tensor_type::bf16 ? tensor_type::bf16_g128
+                                                      : tensor.type;
+    if (grouped.type == tensor.type || tensor.rank != 2 || tensor.dims[0] % 128 != 0) {
+        return tensor.type;
+    }
+    const block_rows rows(grouped);
+    unsigned first = 0; // scale that is not 0
+    bool several = false;
+    for (std::size_t row = 0; row < tensor.dims[1] && row < 64; ++row) {
+        for (std::size_t col = 0; col < tensor.dims[0]; col += 128) {
+            if (!rows.is_ternary_block(row, col)) {
+                return tensor.type;
+            }
+            const unsigned scale = rows.scale(row, col).bits;
+            first = first == 0 ? scale : first;
+            several = several || (scale != 0 && scale != first);
+        }
+    }
+    return several ? grouped.type : tensor.type;
+}
 
 /// A row of an embedding or a head as floats. \pre float_element_of(tensor.type) or has_block_scales(tensor.type)
 inline void widen_row(const gguf_tensor& tensor, std::size_t row, float* out) noexcept {

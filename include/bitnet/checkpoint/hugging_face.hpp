@@ -3,6 +3,7 @@
 #ifndef BITNET_CHECKPOINT_HUGGING_FACE_HPP
 #define BITNET_CHECKPOINT_HUGGING_FACE_HPP
 
+#include <bitnet/checkpoint/block_rows.hpp>
 #include <bitnet/checkpoint/graph_parts.hpp>
 #include <bitnet/checkpoint/hugging_face_config.hpp>
 #include <bitnet/checkpoint/hugging_face_names.hpp>
@@ -268,7 +269,11 @@ private:
         if (*type == tensor_type::hf_packed) {
             borrowed.dims[1] *= 4; // its bytes are in memory: no overflow
         }
-        const bool is_master = name.role == checkpoint_role::ternary && *type != tensor_type::hf_packed;
+        if (name.role == checkpoint_role::ternary) {
+            borrowed.type = grouped_type(borrowed);
+        }
+        const bool is_master =
+            name.role == checkpoint_role::ternary && *type == borrowed.type && *type != tensor_type::hf_packed;
         has_masters_ = has_masters_ || is_master;
         has_packed_ = has_packed_ || *type == tensor_type::hf_packed;
         tensors_.push_back(borrowed);

@@ -14,6 +14,7 @@
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
 #include <bitnet/io/quoted_name.hpp>
+#include <bitnet/kernel/float_groups.hpp>
 #include <bitnet/kernel/layout_table.hpp>
 #include <bitnet/kernel/ptq1_0.hpp>
 #include <bitnet/kernel/row_format.hpp>
@@ -52,21 +53,38 @@ template <class Function> auto with_scaled_format(tensor_type type, Function&& f
         return f.template operator()<tq2_0>();
     case tensor_type::ptq1_0:
         return f.template operator()<ptq1_0>();
+    case tensor_type::f16_g128:
+        return f.template operator()<float_groups<half>>();
+    case tensor_type::bf16_g128:
+        return f.template operator()<float_groups<bfloat16>>();
     default:
         return decltype(f.template operator()<tq1_0>()){};
     }
 }
 
-/// Whether a type stores halves as scales of blocks.
+/// Whether a type is made for scales of blocks, so that no tensor of it is looked at for having one scale.
+[[nodiscard]] constexpr bool is_for_block_scales(tensor_type type) noexcept {
+    return is_scaled_blocks(type) || type == tensor_type::ptq1_0 || type == tensor_type::f16_g128 ||
+           type == tensor_type::bf16_g128;
+}
+/// Whether the blocks of a type have scales, each a half.
 [[nodiscard]] constexpr bool has_block_scales(tensor_type type) noexcept {
-    return is_scaled_blocks(type) || type == tensor_type::tq1_0 || type == tensor_type::tq2_0 ||
-           type == tensor_type::ptq1_0;
+    return is_for_block_scales(type) || type == tensor_type::tq1_0 || type == tensor_type::tq2_0;
+}
+
+/// What is wrong with a row in format F that is not ternary, without the place.
+template <class F> [[nodiscard]] constexpr std::string_view code_fault() noexcept {
+    if constexpr (requires { F::fault; }) {
+        return F::fault;
+    } else {
+        return "holds the code 3; only 0, 1 and 2 are ternary";
+    }
 }
 
 /// Whether two blocks of a tensor have scales that differ; those of 0 do not count. Of types made for that it is taken
 /// as said; TQ1_0 and TQ2_0 are also written for models with one scale for a whole matrix.
 [[nodiscard]] inline bool has_several_scales(const gguf_tensor& tensor) noexcept {
-    if (is_scaled_blocks(tensor.type) || tensor.type == tensor_type::ptq1_0) {
+    if (is_for_block_scales(tensor.type)) {
         return true;
     }
     return with_scaled_format(tensor.type, [&]<class F>() {
@@ -74,8 +92,7 @@ template <class Function> auto with_scaled_format(tensor_type type, Function&& f
         const std::uint8_t* const end = data + tensor.bytes.size();
         unsigned first = 0; // of those that are not 0
         for (const std::uint8_t* block = data; block != end; block += F::block_bytes) {
-            half d;
-            std::memcpy(&d, block + F::scale_at, sizeof d);
+            const half d = narrow<half>(F::scale(block, 0, F::block_columns, 0));
             const unsigned counted = (d.bits & 0x7fffu) != 0 ? d.bits : first;
             first = first == 0 ? counted : first;
             if (counted != first) {
@@ -211,7 +228,7 @@ template <class IsGood>
                                         bad_scale_text(col, F::name, scale_at(bad, col)));
             }
         }
-        return scaled_row_fault(tensor, file, bad, errc::bad_code, "holds the code 3; only 0, 1 and 2 are ternary");
+        return scaled_row_fault(tensor, file, bad, errc::bad_code, code_fault<F>());
     });
 }
 

@@ -102,6 +102,8 @@ enum class tensor_type : std::uint32_t {
     hpp_lookup2 = 0xb1580102, ///< kernel/lookup2.hpp
     hpp_lookup3 = 0xb1580103, ///< kernel/lookup3.hpp
     hpp_screen = 0xb1580104,  ///< simd/screen.hpp: the bytes of a screened head, no elements
+    bf16_g128 = 0xb15801fc,   ///< never in a GGUF file: BF16 that is ternary with a scale for each 128 columns
+    f16_g128 = 0xb15801fd,    ///< never in a GGUF file: the same of F16
     q2_0_g64 = 0xb15801fe,    ///< never in a GGUF file: what type 42 is where its blocks have 64 columns
     hf_packed = 0xb15801ff,   ///< never in a GGUF file: ternary U8 weights of Hugging Face, see model/packed_rows.hpp
 };
@@ -131,7 +133,7 @@ struct tensor_format {
 
 /// All tensor types that can be read. I2_S: four codes to a byte, then the f32 scale in 32 bytes; the order of the
 /// codes depends on the layout (A, B or C), which the file does not record. TL2 has no fixed block: see tensor_bytes.
-inline constexpr std::array<tensor_format, 25> tensor_formats{{
+inline constexpr std::array<tensor_format, 27> tensor_formats{{
     {tensor_type::f32, "F32", 1, 4},
     {tensor_type::f16, "F16", 1, 2},
     {tensor_type::q4_0, "Q4_0", 32, 18},    // f16 scale, 32 * 4 bits
@@ -156,6 +158,8 @@ inline constexpr std::array<tensor_format, 25> tensor_formats{{
     {tensor_type::hpp_lookup2, "HPP_LOOKUP2", 16, 128, 0, ternary_scale_bytes, false, 32, true},
     {tensor_type::hpp_lookup3, "HPP_LOOKUP3", 24, 160, 0, ternary_scale_bytes, false, 32, true},
     {tensor_type::hpp_screen, "HPP_SCREEN", 1, 1},
+    {tensor_type::bf16_g128, "BF16_G128", 128, 256},
+    {tensor_type::f16_g128, "F16_G128", 128, 256},
     {tensor_type::hf_packed, "U8_PACKED", 4, 1, 0, 0, true}, // four rows to a byte
 }};
 
@@ -193,7 +197,8 @@ namespace detail {
 
 /// Whether a type has an id of this library's making that no GGUF file may hold.
 [[nodiscard]] constexpr bool is_in_memory_only(tensor_type type) noexcept {
-    return type == tensor_type::hf_packed || type == tensor_type::q2_0_g64;
+    return type == tensor_type::hf_packed || type == tensor_type::q2_0_g64 || type == tensor_type::f16_g128 ||
+           type == tensor_type::bf16_g128;
 }
 
 /// The id that a GGUF file has for a type.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Synthetic models of real shapes: BitNet-b1.58-2B-4T with random weights and a made-up vocabulary of LLaMA-3's size.
+// Synthetic models of real shapes, such as BitNet-b1.58-2B-4T, with random weights and a made-up vocabulary of their
+// size.
 #pragma once
 
 #include "../golden/tiny_model_writer.hpp"
@@ -82,9 +83,52 @@ struct synthetic_shape {
     std::size_t vocabulary;
 };
 
+/// Ternary Bonsai: Qwen3 in blocks with scales, PQ2_0, the embedding, too; YaRN from a quarter of the context.
+[[nodiscard]] inline std::optional<synthetic_shape> find_bonsai_shape(std::string_view size) {
+    struct row {
+        std::string_view size;
+        std::uint32_t layers;
+        std::uint32_t hidden;
+        std::uint32_t ffn;
+        std::uint32_t heads;
+        std::uint32_t context;
+        bool own_head;
+    };
+    constexpr row rows[] = {{"1.7b", 28, 2048, 6144, 16, 32768, false},
+                            {"4b", 36, 2560, 9728, 32, 32768, false},
+                            {"8b", 36, 4096, 12288, 32, 65536, true}};
+    for (const row& each : rows) {
+        if (each.size == size) {
+            synthetic_shape found{{}, 151669};
+            model_shape& m = found.model;
+            m.architecture = "qwen3";
+            m.layers = each.layers;
+            m.hidden = each.hidden;
+            m.ffn = each.ffn;
+            m.heads = each.heads;
+            m.kv_heads = 8;
+            m.head_dim = 128;
+            m.context = each.context;
+            m.theta = 1e6f;
+            m.epsilon = 1e-6f;
+            m.head_norms = true;
+            m.own_head = each.own_head;
+            m.scaled_blocks = true;
+            m.yarn_factor = 4.0f;
+            m.original_context = each.context / 4;
+            return found;
+        }
+    }
+    return std::nullopt;
+}
+
 /// "2b4t": BitNet-b1.58-2B-4T, 1.19 GB. "8b": Llama3-8B-1.58, 3.85 GB. "tiny": four layers, 1.9 MB, the tensors of
-/// golden data bitnetcpp/synth-tiny. After either, "-q8_0" or "-q6_k": the same with an embedding of that type.
+/// golden data bitnetcpp/synth-tiny. "bonsai-1.7b", "bonsai-4b" and "bonsai-8b", 0.46, 1.07 and 2.18 GB. After one of
+/// the first three, "-q8_0" or "-q6_k": the same with an embedding of that type.
 [[nodiscard]] inline std::optional<synthetic_shape> find_synthetic_shape(std::string_view name) {
+    if (constexpr std::string_view bonsai = "bonsai-"; name.starts_with(bonsai)) {
+        return find_bonsai_shape(name.substr(bonsai.size()));
+    }
     synthetic_shape found{{}, 128256};
     model_shape& m = found.model;
     for (const auto type : {bitnet::tensor_type::q8_0, bitnet::tensor_type::q6_k}) {

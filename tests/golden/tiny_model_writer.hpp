@@ -43,8 +43,11 @@ namespace bitnet_tests {
 ///            half, then rising to scale.
 ///   blocks:  an embedding in Q8_0, Q6_K, Q4_K or Q4_0: byte b is byte b % 8 of word(t, b / 8), but the halves of every
 ///            block are such that the values have a standard deviation near scale.
+///   scaled:  PQ2_0: block b of 128 columns has the scale `scale` * (0.75 + h / 2^17), h being the low half of word(t,
+///   b)
+///            of the tensor after the last one, and codes as in ternary.
 struct random_tensor {
-    enum class kind { ternary, embedding, blocks, norm, half_norm, bias, constant, divisors };
+    enum class kind { ternary, scaled, embedding, blocks, norm, half_norm, bias, constant, divisors };
 
     std::string name;
     kind what = kind::norm;
@@ -70,6 +73,8 @@ struct random_tensor {
         switch (what) {
         case kind::ternary:
             return bitnet::tensor_type::i2_s;
+        case kind::scaled:
+            return bitnet::tensor_type::pq2_0;
         case kind::embedding:
         case kind::half_norm:
             return bitnet::tensor_type::f16;
@@ -140,6 +145,25 @@ struct random_tensor {
         }
     }
 
+    /// Blocks of 34 bytes: the scale, then the codes.
+    void fill_scaled(std::uint64_t offset, std::span<std::byte> out) const noexcept {
+        constexpr std::uint64_t block_bytes = 34;
+        constexpr std::uint64_t scales = std::uint64_t{1} << 20; // of another tensor than any of the file
+        for (std::size_t i = 0; i < out.size();) {
+            const std::uint64_t block = (offset + i) / block_bytes;
+            const auto first = static_cast<std::size_t>((offset + i) % block_bytes);
+            const std::size_t count = std::min<std::size_t>(block_bytes - first, out.size() - i);
+            std::array<std::byte, block_bytes> bytes;
+            const auto part = static_cast<float>(random_word(seed, index + scales, block) & 0xffffu) * 0x1p-17f;
+            const volatile float factor = 0.75f + part; // through memory, as in near_one
+            const auto half_scale = bitnet::detail::narrow<bitnet::half>(scale * factor);
+            std::memcpy(bytes.data(), &half_scale, sizeof half_scale);
+            fill_codes(32 * block, std::span(bytes).subspan(2));
+            std::copy_n(bytes.data() + first, count, out.data() + i);
+            i += count;
+        }
+    }
+
     /// The halves of a block: those from `at` on, each `factor`.
     struct block_halves {
         std::uint64_t block_bytes;
@@ -177,6 +201,9 @@ struct random_tensor {
     void fill(std::uint64_t offset, std::span<std::byte> out) const noexcept {
         if (what == kind::ternary) {
             return fill_ternary(offset, out);
+        }
+        if (what == kind::scaled) {
+            return fill_scaled(offset, out);
         }
         if (what == kind::blocks) {
             return fill_blocks(offset, out);
@@ -285,6 +312,7 @@ struct model_shape {
     std::uint32_t alignment = 32;
     bitnet::tensor_type embedding = bitnet::tensor_type::f16; ///< or Q8_0, Q6_K, Q4_K, Q4_0
     bool own_head = false;                                    ///< output.weight, F16
+    bool scaled_blocks = false;                               ///< all matrices are PQ2_0, embedding and head, too
     bool head_norms = false;                                  ///< attn_q_norm and attn_k_norm
     bool input_norms = false; ///< seven *_norm_in in F16, one before each ternary matrix
     bool biases = false;      ///< attn_q.bias, attn_k.bias and attn_v.bias
@@ -395,7 +423,9 @@ private:
             writer_.add("tokenizer.ggml.pre", "llama-bpe");
         }
         writer_.add_strings("tokenizer.ggml.tokens", tokens_.tokens);
-        writer_.add_array<float>("tokenizer.ggml.scores", scores);
+        if (!shape_.scaled_blocks) { // Qwen's files have none
+            writer_.add_array<float>("tokenizer.ggml.scores", scores);
+        }
         writer_.add_array<std::int32_t>("tokenizer.ggml.token_type", types);
         writer_.add_strings("tokenizer.ggml.merges", tokens_.merges);
         writer_.add("tokenizer.ggml.bos_token_id", static_cast<std::uint32_t>(tokens_.plain));
@@ -423,7 +453,7 @@ private:
     /// `gain` / sqrt(columns / 2) keeps the variance of a product with -1, 0, +1 at 25, 50, 25 % near gain².
     void add_ternary(const std::string& block, const std::string& what, std::uint64_t columns, std::uint64_t rows,
                      double gain) {
-        add(block + what + ".weight", kind::ternary, {columns, rows},
+        add(block + what + ".weight", shape_.scaled_blocks ? kind::scaled : kind::ternary, {columns, rows},
             gain / std::sqrt(0.5 * static_cast<double>(columns)));
         if (shape_.scale_tensors) {
             add(block + what + ".scale", kind::constant, {1}, 0.75);
@@ -436,10 +466,11 @@ private:
         const std::uint64_t queries = std::uint64_t{shape_.heads} * shape_.head_dim;
         const std::uint64_t keys = std::uint64_t{shape_.kv_heads} * shape_.head_dim;
         const bool blocks = shape_.embedding != bitnet::tensor_type::f16;
-        add("token_embd.weight", blocks ? kind::blocks : kind::embedding, {hidden, tokens_.tokens.size()},
+        const kind of_head = shape_.scaled_blocks ? kind::scaled : kind::embedding;
+        add("token_embd.weight", blocks ? kind::blocks : of_head, {hidden, tokens_.tokens.size()},
             1.5 / std::sqrt(static_cast<double>(hidden)));
         if (shape_.own_head) {
-            add("output.weight", kind::embedding, {hidden, tokens_.tokens.size()},
+            add("output.weight", of_head, {hidden, tokens_.tokens.size()},
                 1.5 / std::sqrt(static_cast<double>(hidden)));
         }
         if (shape_.rope_divisor != 0) {

@@ -3,6 +3,7 @@
 #include "../golden/golden_data.hpp"
 #include "../golden/tiny_model_writer.hpp"
 
+#include <bitnet/core/half.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/ternary_tail.hpp>
@@ -11,8 +12,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -61,6 +64,46 @@ TEST_CASE("a tensor does not depend on the pieces in which it is made") {
         tensor.fill(at, std::span(pieces).subspan(at, std::min(size, pieces.size() - at)));
     }
     CHECK(whole == pieces);
+}
+
+TEST_CASE("synthetic Bonsai models have the sizes of the published files, as far as these are known") {
+    struct row {
+        const char* name;
+        double bytes; ///< of the published file in blocks of 128
+        double within = 1e-3;
+    };
+    // Those in blocks of 64 have 490,163,968 and 1,137,806,656 bytes, a byte more for 64 weights.
+    const row rows[] = {{"bonsai-1.7b", 490163968.0 - 1719904256.0 / 64},
+                        {"bonsai-4b", 1137806656.0 - 4021588480.0 / 64},
+                        {"bonsai-8b", 2.18e9, 2.3e-3}};
+    for (const row& each : rows) {
+        const auto model = synthetic_model(*find_synthetic_shape(each.name), 1);
+        MESSAGE(std::string(each.name) << ": " << model.writer().file_size() << " of " << each.bytes);
+        CHECK(std::abs(static_cast<double>(model.writer().file_size()) / each.bytes - 1) < each.within);
+    }
+    CHECK_FALSE(find_synthetic_shape("bonsai-27b"));
+}
+
+TEST_CASE("blocks with scales do not depend on the pieces in which they are made, and hold no code 3") {
+    bitnet_tests::random_tensor tensor{"t", bitnet_tests::random_tensor::kind::scaled, {256, 3}, 0.5f, 7, 3, 0, {}};
+    tensor.prepare();
+    std::array<std::byte, 6 * 34> whole{};
+    std::array<std::byte, 6 * 34> pieces{};
+    tensor.fill(0, whole);
+    for (std::size_t at = 0, size = 1; at < pieces.size(); at += size, ++size) {
+        tensor.fill(at, std::span(pieces).subspan(at, std::min(size, pieces.size() - at)));
+    }
+    CHECK(whole == pieces);
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+        const auto byte = std::to_integer<unsigned>(whole[i]);
+        CHECK((i % 34 < 2 || (byte & (byte >> 1) & 0x55u) == 0));
+        if (i % 34 == 0) {
+            bitnet::half scale{};
+            std::memcpy(&scale, whole.data() + i, sizeof scale);
+            CHECK(bitnet::detail::widen(scale) >= 0.375f);
+            CHECK(bitnet::detail::widen(scale) <= 0.625f);
+        }
+    }
 }
 
 TEST_CASE("the synthetic tiny model is consistent and has no code 3") {

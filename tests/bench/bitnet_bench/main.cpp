@@ -51,7 +51,8 @@ struct settings {
     void add_to(tools::options& all) {
         all.text("-m", "FILE", file, "the model, a GGUF file");
         all.text("--synthetic", "NAME", synthetic,
-                 "instead: 2b4t or tiny, -q8_0 or -q6_k after it for the head, made once and kept");
+                 "instead, made once and kept: 2b4t, 8b or tiny, -q8_0 or -q6_k after it for the head, or bonsai-1.7b, "
+                 "bonsai-4b or bonsai-8b");
         all.text("--write", "FILE", write, "only write the synthetic model there");
         all.text("-p", "LIST", prompts, "lengths of prompts, such as 128,512; 0 for none");
         all.text("-n", "LIST", generated, "tokens to generate; 0 for none");
@@ -422,9 +423,11 @@ private:
 bitnet::result<void> make_synthetic(const std::string& name, const std::string& path, bool keep) {
     const auto shape = bitnet_tests::find_synthetic_shape(name);
     if (!shape) {
-        return bitnet::error{bitnet::errc::invalid_argument,
-                             "--synthetic takes 2b4t or tiny, with -q8_0 or -q6_k or neither after it, not '" + name +
-                                 "'"};
+        return bitnet::error{
+            bitnet::errc::invalid_argument,
+            "--synthetic takes 2b4t, 8b or tiny, with -q8_0 or -q6_k or neither after it, bonsai-1.7b, "
+            "bonsai-4b or bonsai-8b, not '" +
+                name + "'"};
     }
     std::error_code ignored;
     if (keep && std::filesystem::exists(tools::utf8_path(path), ignored)) {

@@ -115,6 +115,27 @@ TEST_CASE("what next() gave runs before embeddings") {
     CHECK(logits_of(fed) == logits_of(plain));
 }
 
+TEST_CASE("an embedding is no token: after going back to it a session can be fed, but has no logits") {
+    const small_model tiny(shape_of("llama"));
+    any_session fed = tiny.session();
+    REQUIRE(fed.feed(std::span(prompt).first(2)));
+    REQUIRE(fed.feed_embeddings(tiny.embeddings(std::span(prompt).subspan(2, 2))));
+    REQUIRE(fed.feed(std::span(prompt).subspan(4)));
+    REQUIRE(fed.tokens().size() == prompt.size());
+    CHECK(fed.tokens()[1] == prompt[1]);
+    CHECK(fed.tokens()[3] == no_token);
+    CHECK(fed.tokens()[4] == prompt[4]);
+    REQUIRE(fed.rewind(4));
+    const auto refused = fed.logits();
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == errc::invalid_argument);
+    CHECK(fed.position() == 4);
+    REQUIRE(fed.feed(std::span(prompt).subspan(4)));
+    any_session plain = tiny.session();
+    REQUIRE(plain.feed(prompt));
+    CHECK(logits_of(fed) == logits_of(plain));
+}
+
 TEST_CASE("a text embedding is the same of embeddings as of tokens, by either pooling") {
     auto shape = shape_of("qwen3");
     shape.input_norms = true;

@@ -26,12 +26,12 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// A chunk of 128 columns of a row is one ymm register of codes: byte j holds columns 4j to 4j + 3, so that an int32
 /// lane holds 16 columns, and two lanes a step of the activations. Those of eight rows are added in pairs and
-/// transposed: from there on a lane is a row. Overflow: a pair of products of int8 and codes 0 to 3 is at most
-/// 2 * 3 * 128, four of them 3072; an int32 lane holds no more than 16 * 3 * 128 and minus the sum of 32 int8.
+/// transposed: from there on a lane is a row. Overflow: a lane adds 16 products of int8 and codes 0 to 3, at
+/// most 6144, which fits int16.
 ///
-/// \tparam Products of_row(codes of the four planes, activations of the first, of which those of the other planes are
-/// 32
-///   bytes further each) gives int32 lanes
+/// \tparam Products unpack(packed, codes of the four planes), of which of_row(codes, activations of the first plane,
+/// those
+///   of the others being 32 bytes further each) makes int32 lanes
 template <class Products> struct block_tile_ymm {
     static constexpr std::size_t tile_rows = 8;
 
@@ -92,7 +92,7 @@ private:
         BITNET_UNROLL
         for (std::size_t r = 0; r < tile_rows; ++r) {
             __m256i codes[4];
-            unpack(load_codes<BlockColumns, Half>(rows + r * row_bytes), codes);
+            Products::unpack(load_codes<BlockColumns, Half>(rows + r * row_bytes), codes);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
                 lanes[t][r] = Products::of_row(codes, x.values + t * x.stride + chunk * columns_per_chunk);
@@ -139,14 +139,6 @@ private:
         }
     }
 
-    static BITNET_ALWAYS_INLINE void unpack(__m256i packed, __m256i (&codes)[4]) noexcept {
-        const __m256i mask = _mm256_set1_epi8(3);
-        codes[0] = _mm256_and_si256(packed, mask);
-        codes[1] = _mm256_and_si256(_mm256_srli_epi16(packed, 2), mask);
-        codes[2] = _mm256_and_si256(_mm256_srli_epi16(packed, 4), mask);
-        codes[3] = _mm256_and_si256(_mm256_srli_epi16(packed, 6), mask);
-    }
-
     /// The scales of eight rows.
     static BITNET_ALWAYS_INLINE __m256 load_scales(const std::uint8_t* block, std::size_t row_bytes) noexcept {
         std::uint16_t halves[tile_rows];
@@ -164,7 +156,9 @@ private:
         __m256 pairs[4]; // of rows 2p and 2p + 1: steps 0 and 1 of each in the lower half, 2 and 3 in the upper
         BITNET_UNROLL
         for (std::size_t p = 0; p < 4; ++p) {
-            pairs[p] = _mm256_castsi256_ps(_mm256_hadd_epi32(lanes[2 * p], lanes[2 * p + 1]));
+            // As vphaddd, which takes one operation more.
+            const __m256i words = _mm256_packs_epi32(lanes[2 * p], lanes[2 * p + 1]);
+            pairs[p] = _mm256_castsi256_ps(_mm256_madd_epi16(words, _mm256_set1_epi16(1)));
         }
         const __m256i even_low = _mm256_castps_si256(_mm256_shuffle_ps(pairs[0], pairs[1], 0x88)); // steps 0 and 2
         const __m256i even_high = _mm256_castps_si256(_mm256_shuffle_ps(pairs[2], pairs[3], 0x88));
@@ -180,14 +174,25 @@ private:
     }
 };
 
+/// Two of the planes stay where they are, two bits up, in a sum of their own: one shift in place of three. Overflow: a
+/// pair of them is at most 2 * 12 * 128, two 6144.
 struct block_products_avx2 {
+    static BITNET_ALWAYS_INLINE void unpack(__m256i packed, __m256i (&codes)[4]) noexcept {
+        const __m256i upper = _mm256_srli_epi16(packed, 4);
+        codes[0] = _mm256_and_si256(packed, _mm256_set1_epi8(0x03));
+        codes[1] = _mm256_and_si256(packed, _mm256_set1_epi8(0x0c));
+        codes[2] = _mm256_and_si256(upper, _mm256_set1_epi8(0x03));
+        codes[3] = _mm256_and_si256(upper, _mm256_set1_epi8(0x0c));
+    }
+
     static BITNET_ALWAYS_INLINE __m256i of_row(const __m256i (&codes)[4], const std::int8_t* values) noexcept {
         const auto* x = reinterpret_cast<const __m256i*>(values);
-        const __m256i first = _mm256_add_epi16(_mm256_maddubs_epi16(codes[0], _mm256_load_si256(x)),
-                                               _mm256_maddubs_epi16(codes[1], _mm256_load_si256(x + 1)));
-        const __m256i second = _mm256_add_epi16(_mm256_maddubs_epi16(codes[2], _mm256_load_si256(x + 2)),
-                                                _mm256_maddubs_epi16(codes[3], _mm256_load_si256(x + 3)));
-        return _mm256_madd_epi16(_mm256_add_epi16(first, second), _mm256_set1_epi16(1));
+        const __m256i once = _mm256_add_epi16(_mm256_maddubs_epi16(codes[0], _mm256_load_si256(x)),
+                                              _mm256_maddubs_epi16(codes[2], _mm256_load_si256(x + 2)));
+        const __m256i four_times = _mm256_add_epi16(_mm256_maddubs_epi16(codes[1], _mm256_load_si256(x + 1)),
+                                                    _mm256_maddubs_epi16(codes[3], _mm256_load_si256(x + 3)));
+        const __m256i sum = _mm256_add_epi16(once, _mm256_srai_epi16(four_times, 2));
+        return _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
     }
 };
 

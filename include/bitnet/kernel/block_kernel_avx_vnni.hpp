@@ -25,6 +25,14 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// AVX2's tiles, with vpdpbusd.
 struct block_products_avx_vnni {
+    static BITNET_ALWAYS_INLINE void unpack(__m256i packed, __m256i (&codes)[4]) noexcept {
+        const __m256i mask = _mm256_set1_epi8(3);
+        codes[0] = _mm256_and_si256(packed, mask);
+        codes[1] = _mm256_and_si256(_mm256_srli_epi16(packed, 2), mask);
+        codes[2] = _mm256_and_si256(_mm256_srli_epi16(packed, 4), mask);
+        codes[3] = _mm256_and_si256(_mm256_srli_epi16(packed, 6), mask);
+    }
+
     static BITNET_ALWAYS_INLINE __m256i of_row(const __m256i (&codes)[4], const std::int8_t* values) noexcept {
         __m256i sums = _mm256_setzero_si256();
         BITNET_UNROLL

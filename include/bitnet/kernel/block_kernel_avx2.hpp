@@ -26,12 +26,11 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// A chunk of 128 columns of a row is one ymm register of codes: byte j holds columns 4j to 4j + 3, so that an int32
 /// lane holds 16 columns, and two lanes a step of the activations. Those of eight rows are added in pairs and
-/// transposed: from there on a lane is a row. Overflow: a lane adds 16 products of int8 and codes 0 to 3, at
-/// most 6144, which fits int16.
+/// transposed: from there on a lane is a row. Overflow: a lane adds 16 products of int8 and codes 0 to 3, at most 6144,
+/// which fits int16.
 ///
 /// \tparam Products unpack(packed, codes of the four planes), of which of_row(codes, activations of the first plane,
-/// those
-///   of the others being 32 bytes further each) makes int32 lanes
+///   those of the others being 32 bytes further each) makes int32 lanes
 template <class Products> struct block_tile_ymm {
     static constexpr std::size_t tile_rows = 8;
 

@@ -4916,6 +4916,8 @@ enum class tensor_type : std::uint32_t {
     hpp_lookup2 = 0xb1580102, ///< kernel/lookup2.hpp
     hpp_lookup3 = 0xb1580103, ///< kernel/lookup3.hpp
     hpp_screen = 0xb1580104,  ///< simd/screen.hpp: the bytes of a screened head, no elements
+    bf16_g128 = 0xb15801fc,   ///< never in a GGUF file: BF16 that is ternary with a scale for each 128 columns
+    f16_g128 = 0xb15801fd,    ///< never in a GGUF file: the same of F16
     q2_0_g64 = 0xb15801fe,    ///< never in a GGUF file: what type 42 is where its blocks have 64 columns
     hf_packed = 0xb15801ff,   ///< never in a GGUF file: ternary U8 weights of Hugging Face, see model/packed_rows.hpp
 };
@@ -4945,7 +4947,7 @@ struct tensor_format {
 
 /// All tensor types that can be read. I2_S: four codes to a byte, then the f32 scale in 32 bytes; the order of the
 /// codes depends on the layout (A, B or C), which the file does not record. TL2 has no fixed block: see tensor_bytes.
-inline constexpr std::array<tensor_format, 25> tensor_formats{{
+inline constexpr std::array<tensor_format, 27> tensor_formats{{
     {tensor_type::f32, "F32", 1, 4},
     {tensor_type::f16, "F16", 1, 2},
     {tensor_type::q4_0, "Q4_0", 32, 18},    // f16 scale, 32 * 4 bits
@@ -4970,6 +4972,8 @@ inline constexpr std::array<tensor_format, 25> tensor_formats{{
     {tensor_type::hpp_lookup2, "HPP_LOOKUP2", 16, 128, 0, ternary_scale_bytes, false, 32, true},
     {tensor_type::hpp_lookup3, "HPP_LOOKUP3", 24, 160, 0, ternary_scale_bytes, false, 32, true},
     {tensor_type::hpp_screen, "HPP_SCREEN", 1, 1},
+    {tensor_type::bf16_g128, "BF16_G128", 128, 256},
+    {tensor_type::f16_g128, "F16_G128", 128, 256},
     {tensor_type::hf_packed, "U8_PACKED", 4, 1, 0, 0, true}, // four rows to a byte
 }};
 
@@ -5007,7 +5011,8 @@ namespace detail {
 
 /// Whether a type has an id of this library's making that no GGUF file may hold.
 [[nodiscard]] constexpr bool is_in_memory_only(tensor_type type) noexcept {
-    return type == tensor_type::hf_packed || type == tensor_type::q2_0_g64;
+    return type == tensor_type::hf_packed || type == tensor_type::q2_0_g64 || type == tensor_type::f16_g128 ||
+           type == tensor_type::bf16_g128;
 }
 
 /// The id that a GGUF file has for a type.
@@ -6859,6 +6864,78 @@ template <class Pack>
 
 #endif
 
+// ---- bitnet/kernel/float_groups.hpp ----
+// float_groups<E>: rows of floats that are -d, 0 or +d in each 128 columns, as unpacked checkpoints have ternary
+// weights.
+#ifndef BITNET_KERNEL_FLOAT_GROUPS_HPP
+#define BITNET_KERNEL_FLOAT_GROUPS_HPP
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A row format of elements E, half or bfloat16: the scale of 128 columns is the magnitude that their weights have
+/// besides 0, which a half has to hold exactly.
+template <class E> struct float_groups {
+    static constexpr std::string_view name = std::is_same_v<E, half> ? "F16_G128" : "BF16_G128";
+    static constexpr std::string_view fault = "has weights that are not -d, 0 and +d for one half d in 128 columns";
+    static constexpr std::size_t block_columns = 128;
+    static constexpr std::size_t block_bytes = block_columns * sizeof(E);
+
+    [[nodiscard]] static constexpr std::size_t row_bytes(std::size_t cols) noexcept { return cols * sizeof(E); }
+    [[nodiscard]] static constexpr std::size_t segment_columns(std::size_t) noexcept { return block_columns; }
+
+    /// 0 where all weights are.
+    [[nodiscard]] static float scale(const std::uint8_t* data, std::size_t row, std::size_t cols,
+                                     std::size_t segment) noexcept {
+        return value_of(magnitude_of(data + row * row_bytes(cols) + segment * block_bytes));
+    }
+
+    [[nodiscard]] static bool unpack_row(const std::uint8_t* data, std::size_t row, std::size_t cols,
+                                         std::uint8_t* codes) noexcept {
+        const std::uint8_t* block = data + row * row_bytes(cols);
+        bool good = true;
+        for (std::size_t col = 0; col < cols; col += block_columns, block += block_bytes) {
+            const unsigned only = magnitude_of(block);
+            const float d = value_of(only);
+            good = good && std::bit_cast<std::uint32_t>(widen(narrow<half>(d))) == std::bit_cast<std::uint32_t>(d);
+            for (std::size_t j = 0; j < block_columns; ++j) {
+                const unsigned bits = bits_at(block, j);
+                const unsigned magnitude = bits & 0x7fffu;
+                good = good && (magnitude == 0 || magnitude == only);
+                codes[col + j] = static_cast<std::uint8_t>(magnitude == 0 ? 1 : (bits & 0x8000u) != 0 ? 0 : 2);
+            }
+        }
+        return good;
+    }
+
+private:
+    [[nodiscard]] static unsigned bits_at(const std::uint8_t* block, std::size_t i) noexcept {
+        std::uint16_t bits;
+        std::memcpy(&bits, block + i * sizeof bits, sizeof bits);
+        return bits;
+    }
+    [[nodiscard]] static unsigned magnitude_of(const std::uint8_t* block) noexcept {
+        unsigned magnitude = 0;
+        for (std::size_t i = 0; i < block_columns && magnitude == 0; ++i) {
+            magnitude = bits_at(block, i) & 0x7fffu;
+        }
+        return magnitude;
+    }
+    [[nodiscard]] static float value_of(unsigned bits) noexcept {
+        return widen(std::bit_cast<E>(static_cast<std::uint16_t>(bits)));
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/kernel/ptq1_0.hpp ----
 // The row format PTQ1_0 of PrismML's llama.cpp: five weights to a byte, a half for every 128.
 #ifndef BITNET_KERNEL_PTQ1_0_HPP
@@ -7217,21 +7294,38 @@ template <class Function> auto with_scaled_format(tensor_type type, Function&& f
         return f.template operator()<tq2_0>();
     case tensor_type::ptq1_0:
         return f.template operator()<ptq1_0>();
+    case tensor_type::f16_g128:
+        return f.template operator()<float_groups<half>>();
+    case tensor_type::bf16_g128:
+        return f.template operator()<float_groups<bfloat16>>();
     default:
         return decltype(f.template operator()<tq1_0>()){};
     }
 }
 
-/// Whether a type stores halves as scales of blocks.
+/// Whether a type is made for scales of blocks, so that no tensor of it is looked at for having one scale.
+[[nodiscard]] constexpr bool is_for_block_scales(tensor_type type) noexcept {
+    return is_scaled_blocks(type) || type == tensor_type::ptq1_0 || type == tensor_type::f16_g128 ||
+           type == tensor_type::bf16_g128;
+}
+/// Whether the blocks of a type have scales, each a half.
 [[nodiscard]] constexpr bool has_block_scales(tensor_type type) noexcept {
-    return is_scaled_blocks(type) || type == tensor_type::tq1_0 || type == tensor_type::tq2_0 ||
-           type == tensor_type::ptq1_0;
+    return is_for_block_scales(type) || type == tensor_type::tq1_0 || type == tensor_type::tq2_0;
+}
+
+/// What is wrong with a row in format F that is not ternary, without the place.
+template <class F> [[nodiscard]] constexpr std::string_view code_fault() noexcept {
+    if constexpr (requires { F::fault; }) {
+        return F::fault;
+    } else {
+        return "holds the code 3; only 0, 1 and 2 are ternary";
+    }
 }
 
 /// Whether two blocks of a tensor have scales that differ; those of 0 do not count. Of types made for that it is taken
 /// as said; TQ1_0 and TQ2_0 are also written for models with one scale for a whole matrix.
 [[nodiscard]] inline bool has_several_scales(const gguf_tensor& tensor) noexcept {
-    if (is_scaled_blocks(tensor.type) || tensor.type == tensor_type::ptq1_0) {
+    if (is_for_block_scales(tensor.type)) {
         return true;
     }
     return with_scaled_format(tensor.type, [&]<class F>() {
@@ -7239,8 +7333,7 @@ template <class Function> auto with_scaled_format(tensor_type type, Function&& f
         const std::uint8_t* const end = data + tensor.bytes.size();
         unsigned first = 0; // of those that are not 0
         for (const std::uint8_t* block = data; block != end; block += F::block_bytes) {
-            half d;
-            std::memcpy(&d, block + F::scale_at, sizeof d);
+            const half d = narrow<half>(F::scale(block, 0, F::block_columns, 0));
             const unsigned counted = (d.bits & 0x7fffu) != 0 ? d.bits : first;
             first = first == 0 ? counted : first;
             if (counted != first) {
@@ -7376,7 +7469,7 @@ template <class IsGood>
                                         bad_scale_text(col, F::name, scale_at(bad, col)));
             }
         }
-        return scaled_row_fault(tensor, file, bad, errc::bad_code, "holds the code 3; only 0, 1 and 2 are ternary");
+        return scaled_row_fault(tensor, file, bad, errc::bad_code, code_fault<F>());
     });
 }
 
@@ -7462,6 +7555,10 @@ template <class Function> auto with_block_format(tensor_type type, Function&& f)
         return f.template operator()<tq2_0>();
     case tensor_type::ptq1_0:
         return f.template operator()<ptq1_0>();
+    case tensor_type::f16_g128:
+        return f.template operator()<float_groups<half>>();
+    case tensor_type::bf16_g128:
+        return f.template operator()<float_groups<bfloat16>>();
     case tensor_type::q2_0_g64:
         return f.template operator()<q2_0_g64>();
     default:
@@ -7489,10 +7586,7 @@ public:
     /// The scale of the block that a column is in.
     [[nodiscard]] half scale(std::size_t row, std::size_t col) const noexcept {
         return with_block_format(tensor_->type, [&]<class F>() noexcept {
-            half d;
-            std::memcpy(&d, data() + row * F::row_bytes(cols_) + col / F::block_columns * F::block_bytes + F::scale_at,
-                        sizeof d);
-            return d;
+            return narrow<half>(F::scale(data(), row, cols_, col / F::block_columns));
         });
     }
 
@@ -7510,6 +7604,14 @@ public:
                 }
             }
             return good;
+        });
+    }
+
+    [[nodiscard]] bool is_ternary_block(std::size_t row, std::size_t col) const noexcept {
+        return with_block_format(tensor_->type, [&]<class F>() noexcept {
+            std::uint8_t codes[F::block_columns];
+            return F::unpack_row(data() + row * F::row_bytes(cols_) + col / F::block_columns * F::block_bytes, 0,
+                                 F::block_columns, codes);
         });
     }
 
@@ -7543,7 +7645,8 @@ public:
                               columns, " columns"}));
             }
         }
-        return scaled_row_fault(*tensor_, file, row, errc::bad_code, "holds the code 3; only 0, 1 and 2 are ternary");
+        return scaled_row_fault(*tensor_, file, row, errc::bad_code,
+                                with_block_format(tensor_->type, []<class F>() noexcept { return code_fault<F>(); }));
     }
 
     /// Whether all codes and scales of the tensor are ternary. Reads it once. \return the fault of the first row where
@@ -7573,6 +7676,32 @@ private:
     std::size_t cols_;
     std::size_t block_columns_;
 };
+
+/// The type of F16 or BF16 weights that are ternary with a scale for each 128 columns, as its first 64 rows tell: each
+/// 128 columns are -d, 0 and +d, and not all for one d. Otherwise its own type.
+[[nodiscard]] inline tensor_type grouped_type(const gguf_tensor& tensor) noexcept {
+    gguf_tensor grouped = tensor;
+    grouped.type = tensor.type == tensor_type::f16    ? tensor_type::f16_g128
+                   : tensor.type == tensor_type::bf16 ? tensor_type::bf16_g128
+                                                      : tensor.type;
+    if (grouped.type == tensor.type || tensor.rank != 2 || tensor.dims[0] % 128 != 0) {
+        return tensor.type;
+    }
+    const block_rows rows(grouped);
+    unsigned first = 0; // scale that is not 0
+    bool several = false;
+    for (std::size_t row = 0; row < tensor.dims[1] && row < 64; ++row) {
+        for (std::size_t col = 0; col < tensor.dims[0]; col += 128) {
+            if (!rows.is_ternary_block(row, col)) {
+                return tensor.type;
+            }
+            const unsigned scale = rows.scale(row, col).bits;
+            first = first == 0 ? scale : first;
+            several = several || (scale != 0 && scale != first);
+        }
+    }
+    return several ? grouped.type : tensor.type;
+}
 
 /// A row of an embedding or a head as floats. \pre float_element_of(tensor.type) or has_block_scales(tensor.type)
 inline void widen_row(const gguf_tensor& tensor, std::size_t row, float* out) noexcept {
@@ -14818,7 +14947,11 @@ private:
         if (*type == tensor_type::hf_packed) {
             borrowed.dims[1] *= 4; // its bytes are in memory: no overflow
         }
-        const bool is_master = name.role == checkpoint_role::ternary && *type != tensor_type::hf_packed;
+        if (name.role == checkpoint_role::ternary) {
+            borrowed.type = grouped_type(borrowed);
+        }
+        const bool is_master =
+            name.role == checkpoint_role::ternary && *type == borrowed.type && *type != tensor_type::hf_packed;
         has_masters_ = has_masters_ || is_master;
         has_packed_ = has_packed_ || *type == tensor_type::hf_packed;
         tensors_.push_back(borrowed);
@@ -20850,10 +20983,11 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// y[t * y_stride + r] = row first + r of w times row t of x, r < count. The same bits on every Isa:
 ///
 ///     dot[s] = sum of (code - 1) * int8 over step s, 32 columns: exact in int32, and as a float (below 2^13)
-///     block  = dot[0] * step[0]; then, for the other steps of the weights' block, block = fma(dot[s], step[s], block)
-///     y      = 0; then, for each block of the row, y = fma(block, d, y)
+///     pair   = fma(dot[s + 1], step[s + 1], dot[s] * step[s]), 64 columns of a block of 64 or 128
+///     y      = 0; then, for each pair of the row, y = fma(pair, d of its block, y)
 ///
-/// So every row is a sum of its own, over ascending columns, whatever else is computed with it.
+/// So every row is a sum of its own, over ascending columns, whatever else is computed with it, and a block of 128 has
+/// the bits of two blocks of 64 with its scale.
 template <class K>
 concept scaled_block_kernel = requires(const scaled_blocks& w, std::size_t n, const block_activations& x, float* y,
                                        const float* row, const block_row& out) {
@@ -20891,14 +21025,15 @@ private:
         float sum = 0.0f;
         for (std::size_t b = 0; b < w.blocks_across(); ++b) {
             const std::uint8_t* block = w.row(row) + b * w.block_bytes();
-            float in_block = 0.0f;
-            for (std::size_t c = 0; c < w.block_columns; c += columns_per_step) {
+            for (std::size_t c = 0; c < w.block_columns; c += 2 * columns_per_step) {
                 const std::size_t column = b * w.block_columns + c;
-                const float step = x.steps[column / columns_per_step];
-                const auto dot = static_cast<float>(step_product(block, c, x, column));
-                in_block = c == 0 ? dot * step : software_fma::fma(dot, step, in_block);
+                const float* steps = x.steps + column / columns_per_step;
+                const auto first = static_cast<float>(step_product(block, c, x, column));
+                const auto second =
+                    static_cast<float>(step_product(block, c + columns_per_step, x, column + columns_per_step));
+                const float pair = software_fma::fma(second, steps[1], first * steps[0]);
+                sum = software_fma::fma(pair, widen(scale_of_block(block)), sum);
             }
-            sum = software_fma::fma(in_block, widen(scale_of_block(block)), sum);
         }
         return sum;
     }
@@ -23778,7 +23913,7 @@ struct block_piece {
     const float* scales;      ///< [blocks][rows]
     std::size_t column;       ///< the first
     std::size_t blocks;       ///< across
-    std::size_t block_steps;  ///< of 32 columns, in a block
+    std::size_t block_pairs;  ///< of steps of 32 columns, in a block
     const std::uint8_t* next; ///< packed rows that a tile prefetches meanwhile
     std::size_t block_lines;  ///< how many lines of cache, in each block
 
@@ -23843,9 +23978,8 @@ private:
             const std::size_t left = w.blocks_across() - b;
             const std::size_t blocks = left < most_blocks ? left : most_blocks;
             unpack(w, w.row(first) + b * w.block_bytes(), blocks, codes, scales);
-            all_tokens(
-                {codes, scales, b * w.block_columns, blocks, w.block_columns / columns_per_step, next, block_lines},
-                tiles, x, y, y_stride);
+            all_tokens({codes, scales, b * w.block_columns, blocks, w.block_columns / 64, next, block_lines}, tiles, x,
+                       y, y_stride);
             next += blocks * Lanes::rows * w.block_bytes();
         }
     }
@@ -23899,7 +24033,7 @@ BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace bitnet::inline BITNET_ABI::detail {
 
 /// What block_lanes needs, in tiles of 16 rows x up to 5 tokens: 10 sums of 32 columns, two registers of codes, one of
-/// activations; those of a block and of a row wait in memory.
+/// activations; those of a pair of them and of a row wait in memory.
 ///
 /// \tparam Sums how 32 columns are added up: start(sum of the activations); add(sum, codes, activations, whether they
 /// are
@@ -23927,14 +24061,15 @@ template <class Sums> struct block_lanes_ymm {
         std::size_t column = piece.column;
         for (std::size_t b = 0; b < piece.blocks; ++b) {
             piece.prefetch(b);
-            __m256 in_block[2][Tokens];
-            load_sums(y, y_stride, true, in_block);
-            for (std::size_t s = 0; s < piece.block_steps; ++s) {
-                add_step(codes, x, column, in_block);
-                codes += columns_per_step * rows;
-                column += columns_per_step;
+            for (std::size_t p = 0; p < piece.block_pairs; ++p) {
+                __m256 pair[2][Tokens];
+                load_sums(y, y_stride, true, pair);
+                add_step(codes, x, column, pair);
+                add_step(codes + columns_per_step * rows, x, column + columns_per_step, pair);
+                add_pair(pair, piece.scales + b * rows, sums);
+                codes += 2 * columns_per_step * rows;
+                column += 2 * columns_per_step;
             }
-            add_block(in_block, piece.scales + b * rows, sums);
         }
         store_sums(sums, y, y_stride);
     }
@@ -23963,7 +24098,7 @@ private:
     /// 32 columns of all rows, those of each token. What starts from zero becomes the product itself.
     template <std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_step(const std::uint8_t* codes, const block_activations& x, std::size_t column,
-                                              __m256 (&in_block)[2][Tokens]) noexcept {
+                                              __m256 (&pair)[2][Tokens]) noexcept {
         __m256i dots[2][Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
@@ -23986,18 +24121,18 @@ private:
         for (std::size_t t = 0; t < Tokens; ++t) {
             const std::int32_t less = x.sums[x.step_at(t, column)];
             const __m256 step = _mm256_set1_ps(x.steps[x.step_at(t, column)]);
-            in_block[0][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Sums::finish(dots[0][t], less)), step, in_block[0][t]);
-            in_block[1][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Sums::finish(dots[1][t], less)), step, in_block[1][t]);
+            pair[0][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Sums::finish(dots[0][t], less)), step, pair[0][t]);
+            pair[1][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Sums::finish(dots[1][t], less)), step, pair[1][t]);
         }
     }
 
     template <std::size_t Tokens>
-    static BITNET_ALWAYS_INLINE void add_block(const __m256 (&in_block)[2][Tokens], const float* scales,
-                                               __m256 (&sums)[2][Tokens]) noexcept {
+    static BITNET_ALWAYS_INLINE void add_pair(const __m256 (&pair)[2][Tokens], const float* scales,
+                                              __m256 (&sums)[2][Tokens]) noexcept {
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            sums[0][t] = _mm256_fmadd_ps(in_block[0][t], _mm256_load_ps(scales), sums[0][t]);
-            sums[1][t] = _mm256_fmadd_ps(in_block[1][t], _mm256_load_ps(scales + 8), sums[1][t]);
+            sums[0][t] = _mm256_fmadd_ps(pair[0][t], _mm256_load_ps(scales), sums[0][t]);
+            sums[1][t] = _mm256_fmadd_ps(pair[1][t], _mm256_load_ps(scales + 8), sums[1][t]);
         }
     }
 
@@ -24224,12 +24359,11 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// A chunk of 128 columns of a row is one ymm register of codes: byte j holds columns 4j to 4j + 3, so that an int32
 /// lane holds 16 columns, and two lanes a step of the activations. Those of eight rows are added in pairs and
-/// transposed: from there on a lane is a row. Overflow: a pair of products of int8 and codes 0 to 3 is at most
-/// 2 * 3 * 128, four of them 3072; an int32 lane holds no more than 16 * 3 * 128 and minus the sum of 32 int8.
+/// transposed: from there on a lane is a row. Overflow: a lane adds 16 products of int8 and codes 0 to 3, at most 6144,
+/// which fits int16.
 ///
-/// \tparam Products of_row(codes of the four planes, activations of the first, of which those of the other planes are
-/// 32
-///   bytes further each) gives int32 lanes
+/// \tparam Products unpack(packed, codes of the four planes), of which of_row(codes, activations of the first plane,
+///   those of the others being 32 bytes further each) makes int32 lanes
 template <class Products> struct block_tile_ymm {
     static constexpr std::size_t tile_rows = 8;
 
@@ -24290,35 +24424,31 @@ private:
         BITNET_UNROLL
         for (std::size_t r = 0; r < tile_rows; ++r) {
             __m256i codes[4];
-            unpack(load_codes<BlockColumns, Half>(rows + r * row_bytes), codes);
+            Products::unpack(load_codes<BlockColumns, Half>(rows + r * row_bytes), codes);
             BITNET_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) {
                 lanes[t][r] = Products::of_row(codes, x.values + t * x.stride + chunk * columns_per_chunk);
             }
         }
         const __m256 scales = load_scales(rows, row_bytes);
+        const __m256 second_scales =
+            BlockColumns == 64 && !Half ? load_scales(rows + chunk_bytes<64> / 2, row_bytes) : scales;
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
             const std::size_t step = t * (x.stride / columns_per_step) + chunk * 4;
             __m256 dots[4];
             dots_of_steps(lanes[t], x.sums + step, dots);
             const float* steps = x.steps + step;
-            __m256 block = _mm256_mul_ps(dots[0], _mm256_broadcast_ss(steps));
-            block = _mm256_fmadd_ps(dots[1], _mm256_broadcast_ss(steps + 1), block);
-            if constexpr (BlockColumns == 64) {
-                sums[t] = _mm256_fmadd_ps(block, scales, sums[t]);
-                if constexpr (Half) {
-                    continue;
-                }
-                block = _mm256_mul_ps(dots[2], _mm256_broadcast_ss(steps + 2));
-                block = _mm256_fmadd_ps(dots[3], _mm256_broadcast_ss(steps + 3), block);
-                sums[t] = _mm256_fmadd_ps(block, load_scales(rows + chunk_bytes<64> / 2, row_bytes), sums[t]);
-            } else {
-                block = _mm256_fmadd_ps(dots[2], _mm256_broadcast_ss(steps + 2), block);
-                block = _mm256_fmadd_ps(dots[3], _mm256_broadcast_ss(steps + 3), block);
-                sums[t] = _mm256_fmadd_ps(block, scales, sums[t]);
+            sums[t] = _mm256_fmadd_ps(pair_of_steps(dots[0], dots[1], steps), scales, sums[t]);
+            if constexpr (!Half) {
+                sums[t] = _mm256_fmadd_ps(pair_of_steps(dots[2], dots[3], steps + 2), second_scales, sums[t]);
             }
         }
+    }
+
+    static BITNET_ALWAYS_INLINE __m256 pair_of_steps(__m256 first, __m256 second, const float* steps) noexcept {
+        const __m256 product = _mm256_mul_ps(first, _mm256_broadcast_ss(steps));
+        return _mm256_fmadd_ps(second, _mm256_broadcast_ss(steps + 1), product);
     }
 
     /// The codes of a chunk in the order of their columns.
@@ -24335,14 +24465,6 @@ private:
                 return _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_loadu_si128(next), 1);
             }
         }
-    }
-
-    static BITNET_ALWAYS_INLINE void unpack(__m256i packed, __m256i (&codes)[4]) noexcept {
-        const __m256i mask = _mm256_set1_epi8(3);
-        codes[0] = _mm256_and_si256(packed, mask);
-        codes[1] = _mm256_and_si256(_mm256_srli_epi16(packed, 2), mask);
-        codes[2] = _mm256_and_si256(_mm256_srli_epi16(packed, 4), mask);
-        codes[3] = _mm256_and_si256(_mm256_srli_epi16(packed, 6), mask);
     }
 
     /// The scales of eight rows.
@@ -24362,7 +24484,9 @@ private:
         __m256 pairs[4]; // of rows 2p and 2p + 1: steps 0 and 1 of each in the lower half, 2 and 3 in the upper
         BITNET_UNROLL
         for (std::size_t p = 0; p < 4; ++p) {
-            pairs[p] = _mm256_castsi256_ps(_mm256_hadd_epi32(lanes[2 * p], lanes[2 * p + 1]));
+            // As vphaddd, which takes one operation more.
+            const __m256i words = _mm256_packs_epi32(lanes[2 * p], lanes[2 * p + 1]);
+            pairs[p] = _mm256_castsi256_ps(_mm256_madd_epi16(words, _mm256_set1_epi16(1)));
         }
         const __m256i even_low = _mm256_castps_si256(_mm256_shuffle_ps(pairs[0], pairs[1], 0x88)); // steps 0 and 2
         const __m256i even_high = _mm256_castps_si256(_mm256_shuffle_ps(pairs[2], pairs[3], 0x88));
@@ -24378,14 +24502,25 @@ private:
     }
 };
 
+/// Two of the planes stay where they are, two bits up, in a sum of their own: one shift in place of three. Overflow: a
+/// pair of them is at most 2 * 12 * 128, two 6144.
 struct block_products_avx2 {
+    static BITNET_ALWAYS_INLINE void unpack(__m256i packed, __m256i (&codes)[4]) noexcept {
+        const __m256i upper = _mm256_srli_epi16(packed, 4);
+        codes[0] = _mm256_and_si256(packed, _mm256_set1_epi8(0x03));
+        codes[1] = _mm256_and_si256(packed, _mm256_set1_epi8(0x0c));
+        codes[2] = _mm256_and_si256(upper, _mm256_set1_epi8(0x03));
+        codes[3] = _mm256_and_si256(upper, _mm256_set1_epi8(0x0c));
+    }
+
     static BITNET_ALWAYS_INLINE __m256i of_row(const __m256i (&codes)[4], const std::int8_t* values) noexcept {
         const auto* x = reinterpret_cast<const __m256i*>(values);
-        const __m256i first = _mm256_add_epi16(_mm256_maddubs_epi16(codes[0], _mm256_load_si256(x)),
-                                               _mm256_maddubs_epi16(codes[1], _mm256_load_si256(x + 1)));
-        const __m256i second = _mm256_add_epi16(_mm256_maddubs_epi16(codes[2], _mm256_load_si256(x + 2)),
-                                                _mm256_maddubs_epi16(codes[3], _mm256_load_si256(x + 3)));
-        return _mm256_madd_epi16(_mm256_add_epi16(first, second), _mm256_set1_epi16(1));
+        const __m256i once = _mm256_add_epi16(_mm256_maddubs_epi16(codes[0], _mm256_load_si256(x)),
+                                              _mm256_maddubs_epi16(codes[2], _mm256_load_si256(x + 2)));
+        const __m256i four_times = _mm256_add_epi16(_mm256_maddubs_epi16(codes[1], _mm256_load_si256(x + 1)),
+                                                    _mm256_maddubs_epi16(codes[3], _mm256_load_si256(x + 3)));
+        const __m256i sum = _mm256_add_epi16(once, _mm256_srai_epi16(four_times, 2));
+        return _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
     }
 };
 
@@ -24428,7 +24563,7 @@ BITNET_TARGET_END
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// What block_lanes needs, in tiles of 32 rows x up to 5 tokens: 10 sums of 32 columns, 10 of a block, two registers of
+/// What block_lanes needs, in tiles of 32 rows x up to 5 tokens: 10 sums of 32 columns, 10 of a pair, two registers of
 /// codes, one of activations; of the 10 sums of a row, some wait in memory.
 struct block_lanes_avx512 {
     static constexpr std::size_t rows = 32;
@@ -24460,17 +24595,18 @@ struct block_lanes_avx512 {
         std::size_t column = piece.column;
         for (std::size_t b = 0; b < piece.blocks; ++b, scales += rows) {
             piece.prefetch(b);
-            __m512 in_block[2][Tokens];
-            load_sums(y, y_stride, true, in_block);
-            for (std::size_t s = 0; s < piece.block_steps; ++s) {
-                add_step(codes, x, column, in_block);
-                codes += columns_per_step * rows;
-                column += columns_per_step;
-            }
-            BITNET_UNROLL
-            for (std::size_t t = 0; t < Tokens; ++t) {
-                sums[0][t] = _mm512_fmadd_ps(in_block[0][t], _mm512_load_ps(scales), sums[0][t]);
-                sums[1][t] = _mm512_fmadd_ps(in_block[1][t], _mm512_load_ps(scales + 16), sums[1][t]);
+            for (std::size_t p = 0; p < piece.block_pairs; ++p) {
+                __m512 pair[2][Tokens];
+                load_sums(y, y_stride, true, pair);
+                add_step(codes, x, column, pair);
+                add_step(codes + columns_per_step * rows, x, column + columns_per_step, pair);
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    sums[0][t] = _mm512_fmadd_ps(pair[0][t], _mm512_load_ps(scales), sums[0][t]);
+                    sums[1][t] = _mm512_fmadd_ps(pair[1][t], _mm512_load_ps(scales + 16), sums[1][t]);
+                }
+                codes += 2 * columns_per_step * rows;
+                column += 2 * columns_per_step;
             }
         }
         BITNET_UNROLL
@@ -24494,7 +24630,7 @@ private:
     /// 32 columns of all rows, those of each token. A sum that starts from zero becomes the product itself.
     template <std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_step(const std::uint8_t* codes, const block_activations& x, std::size_t column,
-                                              __m512 (&in_block)[2][Tokens]) noexcept {
+                                              __m512 (&pair)[2][Tokens]) noexcept {
         __m512i dots[2][Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
@@ -24509,8 +24645,8 @@ private:
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
             const __m512 step = _mm512_set1_ps(x.steps[x.step_at(t, column)]);
-            in_block[0][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[0][t]), step, in_block[0][t]);
-            in_block[1][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[1][t]), step, in_block[1][t]);
+            pair[0][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[0][t]), step, pair[0][t]);
+            pair[1][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[1][t]), step, pair[1][t]);
         }
     }
 
@@ -24592,18 +24728,18 @@ template <> struct block_kernel<isa::avx512_vnni> : block_kernel<isa::avx2> {
                 _mm_prefetch(ahead + line, _MM_HINT_T0);
             }
             ahead += tile_rows * block_bytes;
-            __m512 in_block[Tokens];
-            clear(in_block);
+            const __m512 scales = block_lanes_avx512::scales_of_16(block, row_bytes);
             for (std::size_t c = 0; c < w.block_columns; c += 64) {
+                __m512 pair[Tokens];
+                clear(pair);
                 __m512i fours[4];
                 fours_of_rows(block + 2 + c / 4, row_bytes, fours);
-                add_step(fours[0], fours[1], x, column + c, in_block);
-                add_step(fours[2], fours[3], x, column + c + columns_per_step, in_block);
-            }
-            const __m512 scales = block_lanes_avx512::scales_of_16(block, row_bytes);
-            BITNET_UNROLL
-            for (std::size_t t = 0; t < Tokens; ++t) {
-                sums[t] = _mm512_fmadd_ps(in_block[t], scales, sums[t]);
+                add_step(fours[0], fours[1], x, column + c, pair);
+                add_step(fours[2], fours[3], x, column + c + columns_per_step, pair);
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    sums[t] = _mm512_fmadd_ps(pair[t], scales, sums[t]);
+                }
             }
         }
         BITNET_UNROLL
@@ -24628,7 +24764,7 @@ private:
     /// 32 columns: 8 bytes of each row. A sum that starts from zero becomes the product itself.
     template <std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_step(__m512i low, __m512i high, const block_activations& x, std::size_t column,
-                                              __m512 (&in_block)[Tokens]) noexcept {
+                                              __m512 (&pair)[Tokens]) noexcept {
         __m512i dots[Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
@@ -24640,7 +24776,7 @@ private:
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
             const __m512 scale = _mm512_set1_ps(x.steps[x.step_at(t, column)]);
-            in_block[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t]), scale, in_block[t]);
+            pair[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t]), scale, pair[t]);
         }
     }
 
@@ -24690,6 +24826,14 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 /// AVX2's tiles, with vpdpbusd.
 struct block_products_avx_vnni {
+    static BITNET_ALWAYS_INLINE void unpack(__m256i packed, __m256i (&codes)[4]) noexcept {
+        const __m256i mask = _mm256_set1_epi8(3);
+        codes[0] = _mm256_and_si256(packed, mask);
+        codes[1] = _mm256_and_si256(_mm256_srli_epi16(packed, 2), mask);
+        codes[2] = _mm256_and_si256(_mm256_srli_epi16(packed, 4), mask);
+        codes[3] = _mm256_and_si256(_mm256_srli_epi16(packed, 6), mask);
+    }
+
     static BITNET_ALWAYS_INLINE __m256i of_row(const __m256i (&codes)[4], const std::int8_t* values) noexcept {
         __m256i sums = _mm256_setzero_si256();
         BITNET_UNROLL
@@ -24827,14 +24971,14 @@ protected:
         codes[3] = vreinterpretq_s8_u8(vshrq_n_u8(bits, 6));
     }
 
-    /// in_block += the products of both steps from `column` on of token t; the first one starts from zero.
+    /// pair += the products of both steps from `column` on of token t; the first one starts from zero.
     static BITNET_ALWAYS_INLINE void add_steps(const dots& products, const block_activations& x, std::size_t t,
-                                               std::size_t column, float32x4_t& in_block) noexcept {
+                                               std::size_t column, float32x4_t& pair) noexcept {
         const std::size_t step = x.step_at(t, column);
         const int32x4_t first = vsubq_s32(products.first, vdupq_n_s32(x.sums[step]));
         const int32x4_t second = vsubq_s32(products.second, vdupq_n_s32(x.sums[step + 1]));
-        in_block = vfmaq_f32(in_block, vcvtq_f32_s32(first), vdupq_n_f32(x.steps[step]));
-        in_block = vfmaq_f32(in_block, vcvtq_f32_s32(second), vdupq_n_f32(x.steps[step + 1]));
+        pair = vfmaq_f32(pair, vcvtq_f32_s32(first), vdupq_n_f32(x.steps[step]));
+        pair = vfmaq_f32(pair, vcvtq_f32_s32(second), vdupq_n_f32(x.steps[step + 1]));
     }
 
     /// The scales of four rows.
@@ -24864,15 +25008,15 @@ template <> struct block_kernel<isa::neon> : block_tile_neon {
         const std::uint8_t* block = w.row(first);
         for (std::size_t column = 0; column < w.cols; column += w.block_columns, block += w.block_bytes()) {
             prefetch(w.row(first) + tile_rows * static_cast<std::size_t>(block - w.row(first)), w.block_bytes());
-            float32x4_t in_block[Tokens];
-            clear(in_block);
-            for (std::size_t c = 0; c < w.block_columns; c += 64) {
-                add_columns(block + 2 + c / 4, w.row_bytes(), x, column + c, in_block);
-            }
             const float32x4_t scales = load_scales(block, w.row_bytes());
-            BITNET_UNROLL
-            for (std::size_t t = 0; t < Tokens; ++t) {
-                sums[t] = vfmaq_f32(sums[t], in_block[t], scales);
+            for (std::size_t c = 0; c < w.block_columns; c += 64) {
+                float32x4_t pair[Tokens];
+                clear(pair);
+                add_columns(block + 2 + c / 4, w.row_bytes(), x, column + c, pair);
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    sums[t] = vfmaq_f32(sums[t], pair[t], scales);
+                }
             }
         }
         BITNET_UNROLL
@@ -24886,7 +25030,7 @@ private:
     template <std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_columns(const std::uint8_t* packed, std::size_t row_bytes,
                                                  const block_activations& x, std::size_t column,
-                                                 float32x4_t (&in_block)[Tokens]) noexcept {
+                                                 float32x4_t (&pair)[Tokens]) noexcept {
         int16x8_t words[Tokens][tile_rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < tile_rows; ++r) {
@@ -24899,7 +25043,7 @@ private:
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            add_steps(sums_of_rows(words[t]), x, t, column, in_block[t]);
+            add_steps(sums_of_rows(words[t]), x, t, column, pair[t]);
         }
     }
 
@@ -24957,15 +25101,15 @@ template <> struct block_kernel<isa::neon_dotprod> : block_tile_neon {
         const std::uint8_t* block = w.row(first);
         for (std::size_t column = 0; column < w.cols; column += w.block_columns, block += w.block_bytes()) {
             prefetch(w.row(first) + tile_rows * static_cast<std::size_t>(block - w.row(first)), w.block_bytes());
-            float32x4_t in_block[Tokens];
-            clear(in_block);
-            for (std::size_t c = 0; c < w.block_columns; c += 64) {
-                add_columns(block + 2 + c / 4, w.row_bytes(), x, column + c, in_block);
-            }
             const float32x4_t scales = load_scales(block, w.row_bytes());
-            BITNET_UNROLL
-            for (std::size_t t = 0; t < Tokens; ++t) {
-                sums[t] = vfmaq_f32(sums[t], in_block[t], scales);
+            for (std::size_t c = 0; c < w.block_columns; c += 64) {
+                float32x4_t pair[Tokens];
+                clear(pair);
+                add_columns(block + 2 + c / 4, w.row_bytes(), x, column + c, pair);
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    sums[t] = vfmaq_f32(sums[t], pair[t], scales);
+                }
             }
         }
         BITNET_UNROLL
@@ -24979,7 +25123,7 @@ private:
     template <std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_columns(const std::uint8_t* packed, std::size_t row_bytes,
                                                  const block_activations& x, std::size_t column,
-                                                 float32x4_t (&in_block)[Tokens]) noexcept {
+                                                 float32x4_t (&pair)[Tokens]) noexcept {
         int8x16_t codes[4][tile_rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < tile_rows; ++r) {
@@ -25004,7 +25148,7 @@ private:
             }
             const int32x4_t rows01 = vpaddq_s32(lanes[0][0], lanes[1][0]);
             const int32x4_t rows23 = vpaddq_s32(lanes[2][0], lanes[3][0]);
-            add_steps({vuzp1q_s32(rows01, rows23), vuzp2q_s32(rows01, rows23)}, x, t, column, in_block[t]);
+            add_steps({vuzp1q_s32(rows01, rows23), vuzp2q_s32(rows01, rows23)}, x, t, column, pair[t]);
         }
     }
 };
@@ -25665,12 +25809,13 @@ template <class Products> struct block_kernel_quad {
         const std::size_t row_bytes = w.row_bytes();
         const std::uint8_t* block = w.row(first);
         for (std::size_t column = 0; column < w.cols; column += w.block_columns, block += w.block_bytes()) {
-            wide in_block[Tokens];
-            clear(in_block);
+            const wide scales = load_scales(block, row_bytes);
             for (std::size_t c = 0; c < w.block_columns; c += 64) {
-                add_columns(block + 2 + c / 4, row_bytes, x, column + c, in_block);
+                wide pair[Tokens];
+                clear(pair);
+                add_columns(block + 2 + c / 4, row_bytes, x, column + c, pair);
+                add_pair(pair, scales, sums);
             }
-            add_block(in_block, load_scales(block, row_bytes), sums);
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
@@ -25694,7 +25839,7 @@ private:
     template <std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_columns(const std::uint8_t* packed, std::size_t row_bytes,
                                                  const block_activations& x, std::size_t column,
-                                                 wide (&in_block)[Tokens]) noexcept {
+                                                 wide (&pair)[Tokens]) noexcept {
         ints lanes[Tokens][tile_rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < tile_rows; ++r) {
@@ -25711,7 +25856,7 @@ private:
             const ints rows01 = add_neighbours(lanes[t][0], lanes[t][1]);
             const ints rows23 = add_neighbours(lanes[t][2], lanes[t][3]);
             add_steps(quad::sub(quad::even(rows01, rows23), quad::splat(x.sums[step])),
-                      quad::sub(quad::odd(rows01, rows23), quad::splat(x.sums[step + 1])), x.steps + step, in_block[t]);
+                      quad::sub(quad::odd(rows01, rows23), quad::splat(x.sums[step + 1])), x.steps + step, pair[t]);
         }
     }
 
@@ -25728,15 +25873,15 @@ private:
         return quad::add(quad::even(a, b), quad::odd(a, b));
     }
 
-    /// in_block += first * steps[0], += second * steps[1]. What starts from zero becomes the product itself.
-    static BITNET_ALWAYS_INLINE void add_steps(ints first, ints second, const float* steps, wide& in_block) noexcept {
+    /// pair += first * steps[0], += second * steps[1]. What starts from zero becomes the product itself.
+    static BITNET_ALWAYS_INLINE void add_steps(ints first, ints second, const float* steps, wide& pair) noexcept {
         quad::quick_fma quick;
-        const wide sum = sum_of_steps(quick, first, second, steps, in_block);
+        const wide sum = sum_of_steps(quick, first, second, steps, pair);
         if (quick.doubtful()) [[unlikely]] {
             quad::slow_fma slow;
-            in_block = sum_of_steps(slow, first, second, steps, in_block);
+            pair = sum_of_steps(slow, first, second, steps, pair);
         } else {
-            in_block = sum;
+            pair = sum;
         }
     }
     template <class Fma>
@@ -25748,11 +25893,11 @@ private:
     static BITNET_ALWAYS_INLINE wide of_ints(ints v) noexcept { return quad::widen(quad::to_floats(v)); }
 
     template <std::size_t Tokens>
-    static BITNET_ALWAYS_INLINE void add_block(const wide (&in_block)[Tokens], const wide& scales,
-                                               wide (&sums)[Tokens]) noexcept {
+    static BITNET_ALWAYS_INLINE void add_pair(const wide (&pair)[Tokens], const wide& scales,
+                                              wide (&sums)[Tokens]) noexcept {
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            sums[t] = quad::nearest_floats(quad::exact_sum(in_block[t], scales, sums[t]));
+            sums[t] = quad::nearest_floats(quad::exact_sum(pair[t], scales, sums[t]));
         }
     }
 
@@ -28326,9 +28471,10 @@ private:
         }
     }
 
+    // Both have 32 KiB of stack, of which WebAssembly has 64: never inlined into one frame.
     template <class Store>
-    void multiply_codes(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
-                        Store&& store) const noexcept {
+    BITNET_NOINLINE void multiply_codes(const ternary_matrix& w, std::size_t first, std::size_t count,
+                                        const quantized_rows& x, Store&& store) const noexcept {
         constexpr std::size_t most_products = 8192; // 32 KiB of stack: 128 tokens of 64 rows
         const std::size_t group = kernel_.arranged_tokens;
         std::array<std::int32_t, most_products> products;
@@ -28344,9 +28490,9 @@ private:
     }
 
     template <class Store>
-    void multiply_blocks(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
-                         Store&& store) const noexcept {
-        constexpr std::size_t most_products = 4096; // 16 KiB of stack: 64 tokens of 64 rows
+    BITNET_NOINLINE void multiply_blocks(const ternary_matrix& w, std::size_t first, std::size_t count,
+                                         const quantized_rows& x, Store&& store) const noexcept {
+        constexpr std::size_t most_products = 8192; // 32 KiB of stack: 128 tokens of 64 rows
         std::array<float, most_products> products;
         const std::size_t most_tokens = most_products / count;
         for (std::size_t begin = 0; begin < x.used_rows; begin += most_tokens) {
@@ -28935,7 +29081,7 @@ public:
                 return done;
             }
         }
-        for (const std::size_t columns : {64, 128}) {
+        for (const std::size_t columns : {std::size_t{64}, std::size_t{128}}) {
             if (auto done = test.check_blocks(columns); !done) {
                 return done;
             }

@@ -252,3 +252,17 @@ TEST_CASE_TEMPLATE_DEFINE("blocks: activations of any number of columns are roun
     }
 }
 TEST_CASE_TEMPLATE_APPLY(any_length, every_isa);
+
+TEST_CASE("blocks: one of 128 columns has the bits of two of 64 with its scale") {
+    const block_problem p = make_problem(9, 384, 128, 3);
+    block_problem halves{p.rows, p.cols, 64, p.tokens, {}, p.weights, p.x};
+    for (std::size_t at = 0; at < p.bytes.size(); at += 34) {
+        for (const std::size_t half : {at + 2, at + 18}) {
+            halves.bytes.insert(halves.bytes.end(), {p.bytes[at], p.bytes[at + 1]});
+            halves.bytes.insert(halves.bytes.end(), p.bytes.begin() + static_cast<std::ptrdiff_t>(half),
+                                p.bytes.begin() + static_cast<std::ptrdiff_t>(half + 16));
+        }
+    }
+    const activations x = quantized<isa::scalar>(p, 32);
+    CHECK(same_bytes(products<isa::scalar>(p, x), products<isa::scalar>(halves, x)));
+}

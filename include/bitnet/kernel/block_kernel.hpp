@@ -19,10 +19,11 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// y[t * y_stride + r] = row first + r of w times row t of x, r < count. The same bits on every Isa:
 ///
 ///     dot[s] = sum of (code - 1) * int8 over step s, 32 columns: exact in int32, and as a float (below 2^13)
-///     block  = dot[0] * step[0]; then, for the other steps of the weights' block, block = fma(dot[s], step[s], block)
-///     y      = 0; then, for each block of the row, y = fma(block, d, y)
+///     pair   = fma(dot[s + 1], step[s + 1], dot[s] * step[s]), 64 columns of a block of 64 or 128
+///     y      = 0; then, for each pair of the row, y = fma(pair, d of its block, y)
 ///
-/// So every row is a sum of its own, over ascending columns, whatever else is computed with it.
+/// So every row is a sum of its own, over ascending columns, whatever else is computed with it, and a block of 128 has
+/// the bits of two blocks of 64 with its scale.
 template <class K>
 concept scaled_block_kernel = requires(const scaled_blocks& w, std::size_t n, const block_activations& x, float* y,
                                        const float* row, const block_row& out) {
@@ -60,14 +61,15 @@ private:
         float sum = 0.0f;
         for (std::size_t b = 0; b < w.blocks_across(); ++b) {
             const std::uint8_t* block = w.row(row) + b * w.block_bytes();
-            float in_block = 0.0f;
-            for (std::size_t c = 0; c < w.block_columns; c += columns_per_step) {
+            for (std::size_t c = 0; c < w.block_columns; c += 2 * columns_per_step) {
                 const std::size_t column = b * w.block_columns + c;
-                const float step = x.steps[column / columns_per_step];
-                const auto dot = static_cast<float>(step_product(block, c, x, column));
-                in_block = c == 0 ? dot * step : software_fma::fma(dot, step, in_block);
+                const float* steps = x.steps + column / columns_per_step;
+                const auto first = static_cast<float>(step_product(block, c, x, column));
+                const auto second =
+                    static_cast<float>(step_product(block, c + columns_per_step, x, column + columns_per_step));
+                const float pair = software_fma::fma(second, steps[1], first * steps[0]);
+                sum = software_fma::fma(pair, widen(scale_of_block(block)), sum);
             }
-            sum = software_fma::fma(in_block, widen(scale_of_block(block)), sum);
         }
         return sum;
     }

@@ -98,28 +98,24 @@ private:
             }
         }
         const __m256 scales = load_scales(rows, row_bytes);
+        const __m256 second_scales =
+            BlockColumns == 64 && !Half ? load_scales(rows + chunk_bytes<64> / 2, row_bytes) : scales;
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
             const std::size_t step = t * (x.stride / columns_per_step) + chunk * 4;
             __m256 dots[4];
             dots_of_steps(lanes[t], x.sums + step, dots);
             const float* steps = x.steps + step;
-            __m256 block = _mm256_mul_ps(dots[0], _mm256_broadcast_ss(steps));
-            block = _mm256_fmadd_ps(dots[1], _mm256_broadcast_ss(steps + 1), block);
-            if constexpr (BlockColumns == 64) {
-                sums[t] = _mm256_fmadd_ps(block, scales, sums[t]);
-                if constexpr (Half) {
-                    continue;
-                }
-                block = _mm256_mul_ps(dots[2], _mm256_broadcast_ss(steps + 2));
-                block = _mm256_fmadd_ps(dots[3], _mm256_broadcast_ss(steps + 3), block);
-                sums[t] = _mm256_fmadd_ps(block, load_scales(rows + chunk_bytes<64> / 2, row_bytes), sums[t]);
-            } else {
-                block = _mm256_fmadd_ps(dots[2], _mm256_broadcast_ss(steps + 2), block);
-                block = _mm256_fmadd_ps(dots[3], _mm256_broadcast_ss(steps + 3), block);
-                sums[t] = _mm256_fmadd_ps(block, scales, sums[t]);
+            sums[t] = _mm256_fmadd_ps(pair_of_steps(dots[0], dots[1], steps), scales, sums[t]);
+            if constexpr (!Half) {
+                sums[t] = _mm256_fmadd_ps(pair_of_steps(dots[2], dots[3], steps + 2), second_scales, sums[t]);
             }
         }
+    }
+
+    static BITNET_ALWAYS_INLINE __m256 pair_of_steps(__m256 first, __m256 second, const float* steps) noexcept {
+        const __m256 product = _mm256_mul_ps(first, _mm256_broadcast_ss(steps));
+        return _mm256_fmadd_ps(second, _mm256_broadcast_ss(steps + 1), product);
     }
 
     /// The codes of a chunk in the order of their columns.

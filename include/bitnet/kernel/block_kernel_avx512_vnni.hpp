@@ -51,18 +51,18 @@ template <> struct block_kernel<isa::avx512_vnni> : block_kernel<isa::avx2> {
                 _mm_prefetch(ahead + line, _MM_HINT_T0);
             }
             ahead += tile_rows * block_bytes;
-            __m512 in_block[Tokens];
-            clear(in_block);
+            const __m512 scales = block_lanes_avx512::scales_of_16(block, row_bytes);
             for (std::size_t c = 0; c < w.block_columns; c += 64) {
+                __m512 pair[Tokens];
+                clear(pair);
                 __m512i fours[4];
                 fours_of_rows(block + 2 + c / 4, row_bytes, fours);
-                add_step(fours[0], fours[1], x, column + c, in_block);
-                add_step(fours[2], fours[3], x, column + c + columns_per_step, in_block);
-            }
-            const __m512 scales = block_lanes_avx512::scales_of_16(block, row_bytes);
-            BITNET_UNROLL
-            for (std::size_t t = 0; t < Tokens; ++t) {
-                sums[t] = _mm512_fmadd_ps(in_block[t], scales, sums[t]);
+                add_step(fours[0], fours[1], x, column + c, pair);
+                add_step(fours[2], fours[3], x, column + c + columns_per_step, pair);
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    sums[t] = _mm512_fmadd_ps(pair[t], scales, sums[t]);
+                }
             }
         }
         BITNET_UNROLL
@@ -87,7 +87,7 @@ private:
     /// 32 columns: 8 bytes of each row. A sum that starts from zero becomes the product itself.
     template <std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_step(__m512i low, __m512i high, const block_activations& x, std::size_t column,
-                                              __m512 (&in_block)[Tokens]) noexcept {
+                                              __m512 (&pair)[Tokens]) noexcept {
         __m512i dots[Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
@@ -99,7 +99,7 @@ private:
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
             const __m512 scale = _mm512_set1_ps(x.steps[x.step_at(t, column)]);
-            in_block[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t]), scale, in_block[t]);
+            pair[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t]), scale, pair[t]);
         }
     }
 

@@ -109,14 +109,14 @@ protected:
         codes[3] = vreinterpretq_s8_u8(vshrq_n_u8(bits, 6));
     }
 
-    /// in_block += the products of both steps from `column` on of token t; the first one starts from zero.
+    /// pair += the products of both steps from `column` on of token t; the first one starts from zero.
     static BITNET_ALWAYS_INLINE void add_steps(const dots& products, const block_activations& x, std::size_t t,
-                                               std::size_t column, float32x4_t& in_block) noexcept {
+                                               std::size_t column, float32x4_t& pair) noexcept {
         const std::size_t step = x.step_at(t, column);
         const int32x4_t first = vsubq_s32(products.first, vdupq_n_s32(x.sums[step]));
         const int32x4_t second = vsubq_s32(products.second, vdupq_n_s32(x.sums[step + 1]));
-        in_block = vfmaq_f32(in_block, vcvtq_f32_s32(first), vdupq_n_f32(x.steps[step]));
-        in_block = vfmaq_f32(in_block, vcvtq_f32_s32(second), vdupq_n_f32(x.steps[step + 1]));
+        pair = vfmaq_f32(pair, vcvtq_f32_s32(first), vdupq_n_f32(x.steps[step]));
+        pair = vfmaq_f32(pair, vcvtq_f32_s32(second), vdupq_n_f32(x.steps[step + 1]));
     }
 
     /// The scales of four rows.
@@ -146,15 +146,15 @@ template <> struct block_kernel<isa::neon> : block_tile_neon {
         const std::uint8_t* block = w.row(first);
         for (std::size_t column = 0; column < w.cols; column += w.block_columns, block += w.block_bytes()) {
             prefetch(w.row(first) + tile_rows * static_cast<std::size_t>(block - w.row(first)), w.block_bytes());
-            float32x4_t in_block[Tokens];
-            clear(in_block);
-            for (std::size_t c = 0; c < w.block_columns; c += 64) {
-                add_columns(block + 2 + c / 4, w.row_bytes(), x, column + c, in_block);
-            }
             const float32x4_t scales = load_scales(block, w.row_bytes());
-            BITNET_UNROLL
-            for (std::size_t t = 0; t < Tokens; ++t) {
-                sums[t] = vfmaq_f32(sums[t], in_block[t], scales);
+            for (std::size_t c = 0; c < w.block_columns; c += 64) {
+                float32x4_t pair[Tokens];
+                clear(pair);
+                add_columns(block + 2 + c / 4, w.row_bytes(), x, column + c, pair);
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    sums[t] = vfmaq_f32(sums[t], pair[t], scales);
+                }
             }
         }
         BITNET_UNROLL
@@ -168,7 +168,7 @@ private:
     template <std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_columns(const std::uint8_t* packed, std::size_t row_bytes,
                                                  const block_activations& x, std::size_t column,
-                                                 float32x4_t (&in_block)[Tokens]) noexcept {
+                                                 float32x4_t (&pair)[Tokens]) noexcept {
         int16x8_t words[Tokens][tile_rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < tile_rows; ++r) {
@@ -181,7 +181,7 @@ private:
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            add_steps(sums_of_rows(words[t]), x, t, column, in_block[t]);
+            add_steps(sums_of_rows(words[t]), x, t, column, pair[t]);
         }
     }
 

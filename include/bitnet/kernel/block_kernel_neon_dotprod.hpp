@@ -36,15 +36,15 @@ template <> struct block_kernel<isa::neon_dotprod> : block_tile_neon {
         const std::uint8_t* block = w.row(first);
         for (std::size_t column = 0; column < w.cols; column += w.block_columns, block += w.block_bytes()) {
             prefetch(w.row(first) + tile_rows * static_cast<std::size_t>(block - w.row(first)), w.block_bytes());
-            float32x4_t in_block[Tokens];
-            clear(in_block);
-            for (std::size_t c = 0; c < w.block_columns; c += 64) {
-                add_columns(block + 2 + c / 4, w.row_bytes(), x, column + c, in_block);
-            }
             const float32x4_t scales = load_scales(block, w.row_bytes());
-            BITNET_UNROLL
-            for (std::size_t t = 0; t < Tokens; ++t) {
-                sums[t] = vfmaq_f32(sums[t], in_block[t], scales);
+            for (std::size_t c = 0; c < w.block_columns; c += 64) {
+                float32x4_t pair[Tokens];
+                clear(pair);
+                add_columns(block + 2 + c / 4, w.row_bytes(), x, column + c, pair);
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    sums[t] = vfmaq_f32(sums[t], pair[t], scales);
+                }
             }
         }
         BITNET_UNROLL
@@ -58,7 +58,7 @@ private:
     template <std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_columns(const std::uint8_t* packed, std::size_t row_bytes,
                                                  const block_activations& x, std::size_t column,
-                                                 float32x4_t (&in_block)[Tokens]) noexcept {
+                                                 float32x4_t (&pair)[Tokens]) noexcept {
         int8x16_t codes[4][tile_rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < tile_rows; ++r) {
@@ -83,7 +83,7 @@ private:
             }
             const int32x4_t rows01 = vpaddq_s32(lanes[0][0], lanes[1][0]);
             const int32x4_t rows23 = vpaddq_s32(lanes[2][0], lanes[3][0]);
-            add_steps({vuzp1q_s32(rows01, rows23), vuzp2q_s32(rows01, rows23)}, x, t, column, in_block[t]);
+            add_steps({vuzp1q_s32(rows01, rows23), vuzp2q_s32(rows01, rows23)}, x, t, column, pair[t]);
         }
     }
 };

@@ -111,12 +111,13 @@ template <class Products> struct block_kernel_quad {
         const std::size_t row_bytes = w.row_bytes();
         const std::uint8_t* block = w.row(first);
         for (std::size_t column = 0; column < w.cols; column += w.block_columns, block += w.block_bytes()) {
-            wide in_block[Tokens];
-            clear(in_block);
+            const wide scales = load_scales(block, row_bytes);
             for (std::size_t c = 0; c < w.block_columns; c += 64) {
-                add_columns(block + 2 + c / 4, row_bytes, x, column + c, in_block);
+                wide pair[Tokens];
+                clear(pair);
+                add_columns(block + 2 + c / 4, row_bytes, x, column + c, pair);
+                add_pair(pair, scales, sums);
             }
-            add_block(in_block, load_scales(block, row_bytes), sums);
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
@@ -140,7 +141,7 @@ private:
     template <std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_columns(const std::uint8_t* packed, std::size_t row_bytes,
                                                  const block_activations& x, std::size_t column,
-                                                 wide (&in_block)[Tokens]) noexcept {
+                                                 wide (&pair)[Tokens]) noexcept {
         ints lanes[Tokens][tile_rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < tile_rows; ++r) {
@@ -157,7 +158,7 @@ private:
             const ints rows01 = add_neighbours(lanes[t][0], lanes[t][1]);
             const ints rows23 = add_neighbours(lanes[t][2], lanes[t][3]);
             add_steps(quad::sub(quad::even(rows01, rows23), quad::splat(x.sums[step])),
-                      quad::sub(quad::odd(rows01, rows23), quad::splat(x.sums[step + 1])), x.steps + step, in_block[t]);
+                      quad::sub(quad::odd(rows01, rows23), quad::splat(x.sums[step + 1])), x.steps + step, pair[t]);
         }
     }
 
@@ -174,15 +175,15 @@ private:
         return quad::add(quad::even(a, b), quad::odd(a, b));
     }
 
-    /// in_block += first * steps[0], += second * steps[1]. What starts from zero becomes the product itself.
-    static BITNET_ALWAYS_INLINE void add_steps(ints first, ints second, const float* steps, wide& in_block) noexcept {
+    /// pair += first * steps[0], += second * steps[1]. What starts from zero becomes the product itself.
+    static BITNET_ALWAYS_INLINE void add_steps(ints first, ints second, const float* steps, wide& pair) noexcept {
         quad::quick_fma quick;
-        const wide sum = sum_of_steps(quick, first, second, steps, in_block);
+        const wide sum = sum_of_steps(quick, first, second, steps, pair);
         if (quick.doubtful()) [[unlikely]] {
             quad::slow_fma slow;
-            in_block = sum_of_steps(slow, first, second, steps, in_block);
+            pair = sum_of_steps(slow, first, second, steps, pair);
         } else {
-            in_block = sum;
+            pair = sum;
         }
     }
     template <class Fma>
@@ -194,11 +195,11 @@ private:
     static BITNET_ALWAYS_INLINE wide of_ints(ints v) noexcept { return quad::widen(quad::to_floats(v)); }
 
     template <std::size_t Tokens>
-    static BITNET_ALWAYS_INLINE void add_block(const wide (&in_block)[Tokens], const wide& scales,
-                                               wide (&sums)[Tokens]) noexcept {
+    static BITNET_ALWAYS_INLINE void add_pair(const wide (&pair)[Tokens], const wide& scales,
+                                              wide (&sums)[Tokens]) noexcept {
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            sums[t] = quad::nearest_floats(quad::exact_sum(in_block[t], scales, sums[t]));
+            sums[t] = quad::nearest_floats(quad::exact_sum(pair[t], scales, sums[t]));
         }
     }
 

@@ -24,7 +24,7 @@ struct block_piece {
     const float* scales;      ///< [blocks][rows]
     std::size_t column;       ///< the first
     std::size_t blocks;       ///< across
-    std::size_t block_steps;  ///< of 32 columns, in a block
+    std::size_t block_pairs;  ///< of steps of 32 columns, in a block
     const std::uint8_t* next; ///< packed rows that a tile prefetches meanwhile
     std::size_t block_lines;  ///< how many lines of cache, in each block
 
@@ -89,9 +89,8 @@ private:
             const std::size_t left = w.blocks_across() - b;
             const std::size_t blocks = left < most_blocks ? left : most_blocks;
             unpack(w, w.row(first) + b * w.block_bytes(), blocks, codes, scales);
-            all_tokens(
-                {codes, scales, b * w.block_columns, blocks, w.block_columns / columns_per_step, next, block_lines},
-                tiles, x, y, y_stride);
+            all_tokens({codes, scales, b * w.block_columns, blocks, w.block_columns / 64, next, block_lines}, tiles, x,
+                       y, y_stride);
             next += blocks * Lanes::rows * w.block_bytes();
         }
     }

@@ -19,7 +19,7 @@ BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
 namespace bitnet::inline BITNET_ABI::detail {
 
 /// What block_lanes needs, in tiles of 16 rows x up to 5 tokens: 10 sums of 32 columns, two registers of codes, one of
-/// activations; those of a block and of a row wait in memory.
+/// activations; those of a pair of them and of a row wait in memory.
 ///
 /// \tparam Sums how 32 columns are added up: start(sum of the activations); add(sum, codes, activations, whether they
 /// are
@@ -47,14 +47,15 @@ template <class Sums> struct block_lanes_ymm {
         std::size_t column = piece.column;
         for (std::size_t b = 0; b < piece.blocks; ++b) {
             piece.prefetch(b);
-            __m256 in_block[2][Tokens];
-            load_sums(y, y_stride, true, in_block);
-            for (std::size_t s = 0; s < piece.block_steps; ++s) {
-                add_step(codes, x, column, in_block);
-                codes += columns_per_step * rows;
-                column += columns_per_step;
+            for (std::size_t p = 0; p < piece.block_pairs; ++p) {
+                __m256 pair[2][Tokens];
+                load_sums(y, y_stride, true, pair);
+                add_step(codes, x, column, pair);
+                add_step(codes + columns_per_step * rows, x, column + columns_per_step, pair);
+                add_pair(pair, piece.scales + b * rows, sums);
+                codes += 2 * columns_per_step * rows;
+                column += 2 * columns_per_step;
             }
-            add_block(in_block, piece.scales + b * rows, sums);
         }
         store_sums(sums, y, y_stride);
     }
@@ -83,7 +84,7 @@ private:
     /// 32 columns of all rows, those of each token. What starts from zero becomes the product itself.
     template <std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_step(const std::uint8_t* codes, const block_activations& x, std::size_t column,
-                                              __m256 (&in_block)[2][Tokens]) noexcept {
+                                              __m256 (&pair)[2][Tokens]) noexcept {
         __m256i dots[2][Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
@@ -106,18 +107,18 @@ private:
         for (std::size_t t = 0; t < Tokens; ++t) {
             const std::int32_t less = x.sums[x.step_at(t, column)];
             const __m256 step = _mm256_set1_ps(x.steps[x.step_at(t, column)]);
-            in_block[0][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Sums::finish(dots[0][t], less)), step, in_block[0][t]);
-            in_block[1][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Sums::finish(dots[1][t], less)), step, in_block[1][t]);
+            pair[0][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Sums::finish(dots[0][t], less)), step, pair[0][t]);
+            pair[1][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Sums::finish(dots[1][t], less)), step, pair[1][t]);
         }
     }
 
     template <std::size_t Tokens>
-    static BITNET_ALWAYS_INLINE void add_block(const __m256 (&in_block)[2][Tokens], const float* scales,
-                                               __m256 (&sums)[2][Tokens]) noexcept {
+    static BITNET_ALWAYS_INLINE void add_pair(const __m256 (&pair)[2][Tokens], const float* scales,
+                                              __m256 (&sums)[2][Tokens]) noexcept {
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
-            sums[0][t] = _mm256_fmadd_ps(in_block[0][t], _mm256_load_ps(scales), sums[0][t]);
-            sums[1][t] = _mm256_fmadd_ps(in_block[1][t], _mm256_load_ps(scales + 8), sums[1][t]);
+            sums[0][t] = _mm256_fmadd_ps(pair[0][t], _mm256_load_ps(scales), sums[0][t]);
+            sums[1][t] = _mm256_fmadd_ps(pair[1][t], _mm256_load_ps(scales + 8), sums[1][t]);
         }
     }
 

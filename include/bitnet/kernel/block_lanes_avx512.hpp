@@ -19,7 +19,7 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// What block_lanes needs, in tiles of 32 rows x up to 5 tokens: 10 sums of 32 columns, 10 of a block, two registers of
+/// What block_lanes needs, in tiles of 32 rows x up to 5 tokens: 10 sums of 32 columns, 10 of a pair, two registers of
 /// codes, one of activations; of the 10 sums of a row, some wait in memory.
 struct block_lanes_avx512 {
     static constexpr std::size_t rows = 32;
@@ -51,17 +51,18 @@ struct block_lanes_avx512 {
         std::size_t column = piece.column;
         for (std::size_t b = 0; b < piece.blocks; ++b, scales += rows) {
             piece.prefetch(b);
-            __m512 in_block[2][Tokens];
-            load_sums(y, y_stride, true, in_block);
-            for (std::size_t s = 0; s < piece.block_steps; ++s) {
-                add_step(codes, x, column, in_block);
-                codes += columns_per_step * rows;
-                column += columns_per_step;
-            }
-            BITNET_UNROLL
-            for (std::size_t t = 0; t < Tokens; ++t) {
-                sums[0][t] = _mm512_fmadd_ps(in_block[0][t], _mm512_load_ps(scales), sums[0][t]);
-                sums[1][t] = _mm512_fmadd_ps(in_block[1][t], _mm512_load_ps(scales + 16), sums[1][t]);
+            for (std::size_t p = 0; p < piece.block_pairs; ++p) {
+                __m512 pair[2][Tokens];
+                load_sums(y, y_stride, true, pair);
+                add_step(codes, x, column, pair);
+                add_step(codes + columns_per_step * rows, x, column + columns_per_step, pair);
+                BITNET_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    sums[0][t] = _mm512_fmadd_ps(pair[0][t], _mm512_load_ps(scales), sums[0][t]);
+                    sums[1][t] = _mm512_fmadd_ps(pair[1][t], _mm512_load_ps(scales + 16), sums[1][t]);
+                }
+                codes += 2 * columns_per_step * rows;
+                column += 2 * columns_per_step;
             }
         }
         BITNET_UNROLL
@@ -85,7 +86,7 @@ private:
     /// 32 columns of all rows, those of each token. A sum that starts from zero becomes the product itself.
     template <std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_step(const std::uint8_t* codes, const block_activations& x, std::size_t column,
-                                              __m512 (&in_block)[2][Tokens]) noexcept {
+                                              __m512 (&pair)[2][Tokens]) noexcept {
         __m512i dots[2][Tokens];
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
@@ -100,8 +101,8 @@ private:
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
             const __m512 step = _mm512_set1_ps(x.steps[x.step_at(t, column)]);
-            in_block[0][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[0][t]), step, in_block[0][t]);
-            in_block[1][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[1][t]), step, in_block[1][t]);
+            pair[0][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[0][t]), step, pair[0][t]);
+            pair[1][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[1][t]), step, pair[1][t]);
         }
     }
 

@@ -200,9 +200,10 @@ private:
         }
     }
 
+    // Both have 32 KiB of stack, of which WebAssembly has 64: never inlined into one frame.
     template <class Store>
-    void multiply_codes(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
-                        Store&& store) const noexcept {
+    BITNET_NOINLINE void multiply_codes(const ternary_matrix& w, std::size_t first, std::size_t count,
+                                        const quantized_rows& x, Store&& store) const noexcept {
         constexpr std::size_t most_products = 8192; // 32 KiB of stack: 128 tokens of 64 rows
         const std::size_t group = kernel_.arranged_tokens;
         std::array<std::int32_t, most_products> products;
@@ -218,9 +219,9 @@ private:
     }
 
     template <class Store>
-    void multiply_blocks(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
-                         Store&& store) const noexcept {
-        constexpr std::size_t most_products = 4096; // 16 KiB of stack: 64 tokens of 64 rows
+    BITNET_NOINLINE void multiply_blocks(const ternary_matrix& w, std::size_t first, std::size_t count,
+                                         const quantized_rows& x, Store&& store) const noexcept {
+        constexpr std::size_t most_products = 8192; // 32 KiB of stack: 128 tokens of 64 rows
         std::array<float, most_products> products;
         const std::size_t most_tokens = most_products / count;
         for (std::size_t begin = 0; begin < x.used_rows; begin += most_tokens) {

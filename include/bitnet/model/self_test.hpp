@@ -56,7 +56,7 @@ public:
                 return done;
             }
         }
-        for (const std::size_t columns : {64, 128}) {
+        for (const std::size_t columns : {std::size_t{64}, std::size_t{128}}) {
             if (auto done = test.check_blocks(columns); !done) {
                 return done;
             }

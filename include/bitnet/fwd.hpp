@@ -62,6 +62,11 @@ class chat_template;
 enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 
+// constrain
+class grammar;
+class matcher;
+struct matcher_options;
+
 /// Instruction sets.
 namespace isa {
 struct scalar;

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// bitnet-constrain as a process.
+#include "process.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+using namespace bitnet_tests;
+
+TEST_CASE("bitnet-constrain tells which texts a grammar, an expression or a list allows") {
+    const auto done = run("constrain", {},
+                          R"({"grammar":"root ::= \"a\"+","texts":["aa","","ab"]}
+{"regex":"[0-9]{2}","texts":["12","1","123"]}
+{"choices":"yes\nno\n","texts":["yes","no","","yes\nno"]}
+{"grammar":"root ::= x","texts":[]}
+{"grammar":"root ::= \"\\u00e9\"","texts":["é"],"id":7}
+)");
+    CHECK(done.status == 0);
+    CHECK(done.out ==
+          R"({"compiled":true,"accepts":[true,false,false],"notes":[]}
+{"compiled":true,"accepts":[true,false,false],"notes":[]}
+{"compiled":true,"accepts":[true,true,false,false],"notes":[]}
+{"compiled":false,"error":"grammar: rule 'x', line 1, column 11: it is used up to here and defined nowhere"}
+{"compiled":true,"accepts":[true],"notes":[]}
+)");
+}
+
+TEST_CASE("bitnet-constrain names the line that is no request") {
+    for (const char* line : {"{", "[]", R"({"grammar":"root ::= \"a\""})", R"({"texts":["a"]})",
+                             R"({"regex":1,"texts":[]})", R"({"regex":"a","texts":[1]})"}) {
+        CAPTURE(line);
+        const auto done = run("constrain", {}, std::string(R"({"regex":"a","texts":[]})") + "\n" + line + "\n");
+        CHECK(done.status == 1);
+        CHECK(done.err.find("bitnet-constrain: standard input: line 2") == 0);
+    }
+}
+
+TEST_CASE("bitnet-constrain notes a text that can be read in more ways than it can follow") {
+    const auto done =
+        run("constrain", {},
+            R"({"grammar":"root ::= \"(\" root \")\" | \"\"","texts":[")" + std::string(100000, '(') + "\"]}\n");
+    CHECK(done.status == 0);
+    CHECK(done.out.find(R"("accepts":[false],"notes":["text 1, byte )") != std::string::npos);
+}

@@ -2,7 +2,7 @@
 // bitnet-constrain: JSON Lines in, JSON Lines out: which texts a grammar allows.
 //
 // {"grammar":"root ::= \"a\"+","texts":["aa","b"]} to {"compiled":true,"accepts":[true,false],"notes":[]}. Instead of
-// "grammar" (GBNF): "regex" or "choices", one a line. What cannot be compiled gives
+// "grammar" (GBNF): "schema" (JSON Schema), "regex" or "choices", one a line. What cannot be compiled gives
 // {"compiled":false,"error":"..."}; members with other names are passed over.
 #include "json_writer.hpp"
 #include "options.hpp"
@@ -10,6 +10,7 @@
 
 #include <bitnet/constrain/choices.hpp>
 #include <bitnet/constrain/gbnf_reader.hpp>
+#include <bitnet/constrain/json_schema.hpp>
 #include <bitnet/constrain/matcher.hpp>
 #include <bitnet/constrain/regex_reader.hpp>
 #include <bitnet/io/json.hpp>
@@ -45,6 +46,7 @@ struct grammar_kind {
 
 constexpr grammar_kind kinds[] = {
     {"grammar", [](std::string_view text) { return bitnet::grammar::gbnf(text); }},
+    {"schema", [](std::string_view text) { return bitnet::grammar::json_schema(text); }},
     {"regex", [](std::string_view text) { return bitnet::grammar::regex(text); }},
     {"choices", grammar_of_lines},
 };
@@ -116,7 +118,7 @@ bitnet::result<std::string> answer(bitnet::json_value line) {
         const auto grammar = kind.open(*member->as_string());
         return grammar ? verdicts(*grammar, *texts) : refusal(grammar.error());
     }
-    return mistake(R"(one of "grammar", "regex" and "choices" is expected)");
+    return mistake(R"(one of "grammar", "schema", "regex" and "choices" is expected)");
 }
 
 int run() {
@@ -146,7 +148,7 @@ int main(int argc, char** argv) {
     std::ios::sync_with_stdio(false);
     tools::options options(
         std::string(program),
-        R"(Reads JSON Lines from stdin, {"grammar":...,"texts":[...]} or "regex" or "choices" instead, )"
+        R"(Reads JSON Lines from stdin, {"grammar":...,"texts":[...]} or "schema", "regex" or "choices" instead, )"
         R"(and writes {"compiled":true,"accepts":[...],"notes":[...]} for each.)");
     if (const auto status = options.read(argc, argv)) {
         return *status;

@@ -66,6 +66,8 @@ struct chat_tool_call;
 class grammar;
 class matcher;
 struct matcher_options;
+struct schema_options;
+enum class unsupported_keyword : std::uint8_t;
 
 /// Instruction sets.
 namespace isa {

@@ -12,6 +12,7 @@ TEST_CASE("bitnet-constrain tells which texts a grammar, an expression or a list
     const auto done = run("constrain", {},
                           R"({"grammar":"root ::= \"a\"+","texts":["aa","","ab"]}
 {"regex":"[0-9]{2}","texts":["12","1","123"]}
+{"schema":"{\"type\":\"integer\",\"x\":1}","texts":["12","1.5"]}
 {"choices":"yes\nno\n","texts":["yes","no","","yes\nno"]}
 {"grammar":"root ::= x","texts":[]}
 {"grammar":"root ::= \"\\u00e9\"","texts":["é"],"id":7}
@@ -20,6 +21,7 @@ TEST_CASE("bitnet-constrain tells which texts a grammar, an expression or a list
     CHECK(done.out ==
           R"({"compiled":true,"accepts":[true,false,false],"notes":[]}
 {"compiled":true,"accepts":[true,false,false],"notes":[]}
+{"compiled":true,"accepts":[true,false],"notes":["'/x': no keyword of JSON Schema, taken as an annotation"]}
 {"compiled":true,"accepts":[true,true,false,false],"notes":[]}
 {"compiled":false,"error":"grammar: rule 'x', line 1, column 11: it is used up to here and defined nowhere"}
 {"compiled":true,"accepts":[true],"notes":[]}

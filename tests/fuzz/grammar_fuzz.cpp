@@ -3,6 +3,7 @@
 // rest is fed. What is taken can always be completed, and looking ahead agrees with taking.
 #include <bitnet/constrain/choices.hpp>
 #include <bitnet/constrain/gbnf_reader.hpp>
+#include <bitnet/constrain/json_schema.hpp>
 #include <bitnet/constrain/matcher.hpp>
 #include <bitnet/constrain/regex_reader.hpp>
 
@@ -26,6 +27,9 @@ bitnet::result<bitnet::grammar> opened(int kind, std::string_view source) {
     }
     if (kind == 1) {
         return bitnet::grammar::regex(source);
+    }
+    if (kind == 2) {
+        return bitnet::grammar::json_schema(source);
     }
     const std::vector<std::string_view> list{source.substr(0, source.size() / 2), source.substr(source.size() / 2)};
     return bitnet::grammar::choices(list);
@@ -55,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::vector<char> exact(data + 1, data + size); // the sanitizer watches its end
     const std::string_view input(exact.data(), exact.size());
     const std::size_t end = (std::min)(input.find('\0'), input.size());
-    const auto grammar = opened(data[0] % 3, input.substr(0, end));
+    const auto grammar = opened(data[0] % 4, input.substr(0, end));
     if (!grammar) {
         require(!grammar.error().message.empty() && grammar.error().message.size() <= 1000);
         return 0;

@@ -5,6 +5,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/fwd.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -42,6 +43,13 @@ public:
     /// bitnet/constrain/choices.hpp.
     [[nodiscard]] static result<grammar> choices(std::span<const std::string_view> texts,
                                                  std::string_view name = "choices");
+
+    /// JSON texts that are valid by a JSON Schema of draft 2020-12; see schema_options for the form they have.
+    /// \return errc::bad_json, errc::bad_schema, errc::unsupported_schema with the JSON pointer of the keyword, and as
+    /// above. Included with bitnet/constrain/json_schema.hpp.
+    [[nodiscard]] static result<grammar> json_schema(std::string_view schema, const schema_options& options,
+                                                     std::string_view name = "schema");
+    [[nodiscard]] static result<grammar> json_schema(std::string_view schema);
 
     /// What was read in a particular way, or not enforced because the options say so: one sentence each.
     [[nodiscard]] std::span<const std::string> notes() const noexcept { return notes_; }

@@ -24,13 +24,16 @@
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// The states of a deterministic automaton from which an end can be reached, renumbered; none where the start is not.
+/// The states of an automaton from which an end can be reached, renumbered; none where the start is not.
 [[nodiscard]] inline automaton trimmed(const automaton& whole) {
     std::vector<std::vector<std::uint32_t>> ways_in(whole.size());
     std::vector<std::uint32_t> todo;
     std::vector<bool> is_live(whole.size());
     for (std::uint32_t state = 0; state < whole.size(); ++state) {
         for (const byte_edge edge : whole.byte_edges(state)) {
+            ways_in[edge.target].push_back(state);
+        }
+        for (const special_edge& edge : whole.special_edges(state)) {
             ways_in[edge.target].push_back(state);
         }
         if (whole.is_final(state)) {
@@ -64,6 +67,11 @@ namespace bitnet::inline BITNET_ABI::detail {
         for (const byte_edge edge : whole.byte_edges(state)) {
             if (is_live[edge.target]) {
                 made.add(byte_edge{edge.low, edge.high, number[edge.target]});
+            }
+        }
+        for (const special_edge& edge : whole.special_edges(state)) {
+            if (is_live[edge.target]) {
+                made.add(special_edge{edge.kind, edge.value, number[edge.target]});
             }
         }
     }

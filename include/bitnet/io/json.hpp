@@ -80,6 +80,10 @@ public:
         const bool whole = !text.empty() && read.ec == std::errc{} && read.ptr == text.data() + text.size();
         return whole ? std::optional{value} : std::nullopt;
     }
+    /// The characters of a number, as it is written.
+    [[nodiscard]] std::optional<std::string_view> as_number_text() const noexcept {
+        return type() == json_type::number ? std::optional{characters()} : std::nullopt;
+    }
     /// A number as the nearest double; nullopt above the largest one. Costs microseconds.
     [[nodiscard]] std::optional<double> as_double() const noexcept {
         return type() == json_type::number ? detail::parse_decimal(characters()) : std::nullopt;

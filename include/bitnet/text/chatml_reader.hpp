@@ -67,7 +67,7 @@ private:
     void tell_unguarded_prompts();
 
     void read_turns();
-    [[nodiscard]] static bool is_plain_value(std::string_view expression);
+    [[nodiscard]] static bool is_plain_value(std::string_view words);
     [[nodiscard]] bool turns_write(std::string_view literal) const;
     void check_turns();
     void read_thoughts();
@@ -319,12 +319,12 @@ inline void chatml_reader::check_turns() {
 }
 
 /// Whether an expression is a role, a content, a thought or a part of a call as it is, line ends around it aside.
-inline bool chatml_reader::is_plain_value(std::string_view expression) {
+inline bool chatml_reader::is_plain_value(std::string_view words) {
     constexpr std::array<std::string_view, 4> endings{"|tojson", ".strip('\n')", ".lstrip('\n')", ".rstrip('\n')"};
     for (const std::string_view ending : endings) {
-        expression.remove_suffix(expression.ends_with(ending) ? ending.size() : 0);
+        words.remove_suffix(words.ends_with(ending) ? ending.size() : 0);
     }
-    return std::all_of(expression.begin(), expression.end(), [](char c) { return is_word_character(c) || c == '.'; });
+    return std::all_of(words.begin(), words.end(), [](char c) { return is_word_character(c) || c == '.'; });
 }
 
 /// What is written in front of the turns; nullopt if that depends on what is not known.

@@ -72,7 +72,7 @@ using template_tokens = std::vector<template_token>;
     return (std::min)(i, tokens.size());
 }
 
-enum class template_tag_kind : unsigned char { text, expression, statement };
+enum class template_tag_kind : unsigned char { text, value, statement };
 
 struct template_tag {
     template_tag_kind kind = template_tag_kind::text;
@@ -144,7 +144,7 @@ private:
             skip_after(trims, true);
             return false;
         }
-        tag_ = {kind == '{' ? template_tag_kind::expression : template_tag_kind::statement, {}, {}};
+        tag_ = {kind == '{' ? template_tag_kind::value : template_tag_kind::statement, {}, {}};
         read_tokens(kind == '{' ? "}}" : "%}");
         return trouble_.empty();
     }

@@ -97,7 +97,7 @@ private:
             return;
         }
         code_.append(spelled(tag.tokens)).append("\n");
-        if (tag.kind == template_tag_kind::expression) {
+        if (tag.kind == template_tag_kind::value) {
             write(tag.tokens, guards_);
         } else if (!tag.tokens.empty()) {
             state(word, std::span(tag.tokens).subspan(1));

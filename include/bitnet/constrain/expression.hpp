@@ -100,7 +100,7 @@ public:
     [[nodiscard]] std::size_t size() const noexcept { return nodes_.size(); }
     [[nodiscard]] const expression_node& at(expression number) const noexcept { return nodes_[number]; }
     [[nodiscard]] std::span<const expression> parts(const expression_node& node) const noexcept {
-        return {parts_.data() + node.first, has_parts(node) ? node.size : 0};
+        return has_parts(node) ? std::span(parts_).subspan(node.first, node.size) : std::span<const expression>();
     }
     [[nodiscard]] std::string_view text(const expression_node& node) const noexcept {
         return std::string_view(characters_).substr(node.first, node.size);

@@ -124,6 +124,14 @@ private:
                                          : !has_whole            ? "-?(0|[1-9][0-9]*)\\.[0-9]*[1-9][0-9]*"
                                          : shape.numbers.empty() ? "-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
                                                                  : "-?(0|[1-9][0-9]*)(\\.[0-9]+)?";
+        if (shape.numbers.empty()) {
+            const auto [found, is_new] = plain_numbers_.try_emplace(pattern, 0);
+            if (is_new) {
+                found->second = source_.pool.language(regular(pattern).value_or(automaton()));
+            }
+            parts.push_back(found->second);
+            return true;
+        }
         std::optional<automaton> numbers = regular(pattern);
         for (const shared_language& language : shape.numbers) {
             numbers = numbers ? intersection(*numbers, *language) : std::nullopt;
@@ -153,6 +161,11 @@ private:
         return source_.pool.sequence({source_.pool.literal("\""), body, source_.pool.literal("\"")});
     }
     [[nodiscard]] bool add_string(const schema_shape& shape, std::vector<expression>& parts) {
+        if (shape.strings.empty() && shape.least_length == 0 && shape.most_length == unlimited) {
+            any_string_ = any_string_ ? any_string_ : quoted_text(source_.pool.language(json_string_body(any_text_)));
+            parts.push_back(*any_string_);
+            return true;
+        }
         auto content = content_of(shape);
         if (!content) {
             return too_large();
@@ -582,6 +595,8 @@ private:
     const schema_options& options_;
     automaton any_text_;
     grammar_source source_;
+    std::optional<expression> any_string_;
+    std::map<std::string_view, expression> plain_numbers_; // without bounds, by their pattern
     expression comma_ = 0;
     expression colon_ = 0;
     std::uint32_t at_fault_ = 0;

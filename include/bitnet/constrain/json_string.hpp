@@ -93,7 +93,7 @@ private:
             escaping.add(state, edge);
         }
     }
-    return states.as_it_is(); // deterministic, as `content` is
+    return minimised(states.as_it_is()); // deterministic, as `content` is
 }
 
 /// A text as the inside of a JSON string: what is written for each character is the shortest of its forms.

@@ -84,6 +84,8 @@ TEST_CASE("schema: strings by length, pattern and format, together") {
     check_schema(R"({"type":"string","pattern":"^(ab)+$","minLength":5})", {R"("ababab")"},
                  {R"("abab")", R"("ababa")"});
     check_schema(R"({"type":"string","allOf":[{"pattern":"a"},{"pattern":"b"}]})", {R"("xbya")"}, {R"("a")", R"("b")"});
+    check_schema(R"({"type":"string","pattern":"^.{2,5000}$","minLength":3})", {text, R"("abc")"},
+                 {longer, R"("ab")", R"("a\nb")"});
     check_schema(R"({"type":"string","format":"date"})", {R"("2024-02-29")"}, {R"("2023-02-29")", R"("2023-13-01")"});
     check_schema(R"({"type":"string","format":"ipv6"})", {R"("::1")", R"("1:2:3:4:5:6:7:8")", R"("::ffff:1.2.3.4")"},
                  {R"("1::2::3")", R"("12345::")"});
@@ -158,6 +160,11 @@ TEST_CASE("schema: combinations are enforced together with what stands beside th
                  {R"({"k":1,"z":0})"});
     check_schema(R"({"type":"object","properties":{"a":{},"b":{}},"dependentRequired":{"a":["b"]}})",
                  {"{}", R"({"b":1})", R"({"a":1,"b":1})"}, {R"({"a":1})"});
+}
+
+TEST_CASE("schema: arrays whose items must not all, or must none, be valid") {
+    check_schema(R"({"type":"array","not":{"items":{"type":"integer"}}})", {"[1,\"a\"]", "[null]"}, {"[]", "[1,2]"});
+    check_schema(R"({"type":"array","not":{"contains":{"type":"integer"}}})", {"[]", "[\"a\"]"}, {"[1]", "[\"a\",1]"});
 }
 
 TEST_CASE("schema: alternatives share the order of their keys") {

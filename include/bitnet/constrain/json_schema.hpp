@@ -555,7 +555,8 @@ private:
             demands hit = plain;
             hit.push_back(wanted.what);
             if (is_limited) {
-                plain.push_back({demand_kind::negated, wanted.what.place});
+                const bool is_negated = wanted.what.kind == demand_kind::negated;
+                plain.push_back({is_negated ? demand_kind::schema : demand_kind::negated, wanted.what.place});
             }
             const std::uint32_t next = place < places ? place + 1 : place;
             for (std::uint32_t count = 0; count <= met; ++count) {

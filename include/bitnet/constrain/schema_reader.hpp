@@ -225,6 +225,17 @@ private:
             shape.values &= set_object;
             return true;
         }
+        case demand_kind::bad_item:
+            shape.values &= set_array;
+            shape.contained.push_back({{demand_kind::negated, what.place}, 1, unlimited});
+            return true;
+        case demand_kind::no_item: {
+            array_part part;
+            part.rest = demand{demand_kind::negated, what.place};
+            shape.values &= set_array;
+            shape.arrays.push_back(std::move(part));
+            return true;
+        }
         case demand_kind::breaks:
             return break_keyword(shape, what.place, names_[what.name]);
         }
@@ -329,7 +340,7 @@ private:
             return lower(at, most);
         }
         if (key == "pattern") {
-            return add_pattern(shape.strings, at, false);
+            return add_counted_class(shape, at) || add_pattern(shape.strings, at, false);
         }
         if (key == "format") {
             return add_format(shape, at);
@@ -467,6 +478,31 @@ private:
     }
 
     // -- strings and numbers --
+    /// A long repetition of one class, as in ^.{1,5000}$, is a language and a length: that is counted, not copied.
+    [[nodiscard]] bool add_counted_class(schema_shape& shape, std::uint32_t at) {
+        constexpr std::uint32_t copied = 64;
+        const std::string_view pattern = value(at).as_string().value_or("");
+        if (pattern.size() < 2 || pattern.front() != '^' || pattern.back() != '$') {
+            return false;
+        }
+        expression_pool pool;
+        regex_reader reader(pattern, "pattern", pool, {.unicode_space = true, .outer_anchors = false});
+        const auto read = reader.run();
+        const expression_node whole = read ? pool.at(*read) : expression_node{};
+        if (!read || reader.has_marks() || whole.kind != expression_kind::repeat ||
+            (whole.high == unlimited ? whole.low : whole.high) <= copied ||
+            pool.at(pool.parts(whole)[0]).kind != expression_kind::language) {
+            return false;
+        }
+        auto any_number = language_of(pool, pool.repeat(pool.parts(whole)[0], 0, unlimited));
+        if (!any_number) {
+            return false;
+        }
+        shape.strings.push_back(std::make_shared<const automaton>(*std::move(any_number)));
+        shape.least_length = (std::max)(shape.least_length, whole.low);
+        shape.most_length = (std::min)(shape.most_length, whole.high);
+        return true;
+    }
     [[nodiscard]] bool add_pattern(std::vector<shared_language>& to, std::uint32_t at, bool is_negated) {
         const auto pattern = value(at).as_string();
         if (!pattern) {
@@ -1025,6 +1061,14 @@ private:
             if (key == "anyOf") {
                 lists.push_back(std::move(all));
             }
+            return true;
+        }
+        if (key == "items" && !value(at).is_array() && !value(place).find("prefixItems")) {
+            lists.push_back({{demand_kind::bad_item, at}});
+            return true;
+        }
+        if (key == "contains" && !value(place).find("minContains") && !value(place).find("maxContains")) {
+            lists.push_back({{demand_kind::no_item, at}});
             return true;
         }
         if (key == "$ref") {

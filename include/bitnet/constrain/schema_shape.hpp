@@ -61,6 +61,8 @@ enum class demand_kind : std::uint8_t {
     has_all,      ///< if an object, with the keys at `place`
     object,       ///< an object
     breaks_key,   ///< an object with the key `name`, whose value is not valid by the schema at `place`
+    bad_item,     ///< an array with an item that is not valid by the schema at `place`
+    no_item,      ///< an array without an item that is valid by it
     breaks,       ///< not what the keyword `name` at `place` says
 };
 

@@ -18831,7 +18831,7 @@ public:
     [[nodiscard]] std::size_t size() const noexcept { return nodes_.size(); }
     [[nodiscard]] const expression_node& at(expression number) const noexcept { return nodes_[number]; }
     [[nodiscard]] std::span<const expression> parts(const expression_node& node) const noexcept {
-        return {parts_.data() + node.first, has_parts(node) ? node.size : 0};
+        return has_parts(node) ? std::span(parts_).subspan(node.first, node.size) : std::span<const expression>();
     }
     [[nodiscard]] std::string_view text(const expression_node& node) const noexcept {
         return std::string_view(characters_).substr(node.first, node.size);
@@ -20724,7 +20724,7 @@ private:
             escaping.add(state, edge);
         }
     }
-    return states.as_it_is(); // deterministic, as `content` is
+    return minimised(states.as_it_is()); // deterministic, as `content` is
 }
 
 /// A text as the inside of a JSON string: what is written for each character is the shortest of its forms.
@@ -21949,6 +21949,8 @@ enum class demand_kind : std::uint8_t {
     has_all,      ///< if an object, with the keys at `place`
     object,       ///< an object
     breaks_key,   ///< an object with the key `name`, whose value is not valid by the schema at `place`
+    bad_item,     ///< an array with an item that is not valid by the schema at `place`
+    no_item,      ///< an array without an item that is valid by it
     breaks,       ///< not what the keyword `name` at `place` says
 };
 
@@ -22292,6 +22294,17 @@ private:
             shape.values &= set_object;
             return true;
         }
+        case demand_kind::bad_item:
+            shape.values &= set_array;
+            shape.contained.push_back({{demand_kind::negated, what.place}, 1, unlimited});
+            return true;
+        case demand_kind::no_item: {
+            array_part part;
+            part.rest = demand{demand_kind::negated, what.place};
+            shape.values &= set_array;
+            shape.arrays.push_back(std::move(part));
+            return true;
+        }
         case demand_kind::breaks:
             return break_keyword(shape, what.place, names_[what.name]);
         }
@@ -22396,7 +22409,7 @@ private:
             return lower(at, most);
         }
         if (key == "pattern") {
-            return add_pattern(shape.strings, at, false);
+            return add_counted_class(shape, at) || add_pattern(shape.strings, at, false);
         }
         if (key == "format") {
             return add_format(shape, at);
@@ -22534,6 +22547,31 @@ private:
     }
 
     // -- strings and numbers --
+    /// A long repetition of one class, as in ^.{1,5000}$, is a language and a length: that is counted, not copied.
+    [[nodiscard]] bool add_counted_class(schema_shape& shape, std::uint32_t at) {
+        constexpr std::uint32_t copied = 64;
+        const std::string_view pattern = value(at).as_string().value_or("");
+        if (pattern.size() < 2 || pattern.front() != '^' || pattern.back() != '$') {
+            return false;
+        }
+        expression_pool pool;
+        regex_reader reader(pattern, "pattern", pool, {.unicode_space = true, .outer_anchors = false});
+        const auto read = reader.run();
+        const expression_node whole = read ? pool.at(*read) : expression_node{};
+        if (!read || reader.has_marks() || whole.kind != expression_kind::repeat ||
+            (whole.high == unlimited ? whole.low : whole.high) <= copied ||
+            pool.at(pool.parts(whole)[0]).kind != expression_kind::language) {
+            return false;
+        }
+        auto any_number = language_of(pool, pool.repeat(pool.parts(whole)[0], 0, unlimited));
+        if (!any_number) {
+            return false;
+        }
+        shape.strings.push_back(std::make_shared<const automaton>(*std::move(any_number)));
+        shape.least_length = (std::max)(shape.least_length, whole.low);
+        shape.most_length = (std::min)(shape.most_length, whole.high);
+        return true;
+    }
     [[nodiscard]] bool add_pattern(std::vector<shared_language>& to, std::uint32_t at, bool is_negated) {
         const auto pattern = value(at).as_string();
         if (!pattern) {
@@ -23094,6 +23132,14 @@ private:
             }
             return true;
         }
+        if (key == "items" && !value(at).is_array() && !value(place).find("prefixItems")) {
+            lists.push_back({{demand_kind::bad_item, at}});
+            return true;
+        }
+        if (key == "contains" && !value(place).find("minContains") && !value(place).find("maxContains")) {
+            lists.push_back({{demand_kind::no_item, at}});
+            return true;
+        }
         if (key == "$ref") {
             const auto target = document_.referred(at, value(at).as_string().value_or(""));
             if (target && *target != place) {
@@ -23295,6 +23341,14 @@ private:
                                          : !has_whole            ? "-?(0|[1-9][0-9]*)\\.[0-9]*[1-9][0-9]*"
                                          : shape.numbers.empty() ? "-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
                                                                  : "-?(0|[1-9][0-9]*)(\\.[0-9]+)?";
+        if (shape.numbers.empty()) {
+            const auto [found, is_new] = plain_numbers_.try_emplace(pattern, 0);
+            if (is_new) {
+                found->second = source_.pool.language(regular(pattern).value_or(automaton()));
+            }
+            parts.push_back(found->second);
+            return true;
+        }
         std::optional<automaton> numbers = regular(pattern);
         for (const shared_language& language : shape.numbers) {
             numbers = numbers ? intersection(*numbers, *language) : std::nullopt;
@@ -23324,6 +23378,11 @@ private:
         return source_.pool.sequence({source_.pool.literal("\""), body, source_.pool.literal("\"")});
     }
     [[nodiscard]] bool add_string(const schema_shape& shape, std::vector<expression>& parts) {
+        if (shape.strings.empty() && shape.least_length == 0 && shape.most_length == unlimited) {
+            any_string_ = any_string_ ? any_string_ : quoted_text(source_.pool.language(json_string_body(any_text_)));
+            parts.push_back(*any_string_);
+            return true;
+        }
         auto content = content_of(shape);
         if (!content) {
             return too_large();
@@ -23713,7 +23772,8 @@ private:
             demands hit = plain;
             hit.push_back(wanted.what);
             if (is_limited) {
-                plain.push_back({demand_kind::negated, wanted.what.place});
+                const bool is_negated = wanted.what.kind == demand_kind::negated;
+                plain.push_back({is_negated ? demand_kind::schema : demand_kind::negated, wanted.what.place});
             }
             const std::uint32_t next = place < places ? place + 1 : place;
             for (std::uint32_t count = 0; count <= met; ++count) {
@@ -23753,6 +23813,8 @@ private:
     const schema_options& options_;
     automaton any_text_;
     grammar_source source_;
+    std::optional<expression> any_string_;
+    std::map<std::string_view, expression> plain_numbers_; // without bounds, by their pattern
     expression comma_ = 0;
     expression colon_ = 0;
     std::uint32_t at_fault_ = 0;
@@ -40496,7 +40558,7 @@ using template_tokens = std::vector<template_token>;
     return (std::min)(i, tokens.size());
 }
 
-enum class template_tag_kind : unsigned char { text, expression, statement };
+enum class template_tag_kind : unsigned char { text, value, statement };
 
 struct template_tag {
     template_tag_kind kind = template_tag_kind::text;
@@ -40568,7 +40630,7 @@ private:
             skip_after(trims, true);
             return false;
         }
-        tag_ = {kind == '{' ? template_tag_kind::expression : template_tag_kind::statement, {}, {}};
+        tag_ = {kind == '{' ? template_tag_kind::value : template_tag_kind::statement, {}, {}};
         read_tokens(kind == '{' ? "}}" : "%}");
         return trouble_.empty();
     }
@@ -40791,7 +40853,7 @@ private:
             return;
         }
         code_.append(spelled(tag.tokens)).append("\n");
-        if (tag.kind == template_tag_kind::expression) {
+        if (tag.kind == template_tag_kind::value) {
             write(tag.tokens, guards_);
         } else if (!tag.tokens.empty()) {
             state(word, std::span(tag.tokens).subspan(1));
@@ -41199,7 +41261,7 @@ private:
     void tell_unguarded_prompts();
 
     void read_turns();
-    [[nodiscard]] static bool is_plain_value(std::string_view expression);
+    [[nodiscard]] static bool is_plain_value(std::string_view words);
     [[nodiscard]] bool turns_write(std::string_view literal) const;
     void check_turns();
     void read_thoughts();
@@ -41451,12 +41513,12 @@ inline void chatml_reader::check_turns() {
 }
 
 /// Whether an expression is a role, a content, a thought or a part of a call as it is, line ends around it aside.
-inline bool chatml_reader::is_plain_value(std::string_view expression) {
+inline bool chatml_reader::is_plain_value(std::string_view words) {
     constexpr std::array<std::string_view, 4> endings{"|tojson", ".strip('\n')", ".lstrip('\n')", ".rstrip('\n')"};
     for (const std::string_view ending : endings) {
-        expression.remove_suffix(expression.ends_with(ending) ? ending.size() : 0);
+        words.remove_suffix(words.ends_with(ending) ? ending.size() : 0);
     }
-    return std::all_of(expression.begin(), expression.end(), [](char c) { return is_word_character(c) || c == '.'; });
+    return std::all_of(words.begin(), words.end(), [](char c) { return is_word_character(c) || c == '.'; });
 }
 
 /// What is written in front of the turns; nullopt if that depends on what is not known.

@@ -184,8 +184,7 @@ TEST_CASE("142 and 143 need no offsets to be understood, and take gaps between t
 TEST_CASE("types that are not ternary are refused by their own reason, with other types of the file known") {
     bitnet_tests::gguf_editor editor(file_of(some_tensors(tensor_type::q2_0)));
     editor.poke(editor.tensor("wide").type, std::uint32_t{41});
-    check_refused(editor.bytes(), errc::unsupported_type,
-                  {"'wide' is of type 41, Q1_0: weights of one bit, which are binary, not ternary"});
+    check_refused(editor.bytes(), errc::unsupported_type, {"'wide' has type 41, Q1_0: its weights are binary"});
     editor.poke(editor.tensor("wide").type, std::uint32_t{40});
     check_refused(editor.bytes(), errc::unsupported_type, {"'wide' has the unknown tensor type 40"});
     editor.poke(editor.tensor("wide").type, static_cast<std::uint32_t>(tensor_type::q2_0_g64));

@@ -298,11 +298,11 @@ enum class errc {
     unsupported_tokenizer,
     unknown_chat_template, ///< a dialog has to be written in a format that nothing tells
     // grammars
-    bad_grammar,    ///< a grammar, regular expression or list of choices that cannot be read
+    bad_grammar,        ///< a grammar, regular expression or list of choices that cannot be read
     bad_schema,         ///< a JSON text that is no JSON Schema
     unsupported_schema, ///< a keyword of a JSON Schema that cannot be enforced
-    empty_language, ///< no text at all matches a grammar
-    grammar_budget, ///< more states, ways of reading a text or work than the limits allow
+    empty_language,     ///< no text at all matches a grammar
+    grammar_budget,     ///< more states, ways of reading a text or work than the limits allow
     // the caller's requests
     invalid_argument, ///< a value outside its documented range
     invalid_token,    ///< a token id outside the vocabulary
@@ -4183,8 +4183,8 @@ public:
 
     /// Forgets the tokens from `position` on; what follows has the bits of a session that never had them. The last
     /// token that is kept runs once more if nothing is fed before the next one is asked for.
-    /// \return errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be taken
-    /// out of.
+    /// \return errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be
+    /// taken out of.
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so

@@ -58,11 +58,11 @@ enum class errc {
     unsupported_tokenizer,
     unknown_chat_template, ///< a dialog has to be written in a format that nothing tells
     // grammars
-    bad_grammar,    ///< a grammar, regular expression or list of choices that cannot be read
+    bad_grammar,        ///< a grammar, regular expression or list of choices that cannot be read
     bad_schema,         ///< a JSON text that is no JSON Schema
     unsupported_schema, ///< a keyword of a JSON Schema that cannot be enforced
-    empty_language, ///< no text at all matches a grammar
-    grammar_budget, ///< more states, ways of reading a text or work than the limits allow
+    empty_language,     ///< no text at all matches a grammar
+    grammar_budget,     ///< more states, ways of reading a text or work than the limits allow
     // the caller's requests
     invalid_argument, ///< a value outside its documented range
     invalid_token,    ///< a token id outside the vocabulary

@@ -160,8 +160,8 @@ public:
 
     /// Forgets the tokens from `position` on; what follows has the bits of a session that never had them. The last
     /// token that is kept runs once more if nothing is fed before the next one is asked for.
-    /// \return errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be taken
-    /// out of.
+    /// \return errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be
+    /// taken out of.
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so

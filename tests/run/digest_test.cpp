@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One constant for all machines, compilers and compiler flags: a digest of the tiny model's logits and tokens.
 // .ci/run builds it again with other flags and compilers.
+#include "golden/block_encoders.hpp"
 #include "golden/golden_data.hpp"
 #include "golden/tiny_model_writer.hpp"
 #include "run/isas_that_run.hpp"
@@ -117,25 +118,76 @@ std::vector<bitnet_tests::model_shape> other_families() {
     return {llama, qwen, gemma};
 }
 
-/// The last logits, or the embedding, of thirty tokens in every family.
-std::uint64_t digest_of_families(const std::string& isa, way how) {
+/// Biases, the scales of minicpm, YaRN and longrope.
+std::vector<bitnet_tests::model_shape> younger_families() {
+    bitnet_tests::model_shape qwen;
+    qwen.architecture = "qwen2";
+    qwen.biases = true;
+    bitnet_tests::model_shape minicpm;
+    minicpm.architecture = "minicpm";
+    minicpm.embedding_scale = 12.0f;
+    minicpm.residual_scale = 0.35f;
+    minicpm.logit_scale = 2.0f;
+    minicpm.long_factor = 4.0f;
+    minicpm.short_factor = 2.0f;
+    minicpm.original_context = 32;
+    bitnet_tests::model_shape bonsai;
+    bonsai.architecture = "qwen3";
+    bonsai.head_norms = true;
+    bonsai.yarn_factor = 4.0f;
+    bonsai.original_context = 16;
+    return {qwen, minicpm, bonsai};
+}
+
+/// Adds the last logits, or the embedding, of thirty tokens.
+void add_last(digest& sum, std::span<const std::byte> file, open_options options, const std::string& isa, way how) {
     std::vector<token> ids;
     for (token i = 0; i < 30; ++i) {
         ids.push_back((i * 37 + 11) % 290);
     }
+    const auto opened = any_model::open(byte_source::borrow(file, "family"), options, isa);
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    auto s = any_session::open(*opened, {.threads = how.threads});
+    REQUIRE(s);
+    feed_in_pieces(*s, ids, how.piece);
+    const auto last = opened->parameters().is_embedder ? s->embedding() : s->logits();
+    REQUIRE(last);
+    for (const float value : *last) {
+        sum.add(std::bit_cast<std::uint32_t>(value));
+    }
+}
+
+std::uint64_t digest_of_families(const std::vector<bitnet_tests::model_shape>& all, const std::string& isa, way how) {
     digest sum;
-    for (const auto& shape : other_families()) {
+    for (const auto& shape : all) {
         const auto bytes = bitnet_tests::tiny_model(shape);
         REQUIRE(bytes);
-        const auto opened = any_model::open(byte_source::borrow(bytes->span(), "family"), {}, isa);
-        REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
-        auto s = any_session::open(*opened, {.threads = how.threads});
-        REQUIRE(s);
-        feed_in_pieces(*s, ids, how.piece);
-        const auto last = opened->parameters().is_embedder ? s->embedding() : s->logits();
-        REQUIRE(last);
-        for (const float value : *last) {
-            sum.add(std::bit_cast<std::uint32_t>(value));
+        add_last(sum, bytes->span(), {}, isa, how);
+    }
+    return sum.value;
+}
+
+/// Weights with scales of 128 and of 64 columns, ternary embeddings and heads, every rounding of activations.
+std::uint64_t digest_of_blocks(const std::string& isa, way how) {
+    bitnet_tests::model_shape shape;
+    shape.architecture = "qwen3";
+    shape.hidden = 256;
+    shape.ffn = 384;
+    shape.heads = 4;
+    shape.kv_heads = 2;
+    shape.head_norms = true;
+    shape.own_head = true;
+    const auto plain = bitnet_tests::tiny_model(shape);
+    REQUIRE(plain);
+    digest sum;
+    for (const tensor_type type : {tensor_type::pq2_0, tensor_type::q2_0_g64, tensor_type::ptq1_0}) {
+        const std::size_t group = type == tensor_type::q2_0_g64 ? 64 : 128;
+        const auto bytes = bitnet_tests::with_block_scales(plain->span(), {type, group, true});
+        for (const auto rounding : {activation_rounding::per_32, activation_rounding::per_128,
+                                    activation_rounding::per_token, activation_rounding::none}) {
+            open_options options;
+            options.activations = rounding;
+            add_last(sum, bytes, options, isa, how);
         }
     }
     return sum.value;
@@ -147,7 +199,27 @@ TEST_CASE("the digest of every other family") {
     constexpr std::uint64_t expected = 0xdf3dea77597089eu;
     for (const std::string& isa : bitnet_tests::isas_that_run()) {
         for (const way how : few_ways) {
-            CHECK_MESSAGE(digest_of_families(isa, how) == expected, isa << ", pieces of " << how.piece);
+            CHECK_MESSAGE(digest_of_families(other_families(), isa, how) == expected,
+                          isa << ", pieces of " << how.piece);
+        }
+    }
+}
+
+TEST_CASE("the digest of families with biases, YaRN, longrope and scaled branches") {
+    constexpr std::uint64_t expected = 0x2d8151ae953ae68u;
+    for (const std::string& isa : bitnet_tests::isas_that_run()) {
+        for (const way how : few_ways) {
+            CHECK_MESSAGE(digest_of_families(younger_families(), isa, how) == expected,
+                          isa << ", pieces of " << how.piece);
+        }
+    }
+}
+
+TEST_CASE("the digest of weights with scales of blocks, in every rounding of activations") {
+    constexpr std::uint64_t expected = 0xdf9058183ff9372du;
+    for (const std::string& isa : bitnet_tests::isas_that_run()) {
+        for (const way how : few_ways) {
+            CHECK_MESSAGE(digest_of_blocks(isa, how) == expected, isa << ", pieces of " << how.piece);
         }
     }
 }

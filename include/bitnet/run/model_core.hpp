@@ -29,6 +29,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
@@ -168,12 +169,22 @@ private:
         }
     }
 
+    /// What models with scaled_blocks say: others have BitNet's int8 with a scale for each token.
+    [[nodiscard]] std::string note_of_activations() const {
+        const activation_rounding rounding = tensors_.activations();
+        if (rounding == activation_rounding::none) {
+            return "activations are not rounded before they meet ternary weights";
+        }
+        const std::string_view scale = rounding == activation_rounding::per_token ? "token"
+                                       : rounding == activation_rounding::per_128 ? "128 columns"
+                                                                                  : "32 columns";
+        return sentence(
+            {"ternary weights, as ", tensors_.layout(), ", meet activations in int8 with a scale for each ", scale});
+    }
+
     void describe() {
         if (tensors_.has_blocks()) {
-            facts_->notes.push_back(sentence(
-                {"ternary weights have a scale for each block, or meet activations that are not rounded token by "
-                 "token; activations: ",
-                 name_of(tensors_.activations())}));
+            facts_->notes.push_back(note_of_activations());
         }
         if (tensors_.repacked_tensors() != 0) {
             facts_->notes.push_back(sentence({tensors_.repacked_tensors(), " ternary tensors were repacked to layout ",

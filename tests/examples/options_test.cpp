@@ -103,7 +103,7 @@ TEST_CASE("--help names every option and exits with 0") {
           "--seed",  "--isa",        "--kv",    "--ignore-eos", "--ids",
           "--stats", "--special",    "--echo",  "--pre",        "--i2s-source",
           "--help",  "--activations"},
-         "[0.8]"},
+         "[the file's, else 0.8]"},
         {"tokenize", {"-m", "--special", "--decode", "--pre"}, {}},
         {"logits", {"-m", "--ids", "--isa", "--kv", "--activations", "-t", "--all", "--i2s-source"}, "[f16]"},
         {"inspect", {"FILE", "--json", "--pre", "--i2s-source"}, {}},

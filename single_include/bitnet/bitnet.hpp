@@ -7396,19 +7396,22 @@ inline constexpr layout_table unscaled_blocks{
                      ", it must be finite and not below zero"});
 }
 
-/// Rows [first, count) of a tensor on the threads of a pool, those that `is_good(row, slot)` noexcept finds bad.
+/// Looks at `count` rows on the threads of a pool: `is_good(row, slot)` noexcept, with a slot for each thread.
 /// \return the lowest bad row; count if there is none
 template <class IsGood>
 [[nodiscard]] std::size_t first_bad_row(pool_ref pool, std::size_t count, IsGood&& is_good) noexcept {
     constexpr std::size_t together = 16;
     std::atomic<std::size_t> next{0};
     std::atomic<std::size_t> lowest{count};
+    const auto look_at = [&](std::size_t row, std::size_t slot) noexcept {
+        if (!is_good(row, slot)) {
+            keep_lowest(lowest, row);
+        }
+    };
     parallel_for(pool, pool.threads(), [&](std::size_t slot) noexcept {
         for (std::size_t begin = next.fetch_add(together); begin < count; begin = next.fetch_add(together)) {
             for (std::size_t row = begin; row < count && row < begin + together; ++row) {
-                if (!is_good(row, slot)) {
-                    keep_lowest(lowest, row);
-                }
+                look_at(row, slot);
             }
         }
     });
@@ -19662,8 +19665,8 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// The states of an automaton from which an end can be reached, renumbered; none where the start is not.
-[[nodiscard]] inline automaton trimmed(const automaton& whole) {
+/// Of each state, whether an end can be reached from it.
+[[nodiscard]] inline std::vector<bool> live_states(const automaton& whole) {
     std::vector<std::vector<std::uint32_t>> ways_in(whole.size());
     std::vector<std::uint32_t> todo;
     std::vector<bool> is_live(whole.size());
@@ -19689,6 +19692,12 @@ namespace bitnet::inline BITNET_ABI::detail {
             }
         }
     }
+    return is_live;
+}
+
+/// The states of an automaton from which an end can be reached, renumbered; none where the start is not.
+[[nodiscard]] inline automaton trimmed(const automaton& whole) {
+    const std::vector<bool> is_live = live_states(whole);
     automaton made;
     if (whole.size() == 0 || !is_live[0]) {
         return made;
@@ -19897,13 +19906,15 @@ template <class Machine>
         made.add_state(machine.is_final(from));
         for (const char c : alphabet) {
             const auto byte = static_cast<std::uint8_t>(c);
-            if (const std::optional<state> to = machine.next(from, c)) {
-                const auto [found, is_new] = numbers.try_emplace(*to, static_cast<std::uint32_t>(states.size()));
-                if (is_new) {
-                    states.push_back(*to);
-                }
-                made.add(byte_edge{byte, byte, found->second});
+            const std::optional<state> to = machine.next(from, c);
+            if (!to) {
+                continue;
             }
+            const auto [found, is_new] = numbers.try_emplace(*to, static_cast<std::uint32_t>(states.size()));
+            if (is_new) {
+                states.push_back(*to);
+            }
+            made.add(byte_edge{byte, byte, found->second});
         }
     }
     return minimised(made);
@@ -20840,15 +20851,19 @@ private:
         while (!todo.empty()) {
             std::vector<std::uint32_t> further; // one character more
             for (std::size_t at = 0; at < todo.size(); ++at) {
-                for (const std::uint32_t from : ways_in[todo[at]]) {
-                    const std::uint32_t characters = fewest_[todo[at]] + (is_border_[from] ? 1 : 0);
-                    if (characters < fewest_[from]) {
-                        fewest_[from] = characters;
-                        (is_border_[from] ? further : todo).push_back(from);
-                    }
-                }
+                spread_fewest(todo[at], ways_in[todo[at]], todo, further);
             }
             todo = std::move(further);
+        }
+    }
+    void spread_fewest(std::uint32_t state, const std::vector<std::uint32_t>& ways_in, std::vector<std::uint32_t>& todo,
+                       std::vector<std::uint32_t>& further) {
+        for (const std::uint32_t from : ways_in) {
+            const std::uint32_t characters = fewest_[state] + (is_border_[from] ? 1 : 0);
+            if (characters < fewest_[from]) {
+                fewest_[from] = characters;
+                (is_border_[from] ? further : todo).push_back(from);
+            }
         }
     }
     /// Per state within a character: the fewest characters of an open border at its end.
@@ -21143,7 +21158,7 @@ private:
             const int whole = order_of_whole(at);
             return whole != 0 || bound_.fraction.empty() ? whole : -1;
         }
-        return at.order != 0 || at.place >= bound_.fraction.size() ? at.order : -1;
+        return at.order != 0 || at.place >= bound_.fraction.size() ? static_cast<int>(at.order) : -1;
     }
 
     const exact_decimal& bound_;
@@ -23113,6 +23128,30 @@ private:
         }
         return true;
     }
+    /// Keywords that are known and cannot be enforced the other way round.
+    static constexpr std::string_view not_negated[] = {"$ref",
+                                                       "$dynamicRef",
+                                                       "oneOf",
+                                                       "if",
+                                                       "items",
+                                                       "prefixItems",
+                                                       "additionalItems",
+                                                       "contains",
+                                                       "minContains",
+                                                       "maxContains",
+                                                       "uniqueItems",
+                                                       "unevaluatedItems",
+                                                       "unevaluatedProperties",
+                                                       "patternProperties",
+                                                       "additionalProperties",
+                                                       "propertyNames",
+                                                       "dependencies",
+                                                       "dependentRequired",
+                                                       "dependentSchemas",
+                                                       "format",
+                                                       "enum",
+                                                       "required",
+                                                       "properties"};
     [[nodiscard]] bool negate_combination(std::uint32_t place, std::string_view key, std::uint32_t at,
                                           std::vector<demands>& lists) {
         if (key == "not") {
@@ -23147,30 +23186,7 @@ private:
                 return true;
             }
         }
-        constexpr std::string_view known[] = {"$ref",
-                                              "$dynamicRef",
-                                              "oneOf",
-                                              "if",
-                                              "items",
-                                              "prefixItems",
-                                              "additionalItems",
-                                              "contains",
-                                              "minContains",
-                                              "maxContains",
-                                              "uniqueItems",
-                                              "unevaluatedItems",
-                                              "unevaluatedProperties",
-                                              "patternProperties",
-                                              "additionalProperties",
-                                              "propertyNames",
-                                              "dependencies",
-                                              "dependentRequired",
-                                              "dependentSchemas",
-                                              "format",
-                                              "enum",
-                                              "required",
-                                              "properties"};
-        if (std::find(std::begin(known), std::end(known), key) == std::end(known)) {
+        if (std::find(std::begin(not_negated), std::end(not_negated), key) == std::end(not_negated)) {
             note(sentence({quoted{document_.at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
             return true;
         }
@@ -35446,6 +35462,10 @@ private:
         return {};
     }
 
+    [[nodiscard]] static bool same_bytes(const void* a, const void* b, std::size_t n) noexcept {
+        return std::memcmp(a, b, n) == 0;
+    }
+
     /// The tested rounding of activations and its products with blocks of so many columns.
     [[nodiscard]] result<void> check_blocks(std::size_t columns) {
         const scaled_blocks w{blocks_, block_rows, block_cols / columns * columns, columns};
@@ -35453,7 +35473,7 @@ private:
         const block_table plain = block_table_of<block_kernel<isa::scalar>>;
         round_rows(*tested_->blocks, w.cols, rounded_[0]);
         round_rows(plain, w.cols, rounded_[1]);
-        if (std::memcmp(&rounded_[0], &rounded_[1], sizeof rounded_[0]) != 0) {
+        if (!same_bytes(&rounded_[0], &rounded_[1], sizeof rounded_[0])) {
             return error{errc::broken_kernel,
                          sentence({"self-test: ", tested_->isa, " rounds activations to other int8 than plain C++"})};
         }
@@ -35462,7 +35482,7 @@ private:
             tested_->blocks->multiply(w, 0, block_rows, x, block_products_[0], block_rows);
             plain.multiply(w, 0, block_rows, x, block_products_[1], block_rows);
             for (std::size_t i = 0; i < count * block_rows; ++i) {
-                if (std::memcmp(&block_products_[0][i], &block_products_[1][i], sizeof(float)) != 0) {
+                if (!same_bytes(&block_products_[0][i], &block_products_[1][i], sizeof(float))) {
                     return error{errc::broken_kernel,
                                  sentence({"self-test: the kernel ", tested_->isa, " on blocks of ", columns,
                                            " columns gives other bits than plain C++ for row ", i % block_rows, " of ",
@@ -35576,6 +35596,7 @@ private:
         y[floats] = loops.exponentials(y, floats).sum;
     }
 
+    rounded_rows rounded_[2]; ///< by the kernel and by plain C++
     const engine* tested_;
     std::uint64_t state_;
     std::int8_t x_[tokens * cols];
@@ -35583,7 +35604,6 @@ private:
     std::uint8_t i2s_[rows * cols / 4];
     std::uint8_t codes_[most_rows][most_cols];
     std::int32_t products_[2][tokens * rows]; ///< of the kernel and of plain C++
-    rounded_rows rounded_[2];                 ///< by the kernel and by plain C++
     std::uint8_t blocks_[block_rows * 54];    ///< three blocks of 64 columns, or one of 128
     float block_products_[2][tokens * block_rows];
     float a_[floats];

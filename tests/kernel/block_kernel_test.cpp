@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <initializer_list>
 #include <random>
 #include <vector>
 
@@ -109,7 +110,7 @@ double value_of(const activations& x, std::size_t t, std::size_t c) {
 } // namespace
 
 TEST_CASE("blocks: a row of activations is rounded to int8 within half a step, every 32, 128 or all columns") {
-    for (const std::size_t cols : {128, 320, 448, 96}) {
+    for (const std::size_t cols : std::initializer_list<std::size_t>{128, 320, 448, 96}) {
         const block_problem p = make_problem(1, cols, 64, 2);
         for (const std::size_t per : {std::size_t{32}, std::size_t{128}, cols}) {
             const activations x = quantized<isa::scalar>(p, per);
@@ -159,7 +160,7 @@ TEST_CASE("blocks: rows of zeros and of tiny numbers have finite steps") {
 }
 
 TEST_CASE("blocks: products are those of the unpacked weights and the rounded activations") {
-    for (const std::size_t block_columns : {64, 128}) {
+    for (const std::size_t block_columns : std::initializer_list<std::size_t>{64, 128}) {
         const block_problem p = make_problem(9, block_columns * 5, block_columns, 3);
         const activations x = quantized<isa::scalar>(p, 32);
         const std::vector<float> y = products<isa::scalar>(p, x);
@@ -184,10 +185,10 @@ TEST_CASE_TEMPLATE_DEFINE("blocks: an instruction set rounds activations and mul
         return;
     }
     for (const filling how : {filling::random, filling::extreme, filling::code_3, filling::zero}) {
-        for (const std::size_t block_columns : {64, 128}) {
-            for (const std::size_t cols : {64, 128, 320, 448, 640, 1280, 2048}) {
-                for (const std::size_t rows : {1, 7, 8, 33, 64}) {
-                    for (const std::size_t tokens : {1, 2, 3, 4, 5, 13, 33}) {
+        for (const std::size_t block_columns : std::initializer_list<std::size_t>{64, 128}) {
+            for (const std::size_t cols : std::initializer_list<std::size_t>{64, 128, 320, 448, 640, 1280, 2048}) {
+                for (const std::size_t rows : std::initializer_list<std::size_t>{1, 7, 8, 33, 64}) {
+                    for (const std::size_t tokens : std::initializer_list<std::size_t>{1, 2, 3, 4, 5, 13, 33}) {
                         if (cols % block_columns != 0 || (rows == 64 && tokens < 5) || (rows != 64 && tokens > 13)) {
                             continue;
                         }

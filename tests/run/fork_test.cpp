@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
+#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
@@ -97,14 +98,14 @@ TEST_CASE_TEMPLATE("what follows a rewind has the bits of a session that never h
     const any_model& m = small.opened;
     const auto ids = some_tokens(small.length, 1);
     const auto more = some_tokens(20, 2);
-    for (const std::size_t pages : {0, 2}) {
+    for (const std::size_t pages : std::initializer_list<std::size_t>{0, 2}) {
         std::optional<kv_pool> kv;
         if (pages != 0) {
             kv.emplace(pool_of(m, pages));
         }
         auto s = session_of(m, kv ? &*kv : nullptr);
         REQUIRE(s.feed(ids));
-        for (const std::size_t to : {300, 299, 270, 257, 256, 255, 40, 33, 16, 1}) {
+        for (const std::size_t to : std::initializer_list<std::size_t>{300, 299, 270, 257, 256, 255, 40, 33, 16, 1}) {
             if (to > ids.size()) {
                 continue;
             }
@@ -157,7 +158,7 @@ TEST_CASE_TEMPLATE("forks go their own ways, each with the bits that it would ha
     const any_model& m = small.opened;
     const auto past = some_tokens(small.length, 4);
     const std::size_t taken = (past.size() + 255) / 256;
-    for (const std::size_t pages : {0, 7}) {
+    for (const std::size_t pages : std::initializer_list<std::size_t>{0, 7}) {
         std::optional<kv_pool> kv;
         if (pages != 0) {
             kv.emplace(pool_of(m, pages));

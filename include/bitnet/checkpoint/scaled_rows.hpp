@@ -142,19 +142,22 @@ inline constexpr layout_table unscaled_blocks{
                      ", it must be finite and not below zero"});
 }
 
-/// Rows [first, count) of a tensor on the threads of a pool, those that `is_good(row, slot)` noexcept finds bad.
+/// Looks at `count` rows on the threads of a pool: `is_good(row, slot)` noexcept, with a slot for each thread.
 /// \return the lowest bad row; count if there is none
 template <class IsGood>
 [[nodiscard]] std::size_t first_bad_row(pool_ref pool, std::size_t count, IsGood&& is_good) noexcept {
     constexpr std::size_t together = 16;
     std::atomic<std::size_t> next{0};
     std::atomic<std::size_t> lowest{count};
+    const auto look_at = [&](std::size_t row, std::size_t slot) noexcept {
+        if (!is_good(row, slot)) {
+            keep_lowest(lowest, row);
+        }
+    };
     parallel_for(pool, pool.threads(), [&](std::size_t slot) noexcept {
         for (std::size_t begin = next.fetch_add(together); begin < count; begin = next.fetch_add(together)) {
             for (std::size_t row = begin; row < count && row < begin + together; ++row) {
-                if (!is_good(row, slot)) {
-                    keep_lowest(lowest, row);
-                }
+                look_at(row, slot);
             }
         }
     });

@@ -209,15 +209,19 @@ private:
         while (!todo.empty()) {
             std::vector<std::uint32_t> further; // one character more
             for (std::size_t at = 0; at < todo.size(); ++at) {
-                for (const std::uint32_t from : ways_in[todo[at]]) {
-                    const std::uint32_t characters = fewest_[todo[at]] + (is_border_[from] ? 1 : 0);
-                    if (characters < fewest_[from]) {
-                        fewest_[from] = characters;
-                        (is_border_[from] ? further : todo).push_back(from);
-                    }
-                }
+                spread_fewest(todo[at], ways_in[todo[at]], todo, further);
             }
             todo = std::move(further);
+        }
+    }
+    void spread_fewest(std::uint32_t state, const std::vector<std::uint32_t>& ways_in, std::vector<std::uint32_t>& todo,
+                       std::vector<std::uint32_t>& further) {
+        for (const std::uint32_t from : ways_in) {
+            const std::uint32_t characters = fewest_[state] + (is_border_[from] ? 1 : 0);
+            if (characters < fewest_[from]) {
+                fewest_[from] = characters;
+                (is_border_[from] ? further : todo).push_back(from);
+            }
         }
     }
     /// Per state within a character: the fewest characters of an open border at its end.

@@ -24,8 +24,8 @@
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// The states of an automaton from which an end can be reached, renumbered; none where the start is not.
-[[nodiscard]] inline automaton trimmed(const automaton& whole) {
+/// Of each state, whether an end can be reached from it.
+[[nodiscard]] inline std::vector<bool> live_states(const automaton& whole) {
     std::vector<std::vector<std::uint32_t>> ways_in(whole.size());
     std::vector<std::uint32_t> todo;
     std::vector<bool> is_live(whole.size());
@@ -51,6 +51,12 @@ namespace bitnet::inline BITNET_ABI::detail {
             }
         }
     }
+    return is_live;
+}
+
+/// The states of an automaton from which an end can be reached, renumbered; none where the start is not.
+[[nodiscard]] inline automaton trimmed(const automaton& whole) {
+    const std::vector<bool> is_live = live_states(whole);
     automaton made;
     if (whole.size() == 0 || !is_live[0]) {
         return made;
@@ -259,13 +265,15 @@ template <class Machine>
         made.add_state(machine.is_final(from));
         for (const char c : alphabet) {
             const auto byte = static_cast<std::uint8_t>(c);
-            if (const std::optional<state> to = machine.next(from, c)) {
-                const auto [found, is_new] = numbers.try_emplace(*to, static_cast<std::uint32_t>(states.size()));
-                if (is_new) {
-                    states.push_back(*to);
-                }
-                made.add(byte_edge{byte, byte, found->second});
+            const std::optional<state> to = machine.next(from, c);
+            if (!to) {
+                continue;
             }
+            const auto [found, is_new] = numbers.try_emplace(*to, static_cast<std::uint32_t>(states.size()));
+            if (is_new) {
+                states.push_back(*to);
+            }
+            made.add(byte_edge{byte, byte, found->second});
         }
     }
     return minimised(made);

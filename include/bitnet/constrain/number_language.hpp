@@ -161,7 +161,7 @@ private:
             const int whole = order_of_whole(at);
             return whole != 0 || bound_.fraction.empty() ? whole : -1;
         }
-        return at.order != 0 || at.place >= bound_.fraction.size() ? at.order : -1;
+        return at.order != 0 || at.place >= bound_.fraction.size() ? static_cast<int>(at.order) : -1;
     }
 
     const exact_decimal& bound_;

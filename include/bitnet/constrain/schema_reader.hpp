@@ -1044,6 +1044,30 @@ private:
         }
         return true;
     }
+    /// Keywords that are known and cannot be enforced the other way round.
+    static constexpr std::string_view not_negated[] = {"$ref",
+                                                       "$dynamicRef",
+                                                       "oneOf",
+                                                       "if",
+                                                       "items",
+                                                       "prefixItems",
+                                                       "additionalItems",
+                                                       "contains",
+                                                       "minContains",
+                                                       "maxContains",
+                                                       "uniqueItems",
+                                                       "unevaluatedItems",
+                                                       "unevaluatedProperties",
+                                                       "patternProperties",
+                                                       "additionalProperties",
+                                                       "propertyNames",
+                                                       "dependencies",
+                                                       "dependentRequired",
+                                                       "dependentSchemas",
+                                                       "format",
+                                                       "enum",
+                                                       "required",
+                                                       "properties"};
     [[nodiscard]] bool negate_combination(std::uint32_t place, std::string_view key, std::uint32_t at,
                                           std::vector<demands>& lists) {
         if (key == "not") {
@@ -1078,30 +1102,7 @@ private:
                 return true;
             }
         }
-        constexpr std::string_view known[] = {"$ref",
-                                              "$dynamicRef",
-                                              "oneOf",
-                                              "if",
-                                              "items",
-                                              "prefixItems",
-                                              "additionalItems",
-                                              "contains",
-                                              "minContains",
-                                              "maxContains",
-                                              "uniqueItems",
-                                              "unevaluatedItems",
-                                              "unevaluatedProperties",
-                                              "patternProperties",
-                                              "additionalProperties",
-                                              "propertyNames",
-                                              "dependencies",
-                                              "dependentRequired",
-                                              "dependentSchemas",
-                                              "format",
-                                              "enum",
-                                              "required",
-                                              "properties"};
-        if (std::find(std::begin(known), std::end(known), key) == std::end(known)) {
+        if (std::find(std::begin(not_negated), std::end(not_negated), key) == std::end(not_negated)) {
             note(sentence({quoted{document_.at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
             return true;
         }

@@ -133,6 +133,10 @@ private:
         return {};
     }
 
+    [[nodiscard]] static bool same_bytes(const void* a, const void* b, std::size_t n) noexcept {
+        return std::memcmp(a, b, n) == 0;
+    }
+
     /// The tested rounding of activations and its products with blocks of so many columns.
     [[nodiscard]] result<void> check_blocks(std::size_t columns) {
         const scaled_blocks w{blocks_, block_rows, block_cols / columns * columns, columns};
@@ -140,7 +144,7 @@ private:
         const block_table plain = block_table_of<block_kernel<isa::scalar>>;
         round_rows(*tested_->blocks, w.cols, rounded_[0]);
         round_rows(plain, w.cols, rounded_[1]);
-        if (std::memcmp(&rounded_[0], &rounded_[1], sizeof rounded_[0]) != 0) {
+        if (!same_bytes(&rounded_[0], &rounded_[1], sizeof rounded_[0])) {
             return error{errc::broken_kernel,
                          sentence({"self-test: ", tested_->isa, " rounds activations to other int8 than plain C++"})};
         }
@@ -149,7 +153,7 @@ private:
             tested_->blocks->multiply(w, 0, block_rows, x, block_products_[0], block_rows);
             plain.multiply(w, 0, block_rows, x, block_products_[1], block_rows);
             for (std::size_t i = 0; i < count * block_rows; ++i) {
-                if (std::memcmp(&block_products_[0][i], &block_products_[1][i], sizeof(float)) != 0) {
+                if (!same_bytes(&block_products_[0][i], &block_products_[1][i], sizeof(float))) {
                     return error{errc::broken_kernel,
                                  sentence({"self-test: the kernel ", tested_->isa, " on blocks of ", columns,
                                            " columns gives other bits than plain C++ for row ", i % block_rows, " of ",
@@ -263,6 +267,7 @@ private:
         y[floats] = loops.exponentials(y, floats).sum;
     }
 
+    rounded_rows rounded_[2]; ///< by the kernel and by plain C++
     const engine* tested_;
     std::uint64_t state_;
     std::int8_t x_[tokens * cols];
@@ -270,7 +275,6 @@ private:
     std::uint8_t i2s_[rows * cols / 4];
     std::uint8_t codes_[most_rows][most_cols];
     std::int32_t products_[2][tokens * rows]; ///< of the kernel and of plain C++
-    rounded_rows rounded_[2];                 ///< by the kernel and by plain C++
     std::uint8_t blocks_[block_rows * 54];    ///< three blocks of 64 columns, or one of 128
     float block_products_[2][tokens * block_rows];
     float a_[floats];

@@ -150,10 +150,10 @@ public:
     }
 
 private:
-    [[nodiscard]] std::int8_t order_of_whole(const state& at) const noexcept {
+    [[nodiscard]] int order_of_whole(const state& at) const noexcept {
         const std::size_t places = at.phase == number_phase::zero ? 0 : at.place;
         const std::size_t wanted = bound_.whole.size();
-        return places < wanted ? std::int8_t{-1} : places > wanted ? std::int8_t{1} : at.order;
+        return places < wanted ? -1 : places > wanted ? 1 : static_cast<int>(at.order);
     }
     /// The order of the absolute values.
     [[nodiscard]] int order_of_size(const state& at) const noexcept {

@@ -21121,7 +21121,7 @@ public:
         to.phase = *phase;
         to.is_negative = from.is_negative || c == '-';
         if (*phase == number_phase::point) {
-            to.order = order_of_whole(from);
+            to.order = static_cast<std::int8_t>(order_of_whole(from));
             to.place = 0;
         } else if (*phase == number_phase::digits || *phase == number_phase::fraction) {
             const std::string& digits = *phase == number_phase::digits ? bound_.whole : bound_.fraction;

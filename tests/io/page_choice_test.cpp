@@ -12,10 +12,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -45,12 +45,10 @@ const std::string meminfo = "MemTotal:       16777216 kB\nMemFree:         10485
     std::ifstream maps("/proc/self/smaps");
     bool here = false;
     for (std::string line; std::getline(maps, line);) {
-        std::uintptr_t first = 0;
-        std::uintptr_t end = 0;
-        char dash = ' ';
-        std::istringstream words(line);
-        if (line.find(':') > line.find('-') && words >> std::hex >> first >> dash >> end && dash == '-') {
-            here = first <= address && address < end;
+        char* dash = nullptr;
+        const std::uintptr_t first = std::strtoull(line.c_str(), &dash, 16);
+        if (dash != line.c_str() && *dash == '-') {
+            here = first <= address && address < std::strtoull(dash + 1, nullptr, 16);
         } else if (here && line.starts_with("VmFlags:")) {
             return line;
         }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Writes bitnet/bitnet.hpp with all that it includes into one header, and bitnet/any.hpp into another, or with -DCHECK=ON
+# Writes bitnet/bitnet.hpp with all that it includes into one header, and so any.hpp and constrain.hpp, or with -DCHECK=ON
 # compares the bytes instead. Each included header keeps its guard: a source may include both files, or several copies.
 cmake_minimum_required(VERSION 3.25)
 cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH root)
@@ -49,3 +49,4 @@ endfunction()
 
 write_single(any)
 write_single(bitnet)
+write_single(constrain)

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// Grammars, JSON Schemas, regular expressions and lists of choices, and matchers that follow a text in them byte by
+// byte. Apart from bitnet.hpp: nothing there needs them, and they would be a tenth of what a program compiles.
+#ifndef BITNET_CONSTRAIN_HPP
+#define BITNET_CONSTRAIN_HPP
+
+#include <bitnet/constrain/automaton.hpp>
+#include <bitnet/constrain/choices.hpp>
+#include <bitnet/constrain/code_point_class.hpp>
+#include <bitnet/constrain/compilation.hpp>
+#include <bitnet/constrain/compiled_grammar.hpp>
+#include <bitnet/constrain/expression.hpp>
+#include <bitnet/constrain/expression_task.hpp>
+#include <bitnet/constrain/gbnf_reader.hpp>
+#include <bitnet/constrain/grammar.hpp>
+#include <bitnet/constrain/grammar_compiler.hpp>
+#include <bitnet/constrain/group_stack.hpp>
+#include <bitnet/constrain/json_schema.hpp>
+#include <bitnet/constrain/json_string.hpp>
+#include <bitnet/constrain/language_algebra.hpp>
+#include <bitnet/constrain/matcher.hpp>
+#include <bitnet/constrain/number_language.hpp>
+#include <bitnet/constrain/regex_reader.hpp>
+#include <bitnet/constrain/schema_document.hpp>
+#include <bitnet/constrain/schema_options.hpp>
+#include <bitnet/constrain/schema_reader.hpp>
+#include <bitnet/constrain/schema_shape.hpp>
+#include <bitnet/constrain/source_reader.hpp>
+#include <bitnet/constrain/string_format.hpp>
+#include <bitnet/constrain/subset_construction.hpp>
+
+#endif

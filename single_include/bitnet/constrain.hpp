@@ -1,0 +1,8306 @@
+// SPDX-License-Identifier: MIT
+// constrain.hpp in one file, generated from include/bitnet/ by cmake/amalgamate.cmake: edit there, not here.
+
+// ---- bitnet/core/config.hpp ----
+// The only macros of the library: version, target architecture, code regions. None configures behaviour.
+
+// Several copies of the library may come together in one source if they have one version: what the first has, the
+// others leave out. Of two versions the second is refused, and single_include leaves out all of it. An edited copy is
+// another version, so that both the version before and the one below are compared.
+#define BITNET_VERSION_IS_0_1_0 (BITNET_VERSION_MAJOR == 0 && BITNET_VERSION_MINOR == 1 && BITNET_VERSION_PATCH == 0)
+#if defined(BITNET_VERSION_MAJOR) && !(defined(BITNET_CORE_CONFIG_HPP) && BITNET_VERSION_IS_0_1_0)
+#define BITNET_SECOND_VERSION
+#endif
+#undef BITNET_VERSION_MAJOR
+#undef BITNET_VERSION_MINOR
+#undef BITNET_VERSION_PATCH
+#define BITNET_VERSION_MAJOR 0
+#define BITNET_VERSION_MINOR 1
+#define BITNET_VERSION_PATCH 0
+#if defined(BITNET_CORE_CONFIG_HPP) && !BITNET_VERSION_IS_0_1_0
+#define BITNET_SECOND_VERSION
+#endif
+#ifdef BITNET_SECOND_VERSION
+#error "two versions of bitnet.hpp in one source: include the same one everywhere, or each in sources of its own"
+#endif
+
+#ifndef BITNET_CORE_CONFIG_HPP
+#define BITNET_CORE_CONFIG_HPP
+
+// Every name lives in `namespace bitnet::inline BITNET_ABI` or its `detail`, so that two versions can meet in one
+// program, and so can translation units that are compiled for different CPUs or with -ffast-math: of two inline
+// functions of one name the linker keeps either, and an older CPU must never meet the one for a newer. Objects do not
+// pass between such units: that program does not link.
+#if defined(__AMX_TILE__)
+#define BITNET_ABI_CPU _amx
+#elif defined(__AVX512VNNI__)
+#define BITNET_ABI_CPU _avx512_vnni
+#elif defined(__AVX512F__)
+#define BITNET_ABI_CPU _avx512
+#elif defined(__AVXVNNI__)
+#define BITNET_ABI_CPU _avx_vnni
+#elif defined(__AVX2__)
+#define BITNET_ABI_CPU _avx2
+#elif defined(__FMA__) || defined(__F16C__) || defined(__BMI__)
+#define BITNET_ABI_CPU _fma
+#elif defined(__AVX__)
+#define BITNET_ABI_CPU _avx
+#elif defined(__SSE4_2__) || defined(__POPCNT__)
+#define BITNET_ABI_CPU _sse42
+#elif defined(__SSE4_1__)
+#define BITNET_ABI_CPU _sse41
+#elif defined(__SSSE3__)
+#define BITNET_ABI_CPU _ssse3
+#elif defined(__SSE3__)
+#define BITNET_ABI_CPU _sse3
+#elif defined(__ARM_FEATURE_SVE)
+#define BITNET_ABI_CPU _sve
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+#define BITNET_ABI_CPU _i8mm
+#elif defined(__ARM_FEATURE_DOTPROD)
+#define BITNET_ABI_CPU _dotprod
+#elif defined(__ARM_FEATURE_ATOMICS)
+#define BITNET_ABI_CPU _lse
+#elif defined(__wasm_relaxed_simd__)
+#define BITNET_ABI_CPU _relaxed_simd
+#elif defined(__wasm_simd128__)
+#define BITNET_ABI_CPU _simd128
+#else
+#define BITNET_ABI_CPU
+#endif
+#if defined(__FAST_MATH__) || defined(_M_FP_FAST)
+#define BITNET_ABI_ARITHMETIC _fast_math
+#else
+#define BITNET_ABI_ARITHMETIC
+#endif
+#define BITNET_ABI_JOIN(major, minor, patch, cpu, arithmetic) v##major##_##minor##_##patch##cpu##arithmetic
+#define BITNET_ABI_NAME(major, minor, patch, cpu, arithmetic) BITNET_ABI_JOIN(major, minor, patch, cpu, arithmetic)
+#define BITNET_ABI                                                                                                     \
+    BITNET_ABI_NAME(BITNET_VERSION_MAJOR, BITNET_VERSION_MINOR, BITNET_VERSION_PATCH, BITNET_ABI_CPU,                  \
+                    BITNET_ABI_ARITHMETIC)
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define BITNET_X86_64 1
+#else
+#define BITNET_X86_64 0
+#endif
+
+#if defined(__aarch64__) || defined(_M_ARM64)
+#define BITNET_ARM64 1
+#else
+#define BITNET_ARM64 0
+#endif
+
+// WebAssembly: whether the module may use 128-bit SIMD, relaxed SIMD too, and whether there are threads.
+#if defined(__wasm_simd128__)
+#define BITNET_WASM_SIMD128 1
+#else
+#define BITNET_WASM_SIMD128 0
+#endif
+#if defined(__wasm_relaxed_simd__)
+#define BITNET_WASM_RELAXED_SIMD 1
+#else
+#define BITNET_WASM_RELAXED_SIMD 0
+#endif
+#if defined(__wasm__) && !defined(__wasm_atomics__)
+#define BITNET_THREADS 0
+#else
+#define BITNET_THREADS 1
+#endif
+
+// Whether a standard container that finds no memory throws, and does not end the program.
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#define BITNET_EXCEPTIONS 1
+#else
+#define BITNET_EXCEPTIONS 0
+#endif
+
+// Whether inline assembly knows the tile instructions of AMX (gcc 11, clang 12): compilers that do have these headers.
+#if BITNET_X86_64 && defined(__GNUC__) && (__has_include(<amxintrin.h>) || __has_include(<amxint8intrin.h>))
+#define BITNET_AMX_ASSEMBLER 1
+#else
+#define BITNET_AMX_ASSEMBLER 0
+#endif
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "bitnet.hpp reads little-endian files in place and refuses big-endian machines"
+#endif
+#if (defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0) || (defined(_M_IX86_FP) && _M_IX86_FP < 2)
+#error "bitnet.hpp needs float arithmetic in float precision: on 32-bit x86 compile with -msse2 -mfpmath=sse"
+#endif
+#if defined(__wasm__) && defined(__FAST_MATH__)
+#error "bitnet.hpp cannot keep its arithmetic exact under -ffast-math on WebAssembly: clang offers no way there"
+#endif
+#if !defined(_MSC_VER) && __cplusplus < 202002L
+#error "bitnet.hpp needs C++20"
+#endif
+
+// BITNET_NOINLINE: what is rarely called from many places, which compilers would copy to each of them.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define BITNET_ALWAYS_INLINE __forceinline
+#define BITNET_NOINLINE __declspec(noinline)
+#else
+#define BITNET_ALWAYS_INLINE __attribute__((always_inline)) inline
+#define BITNET_NOINLINE __attribute__((noinline))
+#endif
+
+// What only failures call: never inlined, and code that leads there is made small instead of fast.
+#if defined(__GNUC__)
+#define BITNET_COLD __attribute__((cold))
+#else
+#define BITNET_COLD
+#endif
+
+#define BITNET_PRAGMA(text) _Pragma(#text)
+
+// Before a loop of a fixed few steps over an array of vector registers. gcc's -O2 would leave loop and array in memory;
+// clang would unroll too late to keep larger arrays out of it.
+#if defined(__clang__)
+#define BITNET_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define BITNET_UNROLL _Pragma("GCC unroll 16")
+#else
+#define BITNET_UNROLL
+#endif
+
+// BITNET_PRECISE_BEGIN .. END: float arithmetic exactly as written, whatever flags the including program is built with.
+// BITNET_TARGET_BEGIN(isa) .. END: the same, and functions are compiled for `isa`. Opened outside any namespace.
+// (clang has float_control for Arm from version 15 on. Before, what comes after these headers stays without
+// contraction and reassociation, too, which changes no result that the program could rely on.)
+#if BITNET_ARM64 && defined(__clang__) && __clang_major__ < 15
+#define BITNET_FLOAT_CONTROL 0
+#else
+#define BITNET_FLOAT_CONTROL 1
+#endif
+#if defined(__clang__) && defined(__wasm__)
+// clang has no float_control for WebAssembly; what remains to be said is the default anyway without -ffast-math.
+#define BITNET_PRECISE_BEGIN _Pragma("clang fp contract(off)")
+#define BITNET_PRECISE_END _Pragma("clang fp contract(on)")
+#elif defined(__clang__)
+#if !BITNET_FLOAT_CONTROL
+#define BITNET_PRECISE_BEGIN _Pragma("clang fp contract(off) reassociate(off)")
+#define BITNET_PRECISE_END
+#else
+#define BITNET_PRECISE_BEGIN _Pragma("float_control(precise, on, push)") _Pragma("clang fp contract(off)")
+#define BITNET_PRECISE_END _Pragma("float_control(pop)")
+#endif
+#define BITNET_TARGET_BEGIN(isa)                                                                                       \
+    BITNET_PRECISE_BEGIN BITNET_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
+#define BITNET_TARGET_END _Pragma("clang attribute pop") BITNET_PRECISE_END
+#elif defined(__GNUC__)
+#define BITNET_PRECISE_BEGIN _Pragma("GCC push_options") _Pragma("GCC optimize(\"no-fast-math\", \"fp-contract=off\")")
+#define BITNET_PRECISE_END _Pragma("GCC pop_options")
+// gcc 12's AVX-512 headers warn inside themselves; the diagnostic pragmas silence that and nothing of ours.
+#define BITNET_TARGET_BEGIN(isa)                                                                                       \
+    BITNET_PRECISE_BEGIN BITNET_PRAGMA(GCC target(isa)) _Pragma("GCC diagnostic push")                                 \
+        _Pragma("GCC diagnostic ignored \"-Wuninitialized\"")                                                          \
+            _Pragma("GCC diagnostic ignored \"-Wmaybe-uninitialized\"")
+#define BITNET_TARGET_END _Pragma("GCC diagnostic pop") BITNET_PRECISE_END
+#elif defined(_MSC_VER)
+#define BITNET_PRECISE_BEGIN __pragma(float_control(precise, on, push)) __pragma(fp_contract(off))
+#define BITNET_PRECISE_END __pragma(float_control(pop))
+#define BITNET_TARGET_BEGIN(isa) BITNET_PRECISE_BEGIN
+#define BITNET_TARGET_END BITNET_PRECISE_END
+#endif
+
+// The arguments of BITNET_TARGET_BEGIN on x86-64: what cpu.hpp checks before isa::avx2 and the others are available.
+#define BITNET_TARGET_SSE41 "sse4.1"
+#define BITNET_TARGET_AVX2 "avx2,fma,f16c,bmi,bmi2"
+#define BITNET_TARGET_AVX_VNNI "avx2,fma,f16c,bmi,bmi2,avxvnni"
+#define BITNET_TARGET_AVX512_VNNI "avx2,fma,f16c,bmi,bmi2,avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx512vnni"
+
+// And on Arm. A region must have all that the functions inlined into it have, hence the first one, and gcc's assembler
+// takes the dot products from Armv8.2 on only.
+#if defined(__clang__)
+#define BITNET_TARGET_NEON "neon"
+#define BITNET_TARGET_NEON_DOTPROD "dotprod"
+#define BITNET_TARGET_NEON_I8MM "dotprod,i8mm"
+#else
+#define BITNET_TARGET_NEON "arch=armv8-a"
+#if defined(__ARM_FEATURE_DOTPROD)
+#define BITNET_TARGET_NEON_DOTPROD "+dotprod"
+#define BITNET_TARGET_NEON_I8MM "+dotprod+i8mm"
+#else
+#define BITNET_TARGET_NEON_DOTPROD "arch=armv8.2-a+dotprod"
+#define BITNET_TARGET_NEON_I8MM "arch=armv8.2-a+dotprod+i8mm"
+#endif
+#endif
+
+#endif
+
+#ifndef BITNET_SECOND_VERSION
+
+// ---- bitnet/constrain.hpp ----
+// Grammars, JSON Schemas, regular expressions and lists of choices, and matchers that follow a text in them byte by
+// byte. Apart from bitnet.hpp: nothing there needs them, and they would be a tenth of what a program compiles.
+#ifndef BITNET_CONSTRAIN_HPP
+#define BITNET_CONSTRAIN_HPP
+
+// ---- bitnet/constrain/automaton.hpp ----
+// automaton: states with edges over bytes, and with calls and counts where the language of a rule is not regular.
+#ifndef BITNET_CONSTRAIN_AUTOMATON_HPP
+#define BITNET_CONSTRAIN_AUTOMATON_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Bytes low to high lead to the state `target`.
+struct byte_edge {
+    std::uint8_t low;
+    std::uint8_t high;
+    std::uint32_t target;
+};
+
+/// Edges that no byte goes along.
+enum class special_kind : std::uint8_t {
+    call,      ///< a text of rule `value`, then `target`
+    tail_call, ///< the same where nothing follows in the caller
+    count,     ///< adds one to the counter of the rule, if it is below `value`
+    skip,      ///< no condition: left where a rule was too large to be made deterministic
+};
+
+struct special_edge {
+    special_kind kind;
+    std::uint32_t value;
+    std::uint32_t target;
+};
+
+/// States 0 (the start) to size() - 1; none at all is the language without a text. Built state by state: add_state(),
+/// then its edges. Edges over bytes of one state are sorted; they overlap only where a rule stayed nondeterministic.
+class automaton {
+public:
+    [[nodiscard]] std::size_t size() const noexcept { return states_.size(); }
+    [[nodiscard]] bool is_final(std::size_t state) const noexcept { return states_[state].is_final; }
+    [[nodiscard]] std::span<const byte_edge> byte_edges(std::size_t state) const noexcept {
+        const std::size_t first = states_[state].first_byte;
+        const std::size_t last = state + 1 < size() ? states_[state + 1].first_byte : bytes_.size();
+        return {bytes_.data() + first, last - first};
+    }
+    [[nodiscard]] std::span<const special_edge> special_edges(std::size_t state) const noexcept {
+        const std::size_t first = states_[state].first_special;
+        const std::size_t last = state + 1 < size() ? states_[state + 1].first_special : specials_.size();
+        return {specials_.data() + first, last - first};
+    }
+    /// Edges of all states together.
+    [[nodiscard]] std::size_t edges() const noexcept { return bytes_.size() + specials_.size(); }
+
+    void add_state(bool is_final) {
+        states_.push_back(
+            {static_cast<std::uint32_t>(bytes_.size()), static_cast<std::uint32_t>(specials_.size()), is_final});
+    }
+    void add(byte_edge edge) { bytes_.push_back(edge); }
+    void add(special_edge edge) { specials_.push_back(edge); }
+
+    /// The state after `byte` in a deterministic automaton; no_state where there is none.
+    [[nodiscard]] std::uint32_t next(std::size_t state, std::uint8_t byte) const noexcept {
+        for (const byte_edge edge : byte_edges(state)) {
+            if (byte <= edge.high) {
+                return byte >= edge.low ? edge.target : no_state;
+            }
+        }
+        return no_state;
+    }
+    /// Whether a deterministic automaton accepts `text`.
+    [[nodiscard]] bool accepts(std::string_view text) const noexcept {
+        std::uint32_t state = size() == 0 ? no_state : 0;
+        for (std::size_t i = 0; i < text.size() && state != no_state; ++i) {
+            state = next(state, static_cast<std::uint8_t>(text[i]));
+        }
+        return state != no_state && is_final(state);
+    }
+
+    static constexpr std::uint32_t no_state = 0xffffffffu;
+
+private:
+    struct state_row {
+        std::uint32_t first_byte;
+        std::uint32_t first_special;
+        bool is_final;
+    };
+
+    std::vector<state_row> states_;
+    std::vector<byte_edge> bytes_;
+    std::vector<special_edge> specials_;
+};
+
+/// Work and size that a compilation may cost; what is spent is counted down.
+struct compile_budget {
+    std::uint64_t steps = 50'000'000; ///< edges looked at: about a quarter of a second
+    std::uint32_t states = 65'536;    ///< of one deterministic automaton
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/choices.hpp ----
+// Lists of choices as grammars. Defines grammar::choices.
+#ifndef BITNET_CONSTRAIN_CHOICES_HPP
+#define BITNET_CONSTRAIN_CHOICES_HPP
+
+// ---- bitnet/constrain/compilation.hpp ----
+// compiled(): from what a reader made to a grammar.
+#ifndef BITNET_CONSTRAIN_COMPILATION_HPP
+#define BITNET_CONSTRAIN_COMPILATION_HPP
+
+// ---- bitnet/constrain/expression.hpp ----
+// expression_pool: what all readers of grammars make: expressions over bytes, and rules that call each other.
+#ifndef BITNET_CONSTRAIN_EXPRESSION_HPP
+#define BITNET_CONSTRAIN_EXPRESSION_HPP
+
+// ---- bitnet/constrain/code_point_class.hpp ----
+// code_point_class: a set of code points, and the automaton of its UTF-8 forms.
+#ifndef BITNET_CONSTRAIN_CODE_POINT_CLASS_HPP
+#define BITNET_CONSTRAIN_CODE_POINT_CLASS_HPP
+
+// ---- bitnet/constrain/subset_construction.hpp ----
+// nondeterministic_automaton, determinised(): from expressions to automata that hold one state per text.
+#ifndef BITNET_CONSTRAIN_SUBSET_CONSTRUCTION_HPP
+#define BITNET_CONSTRAIN_SUBSET_CONSTRUCTION_HPP
+
+// ---- bitnet/core/checked.hpp ----
+// Size arithmetic that notices overflow: for every size that a file or a caller controls.
+#ifndef BITNET_CORE_CHECKED_HPP
+#define BITNET_CORE_CHECKED_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// a + b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
+    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
+        return std::nullopt;
+    }
+    return a + b;
+}
+
+/// a * b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
+    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
+        return std::nullopt;
+    }
+    return a * b;
+}
+
+/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
+template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
+    if constexpr (sizeof(T) > sizeof(std::size_t)) {
+        return static_cast<std::size_t>(size);
+    } else {
+        return size;
+    }
+}
+
+/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
+                                                                   std::uint64_t alignment) noexcept {
+    const auto padded = checked_add(value, alignment - 1);
+    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// An automaton under construction: edges in any order, several for one byte. State 0 is the start.
+class nondeterministic_automaton {
+public:
+    struct arc {
+        bool is_byte;
+        byte_edge byte;
+        special_edge special;
+        std::uint32_t next; ///< arc of the same state, or none
+    };
+    static constexpr std::uint32_t none = 0xffffffffu;
+
+    std::uint32_t add_state() {
+        heads_.push_back(none);
+        finals_.push_back(false);
+        return static_cast<std::uint32_t>(heads_.size() - 1);
+    }
+    void set_final(std::uint32_t state) { finals_[state] = true; }
+    void add(std::uint32_t from, byte_edge edge) {
+        arcs_.push_back({true, edge, {}, heads_[from]});
+        heads_[from] = static_cast<std::uint32_t>(arcs_.size() - 1);
+    }
+    void add(std::uint32_t from, special_edge edge) {
+        arcs_.push_back({false, {}, edge, heads_[from]});
+        heads_[from] = static_cast<std::uint32_t>(arcs_.size() - 1);
+    }
+    void skip(std::uint32_t from, std::uint32_t to) { add(from, special_edge{special_kind::skip, 0, to}); }
+
+    /// Copies `part` so that its texts lead from `from` to `to`.
+    void embed(const automaton& part, std::uint32_t from, std::uint32_t to) {
+        const auto first = static_cast<std::uint32_t>(heads_.size());
+        for (std::size_t state = 0; state < part.size(); ++state) {
+            add_state();
+        }
+        if (part.size() != 0) {
+            skip(from, first);
+        }
+        for (std::uint32_t state = 0; state < part.size(); ++state) {
+            for (const byte_edge edge : part.byte_edges(state)) {
+                add(first + state, byte_edge{edge.low, edge.high, first + edge.target});
+            }
+            for (const special_edge edge : part.special_edges(state)) {
+                add(first + state, special_edge{edge.kind, edge.value, first + edge.target});
+            }
+            if (part.is_final(state)) {
+                skip(first + state, to);
+            }
+        }
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return heads_.size(); }
+    [[nodiscard]] bool is_final(std::uint32_t state) const noexcept { return finals_[state]; }
+    [[nodiscard]] std::uint32_t first_arc(std::uint32_t state) const noexcept { return heads_[state]; }
+    [[nodiscard]] const arc& at(std::uint32_t index) const noexcept { return arcs_[index]; }
+
+    /// The same states and edges, sorted as an automaton has them.
+    [[nodiscard]] automaton as_it_is() const {
+        automaton made;
+        std::vector<byte_edge> sorted;
+        for (std::uint32_t state = 0; state < size(); ++state) {
+            made.add_state(finals_[state]);
+            sorted.clear();
+            for (std::uint32_t i = heads_[state]; i != none; i = arcs_[i].next) {
+                if (arcs_[i].is_byte) {
+                    sorted.push_back(arcs_[i].byte);
+                } else {
+                    made.add(arcs_[i].special);
+                }
+            }
+            std::sort(sorted.begin(), sorted.end(), [](byte_edge a, byte_edge b) { return a.low < b.low; });
+            for (const byte_edge edge : sorted) {
+                made.add(edge);
+            }
+        }
+        return made;
+    }
+
+private:
+    std::vector<std::uint32_t> heads_;
+    std::vector<bool> finals_;
+    std::vector<arc> arcs_;
+};
+
+/// The subset construction; calls and counts are symbols like bytes. Use determinised().
+class subset_construction {
+public:
+    subset_construction(const nondeterministic_automaton& source, compile_budget& budget)
+        : source_(source), budget_(budget), stamps_(source.size(), 0) {}
+
+    [[nodiscard]] std::optional<automaton> run() {
+        close_and_intern({0});
+        for (std::size_t at = 0; at < subsets_.size(); ++at) {
+            if (!expand(*subsets_[at])) {
+                return std::nullopt;
+            }
+        }
+        return std::move(made_);
+    }
+
+private:
+    using subset = std::vector<std::uint32_t>;
+    struct subset_hash {
+        std::size_t operator()(const subset& states) const noexcept {
+            std::uint64_t hash = 0x9e3779b97f4a7c15u;
+            for (const std::uint32_t state : states) {
+                hash = (hash ^ state) * 0xff51afd7ed558ccdu;
+                hash ^= hash >> 29;
+            }
+            return to_size(hash);
+        }
+    };
+
+    /// The number of the subset that `states` lead to without a byte.
+    std::uint32_t close_and_intern(subset states) {
+        ++stamp_;
+        subset closed;
+        while (!states.empty()) {
+            const std::uint32_t state = states.back();
+            states.pop_back();
+            if (std::exchange(stamps_[state], stamp_) == stamp_) {
+                continue;
+            }
+            bool matters = source_.is_final(state);
+            for (std::uint32_t i = source_.first_arc(state); i != source_.none; i = source_.at(i).next) {
+                const auto& arc = source_.at(i);
+                spent_ += 1;
+                if (!arc.is_byte && arc.special.kind == special_kind::skip) {
+                    states.push_back(arc.special.target);
+                } else {
+                    matters = true;
+                }
+            }
+            if (matters) {
+                closed.push_back(state);
+            }
+        }
+        std::sort(closed.begin(), closed.end());
+        kept_ += closed.size();
+        const auto [found, is_new] =
+            numbers_.try_emplace(std::move(closed), static_cast<std::uint32_t>(numbers_.size()));
+        if (is_new) {
+            subsets_.push_back(&found->first);
+        }
+        return found->second;
+    }
+
+    /// Adds the state of a subset with its edges. \return false where the budget is spent
+    [[nodiscard]] bool expand(const subset& states) {
+        const bool is_final =
+            std::any_of(states.begin(), states.end(), [&](std::uint32_t s) { return source_.is_final(s); });
+        made_.add_state(is_final);
+        gather(states);
+        for (std::size_t low = 0; low < 256;) {
+            std::size_t high = low;
+            while (high < 255 && !borders_[high + 1]) {
+                ++high;
+            }
+            add_byte_edge(low, high);
+            low = high + 1;
+        }
+        add_specials();
+        constexpr std::uint64_t most_kept = 8'000'000; // 32 MB of subsets
+        if (spent_ > budget_.steps || subsets_.size() > budget_.states || kept_ > most_kept) {
+            return false;
+        }
+        budget_.steps -= spent_;
+        spent_ = 0;
+        return true;
+    }
+
+    /// Sorts the arcs of all states of a subset: by the byte at which their range begins, or into specials_.
+    void gather(const subset& states) {
+        borders_.fill(false);
+        bytes_.clear();
+        specials_.clear();
+        for (const std::uint32_t state : states) {
+            for (std::uint32_t i = source_.first_arc(state); i != source_.none; i = source_.at(i).next) {
+                const auto& arc = source_.at(i);
+                if (arc.is_byte) {
+                    borders_[arc.byte.low] = true;
+                    borders_[std::size_t{arc.byte.high} + 1] = true;
+                    bytes_.push_back(arc.byte);
+                } else if (arc.special.kind != special_kind::skip) {
+                    specials_.push_back(arc.special);
+                }
+            }
+        }
+        for (auto& targets : targets_) {
+            targets.clear();
+        }
+        for (const byte_edge edge : bytes_) {
+            for (std::size_t byte = edge.low; byte <= edge.high; ++byte) {
+                if (byte == edge.low || borders_[byte]) {
+                    targets_[byte].push_back(edge.target);
+                    ++spent_;
+                }
+            }
+        }
+    }
+
+    void add_byte_edge(std::size_t low, std::size_t high) {
+        if (targets_[low].empty()) {
+            return;
+        }
+        const std::uint32_t target = close_and_intern(targets_[low]);
+        made_.add(byte_edge{static_cast<std::uint8_t>(low), static_cast<std::uint8_t>(high), target});
+    }
+
+    void add_specials() {
+        const auto key = [](const special_edge& edge) { return std::pair{edge.kind, edge.value}; };
+        std::sort(specials_.begin(), specials_.end(),
+                  [&](const special_edge& a, const special_edge& b) { return key(a) < key(b); });
+        for (std::size_t i = 0; i < specials_.size();) {
+            subset targets;
+            const special_edge first = specials_[i];
+            for (; i < specials_.size() && key(specials_[i]) == key(first); ++i) {
+                targets.push_back(specials_[i].target);
+            }
+            made_.add(special_edge{first.kind, first.value, close_and_intern(std::move(targets))});
+        }
+    }
+
+    const nondeterministic_automaton& source_;
+    compile_budget& budget_;
+    automaton made_;
+    std::unordered_map<subset, std::uint32_t, subset_hash> numbers_;
+    std::vector<const subset*> subsets_; // in the order of their numbers
+    std::vector<std::uint32_t> stamps_;  // of states, in which closure they were met last
+    std::uint32_t stamp_ = 0;
+    std::uint64_t spent_ = 0;
+    std::uint64_t kept_ = 0;
+    std::array<bool, 257> borders_{};
+    std::array<subset, 256> targets_;
+    std::vector<byte_edge> bytes_;
+    std::vector<special_edge> specials_;
+};
+
+/// The deterministic automaton of the same language; nullopt where that exceeds the budget.
+[[nodiscard]] inline std::optional<automaton> determinised(const nondeterministic_automaton& source,
+                                                           compile_budget& budget) {
+    return subset_construction(source, budget).run();
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Code points `low` to `high`.
+struct code_point_range {
+    char32_t low;
+    char32_t high;
+
+    [[nodiscard]] bool operator==(const code_point_range&) const noexcept = default;
+};
+
+inline constexpr char32_t last_code_point = 0x10ffff;
+
+/// A set of scalar values: ranges that are sorted and apart, without surrogates.
+class code_point_class {
+public:
+    void add(char32_t low, char32_t high) {
+        ranges_.push_back({low, high});
+        is_sorted_ = false;
+    }
+    void add(const code_point_class& other) {
+        ranges_.insert(ranges_.end(), other.ranges_.begin(), other.ranges_.end());
+        is_sorted_ = false;
+    }
+    /// All scalar values that are not in it.
+    [[nodiscard]] code_point_class complement() {
+        code_point_class made;
+        char32_t next = 0;
+        for (const code_point_range range : ranges()) {
+            if (range.low > next) {
+                made.add(next, range.low - 1);
+            }
+            next = range.high + 1;
+        }
+        if (next <= last_code_point) {
+            made.add(next, last_code_point);
+        }
+        return made;
+    }
+    [[nodiscard]] const std::vector<code_point_range>& ranges() {
+        if (!is_sorted_) {
+            sort();
+        }
+        return ranges_;
+    }
+
+private:
+    void sort() {
+        std::vector<code_point_range> parts;
+        for (const code_point_range range : ranges_) { // surrogates have no UTF-8 form
+            if (range.low < 0xd800) {
+                parts.push_back({range.low, (std::min)(range.high, char32_t{0xd7ff})});
+            }
+            if (range.high > 0xdfff) {
+                parts.push_back({(std::max)(range.low, char32_t{0xe000}), range.high});
+            }
+        }
+        std::sort(parts.begin(), parts.end(), [](auto a, auto b) { return a.low < b.low; });
+        ranges_.clear();
+        for (const code_point_range part : parts) {
+            if (!ranges_.empty() && part.low <= ranges_.back().high + 1) {
+                ranges_.back().high = (std::max)(ranges_.back().high, part.high);
+            } else {
+                ranges_.push_back(part);
+            }
+        }
+        is_sorted_ = true;
+    }
+
+    std::vector<code_point_range> ranges_;
+    bool is_sorted_ = true;
+};
+
+/// Builds the UTF-8 automaton of a class; byte sequences share their tails.
+class utf8_encoder {
+public:
+    explicit utf8_encoder(nondeterministic_automaton& out) : out_(out) {}
+
+    /// The texts of one code point out of `range` lead from `from` to `to`.
+    void connect(std::uint32_t from, std::uint32_t to, code_point_range range) {
+        constexpr char32_t last_of_size[] = {0x7f, 0x7ff, 0xffff, last_code_point};
+        for (std::size_t bytes = 1; bytes <= 4 && range.low <= range.high; ++bytes) {
+            const char32_t last = (std::min)(range.high, last_of_size[bytes - 1]);
+            if (range.low <= last) {
+                split(from, to, {range.low, last}, bytes);
+                range.low = last + 1;
+            }
+        }
+    }
+
+private:
+    /// Cuts a range of equally long forms until each byte of them is a range of its own. At most 7 pieces.
+    void split(std::uint32_t from, std::uint32_t to, code_point_range range, std::size_t bytes) {
+        std::vector<code_point_range> todo{range};
+        while (!todo.empty()) {
+            const code_point_range part = todo.back();
+            todo.pop_back();
+            bool is_cut = false;
+            for (std::size_t i = 1; i < bytes && !is_cut; ++i) {
+                const char32_t mask = (char32_t{1} << (6 * i)) - 1;
+                if ((part.low & ~mask) == (part.high & ~mask)) {
+                    break;
+                }
+                if ((part.low & mask) != 0) {
+                    is_cut = true;
+                    todo.push_back({part.low, part.low | mask});
+                    todo.push_back({(part.low | mask) + 1, part.high});
+                } else if ((part.high & mask) != mask) {
+                    is_cut = true;
+                    todo.push_back({part.low, (part.high & ~mask) - 1});
+                    todo.push_back({part.high & ~mask, part.high});
+                }
+            }
+            if (!is_cut) {
+                add_sequence(from, to, part, bytes);
+            }
+        }
+    }
+
+    void add_sequence(std::uint32_t from, std::uint32_t to, code_point_range range, std::size_t bytes) {
+        constexpr unsigned lead[] = {0, 0xc0, 0xe0, 0xf0};
+        std::uint32_t target = to;
+        for (std::size_t i = 0; i + 1 < bytes; ++i) { // from the last byte to the second
+            const auto low = static_cast<std::uint8_t>(0x80 | ((range.low >> (6 * i)) & 0x3f));
+            const auto high = static_cast<std::uint8_t>(0x80 | ((range.high >> (6 * i)) & 0x3f));
+            const auto [found, is_new] = tails_.try_emplace(std::tuple{low, high, target}, 0);
+            if (is_new) {
+                found->second = out_.add_state();
+                out_.add(found->second, byte_edge{low, high, target});
+            }
+            target = found->second;
+        }
+        const std::size_t shift = 6 * (bytes - 1);
+        out_.add(from, byte_edge{static_cast<std::uint8_t>(lead[bytes - 1] | (range.low >> shift)),
+                                 static_cast<std::uint8_t>(lead[bytes - 1] | (range.high >> shift)), target});
+    }
+
+    nondeterministic_automaton& out_;
+    std::map<std::tuple<std::uint8_t, std::uint8_t, std::uint32_t>, std::uint32_t> tails_;
+};
+
+/// The deterministic automaton of one code point out of `set`.
+[[nodiscard]] inline automaton utf8_automaton(code_point_class set) {
+    nondeterministic_automaton parts;
+    const std::uint32_t from = parts.add_state();
+    const std::uint32_t to = parts.add_state();
+    parts.set_final(to);
+    utf8_encoder encoder(parts);
+    for (const code_point_range range : set.ranges()) {
+        encoder.connect(from, to, range);
+    }
+    compile_budget budget; // at most some 20,000 states, by the number of two- and three-byte prefixes
+    return set.ranges().empty() ? automaton() : determinised(parts, budget).value_or(automaton());
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// An expression of a pool; those it is made of have smaller numbers.
+using expression = std::uint32_t;
+
+enum class expression_kind : std::uint8_t {
+    nothing,  ///< no text at all
+    literal,  ///< one text, perhaps empty
+    language, ///< the texts of an automaton
+    counted,  ///< the texts of an automaton that count from `low` to `high`
+    sequence, ///< its parts in order
+    choice,   ///< one of its parts
+    repeat,   ///< its part, `low` to `high` times
+    rule,     ///< a text of rule `low`
+};
+
+/// How often repeat and counted may go on at most: no limit.
+inline constexpr std::uint32_t unlimited = 0xffffffffu;
+/// The largest number of a repetition.
+inline constexpr std::uint32_t largest_count = 0x7fffffffu;
+
+struct expression_node {
+    expression_kind kind;
+    std::uint32_t first; ///< of parts, characters or automata
+    std::uint32_t size;  ///< parts or characters
+    std::uint32_t low;
+    std::uint32_t high;
+};
+
+/// The expressions of one grammar.
+class expression_pool {
+public:
+    [[nodiscard]] expression nothing() { return add({expression_kind::nothing, 0, 0, 0, 0}); }
+    [[nodiscard]] expression empty() { return literal({}); }
+    [[nodiscard]] expression literal(std::string_view text) {
+        const auto first = static_cast<std::uint32_t>(characters_.size());
+        characters_ += text;
+        return add({expression_kind::literal, first, static_cast<std::uint32_t>(text.size()), 0, 0});
+    }
+    [[nodiscard]] expression language(automaton texts) {
+        automata_.push_back(std::move(texts));
+        return add({expression_kind::language, static_cast<std::uint32_t>(automata_.size() - 1), 0, 0, 0});
+    }
+    [[nodiscard]] expression one_of(code_point_class set) { return language(utf8_automaton(std::move(set))); }
+    /// `high` is in the count edges of `texts`. \param step_bytes the most bytes that one count takes
+    [[nodiscard]] expression counted(automaton texts, std::uint32_t low, std::uint32_t high, std::uint32_t step_bytes) {
+        automata_.push_back(std::move(texts));
+        const auto number = static_cast<std::uint32_t>(automata_.size() - 1);
+        return add({expression_kind::counted, number, step_bytes, low, high});
+    }
+    [[nodiscard]] expression sequence(std::span<const expression> parts) {
+        return parts.size() == 1 ? parts[0] : list(expression_kind::sequence, parts);
+    }
+    [[nodiscard]] expression choice(std::span<const expression> parts) {
+        return parts.size() == 1 ? parts[0] : list(expression_kind::choice, parts);
+    }
+    [[nodiscard]] expression sequence(std::initializer_list<expression> parts) {
+        return sequence(std::span<const expression>(parts.begin(), parts.size()));
+    }
+    [[nodiscard]] expression choice(std::initializer_list<expression> parts) {
+        return choice(std::span<const expression>(parts.begin(), parts.size()));
+    }
+    /// `part` low to high times. Of a repetition of a repetition, one, where that is the same.
+    [[nodiscard]] expression repeat(expression part, std::uint32_t low, std::uint32_t high) {
+        const expression_node inner = nodes_[part];
+        if (inner.kind == expression_kind::repeat) {
+            if (const auto joined = product(inner, low, high)) {
+                return repeat(parts_[inner.first], joined->first, joined->second);
+            }
+        }
+        if (high == 0) {
+            return empty();
+        }
+        if (low == 1 && high == 1) {
+            return part;
+        }
+        parts_.push_back(part);
+        return add({expression_kind::repeat, static_cast<std::uint32_t>(parts_.size() - 1), 1, low, high});
+    }
+    [[nodiscard]] expression rule(std::uint32_t number) { return add({expression_kind::rule, 0, 0, number, 0}); }
+
+    [[nodiscard]] std::size_t size() const noexcept { return nodes_.size(); }
+    [[nodiscard]] const expression_node& at(expression number) const noexcept { return nodes_[number]; }
+    [[nodiscard]] std::span<const expression> parts(const expression_node& node) const noexcept {
+        return has_parts(node) ? std::span(parts_).subspan(node.first, node.size) : std::span<const expression>();
+    }
+    [[nodiscard]] std::string_view text(const expression_node& node) const noexcept {
+        return std::string_view(characters_).substr(node.first, node.size);
+    }
+    [[nodiscard]] const automaton& texts(const expression_node& node) const noexcept { return automata_[node.first]; }
+
+private:
+    [[nodiscard]] static bool has_parts(const expression_node& node) noexcept {
+        return node.kind == expression_kind::sequence || node.kind == expression_kind::choice ||
+               node.kind == expression_kind::repeat;
+    }
+    [[nodiscard]] expression add(expression_node node) {
+        nodes_.push_back(node);
+        return static_cast<expression>(nodes_.size() - 1);
+    }
+    [[nodiscard]] expression list(expression_kind kind, std::span<const expression> parts) {
+        if (parts.empty()) {
+            return kind == expression_kind::sequence ? empty() : nothing();
+        }
+        const auto first = static_cast<std::uint32_t>(parts_.size());
+        parts_.insert(parts_.end(), parts.begin(), parts.end());
+        return add({kind, first, static_cast<std::uint32_t>(parts.size()), 0, 0});
+    }
+    /// The bounds of (x{a,b}){low,high} as one repetition of x; nullopt where its counts leave gaps, or are too large.
+    [[nodiscard]] static std::optional<std::pair<std::uint32_t, std::uint32_t>>
+    product(const expression_node& inner, std::uint64_t low, std::uint64_t high) {
+        const std::uint64_t a = inner.low;
+        const std::uint64_t b = inner.high;
+        if (low == high && high == 0) {
+            return std::pair{0u, 0u};
+        }
+        // k rounds give k*a to k*b. The gap above k rounds closes where k*b + 1 >= (k + 1)*a, first of all for k = low.
+        const bool is_open = b == unlimited;
+        if (low != high && low == 0 && a > 1) {
+            return std::nullopt;
+        }
+        if (low != high && !is_open && low * b + 1 < (low + 1) * a) {
+            return std::nullopt;
+        }
+        const bool is_endless = high == unlimited || is_open;
+        if (low * a > largest_count || (!is_endless && high * b > largest_count)) {
+            return std::nullopt;
+        }
+        return std::pair{static_cast<std::uint32_t>(low * a),
+                         is_endless && b != 0 ? unlimited : static_cast<std::uint32_t>(b == 0 ? 0 : high * b)};
+    }
+
+    std::vector<expression_node> nodes_;
+    std::vector<expression> parts_;
+    std::string characters_;
+    std::vector<automaton> automata_;
+};
+
+/// A rule: its name, for errors, and what it stands for.
+struct grammar_rule {
+    std::string name;
+    expression body = 0;
+};
+
+/// A grammar as it was read, not compiled yet.
+struct grammar_source {
+    expression_pool pool;
+    std::vector<grammar_rule> rules;
+    std::uint32_t root = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/grammar.hpp ----
+// grammar: which texts are allowed, compiled for matchers.
+#ifndef BITNET_CONSTRAIN_GRAMMAR_HPP
+#define BITNET_CONSTRAIN_GRAMMAR_HPP
+
+// ---- bitnet/core/result.hpp ----
+// errc, error and result<T>: how functions report failure. Nothing here throws.
+#ifndef BITNET_CORE_RESULT_HPP
+#define BITNET_CORE_RESULT_HPP
+
+#include <cassert>
+#include <new>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What went wrong, for programs. The sentence for people is in error::message.
+enum class errc {
+    // the machine and the operating system
+    file_not_found = 1, ///< no such file
+    not_a_file,         ///< a directory, a pipe, ...
+    io_error,           ///< the operating system refused to open, map, read or write
+    out_of_memory,      ///< the message holds the bytes asked for, where they are many
+    unsupported_cpu,    ///< no policy of the list runs on this CPU
+    thread_error,       ///< the operating system refused a thread
+    broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault
+    // bytes of a file
+    truncated,     ///< the file ends before what it announces
+    bad_magic,     ///< not a GGUF file
+    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped
+    bad_count,     ///< a count that the remaining bytes cannot hold
+    bad_key,       ///< a metadata key that is empty, too long or has a NUL byte
+    duplicate_key, ///< one metadata key twice
+    bad_value,     ///< unknown value type, nested array, bool other than 0 and 1
+    bad_alignment, ///< general.alignment of the wrong type, 0, not a power of two or above 64 KiB
+    bad_tensor_name,
+    duplicate_tensor,
+    bad_shape, ///< 0 or > 4 dimensions, a zero dimension, an overflowing product, a row that is no multiple of its
+               ///< block
+    unsupported_type, ///< a tensor type id that is unknown here
+    bad_offset,       ///< a tensor that is unaligned, overlaps another or lies beyond the file
+    bad_scale,        ///< a ternary scale that is not finite or not positive
+    bad_code,         ///< ternary code 3
+    bad_json,         ///< JSON text that does not follow RFC 8259
+    bad_utf8,         ///< bytes that are not UTF-8
+    bad_file_name,    ///< a file of a checkpoint whose name is no plain file name
+    // meaning of a file
+    unsupported_architecture,
+    missing_key,    ///< a metadata key that the architecture needs
+    wrong_type,     ///< a metadata value of another type than the key has
+    out_of_range,   ///< a hyper-parameter outside its sane range
+    inconsistent,   ///< two facts in the file that disagree
+    missing_tensor, ///< a tensor that the architecture needs
+    wrong_shape,    ///< a tensor of another shape than the hyper-parameters imply
+    wrong_layout,   ///< a ternary layout that the policy cannot take
+    bad_vocabulary, ///< tokens, scores, types or merges that do not fit together
+    unknown_pre_tokenizer,
+    unsupported_tokenizer,
+    unknown_chat_template, ///< a dialog has to be written in a format that nothing tells
+    // grammars
+    bad_grammar,        ///< a grammar, regular expression or list of choices that cannot be read
+    bad_schema,         ///< a JSON text that is no JSON Schema
+    unsupported_schema, ///< a keyword of a JSON Schema that cannot be enforced
+    empty_language,     ///< no text at all matches a grammar
+    grammar_budget,     ///< more states, ways of reading a text or work than the limits allow
+    // the caller's requests
+    invalid_argument, ///< a value outside its documented range
+    invalid_token,    ///< a token id outside the vocabulary
+    context_full,     ///< more tokens than the context has room for
+    kv_pool_full,     ///< more positions than a kv_pool has free pages for
+    nothing_fed,      ///< next() or logits() before any token was fed
+    no_lm_head,       ///< logits or tokens of a text embedding model
+    cancelled,        ///< the caller's own callback stopped the work
+};
+
+/// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.
+struct error {
+    errc code{};
+    std::string message;
+};
+
+/// A value or an error. Like std::expected<T, error> of C++23, as far as this library needs it.
+template <class T> class [[nodiscard]] result {
+public:
+    using value_type = T;
+
+    result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(true) {
+        ::new (static_cast<void*>(&value_)) T(std::move(value));
+    }
+    result(bitnet::error failure) noexcept : ok_(false) {
+        ::new (static_cast<void*>(&error_)) bitnet::error(std::move(failure));
+    }
+    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(other.ok_) {
+        take(std::move(other));
+    }
+    result& operator=(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {
+        if (this != &other) {
+            destroy();
+            ok_ = other.ok_;
+            take(std::move(other));
+        }
+        return *this;
+    }
+    result(const result&) = delete;
+    result& operator=(const result&) = delete;
+    ~result() { destroy(); }
+
+    [[nodiscard]] bool has_value() const noexcept { return ok_; }
+    explicit operator bool() const noexcept { return ok_; }
+
+    /// \pre has_value()
+    [[nodiscard]] T& operator*() & noexcept { return assert(ok_), value_; }
+    [[nodiscard]] const T& operator*() const& noexcept { return assert(ok_), value_; }
+    [[nodiscard]] T&& operator*() && noexcept { return assert(ok_), std::move(value_); }
+    [[nodiscard]] T* operator->() noexcept { return assert(ok_), &value_; }
+    [[nodiscard]] const T* operator->() const noexcept { return assert(ok_), &value_; }
+
+    /// \pre !has_value()
+    [[nodiscard]] const bitnet::error& error() const& noexcept { return assert(!ok_), error_; }
+    [[nodiscard]] bitnet::error&& error() && noexcept { return assert(!ok_), std::move(error_); }
+
+private:
+    void take(result&& other) {
+        if (ok_) {
+            ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
+        } else {
+            ::new (static_cast<void*>(&error_)) bitnet::error(std::move(other.error_));
+        }
+    }
+    void destroy() noexcept {
+        if (ok_) {
+            value_.~T();
+        } else {
+            error_.~error();
+        }
+    }
+
+    union {
+        T value_;
+        bitnet::error error_;
+    };
+    bool ok_;
+};
+
+/// Success without a value, or an error.
+template <> class [[nodiscard]] result<void> {
+public:
+    using value_type = void;
+
+    result() noexcept = default;
+    result(bitnet::error failure) noexcept : error_(std::move(failure)) {}
+
+    [[nodiscard]] bool has_value() const noexcept { return error_.code == errc{}; }
+    explicit operator bool() const noexcept { return has_value(); }
+
+    /// \pre !has_value()
+    [[nodiscard]] const bitnet::error& error() const& noexcept { return assert(!has_value()), error_; }
+    [[nodiscard]] bitnet::error&& error() && noexcept { return assert(!has_value()), std::move(error_); }
+
+private:
+    bitnet::error error_;
+};
+
+/// The error of a result that failed, to be returned as the error of another: `if (!opened) return failed(opened);`
+/// Takes the sentence out of a result that may be changed, and copies it from one that may not. \pre !made.has_value()
+template <class T> [[nodiscard]] error failed(result<T>& made) noexcept { return std::move(made).error(); }
+template <class T> [[nodiscard]] error failed(result<T>&& made) noexcept { return std::move(made).error(); }
+template <class T> [[nodiscard]] error failed(const result<T>& made) { return made.error(); }
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/fwd.hpp ----
+// The list of all public names; other names are in bitnet::detail. Declares those that can be declared ahead cheaply.
+#ifndef BITNET_FWD_HPP
+#define BITNET_FWD_HPP
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+using token = std::int32_t;
+
+// core
+enum class errc;
+struct error;
+template <class T> class result;
+struct half;
+struct bfloat16;
+enum class float_element : unsigned char;
+template <class T> struct matrix_view;
+
+// files and memory
+enum class access_hint;
+class byte_source;
+enum class page_mode;
+struct read_callback;
+
+// io: GGUF, JSON, safetensors
+class gguf_file;
+class gguf_strings;
+struct gguf_tensor;
+enum class gguf_type : std::uint32_t;
+struct gguf_value;
+class gguf_writer;
+struct gguf_writer_options;
+enum class tensor_type : std::uint32_t;
+class json_document;
+struct json_member;
+struct json_options;
+enum class json_type : std::uint8_t;
+class json_value;
+class safetensors_file;
+struct safetensors_tensor;
+enum class safetensors_type : std::uint8_t;
+
+// text
+class tokenizer;
+struct tokenizer_json_files;
+struct tokenizer_options;
+struct encode_options;
+struct decode_options;
+struct pre_tokenizer_choice;
+class stream_decoder;
+struct stream_decoder_options;
+class chat_dialog;
+enum class chat_format : unsigned char;
+struct chat_format_choice;
+struct chat_message;
+struct chat_options;
+class chat_template;
+enum class chat_thinking : unsigned char;
+struct chat_tool_call;
+
+// constrain
+class grammar;
+class matcher;
+struct matcher_options;
+struct schema_options;
+enum class unsupported_keyword : std::uint8_t;
+
+/// Instruction sets.
+namespace isa {
+struct scalar;
+struct sse41;
+struct avx2;
+struct avx_vnni;
+struct avx512_vnni;
+struct amx_int8;
+struct neon;
+struct neon_dotprod;
+struct neon_i8mm;
+struct wasm_simd128;
+struct wasm_relaxed_simd;
+} // namespace isa
+
+// threads
+class inline_pool;
+struct loop_body;
+class pool_ref;
+class thread_pool;
+
+// layouts, and the tables of functions that a policy names
+enum class i2s_order;
+struct base3;
+struct lookup2;
+struct lookup3;
+struct any_cpu;
+struct block_table;
+struct engine;
+struct kv_table;
+struct layout_table;
+struct loop_table;
+struct ternary_table;
+
+// models
+enum class activation_function;
+enum class activation_rounding : unsigned char;
+enum class pooling_type : std::uint8_t;
+enum class rotary_pairing;
+struct checkpoint_options;
+struct hyper_parameters;
+class model_file;
+struct ternary_reading;
+
+// running them
+class any_batch;
+class any_chooser;
+class any_model;
+class any_session;
+struct batch_entry;
+struct batch_options;
+template <class Ladder> struct compiled_for;
+class kv_pool;
+enum class lm_head_mode;
+struct logits_visitor;
+struct open_options;
+class sampler;
+struct sampler_options;
+struct sampling_advice;
+struct scored_token;
+enum class screen_state;
+struct screen_statistics;
+struct session_options;
+enum class stop_reason;
+
+// converting them
+class checkpoint_converter;
+struct comparison_report;
+struct conversion_options;
+struct conversion_progress;
+struct conversion_statistics;
+class metadata_edit;
+struct ternary_encoding;
+
+// Public too, and declared in the header beside the name only: aliases, concepts, constants, functions, and templates
+// whose parameters are constrained.
+//
+//     buffer                     core/buffer.hpp
+//     failed                     core/result.hpp
+//
+//     dims_text                  io/gguf_reader.hpp
+//     element_count              io/gguf_types.hpp
+//     name_of                    io/gguf_types.hpp
+//     name_of                    io/json.hpp
+//     name_of                    io/safetensors.hpp
+//     tensor_dims                io/gguf_types.hpp
+//
+//     chat_format_names          text/chat_format.hpp
+//     end_of_turn                text/chat_format.hpp
+//     find_chat_format           text/chat_format.hpp
+//     name_of                    text/chat_format.hpp
+//     no_token                   text/token.hpp
+//
+//     isa::all_of_this_machine   simd/isa.hpp
+//     isa::enable                simd/isa.hpp
+//     isa::instruction_set       simd/isa.hpp
+//     isa::list                  simd/isa.hpp
+//     default_spin               thread/thread_limits.hpp
+//     most_threads               thread/thread_limits.hpp
+//     thread_pool_type           thread/pool.hpp
+//     usable_cores               thread/usable_cores.hpp
+//
+//     default_pool               policy.hpp
+//     engine_of                  policy.hpp
+//     i2s                        kernel/ternary_layout.hpp
+//     i2s_b                      kernel/ternary_layout.hpp
+//     i2s_c                      kernel/ternary_layout.hpp
+//     kv_element_type            policy.hpp
+//     native                     policy.hpp
+//     policy                     policy.hpp
+//     policy_type                policy.hpp
+//     in_all_layouts             run/dispatch.hpp
+//     joined_ladders             run/dispatch.hpp
+//     ladder                     run/dispatch.hpp
+//     with_first_available       run/dispatch.hpp
+//
+//     activation_rounding_names  checkpoint/activation_rounding.hpp
+//     find_activation_rounding   checkpoint/activation_rounding.hpp
+//     is_ternary_place           checkpoint/layout_for.hpp
+//     largest_head_size          checkpoint/hyper_parameters.hpp
+//     layout_for                 checkpoint/layout_for.hpp
+//     name_of                    checkpoint/activation_rounding.hpp
+//     name_of                    checkpoint/hyper_parameters.hpp
+//     ternary_type_of            checkpoint/layout_for.hpp
+//
+//     batch                      run/batch.hpp
+//     binarize_embedding         run/embedding_codes.hpp
+//     binary_embedding_bytes     run/embedding_codes.hpp
+//     model                      run/model.hpp
+//     quantize_embedding         run/embedding_codes.hpp
+//     session                    run/session.hpp
+//     token_chooser              run/token_chooser.hpp
+//     tokens_to_embed            run/embedding.hpp
+//
+//     compare_checkpoints        convert/checkpoint_comparison.hpp
+//     find_ternary_encoding      convert/ternary_encoding.hpp
+//     ternary_encoding_names     convert/ternary_encoding.hpp
+//     ternary_encodings          convert/ternary_encoding.hpp
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+struct compiled_grammar;
+struct grammar_access;
+} // namespace detail
+
+/// A set of texts, compiled: immutable, independent of vocabularies, shared by its copies and by all matchers.
+/// Opening one costs time and memory in proportion to its source, has limits of its own (grammar_limits), needs 64 KiB
+/// of stack, and ends in an error for whatever exceeds them. No error sentence holds more than 1,000 bytes.
+class grammar {
+public:
+    /// The language of llama.cpp's GBNF guide; its rule `root` is what has to match. Repetitions are exact up to
+    /// 2^31 - 1, rules may be left-recursive and ambiguous.
+    /// \return errc::bad_grammar with rule, line and column; errc::empty_language where nothing at all could match;
+    /// errc::grammar_budget. Included with bitnet/constrain/gbnf_reader.hpp.
+    [[nodiscard]] static result<grammar> gbnf(std::string_view source, std::string_view name = "grammar");
+
+    /// The whole text has to match a regular expression in the dialect of JSON Schema's `pattern` (ECMA-262 without
+    /// look-around, back-references, word borders and \p, which are refused). \d, \w and \s are ASCII.
+    /// \return errc::bad_grammar with the column, and as above. Included with bitnet/constrain/regex_reader.hpp.
+    [[nodiscard]] static result<grammar> regex(std::string_view pattern, std::string_view name = "regular expression");
+
+    /// One of a list of texts, each of which is UTF-8; duplicates do not matter.
+    /// \return errc::bad_grammar where the list is empty or a text is no UTF-8. Included with
+    /// bitnet/constrain/choices.hpp.
+    [[nodiscard]] static result<grammar> choices(std::span<const std::string_view> texts,
+                                                 std::string_view name = "choices");
+
+    /// JSON texts that are valid by a JSON Schema of draft 2020-12; see schema_options for the form they have.
+    /// \return errc::bad_json, errc::bad_schema, errc::unsupported_schema with the JSON pointer of the keyword, and as
+    /// above. Included with bitnet/constrain/json_schema.hpp.
+    [[nodiscard]] static result<grammar> json_schema(std::string_view schema, const schema_options& options,
+                                                     std::string_view name = "schema");
+    [[nodiscard]] static result<grammar> json_schema(std::string_view schema);
+
+    /// What was read in a particular way, or not enforced because the options say so: one sentence each.
+    [[nodiscard]] std::span<const std::string> notes() const noexcept { return notes_; }
+
+private:
+    friend struct detail::grammar_access;
+
+    std::shared_ptr<const detail::compiled_grammar> tables_;
+    std::vector<std::string> notes_;
+};
+
+namespace detail {
+
+/// How readers make grammars, and matchers see their tables.
+struct grammar_access {
+    [[nodiscard]] static grammar make(std::shared_ptr<const compiled_grammar> tables, std::vector<std::string> notes) {
+        grammar made;
+        made.tables_ = std::move(tables);
+        made.notes_ = std::move(notes);
+        return made;
+    }
+    [[nodiscard]] static const std::shared_ptr<const compiled_grammar>& tables(const grammar& of) noexcept {
+        return of.tables_;
+    }
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/grammar_compiler.hpp ----
+// grammar_compiler: rules of expressions to states. Every state it keeps can reach an end.
+#ifndef BITNET_CONSTRAIN_GRAMMAR_COMPILER_HPP
+#define BITNET_CONSTRAIN_GRAMMAR_COMPILER_HPP
+
+// ---- bitnet/constrain/compiled_grammar.hpp ----
+// compiled_grammar: the tables that a matcher runs over, and how many bytes each state is from the end of its rule.
+#ifndef BITNET_CONSTRAIN_COMPILED_GRAMMAR_HPP
+#define BITNET_CONSTRAIN_COMPILED_GRAMMAR_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <queue>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A rule as states. A text of it is complete in a final state where the counter has reached `least`.
+struct compiled_rule {
+    std::uint32_t start = 0;      ///< state
+    std::uint32_t least = 0;      ///< count, 0 where nothing is counted
+    std::uint32_t step_bytes = 0; ///< the most bytes that one more count takes
+    bool counts_itself = false;   ///< an automaton that counts, not a repetition
+    bool is_nullable = false;     ///< the empty text is one; callers skip the call then
+    std::uint32_t bytes = 0;      ///< of a shortest text, saturated
+};
+
+/// All rules of a grammar; their states are numbered together.
+struct compiled_grammar {
+    automaton states;
+    std::vector<std::uint32_t> rule_of; ///< per state
+    std::vector<std::uint32_t> to_end;  ///< per state: bytes to the end of its rule, whatever is counted; saturated
+    std::vector<compiled_rule> rules;
+    std::uint32_t root = 0;
+};
+
+/// Bytes to an end, saturated at a number that sums of a few cannot overflow.
+inline constexpr std::uint32_t endless = 0x3fffffffu;
+
+[[nodiscard]] constexpr std::uint32_t bytes_together(std::uint64_t a, std::uint64_t b) noexcept {
+    return static_cast<std::uint32_t>((std::min)(a + b, std::uint64_t{endless}));
+}
+
+/// Computes to_end and compiled_rule::bytes: shortest paths in which a call costs the shortest text of its rule
+/// (Knuth's generalisation of Dijkstra's algorithm). Nodes are all states, then all rules.
+class distance_search {
+public:
+    explicit distance_search(compiled_grammar& grammar)
+        : grammar_(grammar), states_(static_cast<std::uint32_t>(grammar.states.size())),
+          bytes_(states_ + grammar.rules.size(), endless), uses_(bytes_.size(), none) {}
+
+    void run() {
+        for (std::uint32_t state = 0; state < states_; ++state) {
+            link_state(state);
+        }
+        for (std::uint32_t rule = 0; rule < grammar_.rules.size(); ++rule) {
+            link_rule(rule);
+        }
+        while (!queue_.empty()) {
+            const auto [bytes, node] = queue_.top();
+            queue_.pop();
+            if (bytes == bytes_[node] && !is_settled_[node]) {
+                is_settled_[node] = true;
+                settle(node);
+            }
+        }
+        for (std::uint32_t number = 0; number < grammar_.rules.size(); ++number) {
+            compiled_rule& rule = grammar_.rules[number];
+            rule.bytes = bytes_[states_ + number];
+            const special_edge* const step = count_edge(rule);
+            rule.step_bytes = step == nullptr ? rule.step_bytes : bytes_[step->target];
+        }
+        bytes_.resize(states_);
+        grammar_.to_end = std::move(bytes_);
+    }
+
+private:
+    static constexpr std::uint32_t none = 0xffffffffu;
+    /// `to` takes times * bytes of `first` + bytes of `second` + plus.
+    struct way {
+        std::uint32_t to;
+        std::uint32_t first;
+        std::uint32_t second; ///< or none
+        std::uint32_t times;
+        std::uint32_t plus;
+    };
+    struct use {
+        std::uint32_t way;
+        std::uint32_t next;
+    };
+
+    void link_state(std::uint32_t state) {
+        if (grammar_.states.is_final(state)) {
+            reach(state, 0);
+        }
+        for (const byte_edge edge : grammar_.states.byte_edges(state)) {
+            add({state, edge.target, none, 1, 1});
+        }
+        for (const special_edge edge : grammar_.states.special_edges(state)) {
+            const bool is_call = edge.kind == special_kind::call || edge.kind == special_kind::tail_call;
+            add({state, edge.target, is_call ? states_ + edge.value : none, 1, 0});
+        }
+    }
+
+    /// The edge by which a repetition begins another round, where rounds have to be counted and their bytes are not
+    /// known.
+    [[nodiscard]] const special_edge* count_edge(const compiled_rule& rule) const noexcept {
+        for (const special_edge& edge : grammar_.states.special_edges(rule.start)) {
+            if (edge.kind == special_kind::count && rule.least != 0 && !rule.counts_itself) {
+                return &edge;
+            }
+        }
+        return nullptr;
+    }
+    void link_rule(std::uint32_t number) {
+        const compiled_rule& rule = grammar_.rules[number];
+        const std::uint32_t node = states_ + number;
+        if (const special_edge* const step = count_edge(rule)) {
+            add({node, step->target, rule.start, rule.least, 0});
+        } else {
+            const std::uint64_t counted = std::uint64_t{rule.least} * rule.step_bytes;
+            add({node, rule.start, none, 1, bytes_together(counted, 0)});
+        }
+    }
+
+    void add(way made) {
+        const auto number = static_cast<std::uint32_t>(ways_.size());
+        ways_.push_back(made);
+        for (const std::uint32_t node : {made.first, made.second}) {
+            if (node != none) {
+                list_.push_back({number, uses_[node]});
+                uses_[node] = static_cast<std::uint32_t>(list_.size() - 1);
+            }
+        }
+    }
+
+    void reach(std::uint32_t node, std::uint32_t bytes) {
+        if (bytes < bytes_[node]) {
+            bytes_[node] = bytes;
+            queue_.push({bytes, node});
+        }
+    }
+
+    void settle(std::uint32_t node) {
+        for (std::uint32_t i = uses_[node]; i != none; i = list_[i].next) {
+            const way& made = ways_[list_[i].way];
+            if (is_settled_[made.first] && (made.second == none || is_settled_[made.second])) {
+                const std::uint64_t second = made.second == none ? 0 : bytes_[made.second];
+                reach(made.to, bytes_together(std::uint64_t{made.times} * bytes_[made.first], second + made.plus));
+            }
+        }
+    }
+
+    compiled_grammar& grammar_;
+    std::uint32_t states_;
+    std::vector<std::uint32_t> bytes_;
+    std::vector<std::uint32_t> uses_;
+    std::vector<bool> is_settled_ = std::vector<bool>(bytes_.size());
+    std::vector<way> ways_;
+    std::vector<use> list_;
+    using entry = std::pair<std::uint32_t, std::uint32_t>;
+    std::priority_queue<entry, std::vector<entry>, std::greater<>> queue_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/expression_task.hpp ----
+// expression_task: an expression that is to lead from one state to another; how those made of parts are taken apart.
+#ifndef BITNET_CONSTRAIN_EXPRESSION_TASK_HPP
+#define BITNET_CONSTRAIN_EXPRESSION_TASK_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+struct expression_task {
+    expression part;
+    std::uint32_t from;
+    std::uint32_t to;
+};
+
+inline void connect_literal(nondeterministic_automaton& states, std::string_view text, expression_task task) {
+    std::uint32_t from = task.from;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto byte = static_cast<std::uint8_t>(text[i]);
+        const std::uint32_t to = i + 1 == text.size() ? task.to : states.add_state();
+        states.add(from, byte_edge{byte, byte, to});
+        from = to;
+    }
+    if (text.empty()) {
+        states.skip(task.from, task.to);
+    }
+}
+
+inline void connect_sequence(nondeterministic_automaton& states, std::span<const expression> parts,
+                             expression_task task, std::vector<expression_task>& todo) {
+    std::uint32_t from = task.from;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        const std::uint32_t to = i + 1 == parts.size() ? task.to : states.add_state();
+        todo.push_back({parts[i], from, to});
+        from = to;
+    }
+    if (parts.empty()) {
+        states.skip(task.from, task.to);
+    }
+}
+
+/// A repetition as copies of its part, and a loop where it has no limit.
+inline void connect_copies(nondeterministic_automaton& states, expression part, const expression_node& repeat,
+                           expression_task task, std::vector<expression_task>& todo) {
+    std::uint32_t from = task.from;
+    const auto add_copy = [&] {
+        const std::uint32_t to = states.add_state();
+        todo.push_back({part, from, to});
+        from = to;
+    };
+    for (std::uint32_t i = 0; i < repeat.low; ++i) {
+        add_copy();
+    }
+    if (repeat.high == unlimited) {
+        const std::uint32_t loop = states.add_state();
+        states.skip(from, loop);
+        todo.push_back({part, loop, loop});
+        from = loop;
+    }
+    for (std::uint32_t i = repeat.low; repeat.high != unlimited && i < repeat.high; ++i) {
+        states.skip(from, task.to);
+        add_copy();
+    }
+    states.skip(from, task.to);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/core/sentence.hpp ----
+// sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
+#ifndef BITNET_CORE_SENTENCE_HPP
+#define BITNET_CORE_SENTENCE_HPP
+
+// ---- bitnet/core/guarded.hpp ----
+// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
+// computes in the default floating-point environment.
+#ifndef BITNET_CORE_GUARDED_HPP
+#define BITNET_CORE_GUARDED_HPP
+
+// ---- bitnet/core/float_environment.hpp ----
+// default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
+// the host has set.
+#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+
+#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
+#include <xmmintrin.h>
+#elif !BITNET_X86_64 && !(BITNET_ARM64 && defined(__GNUC__))
+#include <cfenv>
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Sets the IEEE default for this thread, and gives the caller's setting and exception flags back when it goes out of
+/// scope. Needed because hosts change rounding and trap exceptions, and -ffast-math links start-up code that flushes
+/// denormals. Cost: some ten nanoseconds. Proven by tests/core/float_environment_test.cpp.
+class default_float_environment {
+public:
+    default_float_environment() noexcept : saved_(load()) { store_default(); }
+    ~default_float_environment() { store(saved_); }
+    default_float_environment(const default_float_environment&) = delete;
+    default_float_environment& operator=(const default_float_environment&) = delete;
+
+private:
+#if BITNET_X86_64
+    using state = std::uint32_t; // MXCSR: compilers use no other unit for float and double here
+    static void store_default() noexcept { store(0x1f80); } // its value after reset: all exceptions masked, nearest
+#if defined(__GNUC__) || defined(__clang__)                 // the intrinsics' own builtins: their header is large
+    [[nodiscard]] static state load() noexcept { return __builtin_ia32_stmxcsr(); }
+    static void store(state value) noexcept { __builtin_ia32_ldmxcsr(value); }
+#else
+    [[nodiscard]] static state load() noexcept { return _mm_getcsr(); }
+    static void store(state value) noexcept { _mm_setcsr(value); }
+#endif
+#elif BITNET_ARM64 && defined(__GNUC__)
+    struct state {
+        std::uint64_t control; ///< FPCR. 0: nearest, no flush to zero, no traps, IEEE half precision
+        std::uint64_t flags;   ///< FPSR
+    };
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(now.control), "=r"(now.flags) : : "memory");
+        return now;
+    }
+    static void store_default() noexcept { store({0, 0}); }
+    static void store(state value) noexcept {
+        __asm__ volatile("msr fpsr, %1\n\tmsr fpcr, %0" : : "r"(value.control), "r"(value.flags) : "memory");
+    }
+#else
+    using state = std::fenv_t; // all units that there are: on 32-bit x86 the x87, too, which returns results
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        std::fegetenv(&now);
+        return now;
+    }
+    static void store_default() noexcept { std::fesetenv(FE_DFL_ENV); }
+    static void store(const state& value) noexcept { std::fesetenv(&value); }
+#endif
+    state saved_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Calls work(). \return whether memory sufficed: false where a standard container threw because it did not. Without
+/// exceptions a container does what the standard library does then, and this returns true. Other exceptions pass: they
+/// are those of the host's own callbacks.
+template <class Work> [[nodiscard]] bool has_memory_for(Work&& work) {
+#if BITNET_EXCEPTIONS
+    try {
+        work();
+    } catch (const std::bad_alloc&) {
+        return false;
+    } catch (const std::length_error&) {
+        return false;
+    }
+#else
+    work();
+#endif
+    return true;
+}
+
+/// What an error says that found no memory for its sentence: needs none where strings hold short texts in themselves.
+[[nodiscard]] BITNET_COLD inline std::string no_memory_text() noexcept {
+    std::string text;
+    return has_memory_for([&] { text = "out of memory"; }) ? text : std::string();
+}
+[[nodiscard]] BITNET_COLD inline error out_of_memory() noexcept { return {errc::out_of_memory, no_memory_text()}; }
+
+/// The result<T> of work(), or errc::out_of_memory where a container found no memory. Every public function that
+/// returns a result and may allocate or compute does so in here, so that no code below has to think of either.
+template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()) {
+    const default_float_environment environment;
+#if BITNET_EXCEPTIONS
+    try {
+        return work();
+    } catch (const std::bad_alloc&) {
+        return out_of_memory();
+    } catch (const std::length_error&) {
+        return out_of_memory();
+    }
+#else
+    return work();
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
+/// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
+BITNET_COLD inline void append_quoted(std::string& out, std::string_view name, std::size_t longest) {
+    out += '\'';
+    for (const char c : name.substr(0, longest)) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x20 && byte < 0x7f) {
+            out += c;
+        } else {
+            const char escaped[] = {'\\', 'x', "0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
+            out.append(escaped, sizeof escaped);
+        }
+    }
+    out.append(name.size() > longest ? "...'" : "'");
+}
+
+/// A name out of a file as a part of a sentence: at most 80 bytes of it, in quotes, as append_quoted() writes them.
+struct quoted {
+    std::string_view name;
+};
+
+/// A text as it is, a quoted name, or an integer in decimal. Borrows the text.
+class sentence_part {
+public:
+    sentence_part(std::string_view text) noexcept : text_(text.data()), value_(text.size()) {}
+    sentence_part(const char* text) noexcept : sentence_part(std::string_view(text)) {}
+    sentence_part(const std::string& text) noexcept : sentence_part(std::string_view(text)) {}
+    sentence_part(quoted part) noexcept : text_(part.name.data()), value_(part.name.size()), kind_(kind::quoted) {}
+    template <std::integral Number>
+    requires(!std::same_as<Number, bool> && !std::same_as<Number, char>) sentence_part(Number number)
+    noexcept
+        : value_(number < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(number)
+                            : static_cast<std::uint64_t>(number)),
+          kind_(number < 0 ? kind::negative : kind::positive) {}
+
+    /// Appends it to `out`.
+    BITNET_COLD void append_to(std::string& out) const {
+        switch (kind_) {
+        case kind::text:
+            out.append(text_, to_size(value_));
+            break;
+        case kind::quoted:
+            append_quoted(out, {text_, to_size(value_)}, 80);
+            break;
+        case kind::positive:
+        case kind::negative:
+            append_number(out);
+            break;
+        }
+    }
+
+private:
+    enum class kind : unsigned char { text, quoted, positive, negative };
+
+    void append_number(std::string& out) const {
+        char digits[21];
+        char* const end = digits + sizeof digits;
+        char* begin = end;
+        std::uint64_t rest = value_;
+        do {
+            *--begin = static_cast<char>('0' + rest % 10);
+            rest /= 10;
+        } while (rest != 0);
+        if (kind_ == kind::negative) {
+            *--begin = '-';
+        }
+        out.append(begin, end);
+    }
+
+    const char* text_ = nullptr;
+    std::uint64_t value_; ///< the size of a text, the magnitude of a number
+    kind kind_ = kind::text;
+};
+
+using sentence_parts = std::initializer_list<sentence_part>;
+
+/// All parts, one after another: sentence({file, ": ", rows, " rows in the file"}). A call compiles to less code than
+/// `+` and std::to_string, which are inlined wherever they are used.
+[[nodiscard]] BITNET_COLD inline std::string sentence(sentence_parts parts) {
+    std::string made;
+    for (const sentence_part& part : parts) {
+        part.append_to(made);
+    }
+    return made;
+}
+
+/// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
+/// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
+/// An error whose sentence finds no memory still has its code.
+BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) noexcept {
+    failure.code = code;
+    const bool is_told = has_memory_for([&] {
+        failure.message.clear();
+        for (const sentence_parts parts : {place, what}) {
+            for (const sentence_part& part : parts) {
+                part.append_to(failure.message);
+            }
+        }
+    });
+    if (!is_told) {
+        failure.message = no_memory_text();
+    }
+    return false;
+}
+
+/// The error of that code and that sentence, for functions that are not guarded(): needs no memory to have its code.
+[[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
+    error made;
+    set_error(made, code, what, {});
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Who is a part of whom among the expressions and rules of a grammar. Nodes: expressions, then rules, whose only part
+/// is their body.
+class part_graph {
+public:
+    explicit part_graph(const grammar_source& source)
+        : source_(source), first_(source.pool.size() + source.rules.size() + 1, 0) {
+        each_part([&](std::uint32_t part, std::uint32_t) { ++first_[part + 1]; });
+        for (std::size_t i = 1; i < first_.size(); ++i) {
+            first_[i] += first_[i - 1];
+        }
+        wholes_.resize(first_.back());
+        std::vector<std::uint32_t> next(first_.begin(), first_.end() - 1);
+        each_part([&](std::uint32_t part, std::uint32_t whole) { wholes_[next[part]++] = whole; });
+    }
+
+    [[nodiscard]] std::uint32_t nodes() const noexcept { return static_cast<std::uint32_t>(first_.size() - 1); }
+    [[nodiscard]] std::uint32_t rule_node(std::uint32_t rule) const noexcept {
+        return static_cast<std::uint32_t>(source_.pool.size()) + rule;
+    }
+    [[nodiscard]] std::span<const std::uint32_t> wholes_of(std::uint32_t node) const noexcept {
+        return {wholes_.data() + first_[node], first_[node + 1] - first_[node]};
+    }
+    [[nodiscard]] std::uint32_t parts_of(std::uint32_t node) const noexcept {
+        return node >= source_.pool.size() || source_.pool.at(node).kind == expression_kind::rule
+                   ? 1
+                   : static_cast<std::uint32_t>(source_.pool.parts(source_.pool.at(node)).size());
+    }
+
+    /// Which nodes hold, in the order in which that was found: those in `known`, and those of which `needed(node)`
+    /// parts do.
+    template <class Needed>
+    [[nodiscard]] std::vector<bool> spread(std::vector<std::uint32_t> known, Needed&& needed,
+                                           std::vector<std::uint32_t>* order = nullptr) const {
+        std::vector<bool> holds(nodes());
+        std::vector<std::uint32_t> met(nodes(), 0);
+        for (const std::uint32_t node : known) {
+            holds[node] = true;
+        }
+        for (std::size_t at = 0; at < known.size(); ++at) {
+            for (const std::uint32_t whole : wholes_of(known[at])) {
+                if (!holds[whole] && ++met[whole] >= needed(whole)) {
+                    holds[whole] = true;
+                    known.push_back(whole);
+                }
+            }
+        }
+        if (order != nullptr) {
+            *order = std::move(known);
+        }
+        return holds;
+    }
+
+private:
+    template <class Visit> void each_part(Visit&& visit) const {
+        const auto expressions = static_cast<std::uint32_t>(source_.pool.size());
+        for (std::uint32_t node = 0; node < expressions; ++node) {
+            const expression_node& at = source_.pool.at(node);
+            if (at.kind == expression_kind::rule) {
+                visit(expressions + at.low, node);
+            }
+            for (const expression part : source_.pool.parts(at)) {
+                visit(part, node);
+            }
+        }
+        for (std::uint32_t rule = 0; rule < source_.rules.size(); ++rule) {
+            visit(source_.rules[rule].body, expressions + rule);
+        }
+    }
+
+    const grammar_source& source_;
+    std::vector<std::uint32_t> first_;
+    std::vector<std::uint32_t> wholes_;
+};
+
+/// One compilation. Use compiled().
+class grammar_compiler {
+public:
+    grammar_compiler(const grammar_source& source, compile_budget budget)
+        : source_(source), budget_(budget), graph_(source) {}
+
+    [[nodiscard]] result<compiled_grammar> run() {
+        find_productive();
+        find_nullable();
+        measure();
+        const grammar_rule& root = source_.rules[source_.root];
+        if (!is_productive_[root.body]) {
+            return error_saying(errc::empty_language, {"rule ", quoted{root.name},
+                                                       ": no text at all matches, so that nothing could be generated"});
+        }
+        made_.root = number_of({kind::whole, root.body, 1, 1});
+        for (std::size_t at = 0; at < wanted_.size(); ++at) {
+            if (!compile(static_cast<std::uint32_t>(at))) {
+                return error_saying(errc::grammar_budget,
+                                    {"the grammar has more than ", most_states, " states, the most that are compiled"});
+            }
+        }
+        distance_search(made_).run();
+        return std::move(made_);
+    }
+
+private:
+    static constexpr std::uint32_t most_states = 2'000'000;
+    static constexpr std::uint32_t inlined_states = 512;  ///< a rule of at most so many is copied into its callers
+    static constexpr std::uint32_t unrolled_states = 256; ///< a repetition of at most so many is copied, not counted
+
+    enum class kind : std::uint8_t { whole, repeat, counted };
+    /// What becomes a rule with states of its own: an expression as it is, one that is repeated with a counter, or one
+    /// that counts itself; and its bounds.
+    using wanted = std::tuple<kind, std::uint32_t, std::uint32_t, std::uint32_t>;
+    using task = expression_task;
+
+    void find_productive() {
+        std::vector<std::uint32_t> known;
+        for (std::uint32_t node = 0; node < source_.pool.size(); ++node) {
+            const expression_node& at = source_.pool.at(node);
+            const bool is_text =
+                at.kind == expression_kind::literal || (at.kind == expression_kind::repeat && at.low == 0);
+            const bool has_texts = at.kind == expression_kind::language || at.kind == expression_kind::counted;
+            const bool is_empty_sequence = at.kind == expression_kind::sequence && at.size == 0;
+            if (is_text || is_empty_sequence || (has_texts && source_.pool.texts(at).size() != 0)) {
+                known.push_back(node);
+            }
+        }
+        is_productive_ = graph_.spread(std::move(known), [this](std::uint32_t node) { return needed_parts(node); });
+    }
+    void find_nullable() {
+        std::vector<std::uint32_t> known;
+        for (std::uint32_t node = 0; node < source_.pool.size(); ++node) {
+            const expression_node& at = source_.pool.at(node);
+            const bool has_texts =
+                at.kind == expression_kind::language || (at.kind == expression_kind::counted && at.low == 0);
+            if ((at.kind == expression_kind::literal && at.size == 0) ||
+                (at.kind == expression_kind::repeat && at.low == 0) ||
+                (has_texts && source_.pool.texts(at).size() != 0 && source_.pool.texts(at).is_final(0))) {
+                known.push_back(node);
+            }
+        }
+        is_nullable_ = graph_.spread(std::move(known), [this](std::uint32_t node) { return needed_parts(node); });
+    }
+    /// All parts of a sequence, one of a choice.
+    [[nodiscard]] std::uint32_t needed_parts(std::uint32_t node) const {
+        const bool is_sequence = node < source_.pool.size() && source_.pool.at(node).kind == expression_kind::sequence;
+        return is_sequence ? graph_.parts_of(node) : 1;
+    }
+
+    /// Computes how many states each expression takes, and which rules are not recursive.
+    void measure() {
+        std::vector<std::uint32_t> order;
+        for (std::uint32_t node = 0; node < graph_.nodes(); ++node) {
+            if (graph_.parts_of(node) == 0) {
+                order.push_back(node);
+            }
+        }
+        states_.assign(graph_.nodes(), 1);
+        is_finite_ = graph_.spread(
+            std::move(order), [this](std::uint32_t node) { return graph_.parts_of(node); }, &order);
+        for (const std::uint32_t node : order) {
+            states_[node] = states_of(node);
+        }
+        for (std::uint32_t node = 0; node < source_.pool.size(); ++node) {
+            if (!is_finite_[node]) {
+                states_[node] = states_of(node);
+            }
+        }
+    }
+    [[nodiscard]] std::uint32_t states_of(std::uint32_t node) const {
+        if (node >= source_.pool.size()) {
+            return states_[source_.rules[node - source_.pool.size()].body];
+        }
+        const expression_node& at = source_.pool.at(node);
+        std::uint64_t total = 1;
+        switch (at.kind) {
+        case expression_kind::literal:
+            total += at.size;
+            break;
+        case expression_kind::language:
+            total += source_.pool.texts(at).size();
+            break;
+        case expression_kind::sequence:
+        case expression_kind::choice:
+            for (const expression part : source_.pool.parts(at)) {
+                total += states_[part];
+            }
+            break;
+        case expression_kind::repeat:
+            total += is_unrolled(at) ? copies(at) * states_[source_.pool.parts(at)[0]] : 0;
+            break;
+        case expression_kind::rule:
+            total = is_inlined(at.low) ? states_[graph_.rule_node(at.low)] : 1;
+            break;
+        case expression_kind::nothing:
+        case expression_kind::counted:
+            break;
+        }
+        return static_cast<std::uint32_t>((std::min)(total, std::uint64_t{1} << 30));
+    }
+    [[nodiscard]] bool is_inlined(std::uint32_t rule) const {
+        return is_finite_[graph_.rule_node(rule)] && states_[graph_.rule_node(rule)] <= inlined_states;
+    }
+    [[nodiscard]] static std::uint64_t copies(const expression_node& repeat) noexcept {
+        return repeat.high == unlimited ? std::uint64_t{repeat.low} + 1 : repeat.high;
+    }
+    [[nodiscard]] bool is_unrolled(const expression_node& repeat) const {
+        const std::uint64_t count = copies(repeat);
+        return count <= 1 || count * states_[source_.pool.parts(repeat)[0]] <= unrolled_states;
+    }
+
+    [[nodiscard]] std::uint32_t number_of(wanted rule) {
+        const auto [found, is_new] = numbers_.try_emplace(rule, static_cast<std::uint32_t>(wanted_.size()));
+        if (is_new) {
+            wanted_.push_back(rule);
+            compiled_rule made;
+            const auto [what, index, low, high] = rule;
+            if (what == kind::whole) {
+                made.is_nullable = is_nullable_[index];
+            } else {
+                made.least = what == kind::repeat && is_nullable_[index] ? 0 : low;
+                made.is_nullable = made.least == 0 && (what == kind::repeat || is_nullable_[index]);
+                made.counts_itself = what == kind::counted;
+                made.step_bytes = what == kind::counted ? source_.pool.at(index).size : 0;
+            }
+            made_.rules.push_back(made);
+        }
+        return found->second;
+    }
+
+    /// Appends the states of a rule. \return false where they are too many
+    [[nodiscard]] bool compile(std::uint32_t number) {
+        nondeterministic_automaton parts;
+        shared_.clear();
+        const std::uint32_t from = parts.add_state();
+        const auto [what, index, low, high] = wanted_[number];
+        if (what == kind::repeat) {
+            parts.set_final(from);
+            const std::uint32_t counted = parts.add_state();
+            parts.add(from, special_edge{special_kind::count, high, counted});
+            if (is_nullable_[index]) { // a call takes at least one byte, so that no round is counted for nothing
+                call(parts, {kind::whole, index, 1, 1}, counted, from);
+            } else {
+                connect(parts, {index, counted, from});
+            }
+        } else {
+            const std::uint32_t to = parts.add_state();
+            parts.set_final(to);
+            if (what == kind::counted) {
+                parts.embed(source_.pool.texts(source_.pool.at(index)), from, to);
+            } else {
+                connect(parts, {index, from, to});
+            }
+        }
+        if (parts.size() > most_states) {
+            return false;
+        }
+        compile_budget budget = budget_;
+        budget.states = (std::min)(budget.states, static_cast<std::uint32_t>(4 * parts.size() + 256));
+        auto states = determinised(parts, budget);
+        budget_.steps = states ? budget.steps : budget_.steps - (std::min)(budget_.steps, budget_.steps / 4);
+        return append(number, states ? *states : parts.as_it_is(), what != kind::whole);
+    }
+
+    [[nodiscard]] bool append(std::uint32_t number, const automaton& states, bool counts) {
+        if (made_.states.size() + states.size() > most_states) {
+            return false;
+        }
+        const auto first = static_cast<std::uint32_t>(made_.states.size());
+        made_.rules[number].start = first;
+        for (std::uint32_t state = 0; state < states.size(); ++state) {
+            made_.states.add_state(states.is_final(state));
+            made_.rule_of.push_back(number);
+            for (const byte_edge edge : states.byte_edges(state)) {
+                made_.states.add(byte_edge{edge.low, edge.high, first + edge.target});
+            }
+            for (special_edge edge : states.special_edges(state)) {
+                const bool is_last = !counts && states.is_final(edge.target) &&
+                                     states.byte_edges(edge.target).empty() &&
+                                     states.special_edges(edge.target).empty();
+                if (edge.kind == special_kind::call && is_last) {
+                    edge.kind = special_kind::tail_call;
+                }
+                edge.target += first;
+                made_.states.add(edge);
+            }
+        }
+        return true;
+    }
+
+    void call(nondeterministic_automaton& parts, wanted rule, std::uint32_t from, std::uint32_t to) {
+        parts.add(from, special_edge{special_kind::call, number_of(rule), to});
+    }
+    void call_or_skip(nondeterministic_automaton& parts, wanted rule, std::uint32_t from, std::uint32_t to) {
+        call(parts, rule, from, to);
+        if (made_.rules[number_of(rule)].is_nullable) {
+            parts.skip(from, to);
+        }
+    }
+
+    /// Makes the texts of an expression lead from one state to another.
+    void connect(nondeterministic_automaton& parts, task whole) {
+        todo_.assign(1, whole);
+        while (!todo_.empty() && parts.size() <= most_states) {
+            const task next = todo_.back();
+            todo_.pop_back();
+            if (is_productive_[next.part]) {
+                connect_one(parts, next);
+            }
+        }
+    }
+    void connect_one(nondeterministic_automaton& parts, task next) {
+        const expression_node& at = source_.pool.at(next.part);
+        switch (at.kind) {
+        case expression_kind::nothing:
+            break;
+        case expression_kind::literal:
+            connect_literal(parts, source_.pool.text(at), next);
+            break;
+        case expression_kind::language:
+            parts.embed(source_.pool.texts(at), next.from, next.to);
+            break;
+        case expression_kind::counted:
+            call_or_skip(parts, {kind::counted, next.part, at.low, at.high}, next.from, next.to);
+            break;
+        case expression_kind::sequence:
+            connect_sequence(parts, source_.pool.parts(at), next, todo_);
+            break;
+        case expression_kind::choice:
+            connect_choice(parts, at, next);
+            break;
+        case expression_kind::repeat:
+            connect_repeat(parts, at, next);
+            break;
+        case expression_kind::rule:
+            if (is_inlined(at.low)) {
+                todo_.push_back({source_.rules[at.low].body, next.from, next.to});
+            } else {
+                call_or_skip(parts, {kind::whole, source_.rules[at.low].body, 1, 1}, next.from, next.to);
+            }
+            break;
+        }
+    }
+    /// A choice that is a part of several expressions is built once for each place that it leads to.
+    void connect_choice(nondeterministic_automaton& parts, const expression_node& at, task next) {
+        std::uint32_t from = next.from;
+        if (graph_.wholes_of(next.part).size() > 1) {
+            const auto [found, is_new] = shared_.try_emplace({next.part, next.to}, 0);
+            if (is_new) {
+                found->second = parts.add_state();
+            }
+            from = found->second;
+            parts.skip(next.from, from);
+            if (!is_new) {
+                return;
+            }
+        }
+        for (const expression part : source_.pool.parts(at)) {
+            todo_.push_back({part, from, next.to});
+        }
+    }
+    void connect_repeat(nondeterministic_automaton& parts, const expression_node& at, task next) {
+        const expression part = source_.pool.parts(at)[0];
+        if (!is_unrolled(at)) {
+            return call_or_skip(parts, {kind::repeat, part, at.low, at.high}, next.from, next.to);
+        }
+        connect_copies(parts, part, at, next, todo_);
+    }
+
+    const grammar_source& source_;
+    compile_budget budget_;
+    part_graph graph_;
+    std::vector<bool> is_productive_; // per node of the graph, as the next three
+    std::vector<bool> is_nullable_;
+    std::vector<bool> is_finite_; ///< not recursive, and nothing in it is
+    std::vector<std::uint32_t> states_;
+    std::map<wanted, std::uint32_t> numbers_;
+    std::vector<wanted> wanted_;
+    std::map<std::pair<expression, std::uint32_t>, std::uint32_t> shared_; // of the rule that is being compiled
+    std::vector<task> todo_;
+    compiled_grammar made_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The grammar of compiled tables, or the error of the compilation with `name` in front.
+[[nodiscard]] inline result<grammar> compiled(const grammar_source& source, std::string_view name,
+                                              std::vector<std::string> notes = {}) {
+    auto tables = grammar_compiler(source, {}).run();
+    if (!tables) {
+        return error_saying(tables.error().code, {name, ": ", tables.error().message});
+    }
+    return grammar_access::make(std::make_shared<const compiled_grammar>(*std::move(tables)), std::move(notes));
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/language_algebra.hpp ----
+// Operations on the languages of deterministic automata without calls: intersection, difference, word lists, machines.
+#ifndef BITNET_CONSTRAIN_LANGUAGE_ALGEBRA_HPP
+#define BITNET_CONSTRAIN_LANGUAGE_ALGEBRA_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Of each state, whether an end can be reached from it.
+[[nodiscard]] inline std::vector<bool> live_states(const automaton& whole) {
+    std::vector<std::vector<std::uint32_t>> ways_in(whole.size());
+    std::vector<std::uint32_t> todo;
+    std::vector<bool> is_live(whole.size());
+    for (std::uint32_t state = 0; state < whole.size(); ++state) {
+        for (const byte_edge edge : whole.byte_edges(state)) {
+            ways_in[edge.target].push_back(state);
+        }
+        for (const special_edge& edge : whole.special_edges(state)) {
+            ways_in[edge.target].push_back(state);
+        }
+        if (whole.is_final(state)) {
+            is_live[state] = true;
+            todo.push_back(state);
+        }
+    }
+    while (!todo.empty()) {
+        const std::uint32_t state = todo.back();
+        todo.pop_back();
+        for (const std::uint32_t from : ways_in[state]) {
+            if (!is_live[from]) {
+                is_live[from] = true;
+                todo.push_back(from);
+            }
+        }
+    }
+    return is_live;
+}
+
+/// The states of an automaton from which an end can be reached, renumbered; none where the start is not.
+[[nodiscard]] inline automaton trimmed(const automaton& whole) {
+    const std::vector<bool> is_live = live_states(whole);
+    automaton made;
+    if (whole.size() == 0 || !is_live[0]) {
+        return made;
+    }
+    std::vector<std::uint32_t> number(whole.size(), 0);
+    for (std::uint32_t state = 0, next = 0; state < whole.size(); ++state) {
+        number[state] = is_live[state] ? next++ : automaton::no_state;
+    }
+    for (std::uint32_t state = 0; state < whole.size(); ++state) {
+        if (!is_live[state]) {
+            continue;
+        }
+        made.add_state(whole.is_final(state));
+        for (const byte_edge edge : whole.byte_edges(state)) {
+            if (is_live[edge.target]) {
+                made.add(byte_edge{edge.low, edge.high, number[edge.target]});
+            }
+        }
+        for (const special_edge& edge : whole.special_edges(state)) {
+            if (is_live[edge.target]) {
+                made.add(special_edge{edge.kind, edge.value, number[edge.target]});
+            }
+        }
+    }
+    return made;
+}
+
+/// Moore's partition refinement.
+class state_merging {
+public:
+    explicit state_merging(const automaton& whole) : whole_(whole), block_(whole.size()) {}
+
+    /// The smallest automaton of the language, or the same one where that would take long to find.
+    [[nodiscard]] automaton run() {
+        constexpr std::size_t most_states = 8192;
+        constexpr int most_rounds = 100;
+        if (whole_.size() > most_states) {
+            return whole_;
+        }
+        for (std::uint32_t state = 0; state < whole_.size(); ++state) {
+            block_[state] = whole_.is_final(state) == whole_.is_final(0) ? 0 : 1;
+        }
+        std::size_t blocks = 0;
+        for (int round = 0; round < most_rounds; ++round) {
+            const std::size_t refined = refine();
+            if (refined == blocks) {
+                return merged(blocks);
+            }
+            blocks = refined;
+        }
+        return whole_;
+    }
+
+private:
+    using signature = std::vector<std::uint64_t>;
+
+    /// Splits the blocks by where their states lead. \return their number
+    std::size_t refine() {
+        std::map<signature, std::uint32_t> numbers;
+        std::vector<std::uint32_t> next(whole_.size());
+        signature seen;
+        for (std::uint32_t state = 0; state < whole_.size(); ++state) {
+            seen.assign(1, block_[state]);
+            for (const byte_edge edge : whole_.byte_edges(state)) {
+                const std::uint64_t target = block_[edge.target];
+                const bool continues = seen.size() > 1 && (seen.back() & 0xffffffffu) == target &&
+                                       ((seen.back() >> 32) & 0xff) + 1 == edge.low;
+                if (continues) {
+                    seen.back() = (seen.back() & ~(std::uint64_t{0xff} << 32)) | std::uint64_t{edge.high} << 32;
+                } else {
+                    seen.push_back(std::uint64_t{edge.low} << 40 | std::uint64_t{edge.high} << 32 | target);
+                }
+            }
+            next[state] = numbers.try_emplace(seen, static_cast<std::uint32_t>(numbers.size())).first->second;
+        }
+        block_ = std::move(next); // numbered in the order of their first states: that of the start is 0
+        return numbers.size();
+    }
+    [[nodiscard]] automaton merged(std::size_t blocks) const {
+        automaton made;
+        for (std::uint32_t state = 0; state < whole_.size(); ++state) {
+            if (block_[state] != made.size() || made.size() == blocks) {
+                continue; // not the first of its block
+            }
+            made.add_state(whole_.is_final(state));
+            std::optional<byte_edge> open;
+            for (const byte_edge edge : whole_.byte_edges(state)) {
+                const byte_edge moved{edge.low, edge.high, block_[edge.target]};
+                if (open && open->target == moved.target && open->high + 1 == moved.low) {
+                    open->high = moved.high;
+                    continue;
+                }
+                if (open) {
+                    made.add(*open);
+                }
+                open = moved;
+            }
+            if (open) {
+                made.add(*open);
+            }
+        }
+        return made;
+    }
+
+    const automaton& whole_;
+    std::vector<std::uint32_t> block_; // per state
+};
+
+[[nodiscard]] inline automaton minimised(const automaton& whole) { return state_merging(trimmed(whole)).run(); }
+
+/// Texts of both automata, or of the first and not the second.
+enum class product_kind : std::uint8_t { both, without };
+
+/// Builds pairs of states as they are met. Use intersection() and difference().
+class language_product {
+public:
+    language_product(const automaton& a, const automaton& b, product_kind kind) : a_(a), b_(b), kind_(kind) {}
+
+    [[nodiscard]] std::optional<automaton> run(std::size_t most_states) {
+        if (a_.size() == 0 || (b_.size() == 0 && kind_ == product_kind::both)) {
+            return automaton();
+        }
+        (void)number_of(0, b_.size() == 0 ? automaton::no_state : 0);
+        for (std::size_t at = 0; at < pairs_.size(); ++at) {
+            if (pairs_.size() > most_states) {
+                return std::nullopt;
+            }
+            expand(pairs_[at]);
+        }
+        return minimised(made_);
+    }
+
+private:
+    using pair = std::pair<std::uint32_t, std::uint32_t>;
+
+    std::uint32_t number_of(std::uint32_t a, std::uint32_t b) {
+        const auto [found, is_new] =
+            numbers_.try_emplace(std::uint64_t{a} << 32 | b, static_cast<std::uint32_t>(pairs_.size()));
+        if (is_new) {
+            pairs_.push_back({a, b});
+        }
+        return found->second;
+    }
+
+    void expand(pair at) {
+        const bool has_b = at.second != automaton::no_state;
+        const bool ends_b = has_b && b_.is_final(at.second);
+        made_.add_state(a_.is_final(at.first) && ends_b == (kind_ == product_kind::both));
+        const auto others = has_b ? b_.byte_edges(at.second) : std::span<const byte_edge>();
+        std::size_t next = 0;
+        for (const byte_edge edge : a_.byte_edges(at.first)) {
+            unsigned low = edge.low;
+            while (low <= edge.high) {
+                while (next < others.size() && others[next].high < low) {
+                    ++next;
+                }
+                const bool is_met = next < others.size() && others[next].low <= low;
+                const unsigned border = next == others.size() ? 256u
+                                        : is_met              ? others[next].high + 1u
+                                                              : others[next].low;
+                const unsigned high = (std::min)(unsigned{edge.high}, border - 1);
+                add(low, high, edge.target, is_met ? others[next].target : automaton::no_state);
+                low = high + 1;
+            }
+        }
+    }
+    void add(unsigned low, unsigned high, std::uint32_t a, std::uint32_t b) {
+        if (b != automaton::no_state || kind_ == product_kind::without) {
+            made_.add(byte_edge{static_cast<std::uint8_t>(low), static_cast<std::uint8_t>(high), number_of(a, b)});
+        }
+    }
+
+    const automaton& a_;
+    const automaton& b_;
+    product_kind kind_;
+    automaton made_;
+    std::unordered_map<std::uint64_t, std::uint32_t> numbers_;
+    std::vector<pair> pairs_;
+};
+
+/// How many states a language may have here; what exceeds it is refused.
+inline constexpr std::size_t most_language_states = 65'536;
+
+/// nullopt where the result has more than most_language_states.
+[[nodiscard]] inline std::optional<automaton> intersection(const automaton& a, const automaton& b) {
+    return language_product(a, b, product_kind::both).run(most_language_states);
+}
+[[nodiscard]] inline std::optional<automaton> difference(const automaton& a, const automaton& b) {
+    return language_product(a, b, product_kind::without).run(most_language_states);
+}
+
+/// The automaton of a machine that is given by its steps: `start()`, `next(state, byte)` (nullopt: refused) and
+/// `is_final(state)` for a `state` that can be ordered, over the bytes of `alphabet`, sorted.
+template <class Machine>
+[[nodiscard]] std::optional<automaton> explored(const Machine& machine, std::string_view alphabet) {
+    using state = typename Machine::state;
+    std::map<state, std::uint32_t> numbers;
+    std::vector<state> states{machine.start()};
+    numbers.emplace(states[0], 0);
+    automaton made;
+    for (std::size_t at = 0; at < states.size(); ++at) {
+        if (states.size() > most_language_states) {
+            return std::nullopt;
+        }
+        const state from = states[at];
+        made.add_state(machine.is_final(from));
+        for (const char c : alphabet) {
+            const auto byte = static_cast<std::uint8_t>(c);
+            const std::optional<state> to = machine.next(from, c);
+            if (!to) {
+                continue;
+            }
+            const auto [found, is_new] = numbers.try_emplace(*to, static_cast<std::uint32_t>(states.size()));
+            if (is_new) {
+                states.push_back(*to);
+            }
+            made.add(byte_edge{byte, byte, found->second});
+        }
+    }
+    return minimised(made);
+}
+
+/// The smallest automaton of a list of words, built word by word (Daciuk et al., 2000).
+class word_automaton {
+public:
+    /// \pre words are added in ascending order of their bytes, none twice
+    void add(std::string_view word) {
+        std::size_t common = 0;
+        while (common < (std::min)(word.size(), last_.size()) && word[common] == last_[common]) {
+            ++common;
+        }
+        freeze(common);
+        for (std::size_t i = common; i < word.size(); ++i) {
+            open_.back().edges.push_back({static_cast<std::uint8_t>(word[i]), static_cast<std::uint8_t>(word[i]), 0});
+            open_.emplace_back();
+        }
+        open_.back().is_final = true;
+        last_ = word;
+    }
+    [[nodiscard]] automaton finish() {
+        freeze(0);
+        const std::uint32_t start = number_of(std::move(open_[0]));
+        automaton made; // nodes are numbered from the ends to the start
+        for (std::uint32_t i = start + 1; i-- > 0;) {
+            made.add_state(nodes_[i]->is_final);
+            for (const byte_edge edge : nodes_[i]->edges) {
+                made.add(byte_edge{edge.low, edge.high, start - edge.target});
+            }
+        }
+        return made;
+    }
+
+private:
+    struct node {
+        bool is_final = false;
+        std::vector<byte_edge> edges;
+
+        [[nodiscard]] bool operator==(const node& other) const noexcept {
+            return is_final == other.is_final &&
+                   std::equal(edges.begin(), edges.end(), other.edges.begin(), other.edges.end(),
+                              [](byte_edge a, byte_edge b) { return a.low == b.low && a.target == b.target; });
+        }
+    };
+    struct node_hash {
+        std::size_t operator()(const node& of) const noexcept {
+            std::uint64_t hash = of.is_final ? 0x9e3779b97f4a7c15u : 0x517cc1b727220a95u;
+            for (const byte_edge edge : of.edges) {
+                hash = (hash ^ (std::uint64_t{edge.target} << 8 | edge.low)) * 0xff51afd7ed558ccdu;
+                hash ^= hash >> 31;
+            }
+            return to_size(hash);
+        }
+    };
+
+    /// Ends all nodes of the last word below the first `depth` characters.
+    void freeze(std::size_t depth) {
+        while (open_.size() > depth + 1) {
+            const std::uint32_t number = number_of(std::move(open_.back()));
+            open_.pop_back();
+            open_.back().edges.back().target = number;
+        }
+    }
+    std::uint32_t number_of(node made) {
+        const auto [found, is_new] = numbers_.try_emplace(std::move(made), static_cast<std::uint32_t>(nodes_.size()));
+        if (is_new) {
+            nodes_.push_back(&found->first);
+        }
+        return found->second;
+    }
+
+    std::vector<node> open_ = std::vector<node>(1); // along the last word
+    std::string last_;
+    std::unordered_map<node, std::uint32_t, node_hash> numbers_;
+    std::vector<const node*> nodes_;
+};
+
+/// The automaton of some words, in any order.
+[[nodiscard]] inline automaton words_automaton(std::vector<std::string_view> words) {
+    std::sort(words.begin(), words.end());
+    words.erase(std::unique(words.begin(), words.end()), words.end());
+    word_automaton made;
+    for (const std::string_view word : words) {
+        made.add(word);
+    }
+    return words.empty() ? automaton() : made.finish();
+}
+
+/// The states of an expression without rules, as one deterministic automaton; nullopt beyond the budget.
+[[nodiscard]] inline std::optional<automaton> language_of(const expression_pool& pool, expression whole,
+                                                          compile_budget budget = {}) {
+    constexpr std::size_t most_parts = 400'000;
+    nondeterministic_automaton states;
+    const std::uint32_t from = states.add_state();
+    const std::uint32_t to = states.add_state();
+    states.set_final(to);
+    std::vector<expression_task> todo{{whole, from, to}};
+    while (!todo.empty()) {
+        const expression_task task = todo.back();
+        todo.pop_back();
+        const expression_node& at = pool.at(task.part);
+        if (states.size() > most_parts ||
+            (at.kind == expression_kind::repeat && (at.high == unlimited ? at.low : at.high) > most_parts)) {
+            return std::nullopt;
+        }
+        if (at.kind == expression_kind::literal) {
+            connect_literal(states, pool.text(at), task);
+        } else if (at.kind == expression_kind::language) {
+            states.embed(pool.texts(at), task.from, task.to);
+        } else if (at.kind == expression_kind::sequence) {
+            connect_sequence(states, pool.parts(at), task, todo);
+        } else if (at.kind == expression_kind::repeat) {
+            connect_copies(states, pool.parts(at)[0], at, task, todo);
+        } else {
+            for (const expression part : pool.parts(at)) {
+                todo.push_back({part, task.from, task.to});
+            }
+        }
+    }
+    const auto made = determinised(states, budget);
+    return made ? std::optional{minimised(*made)} : std::nullopt;
+}
+
+/// All texts that are UTF-8.
+[[nodiscard]] inline automaton any_utf8() {
+    expression_pool pool;
+    code_point_class any;
+    any.add(0, last_code_point);
+    const expression all = pool.repeat(pool.one_of(std::move(any)), 0, unlimited);
+    return language_of(pool, all).value_or(automaton());
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/source_reader.hpp ----
+// source_reader: characters of a grammar's source and their escapes, with places for errors.
+#ifndef BITNET_CONSTRAIN_SOURCE_READER_HPP
+#define BITNET_CONSTRAIN_SOURCE_READER_HPP
+
+// ---- bitnet/core/utf8.hpp ----
+// UTF-8 by the Unicode standard, table 3-7: no overlong forms, no surrogates, nothing beyond U+10FFFF.
+#ifndef BITNET_CORE_UTF8_HPP
+#define BITNET_CORE_UTF8_HPP
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Stands for a byte that is not part of well-formed UTF-8. Larger than every code point.
+inline constexpr char32_t invalid_code_point = 0xffffffffu;
+
+/// One code point and the bytes it takes; a byte that fits nowhere is {invalid_code_point, 1}.
+struct decoded_code_point {
+    char32_t value;
+    std::uint32_t size; ///< bytes, 1 to 4
+};
+
+/// What a first byte announces. `size` 0: it can start no sequence.
+struct utf8_lead {
+    std::uint8_t size;
+    std::uint8_t second_low;  ///< bounds of the second byte, where there is one
+    std::uint8_t second_high; ///< (every further byte lies in 80..BF)
+};
+
+[[nodiscard]] constexpr utf8_lead utf8_lead_of(unsigned char first) noexcept {
+    if (first < 0x80) {
+        return {1, 0, 0};
+    }
+    if (first < 0xc2 || first > 0xf4) {
+        return {0, 0, 0};
+    }
+    if (first < 0xe0) {
+        return {2, 0x80, 0xbf};
+    }
+    if (first < 0xf0) { // E0 would be overlong below A0, ED a surrogate above 9F
+        return {3, static_cast<std::uint8_t>(first == 0xe0 ? 0xa0 : 0x80),
+                static_cast<std::uint8_t>(first == 0xed ? 0x9f : 0xbf)};
+    }
+    return {4, static_cast<std::uint8_t>(first == 0xf0 ? 0x90 : 0x80),
+            static_cast<std::uint8_t>(first == 0xf4 ? 0x8f : 0xbf)};
+}
+
+/// How many bytes from the start of `rest` agree with what its first byte announces: 0 to 4.
+[[nodiscard]] constexpr std::size_t utf8_prefix_size(std::string_view rest) noexcept {
+    if (rest.empty()) {
+        return 0;
+    }
+    const utf8_lead lead = utf8_lead_of(static_cast<unsigned char>(rest[0]));
+    std::size_t good = lead.size == 0 ? 0 : 1;
+    while (good < lead.size && good < rest.size()) {
+        const auto byte = static_cast<unsigned char>(rest[good]);
+        const unsigned low = good == 1 ? lead.second_low : 0x80u;
+        const unsigned high = good == 1 ? lead.second_high : 0xbfu;
+        if (byte < low || byte > high) {
+            break;
+        }
+        ++good;
+    }
+    return good;
+}
+
+/// The code point at the start of `rest`. \pre !rest.empty()
+[[nodiscard]] constexpr decoded_code_point first_code_point(std::string_view rest) noexcept {
+    assert(!rest.empty());
+    const auto first = static_cast<unsigned char>(rest[0]);
+    if (first < 0x80) {
+        return {first, 1};
+    }
+    const std::size_t size = utf8_lead_of(first).size;
+    if (size == 0 || utf8_prefix_size(rest) != size) {
+        return {invalid_code_point, 1};
+    }
+    char32_t value = first & (0x7fu >> size);
+    for (std::size_t i = 1; i < size; ++i) {
+        value = (value << 6) | (static_cast<unsigned char>(rest[i]) & 0x3fu);
+    }
+    return {value, static_cast<std::uint32_t>(size)};
+}
+
+/// Bytes at the end of `text` that start a code point which is not complete yet: 0 to 3.
+[[nodiscard]] constexpr std::size_t unfinished_tail(std::string_view text) noexcept {
+    for (std::size_t tail = 1; tail <= 3 && tail <= text.size(); ++tail) {
+        const std::string_view end = text.substr(text.size() - tail);
+        const std::size_t announced = utf8_lead_of(static_cast<unsigned char>(end[0])).size;
+        if (announced > tail && utf8_prefix_size(end) == tail) {
+            return tail;
+        }
+    }
+    return 0;
+}
+
+/// Appends the UTF-8 form of a scalar value. \pre code_point <= U+10FFFF and no surrogate
+inline void append_utf8(std::string& out, char32_t code_point) {
+    assert(code_point <= 0x10ffff && (code_point < 0xd800 || code_point > 0xdfff));
+    const auto put = [&out](char32_t byte) { out.push_back(static_cast<char>(static_cast<unsigned char>(byte))); };
+    if (code_point < 0x80) {
+        return put(code_point);
+    }
+    if (code_point < 0x800) {
+        put(0xc0 | (code_point >> 6));
+    } else if (code_point < 0x10000) {
+        put(0xe0 | (code_point >> 12));
+        put(0x80 | ((code_point >> 6) & 0x3f));
+    } else {
+        put(0xf0 | (code_point >> 18));
+        put(0x80 | ((code_point >> 12) & 0x3f));
+        put(0x80 | ((code_point >> 6) & 0x3f));
+    }
+    put(0x80 | (code_point & 0x3f));
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The largest source of a grammar: 16 MiB.
+inline constexpr std::size_t most_source_bytes = std::size_t{16} << 20;
+/// How deep groups of a grammar or a pattern may be nested.
+inline constexpr std::size_t most_nested_groups = 1000;
+
+/// A position in the source of a grammar.
+class source_reader {
+public:
+    explicit source_reader(std::string_view text) noexcept : text_(text) {}
+
+    [[nodiscard]] bool at_end() const noexcept { return at_ == text_.size(); }
+    [[nodiscard]] bool is_next(char c) const noexcept { return !at_end() && text_[at_] == c; }
+    [[nodiscard]] bool is_next(std::string_view word) const noexcept { return text_.substr(at_, word.size()) == word; }
+    [[nodiscard]] char peek() const noexcept { return at_end() ? '\0' : text_[at_]; }
+    [[nodiscard]] std::size_t place() const noexcept { return at_; }
+    void go_to(std::size_t place) noexcept { at_ = place; }
+    [[nodiscard]] std::string_view since(std::size_t place) const noexcept { return text_.substr(place, at_ - place); }
+    void advance(std::size_t bytes = 1) noexcept { at_ += bytes; }
+    bool skip(std::string_view word) noexcept {
+        const bool found = is_next(word);
+        at_ += found ? word.size() : 0;
+        return found;
+    }
+
+    /// The next character; nullopt where the bytes are not UTF-8. \pre !at_end()
+    [[nodiscard]] std::optional<char32_t> character() noexcept {
+        const decoded_code_point found = first_code_point(text_.substr(at_));
+        if (found.value == invalid_code_point) {
+            return std::nullopt;
+        }
+        at_ += found.size;
+        return found.value;
+    }
+    /// The value of exactly `digits` hexadecimal digits; nullopt where others stand here.
+    [[nodiscard]] std::optional<char32_t> hexadecimal(std::size_t digits) noexcept {
+        char32_t value = 0;
+        for (std::size_t i = 0; i < digits; ++i) {
+            const int digit = at_end() ? -1 : hexadecimal_digit(text_[at_]);
+            if (digit < 0) {
+                return std::nullopt;
+            }
+            value = value * 16 + static_cast<char32_t>(digit);
+            ++at_;
+        }
+        return value;
+    }
+    /// A number in decimal digits, nullopt where there is none; above largest_count, largest_count + 1.
+    [[nodiscard]] std::optional<std::uint32_t> number() noexcept {
+        const std::size_t first = at_;
+        std::uint32_t value = 0;
+        for (; !at_end() && text_[at_] >= '0' && text_[at_] <= '9'; ++at_) {
+            const auto digit = static_cast<std::uint32_t>(text_[at_] - '0');
+            value = value > (largest_count - digit) / 10 ? largest_count + 1 : value * 10 + digit;
+        }
+        return at_ != first ? std::optional{value} : std::nullopt;
+    }
+
+    /// Line and column of here, both from 1; a column is a byte.
+    [[nodiscard]] std::size_t line() const noexcept {
+        std::size_t lines = 1;
+        for (const char c : text_.substr(0, at_)) {
+            lines += c == '\n' ? 1 : 0;
+        }
+        return lines;
+    }
+    [[nodiscard]] std::size_t column() const noexcept {
+        const std::size_t start = text_.substr(0, at_).rfind('\n');
+        return start == std::string_view::npos ? at_ + 1 : at_ - start;
+    }
+
+    [[nodiscard]] static constexpr int hexadecimal_digit(char c) noexcept {
+        return c >= '0' && c <= '9'   ? c - '0'
+               : c >= 'a' && c <= 'f' ? c - 'a' + 10
+               : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                      : -1;
+    }
+
+private:
+    std::string_view text_;
+    std::size_t at_ = 0;
+};
+
+[[nodiscard]] constexpr bool is_high_surrogate(char32_t c) noexcept { return c >= 0xd800 && c <= 0xdbff; }
+[[nodiscard]] constexpr bool is_low_surrogate(char32_t c) noexcept { return c >= 0xdc00 && c <= 0xdfff; }
+[[nodiscard]] constexpr char32_t of_surrogates(char32_t high, char32_t low) noexcept {
+    return 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+[[nodiscard]] inline result<void> check_choices(std::span<const std::string_view> texts, std::string_view name) {
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+        bytes += texts[i].size();
+        for (std::string_view rest = texts[i]; !rest.empty();) {
+            const decoded_code_point first = first_code_point(rest);
+            if (first.value == invalid_code_point) {
+                return error_saying(errc::bad_grammar, {name, ": choice ", i + 1, " is not UTF-8 at byte ",
+                                                        texts[i].size() - rest.size()});
+            }
+            rest.remove_prefix(first.size);
+        }
+    }
+    if (bytes > most_source_bytes) {
+        return error_saying(errc::bad_grammar,
+                            {name, ": ", bytes, " bytes, and at most ", most_source_bytes, " are read"});
+    }
+    return texts.empty() ? result<void>(error_saying(errc::bad_grammar,
+                                                     {name, ": there are 0 choices, and at least 1 is needed"}))
+                         : result<void>();
+}
+
+} // namespace detail
+
+inline result<grammar> grammar::choices(std::span<const std::string_view> texts, std::string_view name) {
+    return detail::guarded([&]() -> result<grammar> {
+        if (auto checked = detail::check_choices(texts, name); !checked) {
+            return failed(checked);
+        }
+        detail::grammar_source source;
+        auto list = detail::words_automaton({texts.begin(), texts.end()});
+        source.rules.push_back({"root", source.pool.language(std::move(list))});
+        return detail::compiled(source, name);
+    });
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/gbnf_reader.hpp ----
+// gbnf_reader: the grammar language of llama.cpp's GBNF guide. Defines grammar::gbnf.
+#ifndef BITNET_CONSTRAIN_GBNF_READER_HPP
+#define BITNET_CONSTRAIN_GBNF_READER_HPP
+
+// ---- bitnet/constrain/group_stack.hpp ----
+// group_stack: alternatives of sequences in groups, as they are read from left to right, without recursion.
+#ifndef BITNET_CONSTRAIN_GROUP_STACK_HPP
+#define BITNET_CONSTRAIN_GROUP_STACK_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Makes one expression out of parts, "|" and parentheses.
+class group_stack {
+public:
+    explicit group_stack(expression_pool& pool) : pool_(pool) { open(); }
+
+    void open() { groups_.push_back({alternatives_.size(), parts_.size()}); }
+    void add(expression part) { parts_.push_back(part); }
+    /// The end of an alternative: what comes next is another one.
+    void alternate() {
+        const std::size_t first = groups_.back().first_part;
+        alternatives_.push_back(pool_.sequence(std::span(parts_).subspan(first)));
+        parts_.resize(first);
+    }
+    /// Closes the innermost group. \return it as one expression, which has not been added to the group around it
+    [[nodiscard]] expression close() {
+        alternate();
+        const std::size_t first = groups_.back().first_alternative;
+        const expression made = pool_.choice(std::span(alternatives_).subspan(first));
+        alternatives_.resize(first);
+        groups_.pop_back();
+        return made;
+    }
+    /// Groups that are open, the outermost included.
+    [[nodiscard]] std::size_t depth() const noexcept { return groups_.size(); }
+    /// Whether the present alternative has no part yet.
+    [[nodiscard]] bool is_empty() const noexcept { return parts_.size() == groups_.back().first_part; }
+    /// Replaces the last part of the present alternative by its repetition. \pre !is_empty()
+    void repeat(std::uint32_t low, std::uint32_t high) { parts_.back() = pool_.repeat(parts_.back(), low, high); }
+
+private:
+    struct group {
+        std::size_t first_alternative;
+        std::size_t first_part;
+    };
+
+    expression_pool& pool_;
+    std::vector<group> groups_;
+    std::vector<expression> alternatives_;
+    std::vector<expression> parts_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// One reading of a GBNF text. Every step returns whether to go on; if not, the error is in failure_.
+class gbnf_reader {
+public:
+    gbnf_reader(std::string_view text, std::string_view name) : in_(text), bytes_(text.size()), name_(name) {}
+
+    [[nodiscard]] result<grammar_source> run() {
+        if (bytes_ > most_source_bytes) {
+            return error_saying(errc::bad_grammar,
+                                {name_, ": ", bytes_, " bytes, and at most ", most_source_bytes, " are read"});
+        }
+        skip_space(true);
+        while (!in_.at_end()) {
+            if (!read_rule()) {
+                return std::move(failure_);
+            }
+            skip_space(true);
+        }
+        return is_complete() ? result<grammar_source>(std::move(source_)) : std::move(failure_);
+    }
+
+private:
+    struct rule_place {
+        std::size_t first_use = 0;
+        bool is_defined = false;
+    };
+
+    [[nodiscard]] bool fail(sentence_parts what) {
+        return set_error(failure_, errc::bad_grammar,
+                         {name_, ": rule ", quoted{rule_}, ", line ", in_.line(), ", column ", in_.column(), ": "},
+                         what);
+    }
+
+    /// Spaces, tabs and comments; line ends, too, where they mean nothing.
+    void skip_space(bool with_lines) {
+        while (!in_.at_end()) {
+            const char c = in_.peek();
+            if (c == '#') {
+                while (!in_.at_end() && in_.peek() != '\n') {
+                    in_.advance();
+                }
+            } else if (c == ' ' || c == '\t' || (with_lines && (c == '\n' || c == '\r'))) {
+                in_.advance();
+            } else {
+                return;
+            }
+        }
+    }
+
+    [[nodiscard]] std::string_view read_name() {
+        const std::size_t first = in_.place();
+        const auto is_of_name = [](char c) {
+            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+        };
+        while (!in_.at_end() && is_of_name(in_.peek())) {
+            in_.advance();
+        }
+        return in_.since(first);
+    }
+    [[nodiscard]] std::uint32_t number_of(std::string_view name) {
+        const auto [found, is_new] = numbers_.try_emplace(name, static_cast<std::uint32_t>(places_.size()));
+        if (is_new) {
+            places_.push_back({in_.place(), false});
+            source_.rules.push_back({std::string(name.substr(0, 100)), 0});
+        }
+        return found->second;
+    }
+
+    [[nodiscard]] bool read_rule() {
+        const std::string_view name = read_name();
+        rule_ = name;
+        if (name.empty()) {
+            return fail({"the name of a rule is expected here"});
+        }
+        const std::uint32_t rule = number_of(name);
+        if (std::exchange(places_[rule].is_defined, true)) {
+            return fail({"a rule of this name has been defined above"});
+        }
+        skip_space(false);
+        if (!in_.skip("::=")) {
+            return fail({"'::=' is expected behind the name of a rule"});
+        }
+        skip_space(true);
+        group_stack groups(source_.pool);
+        if (!read_alternatives(groups)) {
+            return false;
+        }
+        source_.rules[rule].body = groups.close();
+        return true;
+    }
+
+    /// All to the end of the rule.
+    [[nodiscard]] bool read_alternatives(group_stack& groups) {
+        while (true) {
+            skip_space(groups.depth() > 1);
+            if (in_.at_end() || in_.is_next('\n') || in_.is_next("\r\n")) {
+                return groups.depth() == 1 || fail({"a parenthesis does not close"});
+            }
+            if (in_.skip("|")) {
+                groups.alternate();
+                skip_space(true);
+                if (groups.depth() == 1 && is_rule_next()) {
+                    return true; // an empty alternative at the end of the rule
+                }
+            } else if (!read_element(groups)) {
+                return false;
+            }
+        }
+    }
+    [[nodiscard]] bool is_rule_next() {
+        const std::size_t before = in_.place();
+        const bool is_name = !read_name().empty();
+        skip_space(false);
+        const bool found = is_name && in_.is_next("::=");
+        in_.go_to(before);
+        return found;
+    }
+
+    [[nodiscard]] bool read_element(group_stack& groups) {
+        switch (in_.peek()) {
+        case '(':
+            if (groups.depth() > most_nested_groups) {
+                return fail({"parentheses are nested more than ", most_nested_groups, " deep"});
+            }
+            in_.advance();
+            groups.open();
+            return true;
+        case ')':
+            if (groups.depth() == 1) {
+                return fail({"a parenthesis closes that has not been opened"});
+            }
+            in_.advance();
+            groups.add(close(groups));
+            return read_repetitions(groups);
+        case '*':
+        case '+':
+        case '?':
+        case '{':
+            return fail({"there is nothing to repeat here"});
+        case '<':
+        case '!':
+            return fail({"terminals that are tokens (<name>, <[id]>, !<name>) need a vocabulary, and none is at hand"});
+        default:
+            return read_terminal(groups) && read_repetitions(groups);
+        }
+    }
+    [[nodiscard]] static expression close(group_stack& groups) { return groups.close(); }
+
+    [[nodiscard]] bool read_terminal(group_stack& groups) {
+        if (in_.is_next('"')) {
+            return read_literal(groups);
+        }
+        if (in_.is_next('[')) {
+            return read_class(groups);
+        }
+        if (in_.skip(".")) {
+            code_point_class any;
+            any.add(0, last_code_point);
+            groups.add(source_.pool.one_of(std::move(any)));
+            return true;
+        }
+        const std::string_view name = read_name();
+        if (name.empty()) {
+            return fail({"a text, a class, a group or the name of a rule is expected here"});
+        }
+        groups.add(source_.pool.rule(number_of(name)));
+        return true;
+    }
+
+    [[nodiscard]] bool read_literal(group_stack& groups) {
+        in_.advance();
+        std::string text;
+        while (!in_.is_next('"')) {
+            if (in_.at_end() || in_.is_next('\n')) {
+                return fail({"the text does not end: '\"' is missing"});
+            }
+            char32_t c = 0;
+            if (!read_character(c)) {
+                return false;
+            }
+            append_utf8(text, c);
+        }
+        in_.advance();
+        groups.add(source_.pool.literal(text));
+        return true;
+    }
+
+    [[nodiscard]] bool read_class(group_stack& groups) {
+        in_.advance();
+        const bool is_negated = in_.skip("^");
+        code_point_class set;
+        while (!in_.is_next(']')) {
+            if (in_.at_end() || in_.is_next('\n')) {
+                return fail({"the class does not end: ']' is missing"});
+            }
+            char32_t low = 0;
+            if (!read_character(low)) {
+                return false;
+            }
+            char32_t high = low;
+            if (in_.is_next('-') && !in_.is_next("-]")) {
+                in_.advance();
+                if (in_.at_end() || !read_character(high)) {
+                    return failure_.code != errc{} ? false : fail({"the class does not end: ']' is missing"});
+                }
+            }
+            if (high < low) {
+                return fail(
+                    {"a range of the class is the wrong way round: ", std::uint32_t{low}, " to ", std::uint32_t{high}});
+            }
+            set.add(low, high);
+        }
+        in_.advance();
+        if (!is_negated && set.ranges().empty()) {
+            return fail({"the class is empty"});
+        }
+        groups.add(source_.pool.one_of(is_negated ? set.complement() : std::move(set)));
+        return true;
+    }
+
+    /// A character of a text or a class, or an escape.
+    [[nodiscard]] bool read_character(char32_t& c) {
+        if (!in_.is_next('\\')) {
+            const auto found = in_.character();
+            c = found.value_or(0);
+            return found || fail({"the grammar is not UTF-8 here"});
+        }
+        in_.advance();
+        const char kind = in_.peek();
+        in_.advance(in_.at_end() ? 0 : 1);
+        switch (kind) {
+        case 'x':
+            return read_code_point(c, 2);
+        case 'u':
+            return read_code_point(c, 4);
+        case 'U':
+            return read_code_point(c, 8);
+        case 't':
+            c = '\t';
+            return true;
+        case 'r':
+            c = '\r';
+            return true;
+        case 'n':
+            c = '\n';
+            return true;
+        case '\\':
+        case '"':
+        case '[':
+        case ']':
+        case '-':
+        case '^':
+            c = static_cast<char32_t>(kind);
+            return true;
+        default:
+            return fail(
+                {"an unknown escape: \\n \\r \\t \\\\ \\\" \\[ \\] \\- \\^ \\xHH \\uHHHH \\UHHHHHHHH are known"});
+        }
+    }
+    [[nodiscard]] bool read_code_point(char32_t& c, std::size_t digits) {
+        const auto first = in_.hexadecimal(digits);
+        if (!first) {
+            return fail({digits, " hexadecimal digits are expected here"});
+        }
+        c = *first;
+        if (is_high_surrogate(c) && in_.skip("\\u")) {
+            const auto second = in_.hexadecimal(4);
+            if (second && is_low_surrogate(*second)) {
+                c = of_surrogates(c, *second);
+            }
+        }
+        return (c <= last_code_point && (c < 0xd800 || c > 0xdfff)) ||
+               fail({"an escape that is no character: code point ", std::uint32_t{c}});
+    }
+
+    /// Every *, +, ? and {...} behind an element.
+    [[nodiscard]] bool read_repetitions(group_stack& groups) {
+        while (true) {
+            skip_space(groups.depth() > 1);
+            if (in_.skip("*")) {
+                groups.repeat(0, unlimited);
+            } else if (in_.skip("+")) {
+                groups.repeat(1, unlimited);
+            } else if (in_.skip("?")) {
+                groups.repeat(0, 1);
+            } else if (in_.is_next('{')) {
+                if (!read_bounds(groups)) {
+                    return false;
+                }
+            } else {
+                return true;
+            }
+        }
+    }
+    [[nodiscard]] bool read_bounds(group_stack& groups) {
+        in_.advance();
+        skip_space(true);
+        const auto low = in_.number();
+        if (!low) {
+            return fail({"a number is expected in braces"});
+        }
+        skip_space(true);
+        std::uint32_t high = *low;
+        if (in_.skip(",")) {
+            skip_space(true);
+            high = in_.is_next('}') ? unlimited : in_.number().value_or(0);
+            skip_space(true);
+        }
+        if (!in_.is_next('}')) {
+            return fail({"'}' is expected here"});
+        }
+        if (*low > largest_count || (high != unlimited && high > largest_count)) {
+            return fail({"a repetition is of at most ", largest_count, " times"});
+        }
+        if (high < *low) {
+            return fail({"at most ", high, " times is fewer than at least ", *low});
+        }
+        in_.advance();
+        groups.repeat(*low, high);
+        return true;
+    }
+
+    /// Every rule that is used has to be defined, and one of them is the root.
+    [[nodiscard]] bool is_complete() {
+        for (const auto& [name, rule] : numbers_) {
+            if (!places_[rule].is_defined) {
+                rule_ = name;
+                in_.go_to(places_[rule].first_use);
+                return fail({"it is used up to here and defined nowhere"});
+            }
+        }
+        const auto root = numbers_.find("root");
+        if (root == numbers_.end()) {
+            return set_error(failure_, errc::bad_grammar, {name_, ": "}, {"there is no rule called 'root'"});
+        }
+        source_.root = root->second;
+        return true;
+    }
+
+    source_reader in_;
+    std::size_t bytes_;
+    std::string_view name_;
+    std::string_view rule_;
+    grammar_source source_;
+    std::unordered_map<std::string_view, std::uint32_t> numbers_;
+    std::vector<rule_place> places_;
+    error failure_;
+};
+
+} // namespace detail
+
+inline result<grammar> grammar::gbnf(std::string_view source, std::string_view name) {
+    return detail::guarded([&]() -> result<grammar> {
+        auto read = detail::gbnf_reader(source, name).run();
+        return read ? detail::compiled(*read, name) : failed(read);
+    });
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/json_schema.hpp ----
+// schema_compiler: JSON Schemas as grammars of JSON texts. Defines grammar::json_schema.
+#ifndef BITNET_CONSTRAIN_JSON_SCHEMA_HPP
+#define BITNET_CONSTRAIN_JSON_SCHEMA_HPP
+
+// ---- bitnet/constrain/json_string.hpp ----
+// json_string: from languages of strings to those of their JSON forms, and how many characters they have.
+#ifndef BITNET_CONSTRAIN_JSON_STRING_HPP
+#define BITNET_CONSTRAIN_JSON_STRING_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Adds what a JSON string holds for the bytes of an edge: themselves, the short escapes, and \u00XX for control
+/// characters alone.
+class json_escaping {
+public:
+    explicit json_escaping(nondeterministic_automaton& out) : out_(out) {}
+
+    void add(std::uint32_t from, byte_edge edge) {
+        constexpr byte_edge plain[] = {{0x20, 0x21, 0}, {0x23, 0x5b, 0}, {0x5d, 0xff, 0}};
+        for (const byte_edge range : plain) {
+            const std::uint8_t low = (std::max)(range.low, edge.low);
+            const std::uint8_t high = (std::min)(range.high, edge.high);
+            if (low <= high) {
+                out_.add(from, byte_edge{low, high, edge.target});
+            }
+        }
+        constexpr std::string_view meant = "\"\\/\b\f\n\r\t";
+        constexpr std::string_view written = "\"\\/bfnrt";
+        for (std::size_t i = 0; i < meant.size(); ++i) {
+            const auto byte = static_cast<std::uint8_t>(meant[i]);
+            if (byte >= edge.low && byte <= edge.high) {
+                const auto letter = static_cast<std::uint8_t>(written[i]);
+                out_.add(after_backslash(from), byte_edge{letter, letter, edge.target});
+            }
+        }
+        for (unsigned byte = edge.low; byte <= edge.high && byte < 0x20; ++byte) {
+            add_hexadecimal(from, byte, edge.target);
+        }
+    }
+
+private:
+    std::uint32_t after_backslash(std::uint32_t from) { return step(from, '\\'); }
+    void add_hexadecimal(std::uint32_t from, unsigned byte, std::uint32_t target) {
+        const std::uint32_t zeros = step(step(step(after_backslash(from), 'u'), '0'), '0');
+        const std::uint32_t tens = step(zeros, static_cast<char>('0' + (byte >> 4)));
+        constexpr std::string_view lower = "0123456789abcdef";
+        constexpr std::string_view upper = "0123456789ABCDEF";
+        for (const std::string_view digits : {lower, upper}) {
+            const auto digit = static_cast<std::uint8_t>(digits[byte & 15]);
+            out_.add(tens, byte_edge{digit, digit, target});
+        }
+    }
+    /// The state after one more character of an escape.
+    std::uint32_t step(std::uint32_t from, char c) {
+        const auto [found, is_new] = steps_.try_emplace({from, c}, 0);
+        if (is_new) {
+            const auto byte = static_cast<std::uint8_t>(c);
+            found->second = out_.add_state();
+            out_.add(from, byte_edge{byte, byte, found->second});
+        }
+        return found->second;
+    }
+
+    nondeterministic_automaton& out_;
+    std::map<std::pair<std::uint32_t, char>, std::uint32_t> steps_;
+};
+
+/// The inside of the JSON strings whose values are texts of `content`.
+[[nodiscard]] inline automaton json_string_body(const automaton& content) {
+    nondeterministic_automaton states;
+    for (std::uint32_t state = 0; state < content.size(); ++state) {
+        states.add_state();
+        if (content.is_final(state)) {
+            states.set_final(state);
+        }
+    }
+    json_escaping escaping(states);
+    for (std::uint32_t state = 0; state < content.size(); ++state) {
+        for (const byte_edge edge : content.byte_edges(state)) {
+            escaping.add(state, edge);
+        }
+    }
+    return minimised(states.as_it_is()); // deterministic, as `content` is
+}
+
+/// A text as the inside of a JSON string: what is written for each character is the shortest of its forms.
+[[nodiscard]] inline std::string json_string_text(std::string_view text) {
+    constexpr std::string_view meant = "\"\\\b\f\n\r\t";
+    constexpr std::string_view written = "\"\\bfnrt";
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string made;
+    for (const char c : text) {
+        const auto found = meant.find(c);
+        const auto byte = static_cast<unsigned char>(c);
+        if (found != std::string_view::npos) {
+            made += '\\';
+            made += written[found];
+        } else if (byte < 0x20) {
+            made += "\\u00";
+            made += digits[byte >> 4];
+            made += digits[byte & 15];
+        } else {
+            made += c;
+        }
+    }
+    return made;
+}
+
+/// How many characters (code points) the texts of a language have from each of its states on.
+class character_counts {
+public:
+    explicit character_counts(const automaton& content) : content_(content), is_border_(content.size()) {
+        find_borders();
+        find_fewest();
+    }
+
+    /// Whether texts begin or end here, not within a character.
+    [[nodiscard]] bool is_border(std::uint32_t state) const noexcept { return is_border_[state]; }
+    /// The fewest characters that are still to begin.
+    [[nodiscard]] std::uint32_t fewest(std::uint32_t state) const noexcept { return fewest_[state]; }
+
+    /// Whether every number of characters from fewest() on can be reached from every state: then a counter suffices.
+    [[nodiscard]] bool is_open_everywhere() const {
+        std::vector<bool> is_open = is_border_;
+        for (int round = 0; round < 1000; ++round) {
+            bool is_stable = true;
+            const std::vector<std::uint32_t> next = fewest_over(is_open);
+            for (std::uint32_t state = 0; state < content_.size(); ++state) {
+                const std::uint32_t wanted = fewest_[state] == 0 ? 0 : fewest_[state] - 1;
+                if (is_open[state] && fewest_after(state, next) > wanted) {
+                    is_open[state] = false;
+                    is_stable = false;
+                }
+            }
+            if (is_stable) {
+                return is_open == is_border_;
+            }
+        }
+        return false;
+    }
+
+    /// Whether there always is a character of one byte that brings no more to follow.
+    [[nodiscard]] bool is_plain() const {
+        for (std::uint32_t state = 0; state < content_.size(); ++state) {
+            const auto edges = content_.byte_edges(state);
+            const std::uint32_t wanted = fewest_[state] == 0 ? 0 : fewest_[state] - 1;
+            const auto is_nearer = [&](byte_edge edge) {
+                const bool has_plain = edge.high >= 0x23 && edge.low < 0x80 && edge.high != 0x5c;
+                return has_plain && fewest_[edge.target] <= wanted;
+            };
+            if (is_border_[state] && std::none_of(edges.begin(), edges.end(), is_nearer)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+private:
+    static constexpr std::uint32_t none = 0xffffffffu;
+
+    void find_borders() {
+        std::vector<std::uint32_t> todo;
+        std::vector<std::uint8_t> pending(content_.size(), 0xff); // bytes that a character still has
+        if (content_.size() != 0) {
+            pending[0] = 0;
+            todo.push_back(0);
+        }
+        while (!todo.empty()) {
+            const std::uint32_t state = todo.back();
+            todo.pop_back();
+            is_border_[state] = pending[state] == 0;
+            for (const byte_edge edge : content_.byte_edges(state)) {
+                const unsigned size = utf8_lead_of(edge.low).size;
+                const unsigned left = pending[state] != 0 ? pending[state] - 1u : size - 1u;
+                if (pending[edge.target] == 0xff) {
+                    pending[edge.target] = static_cast<std::uint8_t>(left);
+                    todo.push_back(edge.target);
+                }
+            }
+        }
+    }
+    /// Breadth-first from the ends: a character counts where it begins.
+    void find_fewest() {
+        std::vector<std::vector<std::uint32_t>> ways_in(content_.size());
+        fewest_.assign(content_.size(), none);
+        std::vector<std::uint32_t> todo;
+        for (std::uint32_t state = 0; state < content_.size(); ++state) {
+            for (const byte_edge edge : content_.byte_edges(state)) {
+                ways_in[edge.target].push_back(state);
+            }
+            if (content_.is_final(state)) {
+                fewest_[state] = 0;
+                todo.push_back(state);
+            }
+        }
+        while (!todo.empty()) {
+            std::vector<std::uint32_t> further; // one character more
+            for (std::size_t at = 0; at < todo.size(); ++at) {
+                spread_fewest(todo[at], ways_in[todo[at]], todo, further);
+            }
+            todo = std::move(further);
+        }
+    }
+    void spread_fewest(std::uint32_t state, const std::vector<std::uint32_t>& ways_in, std::vector<std::uint32_t>& todo,
+                       std::vector<std::uint32_t>& further) {
+        for (const std::uint32_t from : ways_in) {
+            const std::uint32_t characters = fewest_[state] + (is_border_[from] ? 1 : 0);
+            if (characters < fewest_[from]) {
+                fewest_[from] = characters;
+                (is_border_[from] ? further : todo).push_back(from);
+            }
+        }
+    }
+    /// Per state within a character: the fewest characters of an open border at its end.
+    [[nodiscard]] std::vector<std::uint32_t> fewest_over(const std::vector<bool>& is_open) const {
+        std::vector<std::uint32_t> made(content_.size(), none);
+        for (std::uint32_t state = 0; state < content_.size(); ++state) {
+            made[state] = is_border_[state] && is_open[state] ? fewest_[state] : none;
+        }
+        for (int depth = 0; depth < 3; ++depth) {
+            for (std::uint32_t state = 0; state < content_.size(); ++state) {
+                made[state] = is_border_[state] ? made[state] : (std::min)(made[state], fewest_after(state, made));
+            }
+        }
+        return made;
+    }
+    [[nodiscard]] std::uint32_t fewest_after(std::uint32_t state, const std::vector<std::uint32_t>& next) const {
+        std::uint32_t made = none;
+        for (const byte_edge edge : content_.byte_edges(state)) {
+            made = (std::min)(made, next[edge.target]);
+        }
+        return made;
+    }
+
+    const automaton& content_;
+    std::vector<bool> is_border_;
+    std::vector<std::uint32_t> fewest_;
+};
+
+/// The inside of JSON strings with at most `most` characters, as an automaton that counts them: from a border one count
+/// edge for every number of characters that may have to follow the next one, so that what is begun can be ended.
+/// \pre counts.is_open_everywhere()
+[[nodiscard]] inline automaton counting_string_body(const automaton& content, const character_counts& counts,
+                                                    std::uint32_t most) {
+    nondeterministic_automaton states;
+    std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t>
+        within; // (state, to follow): that part of a character
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> todo;
+    json_escaping escaping(states);
+    for (std::uint32_t state = 0; state < content.size(); ++state) {
+        states.add_state();
+        if (content.is_final(state) && counts.is_border(state)) {
+            states.set_final(state);
+        }
+    }
+    const auto number_of = [&](std::uint32_t state, std::uint32_t follow) {
+        const auto [found, is_new] = within.try_emplace({state, follow}, 0);
+        if (is_new) {
+            found->second = states.add_state();
+            todo.emplace_back(state, follow);
+        }
+        return found->second;
+    };
+    std::vector<std::uint32_t> numbers; // of characters that may have to follow
+    for (std::uint32_t state = 0; state < content.size(); ++state) {
+        if (counts.is_border(state)) {
+            numbers.push_back(counts.fewest(state));
+        }
+    }
+    std::sort(numbers.begin(), numbers.end());
+    numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
+    for (std::uint32_t state = 0; state < content.size(); ++state) {
+        for (const std::uint32_t follow : numbers) {
+            if (counts.is_border(state) && (most == unlimited || follow < most)) {
+                const std::uint32_t cap = most == unlimited ? unlimited : most - follow;
+                states.add(state, special_edge{special_kind::count, cap, number_of(state, follow)});
+            }
+        }
+    }
+    for (std::size_t at = 0; at < todo.size(); ++at) {
+        const auto [state, follow] = todo[at];
+        const std::uint32_t from = number_of(state, follow);
+        for (const byte_edge edge : content.byte_edges(state)) {
+            if (!counts.is_border(edge.target)) {
+                escaping.add(from, {edge.low, edge.high, number_of(edge.target, follow)});
+            } else if (counts.fewest(edge.target) == follow) {
+                escaping.add(from, edge);
+            }
+        }
+    }
+    return trimmed(states.as_it_is());
+}
+
+/// Texts of `content` with `low` to `high` characters, state by state; nullopt where that takes too many states.
+[[nodiscard]] inline std::optional<automaton> of_length(const automaton& content, std::uint32_t low,
+                                                        std::uint32_t high) {
+    constexpr std::uint32_t most_characters = 16'384;
+    if ((high == unlimited ? low : high) > most_characters) {
+        return std::nullopt;
+    }
+    expression_pool pool;
+    code_point_class any;
+    any.add(0, last_code_point);
+    const auto lengths = language_of(pool, pool.repeat(pool.one_of(std::move(any)), low, high));
+    return lengths ? intersection(content, *lengths) : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_options.hpp ----
+// schema_options: in which form JSON is written, and what becomes of keywords that cannot be enforced.
+#ifndef BITNET_CONSTRAIN_SCHEMA_OPTIONS_HPP
+#define BITNET_CONSTRAIN_SCHEMA_OPTIONS_HPP
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What becomes of a keyword that cannot be enforced.
+enum class unsupported_keyword : std::uint8_t {
+    refuse, ///< errc::unsupported_schema with its JSON pointer
+    note,   ///< it is not enforced, and a note says so
+};
+
+/// Objects have their keys in the order of `properties`, then of `required`, then others; a key that is declared comes
+/// at most once. Strings are UTF-8 with the short escapes, and \u for control characters. Integers have no fraction;
+/// only numbers without bounds have exponents.
+struct schema_options {
+    unsupported_keyword unsupported = unsupported_keyword::refuse;
+    bool closed = false;           ///< keys that `properties` does not name need additionalProperties to be allowed
+    bool spaces = false;           ///< one space is allowed after each comma and colon
+    bool strict_formats = false;   ///< a `format` that is not enforced is refused, not noted
+    bool one_of_is_any_of = false; ///< oneOf means anyOf, and a note says so
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/schema_reader.hpp ----
+// schema_reader: from demands on a value to the shapes that meet them: references, combinations and negations resolved.
+#ifndef BITNET_CONSTRAIN_SCHEMA_READER_HPP
+#define BITNET_CONSTRAIN_SCHEMA_READER_HPP
+
+// ---- bitnet/constrain/number_language.hpp ----
+// Languages of JSON numbers by their values: bounds, multiples, exact at any size. Written without exponents.
+#ifndef BITNET_CONSTRAIN_NUMBER_LANGUAGE_HPP
+#define BITNET_CONSTRAIN_NUMBER_LANGUAGE_HPP
+
+#include <algorithm>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+inline constexpr std::string_view number_alphabet = "-.0123456789";
+
+/// A decimal number, exactly: digits before and after the point, without zeros that mean nothing.
+struct exact_decimal {
+    bool is_negative = false;
+    std::string whole;    ///< empty for 0
+    std::string fraction; ///< empty for whole numbers
+
+    [[nodiscard]] bool is_zero() const noexcept { return whole.empty() && fraction.empty(); }
+    [[nodiscard]] std::string text() const {
+        const std::string digits = whole.empty() ? "0" : whole;
+        return (is_negative && !is_zero() ? "-" : "") + digits + (fraction.empty() ? "" : "." + fraction);
+    }
+};
+
+/// The value of a JSON number; nullopt where it takes more than 4,096 digits.
+[[nodiscard]] inline std::optional<exact_decimal> read_decimal(std::string_view text) {
+    constexpr std::int64_t most_digits = 4096;
+    exact_decimal made;
+    made.is_negative = !text.empty() && text[0] == '-';
+    text.remove_prefix(made.is_negative ? 1 : 0);
+    const std::size_t exponent_at = (std::min)(text.find_first_of("eE"), text.size());
+    std::int64_t exponent = 0;
+    bool is_small = false;
+    for (const char c : text.substr(exponent_at)) {
+        is_small = is_small || c == '-';
+        exponent = c >= '0' && c <= '9' ? (std::min)(exponent * 10 + (c - '0'), std::int64_t{1} << 40) : exponent;
+    }
+    const std::string_view mantissa = text.substr(0, exponent_at);
+    const std::size_t point = (std::min)(mantissa.find('.'), mantissa.size());
+    std::string digits(mantissa.substr(0, point));
+    digits += mantissa.substr((std::min)(point + 1, mantissa.size()));
+    std::int64_t whole = static_cast<std::int64_t>(point) + (is_small ? -exponent : exponent);
+    const std::size_t first = (std::min)(digits.find_first_not_of('0'), digits.size());
+    digits.erase(0, first);
+    whole -= static_cast<std::int64_t>(first);
+    digits.erase(digits.find_last_not_of('0') + 1);
+    if (digits.empty()) {
+        return exact_decimal{};
+    }
+    if (whole > most_digits || whole < -most_digits || static_cast<std::int64_t>(digits.size()) > most_digits) {
+        return std::nullopt;
+    }
+    const auto places = static_cast<std::int64_t>(digits.size());
+    made.whole = digits.substr(0, static_cast<std::size_t>((std::max)(whole, std::int64_t{0})));
+    made.whole.append(static_cast<std::size_t>((std::max)(whole - places, std::int64_t{0})), '0');
+    made.fraction = std::string(static_cast<std::size_t>((std::max)(-whole, std::int64_t{0})), '0') +
+                    (whole < places ? digits.substr(static_cast<std::size_t>((std::max)(whole, std::int64_t{0}))) : "");
+    return made;
+}
+
+/// Which numbers are meant by their order to a bound.
+struct number_relation {
+    bool less = false;
+    bool equal = false;
+    bool greater = false;
+};
+
+/// How far a JSON number has been read.
+enum class number_phase : std::uint8_t { start, minus, zero, digits, point, fraction };
+
+/// The phase after `c`; nullopt where no JSON number goes on so.
+[[nodiscard]] constexpr std::optional<number_phase> phase_after(number_phase phase, char c) noexcept {
+    const bool is_digit = c >= '0' && c <= '9';
+    if (c == '-') {
+        return phase == number_phase::start ? std::optional{number_phase::minus} : std::nullopt;
+    }
+    if (c == '.') {
+        const bool is_whole = phase == number_phase::zero || phase == number_phase::digits;
+        return is_whole ? std::optional{number_phase::point} : std::nullopt;
+    }
+    if (!is_digit || phase == number_phase::zero) {
+        return std::nullopt;
+    }
+    if (phase == number_phase::start || phase == number_phase::minus) {
+        return c == '0' ? number_phase::zero : number_phase::digits;
+    }
+    return phase == number_phase::digits ? number_phase::digits : number_phase::fraction;
+}
+[[nodiscard]] constexpr bool is_number_end(number_phase phase) noexcept {
+    return phase == number_phase::zero || phase == number_phase::digits || phase == number_phase::fraction;
+}
+
+/// Numbers that are less than, equal to or greater than a bound, digit by digit.
+class bound_machine {
+public:
+    struct state {
+        number_phase phase = number_phase::start;
+        bool is_negative = false;
+        std::int8_t order = 0;   ///< of the digits so far to those of the bound
+        std::uint32_t place = 0; ///< digits read of this part, as far as the bound has them and one more
+
+        [[nodiscard]] auto operator<=>(const state&) const noexcept = default;
+    };
+
+    bound_machine(const exact_decimal& bound, number_relation wanted) : bound_(bound), wanted_(wanted) {}
+
+    [[nodiscard]] state start() const noexcept { return {}; }
+    [[nodiscard]] std::optional<state> next(const state& from, char c) const noexcept {
+        const auto phase = phase_after(from.phase, c);
+        if (!phase) {
+            return std::nullopt;
+        }
+        state to = from;
+        to.phase = *phase;
+        to.is_negative = from.is_negative || c == '-';
+        if (*phase == number_phase::point) {
+            to.order = static_cast<std::int8_t>(order_of_whole(from));
+            to.place = 0;
+        } else if (*phase == number_phase::digits || *phase == number_phase::fraction) {
+            const std::string& digits = *phase == number_phase::digits ? bound_.whole : bound_.fraction;
+            const bool is_open = to.order == 0 && (*phase == number_phase::fraction || to.place < digits.size());
+            const char other = to.place < digits.size() ? digits[to.place] : '0';
+            to.order = !is_open ? to.order : static_cast<std::int8_t>(c < other ? -1 : c > other ? 1 : 0);
+            const bool is_counted = *phase == number_phase::digits || to.order == 0;
+            to.place = is_counted ? (std::min)(to.place + 1, static_cast<std::uint32_t>(digits.size()) + 1) : 0;
+        }
+        return to;
+    }
+    [[nodiscard]] bool is_final(const state& at) const noexcept {
+        if (!is_number_end(at.phase)) {
+            return false;
+        }
+        const int size = order_of_size(at);
+        int order = at.is_negative ? -size : size;
+        if (at.is_negative != (bound_.is_negative && !bound_.is_zero())) {
+            const bool are_zero = bound_.is_zero() && size == 0;
+            order = are_zero ? 0 : at.is_negative ? -1 : 1;
+        }
+        return order < 0 ? wanted_.less : order > 0 ? wanted_.greater : wanted_.equal;
+    }
+
+private:
+    [[nodiscard]] int order_of_whole(const state& at) const noexcept {
+        const std::size_t places = at.phase == number_phase::zero ? 0 : at.place;
+        const std::size_t wanted = bound_.whole.size();
+        return places < wanted ? -1 : places > wanted ? 1 : static_cast<int>(at.order);
+    }
+    /// The order of the absolute values.
+    [[nodiscard]] int order_of_size(const state& at) const noexcept {
+        if (at.phase != number_phase::fraction) {
+            const int whole = order_of_whole(at);
+            return whole != 0 || bound_.fraction.empty() ? whole : -1;
+        }
+        return at.order != 0 || at.place >= bound_.fraction.size() ? static_cast<int>(at.order) : -1;
+    }
+
+    const exact_decimal& bound_;
+    number_relation wanted_;
+};
+
+/// Multiples of step / 10^places, by the remainder of the digits so far.
+class multiple_machine {
+public:
+    struct state {
+        number_phase phase = number_phase::start;
+        std::uint32_t rest = 0;
+        std::uint32_t place = 0; ///< digits behind the point
+
+        [[nodiscard]] auto operator<=>(const state&) const noexcept = default;
+    };
+
+    multiple_machine(std::uint32_t step, std::uint32_t places) : step_(step), places_(places) {}
+
+    [[nodiscard]] state start() const noexcept { return {}; }
+    [[nodiscard]] std::optional<state> next(const state& from, char c) const noexcept {
+        const auto phase = phase_after(from.phase, c);
+        if (!phase) {
+            return std::nullopt;
+        }
+        state to = from;
+        to.phase = *phase;
+        if (c == '-' || c == '.') {
+            return to;
+        }
+        if (*phase == number_phase::fraction && from.place == places_) {
+            return c == '0' ? std::optional{to} : std::nullopt;
+        }
+        to.rest = (from.rest * 10 + static_cast<std::uint32_t>(c - '0')) % step_;
+        to.place = from.place + (*phase == number_phase::fraction ? 1 : 0);
+        return to;
+    }
+    [[nodiscard]] bool is_final(const state& at) const noexcept {
+        std::uint32_t rest = at.rest;
+        for (std::uint32_t place = at.place; place < places_; ++place) {
+            rest = rest * 10 % step_;
+        }
+        return is_number_end(at.phase) && rest == 0;
+    }
+
+private:
+    std::uint32_t step_;
+    std::uint32_t places_;
+};
+
+/// nullopt where it takes too many states.
+[[nodiscard]] inline std::optional<automaton> numbers_by(const exact_decimal& bound, number_relation wanted) {
+    return explored(bound_machine(bound, wanted), number_alphabet);
+}
+/// nullopt where the remainders are more than 4,096.
+[[nodiscard]] inline std::optional<automaton> multiples_of(const exact_decimal& step) {
+    constexpr std::uint64_t most_states = 4096;
+    const std::string digits = step.whole + step.fraction;
+    std::uint64_t value = 0;
+    for (const char c : digits) {
+        value = (std::min)(value * 10 + static_cast<std::uint64_t>(c - '0'), std::uint64_t{1} << 40);
+    }
+    if (value == 0 || value * (step.fraction.size() + 1) > most_states) {
+        return std::nullopt;
+    }
+    return explored(
+        multiple_machine(static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(step.fraction.size())),
+        number_alphabet);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/regex_reader.hpp ----
+// regex_reader: regular expressions in the dialect of JSON Schema's `pattern`. Defines grammar::regex.
+#ifndef BITNET_CONSTRAIN_REGEX_READER_HPP
+#define BITNET_CONSTRAIN_REGEX_READER_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// What differs between a regular expression that a whole text has to match, and a `pattern` within a text.
+struct regex_dialect {
+    bool unicode_space = false; ///< \s takes the white space of Unicode, as ECMA-262 says
+    bool outer_anchors = true;  ///< ^ and $ at the ends of an alternative stay as marks; otherwise they mean nothing
+};
+
+/// Bytes that UTF-8 never has: they stand for ^ and $ in expressions.
+inline constexpr char start_mark = '\xfe';
+inline constexpr char end_mark = '\xff';
+
+/// One reading of a regular expression. Every step returns whether to go on; if not, the error is in failure_.
+class regex_reader {
+public:
+    regex_reader(std::string_view text, std::string_view name, expression_pool& pool, regex_dialect dialect)
+        : in_(text), bytes_(text.size()), name_(name), pool_(pool), groups_(pool), dialect_(dialect) {}
+
+    [[nodiscard]] result<expression> run() {
+        if (bytes_ > most_source_bytes) {
+            return error_saying(errc::bad_grammar,
+                                {name_, ": ", bytes_, " bytes, and at most ", most_source_bytes, " are read"});
+        }
+        while (!in_.at_end()) {
+            if (!read_next()) {
+                return std::move(failure_);
+            }
+        }
+        if (groups_.depth() != 1) {
+            (void)fail({"a parenthesis does not close"});
+            return std::move(failure_);
+        }
+        return groups_.close();
+    }
+    /// Whether marks stand in the expression.
+    [[nodiscard]] bool has_marks() const noexcept { return has_marks_; }
+
+private:
+    [[nodiscard]] bool fail(sentence_parts what) {
+        return set_error(failure_, errc::bad_grammar, {name_, ": column ", in_.place() + 1, ": "}, what);
+    }
+
+    [[nodiscard]] bool read_next() {
+        switch (in_.peek()) {
+        case '|':
+            in_.advance();
+            groups_.alternate();
+            return true;
+        case '(':
+            return open_group();
+        case ')':
+            if (groups_.depth() == 1) {
+                return fail({"a parenthesis closes that has not been opened"});
+            }
+            in_.advance();
+            groups_.add(close_group());
+            return read_quantifier();
+        case '^':
+            return read_anchor(start_mark);
+        case '$':
+            return read_anchor(end_mark);
+        case '*':
+        case '+':
+        case '?':
+            return fail({"there is nothing to repeat here"});
+        case '{':
+            if (is_bounds_next()) {
+                return fail({"there is nothing to repeat here"});
+            }
+            break;
+        default:
+            break;
+        }
+        return read_atom() && read_quantifier();
+    }
+    [[nodiscard]] expression close_group() { return groups_.close(); }
+
+    [[nodiscard]] bool open_group() {
+        if (in_.is_next("(?=") || in_.is_next("(?!") || in_.is_next("(?<=") || in_.is_next("(?<!")) {
+            return fail({"look-around cannot be enforced"});
+        }
+        if (groups_.depth() > most_nested_groups) {
+            return fail({"groups are nested more than ", most_nested_groups, " deep"});
+        }
+        in_.advance();
+        if (in_.skip("?<")) { // a name
+            while (!in_.at_end() && !in_.is_next('>')) {
+                in_.advance();
+            }
+            if (!in_.skip(">")) {
+                return fail({"the name of a group does not end"});
+            }
+        } else if (in_.is_next('?') && !in_.skip("?:")) {
+            return fail({"an unknown kind of group: (?: and (?<name> are known"});
+        }
+        groups_.open();
+        return true;
+    }
+
+    [[nodiscard]] bool read_anchor(char mark) {
+        const bool is_start = mark == start_mark;
+        const bool opens = is_start && groups_.is_empty();
+        in_.advance();
+        const bool closes = !is_start && (in_.at_end() || in_.is_next('|'));
+        if (!dialect_.outer_anchors && groups_.depth() == 1 && (opens || closes)) {
+            return true;
+        }
+        has_marks_ = true;
+        groups_.add(pool_.literal({&mark, 1}));
+        return in_.is_next('*') || in_.is_next('+') || in_.is_next('?') || is_bounds_next()
+                   ? fail({"an anchor cannot be repeated"})
+                   : true;
+    }
+
+    [[nodiscard]] bool read_atom() {
+        code_point_class set;
+        if (in_.is_next('[')) {
+            if (!read_class(set)) {
+                return false;
+            }
+        } else if (in_.skip(".")) {
+            for (const char32_t line_end : {U'\n', U'\r', U'\u2028', U'\u2029'}) {
+                set.add(line_end, line_end);
+            }
+            set = set.complement();
+        } else {
+            char32_t c = 0;
+            if (!read_character(c, set, false)) {
+                return false;
+            }
+            if (set.ranges().empty()) {
+                std::string text;
+                append_utf8(text, c);
+                groups_.add(pool_.literal(text));
+                return true;
+            }
+        }
+        groups_.add(set.ranges().empty() ? pool_.nothing() : pool_.one_of(std::move(set)));
+        return true;
+    }
+
+    [[nodiscard]] bool read_class(code_point_class& set) {
+        in_.advance();
+        const bool is_negated = in_.skip("^");
+        while (!in_.is_next(']')) {
+            if (in_.at_end()) {
+                return fail({"the class does not end: ']' is missing"});
+            }
+            code_point_class named;
+            char32_t low = 0;
+            if (!read_character(low, named, true)) {
+                return false;
+            }
+            const bool is_range = named.ranges().empty() && in_.is_next('-') && !in_.is_next("-]");
+            char32_t high = low;
+            if (is_range) {
+                in_.advance();
+                if (in_.at_end()) {
+                    return fail({"the class does not end: ']' is missing"});
+                }
+                if (!read_character(high, named, true)) {
+                    return false;
+                }
+            }
+            if (is_range && !named.ranges().empty()) {
+                return fail({"a range of the class ends in another class"});
+            }
+            if (high < low) {
+                return fail(
+                    {"a range of the class is the wrong way round: ", std::uint32_t{low}, " to ", std::uint32_t{high}});
+            }
+            if (named.ranges().empty()) {
+                set.add(low, high);
+            } else {
+                set.add(named);
+            }
+        }
+        in_.advance();
+        if (is_negated) {
+            set = set.complement();
+        }
+        return true;
+    }
+
+    /// One character, or what an escape stands for: a character, or a class, which then is not empty.
+    [[nodiscard]] bool read_character(char32_t& c, code_point_class& named, bool in_class) {
+        if (!in_.is_next('\\')) {
+            const auto found = in_.character();
+            c = found.value_or(0);
+            return found || fail({"the expression is not UTF-8 here"});
+        }
+        in_.advance();
+        if (in_.at_end()) {
+            return fail({"an escape has no end"});
+        }
+        const char kind = in_.peek();
+        switch (kind) {
+        case 'd':
+        case 'D':
+        case 'w':
+        case 'W':
+        case 's':
+        case 'S':
+            in_.advance();
+            named = class_named(kind);
+            return true;
+        case 'b':
+            if (in_class) {
+                in_.advance();
+                c = '\b';
+                return true;
+            }
+            [[fallthrough]];
+        case 'B':
+            return fail({"word borders cannot be enforced"});
+        case 'p':
+        case 'P':
+            return fail({"classes of Unicode properties (\\p) are not supported"});
+        case 'k':
+            return fail({"back-references cannot be enforced"});
+        default:
+            break;
+        }
+        if (kind >= '1' && kind <= '9') {
+            return fail({"back-references cannot be enforced"});
+        }
+        return read_escape(c, kind);
+    }
+
+    [[nodiscard]] bool read_escape(char32_t& c, char kind) {
+        constexpr std::string_view letters = "tnvfr0";
+        constexpr std::string_view meant("\t\n\v\f\r\0", 6);
+        const std::size_t found = letters.find(kind);
+        const bool is_letter = (kind >= 'a' && kind <= 'z') || (kind >= 'A' && kind <= 'Z') || kind == '_';
+        if (found != std::string_view::npos) {
+            in_.advance();
+            c = static_cast<char32_t>(meant[found]);
+            return kind != '0' || !(in_.peek() >= '0' && in_.peek() <= '9') ||
+                   fail({"octal escapes are not supported"});
+        }
+        if (kind == 'x' || kind == 'u') {
+            in_.advance();
+            return read_code_point(c, kind == 'x' ? 2 : 4);
+        }
+        if (kind == 'c') {
+            in_.advance();
+            const char control = in_.peek();
+            c = static_cast<char32_t>(control & 31);
+            in_.advance(in_.at_end() ? 0 : 1);
+            return (control >= 'a' && control <= 'z') || (control >= 'A' && control <= 'Z') ||
+                   fail({"a letter is expected behind \\c"});
+        }
+        if (is_letter) {
+            return fail({"an unknown escape"});
+        }
+        const auto character = in_.character();
+        c = character.value_or(0);
+        return character || fail({"the expression is not UTF-8 here"});
+    }
+    [[nodiscard]] bool read_code_point(char32_t& c, std::size_t digits) {
+        if (digits == 4 && in_.skip("{")) {
+            const std::size_t first = in_.place();
+            c = 0;
+            while (source_reader::hexadecimal_digit(in_.peek()) >= 0 && in_.place() < first + 6) {
+                c = c * 16 + *in_.hexadecimal(1);
+            }
+            if (in_.place() == first || !in_.skip("}")) {
+                return fail({"1 to 6 hexadecimal digits and '}' are expected here"});
+            }
+        } else {
+            const auto first = in_.hexadecimal(digits);
+            if (!first) {
+                return fail({digits, " hexadecimal digits are expected here"});
+            }
+            c = *first;
+            if (is_high_surrogate(c) && in_.skip("\\u")) {
+                const auto second = in_.hexadecimal(4);
+                c = second && is_low_surrogate(*second) ? of_surrogates(c, *second) : c;
+            }
+        }
+        return (c <= last_code_point && (c < 0xd800 || c > 0xdfff)) ||
+               fail({"an escape that is no character: code point ", std::uint32_t{c}});
+    }
+
+    [[nodiscard]] code_point_class class_named(char kind) const {
+        code_point_class set;
+        if (kind == 'd' || kind == 'D') {
+            set.add('0', '9');
+        } else if (kind == 'w' || kind == 'W') {
+            set.add('0', '9');
+            set.add('A', 'Z');
+            set.add('_', '_');
+            set.add('a', 'z');
+        } else {
+            set.add('\t', '\r');
+            set.add(' ', ' ');
+            if (dialect_.unicode_space) {
+                for (const char32_t c : {0xa0u, 0x1680u, 0x2028u, 0x2029u, 0x202fu, 0x205fu, 0x3000u, 0xfeffu}) {
+                    set.add(c, c);
+                }
+                set.add(0x2000, 0x200a);
+            }
+        }
+        return kind >= 'A' && kind <= 'Z' ? set.complement() : set;
+    }
+
+    [[nodiscard]] bool is_bounds_next() {
+        const std::size_t before = in_.place();
+        bool found = in_.skip("{") && in_.number().has_value();
+        if (found && in_.skip(",")) {
+            (void)in_.number();
+        }
+        found = found && in_.is_next('}');
+        in_.go_to(before);
+        return found;
+    }
+
+    /// *, +, ? or {...} behind a part, and whether it is lazy, which does not change the language.
+    [[nodiscard]] bool read_quantifier() {
+        std::uint32_t low = 0;
+        std::uint32_t high = unlimited;
+        if (in_.skip("+")) {
+            low = 1;
+        } else if (in_.skip("?")) {
+            high = 1;
+        } else if (is_bounds_next()) {
+            in_.advance();
+            low = in_.number().value_or(0);
+            high = low;
+            if (in_.skip(",")) {
+                high = in_.number().value_or(unlimited);
+            }
+            if (low > largest_count || (high != unlimited && high > largest_count)) {
+                return fail({"a repetition is of at most ", largest_count, " times"});
+            }
+            if (high < low) {
+                return fail({"at most ", high, " times is fewer than at least ", low});
+            }
+            in_.advance();
+        } else if (!in_.skip("*")) {
+            return true;
+        }
+        (void)in_.skip("?");
+        groups_.repeat(low, high);
+        return true;
+    }
+
+    source_reader in_;
+    std::size_t bytes_;
+    std::string_view name_;
+    expression_pool& pool_;
+    group_stack groups_;
+    regex_dialect dialect_;
+    bool has_marks_ = false;
+    error failure_;
+};
+
+/// Texts w of which start_mark* w end_mark* has a text in `marked`: what an expression means whose ^ and $ are marks.
+[[nodiscard]] inline std::optional<automaton> without_marks(const automaton& marked) {
+    constexpr auto start = static_cast<std::uint8_t>(start_mark);
+    constexpr auto end = static_cast<std::uint8_t>(end_mark);
+    nondeterministic_automaton states;
+    const std::uint32_t from = states.add_state();
+    for (std::size_t state = 0; state < marked.size(); ++state) {
+        states.add_state();
+    }
+    std::vector<bool> is_met(marked.size());
+    for (std::uint32_t at = marked.size() == 0 ? automaton::no_state : 0; at != automaton::no_state && !is_met[at];
+         at = marked.next(at, start)) {
+        is_met[at] = true;
+        states.skip(from, at + 1);
+    }
+    for (std::uint32_t state = 0; state < marked.size(); ++state) {
+        for (const byte_edge edge : marked.byte_edges(state)) {
+            if (edge.low < start) {
+                states.add(state + 1,
+                           byte_edge{edge.low, (std::min)(edge.high, std::uint8_t{start - 1}), edge.target + 1});
+            }
+        }
+        std::uint32_t last = state;
+        for (std::size_t steps = 0; steps <= marked.size() && last != automaton::no_state; ++steps) {
+            if (marked.is_final(last)) {
+                states.set_final(state + 1);
+                break;
+            }
+            last = marked.next(last, end);
+        }
+    }
+    compile_budget budget;
+    const auto made = determinised(states, budget);
+    return made ? std::optional{minimised(*made)} : std::nullopt;
+}
+
+/// The texts in which `pattern` matches somewhere, over the UTF-8 of the text itself.
+/// \return errc::bad_grammar as regex_reader has it, errc::grammar_budget.
+[[nodiscard]] inline result<automaton> pattern_language(std::string_view pattern, std::string_view name) {
+    expression_pool pool;
+    auto read = regex_reader(pattern, name, pool, {.unicode_space = true, .outer_anchors = true}).run();
+    if (!read) {
+        return failed(read);
+    }
+    const expression any = pool.language(any_utf8());
+    const expression before = pool.sequence({pool.repeat(pool.literal({&start_mark, 1}), 0, unlimited), any});
+    const expression after = pool.sequence({any, pool.repeat(pool.literal({&end_mark, 1}), 0, unlimited)});
+    const auto marked = language_of(pool, pool.sequence({before, *read, after}));
+    auto made = marked ? without_marks(*marked) : std::nullopt;
+    if (!made) {
+        return error_saying(errc::grammar_budget,
+                            {name, ": the pattern has more than ", most_language_states, " states"});
+    }
+    return *std::move(made);
+}
+
+} // namespace detail
+
+inline result<grammar> grammar::regex(std::string_view pattern, std::string_view name) {
+    return detail::guarded([&]() -> result<grammar> {
+        detail::grammar_source source;
+        detail::regex_reader reader(pattern, name, source.pool, {.unicode_space = false, .outer_anchors = false});
+        auto read = reader.run();
+        if (!read) {
+            return failed(read);
+        }
+        if (reader.has_marks()) {
+            const auto marked = detail::language_of(source.pool, *read);
+            auto made = marked ? detail::without_marks(*marked) : std::nullopt;
+            if (!made) {
+                return detail::error_saying(errc::grammar_budget,
+                                            {name, ": an expression with anchors inside has more than ",
+                                             detail::most_language_states, " states"});
+            }
+            source.rules.push_back({"root", source.pool.language(*std::move(made))});
+        } else {
+            source.rules.push_back({"root", *read});
+        }
+        return detail::compiled(source, name);
+    });
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/schema_document.hpp ----
+// schema_document: the places of a JSON Schema's text, and what its references mean.
+#ifndef BITNET_CONSTRAIN_SCHEMA_DOCUMENT_HPP
+#define BITNET_CONSTRAIN_SCHEMA_DOCUMENT_HPP
+
+// ---- bitnet/io/json.hpp ----
+// json_document: reads JSON strictly by RFC 8259; append_json_string writes strings as pure ASCII.
+#ifndef BITNET_IO_JSON_HPP
+#define BITNET_IO_JSON_HPP
+
+// ---- bitnet/core/buffer.hpp ----
+// buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
+#ifndef BITNET_CORE_BUFFER_HPP
+#define BITNET_CORE_BUFFER_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Memory for `size` elements of `element_bytes`, to be deleted with the same alignment.
+/// \return errc::out_of_memory with the bytes asked for.
+[[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
+                                                  std::string_view what) {
+    const auto bytes = checked_multiply(size, element_bytes);
+    if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
+        return error_saying(errc::out_of_memory,
+                            {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
+    }
+    void* memory = ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
+    if (memory == nullptr) {
+        return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
+    }
+    return memory;
+}
+
+} // namespace detail
+
+/// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
+template <class T>
+requires std::is_trivially_copyable_v<T>
+class buffer {
+public:
+    static constexpr std::size_t alignment = 64;
+    static_assert(alignof(T) <= alignment);
+
+    buffer() noexcept = default;
+    buffer(buffer&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
+    buffer& operator=(buffer&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    buffer(const buffer&) = delete;
+    buffer& operator=(const buffer&) = delete;
+    ~buffer() { ::operator delete (data_, std::align_val_t{alignment}); }
+
+    /// `size` elements, all bytes zero.
+    /// \param what names the purpose in the error message.
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what) {
+        auto made = allocate_uninitialized(size, what);
+        if (made) {
+            for (std::size_t i = 0; i < made->size_; ++i) {
+                ::new (static_cast<void*>(made->data_ + i)) T();
+            }
+        }
+        return made;
+    }
+
+    /// The same with bytes of any value: pages that are never written need no memory.
+    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what) {
+        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what);
+        if (!memory) {
+            return failed(memory);
+        }
+        buffer made;
+        made.size_ = detail::to_size(size);
+        made.data_ = static_cast<T*>(*memory);
+        return made;
+    }
+
+    [[nodiscard]] T* data() noexcept { return data_; }
+    [[nodiscard]] const T* data() const noexcept { return data_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
+    [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
+    [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
+    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+
+private:
+    T* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+namespace detail {
+
+/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
+/// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
+template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure) {
+    if (failure.code != errc{}) {
+        return;
+    }
+    auto made = buffer<T>::allocate(size, what);
+    if (made) {
+        into = *std::move(made);
+    } else {
+        failure = failed(made);
+    }
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/core/decimal.hpp ----
+// parse_decimal: text to double, correctly rounded, whatever the locale, the C++ library and the compiler's flags.
+#ifndef BITNET_CORE_DECIMAL_HPP
+#define BITNET_CORE_DECIMAL_HPP
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A natural number of up to 4,480 bits, just enough arithmetic for parse_decimal.
+class big_natural {
+public:
+    [[nodiscard]] bool is_zero() const noexcept { return used_ == 0; }
+
+    /// this = this * factor + addend
+    void multiply_add(std::uint32_t factor, std::uint32_t addend) noexcept {
+        std::uint64_t carry = addend;
+        for (std::size_t i = 0; i < used_; ++i) {
+            carry += std::uint64_t{words_[i]} * factor;
+            words_[i] = static_cast<std::uint32_t>(carry);
+            carry >>= 32;
+        }
+        push(static_cast<std::uint32_t>(carry));
+    }
+    void multiply_by_power_of_ten(std::int64_t power) noexcept {
+        for (; power >= 9; power -= 9) {
+            multiply_add(1000000000u, 0);
+        }
+        for (; power > 0; --power) {
+            multiply_add(10, 0);
+        }
+    }
+    [[nodiscard]] int bits() const noexcept {
+        return used_ == 0 ? 0 : static_cast<int>(used_ * 32) - std::countl_zero(words_[used_ - 1]);
+    }
+    void shift_left(int count) noexcept {
+        const auto whole = static_cast<std::size_t>(count / 32);
+        const int part = count % 32;
+        std::uint32_t above = 0;
+        if (part != 0) {
+            for (std::size_t i = 0; i < used_; ++i) {
+                const std::uint32_t word = words_[i];
+                words_[i] = (word << part) | above;
+                above = word >> (32 - part);
+            }
+            push(above);
+        }
+        if (whole != 0 && used_ != 0) {
+            std::copy_backward(words_.begin(), words_.begin() + static_cast<std::ptrdiff_t>(used_),
+                               words_.begin() + static_cast<std::ptrdiff_t>(used_ + whole));
+            std::fill_n(words_.begin(), whole, 0u);
+            used_ += whole;
+        }
+    }
+    [[nodiscard]] bool at_least(const big_natural& other) const noexcept {
+        if (used_ != other.used_) {
+            return used_ > other.used_;
+        }
+        for (std::size_t i = used_; i-- > 0;) {
+            if (words_[i] != other.words_[i]) {
+                return words_[i] > other.words_[i];
+            }
+        }
+        return true;
+    }
+    /// \pre at_least(other)
+    void subtract(const big_natural& other) noexcept {
+        std::uint64_t borrow = 0;
+        for (std::size_t i = 0; i < used_; ++i) {
+            const std::uint64_t taken = (i < other.used_ ? other.words_[i] : 0) + borrow;
+            borrow = words_[i] < taken ? 1 : 0;
+            words_[i] = static_cast<std::uint32_t>(words_[i] - taken);
+        }
+        while (used_ != 0 && words_[used_ - 1] == 0) {
+            --used_;
+        }
+    }
+
+private:
+    void push(std::uint32_t word) noexcept {
+        if (word != 0) {
+            words_[used_++] = word;
+        }
+    }
+    // 800 digits over a power of ten of 1,143 are 3,797 bits, aligning adds none: 119 words.
+    std::array<std::uint32_t, 140> words_{};
+    std::size_t used_ = 0;
+};
+
+/// The digits and the exponent of a decimal number: value = digits * 10^exponent.
+struct decimal_number {
+    big_natural digits;
+    std::int64_t digit_count = 0; ///< without leading zeros
+    std::int64_t exponent = 0;
+    bool negative = false;
+};
+
+/// Takes a decimal number apart, from left to right.
+class decimal_scanner {
+public:
+    explicit decimal_scanner(std::string_view text) noexcept : text_(text) {}
+
+    [[nodiscard]] std::optional<decimal_number> scan() noexcept {
+        number_.negative = skip('-');
+        if (!take_digits(0) || (skip('.') && !take_digits(1))) {
+            return std::nullopt;
+        }
+        if ((skip('e') || skip('E')) && !take_exponent()) {
+            return std::nullopt;
+        }
+        if (dropped_) {
+            number_.digits.multiply_add(10, 1);
+            ++number_.digit_count;
+            --number_.exponent;
+        }
+        return at_ == text_.size() ? std::optional{number_} : std::nullopt;
+    }
+
+private:
+    // Digits beyond the 800th only decide ties (767 can matter, for halfway cases of the smallest doubles), so a 1 in
+    // the 801st place stands for all of them.
+    static constexpr std::int64_t most_digits = 800;
+
+    [[nodiscard]] bool is_digit() const noexcept {
+        return at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9';
+    }
+    bool skip(char wanted) noexcept {
+        const bool found = at_ < text_.size() && text_[at_] == wanted;
+        at_ += found ? 1 : 0;
+        return found;
+    }
+    /// `scale`: by how many powers of ten each digit moves the others (1 after the point).
+    [[nodiscard]] bool take_digits(std::int64_t scale) noexcept {
+        const std::size_t first = at_;
+        for (; is_digit(); ++at_) {
+            const auto digit = static_cast<std::uint32_t>(text_[at_] - '0');
+            const bool kept = number_.digit_count < most_digits;
+            if (kept && (digit != 0 || number_.digit_count != 0)) {
+                number_.digits.multiply_add(10, digit);
+                ++number_.digit_count;
+            }
+            dropped_ = dropped_ || (!kept && digit != 0);
+            number_.exponent += (kept ? 0 : 1) - scale;
+        }
+        return at_ > first;
+    }
+    [[nodiscard]] bool take_exponent() noexcept {
+        const bool minus = skip('-');
+        if (!minus) {
+            skip('+');
+        }
+        const std::size_t first = at_;
+        std::int64_t power = 0;
+        for (; is_digit(); ++at_) {
+            // Beyond any number of digits that fits memory, so the clamp cannot change a value.
+            power = std::min<std::int64_t>(power * 10 + (text_[at_] - '0'), std::int64_t{1} << 56);
+        }
+        number_.exponent += minus ? -power : power;
+        return at_ > first;
+    }
+
+    std::string_view text_;
+    std::size_t at_ = 0;
+    bool dropped_ = false;
+    decimal_number number_;
+};
+
+/// upper / lower = (quotient + less than one, 0 only if exact) * 2^(power - 63), quotient of 64 bits with the top one
+/// set.
+struct binary_quotient {
+    std::uint64_t quotient = 0;
+    int power = 0;
+    bool exact = false;
+};
+
+/// Schoolbook division, one bit at a time.
+[[nodiscard]] inline binary_quotient divide(big_natural upper, big_natural lower) noexcept {
+    binary_quotient made;
+    made.power = upper.bits() - lower.bits();
+    lower.shift_left((std::max)(made.power, 0));
+    upper.shift_left((std::max)(-made.power, 0));
+    if (!upper.at_least(lower)) {
+        upper.shift_left(1);
+        --made.power;
+    }
+    for (int i = 0; i < 64; ++i) {
+        const bool one = upper.at_least(lower);
+        if (one) {
+            upper.subtract(lower);
+        }
+        made.quotient = (made.quotient << 1) | (one ? 1u : 0u);
+        upper.shift_left(1);
+    }
+    made.exact = upper.is_zero();
+    return made;
+}
+
+/// The bits of the nearest double, ties to even; nullopt above the largest.
+[[nodiscard]] inline std::optional<std::uint64_t> round_to_double_bits(const binary_quotient& value) noexcept {
+    // Keep 53 bits, fewer below the smallest normal double; round on what is cut off.
+    const int cut = 11 + (std::max)(-1022 - value.power, 0);
+    if (cut > 64) {
+        return 0;
+    }
+    const std::uint64_t kept = cut == 64 ? 0 : value.quotient >> cut;
+    const std::uint64_t half = std::uint64_t{1} << (cut - 1);
+    const std::uint64_t rest = value.quotient & (half | (half - 1));
+    const bool up = rest > half || (rest == half && (!value.exact || (kept & 1) != 0));
+    const std::uint64_t exponent = value.power >= -1022 ? static_cast<std::uint64_t>(value.power + 1022) << 52 : 0;
+    const std::uint64_t bits = exponent + kept + (up ? 1 : 0); // kept brings the leading one: + 1 in the exponent
+    constexpr std::uint64_t infinity = 0x7ff0000000000000u;
+    return bits < infinity ? std::optional{bits} : std::nullopt;
+}
+
+/// The double nearest to |number|, as bits; nullopt above the largest double.
+[[nodiscard]] inline std::optional<std::uint64_t> nearest_double_bits(const decimal_number& number) noexcept {
+    const std::int64_t magnitude = number.digit_count + number.exponent; // value < 10^magnitude
+    if (number.digits.is_zero() || magnitude < -330) {
+        return 0;
+    }
+    if (magnitude > 310) {
+        return std::nullopt;
+    }
+    big_natural upper = number.digits;
+    big_natural lower;
+    lower.multiply_add(1, 1);
+    upper.multiply_by_power_of_ten(number.exponent);
+    lower.multiply_by_power_of_ten(-number.exponent);
+    return round_to_double_bits(divide(upper, lower));
+}
+
+/// The double nearest to all of `text`, ties to even: an optional '-', digits, optionally '.' and digits, optionally an
+/// exponent; nullopt if `text` is anything else or exceeds the largest double. Integer arithmetic only, so that
+/// neither a locale nor -ffast-math changes a bit; std::from_chars for double is missing in libraries that are in use.
+/// Cost: a few microseconds, linear in the text. Proven against std::from_chars by tests/core/decimal_test.cpp.
+[[nodiscard]] inline std::optional<double> parse_decimal(std::string_view text) noexcept {
+    const auto number = decimal_scanner(text).scan();
+    const auto bits = number ? nearest_double_bits(*number) : std::nullopt;
+    constexpr std::uint64_t sign = 0x8000000000000000u;
+    return bits ? std::optional{std::bit_cast<double>(*bits | (number->negative ? sign : 0))} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cassert>
+#include <charconv>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+class json_parser;
+} // namespace detail
+
+enum class json_type : std::uint8_t { null, boolean, number, string, array, object };
+
+/// "null", "boolean", ...
+[[nodiscard]] constexpr std::string_view name_of(json_type type) noexcept {
+    constexpr std::string_view names[] = {"null", "boolean", "number", "string", "array", "object"};
+    return names[static_cast<std::size_t>(type)];
+}
+
+namespace detail {
+
+/// One value, key or container in a json_document's table; containers come before what they hold.
+struct json_node {
+    std::uint32_t start; ///< strings, numbers: first character; objects: first place in the order of keys; bool: value
+    std::uint32_t size;  ///< strings, numbers: characters; containers: elements or members
+    std::uint32_t next;  ///< the node after this one and all that it holds
+    json_type type;
+};
+
+} // namespace detail
+
+struct json_member;
+
+/// A value inside a json_document, which must outlive it; the size of three pointers, to be passed by value.
+class json_value {
+public:
+    template <class Item> class sequence;
+
+    [[nodiscard]] json_type type() const noexcept { return node().type; }
+    [[nodiscard]] bool is_null() const noexcept { return type() == json_type::null; }
+    [[nodiscard]] bool is_object() const noexcept { return type() == json_type::object; }
+    [[nodiscard]] bool is_array() const noexcept { return type() == json_type::array; }
+
+    /// The value if it is of that type, otherwise nullopt.
+    [[nodiscard]] std::optional<bool> as_bool() const noexcept {
+        return type() == json_type::boolean ? std::optional{node().start != 0} : std::nullopt;
+    }
+    [[nodiscard]] std::optional<std::string_view> as_string() const noexcept {
+        return type() == json_type::string ? std::optional{characters()} : std::nullopt;
+    }
+    /// A number that is written without fraction and exponent and fits T.
+    template <std::integral T> [[nodiscard]] std::optional<T> as_integer() const noexcept {
+        T value{};
+        const std::string_view text = type() == json_type::number ? characters() : std::string_view{};
+        const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool whole = !text.empty() && read.ec == std::errc{} && read.ptr == text.data() + text.size();
+        return whole ? std::optional{value} : std::nullopt;
+    }
+    /// The characters of a number, as it is written.
+    [[nodiscard]] std::optional<std::string_view> as_number_text() const noexcept {
+        return type() == json_type::number ? std::optional{characters()} : std::nullopt;
+    }
+    /// A number as the nearest double; nullopt above the largest one. Costs microseconds.
+    [[nodiscard]] std::optional<double> as_double() const noexcept {
+        return type() == json_type::number ? detail::parse_decimal(characters()) : std::nullopt;
+    }
+
+    /// A number as the text spells it.
+    [[nodiscard]] std::optional<std::string_view> number_text() const noexcept {
+        return type() == json_type::number ? std::optional{characters()} : std::nullopt;
+    }
+
+    /// Elements of an array or members of an object; 0 for other types.
+    [[nodiscard]] std::size_t size() const noexcept { return is_array() || is_object() ? node().size : 0; }
+    /// A forward range of json_value: the elements of an array, in order. Empty for other types.
+    [[nodiscard]] sequence<json_value> elements() const noexcept;
+    /// A forward range of json_member: the members of an object, in the order of the text. Empty for other types.
+    [[nodiscard]] sequence<json_member> members() const noexcept;
+    /// The member of an object called `key`; nullopt if there is none or this is not an object. O(log members).
+    [[nodiscard]] std::optional<json_value> find(std::string_view key) const noexcept;
+
+private:
+    friend class json_document;
+
+    json_value(const detail::json_node* nodes, const std::uint32_t* order, const char* text,
+               std::uint32_t index) noexcept
+        : nodes_(nodes), order_(order), text_(text), index_(index) {}
+    [[nodiscard]] const detail::json_node& node() const noexcept { return nodes_[index_]; }
+    [[nodiscard]] std::string_view characters() const noexcept { return {text_ + node().start, node().size}; }
+    [[nodiscard]] json_value at(std::uint32_t index) const noexcept { return {nodes_, order_, text_, index}; }
+
+    const detail::json_node* nodes_;
+    const std::uint32_t* order_;
+    const char* text_;
+    std::uint32_t index_;
+};
+
+/// A key of an object and its value.
+struct json_member {
+    std::string_view key;
+    json_value value;
+};
+
+/// What a json_value holds, one after the other.
+template <class Item> class json_value::sequence {
+public:
+    class iterator {
+    public:
+        using value_type = Item;
+        using difference_type = std::ptrdiff_t;
+
+        iterator() noexcept : at_(nullptr, nullptr, nullptr, 0) {}
+        explicit iterator(json_value at) noexcept : at_(at) {}
+        [[nodiscard]] Item operator*() const noexcept {
+            if constexpr (std::is_same_v<Item, json_member>) {
+                return {at_.characters(), at_.at(at_.index_ + 1)};
+            } else {
+                return at_;
+            }
+        }
+        iterator& operator++() noexcept {
+            const std::uint32_t value = at_.index_ + (std::is_same_v<Item, json_member> ? 1u : 0u);
+            at_ = at_.at(at_.nodes_[value].next);
+            return *this;
+        }
+        iterator operator++(int) noexcept {
+            const iterator before = *this;
+            ++*this;
+            return before;
+        }
+        [[nodiscard]] bool operator==(const iterator& other) const noexcept { return at_.index_ == other.at_.index_; }
+
+    private:
+        json_value at_;
+    };
+
+    sequence(json_value first, json_value after, std::size_t size) noexcept
+        : first_(first), after_(after), size_(size) {}
+    [[nodiscard]] iterator begin() const noexcept { return iterator{first_}; }
+    [[nodiscard]] iterator end() const noexcept { return iterator{after_}; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+private:
+    json_value first_;
+    json_value after_;
+    std::size_t size_;
+};
+
+inline json_value::sequence<json_value> json_value::elements() const noexcept {
+    const std::uint32_t first = index_ + 1;
+    return {at(first), at(is_array() ? node().next : first), is_array() ? size() : 0};
+}
+
+inline json_value::sequence<json_member> json_value::members() const noexcept {
+    const std::uint32_t first = index_ + 1;
+    return {at(first), at(is_object() ? node().next : first), is_object() ? size() : 0};
+}
+
+inline std::optional<json_value> json_value::find(std::string_view key) const noexcept {
+    if (!is_object()) {
+        return std::nullopt;
+    }
+    const std::uint32_t* first = order_ + node().start;
+    const std::uint32_t* last = first + node().size;
+    const auto less = [&](std::uint32_t i, std::string_view k) { return at(i).characters() < k; };
+    const std::uint32_t* found = std::lower_bound(first, last, key, less);
+    return found != last && at(*found).characters() == key ? std::optional{at(*found + 1)} : std::nullopt;
+}
+
+struct json_options {
+    std::uint32_t depth = 64; ///< containers inside each other; at most 1024
+};
+
+/// A JSON text, read and checked. Owns all that its values show: the text itself need not outlive it. Move-only;
+/// values stay valid when it moves.
+class json_document {
+public:
+    /// Reads exactly one JSON value, by RFC 8259: UTF-8 only, no comments, no trailing commas. Stricter
+    /// where the RFC leaves room: a key twice in an object and a lone surrogate are refused, and so is a byte order
+    /// mark. `name` is what error messages call the text. Cost: O(n log n); memory for
+    /// 16 bytes per '[', '{', ',' and ':' of the text, 4 more per ':', and the text once, allocated before reading.
+    /// \pre options.depth <= 1024
+    /// \return errc::bad_json with line and byte offset, errc::bad_utf8 likewise, or errc::out_of_memory.
+    [[nodiscard]] static result<json_document> parse(std::string_view text, std::string_view name,
+                                                     json_options options = {});
+
+    [[nodiscard]] json_value root() const& noexcept { return {nodes_.data(), order_.data(), text_.data(), 0}; }
+    json_value root() && = delete; // would dangle
+
+private:
+    friend class detail::json_parser;
+
+    buffer<detail::json_node> nodes_;
+    buffer<std::uint32_t> order_; // per object: the nodes of its keys, sorted
+    buffer<char> text_;           // strings without escapes, numbers as written
+};
+
+namespace detail {
+
+/// One reading of a JSON text. Use json_document::parse.
+class json_parser {
+public:
+    json_parser(std::string_view text, std::string_view name, json_options options)
+        : text_(text), name_(name), depth_left_(options.depth) {
+        assert(options.depth <= 1024);
+    }
+
+    [[nodiscard]] result<json_document> run() {
+        if (text_.size() >= (std::numeric_limits<std::uint32_t>::max)()) {
+            return error{errc::bad_json, sentence({name_, ": ", text_.size(),
+                                                   " bytes are more than a JSON text may have here (4 GiB)"})};
+        }
+        if (!allocate_tables() || !read_text()) {
+            return std::move(failure_);
+        }
+        return std::move(document_);
+    }
+
+private:
+    // Every step returns whether to go on; if not, the error is in failure_.
+    [[nodiscard]] bool fail(std::string_view what, errc code = errc::bad_json) {
+        const auto lines = std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(at_), '\n');
+        return set_error(failure_, code, {name_, ": line ", lines + 1, ", byte ", at_, ": "}, {what});
+    }
+
+    /// Every value but the first follows one of [ { , : and every key follows { or , so counting them bounds both.
+    [[nodiscard]] bool allocate_tables() {
+        std::uint64_t bound = 1;
+        for (const char c : text_) {
+            bound += c == '[' || c == '{' || c == ',' || c == ':' ? 1 : 0;
+        }
+        const auto colons = static_cast<std::uint64_t>(std::count(text_.begin(), text_.end(), ':'));
+        const std::string what = sentence({name_, ": JSON"});
+        allocate(document_.nodes_, bound + 1, what, failure_); // one more: the `next` of the last
+        allocate(document_.order_, colons, what, failure_);
+        allocate(document_.text_, text_.size(), what, failure_);
+        return failure_.code == errc{};
+    }
+
+    [[nodiscard]] bool read_text() {
+        skip_whitespace();
+        if (!read_value()) {
+            return false;
+        }
+        skip_whitespace();
+        return at_end() || fail("the end of the text is expected here");
+    }
+
+    [[nodiscard]] bool at_end() const noexcept { return at_ == text_.size(); }
+    [[nodiscard]] char peek() const noexcept { return at_end() ? '\0' : text_[at_]; }
+    bool skip(char wanted) noexcept {
+        const bool found = !at_end() && text_[at_] == wanted;
+        at_ += found ? 1 : 0;
+        return found;
+    }
+    void skip_whitespace() noexcept {
+        while (!at_end() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) {
+            ++at_;
+        }
+    }
+
+    [[nodiscard]] json_node& open_node(json_type type) noexcept {
+        json_node& node = document_.nodes_[nodes_used_++];
+        node = {0, 0, nodes_used_, type};
+        return node;
+    }
+    void put(char c) noexcept { document_.text_[text_used_++] = c; }
+    void put(std::string_view characters) noexcept {
+        std::copy(characters.begin(), characters.end(), document_.text_.data() + text_used_);
+        text_used_ += static_cast<std::uint32_t>(characters.size());
+    }
+
+    [[nodiscard]] bool read_value() {
+        switch (peek()) {
+        case '{':
+            return read_object();
+        case '[':
+            return read_array();
+        case '"':
+            return read_string();
+        case 't':
+            return read_word("true", json_type::boolean, 1);
+        case 'f':
+            return read_word("false", json_type::boolean, 0);
+        case 'n':
+            return read_word("null", json_type::null, 0);
+        default:
+            return read_number();
+        }
+    }
+
+    [[nodiscard]] bool read_word(std::string_view word, json_type type, std::uint32_t value) {
+        if (text_.substr(at_, word.size()) != word) {
+            return fail("a value is expected here");
+        }
+        at_ += word.size();
+        open_node(type).start = value;
+        return true;
+    }
+
+    std::size_t skip_digits() noexcept {
+        const std::size_t first = at_;
+        while (peek() >= '0' && peek() <= '9') {
+            ++at_;
+        }
+        return at_ - first;
+    }
+
+    [[nodiscard]] bool read_number() {
+        const std::size_t first = at_;
+        const bool minus = skip('-');
+        if (!skip('0') && skip_digits() == 0) {
+            return fail(minus      ? "a digit is expected here"
+                        : at_end() ? "the text ends where a value is expected"
+                                   : "a value is expected here");
+        }
+        if (skip('.') && skip_digits() == 0) {
+            return fail("a digit is expected after the decimal point");
+        }
+        if (skip('e') || skip('E')) {
+            if (!skip('-')) {
+                skip('+');
+            }
+            if (skip_digits() == 0) {
+                return fail("a digit is expected in the exponent");
+            }
+        }
+        json_node& node = open_node(json_type::number);
+        node.start = text_used_;
+        node.size = static_cast<std::uint32_t>(at_ - first);
+        put(text_.substr(first, at_ - first));
+        return true;
+    }
+
+    [[nodiscard]] bool read_string() {
+        assert(peek() == '"');
+        ++at_;
+        json_node& node = open_node(json_type::string);
+        node.start = text_used_;
+        while (!skip('"')) {
+            if (!(peek() == '\\' ? read_escape() : read_characters())) {
+                return false;
+            }
+        }
+        node.size = text_used_ - node.start;
+        return true;
+    }
+
+    [[nodiscard]] bool read_characters() {
+        if (at_end()) {
+            return fail("the text ends inside a string");
+        }
+        if (static_cast<unsigned char>(text_[at_]) < 0x20) {
+            return fail("a control character inside a string must be escaped");
+        }
+        const auto character = first_code_point(text_.substr(at_));
+        if (character.value == invalid_code_point) {
+            return fail("the string is not UTF-8", errc::bad_utf8);
+        }
+        put(text_.substr(at_, character.size));
+        at_ += character.size;
+        return true;
+    }
+
+    [[nodiscard]] bool read_escape() {
+        constexpr std::string_view written = "\"\\/bfnrt";
+        constexpr std::string_view meant = "\"\\/\b\f\n\r\t";
+        ++at_;
+        if (skip('u')) {
+            return read_unicode_escape();
+        }
+        const auto which = at_end() ? std::string_view::npos : written.find(text_[at_]);
+        if (which == std::string_view::npos) {
+            return fail("there is no such escape in JSON");
+        }
+        put(meant[which]);
+        ++at_;
+        return true;
+    }
+
+    [[nodiscard]] bool read_unicode_escape() {
+        auto first = read_four_digits();
+        if (!first) {
+            return fail("\\u needs four hexadecimal digits");
+        }
+        char32_t code_point = *first;
+        if (code_point >= 0xd800 && code_point < 0xe000) {
+            const bool high = code_point < 0xdc00;
+            const auto low = high && skip('\\') && skip('u') ? read_four_digits() : std::nullopt;
+            if (!low || *low < 0xdc00 || *low > 0xdfff) {
+                return fail("a surrogate must be one of a pair");
+            }
+            code_point = 0x10000 + ((code_point - 0xd800) << 10) + (*low - 0xdc00);
+        }
+        put_utf8(code_point);
+        return true;
+    }
+
+    [[nodiscard]] std::optional<char32_t> read_four_digits() noexcept {
+        std::uint32_t value = 0;
+        const std::string_view digits = text_.substr(at_, 4);
+        const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+        if (digits.size() != 4 || read.ec != std::errc{} || read.ptr != digits.data() + 4) {
+            return std::nullopt;
+        }
+        at_ += 4;
+        return value;
+    }
+
+    /// At most 4 bytes for the 12 of a surrogate pair, 3 for the 6 of a single escape: the text only shrinks.
+    void put_utf8(char32_t c) noexcept {
+        const auto tail = [&](unsigned shift) { put(static_cast<char>(0x80u | ((c >> shift) & 0x3fu))); };
+        if (c < 0x80) {
+            put(static_cast<char>(c));
+        } else if (c < 0x800) {
+            put(static_cast<char>(0xc0u | (c >> 6)));
+            tail(0);
+        } else if (c < 0x10000) {
+            put(static_cast<char>(0xe0u | (c >> 12)));
+            tail(6);
+            tail(0);
+        } else {
+            put(static_cast<char>(0xf0u | (c >> 18)));
+            tail(12);
+            tail(6);
+            tail(0);
+        }
+    }
+
+    [[nodiscard]] bool enter() {
+        if (depth_left_ == 0) {
+            return fail("the containers are nested more deeply than is allowed here");
+        }
+        --depth_left_;
+        ++at_;
+        skip_whitespace();
+        return true;
+    }
+
+    [[nodiscard]] bool read_array() {
+        if (!enter()) {
+            return false;
+        }
+        json_node& array = open_node(json_type::array);
+        bool more = !skip(']');
+        while (more) {
+            if (!read_value()) {
+                return false;
+            }
+            ++array.size;
+            skip_whitespace();
+            more = skip(',');
+            if (!more && !skip(']')) {
+                return fail("',' or ']' is expected here");
+            }
+            skip_whitespace_if(more);
+        }
+        array.next = nodes_used_;
+        ++depth_left_;
+        return true;
+    }
+
+    [[nodiscard]] bool read_object() {
+        if (!enter()) {
+            return false;
+        }
+        json_node& object = open_node(json_type::object);
+        bool more = !skip('}');
+        while (more) {
+            if (!read_member()) {
+                return false;
+            }
+            ++object.size;
+            skip_whitespace();
+            more = skip(',');
+            if (!more && !skip('}')) {
+                return fail("',' or '}' is expected here");
+            }
+            skip_whitespace_if(more);
+        }
+        object.next = nodes_used_;
+        ++depth_left_;
+        return sort_keys(object);
+    }
+
+    void skip_whitespace_if(bool more) noexcept {
+        if (more) {
+            skip_whitespace();
+        }
+    }
+
+    [[nodiscard]] bool read_member() {
+        if (peek() != '"') {
+            return fail("a key in double quotes is expected here");
+        }
+        if (!read_string()) {
+            return false;
+        }
+        skip_whitespace();
+        if (!skip(':')) {
+            return fail("':' is expected after a key");
+        }
+        skip_whitespace();
+        return read_value();
+    }
+
+    [[nodiscard]] bool sort_keys(json_node& object) {
+        object.start = order_used_;
+        const json_node* nodes = document_.nodes_.data();
+        std::uint32_t key = static_cast<std::uint32_t>(&object - nodes) + 1;
+        for (std::uint32_t i = 0; i < object.size; ++i) {
+            document_.order_[order_used_++] = key;
+            key = nodes[key + 1].next;
+        }
+        const auto characters = [&](std::uint32_t node) {
+            return std::string_view(document_.text_.data() + nodes[node].start, nodes[node].size);
+        };
+        const auto order = document_.order_.span().subspan(object.start, object.size);
+        std::sort(order.begin(), order.end(),
+                  [&](std::uint32_t a, std::uint32_t b) { return characters(a) < characters(b); });
+        const auto same = std::adjacent_find(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+            return characters(a) == characters(b);
+        });
+        return same == order.end() ||
+               fail(sentence({"the object that ends here has the key ", quoted{characters(*same)}, " twice"}));
+    }
+
+    std::string_view text_;
+    std::string_view name_;
+    std::size_t at_ = 0;
+    std::uint32_t depth_left_;
+    json_document document_;
+    std::uint32_t nodes_used_ = 0;
+    std::uint32_t text_used_ = 0;
+    std::uint32_t order_used_ = 0;
+    error failure_;
+};
+
+} // namespace detail
+
+inline result<json_document> json_document::parse(std::string_view text, std::string_view name, json_options options) {
+    return detail::guarded([&] { return detail::json_parser(text, name, options).run(); });
+}
+
+namespace detail {
+
+/// Appends \uXXXX.
+inline void append_json_escape(std::string& out, std::uint32_t unit) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    out += "\\u";
+    for (int shift = 12; shift >= 0; shift -= 4) {
+        out += digits[(unit >> shift) & 15u];
+    }
+}
+
+/// Appends `utf8` as a JSON string with its quotes, in pure ASCII: what is not printable ASCII becomes \uXXXX, beyond
+/// U+FFFF as a surrogate pair, and every longest prefix of something that is not UTF-8 becomes \ufffd.
+inline void append_json_string(std::string& out, std::string_view utf8) {
+    constexpr std::string_view meant = "\"\\\b\f\n\r\t";
+    constexpr std::string_view written = "\"\\bfnrt";
+    out += '"';
+    while (!utf8.empty()) {
+        const auto first = first_code_point(utf8);
+        const bool valid = first.value != invalid_code_point;
+        const char32_t c = valid ? first.value : 0xfffd;
+        const auto named = c < 0x80 ? meant.find(static_cast<char>(c)) : std::string_view::npos;
+        if (named != std::string_view::npos) {
+            out += '\\';
+            out += written[named];
+        } else if (c >= 0x20 && c < 0x7f) {
+            out += static_cast<char>(c);
+        } else if (c < 0x10000) {
+            append_json_escape(out, c);
+        } else {
+            append_json_escape(out, 0xd800u + ((c - 0x10000u) >> 10));
+            append_json_escape(out, 0xdc00u + ((c - 0x10000u) & 0x3ffu));
+        }
+        utf8.remove_prefix(valid ? first.size : std::max<std::size_t>(utf8_prefix_size(utf8), 1));
+    }
+    out += '"';
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// `uri` against the base that it stands under (RFC 3986 5.2, as far as schemas need it: dot segments in front alone).
+[[nodiscard]] inline std::string resolved_uri(std::string_view base, std::string_view uri) {
+    const std::string_view document = base.substr(0, base.find('#'));
+    const std::size_t colon = uri.find(':');
+    if (colon != std::string_view::npos && colon < uri.find_first_of("/?#")) {
+        return std::string(uri);
+    }
+    while (uri.substr(0, 2) == "./") {
+        uri.remove_prefix(2);
+    }
+    if (uri.empty() || uri[0] == '#') {
+        return std::string(document).append(uri);
+    }
+    const std::size_t authority = document.find("://");
+    const std::size_t path = authority == std::string_view::npos ? 0 : document.find('/', authority + 3);
+    if (uri[0] == '/') {
+        return std::string(document.substr(0, path)).append(uri);
+    }
+    const std::size_t last = document.rfind('/');
+    const bool has_path = last != std::string_view::npos && path != std::string_view::npos;
+    return std::string(has_path ? document.substr(0, last + 1) : std::string_view()).append(uri);
+}
+
+/// The longest key that a schema may name.
+inline constexpr std::size_t most_key_bytes = 4096;
+
+/// One key or index of a JSON pointer, escaped.
+[[nodiscard]] inline std::string pointer_step(std::string_view key) {
+    std::string made = "/";
+    for (const char c : key) {
+        made += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
+    }
+    return made;
+}
+
+/// A value of the schema's text, and where it stands.
+struct schema_place {
+    json_value value;
+    std::string pointer; ///< from the root, "" for the root itself
+    std::string base;    ///< the URI that references here are relative to
+};
+
+/// The schema as places with numbers, made as they are asked for; a place has one number.
+class schema_document {
+public:
+    explicit schema_document(const json_document& text) : root_(text.root()) {
+        find_identifiers();
+        (void)add({root_, "", base_of(root_, "")});
+    }
+
+    /// Bytes of the longest key in the text.
+    [[nodiscard]] std::size_t longest_key() const noexcept { return longest_key_; }
+    [[nodiscard]] const schema_place& at(std::uint32_t place) const { return places_[place]; }
+    /// The value of `key` in an object; nullopt where there is none.
+    [[nodiscard]] std::optional<std::uint32_t> child(std::uint32_t place, std::string_view key) {
+        const auto found = places_[place].value.find(key);
+        return found ? std::optional{child(place, key, *found)} : std::nullopt;
+    }
+    /// All values of an object or array, in order.
+    [[nodiscard]] std::vector<std::uint32_t> children(std::uint32_t place) {
+        std::vector<std::uint32_t> made;
+        const json_value value = places_[place].value;
+        for (const auto [key, member] : value.members()) {
+            made.push_back(child(place, key, member));
+        }
+        std::size_t index = 0;
+        for (const json_value element : value.elements()) {
+            made.push_back(child(place, std::to_string(index++), element));
+        }
+        return made;
+    }
+
+    /// The place that a reference from `place` means; nullopt where it is none of this text.
+    [[nodiscard]] std::optional<std::uint32_t> referred(std::uint32_t place, std::string_view reference) {
+        const std::string uri = resolved_uri(places_[place].base, reference);
+        const std::size_t mark = (std::min)(uri.find('#'), uri.size());
+        const std::string fragment = percent_decoded(std::string_view(uri).substr((std::min)(mark + 1, uri.size())));
+        const std::string document = uri.substr(0, mark);
+        if (!fragment.empty() && fragment[0] != '/') {
+            const auto anchor = identifiers_.find(document + "#" + fragment);
+            return anchor == identifiers_.end() ? std::nullopt : go_to(anchor->second);
+        }
+        const auto found = identifiers_.find(document);
+        return found == identifiers_.end() ? std::nullopt : go_to(found->second + fragment);
+    }
+
+private:
+    [[nodiscard]] static std::string base_of(json_value value, const std::string& base) {
+        const auto id = value.find("$id");
+        const auto text = id ? id->as_string() : std::nullopt;
+        return text ? resolved_uri(base, *text) : base;
+    }
+    [[nodiscard]] std::uint32_t child(std::uint32_t place, std::string_view key, json_value value) {
+        const schema_place& parent = places_[place];
+        std::string pointer = parent.pointer + pointer_step(key);
+        std::string base = base_of(value, parent.base);
+        return add({value, std::move(pointer), std::move(base)});
+    }
+    [[nodiscard]] std::uint32_t add(schema_place place) {
+        const auto [found, is_new] = numbers_.try_emplace(place.pointer, static_cast<std::uint32_t>(places_.size()));
+        if (is_new) {
+            places_.push_back(std::move(place));
+        }
+        return found->second;
+    }
+    [[nodiscard]] static std::string percent_decoded(std::string_view text) {
+        std::string made;
+        for (std::size_t i = 0; i < text.size(); ++i) {
+            const bool is_escape = text[i] == '%' && i + 2 < text.size() &&
+                                   source_reader::hexadecimal_digit(text[i + 1]) >= 0 &&
+                                   source_reader::hexadecimal_digit(text[i + 2]) >= 0;
+            made += is_escape ? static_cast<char>(source_reader::hexadecimal_digit(text[i + 1]) * 16 +
+                                                  source_reader::hexadecimal_digit(text[i + 2]))
+                              : text[i];
+            i += is_escape ? 2 : 0;
+        }
+        return made;
+    }
+
+    /// Collects what $id and $anchor name, all over the text but in examples of values.
+    void find_identifiers() {
+        identifiers_[""] = "";
+        std::vector<schema_place> todo{{root_, "", ""}};
+        while (!todo.empty()) {
+            const schema_place at = std::move(todo.back());
+            todo.pop_back();
+            const std::string base = base_of(at.value, at.base);
+            if (base != at.base) {
+                identifiers_.try_emplace(base.substr(0, base.find('#')), at.pointer);
+                identifiers_.try_emplace(base, at.pointer);
+            }
+            const auto anchor = at.value.find("$anchor");
+            if (anchor && anchor->as_string()) {
+                identifiers_.try_emplace(base.substr(0, base.find('#')) + "#" + std::string(*anchor->as_string()),
+                                         at.pointer);
+            }
+            for (const auto [key, member] : at.value.members()) {
+                longest_key_ = (std::max)(longest_key_, key.size());
+                if (key.size() <= most_key_bytes && key != "enum" && key != "const" && key != "examples" &&
+                    key != "default") {
+                    todo.push_back({member, at.pointer + pointer_step(key), base});
+                }
+            }
+            std::size_t index = 0;
+            for (const json_value element : at.value.elements()) {
+                todo.push_back({element, at.pointer + "/" + std::to_string(index++), base});
+            }
+        }
+    }
+
+    /// Follows a pointer from the root.
+    [[nodiscard]] std::optional<std::uint32_t> go_to(std::string_view pointer) {
+        std::uint32_t place = 0;
+        while (!pointer.empty()) {
+            pointer.remove_prefix(1);
+            const std::string_view step = pointer.substr(0, pointer.find('/'));
+            pointer.remove_prefix(step.size());
+            const auto next = follow(place, unescaped(step));
+            if (!next) {
+                return std::nullopt;
+            }
+            place = *next;
+        }
+        return place;
+    }
+    [[nodiscard]] std::optional<std::uint32_t> follow(std::uint32_t place, const std::string& key) {
+        const json_value value = places_[place].value;
+        if (!value.is_array()) {
+            return child(place, key);
+        }
+        std::size_t index = 0;
+        const auto read = std::from_chars(key.data(), key.data() + key.size(), index);
+        if (read.ec != std::errc{} || read.ptr != key.data() + key.size() || index >= value.size()) {
+            return std::nullopt;
+        }
+        return children(place)[index];
+    }
+    [[nodiscard]] static std::string unescaped(std::string_view step) {
+        std::string made;
+        for (std::size_t i = 0; i < step.size(); ++i) {
+            const bool is_escape = step[i] == '~' && i + 1 < step.size();
+            made += !is_escape ? step[i] : step[i + 1] == '1' ? '/' : '~';
+            i += is_escape ? 1 : 0;
+        }
+        return made;
+    }
+
+    json_value root_;
+    std::size_t longest_key_ = 0;
+    std::vector<schema_place> places_;
+    std::map<std::string, std::uint32_t, std::less<>> numbers_;   // by pointer
+    std::map<std::string, std::string, std::less<>> identifiers_; // URI or URI#anchor to pointer
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_shape.hpp ----
+// schema_shape: what several schemas together ask of a JSON value, by its type, without alternatives.
+#ifndef BITNET_CONSTRAIN_SCHEMA_SHAPE_HPP
+#define BITNET_CONSTRAIN_SCHEMA_SHAPE_HPP
+
+#include <algorithm>
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Sets of JSON values, as bits: the booleans one by one, numbers by whether they are whole.
+enum value_set : std::uint32_t {
+    set_null = 1,
+    set_true = 2,
+    set_false = 4,
+    set_whole = 8,
+    set_fraction = 16,
+    set_string = 32,
+    set_array = 64,
+    set_object = 128,
+    set_all = 255,
+};
+
+/// The values of a type's name, 0 for a name that is none.
+[[nodiscard]] inline std::uint32_t values_of_type(std::string_view name) noexcept {
+    constexpr std::pair<std::string_view, std::uint32_t> types[] = {
+        {"null", set_null},     {"boolean", set_true | set_false},
+        {"integer", set_whole}, {"number", set_whole | set_fraction},
+        {"string", set_string}, {"array", set_array},
+        {"object", set_object}};
+    for (const auto& [type, values] : types) {
+        if (type == name) {
+            return values;
+        }
+    }
+    return 0;
+}
+
+/// One demand on a value, or on its parts.
+enum class demand_kind : std::uint8_t {
+    nothing_fits, ///< false
+    schema,       ///< valid by the schema at `place`
+    negated,      ///< not valid by it
+    value,        ///< equal to the value at `place`
+    scalars,      ///< one of the values at `place`, those that are no arrays and objects
+    not_values,   ///< none of the values of the array at `place`
+    not_value,    ///< not the value at `place`
+    not_type,     ///< not of the type or types at `place`
+    lacks,        ///< if an object, without the key `name`
+    has_all,      ///< if an object, with the keys at `place`
+    object,       ///< an object
+    breaks_key,   ///< an object with the key `name`, whose value is not valid by the schema at `place`
+    bad_item,     ///< an array with an item that is not valid by the schema at `place`
+    no_item,      ///< an array without an item that is valid by it
+    breaks,       ///< not what the keyword `name` at `place` says
+};
+
+struct demand {
+    demand_kind kind;
+    std::uint32_t place = 0;
+    std::uint32_t name = 0; ///< of a list of names
+
+    [[nodiscard]] auto operator<=>(const demand&) const noexcept = default;
+};
+
+using demands = std::vector<demand>;
+using shared_language = std::shared_ptr<const automaton>;
+
+/// properties, patternProperties and additionalProperties of one schema.
+struct object_part {
+    std::vector<std::pair<std::string, demand>> properties;
+    std::vector<std::pair<shared_language, demand>> patterns;
+    std::optional<demand> additional; ///< of keys that are not among those
+};
+
+/// prefixItems and items of one schema.
+struct array_part {
+    demands prefix;
+    std::optional<demand> rest;
+};
+
+/// contains: so many elements meet the demand.
+struct contained_part {
+    demand what;
+    std::uint32_t least;
+    std::uint32_t most;
+};
+
+struct schema_shape {
+    std::uint32_t values = set_all;
+    std::vector<shared_language> strings; ///< all of them hold
+    std::uint32_t least_length = 0;
+    std::uint32_t most_length = unlimited;
+    std::vector<shared_language> numbers;
+    std::vector<object_part> objects;
+    std::vector<std::string> required;
+    std::uint32_t least_properties = 0;
+    std::uint32_t most_properties = unlimited;
+    demands property_names;
+    bool is_one_value = false; ///< of objects, those that equal one: in its order
+    std::vector<array_part> arrays;
+    std::uint32_t least_items = 0;
+    std::uint32_t most_items = unlimited;
+    std::vector<contained_part> contained;
+    std::optional<std::uint32_t> unique_place; ///< where uniqueItems is asked for
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/string_format.hpp ----
+// string_format: the values of `format` that are enforced, as regular expressions.
+#ifndef BITNET_CONSTRAIN_STRING_FORMAT_HPP
+#define BITNET_CONSTRAIN_STRING_FORMAT_HPP
+
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The pattern of a format's strings, anchored; empty for a format that is only an annotation here. Deliberately
+/// narrower than the RFCs where they leave what a pattern cannot tell: leap seconds are those of UTC, host names have
+/// no A-labels.
+[[nodiscard]] inline std::string pattern_of_format(std::string_view format) {
+    const std::string date = "(?:\\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|"
+                             "30)|02-(?:0[1-9]|1\\d|2[0-8]))"
+                             "|(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)";
+    const std::string hours = "(?:[01]\\d|2[0-3]):[0-5]\\d";
+    const std::string time =
+        "(?:" + hours + ":[0-5]\\d(?:\\.\\d+)?(?:[Zz]|[+\\-]" + hours + ")|23:59:60(?:\\.\\d+)?(?:[Zz]|[+\\-]00:00))";
+    const std::string octet = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
+    const std::string ipv4 = "(?:" + octet + "\\.){3}" + octet;
+    const std::string h16 = "[0-9A-Fa-f]{1,4}";
+    const std::string ls32 = "(?:" + h16 + ":" + h16 + "|" + ipv4 + ")";
+    const auto up_to = [&](const char* times) { return "(?:(?:" + h16 + ":){0," + times + "}" + h16 + ")?"; };
+    const std::string ipv6 = "(?:(?:" + h16 + ":){6}" + ls32 + "|::(?:" + h16 + ":){5}" + ls32 + "|(?:" + h16 +
+                             ")?::(?:" + h16 + ":){4}" + ls32 + "|" + up_to("1") + "::(?:" + h16 + ":){3}" + ls32 +
+                             "|" + up_to("2") + "::(?:" + h16 + ":){2}" + ls32 + "|" + up_to("3") + "::" + h16 + ":" +
+                             ls32 + "|" + up_to("4") + "::" + ls32 + "|" + up_to("5") + "::" + h16 + "|" + up_to("6") +
+                             "::)";
+    // The third and fourth characters of a label are not both hyphens.
+    const std::string alnum = "[A-Za-z0-9]";
+    const std::string any = "[A-Za-z0-9-]";
+    const std::string label = "(?:" + alnum + "|" + alnum + any + "{0,2}" + alnum + "|" + alnum + any + "(?:" + alnum +
+                              any + "|-" + alnum + ")" + any + "{0,58}" + alnum + ")";
+    const std::string host = label + "(?:\\." + label + ")*";
+    const std::string atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~\\-]+";
+    const std::string pct = "%[0-9A-Fa-f]{2}";
+    const std::string unreserved = "A-Za-z0-9\\-._~!$&'()*+,;=";
+    const std::string pchar = "(?:[" + unreserved + ":@]|" + pct + ")";
+    const std::string authority = "(?:(?:[" + unreserved + ":]|" + pct + ")*@)?(?:\\[" + ipv6 + "\\]|(?:[" +
+                                  unreserved + "]|" + pct + ")*)(?::\\d*)?";
+    const std::string path = "(?://" + authority + "(?:/" + pchar + "*)*|/(?:" + pchar + "+(?:/" + pchar + "*)*)?|" +
+                             pchar + "+(?:/" + pchar + "*)*)?";
+    const std::string tail = "(?:\\?(?:" + pchar + "|[/?])*)?(?:#(?:" + pchar + "|[/?])*)?";
+    const std::string day = "(?:\\d+Y(?:\\d+M(?:\\d+D)?)?|\\d+M(?:\\d+D)?|\\d+D)";
+    const std::string clock = "T(?:\\d+H(?:\\d+M(?:\\d+S)?)?|\\d+M(?:\\d+S)?|\\d+S)";
+    const std::string patterns[][2] = {
+        {"date", date},
+        {"time", time},
+        {"date-time", date + "[Tt]" + time},
+        {"duration", "P(?:\\d+W|" + day + "(?:" + clock + ")?|" + clock + ")"},
+        {"ipv4", ipv4},
+        {"ipv6", ipv6},
+        {"hostname", host},
+        {"email", "(?:" + atom + "(?:\\." + atom + ")*|\"(?:[ !#-\\[\\]-~]|\\\\[ -~])*\")@(?:" + host +
+                      "|\\[(?:" + ipv4 + "|IPv6:" + ipv6 + ")\\])"},
+        {"uri", "[A-Za-z][A-Za-z0-9+.\\-]*:" + path + tail},
+        {"uuid", "[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"},
+        {"json-pointer", "(?:/(?:[^~/]|~[01])*)*"},
+    };
+    for (const auto& [name, pattern] : patterns) {
+        if (name == format) {
+            return "^(?:" + pattern + ")$";
+        }
+    }
+    return {};
+}
+
+/// The most characters of a format's strings, 0 for no limit.
+[[nodiscard]] inline unsigned longest_of_format(std::string_view format) { return format == "hostname" ? 253 : 0; }
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Reads a schema's keywords. Steps return whether to go on; if not, the error is in failure().
+class schema_reader {
+public:
+    schema_reader(const json_document& text, std::string_view name, const schema_options& options)
+        : document_(text), name_(name), options_(options) {}
+
+    /// All shapes of values that meet `all`: alternatives that may overlap. Empty: no value does.
+    [[nodiscard]] bool read(const demands& all, std::vector<schema_shape>& shapes) {
+        std::vector<draft> drafts(1);
+        for (const demand one : all) {
+            drafts[0].todo.push_back({one, none});
+        }
+        std::size_t made = 0;
+        while (!drafts.empty()) {
+            constexpr std::size_t most_drafts = 4096;
+            draft next = std::move(drafts.back());
+            drafts.pop_back();
+            if (!settle(next)) {
+                return false;
+            }
+            if (next.shape.values == 0) {
+                continue;
+            }
+            if (next.choices.empty()) {
+                shapes.push_back(std::move(next.shape));
+                continue;
+            }
+            made += next.choices.front().lists.size();
+            if (made > most_drafts) {
+                return set_error(
+                    failure_, errc::grammar_budget, {name_, ": "},
+                    {"anyOf, oneOf and what becomes of them have more than ", most_drafts, " combinations"});
+            }
+            fork(std::move(next), drafts);
+        }
+        return true;
+    }
+
+    /// The keys that schemas of `all` name, in the order of the text: of `properties`, through what applies to the same
+    /// value, and then those of `required`.
+    [[nodiscard]] std::vector<std::string> key_order(const demands& all) {
+        has_listed_keys_ = false;
+        std::vector<std::string> properties;
+        std::vector<std::string> required;
+        std::set<std::uint32_t> met;
+        std::vector<std::uint32_t> todo;
+        for (auto what = all.rbegin(); what != all.rend(); ++what) {
+            if (what->kind == demand_kind::schema || what->kind == demand_kind::value) {
+                todo.push_back(what->place);
+            }
+        }
+        while (!todo.empty()) {
+            const std::uint32_t place = todo.back();
+            todo.pop_back();
+            if (lists_of_keys_.count(place) != 0) {
+                for (const auto [key, member] : value(place).members()) {
+                    properties.emplace_back(key);
+                    has_listed_keys_ = true;
+                }
+            } else if (met.insert(place).second) {
+                add_applied(place, todo, required);
+            }
+        }
+        properties.insert(properties.end(), required.begin(), required.end());
+        return properties;
+    }
+
+    /// Whether some of them are named by `properties`.
+    [[nodiscard]] bool has_listed_keys() const noexcept { return has_listed_keys_; }
+
+    [[nodiscard]] error& failure() noexcept { return failure_; }
+    [[nodiscard]] std::vector<std::string>& notes() noexcept { return notes_; }
+    [[nodiscard]] schema_document& document() noexcept { return document_; }
+    [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) {
+        if (options_.unsupported == unsupported_keyword::note) {
+            std::string text;
+            for (const sentence_part& part : why) {
+                part.append_to(text);
+            }
+            note(sentence({quoted{document_.at(place).pointer}, ": ", text, "; it is not enforced"}));
+            return true;
+        }
+        return set_error(failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "},
+                         why);
+    }
+    [[nodiscard]] const std::string& name_of(demand of) const { return names_[of.name]; }
+
+private:
+    static constexpr std::uint32_t none = 0xffffffffu;
+    struct origin {
+        demand what;
+        std::uint32_t parent; ///< in the same list: which demand asked for it, or none
+    };
+    struct choice {
+        std::uint32_t parent; ///< which demand asked for it
+        std::vector<demands> lists;
+    };
+    struct draft {
+        std::vector<origin> todo;
+        std::size_t at = 0;
+        std::set<demand> seen;
+        schema_shape shape;
+        std::vector<choice> choices; ///< of each, one list has to be met
+    };
+
+    // -- demands --
+    [[nodiscard]] bool settle(draft& of) {
+        for (; of.at < of.todo.size() && of.shape.values != 0; ++of.at) {
+            const demand what = of.todo[of.at].what;
+            if ((what.kind == demand_kind::schema || what.kind == demand_kind::negated) && is_cycle(of)) {
+                return malformed(what.place, {"it refers to itself, and nothing else is said"});
+            }
+            if (of.seen.insert(what).second && !meet(of, what)) {
+                return false;
+            }
+        }
+        return true;
+    }
+    /// Whether the present demand asks for itself, perhaps by way of others on the same value.
+    [[nodiscard]] static bool is_cycle(const draft& of) {
+        const demand what = of.todo[of.at].what;
+        for (std::uint32_t i = of.todo[of.at].parent; i != none; i = of.todo[i].parent) {
+            if (of.todo[i].what == what) {
+                return true;
+            }
+        }
+        return false;
+    }
+    void fork(draft from, std::vector<draft>& drafts) {
+        const choice made_of = std::move(from.choices.front());
+        from.choices.erase(from.choices.begin());
+        for (auto list = made_of.lists.rbegin(); list != made_of.lists.rend();
+             ++list) { // the first is taken from the end
+            draft made = from;
+            for (const demand what : *list) {
+                made.todo.push_back({what, made_of.parent});
+            }
+            drafts.push_back(std::move(made));
+        }
+    }
+    void want_one(draft& of, std::vector<demands> lists) {
+        of.choices.push_back({static_cast<std::uint32_t>(of.at), std::move(lists)});
+    }
+    void want(draft& of, demand what) { of.todo.push_back({what, static_cast<std::uint32_t>(of.at)}); }
+    [[nodiscard]] std::uint32_t name(std::string_view text) {
+        const auto [found, is_new] =
+            name_numbers_.try_emplace(std::string(text), static_cast<std::uint32_t>(names_.size()));
+        if (is_new) {
+            names_.emplace_back(text);
+        }
+        return found->second;
+    }
+
+    [[nodiscard]] bool meet(draft& of, demand what) {
+        schema_shape& shape = of.shape;
+        switch (what.kind) {
+        case demand_kind::nothing_fits:
+            shape.values = 0;
+            return true;
+        case demand_kind::schema:
+            return meet_schema(of, what.place);
+        case demand_kind::negated:
+            return negate(of, what.place);
+        case demand_kind::value:
+            return meet_value(of, what.place);
+        case demand_kind::scalars:
+            return meet_scalars(of, document_.children(what.place));
+        case demand_kind::not_values:
+            return avoid_values(of, document_.children(what.place));
+        case demand_kind::not_value:
+            return avoid_values(of, {what.place});
+        case demand_kind::not_type: {
+            std::uint32_t values = 0;
+            const bool is_read = read_types(what.place, values);
+            shape.values &= ~values;
+            return is_read;
+        }
+        case demand_kind::lacks: {
+            object_part part;
+            part.properties.emplace_back(names_[what.name], demand{demand_kind::nothing_fits});
+            shape.objects.push_back(std::move(part));
+            return true;
+        }
+        case demand_kind::has_all:
+            return add_required(shape, what.place);
+        case demand_kind::object:
+            shape.values &= set_object;
+            return true;
+        case demand_kind::breaks_key: {
+            object_part part;
+            part.properties.emplace_back(names_[what.name], demand{demand_kind::negated, what.place});
+            shape.objects.push_back(std::move(part));
+            shape.required.push_back(names_[what.name]);
+            shape.values &= set_object;
+            return true;
+        }
+        case demand_kind::bad_item:
+            shape.values &= set_array;
+            shape.contained.push_back({{demand_kind::negated, what.place}, 1, unlimited});
+            return true;
+        case demand_kind::no_item: {
+            array_part part;
+            part.rest = demand{demand_kind::negated, what.place};
+            shape.values &= set_array;
+            shape.arrays.push_back(std::move(part));
+            return true;
+        }
+        case demand_kind::breaks:
+            return break_keyword(shape, what.place, names_[what.name]);
+        }
+        return true;
+    }
+
+    /// What applies to the same value as a schema, the first on top; of `properties`, the list of keys itself.
+    void add_applied(std::uint32_t place, std::vector<std::uint32_t>& todo, std::vector<std::string>& required) {
+        std::vector<std::uint32_t> made;
+        for (const auto [key, member] : value(place).members()) {
+            const std::uint32_t at = *document_.child(place, key);
+            if (key == "properties") {
+                lists_of_keys_.insert(at);
+                made.push_back(at);
+            } else if (key == "$ref") {
+                const auto target = document_.referred(at, member.as_string().value_or(""));
+                made.insert(made.end(), target ? 1 : 0, target.value_or(0));
+            } else if (key == "allOf" || key == "anyOf" || key == "oneOf" || key == "dependentSchemas") {
+                const auto parts = document_.children(at);
+                made.insert(made.end(), parts.begin(), parts.end());
+            } else if (key == "if" || key == "then" || key == "else") {
+                made.push_back(at);
+            } else if (key == "dependentRequired" || key == "dependencies") {
+                add_dependent(member, required);
+            } else if (key == "required") {
+                for (const json_value name : member.elements()) {
+                    required.emplace_back(name.as_string().value_or(""));
+                }
+            }
+        }
+        todo.insert(todo.end(), made.rbegin(), made.rend());
+    }
+
+    static void add_dependent(json_value lists, std::vector<std::string>& required) {
+        for (const auto [key, list] : lists.members()) {
+            required.emplace_back(key);
+            for (const json_value name : list.elements()) {
+                required.emplace_back(name.as_string().value_or(""));
+            }
+        }
+    }
+
+    // -- errors and notes --
+    [[nodiscard]] bool malformed(std::uint32_t place, sentence_parts why) {
+        return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "}, why);
+    }
+    void note(std::string text) {
+        constexpr std::size_t most_notes = 100;
+        if (notes_.size() < most_notes && std::find(notes_.begin(), notes_.end(), text) == notes_.end()) {
+            notes_.push_back(std::move(text));
+        }
+    }
+    [[nodiscard]] json_value value(std::uint32_t place) const { return document_.at(place).value; }
+
+    // -- keywords --
+    [[nodiscard]] bool meet_schema(draft& of, std::uint32_t place) {
+        const json_value schema = value(place);
+        if (const auto all = schema.as_bool()) {
+            of.shape.values = *all ? of.shape.values : 0;
+            return true;
+        }
+        if (!schema.is_object()) {
+            return malformed(place,
+                             {"a schema is an object, true or false, not of type ", bitnet::name_of(schema.type())});
+        }
+        if (!meet_object_keywords(of, place) || !meet_array_keywords(of, place)) {
+            return false;
+        }
+        for (const auto [key, member] : schema.members()) {
+            const std::uint32_t at = *document_.child(place, key);
+            if (!meet_keyword(of, place, key, at)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    [[nodiscard]] bool meet_keyword(draft& of, std::uint32_t place, std::string_view key, std::uint32_t at) {
+        schema_shape& shape = of.shape;
+        if (key == "type") {
+            std::uint32_t values = 0;
+            const bool is_read = read_types(at, values);
+            shape.values &= values;
+            return is_read;
+        }
+        if (key == "enum") {
+            return meet_enum(of, at);
+        }
+        if (key == "const") {
+            return meet_value(of, at);
+        }
+        if (key == "minLength" || key == "minItems" || key == "minProperties") {
+            std::uint32_t& least = key == "minLength"  ? shape.least_length
+                                   : key == "minItems" ? shape.least_items
+                                                       : shape.least_properties;
+            return raise(at, least);
+        }
+        if (key == "maxLength" || key == "maxItems" || key == "maxProperties") {
+            std::uint32_t& most = key == "maxLength"  ? shape.most_length
+                                  : key == "maxItems" ? shape.most_items
+                                                      : shape.most_properties;
+            return lower(at, most);
+        }
+        if (key == "pattern") {
+            return add_counted_class(shape, at) || add_pattern(shape.strings, at, false);
+        }
+        if (key == "format") {
+            return add_format(shape, at);
+        }
+        if (key == "minimum" || key == "maximum" || key == "exclusiveMinimum" || key == "exclusiveMaximum" ||
+            key == "multipleOf") {
+            return add_number_keyword(shape, place, key, at);
+        }
+        return meet_combination(of, place, key, at);
+    }
+
+    [[nodiscard]] bool meet_combination(draft& of, std::uint32_t place, std::string_view key, std::uint32_t at) {
+        if (key == "$ref") {
+            return refer(of, at);
+        }
+        if (key == "allOf" || key == "anyOf" || key == "oneOf") {
+            if (!value(at).is_array() || value(at).size() == 0) {
+                return malformed(at, {"a list of at least one schema is expected"});
+            }
+        }
+        if (key == "allOf") {
+            for (const std::uint32_t part : document_.children(at)) {
+                want(of, {demand_kind::schema, part});
+            }
+            return true;
+        }
+        if (key == "anyOf" || key == "oneOf") {
+            std::vector<demands> lists;
+            for (const std::uint32_t part : document_.children(at)) {
+                lists.push_back({{demand_kind::schema, part}});
+            }
+            if (key == "oneOf") {
+                exclude_others(at, lists);
+            }
+            want_one(of, std::move(lists));
+            return true;
+        }
+        if (key == "not") {
+            want(of, {demand_kind::negated, at});
+            return true;
+        }
+        if (key == "if") {
+            return meet_if(of, place, at);
+        }
+        if (key == "dependentRequired" || key == "dependentSchemas" || key == "dependencies") {
+            return meet_dependencies(of, at);
+        }
+        return meet_other(of, key, at);
+    }
+
+    /// Keywords that mean nothing by themselves, or that nobody knows.
+    [[nodiscard]] bool meet_other(draft& of, std::string_view key, std::uint32_t at) {
+        constexpr std::string_view read_elsewhere[] = {"properties",
+                                                       "patternProperties",
+                                                       "additionalProperties",
+                                                       "required",
+                                                       "propertyNames",
+                                                       "items",
+                                                       "prefixItems",
+                                                       "additionalItems",
+                                                       "contains",
+                                                       "minContains",
+                                                       "maxContains",
+                                                       "uniqueItems",
+                                                       "unevaluatedItems",
+                                                       "unevaluatedProperties",
+                                                       "then",
+                                                       "else"};
+        constexpr std::string_view annotations[] = {
+            "title",         "description", "default",   "examples", "$comment", "contentEncoding", "contentMediaType",
+            "contentSchema", "$schema",     "$id",       "$anchor",  "$defs",    "definitions",     "$vocabulary",
+            "deprecated",    "readOnly",    "writeOnly", "id"};
+        const auto is_in = [&](const auto& list) {
+            return std::find(std::begin(list), std::end(list), key) != std::end(list);
+        };
+        if (key == "$dynamicRef" || key == "$recursiveRef") {
+            return refuse(at, {"dynamic references are not supported"});
+        }
+        if (key == "$dynamicAnchor" || key == "$recursiveAnchor") {
+            return refuse(at, {"dynamic anchors are not supported"});
+        }
+        if (!is_in(read_elsewhere) && !is_in(annotations)) {
+            note(sentence({quoted{document_.at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
+        }
+        (void)of;
+        return true;
+    }
+
+    [[nodiscard]] bool read_types(std::uint32_t at, std::uint32_t& values) {
+        const json_value type = value(at);
+        if (const auto one = type.as_string()) {
+            values = values_of_type(*one);
+            return values != 0 || malformed(at, {"no type is called ", quoted{*one}});
+        }
+        if (!type.is_array()) {
+            return malformed(at, {"a type is a name or a list of names"});
+        }
+        for (const json_value element : type.elements()) {
+            const std::uint32_t more = values_of_type(element.as_string().value_or(""));
+            if (more == 0) {
+                return malformed(at, {"the list holds something else than names of types"});
+            }
+            values |= more;
+        }
+        return true;
+    }
+
+    /// A count of a schema: a whole number that is not negative; what is larger than any count here, as unlimited.
+    [[nodiscard]] bool read_count(std::uint32_t at, std::uint32_t& count) {
+        const auto text = value(at).as_number_text();
+        const auto number = text ? read_decimal(*text) : std::nullopt;
+        if (!number || !number->fraction.empty() || (number->is_negative && !number->is_zero())) {
+            return malformed(at, {"a whole number from 0 on is expected"});
+        }
+        std::uint64_t sum = 0;
+        for (const char c : number->whole) {
+            sum = (std::min)(sum * 10 + static_cast<std::uint64_t>(c - '0'), std::uint64_t{unlimited});
+        }
+        count = sum > largest_count ? unlimited : static_cast<std::uint32_t>(sum);
+        return true;
+    }
+    [[nodiscard]] bool raise(std::uint32_t at, std::uint32_t& least) {
+        std::uint32_t count = 0;
+        if (!read_count(at, count)) {
+            return false;
+        }
+        least = (std::max)(least, count);
+        return count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"});
+    }
+    [[nodiscard]] bool lower(std::uint32_t at, std::uint32_t& most) {
+        std::uint32_t count = 0;
+        const bool is_read = read_count(at, count);
+        most = (std::min)(most, count);
+        return is_read && (count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"}));
+    }
+
+    // -- strings and numbers --
+    /// A long repetition of one class, as in ^.{1,5000}$, is a language and a length: that is counted, not copied.
+    [[nodiscard]] bool add_counted_class(schema_shape& shape, std::uint32_t at) {
+        constexpr std::uint32_t copied = 64;
+        const std::string_view pattern = value(at).as_string().value_or("");
+        if (pattern.size() < 2 || pattern.front() != '^' || pattern.back() != '$') {
+            return false;
+        }
+        expression_pool pool;
+        regex_reader reader(pattern, "pattern", pool, {.unicode_space = true, .outer_anchors = false});
+        const auto read = reader.run();
+        const expression_node whole = read ? pool.at(*read) : expression_node{};
+        if (!read || reader.has_marks() || whole.kind != expression_kind::repeat ||
+            (whole.high == unlimited ? whole.low : whole.high) <= copied ||
+            pool.at(pool.parts(whole)[0]).kind != expression_kind::language) {
+            return false;
+        }
+        auto any_number = language_of(pool, pool.repeat(pool.parts(whole)[0], 0, unlimited));
+        if (!any_number) {
+            return false;
+        }
+        shape.strings.push_back(std::make_shared<const automaton>(*std::move(any_number)));
+        shape.least_length = (std::max)(shape.least_length, whole.low);
+        shape.most_length = (std::min)(shape.most_length, whole.high);
+        return true;
+    }
+    [[nodiscard]] bool add_pattern(std::vector<shared_language>& to, std::uint32_t at, bool is_negated) {
+        const auto pattern = value(at).as_string();
+        if (!pattern) {
+            return malformed(at, {"a pattern is a string"});
+        }
+        return add_pattern_text(to, at, *pattern, is_negated);
+    }
+    [[nodiscard]] bool add_pattern_text(std::vector<shared_language>& to, std::uint32_t at, std::string_view pattern,
+                                        bool is_negated) {
+        const auto known = patterns_.find(pattern);
+        shared_language made = known == patterns_.end() ? nullptr : known->second;
+        if (made == nullptr) {
+            auto read = pattern_language(pattern, "pattern");
+            if (!read) {
+                return refuse(at, {read.error().message});
+            }
+            made = std::make_shared<const automaton>(*std::move(read));
+            patterns_.emplace(pattern, made);
+        }
+        return add_language(to, at, made, is_negated, any_text_);
+    }
+    /// Adds a language, or what is in `all` and not in it.
+    [[nodiscard]] bool add_language(std::vector<shared_language>& to, std::uint32_t at, shared_language made,
+                                    bool is_negated, const automaton& all) {
+        if (is_negated) {
+            auto others = difference(all, *made);
+            if (!others) {
+                return refuse(at, {"it has more than ", most_language_states, " states"});
+            }
+            made = std::make_shared<const automaton>(*std::move(others));
+        }
+        to.push_back(std::move(made));
+        return true;
+    }
+    [[nodiscard]] bool add_format(schema_shape& shape, std::uint32_t at) {
+        const auto format = value(at).as_string();
+        if (!format) {
+            return malformed(at, {"a format is a string"});
+        }
+        const std::string pattern = pattern_of_format(*format);
+        if (pattern.empty()) {
+            if (options_.strict_formats) {
+                return refuse(at, {"the format ", quoted{*format}, " is not supported"});
+            }
+            note(sentence(
+                {quoted{document_.at(at).pointer}, ": the format ", quoted{*format}, " is taken as an annotation"}));
+            return true;
+        }
+        if (const unsigned most = longest_of_format(*format)) {
+            shape.most_length =
+                (shape.values & set_string) != 0 ? (std::min)(shape.most_length, most) : shape.most_length;
+        }
+        return add_pattern_text(shape.strings, at, pattern, false);
+    }
+
+    [[nodiscard]] bool add_number_keyword(schema_shape& shape, std::uint32_t place, std::string_view key,
+                                          std::uint32_t at) {
+        if (value(at).as_bool() && key.substr(0, 9) == "exclusive") { // of draft 4: read with minimum and maximum
+            return true;
+        }
+        number_relation wanted;
+        wanted.greater = key == "minimum" || key == "exclusiveMinimum";
+        wanted.less = !wanted.greater;
+        const auto strict = value(place).find(key == "minimum" ? "exclusiveMinimum" : "exclusiveMaximum");
+        const bool is_strict = strict && strict->as_bool().value_or(false);
+        wanted.equal = (key == "minimum" || key == "maximum") && !is_strict;
+        return add_numbers(shape, at, key == "multipleOf", wanted, false);
+    }
+    [[nodiscard]] bool add_numbers(schema_shape& shape, std::uint32_t at, bool is_step, number_relation wanted,
+                                   bool is_negated) {
+        const auto text = value(at).as_number_text();
+        if (!text) {
+            return malformed(at, {"a number is expected"});
+        }
+        const auto number = read_decimal(*text);
+        if (!number) {
+            return refuse(at, {"a number of more than 4096 digits is not supported"});
+        }
+        if (is_step && (number->is_negative || number->is_zero())) {
+            return malformed(at, {"a number above 0 is expected"});
+        }
+        auto made = is_step ? multiples_of(*number) : numbers_by(*number, wanted);
+        if (!made) {
+            return refuse(at, {"multiples of ", number->text(), " need more than 4096 remainders"});
+        }
+        return add_language(shape.numbers, at, std::make_shared<const automaton>(*std::move(made)), is_negated,
+                            all_numbers());
+    }
+    [[nodiscard]] const automaton& all_numbers() {
+        if (all_numbers_.size() == 0) {
+            all_numbers_ = numbers_by({}, {true, true, true}).value_or(automaton());
+        }
+        return all_numbers_;
+    }
+
+    // -- values --
+    [[nodiscard]] bool meet_enum(draft& of, std::uint32_t at) {
+        if (!value(at).is_array()) {
+            return malformed(at, {"a list of values is expected"});
+        }
+        const std::vector<std::uint32_t> all = document_.children(at);
+        std::vector<demands> lists{{{demand_kind::scalars, at}}};
+        for (const std::uint32_t one : all) {
+            if (value(one).is_array() || value(one).is_object()) {
+                lists.push_back({{demand_kind::value, one}});
+            }
+        }
+        if (lists.size() == 1) {
+            return meet_scalars(of, all);
+        }
+        want_one(of, std::move(lists));
+        return true;
+    }
+    [[nodiscard]] bool meet_scalars(draft& of, const std::vector<std::uint32_t>& all) {
+        std::uint32_t values = 0;
+        std::vector<std::string_view> texts;
+        std::vector<std::string> numbers;
+        for (const std::uint32_t one : all) {
+            const json_value scalar = value(one);
+            if (const auto text = scalar.as_string()) {
+                values |= set_string;
+                texts.push_back(*text);
+            } else if (const auto written = scalar.as_number_text()) {
+                const auto number = read_decimal(*written);
+                if (!number) {
+                    return refuse(one, {"a number of more than 4096 digits is not supported"});
+                }
+                values |= number->fraction.empty() ? set_whole : set_fraction;
+                numbers.push_back(number->text());
+                if (written->find_first_of("eE") == std::string_view::npos &&
+                    !(number->is_zero() && (*written)[0] == '-')) {
+                    numbers.emplace_back(*written);
+                }
+            } else if (const auto truth = scalar.as_bool()) {
+                values |= *truth ? set_true : set_false;
+            } else if (scalar.is_null()) {
+                values |= set_null;
+            }
+        }
+        of.shape.values &= values;
+        if (!texts.empty()) {
+            of.shape.strings.push_back(std::make_shared<const automaton>(words_automaton(std::move(texts))));
+        }
+        if (!numbers.empty()) {
+            auto words = words_automaton({numbers.begin(), numbers.end()});
+            of.shape.numbers.push_back(std::make_shared<const automaton>(std::move(words)));
+        }
+        return true;
+    }
+    /// Arrays and objects that are one value: all parts are, and there are no others.
+    [[nodiscard]] bool meet_value(draft& of, std::uint32_t at) {
+        const json_value whole = value(at);
+        if (whole.is_array()) {
+            array_part part;
+            for (const std::uint32_t element : document_.children(at)) {
+                part.prefix.push_back({demand_kind::value, element});
+            }
+            of.shape.values &= set_array;
+            of.shape.least_items = (std::max)(of.shape.least_items, static_cast<std::uint32_t>(part.prefix.size()));
+            of.shape.most_items = (std::min)(of.shape.most_items, static_cast<std::uint32_t>(part.prefix.size()));
+            of.shape.arrays.push_back(std::move(part));
+            return true;
+        }
+        if (!whole.is_object()) {
+            return meet_scalars(of, {at});
+        }
+        object_part part;
+        for (const auto [key, member] : whole.members()) {
+            part.properties.emplace_back(key, demand{demand_kind::value, *document_.child(at, key)});
+            of.shape.required.emplace_back(key);
+        }
+        part.additional = demand{demand_kind::nothing_fits};
+        of.shape.values &= set_object;
+        of.shape.is_one_value = true;
+        of.shape.objects.push_back(std::move(part));
+        return true;
+    }
+    [[nodiscard]] bool avoid_values(draft& of, const std::vector<std::uint32_t>& all) {
+        std::vector<std::string_view> texts;
+        for (const std::uint32_t one : all) {
+            const json_value avoided = value(one);
+            if (const auto text = avoided.as_string()) {
+                texts.push_back(*text);
+            } else if (avoided.as_number_text()) {
+                if (!add_numbers(of.shape, one, false, {true, false, true}, false)) {
+                    return false;
+                }
+            } else if (const auto truth = avoided.as_bool()) {
+                of.shape.values &= ~std::uint32_t{*truth ? set_true : set_false};
+            } else if (avoided.is_null()) {
+                of.shape.values &= ~std::uint32_t{set_null};
+            } else if (!refuse(one, {"an array or object cannot be excluded"})) {
+                return false;
+            }
+        }
+        const auto words = std::make_shared<const automaton>(words_automaton(std::move(texts)));
+        return words->size() == 0 || add_language(of.shape.strings, all[0], words, true, any_text_);
+    }
+
+    // -- objects and arrays --
+    [[nodiscard]] bool add_required(schema_shape& shape, std::uint32_t at) {
+        if (!value(at).is_array()) {
+            return malformed(at, {"a list of keys is expected"});
+        }
+        for (const json_value key : value(at).elements()) {
+            if (!key.as_string()) {
+                return malformed(at, {"the list holds something else than strings"});
+            }
+            shape.required.emplace_back(*key.as_string());
+        }
+        return true;
+    }
+    [[nodiscard]] bool meet_object_keywords(draft& of, std::uint32_t place) {
+        object_part part;
+        if (const auto at = document_.child(place, "properties")) {
+            if (!value(*at).is_object()) {
+                return malformed(*at, {"an object is expected"});
+            }
+            for (const auto [key, member] : value(*at).members()) {
+                part.properties.emplace_back(key, demand{demand_kind::schema, *document_.child(*at, key)});
+            }
+        }
+        if (const auto at = document_.child(place, "patternProperties")) {
+            if (!value(*at).is_object()) {
+                return malformed(*at, {"an object is expected"});
+            }
+            for (const auto [key, member] : value(*at).members()) {
+                const std::uint32_t schema = *document_.child(*at, key);
+                std::vector<shared_language> made;
+                if (!add_pattern_text(made, schema, key, false)) {
+                    return false;
+                }
+                if (!made.empty()) {
+                    part.patterns.emplace_back(made[0], demand{demand_kind::schema, schema});
+                }
+            }
+        }
+        if (const auto at = additional_properties(place)) {
+            part.additional = demand{demand_kind::schema, *at};
+        } else if (failure_.code != errc{}) {
+            return false;
+        } else if (options_.closed && !part.properties.empty()) {
+            part.additional = demand{demand_kind::nothing_fits};
+        }
+        if (const auto at = document_.child(place, "propertyNames")) {
+            of.shape.property_names.push_back({demand_kind::schema, *at});
+        }
+        const auto required = document_.child(place, "required");
+        if (required && !value(*required).as_bool() && !add_required(of.shape, *required)) { // a boolean: of draft 3
+            return false;
+        }
+        if (!part.properties.empty() || !part.patterns.empty() || part.additional) {
+            of.shape.objects.push_back(std::move(part));
+        }
+        return true;
+    }
+    /// The schema of other keys; unevaluatedProperties where it means the same.
+    [[nodiscard]] std::optional<std::uint32_t> additional_properties(std::uint32_t place) {
+        const auto additional = document_.child(place, "additionalProperties");
+        const auto unevaluated = document_.child(place, "unevaluatedProperties");
+        if (!unevaluated || value(*unevaluated).as_bool().value_or(false)) {
+            return additional;
+        }
+        if (has_combinations(place)) {
+            (void)refuse(*unevaluated, {"beside keywords that combine schemas it is not supported"});
+            return additional;
+        }
+        return additional ? additional : unevaluated;
+    }
+    [[nodiscard]] bool has_combinations(std::uint32_t place) const {
+        const json_value schema = value(place);
+        for (const char* key :
+             {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas", "contains"}) {
+            if (schema.find(key)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    [[nodiscard]] bool meet_array_keywords(draft& of, std::uint32_t place) {
+        array_part part;
+        auto prefix = document_.child(place, "prefixItems");
+        auto rest = document_.child(place, "items");
+        if (rest && value(*rest).is_array()) { // of draft 2019 and before
+            prefix = rest;
+            rest = document_.child(place, "additionalItems");
+        }
+        if (prefix) {
+            if (!value(*prefix).is_array()) {
+                return malformed(*prefix, {"a list of schemas is expected"});
+            }
+            for (const std::uint32_t element : document_.children(*prefix)) {
+                part.prefix.push_back({demand_kind::schema, element});
+            }
+        }
+        const auto unevaluated = document_.child(place, "unevaluatedItems");
+        if (unevaluated && !value(*unevaluated).as_bool().value_or(false) && !rest) {
+            if (has_combinations(place)) {
+                return refuse(*unevaluated, {"beside keywords that combine schemas it is not supported"});
+            }
+            rest = unevaluated;
+        }
+        if (rest) {
+            part.rest = demand{demand_kind::schema, *rest};
+        }
+        if (!part.prefix.empty() || part.rest) {
+            of.shape.arrays.push_back(std::move(part));
+        }
+        const auto unique = document_.child(place, "uniqueItems");
+        if (unique && value(*unique).as_bool().value_or(true)) {
+            of.shape.unique_place = *unique;
+        }
+        return meet_contains(of, place);
+    }
+    [[nodiscard]] bool meet_contains(draft& of, std::uint32_t place) {
+        const auto what = document_.child(place, "contains");
+        if (!what) {
+            return true;
+        }
+        contained_part part{{demand_kind::schema, *what}, 1, unlimited};
+        const auto least = document_.child(place, "minContains");
+        const auto most = document_.child(place, "maxContains");
+        if ((least && !read_count(*least, part.least)) || (most && !read_count(*most, part.most))) {
+            return false;
+        }
+        of.shape.contained.push_back(part);
+        return true;
+    }
+
+    // -- combinations --
+    [[nodiscard]] bool refer(draft& of, std::uint32_t at) {
+        const auto reference = value(at).as_string();
+        if (!reference) {
+            return malformed(at, {"a reference is a string"});
+        }
+        const auto target = document_.referred(at, *reference);
+        if (!target) {
+            return set_error(
+                failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.at(at).pointer}, ": "},
+                {"the reference ", quoted{*reference}, " leads to nothing in this schema, and nothing else is read"});
+        }
+        want(of, {demand_kind::schema, *target});
+        return true;
+    }
+    [[nodiscard]] bool meet_if(draft& of, std::uint32_t place, std::uint32_t at) {
+        const auto yes = document_.child(place, "then");
+        const auto no = document_.child(place, "else");
+        if (!yes && !no) {
+            return true;
+        }
+        std::vector<demands> lists{{{demand_kind::schema, at}}, {{demand_kind::negated, at}}};
+        if (yes) {
+            lists[0].push_back({demand_kind::schema, *yes});
+        }
+        if (no) {
+            lists[1].push_back({demand_kind::schema, *no});
+        }
+        want_one(of, std::move(lists));
+        return true;
+    }
+    [[nodiscard]] bool meet_dependencies(draft& of, std::uint32_t at) {
+        if (!value(at).is_object()) {
+            return malformed(at, {"an object is expected"});
+        }
+        for (const auto [key, member] : value(at).members()) {
+            const std::uint32_t then = *document_.child(at, key);
+            const demand with{member.is_array() ? demand_kind::has_all : demand_kind::schema, then};
+            want_one(of, {{{demand_kind::lacks, 0, name(key)}}, {with}});
+        }
+        return true;
+    }
+    /// Of oneOf: each alternative excludes the others, but those that cannot be valid together with it anyhow.
+    void exclude_others(std::uint32_t at, std::vector<demands>& lists) {
+        if (options_.one_of_is_any_of) {
+            return note(sentence({quoted{document_.at(at).pointer}, ": oneOf is taken as anyOf"}));
+        }
+        const std::vector<std::uint32_t> parts = document_.children(at);
+        for (std::size_t i = 0; i < parts.size(); ++i) {
+            for (std::size_t j = 0; j < parts.size(); ++j) {
+                if (i != j && !are_disjoint(parts[i], parts[j])) {
+                    lists[i].push_back({demand_kind::negated, parts[j]});
+                }
+            }
+        }
+    }
+
+    /// What is easily known of a schema's values.
+    struct outline {
+        std::uint32_t values = set_all;
+        std::optional<std::set<std::string>> scalars; ///< the only values, as JSON
+        std::set<std::string> required;
+        std::map<std::string, std::uint32_t> properties;
+        bool is_closed = false;
+    };
+    [[nodiscard]] outline outline_of(std::uint32_t place) {
+        outline made;
+        for (int depth = 0; depth < 16; ++depth) {
+            if (const auto constant = document_.child(place, "const")) {
+                made.scalars = scalars_of({*constant});
+            } else if (const auto list = document_.child(place, "enum")) {
+                made.scalars = scalars_of(document_.children(*list));
+            }
+            std::uint32_t values = 0;
+            const auto type = document_.child(place, "type");
+            const bool is_typed = type && read_types_quietly(*type, values);
+            made.values &= is_typed ? values : set_all;
+            const auto required = value(place).find("required");
+            for (const json_value key : required ? required->elements() : value(place).elements()) {
+                made.required.emplace(key.as_string().value_or(""));
+            }
+            if (const auto properties = document_.child(place, "properties")) {
+                for (const auto [key, member] : value(*properties).members()) {
+                    made.properties.emplace(key, *document_.child(*properties, key));
+                }
+            }
+            const auto others = value(place).find("additionalProperties");
+            made.is_closed = made.is_closed ||
+                             (others && !others->as_bool().value_or(true) && !value(place).find("patternProperties"));
+            const auto reference = value(place).find("$ref");
+            const auto text = reference ? reference->as_string() : std::nullopt;
+            const auto target = text ? document_.referred(place, *text) : std::nullopt;
+            if (!target || made.is_closed) {
+                break;
+            }
+            place = *target;
+        }
+        return made;
+    }
+    [[nodiscard]] bool read_types_quietly(std::uint32_t at, std::uint32_t& values) {
+        const error before = failure_;
+        const bool is_read = read_types(at, values);
+        failure_ = before;
+        return is_read;
+    }
+    /// The values of a list as JSON texts; nullopt where one is an array or object.
+    [[nodiscard]] std::optional<std::set<std::string>> scalars_of(const std::vector<std::uint32_t>& all) {
+        std::set<std::string> made;
+        for (const std::uint32_t one : all) {
+            const json_value scalar = value(one);
+            const auto text = scalar.as_string();
+            const auto number = scalar.as_number_text() ? read_decimal(*scalar.as_number_text()) : std::nullopt;
+            if (scalar.is_array() || scalar.is_object() || (scalar.as_number_text() && !number)) {
+                return std::nullopt;
+            }
+            made.insert(text                ? "\"" + std::string(*text)
+                        : number            ? number->text()
+                        : scalar.is_null()  ? "null"
+                        : *scalar.as_bool() ? "true"
+                                            : "false");
+        }
+        return made;
+    }
+    [[nodiscard]] bool are_disjoint(std::uint32_t a, std::uint32_t b, int depth = 0) {
+        const outline x = outline_of(a);
+        const outline y = outline_of(b);
+        if ((x.values & y.values) == 0) {
+            return true;
+        }
+        if (x.scalars && y.scalars) {
+            return std::none_of(x.scalars->begin(), x.scalars->end(),
+                                [&](const std::string& one) { return y.scalars->count(one) != 0; });
+        }
+        if ((x.values & y.values) != set_object || depth == 4) {
+            return false;
+        }
+        const auto lacks = [](const outline& has, const outline& other) {
+            return other.is_closed &&
+                   std::any_of(has.required.begin(), has.required.end(),
+                               [&](const std::string& key) { return other.properties.count(key) == 0; });
+        };
+        if (lacks(x, y) || lacks(y, x)) {
+            return true;
+        }
+        return std::any_of(x.required.begin(), x.required.end(), [&](const std::string& key) {
+            const auto in_x = x.properties.find(key);
+            const auto in_y = y.properties.find(key);
+            return in_x != x.properties.end() && in_y != y.properties.end() &&
+                   are_disjoint(in_x->second, in_y->second, depth + 1);
+        });
+    }
+
+    // -- negations --
+    /// A value that is not valid breaks one keyword at least.
+    [[nodiscard]] bool negate(draft& of, std::uint32_t place) {
+        const json_value schema = value(place);
+        if (const auto all = schema.as_bool()) {
+            of.shape.values = *all ? 0 : of.shape.values;
+            return true;
+        }
+        if (!schema.is_object()) {
+            return malformed(place,
+                             {"a schema is an object, true or false, not of type ", bitnet::name_of(schema.type())});
+        }
+        std::vector<demands> lists;
+        for (const auto [key, member] : schema.members()) {
+            if (!negate_keyword(place, key, *document_.child(place, key), lists)) {
+                return false;
+            }
+        }
+        if (lists.empty()) {
+            of.shape.values = 0;
+        }
+        want_one(of, std::move(lists));
+        return true;
+    }
+    [[nodiscard]] bool negate_keyword(std::uint32_t place, std::string_view key, std::uint32_t at,
+                                      std::vector<demands>& lists) {
+        constexpr std::string_view plain[] = {"minLength",     "maxLength",        "minItems",         "maxItems",
+                                              "minProperties", "maxProperties",    "pattern",          "minimum",
+                                              "maximum",       "exclusiveMinimum", "exclusiveMaximum", "multipleOf"};
+        constexpr std::string_view silent[] = {"title",      "description", "default",   "examples", "$comment",
+                                               "$schema",    "$id",         "$anchor",   "$defs",    "definitions",
+                                               "deprecated", "readOnly",    "writeOnly", "then",     "else"};
+        const auto is_in = [&](const auto& list) {
+            return std::find(std::begin(list), std::end(list), key) != std::end(list);
+        };
+        if (is_in(silent)) {
+            return true;
+        }
+        if (is_in(plain)) {
+            lists.push_back({{demand_kind::breaks, at, name(key)}});
+        } else if (key == "type") {
+            lists.push_back({{demand_kind::not_type, at}});
+        } else if (key == "const") {
+            lists.push_back({{demand_kind::not_value, at}});
+        } else if (key == "enum" && value(at).is_array() && value(at).size() != 0) {
+            lists.push_back({{demand_kind::not_values, at}});
+        } else if (key == "required" && value(at).is_array()) {
+            for (const json_value one : value(at).elements()) {
+                lists.push_back({{demand_kind::object}, {demand_kind::lacks, 0, name(one.as_string().value_or(""))}});
+            }
+        } else if (key == "properties" && value(at).is_object()) {
+            for (const auto [one, member] : value(at).members()) {
+                lists.push_back({{demand_kind::breaks_key, *document_.child(at, one), name(one)}});
+            }
+        } else {
+            return negate_combination(place, key, at, lists);
+        }
+        return true;
+    }
+    /// Keywords that are known and cannot be enforced the other way round.
+    static constexpr std::string_view not_negated[] = {"$ref",
+                                                       "$dynamicRef",
+                                                       "oneOf",
+                                                       "if",
+                                                       "items",
+                                                       "prefixItems",
+                                                       "additionalItems",
+                                                       "contains",
+                                                       "minContains",
+                                                       "maxContains",
+                                                       "uniqueItems",
+                                                       "unevaluatedItems",
+                                                       "unevaluatedProperties",
+                                                       "patternProperties",
+                                                       "additionalProperties",
+                                                       "propertyNames",
+                                                       "dependencies",
+                                                       "dependentRequired",
+                                                       "dependentSchemas",
+                                                       "format",
+                                                       "enum",
+                                                       "required",
+                                                       "properties"};
+    [[nodiscard]] bool negate_combination(std::uint32_t place, std::string_view key, std::uint32_t at,
+                                          std::vector<demands>& lists) {
+        if (key == "not") {
+            lists.push_back({{demand_kind::schema, at}});
+            return true;
+        }
+        if (key == "anyOf" || key == "allOf") {
+            demands all;
+            for (const std::uint32_t part : document_.children(at)) {
+                all.push_back({demand_kind::negated, part});
+                if (key == "allOf") {
+                    lists.push_back({{demand_kind::negated, part}});
+                }
+            }
+            if (key == "anyOf") {
+                lists.push_back(std::move(all));
+            }
+            return true;
+        }
+        if (key == "items" && !value(at).is_array() && !value(place).find("prefixItems")) {
+            lists.push_back({{demand_kind::bad_item, at}});
+            return true;
+        }
+        if (key == "contains" && !value(place).find("minContains") && !value(place).find("maxContains")) {
+            lists.push_back({{demand_kind::no_item, at}});
+            return true;
+        }
+        if (key == "$ref") {
+            const auto target = document_.referred(at, value(at).as_string().value_or(""));
+            if (target && *target != place) {
+                lists.push_back({{demand_kind::negated, *target}});
+                return true;
+            }
+        }
+        if (std::find(std::begin(not_negated), std::end(not_negated), key) == std::end(not_negated)) {
+            note(sentence({quoted{document_.at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
+            return true;
+        }
+        return refuse(at, {"it stands in a schema that must not hold (not, if, oneOf), and there ", quoted{key},
+                           " cannot be enforced"});
+    }
+    [[nodiscard]] bool break_keyword(schema_shape& shape, std::uint32_t at, std::string_view key) {
+        if (key == "pattern") {
+            shape.values &= set_string;
+            return add_pattern(shape.strings, at, true);
+        }
+        if (key == "multipleOf") {
+            shape.values &= set_whole | set_fraction;
+            return add_numbers(shape, at, true, {}, true);
+        }
+        if (key.find("imum") != std::string_view::npos) {
+            number_relation wanted;
+            wanted.less = key == "minimum" || key == "exclusiveMinimum";
+            wanted.greater = !wanted.less;
+            wanted.equal = key.substr(0, 9) == "exclusive";
+            shape.values &= set_whole | set_fraction;
+            return add_numbers(shape, at, false, wanted, false);
+        }
+        std::uint32_t count = 0;
+        if (!read_count(at, count)) {
+            return false;
+        }
+        const std::string_view of = key.substr(3);
+        shape.values &= of == "Length" ? set_string : of == "Items" ? set_array : set_object;
+        std::uint32_t& least = of == "Length"  ? shape.least_length
+                               : of == "Items" ? shape.least_items
+                                               : shape.least_properties;
+        std::uint32_t& most = of == "Length"  ? shape.most_length
+                              : of == "Items" ? shape.most_items
+                                              : shape.most_properties;
+        if (key.substr(0, 3) == "max") {
+            shape.values = count >= largest_count ? 0 : shape.values;
+            least = (std::max)(least, count >= largest_count ? 0 : count + 1);
+        } else {
+            shape.values = count == 0 ? 0 : shape.values;
+            most = (std::min)(most, count == 0 ? 0 : count - 1);
+        }
+        return true;
+    }
+
+    schema_document document_;
+    std::string_view name_;
+    const schema_options& options_;
+    automaton any_text_ = any_utf8();
+    automaton all_numbers_;
+    std::set<std::uint32_t> lists_of_keys_; // values of `properties`
+    std::map<std::string, shared_language, std::less<>> patterns_;
+    std::vector<std::string> names_;
+    std::map<std::string, std::uint32_t> name_numbers_;
+    std::vector<std::string> notes_;
+    bool has_listed_keys_ = false;
+    error failure_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Makes a rule for every set of demands that some value has to meet. Steps return whether to go on; if not, the error
+/// is in the reader's failure().
+class schema_compiler {
+public:
+    schema_compiler(const json_document& text, std::string_view name, const schema_options& options)
+        : reader_(text, name, options), name_(name), options_(options), any_text_(any_utf8()) {}
+
+    [[nodiscard]] result<grammar> run() {
+        if (reader_.document().longest_key() > most_key_bytes) {
+            return error_saying(errc::grammar_budget, {name_, ": a key of ", reader_.document().longest_key(),
+                                                       " bytes, and at most ", most_key_bytes, " are supported"});
+        }
+        source_.root = rule_of({{demand_kind::schema, 0}});
+        comma_ = separator(",");
+        colon_ = separator(":");
+        for (std::size_t at = 0; at < wanted_.size(); ++at) {
+            constexpr std::size_t most_rules = 20'000;
+            if (at == most_rules) {
+                return error_saying(errc::grammar_budget,
+                                    {name_, ": combinations of its schemas need more than ", most_rules, " rules"});
+            }
+            if (wanted_[at] != nullptr && !compile(*wanted_[at], static_cast<std::uint32_t>(at))) {
+                return std::move(reader_.failure());
+            }
+        }
+        return compiled(source_, name_, std::move(reader_.notes()));
+    }
+
+private:
+    [[nodiscard]] expression separator(std::string_view mark) {
+        const expression made = source_.pool.literal(mark);
+        return options_.spaces ? source_.pool.sequence({made, source_.pool.repeat(source_.pool.literal(" "), 0, 1)})
+                               : made;
+    }
+    [[nodiscard]] std::uint32_t rule_of(demands all) {
+        std::sort(all.begin(), all.end());
+        all.erase(std::unique(all.begin(), all.end()), all.end());
+        const auto [found, is_new] = rules_.try_emplace(std::move(all), static_cast<std::uint32_t>(wanted_.size()));
+        if (is_new) { // rules and what is wanted of them have the same numbers
+            wanted_.push_back(&found->first);
+            const demands& made = found->first;
+            const bool is_place = !made.empty() && made[0].kind == demand_kind::schema;
+            source_.rules.push_back({is_place ? reader_.document().at(made[0].place).pointer : "value", 0});
+        }
+        return found->second;
+    }
+    [[nodiscard]] expression value_of(demands all) { return source_.pool.rule(rule_of(std::move(all))); }
+
+    [[nodiscard]] bool compile(const demands& all, std::uint32_t rule) {
+        at_fault_ = all.empty() ? 0 : all[0].place;
+        key_order_ = reader_.key_order(all);
+        std::vector<schema_shape> shapes;
+        if (!reader_.read(all, shapes)) {
+            return false;
+        }
+        std::vector<expression> parts;
+        for (const schema_shape& shape : shapes) {
+            if (!add_shape(shape, parts)) {
+                return false;
+            }
+        }
+        source_.rules[rule].body = source_.pool.choice(parts);
+        return true;
+    }
+    [[nodiscard]] bool add_shape(const schema_shape& shape, std::vector<expression>& parts) {
+        constexpr std::pair<std::uint32_t, std::string_view> words[] = {
+            {set_null, "null"}, {set_true, "true"}, {set_false, "false"}};
+        for (const auto& [value, word] : words) {
+            if ((shape.values & value) != 0) {
+                parts.push_back(source_.pool.literal(word));
+            }
+        }
+        return ((shape.values & (set_whole | set_fraction)) == 0 || add_number(shape, parts)) &&
+               ((shape.values & set_string) == 0 || add_string(shape, parts)) &&
+               ((shape.values & set_array) == 0 || add_array(shape, parts)) &&
+               ((shape.values & set_object) == 0 || add_object(shape, parts));
+    }
+    /// The place to name where a whole shape is at fault: that of the rule's first schema.
+    [[nodiscard]] bool refuse(sentence_parts why) { return reader_.refuse(at_fault_, why); }
+    [[nodiscard]] bool too_large() {
+        return refuse({"its combination has more than ", most_language_states, " states"});
+    }
+
+    // -- numbers --
+    [[nodiscard]] bool add_number(const schema_shape& shape, std::vector<expression>& parts) {
+        const bool has_whole = (shape.values & set_whole) != 0;
+        const bool has_fraction = (shape.values & set_fraction) != 0;
+        const std::string_view pattern = !has_fraction           ? "-?(0|[1-9][0-9]*)"
+                                         : !has_whole            ? "-?(0|[1-9][0-9]*)\\.[0-9]*[1-9][0-9]*"
+                                         : shape.numbers.empty() ? "-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
+                                                                 : "-?(0|[1-9][0-9]*)(\\.[0-9]+)?";
+        if (shape.numbers.empty()) {
+            const auto [found, is_new] = plain_numbers_.try_emplace(pattern, 0);
+            if (is_new) {
+                found->second = source_.pool.language(regular(pattern).value_or(automaton()));
+            }
+            parts.push_back(found->second);
+            return true;
+        }
+        std::optional<automaton> numbers = regular(pattern);
+        for (const shared_language& language : shape.numbers) {
+            numbers = numbers ? intersection(*numbers, *language) : std::nullopt;
+        }
+        if (!numbers) {
+            return too_large();
+        }
+        parts.push_back(source_.pool.language(*std::move(numbers)));
+        return true;
+    }
+    /// \pre it is small and has no mistake
+    [[nodiscard]] static std::optional<automaton> regular(std::string_view pattern) {
+        expression_pool pool;
+        const auto read = regex_reader(pattern, "number", pool, {}).run();
+        return read ? language_of(pool, *read) : std::nullopt;
+    }
+
+    // -- strings --
+    [[nodiscard]] std::optional<automaton> content_of(const schema_shape& shape) const {
+        std::optional<automaton> made = any_text_;
+        for (const shared_language& language : shape.strings) {
+            made = made ? intersection(*made, *language) : std::nullopt;
+        }
+        return made;
+    }
+    [[nodiscard]] expression quoted_text(expression body) {
+        return source_.pool.sequence({source_.pool.literal("\""), body, source_.pool.literal("\"")});
+    }
+    [[nodiscard]] bool add_string(const schema_shape& shape, std::vector<expression>& parts) {
+        if (shape.strings.empty() && shape.least_length == 0 && shape.most_length == unlimited) {
+            any_string_ = any_string_ ? any_string_ : quoted_text(source_.pool.language(json_string_body(any_text_)));
+            parts.push_back(*any_string_);
+            return true;
+        }
+        auto content = content_of(shape);
+        if (!content) {
+            return too_large();
+        }
+        if (shape.least_length > shape.most_length || content->size() == 0) {
+            return true;
+        }
+        if (shape.least_length == 0 && shape.most_length == unlimited) {
+            parts.push_back(quoted_text(source_.pool.language(json_string_body(*content))));
+            return true;
+        }
+        const character_counts counts(*content);
+        const bool is_small = shape.most_length <= 64 && content->size() <= 64;
+        if (!is_small && counts.is_open_everywhere()) {
+            if (counts.fewest(0) <= shape.most_length) {
+                automaton body = counting_string_body(*content, counts, shape.most_length);
+                const std::uint32_t least = shape.least_length;
+                parts.push_back(quoted_text(
+                    source_.pool.counted(std::move(body), least, shape.most_length, counts.is_plain() ? 1 : 6)));
+            }
+            return true;
+        }
+        const auto bounded = of_length(*content, shape.least_length, shape.most_length);
+        if (!bounded) {
+            return too_large();
+        }
+        parts.push_back(quoted_text(source_.pool.language(json_string_body(*bounded))));
+        return true;
+    }
+
+    // -- objects --
+    struct declared_key {
+        std::string name;
+        expression member; ///< key, colon and value
+        bool is_required;
+    };
+
+    [[nodiscard]] bool add_object(const schema_shape& shape, std::vector<expression>& parts) {
+        const std::set<std::string, std::less<>> required(shape.required.begin(), shape.required.end());
+        std::optional<automaton> names;
+        if (!name_language(shape, names)) {
+            return false;
+        }
+        std::vector<declared_key> keys;
+        std::set<std::string, std::less<>> known;
+        const auto declare = [&](const std::string& key) {
+            if (known.insert(key).second) {
+                const bool is_named = !names || names->accepts(key);
+                const expression text = source_.pool.literal("\"" + json_string_text(key) + "\"");
+                const expression value = is_named ? value_of(demands_of_key(shape, key)) : source_.pool.nothing();
+                keys.push_back({key, source_.pool.sequence({text, colon_, value}), required.count(key) != 0});
+            }
+        };
+        for (const std::string& key : key_order_) {
+            declare(key);
+        }
+        for (const object_part& part : shape.objects) { // what only negations and constants name
+            for (const auto& [key, what] : part.properties) {
+                declare(key);
+            }
+        }
+        for (const std::string& key : shape.required) {
+            declare(key);
+        }
+        std::optional<expression> others;
+        if (!other_members(shape, known, names, others)) {
+            return false;
+        }
+        // Where no schema lists properties, no order of keys is meant.
+        constexpr std::size_t most_unordered = 6;
+        const bool is_unordered = !reader_.has_listed_keys() && keys.size() <= most_unordered &&
+                                  shape.least_properties == 0 && shape.most_properties == unlimited &&
+                                  !shape.is_one_value;
+        const auto members = is_unordered ? unordered_members(keys, others) : members_of(shape, keys, others);
+        if (!members) {
+            return refuse({"minProperties or maxProperties beside ", keys.size(), " keys need too many states"});
+        }
+        parts.push_back(source_.pool.sequence({source_.pool.literal("{"), *members, source_.pool.literal("}")}));
+        return true;
+    }
+    [[nodiscard]] static demands demands_of_key(const schema_shape& shape, std::string_view key) {
+        demands made;
+        for (const object_part& part : shape.objects) {
+            bool is_met = false;
+            for (const auto& [name, what] : part.properties) {
+                if (name == key) {
+                    is_met = true;
+                    made.push_back(what);
+                }
+            }
+            for (const auto& [pattern, what] : part.patterns) {
+                if (pattern->accepts(key)) {
+                    is_met = true;
+                    made.push_back(what);
+                }
+            }
+            if (!is_met && part.additional) {
+                made.push_back(*part.additional);
+            }
+        }
+        return made;
+    }
+
+    /// The language of propertyNames; nullopt where it asks for nothing.
+    [[nodiscard]] bool name_language(const schema_shape& shape, std::optional<automaton>& names) {
+        if (shape.property_names.empty()) {
+            return true;
+        }
+        std::vector<schema_shape> shapes;
+        if (!reader_.read(shape.property_names, shapes)) {
+            return false;
+        }
+        automaton rest = any_text_; // what no shape takes
+        for (const schema_shape& one : shapes) {
+            auto content = (one.values & set_string) != 0 ? content_of(one) : automaton();
+            if (content && (one.least_length != 0 || one.most_length != unlimited)) {
+                content = of_length(*content, one.least_length, one.most_length);
+            }
+            auto left = content ? difference(rest, *content) : std::nullopt;
+            if (!left) {
+                return too_large();
+            }
+            rest = *std::move(left);
+        }
+        names = difference(any_text_, rest);
+        return names || too_large();
+    }
+
+    /// A member whose key is not declared; nullopt where there is none.
+    [[nodiscard]] bool other_members(const schema_shape& shape, const std::set<std::string, std::less<>>& known,
+                                     const std::optional<automaton>& names, std::optional<expression>& others) {
+        const auto words = words_automaton({known.begin(), known.end()});
+        auto keys = difference(names ? *names : any_text_, words);
+        if (!keys) {
+            return too_large();
+        }
+        std::vector<key_class> classes;
+        classes.push_back({*std::move(keys), {}});
+        for (const object_part& part : shape.objects) {
+            for (const auto& [pattern, what] : part.patterns) {
+                if (!split(classes, *pattern)) {
+                    return too_large();
+                }
+            }
+        }
+        std::vector<expression> parts;
+        for (const key_class& one : classes) {
+            const demands all = demands_of_class(shape, one.is_met);
+            const bool is_none = std::any_of(all.begin(), all.end(), [&](demand what) { return never_fits(what); });
+            if (!is_none) {
+                const expression text = quoted_text(source_.pool.language(json_string_body(one.keys)));
+                parts.push_back(source_.pool.sequence({text, colon_, value_of(all)}));
+            }
+        }
+        if (!parts.empty()) {
+            others = source_.pool.choice(parts);
+        }
+        return true;
+    }
+    struct key_class {
+        automaton keys;
+        std::vector<bool> is_met; ///< which of all patterns, in order
+    };
+    [[nodiscard]] static bool split(std::vector<key_class>& classes, const automaton& pattern) {
+        constexpr std::size_t most_classes = 64;
+        std::vector<key_class> made;
+        for (key_class& one : classes) {
+            auto in = intersection(one.keys, pattern);
+            auto out = difference(one.keys, pattern);
+            if (!in || !out) {
+                return false;
+            }
+            for (auto* const keys : {&*in, &*out}) {
+                if (keys->size() != 0) {
+                    made.push_back({std::move(*keys), one.is_met});
+                    made.back().is_met.push_back(keys == &*in);
+                }
+            }
+        }
+        classes = std::move(made);
+        return classes.size() <= most_classes;
+    }
+    [[nodiscard]] static demands demands_of_class(const schema_shape& shape, const std::vector<bool>& is_met) {
+        demands made;
+        std::size_t at = 0;
+        for (const object_part& part : shape.objects) {
+            bool is_any_met = false;
+            for (const auto& [pattern, what] : part.patterns) {
+                if (is_met[at++]) {
+                    is_any_met = true;
+                    made.push_back(what);
+                }
+            }
+            if (!is_any_met && part.additional) {
+                made.push_back(*part.additional);
+            }
+        }
+        return made;
+    }
+    [[nodiscard]] bool never_fits(demand what) {
+        return what.kind == demand_kind::nothing_fits ||
+               (what.kind == demand_kind::schema && !reader_.document().at(what.place).value.as_bool().value_or(true));
+    }
+
+    /// Declared members in order, then others, as many as the shape allows; nullopt where that takes too many states.
+    [[nodiscard]] std::optional<expression> members_of(const schema_shape& shape, const std::vector<declared_key>& keys,
+                                                       std::optional<expression> others) {
+        constexpr std::size_t most_states = 200'000;
+        const bool is_limited = shape.most_properties != unlimited;
+        const std::size_t counted = // above which the number of members does not matter
+            is_limited ? keys.size() : (std::min)(keys.size(), std::size_t{(std::max)(shape.least_properties, 1u)});
+        if ((keys.size() + 1) * (counted + 1) > most_states) {
+            return std::nullopt;
+        }
+        std::vector<expression> next(counted + 1);
+        for (std::uint32_t count = 0; count <= counted; ++count) {
+            next[count] = other_list(shape, count, others);
+        }
+        for (std::size_t key = keys.size(); key-- > 0;) {
+            std::vector<expression> made(counted + 1);
+            for (std::size_t count = 0; count <= (std::min)(counted, key); ++count) {
+                std::vector<expression> ways;
+                if (count < shape.most_properties) {
+                    const expression after = next[(std::min)(count + 1, counted)];
+                    ways.push_back(count == 0 ? source_.pool.sequence({keys[key].member, after})
+                                              : source_.pool.sequence({comma_, keys[key].member, after}));
+                }
+                if (!keys[key].is_required) {
+                    ways.push_back(next[count]);
+                }
+                made[count] = source_.pool.choice(ways);
+            }
+            next = std::move(made);
+        }
+        return next[0];
+    }
+    /// Members in any order, others among them: by which of the keys have come.
+    [[nodiscard]] expression unordered_members(const std::vector<declared_key>& keys,
+                                               std::optional<expression> others) {
+        const expression other = others.value_or(source_.pool.nothing());
+        const expression further = source_.pool.repeat(source_.pool.sequence({comma_, other}), 0, unlimited);
+        std::vector<expression> behind(std::size_t{1} << keys.size()); // per set of keys that have come
+        std::vector<expression> ways;
+        for (std::size_t come = behind.size(); come-- > 0;) {
+            ways.clear();
+            bool can_end = true;
+            for (std::size_t key = 0; key < keys.size(); ++key) {
+                const std::size_t bit = std::size_t{1} << key;
+                can_end = can_end && ((come & bit) != 0 || !keys[key].is_required);
+                if ((come & bit) == 0) {
+                    ways.push_back(source_.pool.sequence({comma_, keys[key].member, behind[come | bit]}));
+                }
+            }
+            if (can_end) {
+                ways.push_back(source_.pool.empty());
+            }
+            behind[come] = source_.pool.sequence({further, source_.pool.choice(ways)});
+        }
+        std::vector<expression> first{source_.pool.sequence({other, behind[0]})};
+        bool can_end = true;
+        for (std::size_t key = 0; key < keys.size(); ++key) {
+            can_end = can_end && !keys[key].is_required;
+            first.push_back(source_.pool.sequence({keys[key].member, behind[std::size_t{1} << key]}));
+        }
+        if (can_end) {
+            first.push_back(source_.pool.empty());
+        }
+        return source_.pool.choice(first);
+    }
+    /// Members with keys that are not declared, behind `count` others.
+    [[nodiscard]] expression other_list(const schema_shape& shape, std::uint32_t count,
+                                        std::optional<expression> others) {
+        if (count > shape.most_properties) {
+            return source_.pool.nothing();
+        }
+        const std::uint32_t least = shape.least_properties > count ? shape.least_properties - count : 0;
+        const std::uint32_t most = shape.most_properties == unlimited ? unlimited : shape.most_properties - count;
+        return list_of(others.value_or(source_.pool.nothing()), count == 0, least, most);
+    }
+    /// least to most parts with commas between them, and before the first unless it is first of all.
+    [[nodiscard]] expression list_of(expression part, bool is_first, std::uint32_t least, std::uint32_t most) {
+        if (least > most) {
+            return source_.pool.nothing();
+        }
+        const expression further = source_.pool.sequence({comma_, part});
+        if (!is_first || most == 0) {
+            return source_.pool.repeat(further, least, most);
+        }
+        const std::uint32_t rest = most == unlimited ? unlimited : most - 1;
+        const expression some =
+            source_.pool.sequence({part, source_.pool.repeat(further, least == 0 ? 0 : least - 1, rest)});
+        return least == 0 ? source_.pool.choice({source_.pool.empty(), some}) : some;
+    }
+
+    // -- arrays --
+    [[nodiscard]] bool add_array(const schema_shape& shape, std::vector<expression>& parts) {
+        if (shape.unique_place && shape.most_items > 1) {
+            if (!reader_.refuse(*shape.unique_place,
+                                {"that items are unique cannot be enforced for more than one item"})) {
+                return false;
+            }
+        }
+        if (shape.least_items > shape.most_items) {
+            return true;
+        }
+        std::optional<expression> items;
+        if (shape.contained.empty()) {
+            items = plain_items(shape);
+        } else if (!containing_items(shape, items)) {
+            return false;
+        }
+        if (!items) {
+            return refuse({"prefixItems, contains or the number of items need too many states"});
+        }
+        parts.push_back(source_.pool.sequence({source_.pool.literal("["), *items, source_.pool.literal("]")}));
+        return true;
+    }
+    [[nodiscard]] static std::size_t prefix_of(const schema_shape& shape) {
+        std::size_t made = 0;
+        for (const array_part& part : shape.arrays) {
+            made = (std::max)(made, part.prefix.size());
+        }
+        return made;
+    }
+    [[nodiscard]] static demands demands_of_item(const schema_shape& shape, std::size_t index) {
+        demands made;
+        for (const array_part& part : shape.arrays) {
+            if (index < part.prefix.size()) {
+                made.push_back(part.prefix[index]);
+            } else if (part.rest) {
+                made.push_back(*part.rest);
+            }
+        }
+        return made;
+    }
+    [[nodiscard]] expression plain_items(const schema_shape& shape) {
+        const auto prefix = static_cast<std::uint32_t>((std::min)(prefix_of(shape), std::size_t{shape.most_items}));
+        const std::uint32_t least = shape.least_items > prefix ? shape.least_items - prefix : 0;
+        const std::uint32_t most = shape.most_items == unlimited ? unlimited : shape.most_items - prefix;
+        expression next = list_of(value_of(demands_of_item(shape, prefix)), prefix == 0, least, most);
+        for (std::uint32_t index = prefix; index-- > 0;) {
+            const expression item = value_of(demands_of_item(shape, index));
+            next = index == 0 ? source_.pool.sequence({item, next}) : source_.pool.sequence({comma_, item, next});
+            if (index >= shape.least_items) {
+                next = source_.pool.choice({source_.pool.empty(), next});
+            }
+        }
+        return next;
+    }
+    /// Items of which some meet `contains`: a rule for every number of items and of those. Items that may be too many
+    /// must not meet it.
+    [[nodiscard]] bool containing_items(const schema_shape& shape, std::optional<expression>& items) {
+        constexpr std::uint64_t most_states = 4096;
+        if (shape.contained.size() != 1) {
+            return refuse({"contains in more than one of the schemas that hold together is not supported"});
+        }
+        const contained_part& wanted = shape.contained[0];
+        const bool is_limited = wanted.most != unlimited;
+        if (wanted.least > wanted.most) {
+            items = source_.pool.nothing();
+            return true;
+        }
+        const std::uint64_t met = is_limited ? wanted.most : wanted.least;
+        const std::uint64_t places = shape.most_items != unlimited ? std::uint64_t{shape.most_items}
+                                                                   : (std::max)(std::uint64_t{shape.least_items},
+                                                                                std::uint64_t{prefix_of(shape)} + 1);
+        if ((places + 1) * (met + 1) > most_states) {
+            return true;
+        }
+        return containing_rules(shape, static_cast<std::uint32_t>(places), static_cast<std::uint32_t>(met), items);
+    }
+    [[nodiscard]] bool containing_rules(const schema_shape& shape, std::uint32_t places, std::uint32_t met,
+                                        std::optional<expression>& items) {
+        const contained_part& wanted = shape.contained[0];
+        const bool is_limited = wanted.most != unlimited;
+        const bool is_endless = shape.most_items == unlimited;
+        // Rules that the reader does not ask for have no demands: they are kept apart from the others.
+        std::vector<std::uint32_t> rules;
+        for (std::uint64_t i = 0; i < (std::uint64_t{places} + 1) * (met + 1); ++i) {
+            rules.push_back(own_rule());
+        }
+        const auto rule_at = [&](std::uint32_t place, std::uint32_t count) {
+            return rules[std::size_t{place} * (met + 1) + count];
+        };
+        for (std::uint32_t place = 0; place <= places; ++place) {
+            demands plain = demands_of_item(shape, place);
+            demands hit = plain;
+            hit.push_back(wanted.what);
+            if (is_limited) {
+                const bool is_negated = wanted.what.kind == demand_kind::negated;
+                plain.push_back({is_negated ? demand_kind::schema : demand_kind::negated, wanted.what.place});
+            }
+            const std::uint32_t next = place < places ? place + 1 : place;
+            for (std::uint32_t count = 0; count <= met; ++count) {
+                std::vector<expression> ways;
+                if (place >= shape.least_items && count >= wanted.least) {
+                    ways.push_back(source_.pool.empty());
+                }
+                const bool has_more = is_endless || place < shape.most_items;
+                const auto add = [&](const demands& all, std::uint32_t then) {
+                    const expression item = value_of(all);
+                    const expression rest = source_.pool.rule(rule_at(next, then));
+                    ways.push_back(place == 0 ? source_.pool.sequence({item, rest})
+                                              : source_.pool.sequence({comma_, item, rest}));
+                };
+                if (has_more) {
+                    add(plain, count);
+                }
+                if (has_more && (count < met || !is_limited)) {
+                    add(hit, (std::min)(count + 1, met));
+                }
+                source_.rules[rule_at(place, count)].body = source_.pool.choice(ways);
+            }
+        }
+        items = source_.pool.rule(rule_at(0, 0));
+        return true;
+    }
+    /// A rule whose body is made at once. It takes a number among those that are wanted, for which nothing is to be
+    /// done.
+    [[nodiscard]] std::uint32_t own_rule() {
+        wanted_.push_back(nullptr);
+        source_.rules.push_back({"items", 0});
+        return static_cast<std::uint32_t>(source_.rules.size() - 1);
+    }
+
+    schema_reader reader_;
+    std::string_view name_;
+    const schema_options& options_;
+    automaton any_text_;
+    grammar_source source_;
+    std::optional<expression> any_string_;
+    std::map<std::string_view, expression> plain_numbers_; // without bounds, by their pattern
+    expression comma_ = 0;
+    expression colon_ = 0;
+    std::uint32_t at_fault_ = 0;
+    std::vector<std::string> key_order_; // of the rule that is compiled
+    std::map<demands, std::uint32_t> rules_;
+    std::vector<const demands*> wanted_; // per rule: what its values have to meet
+};
+
+} // namespace detail
+
+inline result<grammar> grammar::json_schema(std::string_view schema, const schema_options& options,
+                                            std::string_view name) {
+    return detail::guarded([&]() -> result<grammar> {
+        if (schema.size() > detail::most_source_bytes) {
+            return detail::error_saying(errc::bad_schema, {name, ": ", schema.size(), " bytes, and at most ",
+                                                           detail::most_source_bytes, " are read"});
+        }
+        constexpr std::uint32_t most_nested = 512;
+        auto text = json_document::parse(schema, name, {.depth = most_nested});
+        return text ? detail::schema_compiler(*text, name, options).run() : failed(text);
+    });
+}
+inline result<grammar> grammar::json_schema(std::string_view schema) {
+    return grammar::json_schema(schema, schema_options{});
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/matcher.hpp ----
+// matcher: follows a text byte by byte through a grammar.
+#ifndef BITNET_CONSTRAIN_MATCHER_HPP
+#define BITNET_CONSTRAIN_MATCHER_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How much a matcher may hold. Its memory is 16 bytes an item, 20 a frame and 24 a link, about 210 for each item at
+/// once (to find them again) and 4 for each rule: 10 MiB by default, allocated by open().
+struct matcher_options {
+    std::uint32_t items = 65'536;            ///< of all positions that can be gone back to
+    std::uint32_t items_at_once = 8'192;     ///< ways in which one text can be read so far
+    std::uint32_t frames = 65'536;           ///< rules that are open, in all ways of reading
+    std::uint32_t links = 262'144;           ///< ways back out of them
+    std::uint32_t longest_lookahead = 1'024; ///< bytes that allows() looks at, such as those of the longest token
+};
+
+namespace detail {
+
+/// One way of reading the text so far: a state of a rule, the call it belongs to, and from how much to how much the
+/// rule's counter may have come.
+struct match_item {
+    std::uint32_t state;
+    std::uint32_t frame;
+    std::uint32_t low;
+    std::uint32_t high;
+};
+
+/// Where a rule goes on when a text of it is complete: an item of the caller.
+struct match_link {
+    match_item back;
+    std::uint32_t next;  ///< link of the same frame, an older one, or none
+    std::uint32_t frame; ///< whose link it is
+};
+
+/// A rule that was called at one position, once for all its callers there.
+struct match_frame {
+    std::uint32_t rule;
+    std::uint32_t first_link;
+    std::uint32_t popped_at;    ///< the last pass in which it ended
+    std::uint32_t bytes_to_end; ///< scratch of shortest_end()
+    std::uint32_t moved_to;     ///< scratch of compaction
+};
+
+/// All that is known after one byte: the items from `first_item` on.
+struct match_level {
+    std::uint32_t first_item;
+    std::uint32_t first_frame;
+    std::uint32_t first_link;
+    bool can_end;
+};
+
+/// Finds numbers by three others; forgets everything at once.
+class stamp_table {
+public:
+    [[nodiscard]] static result<stamp_table> open(std::uint32_t entries) {
+        std::uint64_t size = 64;
+        while (size < std::uint64_t{entries} * 2) {
+            size *= 2;
+        }
+        auto places = buffer<slot>::allocate(size, "matcher");
+        if (!places) {
+            return failed(places);
+        }
+        stamp_table made;
+        made.slots_ = *std::move(places);
+        made.most_ = entries;
+        return made;
+    }
+
+    void forget() noexcept {
+        used_ = 0;
+        if (++stamp_ == 0) {
+            std::fill_n(slots_.data(), slots_.size(), slot{});
+            stamp_ = 1;
+        }
+    }
+    /// The number kept for a, b and c, `none` where it is new; nullptr where the table is full.
+    [[nodiscard]] std::uint32_t* at(std::uint32_t a, std::uint32_t b, std::uint32_t c) noexcept {
+        std::uint64_t hash =
+            (std::uint64_t{a} << 32 | b) * 0x9e3779b97f4a7c15u ^ (std::uint64_t{c} + 1) * 0xc2b2ae3d27d4eb4fu;
+        hash ^= hash >> 29;
+        for (std::size_t i = to_size(hash) & (slots_.size() - 1);; i = (i + 1) & (slots_.size() - 1)) {
+            slot& found = slots_[i];
+            if (found.stamp != stamp_) {
+                if (used_ == most_) {
+                    return nullptr;
+                }
+                ++used_;
+                found = {stamp_, a, b, c, none};
+                return &found.value;
+            }
+            if (found.a == a && found.b == b && found.c == c) {
+                return &found.value;
+            }
+        }
+    }
+
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return slots_.size_bytes(); }
+
+    static constexpr std::uint32_t none = 0xffffffffu;
+
+private:
+    struct slot {
+        std::uint32_t stamp;
+        std::uint32_t a;
+        std::uint32_t b;
+        std::uint32_t c;
+        std::uint32_t value;
+    };
+
+    buffer<slot> slots_;
+    std::uint32_t stamp_ = 1;
+    std::uint32_t used_ = 0;
+    std::uint32_t most_ = 0;
+};
+
+} // namespace detail
+
+/// Where a text stands in a grammar: which bytes may come next, and whether it may end. One matcher belongs to one
+/// thread at a time; it shares the grammar's tables. Allocates in open() alone.
+///
+/// Every way of reading the text is followed at once, byte by byte (as generalised LL parsers do: calls of one rule at
+/// one position share a frame), so that ambiguity and left recursion cost no more than items. What is allowed can
+/// always be completed. Cost of a byte: linear in the items, one to three for JSON.
+class matcher {
+public:
+    /// At the start of a text.
+    /// \return errc::out_of_memory with the bytes asked for; errc::grammar_budget where the grammar can begin in more
+    /// ways than `options` have room for; errc::invalid_argument where an option is 0.
+    [[nodiscard]] static result<matcher> open(const grammar& texts, matcher_options options = {});
+
+    /// Takes as many bytes of `text` as the grammar allows. \return how many these are; fewer than all: the next one is
+    /// not allowed, or out_of_budget() says that the matcher cannot tell.
+    std::size_t accept(std::string_view text) noexcept;
+
+    /// Whether all bytes of `text` are allowed next, one after the other; takes none. False where they are more than
+    /// longest_lookahead. Cost: that of accept(), and going back.
+    [[nodiscard]] bool allows(std::string_view text) noexcept;
+
+    /// Whether the text may end here.
+    [[nodiscard]] bool can_end() const noexcept { return levels_[level_].can_end; }
+    /// Whether it has to: no byte is allowed.
+    [[nodiscard]] bool is_done() const noexcept;
+    /// Bytes with which the text can be completed from here: the fewest, or, where a length is counted within a string,
+    /// an upper bound. 0 where it may end. Cost: linear in the frames.
+    [[nodiscard]] std::uint32_t shortest_end() noexcept;
+
+    /// Whether the last byte was refused because the ways of reading exceeded the options, not because of the grammar.
+    [[nodiscard]] bool out_of_budget() const noexcept { return out_of_budget_; }
+    /// Begins another text.
+    void restart() noexcept;
+    /// Bytes that open() allocated.
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return memory_bytes_; }
+
+private:
+    static constexpr std::uint32_t none = 0xffffffffu;
+
+    [[nodiscard]] result<void> allocate(const matcher_options& options);
+    [[nodiscard]] bool step(std::uint8_t byte) noexcept;
+    [[nodiscard]] bool try_step(std::uint8_t byte) noexcept;
+    void open_level() noexcept;
+    void close_level() noexcept;
+    void go_back_to(std::uint32_t level) noexcept;
+    void forget_levels() noexcept;
+    void compact() noexcept;
+    void mark_frames() noexcept;
+    void move_frames() noexcept;
+
+    void add_item(detail::match_item item) noexcept;
+    void put_item(detail::match_item item, std::uint32_t* slot) noexcept;
+    void follow(const detail::match_item& item, const detail::special_edge& edge) noexcept;
+    void call(const detail::match_item& item, const detail::special_edge& edge) noexcept;
+    void add_link(std::uint32_t frame, detail::match_item back) noexcept;
+    void end_rule(const detail::match_item& item) noexcept;
+    [[nodiscard]] std::uint32_t frame_of(std::uint32_t rule) noexcept;
+    [[nodiscard]] bool shorten(detail::match_frame& frame) noexcept;
+    [[nodiscard]] std::uint32_t bytes_from(const detail::match_item& item) const noexcept;
+    [[nodiscard]] bool is_room() const noexcept {
+        return items_used_ + items_at_once_ < items_.size() && frames_used_ + frames_.size() / 8 < frames_.size() &&
+               links_used_ + links_.size() / 8 < links_.size();
+    }
+
+    std::shared_ptr<const detail::compiled_grammar> tables_;
+    buffer<detail::match_item> items_;
+    buffer<detail::match_frame> frames_;
+    buffer<detail::match_link> links_;
+    buffer<detail::match_level> levels_;
+    buffer<std::uint32_t> frame_of_rule_; // the last frame of each rule
+    detail::stamp_table found_items_;     // of the level that is being made: (state, frame, 0) to an item
+    detail::stamp_table found_links_;     // (frame, state, caller's frame) to a link
+    std::uint32_t items_used_ = 0;
+    std::uint32_t frames_used_ = 0;
+    std::uint32_t links_used_ = 0;
+    std::uint32_t level_ = 0;
+    std::uint32_t items_at_once_ = 0;
+    std::uint32_t at_ = 0; // the item that is being followed
+    std::uint32_t pass_ = 0;
+    std::size_t memory_bytes_ = 0;
+    bool overflowed_ = false;
+    bool out_of_budget_ = false;
+};
+
+inline result<matcher> matcher::open(const grammar& texts, matcher_options options) {
+    return detail::guarded([&]() -> result<matcher> {
+        matcher made;
+        made.tables_ = detail::grammar_access::tables(texts);
+        if (auto allocated = made.allocate(options); !allocated) {
+            return failed(allocated);
+        }
+        made.restart();
+        if (made.overflowed_) {
+            return detail::error_saying(errc::grammar_budget,
+                                        {"a text of the grammar can begin in more ways than a matcher holds (",
+                                         options.items_at_once, " items at once, ", options.frames, " frames)"});
+        }
+        return made;
+    });
+}
+
+inline result<void> matcher::allocate(const matcher_options& options) {
+    if (options.items_at_once == 0 || options.frames == 0 || options.links == 0 || options.longest_lookahead == 0 ||
+        options.items < options.items_at_once) {
+        return detail::error_saying(errc::invalid_argument,
+                                    {"matcher_options: ", options.items, " items, ", options.items_at_once,
+                                     " at once: none of the options may be 0, and the first not below the second"});
+    }
+    items_at_once_ = options.items_at_once;
+    error failure;
+    detail::allocate(items_, options.items, "matcher", failure);
+    detail::allocate(frames_, options.frames, "matcher", failure);
+    detail::allocate(links_, options.links, "matcher", failure);
+    detail::allocate(levels_, std::uint64_t{options.longest_lookahead} + 2, "matcher", failure);
+    detail::allocate(frame_of_rule_, tables_->rules.size(), "matcher", failure);
+    if (failure.code != errc{}) {
+        return failure;
+    }
+    auto found_items = detail::stamp_table::open(options.items_at_once);
+    auto found_links = detail::stamp_table::open(options.items_at_once * 4);
+    if (!found_items || !found_links) {
+        return found_items ? failed(found_links) : failed(found_items);
+    }
+    found_items_ = *std::move(found_items);
+    found_links_ = *std::move(found_links);
+    memory_bytes_ = items_.size_bytes() + frames_.size_bytes() + links_.size_bytes() + levels_.size_bytes() +
+                    frame_of_rule_.size_bytes() + found_items_.size_bytes() + found_links_.size_bytes();
+    return {};
+}
+
+inline void matcher::restart() noexcept {
+    items_used_ = frames_used_ = links_used_ = level_ = 0;
+    levels_[0] = {0, 0, 0, false};
+    overflowed_ = out_of_budget_ = false;
+    ++pass_;
+    found_items_.forget();
+    found_links_.forget();
+    add_link(frame_of(tables_->root), {none, none, 0, 0});
+    close_level();
+    levels_[0].can_end = tables_->rules[tables_->root].is_nullable;
+}
+
+inline void matcher::open_level() noexcept {
+    ++level_;
+    levels_[level_] = {items_used_, frames_used_, links_used_, false};
+    overflowed_ = false;
+    ++pass_;
+    found_items_.forget();
+    found_links_.forget();
+}
+
+/// Follows what needs no byte, from every item of the new level.
+inline void matcher::close_level() noexcept {
+    const detail::automaton& states = tables_->states;
+    for (at_ = levels_[level_].first_item; at_ < items_used_ && !overflowed_; ++at_) {
+        const detail::match_item item = items_[at_];
+        if (item.state == none) {
+            continue;
+        }
+        if (states.is_final(item.state)) {
+            end_rule(item);
+        }
+        for (const detail::special_edge& edge : states.special_edges(item.state)) {
+            follow(item, edge);
+        }
+    }
+}
+
+inline bool matcher::try_step(std::uint8_t byte) noexcept {
+    const detail::match_level before = levels_[level_];
+    const std::uint32_t last = items_used_;
+    open_level();
+    for (std::uint32_t i = before.first_item; i < last && !overflowed_; ++i) {
+        const detail::match_item item = items_[i];
+        if (item.state == none) {
+            continue;
+        }
+        for (const detail::byte_edge edge : tables_->states.byte_edges(item.state)) {
+            if (byte < edge.low) {
+                break;
+            }
+            if (byte <= edge.high) {
+                add_item({edge.target, item.frame, item.low, item.high});
+            }
+        }
+    }
+    close_level();
+    if (overflowed_ || (items_used_ == last && !levels_[level_].can_end)) {
+        go_back_to(level_ - 1);
+        return false;
+    }
+    return true;
+}
+
+inline bool matcher::step(std::uint8_t byte) noexcept {
+    out_of_budget_ = false;
+    const bool is_taken = try_step(byte);
+    out_of_budget_ = overflowed_;
+    return is_taken;
+}
+
+inline void matcher::go_back_to(std::uint32_t level) noexcept {
+    items_used_ = levels_[level + 1].first_item;
+    frames_used_ = levels_[level + 1].first_frame;
+    links_used_ = levels_[level + 1].first_link;
+    level_ = level;
+}
+
+inline std::size_t matcher::accept(std::string_view text) noexcept {
+    std::size_t taken = 0;
+    while (taken < text.size()) {
+        if (!is_room()) {
+            compact();
+        }
+        if (!step(static_cast<std::uint8_t>(text[taken]))) {
+            break;
+        }
+        forget_levels();
+        ++taken;
+    }
+    return taken;
+}
+
+inline bool matcher::allows(std::string_view text) noexcept {
+    if (text.size() + 2 > levels_.size()) {
+        return false;
+    }
+    if (!is_room()) {
+        compact();
+    }
+    std::size_t taken = 0;
+    while (taken < text.size() && step(static_cast<std::uint8_t>(text[taken]))) {
+        ++taken;
+    }
+    if (taken != 0) {
+        go_back_to(0);
+    }
+    return taken == text.size();
+}
+
+/// The level after the last byte becomes the first: nothing goes back behind it.
+inline void matcher::forget_levels() noexcept {
+    levels_[0] = levels_[level_];
+    level_ = 0;
+}
+
+inline bool matcher::is_done() const noexcept {
+    for (std::uint32_t i = levels_[level_].first_item; i < items_used_; ++i) {
+        if (items_[i].state != none && !tables_->states.byte_edges(items_[i].state).empty()) {
+            return false;
+        }
+    }
+    return true;
+}
+
+inline void matcher::add_item(detail::match_item item) noexcept {
+    std::uint32_t* const slot = found_items_.at(item.state, item.frame, 0);
+    if (slot == nullptr) {
+        overflowed_ = true;
+        return;
+    }
+    if (*slot == none) {
+        return put_item(item, slot);
+    }
+    detail::match_item& found = items_[*slot];
+    if (item.low >= found.low && item.high <= found.high) {
+        return;
+    }
+    const bool is_apart = item.low > found.high + 1 || found.low > item.high + 1;
+    if (is_apart) {
+        return put_item(item, slot);
+    }
+    item.low = (std::min)(item.low, found.low);
+    item.high = (std::max)(item.high, found.high);
+    if (*slot > at_) { // not followed yet
+        found = item;
+        return;
+    }
+    found.state = none;
+    put_item(item, slot);
+}
+
+inline void matcher::put_item(detail::match_item item, std::uint32_t* slot) noexcept {
+    if (items_used_ == items_.size() || items_used_ - levels_[level_].first_item == items_at_once_) {
+        overflowed_ = true;
+        return;
+    }
+    *slot = items_used_;
+    items_[items_used_++] = item;
+}
+
+inline void matcher::follow(const detail::match_item& item, const detail::special_edge& edge) noexcept {
+    const std::uint32_t least = tables_->rules[tables_->rule_of[item.state]].least;
+    switch (edge.kind) {
+    case detail::special_kind::skip:
+        return add_item({edge.target, item.frame, item.low, item.high});
+    case detail::special_kind::count:
+        if (edge.value == 0xffffffffu) { // no limit: what exceeds the least count is the same
+            add_item({edge.target, item.frame, (std::min)(item.low + 1, least), (std::min)(item.high + 1, least)});
+        } else if (item.low < edge.value) {
+            add_item({edge.target, item.frame, item.low + 1, (std::min)(item.high, edge.value - 1) + 1});
+        }
+        return;
+    case detail::special_kind::call:
+    case detail::special_kind::tail_call:
+        return call(item, edge);
+    }
+}
+
+inline void matcher::call(const detail::match_item& item, const detail::special_edge& edge) noexcept {
+    const std::uint32_t called = frame_of(edge.value);
+    if (called == none) {
+        return;
+    }
+    const detail::match_frame& caller = frames_[item.frame];
+    // Nothing is left to do in the caller: the called rule goes back to where that would have gone. (The links of a
+    // frame of this level may still become more.)
+    if (edge.kind == detail::special_kind::tail_call && item.frame < levels_[level_].first_frame) {
+        for (std::uint32_t i = caller.first_link; i != none && !overflowed_; i = links_[i].next) {
+            add_link(called, links_[i].back);
+        }
+        return;
+    }
+    add_link(called, {edge.target, item.frame, item.low, item.high});
+}
+
+/// The frame of a rule that is called here, made where it is the first call; none where there is no room.
+inline std::uint32_t matcher::frame_of(std::uint32_t rule) noexcept {
+    const std::uint32_t known = frame_of_rule_[rule];
+    if (known >= levels_[level_].first_frame && known < frames_used_ && frames_[known].rule == rule) {
+        return known;
+    }
+    if (frames_used_ == frames_.size()) {
+        overflowed_ = true;
+        return none;
+    }
+    const std::uint32_t made = frames_used_++;
+    frames_[made] = {rule, none, 0, 0, 0};
+    frame_of_rule_[rule] = made;
+    add_item({tables_->rules[rule].start, made, 0, 0});
+    return made;
+}
+
+inline void matcher::add_link(std::uint32_t frame, detail::match_item back) noexcept {
+    std::uint32_t* const slot = found_links_.at(frame, back.state, back.frame);
+    if (slot == nullptr || links_used_ == links_.size()) {
+        overflowed_ = true;
+        return;
+    }
+    if (*slot != none) {
+        detail::match_item& found = links_[*slot].back;
+        if (back.low <= found.high + 1 && found.low <= back.high + 1) {
+            found.low = (std::min)(back.low, found.low);
+            found.high = (std::max)(back.high, found.high);
+            return;
+        }
+    }
+    *slot = links_used_;
+    links_[links_used_++] = {back, frames_[frame].first_link, frame};
+    frames_[frame].first_link = *slot;
+}
+
+/// A text of the item's rule is complete. One that was called here has taken no byte: its callers skip it.
+inline void matcher::end_rule(const detail::match_item& item) noexcept {
+    detail::match_frame& frame = frames_[item.frame];
+    if (item.high < tables_->rules[frame.rule].least || item.frame >= levels_[level_].first_frame ||
+        std::exchange(frame.popped_at, pass_) == pass_) {
+        return;
+    }
+    for (std::uint32_t i = frame.first_link; i != none && !overflowed_; i = links_[i].next) {
+        if (links_[i].back.state == none) {
+            levels_[level_].can_end = true;
+        } else {
+            add_item(links_[i].back);
+        }
+    }
+}
+
+inline std::uint32_t matcher::bytes_from(const detail::match_item& item) const noexcept {
+    const detail::compiled_rule& rule = tables_->rules[tables_->rule_of[item.state]];
+    const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
+    const std::uint64_t here = tables_->to_end[item.state] + missing * rule.step_bytes;
+    return detail::bytes_together(here, frames_[item.frame].bytes_to_end);
+}
+
+inline bool matcher::shorten(detail::match_frame& frame) noexcept {
+    std::uint32_t fewest = frame.bytes_to_end;
+    for (std::uint32_t i = frame.first_link; i != none; i = links_[i].next) {
+        fewest = (std::min)(fewest, links_[i].back.state == none ? 0 : bytes_from(links_[i].back));
+    }
+    return std::exchange(frame.bytes_to_end, fewest) != fewest;
+}
+
+inline std::uint32_t matcher::shortest_end() noexcept {
+    if (can_end()) {
+        return 0;
+    }
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        frames_[i].bytes_to_end = detail::endless;
+    }
+    for (bool is_shorter = true; is_shorter;) { // links go to older frames, but for left recursion
+        is_shorter = false;
+        for (std::uint32_t i = 0; i < frames_used_; ++i) {
+            is_shorter = shorten(frames_[i]) || is_shorter;
+        }
+    }
+    std::uint32_t fewest = detail::endless;
+    for (std::uint32_t i = levels_[level_].first_item; i < items_used_; ++i) {
+        fewest = items_[i].state == none ? fewest : (std::min)(fewest, bytes_from(items_[i]));
+    }
+    return fewest;
+}
+
+/// Gives back what the present items cannot reach. \pre level 0
+inline void matcher::compact() noexcept {
+    const std::uint32_t first = levels_[0].first_item;
+    std::copy(items_.data() + first, items_.data() + items_used_, items_.data());
+    items_used_ -= first;
+    mark_frames();
+    move_frames();
+    levels_[0] = {0, frames_used_, links_used_, levels_[0].can_end};
+}
+
+/// Sets moved_to of the frames that are needed to their new numbers, of the others to none.
+inline void matcher::mark_frames() noexcept {
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        frames_[i].moved_to = none;
+    }
+    std::uint32_t todo = none; // a list through bytes_to_end
+    const auto need = [&](std::uint32_t frame) {
+        if (frame != none && frames_[frame].moved_to == none) {
+            frames_[frame].moved_to = 0;
+            frames_[frame].bytes_to_end = std::exchange(todo, frame);
+        }
+    };
+    for (std::uint32_t i = 0; i < items_used_; ++i) {
+        need(items_[i].state == none ? none : items_[i].frame);
+    }
+    while (todo != none) {
+        const detail::match_frame& frame = frames_[todo];
+        todo = frame.bytes_to_end;
+        for (std::uint32_t i = frame.first_link; i != none; i = links_[i].next) {
+            need(links_[i].back.frame);
+        }
+    }
+    std::uint32_t kept = 0;
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        frames_[i].moved_to = frames_[i].moved_to == none ? none : kept++;
+    }
+}
+
+/// Moves what is needed to the front. Older links come first, so that each chain is made anew in its order.
+inline void matcher::move_frames() noexcept {
+    for (std::uint32_t i = 0; i < items_used_; ++i) {
+        if (items_[i].state != none) {
+            items_[i].frame = frames_[items_[i].frame].moved_to;
+        }
+    }
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        frames_[i].first_link = none;
+    }
+    std::uint32_t links = 0;
+    for (std::uint32_t i = 0; i < links_used_; ++i) {
+        detail::match_link link = links_[i];
+        detail::match_frame& owner = frames_[link.frame];
+        if (owner.moved_to == none) {
+            continue;
+        }
+        link.back.frame = link.back.frame == none ? none : frames_[link.back.frame].moved_to;
+        link.frame = owner.moved_to;
+        link.next = std::exchange(owner.first_link, links);
+        links_[links++] = link;
+    }
+    std::uint32_t frames = 0;
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        if (frames_[i].moved_to != none) {
+            frames_[frames++] = frames_[i];
+        }
+    }
+    links_used_ = links;
+    frames_used_ = frames;
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#endif
+
+#endif // BITNET_SECOND_VERSION

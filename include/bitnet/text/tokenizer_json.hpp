@@ -332,7 +332,7 @@ private:
     static void replace_marks(std::string& text) {
         for (std::size_t at = text.find(vocabulary::space_mark); at != std::string::npos;
              at = text.find(vocabulary::space_mark, at)) {
-            text.replace(at, vocabulary::space_mark.size(), " ");
+            text.replace(at, vocabulary::space_mark.size(), 1, ' ');
         }
     }
 

@@ -180,6 +180,7 @@
 #include <bitnet/run/session.hpp>
 #include <bitnet/run/session_core.hpp>
 #include <bitnet/run/session_options.hpp>
+#include <bitnet/run/speaker.hpp>
 #include <bitnet/run/tensors_part.hpp>
 #include <bitnet/run/text_part.hpp>
 #include <bitnet/run/token_chooser.hpp>

@@ -132,6 +132,7 @@ struct scored_token;
 enum class screen_state;
 struct screen_statistics;
 struct session_options;
+class speaker;
 enum class stop_reason;
 
 // converting them

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+// speaker: what a scheduler works for, a session and how its next token is chosen.
+#ifndef BITNET_RUN_SPEAKER_HPP
+#define BITNET_RUN_SPEAKER_HPP
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/run/any_session.hpp>
+#include <bitnet/run/token_chooser.hpp>
+#include <bitnet/text/token.hpp>
+
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One of the many that a scheduler serves: a conversation, or a class of the program's own. The scheduler calls it on
+/// the thread of its step() only.
+class speaker {
+public:
+    /// The session that is run. The same one as long as a scheduler serves the speaker.
+    [[nodiscard]] virtual any_session& session() noexcept = 0;
+    /// How to choose the token after what was queued; nullopt if none is wanted now.
+    [[nodiscard]] virtual std::optional<any_chooser> chooser() noexcept = 0;
+    /// What session().next(chooser()) gave; nullopt: session().stopped_by() says why.
+    virtual void take(std::optional<token> id) noexcept = 0;
+
+    speaker(const speaker&) = default;
+    speaker& operator=(const speaker&) = default;
+
+protected:
+    speaker() noexcept = default;
+    ~speaker() = default;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif

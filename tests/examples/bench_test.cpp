@@ -107,6 +107,35 @@ TEST_CASE("bitnet-bench measures mapped and copied pages, after a warm-up of the
     CHECK(pages == std::set<std::string>{"mapped", "copied"});
 }
 
+TEST_CASE("bitnet-bench measures steps of a budget beside calls without") {
+    const temporary_folder folder;
+    const std::string json = folder.path("steps.json");
+    const outcome done = run("bench", {"--synthetic", "tiny", "-p", "40", "-n", "6", "-t", "2", "-r", "2", "--batch",
+                                       "1,2", "--step", "100", "--json", json});
+    REQUIRE_MESSAGE(done.status == 0, done.err);
+    CHECK(done.out.find("| of calls without steps |") != std::string::npos);
+    const std::string text = contents(json);
+    const auto parsed = bitnet::json_document::parse(text, "steps.json");
+    REQUIRE(parsed);
+    std::size_t found = 0;
+    for (const auto each : member(parsed->root(), "results").elements()) {
+        check_result(each);
+        const auto step = each.find("step");
+        REQUIRE(step.has_value() == (number(each, "batch") == 1));
+        if (!step) {
+            continue;
+        }
+        ++found;
+        CHECK(number(*step, "budget_us") == 100);
+        CHECK(number(*step, "steps") >= 2 * (*member(each, "test").as_string() == "tg6" ? 6 : 1));
+        CHECK(number(*step, "p50_us") <= number(*step, "p99_us"));
+        CHECK(number(*step, "p99_us") <= number(*step, "p99_9_us"));
+        CHECK(number(*step, "p99_9_us") <= number(*step, "max_us"));
+        CHECK(number(*step, "tokens_per_second") > 0);
+    }
+    CHECK(found == 2); // pp40 and tg6 of one sequence
+}
+
 TEST_CASE("energy is what the counters of all packages rose by, also past their end") {
     const auto read = [](std::map<std::string, std::string> texts) {
         const bitnet_tests::given_system_files given(std::move(texts));

@@ -16,6 +16,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdio>
 #include <filesystem>
@@ -45,6 +47,7 @@ struct settings {
     std::string batches = "1";
     std::size_t context = 0;
     std::size_t repetitions = 5;
+    std::size_t step = 0;
     std::string json;
     double price = 0;
 
@@ -67,6 +70,8 @@ struct settings {
         all.number<std::size_t>("-c", "CTX", context, 0, std::size_t{1} << 20,
                                 "positions after the last generated token", "a prompt of 16 tokens and -n");
         all.number<std::size_t>("-r", "REPS", repetitions, 1, 1000, "repetitions; medians are quoted");
+        all.number<std::size_t>("--step", "US", step, 0, 1'000'000,
+                                "each test of one sequence also in steps of so many microseconds", "none");
         all.text("--json", "FILE", json, "write the results there, too");
         all.number("--price", "USD_PER_HOUR", price, 0.0, 1e6,
                    "what the machine costs: a column of dollars per million tokens", "none");
@@ -106,6 +111,7 @@ struct conditions {
     bitnet::thread_pool& pool;
     const bench::read_benchmark& reader;
     std::size_t repetitions;
+    std::chrono::microseconds step; ///< zero: none
     std::uint64_t memory_of_benchmark;
 };
 
@@ -138,9 +144,10 @@ public:
 
     /// \param prepare is called with the number of each repetition before it, and takes no part in it
     /// \param run gives the seconds of one repetition, which makes `tokens`
-    template <class Prepare, class Run>
-    [[nodiscard]] bitnet::result<void> run(bench::bench_session& session, std::size_t tokens, Prepare prepare,
-                                           Run run) {
+    /// \param run_steps does the same in steps, and takes no part in it either; called with a budget only
+    template <class Prepare, class Run, class RunSteps>
+    [[nodiscard]] bitnet::result<void> run(bench::bench_session& session, std::size_t tokens, Prepare prepare, Run run,
+                                           RunSteps run_steps) {
         for (std::size_t i = 0; i < of_.repetitions; ++i) {
             if (auto prepared = prepare(i); !prepared) {
                 return std::move(prepared).error();
@@ -159,6 +166,9 @@ public:
             }
             rates_.push_back(static_cast<double>(tokens) / *seconds);
             shares_.push_back(session.shares());
+            if (auto stepped = of_.step.count() != 0 ? run_steps() : bitnet::result<void>{}; !stepped) {
+                return stepped;
+            }
         }
         return {};
     }
@@ -210,6 +220,40 @@ private:
     std::vector<bench::phase_shares> shares_;
 };
 
+/// What steps took, over all repetitions.
+class step_trial {
+public:
+    [[nodiscard]] bitnet::result<void> add(bitnet::result<bench::step_times> times, std::size_t tokens) {
+        if (!times) {
+            return std::move(times).error();
+        }
+        seconds_.insert(seconds_.end(), times->seconds.begin(), times->seconds.end());
+        rates_.push_back(static_cast<double>(tokens) / times->in_all);
+        return {};
+    }
+    [[nodiscard]] std::optional<bench::step_figures> finish(std::chrono::microseconds budget) {
+        if (seconds_.empty()) {
+            return std::nullopt;
+        }
+        std::sort(seconds_.begin(), seconds_.end());
+        const auto slowest_of = [&](double share) { // microseconds that this share of the steps does not exceed
+            const auto rank = static_cast<std::size_t>(std::ceil(share * static_cast<double>(seconds_.size())));
+            return 1e6 * seconds_[std::max<std::size_t>(rank, 1) - 1];
+        };
+        return bench::step_figures{static_cast<std::size_t>(budget.count()),
+                                   seconds_.size(),
+                                   slowest_of(0.5),
+                                   slowest_of(0.99),
+                                   slowest_of(0.999),
+                                   slowest_of(1),
+                                   bench::spread_of(rates_).median};
+    }
+
+private:
+    std::vector<double> seconds_;
+    std::vector<double> rates_;
+};
+
 std::vector<bitnet::token> some_tokens(std::size_t count, std::size_t vocabulary) {
     std::vector<bitnet::token> tokens(count);
     for (std::size_t i = 0; i < count; ++i) {
@@ -225,9 +269,11 @@ bitnet::result<bench::measurement> measure_prompt(const conditions& of, std::siz
     }
     const auto tokens = some_tokens(length, of.model.parameters().vocabulary);
     trial measured(of);
+    step_trial steps;
     const auto run = [&] { return (*session)->prefill(tokens); };
     const auto warm_up = [&](std::size_t i) { return i == 0 ? run() : bitnet::result<double>(0.0); };
-    if (auto ran = measured.run(**session, length, warm_up, run); !ran) {
+    const auto run_steps = [&] { return steps.add((*session)->prefill_in_steps(tokens, of.step), length); };
+    if (auto ran = measured.run(**session, length, warm_up, run, run_steps); !ran) {
         return std::move(ran).error();
     }
     const bench::model_cost cost = of.model.cost();
@@ -239,6 +285,7 @@ bitnet::result<bench::measurement> measure_prompt(const conditions& of, std::siz
     }
     auto made =
         measured.finish("pp" + std::to_string(length), bytes / static_cast<double>(length), cost.products_per_token);
+    made.step = steps.finish(of.step);
     made.first_token_seconds = made.load_seconds + static_cast<double>(length) / made.tokens_per_second.median;
     return made;
 }
@@ -248,7 +295,8 @@ bitnet::result<bench::measurement> measure_generation(const conditions& of, std:
     constexpr std::size_t warm_up = 4;
     constexpr std::size_t short_prompt = 16;
     const std::size_t end = context != 0 ? context : short_prompt + warm_up + count;
-    const std::size_t generated = warm_up + (context != 0 ? of.repetitions * count : count);
+    const std::size_t each = of.step.count() != 0 && sequences == 1 ? 2 * count : count; // in steps, too
+    const std::size_t generated = warm_up + (context != 0 ? of.repetitions * each : count);
     if (end <= generated) {
         return bitnet::error{bitnet::errc::invalid_argument, "-c " + std::to_string(end) +
                                                                  " has no room for a prompt and " +
@@ -268,11 +316,24 @@ bitnet::result<bench::measurement> measure_generation(const conditions& of, std:
         auto filled = (*session)->prefill(prompt);
         return filled ? (*session)->decode(warm_up) : std::move(filled);
     };
+    step_trial steps;
+    const auto run_steps = [&]() -> bitnet::result<void> {
+        if (sequences != 1) {
+            return {};
+        }
+        if (context == 0) { // where the repetition began
+            auto filled = prepare(0);
+            if (!filled) {
+                return std::move(filled).error();
+            }
+        }
+        return steps.add((*session)->decode_in_steps(count, of.step), count);
+    };
     const auto run = [&] {
         positions += static_cast<double>((*session)->position()) + 0.5 * static_cast<double>(count);
         return (*session)->decode(count);
     };
-    if (auto ran = measured.run(**session, count * sequences, prepare, run); !ran) {
+    if (auto ran = measured.run(**session, count * sequences, prepare, run, run_steps); !ran) {
         return std::move(ran).error();
     }
     const bench::model_cost cost = of.model.cost();
@@ -282,6 +343,7 @@ bitnet::result<bench::measurement> measure_generation(const conditions& of, std:
     const std::string at = context != 0 ? "@" + std::to_string(context) : "";
     auto made = measured.finish("tg" + std::to_string(count) + at, bytes, cost.products_per_token);
     made.batch = sequences;
+    made.step = steps.finish(of.step);
     return made;
 }
 
@@ -367,7 +429,13 @@ private:
             if (!pool) {
                 return std::move(pool).error();
             }
-            const conditions of{**model, choice, **pool, *reader_, chosen_.repetitions, memory_of_benchmark_};
+            const conditions of{**model,
+                                choice,
+                                **pool,
+                                *reader_,
+                                chosen_.repetitions,
+                                std::chrono::microseconds(chosen_.step),
+                                memory_of_benchmark_};
             if (auto ran = run_tests(of); !ran) {
                 return ran;
             }

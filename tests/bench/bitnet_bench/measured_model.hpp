@@ -13,9 +13,11 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -99,6 +101,34 @@ public:
         return watch.seconds();
     }
 
+    bitnet::result<step_times> prefill_in_steps(std::span<const bitnet::token> tokens,
+                                                std::chrono::microseconds budget) override {
+        step_times times;
+        sessions_[0].reset();
+        if (auto queued = sessions_[0].queue(tokens); !queued) {
+            return std::move(queued).error();
+        }
+        if (auto ran = run_steps(budget, times); !ran) {
+            return std::move(ran).error();
+        }
+        return times;
+    }
+
+    bitnet::result<step_times> decode_in_steps(std::size_t tokens, std::chrono::microseconds budget) override {
+        step_times times;
+        for (std::size_t i = 0; i < tokens; ++i) {
+            if (auto ran = run_steps(budget, times); !ran) {
+                return std::move(ran).error();
+            }
+            const auto start = std::chrono::steady_clock::now();
+            if (!sessions_[0].next(*choose_)) {
+                return bitnet::error{sessions_[0].last_error()};
+            }
+            times.in_all += seconds_since(start);
+        }
+        return times;
+    }
+
     std::size_t position() const override { return sessions_[0].position(); }
 
     double head_bytes_per_step() const override {
@@ -130,6 +160,27 @@ private:
         std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
         std::uint64_t first_tick_ = ticks();
     };
+
+    [[nodiscard]] static double seconds_since(std::chrono::steady_clock::time_point start) {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
+
+    /// Steps of the first sequence until its logits are there.
+    [[nodiscard]] bitnet::result<void> run_steps(std::chrono::microseconds budget, step_times& times) {
+        for (;;) {
+            const auto start = std::chrono::steady_clock::now();
+            const auto state = sessions_[0].step(budget, *choose_);
+            times.seconds.push_back(seconds_since(start));
+            times.in_all += times.seconds.back();
+            if (!state) {
+                return bitnet::error{state.error()};
+            }
+            if (*state == bitnet::step_state::ready) {
+                return {};
+            }
+            std::this_thread::sleep_for(4 * bitnet::default_spin);
+        }
+    }
 
     /// Chooses the next token of every sequence; the logits after it come with the step or with the next choice.
     [[nodiscard]] bitnet::result<void> step() {

@@ -28,6 +28,18 @@ void add_phases(tools::json_writer& json, const bench::phase_shares& shares) {
     json.end('}');
 }
 
+void add_step(tools::json_writer& json, const bench::step_figures& step) {
+    json.begin("step", '{');
+    json.member("budget_us", step.budget_us);
+    json.member("steps", step.steps);
+    json.member("p50_us", rounded(step.p50_us, 1));
+    json.member("p99_us", rounded(step.p99_us, 1));
+    json.member("p99_9_us", rounded(step.p99_9_us, 1));
+    json.member("max_us", rounded(step.max_us, 1));
+    json.member("tokens_per_second", rounded(step.tokens_per_second, 2));
+    json.end('}');
+}
+
 void add_result(tools::json_writer& json, const bench::measurement& of, double usd_per_hour) {
     json.begin('{');
     json.member("test", of.test);
@@ -57,6 +69,9 @@ void add_result(tools::json_writer& json, const bench::measurement& of, double u
     json.member("anonymous_mb", rounded(of.anonymous_mb, 1));
     json.member("load_seconds", rounded(of.load_seconds, 4));
     json.member("first_token_seconds", rounded(of.first_token_seconds, 4));
+    if (of.step) {
+        add_step(json, *of.step);
+    }
     json.member("joules_per_token", rounded(of.joules_per_token.value_or(unknown), 4));
     if (usd_per_hour > 0) {
         json.member("usd_per_million_tokens", rounded(bench::usd_per_million_tokens(of, usd_per_hour), 4));
@@ -91,6 +106,30 @@ std::string row(const bench::measurement& of, double usd_per_hour) {
         text += " " + fixed(bench::usd_per_million_tokens(of, usd_per_hour), 3) + " |";
     }
     return text + "\n";
+}
+
+std::string step_row(const bench::measurement& of, const bench::step_figures& step) {
+    std::string text = "| " + of.test + " | " + std::to_string(of.threads) + " | " + of.isa + " | " + of.layout +
+                       " | " + of.head + " | " + fixed(static_cast<double>(step.budget_us) / 1000, 2) + " | " +
+                       std::to_string(step.steps);
+    for (const double us : {step.p50_us, step.p99_us, step.p99_9_us, step.max_us}) {
+        text += " | " + fixed(us / 1000, 2);
+    }
+    return text + " | " + fixed(step.tokens_per_second, 1) + " | " +
+           percent(step.tokens_per_second / of.tokens_per_second.median) + " |\n";
+}
+
+/// Empty where nothing ran in steps.
+std::string step_table(const std::vector<bench::measurement>& all) {
+    std::string rows;
+    for (const bench::measurement& each : all) {
+        rows += each.step ? step_row(each, *each.step) : "";
+    }
+    return rows.empty()
+               ? rows
+               : "\n| test | threads | isa | layout | head | budget ms | steps | p50 | p99 | p99.9 | max "
+                 "| tok/s | of calls without steps |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n" +
+                     rows;
 }
 
 } // namespace
@@ -156,7 +195,7 @@ std::string to_markdown(const report& all) {
     for (const measurement& each : all.results) {
         text += row(each, all.usd_per_hour);
     }
-    return text;
+    return text + step_table(all.results);
 }
 
 } // namespace bench

@@ -22,6 +22,17 @@ struct spread {
 [[nodiscard]] spread spread_of(std::vector<double> values);
 [[nodiscard]] phase_shares mean(const std::vector<phase_shares>& all);
 
+/// Of session::step() with a budget.
+struct step_figures {
+    std::size_t budget_us = 0;
+    std::size_t steps = 0;
+    double p50_us = 0;
+    double p99_us = 0;
+    double p99_9_us = 0;
+    double max_us = 0;
+    double tokens_per_second = 0; ///< by the time within steps and next(), the median of the repetitions
+};
+
 struct measurement {
     std::string test; ///< "pp128", "tg64", "tg64@4000": prompt or generated tokens, and positions at the end
     std::size_t threads = 1;
@@ -45,6 +56,7 @@ struct measurement {
     double peak_rss_mb = 0;
     double anonymous_mb = 0;
     double load_seconds = 0;
+    std::optional<step_figures> step;
     double first_token_seconds = 0; ///< of a prompt test: opening, prompt, logits
 
     /// Faster than the machine: the limit was measured while something else slowed it down.

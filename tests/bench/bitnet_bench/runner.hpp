@@ -58,7 +58,12 @@ struct model_cost {
     double products_per_token = 0;    ///< of int8 and ternary weights
 };
 
-/// One or more sequences that take the same steps.
+struct step_times {
+    std::vector<double> seconds; ///< of each step()
+    double in_all = 0;           ///< of these and of next()
+};
+
+/// One or more sequences that take the same steps; those in steps of a budget are one.
 class bench_session {
 public:
     virtual ~bench_session() = default;
@@ -66,6 +71,12 @@ public:
     [[nodiscard]] virtual bitnet::result<double> prefill(std::span<const bitnet::token> tokens) = 0;
     /// `tokens` greedy steps of every sequence, from where they stand. \return seconds
     [[nodiscard]] virtual bitnet::result<double> decode(std::size_t tokens) = 0;
+    /// The same two by session::step() with this budget. Between two steps the threads go to sleep, as they do in a
+    /// program that draws frames. \return what each step took
+    [[nodiscard]] virtual bitnet::result<step_times> prefill_in_steps(std::span<const bitnet::token> tokens,
+                                                                      std::chrono::microseconds budget) = 0;
+    [[nodiscard]] virtual bitnet::result<step_times> decode_in_steps(std::size_t tokens,
+                                                                     std::chrono::microseconds budget) = 0;
     [[nodiscard]] virtual std::size_t position() const = 0;
     /// Where the time of the calls since the last shares() went.
     [[nodiscard]] virtual phase_shares shares() = 0;

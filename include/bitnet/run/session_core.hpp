@@ -223,7 +223,7 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, end() + tokens.size()); !reserved) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end() + tokens.size()); !reserved) {
             return reserved;
         }
         if (tokens.empty()) {
@@ -231,7 +231,6 @@ private:
         }
         take_workspace();
         if (auto ran = run_waiting(); !ran) {
-            cache_.keep(end());
             return ran;
         }
         for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
@@ -262,12 +261,11 @@ private:
         if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, end() + count); !reserved || count == 0) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end() + count); !reserved || count == 0) {
             return reserved;
         }
         take_workspace();
         if (auto ran = run_waiting(); !ran) {
-            cache_.keep(end());
             return ran;
         }
         for (std::size_t begin = 0; begin < count; begin += options_.prompt_chunk) {
@@ -284,7 +282,7 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, end() + tokens.size()); !reserved) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end() + tokens.size()); !reserved) {
             return reserved;
         }
         add_to_queue(tokens);
@@ -636,7 +634,7 @@ private:
             }
             pending_ = tokens_[--cached_]; // after a rewind its state is gone
         }
-        if (auto reserved = cache_.reserve(cached_, end()); !reserved) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end()); !reserved) {
             return reserved;
         }
         take_workspace();

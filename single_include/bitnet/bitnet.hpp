@@ -3726,8 +3726,8 @@ void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned r
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Chooses tokens for one sequence. A session calls, for each token: needs(), then one of the two choose(), then
-/// accept() with the token that choose() returned. None of them may throw.
+/// Chooses tokens for one sequence. A session calls, for each token: needs(), in steps more than once, then one of the
+/// two choose(), then accept() with the token that choose() returned. None of them may throw.
 ///
 /// needs(): how many of the largest logits suffice to choose, given the tokens accepted so far. 0: all of them, in the
 /// order of the vocabulary. A small number lets the session skip most of the head's work, if it has a screen for it.
@@ -27627,6 +27627,7 @@ public:
         own_ = std::move(other.own_);
         pages_ = std::move(other.pages_);
         held_ = std::exchange(other.held_, 0);
+        copy_ = std::exchange(other.copy_, {});
         positions_ = other.positions_;
         return *this;
     }
@@ -27675,6 +27676,16 @@ public:
     /// shared. \pre positions below `first` are stored \return errc::kv_pool_full with both numbers; nothing is taken
     /// then.
     [[nodiscard]] result<void> reserve(std::size_t first, std::size_t end) {
+        auto reserved = reserve_to_copy(first, end);
+        if (reserved) {
+            inline_pool here;
+            copy_shared(here);
+            use_copy();
+        }
+        return reserved;
+    }
+    /// The same but for the copy, which takes milliseconds: before anything is written, copy_shared() and use_copy().
+    [[nodiscard]] result<void> reserve_to_copy(std::size_t first, std::size_t end) {
         if (store_ == nullptr || first == end) {
             return {};
         }
@@ -27689,21 +27700,37 @@ public:
             pages_[held_++] = *taken;
         }
         const std::size_t written = first / attention_block;
-        if (written < held && store_->is_shared(pages_[written])) {
+        if (written < held && copy_.to.data == nullptr && store_->is_shared(pages_[written])) {
             const auto taken = store_->take();
             if (!taken) {
                 drop_pages(held);
                 return store_->is_full(1);
             }
-            copy_page(pages_[written].data, taken->data, attention_block, first % attention_block);
-            store_->give_back(pages_[written]);
-            pages_[written] = *taken;
+            copy_ = {*taken, written, first % attention_block};
         }
         return {};
     }
+    /// The copy of a shared page that is to be written, if there is one. All see the old page meanwhile.
+    void copy_shared(pool_ref pool) noexcept {
+        if (copy_.to.data == nullptr) {
+            return;
+        }
+        parallel_for(pool, copy_.count != 0 ? shape_.heads : 0, [&](std::size_t head) noexcept {
+            copy_head(head, pages_[copy_.page].data, attention_block, copy_.to.data, attention_block, copy_.count);
+        });
+    }
+    void use_copy() noexcept {
+        if (copy_.to.data != nullptr) {
+            store_->give_back(std::exchange(pages_[copy_.page], copy_.to));
+            copy_ = {};
+        }
+    }
 
-    /// Forgets the positions from `count` on.
+    /// Forgets the positions from `count` on, and a copy that is not in use.
     void keep(std::size_t count) noexcept {
+        if (copy_.to.data != nullptr) {
+            store_->give_back(std::exchange(copy_, {}).to);
+        }
         if (store_ != nullptr) {
             drop_pages((count + attention_block - 1) / attention_block);
         }
@@ -27778,6 +27805,13 @@ public:
 private:
     static constexpr std::size_t key_lanes = reduction_lanes; ///< positions whose keys are stored side by side
 
+    /// A page that will take the place of a shared one.
+    struct shared_copy {
+        kv_page to{};
+        std::size_t page = 0;  ///< the one it takes the place of
+        std::size_t count = 0; ///< positions of it that are copied
+    };
+
     /// A position's key, or what is in its place of the sixteen, its value, and their scales if elements have any.
     struct place {
         std::byte* key;
@@ -27809,20 +27843,20 @@ private:
     /// The first `count` positions of a page, whatever the sizes of both.
     void copy_page(std::byte* from, std::size_t from_positions, std::byte* to, std::size_t to_positions,
                    std::size_t count) const noexcept {
-        const std::size_t rows = padded(count);
         for (std::size_t head = 0; count != 0 && head < shape_.heads; ++head) {
-            const place a = find(from, from_positions, head, 0);
-            const place b = find(to, to_positions, head, 0);
-            std::memcpy(b.key, a.key, rows * shape_.row_bytes);
-            std::memcpy(b.value, a.value, count * shape_.row_bytes);
-            if (shape_.element->is_scaled) {
-                std::memcpy(b.key_scale, a.key_scale, count * sizeof(float));
-                std::memcpy(b.value_scale, a.value_scale, count * sizeof(float));
-            }
+            copy_head(head, from, from_positions, to, to_positions, count);
         }
     }
-    void copy_page(std::byte* from, std::byte* to, std::size_t positions, std::size_t count) const noexcept {
-        copy_page(from, positions, to, positions, count);
+    void copy_head(std::size_t head, std::byte* from, std::size_t from_positions, std::byte* to,
+                   std::size_t to_positions, std::size_t count) const noexcept {
+        const place a = find(from, from_positions, head, 0);
+        const place b = find(to, to_positions, head, 0);
+        std::memcpy(b.key, a.key, padded(count) * shape_.row_bytes);
+        std::memcpy(b.value, a.value, count * shape_.row_bytes);
+        if (shape_.element->is_scaled) {
+            std::memcpy(b.key_scale, a.key_scale, count * sizeof(float));
+            std::memcpy(b.value_scale, a.value_scale, count * sizeof(float));
+        }
     }
 
     void drop_pages(std::size_t kept) noexcept {
@@ -27852,6 +27886,7 @@ private:
     kv_page_store* store_ = nullptr; ///< null: own_ is the memory of all pages
     buffer<std::byte> own_;
     buffer<kv_page> pages_;
+    shared_copy copy_;
     std::size_t held_ = 0;      ///< how many of pages_ there are
     std::size_t positions_ = 0; ///< of the context, in whole sixteens
 };
@@ -33430,9 +33465,11 @@ public:
     static constexpr std::size_t layer_stage = 1;
     static constexpr std::size_t logits_stage = 2;
     static constexpr std::size_t search_stage = 3; ///< and the two after it
+    static constexpr std::size_t copy_stage = 6;
 
     /// Computes nothing yet. Rows as transformer::begin() wants them, those of one sequence side by side and at
-    /// consecutive positions, for which the cache has room (kv_cache::reserve). They live until the pass is over.
+    /// consecutive positions, for which the cache has room (kv_cache::reserve_to_copy). They live until the pass is
+    /// over.
     void begin(std::span<const sequence_row> rows) noexcept {
         rows_ = rows;
         reached_ = 0;
@@ -33445,14 +33482,13 @@ public:
 
     /// Goes on. \return whether all layers have run: the pass is over then, and its states are in `forward`.
     [[nodiscard]] bool run(stepped_pool& pool, transformer& forward) noexcept {
-        for (; reached_ <= forward.layers(); ++reached_, progress_ = {}) {
-            if (reached_ == 0) {
-                start(pool.resume(progress_, {start_stage, rows_.size()}), forward);
-            } else {
-                forward.layer(pool.resume(progress_, {layer_stage, rows_.size()}), reached_ - 1);
-            }
+        for (; reached_ < first_layer + forward.layers(); ++reached_, progress_ = {}) {
+            run_stage(pool, forward);
             if (pool.is_stopped()) {
                 return false;
+            }
+            if (reached_ == 0) {
+                for_sequences([](kv_cache& cache, std::size_t, std::size_t) noexcept { cache.use_copy(); });
             }
         }
         rows_ = {};
@@ -33507,6 +33543,8 @@ public:
     }
 
 private:
+    static constexpr std::size_t first_layer = 2;
+
     enum class head { none, logits, search };
 
     void go_to(head what) noexcept {
@@ -33516,20 +33554,36 @@ private:
         }
     }
 
-    void start(pool_ref pool, transformer& forward) noexcept {
+    /// The stage that is reached, from its first loop on.
+    void run_stage(stepped_pool& pool, transformer& forward) noexcept {
+        if (reached_ == 0) {
+            const pool_ref ref = pool.resume(progress_, {copy_stage, 1});
+            for_sequences([&](kv_cache& cache, std::size_t, std::size_t) noexcept { cache.copy_shared(ref); });
+        } else if (reached_ == 1) {
+            const pool_ref ref = pool.resume(progress_, {start_stage, rows_.size()});
+            for_sequences([&](kv_cache& cache, std::size_t position, std::size_t count) noexcept {
+                cache.extend(ref, position, count);
+            });
+            forward.begin(ref, rows_);
+        } else {
+            forward.layer(pool.resume(progress_, {layer_stage, rows_.size()}), reached_ - first_layer);
+        }
+    }
+
+    /// Calls visit(cache, first position, number of positions) for each sequence.
+    template <class Visit> void for_sequences(Visit&& visit) noexcept {
         for (std::size_t first = 0; first < rows_.size();) {
             std::size_t end = first + 1;
             while (end < rows_.size() && rows_[end].cache == rows_[first].cache) {
                 ++end;
             }
-            rows_[first].cache->extend(pool, rows_[first].position, end - first);
+            visit(*rows_[first].cache, rows_[first].position, end - first);
             first = end;
         }
-        forward.begin(pool, rows_);
     }
 
     std::span<const sequence_row> rows_;
-    std::size_t reached_ = 0; ///< 0: the start, n: layer n - 1
+    std::size_t reached_ = 0; ///< 0: copies of shared pages, 1: the start, then layers
     loop_progress progress_;
     head head_ = head::none;
 };
@@ -34187,7 +34241,7 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, end() + tokens.size()); !reserved) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end() + tokens.size()); !reserved) {
             return reserved;
         }
         if (tokens.empty()) {
@@ -34195,7 +34249,6 @@ private:
         }
         take_workspace();
         if (auto ran = run_waiting(); !ran) {
-            cache_.keep(end());
             return ran;
         }
         for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
@@ -34226,12 +34279,11 @@ private:
         if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, end() + count); !reserved || count == 0) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end() + count); !reserved || count == 0) {
             return reserved;
         }
         take_workspace();
         if (auto ran = run_waiting(); !ran) {
-            cache_.keep(end());
             return ran;
         }
         for (std::size_t begin = 0; begin < count; begin += options_.prompt_chunk) {
@@ -34248,7 +34300,7 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, end() + tokens.size()); !reserved) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end() + tokens.size()); !reserved) {
             return reserved;
         }
         add_to_queue(tokens);
@@ -34600,7 +34652,7 @@ private:
             }
             pending_ = tokens_[--cached_]; // after a rewind its state is gone
         }
-        if (auto reserved = cache_.reserve(cached_, end()); !reserved) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end()); !reserved) {
             return reserved;
         }
         take_workspace();

@@ -167,6 +167,7 @@
 #include <bitnet/run/embedding_codes.hpp>
 #include <bitnet/run/files_part.hpp>
 #include <bitnet/run/graph_part.hpp>
+#include <bitnet/run/logits_rows.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/model_facts.hpp>
@@ -184,6 +185,7 @@
 #include <bitnet/run/tensors_part.hpp>
 #include <bitnet/run/text_part.hpp>
 #include <bitnet/run/token_chooser.hpp>
+#include <bitnet/run/token_counts.hpp>
 #include <bitnet/run/workspace.hpp>
 #include <bitnet/simd/cpu.hpp>
 #include <bitnet/simd/float_ops.hpp>

@@ -960,6 +960,11 @@ protected:
 /// past after fork(), and give them back when they are rewound, reset or closed. A pool that is full is
 /// errc::kv_pool_full for who needs a page; nothing is lost. Move-only; must outlive its sessions, which may be on
 /// different threads.
+///
+/// A prefix that many share is fed to one session, which is forked for each of them. A prefix of p positions takes
+/// ceil(p / 256) pages once. A fork with q positions of its own takes ceil((p + q) / 256) - floor(p / 256): if p is no
+/// multiple of 256, it copies the last page of the prefix, because it writes behind it there. So a hundred forks with
+/// 100 positions of their own behind 1,000 take 4 + 100 * 2 pages, and behind 1,024 they take 4 + 100.
 class kv_pool {
 public:
     /// Bytes of the keys and values of 256 positions.
@@ -3760,11 +3765,108 @@ private:
 
 #endif
 
+// ---- bitnet/run/token_counts.hpp ----
+// token_counts: how often each token is among a few.
+#ifndef BITNET_RUN_TOKEN_COUNTS_HPP
+#define BITNET_RUN_TOKEN_COUNTS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A hash table with linear probing, at most half full, so that its size is that of a window of tokens and not of the
+/// vocabulary. Allocates in open() only: 16 to 32 bytes for each token that it has room for.
+class token_counts {
+public:
+    /// \param most tokens that are counted at the same time. \return errc::out_of_memory.
+    [[nodiscard]] static result<token_counts> open(std::size_t most) {
+        token_counts made;
+        std::size_t size = most != 0 ? 2 : 0;
+        while (size < 2 * most) {
+            size *= 2;
+        }
+        auto places = buffer<place>::allocate(size, "sampler counts");
+        if (!places) {
+            return failed(places);
+        }
+        made.places_ = *std::move(places);
+        return made;
+    }
+
+    [[nodiscard]] std::size_t distinct() const noexcept { return distinct_; }
+    [[nodiscard]] std::uint32_t of(token id) const noexcept { return distinct_ == 0 ? 0 : places_[find(id)].count; }
+
+    /// \pre fewer than the tokens given to open() are counted
+    void add(token id) noexcept {
+        place& at = places_[find(id)];
+        at.id = id;
+        distinct_ += ++at.count == 1 ? 1u : 0u;
+    }
+
+    /// \pre it is counted
+    void remove(token id) noexcept {
+        const std::size_t at = find(id);
+        if (--places_[at].count == 0) {
+            --distinct_;
+            close_gap(at);
+        }
+    }
+
+    void clear() noexcept {
+        for (place& each : places_.span()) {
+            each = {};
+        }
+        distinct_ = 0;
+    }
+
+private:
+    struct place {
+        token id;
+        std::uint32_t count; ///< 0: the place is free
+    };
+
+    [[nodiscard]] std::size_t mask() const noexcept { return places_.size() - 1; }
+    [[nodiscard]] std::size_t home_of(token id) const noexcept {
+        const std::uint32_t mixed = static_cast<std::uint32_t>(id) * 0x9e3779b1u; // Fibonacci hashing
+        return (mixed ^ (mixed >> 15)) & mask();
+    }
+    /// Where `id` is or would be.
+    [[nodiscard]] std::size_t find(token id) const noexcept {
+        std::size_t at = home_of(id);
+        while (places_[at].count != 0 && places_[at].id != id) {
+            at = (at + 1) & mask();
+        }
+        return at;
+    }
+
+    /// Moves what follows a place that became free to where find() looks for it.
+    void close_gap(std::size_t gap) noexcept {
+        for (std::size_t at = (gap + 1) & mask(); places_[at].count != 0; at = (at + 1) & mask()) {
+            const std::size_t from_home = (at - home_of(places_[at].id)) & mask();
+            if (from_home >= ((at - gap) & mask())) {
+                places_[gap] = places_[at];
+                places_[at].count = 0;
+                gap = at;
+            }
+        }
+    }
+
+    buffer<place> places_; ///< a power of two
+    std::size_t distinct_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -3804,7 +3906,8 @@ namespace bitnet::inline BITNET_ABI {
 
 /// The library's token_chooser. Holds its settings, its random state and the recent tokens. One sampler serves one
 /// sequence.
-/// Allocates in open() only: 16 bytes for each token of the vocabulary.
+/// Allocates in open() only: 12 bytes for each logit that it can need, which is needs() with a full window, and under
+/// 40 for each token of the window. Where only all logits are enough, these are the vocabulary's.
 class sampler {
 public:
     static constexpr std::size_t largest_window = 1u << 16;
@@ -3819,9 +3922,16 @@ public:
         }
         made.options_ = options;
         made.random_ = options.seed;
+        made.vocabulary_ = vocabulary;
+        auto counts = detail::token_counts::open(options.penalty_window);
+        if (!counts) {
+            return failed(counts);
+        }
+        made.counts_ = *std::move(counts);
+        const std::size_t most = made.needs_if(options.penalty_window);
         error failure;
-        detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure);
-        detail::allocate(made.counts_, vocabulary, "sampler counts", failure);
+        detail::allocate(made.candidates_, most == 0 || most > vocabulary ? vocabulary : most, "sampler candidates",
+                         failure);
         detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
         if (failure.code != errc{}) {
             return failure;
@@ -3832,24 +3942,19 @@ public:
     /// Chooses a token. Changes only the random state; call accept() with the token that was taken.
     /// \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
-        assert(logits.size() == candidates_.size() && !logits.empty());
-        const detail::default_float_environment environment;
-        for (std::size_t i = 0; i < logits.size(); ++i) {
-            candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
-        }
-        return choose_among(logits.size());
+        assert(logits.size() == vocabulary_ && !logits.empty());
+        return choose_of(logits.size(), [&](std::size_t i) noexcept -> candidate {
+            return {logits[i], static_cast<token>(i), 0.0f};
+        });
     }
 
     /// The same from the needs() largest logits alone, in any order: the token that all logits would give.
     /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
     [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
-        assert(!largest.empty() && largest.size() <= candidates_.size());
-        const detail::default_float_environment environment;
-        for (std::size_t i = 0; i < largest.size(); ++i) {
-            const auto [id, logit] = largest[i];
-            candidates_[i] = {penalized(logit, counts_[static_cast<std::size_t>(id)]), id, 0.0f};
-        }
-        return choose_among(largest.size());
+        assert(!largest.empty() && largest.size() <= vocabulary_);
+        return choose_of(largest.size(), [&](std::size_t i) noexcept -> candidate {
+            return {largest[i].logit, largest[i].id, 0.0f};
+        });
     }
 
     /// How many of the largest logits are enough for choose(); 0 if only all of them are. Greedy needs one, top_k
@@ -3857,15 +3962,7 @@ public:
     /// enough.
     [[nodiscard]] std::size_t needs() const noexcept {
         const detail::default_float_environment environment;
-        const std::size_t kept = is_greedy() ? 1 : options_.top_k;
-        const bool lowers =
-            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
-        if (kept == 0 || (distinct_ != 0 && !lowers)) {
-            return 0;
-        }
-        const bool penalizes =
-            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
-        return kept + (penalizes ? distinct_ : 0);
+        return needs_if(counts_.distinct());
     }
 
     /// Counts a token among the recent ones: those that were chosen, and those of the prompt if they should count.
@@ -3876,20 +3973,17 @@ public:
         }
         const std::size_t at = accepted_ % recent_.size();
         if (accepted_ >= recent_.size()) {
-            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1u : 0u;
+            counts_.remove(recent_[at]);
         }
         recent_[at] = id;
-        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1u : 0u;
+        counts_.add(id);
         ++accepted_;
     }
 
     /// Forgets recent tokens and starts the random sequence anew.
     void reset() noexcept {
-        for (std::size_t i = 0; i < counts_.size(); ++i) {
-            counts_[i] = 0;
-        }
+        counts_.clear();
         accepted_ = 0;
-        distinct_ = 0;
         random_ = options_.seed;
     }
 
@@ -3930,12 +4024,59 @@ private:
         return value >= low && value <= high;
     }
 
-    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
-    void sort_largest(std::size_t n, std::size_t k) noexcept {
-        detail::sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
-            return detail::precedes(a.logit, a.id, b.logit, b.id);
-        });
+    [[nodiscard]] static bool before(const candidate& a, const candidate& b) noexcept {
+        return detail::precedes(a.logit, a.id, b.logit, b.id);
     }
+
+    /// needs() if `distinct` tokens are recent.
+    [[nodiscard]] std::size_t needs_if(std::size_t distinct) const noexcept {
+        constexpr std::size_t most = SIZE_MAX / 2; // so that the sum below is one
+        const std::size_t top_k = options_.top_k < most ? options_.top_k : most;
+        const std::size_t kept = is_greedy() ? 1 : top_k;
+        const bool lowers =
+            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
+        if (kept == 0 || (distinct != 0 && !lowers)) {
+            return 0;
+        }
+        const bool penalizes =
+            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
+        return kept + (penalizes ? distinct : 0);
+    }
+
+    /// Chooses among the candidates at(0) ... at(size - 1), of which it keeps as many as it needs.
+    template <class At> [[nodiscard]] token choose_of(std::size_t size, At at) noexcept {
+        const detail::default_float_environment environment;
+        const std::size_t needed = needs_if(counts_.distinct());
+        const std::size_t n = needed == 0 || needed > size ? size : needed;
+        for (std::size_t i = 0; i < n; ++i) {
+            candidates_[i] = at(i);
+        }
+        if (n != size) {
+            take_larger(n, size, at);
+        }
+        for (std::size_t i = 0; i < n; ++i) {
+            candidates_[i].logit = penalized(candidates_[i].logit, counts_.of(candidates_[i].id));
+        }
+        return choose_among(n);
+    }
+
+    /// The first n candidates become the n largest of all.
+    template <class At> void take_larger(std::size_t n, std::size_t size, At at) noexcept {
+        candidate* heap = candidates_.data(); // the smallest on top
+        for (std::size_t i = n / 2; i-- > 0;) {
+            detail::sorting::sift_down(heap, n, i, before);
+        }
+        for (std::size_t i = n; i < size; ++i) {
+            const candidate next = at(i);
+            if (!(next.logit < heap[0].logit) && before(next, heap[0])) {
+                heap[0] = next;
+                detail::sorting::sift_down(heap, n, 0, before);
+            }
+        }
+    }
+
+    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
+    void sort_largest(std::size_t n, std::size_t k) noexcept { detail::sort_first(candidates_.data(), n, k, before); }
 
     [[nodiscard]] float penalized(float logit, std::uint32_t count) const noexcept {
         if (count == 0) {
@@ -4026,11 +4167,11 @@ private:
 
     sampler_options options_;
     std::uint64_t random_ = 0;
-    buffer<candidate> candidates_;
-    buffer<std::uint32_t> counts_; ///< [vocabulary] how often each token is among the recent ones
+    std::size_t vocabulary_ = 0;
+    buffer<candidate> candidates_; ///< [what needs() can be, or the vocabulary]
+    detail::token_counts counts_;  ///< of the recent tokens
     buffer<token> recent_;         ///< ring
     std::size_t accepted_ = 0;
-    std::size_t distinct_ = 0; ///< tokens whose count is not 0
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -4090,7 +4231,7 @@ protected:
 
 /// Borrows the model, which must outlive it. Move-only, and belongs to one thread at a time. Allocates in open() only:
 /// 2 * layers * context * kv_heads * head_size elements of the policy's kv_element, scratch for `prompt_chunk` rows
-/// (under 150 KiB a row for the 2B model), and the logits.
+/// (under 150 KiB a row for the 2B model), and eight rows of logits.
 class any_session {
 public:
     /// \return errc::invalid_argument (a context beyond the model's, no threads, no prompt chunk, a pooling other than
@@ -4151,8 +4292,7 @@ public:
     /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
     /// states of all tokens after the last norm, or the last token's, as the file or session_options::pooling says,
     /// scaled to length one. The dot product of two is their cosine. Valid until the next call that is not const.
-    /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token or, for
-    /// a mean, any token.
+    /// \return errc::nothing_fed before the first token.
     [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
 
     /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
@@ -4189,9 +4329,10 @@ public:
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
-    /// that both belong to one thread at a time; in a kv_pool it shares the pages, too, and copies the last one when
-    /// one of the two writes it. Without a pool keys and values are copied.
-    /// \return errc::out_of_memory, errc::kv_pool_full.
+    /// that both belong to one thread at a time, and a call of one ends the life of what the other's logits() gave. In
+    /// a kv_pool it shares the pages, too, and copies the last one when one of the two writes it: see kv_pool for a
+    /// prefix that many share. Without a pool keys and values are copied. Beside them a fork takes 4 bytes a position
+    /// of its context and 4 a value of its hidden state. \return errc::out_of_memory, errc::kv_pool_full.
     [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
 
     /// Starts an empty sequence. Frees and allocates nothing.
@@ -4252,8 +4393,10 @@ protected:
 
 /// Steps sessions of one model together: decoding is bound by reading the weights, and here one reading serves all.
 /// The logits are the bits that each session would have computed alone. Borrows the model, which must outlive it, and
-/// sessions only during a call. Belongs to one thread at a time, as do the sessions. Allocates in open() only: scratch
-/// for `sessions` rows (under 150 KiB a row for the 2B model).
+/// sessions only during a call; after it they read the logits out of the batch's memory until its next step, and
+/// compute them again if they are asked for later. Belongs to one thread at a time, together with the sessions that it
+/// stepped. Allocates in open() only: scratch and logits for `sessions` rows (under 150 KiB and 4 bytes a token of the
+/// vocabulary for each; memory that is never written is never used).
 ///
 ///     while (is_any_going_on) {
 ///         batch.run_pending(sessions);                   // one pass over the weights

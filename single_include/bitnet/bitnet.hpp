@@ -965,6 +965,11 @@ protected:
 /// past after fork(), and give them back when they are rewound, reset or closed. A pool that is full is
 /// errc::kv_pool_full for who needs a page; nothing is lost. Move-only; must outlive its sessions, which may be on
 /// different threads.
+///
+/// A prefix that many share is fed to one session, which is forked for each of them. A prefix of p positions takes
+/// ceil(p / 256) pages once. A fork with q positions of its own takes ceil((p + q) / 256) - floor(p / 256): if p is no
+/// multiple of 256, it copies the last page of the prefix, because it writes behind it there. So a hundred forks with
+/// 100 positions of their own behind 1,000 take 4 + 100 * 2 pages, and behind 1,024 they take 4 + 100.
 class kv_pool {
 public:
     /// Bytes of the keys and values of 256 positions.
@@ -3765,11 +3770,108 @@ private:
 
 #endif
 
+// ---- bitnet/run/token_counts.hpp ----
+// token_counts: how often each token is among a few.
+#ifndef BITNET_RUN_TOKEN_COUNTS_HPP
+#define BITNET_RUN_TOKEN_COUNTS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A hash table with linear probing, at most half full, so that its size is that of a window of tokens and not of the
+/// vocabulary. Allocates in open() only: 16 to 32 bytes for each token that it has room for.
+class token_counts {
+public:
+    /// \param most tokens that are counted at the same time. \return errc::out_of_memory.
+    [[nodiscard]] static result<token_counts> open(std::size_t most) {
+        token_counts made;
+        std::size_t size = most != 0 ? 2 : 0;
+        while (size < 2 * most) {
+            size *= 2;
+        }
+        auto places = buffer<place>::allocate(size, "sampler counts");
+        if (!places) {
+            return failed(places);
+        }
+        made.places_ = *std::move(places);
+        return made;
+    }
+
+    [[nodiscard]] std::size_t distinct() const noexcept { return distinct_; }
+    [[nodiscard]] std::uint32_t of(token id) const noexcept { return distinct_ == 0 ? 0 : places_[find(id)].count; }
+
+    /// \pre fewer than the tokens given to open() are counted
+    void add(token id) noexcept {
+        place& at = places_[find(id)];
+        at.id = id;
+        distinct_ += ++at.count == 1 ? 1u : 0u;
+    }
+
+    /// \pre it is counted
+    void remove(token id) noexcept {
+        const std::size_t at = find(id);
+        if (--places_[at].count == 0) {
+            --distinct_;
+            close_gap(at);
+        }
+    }
+
+    void clear() noexcept {
+        for (place& each : places_.span()) {
+            each = {};
+        }
+        distinct_ = 0;
+    }
+
+private:
+    struct place {
+        token id;
+        std::uint32_t count; ///< 0: the place is free
+    };
+
+    [[nodiscard]] std::size_t mask() const noexcept { return places_.size() - 1; }
+    [[nodiscard]] std::size_t home_of(token id) const noexcept {
+        const std::uint32_t mixed = static_cast<std::uint32_t>(id) * 0x9e3779b1u; // Fibonacci hashing
+        return (mixed ^ (mixed >> 15)) & mask();
+    }
+    /// Where `id` is or would be.
+    [[nodiscard]] std::size_t find(token id) const noexcept {
+        std::size_t at = home_of(id);
+        while (places_[at].count != 0 && places_[at].id != id) {
+            at = (at + 1) & mask();
+        }
+        return at;
+    }
+
+    /// Moves what follows a place that became free to where find() looks for it.
+    void close_gap(std::size_t gap) noexcept {
+        for (std::size_t at = (gap + 1) & mask(); places_[at].count != 0; at = (at + 1) & mask()) {
+            const std::size_t from_home = (at - home_of(places_[at].id)) & mask();
+            if (from_home >= ((at - gap) & mask())) {
+                places_[gap] = places_[at];
+                places_[at].count = 0;
+                gap = at;
+            }
+        }
+    }
+
+    buffer<place> places_; ///< a power of two
+    std::size_t distinct_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -3809,7 +3911,8 @@ namespace bitnet::inline BITNET_ABI {
 
 /// The library's token_chooser. Holds its settings, its random state and the recent tokens. One sampler serves one
 /// sequence.
-/// Allocates in open() only: 16 bytes for each token of the vocabulary.
+/// Allocates in open() only: 12 bytes for each logit that it can need, which is needs() with a full window, and under
+/// 40 for each token of the window. Where only all logits are enough, these are the vocabulary's.
 class sampler {
 public:
     static constexpr std::size_t largest_window = 1u << 16;
@@ -3824,9 +3927,16 @@ public:
         }
         made.options_ = options;
         made.random_ = options.seed;
+        made.vocabulary_ = vocabulary;
+        auto counts = detail::token_counts::open(options.penalty_window);
+        if (!counts) {
+            return failed(counts);
+        }
+        made.counts_ = *std::move(counts);
+        const std::size_t most = made.needs_if(options.penalty_window);
         error failure;
-        detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure);
-        detail::allocate(made.counts_, vocabulary, "sampler counts", failure);
+        detail::allocate(made.candidates_, most == 0 || most > vocabulary ? vocabulary : most, "sampler candidates",
+                         failure);
         detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
         if (failure.code != errc{}) {
             return failure;
@@ -3837,24 +3947,19 @@ public:
     /// Chooses a token. Changes only the random state; call accept() with the token that was taken.
     /// \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
-        assert(logits.size() == candidates_.size() && !logits.empty());
-        const detail::default_float_environment environment;
-        for (std::size_t i = 0; i < logits.size(); ++i) {
-            candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
-        }
-        return choose_among(logits.size());
+        assert(logits.size() == vocabulary_ && !logits.empty());
+        return choose_of(logits.size(), [&](std::size_t i) noexcept -> candidate {
+            return {logits[i], static_cast<token>(i), 0.0f};
+        });
     }
 
     /// The same from the needs() largest logits alone, in any order: the token that all logits would give.
     /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
     [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
-        assert(!largest.empty() && largest.size() <= candidates_.size());
-        const detail::default_float_environment environment;
-        for (std::size_t i = 0; i < largest.size(); ++i) {
-            const auto [id, logit] = largest[i];
-            candidates_[i] = {penalized(logit, counts_[static_cast<std::size_t>(id)]), id, 0.0f};
-        }
-        return choose_among(largest.size());
+        assert(!largest.empty() && largest.size() <= vocabulary_);
+        return choose_of(largest.size(), [&](std::size_t i) noexcept -> candidate {
+            return {largest[i].logit, largest[i].id, 0.0f};
+        });
     }
 
     /// How many of the largest logits are enough for choose(); 0 if only all of them are. Greedy needs one, top_k
@@ -3862,15 +3967,7 @@ public:
     /// enough.
     [[nodiscard]] std::size_t needs() const noexcept {
         const detail::default_float_environment environment;
-        const std::size_t kept = is_greedy() ? 1 : options_.top_k;
-        const bool lowers =
-            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
-        if (kept == 0 || (distinct_ != 0 && !lowers)) {
-            return 0;
-        }
-        const bool penalizes =
-            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
-        return kept + (penalizes ? distinct_ : 0);
+        return needs_if(counts_.distinct());
     }
 
     /// Counts a token among the recent ones: those that were chosen, and those of the prompt if they should count.
@@ -3881,20 +3978,17 @@ public:
         }
         const std::size_t at = accepted_ % recent_.size();
         if (accepted_ >= recent_.size()) {
-            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1u : 0u;
+            counts_.remove(recent_[at]);
         }
         recent_[at] = id;
-        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1u : 0u;
+        counts_.add(id);
         ++accepted_;
     }
 
     /// Forgets recent tokens and starts the random sequence anew.
     void reset() noexcept {
-        for (std::size_t i = 0; i < counts_.size(); ++i) {
-            counts_[i] = 0;
-        }
+        counts_.clear();
         accepted_ = 0;
-        distinct_ = 0;
         random_ = options_.seed;
     }
 
@@ -3935,12 +4029,59 @@ private:
         return value >= low && value <= high;
     }
 
-    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
-    void sort_largest(std::size_t n, std::size_t k) noexcept {
-        detail::sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
-            return detail::precedes(a.logit, a.id, b.logit, b.id);
-        });
+    [[nodiscard]] static bool before(const candidate& a, const candidate& b) noexcept {
+        return detail::precedes(a.logit, a.id, b.logit, b.id);
     }
+
+    /// needs() if `distinct` tokens are recent.
+    [[nodiscard]] std::size_t needs_if(std::size_t distinct) const noexcept {
+        constexpr std::size_t most = SIZE_MAX / 2; // so that the sum below is one
+        const std::size_t top_k = options_.top_k < most ? options_.top_k : most;
+        const std::size_t kept = is_greedy() ? 1 : top_k;
+        const bool lowers =
+            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
+        if (kept == 0 || (distinct != 0 && !lowers)) {
+            return 0;
+        }
+        const bool penalizes =
+            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
+        return kept + (penalizes ? distinct : 0);
+    }
+
+    /// Chooses among the candidates at(0) ... at(size - 1), of which it keeps as many as it needs.
+    template <class At> [[nodiscard]] token choose_of(std::size_t size, At at) noexcept {
+        const detail::default_float_environment environment;
+        const std::size_t needed = needs_if(counts_.distinct());
+        const std::size_t n = needed == 0 || needed > size ? size : needed;
+        for (std::size_t i = 0; i < n; ++i) {
+            candidates_[i] = at(i);
+        }
+        if (n != size) {
+            take_larger(n, size, at);
+        }
+        for (std::size_t i = 0; i < n; ++i) {
+            candidates_[i].logit = penalized(candidates_[i].logit, counts_.of(candidates_[i].id));
+        }
+        return choose_among(n);
+    }
+
+    /// The first n candidates become the n largest of all.
+    template <class At> void take_larger(std::size_t n, std::size_t size, At at) noexcept {
+        candidate* heap = candidates_.data(); // the smallest on top
+        for (std::size_t i = n / 2; i-- > 0;) {
+            detail::sorting::sift_down(heap, n, i, before);
+        }
+        for (std::size_t i = n; i < size; ++i) {
+            const candidate next = at(i);
+            if (!(next.logit < heap[0].logit) && before(next, heap[0])) {
+                heap[0] = next;
+                detail::sorting::sift_down(heap, n, 0, before);
+            }
+        }
+    }
+
+    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
+    void sort_largest(std::size_t n, std::size_t k) noexcept { detail::sort_first(candidates_.data(), n, k, before); }
 
     [[nodiscard]] float penalized(float logit, std::uint32_t count) const noexcept {
         if (count == 0) {
@@ -4031,11 +4172,11 @@ private:
 
     sampler_options options_;
     std::uint64_t random_ = 0;
-    buffer<candidate> candidates_;
-    buffer<std::uint32_t> counts_; ///< [vocabulary] how often each token is among the recent ones
+    std::size_t vocabulary_ = 0;
+    buffer<candidate> candidates_; ///< [what needs() can be, or the vocabulary]
+    detail::token_counts counts_;  ///< of the recent tokens
     buffer<token> recent_;         ///< ring
     std::size_t accepted_ = 0;
-    std::size_t distinct_ = 0; ///< tokens whose count is not 0
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -4095,7 +4236,7 @@ protected:
 
 /// Borrows the model, which must outlive it. Move-only, and belongs to one thread at a time. Allocates in open() only:
 /// 2 * layers * context * kv_heads * head_size elements of the policy's kv_element, scratch for `prompt_chunk` rows
-/// (under 150 KiB a row for the 2B model), and the logits.
+/// (under 150 KiB a row for the 2B model), and eight rows of logits.
 class any_session {
 public:
     /// \return errc::invalid_argument (a context beyond the model's, no threads, no prompt chunk, a pooling other than
@@ -4156,8 +4297,7 @@ public:
     /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
     /// states of all tokens after the last norm, or the last token's, as the file or session_options::pooling says,
     /// scaled to length one. The dot product of two is their cosine. Valid until the next call that is not const.
-    /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token or, for
-    /// a mean, any token.
+    /// \return errc::nothing_fed before the first token.
     [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
 
     /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
@@ -4194,9 +4334,10 @@ public:
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
-    /// that both belong to one thread at a time; in a kv_pool it shares the pages, too, and copies the last one when
-    /// one of the two writes it. Without a pool keys and values are copied.
-    /// \return errc::out_of_memory, errc::kv_pool_full.
+    /// that both belong to one thread at a time, and a call of one ends the life of what the other's logits() gave. In
+    /// a kv_pool it shares the pages, too, and copies the last one when one of the two writes it: see kv_pool for a
+    /// prefix that many share. Without a pool keys and values are copied. Beside them a fork takes 4 bytes a position
+    /// of its context and 4 a value of its hidden state. \return errc::out_of_memory, errc::kv_pool_full.
     [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
 
     /// Starts an empty sequence. Frees and allocates nothing.
@@ -4257,8 +4398,10 @@ protected:
 
 /// Steps sessions of one model together: decoding is bound by reading the weights, and here one reading serves all.
 /// The logits are the bits that each session would have computed alone. Borrows the model, which must outlive it, and
-/// sessions only during a call. Belongs to one thread at a time, as do the sessions. Allocates in open() only: scratch
-/// for `sessions` rows (under 150 KiB a row for the 2B model).
+/// sessions only during a call; after it they read the logits out of the batch's memory until its next step, and
+/// compute them again if they are asked for later. Belongs to one thread at a time, together with the sessions that it
+/// stepped. Allocates in open() only: scratch and logits for `sessions` rows (under 150 KiB and 4 bytes a token of the
+/// vocabulary for each; memory that is never written is never used).
 ///
 ///     while (is_any_going_on) {
 ///         batch.run_pending(sessions);                   // one pass over the weights
@@ -33005,6 +33148,110 @@ template <class Program> result<model_file> files_part<Program>::open(byte_sourc
 #ifndef BITNET_RUN_BATCH_CORE_HPP
 #define BITNET_RUN_BATCH_CORE_HPP
 
+// ---- bitnet/run/logits_rows.hpp ----
+// logits_rows: where logits are computed, and which session may still read which of them.
+#ifndef BITNET_RUN_LOGITS_ROWS_HPP
+#define BITNET_RUN_LOGITS_ROWS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+class held_logits;
+
+struct logits_row {
+    float* values = nullptr;
+    held_logits* holder = nullptr; ///< whose logits these are
+};
+
+/// The logits of a session's last token, as long as nobody has computed others in their place. Both this and the rows
+/// may end first.
+class held_logits {
+public:
+    held_logits() noexcept = default;
+    held_logits(const held_logits&) = delete;
+    held_logits& operator=(const held_logits&) = delete;
+    ~held_logits() { release(); }
+
+    [[nodiscard]] bool has() const noexcept { return row_ != nullptr; }
+    /// \pre has()
+    [[nodiscard]] float* values() const noexcept { return row_->values; }
+
+    void hold(logits_row& row) noexcept {
+        release();
+        if (row.holder != nullptr) {
+            row.holder->release();
+        }
+        row.holder = this;
+        row_ = &row;
+    }
+    void release() noexcept {
+        if (row_ != nullptr) {
+            std::exchange(row_, nullptr)->holder = nullptr;
+        }
+    }
+
+private:
+    logits_row* row_ = nullptr;
+};
+
+/// Memory for several rows of logits [vocabulary]. Sessions have none of their own: a hundred that wait would hold 50
+/// MB with a vocabulary of 128,000. Move-only.
+class logits_rows {
+public:
+    logits_rows() noexcept = default;
+    logits_rows(logits_rows&&) noexcept = default;
+    logits_rows& operator=(logits_rows&&) noexcept = default;
+    ~logits_rows() {
+        for (logits_row& row : rows_.span()) {
+            static_cast<void>(overwrite(row));
+        }
+    }
+
+    /// Memory is used when it is written. \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<logits_rows> open(std::size_t rows, std::size_t vocabulary) {
+        logits_rows made;
+        auto values = buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary, "logits");
+        if (!values) {
+            return failed(values);
+        }
+        error failure;
+        allocate(made.rows_, rows, "logits", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.values_ = *std::move(values);
+        for (std::size_t i = 0; i < rows; ++i) {
+            made.rows_[i].values = made.values_.data() + i * vocabulary;
+        }
+        return made;
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return rows_.size(); }
+    [[nodiscard]] logits_row& operator[](std::size_t i) noexcept { return rows_[i]; }
+
+    /// Where to compute row `i` anew: whose it was has no logits any more.
+    [[nodiscard]] float* overwrite(std::size_t i) noexcept { return overwrite(rows_[i]); }
+
+private:
+    [[nodiscard]] static float* overwrite(logits_row& row) noexcept {
+        if (row.holder != nullptr) {
+            row.holder->release();
+        }
+        return row.values;
+    }
+
+    buffer<float> values_;
+    buffer<logits_row> rows_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/session_core.hpp ----
 // session_core: what any_session and session<P> hold, compiled once for all engines.
 #ifndef BITNET_RUN_SESSION_CORE_HPP
@@ -33338,6 +33585,7 @@ inline void remove_listed(std::string_view list, cpu_numbers& all) noexcept {
 
 #endif
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -33379,12 +33627,13 @@ private:
 
 /// Shared by the forks of a session, of which one works at a time.
 struct workspace {
-    static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
+    static constexpr std::size_t rows_of_logits = 8; ///< that feed_each() computes together
 
     session_pool pool;
     std::optional<transformer> forward;
     buffer<sequence_row> rows; ///< [prompt_chunk]
-    buffer<float> more_logits; ///< [logits_rows - 1, vocabulary]
+    logits_rows logits;
+    std::array<scored_token, screened_search::most> largest; ///< found without a screen
     screened_search search;
     session_core* owner = nullptr; ///< whose states are in `forward`
     std::atomic<std::size_t> users{1};
@@ -33429,12 +33678,11 @@ public:
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = buffer<float>::allocate_uninitialized(
-            std::uint64_t{model.parameters.vocabulary} * (workspace::logits_rows - 1), "logits");
+        auto logits = logits_rows::open(workspace::rows_of_logits, model.parameters.vocabulary);
         if (!logits) {
             return failed(logits);
         }
-        all.more_logits = *std::move(logits);
+        all.logits = *std::move(logits);
         if (!model.screen.is_expected()) {
             return made;
         }
@@ -33577,12 +33825,11 @@ public:
         state_after_ = 0;
         summed_states_ = 0;
         pending_.reset();
-        logits_valid_ = false;
+        logits_.release();
         stopped_by_ = stop_reason::none;
     }
 
-    /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null, whose logits go to
-    /// logits_row(). \pre room in the context.
+    /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null. \pre room in the context.
     [[nodiscard]] sequence_row begin_step(token id, const float* embedding) noexcept {
         tokens_[cached_] = embedding == nullptr ? id : no_token;
         cache_.extend(cached_, 1);
@@ -33590,20 +33837,20 @@ public:
     }
     /// Before that: room for one position. \return errc::kv_pool_full.
     [[nodiscard]] result<void> reserve_step() { return cache_.reserve(cached_, cached_ + 1); }
-    [[nodiscard]] float* logits_row() noexcept { return logits_.data(); }
-    void end_step() noexcept {
+    /// After that pass: takes over the state of its row `index` and the logits that were made of it.
+    void end_step(transformer& pass, std::size_t index, logits_row& logits) noexcept {
         state_after_ = ++cached_;
         pending_.reset();
-        state_of_ = last_state::in_a_batch;
-        logits_valid_ = true;
+        if (has_mean()) {
+            add_states(pass, index, 1);
+        }
+        take_state(pass, index);
+        logits_.hold(logits);
     }
     [[nodiscard]] std::size_t cached() const noexcept { return cached_; }
     [[nodiscard]] bool is_of(const hyper_parameters& parameters) const noexcept { return &parameters_ == &parameters; }
 
 private:
-    /// Which scratch the hidden state of the last token is in.
-    enum class last_state { here, in_a_batch };
-
     session_core(const model_parts& model, const session_options& options, workspace_share space) noexcept
         : session_base(options), model_(model), parameters_(model.parameters),
           frequencies_(model.turns.of(options.context)), space_(std::move(space)) {}
@@ -33680,9 +33927,9 @@ private:
     }
 
     [[nodiscard]] result<std::span<const scored_token>> largest_of_last(std::size_t k) {
-        if (k == 0 || k > largest_.size()) {
+        if (k == 0 || k > screened_search::most) {
             return error{errc::invalid_argument, sentence({"session: the ", k, " largest logits were asked for, 1 to ",
-                                                           largest_.size(), " are possible"})};
+                                                           screened_search::most, " are possible"})};
         }
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
@@ -33694,15 +33941,6 @@ private:
     [[nodiscard]] result<std::span<const float>> unit_state() {
         if (auto done = ready(); !done) {
             return failed(done);
-        }
-        if (state_of_ == last_state::in_a_batch) {
-            return error{errc::invalid_argument,
-                         "session: the last token ran in a batch, so that its state is not here"};
-        }
-        if (has_mean() && summed_states_ != cached_) {
-            return error{errc::invalid_argument,
-                         sentence({"session: of ", cached_, " tokens ", cached_ - summed_states_,
-                                   " ran in a batch, so that their states are missing in the mean"})};
         }
         return space_->forward->normalized(has_mean() ? state_sum_.data() : space_->forward->final_state(last_row_));
     }
@@ -33737,17 +33975,16 @@ private:
         }
         cache_ = *std::move(cache);
         error failure;
-        allocate(tokens_, options_.context, "session, its tokens", failure);
         allocate(state_, parameters_.hidden, "hidden state", failure);
         allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure);
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = buffer<float>::allocate_uninitialized(parameters_.vocabulary, "logits");
-        if (!logits) {
-            return failed(logits);
+        auto tokens = buffer<token>::allocate_uninitialized(options_.context, "session, its tokens");
+        if (!tokens) {
+            return failed(tokens);
         }
-        logits_ = *std::move(logits);
+        tokens_ = *std::move(tokens);
         return {};
     }
 
@@ -33781,8 +34018,16 @@ private:
             last_row_ = 0;
         }
     }
+    /// The state of a row that somebody else's pass has run.
+    void take_state(transformer& pass, std::size_t row) noexcept {
+        if (space_->owner == this) {
+            space_->owner = nullptr;
+        }
+        pass.copy_state(row, state_.data());
+        has_state_ = true;
+    }
     void keep_state() noexcept {
-        has_state_ = cached_ != 0 && state_after_ == cached_ && state_of_ == last_state::here;
+        has_state_ = cached_ != 0 && state_after_ == cached_;
         if (has_state_) {
             space_->forward->copy_state(last_row_, state_.data());
         }
@@ -33806,7 +34051,9 @@ private:
         }
         stopped_by_ = stop_reason::none;
         pending_.reset();
-        logits_valid_ = logits_valid_ && to == state_after_;
+        if (to != state_after_) {
+            logits_.release();
+        }
         cached_ = to;
         cache_.keep(to);
         return {};
@@ -33824,7 +34071,7 @@ private:
         copy.take_tokens(*this);
         return std::unique_ptr<session_base>(*std::move(made));
     }
-    /// All of another session but its cache.
+    /// All of another session but its cache and its logits, which the kept state gives again.
     void take_tokens(session_core& from) noexcept {
         from.take_workspace();
         from.keep_state();
@@ -33836,11 +34083,6 @@ private:
         pending_ = from.pending_;
         summed_states_ = from.summed_states_;
         has_state_ = from.has_state_;
-        state_of_ = from.state_of_;
-        logits_valid_ = from.logits_valid_;
-        if (logits_valid_) {
-            std::copy_n(from.logits_.data(), logits_.size(), logits_.data());
-        }
     }
 
     std::optional<token> stopped(stop_reason why) noexcept {
@@ -33850,14 +34092,14 @@ private:
 
     /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.
     void visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
-        constexpr std::size_t most = workspace::logits_rows;
+        constexpr std::size_t most = workspace::rows_of_logits;
         std::array<std::size_t, most> rows;
         std::array<float*, most> out;
         for (std::size_t first = 0; first < count; first += most) {
             const std::size_t together = (std::min)(most, count - first);
             for (std::size_t i = 0; i < together; ++i) {
                 rows[i] = first + i;
-                out[i] = logits_row(together - 1 - i); // the last one to row 0, where logits() looks
+                out[i] = space_->logits.overwrite(together - 1 - i); // the last one to row 0, which is held
             }
             space_->forward->logits(space_->pool.ref(), std::span(rows).first(together),
                                     std::span<float* const>(out).first(together));
@@ -33865,12 +34107,7 @@ private:
                 visitor(begin + first + i, {out[i], parameters_.vocabulary});
             }
         }
-        logits_valid_ = true;
-    }
-
-    /// Row 0 is the session's own, the others are the workspace's.
-    [[nodiscard]] float* logits_row(std::size_t i) noexcept {
-        return i == 0 ? logits_.data() : space_->more_logits.data() + (i - 1) * parameters_.vocabulary;
+        logits_.hold(space_->logits[0]);
     }
 
     [[nodiscard]] result<void> check_room(std::size_t count, std::string_view of_what) const {
@@ -33938,38 +34175,39 @@ private:
     }
 
     [[nodiscard]] std::span<const float> all_logits() noexcept {
-        const std::span<float> out(logits_row(0), parameters_.vocabulary);
-        if (!logits_valid_) {
+        if (!logits_.has()) {
+            const std::span<float> out(space_->logits.overwrite(0), parameters_.vocabulary);
             space_->forward->logits(space_->pool.ref(), last_row_, out);
-            logits_valid_ = true;
+            logits_.hold(space_->logits[0]);
         }
-        return out;
+        return {logits_.values(), parameters_.vocabulary};
     }
 
     /// The k largest through the screen; nullopt without one, while it is being made, if k is out of range, or if all
     /// logits are already computed.
     [[nodiscard]] std::optional<std::span<const scored_token>> screened_logits(std::size_t k) noexcept {
-        if (!model_.screen.is_ready() || logits_valid_ || k == 0 || k > largest_.size()) {
+        if (!model_.screen.is_ready() || logits_.has() || k == 0 || k > screened_search::most) {
             return std::nullopt;
         }
         return space_->search.largest(space_->pool.ref(), space_->forward->final_state(last_row_), k);
     }
 
     [[nodiscard]] std::span<const scored_token> largest_of(std::span<const float> logits, std::size_t k) noexcept {
+        auto& largest = space_->largest;
         std::size_t count = 0;
         for (std::size_t i = 0; i < logits.size(); ++i) {
             const scored_token here{static_cast<token>(i), logits[i]};
-            if (count == k && !precedes(here, largest_[k - 1])) {
+            if (count == k && !precedes(here, largest[k - 1])) {
                 continue;
             }
             count = (std::min)(count + 1, k);
             std::size_t at = count - 1; // one drops out at the end if there are k already
-            for (; at != 0 && precedes(here, largest_[at - 1]); --at) {
-                largest_[at] = largest_[at - 1];
+            for (; at != 0 && precedes(here, largest[at - 1]); --at) {
+                largest[at] = largest[at - 1];
             }
-            largest_[at] = here;
+            largest[at] = here;
         }
-        return std::span<const scored_token>(largest_).first(count);
+        return std::span<const scored_token>(largest).first(count);
     }
 
     /// Whether embedding() is a mean.
@@ -33977,14 +34215,14 @@ private:
         return options_.pooling.value_or(parameters_.pooling) == pooling_type::mean;
     }
 
-    /// Adds the states of the first `count` rows of the last pass, in the order of their positions: the same bits
-    /// whatever the chunks. The sum stands for the mean, because only its direction matters.
-    void add_states(std::size_t count) noexcept {
+    /// Adds the states of `count` rows of a pass, in the order of their positions: the same bits whatever the chunks.
+    /// The sum stands for the mean, because only its direction matters.
+    void add_states(transformer& pass, std::size_t first, std::size_t count) noexcept {
         if (summed_states_ == 0) {
             std::fill(state_sum_.span().begin(), state_sum_.span().end(), 0.0f);
         }
-        for (std::size_t row = 0; row < count; ++row) {
-            space_->forward->add_final_state(row, state_sum_.span());
+        for (std::size_t row = first; row < first + count; ++row) {
+            pass.add_final_state(row, state_sum_.span());
         }
         summed_states_ += count;
     }
@@ -34012,10 +34250,9 @@ private:
         cached_ += count;
         state_after_ = cached_;
         last_row_ = count - 1;
-        state_of_ = last_state::here;
-        logits_valid_ = false;
+        logits_.release();
         if (has_mean()) {
-            add_states(count);
+            add_states(*space_->forward, 0, count);
         }
     }
 
@@ -34027,14 +34264,11 @@ private:
     buffer<token> tokens_; ///< [context]
     buffer<float> state_;  ///< [hidden]: of the last token, while another session has the workspace
     bool has_state_ = false;
-    buffer<float> logits_; ///< [vocabulary]: those of the last token
-    std::array<scored_token, screened_search::most> largest_;
+    held_logits logits_;          ///< those of the last token
     std::size_t last_row_ = 0;    ///< of the last pass
     std::size_t state_after_ = 0; ///< how many positions the last state has seen
     buffer<float> state_sum_;     ///< [hidden] if embedding() is a mean
     std::size_t summed_states_ = 0;
-    last_state state_of_ = last_state::here;
-    bool logits_valid_ = false;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -34107,13 +34341,13 @@ private:
             const std::span<const float> embedding = entries[i].embedding;
             rows_[i] = of.begin_step(entries[i].id, embedding.empty() ? nullptr : embedding.data());
             row_indices_[i] = i;
-            logits_[i] = of.logits_row();
+            logits_[i] = rows_of_logits_.overwrite(i);
         }
         transformer_->run(pool_.ref(), rows_.span().first(entries.size()));
         transformer_->logits(pool_.ref(), row_indices_.span().first(entries.size()),
                              logits_.span().first(entries.size()));
-        for (const batch_entry& each : entries) {
-            core_of(each).end_step();
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            core_of(entries[i]).end_step(*transformer_, i, rows_of_logits_[i]);
         }
         return {};
     }
@@ -34124,6 +34358,11 @@ private:
             return failed(forward);
         }
         transformer_.emplace(*std::move(forward));
+        auto logits = logits_rows::open(sessions, parameters_.vocabulary);
+        if (!logits) {
+            return failed(logits);
+        }
+        rows_of_logits_ = *std::move(logits);
         error failure;
         allocate(entries_, sessions, "batch rows", failure);
         allocate(rows_, sessions, "batch rows", failure);
@@ -34198,6 +34437,7 @@ private:
     buffer<sequence_row> rows_;
     buffer<std::size_t> row_indices_;
     buffer<float*> logits_;
+    logits_rows rows_of_logits_; ///< [sessions]
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

@@ -20,6 +20,7 @@
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/run/any_session.hpp>
+#include <bitnet/run/logits_rows.hpp>
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session_options.hpp>
@@ -142,12 +143,11 @@ public:
         state_after_ = 0;
         summed_states_ = 0;
         pending_.reset();
-        logits_valid_ = false;
+        logits_.release();
         stopped_by_ = stop_reason::none;
     }
 
-    /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null, whose logits go to
-    /// logits_row(). \pre room in the context.
+    /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null. \pre room in the context.
     [[nodiscard]] sequence_row begin_step(token id, const float* embedding) noexcept {
         tokens_[cached_] = embedding == nullptr ? id : no_token;
         cache_.extend(cached_, 1);
@@ -155,20 +155,20 @@ public:
     }
     /// Before that: room for one position. \return errc::kv_pool_full.
     [[nodiscard]] result<void> reserve_step() { return cache_.reserve(cached_, cached_ + 1); }
-    [[nodiscard]] float* logits_row() noexcept { return logits_.data(); }
-    void end_step() noexcept {
+    /// After that pass: takes over the state of its row `index` and the logits that were made of it.
+    void end_step(transformer& pass, std::size_t index, logits_row& logits) noexcept {
         state_after_ = ++cached_;
         pending_.reset();
-        state_of_ = last_state::in_a_batch;
-        logits_valid_ = true;
+        if (has_mean()) {
+            add_states(pass, index, 1);
+        }
+        take_state(pass, index);
+        logits_.hold(logits);
     }
     [[nodiscard]] std::size_t cached() const noexcept { return cached_; }
     [[nodiscard]] bool is_of(const hyper_parameters& parameters) const noexcept { return &parameters_ == &parameters; }
 
 private:
-    /// Which scratch the hidden state of the last token is in.
-    enum class last_state { here, in_a_batch };
-
     session_core(const model_parts& model, const session_options& options, workspace_share space) noexcept
         : session_base(options), model_(model), parameters_(model.parameters),
           frequencies_(model.turns.of(options.context)), space_(std::move(space)) {}
@@ -245,9 +245,9 @@ private:
     }
 
     [[nodiscard]] result<std::span<const scored_token>> largest_of_last(std::size_t k) {
-        if (k == 0 || k > largest_.size()) {
+        if (k == 0 || k > screened_search::most) {
             return error{errc::invalid_argument, sentence({"session: the ", k, " largest logits were asked for, 1 to ",
-                                                           largest_.size(), " are possible"})};
+                                                           screened_search::most, " are possible"})};
         }
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
@@ -259,15 +259,6 @@ private:
     [[nodiscard]] result<std::span<const float>> unit_state() {
         if (auto done = ready(); !done) {
             return failed(done);
-        }
-        if (state_of_ == last_state::in_a_batch) {
-            return error{errc::invalid_argument,
-                         "session: the last token ran in a batch, so that its state is not here"};
-        }
-        if (has_mean() && summed_states_ != cached_) {
-            return error{errc::invalid_argument,
-                         sentence({"session: of ", cached_, " tokens ", cached_ - summed_states_,
-                                   " ran in a batch, so that their states are missing in the mean"})};
         }
         return space_->forward->normalized(has_mean() ? state_sum_.data() : space_->forward->final_state(last_row_));
     }
@@ -302,17 +293,16 @@ private:
         }
         cache_ = *std::move(cache);
         error failure;
-        allocate(tokens_, options_.context, "session, its tokens", failure);
         allocate(state_, parameters_.hidden, "hidden state", failure);
         allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure);
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = buffer<float>::allocate_uninitialized(parameters_.vocabulary, "logits");
-        if (!logits) {
-            return failed(logits);
+        auto tokens = buffer<token>::allocate_uninitialized(options_.context, "session, its tokens");
+        if (!tokens) {
+            return failed(tokens);
         }
-        logits_ = *std::move(logits);
+        tokens_ = *std::move(tokens);
         return {};
     }
 
@@ -346,8 +336,16 @@ private:
             last_row_ = 0;
         }
     }
+    /// The state of a row that somebody else's pass has run.
+    void take_state(transformer& pass, std::size_t row) noexcept {
+        if (space_->owner == this) {
+            space_->owner = nullptr;
+        }
+        pass.copy_state(row, state_.data());
+        has_state_ = true;
+    }
     void keep_state() noexcept {
-        has_state_ = cached_ != 0 && state_after_ == cached_ && state_of_ == last_state::here;
+        has_state_ = cached_ != 0 && state_after_ == cached_;
         if (has_state_) {
             space_->forward->copy_state(last_row_, state_.data());
         }
@@ -371,7 +369,9 @@ private:
         }
         stopped_by_ = stop_reason::none;
         pending_.reset();
-        logits_valid_ = logits_valid_ && to == state_after_;
+        if (to != state_after_) {
+            logits_.release();
+        }
         cached_ = to;
         cache_.keep(to);
         return {};
@@ -389,7 +389,7 @@ private:
         copy.take_tokens(*this);
         return std::unique_ptr<session_base>(*std::move(made));
     }
-    /// All of another session but its cache.
+    /// All of another session but its cache and its logits, which the kept state gives again.
     void take_tokens(session_core& from) noexcept {
         from.take_workspace();
         from.keep_state();
@@ -401,11 +401,6 @@ private:
         pending_ = from.pending_;
         summed_states_ = from.summed_states_;
         has_state_ = from.has_state_;
-        state_of_ = from.state_of_;
-        logits_valid_ = from.logits_valid_;
-        if (logits_valid_) {
-            std::copy_n(from.logits_.data(), logits_.size(), logits_.data());
-        }
     }
 
     std::optional<token> stopped(stop_reason why) noexcept {
@@ -415,14 +410,14 @@ private:
 
     /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.
     void visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
-        constexpr std::size_t most = workspace::logits_rows;
+        constexpr std::size_t most = workspace::rows_of_logits;
         std::array<std::size_t, most> rows;
         std::array<float*, most> out;
         for (std::size_t first = 0; first < count; first += most) {
             const std::size_t together = (std::min)(most, count - first);
             for (std::size_t i = 0; i < together; ++i) {
                 rows[i] = first + i;
-                out[i] = logits_row(together - 1 - i); // the last one to row 0, where logits() looks
+                out[i] = space_->logits.overwrite(together - 1 - i); // the last one to row 0, which is held
             }
             space_->forward->logits(space_->pool.ref(), std::span(rows).first(together),
                                     std::span<float* const>(out).first(together));
@@ -430,12 +425,7 @@ private:
                 visitor(begin + first + i, {out[i], parameters_.vocabulary});
             }
         }
-        logits_valid_ = true;
-    }
-
-    /// Row 0 is the session's own, the others are the workspace's.
-    [[nodiscard]] float* logits_row(std::size_t i) noexcept {
-        return i == 0 ? logits_.data() : space_->more_logits.data() + (i - 1) * parameters_.vocabulary;
+        logits_.hold(space_->logits[0]);
     }
 
     [[nodiscard]] result<void> check_room(std::size_t count, std::string_view of_what) const {
@@ -503,38 +493,39 @@ private:
     }
 
     [[nodiscard]] std::span<const float> all_logits() noexcept {
-        const std::span<float> out(logits_row(0), parameters_.vocabulary);
-        if (!logits_valid_) {
+        if (!logits_.has()) {
+            const std::span<float> out(space_->logits.overwrite(0), parameters_.vocabulary);
             space_->forward->logits(space_->pool.ref(), last_row_, out);
-            logits_valid_ = true;
+            logits_.hold(space_->logits[0]);
         }
-        return out;
+        return {logits_.values(), parameters_.vocabulary};
     }
 
     /// The k largest through the screen; nullopt without one, while it is being made, if k is out of range, or if all
     /// logits are already computed.
     [[nodiscard]] std::optional<std::span<const scored_token>> screened_logits(std::size_t k) noexcept {
-        if (!model_.screen.is_ready() || logits_valid_ || k == 0 || k > largest_.size()) {
+        if (!model_.screen.is_ready() || logits_.has() || k == 0 || k > screened_search::most) {
             return std::nullopt;
         }
         return space_->search.largest(space_->pool.ref(), space_->forward->final_state(last_row_), k);
     }
 
     [[nodiscard]] std::span<const scored_token> largest_of(std::span<const float> logits, std::size_t k) noexcept {
+        auto& largest = space_->largest;
         std::size_t count = 0;
         for (std::size_t i = 0; i < logits.size(); ++i) {
             const scored_token here{static_cast<token>(i), logits[i]};
-            if (count == k && !precedes(here, largest_[k - 1])) {
+            if (count == k && !precedes(here, largest[k - 1])) {
                 continue;
             }
             count = (std::min)(count + 1, k);
             std::size_t at = count - 1; // one drops out at the end if there are k already
-            for (; at != 0 && precedes(here, largest_[at - 1]); --at) {
-                largest_[at] = largest_[at - 1];
+            for (; at != 0 && precedes(here, largest[at - 1]); --at) {
+                largest[at] = largest[at - 1];
             }
-            largest_[at] = here;
+            largest[at] = here;
         }
-        return std::span<const scored_token>(largest_).first(count);
+        return std::span<const scored_token>(largest).first(count);
     }
 
     /// Whether embedding() is a mean.
@@ -542,14 +533,14 @@ private:
         return options_.pooling.value_or(parameters_.pooling) == pooling_type::mean;
     }
 
-    /// Adds the states of the first `count` rows of the last pass, in the order of their positions: the same bits
-    /// whatever the chunks. The sum stands for the mean, because only its direction matters.
-    void add_states(std::size_t count) noexcept {
+    /// Adds the states of `count` rows of a pass, in the order of their positions: the same bits whatever the chunks.
+    /// The sum stands for the mean, because only its direction matters.
+    void add_states(transformer& pass, std::size_t first, std::size_t count) noexcept {
         if (summed_states_ == 0) {
             std::fill(state_sum_.span().begin(), state_sum_.span().end(), 0.0f);
         }
-        for (std::size_t row = 0; row < count; ++row) {
-            space_->forward->add_final_state(row, state_sum_.span());
+        for (std::size_t row = first; row < first + count; ++row) {
+            pass.add_final_state(row, state_sum_.span());
         }
         summed_states_ += count;
     }
@@ -577,10 +568,9 @@ private:
         cached_ += count;
         state_after_ = cached_;
         last_row_ = count - 1;
-        state_of_ = last_state::here;
-        logits_valid_ = false;
+        logits_.release();
         if (has_mean()) {
-            add_states(count);
+            add_states(*space_->forward, 0, count);
         }
     }
 
@@ -592,14 +582,11 @@ private:
     buffer<token> tokens_; ///< [context]
     buffer<float> state_;  ///< [hidden]: of the last token, while another session has the workspace
     bool has_state_ = false;
-    buffer<float> logits_; ///< [vocabulary]: those of the last token
-    std::array<scored_token, screened_search::most> largest_;
+    held_logits logits_;          ///< those of the last token
     std::size_t last_row_ = 0;    ///< of the last pass
     std::size_t state_after_ = 0; ///< how many positions the last state has seen
     buffer<float> state_sum_;     ///< [hidden] if embedding() is a mean
     std::size_t summed_states_ = 0;
-    last_state state_of_ = last_state::here;
-    bool logits_valid_ = false;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

@@ -12,10 +12,11 @@
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
-#include <bitnet/run/logits_rows.hpp>
+#include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/thread/pool.hpp>
+#include <bitnet/thread/stepped_pool.hpp>
 #include <bitnet/thread/usable_cores.hpp>
 
 #include <array>
@@ -64,6 +65,8 @@ struct workspace {
 
     session_pool pool;
     std::optional<transformer> forward;
+    stepped_pool steps;        ///< of `pool`
+    forward_pass pass;         ///< the owner's
     buffer<sequence_row> rows; ///< [prompt_chunk]
     logits_rows logits;
     std::array<scored_token, screened_search::most> largest; ///< found without a screen
@@ -71,7 +74,7 @@ struct workspace {
     session_core* owner = nullptr; ///< whose states are in `forward`
     std::atomic<std::size_t> users{1};
 
-    explicit workspace(session_pool opened) noexcept : pool(std::move(opened)) {}
+    explicit workspace(session_pool opened) noexcept : pool(std::move(opened)), steps(pool.ref()) {}
 };
 
 /// One user of a workspace, which ends with its last user.

@@ -178,10 +178,13 @@
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/parts.hpp>
 #include <bitnet/run/sampler.hpp>
+#include <bitnet/run/scheduler.hpp>
+#include <bitnet/run/scheduler_core.hpp>
 #include <bitnet/run/screen_choice.hpp>
 #include <bitnet/run/session.hpp>
 #include <bitnet/run/session_core.hpp>
 #include <bitnet/run/session_options.hpp>
+#include <bitnet/run/shared_head.hpp>
 #include <bitnet/run/speaker.hpp>
 #include <bitnet/run/tensors_part.hpp>
 #include <bitnet/run/text_part.hpp>

@@ -743,6 +743,8 @@ struct open_options;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
+class scheduler;
+struct scheduler_options;
 struct scored_token;
 enum class screen_state;
 struct screen_statistics;
@@ -1091,7 +1093,7 @@ struct open_options {
 #endif
 
 // ---- bitnet/run/session_options.hpp ----
-// session_options and batch_options, and why a session stopped.
+// session_options, batch_options and scheduler_options, and why a session stopped.
 #ifndef BITNET_RUN_SESSION_OPTIONS_HPP
 #define BITNET_RUN_SESSION_OPTIONS_HPP
 
@@ -1155,6 +1157,24 @@ struct batch_options {
     std::chrono::microseconds spin = default_spin;
 
     static constexpr std::size_t most_sessions = 1024;
+};
+
+struct scheduler_options {
+    /// That can be served at the same time.
+    std::size_t speakers = 128;
+    /// Speakers that get a token in one pass, each from logits in the scheduler's memory: half a megabyte for each in a
+    /// vocabulary of 128,000. Of more, those that waited longest come next.
+    std::size_t answers = 32;
+    /// Tokens of prompts in a pass in which nobody gets a token: more are faster, see session_options::prompt_chunk.
+    std::size_t prompt_chunk = 128;
+    /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
+    std::size_t prompt_beside_answers = 16;
+    /// As in session_options; the threads of the sessions themselves rest meanwhile.
+    std::optional<std::size_t> threads = {};
+    std::chrono::microseconds spin = default_spin;
+
+    static constexpr std::size_t most_speakers = 65536;
+    static constexpr std::size_t most_answers = 1024;
 };
 
 /// Why next() gave no token.
@@ -3169,6 +3189,7 @@ struct hyper_parameters;
 namespace detail {
 
 class batch_base;
+class scheduler_base;
 class session_base;
 
 /// What any_model holds: what can be asked of a model, and what is compiled elsewhere.
@@ -3183,6 +3204,8 @@ public:
                                                                              const pool_ref* pool) const = 0;
     [[nodiscard]] virtual result<std::unique_ptr<batch_base>> open_batch(const batch_options& options,
                                                                          const pool_ref* pool) const = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
+                                                                                 const pool_ref* pool) const = 0;
 
     [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
@@ -3315,7 +3338,9 @@ private:
 #define BITNET_MODEL_RANKING_HPP
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -3344,6 +3369,24 @@ namespace detail {
 }
 [[nodiscard]] inline bool precedes(const scored_token& a, const scored_token& b) noexcept {
     return precedes(a.logit, a.id, b.logit, b.id);
+}
+
+/// The out.size() first of all `logits`, in order; all if there are fewer. \return how many
+[[nodiscard]] inline std::size_t take_largest(std::span<const float> logits, std::span<scored_token> out) noexcept {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < logits.size() && !out.empty(); ++i) {
+        const scored_token here{static_cast<token>(i), logits[i]};
+        if (count == out.size() && !precedes(here, out[count - 1])) {
+            continue;
+        }
+        count += count == out.size() ? 0u : 1u; // one drops out at the end if it is full
+        std::size_t at = count - 1;
+        for (; at != 0 && precedes(here, out[at - 1]); --at) {
+            out[at] = out[at - 1];
+        }
+        out[at] = here;
+    }
+    return count;
 }
 
 } // namespace detail
@@ -4549,6 +4592,11 @@ namespace bitnet::inline BITNET_ABI {
 
 #endif
 
+// ---- bitnet/run/scheduler.hpp ----
+// scheduler: many conversations on one model, all of them in one reading of its weights.
+#ifndef BITNET_RUN_SCHEDULER_HPP
+#define BITNET_RUN_SCHEDULER_HPP
+
 // ---- bitnet/run/speaker.hpp ----
 // speaker: what a scheduler works for, a session and how its next token is chosen.
 #ifndef BITNET_RUN_SPEAKER_HPP
@@ -4575,6 +4623,106 @@ public:
 protected:
     speaker() noexcept = default;
     ~speaker() = default;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// What scheduler holds. See there for what the functions promise.
+class scheduler_base {
+public:
+    scheduler_base(const scheduler_base&) = delete;
+    scheduler_base& operator=(const scheduler_base&) = delete;
+    virtual ~scheduler_base() = default;
+
+    [[nodiscard]] virtual result<void> add(speaker& who, int priority) = 0;
+    virtual bool set_priority(const speaker& who, int priority) noexcept = 0;
+    virtual bool remove(const speaker& who) noexcept = 0;
+    /// \param budget nullopt: one pass, without end
+    [[nodiscard]] virtual step_state step(std::optional<std::chrono::nanoseconds> budget) noexcept = 0;
+    [[nodiscard]] virtual std::size_t speakers() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t threads() const noexcept = 0;
+
+protected:
+    scheduler_base() noexcept = default;
+};
+
+} // namespace detail
+
+/// Serves many speakers with one model by continuous batching: each pass over the weights takes one token of all that
+/// are speaking and a piece of the prompts of others, and speakers come and go between passes. Every one gets the bits,
+/// and so the tokens, that it would have had alone.
+///
+/// In the order of priorities, the highest first, and of equal ones the one that waited longest; in every fourth pass
+/// the waiting alone decides, so that among n speakers nobody waits for more than 4 n passes.
+///
+/// What fails, fails for one: a speaker whose context or KV pool is full, whose flag is set (see
+/// any_session::set_cancel_flag) or that has nothing to continue gets take(nullopt), its session says why, and it is
+/// left out until the next step() asks it again.
+///
+/// Borrows the model, which must outlive it, and speakers until they are removed. Sessions need no memory for the work
+/// that is done here; those made by any_session::fork() have none of their own. Belongs to one thread at a time,
+/// together with its speakers, their sessions and all that these share a working memory with. Between two calls
+/// sessions may be used like any others; a pass that stopped halfway starts again if one of its sessions was run,
+/// rewound or removed meanwhile. Allocates in open() only: scratch for the rows of a pass, and logits for `answers`
+/// rows, of which what is never written is never used.
+///
+///     while (server_is_running()) {
+///         add_and_remove_speakers();
+///         if (all.step(2ms) == step_state::ready) { wait_for_requests(); }
+///     }
+class scheduler {
+public:
+    /// \return errc::invalid_argument (an option that is out of its range, no threads), errc::no_lm_head (a text
+    /// embedding model), errc::out_of_memory, errc::thread_error.
+    [[nodiscard]] static result<scheduler> open(const any_model& opened, const scheduler_options& options = {}) {
+        return made(opened.base().open_scheduler(options, nullptr));
+    }
+    /// The same on the caller's pool, which must outlive the scheduler; options.threads and spin are not used.
+    [[nodiscard]] static result<scheduler> open(const any_model& opened, pool_ref pool,
+                                                const scheduler_options& options = {}) {
+        return made(opened.base().open_scheduler(options, &pool));
+    }
+    static result<scheduler> open(any_model&&, const scheduler_options& = {}) = delete;           // would dangle
+    static result<scheduler> open(any_model&&, pool_ref, const scheduler_options& = {}) = delete; // would dangle
+
+    /// Serves `who` from the next step() on; it must outlive that, or be removed before. \return
+    /// errc::invalid_argument (its session is another model's or already served, too many speakers).
+    [[nodiscard]] result<void> add(speaker& who, int priority = 0) { return base_->add(who, priority); }
+    /// \return whether `who` is served here
+    bool set_priority(const speaker& who, int priority) noexcept { return base_->set_priority(who, priority); }
+    /// Its session has all tokens that it was given, and what is left in its queue. \return whether `who` was served
+    bool remove(const speaker& who) noexcept { return base_->remove(who); }
+
+    /// Works, and returns before `budget` is used up, as any_session::step() does: it may stop within a pass, and the
+    /// next call goes on there. Choosing a token is not divided; one speaker's is the most that a budget is missed by.
+    /// \return ready if no speaker has anything to do
+    [[nodiscard]] step_state step(std::chrono::nanoseconds budget) noexcept { return base_->step(budget); }
+    /// One whole pass, or the rest of one: for servers, which look for new requests between two.
+    [[nodiscard]] step_state step() noexcept { return base_->step(std::nullopt); }
+
+    [[nodiscard]] std::size_t speakers() const noexcept { return base_->speakers(); }
+    [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
+
+private:
+    explicit scheduler(std::unique_ptr<detail::scheduler_base> base) noexcept : base_(std::move(base)) {}
+
+    [[nodiscard]] static result<scheduler> made(result<std::unique_ptr<detail::scheduler_base>> opened) {
+        return opened ? result<scheduler>(scheduler(*std::move(opened))) : failed(opened);
+    }
+
+    std::unique_ptr<detail::scheduler_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

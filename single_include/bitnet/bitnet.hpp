@@ -748,6 +748,8 @@ struct open_options;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
+class scheduler;
+struct scheduler_options;
 struct scored_token;
 enum class screen_state;
 struct screen_statistics;
@@ -1096,7 +1098,7 @@ struct open_options {
 #endif
 
 // ---- bitnet/run/session_options.hpp ----
-// session_options and batch_options, and why a session stopped.
+// session_options, batch_options and scheduler_options, and why a session stopped.
 #ifndef BITNET_RUN_SESSION_OPTIONS_HPP
 #define BITNET_RUN_SESSION_OPTIONS_HPP
 
@@ -1160,6 +1162,24 @@ struct batch_options {
     std::chrono::microseconds spin = default_spin;
 
     static constexpr std::size_t most_sessions = 1024;
+};
+
+struct scheduler_options {
+    /// That can be served at the same time.
+    std::size_t speakers = 128;
+    /// Speakers that get a token in one pass, each from logits in the scheduler's memory: half a megabyte for each in a
+    /// vocabulary of 128,000. Of more, those that waited longest come next.
+    std::size_t answers = 32;
+    /// Tokens of prompts in a pass in which nobody gets a token: more are faster, see session_options::prompt_chunk.
+    std::size_t prompt_chunk = 128;
+    /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
+    std::size_t prompt_beside_answers = 16;
+    /// As in session_options; the threads of the sessions themselves rest meanwhile.
+    std::optional<std::size_t> threads = {};
+    std::chrono::microseconds spin = default_spin;
+
+    static constexpr std::size_t most_speakers = 65536;
+    static constexpr std::size_t most_answers = 1024;
 };
 
 /// Why next() gave no token.
@@ -3174,6 +3194,7 @@ struct hyper_parameters;
 namespace detail {
 
 class batch_base;
+class scheduler_base;
 class session_base;
 
 /// What any_model holds: what can be asked of a model, and what is compiled elsewhere.
@@ -3188,6 +3209,8 @@ public:
                                                                              const pool_ref* pool) const = 0;
     [[nodiscard]] virtual result<std::unique_ptr<batch_base>> open_batch(const batch_options& options,
                                                                          const pool_ref* pool) const = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
+                                                                                 const pool_ref* pool) const = 0;
 
     [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
@@ -3320,7 +3343,9 @@ private:
 #define BITNET_MODEL_RANKING_HPP
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -3349,6 +3374,24 @@ namespace detail {
 }
 [[nodiscard]] inline bool precedes(const scored_token& a, const scored_token& b) noexcept {
     return precedes(a.logit, a.id, b.logit, b.id);
+}
+
+/// The out.size() first of all `logits`, in order; all if there are fewer. \return how many
+[[nodiscard]] inline std::size_t take_largest(std::span<const float> logits, std::span<scored_token> out) noexcept {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < logits.size() && !out.empty(); ++i) {
+        const scored_token here{static_cast<token>(i), logits[i]};
+        if (count == out.size() && !precedes(here, out[count - 1])) {
+            continue;
+        }
+        count += count == out.size() ? 0u : 1u; // one drops out at the end if it is full
+        std::size_t at = count - 1;
+        for (; at != 0 && precedes(here, out[at - 1]); --at) {
+            out[at] = out[at - 1];
+        }
+        out[at] = here;
+    }
+    return count;
 }
 
 } // namespace detail
@@ -4554,6 +4597,11 @@ namespace bitnet::inline BITNET_ABI {
 
 #endif
 
+// ---- bitnet/run/scheduler.hpp ----
+// scheduler: many conversations on one model, all of them in one reading of its weights.
+#ifndef BITNET_RUN_SCHEDULER_HPP
+#define BITNET_RUN_SCHEDULER_HPP
+
 // ---- bitnet/run/speaker.hpp ----
 // speaker: what a scheduler works for, a session and how its next token is chosen.
 #ifndef BITNET_RUN_SPEAKER_HPP
@@ -4580,6 +4628,106 @@ public:
 protected:
     speaker() noexcept = default;
     ~speaker() = default;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// What scheduler holds. See there for what the functions promise.
+class scheduler_base {
+public:
+    scheduler_base(const scheduler_base&) = delete;
+    scheduler_base& operator=(const scheduler_base&) = delete;
+    virtual ~scheduler_base() = default;
+
+    [[nodiscard]] virtual result<void> add(speaker& who, int priority) = 0;
+    virtual bool set_priority(const speaker& who, int priority) noexcept = 0;
+    virtual bool remove(const speaker& who) noexcept = 0;
+    /// \param budget nullopt: one pass, without end
+    [[nodiscard]] virtual step_state step(std::optional<std::chrono::nanoseconds> budget) noexcept = 0;
+    [[nodiscard]] virtual std::size_t speakers() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t threads() const noexcept = 0;
+
+protected:
+    scheduler_base() noexcept = default;
+};
+
+} // namespace detail
+
+/// Serves many speakers with one model by continuous batching: each pass over the weights takes one token of all that
+/// are speaking and a piece of the prompts of others, and speakers come and go between passes. Every one gets the bits,
+/// and so the tokens, that it would have had alone.
+///
+/// In the order of priorities, the highest first, and of equal ones the one that waited longest; in every fourth pass
+/// the waiting alone decides, so that among n speakers nobody waits for more than 4 n passes.
+///
+/// What fails, fails for one: a speaker whose context or KV pool is full, whose flag is set (see
+/// any_session::set_cancel_flag) or that has nothing to continue gets take(nullopt), its session says why, and it is
+/// left out until the next step() asks it again.
+///
+/// Borrows the model, which must outlive it, and speakers until they are removed. Sessions need no memory for the work
+/// that is done here; those made by any_session::fork() have none of their own. Belongs to one thread at a time,
+/// together with its speakers, their sessions and all that these share a working memory with. Between two calls
+/// sessions may be used like any others; a pass that stopped halfway starts again if one of its sessions was run,
+/// rewound or removed meanwhile. Allocates in open() only: scratch for the rows of a pass, and logits for `answers`
+/// rows, of which what is never written is never used.
+///
+///     while (server_is_running()) {
+///         add_and_remove_speakers();
+///         if (all.step(2ms) == step_state::ready) { wait_for_requests(); }
+///     }
+class scheduler {
+public:
+    /// \return errc::invalid_argument (an option that is out of its range, no threads), errc::no_lm_head (a text
+    /// embedding model), errc::out_of_memory, errc::thread_error.
+    [[nodiscard]] static result<scheduler> open(const any_model& opened, const scheduler_options& options = {}) {
+        return made(opened.base().open_scheduler(options, nullptr));
+    }
+    /// The same on the caller's pool, which must outlive the scheduler; options.threads and spin are not used.
+    [[nodiscard]] static result<scheduler> open(const any_model& opened, pool_ref pool,
+                                                const scheduler_options& options = {}) {
+        return made(opened.base().open_scheduler(options, &pool));
+    }
+    static result<scheduler> open(any_model&&, const scheduler_options& = {}) = delete;           // would dangle
+    static result<scheduler> open(any_model&&, pool_ref, const scheduler_options& = {}) = delete; // would dangle
+
+    /// Serves `who` from the next step() on; it must outlive that, or be removed before. \return
+    /// errc::invalid_argument (its session is another model's or already served, too many speakers).
+    [[nodiscard]] result<void> add(speaker& who, int priority = 0) { return base_->add(who, priority); }
+    /// \return whether `who` is served here
+    bool set_priority(const speaker& who, int priority) noexcept { return base_->set_priority(who, priority); }
+    /// Its session has all tokens that it was given, and what is left in its queue. \return whether `who` was served
+    bool remove(const speaker& who) noexcept { return base_->remove(who); }
+
+    /// Works, and returns before `budget` is used up, as any_session::step() does: it may stop within a pass, and the
+    /// next call goes on there. Choosing a token is not divided; one speaker's is the most that a budget is missed by.
+    /// \return ready if no speaker has anything to do
+    [[nodiscard]] step_state step(std::chrono::nanoseconds budget) noexcept { return base_->step(budget); }
+    /// One whole pass, or the rest of one: for servers, which look for new requests between two.
+    [[nodiscard]] step_state step() noexcept { return base_->step(std::nullopt); }
+
+    [[nodiscard]] std::size_t speakers() const noexcept { return base_->speakers(); }
+    [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
+
+private:
+    explicit scheduler(std::unique_ptr<detail::scheduler_base> base) noexcept : base_(std::move(base)) {}
+
+    [[nodiscard]] static result<scheduler> made(result<std::unique_ptr<detail::scheduler_base>> opened) {
+        return opened ? result<scheduler>(scheduler(*std::move(opened))) : failed(opened);
+    }
+
+    std::unique_ptr<detail::scheduler_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -29746,11 +29894,13 @@ public:
         return x;
     }
 
-    /// The hidden state [hidden] of one row as the layers left it, for a pass of which it will be row 0.
+    /// The hidden state [hidden] of one row as the layers left it, and back, to a row that no pass uses meanwhile.
     void copy_state(std::size_t row_index, float* out) noexcept {
         std::copy_n(row_of(scratch_.residual, row_index), model_->hidden, out);
     }
-    void set_state(const float* state) noexcept { std::copy_n(state, model_->hidden, row_of(scratch_.residual, 0)); }
+    void set_state(const float* state, std::size_t row_index = 0) noexcept {
+        std::copy_n(state, model_->hidden, row_of(scratch_.residual, row_index));
+    }
 
     /// sum += final_state(row_index)
     void add_final_state(std::size_t row_index, std::span<float> sum) noexcept {
@@ -33193,6 +33343,7 @@ namespace detail {
 
 class batch_base;
 class lm_head_screen;
+class scheduler_base;
 class session_base;
 class weights;
 struct float_matrix;
@@ -33230,12 +33381,14 @@ template <class Program = void> struct tensors_part {
                                           lm_head_screen& out, const std::atomic<bool>& stop) noexcept;
 };
 
-/// Sessions and batches.
+/// Sessions, batches and schedulers.
 template <class Program = void> struct graph_part {
     [[nodiscard]] static result<std::unique_ptr<session_base>>
     open(const model_parts& model, const session_options& options, const pool_ref* pool);
     [[nodiscard]] static result<std::unique_ptr<batch_base>> open(const model_parts& model,
                                                                   const batch_options& options, const pool_ref* pool);
+    [[nodiscard]] static result<std::unique_ptr<scheduler_base>>
+    open(const model_parts& model, const scheduler_options& options, const pool_ref* pool);
 };
 
 } // namespace detail
@@ -33518,6 +33671,8 @@ public:
             pool_.threads());
     }
 
+    /// Whether the time of this step is used up.
+    [[nodiscard]] bool is_over() const noexcept { return is_timed_ && clock::now() >= end_; }
     /// Whether a loop of this step was not finished.
     [[nodiscard]] bool is_stopped() const noexcept { return is_stopped_; }
     /// Whether the flag stopped it.
@@ -34338,19 +34493,10 @@ public:
             if (computed.error().code == errc::cancelled) {
                 return stopped(stop_reason::cancelled);
             }
-            last_error_ = failed(computed);
-            return stopped(stop_reason::error);
+            return stopped(failed(computed));
         }
         const auto few = found(k);
-        const token chosen = few ? choose.choose(*few) : choose.choose(all_logits());
-        choose.accept(chosen);
-        pending_ = chosen;
-        tokens_[cached_] = chosen;
-        if (options_.stop_at_stop_tokens && model_.text != nullptr && model_.text->is_stop(chosen)) {
-            return stopped(stop_reason::stop_token);
-        }
-        stopped_by_ = stop_reason::none;
-        return chosen;
+        return take(choose, few ? choose.choose(*few) : choose.choose(all_logits()));
     }
 
     result<void> queue(std::span<const token> tokens) override {
@@ -34380,6 +34526,7 @@ public:
         cache_.keep(0);
         cached_ = 0;
         queued_ = 0;
+        ++revision_;
         state_after_ = 0;
         summed_states_ = 0;
         pending_.reset();
@@ -34400,15 +34547,77 @@ public:
     [[nodiscard]] result<void> reserve_step() { return cache_.reserve(cached_, cached_ + 1); }
     /// After that pass: takes over the state of its row `index` and the logits that were made of it.
     void end_step(transformer& pass, std::size_t index, logits_row& logits) noexcept {
-        state_after_ = ++cached_;
-        pending_.reset();
-        if (has_mean()) {
-            add_states(pass, index, 1);
-        }
-        take_state(pass, index);
+        end_rows(pass, index, 1);
         logits_.hold(logits);
     }
     [[nodiscard]] std::size_t cached() const noexcept { return cached_; }
+
+    // For schedulers, which run the rows of several sessions in passes of their own.
+
+    /// Counts up with whatever makes rows that were written earlier wrong.
+    [[nodiscard]] std::uint64_t revision() const noexcept { return revision_; }
+    [[nodiscard]] bool is_cancelled() const noexcept {
+        return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] bool is_full() const noexcept { return end() != 0 && end() == context(); }
+    /// Tokens that have not run, from cached_ on: the one that next() gave, and the queue.
+    [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
+    /// Gives up what a step of its own has begun. \param wants_state whether the last token waits again if nothing does
+    /// and its state is gone. \return errc::nothing_fed, errc::invalid_argument.
+    [[nodiscard]] result<void> prepare_for_pass(bool wants_state) {
+        drop_pass();
+        drop_head();
+        if (end() == 0) {
+            return nothing_fed();
+        }
+        return wants_state ? wait_again() : result<void>{};
+    }
+    /// Room for the first `count` of waiting(). \return errc::kv_pool_full.
+    [[nodiscard]] result<void> reserve_rows(std::size_t count) { return cache_.reserve(cached_, cached_ + count); }
+    /// The first rows.size() of waiting(). \pre there is room for them
+    void write_rows(std::span<sequence_row> rows) noexcept {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i]};
+        }
+    }
+    /// After a pass of them: takes over the state of the last one. \param first of its rows. \pre count > 0
+    void end_rows(transformer& pass, std::size_t first, std::size_t count) noexcept {
+        drop_pass();
+        drop_head();
+        if (has_mean()) {
+            add_states(pass, first, count);
+        }
+        end_waiting(count);
+        take_state(pass, first + count - 1);
+    }
+    /// The state [hidden] of the last token as the layers left it. \pre nothing waits after prepare_for_pass(true)
+    [[nodiscard]] const float* state() noexcept {
+        if (space_->owner == this) {
+            keep_state();
+        }
+        return state_.data();
+    }
+    /// What next() does with the token that `choose` chose.
+    std::optional<token> take(any_chooser choose, token chosen) noexcept {
+        choose.accept(chosen);
+        pending_ = chosen;
+        tokens_[cached_] = chosen;
+        ++revision_;
+        if (options_.stop_at_stop_tokens && model_.text != nullptr && model_.text->is_stop(chosen)) {
+            return stopped(stop_reason::stop_token);
+        }
+        stopped_by_ = stop_reason::none;
+        return chosen;
+    }
+    std::optional<token> stopped(stop_reason why) noexcept {
+        stopped_by_ = why;
+        return std::nullopt;
+    }
+    std::optional<token> stopped(error why) noexcept {
+        last_error_ = std::move(why);
+        return stopped(stop_reason::error);
+    }
+
     [[nodiscard]] bool is_of(const hyper_parameters& parameters) const noexcept { return &parameters_ == &parameters; }
 
 private:
@@ -34674,6 +34883,7 @@ private:
     }
     void drop_queue() noexcept {
         drop_pass();
+        ++revision_;
         queued_ = 0;
         cache_.keep(position());
     }
@@ -34699,6 +34909,7 @@ private:
         }
         drop_pass();
         drop_head();
+        ++revision_;
         stopped_by_ = stop_reason::none;
         pending_.reset();
         if (to != state_after_) {
@@ -34734,11 +34945,6 @@ private:
         pending_ = from.pending_;
         summed_states_ = from.summed_states_;
         has_state_ = from.has_state_;
-    }
-
-    std::optional<token> stopped(stop_reason why) noexcept {
-        stopped_by_ = why;
-        return std::nullopt;
     }
 
     /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.
@@ -34819,25 +35025,31 @@ private:
         return prepared ? run_waiting() : std::move(prepared);
     }
 
-    /// Tokens that have not run, from cached_ on: the one that next() gave, and the queue.
-    [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
     /// Positions that are taken, those of the queue included.
     [[nodiscard]] std::size_t end() const noexcept { return cached_ + waiting(); }
-    [[nodiscard]] bool is_full() const noexcept { return end() != 0 && end() == context(); }
     void add_to_queue(std::span<const token> tokens) noexcept {
         std::copy(tokens.begin(), tokens.end(), tokens_.data() + end());
         queued_ += tokens.size();
     }
 
-    /// Before what waits runs. \param wants_state whether the last token waits again if its state is gone.
-    [[nodiscard]] result<void> prepare(bool wants_state) {
-        if (wants_state && waiting() == 0 && state_after_ != cached_) {
+    /// If nothing waits and the state of the last token is gone, that token waits. \return errc::invalid_argument.
+    [[nodiscard]] result<void> wait_again() {
+        if (waiting() == 0 && state_after_ != cached_) {
             if (tokens_[cached_ - 1] == no_token) {
                 return error{errc::invalid_argument,
                              sentence({"session: what stands at position ", cached_ - 1,
                                        " was fed as an embedding and cannot run again; feed something behind it"})};
             }
             pending_ = tokens_[--cached_]; // after a rewind its state is gone
+            ++revision_;
+        }
+        return {};
+    }
+
+    /// Before what waits runs. \param wants_state whether the last token waits again if its state is gone.
+    [[nodiscard]] result<void> prepare(bool wants_state) {
+        if (auto waits = wants_state ? wait_again() : result<void>{}; !waits) {
+            return waits;
         }
         if (auto reserved = cache_.reserve(cached_, end()); !reserved) {
             return reserved;
@@ -34907,21 +35119,8 @@ private:
     }
 
     [[nodiscard]] std::span<const scored_token> largest_of(std::span<const float> logits, std::size_t k) noexcept {
-        auto& largest = space_->largest;
-        std::size_t count = 0;
-        for (std::size_t i = 0; i < logits.size(); ++i) {
-            const scored_token here{static_cast<token>(i), logits[i]};
-            if (count == k && !precedes(here, largest[k - 1])) {
-                continue;
-            }
-            count = (std::min)(count + 1, k);
-            std::size_t at = count - 1; // one drops out at the end if there are k already
-            for (; at != 0 && precedes(here, largest[at - 1]); --at) {
-                largest[at] = largest[at - 1];
-            }
-            largest[at] = here;
-        }
-        return std::span<const scored_token>(largest).first(count);
+        const std::span<scored_token> all(space_->largest);
+        return all.first(take_largest(logits, all.first(k)));
     }
 
     /// Whether embedding() is a mean.
@@ -34969,18 +35168,23 @@ private:
         if (!space_->pass.run(space_->steps, *space_->forward)) {
             return false;
         }
+        end_waiting(count);
+        last_row_ = count - 1;
+        if (has_mean()) {
+            add_states(*space_->forward, 0, count);
+        }
+        return true;
+    }
+    /// A pass of `count` rows is over: tokens that waited, or else embeddings.
+    void end_waiting(std::size_t count) noexcept {
         if (waiting() != 0) {
             queued_ -= count - (pending_ ? 1 : 0);
             pending_.reset();
         }
         cached_ += count;
         state_after_ = cached_;
-        last_row_ = count - 1;
         logits_.release();
-        if (has_mean()) {
-            add_states(*space_->forward, 0, count);
-        }
-        return true;
+        ++revision_;
     }
 
     model_parts model_;
@@ -34993,7 +35197,8 @@ private:
     bool has_state_ = false;
     held_logits logits_; ///< those of the last token
     const std::atomic<bool>* cancel_ = nullptr;
-    std::size_t last_row_ = 0;    ///< of the last pass
+    std::size_t last_row_ = 0; ///< of the last pass
+    std::uint64_t revision_ = 0;
     std::size_t state_after_ = 0; ///< how many positions the last state has seen
     buffer<float> state_sum_;     ///< [hidden] if embedding() is a mean
     std::size_t summed_states_ = 0;
@@ -35177,9 +35382,626 @@ private:
 #endif
 
 // ---- bitnet/run/graph_part.hpp ----
-// graph_part: sessions and batches.
+// graph_part: sessions, batches and schedulers.
 #ifndef BITNET_RUN_GRAPH_PART_HPP
 #define BITNET_RUN_GRAPH_PART_HPP
+
+// ---- bitnet/run/scheduler_core.hpp ----
+// scheduler_core: what scheduler holds, compiled once for all engines.
+#ifndef BITNET_RUN_SCHEDULER_CORE_HPP
+#define BITNET_RUN_SCHEDULER_CORE_HPP
+
+// ---- bitnet/run/shared_head.hpp ----
+// shared_head: the logits of several rows of a pass, or the largest of them.
+#ifndef BITNET_RUN_SHARED_HEAD_HPP
+#define BITNET_RUN_SHARED_HEAD_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Rows of a pass, each with how many of its largest logits are needed. Two ways lead to them: the screen is searched
+/// for one row after the other, or the output matrix is read once for all. The rule: the screen, if all rows can do
+/// with few logits and reading it once for each reads fewer bytes than the matrix has. Where a search gives up, the
+/// matrix is read for the rows that gave up. Allocates in open() only.
+class shared_head {
+public:
+    /// Borrows the model. \return errc::out_of_memory.
+    [[nodiscard]] result<void> open(const model_parts& model, std::size_t rows) {
+        screen_ = &model.screen;
+        tensors_ = &model.tensors;
+        vocabulary_ = model.parameters.vocabulary;
+        // No row's memory is used before it is written.
+        auto logits = buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary_, "scheduler, logits");
+        if (!logits) {
+            return failed(logits);
+        }
+        logits_ = *std::move(logits);
+        auto found = buffer<scored_token>::allocate_uninitialized(rows * most, "scheduler, largest logits");
+        if (!found) {
+            return failed(found);
+        }
+        few_ = *std::move(found);
+        error failure;
+        allocate(asked_, rows, "scheduler", failure);
+        allocate(full_rows_, rows, "scheduler", failure);
+        allocate(full_out_, rows, "scheduler", failure);
+        allocate(full_, rows, "scheduler", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        if (model.screen.is_expected()) {
+            auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
+                                                model.parameters.logit_scale);
+            if (!search) {
+                return failed(search);
+            }
+            search_ = *std::move(search);
+        }
+        return {};
+    }
+
+    void clear() noexcept { size_ = 0; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    /// \param needs as token_chooser has it: 0 for all logits. \pre fewer rows than open() was told
+    void add(std::size_t row, std::size_t needs) noexcept {
+        asked_[size_++] = {row, needs <= most ? (std::min)(needs, vocabulary_) : 0, 0, false};
+    }
+    /// After the last add().
+    void choose_way() noexcept {
+        searched_ = size_;
+        fulls_ = 0;
+        has_logits_ = false;
+        ranks_ = {};
+        if (is_screen_shorter()) {
+            searched_ = 0;
+        } else {
+            for (std::size_t i = 0; i < size_; ++i) {
+                read_all_of(i);
+            }
+        }
+    }
+
+    /// Goes on until the step ends. \pre the layers of the pass have run. \return whether all is there
+    [[nodiscard]] bool run(forward_pass& pass, stepped_pool& steps, transformer& forward) noexcept {
+        for (; searched_ < size_; ++searched_) {
+            asked& each = asked_[searched_];
+            if (!pass.run_search(steps, search_, forward.final_state(each.row), each.needs)) {
+                return false;
+            }
+            if (const auto found = search_.found()) {
+                std::copy(found->begin(), found->end(), few_.data() + searched_ * most);
+                each.found = found->size();
+            } else {
+                read_all_of(searched_);
+            }
+            pass.drop_head();
+        }
+        if (fulls_ == 0) {
+            return true;
+        }
+        if (!has_logits_) {
+            has_logits_ = pass.run_logits(steps, forward, full_rows_.span().first(fulls_),
+                                          std::span<float* const>(full_out_.data(), fulls_));
+            if (!has_logits_) {
+                return false;
+            }
+        }
+        parallel_for(steps.resume(ranks_, {rank_stage, 1}), fulls_, [&](std::size_t i) noexcept { rank(full_[i]); });
+        return !steps.is_stopped();
+    }
+
+    /// At least the `needs` largest logits of row `i`; nullopt if they are not there, or all are needed.
+    [[nodiscard]] std::optional<std::span<const scored_token>> few(std::size_t i, std::size_t needs) const noexcept {
+        const std::size_t found = asked_[i].found;
+        if (needs == 0 || found < (std::min)(needs, vocabulary_)) {
+            return std::nullopt;
+        }
+        return std::span<const scored_token>(few_.data() + i * most, found);
+    }
+    /// All logits of row `i`, if they were computed.
+    [[nodiscard]] std::optional<std::span<const float>> logits(std::size_t i) const noexcept {
+        if (!asked_[i].is_full) {
+            return std::nullopt;
+        }
+        return std::span<const float>(logits_.data() + i * vocabulary_, vocabulary_);
+    }
+
+private:
+    static constexpr std::size_t most = screened_search::most;
+    static constexpr std::size_t rank_stage = forward_pass::search_stage + 3;
+
+    struct asked {
+        std::size_t row;
+        std::size_t needs; ///< 0: all logits
+        std::size_t found; ///< of its few
+        bool is_full;      ///< all logits are computed
+    };
+
+    [[nodiscard]] bool is_screen_shorter() const noexcept {
+        if (!screen_->is_ready()) {
+            return false;
+        }
+        for (std::size_t i = 0; i < size_; ++i) {
+            if (asked_[i].needs == 0) {
+                return false;
+            }
+        }
+        const float_matrix& head = tensors_->lm_head();
+        return size_ * screen_->get().bytes() < std::uint64_t{head.rows} * head.row_bytes();
+    }
+
+    void read_all_of(std::size_t i) noexcept {
+        asked_[i].is_full = true;
+        full_rows_[fulls_] = asked_[i].row;
+        full_out_[fulls_] = logits_.data() + i * vocabulary_;
+        full_[fulls_++] = i;
+    }
+
+    /// Out of all logits the few that are needed, side by side with other rows': a chooser would do it one by one.
+    void rank(std::size_t i) noexcept {
+        asked& each = asked_[i];
+        if (each.needs != 0) {
+            each.found =
+                take_largest({logits_.data() + i * vocabulary_, vocabulary_}, {few_.data() + i * most, each.needs});
+        }
+    }
+
+    const model_screen* screen_ = nullptr;
+    const weights* tensors_ = nullptr;
+    std::size_t vocabulary_ = 0;
+    screened_search search_;
+    buffer<float> logits_;          ///< [rows, vocabulary]
+    buffer<scored_token> few_;      ///< [rows, most]
+    buffer<asked> asked_;           ///< [rows]
+    buffer<std::size_t> full_rows_; ///< [rows]: of those whose logits are all computed: their rows in the pass,
+    buffer<float*> full_out_;       ///< where the logits go,
+    buffer<std::size_t> full_;      ///< and which they are
+    std::size_t size_ = 0;
+    std::size_t searched_ = 0;
+    std::size_t fulls_ = 0;
+    bool has_logits_ = false;
+    loop_progress ranks_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+class scheduler_core final : public scheduler_base {
+public:
+    [[nodiscard]] static result<std::unique_ptr<scheduler_base>>
+    open(const model_parts& model, const scheduler_options& options, const pool_ref* borrowed) {
+        auto pool = session_pool::open(model.tables, options.threads, options.spin, borrowed);
+        if (!pool) {
+            return failed(pool);
+        }
+        if (auto checked = check_options(model.parameters, options); !checked) {
+            return failed(checked);
+        }
+        std::unique_ptr<scheduler_core> made(new (std::nothrow) scheduler_core(model, options, *std::move(pool)));
+        if (made == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"scheduler: ", sizeof(scheduler_core), " bytes could not be allocated"})};
+        }
+        if (auto allocated = made->allocate_all(); !allocated) {
+            return failed(allocated);
+        }
+        return std::unique_ptr<scheduler_base>(std::move(made));
+    }
+
+    result<void> add(speaker& who, int priority) override {
+        return guarded([&] { return add_checked(who, priority); });
+    }
+
+    bool set_priority(const speaker& who, int priority) noexcept override {
+        served* const found = find(who);
+        if (found != nullptr) {
+            found->priority = priority;
+        }
+        return found != nullptr;
+    }
+
+    bool remove(const speaker& who) noexcept override {
+        served* const found = find(who);
+        if (found == nullptr) {
+            return false;
+        }
+        if (stage_ == stage::layers && found->is_in_pass) {
+            drop_pass(); // its pages may be gone when the others' layers run
+        }
+        *found = {};
+        --count_;
+        return true;
+    }
+
+    step_state step(std::optional<std::chrono::nanoseconds> budget) noexcept override {
+        for (served& each : all_.span()) {
+            each.is_refused = false;
+        }
+        if (budget) {
+            steps_.start(*budget, nullptr);
+        } else {
+            steps_.start(nullptr);
+        }
+        for (;;) {
+            if (stage_ == stage::none && !begin_pass()) {
+                return step_state::ready;
+            }
+            if (!go_on()) {
+                return step_state::working;
+            }
+            if (!budget || steps_.is_over()) {
+                return has_work() ? step_state::working : step_state::ready;
+            }
+        }
+    }
+
+    std::size_t speakers() const noexcept override { return count_; }
+    std::size_t threads() const noexcept override { return pool_.ref().threads(); }
+
+private:
+    /// How far a pass is.
+    enum class stage { none, layers, head, choosing };
+
+    /// A speaker, and what it has in the present pass.
+    struct served {
+        speaker* who = nullptr; ///< null: the place is free
+        session_core* session = nullptr;
+        int priority = 0;
+        std::uint64_t last_turn = 0; ///< the turns_ when it had something, or was added
+        std::uint64_t revision = 0;  ///< of the session, so that a change is seen
+        std::size_t first_row = 0;
+        std::size_t rows = 0;
+        bool is_refused = false; ///< by this step
+        bool is_in_pass = false;
+        bool is_answered = false;  ///< by this pass
+        bool wants_answer = false; ///< behind its queue
+        bool is_speaking = false;  ///< wants an answer and has no queue
+    };
+
+    /// What a pass has left.
+    struct places {
+        std::size_t rows;
+        std::size_t prompts; ///< of the rows
+        std::size_t answers;
+    };
+
+    scheduler_core(const model_parts& model, const scheduler_options& options, session_pool pool) noexcept
+        : model_(model), options_(options), pool_(std::move(pool)), steps_(pool_.ref()) {}
+
+    [[nodiscard]] static result<void> check_options(const hyper_parameters& parameters,
+                                                    const scheduler_options& options) {
+        struct range {
+            std::string_view what;
+            std::size_t asked;
+            std::size_t most;
+        };
+        const range ranges[] = {
+            {"speakers", options.speakers, scheduler_options::most_speakers},
+            {"answers to a pass", options.answers, scheduler_options::most_answers},
+            {"prompt tokens to a pass", options.prompt_chunk, session_options::largest_prompt_chunk},
+            {"prompt tokens beside answers", options.prompt_beside_answers, session_options::largest_prompt_chunk}};
+        for (const auto& [what, asked, most] : ranges) {
+            if (asked == 0 || asked > most) {
+                return error{errc::invalid_argument, sentence({"scheduler: ", asked, " ", what,
+                                                               " were asked for, 1 to ", most, " are possible"})};
+            }
+        }
+        if (parameters.is_embedder) {
+            return error{errc::no_lm_head, "scheduler: the model is a text embedding model and has no head; see "
+                                           "session::embed()"};
+        }
+        return {};
+    }
+
+    [[nodiscard]] std::size_t most_rows() const noexcept {
+        return (std::max)(options_.prompt_chunk, options_.answers + options_.prompt_beside_answers);
+    }
+
+    [[nodiscard]] result<void> allocate_all() {
+        auto forward = transformer::open(model_.tables, model_.parameters, model_.tensors, most_rows());
+        if (!forward) {
+            return failed(forward);
+        }
+        forward_.emplace(*std::move(forward));
+        if (auto opened = head_.open(model_, options_.answers); !opened) {
+            return opened;
+        }
+        error failure;
+        allocate(all_, options_.speakers, "scheduler", failure);
+        allocate(order_, options_.speakers, "scheduler", failure);
+        allocate(rows_, most_rows(), "scheduler", failure);
+        allocate(answers_, options_.answers, "scheduler", failure);
+        return failure.code == errc{} ? result<void>{} : failure;
+    }
+
+    [[nodiscard]] served* find(const speaker& who) noexcept {
+        for (served& each : all_.span()) {
+            if (each.who == &who) {
+                return &each;
+            }
+        }
+        return nullptr;
+    }
+
+    [[nodiscard]] result<void> add_checked(speaker& who, int priority) {
+        auto& session = static_cast<session_core&>(who.session().base()); // there is no other session_base
+        if (!session.is_of(model_.parameters)) {
+            return error{errc::invalid_argument, "scheduler: the speaker's session is one of another model"};
+        }
+        served* place = nullptr;
+        for (served& each : all_.span()) {
+            if (each.who == &who || each.session == &session) {
+                return error{errc::invalid_argument, "scheduler: the speaker or its session is served already"};
+            }
+            place = place == nullptr && each.who == nullptr ? &each : place;
+        }
+        if (place == nullptr) {
+            return error{errc::invalid_argument, sentence({"scheduler: ", count_,
+                                                           " speakers are served, and "
+                                                           "scheduler_options::speakers makes room for no more"})};
+        }
+        *place = {};
+        place->who = &who;
+        place->session = &session;
+        place->priority = priority;
+        place->last_turn = ++turns_;
+        ++count_;
+        return {};
+    }
+
+    [[nodiscard]] bool has_work() const noexcept {
+        return std::any_of(all_.span().begin(), all_.span().end(), [](const served& each) noexcept {
+            return each.who != nullptr && !each.is_refused &&
+                   (each.session->queued() != 0 || each.who->chooser().has_value());
+        });
+    }
+
+    /// Tells a speaker that it gets nothing more in this step.
+    void refuse(served& each, stop_reason why) noexcept {
+        each.is_refused = true;
+        each.who->take(each.session->stopped(why));
+    }
+    void refuse(served& each, error why) noexcept {
+        each.is_refused = true;
+        each.who->take(each.session->stopped(std::move(why)));
+    }
+
+    /// Whether there is something to do for a speaker, what it is, and that it can be done.
+    [[nodiscard]] bool is_active(served& each) noexcept {
+        if (each.who == nullptr || each.is_refused) {
+            return false;
+        }
+        const bool is_asked = each.who->chooser().has_value();
+        session_core& session = *each.session;
+        if (session.queued() == 0 && !is_asked) {
+            return false;
+        }
+        if (session.is_cancelled()) {
+            refuse(each, stop_reason::cancelled);
+            return false;
+        }
+        each.is_speaking = session.queued() == 0;
+        each.wants_answer = is_asked && !session.is_full();
+        if (each.is_speaking && session.is_full()) {
+            refuse(each, stop_reason::context_full);
+            return false;
+        }
+        if (auto prepared = guarded([&] { return session.prepare_for_pass(each.wants_answer); }); !prepared) {
+            refuse(each, failed(prepared));
+            return false;
+        }
+        return true;
+    }
+
+    /// Plans a pass. \return whether there is anything to do
+    [[nodiscard]] bool begin_pass() noexcept {
+        ++passes_;
+        std::size_t active = 0;
+        bool is_anybody_speaking = false;
+        for (served& each : all_.span()) {
+            each.is_in_pass = each.is_answered = false;
+            if (is_active(each)) {
+                order_[active++] = &each;
+                is_anybody_speaking = is_anybody_speaking || each.is_speaking;
+            }
+        }
+        const std::span<served*> order = order_.span().first(active);
+        sort(order);
+        used_rows_ = 0;
+        places left{most_rows(), is_anybody_speaking ? options_.prompt_beside_answers : options_.prompt_chunk,
+                    options_.answers};
+        bool is_anybody_served = false;
+        for (served* each : order) {
+            is_anybody_served = give(*each, left) || is_anybody_served;
+        }
+        if (!is_anybody_served) {
+            return false;
+        }
+        stage_ = stage::layers;
+        pass_.begin(rows_.span().first(used_rows_));
+        return true;
+    }
+
+    /// By priority and how long they waited; in every fourth pass only by that.
+    void sort(std::span<served*> order) const noexcept {
+        const bool is_by_priority = passes_ % 4 != 0;
+        std::sort(order.begin(), order.end(), [&](const served* a, const served* b) noexcept {
+            if (is_by_priority && a->priority != b->priority) {
+                return a->priority > b->priority;
+            }
+            return a->last_turn < b->last_turn;
+        });
+    }
+
+    /// Gives a speaker its part of a pass. \return whether there is one
+    [[nodiscard]] bool give(served& each, places& left) noexcept {
+        session_core& session = *each.session;
+        const std::size_t waiting = session.waiting();
+        std::size_t count = each.is_speaking ? waiting : (std::min)({waiting, left.prompts, left.rows});
+        each.is_answered = each.wants_answer && count == waiting;
+        if (each.is_answered && left.answers == 0) {
+            if (each.is_speaking) {
+                return false;
+            }
+            --count; // its last token in a pass that has an answer for it
+            each.is_answered = false;
+        }
+        // A state that is there already needs a row for the head alone.
+        const std::size_t taken = (std::max)(count, each.is_answered ? std::size_t{1} : std::size_t{0});
+        if (taken == 0 || taken > left.rows) {
+            return false;
+        }
+        if (auto reserved = guarded([&] { return session.reserve_rows(count); }); !reserved) {
+            refuse(each, failed(reserved));
+            return false;
+        }
+        left.rows -= taken;
+        left.prompts -= each.is_speaking ? 0 : count;
+        left.answers -= each.is_answered ? 1 : 0;
+        each.is_in_pass = true;
+        each.last_turn = ++turns_;
+        each.first_row = used_rows_;
+        each.rows = count;
+        each.revision = session.revision();
+        session.write_rows(rows_.span().subspan(used_rows_, count));
+        used_rows_ += count;
+        return true;
+    }
+
+    /// Goes on with a pass until it is done or the step ends. \return whether it is done
+    [[nodiscard]] bool go_on() noexcept {
+        if (stage_ == stage::layers) {
+            if (has_changed()) {
+                drop_pass();
+                return true;
+            }
+            if (used_rows_ != 0 && !pass_.run(steps_, *forward_)) {
+                return false;
+            }
+            end_layers();
+            stage_ = stage::head;
+        }
+        if (stage_ == stage::head) {
+            if (!head_.run(pass_, steps_, *forward_)) {
+                return false;
+            }
+            chosen_ = 0;
+            stage_ = stage::choosing;
+        }
+        for (bool is_first = true; chosen_ < head_.size(); ++chosen_, is_first = false) {
+            if (!is_first && steps_.is_over()) {
+                return false;
+            }
+            choose(chosen_);
+        }
+        pass_.drop();
+        stage_ = stage::none;
+        return true;
+    }
+
+    void drop_pass() noexcept {
+        pass_.drop();
+        stage_ = stage::none;
+    }
+
+    /// Whether a session of the pass is not as it was when the pass began.
+    [[nodiscard]] bool has_changed() const noexcept {
+        return std::any_of(all_.span().begin(), all_.span().end(), [](const served& each) noexcept {
+            return each.is_in_pass && each.revision != each.session->revision();
+        });
+    }
+
+    /// Sessions take over what has run, and the head is told what to compute.
+    void end_layers() noexcept {
+        head_.clear();
+        std::size_t spare_row = used_rows_;
+        for (served& each : all_.span()) {
+            if (!each.is_in_pass) {
+                continue;
+            }
+            if (each.rows != 0) {
+                each.session->end_rows(*forward_, each.first_row, each.rows);
+            }
+            each.revision = each.session->revision();
+            const auto chooser = each.is_answered ? each.who->chooser() : std::nullopt;
+            if (!chooser) {
+                continue;
+            }
+            std::size_t row = each.first_row + each.rows - 1;
+            if (each.rows == 0) {
+                row = spare_row++;
+                forward_->set_state(each.session->state(), row);
+            }
+            answers_[head_.size()] = &each;
+            head_.add(row, chooser->needs());
+        }
+        head_.choose_way();
+    }
+
+    /// The token of answer `i`, unless the speaker has left or thought of something else meanwhile.
+    void choose(std::size_t i) noexcept {
+        served& each = *answers_[i];
+        if (!each.is_in_pass || each.revision != each.session->revision() || each.session->queued() != 0) {
+            return;
+        }
+        const default_float_environment environment;
+        const auto chooser = each.who->chooser();
+        if (!chooser) {
+            return;
+        }
+        if (each.session->is_cancelled()) {
+            return refuse(each, stop_reason::cancelled);
+        }
+        const std::size_t needs = chooser->needs();
+        if (const auto few = head_.few(i, needs)) {
+            each.who->take(each.session->take(*chooser, chooser->choose(*few)));
+        } else if (const auto logits = head_.logits(i)) {
+            each.who->take(each.session->take(*chooser, chooser->choose(*logits)));
+        } // else it needs more than it said: its state stays, and the next pass begins with the head
+    }
+
+    model_parts model_;
+    scheduler_options options_;
+    session_pool pool_;
+    stepped_pool steps_; ///< of pool_
+    std::optional<transformer> forward_;
+    forward_pass pass_;
+    shared_head head_;
+    buffer<served> all_;        ///< [speakers], each at its place as long as it is served
+    buffer<served*> order_;     ///< [speakers]
+    buffer<sequence_row> rows_; ///< [most_rows()]
+    buffer<served*> answers_;   ///< [answers]: whose the head's rows are
+    stage stage_ = stage::none;
+    std::size_t used_rows_ = 0;
+    std::size_t chosen_ = 0; ///< of the answers
+    std::size_t count_ = 0;
+    std::uint64_t passes_ = 0;
+    std::uint64_t turns_ = 0; ///< parts of passes, and additions: no two alike
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <memory>
 #include <string_view>
@@ -35197,6 +36019,12 @@ template <class Program>
 result<std::unique_ptr<batch_base>> graph_part<Program>::open(const model_parts& model, const batch_options& options,
                                                               const pool_ref* pool) {
     return batch_core::open(model, options, pool);
+}
+
+template <class Program>
+result<std::unique_ptr<scheduler_base>>
+graph_part<Program>::open(const model_parts& model, const scheduler_options& options, const pool_ref* pool) {
+    return scheduler_core::open(model, options, pool);
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -38005,6 +38833,10 @@ public:
         return guarded([&] { return graph_part<>::open(parts(), options, pool); });
     }
     result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
+        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+    }
+    result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
+                                                           const pool_ref* pool) const override {
         return guarded([&] { return graph_part<>::open(parts(), options, pool); });
     }
 

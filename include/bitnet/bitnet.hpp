@@ -52,6 +52,7 @@
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/huge_pages.hpp>
 #include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>

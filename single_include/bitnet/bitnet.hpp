@@ -642,6 +642,9 @@ template <class T> struct matrix_view;
 
 // files and memory
 enum class access_hint;
+struct memory_hint;
+struct memory_source;
+enum class memory_use : std::uint8_t;
 class byte_source;
 enum class page_mode;
 struct read_callback;
@@ -929,6 +932,61 @@ struct sampling_advice {
 
 #endif
 
+// ---- bitnet/core/memory_source.hpp ----
+// memory_source: where a host lets the library have its large blocks of memory from.
+#ifndef BITNET_CORE_MEMORY_SOURCE_HPP
+#define BITNET_CORE_MEMORY_SOURCE_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a block of memory is for.
+enum class memory_use : std::uint8_t {
+    weights,   ///< of a model: a copy of its file, repacked tensors, norms, the screen of its head
+    tables,    ///< of a model: its tokenizer, the list of its tensors
+    pages,     ///< keys and values, of a session or of a kv_pool
+    scratch,   ///< of a session, a batch or a sampler: activations, logits, tokens
+    temporary, ///< given back before the call that asked for it returns
+};
+
+struct memory_hint {
+    memory_use use = memory_use::temporary;
+    /// Whether the block is large and read from end to end again and again: huge pages are worth a tenth to a quarter
+    /// of its speed. Without a source of the host's own the library asks the system for them.
+    bool huge_pages = false;
+};
+
+/// A host's own allocator: see open_options::memory. It outlives all that was opened with it, and both functions may be
+/// called by several threads at a time, where several threads use the model or the system makes a screen in the
+/// background. What is given need not be zero.
+///
+/// Through it goes every block whose size the model, the context or another option decides. The rest is operator new:
+/// objects of a few KiB, strings and messages, stacks of threads, the containers that public functions return, and
+/// what reading the folder of a Hugging Face checkpoint puts into containers. Files that are mapped are the system's.
+struct memory_source {
+    /// `bytes` > 0 of memory at a multiple of `alignment`, a power of two; null refuses, which is errc::out_of_memory.
+    void* (*allocate)(void* context, std::size_t bytes, std::size_t alignment, memory_hint hint) noexcept = nullptr;
+    /// Takes back what allocate() gave, with the same two numbers.
+    void (*release)(void* context, void* memory, std::size_t bytes, std::size_t alignment) noexcept = nullptr;
+    void* context = nullptr;
+};
+
+namespace detail {
+
+/// Where a buffer's memory comes from, and what for. Null is operator new.
+struct memory_from {
+    const memory_source* source = nullptr;
+    memory_hint hint = {};
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/model/kv_pool.hpp ----
 // kv_pool: memory for the keys and values of several sessions, with a cap that is known beforehand.
 #ifndef BITNET_MODEL_KV_POOL_HPP
@@ -1083,6 +1141,9 @@ struct open_options {
     /// Threads that repack ternary tensors and make the screen while the model is opened; nullopt: usable_cores(). They
     /// are gone when open() returns.
     std::optional<std::size_t> threads = {};
+    /// Where the memory of the model and of all that is opened on it comes from, unless that says otherwise; null:
+    /// operator new, or what a model_file was opened with. Must outlive them.
+    const memory_source* memory = nullptr;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -1136,6 +1197,8 @@ struct session_options {
     /// Where keys and values are kept; null: memory of the session's own for the whole context. The pool is one of the
     /// same model and must outlive the session.
     kv_pool* kv = nullptr;
+    /// Where its memory comes from, keys and values without a kv_pool too; null: as the model's.
+    const memory_source* memory = nullptr;
     /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
     bool stop_at_stop_tokens = true;
     /// How embedding() makes one vector of all states, mean or last; nullopt: as the file says, and in a model with
@@ -1152,6 +1215,8 @@ struct batch_options {
     /// As in session_options; the threads of the sessions themselves rest meanwhile.
     std::optional<std::size_t> threads = {};
     std::chrono::microseconds spin = default_spin;
+    /// Null: as the model's.
+    const memory_source* memory = nullptr;
 
     static constexpr std::size_t most_sessions = 1024;
 };
@@ -3167,7 +3232,8 @@ public:
     [[nodiscard]] virtual result<std::unique_ptr<batch_base>> open_batch(const batch_options& options,
                                                                          const pool_ref* pool) const = 0;
 
-    [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes,
+                                                                             const memory_source* memory) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
     [[nodiscard]] virtual screen_state head_screen() const noexcept = 0;
 
@@ -3251,9 +3317,9 @@ public:
     [[nodiscard]] result<chat_template> chat(std::string_view format = {}) const { return base_->open_chat(format); }
 
     /// Memory for the keys and values of several sessions of this model: as many pages of 256 positions as `bytes`
-    /// hold. \return errc::invalid_argument if that is none, errc::out_of_memory.
-    [[nodiscard]] result<kv_pool> open_kv_pool(std::uint64_t bytes) const {
-        auto made = base_->open_kv_pool(bytes);
+    /// hold. \param memory null: as the model's \return errc::invalid_argument if that is none, errc::out_of_memory.
+    [[nodiscard]] result<kv_pool> open_kv_pool(std::uint64_t bytes, const memory_source* memory = nullptr) const {
+        auto made = base_->open_kv_pool(bytes, memory);
         return made ? result<kv_pool>(kv_pool(*std::move(made))) : failed(made);
     }
 
@@ -3366,6 +3432,38 @@ struct screen_statistics {
 #ifndef BITNET_CORE_BUFFER_HPP
 #define BITNET_CORE_BUFFER_HPP
 
+// ---- bitnet/core/huge_pages.hpp ----
+// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
+#ifndef BITNET_CORE_HUGE_PAGES_HPP
+#define BITNET_CORE_HUGE_PAGES_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
+/// To be asked before the memory is first written. Pages then come 2 MB at a time.
+inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
+    const auto address = reinterpret_cast<std::uintptr_t>(memory);
+    const std::uintptr_t first = (address + page - 1) / page * page;
+    const std::uintptr_t end = (address + bytes) / page * page;
+    if (first < end) {
+        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
+    }
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -3378,20 +3476,34 @@ namespace bitnet::inline BITNET_ABI {
 
 namespace detail {
 
-/// Memory for `size` elements of `element_bytes`, to be deleted with the same alignment.
+/// Memory for `size` elements of `element_bytes`, to be given to release_bytes() with the same source and alignment.
 /// \return errc::out_of_memory with the bytes asked for.
 [[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
-                                                  std::string_view what) {
+                                                  std::string_view what, const memory_from& from) {
     const auto bytes = checked_multiply(size, element_bytes);
     if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
         return error_saying(errc::out_of_memory,
                             {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
     }
-    void* memory = ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
+    const bool is_of_host = from.source != nullptr && *bytes != 0;
+    void* memory = is_of_host ? from.source->allocate(from.source->context, to_size(*bytes), alignment, from.hint)
+                              : ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
     if (memory == nullptr) {
         return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
     }
+    if (from.hint.huge_pages && !is_of_host) {
+        ask_for_huge_pages(memory, to_size(*bytes));
+    }
     return memory;
+}
+
+inline void release_bytes(void* memory, std::size_t bytes, std::size_t alignment,
+                          const memory_source* source) noexcept {
+    if (source == nullptr || bytes == 0) {
+        ::operator delete (memory, std::align_val_t{alignment});
+    } else if (memory != nullptr) {
+        source->release(source->context, memory, bytes, alignment);
+    }
 }
 
 } // namespace detail
@@ -3406,21 +3518,25 @@ public:
 
     buffer() noexcept = default;
     buffer(buffer&& other) noexcept
-        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})),
+          source_(other.source_) {}
     buffer& operator=(buffer&& other) noexcept {
         std::swap(data_, other.data_);
         std::swap(size_, other.size_);
+        std::swap(source_, other.source_);
         return *this;
     }
     buffer(const buffer&) = delete;
     buffer& operator=(const buffer&) = delete;
-    ~buffer() { ::operator delete (data_, std::align_val_t{alignment}); }
+    ~buffer() { detail::release_bytes(data_, size_bytes(), alignment, source_); }
 
     /// `size` elements, all bytes zero.
     /// \param what names the purpose in the error message.
+    /// \param from where the memory comes from; its source outlives the buffer.
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what) {
-        auto made = allocate_uninitialized(size, what);
+    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what,
+                                                 const detail::memory_from& from = {}) {
+        auto made = allocate_uninitialized(size, what, from);
         if (made) {
             for (std::size_t i = 0; i < made->size_; ++i) {
                 ::new (static_cast<void*>(made->data_ + i)) T();
@@ -3430,14 +3546,16 @@ public:
     }
 
     /// The same with bytes of any value: pages that are never written need no memory.
-    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what) {
-        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what);
+    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what,
+                                                               const detail::memory_from& from = {}) {
+        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what, from);
         if (!memory) {
             return failed(memory);
         }
         buffer made;
         made.size_ = detail::to_size(size);
         made.data_ = static_cast<T*>(*memory);
+        made.source_ = from.source;
         return made;
     }
 
@@ -3446,6 +3564,8 @@ public:
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
     [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    /// What the memory is from; null: operator new.
+    [[nodiscard]] const memory_source* source() const noexcept { return source_; }
     [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
     [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
     [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
@@ -3454,17 +3574,20 @@ public:
 private:
     T* data_ = nullptr;
     std::size_t size_ = 0;
+    const memory_source* source_ = nullptr;
 };
 
 namespace detail {
 
 /// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
 /// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
-template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure) {
+template <class T>
+void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure,
+              const memory_from& from = {}) {
     if (failure.code != errc{}) {
         return;
     }
-    auto made = buffer<T>::allocate(size, what);
+    auto made = buffer<T>::allocate(size, what, from);
     if (made) {
         into = *std::move(made);
     } else {
@@ -3814,9 +3937,10 @@ class sampler {
 public:
     static constexpr std::size_t largest_window = 1u << 16;
 
-    /// \param vocabulary number of logits. \return errc::invalid_argument naming the option and its range,
-    /// errc::out_of_memory.
-    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
+    /// \param vocabulary number of logits \param memory null: operator new \return errc::invalid_argument naming the
+    /// option and its range, errc::out_of_memory.
+    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary,
+                                              const memory_source* memory = nullptr) {
         const detail::default_float_environment environment;
         sampler made;
         if (auto checked = check_options(options); !checked) {
@@ -3824,10 +3948,11 @@ public:
         }
         made.options_ = options;
         made.random_ = options.seed;
+        const detail::memory_from from{memory, {memory_use::scratch, false}};
         error failure;
-        detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure);
-        detail::allocate(made.counts_, vocabulary, "sampler counts", failure);
-        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
+        detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure, from);
+        detail::allocate(made.counts_, vocabulary, "sampler counts", failure, from);
+        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -5544,8 +5669,8 @@ public:
     static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
     /// Sorts. Out of memory is reported in `failure`. \return whether it worked.
-    [[nodiscard]] bool build(name_list names, std::string_view what, error& failure) {
-        allocate(sorted_, names.size, what, failure);
+    [[nodiscard]] bool build(name_list names, std::string_view what, error& failure, const memory_from& from = {}) {
+        allocate(sorted_, names.size, what, failure, from);
         if (failure.code != errc{}) {
             return false;
         }
@@ -5639,9 +5764,12 @@ public:
     /// Reads the header of `bytes`; touches no tensor data. `name` is what error messages call the file.
     /// Cost: O(n log n) in the number of keys and of tensors, one pass over the metadata; memory for 64 bytes per key
     /// and 96 per tensor, allocated after the counts are known to fit the file.
+    /// \param memory what it and the tokenizer and weights that are read from it have their memory from; null: operator
+    /// new
     /// \return one of errc's "bytes of a file" codes, with a sentence naming the key or tensor and both numbers, or
     /// errc::out_of_memory. Proven by tests/io/gguf_malformed_test.cpp.
-    [[nodiscard]] static result<gguf_file> parse(std::span<const std::byte> bytes, std::string_view name);
+    [[nodiscard]] static result<gguf_file> parse(std::span<const std::byte> bytes, std::string_view name,
+                                                 const memory_source* memory = nullptr);
 
     /// `file` with `more` tensors after its own. Their names and bytes may be anywhere and must outlive the result;
     /// their offsets count from the start of their own files. For checkpoints whose tensors stay in files of other
@@ -5650,6 +5778,10 @@ public:
     [[nodiscard]] static result<gguf_file> extend(gguf_file file, std::span<const gguf_tensor> more);
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    /// What parse() was given.
+    [[nodiscard]] const memory_source* memory() const noexcept { return memory_; }
+    /// For the library: what is read from now on has its memory from there.
+    void use(const memory_source* memory) noexcept { memory_ = memory; }
     [[nodiscard]] std::uint32_t version() const noexcept { return version_; }
     [[nodiscard]] std::uint32_t alignment() const noexcept { return alignment_; } ///< bytes
     [[nodiscard]] std::uint64_t data_offset() const noexcept { return data_offset_; }
@@ -5761,6 +5893,7 @@ private:
     }
 
     std::string name_;
+    const memory_source* memory_ = nullptr;
     std::uint32_t version_ = 0;
     std::uint32_t alignment_ = 32;
     std::uint64_t data_offset_ = 0;
@@ -5775,15 +5908,17 @@ namespace detail {
 /// One reading of a GGUF file: fills a gguf_file from front to back. Use gguf_file::parse.
 class gguf_parser {
 public:
-    gguf_parser(std::span<const std::byte> bytes, std::string_view name) : bytes_(bytes), reader_(bytes) {
+    gguf_parser(std::span<const std::byte> bytes, std::string_view name, const memory_source* memory)
+        : bytes_(bytes), reader_(bytes) {
         file_.name_ = name;
+        file_.memory_ = memory;
     }
     explicit gguf_parser(gguf_file file) : reader_({}), file_(std::move(file)) {}
 
     [[nodiscard]] result<gguf_file> extend(std::span<const gguf_tensor> more) {
         const auto own = file_.tensors_.span();
         buffer<gguf_tensor> all;
-        allocate(all, own.size() + more.size(), sentence({file_.name_, ": tensor list"}), failure_);
+        allocate(all, own.size() + more.size(), sentence({file_.name_, ": tensor list"}), failure_, tables());
         if (failure_.code != errc{}) {
             return std::move(failure_);
         }
@@ -5810,6 +5945,8 @@ private:
         }
         return std::move(file_);
     }
+
+    [[nodiscard]] memory_from tables() const noexcept { return {file_.memory_, {memory_use::tables, false}}; }
 
     /// Where a mark says that the tensors are not what they seem, that is what is wrong, whatever else is.
     void explain_failure() {
@@ -5843,7 +5980,7 @@ private:
         return static_cast<std::size_t>(&entry - file_.values_.data());
     }
     template <class T> [[nodiscard]] bool allocate_list(buffer<T>& list, std::uint64_t size, std::string_view what) {
-        allocate(list, size, sentence({file_.name_, ": ", what}), failure_);
+        allocate(list, size, sentence({file_.name_, ": ", what}), failure_, tables());
         return failure_.code == errc{};
     }
 
@@ -6015,7 +6152,7 @@ private:
 
     [[nodiscard]] bool sort_keys() {
         const name_list keys = names_of<&gguf_value::key>(file_.values_);
-        if (!file_.keys_sorted_.build(keys, sentence({file_.name_, ": an index of names"}), failure_)) {
+        if (!file_.keys_sorted_.build(keys, sentence({file_.name_, ": an index of names"}), failure_, tables())) {
             return false;
         }
         const auto [first, second] = file_.keys_sorted_.duplicates(keys);
@@ -6112,7 +6249,7 @@ private:
 
     [[nodiscard]] bool sort_names() {
         const name_list names = names_of<&gguf_tensor::name>(file_.tensors_);
-        if (!file_.names_sorted_.build(names, sentence({file_.name_, ": an index of names"}), failure_)) {
+        if (!file_.names_sorted_.build(names, sentence({file_.name_, ": an index of names"}), failure_, tables())) {
             return false;
         }
         const auto [first, second] = file_.names_sorted_.duplicates(names);
@@ -6325,8 +6462,9 @@ private:
 
 } // namespace detail
 
-inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std::string_view name) {
-    return detail::guarded([&] { return detail::gguf_parser(bytes, name).run(); });
+inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std::string_view name,
+                                          const memory_source* memory) {
+    return detail::guarded([&] { return detail::gguf_parser(bytes, name, memory).run(); });
 }
 
 inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_tensor> more) {
@@ -6808,14 +6946,15 @@ public:
         : rows_(rows), count_(count), cols_(cols), together_(together), stride_(stride) {}
 
     /// Memory: together * stride bytes for each thread. \return errc::out_of_memory.
-    [[nodiscard]] result<void> allocate(std::size_t threads) {
+    [[nodiscard]] result<void> allocate(std::size_t threads, const memory_source* memory) {
         const auto one = checked_multiply(stride_, together_);
         const auto all = one ? checked_multiply(*one, threads) : one;
-        auto memory = buffer<std::uint8_t>::allocate_uninitialized(all.value_or(UINT64_MAX), "rows of ternary codes");
-        if (!memory) {
-            return failed(memory);
+        auto codes = buffer<std::uint8_t>::allocate_uninitialized(all.value_or(UINT64_MAX), "rows of ternary codes",
+                                                                  {memory, {memory_use::temporary, false}});
+        if (!codes) {
+            return failed(codes);
         }
-        codes_ = *std::move(memory);
+        codes_ = *std::move(codes);
         return {};
     }
 
@@ -6869,10 +7008,11 @@ private:
 /// \return errc::out_of_memory, or the fault of the first row that is not ternary.
 template <class Pack>
 [[nodiscard]] result<void> for_each_rows(pool_ref pool, const any_ternary_rows& rows, const gguf_tensor& tensor,
-                                         std::string_view file, std::size_t together, std::size_t stride, Pack&& pack) {
+                                         std::string_view file, std::size_t together, std::size_t stride, Pack&& pack,
+                                         const memory_source* memory = nullptr) {
     const auto count = to_size(tensor.dims[1]);
     row_reading reading(rows, count, to_size(tensor.dims[0]), together, stride);
-    if (auto allocated = reading.allocate(pool.threads()); !allocated) {
+    if (auto allocated = reading.allocate(pool.threads(), memory); !allocated) {
         return allocated;
     }
     parallel_for(pool, pool.threads(), [&](std::size_t slot) noexcept {
@@ -6890,7 +7030,7 @@ template <class Pack>
 /// one \pre `to` admits the shape; `out` holds to.bytes of it. \return as for_each_rows
 [[nodiscard]] inline result<void> pack_rows(pool_ref pool, const any_ternary_rows& rows, const gguf_tensor& tensor,
                                             std::string_view file, const layout_table& to, std::uint8_t* out,
-                                            std::size_t stride_of_rows = 0) {
+                                            std::size_t stride_of_rows = 0, const memory_source* memory = nullptr) {
     const std::size_t across = to.blocks_across(to_size(tensor.dims[0]));
     const std::size_t down = to.blocks_down(to_size(tensor.dims[1]));
     const std::size_t together = to.block_rows > rows.group_rows() ? to.block_rows : rows.group_rows();
@@ -6903,7 +7043,7 @@ template <class Pack>
         }
     };
     return for_each_rows(pool, rows, tensor, file, together,
-                         stride_of_rows > stride_of_blocks ? stride_of_rows : stride_of_blocks, pack);
+                         stride_of_rows > stride_of_blocks ? stride_of_rows : stride_of_blocks, pack, memory);
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -7485,12 +7625,13 @@ template <class IsGood>
 /// Writes a tensor in a row format with block scales as scaled_blocks of 128 columns to `out`.
 /// \pre has_block_scales(tensor.type), not is_scaled_blocks \return errc::bad_code, bad_scale or out_of_memory
 [[nodiscard]] inline result<void> pack_scaled_rows(pool_ref pool, const gguf_tensor& tensor, std::string_view file,
-                                                   std::uint8_t* out) {
+                                                   std::uint8_t* out, const memory_source* memory = nullptr) {
     const auto rows = to_size(tensor.dims[1]);
     const auto cols = to_size(tensor.dims[0]);
-    auto memory = buffer<std::uint8_t>::allocate_uninitialized(cols * pool.threads(), "rows of ternary codes");
-    if (!memory) {
-        return failed(memory);
+    auto all = buffer<std::uint8_t>::allocate_uninitialized(cols * pool.threads(), "rows of ternary codes",
+                                                            {memory, {memory_use::temporary, false}});
+    if (!all) {
+        return failed(all);
     }
     const auto* data = reinterpret_cast<const std::uint8_t*>(tensor.bytes.data());
     return with_scaled_format(tensor.type, [&]<class F>() -> result<void> {
@@ -7499,7 +7640,7 @@ template <class IsGood>
             return F::scale(data, row, cols, col / F::block_columns);
         };
         const auto pack = [&](std::size_t row, std::size_t slot) noexcept {
-            std::uint8_t* const codes = memory->data() + slot * cols;
+            std::uint8_t* const codes = all->data() + slot * cols;
             bool good = F::unpack_row(data, row, cols, codes);
             for (std::size_t col = 0; col < cols; col += 128) {
                 const half d = narrow<half>(scale_at(row, col));
@@ -8183,38 +8324,6 @@ enum class tensor_place {
 #ifndef BITNET_IO_BYTE_SOURCE_HPP
 #define BITNET_IO_BYTE_SOURCE_HPP
 
-// ---- bitnet/core/huge_pages.hpp ----
-// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
-#ifndef BITNET_CORE_HUGE_PAGES_HPP
-#define BITNET_CORE_HUGE_PAGES_HPP
-
-#include <cstddef>
-#include <cstdint>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
-/// To be asked before the memory is first written. Pages then come 2 MB at a time.
-inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
-    const auto address = reinterpret_cast<std::uintptr_t>(memory);
-    const std::uintptr_t first = (address + page - 1) / page * page;
-    const std::uintptr_t end = (address + bytes) / page * page;
-    if (first < end) {
-        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
-    }
-#endif
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
 // ---- bitnet/io/file_handle.hpp ----
 // file_handle: one open file of POSIX or Windows, named by a UTF-8 path; every failure is a sentence.
 #ifndef BITNET_IO_FILE_HANDLE_HPP
@@ -8751,15 +8860,19 @@ public:
 
     /// Reads a file into memory of its own (64-byte aligned, in huge pages where the system has them): safe against
     /// files that change later. \return as open(); errc::truncated also when the file shrinks while it is read.
-    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) { return read(utf8_path, {}); }
+    /// \param memory null: operator new
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, const memory_source* memory = nullptr) {
+        return read(utf8_path, memory, {});
+    }
     /// For the library: the same, and errc::cancelled if `progress` gives it up.
-    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, detail::copy_progress progress) {
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, const memory_source* memory,
+                                                  detail::copy_progress progress) {
         return detail::guarded([&]() -> result<byte_source> {
             auto file = detail::file_handle::open(utf8_path);
             if (!file) {
                 return failed(file);
             }
-            auto source = allocate(file->size(), std::string(utf8_path));
+            auto source = allocate(file->size(), std::string(utf8_path), memory);
             if (!source) {
                 return source;
             }
@@ -8772,8 +8885,9 @@ public:
 
     /// For the library: read() for page_mode::copied, otherwise open().
     [[nodiscard]] static result<byte_source> open(std::string_view utf8_path, page_mode pages,
-                                                  detail::copy_progress progress = {}) {
-        return pages == page_mode::copied ? read(utf8_path, progress) : open(utf8_path);
+                                                  const memory_source* memory, detail::copy_progress progress = {}) {
+        return pages == page_mode::copied || !detail::mapped_file::supported ? read(utf8_path, memory, progress)
+                                                                             : open(utf8_path);
     }
 
     /// The caller's own memory, which must outlive the source. Nothing is copied.
@@ -8785,15 +8899,15 @@ public:
     }
 
     /// Copies `size` bytes into memory of its own through `callback`, in ascending chunks of at most 16 MiB.
-    /// \pre callback.read != nullptr
+    /// \param memory null: operator new \pre callback.read != nullptr
     /// \return errc::truncated when `size` is 0, io_error when the callback returns false, out_of_memory.
-    [[nodiscard]] static result<byte_source> from_callback(read_callback callback, std::uint64_t size,
-                                                           std::string name) {
+    [[nodiscard]] static result<byte_source> from_callback(read_callback callback, std::uint64_t size, std::string name,
+                                                           const memory_source* memory = nullptr) {
         assert(callback.read != nullptr);
         if (size == 0) {
             return detail::error_saying(errc::truncated, {name, ": there is nothing to read (0 bytes)"});
         }
-        auto source = allocate(size, std::move(name));
+        auto source = allocate(size, std::move(name), memory);
         if (!source) {
             return source;
         }
@@ -8847,14 +8961,14 @@ private:
     }
 
     /// Bytes of any value: who asks for them writes all of them.
-    [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name) {
-        auto memory = buffer<std::byte>::allocate_uninitialized(size, name);
-        if (!memory) {
-            return failed(memory);
+    [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name,
+                                                      const memory_source* memory) {
+        auto bytes = buffer<std::byte>::allocate_uninitialized(size, name, {memory, {memory_use::weights, true}});
+        if (!bytes) {
+            return failed(bytes);
         }
-        detail::ask_for_huge_pages(memory->data(), memory->size());
         byte_source source;
-        source.copy_ = *std::move(memory);
+        source.copy_ = *std::move(bytes);
         source.name_ = std::move(name);
         return source;
     }
@@ -8891,11 +9005,12 @@ namespace detail {
 /// Bytes that grow; reports the end of memory instead of throwing.
 class growing_bytes {
 public:
-    growing_bytes() noexcept = default;
+    explicit growing_bytes(const memory_source* memory) noexcept : source_(memory) {}
     growing_bytes(growing_bytes&& other) noexcept
-        : memory_(std::move(other.memory_)), used_(std::exchange(other.used_, std::size_t{0})),
+        : source_(other.source_), memory_(std::move(other.memory_)), used_(std::exchange(other.used_, std::size_t{0})),
           ran_out_(other.ran_out_) {}
     growing_bytes& operator=(growing_bytes&& other) noexcept {
+        std::swap(source_, other.source_);
         std::swap(memory_, other.memory_);
         std::swap(used_, other.used_);
         std::swap(ran_out_, other.ran_out_);
@@ -8921,7 +9036,8 @@ private:
     bool grow(std::size_t more) {
         const auto wanted = checked_add(used_, more);
         const auto doubled = checked_multiply(memory_.size(), 2);
-        auto larger = buffer<std::byte>::allocate((std::max)(wanted.value_or(UINT64_MAX), doubled.value_or(0)), "");
+        auto larger = buffer<std::byte>::allocate((std::max)(wanted.value_or(UINT64_MAX), doubled.value_or(0)), "",
+                                                  {source_, {memory_use::temporary, false}});
         if (ran_out_ || !larger) {
             ran_out_ = true;
             return false;
@@ -8930,6 +9046,7 @@ private:
         memory_ = *std::move(larger);
         return true;
     }
+    const memory_source* source_;
     buffer<std::byte> memory_;
     std::size_t used_ = 0;
     bool ran_out_ = false;
@@ -8939,7 +9056,8 @@ private:
 
 struct gguf_writer_options {
     std::uint32_t version = 3;
-    std::uint32_t alignment = 32; ///< bytes; any other value than 32 is written as general.alignment
+    std::uint32_t alignment = 32;          ///< bytes; any other value than 32 is written as general.alignment
+    const memory_source* memory = nullptr; ///< for metadata and files in memory; null: operator new
 };
 
 /// Collects metadata and tensors and writes them in the order in which they were added.
@@ -8948,7 +9066,7 @@ struct gguf_writer_options {
 /// write_memory; what is added after it is ignored. Metadata is copied; tensor data is borrowed until it is written.
 class gguf_writer {
 public:
-    explicit gguf_writer(gguf_writer_options options = {}) noexcept : options_(options) {
+    explicit gguf_writer(gguf_writer_options options = {}) noexcept : options_(options), metadata_(options.memory) {
         if (options.version != 2 && options.version != 3) {
             fail(errc::invalid_argument, {"GGUF version ", options.version, ", only 2 and 3 can be written"});
         }
@@ -9212,7 +9330,8 @@ private:
         if (auto ready = check_writable("memory"); !ready) {
             return failed(ready);
         }
-        auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory");
+        auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory",
+                                                  {options_.memory, {memory_use::tables, false}});
         if (!memory) {
             return memory;
         }
@@ -9257,7 +9376,7 @@ private:
 
     /// Header, metadata and tensor list, padded up to the data.
     [[nodiscard]] detail::growing_bytes header() const {
-        detail::growing_bytes out;
+        detail::growing_bytes out(options_.memory);
         const auto put_into = [&](const auto& value) { out.append(std::as_bytes(std::span(&value, 1))); };
         const auto put_text = [&](std::string_view text) {
             out.append(std::as_bytes(std::span(text.data(), text.size())));
@@ -9813,7 +9932,8 @@ inline std::optional<json_value> json_value::find(std::string_view key) const no
 }
 
 struct json_options {
-    std::uint32_t depth = 64; ///< containers inside each other; at most 1024
+    std::uint32_t depth = 64;              ///< containers inside each other; at most 1024
+    const memory_source* memory = nullptr; ///< null: operator new
 };
 
 /// A JSON text, read and checked. Owns all that its values show: the text itself need not outlive it. Move-only;
@@ -9846,7 +9966,7 @@ namespace detail {
 class json_parser {
 public:
     json_parser(std::string_view text, std::string_view name, json_options options)
-        : text_(text), name_(name), depth_left_(options.depth) {
+        : text_(text), name_(name), depth_left_(options.depth), from_{options.memory, {memory_use::temporary, false}} {
         assert(options.depth <= 1024);
     }
 
@@ -9876,9 +9996,9 @@ private:
         }
         const auto colons = static_cast<std::uint64_t>(std::count(text_.begin(), text_.end(), ':'));
         const std::string what = sentence({name_, ": JSON"});
-        allocate(document_.nodes_, bound + 1, what, failure_); // one more: the `next` of the last
-        allocate(document_.order_, colons, what, failure_);
-        allocate(document_.text_, text_.size(), what, failure_);
+        allocate(document_.nodes_, bound + 1, what, failure_, from_); // one more: the `next` of the last
+        allocate(document_.order_, colons, what, failure_, from_);
+        allocate(document_.text_, text_.size(), what, failure_, from_);
         return failure_.code == errc{};
     }
 
@@ -10174,6 +10294,7 @@ private:
     std::string_view name_;
     std::size_t at_ = 0;
     std::uint32_t depth_left_;
+    detail::memory_from from_;
     json_document document_;
     std::uint32_t nodes_used_ = 0;
     std::uint32_t text_used_ = 0;
@@ -11381,6 +11502,8 @@ struct checkpoint_options {
     std::string_view pre_tokenizer = {};
     /// Whether the files that hold tensors are mapped or copied.
     page_mode pages = page_mode::mapped;
+    /// What copies of files, and all that is read from them, have their memory from; null: operator new.
+    const memory_source* memory = nullptr;
 };
 
 /// A model's file, or the files of its directory, opened and parsed. Owns all that gguf() points into. Immutable;
@@ -11396,9 +11519,9 @@ public:
 
     /// Reads the GGUF file in `source`, which the model_file takes over. \return what gguf_file::parse returns, and
     /// errc::invalid_argument for a shard of a split model: bytes do not tell where the others are.
-    [[nodiscard]] static result<model_file> open(byte_source source) {
+    [[nodiscard]] static result<model_file> open(byte_source source, const memory_source* memory = nullptr) {
         return detail::guarded([&]() -> result<model_file> {
-            auto parsed = gguf_file::parse(source.bytes(), source.name());
+            auto parsed = gguf_file::parse(source.bytes(), source.name(), memory);
             if (!parsed) {
                 return failed(parsed);
             }
@@ -11414,6 +11537,9 @@ public:
             return model_file(*std::move(parsed), std::move(source));
         });
     }
+
+    /// For the library: what is read from now on has its memory from there.
+    void use(const memory_source* memory) noexcept { parts_.gguf.use(memory); }
 
     [[nodiscard]] const gguf_file& gguf() const noexcept { return parts_.gguf; }
     [[nodiscard]] const std::string& name() const noexcept { return parts_.gguf.name(); }
@@ -11460,8 +11586,10 @@ public:
 private:
     // Defined in open_model_file.hpp.
     [[nodiscard]] static inline result<model_file> open_gguf(std::string_view utf8_path, page_mode pages,
+                                                             const memory_source* memory,
                                                              detail::copy_progress progress = {});
-    [[nodiscard]] static inline result<model_file> choose(model_file mapped, std::string_view utf8_path);
+    [[nodiscard]] static inline result<model_file> choose(model_file mapped, std::string_view utf8_path,
+                                                          const memory_source* memory);
 
     explicit model_file(detail::opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
     model_file(gguf_file parsed, byte_source source) : parts_{std::move(parsed), {}, {}, {}, {}, false} {
@@ -11667,10 +11795,12 @@ public:
     /// Reads the header of `bytes`; touches no tensor data. `name` is what error messages call the file. As strict as
     /// the format: the tensors fill the data section without overlap and without a hole. Cost: O(n log n) in the length
     /// of the header, and the memory of json_document.
+    /// \param memory null: operator new
     /// \return errc::truncated, bad_count (header length), bad_json, bad_utf8, bad_tensor_name, wrong_type,
     /// unsupported_type, bad_shape, bad_offset or out_of_memory, naming the tensor and both numbers. Proven by
     /// tests/io/safetensors_malformed_test.cpp.
-    [[nodiscard]] static result<safetensors_file> parse(std::span<const std::byte> bytes, std::string_view name);
+    [[nodiscard]] static result<safetensors_file> parse(std::span<const std::byte> bytes, std::string_view name,
+                                                        const memory_source* memory = nullptr);
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     /// In the order of their data.
@@ -11697,7 +11827,8 @@ namespace detail {
 /// One reading of a safetensors file. Use safetensors_file::parse.
 class safetensors_parser {
 public:
-    safetensors_parser(std::span<const std::byte> bytes, std::string_view name) : bytes_(bytes), name_(name) {}
+    safetensors_parser(std::span<const std::byte> bytes, std::string_view name, const memory_source* memory)
+        : bytes_(bytes), name_(name), memory_(memory) {}
 
     [[nodiscard]] result<safetensors_file> run() {
         auto header = read_header();
@@ -11708,7 +11839,7 @@ public:
         file.name_ = name_;
         if (!read_tensors(file) || !check_coverage(file.tensors_.span()) ||
             !file.names_sorted_.build(names_of<&safetensors_tensor::name>(file.tensors_),
-                                      sentence({name_, ": an index of names"}), failure_)) {
+                                      sentence({name_, ": an index of names"}), failure_, tables())) {
             return std::move(failure_);
         }
         return file;
@@ -11722,6 +11853,8 @@ private:
     [[nodiscard]] bool fail(errc code, std::string_view tensor, sentence_parts what) {
         return set_error(failure_, code, {name_, ": tensor ", quoted{tensor}, ": "}, what);
     }
+
+    [[nodiscard]] memory_from tables() const noexcept { return {memory_, {memory_use::tables, false}}; }
 
     [[nodiscard]] error header_error(errc code, sentence_parts what) const {
         return error{code, sentence({name_, ": ", sentence(what)})};
@@ -11745,7 +11878,7 @@ private:
         data_offset_ = reader.offset();
         constexpr std::uint32_t depth = 3; // header, tensor, shape
         auto header = json_document::parse({reinterpret_cast<const char*>(text->data()), text->size()},
-                                           name_ + ": header", {depth});
+                                           name_ + ": header", {depth, memory_});
         if (header && !header->root().is_object()) {
             return header_error(errc::wrong_type, {"the header is of JSON type ", name_of(header->root().type()),
                                                    ", it must be an object"});
@@ -11756,7 +11889,7 @@ private:
     [[nodiscard]] bool read_tensors(safetensors_file& file) {
         const json_value header = file.header_.root();
         const std::size_t tensors = header.size() - (header.find(metadata_key) ? 1 : 0);
-        allocate(file.tensors_, tensors, sentence({name_, ": tensor list"}), failure_);
+        allocate(file.tensors_, tensors, sentence({name_, ": tensor list"}), failure_, tables());
         if (failure_.code != errc{}) {
             return false;
         }
@@ -11900,14 +12033,16 @@ private:
 
     std::span<const std::byte> bytes_;
     std::string name_;
+    const memory_source* memory_;
     std::size_t data_offset_ = 0;
     error failure_;
 };
 
 } // namespace detail
 
-inline result<safetensors_file> safetensors_file::parse(std::span<const std::byte> bytes, std::string_view name) {
-    return detail::guarded([&] { return detail::safetensors_parser(bytes, name).run(); });
+inline result<safetensors_file> safetensors_file::parse(std::span<const std::byte> bytes, std::string_view name,
+                                                        const memory_source* memory) {
+    return detail::guarded([&] { return detail::safetensors_parser(bytes, name, memory).run(); });
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -13184,7 +13319,8 @@ inline constexpr std::string_view token_kinds_key = "tokenizer.ggml.token_type";
     if (!numbers) {
         return failed(numbers);
     }
-    auto kinds = buffer<token_kind>::allocate(spellings.count, "token kinds");
+    auto kinds =
+        buffer<token_kind>::allocate(spellings.count, "token kinds", {file.memory(), {memory_use::tables, false}});
     if (!kinds) {
         return kinds;
     }
@@ -13391,13 +13527,15 @@ class token_store {
 public:
     /// Room for `count` tokens of `bytes` bytes in total.
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<token_store> allocate(std::uint64_t count, std::uint64_t bytes) {
+    [[nodiscard]] static result<token_store> allocate(std::uint64_t count, std::uint64_t bytes,
+                                                      const memory_source* memory = nullptr) {
+        const memory_from from{memory, {memory_use::tables, false}};
         token_store made;
-        auto ends = buffer<std::uint32_t>::allocate(count + 1, "token offsets");
+        auto ends = buffer<std::uint32_t>::allocate(count + 1, "token offsets", from);
         if (!ends) {
             return failed(ends);
         }
-        auto text = buffer<char>::allocate(bytes, "token bytes");
+        auto text = buffer<char>::allocate(bytes, "token bytes", from);
         if (!text) {
             return failed(text);
         }
@@ -13468,8 +13606,9 @@ inline constexpr std::size_t longest_probe = 1024;
 class token_index {
 public:
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<token_index> allocate(std::uint64_t count) {
-        auto table = buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index");
+    [[nodiscard]] static result<token_index> allocate(std::uint64_t count, const memory_source* memory = nullptr) {
+        auto table =
+            buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index", {memory, {memory_use::tables, false}});
         if (!table) {
             return failed(table);
         }
@@ -13560,8 +13699,9 @@ public:
 
     /// \pre the tokens of `ids` are in strictly ascending order of their bytes, and none of these is empty
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<token_matcher> make(const token_store& store, std::span<const token> ids) {
-        auto sorted = buffer<token>::allocate(ids.size(), "special tokens");
+    [[nodiscard]] static result<token_matcher> make(const token_store& store, std::span<const token> ids,
+                                                    const memory_source* memory = nullptr) {
+        auto sorted = buffer<token>::allocate(ids.size(), "special tokens", {memory, {memory_use::tables, false}});
         if (!sorted) {
             return failed(sorted);
         }
@@ -13802,7 +13942,8 @@ private:
 
     [[nodiscard]] result<void> read_tokens(const gguf_file& file, const gguf_value& spellings) {
         // The array has a length of eight bytes before every string, and no token is longer than its spelling.
-        auto store = token_store::allocate(spellings.count, spellings.bytes.size() - 8 * spellings.count);
+        auto store =
+            token_store::allocate(spellings.count, spellings.bytes.size() - 8 * spellings.count, file.memory());
         if (!store) {
             return failed(store);
         }
@@ -13908,7 +14049,7 @@ private:
     }
 
     [[nodiscard]] result<void> index_normal_tokens(const gguf_file& file, const gguf_value& spellings) {
-        auto index = token_index::allocate(spellings.count);
+        auto index = token_index::allocate(spellings.count, file.memory());
         if (!index) {
             return failed(index);
         }
@@ -13985,7 +14126,7 @@ private:
     }
 
     [[nodiscard]] result<void> adopt_merged(const gguf_file& file, gguf_strings merges) {
-        auto words = token_index::allocate(size());
+        auto words = token_index::allocate(size(), file.memory());
         if (!words) {
             return failed(words);
         }
@@ -14051,7 +14192,7 @@ private:
     }
 
     [[nodiscard]] result<void> make_matchers(const gguf_file& file, const gguf_value&) {
-        auto room = buffer<token>::allocate(size(), "special tokens");
+        auto room = buffer<token>::allocate(size(), "special tokens", {file.memory(), {memory_use::temporary, false}});
         if (!room) {
             return failed(room);
         }
@@ -14092,7 +14233,7 @@ private:
             const auto end =
                 std::remove_if(spelled.begin(), spelled.end(), [&](token id) { return !wanted(kind_of(id)); });
             spelled = {spelled.begin(), end};
-            return token_matcher::make(store_, spelled);
+            return token_matcher::make(store_, spelled, kinds_.source());
         };
         auto specials = keep([](token_kind kind) { return kind != token_kind::unused; });
         if (!specials) {
@@ -14149,6 +14290,7 @@ struct tokenizer_json_files {
     std::string_view model_config;       ///< config.json: their ids, if neither of the two has them
     std::string_view chat_template;      ///< chat_template.jinja, preferred to the one in the config
     std::string_view pre_tokenizer; ///< the caller's choice: one of pre_tokenizer_names, not looked for in the file
+    const memory_source* memory = nullptr; ///< for the JSON values; null: operator new
 };
 
 namespace detail {
@@ -14161,7 +14303,7 @@ public:
 
     /// \return what was passed over, one sentence each
     [[nodiscard]] result<std::vector<std::string>> run(gguf_writer& out) {
-        auto parsed = json_document::parse(files_.tokenizer, files_.name);
+        auto parsed = json_document::parse(files_.tokenizer, files_.name, {.memory = files_.memory});
         if (!parsed) {
             return failed(parsed);
         }
@@ -14552,7 +14694,7 @@ private:
     }
 
     [[nodiscard]] result<void> read_roles(std::string_view text, const char* file) {
-        auto parsed = json_document::parse(text, sentence({files_.name, ", ", file}));
+        auto parsed = json_document::parse(text, sentence({files_.name, ", ", file}), {.memory = files_.memory});
         if (!parsed) {
             return failed(parsed);
         }
@@ -14783,7 +14925,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 class hugging_face_reader {
 public:
     hugging_face_reader(std::string_view utf8_path, const checkpoint_options& options)
-        : path_(utf8_path), options_(options) {
+        : path_(utf8_path), options_(options), writer_({.memory = options.memory}) {
         while (path_.size() > 1 && (path_.back() == '/' || path_.back() == '\\')) {
             path_.pop_back();
         }
@@ -14818,7 +14960,7 @@ private:
         if (!text) {
             return failed(text);
         }
-        return json_document::parse(text_of(*text), text->name());
+        return json_document::parse(text_of(*text), text->name(), {.memory = options_.memory});
     }
     [[nodiscard]] static std::string_view text_of(const byte_source& source) noexcept {
         const auto bytes = source.bytes();
@@ -14844,7 +14986,7 @@ private:
     }
 
     [[nodiscard]] bool open_shards() {
-        auto single = byte_source::open(path_of(single_file), options_.pages);
+        auto single = byte_source::open(path_of(single_file), options_.pages, options_.memory);
         if (single) {
             return add_shard(*std::move(single));
         }
@@ -14869,7 +15011,7 @@ private:
     }
 
     [[nodiscard]] bool add_shard(byte_source source) {
-        auto shard = safetensors_file::parse(source.bytes(), source.name());
+        auto shard = safetensors_file::parse(source.bytes(), source.name(), options_.memory);
         if (!shard) {
             return fail(failed(shard));
         }
@@ -14892,7 +15034,7 @@ private:
         std::sort(files.begin(), files.end());
         files.erase(std::unique(files.begin(), files.end()), files.end());
         for (const std::string_view file : files) {
-            auto source = byte_source::open(path_of(file), options_.pages);
+            auto source = byte_source::open(path_of(file), options_.pages, options_.memory);
             if (!source) {
                 return set_error(failure_, source.error().code, {path_of(index_file), ": a file that it names: "},
                                  {source.error().message});
@@ -15234,7 +15376,8 @@ private:
                                          .special_tokens_map = text_of(others[1]),
                                          .model_config = text_of(others[2]),
                                          .chat_template = text_of(others[3]),
-                                         .pre_tokenizer = options_.pre_tokenizer};
+                                         .pre_tokenizer = options_.pre_tokenizer,
+                                         .memory = options_.memory};
         auto added = add_tokenizer_json(writer_, files, rows);
         if (!added) {
             return fail(failed(added));
@@ -15306,7 +15449,7 @@ private:
         if (!made) {
             return error{made.error().code, sentence({path_, ": ", made.error().message})};
         }
-        auto metadata = gguf_file::parse(made->span(), path_);
+        auto metadata = gguf_file::parse(made->span(), path_, options_.memory);
         if (!metadata) {
             return failed(metadata);
         }
@@ -16538,10 +16681,11 @@ public:
     /// \param masters whether weights that are not ternary are ternarised
     /// \return errc::unsupported_type for those where they are not; bad_scale for a NaN or infinity; out_of_memory.
     [[nodiscard]] static result<ternarised_rows> open(const gguf_tensor& tensor, std::string_view file, bool masters,
-                                                      pool_ref pool) {
+                                                      pool_ref pool, const memory_source* memory = nullptr) {
         ternarised_rows made(tensor);
         const auto rows = to_size(tensor.dims[1]);
-        auto facts = buffer<ternarised_row_facts>::allocate(rows, "sums of rows");
+        auto facts =
+            buffer<ternarised_row_facts>::allocate(rows, "sums of rows", {memory, {memory_use::temporary, false}});
         if (!facts) {
             return std::move(facts).error();
         }
@@ -17314,7 +17458,7 @@ public:
             return failed(beside);
         }
         // Masters have no scale but their mean. With one beside them, weights are ternary as they are.
-        auto opened = open(tensor, file.name(), has_float_masters(file) && !*beside, reading, pool);
+        auto opened = open(tensor, file.name(), has_float_masters(file) && !*beside, reading, pool, file.memory());
         if (!opened) {
             return opened;
         }
@@ -17330,7 +17474,8 @@ public:
     /// A tensor alone. \param file what errors call the file \param masters whether weights in floating point are
     /// ternarised: see has_float_masters
     [[nodiscard]] static result<ternary_source> open(const gguf_tensor& tensor, std::string_view file, bool masters,
-                                                     const ternary_reading& reading, pool_ref pool) {
+                                                     const ternary_reading& reading, pool_ref pool,
+                                                     const memory_source* memory = nullptr) {
         if (tensor.rank != 2) {
             return error{errc::wrong_shape, sentence({file, ": tensor ", quoted_name(tensor.name), ": ",
                                                       dims_text(tensor), " in the file, a matrix expected"})};
@@ -17338,7 +17483,7 @@ public:
         if (const layout_table* layout = layout_of_type(tensor.type, reading.order)) {
             return open_layout(*layout, tensor, file);
         }
-        return open_rows(tensor, file, masters, reading, pool);
+        return open_rows(tensor, file, masters, reading, pool, memory);
     }
 
     /// The layout of this library that the tensor has; null for other formats, which are read by rows() alone.
@@ -17391,7 +17536,8 @@ private:
     }
 
     [[nodiscard]] static result<ternary_source> open_rows(const gguf_tensor& tensor, std::string_view file,
-                                                          bool masters, const ternary_reading& reading, pool_ref pool) {
+                                                          bool masters, const ternary_reading& reading, pool_ref pool,
+                                                          const memory_source* memory) {
         switch (tensor.type) {
         case tensor_type::tq1_0:
             return hold(format_rows<tq1_0>::open(tensor, file));
@@ -17418,11 +17564,11 @@ private:
         case tensor_type::tl2:
             return hold(microsoft_tl2_rows::open(tensor, file, reading.lookup_tiling));
         case tensor_type::f32:
-            return hold(ternarised_rows<float>::open(tensor, file, masters, pool));
+            return hold(ternarised_rows<float>::open(tensor, file, masters, pool, memory));
         case tensor_type::f16:
-            return hold(ternarised_rows<half>::open(tensor, file, masters, pool));
+            return hold(ternarised_rows<half>::open(tensor, file, masters, pool, memory));
         case tensor_type::bf16:
-            return hold(ternarised_rows<bfloat16>::open(tensor, file, masters, pool));
+            return hold(ternarised_rows<bfloat16>::open(tensor, file, masters, pool, memory));
         default:
             return error{errc::unsupported_type,
                          sentence({file, ": tensor ", quoted_name(tensor.name), ": type ", name_of(tensor.type),
@@ -17504,6 +17650,7 @@ namespace bitnet::inline BITNET_ABI {
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17516,7 +17663,8 @@ class split_gguf_reader {
 public:
     split_gguf_reader(byte_source first, gguf_file parsed, const shard_facts& facts, page_mode pages,
                       copy_progress progress)
-        : path_(first.name()), first_(std::move(parsed)), facts_(facts), pages_(pages), progress_(progress) {
+        : path_(first.name()), first_(std::move(parsed)), memory_(first_.memory()), facts_(facts), pages_(pages),
+          progress_(progress) {
         sources_.push_back(std::move(first));
     }
 
@@ -17535,7 +17683,7 @@ public:
             return error{errc::inconsistent, sentence({path_, ": 'split.tensors.count' is ", *facts_.tensors, ", the ",
                                                        facts_.count, " shards have ", found, " tensors"})};
         }
-        auto whole = gguf_file::extend(std::move(first_), more_);
+        auto whole = gguf_file::extend(std::move(first_), more_.span());
         if (!whole) {
             return failed(whole);
         }
@@ -17557,12 +17705,12 @@ private:
     }
 
     [[nodiscard]] bool open_shard(std::uint64_t number, const std::string& path) {
-        auto source = byte_source::open(path, pages_, progress_);
+        auto source = byte_source::open(path, pages_, memory_, progress_);
         if (!source) {
             return set_error(failure_, source.error().code, {path_, ": shard ", number + 1, " of "},
                              {facts_.count, ": ", source.error().message});
         }
-        const auto parsed = gguf_file::parse(source->bytes(), source->name());
+        const auto parsed = gguf_file::parse(source->bytes(), source->name(), memory_);
         if (!parsed) {
             failure_ = failed(parsed);
             return false;
@@ -17570,8 +17718,23 @@ private:
         if (!check_facts(*parsed, number) || !check_metadata(*parsed)) {
             return false;
         }
-        more_.insert(more_.end(), parsed->tensors().begin(), parsed->tensors().end());
+        if (!keep_tensors(parsed->tensors())) {
+            return false;
+        }
         sources_.push_back(*std::move(source));
+        return true;
+    }
+
+    [[nodiscard]] bool keep_tensors(std::span<const gguf_tensor> tensors) {
+        buffer<gguf_tensor> all;
+        allocate(all, more_.size() + tensors.size(), sentence({path_, ": tensor list"}), failure_,
+                 {memory_, {memory_use::temporary, false}});
+        if (failure_.code != errc{}) {
+            return false;
+        }
+        std::copy_n(more_.data(), more_.size(), all.data());
+        std::copy_n(tensors.data(), tensors.size(), all.data() + more_.size());
+        more_ = std::move(all);
         return true;
     }
 
@@ -17616,11 +17779,12 @@ private:
 
     std::string path_;
     gguf_file first_;
+    const memory_source* memory_;
     shard_facts facts_;
     page_mode pages_;
     copy_progress progress_;
     std::vector<byte_source> sources_;
-    std::vector<gguf_tensor> more_; ///< of all shards but the first
+    buffer<gguf_tensor> more_; ///< of all shards but the first
     std::vector<std::string> notes_;
     error failure_;
 };
@@ -18072,13 +18236,13 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
                                detail::operating_system::is_directory(std::string(utf8_path));
         auto opened = [&]() -> result<model_file> {
             if (!is_folder) {
-                return open_gguf(utf8_path, options.pages);
+                return open_gguf(utf8_path, options.pages, options.memory);
             }
             auto made = detail::open_hugging_face(utf8_path, options);
             return made ? result<model_file>(model_file(*std::move(made))) : failed(made);
         }();
         if (opened && options.pages == page_mode::automatic && opened->is_mapped()) {
-            opened = choose(*std::move(opened), utf8_path);
+            opened = choose(*std::move(opened), utf8_path, options.memory);
         }
         if (opened) {
             opened->parts_.is_by_path = true;
@@ -18093,12 +18257,12 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
 
 /// Mapped unless `pages` says copied.
 inline result<model_file> model_file::open_gguf(std::string_view utf8_path, page_mode pages,
-                                                detail::copy_progress progress) {
-    auto source = byte_source::open(utf8_path, pages, progress);
+                                                const memory_source* memory, detail::copy_progress progress) {
+    auto source = byte_source::open(utf8_path, pages, memory, progress);
     if (!source) {
         return failed(source);
     }
-    auto parsed = gguf_file::parse(source->bytes(), source->name());
+    auto parsed = gguf_file::parse(source->bytes(), source->name(), memory);
     if (!parsed) {
         return failed(parsed);
     }
@@ -18115,12 +18279,13 @@ inline result<model_file> model_file::open_gguf(std::string_view utf8_path, page
 
 /// page_mode::automatic: `mapped`, or a copy of it where the rule says so and memory and disk are fast enough. Folders
 /// stay mapped: their weights are repacked.
-inline result<model_file> model_file::choose(model_file mapped, std::string_view utf8_path) {
+inline result<model_file> model_file::choose(model_file mapped, std::string_view utf8_path,
+                                             const memory_source* memory) {
     auto choice = detail::choose_pages(
         {mapped.size(), detail::is_read_in_place(mapped.gguf()), detail::has_huge_pages(), detail::available_memory()});
     if (choice.pages == page_mode::copied) {
         detail::copy_pace pace;
-        auto copied = open_gguf(utf8_path, page_mode::copied, pace.progress());
+        auto copied = open_gguf(utf8_path, page_mode::copied, memory, pace.progress());
         if (copied) {
             mapped = *std::move(copied);
         } else if (copied.error().code == errc::out_of_memory) {
@@ -19204,9 +19369,9 @@ public:
 
     /// Reads the head once, in parallel. \pre admits_screen(lm_head.element)
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<lm_head_screen> open(pool_ref pool, const loop_table& loops,
-                                                     const float_matrix& lm_head) {
-        auto made = allocate(lm_head);
+    [[nodiscard]] static result<lm_head_screen>
+    open(pool_ref pool, const loop_table& loops, const float_matrix& lm_head, const memory_source* memory = nullptr) {
+        auto made = allocate(lm_head, memory);
         if (made) {
             const std::atomic<bool> never{false};
             static_cast<void>(made->fill(pool, loops, lm_head, never));
@@ -19215,12 +19380,14 @@ public:
     }
 
     /// Memory for the screen of a head, which fill() writes. \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<lm_head_screen> allocate(const float_matrix& lm_head) {
+    [[nodiscard]] static result<lm_head_screen> allocate(const float_matrix& lm_head,
+                                                         const memory_source* memory = nullptr) {
         const auto size = bytes_for(lm_head);
         if (!size) {
             return error{errc::out_of_memory, "screened head: the number of bytes overflows 64 bits"};
         }
-        auto bytes = buffer<std::byte>::allocate_uninitialized(*size, "screened head");
+        auto bytes =
+            buffer<std::byte>::allocate_uninitialized(*size, "screened head", {memory, {memory_use::weights, true}});
         if (!bytes) {
             return failed(bytes);
         }
@@ -19228,7 +19395,6 @@ public:
         made.own_ = *std::move(bytes);
         made.bytes_ = made.own_.span();
         made.row_bytes_ = screen_layout::row_bytes(lm_head.cols);
-        ask_for_huge_pages(made.own_.data(), made.own_.size());
         return made;
     }
     /// Bytes of the screen of a head; nullopt if they overflow.
@@ -27463,22 +27629,32 @@ struct kv_page {
 class kv_page_store final : public kv_pool_base {
 public:
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<std::unique_ptr<kv_page_store>> open(const kv_shape& shape, std::size_t pages) {
+    [[nodiscard]] static result<std::unique_ptr<kv_page_store>> open(const kv_shape& shape, std::size_t pages,
+                                                                     const memory_source* memory = nullptr) {
         const auto bytes = checked_multiply(shape.bytes(attention_block), pages);
-        auto memory = buffer<std::byte>::allocate_uninitialized(bytes.value_or(UINT64_MAX), "KV pool");
-        if (!memory) {
-            return failed(memory);
+        auto all = buffer<std::byte>::allocate_uninitialized(bytes.value_or(UINT64_MAX), "KV pool",
+                                                             {memory, {memory_use::pages, true}});
+        if (!all) {
+            return failed(all);
         }
-        ask_for_huge_pages(memory->data(), memory->size_bytes());
+        const auto table = checked_multiply(pages, sizeof(owner_count));
+        auto owners = buffer<std::byte>::allocate_uninitialized(table.value_or(UINT64_MAX), "KV pool, a table of pages",
+                                                                {memory, {memory_use::pages, false}});
+        if (!owners) {
+            return failed(owners);
+        }
         std::unique_ptr<kv_page_store> made(new (std::nothrow) kv_page_store);
-        std::unique_ptr<std::atomic<std::uint32_t>[]> owners(new (std::nothrow) std::atomic<std::uint32_t>[pages]());
-        if (made == nullptr || owners == nullptr) {
+        if (made == nullptr) {
             return error{errc::out_of_memory,
-                         sentence({"KV pool: a table of ", pages, " pages could not be allocated"})};
+                         sentence({"KV pool: ", sizeof(kv_page_store), " bytes could not be allocated"})};
         }
         made->shape_ = shape;
-        made->memory_ = *std::move(memory);
-        made->owners_ = std::move(owners);
+        made->memory_ = *std::move(all);
+        made->table_ = *std::move(owners);
+        for (std::size_t i = 0; i < pages; ++i) {
+            ::new (static_cast<void*>(made->table_.data() + i * sizeof(owner_count))) owner_count(0);
+        }
+        made->owners_ = std::launder(reinterpret_cast<owner_count*>(made->table_.data()));
         made->pages_ = pages;
         return made;
     }
@@ -27526,11 +27702,14 @@ public:
     }
 
 private:
+    using owner_count = std::atomic<std::uint32_t>;
+
     kv_page_store() noexcept = default;
 
     kv_shape shape_;
     buffer<std::byte> memory_;
-    std::unique_ptr<std::atomic<std::uint32_t>[]> owners_; ///< [pages]: how many caches have it
+    buffer<std::byte> table_;
+    owner_count* owners_ = nullptr; ///< [pages], in table_: how many caches have it
     std::size_t pages_ = 0;
     std::atomic<std::size_t> taken_{0};
     std::atomic<std::size_t> next_{0}; ///< where a search for a free page starts
@@ -27587,13 +27766,14 @@ public:
     /// \param store null: the cache has memory of its own for the whole context. Must outlive the cache.
     /// \pre 1 <= context <= 2^20; the store is of the same shape \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<kv_cache> open(const hyper_parameters& model, const kv_table& element,
-                                               std::size_t context, kv_page_store* store) {
+                                               std::size_t context, kv_page_store* store,
+                                               const memory_source* memory = nullptr) {
         kv_cache made;
         made.shape_ = kv_shape::of(model, element);
         made.positions_ = padded(context);
         const std::size_t count = (context + attention_block - 1) / attention_block;
         error failure;
-        allocate(made.pages_, count, "KV cache", failure);
+        allocate(made.pages_, count, "KV cache", failure, {memory, {memory_use::pages, false}});
         if (failure.code != errc{}) {
             return failure;
         }
@@ -27603,12 +27783,12 @@ public:
         }
         // Cannot overflow: 2^10 layers, 2^10 heads, 2^20 positions, 2^10 columns of 2^2 bytes and 2 for keys and values
         // are 2^53.
-        auto memory = buffer<std::byte>::allocate_uninitialized(made.shape_.bytes(made.positions_), "KV cache");
-        if (!memory) {
-            return failed(memory);
+        auto own = buffer<std::byte>::allocate_uninitialized(made.shape_.bytes(made.positions_), "KV cache",
+                                                             {memory, {memory_use::pages, true}});
+        if (!own) {
+            return failed(own);
         }
-        ask_for_huge_pages(memory->data(), memory->size_bytes());
-        made.own_ = *std::move(memory);
+        made.own_ = *std::move(own);
         for (std::size_t i = 0; i < count; ++i) {
             made.pages_[i] = {made.own_.data() + made.shape_.bytes(i * attention_block), 0};
         }
@@ -27928,7 +28108,7 @@ private:
     ternary_matrix ternary_embedding_;
     ternary_matrix ternary_head_;
     const float* output_norm_ = nullptr;
-    std::unique_ptr<layer_weights[]> layers_;
+    buffer<layer_weights> layers_;
     buffer<float> norms_;
     buffer<std::uint8_t> repacked_;
     std::size_t repacked_tensors_ = 0;
@@ -27979,20 +28159,21 @@ struct quantized_rows {
     [[nodiscard]] const float* float_row(std::size_t r) const noexcept { return floats.data() + r * stride; }
 
     [[nodiscard]] std::int8_t* row(std::size_t r) noexcept { return values.data() + r * stride; }
-    void allocate_rows(const ternary_table& kernel, std::size_t cols, std::size_t max_rows, error& failure) {
+    void allocate_rows(const ternary_table& kernel, std::size_t cols, std::size_t max_rows, error& failure,
+                       const memory_from& from) {
         if (rounding == activation_rounding::none) {
-            return allocate(floats, max_rows * stride, "scratch", failure);
+            return allocate(floats, max_rows * stride, "scratch", failure, from);
         }
-        allocate(values, max_rows * stride, "scratch", failure);
+        allocate(values, max_rows * stride, "scratch", failure, from);
         if (are_blocks) {
-            allocate(steps, max_rows * (stride / columns_per_step), "scratch", failure);
-            return allocate(step_sums, max_rows * (stride / columns_per_step), "scratch", failure);
+            allocate(steps, max_rows * (stride / columns_per_step), "scratch", failure, from);
+            return allocate(step_sums, max_rows * (stride / columns_per_step), "scratch", failure, from);
         }
         group_rows = kernel.arranged_tokens;
         arranged_stride = kernel.arranged_stride(cols);
-        allocate(arranged, (max_rows + group_rows - 1) / group_rows * arranged_stride, "scratch", failure);
-        allocate(scales, max_rows, "scratch", failure);
-        allocate(sums, max_rows, "scratch", failure);
+        allocate(arranged, (max_rows + group_rows - 1) / group_rows * arranged_stride, "scratch", failure, from);
+        allocate(scales, max_rows, "scratch", failure, from);
+        allocate(sums, max_rows, "scratch", failure, from);
     }
 
     /// The arranged group of rows g * group_rows and following.
@@ -28052,14 +28233,16 @@ struct scratch {
 
     /// For products of `weights` by `kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<scratch> open(const hyper_parameters& model, const weights& tensors,
-                                              const ternary_table& kernel, std::size_t max_rows) {
+                                              const ternary_table& kernel, std::size_t max_rows,
+                                              const memory_source* memory = nullptr) {
+        const memory_from from{memory, {memory_use::scratch, false}};
         scratch made;
         made.max_rows = max_rows;
         const std::size_t widest = (std::max)({model.hidden, model.query_columns(), model.feed_forward});
         error failure;
         const auto floats = [&](float_rows& into, std::size_t cols) {
             into.cols = cols;
-            allocate(into.values, max_rows * cols, "scratch", failure);
+            allocate(into.values, max_rows * cols, "scratch", failure, from);
         };
         floats(made.residual, model.hidden);
         floats(made.normed, widest);
@@ -28073,11 +28256,11 @@ struct scratch {
         made.quantized.stride = (widest + activation_padding - 1) / activation_padding * activation_padding;
         made.quantized.rounding = tensors.activations();
         made.quantized.are_blocks = tensors.has_blocks();
-        made.quantized.allocate_rows(kernel, widest, max_rows, failure);
+        made.quantized.allocate_rows(kernel, widest, max_rows, failure, from);
         made.parts.cols = model.query_columns();
         made.parts.heads = model.heads;
-        allocate(made.parts.vectors, attention_parts::most * model.query_columns(), "scratch", failure);
-        allocate(made.parts.all_states, attention_parts::most * model.heads, "scratch", failure);
+        allocate(made.parts.vectors, attention_parts::most * model.query_columns(), "scratch", failure, from);
+        allocate(made.parts.all_states, attention_parts::most * model.heads, "scratch", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -28764,7 +28947,9 @@ public:
     /// Borrows all but the number, and reads the screen in largest() only. \param logit_scale above 0
     /// \return errc::out_of_memory.
     [[nodiscard]] static result<screened_search> open(const loop_table& loops, const float_matrix& lm_head,
-                                                      const lm_head_screen& screen, float logit_scale) {
+                                                      const lm_head_screen& screen, float logit_scale,
+                                                      const memory_source* memory = nullptr) {
+        const memory_from from{memory, {memory_use::scratch, false}};
         screened_search made;
         made.loops_ = &loops;
         made.lm_head_ = &lm_head;
@@ -28774,13 +28959,13 @@ public:
         const std::size_t groups = groups_of(lm_head.rows);
         const std::size_t cols = screen_layout::blocks(lm_head.cols) * screen_layout::block_columns;
         error failure;
-        allocate(made.high_, cols, "screened head, working memory", failure);
-        allocate(made.low_, cols, "screened head, working memory", failure);
-        allocate(made.offset_, cols / 8, "screened head, working memory", failure);
-        allocate(made.upper_, lm_head.rows, "screened head, working memory", failure);
-        allocate(made.peaks_, groups, "screened head, working memory", failure);
-        allocate(made.order_, groups, "screened head, working memory", failure);
-        allocate(made.found_, made.limit() + most_candidates, "screened head, working memory", failure);
+        allocate(made.high_, cols, "screened head, working memory", failure, from);
+        allocate(made.low_, cols, "screened head, working memory", failure, from);
+        allocate(made.offset_, cols / 8, "screened head, working memory", failure, from);
+        allocate(made.upper_, lm_head.rows, "screened head, working memory", failure, from);
+        allocate(made.peaks_, groups, "screened head, working memory", failure, from);
+        allocate(made.order_, groups, "screened head, working memory", failure, from);
+        allocate(made.found_, made.limit() + most_candidates, "screened head, working memory", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -29112,16 +29297,17 @@ namespace bitnet::inline BITNET_ABI::detail {
 class self_test {
 public:
     /// Cost: a fifth of a millisecond. \return errc::broken_kernel with the first number that differs; out_of_memory.
-    [[nodiscard]] static result<void> run(const engine& tested) {
+    [[nodiscard]] static result<void> run(const engine& tested, const memory_source* memory = nullptr) {
+        const memory_from from{memory, {memory_use::temporary, false}};
         const ternary_table& kernel = *tested.ternary;
         const std::size_t groups = (tokens - 1) / kernel.arranged_tokens + 1;
         error failure;
         buffer<self_test> numbers;
         buffer<std::uint8_t> codes;
         buffer<std::byte> arranged;
-        allocate(numbers, 1, "self-test", failure);
-        allocate(codes, *kernel.layout->bytes(rows, cols), "self-test", failure);
-        allocate(arranged, groups * kernel.arranged_stride(cols), "self-test", failure);
+        allocate(numbers, 1, "self-test", failure, from);
+        allocate(codes, *kernel.layout->bytes(rows, cols), "self-test", failure, from);
+        allocate(arranged, groups * kernel.arranged_stride(cols), "self-test", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -29398,12 +29584,13 @@ class transformer {
 public:
     /// Borrows its arguments but the numbers. \return errc::out_of_memory.
     [[nodiscard]] static result<transformer> open(const engine& tables, const hyper_parameters& model,
-                                                  const weights& weights, std::size_t max_rows) {
-        auto memory = scratch::open(model, weights, *tables.ternary, max_rows);
-        if (!memory) {
-            return failed(memory);
+                                                  const weights& weights, std::size_t max_rows,
+                                                  const memory_source* memory = nullptr) {
+        auto space = scratch::open(model, weights, *tables.ternary, max_rows, memory);
+        if (!space) {
+            return failed(space);
         }
-        return transformer(tables, model, weights, *std::move(memory));
+        return transformer(tables, model, weights, *std::move(space));
     }
 
     [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows; }
@@ -29740,25 +29927,29 @@ private:
         }
     }
 
+    [[nodiscard]] memory_from temporary() const noexcept { return {file_.memory(), {memory_use::temporary, false}}; }
+
     /// Norms and biases are copied (and widened): a few MB at most, and then always aligned floats.
     [[nodiscard]] result<void> allocate() {
         const std::uint64_t per_layer = 9 * model_.hidden + 2 * model_.head_size + 2 * model_.query_columns() +
                                         2 * model_.kv_columns() + model_.feed_forward;
-        auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights");
+        auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights",
+                                                           {file_.memory(), {memory_use::weights, false}});
         if (!norms) {
             return failed(norms);
         }
         made_.norms_ = *std::move(norms); // what a model has no norms for is never touched and takes no pages
-        auto used = buffer<bool>::allocate(file_.tensors().size(), "tensor table");
+        auto used = buffer<bool>::allocate(file_.tensors().size(), "tensor table", temporary());
         if (!used) {
             return failed(used);
         }
         used_tensors_ = *std::move(used);
-        made_.layers_.reset(new (std::nothrow) layer_weights[model_.layers]);
-        if (made_.layers_ == nullptr) {
-            return error{errc::out_of_memory, sentence({"layer table: ", model_.layers * sizeof(layer_weights),
-                                                        " bytes could not be allocated"})};
+        auto layers = buffer<layer_weights>::allocate(model_.layers, "layer table",
+                                                      {file_.memory(), {memory_use::weights, false}});
+        if (!layers) {
+            return failed(layers);
         }
+        made_.layers_ = *std::move(layers);
         return {};
     }
 
@@ -29781,12 +29972,12 @@ private:
         if (!bytes) {
             return error{errc::out_of_memory, "repacked weights: the number of bytes overflows 64 bits"};
         }
-        auto memory = buffer<std::uint8_t>::allocate_uninitialized(*bytes, "repacked weights");
+        auto memory = buffer<std::uint8_t>::allocate_uninitialized(*bytes, "repacked weights",
+                                                                   {file_.memory(), {memory_use::weights, true}});
         if (!memory) {
             return failed(memory);
         }
         made_.repacked_ = *std::move(memory);
-        ask_for_huge_pages(made_.repacked_.data(), made_.repacked_.size_bytes());
         return {};
     }
     /// Bytes of a matrix in our layout, so that the next one starts at a cache line.
@@ -29978,7 +30169,7 @@ private:
         }
         std::uint8_t* const out = repacked_space();
         if (out != nullptr) {
-            keep_failure(pack_scaled_rows(pool_, tensor, file_.name(), out));
+            keep_failure(pack_scaled_rows(pool_, tensor, file_.name(), out, file_.memory()));
             use_repacked(tensor);
         }
         return {{}, scale, {out, rows, cols, 128}};
@@ -30009,7 +30200,8 @@ private:
         }
         const auto rows = to_size(tensor.dims[1]);
         const auto cols = to_size(tensor.dims[0]);
-        auto packed = pack_rows(pool_, source.rows(), tensor, file_.name(), layout_, out, source.stride(cols));
+        auto packed =
+            pack_rows(pool_, source.rows(), tensor, file_.name(), layout_, out, source.stride(cols), file_.memory());
         if (!packed && packed.error().code == errc::bad_code && source.layout() != nullptr) {
             packed = check_codes(*source.layout(), tensor, file_.name()); // names the byte
         }
@@ -32937,7 +33129,7 @@ struct weight_options;
 /// Reading what a path or memory holds.
 template <class Program = void> struct files_part {
     [[nodiscard]] static result<model_file> open(std::string_view utf8_path, const checkpoint_options& options);
-    [[nodiscard]] static result<model_file> open(byte_source source);
+    [[nodiscard]] static result<model_file> open(byte_source source, const memory_source* memory);
 };
 
 /// Hyper-parameters, tokenizer and chat format.
@@ -32950,13 +33142,14 @@ template <class Program = void> struct text_part {
 
 /// Weights and their screen.
 template <class Program = void> struct tensors_part {
-    [[nodiscard]] static result<void> test(const engine& tables);
+    [[nodiscard]] static result<void> test(const engine& tables, const memory_source* memory);
     [[nodiscard]] static result<weights> open(const gguf_file& file, const hyper_parameters& model,
                                               const layout_table& layout, const weight_options& options, pool_ref pool);
     /// \param stored null: the screen is made
     [[nodiscard]] static result<lm_head_screen> open_screen(pool_ref pool, const loop_table& loops,
                                                             const float_matrix& lm_head, const gguf_tensor* stored,
-                                                            std::string_view file, bool verify);
+                                                            std::string_view file, bool verify,
+                                                            const memory_source* memory);
     /// lm_head_screen::fill.
     [[nodiscard]] static bool fill_screen(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
                                           lm_head_screen& out, const std::atomic<bool>& stop) noexcept;
@@ -32987,8 +33180,8 @@ result<model_file> files_part<Program>::open(std::string_view utf8_path, const c
     return model_file::open(utf8_path, options);
 }
 
-template <class Program> result<model_file> files_part<Program>::open(byte_source source) {
-    return model_file::open(std::move(source));
+template <class Program> result<model_file> files_part<Program>::open(byte_source source, const memory_source* memory) {
+    return model_file::open(std::move(source), memory);
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -33032,8 +33225,8 @@ template <class Program> result<model_file> files_part<Program>::open(byte_sourc
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-template <class Program> result<void> tensors_part<Program>::test(const engine& tables) {
-    return self_test::run(tables);
+template <class Program> result<void> tensors_part<Program>::test(const engine& tables, const memory_source* memory) {
+    return self_test::run(tables, memory);
 }
 
 template <class Program>
@@ -33045,9 +33238,10 @@ result<weights> tensors_part<Program>::open(const gguf_file& file, const hyper_p
 template <class Program>
 result<lm_head_screen> tensors_part<Program>::open_screen(pool_ref pool, const loop_table& loops,
                                                           const float_matrix& lm_head, const gguf_tensor* stored,
-                                                          std::string_view file, bool verify) {
+                                                          std::string_view file, bool verify,
+                                                          const memory_source* memory) {
     return stored != nullptr ? lm_head_screen::open(pool, loops, lm_head, *stored, file, verify)
-                             : lm_head_screen::open(pool, loops, lm_head);
+                             : lm_head_screen::open(pool, loops, lm_head, memory);
 }
 
 template <class Program>
@@ -33377,6 +33571,10 @@ private:
     std::optional<owned_pool> owned_;
 };
 
+[[nodiscard]] inline memory_from session_scratch(const session_options& options) noexcept {
+    return {options.memory, {memory_use::scratch, false}};
+}
+
 /// Shared by the forks of a session, of which one works at a time.
 struct workspace {
     static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
@@ -33419,18 +33617,20 @@ public:
                          sentence({"session: ", sizeof(workspace), " bytes could not be allocated"})};
         }
         workspace& all = *made.shared_;
-        auto forward = transformer::open(model.tables, model.parameters, model.tensors, options.prompt_chunk);
+        auto forward =
+            transformer::open(model.tables, model.parameters, model.tensors, options.prompt_chunk, options.memory);
         if (!forward) {
             return failed(forward);
         }
         all.forward.emplace(*std::move(forward));
         error failure;
-        allocate(all.rows, options.prompt_chunk, "prompt rows", failure);
+        allocate(all.rows, options.prompt_chunk, "prompt rows", failure, session_scratch(options));
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = buffer<float>::allocate_uninitialized(
-            std::uint64_t{model.parameters.vocabulary} * (workspace::logits_rows - 1), "logits");
+        auto logits = buffer<float>::allocate_uninitialized(std::uint64_t{model.parameters.vocabulary} *
+                                                                (workspace::logits_rows - 1),
+                                                            "logits", session_scratch(options));
         if (!logits) {
             return failed(logits);
         }
@@ -33439,7 +33639,7 @@ public:
             return made;
         }
         auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
-                                            model.parameters.logit_scale);
+                                            model.parameters.logit_scale, options.memory);
         if (!search) {
             return failed(search);
         }
@@ -33731,19 +33931,20 @@ private:
         if (!store) {
             return failed(store);
         }
-        auto cache = kv_cache::open(parameters_, *model_.tables.kv, options_.context, *store);
+        auto cache = kv_cache::open(parameters_, *model_.tables.kv, options_.context, *store, options_.memory);
         if (!cache) {
             return failed(cache);
         }
         cache_ = *std::move(cache);
+        const memory_from from = session_scratch(options_);
         error failure;
-        allocate(tokens_, options_.context, "session, its tokens", failure);
-        allocate(state_, parameters_.hidden, "hidden state", failure);
-        allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure);
+        allocate(tokens_, options_.context, "session, its tokens", failure, from);
+        allocate(state_, parameters_.hidden, "hidden state", failure, from);
+        allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = buffer<float>::allocate_uninitialized(parameters_.vocabulary, "logits");
+        auto logits = buffer<float>::allocate_uninitialized(parameters_.vocabulary, "logits", from);
         if (!logits) {
             return failed(logits);
         }
@@ -34072,7 +34273,9 @@ public:
             return error{errc::out_of_memory,
                          sentence({"batch: ", sizeof(batch_core), " bytes could not be allocated"})};
         }
-        if (auto allocated = made->allocate_all(model, options.sessions); !allocated) {
+        if (auto allocated =
+                made->allocate_all(model, options.sessions, {options.memory, {memory_use::scratch, false}});
+            !allocated) {
             return failed(allocated);
         }
         return std::unique_ptr<batch_base>(std::move(made));
@@ -34118,17 +34321,17 @@ private:
         return {};
     }
 
-    [[nodiscard]] result<void> allocate_all(const model_parts& model, std::size_t sessions) {
-        auto forward = transformer::open(model.tables, parameters_, model.tensors, sessions);
+    [[nodiscard]] result<void> allocate_all(const model_parts& model, std::size_t sessions, const memory_from& from) {
+        auto forward = transformer::open(model.tables, parameters_, model.tensors, sessions, from.source);
         if (!forward) {
             return failed(forward);
         }
         transformer_.emplace(*std::move(forward));
         error failure;
-        allocate(entries_, sessions, "batch rows", failure);
-        allocate(rows_, sessions, "batch rows", failure);
-        allocate(row_indices_, sessions, "batch rows", failure);
-        allocate(logits_, sessions, "batch rows", failure);
+        allocate(entries_, sessions, "batch rows", failure, from);
+        allocate(rows_, sessions, "batch rows", failure, from);
+        allocate(row_indices_, sessions, "batch rows", failure, from);
+        allocate(logits_, sessions, "batch rows", failure, from);
         return failure.code == errc{} ? result<void>{} : failure;
     }
 
@@ -35676,8 +35879,9 @@ struct merge {
 class merge_table {
 public:
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<merge_table> allocate(std::uint64_t count) {
-        auto table = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table");
+    [[nodiscard]] static result<merge_table> allocate(std::uint64_t count, const memory_source* memory = nullptr) {
+        auto table = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table",
+                                            {memory, {memory_use::tables, false}});
         if (!table) {
             return failed(table);
         }
@@ -35685,6 +35889,8 @@ public:
         made.slots_ = *std::move(table);
         return made;
     }
+
+    [[nodiscard]] const memory_source* source() const noexcept { return slots_.source(); }
 
     /// Adds a pair. \pre `made.rank` < merge::never, and no more pairs than allocate() was called for
     [[nodiscard]] token_index::outcome insert(token left, token right, merge made) noexcept {
@@ -35864,12 +36070,14 @@ private:
 
     /// \return how many are left
     [[nodiscard]] result<std::size_t> merge_long(std::span<token> symbols) const {
-        auto allocated = buffer<node>::allocate(symbols.size(), "merging a long piece of text");
+        const memory_from from{merges_.source(), {memory_use::temporary, false}};
+        auto allocated = buffer<node>::allocate(symbols.size(), "merging a long piece of text", from);
         if (!allocated) {
             return failed(allocated);
         }
         // One entry per pair at first, fewer than n. A merge takes one out and puts two in; there are fewer than n.
-        auto room = buffer<std::uint64_t>::allocate(2 * std::uint64_t{symbols.size()}, "merging a long piece of text");
+        auto room =
+            buffer<std::uint64_t>::allocate(2 * std::uint64_t{symbols.size()}, "merging a long piece of text", from);
         if (!room) {
             return failed(room);
         }
@@ -36023,7 +36231,7 @@ public:
                 file_, key,
                 sentence({"has ", (*list)->count, " elements, fewer than ", merge::never, " are possible"}));
         }
-        auto table = merge_table::allocate((*list)->count);
+        auto table = merge_table::allocate((*list)->count, file_.memory());
         if (!table) {
             return table;
         }
@@ -36159,7 +36367,7 @@ public:
         for (token id = 0; tokens_.contains(id); ++id) {
             for_each_cut(id, [&count](token, token) { return ++count != 0; });
         }
-        auto table = merge_table::allocate(count);
+        auto table = merge_table::allocate(count, file_.memory());
         if (!table) {
             return table;
         }
@@ -37030,13 +37238,13 @@ public:
 
     result<std::unique_ptr<session_base>> open_session(const session_options& options,
                                                        const pool_ref* pool) const override {
-        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+        return guarded([&] { return graph_part<>::open(parts(), with_memory(options), pool); });
     }
     result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
-        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+        return guarded([&] { return graph_part<>::open(parts(), with_memory(options), pool); });
     }
 
-    result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const override {
+    result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes, const memory_source* from) const override {
         return guarded([&]() -> result<std::unique_ptr<kv_pool_base>> {
             const kv_shape shape = kv_shape::of(facts_->parameters, *tables_.kv);
             const std::uint64_t pages = bytes / shape.bytes(attention_block);
@@ -37044,7 +37252,7 @@ public:
                 return error{errc::invalid_argument, sentence({"KV pool: ", bytes, " bytes were asked for, a page has ",
                                                                shape.bytes(attention_block)})};
             }
-            auto made = kv_page_store::open(shape, to_size(pages));
+            auto made = kv_page_store::open(shape, to_size(pages), from != nullptr ? from : memory());
             return made ? result<std::unique_ptr<kv_pool_base>>(*std::move(made)) : failed(made);
         });
     }
@@ -37066,8 +37274,11 @@ private:
             return error{errc::unsupported_cpu,
                          sentence({source.name(), ": this CPU or operating system does not support ", tables.isa})};
         }
-        if (auto tested = tensors_part<>::test(tables); !tested) {
+        if (auto tested = tensors_part<>::test(tables, source.gguf().memory()); !tested) {
             return error{tested.error().code, sentence({source.name(), ": ", tested.error().message})};
+        }
+        if (options.memory != nullptr) {
+            source.use(options.memory);
         }
         source.advise(access_hint::huge_pages); // if the system maps files so; ignored elsewhere
         auto facts = model_facts::read(std::move(source), options);
@@ -37088,6 +37299,13 @@ private:
 
     model_core(const engine& tables, std::unique_ptr<model_facts> facts) noexcept
         : tables_(tables), facts_(std::move(facts)) {}
+
+    [[nodiscard]] const memory_source* memory() const noexcept { return facts_->file().memory(); }
+    /// The options of a session or a batch.
+    template <class Options> [[nodiscard]] Options with_memory(Options options) const noexcept {
+        options.memory = options.memory != nullptr ? options.memory : memory();
+        return options;
+    }
 
     [[nodiscard]] result<void> read_tensors(const open_options& options) {
         const auto pool = tables_.open_pool(options.threads ? *options.threads : usable_cores(), default_spin);
@@ -37127,7 +37345,7 @@ private:
             return {};
         }
         auto made = tensors_part<>::open_screen(pool, *tables_.loops, tensors_.lm_head(), stored, facts_->file().name(),
-                                                verify);
+                                                verify, memory());
         if (!made) {
             return failed(made);
         }
@@ -37143,7 +37361,7 @@ private:
             choose_screen({lm_head.rows * lm_head.row_bytes(), lm_head_screen::bytes_for(lm_head).value_or(UINT64_MAX),
                            is_admitted, tables_.has_threads, available_memory()});
         if (choice.is_made) {
-            auto allocated = lm_head_screen::allocate(lm_head);
+            auto allocated = lm_head_screen::allocate(lm_head, memory());
             if (!allocated) {
                 choice.note = sentence({"head: as stored, because ", allocated.error().message});
             } else if (!screen_.make_in_background(*std::move(allocated), *tables_.loops, lm_head)) {
@@ -37210,12 +37428,12 @@ public:
 
     /// As any_model::open. \return errc::unsupported_cpu if P::isa is not available here.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, const open_options& options = {}) {
-        auto source =
-            detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages});
+        auto source = detail::files_part<>::open(
+            utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages, options.memory});
         return source ? open(*std::move(source), options) : failed(source);
     }
     [[nodiscard]] static result<model> open(byte_source source, const open_options& options = {}) {
-        auto file = detail::files_part<>::open(std::move(source));
+        auto file = detail::files_part<>::open(std::move(source), options.memory);
         return file ? open(*std::move(file), options) : failed(file);
     }
     [[nodiscard]] static result<model> open(model_file source, const open_options& options = {}) {
@@ -37481,14 +37699,15 @@ result<any_model> compiled_for<Ladder>::open(model_file source, const open_optio
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(byte_source source, const open_options& options, std::string_view isa) {
-    auto file = detail::files_part<>::open(std::move(source));
+    auto file = detail::files_part<>::open(std::move(source), options.memory);
     return file ? open(*std::move(file), options, isa) : failed(file);
 }
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const open_options& options,
                                              std::string_view isa) {
-    auto file = detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages});
+    auto file = detail::files_part<>::open(
+        utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages, options.memory});
     return file ? open(*std::move(file), options, isa) : failed(file);
 }
 

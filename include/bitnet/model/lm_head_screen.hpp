@@ -8,7 +8,7 @@
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_matrix.hpp>
-#include <bitnet/core/huge_pages.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
@@ -44,9 +44,9 @@ public:
 
     /// Reads the head once, in parallel. \pre admits_screen(lm_head.element)
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<lm_head_screen> open(pool_ref pool, const loop_table& loops,
-                                                     const float_matrix& lm_head) {
-        auto made = allocate(lm_head);
+    [[nodiscard]] static result<lm_head_screen>
+    open(pool_ref pool, const loop_table& loops, const float_matrix& lm_head, const memory_source* memory = nullptr) {
+        auto made = allocate(lm_head, memory);
         if (made) {
             const std::atomic<bool> never{false};
             static_cast<void>(made->fill(pool, loops, lm_head, never));
@@ -55,12 +55,14 @@ public:
     }
 
     /// Memory for the screen of a head, which fill() writes. \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<lm_head_screen> allocate(const float_matrix& lm_head) {
+    [[nodiscard]] static result<lm_head_screen> allocate(const float_matrix& lm_head,
+                                                         const memory_source* memory = nullptr) {
         const auto size = bytes_for(lm_head);
         if (!size) {
             return error{errc::out_of_memory, "screened head: the number of bytes overflows 64 bits"};
         }
-        auto bytes = buffer<std::byte>::allocate_uninitialized(*size, "screened head");
+        auto bytes =
+            buffer<std::byte>::allocate_uninitialized(*size, "screened head", {memory, {memory_use::weights, true}});
         if (!bytes) {
             return failed(bytes);
         }
@@ -68,7 +70,6 @@ public:
         made.own_ = *std::move(bytes);
         made.bytes_ = made.own_.span();
         made.row_bytes_ = screen_layout::row_bytes(lm_head.cols);
-        ask_for_huge_pages(made.own_.data(), made.own_.size());
         return made;
     }
     /// Bytes of the screen of a head; nullopt if they overflow.

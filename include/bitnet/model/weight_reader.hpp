@@ -14,7 +14,7 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/huge_pages.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
@@ -118,25 +118,29 @@ private:
         }
     }
 
+    [[nodiscard]] memory_from temporary() const noexcept { return {file_.memory(), {memory_use::temporary, false}}; }
+
     /// Norms and biases are copied (and widened): a few MB at most, and then always aligned floats.
     [[nodiscard]] result<void> allocate() {
         const std::uint64_t per_layer = 9 * model_.hidden + 2 * model_.head_size + 2 * model_.query_columns() +
                                         2 * model_.kv_columns() + model_.feed_forward;
-        auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights");
+        auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights",
+                                                           {file_.memory(), {memory_use::weights, false}});
         if (!norms) {
             return failed(norms);
         }
         made_.norms_ = *std::move(norms); // what a model has no norms for is never touched and takes no pages
-        auto used = buffer<bool>::allocate(file_.tensors().size(), "tensor table");
+        auto used = buffer<bool>::allocate(file_.tensors().size(), "tensor table", temporary());
         if (!used) {
             return failed(used);
         }
         used_tensors_ = *std::move(used);
-        made_.layers_.reset(new (std::nothrow) layer_weights[model_.layers]);
-        if (made_.layers_ == nullptr) {
-            return error{errc::out_of_memory, sentence({"layer table: ", model_.layers * sizeof(layer_weights),
-                                                        " bytes could not be allocated"})};
+        auto layers = buffer<layer_weights>::allocate(model_.layers, "layer table",
+                                                      {file_.memory(), {memory_use::weights, false}});
+        if (!layers) {
+            return failed(layers);
         }
+        made_.layers_ = *std::move(layers);
         return {};
     }
 
@@ -159,12 +163,12 @@ private:
         if (!bytes) {
             return error{errc::out_of_memory, "repacked weights: the number of bytes overflows 64 bits"};
         }
-        auto memory = buffer<std::uint8_t>::allocate_uninitialized(*bytes, "repacked weights");
+        auto memory = buffer<std::uint8_t>::allocate_uninitialized(*bytes, "repacked weights",
+                                                                   {file_.memory(), {memory_use::weights, true}});
         if (!memory) {
             return failed(memory);
         }
         made_.repacked_ = *std::move(memory);
-        ask_for_huge_pages(made_.repacked_.data(), made_.repacked_.size_bytes());
         return {};
     }
     /// Bytes of a matrix in our layout, so that the next one starts at a cache line.
@@ -356,7 +360,7 @@ private:
         }
         std::uint8_t* const out = repacked_space();
         if (out != nullptr) {
-            keep_failure(pack_scaled_rows(pool_, tensor, file_.name(), out));
+            keep_failure(pack_scaled_rows(pool_, tensor, file_.name(), out, file_.memory()));
             use_repacked(tensor);
         }
         return {{}, scale, {out, rows, cols, 128}};
@@ -387,7 +391,8 @@ private:
         }
         const auto rows = to_size(tensor.dims[1]);
         const auto cols = to_size(tensor.dims[0]);
-        auto packed = pack_rows(pool_, source.rows(), tensor, file_.name(), layout_, out, source.stride(cols));
+        auto packed =
+            pack_rows(pool_, source.rows(), tensor, file_.name(), layout_, out, source.stride(cols), file_.memory());
         if (!packed && packed.error().code == errc::bad_code && source.layout() != nullptr) {
             packed = check_codes(*source.layout(), tensor, file_.name()); // names the byte
         }

@@ -133,7 +133,7 @@ private:
     ternary_matrix ternary_embedding_;
     ternary_matrix ternary_head_;
     const float* output_norm_ = nullptr;
-    std::unique_ptr<layer_weights[]> layers_;
+    buffer<layer_weights> layers_;
     buffer<float> norms_;
     buffer<std::uint8_t> repacked_;
     std::size_t repacked_tensors_ = 0;

@@ -27,12 +27,12 @@ public:
 
     /// As any_model::open. \return errc::unsupported_cpu if P::isa is not available here.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, const open_options& options = {}) {
-        auto source =
-            detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages});
+        auto source = detail::files_part<>::open(
+            utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages, options.memory});
         return source ? open(*std::move(source), options) : failed(source);
     }
     [[nodiscard]] static result<model> open(byte_source source, const open_options& options = {}) {
-        auto file = detail::files_part<>::open(std::move(source));
+        auto file = detail::files_part<>::open(std::move(source), options.memory);
         return file ? open(*std::move(file), options) : failed(file);
     }
     [[nodiscard]] static result<model> open(model_file source, const open_options& options = {}) {

@@ -44,13 +44,13 @@ public:
 
     result<std::unique_ptr<session_base>> open_session(const session_options& options,
                                                        const pool_ref* pool) const override {
-        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+        return guarded([&] { return graph_part<>::open(parts(), with_memory(options), pool); });
     }
     result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
-        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+        return guarded([&] { return graph_part<>::open(parts(), with_memory(options), pool); });
     }
 
-    result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const override {
+    result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes, const memory_source* from) const override {
         return guarded([&]() -> result<std::unique_ptr<kv_pool_base>> {
             const kv_shape shape = kv_shape::of(facts_->parameters, *tables_.kv);
             const std::uint64_t pages = bytes / shape.bytes(attention_block);
@@ -58,7 +58,7 @@ public:
                 return error{errc::invalid_argument, sentence({"KV pool: ", bytes, " bytes were asked for, a page has ",
                                                                shape.bytes(attention_block)})};
             }
-            auto made = kv_page_store::open(shape, to_size(pages));
+            auto made = kv_page_store::open(shape, to_size(pages), from != nullptr ? from : memory());
             return made ? result<std::unique_ptr<kv_pool_base>>(*std::move(made)) : failed(made);
         });
     }
@@ -80,8 +80,11 @@ private:
             return error{errc::unsupported_cpu,
                          sentence({source.name(), ": this CPU or operating system does not support ", tables.isa})};
         }
-        if (auto tested = tensors_part<>::test(tables); !tested) {
+        if (auto tested = tensors_part<>::test(tables, source.gguf().memory()); !tested) {
             return error{tested.error().code, sentence({source.name(), ": ", tested.error().message})};
+        }
+        if (options.memory != nullptr) {
+            source.use(options.memory);
         }
         source.advise(access_hint::huge_pages); // if the system maps files so; ignored elsewhere
         auto facts = model_facts::read(std::move(source), options);
@@ -102,6 +105,13 @@ private:
 
     model_core(const engine& tables, std::unique_ptr<model_facts> facts) noexcept
         : tables_(tables), facts_(std::move(facts)) {}
+
+    [[nodiscard]] const memory_source* memory() const noexcept { return facts_->file().memory(); }
+    /// The options of a session or a batch.
+    template <class Options> [[nodiscard]] Options with_memory(Options options) const noexcept {
+        options.memory = options.memory != nullptr ? options.memory : memory();
+        return options;
+    }
 
     [[nodiscard]] result<void> read_tensors(const open_options& options) {
         const auto pool = tables_.open_pool(options.threads ? *options.threads : usable_cores(), default_spin);
@@ -141,7 +151,7 @@ private:
             return {};
         }
         auto made = tensors_part<>::open_screen(pool, *tables_.loops, tensors_.lm_head(), stored, facts_->file().name(),
-                                                verify);
+                                                verify, memory());
         if (!made) {
             return failed(made);
         }
@@ -157,7 +167,7 @@ private:
             choose_screen({lm_head.rows * lm_head.row_bytes(), lm_head_screen::bytes_for(lm_head).value_or(UINT64_MAX),
                            is_admitted, tables_.has_threads, available_memory()});
         if (choice.is_made) {
-            auto allocated = lm_head_screen::allocate(lm_head);
+            auto allocated = lm_head_screen::allocate(lm_head, memory());
             if (!allocated) {
                 choice.note = sentence({"head: as stored, because ", allocated.error().message});
             } else if (!screen_.make_in_background(*std::move(allocated), *tables_.loops, lm_head)) {

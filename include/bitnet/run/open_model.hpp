@@ -72,14 +72,15 @@ result<any_model> compiled_for<Ladder>::open(model_file source, const open_optio
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(byte_source source, const open_options& options, std::string_view isa) {
-    auto file = detail::files_part<>::open(std::move(source));
+    auto file = detail::files_part<>::open(std::move(source), options.memory);
     return file ? open(*std::move(file), options, isa) : failed(file);
 }
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const open_options& options,
                                              std::string_view isa) {
-    auto file = detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages});
+    auto file = detail::files_part<>::open(
+        utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages, options.memory});
     return file ? open(*std::move(file), options, isa) : failed(file);
 }
 

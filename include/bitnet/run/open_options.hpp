@@ -5,6 +5,7 @@
 
 #include <bitnet/checkpoint/activation_rounding.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/io/page_mode.hpp>
 #include <bitnet/kernel/i2s_order.hpp>
 
@@ -59,6 +60,9 @@ struct open_options {
     /// Threads that repack ternary tensors and make the screen while the model is opened; nullopt: usable_cores(). They
     /// are gone when open() returns.
     std::optional<std::size_t> threads = {};
+    /// Where the memory of the model and of all that is opened on it comes from, unless that says otherwise; null:
+    /// operator new, or what a model_file was opened with. Must outlive them.
+    const memory_source* memory = nullptr;
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -65,9 +65,10 @@ class sampler {
 public:
     static constexpr std::size_t largest_window = 1u << 16;
 
-    /// \param vocabulary number of logits. \return errc::invalid_argument naming the option and its range,
-    /// errc::out_of_memory.
-    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
+    /// \param vocabulary number of logits \param memory null: operator new \return errc::invalid_argument naming the
+    /// option and its range, errc::out_of_memory.
+    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary,
+                                              const memory_source* memory = nullptr) {
         const detail::default_float_environment environment;
         sampler made;
         if (auto checked = check_options(options); !checked) {
@@ -75,10 +76,11 @@ public:
         }
         made.options_ = options;
         made.random_ = options.seed;
+        const detail::memory_from from{memory, {memory_use::scratch, false}};
         error failure;
-        detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure);
-        detail::allocate(made.counts_, vocabulary, "sampler counts", failure);
-        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
+        detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure, from);
+        detail::allocate(made.counts_, vocabulary, "sampler counts", failure, from);
+        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }

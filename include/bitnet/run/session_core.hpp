@@ -296,19 +296,20 @@ private:
         if (!store) {
             return failed(store);
         }
-        auto cache = kv_cache::open(parameters_, *model_.tables.kv, options_.context, *store);
+        auto cache = kv_cache::open(parameters_, *model_.tables.kv, options_.context, *store, options_.memory);
         if (!cache) {
             return failed(cache);
         }
         cache_ = *std::move(cache);
+        const memory_from from = session_scratch(options_);
         error failure;
-        allocate(tokens_, options_.context, "session, its tokens", failure);
-        allocate(state_, parameters_.hidden, "hidden state", failure);
-        allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure);
+        allocate(tokens_, options_.context, "session, its tokens", failure, from);
+        allocate(state_, parameters_.hidden, "hidden state", failure, from);
+        allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = buffer<float>::allocate_uninitialized(parameters_.vocabulary, "logits");
+        auto logits = buffer<float>::allocate_uninitialized(parameters_.vocabulary, "logits", from);
         if (!logits) {
             return failed(logits);
         }

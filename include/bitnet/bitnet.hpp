@@ -73,6 +73,7 @@
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/mapped_file.hpp>
 #include <bitnet/io/name_index.hpp>
+#include <bitnet/io/open_progress.hpp>
 #include <bitnet/io/page_choice.hpp>
 #include <bitnet/io/page_mode.hpp>
 #include <bitnet/io/python_json.hpp>

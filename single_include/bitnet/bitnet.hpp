@@ -646,6 +646,7 @@ struct memory_hint;
 struct memory_source;
 enum class memory_use : std::uint8_t;
 class byte_source;
+struct open_progress;
 enum class page_mode;
 struct read_callback;
 
@@ -791,6 +792,7 @@ struct ternary_encoding;
 //     isa::instruction_set       simd/isa.hpp
 //     isa::list                  simd/isa.hpp
 //     default_spin               thread/thread_limits.hpp
+//     loop_runner                thread/pool.hpp
 //     most_threads               thread/thread_limits.hpp
 //     thread_pool_type           thread/pool.hpp
 //     usable_cores               thread/usable_cores.hpp
@@ -1047,216 +1049,64 @@ private:
 #ifndef BITNET_RUN_OPEN_OPTIONS_HPP
 #define BITNET_RUN_OPEN_OPTIONS_HPP
 
-// ---- bitnet/io/page_mode.hpp ----
-// page_mode: whether a model's files are mapped or copied into memory with huge pages.
-#ifndef BITNET_IO_PAGE_MODE_HPP
-#define BITNET_IO_PAGE_MODE_HPP
+// ---- bitnet/io/open_progress.hpp ----
+// open_progress: how far the opening of a model is, for a host that shows it or may give it up.
+#ifndef BITNET_IO_OPEN_PROGRESS_HPP
+#define BITNET_IO_OPEN_PROGRESS_HPP
 
-namespace bitnet::inline BITNET_ABI {
+// ---- bitnet/core/sentence.hpp ----
+// sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
+#ifndef BITNET_CORE_SENTENCE_HPP
+#define BITNET_CORE_SENTENCE_HPP
 
-/// In which pages of memory a model's files lie.
-enum class page_mode {
-    /// Copied where that gains, memory allows and the copy runs at 2 GB/s or more, otherwise mapped; a note says which,
-    /// and why. See page_choice and copy_pace.
-    automatic,
-    /// Those of the system's cache: nothing is read before it is needed, all processes share them, and the system may
-    /// drop them. Files that are shortened meanwhile end the process: see byte_source::open.
-    mapped,
-    /// Memory of the process's own, in huge pages where the system has them, which are read up to a fifth faster. It
-    /// takes as many bytes as the files have, the time to read all of them, and the system keeps its own copy as long
-    /// as it likes. Files may change later.
-    copied,
-};
+// ---- bitnet/core/checked.hpp ----
+// Size arithmetic that notices overflow: for every size that a file or a caller controls.
+#ifndef BITNET_CORE_CHECKED_HPP
+#define BITNET_CORE_CHECKED_HPP
 
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/kernel/i2s_order.hpp ----
-// i2s_order: the three byte orders of I2_S tensors.
-#ifndef BITNET_KERNEL_I2S_ORDER_HPP
-#define BITNET_KERNEL_I2S_ORDER_HPP
-
-namespace bitnet::inline BITNET_ABI {
-
-/// The byte orders that all carry GGUF type id 36, "I2_S", with nothing in the file to tell them apart.
-enum class i2s_order {
-    planar_128, ///< A: the official files, converters, x86 builds: 128 weights of a row in 32 bytes
-    planar_64,  ///< B: files quantised by an Arm build: 64 weights of a row in 16 bytes
-    four_rows,  ///< C: x86 builds without ACT_PARALLEL: one column of four rows in a byte
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
+#include <concepts>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <optional>
-#include <string_view>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
-/// How sessions find the largest logits.
-enum class lm_head_mode {
-    as_stored, ///< by reading the whole output matrix
-    /// The same tokens and logits by reading two fifths of an F16 one: see lm_head_screen. open() makes the screen.
-    screened,
-    /// Screened where that gains and memory allows, otherwise as stored; a note says which, and why. A screen that the
-    /// file does not hold is made after open(), by a thread of its own that ends with the model: until it is ready, the
-    /// whole matrix is read, with the same tokens. As stored where there are no threads (WebAssembly), in a policy with
-    /// another pool than thread_pool, and where the system does not tell how much memory is available.
-    automatic,
-};
-
-/// Whether a model has a screen of its head.
-enum class screen_state {
-    none,       ///< and will have none
-    being_made, ///< in the background
-    ready,
-};
-
-struct open_options {
-    /// Name of the pre-tokenizer, instead of the file's own or the inferred one: see tokenizer_options.
-    std::string_view pre_tokenizer = {};
-    /// Whether the tokenizer is read. Without one a model still runs on token ids, and opens faster.
-    bool load_tokenizer = true;
-    /// Byte order of the file's I2_S tensors, which no file tells: see i2s_order.
-    i2s_order file_order = i2s_order::planar_128;
-    /// The text of the kernel_config.ini that a file in TL1 or TL2 of microsoft/BitNet was written with: the file does
-    /// not hold its tile sizes. Needed while the model is opened.
-    std::string_view lookup_tiling = {};
-    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default files that
-    /// are opened by a path are not scanned and other sources are. Those of type Q2_0 and PQ2_0 always are unless this
-    /// is false, since files with four-valued weights have that type, too.
-    std::optional<bool> verify_codes = {};
-    /// Whether the model's files are mapped or copied, if they are opened by a path. A host that runs several processes
-    /// over one file, or wants to keep its memory small, says mapped.
-    page_mode pages = page_mode::automatic;
-    /// What happens to activations before they meet ternary weights.
-    activation_rounding activations = activation_rounding::by_model;
-    /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
-    /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so. Who never asks for the
-    /// few largest logits, but for all of them or for embeddings, says as_stored.
-    lm_head_mode lm_head = lm_head_mode::automatic;
-    /// Threads that repack ternary tensors and make the screen while the model is opened; nullopt: usable_cores(). They
-    /// are gone when open() returns.
-    std::optional<std::size_t> threads = {};
-    /// Where the memory of the model and of all that is opened on it comes from, unless that says otherwise; null:
-    /// operator new, or what a model_file was opened with. Must outlive them.
-    const memory_source* memory = nullptr;
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/run/session_options.hpp ----
-// session_options and batch_options, and why a session stopped.
-#ifndef BITNET_RUN_SESSION_OPTIONS_HPP
-#define BITNET_RUN_SESSION_OPTIONS_HPP
-
-// ---- bitnet/thread/thread_limits.hpp ----
-// How many threads a pool may have, and how long one without work spins.
-#ifndef BITNET_THREAD_THREAD_LIMITS_HPP
-#define BITNET_THREAD_THREAD_LIMITS_HPP
-
-#include <chrono>
-#include <cstddef>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// How long a thread without work spins before it sleeps: longer than the gaps within a token, and so short that a
-/// program that waits for its user uses no CPU.
-inline constexpr std::chrono::microseconds default_spin{50};
-
-inline constexpr std::size_t most_threads = 1024;
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-#include <chrono>
-#include <cstddef>
-#include <memory>
-#include <optional>
-#include <span>
-
-namespace bitnet::inline BITNET_ABI {
-
-struct session_options {
-    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096. In a model with
-    /// longrope it also decides how all of them rotate: see hyper_parameters::rope_long_divisors.
-    std::size_t context = 0;
-    /// Threads that a step uses, the calling one included; nullopt: usable_cores(). A host that has other work for its
-    /// cores, or opens many sessions, says how many, or lends a pool.
-    std::optional<std::size_t> threads = {};
-    /// How long a thread without work spins before it sleeps; more saves wake-ups between tokens, zero saves power.
-    std::chrono::microseconds spin = default_spin;
-    /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
-    std::size_t prompt_chunk = 128;
-    /// Where keys and values are kept; null: memory of the session's own for the whole context. The pool is one of the
-    /// same model and must outlive the session.
-    kv_pool* kv = nullptr;
-    /// Where its memory comes from, keys and values without a kv_pool too; null: as the model's.
-    const memory_source* memory = nullptr;
-    /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
-    bool stop_at_stop_tokens = true;
-    /// How embedding() makes one vector of all states, mean or last; nullopt: as the file says, and in a model with
-    /// logits last. A mean costs one norm and one addition of [hidden] for each token.
-    std::optional<pooling_type> pooling = {};
-
-    static constexpr std::size_t default_context = 4096; ///< at most, if `context` is 0
-    static constexpr std::size_t largest_prompt_chunk = 4096;
-};
-
-struct batch_options {
-    /// Sessions that one step can take.
-    std::size_t sessions = 8;
-    /// As in session_options; the threads of the sessions themselves rest meanwhile.
-    std::optional<std::size_t> threads = {};
-    std::chrono::microseconds spin = default_spin;
-    /// Null: as the model's.
-    const memory_source* memory = nullptr;
-
-    static constexpr std::size_t most_sessions = 1024;
-};
-
-/// Why next() gave no token.
-enum class stop_reason {
-    none,         ///< it gave one, or was not called
-    stop_token,   ///< the model ended its turn; the stop token is part of the sequence
-    context_full, ///< position() is context()
-    error,        ///< see last_error()
-};
-
-/// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
-struct logits_visitor {
-    void (*function)(void* context, std::size_t index, std::span<const float> logits);
-    void* context;
-
-    void operator()(std::size_t index, std::span<const float> logits) const { function(context, index, logits); }
-};
-
-namespace detail {
-
-/// Erases visit(index, logits), which must outlive the visitor.
-template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noexcept {
-    const auto call = [](void* context, std::size_t index, std::span<const float> logits) {
-        (*static_cast<Visit*>(context))(index, logits);
-    };
-    return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
+/// a + b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
+    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
+        return std::nullopt;
+    }
+    return a + b;
 }
 
-} // namespace detail
+/// a * b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
+    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
+        return std::nullopt;
+    }
+    return a * b;
+}
 
-} // namespace bitnet::inline BITNET_ABI
+/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
+template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
+    if constexpr (sizeof(T) > sizeof(std::size_t)) {
+        return static_cast<std::size_t>(size);
+    } else {
+        return size;
+    }
+}
+
+/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
+                                                                   std::uint64_t alignment) noexcept {
+    const auto padded = checked_add(value, alignment - 1);
+    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
-
-// ---- bitnet/text/chat_template.hpp ----
-// chat_template: which chat format a model takes, why, and whole dialogs in it.
-#ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
-#define BITNET_TEXT_CHAT_TEMPLATE_HPP
 
 // ---- bitnet/core/guarded.hpp ----
 // guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
@@ -1378,60 +1228,6 @@ template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()
 #else
     return work();
 #endif
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/core/sentence.hpp ----
-// sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
-#ifndef BITNET_CORE_SENTENCE_HPP
-#define BITNET_CORE_SENTENCE_HPP
-
-// ---- bitnet/core/checked.hpp ----
-// Size arithmetic that notices overflow: for every size that a file or a caller controls.
-#ifndef BITNET_CORE_CHECKED_HPP
-#define BITNET_CORE_CHECKED_HPP
-
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <limits>
-#include <optional>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// a + b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
-    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
-        return std::nullopt;
-    }
-    return a + b;
-}
-
-/// a * b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
-    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
-        return std::nullopt;
-    }
-    return a * b;
-}
-
-/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
-template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
-    if constexpr (sizeof(T) > sizeof(std::size_t)) {
-        return static_cast<std::size_t>(size);
-    } else {
-        return size;
-    }
-}
-
-/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
-                                                                   std::uint64_t alignment) noexcept {
-    const auto padded = checked_add(value, alignment - 1);
-    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -1562,6 +1358,1326 @@ BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts plac
 } // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
+
+// ---- bitnet/io/byte_source.hpp ----
+// byte_source: the bytes of a model, in a file, in the memory of the host, or read by its callback.
+#ifndef BITNET_IO_BYTE_SOURCE_HPP
+#define BITNET_IO_BYTE_SOURCE_HPP
+
+// ---- bitnet/core/buffer.hpp ----
+// buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
+#ifndef BITNET_CORE_BUFFER_HPP
+#define BITNET_CORE_BUFFER_HPP
+
+// ---- bitnet/core/huge_pages.hpp ----
+// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
+#ifndef BITNET_CORE_HUGE_PAGES_HPP
+#define BITNET_CORE_HUGE_PAGES_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
+/// To be asked before the memory is first written. Pages then come 2 MB at a time.
+inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
+    const auto address = reinterpret_cast<std::uintptr_t>(memory);
+    const std::uintptr_t first = (address + page - 1) / page * page;
+    const std::uintptr_t end = (address + bytes) / page * page;
+    if (first < end) {
+        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
+    }
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Memory for `size` elements of `element_bytes`, to be given to release_bytes() with the same source and alignment.
+/// \return errc::out_of_memory with the bytes asked for.
+[[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
+                                                  std::string_view what, const memory_from& from) {
+    const auto bytes = checked_multiply(size, element_bytes);
+    if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
+        return error_saying(errc::out_of_memory,
+                            {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
+    }
+    const bool is_of_host = from.source != nullptr && *bytes != 0;
+    void* memory = is_of_host ? from.source->allocate(from.source->context, to_size(*bytes), alignment, from.hint)
+                              : ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
+    if (memory == nullptr) {
+        return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
+    }
+    if (from.hint.huge_pages && !is_of_host) {
+        ask_for_huge_pages(memory, to_size(*bytes));
+    }
+    return memory;
+}
+
+inline void release_bytes(void* memory, std::size_t bytes, std::size_t alignment,
+                          const memory_source* source) noexcept {
+    if (source == nullptr || bytes == 0) {
+        ::operator delete (memory, std::align_val_t{alignment});
+    } else if (memory != nullptr) {
+        source->release(source->context, memory, bytes, alignment);
+    }
+}
+
+} // namespace detail
+
+/// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
+template <class T>
+requires std::is_trivially_copyable_v<T>
+class buffer {
+public:
+    static constexpr std::size_t alignment = 64;
+    static_assert(alignof(T) <= alignment);
+
+    buffer() noexcept = default;
+    buffer(buffer&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})),
+          source_(other.source_) {}
+    buffer& operator=(buffer&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        std::swap(source_, other.source_);
+        return *this;
+    }
+    buffer(const buffer&) = delete;
+    buffer& operator=(const buffer&) = delete;
+    ~buffer() { detail::release_bytes(data_, size_bytes(), alignment, source_); }
+
+    /// `size` elements, all bytes zero.
+    /// \param what names the purpose in the error message.
+    /// \param from where the memory comes from; its source outlives the buffer.
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what,
+                                                 const detail::memory_from& from = {}) {
+        auto made = allocate_uninitialized(size, what, from);
+        if (made) {
+            for (std::size_t i = 0; i < made->size_; ++i) {
+                ::new (static_cast<void*>(made->data_ + i)) T();
+            }
+        }
+        return made;
+    }
+
+    /// The same with bytes of any value: pages that are never written need no memory.
+    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what,
+                                                               const detail::memory_from& from = {}) {
+        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what, from);
+        if (!memory) {
+            return failed(memory);
+        }
+        buffer made;
+        made.size_ = detail::to_size(size);
+        made.data_ = static_cast<T*>(*memory);
+        made.source_ = from.source;
+        return made;
+    }
+
+    [[nodiscard]] T* data() noexcept { return data_; }
+    [[nodiscard]] const T* data() const noexcept { return data_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    /// What the memory is from; null: operator new.
+    [[nodiscard]] const memory_source* source() const noexcept { return source_; }
+    [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
+    [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
+    [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
+    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+
+private:
+    T* data_ = nullptr;
+    std::size_t size_ = 0;
+    const memory_source* source_ = nullptr;
+};
+
+namespace detail {
+
+/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
+/// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
+template <class T>
+void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure,
+              const memory_from& from = {}) {
+    if (failure.code != errc{}) {
+        return;
+    }
+    auto made = buffer<T>::allocate(size, what, from);
+    if (made) {
+        into = *std::move(made);
+    } else {
+        failure = failed(made);
+    }
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/io/file_handle.hpp ----
+// file_handle: one open file of POSIX or Windows, named by a UTF-8 path; every failure is a sentence.
+#ifndef BITNET_IO_FILE_HANDLE_HPP
+#define BITNET_IO_FILE_HANDLE_HPP
+
+// ---- bitnet/io/win32.hpp ----
+// The functions of kernel32 that io needs, declared without windows.h and its macros. Empty elsewhere.
+#ifndef BITNET_IO_WIN32_HPP
+#define BITNET_IO_WIN32_HPP
+
+#if defined(_WIN32)
+// The very types of windows.h (HANDLE is void*, DWORD unsigned long, BOOL int), so both may meet in one program.
+struct _SECURITY_ATTRIBUTES;
+struct _MEMORYSTATUSEX;
+struct _OVERLAPPED;
+union _LARGE_INTEGER;
+extern "C" {
+__declspec(dllimport) void* __stdcall CreateFileW(const wchar_t*, unsigned long, unsigned long, _SECURITY_ATTRIBUTES*,
+                                                  unsigned long, unsigned long, void*);
+__declspec(dllimport) void* __stdcall CreateFileMappingW(void*, _SECURITY_ATTRIBUTES*, unsigned long, unsigned long,
+                                                         unsigned long, const wchar_t*);
+__declspec(dllimport) void* __stdcall MapViewOfFile(void*, unsigned long, unsigned long, unsigned long,
+                                                    decltype(sizeof(0)));
+__declspec(dllimport) int __stdcall UnmapViewOfFile(const void*);
+__declspec(dllimport) int __stdcall CloseHandle(void*);
+__declspec(dllimport) int __stdcall ReadFile(void*, void*, unsigned long, unsigned long*, _OVERLAPPED*);
+__declspec(dllimport) int __stdcall WriteFile(void*, const void*, unsigned long, unsigned long*, _OVERLAPPED*);
+__declspec(dllimport) int __stdcall GetFileSizeEx(void*, _LARGE_INTEGER*);
+__declspec(dllimport) unsigned long __stdcall GetFileType(void*);
+__declspec(dllimport) unsigned long __stdcall GetFileAttributesW(const wchar_t*);
+__declspec(dllimport) int __stdcall MoveFileExW(const wchar_t*, const wchar_t*, unsigned long);
+__declspec(dllimport) int __stdcall DeleteFileW(const wchar_t*);
+__declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int, unsigned long, const char*, int, wchar_t*, int);
+__declspec(dllimport) unsigned long __stdcall GetLastError();
+__declspec(dllimport) int __stdcall GlobalMemoryStatusEx(_MEMORYSTATUSEX*);
+}
+#endif
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#if !defined(_WIN32)
+#include <cerrno>
+#include <cstdio>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The calls of the operating system, under the same names on every system. Functions return 0 or the system's error
+/// number.
+struct operating_system {
+    enum class access { read, create };
+    struct facts {
+        bool regular = false;
+        std::uint64_t size = 0; ///< bytes
+    };
+
+#if defined(_WIN32)
+    using native = void*;
+    static native closed() noexcept { return reinterpret_cast<void*>(static_cast<std::intptr_t>(-1)); }
+
+    /// UTF-8 to UTF-16; empty if `path` is not UTF-8.
+    static std::wstring wide(const std::string& path) {
+        constexpr unsigned int utf8 = 65001;         // CP_UTF8
+        constexpr unsigned long strict = 0x00000008; // MB_ERR_INVALID_CHARS
+        const int bytes = static_cast<int>(path.size());
+        const int length = MultiByteToWideChar(utf8, strict, path.data(), bytes, nullptr, 0);
+        std::wstring converted(static_cast<std::size_t>(length > 0 ? length : 0), L'\0');
+        MultiByteToWideChar(utf8, strict, path.data(), bytes, converted.data(), length);
+        return converted;
+    }
+    static int open(const std::string& path, access wanted, native& file) {
+        const bool create = wanted == access::create;
+        const unsigned long rights = create ? 0x40000000u : 0x80000000u; // GENERIC_WRITE, GENERIC_READ
+        const unsigned long sharing = create ? 0u : 1u;                  // FILE_SHARE_READ
+        const unsigned long disposition = create ? 2u : 3u;              // CREATE_ALWAYS, OPEN_EXISTING
+        file = CreateFileW(wide(path).c_str(), rights, sharing, nullptr, disposition, 0x80u, nullptr);
+        return file != closed() ? 0 : static_cast<int>(GetLastError());
+    }
+    static bool is_directory(const std::string& path) {
+        const unsigned long attributes = GetFileAttributesW(wide(path).c_str());
+        return attributes != 0xffffffffu && (attributes & 0x10u) != 0; // FILE_ATTRIBUTE_DIRECTORY
+    }
+    static int look(native file, facts& found) noexcept {
+        std::int64_t size = 0; // LARGE_INTEGER is this number
+        if (GetFileSizeEx(file, reinterpret_cast<_LARGE_INTEGER*>(&size)) == 0) {
+            return static_cast<int>(GetLastError());
+        }
+        found = {GetFileType(file) == 1u, static_cast<std::uint64_t>(size)}; // FILE_TYPE_DISK
+        return 0;
+    }
+    static int read(native file, std::span<std::byte> out, std::size_t& taken) noexcept {
+        unsigned long count = 0;
+        const bool ok = ReadFile(file, out.data(), static_cast<unsigned long>(out.size()), &count, nullptr) != 0;
+        taken = count;
+        return ok ? 0 : static_cast<int>(GetLastError());
+    }
+    static int write(native file, std::span<const std::byte> bytes, std::size_t& taken) noexcept {
+        unsigned long count = 0;
+        const bool ok = WriteFile(file, bytes.data(), static_cast<unsigned long>(bytes.size()), &count, nullptr) != 0;
+        taken = count;
+        return ok ? 0 : static_cast<int>(GetLastError());
+    }
+    static int close(native file) noexcept { return CloseHandle(file) != 0 ? 0 : static_cast<int>(GetLastError()); }
+    static int rename(const std::string& from, const std::string& to) {
+        constexpr unsigned long replace_and_flush = 0x1u | 0x8u; // MOVEFILE_REPLACE_EXISTING | _WRITE_THROUGH
+        const bool ok = MoveFileExW(wide(from).c_str(), wide(to).c_str(), replace_and_flush) != 0;
+        return ok ? 0 : static_cast<int>(GetLastError());
+    }
+    static void remove(const std::string& path) { DeleteFileW(wide(path).c_str()); }
+    static bool means_missing(int code) noexcept { return code == 2 || code == 3; } // file, path not found
+    static std::string message(int code) { return std::system_category().message(code); }
+#else
+    using native = int;
+    static native closed() noexcept { return -1; }
+
+    static int open(const std::string& path, access wanted, native& file) noexcept {
+        // O_NONBLOCK: opening a pipe that nobody writes to must not hang; regular files ignore it.
+        const int flags = wanted == access::create ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY | O_NONBLOCK;
+        do {
+            file = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+        } while (file < 0 && errno == EINTR);
+        return file >= 0 ? 0 : errno;
+    }
+    static bool is_directory(const std::string& path) noexcept {
+        struct stat status = {};
+        return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+    }
+    static int look(native file, facts& found) noexcept {
+        struct stat status = {};
+        if (::fstat(file, &status) != 0) {
+            return errno;
+        }
+        found = {S_ISREG(status.st_mode), static_cast<std::uint64_t>(status.st_size)};
+        return 0;
+    }
+    static int read(native file, std::span<std::byte> out, std::size_t& taken) noexcept {
+        const auto count = ::read(file, out.data(), out.size());
+        taken = count > 0 ? static_cast<std::size_t>(count) : 0;
+        return count >= 0 || errno == EINTR ? 0 : errno;
+    }
+    static int write(native file, std::span<const std::byte> bytes, std::size_t& taken) noexcept {
+        const auto count = ::write(file, bytes.data(), bytes.size());
+        taken = count > 0 ? static_cast<std::size_t>(count) : 0;
+        return count >= 0 || errno == EINTR ? 0 : errno;
+    }
+    static int close(native file) noexcept { return ::close(file) == 0 || errno == EINTR ? 0 : errno; }
+    static int rename(const std::string& from, const std::string& to) noexcept {
+        return std::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
+    }
+    static void remove(const std::string& path) noexcept { ::unlink(path.c_str()); }
+    static bool means_missing(int code) noexcept { return code == ENOENT || code == ENOTDIR; }
+    static std::string message(int code) { return std::generic_category().message(code); }
+#endif
+};
+
+/// An open file and its path. Move-only; closes itself. Not for two threads at once.
+class file_handle {
+public:
+    file_handle() noexcept = default;
+    file_handle(file_handle&& other) noexcept
+        : file_(std::exchange(other.file_, operating_system::closed())), size_(std::exchange(other.size_, 0)),
+          path_(std::move(other.path_)) {}
+    file_handle& operator=(file_handle&& other) noexcept {
+        std::swap(file_, other.file_);
+        std::swap(size_, other.size_);
+        std::swap(path_, other.path_);
+        return *this;
+    }
+    file_handle(const file_handle&) = delete;
+    file_handle& operator=(const file_handle&) = delete;
+    ~file_handle() {
+        if (is_open()) {
+            operating_system::close(file_);
+        }
+    }
+
+    /// Opens a regular file that is not empty.
+    /// \return errc::file_not_found, not_a_file (a directory, a pipe, a device), truncated (an empty file) or io_error
+    /// (no permission, or anything else that the system reports), each with the path.
+    [[nodiscard]] static result<file_handle> open(std::string_view utf8_path) {
+        auto file = open_as(utf8_path, operating_system::access::read);
+        if (!file) {
+            return file;
+        }
+        operating_system::facts found;
+        if (const int code = operating_system::look(file->file_, found)) {
+            return file->failed("cannot be examined", code);
+        }
+        if (!found.regular) {
+            return error{errc::not_a_file, sentence({file->path_, ": is not a regular file"})};
+        }
+        if (found.size == 0) {
+            return error{errc::truncated, sentence({file->path_, ": the file is empty (0 bytes)"})};
+        }
+        file->size_ = found.size;
+        return file;
+    }
+
+    /// Creates a file for writing, or empties an existing one.
+    [[nodiscard]] static result<file_handle> create(std::string_view utf8_path) {
+        return open_as(utf8_path, operating_system::access::create);
+    }
+
+    [[nodiscard]] bool is_open() const noexcept { return file_ != operating_system::closed(); }
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; } ///< bytes when it was opened
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    [[nodiscard]] operating_system::native native() const noexcept { return file_; }
+
+    /// Fills `out` from the current position.
+    /// \return errc::truncated when the file ends first (somebody shortened it), or io_error.
+    [[nodiscard]] result<void> read(std::span<std::byte> out) {
+        const std::size_t wanted = out.size();
+        while (!out.empty()) {
+            std::size_t taken = 0;
+            if (const int code = operating_system::read(file_, out.first(step_of(out.size())), taken)) {
+                return failed("cannot be read", code);
+            }
+            if (taken == 0) {
+                return error{errc::truncated, sentence({path_, ": ends ", out.size(), " bytes before the ", wanted,
+                                                        " bytes that it had when it was opened"})};
+            }
+            out = out.subspan(taken);
+        }
+        return {};
+    }
+
+    /// Appends all of `bytes`. \return errc::io_error, a full disk for instance.
+    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) {
+        while (!bytes.empty()) {
+            std::size_t taken = 0;
+            const auto step = bytes.first(step_of(bytes.size()));
+            if (const int code = operating_system::write(file_, step, taken)) {
+                return failed("cannot be written", code);
+            }
+            bytes = bytes.subspan(taken);
+        }
+        return {};
+    }
+
+    /// Closes now. \return an error if the system has not accepted all that was written.
+    [[nodiscard]] result<void> close() {
+        if (const int code = operating_system::close(std::exchange(file_, operating_system::closed()))) {
+            return failed("cannot be completed", code);
+        }
+        return {};
+    }
+
+    /// `path: what: the system's words (its number)`.
+    [[nodiscard]] error failed(std::string_view what, int code) const {
+        const errc kind = operating_system::means_missing(code) ? errc::file_not_found : errc::io_error;
+        return error{
+            kind, sentence({path_, ": ", what, ": ", operating_system::message(code), " (system error ", code, ")"})};
+    }
+
+private:
+    // 64 MiB: below every system's limit for one call.
+    static constexpr std::size_t largest_step = std::size_t{64} << 20;
+    [[nodiscard]] static std::size_t step_of(std::size_t left) noexcept {
+        return left < largest_step ? left : largest_step;
+    }
+
+    [[nodiscard]] static result<file_handle> open_as(std::string_view utf8_path, operating_system::access wanted) {
+        file_handle file;
+        file.path_ = utf8_path;
+        if (utf8_path.empty() || utf8_path.find('\0') != std::string_view::npos) {
+            return error{errc::file_not_found, sentence({"the path of ", utf8_path.size(),
+                                                         " bytes is empty or holds a NUL byte, so it names no file"})};
+        }
+        if (operating_system::is_directory(file.path_)) {
+            return error{errc::not_a_file, sentence({file.path_, ": is a directory, not a file"})};
+        }
+        if (const int code = operating_system::open(file.path_, wanted, file.file_)) {
+            file.file_ = operating_system::closed();
+            return file.failed(wanted == operating_system::access::create ? "cannot be created" : "cannot be opened",
+                               code);
+        }
+        return file;
+    }
+
+    operating_system::native file_ = operating_system::closed();
+    std::uint64_t size_ = 0;
+    std::string path_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/io/mapped_file.hpp ----
+// mapped_file: a file's bytes in the address space, read-only, without copying them.
+#ifndef BITNET_IO_MAPPED_FILE_HPP
+#define BITNET_IO_MAPPED_FILE_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#if !defined(_WIN32)
+#include <cerrno>
+#endif
+#if !defined(_WIN32) && !defined(__wasm__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How the bytes will be read: a hint, not a promise.
+enum class access_hint {
+    normal,
+    sequential, ///< from start to end: read ahead far
+    random,     ///< do not read ahead
+    will_need,  ///< start reading all of it now
+    huge_pages, ///< back the range with huge pages if the system can
+};
+
+namespace detail {
+
+/// A read-only mapping of a whole file, page-aligned. Move-only; unmaps itself. Reading it is thread-safe.
+///
+/// The file must keep its length while it is mapped: a file that another program shortens raises SIGBUS (POSIX) or an
+/// in-page error (Windows) in the code that reads the lost pages, and no library can turn that into an error value.
+/// Where files can change, use byte_source::read, which copies. (Windows refuses to shorten a mapped file.)
+class mapped_file {
+public:
+    /// Whether this system can map files. Where it cannot, open() returns errc::io_error.
+#if defined(__wasm__)
+    static constexpr bool supported = false;
+#else
+    static constexpr bool supported = true;
+#endif
+
+    mapped_file() noexcept = default;
+    mapped_file(mapped_file&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
+    mapped_file& operator=(mapped_file&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    mapped_file(const mapped_file&) = delete;
+    mapped_file& operator=(const mapped_file&) = delete;
+    ~mapped_file() { unmap(); }
+
+    /// Maps the file at `utf8_path`. Reads nothing yet: pages come when they are touched.
+    /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory (larger than the
+    /// address space), each with the path.
+    [[nodiscard]] static result<mapped_file> open(std::string_view utf8_path) {
+        auto file = file_handle::open(utf8_path);
+        if (!file) {
+            return failed(file);
+        }
+        if (file->size() > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
+            return error{errc::out_of_memory,
+                         sentence({file->path(), ": ", file->size(), " bytes exceed the address space"})};
+        }
+        mapped_file mapping;
+        mapping.size_ = to_size(file->size());
+        if (const int code = mapping.map(file->native())) {
+            mapping.size_ = 0;
+            return file->failed("cannot be mapped", code);
+        }
+        return mapping;
+    }
+
+    [[nodiscard]] bool is_open() const noexcept { return data_ != nullptr; }
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+        return {static_cast<const std::byte*>(data_), size_};
+    }
+
+    /// Tells the system how the bytes will be read. \return whether the system took the hint.
+    bool advise(access_hint hint) const noexcept;
+
+    /// Tells the system that a part of bytes() will not be read soon, so that its pages need not count as this
+    /// process's memory. They stay readable: touched again, they come back from the system's cache or the file.
+    /// \return whether the system took the hint.
+    bool give_back(std::span<const std::byte> part) const noexcept;
+
+private:
+#if defined(_WIN32)
+    int map(void* file) noexcept {
+        void* section = CreateFileMappingW(file, nullptr, 0x02u, 0, 0, nullptr); // PAGE_READONLY
+        if (section == nullptr) {
+            return static_cast<int>(GetLastError());
+        }
+        data_ = MapViewOfFile(section, 0x04u, 0, 0, 0); // FILE_MAP_READ
+        const int code = data_ != nullptr ? 0 : static_cast<int>(GetLastError());
+        CloseHandle(section); // the view keeps the section alive
+        return code;
+    }
+    void unmap() noexcept {
+        if (data_ != nullptr) {
+            UnmapViewOfFile(data_);
+        }
+    }
+#elif defined(__wasm__)
+    int map(int) noexcept { return ENOTSUP; }
+    void unmap() noexcept {}
+#else
+    int map(int file) noexcept {
+        void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file, 0);
+        if (mapped == MAP_FAILED) {
+            return errno;
+        }
+        data_ = mapped; // the mapping outlives the descriptor
+        return 0;
+    }
+    void unmap() noexcept {
+        if (data_ != nullptr) {
+            ::munmap(data_, size_);
+        }
+    }
+#endif
+
+    void* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+inline bool mapped_file::advise([[maybe_unused]] access_hint hint) const noexcept {
+#if defined(_WIN32) || defined(__wasm__)
+    return false;
+#else
+    if (data_ == nullptr) {
+        return false;
+    }
+    switch (hint) {
+    case access_hint::normal:
+        return ::madvise(data_, size_, MADV_NORMAL) == 0;
+    case access_hint::sequential:
+        return ::madvise(data_, size_, MADV_SEQUENTIAL) == 0;
+    case access_hint::random:
+        return ::madvise(data_, size_, MADV_RANDOM) == 0;
+    case access_hint::will_need:
+        return ::madvise(data_, size_, MADV_WILLNEED) == 0;
+    case access_hint::huge_pages:
+#if defined(MADV_HUGEPAGE)
+        return ::madvise(data_, size_, MADV_HUGEPAGE) == 0;
+#else
+        return false;
+#endif
+    }
+    return false;
+#endif
+}
+
+inline bool mapped_file::give_back([[maybe_unused]] std::span<const std::byte> part) const noexcept {
+#if defined(_WIN32) || defined(__wasm__)
+    return false;
+#else
+    const long page_bytes = ::sysconf(_SC_PAGESIZE);
+    if (data_ == nullptr || page_bytes <= 0) {
+        return false;
+    }
+    // Whole pages only: what lies beside the part may be in use.
+    const auto page = static_cast<std::size_t>(page_bytes);
+    const auto* start = static_cast<const std::byte*>(data_);
+    const auto begin = static_cast<std::size_t>(part.data() - start);
+    const std::size_t first = (begin + page - 1) / page * page;
+    const std::size_t end = (begin + part.size()) / page * page;
+    return first >= end || ::madvise(static_cast<std::byte*>(data_) + first, end - first, MADV_DONTNEED) == 0;
+#endif
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/io/page_mode.hpp ----
+// page_mode: whether a model's files are mapped or copied into memory with huge pages.
+#ifndef BITNET_IO_PAGE_MODE_HPP
+#define BITNET_IO_PAGE_MODE_HPP
+
+namespace bitnet::inline BITNET_ABI {
+
+/// In which pages of memory a model's files lie.
+enum class page_mode {
+    /// Copied where that gains, memory allows and the copy runs at 2 GB/s or more, otherwise mapped; a note says which,
+    /// and why. See page_choice and copy_pace.
+    automatic,
+    /// Those of the system's cache: nothing is read before it is needed, all processes share them, and the system may
+    /// drop them. Files that are shortened meanwhile end the process: see byte_source::open.
+    mapped,
+    /// Memory of the process's own, in huge pages where the system has them, which are read up to a fifth faster. It
+    /// takes as many bytes as the files have, the time to read all of them, and the system keeps its own copy as long
+    /// as it likes. Files may change later.
+    copied,
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Reads from wherever the host keeps its data: fills all of `out` with the bytes from `offset` on, or returns false.
+struct read_callback {
+    bool (*read)(void* context, std::uint64_t offset, std::span<std::byte> out) = nullptr;
+    void* context = nullptr;
+};
+
+namespace detail {
+
+/// Told during a copy, after each piece of up to 16 MiB, how many bytes of all of the file are there. False gives the
+/// copy up.
+struct copy_progress {
+    bool (*goes_on)(void* context, std::uint64_t done, std::uint64_t all) noexcept = nullptr;
+    void* context = nullptr;
+};
+
+} // namespace detail
+
+/// Immutable bytes and the name that error messages give them. Owns them, maps them or borrows them; move-only.
+/// Moving it does not move the bytes: spans into them stay valid. Reading is thread-safe.
+class byte_source {
+public:
+    byte_source() noexcept = default;
+
+    /// Maps a file: no copy, no read. The file must not be shortened meanwhile (see mapped_file). Where files cannot be
+    /// mapped (WebAssembly), reads it.
+    /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory.
+    [[nodiscard]] static result<byte_source> open(std::string_view utf8_path) {
+        if constexpr (!detail::mapped_file::supported) {
+            return read(utf8_path);
+        }
+        return detail::guarded([&]() -> result<byte_source> {
+            auto mapping = detail::mapped_file::open(utf8_path);
+            if (!mapping) {
+                return failed(mapping);
+            }
+            byte_source source;
+            source.mapping_ = *std::move(mapping);
+            source.name_ = utf8_path;
+            return source;
+        });
+    }
+
+    /// Reads a file into memory of its own (64-byte aligned, in huge pages where the system has them): safe against
+    /// files that change later. \return as open(); errc::truncated also when the file shrinks while it is read.
+    /// \param memory null: operator new
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, const memory_source* memory = nullptr) {
+        return read(utf8_path, detail::copy_progress(), memory);
+    }
+    /// For the library: the same, and errc::cancelled if `progress` gives it up.
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, detail::copy_progress progress,
+                                                  const memory_source* memory = nullptr) {
+        return detail::guarded([&]() -> result<byte_source> {
+            auto file = detail::file_handle::open(utf8_path);
+            if (!file) {
+                return failed(file);
+            }
+            auto source = allocate(file->size(), std::string(utf8_path), memory);
+            if (!source) {
+                return source;
+            }
+            if (auto filled = fill(*file, source->copy_.span(), progress); !filled) {
+                return failed(filled);
+            }
+            return source;
+        });
+    }
+
+    /// For the library: read() for page_mode::copied, otherwise open().
+    [[nodiscard]] static result<byte_source> open(std::string_view utf8_path, page_mode pages,
+                                                  const memory_source* memory, detail::copy_progress progress = {}) {
+        return pages == page_mode::copied || !detail::mapped_file::supported ? read(utf8_path, progress, memory)
+                                                                             : open(utf8_path);
+    }
+
+    /// The caller's own memory, which must outlive the source. Nothing is copied.
+    [[nodiscard]] static byte_source borrow(std::span<const std::byte> bytes, std::string name) {
+        byte_source source;
+        source.borrowed_ = bytes;
+        source.name_ = std::move(name);
+        return source;
+    }
+
+    /// Copies `size` bytes into memory of its own through `callback`, in ascending chunks of at most 16 MiB.
+    /// \param memory null: operator new \pre callback.read != nullptr
+    /// \return errc::truncated when `size` is 0, io_error when the callback returns false, out_of_memory.
+    [[nodiscard]] static result<byte_source> from_callback(read_callback callback, std::uint64_t size, std::string name,
+                                                           const memory_source* memory = nullptr) {
+        assert(callback.read != nullptr);
+        if (size == 0) {
+            return detail::error_saying(errc::truncated, {name, ": there is nothing to read (0 bytes)"});
+        }
+        auto source = allocate(size, std::move(name), memory);
+        if (!source) {
+            return source;
+        }
+        const auto all = source->copy_.span();
+        for (std::size_t offset = 0; offset < all.size(); offset += largest_piece) {
+            const std::size_t left = all.size() - offset;
+            const auto out = all.subspan(offset, left < largest_piece ? left : largest_piece);
+            if (!callback.read(callback.context, offset, out)) {
+                return detail::error_saying(errc::io_error, {source->name_, ": the read callback could not give ",
+                                                             out.size(), " bytes at offset ", offset, " of ", size});
+            }
+        }
+        return source;
+    }
+
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+        if (mapping_.is_open()) {
+            return mapping_.bytes();
+        }
+        return copy_.empty() ? borrowed_ : copy_.span();
+    }
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] bool is_mapped() const noexcept { return mapping_.is_open(); }
+
+    /// Passes a hint on to the mapping. \return false if nothing is mapped or the system ignores it.
+    bool advise(access_hint hint) const noexcept { return mapping_.advise(hint); }
+    /// The same for mapped_file::give_back. \pre `part` lies within bytes()
+    bool give_back(std::span<const std::byte> part) const noexcept { return mapping_.give_back(part); }
+
+private:
+    static constexpr std::size_t largest_piece = std::size_t{16} << 20;
+
+    [[nodiscard]] static result<void> fill(detail::file_handle& file, std::span<std::byte> all,
+                                           detail::copy_progress progress) {
+        if (progress.goes_on == nullptr) {
+            return file.read(all);
+        }
+        for (std::size_t done = 0; done < all.size();) {
+            const std::size_t left = all.size() - done;
+            const std::size_t size = left < largest_piece ? left : largest_piece;
+            if (auto filled = file.read(all.subspan(done, size)); !filled) {
+                return filled;
+            }
+            done += size;
+            if (!progress.goes_on(progress.context, done, all.size())) {
+                return detail::error_saying(errc::cancelled, {file.path(), ": the copy was given up after ", done,
+                                                              " of ", all.size(), " bytes"});
+            }
+        }
+        return {};
+    }
+
+    /// Bytes of any value: who asks for them writes all of them.
+    [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name,
+                                                      const memory_source* memory) {
+        auto bytes = buffer<std::byte>::allocate_uninitialized(size, name, {memory, {memory_use::weights, true}});
+        if (!bytes) {
+            return failed(bytes);
+        }
+        byte_source source;
+        source.copy_ = *std::move(bytes);
+        source.name_ = std::move(name);
+        return source;
+    }
+
+    detail::mapped_file mapping_;
+    buffer<std::byte> copy_;
+    std::span<const std::byte> borrowed_;
+    std::string name_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <cstdint>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Told while a model is opened, by the thread that opens it: `done` bytes of `all` are copied, read, checked, repacked
+/// or in the screen of the head. Before the first, after each tensor and each 16 MiB of a copy, and when all are done.
+/// `done` never falls; `all` grows with each further file of a split model that is copied, and changes a little when a
+/// copy has told what is in it. False gives the opening up: errc::cancelled, and nothing is left of it.
+struct open_progress {
+    bool (*goes_on)(void* context, std::uint64_t done, std::uint64_t all) noexcept = nullptr; ///< null: not told
+    void* context = nullptr;
+};
+
+namespace detail {
+
+/// Adds up what one opening has done. Belongs to the thread that opens.
+class progress_meter {
+public:
+    explicit progress_meter(open_progress told) noexcept : told_(told) {}
+    progress_meter(const progress_meter&) = delete;
+    progress_meter& operator=(const progress_meter&) = delete;
+
+    /// So many bytes of tensors, or for the screen, are to be gone through. What a copy has promised of them is
+    /// included.
+    void expect(std::uint64_t bytes) noexcept {
+        all_ = done_ + bytes;
+        of_file_ = 0;
+    }
+
+    /// \return whether to go on
+    [[nodiscard]] bool advance(std::uint64_t bytes) noexcept {
+        done_ = bytes < all_ - done_ ? done_ + bytes : all_;
+        return tell();
+    }
+    [[nodiscard]] bool finish() noexcept {
+        done_ = all_;
+        return tell();
+    }
+    [[nodiscard]] bool is_cancelled() const noexcept { return is_cancelled_; }
+
+    /// errc::cancelled. \param name of the model
+    [[nodiscard]] error cancelled(std::string_view name) const {
+        return error_saying(errc::cancelled,
+                            {name, ": opening it was given up after ", done_, " of ", all_, " bytes of work"});
+    }
+
+    /// Counts copies, one file after the other, each followed by the reading of what it holds. Borrows this.
+    [[nodiscard]] copy_progress copying() noexcept {
+        return {[](void* self, std::uint64_t done, std::uint64_t all) noexcept {
+                    return static_cast<progress_meter*>(self)->copy(done, all);
+                },
+                this};
+    }
+    /// A copy was given up for another reason: what was left of it is not done.
+    void forget_copy() noexcept {
+        all_ = done_;
+        of_file_ = 0;
+    }
+
+private:
+    [[nodiscard]] bool copy(std::uint64_t done, std::uint64_t all) noexcept {
+        if (of_file_ == 0) { // its first piece
+            all_ += 2 * all;
+        }
+        const std::uint64_t more = done - of_file_;
+        of_file_ = done != all ? done : 0;
+        return advance(more);
+    }
+    [[nodiscard]] bool tell() noexcept {
+        is_cancelled_ = is_cancelled_ || (told_.goes_on != nullptr && !told_.goes_on(told_.context, done_, all_));
+        return !is_cancelled_;
+    }
+
+    open_progress told_;
+    std::uint64_t done_ = 0;
+    std::uint64_t all_ = 0;
+    std::uint64_t of_file_ = 0; ///< copied of the file that is being copied
+    bool is_cancelled_ = false;
+};
+
+/// \return whether to go on, with or without a meter
+[[nodiscard]] inline bool advance(progress_meter* meter, std::uint64_t bytes) noexcept {
+    return meter == nullptr || meter->advance(bytes);
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/kernel/i2s_order.hpp ----
+// i2s_order: the three byte orders of I2_S tensors.
+#ifndef BITNET_KERNEL_I2S_ORDER_HPP
+#define BITNET_KERNEL_I2S_ORDER_HPP
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The byte orders that all carry GGUF type id 36, "I2_S", with nothing in the file to tell them apart.
+enum class i2s_order {
+    planar_128, ///< A: the official files, converters, x86 builds: 128 weights of a row in 32 bytes
+    planar_64,  ///< B: files quantised by an Arm build: 64 weights of a row in 16 bytes
+    four_rows,  ///< C: x86 builds without ACT_PARALLEL: one column of four rows in a byte
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/thread/pool.hpp ----
+// The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
+#ifndef BITNET_THREAD_POOL_HPP
+#define BITNET_THREAD_POOL_HPP
+
+// ---- bitnet/thread/thread_limits.hpp ----
+// How many threads a pool may have, and how long one without work spins.
+#ifndef BITNET_THREAD_THREAD_LIMITS_HPP
+#define BITNET_THREAD_THREAD_LIMITS_HPP
+
+#include <chrono>
+#include <cstddef>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How long a thread without work spins before it sleeps: longer than the gaps within a token, and so short that a
+/// program that waits for its user uses no CPU.
+inline constexpr std::chrono::microseconds default_spin{50};
+
+inline constexpr std::size_t most_threads = 1024;
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One task of a loop, erased: `function(context, index)`. The context outlives the loop.
+struct loop_body {
+    void (*function)(void* context, std::size_t index) noexcept;
+    void* context;
+
+    void operator()(std::size_t index) const noexcept { function(context, index); }
+};
+
+/// Runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done; one loop
+/// at a time. threads() says for how many threads it is worth cutting a loop up, 1 and more, always the same number.
+/// What a host's own job system has to have; the calling thread may take part or not.
+template <class R>
+concept loop_runner = requires(R& runner, const R& constant, std::size_t count, loop_body body) {
+    { runner.run(count, body) }
+    noexcept->std::same_as<void>;
+    { constant.threads() }
+    noexcept->std::convertible_to<std::size_t>;
+};
+
+/// A loop_runner that the library can make: open(threads, spin), of which a pool that does not spin ignores the second.
+template <class P>
+concept thread_pool_type = loop_runner<P> && requires {
+    { P::open(std::size_t{}, std::chrono::microseconds{}) } -> std::same_as<result<std::unique_ptr<P>>>;
+};
+
+/// Any loop_runner, borrowed: what runs parallel loops is compiled once for all of them.
+class pool_ref {
+public:
+    /// A copy of a pool_ref borrows what that borrows.
+    template <loop_runner Pool>
+    requires(!std::same_as<std::remove_const_t<Pool>, pool_ref>) pool_ref(Pool& pool)
+    noexcept
+        : pool_(std::addressof(pool)), run_([](void* self, std::size_t count, loop_body body) noexcept {
+              static_cast<Pool*>(self)->run(count, body);
+          }),
+          threads_(pool.threads()) {}
+
+    void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
+    [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
+
+private:
+    void* pool_;
+    void (*run_)(void*, std::size_t, loop_body) noexcept;
+    std::size_t threads_;
+};
+
+namespace detail {
+
+/// Any pool, owned. Move-only.
+class owned_pool {
+public:
+    template <thread_pool_type Pool>
+    explicit owned_pool(std::unique_ptr<Pool> pool) noexcept
+        : ref_(*pool), pool_(pool.release(), [](void* self) noexcept { delete static_cast<Pool*>(self); }) {}
+
+    [[nodiscard]] pool_ref ref() const noexcept { return ref_; }
+
+private:
+    pool_ref ref_;
+    std::unique_ptr<void, void (*)(void*) noexcept> pool_;
+};
+
+/// Pool::open, erased.
+template <thread_pool_type Pool>
+[[nodiscard]] result<owned_pool> open_owned_pool(std::size_t threads, std::chrono::microseconds spin) {
+    auto pool = Pool::open(threads, spin);
+    if (!pool) {
+        return failed(pool);
+    }
+    return owned_pool(*std::move(pool));
+}
+
+/// Calls f(index) for every index below `count` on the threads of `pool`, in the default floating-point environment:
+/// the threads may be the host's, set up as it likes.
+template <class F> void parallel_for(pool_ref pool, std::size_t count, F&& f) noexcept {
+    using body = std::remove_reference_t<F>;
+    const auto call = [](void* context, std::size_t index) noexcept {
+        const default_float_environment environment;
+        (*static_cast<body*>(context))(index);
+    };
+    pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
+}
+
+/// Indices 0 to count - 1 as contiguous runs of falling length: each round gives every thread 1 / (2 * threads) of what
+/// is left, down to single indices ("guided self-scheduling", Polychronopoulos and Kuck, 1987).
+/// Within a run a thread streams through memory; short runs at the end let all threads finish together.
+class guided_runs {
+public:
+    struct run {
+        std::size_t begin;
+        std::size_t end;
+    };
+    /// \pre threads > 0
+    guided_runs(std::size_t count, std::size_t threads) noexcept : count_(count), threads_(threads) {
+        for (std::size_t begin = 0; begin < count_; size_ += threads_) {
+            begin += threads_ * run_length(begin);
+        }
+    }
+
+    /// Number of runs; the last ones may be empty.
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    /// \pre index < size()
+    [[nodiscard]] run operator[](std::size_t index) const noexcept {
+        std::size_t begin = 0;
+        for (std::size_t round = 0; round < index / threads_; ++round) {
+            begin += threads_ * run_length(begin);
+        }
+        const std::size_t now = run_length(begin);
+        begin += index % threads_ * now;
+        return {begin < count_ ? begin : count_, begin + now < count_ ? begin + now : count_};
+    }
+
+private:
+    /// Of the runs of the round that starts at `begin`.
+    [[nodiscard]] std::size_t run_length(std::size_t begin) const noexcept {
+        const std::size_t half_a_share = (count_ - begin) / (2 * threads_);
+        return half_a_share != 0 ? half_a_share : 1;
+    }
+
+    std::size_t count_;
+    std::size_t threads_;
+    std::size_t size_ = 0;
+};
+
+/// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
+/// guided_runs.
+template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
+    const guided_runs runs(count, pool.threads());
+    parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
+        const guided_runs::run run = runs[index];
+        for (std::size_t i = run.begin; i < run.end; ++i) {
+            f(i);
+        }
+    });
+}
+
+} // namespace detail
+
+/// No threads at all: for single-threaded hosts, browsers and tests.
+class inline_pool {
+public:
+    /// Both parameters are ignored: there is one thread, and it does not wait.
+    [[nodiscard]] static result<std::unique_ptr<inline_pool>> open(std::size_t /*threads*/,
+                                                                   std::chrono::microseconds /*spin*/ = default_spin) {
+        std::unique_ptr<inline_pool> made(new (std::nothrow) inline_pool);
+        return made != nullptr ? result<std::unique_ptr<inline_pool>>(std::move(made)) : detail::out_of_memory();
+    }
+    void run(std::size_t count, loop_body body) noexcept {
+        for (std::size_t i = 0; i < count; ++i) {
+            body(i);
+        }
+    }
+    [[nodiscard]] std::size_t threads() const noexcept { return 1; }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How sessions find the largest logits.
+enum class lm_head_mode {
+    as_stored, ///< by reading the whole output matrix
+    /// The same tokens and logits by reading two fifths of an F16 one: see lm_head_screen. open() makes the screen.
+    screened,
+    /// Screened where that gains and memory allows, otherwise as stored; a note says which, and why. A screen that the
+    /// file does not hold is made after open(), by a thread of its own that ends with the model: until it is ready, the
+    /// whole matrix is read, with the same tokens. As stored where there are no threads (WebAssembly), in a policy with
+    /// another pool than thread_pool, and where the system does not tell how much memory is available.
+    automatic,
+};
+
+/// Whether a model has a screen of its head.
+enum class screen_state {
+    none,       ///< and will have none
+    being_made, ///< in the background
+    ready,
+};
+
+struct open_options {
+    /// Name of the pre-tokenizer, instead of the file's own or the inferred one: see tokenizer_options.
+    std::string_view pre_tokenizer = {};
+    /// Whether the tokenizer is read. Without one a model still runs on token ids, and opens faster.
+    bool load_tokenizer = true;
+    /// Byte order of the file's I2_S tensors, which no file tells: see i2s_order.
+    i2s_order file_order = i2s_order::planar_128;
+    /// The text of the kernel_config.ini that a file in TL1 or TL2 of microsoft/BitNet was written with: the file does
+    /// not hold its tile sizes. Needed while the model is opened.
+    std::string_view lookup_tiling = {};
+    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default files that
+    /// are opened by a path are not scanned and other sources are. Those of type Q2_0 and PQ2_0 always are unless this
+    /// is false, since files with four-valued weights have that type, too.
+    std::optional<bool> verify_codes = {};
+    /// Whether the model's files are mapped or copied, if they are opened by a path. A host that runs several processes
+    /// over one file, or wants to keep its memory small, says mapped.
+    page_mode pages = page_mode::automatic;
+    /// What happens to activations before they meet ternary weights.
+    activation_rounding activations = activation_rounding::by_model;
+    /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
+    /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so. Who never asks for the
+    /// few largest logits, but for all of them or for embeddings, says as_stored.
+    lm_head_mode lm_head = lm_head_mode::automatic;
+    /// Threads that repack ternary tensors and make the screen while the model is opened; nullopt: usable_cores(). They
+    /// are gone when open() returns.
+    std::optional<std::size_t> threads = {};
+    /// What runs those loops instead, such as the host's own job system; `threads` is not used then.
+    std::optional<pool_ref> pool = {};
+    /// Where the memory of the model and of all that is opened on it comes from, unless that says otherwise; null:
+    /// operator new, or what a model_file was opened with. Must outlive them.
+    const memory_source* memory = nullptr;
+    /// Told how far the opening is, and may give it up. A model may be opened by one thread and used by another.
+    open_progress progress = {};
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/session_options.hpp ----
+// session_options and batch_options, and why a session stopped.
+#ifndef BITNET_RUN_SESSION_OPTIONS_HPP
+#define BITNET_RUN_SESSION_OPTIONS_HPP
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct session_options {
+    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096. In a model with
+    /// longrope it also decides how all of them rotate: see hyper_parameters::rope_long_divisors.
+    std::size_t context = 0;
+    /// Threads that a step uses, the calling one included; nullopt: usable_cores(). A host that has other work for its
+    /// cores, or opens many sessions, says how many, or lends a pool.
+    std::optional<std::size_t> threads = {};
+    /// How long a thread without work spins before it sleeps; more saves wake-ups between tokens, zero saves power.
+    std::chrono::microseconds spin = default_spin;
+    /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
+    std::size_t prompt_chunk = 128;
+    /// Where keys and values are kept; null: memory of the session's own for the whole context. The pool is one of the
+    /// same model and must outlive the session.
+    kv_pool* kv = nullptr;
+    /// Where its memory comes from, keys and values without a kv_pool too; null: as the model's.
+    const memory_source* memory = nullptr;
+    /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
+    bool stop_at_stop_tokens = true;
+    /// How embedding() makes one vector of all states, mean or last; nullopt: as the file says, and in a model with
+    /// logits last. A mean costs one norm and one addition of [hidden] for each token.
+    std::optional<pooling_type> pooling = {};
+
+    static constexpr std::size_t default_context = 4096; ///< at most, if `context` is 0
+    static constexpr std::size_t largest_prompt_chunk = 4096;
+};
+
+struct batch_options {
+    /// Sessions that one step can take.
+    std::size_t sessions = 8;
+    /// As in session_options; the threads of the sessions themselves rest meanwhile.
+    std::optional<std::size_t> threads = {};
+    std::chrono::microseconds spin = default_spin;
+    /// Null: as the model's.
+    const memory_source* memory = nullptr;
+
+    static constexpr std::size_t most_sessions = 1024;
+};
+
+/// Why next() gave no token.
+enum class stop_reason {
+    none,         ///< it gave one, or was not called
+    stop_token,   ///< the model ended its turn; the stop token is part of the sequence
+    context_full, ///< position() is context()
+    error,        ///< see last_error()
+};
+
+/// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
+struct logits_visitor {
+    void (*function)(void* context, std::size_t index, std::span<const float> logits);
+    void* context;
+
+    void operator()(std::size_t index, std::span<const float> logits) const { function(context, index, logits); }
+};
+
+namespace detail {
+
+/// Erases visit(index, logits), which must outlive the visitor.
+template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noexcept {
+    const auto call = [](void* context, std::size_t index, std::span<const float> logits) {
+        (*static_cast<Visit*>(context))(index, logits);
+    };
+    return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/text/chat_template.hpp ----
+// chat_template: which chat format a model takes, why, and whole dialogs in it.
+#ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
+#define BITNET_TEXT_CHAT_TEMPLATE_HPP
 
 // ---- bitnet/text/chat_dialog.hpp ----
 // chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
@@ -3031,172 +4147,6 @@ private:
 
 #endif
 
-// ---- bitnet/thread/pool.hpp ----
-// The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
-#ifndef BITNET_THREAD_POOL_HPP
-#define BITNET_THREAD_POOL_HPP
-
-#include <chrono>
-#include <concepts>
-#include <cstddef>
-#include <memory>
-#include <new>
-#include <type_traits>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// One task of a loop, erased: `function(context, index)`. The context outlives the loop.
-struct loop_body {
-    void (*function)(void* context, std::size_t index) noexcept;
-    void* context;
-
-    void operator()(std::size_t index) const noexcept { function(context, index); }
-};
-
-/// A pool runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done.
-/// open(threads, spin) makes one; a pool that does not spin ignores the second.
-template <class P>
-concept thread_pool_type = requires(P& pool, const P& constant, std::size_t count, loop_body body) {
-    { pool.run(count, body) }
-    noexcept->std::same_as<void>;
-    { constant.threads() }
-    noexcept->std::convertible_to<std::size_t>;
-    { P::open(std::size_t{}, std::chrono::microseconds{}) } -> std::same_as<result<std::unique_ptr<P>>>;
-};
-
-/// Any pool, borrowed: what runs parallel loops is compiled once for all of them.
-class pool_ref {
-public:
-    template <thread_pool_type Pool>
-    pool_ref(Pool& pool) noexcept
-        : pool_(std::addressof(pool)), run_([](void* self, std::size_t count, loop_body body) noexcept {
-              static_cast<Pool*>(self)->run(count, body);
-          }),
-          threads_(pool.threads()) {}
-
-    void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
-    [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
-
-private:
-    void* pool_;
-    void (*run_)(void*, std::size_t, loop_body) noexcept;
-    std::size_t threads_;
-};
-
-namespace detail {
-
-/// Any pool, owned. Move-only.
-class owned_pool {
-public:
-    template <thread_pool_type Pool>
-    explicit owned_pool(std::unique_ptr<Pool> pool) noexcept
-        : ref_(*pool), pool_(pool.release(), [](void* self) noexcept { delete static_cast<Pool*>(self); }) {}
-
-    [[nodiscard]] pool_ref ref() const noexcept { return ref_; }
-
-private:
-    pool_ref ref_;
-    std::unique_ptr<void, void (*)(void*) noexcept> pool_;
-};
-
-/// Pool::open, erased.
-template <thread_pool_type Pool>
-[[nodiscard]] result<owned_pool> open_owned_pool(std::size_t threads, std::chrono::microseconds spin) {
-    auto pool = Pool::open(threads, spin);
-    if (!pool) {
-        return failed(pool);
-    }
-    return owned_pool(*std::move(pool));
-}
-
-/// Calls f(index) for every index below `count` on the threads of `pool`, in the default floating-point environment:
-/// the threads may be the host's, set up as it likes.
-template <class F> void parallel_for(pool_ref pool, std::size_t count, F&& f) noexcept {
-    using body = std::remove_reference_t<F>;
-    const auto call = [](void* context, std::size_t index) noexcept {
-        const default_float_environment environment;
-        (*static_cast<body*>(context))(index);
-    };
-    pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
-}
-
-/// Indices 0 to count - 1 as contiguous runs of falling length: each round gives every thread 1 / (2 * threads) of what
-/// is left, down to single indices ("guided self-scheduling", Polychronopoulos and Kuck, 1987).
-/// Within a run a thread streams through memory; short runs at the end let all threads finish together.
-class guided_runs {
-public:
-    struct run {
-        std::size_t begin;
-        std::size_t end;
-    };
-    /// \pre threads > 0
-    guided_runs(std::size_t count, std::size_t threads) noexcept : count_(count), threads_(threads) {
-        for (std::size_t begin = 0; begin < count_; size_ += threads_) {
-            begin += threads_ * run_length(begin);
-        }
-    }
-
-    /// Number of runs; the last ones may be empty.
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    /// \pre index < size()
-    [[nodiscard]] run operator[](std::size_t index) const noexcept {
-        std::size_t begin = 0;
-        for (std::size_t round = 0; round < index / threads_; ++round) {
-            begin += threads_ * run_length(begin);
-        }
-        const std::size_t now = run_length(begin);
-        begin += index % threads_ * now;
-        return {begin < count_ ? begin : count_, begin + now < count_ ? begin + now : count_};
-    }
-
-private:
-    /// Of the runs of the round that starts at `begin`.
-    [[nodiscard]] std::size_t run_length(std::size_t begin) const noexcept {
-        const std::size_t half_a_share = (count_ - begin) / (2 * threads_);
-        return half_a_share != 0 ? half_a_share : 1;
-    }
-
-    std::size_t count_;
-    std::size_t threads_;
-    std::size_t size_ = 0;
-};
-
-/// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
-/// guided_runs.
-template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
-    const guided_runs runs(count, pool.threads());
-    parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
-        const guided_runs::run run = runs[index];
-        for (std::size_t i = run.begin; i < run.end; ++i) {
-            f(i);
-        }
-    });
-}
-
-} // namespace detail
-
-/// No threads at all: for single-threaded hosts, browsers and tests.
-class inline_pool {
-public:
-    /// Both parameters are ignored: there is one thread, and it does not wait.
-    [[nodiscard]] static result<std::unique_ptr<inline_pool>> open(std::size_t /*threads*/,
-                                                                   std::chrono::microseconds /*spin*/ = default_spin) {
-        std::unique_ptr<inline_pool> made(new (std::nothrow) inline_pool);
-        return made != nullptr ? result<std::unique_ptr<inline_pool>>(std::move(made)) : detail::out_of_memory();
-    }
-    void run(std::size_t count, loop_body body) noexcept {
-        for (std::size_t i = 0; i < count; ++i) {
-            body(i);
-        }
-    }
-    [[nodiscard]] std::size_t threads() const noexcept { return 1; }
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
 #include <cassert>
 #include <concepts>
 #include <cstdint>
@@ -3426,180 +4376,6 @@ struct screen_statistics {
 // sampler: chooses the next token from logits. The same seed gives the same tokens on every platform.
 #ifndef BITNET_RUN_SAMPLER_HPP
 #define BITNET_RUN_SAMPLER_HPP
-
-// ---- bitnet/core/buffer.hpp ----
-// buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
-#ifndef BITNET_CORE_BUFFER_HPP
-#define BITNET_CORE_BUFFER_HPP
-
-// ---- bitnet/core/huge_pages.hpp ----
-// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
-#ifndef BITNET_CORE_HUGE_PAGES_HPP
-#define BITNET_CORE_HUGE_PAGES_HPP
-
-#include <cstddef>
-#include <cstdint>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
-/// To be asked before the memory is first written. Pages then come 2 MB at a time.
-inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
-    const auto address = reinterpret_cast<std::uintptr_t>(memory);
-    const std::uintptr_t first = (address + page - 1) / page * page;
-    const std::uintptr_t end = (address + bytes) / page * page;
-    if (first < end) {
-        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
-    }
-#endif
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <cstddef>
-#include <cstdint>
-#include <new>
-#include <span>
-#include <string_view>
-#include <type_traits>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-namespace detail {
-
-/// Memory for `size` elements of `element_bytes`, to be given to release_bytes() with the same source and alignment.
-/// \return errc::out_of_memory with the bytes asked for.
-[[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
-                                                  std::string_view what, const memory_from& from) {
-    const auto bytes = checked_multiply(size, element_bytes);
-    if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
-        return error_saying(errc::out_of_memory,
-                            {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
-    }
-    const bool is_of_host = from.source != nullptr && *bytes != 0;
-    void* memory = is_of_host ? from.source->allocate(from.source->context, to_size(*bytes), alignment, from.hint)
-                              : ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
-    if (memory == nullptr) {
-        return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
-    }
-    if (from.hint.huge_pages && !is_of_host) {
-        ask_for_huge_pages(memory, to_size(*bytes));
-    }
-    return memory;
-}
-
-inline void release_bytes(void* memory, std::size_t bytes, std::size_t alignment,
-                          const memory_source* source) noexcept {
-    if (source == nullptr || bytes == 0) {
-        ::operator delete (memory, std::align_val_t{alignment});
-    } else if (memory != nullptr) {
-        source->release(source->context, memory, bytes, alignment);
-    }
-}
-
-} // namespace detail
-
-/// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
-template <class T>
-requires std::is_trivially_copyable_v<T>
-class buffer {
-public:
-    static constexpr std::size_t alignment = 64;
-    static_assert(alignof(T) <= alignment);
-
-    buffer() noexcept = default;
-    buffer(buffer&& other) noexcept
-        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})),
-          source_(other.source_) {}
-    buffer& operator=(buffer&& other) noexcept {
-        std::swap(data_, other.data_);
-        std::swap(size_, other.size_);
-        std::swap(source_, other.source_);
-        return *this;
-    }
-    buffer(const buffer&) = delete;
-    buffer& operator=(const buffer&) = delete;
-    ~buffer() { detail::release_bytes(data_, size_bytes(), alignment, source_); }
-
-    /// `size` elements, all bytes zero.
-    /// \param what names the purpose in the error message.
-    /// \param from where the memory comes from; its source outlives the buffer.
-    /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what,
-                                                 const detail::memory_from& from = {}) {
-        auto made = allocate_uninitialized(size, what, from);
-        if (made) {
-            for (std::size_t i = 0; i < made->size_; ++i) {
-                ::new (static_cast<void*>(made->data_ + i)) T();
-            }
-        }
-        return made;
-    }
-
-    /// The same with bytes of any value: pages that are never written need no memory.
-    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what,
-                                                               const detail::memory_from& from = {}) {
-        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what, from);
-        if (!memory) {
-            return failed(memory);
-        }
-        buffer made;
-        made.size_ = detail::to_size(size);
-        made.data_ = static_cast<T*>(*memory);
-        made.source_ = from.source;
-        return made;
-    }
-
-    [[nodiscard]] T* data() noexcept { return data_; }
-    [[nodiscard]] const T* data() const noexcept { return data_; }
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
-    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-    /// What the memory is from; null: operator new.
-    [[nodiscard]] const memory_source* source() const noexcept { return source_; }
-    [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
-    [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
-    [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
-    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return data_[i]; }
-
-private:
-    T* data_ = nullptr;
-    std::size_t size_ = 0;
-    const memory_source* source_ = nullptr;
-};
-
-namespace detail {
-
-/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
-/// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
-template <class T>
-void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure,
-              const memory_from& from = {}) {
-    if (failure.code != errc{}) {
-        return;
-    }
-    auto made = buffer<T>::allocate(size, what, from);
-    if (made) {
-        into = *std::move(made);
-    } else {
-        failure = failed(made);
-    }
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
 
 // ---- bitnet/core/exponential.hpp ----
 // exact_quotient and exponential: a / b and e^x with the same bits on every compiler, whatever its float flags.
@@ -4228,8 +5004,8 @@ public:
     [[nodiscard]] static result<any_session> open(const any_model& opened, const session_options& options = {}) {
         return made(opened.base().open_session(options, nullptr));
     }
-    /// The same on the caller's pool, which must outlive the session; options.threads is not used. Sessions that share
-    /// a pool take turns: a pool runs one loop at a time.
+    /// The same on the caller's pool or job system, any loop_runner, which must outlive the session; options.threads is
+    /// not used. Sessions that share a pool take turns: a pool runs one loop at a time.
     [[nodiscard]] static result<any_session> open(const any_model& opened, pool_ref pool,
                                                   const session_options& options = {}) {
         return made(opened.base().open_session(options, &pool));
@@ -8319,670 +9095,6 @@ enum class tensor_place {
 #ifndef BITNET_IO_GGUF_WRITER_HPP
 #define BITNET_IO_GGUF_WRITER_HPP
 
-// ---- bitnet/io/byte_source.hpp ----
-// byte_source: the bytes of a model, in a file, in the memory of the host, or read by its callback.
-#ifndef BITNET_IO_BYTE_SOURCE_HPP
-#define BITNET_IO_BYTE_SOURCE_HPP
-
-// ---- bitnet/io/file_handle.hpp ----
-// file_handle: one open file of POSIX or Windows, named by a UTF-8 path; every failure is a sentence.
-#ifndef BITNET_IO_FILE_HANDLE_HPP
-#define BITNET_IO_FILE_HANDLE_HPP
-
-// ---- bitnet/io/win32.hpp ----
-// The functions of kernel32 that io needs, declared without windows.h and its macros. Empty elsewhere.
-#ifndef BITNET_IO_WIN32_HPP
-#define BITNET_IO_WIN32_HPP
-
-#if defined(_WIN32)
-// The very types of windows.h (HANDLE is void*, DWORD unsigned long, BOOL int), so both may meet in one program.
-struct _SECURITY_ATTRIBUTES;
-struct _MEMORYSTATUSEX;
-struct _OVERLAPPED;
-union _LARGE_INTEGER;
-extern "C" {
-__declspec(dllimport) void* __stdcall CreateFileW(const wchar_t*, unsigned long, unsigned long, _SECURITY_ATTRIBUTES*,
-                                                  unsigned long, unsigned long, void*);
-__declspec(dllimport) void* __stdcall CreateFileMappingW(void*, _SECURITY_ATTRIBUTES*, unsigned long, unsigned long,
-                                                         unsigned long, const wchar_t*);
-__declspec(dllimport) void* __stdcall MapViewOfFile(void*, unsigned long, unsigned long, unsigned long,
-                                                    decltype(sizeof(0)));
-__declspec(dllimport) int __stdcall UnmapViewOfFile(const void*);
-__declspec(dllimport) int __stdcall CloseHandle(void*);
-__declspec(dllimport) int __stdcall ReadFile(void*, void*, unsigned long, unsigned long*, _OVERLAPPED*);
-__declspec(dllimport) int __stdcall WriteFile(void*, const void*, unsigned long, unsigned long*, _OVERLAPPED*);
-__declspec(dllimport) int __stdcall GetFileSizeEx(void*, _LARGE_INTEGER*);
-__declspec(dllimport) unsigned long __stdcall GetFileType(void*);
-__declspec(dllimport) unsigned long __stdcall GetFileAttributesW(const wchar_t*);
-__declspec(dllimport) int __stdcall MoveFileExW(const wchar_t*, const wchar_t*, unsigned long);
-__declspec(dllimport) int __stdcall DeleteFileW(const wchar_t*);
-__declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int, unsigned long, const char*, int, wchar_t*, int);
-__declspec(dllimport) unsigned long __stdcall GetLastError();
-__declspec(dllimport) int __stdcall GlobalMemoryStatusEx(_MEMORYSTATUSEX*);
-}
-#endif
-
-#endif
-
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <string>
-#include <string_view>
-#include <system_error>
-#include <utility>
-
-#if !defined(_WIN32)
-#include <cerrno>
-#include <cstdio>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#endif
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// The calls of the operating system, under the same names on every system. Functions return 0 or the system's error
-/// number.
-struct operating_system {
-    enum class access { read, create };
-    struct facts {
-        bool regular = false;
-        std::uint64_t size = 0; ///< bytes
-    };
-
-#if defined(_WIN32)
-    using native = void*;
-    static native closed() noexcept { return reinterpret_cast<void*>(static_cast<std::intptr_t>(-1)); }
-
-    /// UTF-8 to UTF-16; empty if `path` is not UTF-8.
-    static std::wstring wide(const std::string& path) {
-        constexpr unsigned int utf8 = 65001;         // CP_UTF8
-        constexpr unsigned long strict = 0x00000008; // MB_ERR_INVALID_CHARS
-        const int bytes = static_cast<int>(path.size());
-        const int length = MultiByteToWideChar(utf8, strict, path.data(), bytes, nullptr, 0);
-        std::wstring converted(static_cast<std::size_t>(length > 0 ? length : 0), L'\0');
-        MultiByteToWideChar(utf8, strict, path.data(), bytes, converted.data(), length);
-        return converted;
-    }
-    static int open(const std::string& path, access wanted, native& file) {
-        const bool create = wanted == access::create;
-        const unsigned long rights = create ? 0x40000000u : 0x80000000u; // GENERIC_WRITE, GENERIC_READ
-        const unsigned long sharing = create ? 0u : 1u;                  // FILE_SHARE_READ
-        const unsigned long disposition = create ? 2u : 3u;              // CREATE_ALWAYS, OPEN_EXISTING
-        file = CreateFileW(wide(path).c_str(), rights, sharing, nullptr, disposition, 0x80u, nullptr);
-        return file != closed() ? 0 : static_cast<int>(GetLastError());
-    }
-    static bool is_directory(const std::string& path) {
-        const unsigned long attributes = GetFileAttributesW(wide(path).c_str());
-        return attributes != 0xffffffffu && (attributes & 0x10u) != 0; // FILE_ATTRIBUTE_DIRECTORY
-    }
-    static int look(native file, facts& found) noexcept {
-        std::int64_t size = 0; // LARGE_INTEGER is this number
-        if (GetFileSizeEx(file, reinterpret_cast<_LARGE_INTEGER*>(&size)) == 0) {
-            return static_cast<int>(GetLastError());
-        }
-        found = {GetFileType(file) == 1u, static_cast<std::uint64_t>(size)}; // FILE_TYPE_DISK
-        return 0;
-    }
-    static int read(native file, std::span<std::byte> out, std::size_t& taken) noexcept {
-        unsigned long count = 0;
-        const bool ok = ReadFile(file, out.data(), static_cast<unsigned long>(out.size()), &count, nullptr) != 0;
-        taken = count;
-        return ok ? 0 : static_cast<int>(GetLastError());
-    }
-    static int write(native file, std::span<const std::byte> bytes, std::size_t& taken) noexcept {
-        unsigned long count = 0;
-        const bool ok = WriteFile(file, bytes.data(), static_cast<unsigned long>(bytes.size()), &count, nullptr) != 0;
-        taken = count;
-        return ok ? 0 : static_cast<int>(GetLastError());
-    }
-    static int close(native file) noexcept { return CloseHandle(file) != 0 ? 0 : static_cast<int>(GetLastError()); }
-    static int rename(const std::string& from, const std::string& to) {
-        constexpr unsigned long replace_and_flush = 0x1u | 0x8u; // MOVEFILE_REPLACE_EXISTING | _WRITE_THROUGH
-        const bool ok = MoveFileExW(wide(from).c_str(), wide(to).c_str(), replace_and_flush) != 0;
-        return ok ? 0 : static_cast<int>(GetLastError());
-    }
-    static void remove(const std::string& path) { DeleteFileW(wide(path).c_str()); }
-    static bool means_missing(int code) noexcept { return code == 2 || code == 3; } // file, path not found
-    static std::string message(int code) { return std::system_category().message(code); }
-#else
-    using native = int;
-    static native closed() noexcept { return -1; }
-
-    static int open(const std::string& path, access wanted, native& file) noexcept {
-        // O_NONBLOCK: opening a pipe that nobody writes to must not hang; regular files ignore it.
-        const int flags = wanted == access::create ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY | O_NONBLOCK;
-        do {
-            file = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
-        } while (file < 0 && errno == EINTR);
-        return file >= 0 ? 0 : errno;
-    }
-    static bool is_directory(const std::string& path) noexcept {
-        struct stat status = {};
-        return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-    }
-    static int look(native file, facts& found) noexcept {
-        struct stat status = {};
-        if (::fstat(file, &status) != 0) {
-            return errno;
-        }
-        found = {S_ISREG(status.st_mode), static_cast<std::uint64_t>(status.st_size)};
-        return 0;
-    }
-    static int read(native file, std::span<std::byte> out, std::size_t& taken) noexcept {
-        const auto count = ::read(file, out.data(), out.size());
-        taken = count > 0 ? static_cast<std::size_t>(count) : 0;
-        return count >= 0 || errno == EINTR ? 0 : errno;
-    }
-    static int write(native file, std::span<const std::byte> bytes, std::size_t& taken) noexcept {
-        const auto count = ::write(file, bytes.data(), bytes.size());
-        taken = count > 0 ? static_cast<std::size_t>(count) : 0;
-        return count >= 0 || errno == EINTR ? 0 : errno;
-    }
-    static int close(native file) noexcept { return ::close(file) == 0 || errno == EINTR ? 0 : errno; }
-    static int rename(const std::string& from, const std::string& to) noexcept {
-        return std::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
-    }
-    static void remove(const std::string& path) noexcept { ::unlink(path.c_str()); }
-    static bool means_missing(int code) noexcept { return code == ENOENT || code == ENOTDIR; }
-    static std::string message(int code) { return std::generic_category().message(code); }
-#endif
-};
-
-/// An open file and its path. Move-only; closes itself. Not for two threads at once.
-class file_handle {
-public:
-    file_handle() noexcept = default;
-    file_handle(file_handle&& other) noexcept
-        : file_(std::exchange(other.file_, operating_system::closed())), size_(std::exchange(other.size_, 0)),
-          path_(std::move(other.path_)) {}
-    file_handle& operator=(file_handle&& other) noexcept {
-        std::swap(file_, other.file_);
-        std::swap(size_, other.size_);
-        std::swap(path_, other.path_);
-        return *this;
-    }
-    file_handle(const file_handle&) = delete;
-    file_handle& operator=(const file_handle&) = delete;
-    ~file_handle() {
-        if (is_open()) {
-            operating_system::close(file_);
-        }
-    }
-
-    /// Opens a regular file that is not empty.
-    /// \return errc::file_not_found, not_a_file (a directory, a pipe, a device), truncated (an empty file) or io_error
-    /// (no permission, or anything else that the system reports), each with the path.
-    [[nodiscard]] static result<file_handle> open(std::string_view utf8_path) {
-        auto file = open_as(utf8_path, operating_system::access::read);
-        if (!file) {
-            return file;
-        }
-        operating_system::facts found;
-        if (const int code = operating_system::look(file->file_, found)) {
-            return file->failed("cannot be examined", code);
-        }
-        if (!found.regular) {
-            return error{errc::not_a_file, sentence({file->path_, ": is not a regular file"})};
-        }
-        if (found.size == 0) {
-            return error{errc::truncated, sentence({file->path_, ": the file is empty (0 bytes)"})};
-        }
-        file->size_ = found.size;
-        return file;
-    }
-
-    /// Creates a file for writing, or empties an existing one.
-    [[nodiscard]] static result<file_handle> create(std::string_view utf8_path) {
-        return open_as(utf8_path, operating_system::access::create);
-    }
-
-    [[nodiscard]] bool is_open() const noexcept { return file_ != operating_system::closed(); }
-    [[nodiscard]] std::uint64_t size() const noexcept { return size_; } ///< bytes when it was opened
-    [[nodiscard]] const std::string& path() const noexcept { return path_; }
-    [[nodiscard]] operating_system::native native() const noexcept { return file_; }
-
-    /// Fills `out` from the current position.
-    /// \return errc::truncated when the file ends first (somebody shortened it), or io_error.
-    [[nodiscard]] result<void> read(std::span<std::byte> out) {
-        const std::size_t wanted = out.size();
-        while (!out.empty()) {
-            std::size_t taken = 0;
-            if (const int code = operating_system::read(file_, out.first(step_of(out.size())), taken)) {
-                return failed("cannot be read", code);
-            }
-            if (taken == 0) {
-                return error{errc::truncated, sentence({path_, ": ends ", out.size(), " bytes before the ", wanted,
-                                                        " bytes that it had when it was opened"})};
-            }
-            out = out.subspan(taken);
-        }
-        return {};
-    }
-
-    /// Appends all of `bytes`. \return errc::io_error, a full disk for instance.
-    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) {
-        while (!bytes.empty()) {
-            std::size_t taken = 0;
-            const auto step = bytes.first(step_of(bytes.size()));
-            if (const int code = operating_system::write(file_, step, taken)) {
-                return failed("cannot be written", code);
-            }
-            bytes = bytes.subspan(taken);
-        }
-        return {};
-    }
-
-    /// Closes now. \return an error if the system has not accepted all that was written.
-    [[nodiscard]] result<void> close() {
-        if (const int code = operating_system::close(std::exchange(file_, operating_system::closed()))) {
-            return failed("cannot be completed", code);
-        }
-        return {};
-    }
-
-    /// `path: what: the system's words (its number)`.
-    [[nodiscard]] error failed(std::string_view what, int code) const {
-        const errc kind = operating_system::means_missing(code) ? errc::file_not_found : errc::io_error;
-        return error{
-            kind, sentence({path_, ": ", what, ": ", operating_system::message(code), " (system error ", code, ")"})};
-    }
-
-private:
-    // 64 MiB: below every system's limit for one call.
-    static constexpr std::size_t largest_step = std::size_t{64} << 20;
-    [[nodiscard]] static std::size_t step_of(std::size_t left) noexcept {
-        return left < largest_step ? left : largest_step;
-    }
-
-    [[nodiscard]] static result<file_handle> open_as(std::string_view utf8_path, operating_system::access wanted) {
-        file_handle file;
-        file.path_ = utf8_path;
-        if (utf8_path.empty() || utf8_path.find('\0') != std::string_view::npos) {
-            return error{errc::file_not_found, sentence({"the path of ", utf8_path.size(),
-                                                         " bytes is empty or holds a NUL byte, so it names no file"})};
-        }
-        if (operating_system::is_directory(file.path_)) {
-            return error{errc::not_a_file, sentence({file.path_, ": is a directory, not a file"})};
-        }
-        if (const int code = operating_system::open(file.path_, wanted, file.file_)) {
-            file.file_ = operating_system::closed();
-            return file.failed(wanted == operating_system::access::create ? "cannot be created" : "cannot be opened",
-                               code);
-        }
-        return file;
-    }
-
-    operating_system::native file_ = operating_system::closed();
-    std::uint64_t size_ = 0;
-    std::string path_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/io/mapped_file.hpp ----
-// mapped_file: a file's bytes in the address space, read-only, without copying them.
-#ifndef BITNET_IO_MAPPED_FILE_HPP
-#define BITNET_IO_MAPPED_FILE_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <string>
-#include <string_view>
-#include <utility>
-
-#if !defined(_WIN32)
-#include <cerrno>
-#endif
-#if !defined(_WIN32) && !defined(__wasm__)
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
-
-namespace bitnet::inline BITNET_ABI {
-
-/// How the bytes will be read: a hint, not a promise.
-enum class access_hint {
-    normal,
-    sequential, ///< from start to end: read ahead far
-    random,     ///< do not read ahead
-    will_need,  ///< start reading all of it now
-    huge_pages, ///< back the range with huge pages if the system can
-};
-
-namespace detail {
-
-/// A read-only mapping of a whole file, page-aligned. Move-only; unmaps itself. Reading it is thread-safe.
-///
-/// The file must keep its length while it is mapped: a file that another program shortens raises SIGBUS (POSIX) or an
-/// in-page error (Windows) in the code that reads the lost pages, and no library can turn that into an error value.
-/// Where files can change, use byte_source::read, which copies. (Windows refuses to shorten a mapped file.)
-class mapped_file {
-public:
-    /// Whether this system can map files. Where it cannot, open() returns errc::io_error.
-#if defined(__wasm__)
-    static constexpr bool supported = false;
-#else
-    static constexpr bool supported = true;
-#endif
-
-    mapped_file() noexcept = default;
-    mapped_file(mapped_file&& other) noexcept
-        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
-    mapped_file& operator=(mapped_file&& other) noexcept {
-        std::swap(data_, other.data_);
-        std::swap(size_, other.size_);
-        return *this;
-    }
-    mapped_file(const mapped_file&) = delete;
-    mapped_file& operator=(const mapped_file&) = delete;
-    ~mapped_file() { unmap(); }
-
-    /// Maps the file at `utf8_path`. Reads nothing yet: pages come when they are touched.
-    /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory (larger than the
-    /// address space), each with the path.
-    [[nodiscard]] static result<mapped_file> open(std::string_view utf8_path) {
-        auto file = file_handle::open(utf8_path);
-        if (!file) {
-            return failed(file);
-        }
-        if (file->size() > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
-            return error{errc::out_of_memory,
-                         sentence({file->path(), ": ", file->size(), " bytes exceed the address space"})};
-        }
-        mapped_file mapping;
-        mapping.size_ = to_size(file->size());
-        if (const int code = mapping.map(file->native())) {
-            mapping.size_ = 0;
-            return file->failed("cannot be mapped", code);
-        }
-        return mapping;
-    }
-
-    [[nodiscard]] bool is_open() const noexcept { return data_ != nullptr; }
-    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
-        return {static_cast<const std::byte*>(data_), size_};
-    }
-
-    /// Tells the system how the bytes will be read. \return whether the system took the hint.
-    bool advise(access_hint hint) const noexcept;
-
-    /// Tells the system that a part of bytes() will not be read soon, so that its pages need not count as this
-    /// process's memory. They stay readable: touched again, they come back from the system's cache or the file.
-    /// \return whether the system took the hint.
-    bool give_back(std::span<const std::byte> part) const noexcept;
-
-private:
-#if defined(_WIN32)
-    int map(void* file) noexcept {
-        void* section = CreateFileMappingW(file, nullptr, 0x02u, 0, 0, nullptr); // PAGE_READONLY
-        if (section == nullptr) {
-            return static_cast<int>(GetLastError());
-        }
-        data_ = MapViewOfFile(section, 0x04u, 0, 0, 0); // FILE_MAP_READ
-        const int code = data_ != nullptr ? 0 : static_cast<int>(GetLastError());
-        CloseHandle(section); // the view keeps the section alive
-        return code;
-    }
-    void unmap() noexcept {
-        if (data_ != nullptr) {
-            UnmapViewOfFile(data_);
-        }
-    }
-#elif defined(__wasm__)
-    int map(int) noexcept { return ENOTSUP; }
-    void unmap() noexcept {}
-#else
-    int map(int file) noexcept {
-        void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file, 0);
-        if (mapped == MAP_FAILED) {
-            return errno;
-        }
-        data_ = mapped; // the mapping outlives the descriptor
-        return 0;
-    }
-    void unmap() noexcept {
-        if (data_ != nullptr) {
-            ::munmap(data_, size_);
-        }
-    }
-#endif
-
-    void* data_ = nullptr;
-    std::size_t size_ = 0;
-};
-
-inline bool mapped_file::advise([[maybe_unused]] access_hint hint) const noexcept {
-#if defined(_WIN32) || defined(__wasm__)
-    return false;
-#else
-    if (data_ == nullptr) {
-        return false;
-    }
-    switch (hint) {
-    case access_hint::normal:
-        return ::madvise(data_, size_, MADV_NORMAL) == 0;
-    case access_hint::sequential:
-        return ::madvise(data_, size_, MADV_SEQUENTIAL) == 0;
-    case access_hint::random:
-        return ::madvise(data_, size_, MADV_RANDOM) == 0;
-    case access_hint::will_need:
-        return ::madvise(data_, size_, MADV_WILLNEED) == 0;
-    case access_hint::huge_pages:
-#if defined(MADV_HUGEPAGE)
-        return ::madvise(data_, size_, MADV_HUGEPAGE) == 0;
-#else
-        return false;
-#endif
-    }
-    return false;
-#endif
-}
-
-inline bool mapped_file::give_back([[maybe_unused]] std::span<const std::byte> part) const noexcept {
-#if defined(_WIN32) || defined(__wasm__)
-    return false;
-#else
-    const long page_bytes = ::sysconf(_SC_PAGESIZE);
-    if (data_ == nullptr || page_bytes <= 0) {
-        return false;
-    }
-    // Whole pages only: what lies beside the part may be in use.
-    const auto page = static_cast<std::size_t>(page_bytes);
-    const auto* start = static_cast<const std::byte*>(data_);
-    const auto begin = static_cast<std::size_t>(part.data() - start);
-    const std::size_t first = (begin + page - 1) / page * page;
-    const std::size_t end = (begin + part.size()) / page * page;
-    return first >= end || ::madvise(static_cast<std::byte*>(data_) + first, end - first, MADV_DONTNEED) == 0;
-#endif
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-#include <cassert>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <string>
-#include <string_view>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// Reads from wherever the host keeps its data: fills all of `out` with the bytes from `offset` on, or returns false.
-struct read_callback {
-    bool (*read)(void* context, std::uint64_t offset, std::span<std::byte> out) = nullptr;
-    void* context = nullptr;
-};
-
-namespace detail {
-
-/// Told during a copy, after each piece of up to 16 MiB, how many bytes of the file are there. False gives the copy up.
-struct copy_progress {
-    bool (*goes_on)(void* context, std::uint64_t done) noexcept = nullptr;
-    void* context = nullptr;
-};
-
-} // namespace detail
-
-/// Immutable bytes and the name that error messages give them. Owns them, maps them or borrows them; move-only.
-/// Moving it does not move the bytes: spans into them stay valid. Reading is thread-safe.
-class byte_source {
-public:
-    byte_source() noexcept = default;
-
-    /// Maps a file: no copy, no read. The file must not be shortened meanwhile (see mapped_file). Where files cannot be
-    /// mapped (WebAssembly), reads it.
-    /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory.
-    [[nodiscard]] static result<byte_source> open(std::string_view utf8_path) {
-        if constexpr (!detail::mapped_file::supported) {
-            return read(utf8_path);
-        }
-        return detail::guarded([&]() -> result<byte_source> {
-            auto mapping = detail::mapped_file::open(utf8_path);
-            if (!mapping) {
-                return failed(mapping);
-            }
-            byte_source source;
-            source.mapping_ = *std::move(mapping);
-            source.name_ = utf8_path;
-            return source;
-        });
-    }
-
-    /// Reads a file into memory of its own (64-byte aligned, in huge pages where the system has them): safe against
-    /// files that change later. \return as open(); errc::truncated also when the file shrinks while it is read.
-    /// \param memory null: operator new
-    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, const memory_source* memory = nullptr) {
-        return read(utf8_path, memory, {});
-    }
-    /// For the library: the same, and errc::cancelled if `progress` gives it up.
-    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, const memory_source* memory,
-                                                  detail::copy_progress progress) {
-        return detail::guarded([&]() -> result<byte_source> {
-            auto file = detail::file_handle::open(utf8_path);
-            if (!file) {
-                return failed(file);
-            }
-            auto source = allocate(file->size(), std::string(utf8_path), memory);
-            if (!source) {
-                return source;
-            }
-            if (auto filled = fill(*file, source->copy_.span(), progress); !filled) {
-                return failed(filled);
-            }
-            return source;
-        });
-    }
-
-    /// For the library: read() for page_mode::copied, otherwise open().
-    [[nodiscard]] static result<byte_source> open(std::string_view utf8_path, page_mode pages,
-                                                  const memory_source* memory, detail::copy_progress progress = {}) {
-        return pages == page_mode::copied || !detail::mapped_file::supported ? read(utf8_path, memory, progress)
-                                                                             : open(utf8_path);
-    }
-
-    /// The caller's own memory, which must outlive the source. Nothing is copied.
-    [[nodiscard]] static byte_source borrow(std::span<const std::byte> bytes, std::string name) {
-        byte_source source;
-        source.borrowed_ = bytes;
-        source.name_ = std::move(name);
-        return source;
-    }
-
-    /// Copies `size` bytes into memory of its own through `callback`, in ascending chunks of at most 16 MiB.
-    /// \param memory null: operator new \pre callback.read != nullptr
-    /// \return errc::truncated when `size` is 0, io_error when the callback returns false, out_of_memory.
-    [[nodiscard]] static result<byte_source> from_callback(read_callback callback, std::uint64_t size, std::string name,
-                                                           const memory_source* memory = nullptr) {
-        assert(callback.read != nullptr);
-        if (size == 0) {
-            return detail::error_saying(errc::truncated, {name, ": there is nothing to read (0 bytes)"});
-        }
-        auto source = allocate(size, std::move(name), memory);
-        if (!source) {
-            return source;
-        }
-        const auto all = source->copy_.span();
-        for (std::size_t offset = 0; offset < all.size(); offset += largest_piece) {
-            const std::size_t left = all.size() - offset;
-            const auto out = all.subspan(offset, left < largest_piece ? left : largest_piece);
-            if (!callback.read(callback.context, offset, out)) {
-                return detail::error_saying(errc::io_error, {source->name_, ": the read callback could not give ",
-                                                             out.size(), " bytes at offset ", offset, " of ", size});
-            }
-        }
-        return source;
-    }
-
-    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
-        if (mapping_.is_open()) {
-            return mapping_.bytes();
-        }
-        return copy_.empty() ? borrowed_ : copy_.span();
-    }
-    [[nodiscard]] const std::string& name() const noexcept { return name_; }
-    [[nodiscard]] bool is_mapped() const noexcept { return mapping_.is_open(); }
-
-    /// Passes a hint on to the mapping. \return false if nothing is mapped or the system ignores it.
-    bool advise(access_hint hint) const noexcept { return mapping_.advise(hint); }
-    /// The same for mapped_file::give_back. \pre `part` lies within bytes()
-    bool give_back(std::span<const std::byte> part) const noexcept { return mapping_.give_back(part); }
-
-private:
-    static constexpr std::size_t largest_piece = std::size_t{16} << 20;
-
-    [[nodiscard]] static result<void> fill(detail::file_handle& file, std::span<std::byte> all,
-                                           detail::copy_progress progress) {
-        if (progress.goes_on == nullptr) {
-            return file.read(all);
-        }
-        for (std::size_t done = 0; done < all.size();) {
-            const std::size_t left = all.size() - done;
-            const std::size_t size = left < largest_piece ? left : largest_piece;
-            if (auto filled = file.read(all.subspan(done, size)); !filled) {
-                return filled;
-            }
-            done += size;
-            if (!progress.goes_on(progress.context, done)) {
-                return detail::error_saying(errc::cancelled, {file.path(), ": the copy was given up after ", done,
-                                                              " of ", all.size(), " bytes"});
-            }
-        }
-        return {};
-    }
-
-    /// Bytes of any value: who asks for them writes all of them.
-    [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name,
-                                                      const memory_source* memory) {
-        auto bytes = buffer<std::byte>::allocate_uninitialized(size, name, {memory, {memory_use::weights, true}});
-        if (!bytes) {
-            return failed(bytes);
-        }
-        byte_source source;
-        source.copy_ = *std::move(bytes);
-        source.name_ = std::move(name);
-        return source;
-    }
-
-    detail::mapped_file mapping_;
-    buffer<std::byte> copy_;
-    std::span<const std::byte> borrowed_;
-    std::string name_;
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
 #include <algorithm>
 #include <bit>
 #include <cassert>
@@ -11504,6 +11616,8 @@ struct checkpoint_options {
     page_mode pages = page_mode::mapped;
     /// What copies of files, and all that is read from them, have their memory from; null: operator new.
     const memory_source* memory = nullptr;
+    /// For the library: what is told of copies.
+    detail::progress_meter* progress = nullptr;
 };
 
 /// A model's file, or the files of its directory, opened and parsed. Owns all that gguf() points into. Immutable;
@@ -11585,11 +11699,12 @@ public:
 
 private:
     // Defined in open_model_file.hpp.
+    [[nodiscard]] static inline detail::copy_progress copying(const checkpoint_options& options) noexcept;
     [[nodiscard]] static inline result<model_file> open_gguf(std::string_view utf8_path, page_mode pages,
                                                              const memory_source* memory,
                                                              detail::copy_progress progress = {});
     [[nodiscard]] static inline result<model_file> choose(model_file mapped, std::string_view utf8_path,
-                                                          const memory_source* memory);
+                                                          const checkpoint_options& options);
 
     explicit model_file(detail::opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
     model_file(gguf_file parsed, byte_source source) : parts_{std::move(parsed), {}, {}, {}, {}, false} {
@@ -14932,8 +15047,8 @@ public:
     }
 
     [[nodiscard]] result<opened_checkpoint> run() {
-        if (!read_config() || !open_shards() || !read_tensors() || !check_family() || !read_pooling() ||
-            !read_text_changes() || !read_tokenizer()) {
+        if (!read_config() || !open_shards() || !goes_on() || !read_tensors() || !check_family() || !read_pooling() ||
+            !read_text_changes() || !goes_on() || !read_tokenizer() || !goes_on()) {
             return std::move(failure_);
         }
         return finish();
@@ -14953,6 +15068,11 @@ private:
     [[nodiscard]] bool fail(errc code, const safetensors_file& shard, const safetensors_tensor& tensor,
                             sentence_parts what) {
         return set_error(failure_, code, {shard.name(), ": tensor ", quoted{tensor.name}, ": "}, what);
+    }
+
+    [[nodiscard]] bool goes_on() { return advance(options_.progress, 0) || fail(options_.progress->cancelled(path_)); }
+    [[nodiscard]] copy_progress copying() const noexcept {
+        return options_.progress != nullptr ? options_.progress->copying() : copy_progress();
     }
 
     [[nodiscard]] result<json_document> read_json(std::string_view file) const {
@@ -14986,7 +15106,7 @@ private:
     }
 
     [[nodiscard]] bool open_shards() {
-        auto single = byte_source::open(path_of(single_file), options_.pages, options_.memory);
+        auto single = byte_source::open(path_of(single_file), options_.pages, options_.memory, copying());
         if (single) {
             return add_shard(*std::move(single));
         }
@@ -15034,7 +15154,7 @@ private:
         std::sort(files.begin(), files.end());
         files.erase(std::unique(files.begin(), files.end()), files.end());
         for (const std::string_view file : files) {
-            auto source = byte_source::open(path_of(file), options_.pages, options_.memory);
+            auto source = byte_source::open(path_of(file), options_.pages, options_.memory, copying());
             if (!source) {
                 return set_error(failure_, source.error().code, {path_of(index_file), ": a file that it names: "},
                                  {source.error().message});
@@ -18110,13 +18230,16 @@ public:
         return seconds <= grace_seconds || static_cast<double>(bytes) >= seconds * least_bytes_per_second;
     }
 
-    copy_pace() noexcept = default;
+    /// \param also told of the copy, and may give it up, too
+    explicit copy_pace(copy_progress also = {}) noexcept : also_(also) {}
     copy_pace(const copy_pace&) = delete;
     copy_pace& operator=(const copy_pace&) = delete;
 
     /// Borrows this.
     [[nodiscard]] copy_progress progress() noexcept {
-        return {[](void* self, std::uint64_t done) noexcept { return static_cast<copy_pace*>(self)->take(done); },
+        return {[](void* self, std::uint64_t done, std::uint64_t all) noexcept {
+                    return static_cast<copy_pace*>(self)->take(done, all);
+                },
                 this};
     }
 
@@ -18128,13 +18251,15 @@ public:
     }
 
 private:
-    [[nodiscard]] bool take(std::uint64_t done) noexcept {
+    [[nodiscard]] bool take(std::uint64_t done, std::uint64_t all) noexcept {
         bytes_ += done > of_this_file_ ? done - of_this_file_ : done; // the first piece of the next file is fewer
         of_this_file_ = done;
         seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-        return is_enough(bytes_, seconds_);
+        const bool goes_on = also_.goes_on == nullptr || also_.goes_on(also_.context, done, all);
+        return goes_on && is_enough(bytes_, seconds_);
     }
 
+    copy_progress also_;
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
     std::uint64_t bytes_ = 0;
     std::uint64_t of_this_file_ = 0;
@@ -18236,13 +18361,13 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
                                detail::operating_system::is_directory(std::string(utf8_path));
         auto opened = [&]() -> result<model_file> {
             if (!is_folder) {
-                return open_gguf(utf8_path, options.pages, options.memory);
+                return open_gguf(utf8_path, options.pages, options.memory, copying(options));
             }
             auto made = detail::open_hugging_face(utf8_path, options);
             return made ? result<model_file>(model_file(*std::move(made))) : failed(made);
         }();
         if (opened && options.pages == page_mode::automatic && opened->is_mapped()) {
-            opened = choose(*std::move(opened), utf8_path, options.memory);
+            opened = choose(*std::move(opened), utf8_path, options);
         }
         if (opened) {
             opened->parts_.is_by_path = true;
@@ -18253,6 +18378,10 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
         }
         return opened;
     });
+}
+
+inline detail::copy_progress model_file::copying(const checkpoint_options& options) noexcept {
+    return options.progress != nullptr ? options.progress->copying() : detail::copy_progress();
 }
 
 /// Mapped unless `pages` says copied.
@@ -18280,14 +18409,19 @@ inline result<model_file> model_file::open_gguf(std::string_view utf8_path, page
 /// page_mode::automatic: `mapped`, or a copy of it where the rule says so and memory and disk are fast enough. Folders
 /// stay mapped: their weights are repacked.
 inline result<model_file> model_file::choose(model_file mapped, std::string_view utf8_path,
-                                             const memory_source* memory) {
+                                             const checkpoint_options& options) {
     auto choice = detail::choose_pages(
         {mapped.size(), detail::is_read_in_place(mapped.gguf()), detail::has_huge_pages(), detail::available_memory()});
     if (choice.pages == page_mode::copied) {
-        detail::copy_pace pace;
-        auto copied = open_gguf(utf8_path, page_mode::copied, memory, pace.progress());
+        detail::copy_pace pace(copying(options));
+        auto copied = open_gguf(utf8_path, page_mode::copied, options.memory, pace.progress());
+        if (!copied && options.progress != nullptr && !options.progress->is_cancelled()) {
+            options.progress->forget_copy();
+        }
         if (copied) {
             mapped = *std::move(copied);
+        } else if (options.progress != nullptr && options.progress->is_cancelled()) {
+            return options.progress->cancelled(utf8_path);
         } else if (copied.error().code == errc::out_of_memory) {
             choice.note = detail::sentence({"pages: mapped, because a copy failed: ", copied.error().message});
         } else if (copied.error().code == errc::cancelled) {
@@ -19368,13 +19502,19 @@ public:
     lm_head_screen() noexcept = default;
 
     /// Reads the head once, in parallel. \pre admits_screen(lm_head.element)
-    /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<lm_head_screen>
-    open(pool_ref pool, const loop_table& loops, const float_matrix& lm_head, const memory_source* memory = nullptr) {
+    /// \return errc::out_of_memory with the bytes asked for; errc::cancelled if `progress`, which may be null, says so.
+    [[nodiscard]] static result<lm_head_screen> open(pool_ref pool, const loop_table& loops,
+                                                     const float_matrix& lm_head, const memory_source* memory = nullptr,
+                                                     progress_meter* progress = nullptr) {
         auto made = allocate(lm_head, memory);
-        if (made) {
-            const std::atomic<bool> never{false};
-            static_cast<void>(made->fill(pool, loops, lm_head, never));
+        if (!made) {
+            return made;
+        }
+        const auto write = [&](std::size_t first, std::size_t end) noexcept {
+            for_rows(pool, first, end, [&](std::size_t r) noexcept { made->write(loops, lm_head, r); });
+        };
+        if (!in_steps(lm_head, progress, write)) {
+            return progress->cancelled("screened head");
         }
         return made;
     }
@@ -19407,12 +19547,12 @@ public:
     [[nodiscard]] bool fill(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
                             const std::atomic<bool>& stop) noexcept {
         std::atomic<bool> is_whole{true};
-        for_rows(pool, lm_head.rows, [&](std::size_t r) noexcept {
+        for_rows(pool, 0, lm_head.rows, [&](std::size_t r) noexcept {
             if (stop.load(std::memory_order_relaxed)) {
                 is_whole.store(false, std::memory_order_relaxed);
                 return;
             }
-            write_row(loops, lm_head, r, own_.data() + r * row_bytes_);
+            write(loops, lm_head, r);
         });
         return is_whole.load(std::memory_order_relaxed);
     }
@@ -19423,7 +19563,8 @@ public:
     /// \return errc::unsupported_type, wrong_shape, inconsistent or out_of_memory, naming the file and the tensor.
     [[nodiscard]] static result<lm_head_screen> open(pool_ref pool, const loop_table& loops,
                                                      const float_matrix& lm_head, const gguf_tensor& stored,
-                                                     std::string_view file, bool verify) {
+                                                     std::string_view file, bool verify,
+                                                     progress_meter* progress = nullptr) {
         const auto fail = [&](errc code, std::string_view what) {
             return error{code, sentence({file, ": tensor ", quoted_name(stored.name), ": ", what})};
         };
@@ -19439,11 +19580,16 @@ public:
                                                      lm_head.rows, "] expected from the head"}));
         }
         std::atomic<std::size_t> other{lm_head.rows};
-        for_rows(pool, verify ? lm_head.rows : 0, [&](std::size_t r) noexcept {
-            if (!is_row(loops, lm_head, r, made.row(r))) {
-                keep_lowest(other, r);
-            }
-        });
+        const auto compare = [&](std::size_t first, std::size_t end) noexcept {
+            for_rows(pool, first, end, [&](std::size_t r) noexcept {
+                if (!is_row(loops, lm_head, r, made.row(r))) {
+                    keep_lowest(other, r);
+                }
+            });
+        };
+        if (verify && !in_steps(lm_head, progress, compare)) {
+            return progress->cancelled(file);
+        }
         if (const std::size_t row = other.load(std::memory_order_relaxed); row != lm_head.rows) {
             return fail(errc::inconsistent,
                         sentence({"row ", row, " of its ", lm_head.rows, " rows is not the screen of the head's row"}));
@@ -19482,14 +19628,32 @@ private:
         });
         return same;
     }
-    template <class F> static void for_rows(pool_ref pool, std::size_t rows, F&& f) noexcept {
+    void write(const loop_table& loops, const float_matrix& lm_head, std::size_t r) noexcept {
+        write_row(loops, lm_head, r, own_.data() + r * row_bytes_);
+    }
+    template <class F> static void for_rows(pool_ref pool, std::size_t first, std::size_t end, F&& f) noexcept {
         constexpr std::size_t chunk = 64;
-        parallel_for(pool, (rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
-            const std::size_t end = (std::min)(rows, (task + 1) * chunk);
-            for (std::size_t r = task * chunk; r < end; ++r) {
+        parallel_for(pool, (end - first + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+            const std::size_t last = (std::min)(end, first + (task + 1) * chunk);
+            for (std::size_t r = first + task * chunk; r < last; ++r) {
                 f(r);
             }
         });
+    }
+    /// f(first, end) for all rows of the head, some 16 MiB at a time with a meter. \return false if that gives it up
+    template <class F>
+    [[nodiscard]] static bool in_steps(const float_matrix& lm_head, progress_meter* progress, F&& f) noexcept {
+        constexpr std::size_t step_bytes = std::size_t{16} << 20;
+        const std::size_t rows = lm_head.rows;
+        const std::size_t step = progress != nullptr ? 64 + step_bytes / lm_head.row_bytes() / 64 * 64 : rows;
+        for (std::size_t first = 0; first < rows; first += step) {
+            const std::size_t end = (std::min)(rows, first + step);
+            f(first, end);
+            if (!advance(progress, std::uint64_t{end - first} * lm_head.row_bytes())) {
+                return false;
+            }
+        }
+        return true;
     }
 
     std::span<const std::byte> bytes_; ///< [rows, row_bytes_]
@@ -28002,6 +28166,8 @@ class model_file;
 
 namespace detail {
 
+class progress_meter;
+
 /// A ternary matrix [rows, cols]: weight = (code - 1) * scale, and times the scale of its block where it has blocks.
 struct ternary_matrix {
     ternary_view codes;   ///< of a matrix with one scale that meets rows of int8 with one scale
@@ -28062,6 +28228,8 @@ struct weight_options {
     activation_rounding activations = activation_rounding::by_model;
     /// What the file's bytes are from: pages of tensors that were repacked are given back to it. May be null.
     const model_file* source = nullptr;
+    /// Told of each tensor; may be null.
+    progress_meter* progress = nullptr;
 };
 
 /// All weights of a model. Borrows the file's bytes, which must outlive it; owns the norms (widened to float) and the
@@ -29861,6 +30029,7 @@ public:
             read_layer("blk." + std::to_string(i) + ".", made_.layers_[i]);
         }
         refuse_unused();
+        finish_tensor();
         if (!ok()) {
             return std::move(failure_);
         }
@@ -29986,7 +30155,18 @@ private:
         return bytes ? checked_align(*bytes, 64) : bytes;
     }
 
+    /// The tensor that was found last is read.
+    void finish_tensor() {
+        if (ok() && !advance(options_.progress, std::exchange(bytes_in_work_, 0))) {
+            fail(options_.progress->cancelled(file_.name()));
+        }
+    }
+
     [[nodiscard]] const gguf_tensor* find(const std::string& name, std::uint64_t rows, std::uint64_t cols) {
+        finish_tensor();
+        if (!ok()) {
+            return nullptr;
+        }
         const gguf_tensor* tensor = file_.find_tensor(name);
         if (tensor == nullptr) {
             fail(errc::missing_tensor, name, "not in the file");
@@ -30001,6 +30181,7 @@ private:
             return nullptr;
         }
         used_tensors_[static_cast<std::size_t>(tensor - file_.tensors().data())] = true;
+        bytes_in_work_ = tensor->bytes.size();
         return tensor;
     }
 
@@ -30223,6 +30404,7 @@ private:
     pool_ref pool_;
     weights made_;
     buffer<bool> used_tensors_; ///< in the order of the file
+    std::uint64_t bytes_in_work_ = 0;
     std::size_t used_norms_ = 0;
     std::size_t used_repacked_ = 0;
     error failure_;
@@ -33117,6 +33299,7 @@ namespace detail {
 
 class batch_base;
 class lm_head_screen;
+class progress_meter;
 class session_base;
 class weights;
 struct float_matrix;
@@ -33149,7 +33332,7 @@ template <class Program = void> struct tensors_part {
     [[nodiscard]] static result<lm_head_screen> open_screen(pool_ref pool, const loop_table& loops,
                                                             const float_matrix& lm_head, const gguf_tensor* stored,
                                                             std::string_view file, bool verify,
-                                                            const memory_source* memory);
+                                                            const memory_source* memory, progress_meter* progress);
     /// lm_head_screen::fill.
     [[nodiscard]] static bool fill_screen(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
                                           lm_head_screen& out, const std::atomic<bool>& stop) noexcept;
@@ -33239,9 +33422,9 @@ template <class Program>
 result<lm_head_screen> tensors_part<Program>::open_screen(pool_ref pool, const loop_table& loops,
                                                           const float_matrix& lm_head, const gguf_tensor* stored,
                                                           std::string_view file, bool verify,
-                                                          const memory_source* memory) {
-    return stored != nullptr ? lm_head_screen::open(pool, loops, lm_head, *stored, file, verify)
-                             : lm_head_screen::open(pool, loops, lm_head, memory);
+                                                          const memory_source* memory, progress_meter* progress) {
+    return stored != nullptr ? lm_head_screen::open(pool, loops, lm_head, *stored, file, verify, progress)
+                             : lm_head_screen::open(pool, loops, lm_head, memory, progress);
 }
 
 template <class Program>
@@ -37228,12 +37411,23 @@ struct screen_choice {
 
 namespace bitnet::inline BITNET_ABI::detail {
 
+[[nodiscard]] inline checkpoint_options checkpoint_options_of(const open_options& options,
+                                                              progress_meter& progress) noexcept {
+    return {options.load_tokenizer, options.pre_tokenizer, options.pages, options.memory, &progress};
+}
+
 class model_core final : public model_base {
 public:
     /// \return errc::unsupported_cpu if the engine cannot run here; otherwise see any_model::open.
+    [[nodiscard]] static result<std::unique_ptr<const model_base>>
+    open(const engine& tables, model_file source, const open_options& options, progress_meter& progress) {
+        return guarded([&] { return open_in(tables, std::move(source), options, progress); });
+    }
+
     [[nodiscard]] static result<std::unique_ptr<const model_base>> open(const engine& tables, model_file source,
                                                                         const open_options& options) {
-        return guarded([&] { return open_in(tables, std::move(source), options); });
+        progress_meter progress(options.progress);
+        return open(tables, std::move(source), options, progress);
     }
 
     result<std::unique_ptr<session_base>> open_session(const session_options& options,
@@ -37268,8 +37462,8 @@ public:
     }
 
 private:
-    [[nodiscard]] static result<std::unique_ptr<const model_base>> open_in(const engine& tables, model_file source,
-                                                                           const open_options& options) {
+    [[nodiscard]] static result<std::unique_ptr<const model_base>>
+    open_in(const engine& tables, model_file source, const open_options& options, progress_meter& progress) {
         if (!tables.enable()) {
             return error{errc::unsupported_cpu,
                          sentence({source.name(), ": this CPU or operating system does not support ", tables.isa})};
@@ -37281,6 +37475,10 @@ private:
             source.use(options.memory);
         }
         source.advise(access_hint::huge_pages); // if the system maps files so; ignored elsewhere
+        expect_tensors(source.gguf(), options.lm_head, progress);
+        if (!progress.advance(0)) {
+            return progress.cancelled(source.name());
+        }
         auto facts = model_facts::read(std::move(source), options);
         if (!facts) {
             return failed(facts);
@@ -37290,11 +37488,25 @@ private:
             return error{errc::out_of_memory,
                          sentence({"model: ", sizeof(model_core), " bytes could not be allocated"})};
         }
-        if (auto read = made->read_tensors(options); !read) {
+        if (auto read = made->read_tensors(options, progress); !read) {
             return failed(read);
+        }
+        if (!progress.finish()) {
+            return progress.cancelled(made->facts_->source.name());
         }
         made->describe();
         return std::unique_ptr<const model_base>(std::move(made));
+    }
+
+    static void expect_tensors(const gguf_file& file, lm_head_mode head_mode, progress_meter& progress) noexcept {
+        std::uint64_t bytes = 0;
+        for (const gguf_tensor& tensor : file.tensors()) {
+            bytes += tensor.bytes.size();
+        }
+        const gguf_tensor* const own = file.find_tensor("output.weight");
+        const gguf_tensor* const head = own != nullptr ? own : file.find_tensor("token_embd.weight");
+        const bool is_read_again = head_mode == lm_head_mode::screened && head != nullptr;
+        progress.expect(is_read_again ? bytes + head->bytes.size() : bytes);
     }
 
     model_core(const engine& tables, std::unique_ptr<model_facts> facts) noexcept
@@ -37307,29 +37519,32 @@ private:
         return options;
     }
 
-    [[nodiscard]] result<void> read_tensors(const open_options& options) {
-        const auto pool = tables_.open_pool(options.threads ? *options.threads : usable_cores(), default_spin);
-        if (!pool) {
-            return failed(pool);
+    [[nodiscard]] result<void> read_tensors(const open_options& options, progress_meter& progress) {
+        if (options.pool) {
+            return read_tensors(options, *options.pool, progress);
         }
+        const auto pool = tables_.open_pool(options.threads ? *options.threads : usable_cores(), default_spin);
+        return pool ? read_tensors(options, pool->ref(), progress) : failed(pool);
+    }
+    [[nodiscard]] result<void> read_tensors(const open_options& options, pool_ref pool, progress_meter& progress) {
         const weight_options how{{options.file_order, options.lookup_tiling},
                                  options.verify_codes.value_or(!facts_->source.is_by_path()),
                                  options.verify_codes.value_or(true),
                                  options.activations,
-                                 &facts_->source};
-        auto tensors =
-            tensors_part<>::open(facts_->file(), facts_->parameters, *tables_.ternary->layout, how, pool->ref());
+                                 &facts_->source,
+                                 &progress};
+        auto tensors = tensors_part<>::open(facts_->file(), facts_->parameters, *tables_.ternary->layout, how, pool);
         if (!tensors) {
             return failed(tensors);
         }
         tensors_ = *std::move(tensors);
         return options.lm_head == lm_head_mode::as_stored || facts_->parameters.is_embedder
                    ? result<void>{}
-                   : open_screen(options.lm_head, pool->ref(), how.verify_codes);
+                   : open_screen(options.lm_head, pool, how.verify_codes, progress);
     }
 
     /// \param mode screened or automatic
-    [[nodiscard]] result<void> open_screen(lm_head_mode mode, pool_ref pool, bool verify) {
+    [[nodiscard]] result<void> open_screen(lm_head_mode mode, pool_ref pool, bool verify, progress_meter& progress) {
         const std::string_view name = facts_->parameters.lm_head_name();
         const bool is_admitted = !tensors_.ternary_head().has_blocks() && admits_screen(tensors_.lm_head().element);
         const auto* stored = is_admitted ? facts_->file().find_tensor(screen_name(name)) : nullptr;
@@ -37345,7 +37560,7 @@ private:
             return {};
         }
         auto made = tensors_part<>::open_screen(pool, *tables_.loops, tensors_.lm_head(), stored, facts_->file().name(),
-                                                verify, memory());
+                                                verify, memory(), &progress);
         if (!made) {
             return failed(made);
         }
@@ -37428,17 +37643,17 @@ public:
 
     /// As any_model::open. \return errc::unsupported_cpu if P::isa is not available here.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, const open_options& options = {}) {
-        auto source = detail::files_part<>::open(
-            utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages, options.memory});
-        return source ? open(*std::move(source), options) : failed(source);
+        detail::progress_meter progress(options.progress);
+        auto source = detail::files_part<>::open(utf8_path, detail::checkpoint_options_of(options, progress));
+        return source ? open(*std::move(source), options, progress) : failed(source);
     }
     [[nodiscard]] static result<model> open(byte_source source, const open_options& options = {}) {
         auto file = detail::files_part<>::open(std::move(source), options.memory);
         return file ? open(*std::move(file), options) : failed(file);
     }
     [[nodiscard]] static result<model> open(model_file source, const open_options& options = {}) {
-        auto opened = detail::model_core::open(engine_of<P>::tables, std::move(source), options);
-        return opened ? result<model>(model(*std::move(opened))) : failed(opened);
+        detail::progress_meter progress(options.progress);
+        return open(std::move(source), options, progress);
     }
 
     [[nodiscard]] const detail::weights& tensors() const noexcept { return parts().tensors; }
@@ -37446,6 +37661,12 @@ public:
     [[nodiscard]] const detail::lm_head_screen& screen() const noexcept { return parts().screen.get(); }
 
 private:
+    [[nodiscard]] static result<model> open(model_file source, const open_options& options,
+                                            detail::progress_meter& progress) {
+        auto opened = detail::model_core::open(engine_of<P>::tables, std::move(source), options, progress);
+        return opened ? result<model>(model(*std::move(opened))) : failed(opened);
+    }
+
     explicit model(std::unique_ptr<const detail::model_base> base) noexcept : any_model(std::move(base)) {}
 
     [[nodiscard]] detail::model_parts parts() const noexcept {
@@ -37473,12 +37694,12 @@ public:
     [[nodiscard]] static result<session> open(const model<P>& opened, const session_options& options = {}) {
         return made(any_session::open(opened, options));
     }
-    [[nodiscard]] static result<session> open(const model<P>& opened, typename P::pool& pool,
+    [[nodiscard]] static result<session> open(const model<P>& opened, pool_ref pool,
                                               const session_options& options = {}) {
-        return made(any_session::open(opened, pool_ref(pool), options));
+        return made(any_session::open(opened, pool, options));
     }
-    static result<session> open(model<P>&&, const session_options& = {}) = delete;                    // would dangle
-    static result<session> open(model<P>&&, typename P::pool&, const session_options& = {}) = delete; // would dangle
+    static result<session> open(model<P>&&, const session_options& = {}) = delete;           // would dangle
+    static result<session> open(model<P>&&, pool_ref, const session_options& = {}) = delete; // would dangle
 
 private:
     explicit session(any_session opened) noexcept : any_session(std::move(opened)) {}
@@ -37503,12 +37724,11 @@ public:
     [[nodiscard]] static result<batch> open(const model<P>& opened, const batch_options& options = {}) {
         return made(any_batch::open(opened, options));
     }
-    [[nodiscard]] static result<batch> open(const model<P>& opened, typename P::pool& pool,
-                                            const batch_options& options = {}) {
-        return made(any_batch::open(opened, pool_ref(pool), options));
+    [[nodiscard]] static result<batch> open(const model<P>& opened, pool_ref pool, const batch_options& options = {}) {
+        return made(any_batch::open(opened, pool, options));
     }
-    static result<batch> open(model<P>&&, const batch_options& = {}) = delete;                    // would dangle
-    static result<batch> open(model<P>&&, typename P::pool&, const batch_options& = {}) = delete; // would dangle
+    static result<batch> open(model<P>&&, const batch_options& = {}) = delete;           // would dangle
+    static result<batch> open(model<P>&&, pool_ref, const batch_options& = {}) = delete; // would dangle
 
 private:
     explicit batch(any_batch opened) noexcept : any_batch(std::move(opened)) {}
@@ -37681,13 +37901,19 @@ namespace detail {
 
 /// any_model::open over engines, the fastest first.
 [[nodiscard]] inline result<any_model> open_model(model_file source, const open_options& options, std::string_view isa,
-                                                  std::span<const engine* const> engines) {
+                                                  std::span<const engine* const> engines, progress_meter& progress) {
     const engine* chosen = choose_engine(engines, isa, layout_for(source.gguf()));
     if (chosen == nullptr) {
         return guarded([&]() -> result<any_model> { return no_engine(engines, isa); });
     }
-    auto opened = model_core::open(*chosen, std::move(source), options);
+    auto opened = model_core::open(*chosen, std::move(source), options, progress);
     return opened ? result<any_model>(any_model(*std::move(opened))) : failed(opened);
+}
+
+[[nodiscard]] inline result<any_model> open_model(model_file source, const open_options& options, std::string_view isa,
+                                                  std::span<const engine* const> engines) {
+    progress_meter progress(options.progress);
+    return open_model(std::move(source), options, isa, engines, progress);
 }
 
 } // namespace detail
@@ -37706,9 +37932,9 @@ result<any_model> compiled_for<Ladder>::open(byte_source source, const open_opti
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const open_options& options,
                                              std::string_view isa) {
-    auto file = detail::files_part<>::open(
-        utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages, options.memory});
-    return file ? open(*std::move(file), options, isa) : failed(file);
+    detail::progress_meter progress(options.progress);
+    auto file = detail::files_part<>::open(utf8_path, detail::checkpoint_options_of(options, progress));
+    return file ? detail::open_model(*std::move(file), options, isa, Ladder::engines, progress) : failed(file);
 }
 
 } // namespace bitnet::inline BITNET_ABI

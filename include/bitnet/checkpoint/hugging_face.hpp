@@ -59,8 +59,8 @@ public:
     }
 
     [[nodiscard]] result<opened_checkpoint> run() {
-        if (!read_config() || !open_shards() || !read_tensors() || !check_family() || !read_pooling() ||
-            !read_text_changes() || !read_tokenizer()) {
+        if (!read_config() || !open_shards() || !goes_on() || !read_tensors() || !check_family() || !read_pooling() ||
+            !read_text_changes() || !goes_on() || !read_tokenizer() || !goes_on()) {
             return std::move(failure_);
         }
         return finish();
@@ -80,6 +80,11 @@ private:
     [[nodiscard]] bool fail(errc code, const safetensors_file& shard, const safetensors_tensor& tensor,
                             sentence_parts what) {
         return set_error(failure_, code, {shard.name(), ": tensor ", quoted{tensor.name}, ": "}, what);
+    }
+
+    [[nodiscard]] bool goes_on() { return advance(options_.progress, 0) || fail(options_.progress->cancelled(path_)); }
+    [[nodiscard]] copy_progress copying() const noexcept {
+        return options_.progress != nullptr ? options_.progress->copying() : copy_progress();
     }
 
     [[nodiscard]] result<json_document> read_json(std::string_view file) const {
@@ -113,7 +118,7 @@ private:
     }
 
     [[nodiscard]] bool open_shards() {
-        auto single = byte_source::open(path_of(single_file), options_.pages, options_.memory);
+        auto single = byte_source::open(path_of(single_file), options_.pages, options_.memory, copying());
         if (single) {
             return add_shard(*std::move(single));
         }
@@ -161,7 +166,7 @@ private:
         std::sort(files.begin(), files.end());
         files.erase(std::unique(files.begin(), files.end()), files.end());
         for (const std::string_view file : files) {
-            auto source = byte_source::open(path_of(file), options_.pages, options_.memory);
+            auto source = byte_source::open(path_of(file), options_.pages, options_.memory, copying());
             if (!source) {
                 return set_error(failure_, source.error().code, {path_of(index_file), ": a file that it names: "},
                                  {source.error().message});

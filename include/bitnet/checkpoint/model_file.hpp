@@ -13,6 +13,7 @@
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/mapped_file.hpp>
+#include <bitnet/io/open_progress.hpp>
 #include <bitnet/io/page_mode.hpp>
 
 #include <algorithm>
@@ -49,6 +50,8 @@ struct checkpoint_options {
     page_mode pages = page_mode::mapped;
     /// What copies of files, and all that is read from them, have their memory from; null: operator new.
     const memory_source* memory = nullptr;
+    /// For the library: what is told of copies.
+    detail::progress_meter* progress = nullptr;
 };
 
 /// A model's file, or the files of its directory, opened and parsed. Owns all that gguf() points into. Immutable;
@@ -130,11 +133,12 @@ public:
 
 private:
     // Defined in open_model_file.hpp.
+    [[nodiscard]] static inline detail::copy_progress copying(const checkpoint_options& options) noexcept;
     [[nodiscard]] static inline result<model_file> open_gguf(std::string_view utf8_path, page_mode pages,
                                                              const memory_source* memory,
                                                              detail::copy_progress progress = {});
     [[nodiscard]] static inline result<model_file> choose(model_file mapped, std::string_view utf8_path,
-                                                          const memory_source* memory);
+                                                          const checkpoint_options& options);
 
     explicit model_file(detail::opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
     model_file(gguf_file parsed, byte_source source) : parts_{std::move(parsed), {}, {}, {}, {}, false} {

@@ -31,9 +31,10 @@ struct read_callback {
 
 namespace detail {
 
-/// Told during a copy, after each piece of up to 16 MiB, how many bytes of the file are there. False gives the copy up.
+/// Told during a copy, after each piece of up to 16 MiB, how many bytes of all of the file are there. False gives the
+/// copy up.
 struct copy_progress {
-    bool (*goes_on)(void* context, std::uint64_t done) noexcept = nullptr;
+    bool (*goes_on)(void* context, std::uint64_t done, std::uint64_t all) noexcept = nullptr;
     void* context = nullptr;
 };
 
@@ -68,11 +69,11 @@ public:
     /// files that change later. \return as open(); errc::truncated also when the file shrinks while it is read.
     /// \param memory null: operator new
     [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, const memory_source* memory = nullptr) {
-        return read(utf8_path, memory, {});
+        return read(utf8_path, detail::copy_progress(), memory);
     }
     /// For the library: the same, and errc::cancelled if `progress` gives it up.
-    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, const memory_source* memory,
-                                                  detail::copy_progress progress) {
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, detail::copy_progress progress,
+                                                  const memory_source* memory = nullptr) {
         return detail::guarded([&]() -> result<byte_source> {
             auto file = detail::file_handle::open(utf8_path);
             if (!file) {
@@ -92,7 +93,7 @@ public:
     /// For the library: read() for page_mode::copied, otherwise open().
     [[nodiscard]] static result<byte_source> open(std::string_view utf8_path, page_mode pages,
                                                   const memory_source* memory, detail::copy_progress progress = {}) {
-        return pages == page_mode::copied || !detail::mapped_file::supported ? read(utf8_path, memory, progress)
+        return pages == page_mode::copied || !detail::mapped_file::supported ? read(utf8_path, progress, memory)
                                                                              : open(utf8_path);
     }
 
@@ -158,7 +159,7 @@ private:
                 return filled;
             }
             done += size;
-            if (!progress.goes_on(progress.context, done)) {
+            if (!progress.goes_on(progress.context, done, all.size())) {
                 return detail::error_saying(errc::cancelled, {file.path(), ": the copy was given up after ", done,
                                                               " of ", all.size(), " bytes"});
             }

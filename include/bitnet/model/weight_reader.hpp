@@ -18,6 +18,7 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/open_progress.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/kernel/layout_table.hpp>
 #include <bitnet/model/weights.hpp>
@@ -52,6 +53,7 @@ public:
             read_layer("blk." + std::to_string(i) + ".", made_.layers_[i]);
         }
         refuse_unused();
+        finish_tensor();
         if (!ok()) {
             return std::move(failure_);
         }
@@ -177,7 +179,18 @@ private:
         return bytes ? checked_align(*bytes, 64) : bytes;
     }
 
+    /// The tensor that was found last is read.
+    void finish_tensor() {
+        if (ok() && !advance(options_.progress, std::exchange(bytes_in_work_, 0))) {
+            fail(options_.progress->cancelled(file_.name()));
+        }
+    }
+
     [[nodiscard]] const gguf_tensor* find(const std::string& name, std::uint64_t rows, std::uint64_t cols) {
+        finish_tensor();
+        if (!ok()) {
+            return nullptr;
+        }
         const gguf_tensor* tensor = file_.find_tensor(name);
         if (tensor == nullptr) {
             fail(errc::missing_tensor, name, "not in the file");
@@ -192,6 +205,7 @@ private:
             return nullptr;
         }
         used_tensors_[static_cast<std::size_t>(tensor - file_.tensors().data())] = true;
+        bytes_in_work_ = tensor->bytes.size();
         return tensor;
     }
 
@@ -414,6 +428,7 @@ private:
     pool_ref pool_;
     weights made_;
     buffer<bool> used_tensors_; ///< in the order of the file
+    std::uint64_t bytes_in_work_ = 0;
     std::size_t used_norms_ = 0;
     std::size_t used_repacked_ = 0;
     error failure_;

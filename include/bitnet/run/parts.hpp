@@ -31,6 +31,7 @@ namespace detail {
 
 class batch_base;
 class lm_head_screen;
+class progress_meter;
 class session_base;
 class weights;
 struct float_matrix;
@@ -63,7 +64,7 @@ template <class Program = void> struct tensors_part {
     [[nodiscard]] static result<lm_head_screen> open_screen(pool_ref pool, const loop_table& loops,
                                                             const float_matrix& lm_head, const gguf_tensor* stored,
                                                             std::string_view file, bool verify,
-                                                            const memory_source* memory);
+                                                            const memory_source* memory, progress_meter* progress);
     /// lm_head_screen::fill.
     [[nodiscard]] static bool fill_screen(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
                                           lm_head_screen& out, const std::atomic<bool>& stop) noexcept;

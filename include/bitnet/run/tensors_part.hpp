@@ -35,9 +35,9 @@ template <class Program>
 result<lm_head_screen> tensors_part<Program>::open_screen(pool_ref pool, const loop_table& loops,
                                                           const float_matrix& lm_head, const gguf_tensor* stored,
                                                           std::string_view file, bool verify,
-                                                          const memory_source* memory) {
-    return stored != nullptr ? lm_head_screen::open(pool, loops, lm_head, *stored, file, verify)
-                             : lm_head_screen::open(pool, loops, lm_head, memory);
+                                                          const memory_source* memory, progress_meter* progress) {
+    return stored != nullptr ? lm_head_screen::open(pool, loops, lm_head, *stored, file, verify, progress)
+                             : lm_head_screen::open(pool, loops, lm_head, memory, progress);
 }
 
 template <class Program>

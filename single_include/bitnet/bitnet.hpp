@@ -1054,65 +1054,70 @@ private:
 #ifndef BITNET_IO_OPEN_PROGRESS_HPP
 #define BITNET_IO_OPEN_PROGRESS_HPP
 
-// ---- bitnet/core/sentence.hpp ----
-// sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
-#ifndef BITNET_CORE_SENTENCE_HPP
-#define BITNET_CORE_SENTENCE_HPP
-
-// ---- bitnet/core/checked.hpp ----
-// Size arithmetic that notices overflow: for every size that a file or a caller controls.
-#ifndef BITNET_CORE_CHECKED_HPP
-#define BITNET_CORE_CHECKED_HPP
-
-#include <concepts>
-#include <cstddef>
 #include <cstdint>
-#include <limits>
-#include <optional>
 
-namespace bitnet::inline BITNET_ABI::detail {
+namespace bitnet::inline BITNET_ABI {
 
-/// a + b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
-    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
-        return std::nullopt;
-    }
-    return a + b;
-}
+/// Told while a model is opened, by the thread that opens it: `done` bytes of `all` are copied, read, checked, repacked
+/// or in the screen of the head. Before the first, after each tensor and each 16 MiB of a copy, and when all are done.
+/// `done` never falls; `all` grows with each further file of a split model that is copied, and changes a little when a
+/// copy has told what is in it. False gives the opening up: errc::cancelled, and nothing is left of it.
+struct open_progress {
+    bool (*goes_on)(void* context, std::uint64_t done, std::uint64_t all) noexcept = nullptr; ///< null: not told
+    void* context = nullptr;
+};
 
-/// a * b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
-    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
-        return std::nullopt;
-    }
-    return a * b;
-}
-
-/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
-template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
-    if constexpr (sizeof(T) > sizeof(std::size_t)) {
-        return static_cast<std::size_t>(size);
-    } else {
-        return size;
-    }
-}
-
-/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
-                                                                   std::uint64_t alignment) noexcept {
-    const auto padded = checked_add(value, alignment - 1);
-    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
+} // namespace bitnet::inline BITNET_ABI
 
 #endif
 
-// ---- bitnet/core/guarded.hpp ----
-// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
-// computes in the default floating-point environment.
-#ifndef BITNET_CORE_GUARDED_HPP
-#define BITNET_CORE_GUARDED_HPP
+// ---- bitnet/io/page_mode.hpp ----
+// page_mode: whether a model's files are mapped or copied into memory with huge pages.
+#ifndef BITNET_IO_PAGE_MODE_HPP
+#define BITNET_IO_PAGE_MODE_HPP
+
+namespace bitnet::inline BITNET_ABI {
+
+/// In which pages of memory a model's files lie.
+enum class page_mode {
+    /// Copied where that gains, memory allows and the copy runs at 2 GB/s or more, otherwise mapped; a note says which,
+    /// and why. See page_choice and copy_pace.
+    automatic,
+    /// Those of the system's cache: nothing is read before it is needed, all processes share them, and the system may
+    /// drop them. Files that are shortened meanwhile end the process: see byte_source::open.
+    mapped,
+    /// Memory of the process's own, in huge pages where the system has them, which are read up to a fifth faster. It
+    /// takes as many bytes as the files have, the time to read all of them, and the system keeps its own copy as long
+    /// as it likes. Files may change later.
+    copied,
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/kernel/i2s_order.hpp ----
+// i2s_order: the three byte orders of I2_S tensors.
+#ifndef BITNET_KERNEL_I2S_ORDER_HPP
+#define BITNET_KERNEL_I2S_ORDER_HPP
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The byte orders that all carry GGUF type id 36, "I2_S", with nothing in the file to tell them apart.
+enum class i2s_order {
+    planar_128, ///< A: the official files, converters, x86 builds: 128 weights of a row in 32 bytes
+    planar_64,  ///< B: files quantised by an Arm build: 64 weights of a row in 16 bytes
+    four_rows,  ///< C: x86 builds without ACT_PARALLEL: one column of four rows in a byte
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/thread/pool.hpp ----
+// The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
+#ifndef BITNET_THREAD_POOL_HPP
+#define BITNET_THREAD_POOL_HPP
 
 // ---- bitnet/core/float_environment.hpp ----
 // default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
@@ -1182,6 +1187,12 @@ private:
 
 #endif
 
+// ---- bitnet/core/guarded.hpp ----
+// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
+// computes in the default floating-point environment.
+#ifndef BITNET_CORE_GUARDED_HPP
+#define BITNET_CORE_GUARDED_HPP
+
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -1233,1110 +1244,6 @@ template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()
 } // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
-
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <initializer_list>
-#include <string>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
-/// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
-BITNET_COLD inline void append_quoted(std::string& out, std::string_view name, std::size_t longest) {
-    out += '\'';
-    for (const char c : name.substr(0, longest)) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte >= 0x20 && byte < 0x7f) {
-            out += c;
-        } else {
-            const char escaped[] = {'\\', 'x', "0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
-            out.append(escaped, sizeof escaped);
-        }
-    }
-    out.append(name.size() > longest ? "...'" : "'");
-}
-
-/// A name out of a file as a part of a sentence: at most 80 bytes of it, in quotes, as append_quoted() writes them.
-struct quoted {
-    std::string_view name;
-};
-
-/// A text as it is, a quoted name, or an integer in decimal. Borrows the text.
-class sentence_part {
-public:
-    sentence_part(std::string_view text) noexcept : text_(text.data()), value_(text.size()) {}
-    sentence_part(const char* text) noexcept : sentence_part(std::string_view(text)) {}
-    sentence_part(const std::string& text) noexcept : sentence_part(std::string_view(text)) {}
-    sentence_part(quoted part) noexcept : text_(part.name.data()), value_(part.name.size()), kind_(kind::quoted) {}
-    template <std::integral Number>
-    requires(!std::same_as<Number, bool> && !std::same_as<Number, char>) sentence_part(Number number)
-    noexcept
-        : value_(number < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(number)
-                            : static_cast<std::uint64_t>(number)),
-          kind_(number < 0 ? kind::negative : kind::positive) {}
-
-    /// Appends it to `out`.
-    BITNET_COLD void append_to(std::string& out) const {
-        switch (kind_) {
-        case kind::text:
-            out.append(text_, to_size(value_));
-            break;
-        case kind::quoted:
-            append_quoted(out, {text_, to_size(value_)}, 80);
-            break;
-        case kind::positive:
-        case kind::negative:
-            append_number(out);
-            break;
-        }
-    }
-
-private:
-    enum class kind : unsigned char { text, quoted, positive, negative };
-
-    void append_number(std::string& out) const {
-        char digits[21];
-        char* const end = digits + sizeof digits;
-        char* begin = end;
-        std::uint64_t rest = value_;
-        do {
-            *--begin = static_cast<char>('0' + rest % 10);
-            rest /= 10;
-        } while (rest != 0);
-        if (kind_ == kind::negative) {
-            *--begin = '-';
-        }
-        out.append(begin, end);
-    }
-
-    const char* text_ = nullptr;
-    std::uint64_t value_; ///< the size of a text, the magnitude of a number
-    kind kind_ = kind::text;
-};
-
-using sentence_parts = std::initializer_list<sentence_part>;
-
-/// All parts, one after another: sentence({file, ": ", rows, " rows in the file"}). A call compiles to less code than
-/// `+` and std::to_string, which are inlined wherever they are used.
-[[nodiscard]] BITNET_COLD inline std::string sentence(sentence_parts parts) {
-    std::string made;
-    for (const sentence_part& part : parts) {
-        part.append_to(made);
-    }
-    return made;
-}
-
-/// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
-/// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
-/// An error whose sentence finds no memory still has its code.
-BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) noexcept {
-    failure.code = code;
-    const bool is_told = has_memory_for([&] {
-        failure.message.clear();
-        for (const sentence_parts parts : {place, what}) {
-            for (const sentence_part& part : parts) {
-                part.append_to(failure.message);
-            }
-        }
-    });
-    if (!is_told) {
-        failure.message = no_memory_text();
-    }
-    return false;
-}
-
-/// The error of that code and that sentence, for functions that are not guarded(): needs no memory to have its code.
-[[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
-    error made;
-    set_error(made, code, what, {});
-    return made;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/io/byte_source.hpp ----
-// byte_source: the bytes of a model, in a file, in the memory of the host, or read by its callback.
-#ifndef BITNET_IO_BYTE_SOURCE_HPP
-#define BITNET_IO_BYTE_SOURCE_HPP
-
-// ---- bitnet/core/buffer.hpp ----
-// buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
-#ifndef BITNET_CORE_BUFFER_HPP
-#define BITNET_CORE_BUFFER_HPP
-
-// ---- bitnet/core/huge_pages.hpp ----
-// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
-#ifndef BITNET_CORE_HUGE_PAGES_HPP
-#define BITNET_CORE_HUGE_PAGES_HPP
-
-#include <cstddef>
-#include <cstdint>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
-/// To be asked before the memory is first written. Pages then come 2 MB at a time.
-inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
-    const auto address = reinterpret_cast<std::uintptr_t>(memory);
-    const std::uintptr_t first = (address + page - 1) / page * page;
-    const std::uintptr_t end = (address + bytes) / page * page;
-    if (first < end) {
-        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
-    }
-#endif
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <cstddef>
-#include <cstdint>
-#include <new>
-#include <span>
-#include <string_view>
-#include <type_traits>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-namespace detail {
-
-/// Memory for `size` elements of `element_bytes`, to be given to release_bytes() with the same source and alignment.
-/// \return errc::out_of_memory with the bytes asked for.
-[[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
-                                                  std::string_view what, const memory_from& from) {
-    const auto bytes = checked_multiply(size, element_bytes);
-    if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
-        return error_saying(errc::out_of_memory,
-                            {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
-    }
-    const bool is_of_host = from.source != nullptr && *bytes != 0;
-    void* memory = is_of_host ? from.source->allocate(from.source->context, to_size(*bytes), alignment, from.hint)
-                              : ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
-    if (memory == nullptr) {
-        return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
-    }
-    if (from.hint.huge_pages && !is_of_host) {
-        ask_for_huge_pages(memory, to_size(*bytes));
-    }
-    return memory;
-}
-
-inline void release_bytes(void* memory, std::size_t bytes, std::size_t alignment,
-                          const memory_source* source) noexcept {
-    if (source == nullptr || bytes == 0) {
-        ::operator delete (memory, std::align_val_t{alignment});
-    } else if (memory != nullptr) {
-        source->release(source->context, memory, bytes, alignment);
-    }
-}
-
-} // namespace detail
-
-/// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
-template <class T>
-requires std::is_trivially_copyable_v<T>
-class buffer {
-public:
-    static constexpr std::size_t alignment = 64;
-    static_assert(alignof(T) <= alignment);
-
-    buffer() noexcept = default;
-    buffer(buffer&& other) noexcept
-        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})),
-          source_(other.source_) {}
-    buffer& operator=(buffer&& other) noexcept {
-        std::swap(data_, other.data_);
-        std::swap(size_, other.size_);
-        std::swap(source_, other.source_);
-        return *this;
-    }
-    buffer(const buffer&) = delete;
-    buffer& operator=(const buffer&) = delete;
-    ~buffer() { detail::release_bytes(data_, size_bytes(), alignment, source_); }
-
-    /// `size` elements, all bytes zero.
-    /// \param what names the purpose in the error message.
-    /// \param from where the memory comes from; its source outlives the buffer.
-    /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what,
-                                                 const detail::memory_from& from = {}) {
-        auto made = allocate_uninitialized(size, what, from);
-        if (made) {
-            for (std::size_t i = 0; i < made->size_; ++i) {
-                ::new (static_cast<void*>(made->data_ + i)) T();
-            }
-        }
-        return made;
-    }
-
-    /// The same with bytes of any value: pages that are never written need no memory.
-    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what,
-                                                               const detail::memory_from& from = {}) {
-        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what, from);
-        if (!memory) {
-            return failed(memory);
-        }
-        buffer made;
-        made.size_ = detail::to_size(size);
-        made.data_ = static_cast<T*>(*memory);
-        made.source_ = from.source;
-        return made;
-    }
-
-    [[nodiscard]] T* data() noexcept { return data_; }
-    [[nodiscard]] const T* data() const noexcept { return data_; }
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
-    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-    /// What the memory is from; null: operator new.
-    [[nodiscard]] const memory_source* source() const noexcept { return source_; }
-    [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
-    [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
-    [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
-    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return data_[i]; }
-
-private:
-    T* data_ = nullptr;
-    std::size_t size_ = 0;
-    const memory_source* source_ = nullptr;
-};
-
-namespace detail {
-
-/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
-/// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
-template <class T>
-void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure,
-              const memory_from& from = {}) {
-    if (failure.code != errc{}) {
-        return;
-    }
-    auto made = buffer<T>::allocate(size, what, from);
-    if (made) {
-        into = *std::move(made);
-    } else {
-        failure = failed(made);
-    }
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/io/file_handle.hpp ----
-// file_handle: one open file of POSIX or Windows, named by a UTF-8 path; every failure is a sentence.
-#ifndef BITNET_IO_FILE_HANDLE_HPP
-#define BITNET_IO_FILE_HANDLE_HPP
-
-// ---- bitnet/io/win32.hpp ----
-// The functions of kernel32 that io needs, declared without windows.h and its macros. Empty elsewhere.
-#ifndef BITNET_IO_WIN32_HPP
-#define BITNET_IO_WIN32_HPP
-
-#if defined(_WIN32)
-// The very types of windows.h (HANDLE is void*, DWORD unsigned long, BOOL int), so both may meet in one program.
-struct _SECURITY_ATTRIBUTES;
-struct _MEMORYSTATUSEX;
-struct _OVERLAPPED;
-union _LARGE_INTEGER;
-extern "C" {
-__declspec(dllimport) void* __stdcall CreateFileW(const wchar_t*, unsigned long, unsigned long, _SECURITY_ATTRIBUTES*,
-                                                  unsigned long, unsigned long, void*);
-__declspec(dllimport) void* __stdcall CreateFileMappingW(void*, _SECURITY_ATTRIBUTES*, unsigned long, unsigned long,
-                                                         unsigned long, const wchar_t*);
-__declspec(dllimport) void* __stdcall MapViewOfFile(void*, unsigned long, unsigned long, unsigned long,
-                                                    decltype(sizeof(0)));
-__declspec(dllimport) int __stdcall UnmapViewOfFile(const void*);
-__declspec(dllimport) int __stdcall CloseHandle(void*);
-__declspec(dllimport) int __stdcall ReadFile(void*, void*, unsigned long, unsigned long*, _OVERLAPPED*);
-__declspec(dllimport) int __stdcall WriteFile(void*, const void*, unsigned long, unsigned long*, _OVERLAPPED*);
-__declspec(dllimport) int __stdcall GetFileSizeEx(void*, _LARGE_INTEGER*);
-__declspec(dllimport) unsigned long __stdcall GetFileType(void*);
-__declspec(dllimport) unsigned long __stdcall GetFileAttributesW(const wchar_t*);
-__declspec(dllimport) int __stdcall MoveFileExW(const wchar_t*, const wchar_t*, unsigned long);
-__declspec(dllimport) int __stdcall DeleteFileW(const wchar_t*);
-__declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int, unsigned long, const char*, int, wchar_t*, int);
-__declspec(dllimport) unsigned long __stdcall GetLastError();
-__declspec(dllimport) int __stdcall GlobalMemoryStatusEx(_MEMORYSTATUSEX*);
-}
-#endif
-
-#endif
-
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <string>
-#include <string_view>
-#include <system_error>
-#include <utility>
-
-#if !defined(_WIN32)
-#include <cerrno>
-#include <cstdio>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#endif
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// The calls of the operating system, under the same names on every system. Functions return 0 or the system's error
-/// number.
-struct operating_system {
-    enum class access { read, create };
-    struct facts {
-        bool regular = false;
-        std::uint64_t size = 0; ///< bytes
-    };
-
-#if defined(_WIN32)
-    using native = void*;
-    static native closed() noexcept { return reinterpret_cast<void*>(static_cast<std::intptr_t>(-1)); }
-
-    /// UTF-8 to UTF-16; empty if `path` is not UTF-8.
-    static std::wstring wide(const std::string& path) {
-        constexpr unsigned int utf8 = 65001;         // CP_UTF8
-        constexpr unsigned long strict = 0x00000008; // MB_ERR_INVALID_CHARS
-        const int bytes = static_cast<int>(path.size());
-        const int length = MultiByteToWideChar(utf8, strict, path.data(), bytes, nullptr, 0);
-        std::wstring converted(static_cast<std::size_t>(length > 0 ? length : 0), L'\0');
-        MultiByteToWideChar(utf8, strict, path.data(), bytes, converted.data(), length);
-        return converted;
-    }
-    static int open(const std::string& path, access wanted, native& file) {
-        const bool create = wanted == access::create;
-        const unsigned long rights = create ? 0x40000000u : 0x80000000u; // GENERIC_WRITE, GENERIC_READ
-        const unsigned long sharing = create ? 0u : 1u;                  // FILE_SHARE_READ
-        const unsigned long disposition = create ? 2u : 3u;              // CREATE_ALWAYS, OPEN_EXISTING
-        file = CreateFileW(wide(path).c_str(), rights, sharing, nullptr, disposition, 0x80u, nullptr);
-        return file != closed() ? 0 : static_cast<int>(GetLastError());
-    }
-    static bool is_directory(const std::string& path) {
-        const unsigned long attributes = GetFileAttributesW(wide(path).c_str());
-        return attributes != 0xffffffffu && (attributes & 0x10u) != 0; // FILE_ATTRIBUTE_DIRECTORY
-    }
-    static int look(native file, facts& found) noexcept {
-        std::int64_t size = 0; // LARGE_INTEGER is this number
-        if (GetFileSizeEx(file, reinterpret_cast<_LARGE_INTEGER*>(&size)) == 0) {
-            return static_cast<int>(GetLastError());
-        }
-        found = {GetFileType(file) == 1u, static_cast<std::uint64_t>(size)}; // FILE_TYPE_DISK
-        return 0;
-    }
-    static int read(native file, std::span<std::byte> out, std::size_t& taken) noexcept {
-        unsigned long count = 0;
-        const bool ok = ReadFile(file, out.data(), static_cast<unsigned long>(out.size()), &count, nullptr) != 0;
-        taken = count;
-        return ok ? 0 : static_cast<int>(GetLastError());
-    }
-    static int write(native file, std::span<const std::byte> bytes, std::size_t& taken) noexcept {
-        unsigned long count = 0;
-        const bool ok = WriteFile(file, bytes.data(), static_cast<unsigned long>(bytes.size()), &count, nullptr) != 0;
-        taken = count;
-        return ok ? 0 : static_cast<int>(GetLastError());
-    }
-    static int close(native file) noexcept { return CloseHandle(file) != 0 ? 0 : static_cast<int>(GetLastError()); }
-    static int rename(const std::string& from, const std::string& to) {
-        constexpr unsigned long replace_and_flush = 0x1u | 0x8u; // MOVEFILE_REPLACE_EXISTING | _WRITE_THROUGH
-        const bool ok = MoveFileExW(wide(from).c_str(), wide(to).c_str(), replace_and_flush) != 0;
-        return ok ? 0 : static_cast<int>(GetLastError());
-    }
-    static void remove(const std::string& path) { DeleteFileW(wide(path).c_str()); }
-    static bool means_missing(int code) noexcept { return code == 2 || code == 3; } // file, path not found
-    static std::string message(int code) { return std::system_category().message(code); }
-#else
-    using native = int;
-    static native closed() noexcept { return -1; }
-
-    static int open(const std::string& path, access wanted, native& file) noexcept {
-        // O_NONBLOCK: opening a pipe that nobody writes to must not hang; regular files ignore it.
-        const int flags = wanted == access::create ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY | O_NONBLOCK;
-        do {
-            file = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
-        } while (file < 0 && errno == EINTR);
-        return file >= 0 ? 0 : errno;
-    }
-    static bool is_directory(const std::string& path) noexcept {
-        struct stat status = {};
-        return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-    }
-    static int look(native file, facts& found) noexcept {
-        struct stat status = {};
-        if (::fstat(file, &status) != 0) {
-            return errno;
-        }
-        found = {S_ISREG(status.st_mode), static_cast<std::uint64_t>(status.st_size)};
-        return 0;
-    }
-    static int read(native file, std::span<std::byte> out, std::size_t& taken) noexcept {
-        const auto count = ::read(file, out.data(), out.size());
-        taken = count > 0 ? static_cast<std::size_t>(count) : 0;
-        return count >= 0 || errno == EINTR ? 0 : errno;
-    }
-    static int write(native file, std::span<const std::byte> bytes, std::size_t& taken) noexcept {
-        const auto count = ::write(file, bytes.data(), bytes.size());
-        taken = count > 0 ? static_cast<std::size_t>(count) : 0;
-        return count >= 0 || errno == EINTR ? 0 : errno;
-    }
-    static int close(native file) noexcept { return ::close(file) == 0 || errno == EINTR ? 0 : errno; }
-    static int rename(const std::string& from, const std::string& to) noexcept {
-        return std::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
-    }
-    static void remove(const std::string& path) noexcept { ::unlink(path.c_str()); }
-    static bool means_missing(int code) noexcept { return code == ENOENT || code == ENOTDIR; }
-    static std::string message(int code) { return std::generic_category().message(code); }
-#endif
-};
-
-/// An open file and its path. Move-only; closes itself. Not for two threads at once.
-class file_handle {
-public:
-    file_handle() noexcept = default;
-    file_handle(file_handle&& other) noexcept
-        : file_(std::exchange(other.file_, operating_system::closed())), size_(std::exchange(other.size_, 0)),
-          path_(std::move(other.path_)) {}
-    file_handle& operator=(file_handle&& other) noexcept {
-        std::swap(file_, other.file_);
-        std::swap(size_, other.size_);
-        std::swap(path_, other.path_);
-        return *this;
-    }
-    file_handle(const file_handle&) = delete;
-    file_handle& operator=(const file_handle&) = delete;
-    ~file_handle() {
-        if (is_open()) {
-            operating_system::close(file_);
-        }
-    }
-
-    /// Opens a regular file that is not empty.
-    /// \return errc::file_not_found, not_a_file (a directory, a pipe, a device), truncated (an empty file) or io_error
-    /// (no permission, or anything else that the system reports), each with the path.
-    [[nodiscard]] static result<file_handle> open(std::string_view utf8_path) {
-        auto file = open_as(utf8_path, operating_system::access::read);
-        if (!file) {
-            return file;
-        }
-        operating_system::facts found;
-        if (const int code = operating_system::look(file->file_, found)) {
-            return file->failed("cannot be examined", code);
-        }
-        if (!found.regular) {
-            return error{errc::not_a_file, sentence({file->path_, ": is not a regular file"})};
-        }
-        if (found.size == 0) {
-            return error{errc::truncated, sentence({file->path_, ": the file is empty (0 bytes)"})};
-        }
-        file->size_ = found.size;
-        return file;
-    }
-
-    /// Creates a file for writing, or empties an existing one.
-    [[nodiscard]] static result<file_handle> create(std::string_view utf8_path) {
-        return open_as(utf8_path, operating_system::access::create);
-    }
-
-    [[nodiscard]] bool is_open() const noexcept { return file_ != operating_system::closed(); }
-    [[nodiscard]] std::uint64_t size() const noexcept { return size_; } ///< bytes when it was opened
-    [[nodiscard]] const std::string& path() const noexcept { return path_; }
-    [[nodiscard]] operating_system::native native() const noexcept { return file_; }
-
-    /// Fills `out` from the current position.
-    /// \return errc::truncated when the file ends first (somebody shortened it), or io_error.
-    [[nodiscard]] result<void> read(std::span<std::byte> out) {
-        const std::size_t wanted = out.size();
-        while (!out.empty()) {
-            std::size_t taken = 0;
-            if (const int code = operating_system::read(file_, out.first(step_of(out.size())), taken)) {
-                return failed("cannot be read", code);
-            }
-            if (taken == 0) {
-                return error{errc::truncated, sentence({path_, ": ends ", out.size(), " bytes before the ", wanted,
-                                                        " bytes that it had when it was opened"})};
-            }
-            out = out.subspan(taken);
-        }
-        return {};
-    }
-
-    /// Appends all of `bytes`. \return errc::io_error, a full disk for instance.
-    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) {
-        while (!bytes.empty()) {
-            std::size_t taken = 0;
-            const auto step = bytes.first(step_of(bytes.size()));
-            if (const int code = operating_system::write(file_, step, taken)) {
-                return failed("cannot be written", code);
-            }
-            bytes = bytes.subspan(taken);
-        }
-        return {};
-    }
-
-    /// Closes now. \return an error if the system has not accepted all that was written.
-    [[nodiscard]] result<void> close() {
-        if (const int code = operating_system::close(std::exchange(file_, operating_system::closed()))) {
-            return failed("cannot be completed", code);
-        }
-        return {};
-    }
-
-    /// `path: what: the system's words (its number)`.
-    [[nodiscard]] error failed(std::string_view what, int code) const {
-        const errc kind = operating_system::means_missing(code) ? errc::file_not_found : errc::io_error;
-        return error{
-            kind, sentence({path_, ": ", what, ": ", operating_system::message(code), " (system error ", code, ")"})};
-    }
-
-private:
-    // 64 MiB: below every system's limit for one call.
-    static constexpr std::size_t largest_step = std::size_t{64} << 20;
-    [[nodiscard]] static std::size_t step_of(std::size_t left) noexcept {
-        return left < largest_step ? left : largest_step;
-    }
-
-    [[nodiscard]] static result<file_handle> open_as(std::string_view utf8_path, operating_system::access wanted) {
-        file_handle file;
-        file.path_ = utf8_path;
-        if (utf8_path.empty() || utf8_path.find('\0') != std::string_view::npos) {
-            return error{errc::file_not_found, sentence({"the path of ", utf8_path.size(),
-                                                         " bytes is empty or holds a NUL byte, so it names no file"})};
-        }
-        if (operating_system::is_directory(file.path_)) {
-            return error{errc::not_a_file, sentence({file.path_, ": is a directory, not a file"})};
-        }
-        if (const int code = operating_system::open(file.path_, wanted, file.file_)) {
-            file.file_ = operating_system::closed();
-            return file.failed(wanted == operating_system::access::create ? "cannot be created" : "cannot be opened",
-                               code);
-        }
-        return file;
-    }
-
-    operating_system::native file_ = operating_system::closed();
-    std::uint64_t size_ = 0;
-    std::string path_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/io/mapped_file.hpp ----
-// mapped_file: a file's bytes in the address space, read-only, without copying them.
-#ifndef BITNET_IO_MAPPED_FILE_HPP
-#define BITNET_IO_MAPPED_FILE_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <string>
-#include <string_view>
-#include <utility>
-
-#if !defined(_WIN32)
-#include <cerrno>
-#endif
-#if !defined(_WIN32) && !defined(__wasm__)
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
-
-namespace bitnet::inline BITNET_ABI {
-
-/// How the bytes will be read: a hint, not a promise.
-enum class access_hint {
-    normal,
-    sequential, ///< from start to end: read ahead far
-    random,     ///< do not read ahead
-    will_need,  ///< start reading all of it now
-    huge_pages, ///< back the range with huge pages if the system can
-};
-
-namespace detail {
-
-/// A read-only mapping of a whole file, page-aligned. Move-only; unmaps itself. Reading it is thread-safe.
-///
-/// The file must keep its length while it is mapped: a file that another program shortens raises SIGBUS (POSIX) or an
-/// in-page error (Windows) in the code that reads the lost pages, and no library can turn that into an error value.
-/// Where files can change, use byte_source::read, which copies. (Windows refuses to shorten a mapped file.)
-class mapped_file {
-public:
-    /// Whether this system can map files. Where it cannot, open() returns errc::io_error.
-#if defined(__wasm__)
-    static constexpr bool supported = false;
-#else
-    static constexpr bool supported = true;
-#endif
-
-    mapped_file() noexcept = default;
-    mapped_file(mapped_file&& other) noexcept
-        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
-    mapped_file& operator=(mapped_file&& other) noexcept {
-        std::swap(data_, other.data_);
-        std::swap(size_, other.size_);
-        return *this;
-    }
-    mapped_file(const mapped_file&) = delete;
-    mapped_file& operator=(const mapped_file&) = delete;
-    ~mapped_file() { unmap(); }
-
-    /// Maps the file at `utf8_path`. Reads nothing yet: pages come when they are touched.
-    /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory (larger than the
-    /// address space), each with the path.
-    [[nodiscard]] static result<mapped_file> open(std::string_view utf8_path) {
-        auto file = file_handle::open(utf8_path);
-        if (!file) {
-            return failed(file);
-        }
-        if (file->size() > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
-            return error{errc::out_of_memory,
-                         sentence({file->path(), ": ", file->size(), " bytes exceed the address space"})};
-        }
-        mapped_file mapping;
-        mapping.size_ = to_size(file->size());
-        if (const int code = mapping.map(file->native())) {
-            mapping.size_ = 0;
-            return file->failed("cannot be mapped", code);
-        }
-        return mapping;
-    }
-
-    [[nodiscard]] bool is_open() const noexcept { return data_ != nullptr; }
-    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
-        return {static_cast<const std::byte*>(data_), size_};
-    }
-
-    /// Tells the system how the bytes will be read. \return whether the system took the hint.
-    bool advise(access_hint hint) const noexcept;
-
-    /// Tells the system that a part of bytes() will not be read soon, so that its pages need not count as this
-    /// process's memory. They stay readable: touched again, they come back from the system's cache or the file.
-    /// \return whether the system took the hint.
-    bool give_back(std::span<const std::byte> part) const noexcept;
-
-private:
-#if defined(_WIN32)
-    int map(void* file) noexcept {
-        void* section = CreateFileMappingW(file, nullptr, 0x02u, 0, 0, nullptr); // PAGE_READONLY
-        if (section == nullptr) {
-            return static_cast<int>(GetLastError());
-        }
-        data_ = MapViewOfFile(section, 0x04u, 0, 0, 0); // FILE_MAP_READ
-        const int code = data_ != nullptr ? 0 : static_cast<int>(GetLastError());
-        CloseHandle(section); // the view keeps the section alive
-        return code;
-    }
-    void unmap() noexcept {
-        if (data_ != nullptr) {
-            UnmapViewOfFile(data_);
-        }
-    }
-#elif defined(__wasm__)
-    int map(int) noexcept { return ENOTSUP; }
-    void unmap() noexcept {}
-#else
-    int map(int file) noexcept {
-        void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file, 0);
-        if (mapped == MAP_FAILED) {
-            return errno;
-        }
-        data_ = mapped; // the mapping outlives the descriptor
-        return 0;
-    }
-    void unmap() noexcept {
-        if (data_ != nullptr) {
-            ::munmap(data_, size_);
-        }
-    }
-#endif
-
-    void* data_ = nullptr;
-    std::size_t size_ = 0;
-};
-
-inline bool mapped_file::advise([[maybe_unused]] access_hint hint) const noexcept {
-#if defined(_WIN32) || defined(__wasm__)
-    return false;
-#else
-    if (data_ == nullptr) {
-        return false;
-    }
-    switch (hint) {
-    case access_hint::normal:
-        return ::madvise(data_, size_, MADV_NORMAL) == 0;
-    case access_hint::sequential:
-        return ::madvise(data_, size_, MADV_SEQUENTIAL) == 0;
-    case access_hint::random:
-        return ::madvise(data_, size_, MADV_RANDOM) == 0;
-    case access_hint::will_need:
-        return ::madvise(data_, size_, MADV_WILLNEED) == 0;
-    case access_hint::huge_pages:
-#if defined(MADV_HUGEPAGE)
-        return ::madvise(data_, size_, MADV_HUGEPAGE) == 0;
-#else
-        return false;
-#endif
-    }
-    return false;
-#endif
-}
-
-inline bool mapped_file::give_back([[maybe_unused]] std::span<const std::byte> part) const noexcept {
-#if defined(_WIN32) || defined(__wasm__)
-    return false;
-#else
-    const long page_bytes = ::sysconf(_SC_PAGESIZE);
-    if (data_ == nullptr || page_bytes <= 0) {
-        return false;
-    }
-    // Whole pages only: what lies beside the part may be in use.
-    const auto page = static_cast<std::size_t>(page_bytes);
-    const auto* start = static_cast<const std::byte*>(data_);
-    const auto begin = static_cast<std::size_t>(part.data() - start);
-    const std::size_t first = (begin + page - 1) / page * page;
-    const std::size_t end = (begin + part.size()) / page * page;
-    return first >= end || ::madvise(static_cast<std::byte*>(data_) + first, end - first, MADV_DONTNEED) == 0;
-#endif
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/io/page_mode.hpp ----
-// page_mode: whether a model's files are mapped or copied into memory with huge pages.
-#ifndef BITNET_IO_PAGE_MODE_HPP
-#define BITNET_IO_PAGE_MODE_HPP
-
-namespace bitnet::inline BITNET_ABI {
-
-/// In which pages of memory a model's files lie.
-enum class page_mode {
-    /// Copied where that gains, memory allows and the copy runs at 2 GB/s or more, otherwise mapped; a note says which,
-    /// and why. See page_choice and copy_pace.
-    automatic,
-    /// Those of the system's cache: nothing is read before it is needed, all processes share them, and the system may
-    /// drop them. Files that are shortened meanwhile end the process: see byte_source::open.
-    mapped,
-    /// Memory of the process's own, in huge pages where the system has them, which are read up to a fifth faster. It
-    /// takes as many bytes as the files have, the time to read all of them, and the system keeps its own copy as long
-    /// as it likes. Files may change later.
-    copied,
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-#include <cassert>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <string>
-#include <string_view>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// Reads from wherever the host keeps its data: fills all of `out` with the bytes from `offset` on, or returns false.
-struct read_callback {
-    bool (*read)(void* context, std::uint64_t offset, std::span<std::byte> out) = nullptr;
-    void* context = nullptr;
-};
-
-namespace detail {
-
-/// Told during a copy, after each piece of up to 16 MiB, how many bytes of all of the file are there. False gives the
-/// copy up.
-struct copy_progress {
-    bool (*goes_on)(void* context, std::uint64_t done, std::uint64_t all) noexcept = nullptr;
-    void* context = nullptr;
-};
-
-} // namespace detail
-
-/// Immutable bytes and the name that error messages give them. Owns them, maps them or borrows them; move-only.
-/// Moving it does not move the bytes: spans into them stay valid. Reading is thread-safe.
-class byte_source {
-public:
-    byte_source() noexcept = default;
-
-    /// Maps a file: no copy, no read. The file must not be shortened meanwhile (see mapped_file). Where files cannot be
-    /// mapped (WebAssembly), reads it.
-    /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory.
-    [[nodiscard]] static result<byte_source> open(std::string_view utf8_path) {
-        if constexpr (!detail::mapped_file::supported) {
-            return read(utf8_path);
-        }
-        return detail::guarded([&]() -> result<byte_source> {
-            auto mapping = detail::mapped_file::open(utf8_path);
-            if (!mapping) {
-                return failed(mapping);
-            }
-            byte_source source;
-            source.mapping_ = *std::move(mapping);
-            source.name_ = utf8_path;
-            return source;
-        });
-    }
-
-    /// Reads a file into memory of its own (64-byte aligned, in huge pages where the system has them): safe against
-    /// files that change later. \return as open(); errc::truncated also when the file shrinks while it is read.
-    /// \param memory null: operator new
-    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, const memory_source* memory = nullptr) {
-        return read(utf8_path, detail::copy_progress(), memory);
-    }
-    /// For the library: the same, and errc::cancelled if `progress` gives it up.
-    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, detail::copy_progress progress,
-                                                  const memory_source* memory = nullptr) {
-        return detail::guarded([&]() -> result<byte_source> {
-            auto file = detail::file_handle::open(utf8_path);
-            if (!file) {
-                return failed(file);
-            }
-            auto source = allocate(file->size(), std::string(utf8_path), memory);
-            if (!source) {
-                return source;
-            }
-            if (auto filled = fill(*file, source->copy_.span(), progress); !filled) {
-                return failed(filled);
-            }
-            return source;
-        });
-    }
-
-    /// For the library: read() for page_mode::copied, otherwise open().
-    [[nodiscard]] static result<byte_source> open(std::string_view utf8_path, page_mode pages,
-                                                  const memory_source* memory, detail::copy_progress progress = {}) {
-        return pages == page_mode::copied || !detail::mapped_file::supported ? read(utf8_path, progress, memory)
-                                                                             : open(utf8_path);
-    }
-
-    /// The caller's own memory, which must outlive the source. Nothing is copied.
-    [[nodiscard]] static byte_source borrow(std::span<const std::byte> bytes, std::string name) {
-        byte_source source;
-        source.borrowed_ = bytes;
-        source.name_ = std::move(name);
-        return source;
-    }
-
-    /// Copies `size` bytes into memory of its own through `callback`, in ascending chunks of at most 16 MiB.
-    /// \param memory null: operator new \pre callback.read != nullptr
-    /// \return errc::truncated when `size` is 0, io_error when the callback returns false, out_of_memory.
-    [[nodiscard]] static result<byte_source> from_callback(read_callback callback, std::uint64_t size, std::string name,
-                                                           const memory_source* memory = nullptr) {
-        assert(callback.read != nullptr);
-        if (size == 0) {
-            return detail::error_saying(errc::truncated, {name, ": there is nothing to read (0 bytes)"});
-        }
-        auto source = allocate(size, std::move(name), memory);
-        if (!source) {
-            return source;
-        }
-        const auto all = source->copy_.span();
-        for (std::size_t offset = 0; offset < all.size(); offset += largest_piece) {
-            const std::size_t left = all.size() - offset;
-            const auto out = all.subspan(offset, left < largest_piece ? left : largest_piece);
-            if (!callback.read(callback.context, offset, out)) {
-                return detail::error_saying(errc::io_error, {source->name_, ": the read callback could not give ",
-                                                             out.size(), " bytes at offset ", offset, " of ", size});
-            }
-        }
-        return source;
-    }
-
-    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
-        if (mapping_.is_open()) {
-            return mapping_.bytes();
-        }
-        return copy_.empty() ? borrowed_ : copy_.span();
-    }
-    [[nodiscard]] const std::string& name() const noexcept { return name_; }
-    [[nodiscard]] bool is_mapped() const noexcept { return mapping_.is_open(); }
-
-    /// Passes a hint on to the mapping. \return false if nothing is mapped or the system ignores it.
-    bool advise(access_hint hint) const noexcept { return mapping_.advise(hint); }
-    /// The same for mapped_file::give_back. \pre `part` lies within bytes()
-    bool give_back(std::span<const std::byte> part) const noexcept { return mapping_.give_back(part); }
-
-private:
-    static constexpr std::size_t largest_piece = std::size_t{16} << 20;
-
-    [[nodiscard]] static result<void> fill(detail::file_handle& file, std::span<std::byte> all,
-                                           detail::copy_progress progress) {
-        if (progress.goes_on == nullptr) {
-            return file.read(all);
-        }
-        for (std::size_t done = 0; done < all.size();) {
-            const std::size_t left = all.size() - done;
-            const std::size_t size = left < largest_piece ? left : largest_piece;
-            if (auto filled = file.read(all.subspan(done, size)); !filled) {
-                return filled;
-            }
-            done += size;
-            if (!progress.goes_on(progress.context, done, all.size())) {
-                return detail::error_saying(errc::cancelled, {file.path(), ": the copy was given up after ", done,
-                                                              " of ", all.size(), " bytes"});
-            }
-        }
-        return {};
-    }
-
-    /// Bytes of any value: who asks for them writes all of them.
-    [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name,
-                                                      const memory_source* memory) {
-        auto bytes = buffer<std::byte>::allocate_uninitialized(size, name, {memory, {memory_use::weights, true}});
-        if (!bytes) {
-            return failed(bytes);
-        }
-        byte_source source;
-        source.copy_ = *std::move(bytes);
-        source.name_ = std::move(name);
-        return source;
-    }
-
-    detail::mapped_file mapping_;
-    buffer<std::byte> copy_;
-    std::span<const std::byte> borrowed_;
-    std::string name_;
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-#include <cstdint>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// Told while a model is opened, by the thread that opens it: `done` bytes of `all` are copied, read, checked, repacked
-/// or in the screen of the head. Before the first, after each tensor and each 16 MiB of a copy, and when all are done.
-/// `done` never falls; `all` grows with each further file of a split model that is copied, and changes a little when a
-/// copy has told what is in it. False gives the opening up: errc::cancelled, and nothing is left of it.
-struct open_progress {
-    bool (*goes_on)(void* context, std::uint64_t done, std::uint64_t all) noexcept = nullptr; ///< null: not told
-    void* context = nullptr;
-};
-
-namespace detail {
-
-/// Adds up what one opening has done. Belongs to the thread that opens.
-class progress_meter {
-public:
-    explicit progress_meter(open_progress told) noexcept : told_(told) {}
-    progress_meter(const progress_meter&) = delete;
-    progress_meter& operator=(const progress_meter&) = delete;
-
-    /// So many bytes of tensors, or for the screen, are to be gone through. What a copy has promised of them is
-    /// included.
-    void expect(std::uint64_t bytes) noexcept {
-        all_ = done_ + bytes;
-        of_file_ = 0;
-    }
-
-    /// \return whether to go on
-    [[nodiscard]] bool advance(std::uint64_t bytes) noexcept {
-        done_ = bytes < all_ - done_ ? done_ + bytes : all_;
-        return tell();
-    }
-    [[nodiscard]] bool finish() noexcept {
-        done_ = all_;
-        return tell();
-    }
-    [[nodiscard]] bool is_cancelled() const noexcept { return is_cancelled_; }
-
-    /// errc::cancelled. \param name of the model
-    [[nodiscard]] error cancelled(std::string_view name) const {
-        return error_saying(errc::cancelled,
-                            {name, ": opening it was given up after ", done_, " of ", all_, " bytes of work"});
-    }
-
-    /// Counts copies, one file after the other, each followed by the reading of what it holds. Borrows this.
-    [[nodiscard]] copy_progress copying() noexcept {
-        return {[](void* self, std::uint64_t done, std::uint64_t all) noexcept {
-                    return static_cast<progress_meter*>(self)->copy(done, all);
-                },
-                this};
-    }
-    /// A copy was given up for another reason: what was left of it is not done.
-    void forget_copy() noexcept {
-        all_ = done_;
-        of_file_ = 0;
-    }
-
-private:
-    [[nodiscard]] bool copy(std::uint64_t done, std::uint64_t all) noexcept {
-        if (of_file_ == 0) { // its first piece
-            all_ += 2 * all;
-        }
-        const std::uint64_t more = done - of_file_;
-        of_file_ = done != all ? done : 0;
-        return advance(more);
-    }
-    [[nodiscard]] bool tell() noexcept {
-        is_cancelled_ = is_cancelled_ || (told_.goes_on != nullptr && !told_.goes_on(told_.context, done_, all_));
-        return !is_cancelled_;
-    }
-
-    open_progress told_;
-    std::uint64_t done_ = 0;
-    std::uint64_t all_ = 0;
-    std::uint64_t of_file_ = 0; ///< copied of the file that is being copied
-    bool is_cancelled_ = false;
-};
-
-/// \return whether to go on, with or without a meter
-[[nodiscard]] inline bool advance(progress_meter* meter, std::uint64_t bytes) noexcept {
-    return meter == nullptr || meter->advance(bytes);
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/kernel/i2s_order.hpp ----
-// i2s_order: the three byte orders of I2_S tensors.
-#ifndef BITNET_KERNEL_I2S_ORDER_HPP
-#define BITNET_KERNEL_I2S_ORDER_HPP
-
-namespace bitnet::inline BITNET_ABI {
-
-/// The byte orders that all carry GGUF type id 36, "I2_S", with nothing in the file to tell them apart.
-enum class i2s_order {
-    planar_128, ///< A: the official files, converters, x86 builds: 128 weights of a row in 32 bytes
-    planar_64,  ///< B: files quantised by an Arm build: 64 weights of a row in 16 bytes
-    four_rows,  ///< C: x86 builds without ACT_PARALLEL: one column of four rows in a byte
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/thread/pool.hpp ----
-// The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
-#ifndef BITNET_THREAD_POOL_HPP
-#define BITNET_THREAD_POOL_HPP
 
 // ---- bitnet/thread/thread_limits.hpp ----
 // How many threads a pool may have, and how long one without work spins.
@@ -2678,6 +1585,185 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
 // chat_template: which chat format a model takes, why, and whole dialogs in it.
 #ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
 #define BITNET_TEXT_CHAT_TEMPLATE_HPP
+
+// ---- bitnet/core/sentence.hpp ----
+// sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
+#ifndef BITNET_CORE_SENTENCE_HPP
+#define BITNET_CORE_SENTENCE_HPP
+
+// ---- bitnet/core/checked.hpp ----
+// Size arithmetic that notices overflow: for every size that a file or a caller controls.
+#ifndef BITNET_CORE_CHECKED_HPP
+#define BITNET_CORE_CHECKED_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// a + b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
+    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
+        return std::nullopt;
+    }
+    return a + b;
+}
+
+/// a * b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
+    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
+        return std::nullopt;
+    }
+    return a * b;
+}
+
+/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
+template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
+    if constexpr (sizeof(T) > sizeof(std::size_t)) {
+        return static_cast<std::size_t>(size);
+    } else {
+        return size;
+    }
+}
+
+/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
+                                                                   std::uint64_t alignment) noexcept {
+    const auto padded = checked_add(value, alignment - 1);
+    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
+/// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
+BITNET_COLD inline void append_quoted(std::string& out, std::string_view name, std::size_t longest) {
+    out += '\'';
+    for (const char c : name.substr(0, longest)) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x20 && byte < 0x7f) {
+            out += c;
+        } else {
+            const char escaped[] = {'\\', 'x', "0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
+            out.append(escaped, sizeof escaped);
+        }
+    }
+    out.append(name.size() > longest ? "...'" : "'");
+}
+
+/// A name out of a file as a part of a sentence: at most 80 bytes of it, in quotes, as append_quoted() writes them.
+struct quoted {
+    std::string_view name;
+};
+
+/// A text as it is, a quoted name, or an integer in decimal. Borrows the text.
+class sentence_part {
+public:
+    sentence_part(std::string_view text) noexcept : text_(text.data()), value_(text.size()) {}
+    sentence_part(const char* text) noexcept : sentence_part(std::string_view(text)) {}
+    sentence_part(const std::string& text) noexcept : sentence_part(std::string_view(text)) {}
+    sentence_part(quoted part) noexcept : text_(part.name.data()), value_(part.name.size()), kind_(kind::quoted) {}
+    template <std::integral Number>
+    requires(!std::same_as<Number, bool> && !std::same_as<Number, char>) sentence_part(Number number)
+    noexcept
+        : value_(number < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(number)
+                            : static_cast<std::uint64_t>(number)),
+          kind_(number < 0 ? kind::negative : kind::positive) {}
+
+    /// Appends it to `out`.
+    BITNET_COLD void append_to(std::string& out) const {
+        switch (kind_) {
+        case kind::text:
+            out.append(text_, to_size(value_));
+            break;
+        case kind::quoted:
+            append_quoted(out, {text_, to_size(value_)}, 80);
+            break;
+        case kind::positive:
+        case kind::negative:
+            append_number(out);
+            break;
+        }
+    }
+
+private:
+    enum class kind : unsigned char { text, quoted, positive, negative };
+
+    void append_number(std::string& out) const {
+        char digits[21];
+        char* const end = digits + sizeof digits;
+        char* begin = end;
+        std::uint64_t rest = value_;
+        do {
+            *--begin = static_cast<char>('0' + rest % 10);
+            rest /= 10;
+        } while (rest != 0);
+        if (kind_ == kind::negative) {
+            *--begin = '-';
+        }
+        out.append(begin, end);
+    }
+
+    const char* text_ = nullptr;
+    std::uint64_t value_; ///< the size of a text, the magnitude of a number
+    kind kind_ = kind::text;
+};
+
+using sentence_parts = std::initializer_list<sentence_part>;
+
+/// All parts, one after another: sentence({file, ": ", rows, " rows in the file"}). A call compiles to less code than
+/// `+` and std::to_string, which are inlined wherever they are used.
+[[nodiscard]] BITNET_COLD inline std::string sentence(sentence_parts parts) {
+    std::string made;
+    for (const sentence_part& part : parts) {
+        part.append_to(made);
+    }
+    return made;
+}
+
+/// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
+/// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
+/// An error whose sentence finds no memory still has its code.
+BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) noexcept {
+    failure.code = code;
+    const bool is_told = has_memory_for([&] {
+        failure.message.clear();
+        for (const sentence_parts parts : {place, what}) {
+            for (const sentence_part& part : parts) {
+                part.append_to(failure.message);
+            }
+        }
+    });
+    if (!is_told) {
+        failure.message = no_memory_text();
+    }
+    return false;
+}
+
+/// The error of that code and that sentence, for functions that are not guarded(): needs no memory to have its code.
+[[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
+    error made;
+    set_error(made, code, what, {});
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 // ---- bitnet/text/chat_dialog.hpp ----
 // chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
@@ -4376,6 +3462,180 @@ struct screen_statistics {
 // sampler: chooses the next token from logits. The same seed gives the same tokens on every platform.
 #ifndef BITNET_RUN_SAMPLER_HPP
 #define BITNET_RUN_SAMPLER_HPP
+
+// ---- bitnet/core/buffer.hpp ----
+// buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
+#ifndef BITNET_CORE_BUFFER_HPP
+#define BITNET_CORE_BUFFER_HPP
+
+// ---- bitnet/core/huge_pages.hpp ----
+// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
+#ifndef BITNET_CORE_HUGE_PAGES_HPP
+#define BITNET_CORE_HUGE_PAGES_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
+/// To be asked before the memory is first written. Pages then come 2 MB at a time.
+inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
+    const auto address = reinterpret_cast<std::uintptr_t>(memory);
+    const std::uintptr_t first = (address + page - 1) / page * page;
+    const std::uintptr_t end = (address + bytes) / page * page;
+    if (first < end) {
+        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
+    }
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Memory for `size` elements of `element_bytes`, to be given to release_bytes() with the same source and alignment.
+/// \return errc::out_of_memory with the bytes asked for.
+[[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
+                                                  std::string_view what, const memory_from& from) {
+    const auto bytes = checked_multiply(size, element_bytes);
+    if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
+        return error_saying(errc::out_of_memory,
+                            {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
+    }
+    const bool is_of_host = from.source != nullptr && *bytes != 0;
+    void* memory = is_of_host ? from.source->allocate(from.source->context, to_size(*bytes), alignment, from.hint)
+                              : ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
+    if (memory == nullptr) {
+        return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
+    }
+    if (from.hint.huge_pages && !is_of_host) {
+        ask_for_huge_pages(memory, to_size(*bytes));
+    }
+    return memory;
+}
+
+inline void release_bytes(void* memory, std::size_t bytes, std::size_t alignment,
+                          const memory_source* source) noexcept {
+    if (source == nullptr || bytes == 0) {
+        ::operator delete (memory, std::align_val_t{alignment});
+    } else if (memory != nullptr) {
+        source->release(source->context, memory, bytes, alignment);
+    }
+}
+
+} // namespace detail
+
+/// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
+template <class T>
+requires std::is_trivially_copyable_v<T>
+class buffer {
+public:
+    static constexpr std::size_t alignment = 64;
+    static_assert(alignof(T) <= alignment);
+
+    buffer() noexcept = default;
+    buffer(buffer&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})),
+          source_(other.source_) {}
+    buffer& operator=(buffer&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        std::swap(source_, other.source_);
+        return *this;
+    }
+    buffer(const buffer&) = delete;
+    buffer& operator=(const buffer&) = delete;
+    ~buffer() { detail::release_bytes(data_, size_bytes(), alignment, source_); }
+
+    /// `size` elements, all bytes zero.
+    /// \param what names the purpose in the error message.
+    /// \param from where the memory comes from; its source outlives the buffer.
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what,
+                                                 const detail::memory_from& from = {}) {
+        auto made = allocate_uninitialized(size, what, from);
+        if (made) {
+            for (std::size_t i = 0; i < made->size_; ++i) {
+                ::new (static_cast<void*>(made->data_ + i)) T();
+            }
+        }
+        return made;
+    }
+
+    /// The same with bytes of any value: pages that are never written need no memory.
+    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what,
+                                                               const detail::memory_from& from = {}) {
+        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what, from);
+        if (!memory) {
+            return failed(memory);
+        }
+        buffer made;
+        made.size_ = detail::to_size(size);
+        made.data_ = static_cast<T*>(*memory);
+        made.source_ = from.source;
+        return made;
+    }
+
+    [[nodiscard]] T* data() noexcept { return data_; }
+    [[nodiscard]] const T* data() const noexcept { return data_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    /// What the memory is from; null: operator new.
+    [[nodiscard]] const memory_source* source() const noexcept { return source_; }
+    [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
+    [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
+    [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
+    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+
+private:
+    T* data_ = nullptr;
+    std::size_t size_ = 0;
+    const memory_source* source_ = nullptr;
+};
+
+namespace detail {
+
+/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
+/// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
+template <class T>
+void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure,
+              const memory_from& from = {}) {
+    if (failure.code != errc{}) {
+        return;
+    }
+    auto made = buffer<T>::allocate(size, what, from);
+    if (made) {
+        into = *std::move(made);
+    } else {
+        failure = failed(made);
+    }
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 // ---- bitnet/core/exponential.hpp ----
 // exact_quotient and exponential: a / b and e^x with the same bits on every compiler, whatever its float flags.
@@ -9088,6 +8348,671 @@ enum class tensor_place {
 #ifndef BITNET_IO_GGUF_WRITER_HPP
 #define BITNET_IO_GGUF_WRITER_HPP
 
+// ---- bitnet/io/byte_source.hpp ----
+// byte_source: the bytes of a model, in a file, in the memory of the host, or read by its callback.
+#ifndef BITNET_IO_BYTE_SOURCE_HPP
+#define BITNET_IO_BYTE_SOURCE_HPP
+
+// ---- bitnet/io/file_handle.hpp ----
+// file_handle: one open file of POSIX or Windows, named by a UTF-8 path; every failure is a sentence.
+#ifndef BITNET_IO_FILE_HANDLE_HPP
+#define BITNET_IO_FILE_HANDLE_HPP
+
+// ---- bitnet/io/win32.hpp ----
+// The functions of kernel32 that io needs, declared without windows.h and its macros. Empty elsewhere.
+#ifndef BITNET_IO_WIN32_HPP
+#define BITNET_IO_WIN32_HPP
+
+#if defined(_WIN32)
+// The very types of windows.h (HANDLE is void*, DWORD unsigned long, BOOL int), so both may meet in one program.
+struct _SECURITY_ATTRIBUTES;
+struct _MEMORYSTATUSEX;
+struct _OVERLAPPED;
+union _LARGE_INTEGER;
+extern "C" {
+__declspec(dllimport) void* __stdcall CreateFileW(const wchar_t*, unsigned long, unsigned long, _SECURITY_ATTRIBUTES*,
+                                                  unsigned long, unsigned long, void*);
+__declspec(dllimport) void* __stdcall CreateFileMappingW(void*, _SECURITY_ATTRIBUTES*, unsigned long, unsigned long,
+                                                         unsigned long, const wchar_t*);
+__declspec(dllimport) void* __stdcall MapViewOfFile(void*, unsigned long, unsigned long, unsigned long,
+                                                    decltype(sizeof(0)));
+__declspec(dllimport) int __stdcall UnmapViewOfFile(const void*);
+__declspec(dllimport) int __stdcall CloseHandle(void*);
+__declspec(dllimport) int __stdcall ReadFile(void*, void*, unsigned long, unsigned long*, _OVERLAPPED*);
+__declspec(dllimport) int __stdcall WriteFile(void*, const void*, unsigned long, unsigned long*, _OVERLAPPED*);
+__declspec(dllimport) int __stdcall GetFileSizeEx(void*, _LARGE_INTEGER*);
+__declspec(dllimport) unsigned long __stdcall GetFileType(void*);
+__declspec(dllimport) unsigned long __stdcall GetFileAttributesW(const wchar_t*);
+__declspec(dllimport) int __stdcall MoveFileExW(const wchar_t*, const wchar_t*, unsigned long);
+__declspec(dllimport) int __stdcall DeleteFileW(const wchar_t*);
+__declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int, unsigned long, const char*, int, wchar_t*, int);
+__declspec(dllimport) unsigned long __stdcall GetLastError();
+__declspec(dllimport) int __stdcall GlobalMemoryStatusEx(_MEMORYSTATUSEX*);
+}
+#endif
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#if !defined(_WIN32)
+#include <cerrno>
+#include <cstdio>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The calls of the operating system, under the same names on every system. Functions return 0 or the system's error
+/// number.
+struct operating_system {
+    enum class access { read, create };
+    struct facts {
+        bool regular = false;
+        std::uint64_t size = 0; ///< bytes
+    };
+
+#if defined(_WIN32)
+    using native = void*;
+    static native closed() noexcept { return reinterpret_cast<void*>(static_cast<std::intptr_t>(-1)); }
+
+    /// UTF-8 to UTF-16; empty if `path` is not UTF-8.
+    static std::wstring wide(const std::string& path) {
+        constexpr unsigned int utf8 = 65001;         // CP_UTF8
+        constexpr unsigned long strict = 0x00000008; // MB_ERR_INVALID_CHARS
+        const int bytes = static_cast<int>(path.size());
+        const int length = MultiByteToWideChar(utf8, strict, path.data(), bytes, nullptr, 0);
+        std::wstring converted(static_cast<std::size_t>(length > 0 ? length : 0), L'\0');
+        MultiByteToWideChar(utf8, strict, path.data(), bytes, converted.data(), length);
+        return converted;
+    }
+    static int open(const std::string& path, access wanted, native& file) {
+        const bool create = wanted == access::create;
+        const unsigned long rights = create ? 0x40000000u : 0x80000000u; // GENERIC_WRITE, GENERIC_READ
+        const unsigned long sharing = create ? 0u : 1u;                  // FILE_SHARE_READ
+        const unsigned long disposition = create ? 2u : 3u;              // CREATE_ALWAYS, OPEN_EXISTING
+        file = CreateFileW(wide(path).c_str(), rights, sharing, nullptr, disposition, 0x80u, nullptr);
+        return file != closed() ? 0 : static_cast<int>(GetLastError());
+    }
+    static bool is_directory(const std::string& path) {
+        const unsigned long attributes = GetFileAttributesW(wide(path).c_str());
+        return attributes != 0xffffffffu && (attributes & 0x10u) != 0; // FILE_ATTRIBUTE_DIRECTORY
+    }
+    static int look(native file, facts& found) noexcept {
+        std::int64_t size = 0; // LARGE_INTEGER is this number
+        if (GetFileSizeEx(file, reinterpret_cast<_LARGE_INTEGER*>(&size)) == 0) {
+            return static_cast<int>(GetLastError());
+        }
+        found = {GetFileType(file) == 1u, static_cast<std::uint64_t>(size)}; // FILE_TYPE_DISK
+        return 0;
+    }
+    static int read(native file, std::span<std::byte> out, std::size_t& taken) noexcept {
+        unsigned long count = 0;
+        const bool ok = ReadFile(file, out.data(), static_cast<unsigned long>(out.size()), &count, nullptr) != 0;
+        taken = count;
+        return ok ? 0 : static_cast<int>(GetLastError());
+    }
+    static int write(native file, std::span<const std::byte> bytes, std::size_t& taken) noexcept {
+        unsigned long count = 0;
+        const bool ok = WriteFile(file, bytes.data(), static_cast<unsigned long>(bytes.size()), &count, nullptr) != 0;
+        taken = count;
+        return ok ? 0 : static_cast<int>(GetLastError());
+    }
+    static int close(native file) noexcept { return CloseHandle(file) != 0 ? 0 : static_cast<int>(GetLastError()); }
+    static int rename(const std::string& from, const std::string& to) {
+        constexpr unsigned long replace_and_flush = 0x1u | 0x8u; // MOVEFILE_REPLACE_EXISTING | _WRITE_THROUGH
+        const bool ok = MoveFileExW(wide(from).c_str(), wide(to).c_str(), replace_and_flush) != 0;
+        return ok ? 0 : static_cast<int>(GetLastError());
+    }
+    static void remove(const std::string& path) { DeleteFileW(wide(path).c_str()); }
+    static bool means_missing(int code) noexcept { return code == 2 || code == 3; } // file, path not found
+    static std::string message(int code) { return std::system_category().message(code); }
+#else
+    using native = int;
+    static native closed() noexcept { return -1; }
+
+    static int open(const std::string& path, access wanted, native& file) noexcept {
+        // O_NONBLOCK: opening a pipe that nobody writes to must not hang; regular files ignore it.
+        const int flags = wanted == access::create ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY | O_NONBLOCK;
+        do {
+            file = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+        } while (file < 0 && errno == EINTR);
+        return file >= 0 ? 0 : errno;
+    }
+    static bool is_directory(const std::string& path) noexcept {
+        struct stat status = {};
+        return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+    }
+    static int look(native file, facts& found) noexcept {
+        struct stat status = {};
+        if (::fstat(file, &status) != 0) {
+            return errno;
+        }
+        found = {S_ISREG(status.st_mode), static_cast<std::uint64_t>(status.st_size)};
+        return 0;
+    }
+    static int read(native file, std::span<std::byte> out, std::size_t& taken) noexcept {
+        const auto count = ::read(file, out.data(), out.size());
+        taken = count > 0 ? static_cast<std::size_t>(count) : 0;
+        return count >= 0 || errno == EINTR ? 0 : errno;
+    }
+    static int write(native file, std::span<const std::byte> bytes, std::size_t& taken) noexcept {
+        const auto count = ::write(file, bytes.data(), bytes.size());
+        taken = count > 0 ? static_cast<std::size_t>(count) : 0;
+        return count >= 0 || errno == EINTR ? 0 : errno;
+    }
+    static int close(native file) noexcept { return ::close(file) == 0 || errno == EINTR ? 0 : errno; }
+    static int rename(const std::string& from, const std::string& to) noexcept {
+        return std::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
+    }
+    static void remove(const std::string& path) noexcept { ::unlink(path.c_str()); }
+    static bool means_missing(int code) noexcept { return code == ENOENT || code == ENOTDIR; }
+    static std::string message(int code) { return std::generic_category().message(code); }
+#endif
+};
+
+/// An open file and its path. Move-only; closes itself. Not for two threads at once.
+class file_handle {
+public:
+    file_handle() noexcept = default;
+    file_handle(file_handle&& other) noexcept
+        : file_(std::exchange(other.file_, operating_system::closed())), size_(std::exchange(other.size_, 0)),
+          path_(std::move(other.path_)) {}
+    file_handle& operator=(file_handle&& other) noexcept {
+        std::swap(file_, other.file_);
+        std::swap(size_, other.size_);
+        std::swap(path_, other.path_);
+        return *this;
+    }
+    file_handle(const file_handle&) = delete;
+    file_handle& operator=(const file_handle&) = delete;
+    ~file_handle() {
+        if (is_open()) {
+            operating_system::close(file_);
+        }
+    }
+
+    /// Opens a regular file that is not empty.
+    /// \return errc::file_not_found, not_a_file (a directory, a pipe, a device), truncated (an empty file) or io_error
+    /// (no permission, or anything else that the system reports), each with the path.
+    [[nodiscard]] static result<file_handle> open(std::string_view utf8_path) {
+        auto file = open_as(utf8_path, operating_system::access::read);
+        if (!file) {
+            return file;
+        }
+        operating_system::facts found;
+        if (const int code = operating_system::look(file->file_, found)) {
+            return file->failed("cannot be examined", code);
+        }
+        if (!found.regular) {
+            return error{errc::not_a_file, sentence({file->path_, ": is not a regular file"})};
+        }
+        if (found.size == 0) {
+            return error{errc::truncated, sentence({file->path_, ": the file is empty (0 bytes)"})};
+        }
+        file->size_ = found.size;
+        return file;
+    }
+
+    /// Creates a file for writing, or empties an existing one.
+    [[nodiscard]] static result<file_handle> create(std::string_view utf8_path) {
+        return open_as(utf8_path, operating_system::access::create);
+    }
+
+    [[nodiscard]] bool is_open() const noexcept { return file_ != operating_system::closed(); }
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; } ///< bytes when it was opened
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    [[nodiscard]] operating_system::native native() const noexcept { return file_; }
+
+    /// Fills `out` from the current position.
+    /// \return errc::truncated when the file ends first (somebody shortened it), or io_error.
+    [[nodiscard]] result<void> read(std::span<std::byte> out) {
+        const std::size_t wanted = out.size();
+        while (!out.empty()) {
+            std::size_t taken = 0;
+            if (const int code = operating_system::read(file_, out.first(step_of(out.size())), taken)) {
+                return failed("cannot be read", code);
+            }
+            if (taken == 0) {
+                return error{errc::truncated, sentence({path_, ": ends ", out.size(), " bytes before the ", wanted,
+                                                        " bytes that it had when it was opened"})};
+            }
+            out = out.subspan(taken);
+        }
+        return {};
+    }
+
+    /// Appends all of `bytes`. \return errc::io_error, a full disk for instance.
+    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) {
+        while (!bytes.empty()) {
+            std::size_t taken = 0;
+            const auto step = bytes.first(step_of(bytes.size()));
+            if (const int code = operating_system::write(file_, step, taken)) {
+                return failed("cannot be written", code);
+            }
+            bytes = bytes.subspan(taken);
+        }
+        return {};
+    }
+
+    /// Closes now. \return an error if the system has not accepted all that was written.
+    [[nodiscard]] result<void> close() {
+        if (const int code = operating_system::close(std::exchange(file_, operating_system::closed()))) {
+            return failed("cannot be completed", code);
+        }
+        return {};
+    }
+
+    /// `path: what: the system's words (its number)`.
+    [[nodiscard]] error failed(std::string_view what, int code) const {
+        const errc kind = operating_system::means_missing(code) ? errc::file_not_found : errc::io_error;
+        return error{
+            kind, sentence({path_, ": ", what, ": ", operating_system::message(code), " (system error ", code, ")"})};
+    }
+
+private:
+    // 64 MiB: below every system's limit for one call.
+    static constexpr std::size_t largest_step = std::size_t{64} << 20;
+    [[nodiscard]] static std::size_t step_of(std::size_t left) noexcept {
+        return left < largest_step ? left : largest_step;
+    }
+
+    [[nodiscard]] static result<file_handle> open_as(std::string_view utf8_path, operating_system::access wanted) {
+        file_handle file;
+        file.path_ = utf8_path;
+        if (utf8_path.empty() || utf8_path.find('\0') != std::string_view::npos) {
+            return error{errc::file_not_found, sentence({"the path of ", utf8_path.size(),
+                                                         " bytes is empty or holds a NUL byte, so it names no file"})};
+        }
+        if (operating_system::is_directory(file.path_)) {
+            return error{errc::not_a_file, sentence({file.path_, ": is a directory, not a file"})};
+        }
+        if (const int code = operating_system::open(file.path_, wanted, file.file_)) {
+            file.file_ = operating_system::closed();
+            return file.failed(wanted == operating_system::access::create ? "cannot be created" : "cannot be opened",
+                               code);
+        }
+        return file;
+    }
+
+    operating_system::native file_ = operating_system::closed();
+    std::uint64_t size_ = 0;
+    std::string path_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/io/mapped_file.hpp ----
+// mapped_file: a file's bytes in the address space, read-only, without copying them.
+#ifndef BITNET_IO_MAPPED_FILE_HPP
+#define BITNET_IO_MAPPED_FILE_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#if !defined(_WIN32)
+#include <cerrno>
+#endif
+#if !defined(_WIN32) && !defined(__wasm__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How the bytes will be read: a hint, not a promise.
+enum class access_hint {
+    normal,
+    sequential, ///< from start to end: read ahead far
+    random,     ///< do not read ahead
+    will_need,  ///< start reading all of it now
+    huge_pages, ///< back the range with huge pages if the system can
+};
+
+namespace detail {
+
+/// A read-only mapping of a whole file, page-aligned. Move-only; unmaps itself. Reading it is thread-safe.
+///
+/// The file must keep its length while it is mapped: a file that another program shortens raises SIGBUS (POSIX) or an
+/// in-page error (Windows) in the code that reads the lost pages, and no library can turn that into an error value.
+/// Where files can change, use byte_source::read, which copies. (Windows refuses to shorten a mapped file.)
+class mapped_file {
+public:
+    /// Whether this system can map files. Where it cannot, open() returns errc::io_error.
+#if defined(__wasm__)
+    static constexpr bool supported = false;
+#else
+    static constexpr bool supported = true;
+#endif
+
+    mapped_file() noexcept = default;
+    mapped_file(mapped_file&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
+    mapped_file& operator=(mapped_file&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    mapped_file(const mapped_file&) = delete;
+    mapped_file& operator=(const mapped_file&) = delete;
+    ~mapped_file() { unmap(); }
+
+    /// Maps the file at `utf8_path`. Reads nothing yet: pages come when they are touched.
+    /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory (larger than the
+    /// address space), each with the path.
+    [[nodiscard]] static result<mapped_file> open(std::string_view utf8_path) {
+        auto file = file_handle::open(utf8_path);
+        if (!file) {
+            return failed(file);
+        }
+        if (file->size() > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
+            return error{errc::out_of_memory,
+                         sentence({file->path(), ": ", file->size(), " bytes exceed the address space"})};
+        }
+        mapped_file mapping;
+        mapping.size_ = to_size(file->size());
+        if (const int code = mapping.map(file->native())) {
+            mapping.size_ = 0;
+            return file->failed("cannot be mapped", code);
+        }
+        return mapping;
+    }
+
+    [[nodiscard]] bool is_open() const noexcept { return data_ != nullptr; }
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+        return {static_cast<const std::byte*>(data_), size_};
+    }
+
+    /// Tells the system how the bytes will be read. \return whether the system took the hint.
+    bool advise(access_hint hint) const noexcept;
+
+    /// Tells the system that a part of bytes() will not be read soon, so that its pages need not count as this
+    /// process's memory. They stay readable: touched again, they come back from the system's cache or the file.
+    /// \return whether the system took the hint.
+    bool give_back(std::span<const std::byte> part) const noexcept;
+
+private:
+#if defined(_WIN32)
+    int map(void* file) noexcept {
+        void* section = CreateFileMappingW(file, nullptr, 0x02u, 0, 0, nullptr); // PAGE_READONLY
+        if (section == nullptr) {
+            return static_cast<int>(GetLastError());
+        }
+        data_ = MapViewOfFile(section, 0x04u, 0, 0, 0); // FILE_MAP_READ
+        const int code = data_ != nullptr ? 0 : static_cast<int>(GetLastError());
+        CloseHandle(section); // the view keeps the section alive
+        return code;
+    }
+    void unmap() noexcept {
+        if (data_ != nullptr) {
+            UnmapViewOfFile(data_);
+        }
+    }
+#elif defined(__wasm__)
+    int map(int) noexcept { return ENOTSUP; }
+    void unmap() noexcept {}
+#else
+    int map(int file) noexcept {
+        void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file, 0);
+        if (mapped == MAP_FAILED) {
+            return errno;
+        }
+        data_ = mapped; // the mapping outlives the descriptor
+        return 0;
+    }
+    void unmap() noexcept {
+        if (data_ != nullptr) {
+            ::munmap(data_, size_);
+        }
+    }
+#endif
+
+    void* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+inline bool mapped_file::advise([[maybe_unused]] access_hint hint) const noexcept {
+#if defined(_WIN32) || defined(__wasm__)
+    return false;
+#else
+    if (data_ == nullptr) {
+        return false;
+    }
+    switch (hint) {
+    case access_hint::normal:
+        return ::madvise(data_, size_, MADV_NORMAL) == 0;
+    case access_hint::sequential:
+        return ::madvise(data_, size_, MADV_SEQUENTIAL) == 0;
+    case access_hint::random:
+        return ::madvise(data_, size_, MADV_RANDOM) == 0;
+    case access_hint::will_need:
+        return ::madvise(data_, size_, MADV_WILLNEED) == 0;
+    case access_hint::huge_pages:
+#if defined(MADV_HUGEPAGE)
+        return ::madvise(data_, size_, MADV_HUGEPAGE) == 0;
+#else
+        return false;
+#endif
+    }
+    return false;
+#endif
+}
+
+inline bool mapped_file::give_back([[maybe_unused]] std::span<const std::byte> part) const noexcept {
+#if defined(_WIN32) || defined(__wasm__)
+    return false;
+#else
+    const long page_bytes = ::sysconf(_SC_PAGESIZE);
+    if (data_ == nullptr || page_bytes <= 0) {
+        return false;
+    }
+    // Whole pages only: what lies beside the part may be in use.
+    const auto page = static_cast<std::size_t>(page_bytes);
+    const auto* start = static_cast<const std::byte*>(data_);
+    const auto begin = static_cast<std::size_t>(part.data() - start);
+    const std::size_t first = (begin + page - 1) / page * page;
+    const std::size_t end = (begin + part.size()) / page * page;
+    return first >= end || ::madvise(static_cast<std::byte*>(data_) + first, end - first, MADV_DONTNEED) == 0;
+#endif
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Reads from wherever the host keeps its data: fills all of `out` with the bytes from `offset` on, or returns false.
+struct read_callback {
+    bool (*read)(void* context, std::uint64_t offset, std::span<std::byte> out) = nullptr;
+    void* context = nullptr;
+};
+
+namespace detail {
+
+/// Told during a copy, after each piece of up to 16 MiB, how many bytes of all of the file are there. False gives the
+/// copy up.
+struct copy_progress {
+    bool (*goes_on)(void* context, std::uint64_t done, std::uint64_t all) noexcept = nullptr;
+    void* context = nullptr;
+};
+
+} // namespace detail
+
+/// Immutable bytes and the name that error messages give them. Owns them, maps them or borrows them; move-only.
+/// Moving it does not move the bytes: spans into them stay valid. Reading is thread-safe.
+class byte_source {
+public:
+    byte_source() noexcept = default;
+
+    /// Maps a file: no copy, no read. The file must not be shortened meanwhile (see mapped_file). Where files cannot be
+    /// mapped (WebAssembly), reads it.
+    /// \return errc::file_not_found, not_a_file, truncated (an empty file), io_error or out_of_memory.
+    [[nodiscard]] static result<byte_source> open(std::string_view utf8_path) {
+        if constexpr (!detail::mapped_file::supported) {
+            return read(utf8_path);
+        }
+        return detail::guarded([&]() -> result<byte_source> {
+            auto mapping = detail::mapped_file::open(utf8_path);
+            if (!mapping) {
+                return failed(mapping);
+            }
+            byte_source source;
+            source.mapping_ = *std::move(mapping);
+            source.name_ = utf8_path;
+            return source;
+        });
+    }
+
+    /// Reads a file into memory of its own (64-byte aligned, in huge pages where the system has them): safe against
+    /// files that change later. \return as open(); errc::truncated also when the file shrinks while it is read.
+    /// \param memory null: operator new
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, const memory_source* memory = nullptr) {
+        return read(utf8_path, detail::copy_progress(), memory);
+    }
+    /// For the library: the same, and errc::cancelled if `progress` gives it up.
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, detail::copy_progress progress,
+                                                  const memory_source* memory = nullptr) {
+        return detail::guarded([&]() -> result<byte_source> {
+            auto file = detail::file_handle::open(utf8_path);
+            if (!file) {
+                return failed(file);
+            }
+            auto source = allocate(file->size(), std::string(utf8_path), memory);
+            if (!source) {
+                return source;
+            }
+            if (auto filled = fill(*file, source->copy_.span(), progress); !filled) {
+                return failed(filled);
+            }
+            return source;
+        });
+    }
+
+    /// For the library: read() for page_mode::copied, otherwise open().
+    [[nodiscard]] static result<byte_source> open(std::string_view utf8_path, page_mode pages,
+                                                  const memory_source* memory, detail::copy_progress progress = {}) {
+        return pages == page_mode::copied || !detail::mapped_file::supported ? read(utf8_path, progress, memory)
+                                                                             : open(utf8_path);
+    }
+
+    /// The caller's own memory, which must outlive the source. Nothing is copied.
+    [[nodiscard]] static byte_source borrow(std::span<const std::byte> bytes, std::string name) {
+        byte_source source;
+        source.borrowed_ = bytes;
+        source.name_ = std::move(name);
+        return source;
+    }
+
+    /// Copies `size` bytes into memory of its own through `callback`, in ascending chunks of at most 16 MiB.
+    /// \param memory null: operator new \pre callback.read != nullptr
+    /// \return errc::truncated when `size` is 0, io_error when the callback returns false, out_of_memory.
+    [[nodiscard]] static result<byte_source> from_callback(read_callback callback, std::uint64_t size, std::string name,
+                                                           const memory_source* memory = nullptr) {
+        assert(callback.read != nullptr);
+        if (size == 0) {
+            return detail::error_saying(errc::truncated, {name, ": there is nothing to read (0 bytes)"});
+        }
+        auto source = allocate(size, std::move(name), memory);
+        if (!source) {
+            return source;
+        }
+        const auto all = source->copy_.span();
+        for (std::size_t offset = 0; offset < all.size(); offset += largest_piece) {
+            const std::size_t left = all.size() - offset;
+            const auto out = all.subspan(offset, left < largest_piece ? left : largest_piece);
+            if (!callback.read(callback.context, offset, out)) {
+                return detail::error_saying(errc::io_error, {source->name_, ": the read callback could not give ",
+                                                             out.size(), " bytes at offset ", offset, " of ", size});
+            }
+        }
+        return source;
+    }
+
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+        if (mapping_.is_open()) {
+            return mapping_.bytes();
+        }
+        return copy_.empty() ? borrowed_ : copy_.span();
+    }
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] bool is_mapped() const noexcept { return mapping_.is_open(); }
+
+    /// Passes a hint on to the mapping. \return false if nothing is mapped or the system ignores it.
+    bool advise(access_hint hint) const noexcept { return mapping_.advise(hint); }
+    /// The same for mapped_file::give_back. \pre `part` lies within bytes()
+    bool give_back(std::span<const std::byte> part) const noexcept { return mapping_.give_back(part); }
+
+private:
+    static constexpr std::size_t largest_piece = std::size_t{16} << 20;
+
+    [[nodiscard]] static result<void> fill(detail::file_handle& file, std::span<std::byte> all,
+                                           detail::copy_progress progress) {
+        if (progress.goes_on == nullptr) {
+            return file.read(all);
+        }
+        for (std::size_t done = 0; done < all.size();) {
+            const std::size_t left = all.size() - done;
+            const std::size_t size = left < largest_piece ? left : largest_piece;
+            if (auto filled = file.read(all.subspan(done, size)); !filled) {
+                return filled;
+            }
+            done += size;
+            if (!progress.goes_on(progress.context, done, all.size())) {
+                return detail::error_saying(errc::cancelled, {file.path(), ": the copy was given up after ", done,
+                                                              " of ", all.size(), " bytes"});
+            }
+        }
+        return {};
+    }
+
+    /// Bytes of any value: who asks for them writes all of them.
+    [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name,
+                                                      const memory_source* memory) {
+        auto bytes = buffer<std::byte>::allocate_uninitialized(size, name, {memory, {memory_use::weights, true}});
+        if (!bytes) {
+            return failed(bytes);
+        }
+        byte_source source;
+        source.copy_ = *std::move(bytes);
+        source.name_ = std::move(name);
+        return source;
+    }
+
+    detail::mapped_file mapping_;
+    buffer<std::byte> copy_;
+    std::span<const std::byte> borrowed_;
+    std::string name_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 #include <algorithm>
 #include <bit>
 #include <cassert>
@@ -11570,6 +11495,90 @@ private:
     std::uint64_t number_;
     std::uint64_t count_;
 };
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/io/progress_meter.hpp ----
+// progress_meter: adds up what one opening of a model has done, and tells it.
+#ifndef BITNET_IO_PROGRESS_METER_HPP
+#define BITNET_IO_PROGRESS_METER_HPP
+
+#include <cstdint>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Adds up what one opening has done. Belongs to the thread that opens.
+class progress_meter {
+public:
+    explicit progress_meter(open_progress told) noexcept : told_(told) {}
+    progress_meter(const progress_meter&) = delete;
+    progress_meter& operator=(const progress_meter&) = delete;
+
+    /// So many bytes of tensors, or for the screen, are to be gone through. What a copy has promised of them is
+    /// included.
+    void expect(std::uint64_t bytes) noexcept {
+        all_ = done_ + bytes;
+        of_file_ = 0;
+    }
+
+    /// \return whether to go on
+    [[nodiscard]] bool advance(std::uint64_t bytes) noexcept {
+        done_ = bytes < all_ - done_ ? done_ + bytes : all_;
+        return tell();
+    }
+    [[nodiscard]] bool finish() noexcept {
+        done_ = all_;
+        return tell();
+    }
+    [[nodiscard]] bool is_cancelled() const noexcept { return is_cancelled_; }
+
+    /// errc::cancelled. \param name of the model
+    [[nodiscard]] error cancelled(std::string_view name) const {
+        return error_saying(errc::cancelled,
+                            {name, ": opening it was given up after ", done_, " of ", all_, " bytes of work"});
+    }
+
+    /// Counts copies, one file after the other, each followed by the reading of what it holds. Borrows this.
+    [[nodiscard]] copy_progress copying() noexcept {
+        return {[](void* self, std::uint64_t done, std::uint64_t all) noexcept {
+                    return static_cast<progress_meter*>(self)->copy(done, all);
+                },
+                this};
+    }
+    /// A copy was given up for another reason: what was left of it is not done.
+    void forget_copy() noexcept {
+        all_ = done_;
+        of_file_ = 0;
+    }
+
+private:
+    [[nodiscard]] bool copy(std::uint64_t done, std::uint64_t all) noexcept {
+        if (of_file_ == 0) { // its first piece
+            all_ += 2 * all;
+        }
+        const std::uint64_t more = done - of_file_;
+        of_file_ = done != all ? done : 0;
+        return advance(more);
+    }
+    [[nodiscard]] bool tell() noexcept {
+        is_cancelled_ = is_cancelled_ || (told_.goes_on != nullptr && !told_.goes_on(told_.context, done_, all_));
+        return !is_cancelled_;
+    }
+
+    open_progress told_;
+    std::uint64_t done_ = 0;
+    std::uint64_t all_ = 0;
+    std::uint64_t of_file_ = 0; ///< copied of the file that is being copied
+    bool is_cancelled_ = false;
+};
+
+/// \return whether to go on, with or without a meter
+[[nodiscard]] inline bool advance(progress_meter* meter, std::uint64_t bytes) noexcept {
+    return meter == nullptr || meter->advance(bytes);
+}
 
 } // namespace bitnet::inline BITNET_ABI::detail
 

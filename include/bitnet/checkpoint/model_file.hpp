@@ -13,8 +13,8 @@
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/mapped_file.hpp>
-#include <bitnet/io/open_progress.hpp>
 #include <bitnet/io/page_mode.hpp>
+#include <bitnet/io/progress_meter.hpp>
 
 #include <algorithm>
 #include <cstddef>

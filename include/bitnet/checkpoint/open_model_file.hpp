@@ -17,9 +17,9 @@
 #include <bitnet/io/copy_pace.hpp>
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/gguf_reader.hpp>
-#include <bitnet/io/open_progress.hpp>
 #include <bitnet/io/page_choice.hpp>
 #include <bitnet/io/page_mode.hpp>
+#include <bitnet/io/progress_meter.hpp>
 #include <bitnet/kernel/layout_table.hpp>
 
 #include <string>

@@ -18,7 +18,7 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
-#include <bitnet/io/open_progress.hpp>
+#include <bitnet/io/progress_meter.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/kernel/layout_table.hpp>
 #include <bitnet/model/weights.hpp>

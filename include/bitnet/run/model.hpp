@@ -7,7 +7,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/byte_source.hpp>
-#include <bitnet/io/open_progress.hpp>
+#include <bitnet/io/progress_meter.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>

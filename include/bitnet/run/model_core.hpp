@@ -11,7 +11,7 @@
 #include <bitnet/engine.hpp>
 #include <bitnet/io/available_memory.hpp>
 #include <bitnet/io/byte_source.hpp>
-#include <bitnet/io/open_progress.hpp>
+#include <bitnet/io/progress_meter.hpp>
 #include <bitnet/model/kv_page.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/model/weights.hpp>

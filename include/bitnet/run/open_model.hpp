@@ -10,7 +10,7 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/engine.hpp>
 #include <bitnet/io/byte_source.hpp>
-#include <bitnet/io/open_progress.hpp>
+#include <bitnet/io/progress_meter.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/files_part.hpp>

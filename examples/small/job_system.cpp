@@ -71,6 +71,7 @@ int main(int argc, char** argv) {
     auto session = value(bitnet::any_session::open(model, jobs, {.context = 30}));
     auto choose = value(bitnet::sampler::open(bitnet::sampler_options::greedy(), model.parameters().vocabulary));
     value(session.feed(value(model.text().encode("Once upon a time"))));
+    std::cout << "Once upon a time";
     while (const auto token = session.next(choose)) {
         std::cout << model.text().bytes_of(*token);
     }

@@ -52,8 +52,8 @@ pak_file find(std::istream& archive, const std::string& wanted) {
 std::string story(const bitnet::any_model& model) {
     auto session = value(bitnet::any_session::open(model, {.context = 30, .threads = 2}));
     auto choose = value(bitnet::sampler::open(bitnet::sampler_options::greedy(), model.parameters().vocabulary));
-    value(session.feed(value(model.text().encode("Once upon a time"))));
-    std::string text;
+    std::string text = "Once upon a time";
+    value(session.feed(value(model.text().encode(text))));
     while (const auto token = session.next(choose)) {
         text += model.text().bytes_of(*token);
     }

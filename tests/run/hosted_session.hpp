@@ -4,9 +4,10 @@
 
 #include "golden/tiny_model_writer.hpp"
 
+#include <bitnet/any.hpp>
+#include <bitnet/io/byte_source.hpp>
 #include <bitnet/run/any_batch.hpp>
 #include <bitnet/run/any_session.hpp>
-#include <bitnet/run/open_model.hpp>
 #include <bitnet/run/sampler.hpp>
 
 #include <doctest/doctest.h>

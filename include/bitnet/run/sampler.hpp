@@ -68,9 +68,10 @@ class sampler {
 public:
     static constexpr std::size_t largest_window = 1u << 16;
 
-    /// \param vocabulary number of logits. \return errc::invalid_argument naming the option and its range,
-    /// errc::out_of_memory.
-    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
+    /// \param vocabulary number of logits \param memory null: operator new \return errc::invalid_argument naming the
+    /// option and its range, errc::out_of_memory.
+    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary,
+                                              const memory_source* memory = nullptr) {
         const detail::default_float_environment environment;
         sampler made;
         if (auto checked = check_options(options); !checked) {
@@ -79,7 +80,8 @@ public:
         made.options_ = options;
         made.random_ = options.seed;
         made.vocabulary_ = vocabulary;
-        auto counts = detail::token_counts::open(options.penalty_window);
+        const detail::memory_from from{memory, {memory_use::scratch, false}};
+        auto counts = detail::token_counts::open(options.penalty_window, from);
         if (!counts) {
             return failed(counts);
         }
@@ -87,8 +89,8 @@ public:
         const std::size_t most = made.needs_if(options.penalty_window);
         error failure;
         detail::allocate(made.candidates_, most == 0 || most > vocabulary ? vocabulary : most, "sampler candidates",
-                         failure);
-        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
+                         failure, from);
+        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }

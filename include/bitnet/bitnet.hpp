@@ -215,6 +215,7 @@
 #include <bitnet/text/pre_tokenizer.hpp>
 #include <bitnet/text/sentence_piece.hpp>
 #include <bitnet/text/splitter.hpp>
+#include <bitnet/text/stop_texts.hpp>
 #include <bitnet/text/stream_decoder.hpp>
 #include <bitnet/text/template_lexer.hpp>
 #include <bitnet/text/template_outline.hpp>

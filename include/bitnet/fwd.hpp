@@ -51,6 +51,7 @@ struct tokenizer_options;
 struct encode_options;
 struct decode_options;
 struct pre_tokenizer_choice;
+class stop_texts;
 class stream_decoder;
 struct stream_decoder_options;
 class chat_dialog;

@@ -167,6 +167,7 @@
 #include <bitnet/run/embedding_codes.hpp>
 #include <bitnet/run/files_part.hpp>
 #include <bitnet/run/graph_part.hpp>
+#include <bitnet/run/logit_bias.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/model_facts.hpp>
@@ -175,6 +176,7 @@
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/parts.hpp>
+#include <bitnet/run/repetition_penalty.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/screen_choice.hpp>
 #include <bitnet/run/session.hpp>

@@ -739,6 +739,7 @@ struct batch_options;
 template <class Ladder> struct compiled_for;
 class kv_pool;
 enum class lm_head_mode;
+struct logit_bias;
 struct logits_visitor;
 struct open_options;
 class sampler;
@@ -3692,6 +3693,280 @@ void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned r
 
 #endif
 
+// ---- bitnet/run/logit_bias.hpp ----
+// logit_bias: what a program adds to the logit of a token, or that it must not be chosen.
+#ifndef BITNET_RUN_LOGIT_BIAS_HPP
+#define BITNET_RUN_LOGIT_BIAS_HPP
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+struct logit_bias {
+    token id;
+    float bias; ///< -1000 to 1000, or forbidden()
+
+    /// The bias of a token that is never chosen: minus infinity.
+    [[nodiscard]] static constexpr float forbidden() noexcept { return std::bit_cast<float>(0xff800000u); }
+};
+
+namespace detail {
+
+[[nodiscard]] inline bool is_forbidden(float bias) noexcept {
+    return std::bit_cast<std::uint32_t>(bias) == 0xff800000u;
+}
+
+[[nodiscard]] inline token token_of(token id) noexcept { return id; }
+template <class Entry> [[nodiscard]] token token_of(const Entry& entry) noexcept { return entry.id; }
+
+/// The entry of token `id` in entries that ascend by it; null if there is none.
+template <class Entry> [[nodiscard]] const Entry* find_token(std::span<const Entry> entries, token id) noexcept {
+    while (!entries.empty()) {
+        const std::size_t middle = entries.size() / 2;
+        const token here = token_of(entries[middle]);
+        if (here == id) {
+            return &entries[middle];
+        }
+        entries = here < id ? entries.subspan(middle + 1) : entries.first(middle);
+    }
+    return nullptr;
+}
+
+/// The biases of a sampler, each token once, in the order of the vocabulary.
+class bias_table {
+public:
+    /// \return errc::invalid_argument naming the token, errc::out_of_memory.
+    [[nodiscard]] static result<bias_table> open(std::span<const logit_bias> biases, std::size_t vocabulary) {
+        bias_table made;
+        if (biases.size() > vocabulary) {
+            return error_saying(
+                errc::invalid_argument,
+                {"sampler: ", biases.size(), " biases were given, the vocabulary has ", vocabulary, " tokens"});
+        }
+        error failure;
+        allocate(made.entries_, biases.size(), "logit biases", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        for (std::size_t i = 0; i < biases.size(); ++i) {
+            if (auto checked = check_entry(biases[i], vocabulary); !checked) {
+                return failed(checked);
+            }
+            made.entries_[i] = biases[i];
+        }
+        sort_first(made.entries_.data(), biases.size(), biases.size(),
+                   [](const logit_bias& a, const logit_bias& b) noexcept { return a.id < b.id; });
+        if (auto counted = made.count(vocabulary); !counted) {
+            return failed(counted);
+        }
+        return made;
+    }
+
+    [[nodiscard]] std::span<const logit_bias> entries() const noexcept { return entries_.span(); }
+    [[nodiscard]] const logit_bias* find(token id) const noexcept { return find_token(entries(), id); }
+    /// How many tokens lose by it, forbidden ones included.
+    [[nodiscard]] std::size_t lowered() const noexcept { return lowered_; }
+    /// Whether a token gains by it.
+    [[nodiscard]] bool raises() const noexcept { return raises_; }
+
+private:
+    [[nodiscard]] static result<void> check_entry(const logit_bias& given, std::size_t vocabulary) {
+        if (given.id < 0 || static_cast<std::size_t>(given.id) >= vocabulary) {
+            return error_saying(errc::invalid_argument,
+                                {"sampler: a bias is of token ", given.id, ", the vocabulary has ", vocabulary});
+        }
+        if (!(given.bias >= -1000.0f && given.bias <= 1000.0f) && !is_forbidden(given.bias)) {
+            return error_saying(errc::invalid_argument,
+                                {"sampler: the bias of token ", given.id, " must be -1000 to 1000, or forbidden()"});
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> count(std::size_t vocabulary) {
+        std::size_t forbidden = 0;
+        for (std::size_t i = 0; i < entries_.size(); ++i) {
+            if (i != 0 && entries_[i].id == entries_[i - 1].id) {
+                return error_saying(errc::invalid_argument,
+                                    {"sampler: the bias of token ", entries_[i].id, " is given twice"});
+            }
+            forbidden += is_forbidden(entries_[i].bias) ? 1u : 0u;
+            lowered_ += entries_[i].bias < 0.0f || is_forbidden(entries_[i].bias) ? 1u : 0u;
+            raises_ = raises_ || entries_[i].bias > 0.0f;
+        }
+        if (forbidden == vocabulary && vocabulary != 0) {
+            return error_saying(errc::invalid_argument,
+                                {"sampler: all ", vocabulary, " tokens are forbidden, none is left to choose"});
+        }
+        return {};
+    }
+
+    buffer<logit_bias> entries_;
+    std::size_t lowered_ = 0;
+    bool raises_ = false;
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+#endif
+
+// ---- bitnet/run/repetition_penalty.hpp ----
+// repetition_penalty: finds the tokens that would go on with what was said before, for the sampler's DRY step.
+#ifndef BITNET_RUN_REPETITION_PENALTY_HPP
+#define BITNET_RUN_REPETITION_PENALTY_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// "Don't repeat yourself" (P. E. Weidmann, text-generation-webui, pull request 5677, 2024): if the last n tokens,
+/// n >= allowed_length, stood somewhere before and t followed them, the logit of t loses
+/// multiplier * base^(n - allowed_length), with the largest such n. A sequence breaker is in no such sequence and loses
+/// nothing. Here at most 1e6 is lost; "somewhere before" is within the last `window` tokens, what is equal there may
+/// begin earlier.
+///
+/// For every token of the window the length of the longest common end of what ends there and of all tokens is kept
+/// up to date: a time linear in the window for each token.
+class repetition_penalty {
+public:
+    struct settings {
+        float multiplier = 0.0f; ///< 0 is off
+        float base = 1.75f;
+        std::size_t allowed_length = 2;
+        std::size_t window = 1024;
+    };
+    struct entry {
+        token id;
+        std::uint32_t length; ///< n
+        float penalty;
+    };
+
+    repetition_penalty() noexcept = default; ///< off
+
+    /// \return errc::invalid_argument for a breaker outside the vocabulary, errc::out_of_memory.
+    [[nodiscard]] static result<repetition_penalty> open(const settings& chosen, std::span<const token> breakers,
+                                                         std::size_t vocabulary) {
+        repetition_penalty made;
+        made.settings_ = chosen;
+        const std::size_t window = chosen.multiplier > 0.0f ? chosen.window : 0;
+        error failure;
+        allocate(made.tokens_, window, "tokens of the DRY window", failure);
+        allocate(made.lengths_, window, "lengths of the DRY window", failure);
+        allocate(made.entries_, window, "penalties of the DRY window", failure);
+        allocate(made.breakers_, breakers.size(), "sequence breakers", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        for (std::size_t i = 0; i < breakers.size(); ++i) {
+            if (breakers[i] < 0 || static_cast<std::size_t>(breakers[i]) >= vocabulary) {
+                return error_saying(errc::invalid_argument, {"sampler: a sequence breaker is token ", breakers[i],
+                                                             ", the vocabulary has ", vocabulary});
+            }
+            made.breakers_[i] = breakers[i];
+        }
+        sort_first(made.breakers_.data(), breakers.size(), breakers.size(),
+                   [](token a, token b) noexcept { return a < b; });
+        return made;
+    }
+
+    /// The tokens that lose, each once, in the order of the vocabulary.
+    [[nodiscard]] std::span<const entry> entries() const noexcept { return entries_.span().first(listed_); }
+    [[nodiscard]] std::span<const token> breakers() const noexcept { return breakers_.span(); }
+    [[nodiscard]] const entry* find(token id) const noexcept { return find_token(entries(), id); }
+
+    /// `id` is the next of all tokens.
+    void accept(token id) noexcept {
+        const std::size_t window = tokens_.size();
+        if (window == 0) {
+            return;
+        }
+        const default_float_environment environment;
+        const bool breaks = is_breaker(id);
+        // From the newest token back, because a length needs the one before it as it was. The oldest token of a full
+        // window leaves it.
+        for (std::size_t age = 1; age <= kept_ && age < window; ++age) {
+            const std::size_t at = slot(age);
+            const std::uint32_t before = age < kept_ ? lengths_[slot(age + 1)] : 0;
+            lengths_[at] = !breaks && tokens_[at] == id ? before + 1 : 0;
+        }
+        tokens_[next_] = id;
+        lengths_[next_] = 0;
+        next_ = next_ + 1 == window ? 0 : next_ + 1;
+        kept_ += kept_ < window ? 1u : 0u;
+        list();
+    }
+
+    void reset() noexcept {
+        kept_ = 0;
+        next_ = 0;
+        listed_ = 0;
+    }
+
+private:
+    /// Where the token stands that came `age` tokens ago; 1 is the newest. \pre 1 <= age <= kept_
+    [[nodiscard]] std::size_t slot(std::size_t age) const noexcept {
+        return age <= next_ ? next_ - age : next_ + tokens_.size() - age;
+    }
+
+    [[nodiscard]] bool is_breaker(token id) const noexcept { return find_token(breakers(), id) != nullptr; }
+
+    void list() noexcept {
+        std::size_t found = 0;
+        for (std::size_t age = kept_; age > 1; --age) {
+            const std::uint32_t length = lengths_[slot(age)];
+            const token next = tokens_[slot(age - 1)];
+            if (length >= settings_.allowed_length && !is_breaker(next)) {
+                entries_[found++] = {next, length, 0.0f};
+            }
+        }
+        sort_first(entries_.data(), found, found, [](const entry& a, const entry& b) noexcept {
+            return a.id != b.id ? a.id < b.id : a.length > b.length;
+        });
+        listed_ = 0;
+        for (std::size_t i = 0; i < found; ++i) {
+            if (listed_ == 0 || entries_[i].id != entries_[listed_ - 1].id) {
+                entries_[listed_] = entries_[i];
+                entries_[listed_++].penalty = penalty_of(entries_[i].length);
+            }
+        }
+    }
+
+    /// By squaring, so that every platform multiplies in the same order. \pre length >= allowed_length
+    [[nodiscard]] float penalty_of(std::uint32_t length) const noexcept {
+        constexpr float most = 1e6f;
+        float power = settings_.base;
+        float penalty = settings_.multiplier;
+        for (std::size_t rest = length - settings_.allowed_length; rest != 0 && penalty < most; rest /= 2) {
+            penalty = rest % 2 != 0 ? penalty * power : penalty;
+            power = power < most ? power * power : power; // a further factor would exceed the limit anyway
+        }
+        return penalty < most ? penalty : most;
+    }
+
+    settings settings_;
+    buffer<token> tokens_;          ///< ring of the last tokens
+    buffer<std::uint32_t> lengths_; ///< [window] of the longest common end of what ends there and of all tokens
+    buffer<entry> entries_;
+    buffer<token> breakers_; ///< ascending
+    std::size_t next_ = 0;   ///< the slot of the next token
+    std::size_t kept_ = 0;
+    std::size_t listed_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
+
+#endif
+
 // ---- bitnet/run/token_chooser.hpp ----
 // token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
 #ifndef BITNET_RUN_TOKEN_CHOOSER_HPP
@@ -3766,11 +4041,12 @@ private:
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Steps are taken in this order: penalties, top_k, top_p, min_p, temperature, draw. temperature 0 is greedy: the
-/// largest logit after penalties, the lowest id on ties.
+/// Steps are taken in this order: biases, penalties (repeat, presence, frequency), DRY, top_k, typical_p, top_p, min_p,
+/// temperature, draw. temperature 0 is greedy: the largest logit after DRY, the lowest id on ties.
 struct sampler_options {
     float temperature = 0.8f;        ///< >= 0; probabilities are softmax(logits / temperature)
     std::size_t top_k = 40;          ///< keep the k largest; 0 keeps all
@@ -3781,6 +4057,18 @@ struct sampler_options {
     float frequency_penalty = 0.0f;  ///< subtracted for each time a token is among the recent ones
     std::size_t penalty_window = 64; ///< how many tokens are recent
     std::uint64_t seed = 0;
+    /// 0 to 1; keep the fewest that reach this share of the probability, those first whose information content is
+    /// closest to the entropy (locally typical sampling, Meister et al., 2022, arXiv:2202.00666); 1 keeps all
+    float typical_p = 1.0f;
+    /// 0 to 1000. Not 0: a token that would go on with a sequence of n tokens, n >= dry_allowed_length, which is the
+    /// end of all tokens and stood among the last dry_window before, loses
+    /// dry_multiplier * dry_base^(n - dry_allowed_length), at most 1e6 (DRY, P. E. Weidmann, 2024)
+    float dry_multiplier = 0.0f;
+    float dry_base = 1.75f;                ///< 1 to 100
+    std::size_t dry_allowed_length = 2;    ///< 1 or more
+    std::size_t dry_window = 1024;         ///< 0 to 65536; 20 bytes each, and a time linear in it for each token
+    std::span<const token> dry_breakers{}; ///< tokens that no repeated sequence contains; copied by sampler::open()
+    std::span<const logit_bias> biases{};  ///< each token once at most; copied by sampler::open()
 
     [[nodiscard]] static sampler_options greedy() noexcept {
         sampler_options options;
@@ -3805,13 +4093,13 @@ namespace bitnet::inline BITNET_ABI {
 
 /// The library's token_chooser. Holds its settings, its random state and the recent tokens. One sampler serves one
 /// sequence.
-/// Allocates in open() only: 16 bytes for each token of the vocabulary.
+/// Allocates in open() only: 16 bytes for each token of the vocabulary, 8 for each bias.
 class sampler {
 public:
     static constexpr std::size_t largest_window = 1u << 16;
 
-    /// \param vocabulary number of logits. \return errc::invalid_argument naming the option and its range,
-    /// errc::out_of_memory.
+    /// \param vocabulary number of logits. \return errc::invalid_argument naming the option and its range, or the token
+    /// whose bias is given twice or out of range, or if all tokens are forbidden; errc::out_of_memory.
     [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
         const detail::default_float_environment environment;
         sampler made;
@@ -3820,6 +4108,9 @@ public:
         }
         made.options_ = options;
         made.random_ = options.seed;
+        if (auto copied = made.copy_lists(options, vocabulary); !copied) {
+            return failed(copied);
+        }
         error failure;
         detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure);
         detail::allocate(made.counts_, vocabulary, "sampler counts", failure);
@@ -3830,48 +4121,55 @@ public:
         return made;
     }
 
-    /// Chooses a token. Changes only the random state; call accept() with the token that was taken.
-    /// \pre logits.size() is the vocabulary size given to open(), and not 0.
+    /// Chooses a token, never one that is forbidden. Changes only the random state; call accept() with the token that
+    /// was taken. \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
         assert(logits.size() == candidates_.size() && !logits.empty());
         const detail::default_float_environment environment;
         for (std::size_t i = 0; i < logits.size(); ++i) {
             candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
         }
-        return choose_among(logits.size());
+        return choose_among(adjust_listed(logits));
     }
 
-    /// The same from the needs() largest logits alone, in any order: the token that all logits would give.
-    /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
+    /// The same from the needs() largest logits alone, in any order: the token that all logits would give. no_token if
+    /// all of `largest` are forbidden, which the precondition excludes. \pre 0 < needs() <= largest.size() or largest
+    /// has all tokens; every token once
     [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
         assert(!largest.empty() && largest.size() <= candidates_.size());
         const detail::default_float_environment environment;
-        for (std::size_t i = 0; i < largest.size(); ++i) {
-            const auto [id, logit] = largest[i];
-            candidates_[i] = {penalized(logit, counts_[static_cast<std::size_t>(id)]), id, 0.0f};
+        std::size_t n = 0;
+        for (const auto [id, logit] : largest) {
+            if (const logit_bias* bias = biases_.find(id); bias == nullptr || !detail::is_forbidden(bias->bias)) {
+                const float biased = bias == nullptr ? logit : logit + bias->bias;
+                const float kept = penalized(biased, counts_[static_cast<std::size_t>(id)]);
+                const auto* repeats = repetition_.find(id);
+                candidates_[n++] = {repeats == nullptr ? kept : kept - repeats->penalty, id, 0.0f};
+            }
         }
-        return choose_among(largest.size());
+        return choose_among(n);
     }
 
     /// How many of the largest logits are enough for choose(); 0 if only all of them are. Greedy needs one, top_k
-    /// needs k. If penalties lower the logits of c recent tokens, at most c others take their places: c more are
-    /// enough.
+    /// needs k. If biases, penalties and DRY lower the logits of c tokens, at most c others take their places: c more
+    /// are enough. A bias that raises a logit may do so with any, and asks for all.
     [[nodiscard]] std::size_t needs() const noexcept {
         const detail::default_float_environment environment;
         const std::size_t kept = is_greedy() ? 1 : options_.top_k;
         const bool lowers =
             options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
-        if (kept == 0 || (distinct_ != 0 && !lowers)) {
+        if (kept == 0 || biases_.raises() || (distinct_ != 0 && !lowers)) {
             return 0;
         }
         const bool penalizes =
             options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
-        return kept + (penalizes ? distinct_ : 0);
+        return kept + (penalizes ? distinct_ : 0) + biases_.lowered() + repetition_.entries().size();
     }
 
     /// Counts a token among the recent ones: those that were chosen, and those of the prompt if they should count.
     /// \pre 0 <= id < vocabulary
     void accept(token id) noexcept {
+        repetition_.accept(id);
         if (recent_.empty()) {
             return;
         }
@@ -3892,8 +4190,10 @@ public:
         accepted_ = 0;
         distinct_ = 0;
         random_ = options_.seed;
+        repetition_.reset();
     }
 
+    /// Their lists are the sampler's own copies.
     [[nodiscard]] const sampler_options& options() const noexcept { return options_; }
     [[nodiscard]] bool is_greedy() const noexcept { return options_.temperature == 0.0f; }
 
@@ -3919,6 +4219,11 @@ private:
             {"presence_penalty must be -1000 to 1000", within(o.presence_penalty, -1000.0f, 1000.0f)},
             {"frequency_penalty must be -1000 to 1000", within(o.frequency_penalty, -1000.0f, 1000.0f)},
             {"penalty_window must be 0 to 65536", o.penalty_window <= largest_window},
+            {"typical_p must be 0 to 1", within(o.typical_p, 0.0f, 1.0f)},
+            {"dry_multiplier must be 0 to 1000", within(o.dry_multiplier, 0.0f, 1000.0f)},
+            {"dry_base must be 1 to 100", within(o.dry_base, 1.0f, 100.0f)},
+            {"dry_allowed_length must be 1 or more", o.dry_allowed_length != 0},
+            {"dry_window must be 0 to 65536", o.dry_window <= largest_window},
         };
         for (const auto& [text, holds] : rules) {
             if (!holds) {
@@ -3929,6 +4234,44 @@ private:
     }
     [[nodiscard]] static bool within(float value, float low, float high) noexcept {
         return value >= low && value <= high;
+    }
+
+    [[nodiscard]] result<void> copy_lists(const sampler_options& options, std::size_t vocabulary) {
+        auto biases = detail::bias_table::open(options.biases, vocabulary);
+        if (!biases) {
+            return failed(biases);
+        }
+        auto repetition = detail::repetition_penalty::open(
+            {options.dry_multiplier, options.dry_base, options.dry_allowed_length, options.dry_window},
+            options.dry_breakers, vocabulary);
+        if (!repetition) {
+            return failed(repetition);
+        }
+        biases_ = *std::move(biases);
+        repetition_ = *std::move(repetition);
+        options_.biases = biases_.entries();
+        options_.dry_breakers = repetition_.breakers();
+        return {};
+    }
+
+    /// Biases and DRY, where candidate i is token i. \return how many candidates are left without the forbidden ones
+    [[nodiscard]] std::size_t adjust_listed(std::span<const float> logits) noexcept {
+        const std::span<const logit_bias> biases = biases_.entries();
+        for (const auto [id, bias] : biases) {
+            const auto i = static_cast<std::size_t>(id);
+            candidates_[i].logit = penalized(logits[i] + bias, counts_[i]);
+        }
+        for (const auto& repeats : repetition_.entries()) {
+            float& logit = candidates_[static_cast<std::size_t>(repeats.id)].logit;
+            logit = logit - repeats.penalty;
+        }
+        std::size_t left = logits.size();
+        for (std::size_t i = biases.size(); i-- > 0;) { // descending: what is moved was looked at
+            if (detail::is_forbidden(biases[i].bias)) {
+                candidates_[static_cast<std::size_t>(biases[i].id)] = candidates_[--left];
+            }
+        }
+        return left;
     }
 
     /// Moves the k largest of the first n to the front, sorted. \pre k <= n
@@ -3949,17 +4292,47 @@ private:
         return detail::exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
     }
 
-    /// The steps after the penalties, over the first n candidates.
+    /// The steps after DRY, over the first n candidates.
     [[nodiscard]] token choose_among(std::size_t n) noexcept {
+        if (n == 0) {
+            return no_token;
+        }
         if (is_greedy()) {
             sort_largest(n, 1);
             return candidates_[0].id;
         }
         std::size_t kept = options_.top_k == 0 || options_.top_k > n ? n : options_.top_k;
         sort_largest(n, kept); // all later steps need the order
+        kept = keep_typical(kept);
         kept = keep_top_p(kept);
         kept = keep_min_p(kept);
         return draw(kept);
+    }
+
+    /// The information content of a token less the entropy is the expected logit less its own: the logarithm of the sum
+    /// is in both.
+    [[nodiscard]] std::size_t keep_typical(std::size_t n) noexcept {
+        if (options_.typical_p >= 1.0f) {
+            return n;
+        }
+        const float sum = weigh(n, 1.0f);
+        const float largest = candidates_[0].logit;
+        float weighted = 0.0f;
+        for (std::size_t i = 0; i < n; ++i) {
+            const candidate& c = candidates_[i];
+            weighted = c.weight > 0.0f ? detail::exact_fma(c.weight, c.logit - largest, weighted) : weighted;
+        }
+        const float expected = detail::exact_quotient(weighted, sum);
+        const auto nearness = [&](const candidate& c) noexcept {
+            const float away = (c.logit - largest) - expected;
+            return away > 0.0f ? -away : away;
+        };
+        detail::sort_first(candidates_.data(), n, n, [&](const candidate& a, const candidate& b) noexcept {
+            return detail::precedes(nearness(a), a.id, nearness(b), b.id);
+        });
+        const std::size_t kept = count_reaching(n, options_.typical_p * sum);
+        sort_largest(kept, kept);
+        return kept;
     }
 
     [[nodiscard]] std::size_t keep_top_p(std::size_t n) noexcept {
@@ -3967,7 +4340,11 @@ private:
             return n;
         }
         const float sum = weigh(n, 1.0f);
-        const float enough = options_.top_p * sum;
+        return count_reaching(n, options_.top_p * sum);
+    }
+
+    /// How many of the first n have `enough` weight together.
+    [[nodiscard]] std::size_t count_reaching(std::size_t n, float enough) const noexcept {
         float reached = 0.0f;
         for (std::size_t i = 0; i < n; ++i) {
             reached = reached + candidates_[i].weight;
@@ -4030,6 +4407,8 @@ private:
     buffer<candidate> candidates_;
     buffer<std::uint32_t> counts_; ///< [vocabulary] how often each token is among the recent ones
     buffer<token> recent_;         ///< ring
+    detail::bias_table biases_;
+    detail::repetition_penalty repetition_;
     std::size_t accepted_ = 0;
     std::size_t distinct_ = 0; ///< tokens whose count is not 0
 };

@@ -168,6 +168,7 @@
 #include <bitnet/run/files_part.hpp>
 #include <bitnet/run/graph_part.hpp>
 #include <bitnet/run/logit_bias.hpp>
+#include <bitnet/run/logprobs.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/model_facts.hpp>

@@ -136,6 +136,7 @@ struct screen_statistics;
 struct session_options;
 class speaker;
 enum class stop_reason;
+struct token_logprob;
 
 // converting them
 class checkpoint_converter;
@@ -200,6 +201,7 @@ struct ternary_encoding;
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp

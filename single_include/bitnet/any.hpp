@@ -751,6 +751,7 @@ struct screen_statistics;
 struct session_options;
 class speaker;
 enum class stop_reason;
+struct token_logprob;
 
 // converting them
 class checkpoint_converter;
@@ -815,6 +816,7 @@ struct ternary_encoding;
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp
@@ -3353,6 +3355,309 @@ struct screen_statistics {
 
 #endif
 
+// ---- bitnet/run/logprobs.hpp ----
+// token_logprob, logprobs_among: natural logarithms of the probabilities that logits stand for.
+#ifndef BITNET_RUN_LOGPROBS_HPP
+#define BITNET_RUN_LOGPROBS_HPP
+
+// ---- bitnet/core/exponential.hpp ----
+// exact_quotient and exponential: a / b and e^x with the same bits on every compiler, whatever its float flags.
+#ifndef BITNET_CORE_EXPONENTIAL_HPP
+#define BITNET_CORE_EXPONENTIAL_HPP
+
+// ---- bitnet/core/fma.hpp ----
+// fused_multiply_add: float fma with one rounding on machines that have no such instruction.
+#ifndef BITNET_CORE_FMA_HPP
+#define BITNET_CORE_FMA_HPP
+
+#include <bit>
+#include <cstdint>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// a * b + c with one rounding, bit for bit what an fma instruction gives, out of double arithmetic.
+///
+/// The product of two floats is exact in double (24 + 24 <= 53 bits). Its sum with c is split into the rounded sum and
+/// the exact rounding error (Knuth's two-sum); if the error is not zero, the sum is moved to the neighbour with an
+/// odd last bit (round to odd), which makes the final conversion to float round as if from the exact value: 53 >= 24 +
+/// 2 bits (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008). Proven against the hardware
+/// instruction by tests/core/fma_test.cpp.
+[[nodiscard]] BITNET_ALWAYS_INLINE float exact_fma(float a, float b, float c) noexcept {
+    const double product = static_cast<double>(a) * static_cast<double>(b);
+    const double addend = static_cast<double>(c);
+    const double sum = product + addend;
+    const double addend_part = sum - product;
+    const double product_part = sum - addend_part;
+    const double addend_error = addend - addend_part;
+    const double product_error = product - product_part;
+    const double rounding_error = product_error + addend_error;
+    const auto sum_bits = std::bit_cast<std::uint64_t>(sum);
+    const auto error_bits = std::bit_cast<std::uint64_t>(rounding_error);
+    constexpr std::uint64_t sign = 0x8000000000000000u;
+    constexpr std::uint64_t infinity = 0x7ff0000000000000u;
+    const bool inexact = (error_bits & ~sign) != 0;
+    const bool even = (sum_bits & 1) == 0;
+    const bool finite = (sum_bits & infinity) != infinity;
+    // Away from zero when the error has the sum's sign, towards zero when not: the exact value lies on that side.
+    const std::uint64_t away = ((sum_bits ^ error_bits) & sign) == 0 ? 1 : ~std::uint64_t{0};
+    const std::uint64_t odd = sum_bits + (inexact && even && finite ? away : 0);
+    return static_cast<float>(std::bit_cast<double>(odd));
+}
+
+/// Arithmetic backends of the float loops: how one multiply-add is made. Both give the same bits.
+struct software_fma {
+    [[nodiscard]] static BITNET_ALWAYS_INLINE float fma(float a, float b, float c) noexcept {
+        return exact_fma(a, b, c);
+    }
+};
+#if defined(__GNUC__) || defined(__clang__)
+/// Only inside a target region whose CPU has the instruction; elsewhere it would be a slow library call.
+struct hardware_fma {
+    [[nodiscard]] static BITNET_ALWAYS_INLINE float fma(float a, float b, float c) noexcept {
+        return __builtin_fmaf(a, b, c);
+    }
+};
+#else
+using hardware_fma = software_fma;
+#endif
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
+
+#endif
+
+#include <bit>
+#include <cstdint>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// a / b. Under -ffast-math a compiler without float_control makes reciprocals of divisors and divisions of products
+/// with reciprocals, unless it does not know what it divides.
+[[nodiscard]] BITNET_ALWAYS_INLINE float exact_quotient(float a, float b) noexcept {
+#if !BITNET_FLOAT_CONTROL
+    __asm__("" : "+w"(a), "+w"(b));
+#endif
+    return a / b;
+}
+
+/// e^x within 2 units in the last place; 0 below -87 (never a denormal), e^88 above 88. `Fma` is one of the backends of
+/// core/fma.hpp; both give the same bits.
+/// n = round(x / ln 2), r = x - n ln 2 in two parts, then e^r by its Taylor series to r^7 (the rest is below
+/// (ln 2 / 2)^8 / 8! = 5e-9) and an exact scaling by 2^n.
+template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float x) noexcept {
+    constexpr float shift = 12582912.0f; // 1.5 * 2^23: adding it leaves the rounded integer in the low bits
+    const float upper = x > 88.0f ? 88.0f : x;
+    const float c = upper < -87.0f ? -87.0f : upper;
+    const float shifted = Fma::fma(c, 0x1.715476p+0f, shift);
+    const float n = shifted - shift;
+    const float r_high = Fma::fma(n, -0x1.62e43p-1f, c);
+    const float r = Fma::fma(n, 0x1.05c61p-29f, r_high);
+    float p = 0x1.a01a02p-13f; // 1/7!
+    p = Fma::fma(p, r, 0x1.6c16c2p-10f);
+    p = Fma::fma(p, r, 0x1.111112p-7f);
+    p = Fma::fma(p, r, 0x1.555556p-5f);
+    p = Fma::fma(p, r, 0x1.555556p-3f);
+    p = Fma::fma(p, r, 0.5f);
+    p = Fma::fma(p, r, 1.0f);
+    p = Fma::fma(p, r, 1.0f);
+    const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(shift)) << 23;
+    const float scaled = std::bit_cast<float>(std::bit_cast<std::uint32_t>(p) + exponent);
+    const std::uint32_t kept = x < -87.0f ? 0u : 0xffffffffu; // a mask, which vectorises; a choice does not
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) & kept);
+}
+
+/// exponential<software_fma>(), which is too long to be inlined wherever it is needed.
+[[nodiscard]] BITNET_NOINLINE inline float software_exponential(float x) noexcept {
+    return exponential<software_fma>(x);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
+
+#endif
+
+// ---- bitnet/core/fixed_point.hpp ----
+// Logarithm, exponential and square root by integers: the same bits on every compiler, whatever its float flags and
+// libm.
+#ifndef BITNET_CORE_FIXED_POINT_HPP
+#define BITNET_CORE_FIXED_POINT_HPP
+
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The upper 64 bits of a * b.
+[[nodiscard]] constexpr std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) noexcept {
+    constexpr std::uint64_t low_half = 0xffffffffu;
+    const std::uint64_t low = (a & low_half) * (b & low_half);
+    const std::uint64_t cross1 = (a >> 32) * (b & low_half);
+    const std::uint64_t cross2 = (a & low_half) * (b >> 32);
+    const std::uint64_t middle = (low >> 32) + (cross1 & low_half) + (cross2 & low_half);
+    return (a >> 32) * (b >> 32) + (cross1 >> 32) + (cross2 >> 32) + (middle >> 32);
+}
+
+/// Fraction bits of the logarithms below: 7 bits before the point suffice for any float above 1.
+inline constexpr int log2_fraction_bits = 57;
+
+/// log2(x) * 2^57, for 1 <= x < 2^127; wrong by at most 2 units. One bit of the logarithm for each squaring of x.
+[[nodiscard]] constexpr std::uint64_t log2_fixed(double x) noexcept {
+    const auto bits = std::bit_cast<std::uint64_t>(x);
+    assert(bits >= 0x3ff0000000000000u && bits < 0x47e0000000000000u);
+    std::uint64_t result = (bits >> 52) - 1023;
+    std::uint64_t mantissa = (bits << 11) | std::uint64_t{1} << 63; // [1, 2) as 1.63 bits
+    for (int i = 0; i < log2_fraction_bits; ++i) {
+        const std::uint64_t square = multiply_high(mantissa, mantissa); // [1, 4) as 2.62 bits
+        const bool carry = (square >> 63) != 0;
+        result = (result << 1) | (carry ? 1u : 0u);
+        mantissa = carry ? square : square << 1;
+    }
+    return result;
+}
+[[nodiscard]] constexpr std::uint64_t log2_fixed(float x) noexcept { return log2_fixed(static_cast<double>(x)); }
+
+/// 2^-x * 2^64 for x > 0 given as x * 2^57; wrong by less than 64 units.
+/// e^-u = 1 - (u - u^2/2! + u^3/3! - ...), u = fraction(x) ln 2 < 0.7: the 24th term is below 2^-90.
+[[nodiscard]] constexpr std::uint64_t exp2_negative_fixed(std::uint64_t x) noexcept {
+    constexpr std::uint64_t ln2 = 0xb17217f7d1cf79acu; // * 2^-64
+    const std::uint64_t whole = x >> log2_fraction_bits;
+    const std::uint64_t u = multiply_high(x << (64 - log2_fraction_bits), ln2);
+    std::uint64_t term = u;
+    std::uint64_t decrease = u;
+    for (std::uint64_t n = 2; n <= 24; ++n) {
+        term = multiply_high(term, u) / n;
+        decrease = n % 2 == 0 ? decrease - term : decrease + term;
+    }
+    const std::uint64_t fraction = ~decrease; // 2^64 - decrease, less one unit so that 2^-0 fits
+    return whole > 63 ? 0 : fraction >> whole;
+}
+
+/// The square root rounded to nearest even, as IEEE 754 and sqrtss have it; a NaN below zero.
+/// Under -ffast-math clang makes an estimate of every sqrt that it sees, whatever pragma surrounds it. So the root
+/// is taken of the 50-bit integer m * 2^25, where x = m * 2^(e - 23), e even and 1 <= m * 2^-23 < 4: that has 24 bits
+/// and one more to round by. (A tie is impossible: an odd root has an odd square.)
+[[nodiscard]] inline float exact_square_root(float x) noexcept {
+    const auto bits = std::bit_cast<std::uint32_t>(x);
+    constexpr std::uint32_t infinity = 0x7f800000u;
+    constexpr std::uint32_t smallest_normal = 0x00800000u;
+    if ((bits & 0x7fffffffu) == 0 || bits == infinity) {
+        return x;
+    }
+    if (bits > infinity) {
+        return std::bit_cast<float>(0x7fc00000u);
+    }
+    if (bits < smallest_normal) {
+        return exact_square_root(x * 0x1p24f) * 0x1p-12f;
+    }
+    const std::uint32_t odd = ~(bits >> 23) & 1u; // the bias 127 is odd
+    const std::uint64_t square = std::uint64_t{(bits & 0x7fffffu) | smallest_normal} << (25 + odd);
+    auto root = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(square))); // an estimate will do
+    while (root * root > square) {
+        --root;
+    }
+    while ((root + 1) * (root + 1) <= square) {
+        ++root;
+    }
+    const std::uint32_t exponent = ((bits >> 23) + 127 - odd) / 2;
+    return std::bit_cast<float>((exponent << 23) + static_cast<std::uint32_t>((root + 1) / 2 - smallest_normal));
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cassert>
+#include <cstddef>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The logarithm of a token's probability: softmax(logits), without temperature or any other step of a sampler.
+struct token_logprob {
+    token id;
+    float logprob;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Adds up e^(logit - largest) in double, part after part. Either factor of a product has 24 bits, so that it is exact.
+class exponential_sum {
+public:
+    explicit exponential_sum(float largest) noexcept : largest_(largest) {}
+
+    void add(float logit) noexcept { sum_ = sum_ + static_cast<double>(software_exponential(logit - largest_)); }
+    /// Logits whose own sum is `sum`, relative to the largest of them, `logit`.
+    void add(float logit, float sum) noexcept {
+        const double share = static_cast<double>(software_exponential(logit - largest_));
+        sum_ = share > 0.0 ? sum_ + share * static_cast<double>(sum) : sum_;
+    }
+    [[nodiscard]] float largest() const noexcept { return largest_; }
+    [[nodiscard]] double value() const noexcept { return sum_; }
+
+private:
+    float largest_;
+    double sum_ = 0.0;
+};
+
+/// What turns logits into logprobs. The sum begins with the largest logit's 1, so that its logarithm is not below 0;
+/// that is found by integers, with an error below 1e-15.
+class log_normalizer {
+public:
+    explicit log_normalizer(const exponential_sum& all) noexcept : largest_(static_cast<double>(all.largest())) {
+        const double sum = all.value();
+        constexpr double ln2 = 0x1.62e42fefa39efp-1;
+        const bool is_sum = sum >= 1.0 && sum < 0x1p62; // logits that are not finite have none
+        log_of_sum_ = is_sum ? static_cast<double>(log2_fixed(sum)) * 0x1p-57 * ln2 : sum - sum;
+    }
+    [[nodiscard]] float logprob(float logit) const noexcept {
+        const double below = static_cast<double>(logit) - largest_;
+        return static_cast<float>(below - log_of_sum_);
+    }
+
+private:
+    double largest_;
+    double log_of_sum_;
+};
+
+} // namespace detail
+
+/// The logprobs relative to `tokens` alone, in their order: of those that a grammar allows, for example. The same bits
+/// everywhere; the error is below 4e-6 and a float's rounding. A logit of minus infinity has that logprob, and does not
+/// count. \pre out has the size of tokens
+inline void logprobs_among(std::span<const scored_token> tokens, std::span<token_logprob> out) noexcept {
+    assert(out.size() == tokens.size());
+    const detail::default_float_environment environment;
+    if (tokens.empty()) {
+        return;
+    }
+    float largest = tokens[0].logit;
+    for (const scored_token& each : tokens) {
+        largest = each.logit > largest ? each.logit : largest;
+    }
+    detail::exponential_sum sum(largest);
+    for (const scored_token& each : tokens) {
+        sum.add(each.logit);
+    }
+    const detail::log_normalizer normalizer(sum);
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        out[i] = {tokens[i].id, normalizer.logprob(tokens[i].logit)};
+    }
+}
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+#endif
+
 // ---- bitnet/run/sampler.hpp ----
 // sampler: chooses the next token from logits. The same seed gives the same tokens on every platform.
 #ifndef BITNET_RUN_SAMPLER_HPP
@@ -3472,124 +3777,6 @@ template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::strin
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/core/exponential.hpp ----
-// exact_quotient and exponential: a / b and e^x with the same bits on every compiler, whatever its float flags.
-#ifndef BITNET_CORE_EXPONENTIAL_HPP
-#define BITNET_CORE_EXPONENTIAL_HPP
-
-// ---- bitnet/core/fma.hpp ----
-// fused_multiply_add: float fma with one rounding on machines that have no such instruction.
-#ifndef BITNET_CORE_FMA_HPP
-#define BITNET_CORE_FMA_HPP
-
-#include <bit>
-#include <cstdint>
-
-BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// a * b + c with one rounding, bit for bit what an fma instruction gives, out of double arithmetic.
-///
-/// The product of two floats is exact in double (24 + 24 <= 53 bits). Its sum with c is split into the rounded sum and
-/// the exact rounding error (Knuth's two-sum); if the error is not zero, the sum is moved to the neighbour with an
-/// odd last bit (round to odd), which makes the final conversion to float round as if from the exact value: 53 >= 24 +
-/// 2 bits (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008). Proven against the hardware
-/// instruction by tests/core/fma_test.cpp.
-[[nodiscard]] BITNET_ALWAYS_INLINE float exact_fma(float a, float b, float c) noexcept {
-    const double product = static_cast<double>(a) * static_cast<double>(b);
-    const double addend = static_cast<double>(c);
-    const double sum = product + addend;
-    const double addend_part = sum - product;
-    const double product_part = sum - addend_part;
-    const double addend_error = addend - addend_part;
-    const double product_error = product - product_part;
-    const double rounding_error = product_error + addend_error;
-    const auto sum_bits = std::bit_cast<std::uint64_t>(sum);
-    const auto error_bits = std::bit_cast<std::uint64_t>(rounding_error);
-    constexpr std::uint64_t sign = 0x8000000000000000u;
-    constexpr std::uint64_t infinity = 0x7ff0000000000000u;
-    const bool inexact = (error_bits & ~sign) != 0;
-    const bool even = (sum_bits & 1) == 0;
-    const bool finite = (sum_bits & infinity) != infinity;
-    // Away from zero when the error has the sum's sign, towards zero when not: the exact value lies on that side.
-    const std::uint64_t away = ((sum_bits ^ error_bits) & sign) == 0 ? 1 : ~std::uint64_t{0};
-    const std::uint64_t odd = sum_bits + (inexact && even && finite ? away : 0);
-    return static_cast<float>(std::bit_cast<double>(odd));
-}
-
-/// Arithmetic backends of the float loops: how one multiply-add is made. Both give the same bits.
-struct software_fma {
-    [[nodiscard]] static BITNET_ALWAYS_INLINE float fma(float a, float b, float c) noexcept {
-        return exact_fma(a, b, c);
-    }
-};
-#if defined(__GNUC__) || defined(__clang__)
-/// Only inside a target region whose CPU has the instruction; elsewhere it would be a slow library call.
-struct hardware_fma {
-    [[nodiscard]] static BITNET_ALWAYS_INLINE float fma(float a, float b, float c) noexcept {
-        return __builtin_fmaf(a, b, c);
-    }
-};
-#else
-using hardware_fma = software_fma;
-#endif
-
-} // namespace bitnet::inline BITNET_ABI::detail
-BITNET_PRECISE_END
-
-#endif
-
-#include <bit>
-#include <cstdint>
-
-BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// a / b. Under -ffast-math a compiler without float_control makes reciprocals of divisors and divisions of products
-/// with reciprocals, unless it does not know what it divides.
-[[nodiscard]] BITNET_ALWAYS_INLINE float exact_quotient(float a, float b) noexcept {
-#if !BITNET_FLOAT_CONTROL
-    __asm__("" : "+w"(a), "+w"(b));
-#endif
-    return a / b;
-}
-
-/// e^x within 2 units in the last place; 0 below -87 (never a denormal), e^88 above 88. `Fma` is one of the backends of
-/// core/fma.hpp; both give the same bits.
-/// n = round(x / ln 2), r = x - n ln 2 in two parts, then e^r by its Taylor series to r^7 (the rest is below
-/// (ln 2 / 2)^8 / 8! = 5e-9) and an exact scaling by 2^n.
-template <class Fma> [[nodiscard]] BITNET_ALWAYS_INLINE float exponential(float x) noexcept {
-    constexpr float shift = 12582912.0f; // 1.5 * 2^23: adding it leaves the rounded integer in the low bits
-    const float upper = x > 88.0f ? 88.0f : x;
-    const float c = upper < -87.0f ? -87.0f : upper;
-    const float shifted = Fma::fma(c, 0x1.715476p+0f, shift);
-    const float n = shifted - shift;
-    const float r_high = Fma::fma(n, -0x1.62e43p-1f, c);
-    const float r = Fma::fma(n, 0x1.05c61p-29f, r_high);
-    float p = 0x1.a01a02p-13f; // 1/7!
-    p = Fma::fma(p, r, 0x1.6c16c2p-10f);
-    p = Fma::fma(p, r, 0x1.111112p-7f);
-    p = Fma::fma(p, r, 0x1.555556p-5f);
-    p = Fma::fma(p, r, 0x1.555556p-3f);
-    p = Fma::fma(p, r, 0.5f);
-    p = Fma::fma(p, r, 1.0f);
-    p = Fma::fma(p, r, 1.0f);
-    const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(shift)) << 23;
-    const float scaled = std::bit_cast<float>(std::bit_cast<std::uint32_t>(p) + exponent);
-    const std::uint32_t kept = x < -87.0f ? 0u : 0xffffffffu; // a mask, which vectorises; a choice does not
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) & kept);
-}
-
-/// exponential<software_fma>(), which is too long to be inlined wherever it is needed.
-[[nodiscard]] BITNET_NOINLINE inline float software_exponential(float x) noexcept {
-    return exponential<software_fma>(x);
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-BITNET_PRECISE_END
 
 #endif
 
@@ -4442,6 +4629,7 @@ public:
     [[nodiscard]] virtual std::optional<token> next(any_chooser choose) = 0;
     [[nodiscard]] virtual result<std::span<const float>> logits() = 0;
     [[nodiscard]] virtual result<std::span<const scored_token>> largest_logits(std::size_t k) = 0;
+    [[nodiscard]] virtual result<token_logprob> logprobs(std::span<token_logprob> largest) = 0;
     [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
     [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
     virtual void reset() noexcept = 0;
@@ -4526,6 +4714,18 @@ public:
     /// \return errc::nothing_fed, errc::no_lm_head, errc::invalid_argument unless 1 <= k <= 256.
     [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
         return base_->largest_logits(k);
+    }
+
+    /// The logprob of the token that next() gave last (a stop token, too), relative to all tokens: of what the model
+    /// says, before biases, penalties and temperature. Writes the largest.size() largest logprobs at that place to
+    /// `largest`, the largest first, the lower id on ties. To be asked before the token runs, which happens with the
+    /// next call of next(), feed() or logits(). The same bits on every instruction set, with any number of threads; the
+    /// error is below 4e-6 and a float's rounding. Cost: the whole output matrix is read, unless logits() was called
+    /// before next() or next() read it because its chooser needed all; and one exponential for each token of the
+    /// vocabulary. \return errc::invalid_argument if next() has given no token that is still to run, or if more than
+    /// 256 or than the vocabulary has are asked for; errc::no_lm_head.
+    [[nodiscard]] result<token_logprob> logprobs(std::span<token_logprob> largest = {}) {
+        return base_->logprobs(largest);
     }
 
     /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden

@@ -64,11 +64,18 @@ enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 
 // constrain
+template <class E> struct enum_name;
+template <class Owner, class Member> struct field;
+template <class T> struct fields_of;
 class grammar;
 class matcher;
 struct matcher_options;
 struct schema_options;
+template <class E> struct names_of;
+class tool_name;
+class tool_set;
 enum class unsupported_keyword : std::uint8_t;
+struct value_limits;
 
 /// Instruction sets.
 namespace isa {
@@ -165,6 +172,11 @@ struct ternary_encoding;
 //     find_chat_format           text/chat_format.hpp
 //     name_of                    text/chat_format.hpp
 //     no_token                   text/token.hpp
+//
+//     fields                     constrain/fields.hpp
+//     from_json                  constrain/from_json.hpp
+//     schema_of                  constrain/type_schema.hpp
+//     to_json                    constrain/from_json.hpp
 //
 //     isa::all_of_this_machine   simd/isa.hpp
 //     isa::enable                simd/isa.hpp

@@ -137,11 +137,14 @@ struct open_options;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
+class scheduler;
+struct scheduler_options;
 struct scored_token;
 enum class screen_state;
 struct screen_statistics;
 struct session_options;
 class speaker;
+enum class step_state;
 enum class stop_reason;
 struct token_logprob;
 

@@ -310,7 +310,7 @@ enum class errc {
     kv_pool_full,     ///< more positions than a kv_pool has free pages for
     nothing_fed,      ///< next() or logits() before any token was fed
     no_lm_head,       ///< logits or tokens of a text embedding model
-    cancelled,        ///< the caller's own callback stopped the work
+    cancelled,        ///< the caller's own callback or flag stopped the work
 };
 
 /// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.
@@ -752,11 +752,14 @@ struct open_options;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
+class scheduler;
+struct scheduler_options;
 struct scored_token;
 enum class screen_state;
 struct screen_statistics;
 struct session_options;
 class speaker;
+enum class step_state;
 enum class stop_reason;
 struct token_logprob;
 
@@ -976,6 +979,11 @@ protected:
 /// past after fork(), and give them back when they are rewound, reset or closed. A pool that is full is
 /// errc::kv_pool_full for who needs a page; nothing is lost. Move-only; must outlive its sessions, which may be on
 /// different threads.
+///
+/// A prefix that many share is fed to one session, which is forked for each of them. A prefix of p positions takes
+/// ceil(p / 256) pages once. A fork with q positions of its own takes ceil((p + q) / 256) - floor(p / 256): if p is no
+/// multiple of 256, it copies the last page of the prefix, because it writes behind it there. So a hundred forks with
+/// 100 positions of their own behind 1,000 take 4 + 100 * 2 pages, and behind 1,024 they take 4 + 100.
 class kv_pool {
 public:
     /// Bytes of the keys and values of 256 positions.
@@ -1101,7 +1109,7 @@ struct open_options {
 #endif
 
 // ---- bitnet/run/session_options.hpp ----
-// session_options and batch_options, and why a session stopped.
+// session_options, batch_options and scheduler_options, and why a session stopped.
 #ifndef BITNET_RUN_SESSION_OPTIONS_HPP
 #define BITNET_RUN_SESSION_OPTIONS_HPP
 
@@ -1167,12 +1175,37 @@ struct batch_options {
     static constexpr std::size_t most_sessions = 1024;
 };
 
+struct scheduler_options {
+    /// That can be served at the same time.
+    std::size_t speakers = 128;
+    /// Speakers that get a token in one pass, each from logits in the scheduler's memory: half a megabyte for each in a
+    /// vocabulary of 128,000. Of more, those that waited longest come next.
+    std::size_t answers = 32;
+    /// Tokens of prompts in a pass in which nobody gets a token: more are faster, see session_options::prompt_chunk.
+    std::size_t prompt_chunk = 128;
+    /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
+    std::size_t prompt_beside_answers = 16;
+    /// As in session_options; the threads of the sessions themselves rest meanwhile.
+    std::optional<std::size_t> threads = {};
+    std::chrono::microseconds spin = default_spin;
+
+    static constexpr std::size_t most_speakers = 65536;
+    static constexpr std::size_t most_answers = 1024;
+};
+
 /// Why next() gave no token.
 enum class stop_reason {
     none,         ///< it gave one, or was not called
     stop_token,   ///< the model ended its turn; the stop token is part of the sequence
-    context_full, ///< position() is context()
+    context_full, ///< no position is left
     error,        ///< see last_error()
+    cancelled,    ///< the flag of set_cancel_flag() is true
+};
+
+/// Whether a session's step() has more to do.
+enum class step_state {
+    working, ///< the budget is used up: call it again
+    ready,   ///< all that was asked for is computed
 };
 
 /// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
@@ -3021,13 +3054,21 @@ public:
           }),
           threads_(pool.threads()) {}
 
+    /// The library's own: a pool of `count` threads whose run() itself hands neighbouring indices to one thread, so
+    /// that loops leave that to it.
+    pool_ref(void* pool, void (*run_loop)(void*, std::size_t, loop_body) noexcept, std::size_t count) noexcept
+        : pool_(pool), run_(run_loop), threads_(count), makes_runs_(true) {}
+
     void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
     [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
+    /// Whether run() hands out neighbouring indices together.
+    [[nodiscard]] bool makes_runs() const noexcept { return makes_runs_; }
 
 private:
     void* pool_;
     void (*run_)(void*, std::size_t, loop_body) noexcept;
     std::size_t threads_;
+    bool makes_runs_ = false;
 };
 
 namespace detail {
@@ -3111,7 +3152,8 @@ private:
 /// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
 /// guided_runs.
 template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
-    const guided_runs runs(count, pool.threads());
+    // As many threads as indices make runs of one.
+    const guided_runs runs(count, pool.makes_runs() && count != 0 ? count : pool.threads());
     parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
         const guided_runs::run run = runs[index];
         for (std::size_t i = run.begin; i < run.end; ++i) {
@@ -3163,6 +3205,7 @@ struct hyper_parameters;
 namespace detail {
 
 class batch_base;
+class scheduler_base;
 class session_base;
 
 /// What any_model holds: what can be asked of a model, and what is compiled elsewhere.
@@ -3177,6 +3220,8 @@ public:
                                                                              const pool_ref* pool) const = 0;
     [[nodiscard]] virtual result<std::unique_ptr<batch_base>> open_batch(const batch_options& options,
                                                                          const pool_ref* pool) const = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
+                                                                                 const pool_ref* pool) const = 0;
 
     [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
@@ -3309,7 +3354,9 @@ private:
 #define BITNET_MODEL_RANKING_HPP
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -3338,6 +3385,24 @@ namespace detail {
 }
 [[nodiscard]] inline bool precedes(const scored_token& a, const scored_token& b) noexcept {
     return precedes(a.logit, a.id, b.logit, b.id);
+}
+
+/// The out.size() first of all `logits`, in order; all if there are fewer. \return how many
+[[nodiscard]] inline std::size_t take_largest(std::span<const float> logits, std::span<scored_token> out) noexcept {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < logits.size() && !out.empty(); ++i) {
+        const scored_token here{static_cast<token>(i), logits[i]};
+        if (count == out.size() && !precedes(here, out[count - 1])) {
+            continue;
+        }
+        count += count == out.size() ? 0u : 1u; // one drops out at the end if it is full
+        std::size_t at = count - 1;
+        for (; at != 0 && precedes(here, out[at - 1]); --at) {
+            out[at] = out[at - 1];
+        }
+        out[at] = here;
+    }
+    return count;
 }
 
 } // namespace detail
@@ -3897,6 +3962,7 @@ void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned r
 #ifndef BITNET_RUN_LOGIT_BIAS_HPP
 #define BITNET_RUN_LOGIT_BIAS_HPP
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -3956,6 +4022,8 @@ public:
                 return failed(checked);
             }
             made.entries_[i] = biases[i];
+            const std::size_t place = place_of(biases[i].id);
+            made.known_[place / 64] |= std::uint64_t{1} << (place % 64);
         }
         sort_first(made.entries_.data(), biases.size(), biases.size(),
                    [](const logit_bias& a, const logit_bias& b) noexcept { return a.id < b.id; });
@@ -3966,13 +4034,18 @@ public:
     }
 
     [[nodiscard]] std::span<const logit_bias> entries() const noexcept { return entries_.span(); }
-    [[nodiscard]] const logit_bias* find(token id) const noexcept { return find_token(entries(), id); }
+    [[nodiscard]] const logit_bias* find(token id) const noexcept {
+        const std::size_t place = place_of(id);
+        return (known_[place / 64] >> (place % 64) & 1u) != 0 ? find_token(entries(), id) : nullptr;
+    }
     /// How many tokens lose by it, forbidden ones included.
     [[nodiscard]] std::size_t lowered() const noexcept { return lowered_; }
     /// Whether a token gains by it.
     [[nodiscard]] bool raises() const noexcept { return raises_; }
 
 private:
+    [[nodiscard]] static std::size_t place_of(token id) noexcept { return static_cast<std::size_t>(id) % 1024; }
+
     [[nodiscard]] static result<void> check_entry(const logit_bias& given, std::size_t vocabulary) {
         if (given.id < 0 || static_cast<std::size_t>(given.id) >= vocabulary) {
             return error_saying(errc::invalid_argument,
@@ -4004,6 +4077,7 @@ private:
     }
 
     buffer<logit_bias> entries_;
+    std::array<std::uint64_t, 16> known_{}; ///< remainders of the ids: most tokens of a vocabulary end here
     std::size_t lowered_ = 0;
     bool raises_ = false;
 };
@@ -4077,6 +4151,8 @@ public:
         return made;
     }
 
+    /// How many can lose at the same time.
+    [[nodiscard]] std::size_t most() const noexcept { return entries_.size(); }
     /// The tokens that lose, each once, in the order of the vocabulary.
     [[nodiscard]] std::span<const entry> entries() const noexcept { return entries_.span().first(listed_); }
     [[nodiscard]] std::span<const token> breakers() const noexcept { return breakers_.span(); }
@@ -4235,6 +4311,102 @@ private:
 
 #endif
 
+// ---- bitnet/run/token_counts.hpp ----
+// token_counts: how often each token is among a few.
+#ifndef BITNET_RUN_TOKEN_COUNTS_HPP
+#define BITNET_RUN_TOKEN_COUNTS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A hash table with linear probing, at most half full, so that its size is that of a window of tokens and not of the
+/// vocabulary. Allocates in open() only: 16 to 32 bytes for each token that it has room for.
+class token_counts {
+public:
+    /// \param most tokens that are counted at the same time. \return errc::out_of_memory.
+    [[nodiscard]] static result<token_counts> open(std::size_t most) {
+        token_counts made;
+        std::size_t size = most != 0 ? 2 : 0;
+        while (size < 2 * most) {
+            size *= 2;
+        }
+        auto places = buffer<place>::allocate(size, "sampler counts");
+        if (!places) {
+            return failed(places);
+        }
+        made.places_ = *std::move(places);
+        return made;
+    }
+
+    [[nodiscard]] std::size_t distinct() const noexcept { return distinct_; }
+    [[nodiscard]] std::uint32_t of(token id) const noexcept { return distinct_ == 0 ? 0 : places_[find(id)].count; }
+
+    /// \pre fewer than the tokens given to open() are counted
+    void add(token id) noexcept {
+        place& at = places_[find(id)];
+        at.id = id;
+        distinct_ += ++at.count == 1 ? 1u : 0u;
+    }
+
+    /// \pre it is counted
+    void remove(token id) noexcept {
+        const std::size_t at = find(id);
+        if (--places_[at].count == 0) {
+            --distinct_;
+            close_gap(at);
+        }
+    }
+
+    void clear() noexcept {
+        for (place& each : places_.span()) {
+            each = {};
+        }
+        distinct_ = 0;
+    }
+
+private:
+    struct place {
+        token id;
+        std::uint32_t count; ///< 0: the place is free
+    };
+
+    [[nodiscard]] std::size_t mask() const noexcept { return places_.size() - 1; }
+    [[nodiscard]] std::size_t home_of(token id) const noexcept {
+        const std::uint32_t mixed = static_cast<std::uint32_t>(id) * 0x9e3779b1u; // Fibonacci hashing
+        return (mixed ^ (mixed >> 15)) & mask();
+    }
+    /// Where `id` is or would be.
+    [[nodiscard]] std::size_t find(token id) const noexcept {
+        std::size_t at = home_of(id);
+        while (places_[at].count != 0 && places_[at].id != id) {
+            at = (at + 1) & mask();
+        }
+        return at;
+    }
+
+    /// Moves what follows a place that became free to where find() looks for it.
+    void close_gap(std::size_t gap) noexcept {
+        for (std::size_t at = (gap + 1) & mask(); places_[at].count != 0; at = (at + 1) & mask()) {
+            const std::size_t from_home = (at - home_of(places_[at].id)) & mask();
+            if (from_home >= ((at - gap) & mask())) {
+                places_[gap] = places_[at];
+                places_[at].count = 0;
+                gap = at;
+            }
+        }
+    }
+
+    buffer<place> places_; ///< a power of two
+    std::size_t distinct_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -4292,7 +4464,9 @@ namespace bitnet::inline BITNET_ABI {
 
 /// The library's token_chooser. Holds its settings, its random state and the recent tokens. One sampler serves one
 /// sequence.
-/// Allocates in open() only: 16 bytes for each token of the vocabulary, 8 for each bias.
+/// Allocates in open() only: 12 bytes for each logit that it can need, which is needs() with full windows, under 40 for
+/// each token of the window, 20 for each of DRY's, and 8 for each bias. Where only all logits are enough, these are the
+/// vocabulary's.
 class sampler {
 public:
     static constexpr std::size_t largest_window = 1u << 16;
@@ -4307,12 +4481,19 @@ public:
         }
         made.options_ = options;
         made.random_ = options.seed;
+        made.vocabulary_ = vocabulary;
         if (auto copied = made.copy_lists(options, vocabulary); !copied) {
             return failed(copied);
         }
+        auto counts = detail::token_counts::open(options.penalty_window);
+        if (!counts) {
+            return failed(counts);
+        }
+        made.counts_ = *std::move(counts);
+        const std::size_t most = made.needs_if(options.penalty_window, made.repetition_.most());
         error failure;
-        detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure);
-        detail::allocate(made.counts_, vocabulary, "sampler counts", failure);
+        detail::allocate(made.candidates_, most == 0 || most > vocabulary ? vocabulary : most, "sampler candidates",
+                         failure);
         detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
         if (failure.code != errc{}) {
             return failure;
@@ -4320,33 +4501,23 @@ public:
         return made;
     }
 
-    /// Chooses a token, never one that is forbidden. Changes only the random state; call accept() with the token that
-    /// was taken. \pre logits.size() is the vocabulary size given to open(), and not 0.
+    /// Chooses a token, never a forbidden one. Changes only the random state; call accept() with the token that was taken.
+    /// \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
-        assert(logits.size() == candidates_.size() && !logits.empty());
-        const detail::default_float_environment environment;
-        for (std::size_t i = 0; i < logits.size(); ++i) {
-            candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
-        }
-        return choose_among(adjust_listed(logits));
+        assert(logits.size() == vocabulary_ && !logits.empty());
+        return choose_of(logits.size(), [&](std::size_t i) noexcept -> candidate {
+            return {logits[i], static_cast<token>(i), 0.0f};
+        });
     }
 
-    /// The same from the needs() largest logits alone, in any order: the token that all logits would give. no_token if
-    /// all of `largest` are forbidden, which the precondition excludes. \pre 0 < needs() <= largest.size() or largest
-    /// has all tokens; every token once
+    /// The same from the needs() largest logits alone, in any order: the token that all logits would give; no_token if
+    /// all of `largest` are forbidden, which the precondition excludes.
+    /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
     [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
-        assert(!largest.empty() && largest.size() <= candidates_.size());
-        const detail::default_float_environment environment;
-        std::size_t n = 0;
-        for (const auto [id, logit] : largest) {
-            if (const logit_bias* bias = biases_.find(id); bias == nullptr || !detail::is_forbidden(bias->bias)) {
-                const float biased = bias == nullptr ? logit : logit + bias->bias;
-                const float kept = penalized(biased, counts_[static_cast<std::size_t>(id)]);
-                const auto* repeats = repetition_.find(id);
-                candidates_[n++] = {repeats == nullptr ? kept : kept - repeats->penalty, id, 0.0f};
-            }
-        }
-        return choose_among(n);
+        assert(!largest.empty() && largest.size() <= vocabulary_);
+        return choose_of(largest.size(), [&](std::size_t i) noexcept -> candidate {
+            return {largest[i].logit, largest[i].id, 0.0f};
+        });
     }
 
     /// How many of the largest logits are enough for choose(); 0 if only all of them are. Greedy needs one, top_k
@@ -4354,15 +4525,7 @@ public:
     /// are enough. A bias that raises a logit may do so with any, and asks for all.
     [[nodiscard]] std::size_t needs() const noexcept {
         const detail::default_float_environment environment;
-        const std::size_t kept = is_greedy() ? 1 : options_.top_k;
-        const bool lowers =
-            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
-        if (kept == 0 || biases_.raises() || (distinct_ != 0 && !lowers)) {
-            return 0;
-        }
-        const bool penalizes =
-            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
-        return kept + (penalizes ? distinct_ : 0) + biases_.lowered() + repetition_.entries().size();
+        return needs_if(counts_.distinct(), repetition_.entries().size());
     }
 
     /// Counts a token among the recent ones: those that were chosen, and those of the prompt if they should count.
@@ -4374,20 +4537,17 @@ public:
         }
         const std::size_t at = accepted_ % recent_.size();
         if (accepted_ >= recent_.size()) {
-            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1u : 0u;
+            counts_.remove(recent_[at]);
         }
         recent_[at] = id;
-        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1u : 0u;
+        counts_.add(id);
         ++accepted_;
     }
 
     /// Forgets recent tokens and starts the random sequence anew.
     void reset() noexcept {
-        for (std::size_t i = 0; i < counts_.size(); ++i) {
-            counts_[i] = 0;
-        }
+        counts_.clear();
         accepted_ = 0;
-        distinct_ = 0;
         random_ = options_.seed;
         repetition_.reset();
     }
@@ -4453,32 +4613,72 @@ private:
         return {};
     }
 
-    /// Biases and DRY, where candidate i is token i. \return how many candidates are left without the forbidden ones
-    [[nodiscard]] std::size_t adjust_listed(std::span<const float> logits) noexcept {
-        const std::span<const logit_bias> biases = biases_.entries();
-        for (const auto [id, bias] : biases) {
-            const auto i = static_cast<std::size_t>(id);
-            candidates_[i].logit = penalized(logits[i] + bias, counts_[i]);
+    [[nodiscard]] static bool before(const candidate& a, const candidate& b) noexcept {
+        return detail::precedes(a.logit, a.id, b.logit, b.id);
+    }
+
+    /// needs() if `distinct` tokens are recent, and `repeating` lose by DRY.
+    [[nodiscard]] std::size_t needs_if(std::size_t distinct, std::size_t repeating) const noexcept {
+        constexpr std::size_t most = SIZE_MAX / 2; // so that the sum below is one
+        const std::size_t top_k = options_.top_k < most ? options_.top_k : most;
+        const std::size_t kept = is_greedy() ? 1 : top_k;
+        const bool lowers =
+            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
+        if (kept == 0 || biases_.raises() || (distinct != 0 && !lowers)) {
+            return 0;
         }
-        for (const auto& repeats : repetition_.entries()) {
-            float& logit = candidates_[static_cast<std::size_t>(repeats.id)].logit;
-            logit = logit - repeats.penalty;
+        const bool penalizes =
+            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
+        return kept + (penalizes ? distinct : 0) + biases_.lowered() + repeating;
+    }
+
+    /// Chooses among the candidates at(0) ... at(size - 1), of which it keeps as many as it needs.
+    template <class At> [[nodiscard]] token choose_of(std::size_t size, At at) noexcept {
+        const detail::default_float_environment environment;
+        const std::size_t needed = needs_if(counts_.distinct(), repetition_.entries().size());
+        const std::size_t n = needed == 0 || needed > size ? size : needed;
+        for (std::size_t i = 0; i < n; ++i) {
+            candidates_[i] = at(i);
         }
-        std::size_t left = logits.size();
-        for (std::size_t i = biases.size(); i-- > 0;) { // descending: what is moved was looked at
-            if (detail::is_forbidden(biases[i].bias)) {
-                candidates_[static_cast<std::size_t>(biases[i].id)] = candidates_[--left];
+        if (n != size) {
+            take_larger(n, size, at);
+        }
+        return choose_among(adjust(n));
+    }
+
+    /// Biases, penalties and DRY for the first n candidates. \return how many are left without the forbidden ones
+    [[nodiscard]] std::size_t adjust(std::size_t n) noexcept {
+        std::size_t left = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+            const auto [logit, id, weight] = candidates_[i];
+            const logit_bias* const own = biases_.find(id);
+            if (own != nullptr && detail::is_forbidden(own->bias)) {
+                continue;
             }
+            const float kept = penalized(own == nullptr ? logit : logit + own->bias, counts_.of(id));
+            const auto* const repeats = repetition_.find(id);
+            candidates_[left++] = {repeats == nullptr ? kept : kept - repeats->penalty, id, weight};
         }
         return left;
     }
 
-    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
-    void sort_largest(std::size_t n, std::size_t k) noexcept {
-        detail::sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
-            return detail::precedes(a.logit, a.id, b.logit, b.id);
-        });
+    /// The first n candidates become the n largest of all.
+    template <class At> void take_larger(std::size_t n, std::size_t size, At at) noexcept {
+        candidate* heap = candidates_.data(); // the smallest on top
+        for (std::size_t i = n / 2; i-- > 0;) {
+            detail::sorting::sift_down(heap, n, i, before);
+        }
+        for (std::size_t i = n; i < size; ++i) {
+            const candidate next = at(i);
+            if (!(next.logit < heap[0].logit) && before(next, heap[0])) {
+                heap[0] = next;
+                detail::sorting::sift_down(heap, n, 0, before);
+            }
+        }
     }
+
+    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
+    void sort_largest(std::size_t n, std::size_t k) noexcept { detail::sort_first(candidates_.data(), n, k, before); }
 
     [[nodiscard]] float penalized(float logit, std::uint32_t count) const noexcept {
         if (count == 0) {
@@ -4603,13 +4803,13 @@ private:
 
     sampler_options options_;
     std::uint64_t random_ = 0;
-    buffer<candidate> candidates_;
-    buffer<std::uint32_t> counts_; ///< [vocabulary] how often each token is among the recent ones
+    std::size_t vocabulary_ = 0;
+    buffer<candidate> candidates_; ///< [what needs() can be, or the vocabulary]
+    detail::token_counts counts_;  ///< of the recent tokens
     buffer<token> recent_;         ///< ring
     detail::bias_table biases_;
     detail::repetition_penalty repetition_;
     std::size_t accepted_ = 0;
-    std::size_t distinct_ = 0; ///< tokens whose count is not 0
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -4617,6 +4817,8 @@ BITNET_PRECISE_END
 
 #endif
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -4644,12 +4846,17 @@ public:
     [[nodiscard]] virtual result<token_logprob> logprobs(std::span<token_logprob> largest) = 0;
     [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
     [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
+    [[nodiscard]] virtual result<void> queue(std::span<const token> tokens) = 0;
+    /// \param choose null: nothing is asked of the head
+    [[nodiscard]] virtual result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) = 0;
+    virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
     [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
+    [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
     [[nodiscard]] std::size_t threads() const noexcept { return options_.threads.value_or(1); }
     [[nodiscard]] stop_reason stopped_by() const noexcept { return stopped_by_; }
@@ -4662,6 +4869,7 @@ protected:
     session_options options_;
     std::size_t cached_ = 0;       ///< positions in the cache
     std::optional<token> pending_; ///< given by next(), not yet run
+    std::size_t queued_ = 0;       ///< accepted behind these, not yet run
     stop_reason stopped_by_ = stop_reason::none;
     error last_error_;
 };
@@ -4670,7 +4878,7 @@ protected:
 
 /// Borrows the model, which must outlive it. Move-only, and belongs to one thread at a time. Allocates in open() only:
 /// 2 * layers * context * kv_heads * head_size elements of the policy's kv_element, scratch for `prompt_chunk` rows
-/// (under 150 KiB a row for the 2B model), and the logits.
+/// (under 150 KiB a row for the 2B model), and eight rows of logits.
 class any_session {
 public:
     /// \return errc::invalid_argument (a context beyond the model's, no threads, no prompt chunk, a pooling other than
@@ -4716,6 +4924,36 @@ public:
         return base_->next(any_chooser(choose));
     }
 
+    /// Accepts tokens as feed() does, and computes nothing: step() does, or else the next call that needs them. They
+    /// are part of the sequence, and counted by position(), once they have run; rewind() and reset() drop those that
+    /// have not. \return as feed(); nothing is queued then.
+    [[nodiscard]] result<void> queue(std::span<const token> tokens) { return base_->queue(tokens); }
+    /// Tokens in the queue.
+    [[nodiscard]] std::size_t queued() const noexcept { return base_->queued(); }
+
+    /// Runs the token that next() gave, then the queue, and returns before `budget` is used up: what goes on takes its
+    /// time, measured before, into account, and where it is too long stops in a prompt, a layer or a product. It runs
+    /// something each time, however small the budget, so that enough calls get to the end. The bits are those of calls
+    /// that do not stop. Any other call finishes first what it needs. A fork that is used in between shares the
+    /// working memory: what was begun of a pass, at most prompt_chunk tokens through the layers, starts again.
+    /// \return working while there is more to do; errc::cancelled, errc::kv_pool_full; the queue stays as it is then.
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget) { return base_->step(budget, nullptr); }
+    /// The same, and goes on with the logits that `choose` needs, so that next(choose) has no more to do than to
+    /// choose. \return also errc::nothing_fed, errc::no_lm_head.
+    template <token_chooser Chooser>
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget, Chooser& choose) {
+        const any_chooser erased(choose);
+        return base_->step(budget, &erased);
+    }
+
+    /// From here on `*flag`, which another thread may set, stops what computes, within milliseconds, until it is false
+    /// again; null: no flag, as after opening, and in a fork. The flag outlives its use here.
+    /// feed(), feed_each() and feed_embeddings() return errc::cancelled: the sequence has what ran of their tokens, all
+    /// together prompt_chunk at a time, as position() says, and not the rest. next() returns nullopt, and stopped_by()
+    /// is stop_reason::cancelled; logits() and the like and step() return errc::cancelled. Those lose nothing: the
+    /// queue stays, and rewind(position()) drops it.
+    void set_cancel_flag(const std::atomic<bool>* flag) noexcept { base_->set_cancel_flag(flag); }
+
     /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::no_lm_head from a text embedding model.
     [[nodiscard]] result<std::span<const float>> logits() { return base_->logits(); }
@@ -4743,8 +4981,7 @@ public:
     /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
     /// states of all tokens after the last norm, or the last token's, as the file or session_options::pooling says,
     /// scaled to length one. The dot product of two is their cosine. Valid until the next call that is not const.
-    /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token or, for
-    /// a mean, any token.
+    /// \return errc::nothing_fed before the first token.
     [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
 
     /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
@@ -4760,7 +4997,7 @@ public:
     /// What finding the largest logits has cost so far; all zero without a screen.
     [[nodiscard]] const screen_statistics& screening() const noexcept { return base_->screening(); }
 
-    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave.
+    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave; without the queue.
     [[nodiscard]] std::size_t position() const noexcept { return base_->position(); }
     [[nodiscard]] std::size_t context() const noexcept { return base_->context(); }
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
@@ -4774,16 +5011,18 @@ public:
     /// The tokens of the sequence, position() of them; no_token where something else than a token was fed.
     [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
 
-    /// Forgets the tokens from `position` on; what follows has the bits of a session that never had them. The last
-    /// token that is kept runs once more if nothing is fed before the next one is asked for.
-    /// \return errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be
-    /// taken out of.
+    /// Forgets the tokens from `position` on, and the queue; what follows has the bits of a session that never had
+    /// them. The last token that is kept runs once more if nothing is fed before the next one is asked for. \return
+    /// errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be taken out
+    /// of.
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
-    /// that both belong to one thread at a time; in a kv_pool it shares the pages, too, and copies the last one when
-    /// one of the two writes it. Without a pool keys and values are copied.
-    /// \return errc::out_of_memory, errc::kv_pool_full.
+    /// that both belong to one thread at a time, and a call of one ends the life of what the other's logits() gave. In
+    /// a kv_pool it shares the pages, too, and copies the last one when one of the two writes it: see kv_pool for a
+    /// prefix that many share. Without a pool keys and values are copied. Beside them a fork takes 4 bytes a position
+    /// of its context and 4 a value of its hidden state. The queue stays with this session. \return
+    /// errc::out_of_memory, errc::kv_pool_full.
     [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
 
     /// Starts an empty sequence. Frees and allocates nothing.
@@ -4844,8 +5083,10 @@ protected:
 
 /// Steps sessions of one model together: decoding is bound by reading the weights, and here one reading serves all.
 /// The logits are the bits that each session would have computed alone. Borrows the model, which must outlive it, and
-/// sessions only during a call. Belongs to one thread at a time, as do the sessions. Allocates in open() only: scratch
-/// for `sessions` rows (under 150 KiB a row for the 2B model).
+/// sessions only during a call; after it they read the logits out of the batch's memory until its next step, and
+/// compute them again if they are asked for later. Belongs to one thread at a time, together with the sessions that it
+/// stepped. Allocates in open() only: scratch and logits for `sessions` rows (under 150 KiB and 4 bytes a token of the
+/// vocabulary for each; memory that is never written is never used).
 ///
 ///     while (is_any_going_on) {
 ///         batch.run_pending(sessions);                   // one pass over the weights
@@ -4942,6 +5183,11 @@ namespace bitnet::inline BITNET_ABI {
 
 #endif
 
+// ---- bitnet/run/scheduler.hpp ----
+// scheduler: many conversations on one model, all of them in one reading of its weights.
+#ifndef BITNET_RUN_SCHEDULER_HPP
+#define BITNET_RUN_SCHEDULER_HPP
+
 // ---- bitnet/run/speaker.hpp ----
 // speaker: what a scheduler works for, a session and how its next token is chosen.
 #ifndef BITNET_RUN_SPEAKER_HPP
@@ -4968,6 +5214,106 @@ public:
 protected:
     speaker() noexcept = default;
     ~speaker() = default;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// What scheduler holds. See there for what the functions promise.
+class scheduler_base {
+public:
+    scheduler_base(const scheduler_base&) = delete;
+    scheduler_base& operator=(const scheduler_base&) = delete;
+    virtual ~scheduler_base() = default;
+
+    [[nodiscard]] virtual result<void> add(speaker& who, int priority) = 0;
+    virtual bool set_priority(const speaker& who, int priority) noexcept = 0;
+    virtual bool remove(const speaker& who) noexcept = 0;
+    /// \param budget nullopt: one pass, without end
+    [[nodiscard]] virtual step_state step(std::optional<std::chrono::nanoseconds> budget) noexcept = 0;
+    [[nodiscard]] virtual std::size_t speakers() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t threads() const noexcept = 0;
+
+protected:
+    scheduler_base() noexcept = default;
+};
+
+} // namespace detail
+
+/// Serves many speakers with one model by continuous batching: each pass over the weights takes one token of all that
+/// are speaking and a piece of the prompts of others, and speakers come and go between passes. Every one gets the bits,
+/// and so the tokens, that it would have had alone.
+///
+/// In the order of priorities, the highest first, and of equal ones the one that waited longest; in every fourth pass
+/// the waiting alone decides, so that among n speakers nobody waits for more than 4 n passes.
+///
+/// What fails, fails for one: a speaker whose context or KV pool is full, whose flag is set (see
+/// any_session::set_cancel_flag) or that has nothing to continue gets take(nullopt), its session says why, and it is
+/// left out until the next step() asks it again.
+///
+/// Borrows the model, which must outlive it, and speakers until they are removed. Sessions need no memory for the work
+/// that is done here; those made by any_session::fork() have none of their own. Belongs to one thread at a time,
+/// together with its speakers, their sessions and all that these share a working memory with. Between two calls
+/// sessions may be used like any others; a pass that stopped halfway starts again if one of its sessions was run,
+/// rewound or removed meanwhile. Allocates in open() only: scratch for the rows of a pass, and logits for `answers`
+/// rows, of which what is never written is never used.
+///
+///     while (server_is_running()) {
+///         add_and_remove_speakers();
+///         if (all.step(2ms) == step_state::ready) { wait_for_requests(); }
+///     }
+class scheduler {
+public:
+    /// \return errc::invalid_argument (an option that is out of its range, no threads), errc::no_lm_head (a text
+    /// embedding model), errc::out_of_memory, errc::thread_error.
+    [[nodiscard]] static result<scheduler> open(const any_model& opened, const scheduler_options& options = {}) {
+        return made(opened.base().open_scheduler(options, nullptr));
+    }
+    /// The same on the caller's pool, which must outlive the scheduler; options.threads and spin are not used.
+    [[nodiscard]] static result<scheduler> open(const any_model& opened, pool_ref pool,
+                                                const scheduler_options& options = {}) {
+        return made(opened.base().open_scheduler(options, &pool));
+    }
+    static result<scheduler> open(any_model&&, const scheduler_options& = {}) = delete;           // would dangle
+    static result<scheduler> open(any_model&&, pool_ref, const scheduler_options& = {}) = delete; // would dangle
+
+    /// Serves `who` from the next step() on; it must outlive that, or be removed before. \return
+    /// errc::invalid_argument (its session is another model's or already served, too many speakers).
+    [[nodiscard]] result<void> add(speaker& who, int priority = 0) { return base_->add(who, priority); }
+    /// \return whether `who` is served here
+    bool set_priority(const speaker& who, int priority) noexcept { return base_->set_priority(who, priority); }
+    /// Its session has all tokens that it was given, and what is left in its queue. \return whether `who` was served
+    bool remove(const speaker& who) noexcept { return base_->remove(who); }
+
+    /// Works, and returns before `budget` is used up, as any_session::step() does: it may stop within a pass, and the
+    /// next call goes on there. Choosing a token is not divided; one speaker's is the most that a budget is missed by.
+    /// \return ready if no speaker has anything to do
+    [[nodiscard]] step_state step(std::chrono::nanoseconds budget) noexcept { return base_->step(budget); }
+    /// One whole pass, or the rest of one: for servers, which look for new requests between two.
+    [[nodiscard]] step_state step() noexcept { return base_->step(std::nullopt); }
+
+    [[nodiscard]] std::size_t speakers() const noexcept { return base_->speakers(); }
+    [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
+
+private:
+    explicit scheduler(std::unique_ptr<detail::scheduler_base> base) noexcept : base_(std::move(base)) {}
+
+    [[nodiscard]] static result<scheduler> made(result<std::unique_ptr<detail::scheduler_base>> opened) {
+        return opened ? result<scheduler>(scheduler(*std::move(opened))) : failed(opened);
+    }
+
+    std::unique_ptr<detail::scheduler_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -10,6 +10,7 @@
 #include <bitnet/core/sort_first.hpp>
 #include <bitnet/text/token.hpp>
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -69,6 +70,8 @@ public:
                 return failed(checked);
             }
             made.entries_[i] = biases[i];
+            const std::size_t place = place_of(biases[i].id);
+            made.known_[place / 64] |= std::uint64_t{1} << (place % 64);
         }
         sort_first(made.entries_.data(), biases.size(), biases.size(),
                    [](const logit_bias& a, const logit_bias& b) noexcept { return a.id < b.id; });
@@ -79,13 +82,18 @@ public:
     }
 
     [[nodiscard]] std::span<const logit_bias> entries() const noexcept { return entries_.span(); }
-    [[nodiscard]] const logit_bias* find(token id) const noexcept { return find_token(entries(), id); }
+    [[nodiscard]] const logit_bias* find(token id) const noexcept {
+        const std::size_t place = place_of(id);
+        return (known_[place / 64] >> (place % 64) & 1u) != 0 ? find_token(entries(), id) : nullptr;
+    }
     /// How many tokens lose by it, forbidden ones included.
     [[nodiscard]] std::size_t lowered() const noexcept { return lowered_; }
     /// Whether a token gains by it.
     [[nodiscard]] bool raises() const noexcept { return raises_; }
 
 private:
+    [[nodiscard]] static std::size_t place_of(token id) noexcept { return static_cast<std::size_t>(id) % 1024; }
+
     [[nodiscard]] static result<void> check_entry(const logit_bias& given, std::size_t vocabulary) {
         if (given.id < 0 || static_cast<std::size_t>(given.id) >= vocabulary) {
             return error_saying(errc::invalid_argument,
@@ -117,6 +125,7 @@ private:
     }
 
     buffer<logit_bias> entries_;
+    std::array<std::uint64_t, 16> known_{}; ///< remainders of the ids: most tokens of a vocabulary end here
     std::size_t lowered_ = 0;
     bool raises_ = false;
 };

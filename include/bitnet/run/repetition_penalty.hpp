@@ -69,6 +69,8 @@ public:
         return made;
     }
 
+    /// How many can lose at the same time.
+    [[nodiscard]] std::size_t most() const noexcept { return entries_.size(); }
     /// The tokens that lose, each once, in the order of the vocabulary.
     [[nodiscard]] std::span<const entry> entries() const noexcept { return entries_.span().first(listed_); }
     [[nodiscard]] std::span<const token> breakers() const noexcept { return breakers_.span(); }

@@ -16,6 +16,7 @@
 #include <bitnet/run/logit_bias.hpp>
 #include <bitnet/run/repetition_penalty.hpp>
 #include <bitnet/run/token_chooser.hpp>
+#include <bitnet/run/token_counts.hpp>
 #include <bitnet/text/token.hpp>
 
 #include <cassert>
@@ -75,7 +76,9 @@ namespace bitnet::inline BITNET_ABI {
 
 /// The library's token_chooser. Holds its settings, its random state and the recent tokens. One sampler serves one
 /// sequence.
-/// Allocates in open() only: 16 bytes for each token of the vocabulary, 8 for each bias.
+/// Allocates in open() only: 12 bytes for each logit that it can need, which is needs() with full windows, under 40 for
+/// each token of the window, 20 for each of DRY's, and 8 for each bias. Where only all logits are enough, these are the
+/// vocabulary's.
 class sampler {
 public:
     static constexpr std::size_t largest_window = 1u << 16;
@@ -90,12 +93,19 @@ public:
         }
         made.options_ = options;
         made.random_ = options.seed;
+        made.vocabulary_ = vocabulary;
         if (auto copied = made.copy_lists(options, vocabulary); !copied) {
             return failed(copied);
         }
+        auto counts = detail::token_counts::open(options.penalty_window);
+        if (!counts) {
+            return failed(counts);
+        }
+        made.counts_ = *std::move(counts);
+        const std::size_t most = made.needs_if(options.penalty_window, made.repetition_.most());
         error failure;
-        detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure);
-        detail::allocate(made.counts_, vocabulary, "sampler counts", failure);
+        detail::allocate(made.candidates_, most == 0 || most > vocabulary ? vocabulary : most, "sampler candidates",
+                         failure);
         detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
         if (failure.code != errc{}) {
             return failure;
@@ -103,33 +113,23 @@ public:
         return made;
     }
 
-    /// Chooses a token, never one that is forbidden. Changes only the random state; call accept() with the token that
-    /// was taken. \pre logits.size() is the vocabulary size given to open(), and not 0.
+    /// Chooses a token, never a forbidden one. Changes only the random state; call accept() with the token that was taken.
+    /// \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
-        assert(logits.size() == candidates_.size() && !logits.empty());
-        const detail::default_float_environment environment;
-        for (std::size_t i = 0; i < logits.size(); ++i) {
-            candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
-        }
-        return choose_among(adjust_listed(logits));
+        assert(logits.size() == vocabulary_ && !logits.empty());
+        return choose_of(logits.size(), [&](std::size_t i) noexcept -> candidate {
+            return {logits[i], static_cast<token>(i), 0.0f};
+        });
     }
 
-    /// The same from the needs() largest logits alone, in any order: the token that all logits would give. no_token if
-    /// all of `largest` are forbidden, which the precondition excludes. \pre 0 < needs() <= largest.size() or largest
-    /// has all tokens; every token once
+    /// The same from the needs() largest logits alone, in any order: the token that all logits would give; no_token if
+    /// all of `largest` are forbidden, which the precondition excludes.
+    /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
     [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
-        assert(!largest.empty() && largest.size() <= candidates_.size());
-        const detail::default_float_environment environment;
-        std::size_t n = 0;
-        for (const auto [id, logit] : largest) {
-            if (const logit_bias* bias = biases_.find(id); bias == nullptr || !detail::is_forbidden(bias->bias)) {
-                const float biased = bias == nullptr ? logit : logit + bias->bias;
-                const float kept = penalized(biased, counts_[static_cast<std::size_t>(id)]);
-                const auto* repeats = repetition_.find(id);
-                candidates_[n++] = {repeats == nullptr ? kept : kept - repeats->penalty, id, 0.0f};
-            }
-        }
-        return choose_among(n);
+        assert(!largest.empty() && largest.size() <= vocabulary_);
+        return choose_of(largest.size(), [&](std::size_t i) noexcept -> candidate {
+            return {largest[i].logit, largest[i].id, 0.0f};
+        });
     }
 
     /// How many of the largest logits are enough for choose(); 0 if only all of them are. Greedy needs one, top_k
@@ -137,15 +137,7 @@ public:
     /// are enough. A bias that raises a logit may do so with any, and asks for all.
     [[nodiscard]] std::size_t needs() const noexcept {
         const detail::default_float_environment environment;
-        const std::size_t kept = is_greedy() ? 1 : options_.top_k;
-        const bool lowers =
-            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
-        if (kept == 0 || biases_.raises() || (distinct_ != 0 && !lowers)) {
-            return 0;
-        }
-        const bool penalizes =
-            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
-        return kept + (penalizes ? distinct_ : 0) + biases_.lowered() + repetition_.entries().size();
+        return needs_if(counts_.distinct(), repetition_.entries().size());
     }
 
     /// Counts a token among the recent ones: those that were chosen, and those of the prompt if they should count.
@@ -157,20 +149,17 @@ public:
         }
         const std::size_t at = accepted_ % recent_.size();
         if (accepted_ >= recent_.size()) {
-            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1u : 0u;
+            counts_.remove(recent_[at]);
         }
         recent_[at] = id;
-        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1u : 0u;
+        counts_.add(id);
         ++accepted_;
     }
 
     /// Forgets recent tokens and starts the random sequence anew.
     void reset() noexcept {
-        for (std::size_t i = 0; i < counts_.size(); ++i) {
-            counts_[i] = 0;
-        }
+        counts_.clear();
         accepted_ = 0;
-        distinct_ = 0;
         random_ = options_.seed;
         repetition_.reset();
     }
@@ -236,32 +225,72 @@ private:
         return {};
     }
 
-    /// Biases and DRY, where candidate i is token i. \return how many candidates are left without the forbidden ones
-    [[nodiscard]] std::size_t adjust_listed(std::span<const float> logits) noexcept {
-        const std::span<const logit_bias> biases = biases_.entries();
-        for (const auto [id, bias] : biases) {
-            const auto i = static_cast<std::size_t>(id);
-            candidates_[i].logit = penalized(logits[i] + bias, counts_[i]);
+    [[nodiscard]] static bool before(const candidate& a, const candidate& b) noexcept {
+        return detail::precedes(a.logit, a.id, b.logit, b.id);
+    }
+
+    /// needs() if `distinct` tokens are recent, and `repeating` lose by DRY.
+    [[nodiscard]] std::size_t needs_if(std::size_t distinct, std::size_t repeating) const noexcept {
+        constexpr std::size_t most = SIZE_MAX / 2; // so that the sum below is one
+        const std::size_t top_k = options_.top_k < most ? options_.top_k : most;
+        const std::size_t kept = is_greedy() ? 1 : top_k;
+        const bool lowers =
+            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
+        if (kept == 0 || biases_.raises() || (distinct != 0 && !lowers)) {
+            return 0;
         }
-        for (const auto& repeats : repetition_.entries()) {
-            float& logit = candidates_[static_cast<std::size_t>(repeats.id)].logit;
-            logit = logit - repeats.penalty;
+        const bool penalizes =
+            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
+        return kept + (penalizes ? distinct : 0) + biases_.lowered() + repeating;
+    }
+
+    /// Chooses among the candidates at(0) ... at(size - 1), of which it keeps as many as it needs.
+    template <class At> [[nodiscard]] token choose_of(std::size_t size, At at) noexcept {
+        const detail::default_float_environment environment;
+        const std::size_t needed = needs_if(counts_.distinct(), repetition_.entries().size());
+        const std::size_t n = needed == 0 || needed > size ? size : needed;
+        for (std::size_t i = 0; i < n; ++i) {
+            candidates_[i] = at(i);
         }
-        std::size_t left = logits.size();
-        for (std::size_t i = biases.size(); i-- > 0;) { // descending: what is moved was looked at
-            if (detail::is_forbidden(biases[i].bias)) {
-                candidates_[static_cast<std::size_t>(biases[i].id)] = candidates_[--left];
+        if (n != size) {
+            take_larger(n, size, at);
+        }
+        return choose_among(adjust(n));
+    }
+
+    /// Biases, penalties and DRY for the first n candidates. \return how many are left without the forbidden ones
+    [[nodiscard]] std::size_t adjust(std::size_t n) noexcept {
+        std::size_t left = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+            const auto [logit, id, weight] = candidates_[i];
+            const logit_bias* const own = biases_.find(id);
+            if (own != nullptr && detail::is_forbidden(own->bias)) {
+                continue;
             }
+            const float kept = penalized(own == nullptr ? logit : logit + own->bias, counts_.of(id));
+            const auto* const repeats = repetition_.find(id);
+            candidates_[left++] = {repeats == nullptr ? kept : kept - repeats->penalty, id, weight};
         }
         return left;
     }
 
-    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
-    void sort_largest(std::size_t n, std::size_t k) noexcept {
-        detail::sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
-            return detail::precedes(a.logit, a.id, b.logit, b.id);
-        });
+    /// The first n candidates become the n largest of all.
+    template <class At> void take_larger(std::size_t n, std::size_t size, At at) noexcept {
+        candidate* heap = candidates_.data(); // the smallest on top
+        for (std::size_t i = n / 2; i-- > 0;) {
+            detail::sorting::sift_down(heap, n, i, before);
+        }
+        for (std::size_t i = n; i < size; ++i) {
+            const candidate next = at(i);
+            if (!(next.logit < heap[0].logit) && before(next, heap[0])) {
+                heap[0] = next;
+                detail::sorting::sift_down(heap, n, 0, before);
+            }
+        }
     }
+
+    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
+    void sort_largest(std::size_t n, std::size_t k) noexcept { detail::sort_first(candidates_.data(), n, k, before); }
 
     [[nodiscard]] float penalized(float logit, std::uint32_t count) const noexcept {
         if (count == 0) {
@@ -386,13 +415,13 @@ private:
 
     sampler_options options_;
     std::uint64_t random_ = 0;
-    buffer<candidate> candidates_;
-    buffer<std::uint32_t> counts_; ///< [vocabulary] how often each token is among the recent ones
+    std::size_t vocabulary_ = 0;
+    buffer<candidate> candidates_; ///< [what needs() can be, or the vocabulary]
+    detail::token_counts counts_;  ///< of the recent tokens
     buffer<token> recent_;         ///< ring
     detail::bias_table biases_;
     detail::repetition_penalty repetition_;
     std::size_t accepted_ = 0;
-    std::size_t distinct_ = 0; ///< tokens whose count is not 0
 };
 
 } // namespace bitnet::inline BITNET_ABI

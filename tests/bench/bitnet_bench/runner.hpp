@@ -63,6 +63,9 @@ struct step_times {
     double in_all = 0;           ///< of these and of next()
 };
 
+/// Who runs several sequences, and one.
+enum class together { batch, scheduler };
+
 /// One or more sequences that take the same steps; those in steps of a budget are one.
 class bench_session {
 public:
@@ -98,7 +101,7 @@ public:
     [[nodiscard]] virtual std::string
     head_type() const = 0; ///< as it is read: "f16", "q6_k", "f16, screened", "ternary"
     [[nodiscard]] virtual bitnet::result<std::unique_ptr<bench_session>>
-    open_session(std::size_t threads, std::size_t context, std::size_t sequences) const = 0;
+    open_session(std::size_t threads, std::size_t context, std::size_t sequences, together how) const = 0;
 };
 
 /// What was read so that a model's files are in the system's page cache.

@@ -52,6 +52,7 @@
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/huge_pages.hpp>
 #include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
@@ -72,8 +73,10 @@
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/mapped_file.hpp>
 #include <bitnet/io/name_index.hpp>
+#include <bitnet/io/open_progress.hpp>
 #include <bitnet/io/page_choice.hpp>
 #include <bitnet/io/page_mode.hpp>
+#include <bitnet/io/progress_meter.hpp>
 #include <bitnet/io/python_json.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/io/safetensors.hpp>

@@ -1198,7 +1198,11 @@ template <class T> struct matrix_view;
 
 // files and memory
 enum class access_hint;
+struct memory_hint;
+struct memory_source;
+enum class memory_use : std::uint8_t;
 class byte_source;
+struct open_progress;
 enum class page_mode;
 struct read_callback;
 
@@ -1362,6 +1366,7 @@ struct ternary_encoding;
 //     isa::instruction_set       simd/isa.hpp
 //     isa::list                  simd/isa.hpp
 //     default_spin               thread/thread_limits.hpp
+//     loop_runner                thread/pool.hpp
 //     most_threads               thread/thread_limits.hpp
 //     thread_pool_type           thread/pool.hpp
 //     usable_cores               thread/usable_cores.hpp
@@ -3246,6 +3251,93 @@ template <class T> [[nodiscard]] number_range range_of(const value_limits& limit
 #ifndef BITNET_CORE_BUFFER_HPP
 #define BITNET_CORE_BUFFER_HPP
 
+// ---- bitnet/core/huge_pages.hpp ----
+// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
+#ifndef BITNET_CORE_HUGE_PAGES_HPP
+#define BITNET_CORE_HUGE_PAGES_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
+/// To be asked before the memory is first written. Pages then come 2 MB at a time.
+inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
+    const auto address = reinterpret_cast<std::uintptr_t>(memory);
+    const std::uintptr_t first = (address + page - 1) / page * page;
+    const std::uintptr_t end = (address + bytes) / page * page;
+    if (first < end) {
+        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
+    }
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/core/memory_source.hpp ----
+// memory_source: where a host lets the library have its large blocks of memory from.
+#ifndef BITNET_CORE_MEMORY_SOURCE_HPP
+#define BITNET_CORE_MEMORY_SOURCE_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a block of memory is for.
+enum class memory_use : std::uint8_t {
+    weights,   ///< of a model: a copy of its file, repacked tensors, norms, the screen of its head
+    tables,    ///< of a model: its tokenizer, the list of its tensors
+    pages,     ///< keys and values, of a session or of a kv_pool
+    scratch,   ///< of a session, a batch or a sampler: activations, logits, tokens
+    temporary, ///< given back before the call that asked for it returns
+};
+
+struct memory_hint {
+    memory_use use = memory_use::temporary;
+    /// Whether the block is large and read from end to end again and again: huge pages are worth a tenth to a quarter
+    /// of its speed. Without a source of the host's own the library asks the system for them.
+    bool huge_pages = false;
+};
+
+/// A host's own allocator: see open_options::memory. It outlives all that was opened with it, and both functions may be
+/// called by several threads at a time, where several threads use the model or the system makes a screen in the
+/// background. What is given need not be zero.
+///
+/// Through it goes every block whose size the model, the context or another option decides. The rest is operator new:
+/// objects of a few KiB, strings and messages, stacks of threads, the containers that public functions return, and
+/// what reading the folder of a Hugging Face checkpoint puts into containers. Files that are mapped are the system's.
+struct memory_source {
+    /// `bytes` > 0 of memory at a multiple of `alignment`, a power of two; null refuses, which is errc::out_of_memory.
+    void* (*allocate)(void* context, std::size_t bytes, std::size_t alignment, memory_hint hint) noexcept = nullptr;
+    /// Takes back what allocate() gave, with the same two numbers.
+    void (*release)(void* context, void* memory, std::size_t bytes, std::size_t alignment) noexcept = nullptr;
+    void* context = nullptr;
+};
+
+namespace detail {
+
+/// Where a buffer's memory comes from, and what for. Null is operator new.
+struct memory_from {
+    const memory_source* source = nullptr;
+    memory_hint hint = {};
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -3258,20 +3350,34 @@ namespace bitnet::inline BITNET_ABI {
 
 namespace detail {
 
-/// Memory for `size` elements of `element_bytes`, to be deleted with the same alignment.
+/// Memory for `size` elements of `element_bytes`, to be given to release_bytes() with the same source and alignment.
 /// \return errc::out_of_memory with the bytes asked for.
 [[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
-                                                  std::string_view what) {
+                                                  std::string_view what, const memory_from& from) {
     const auto bytes = checked_multiply(size, element_bytes);
     if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
         return error_saying(errc::out_of_memory,
                             {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
     }
-    void* memory = ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
+    const bool is_of_host = from.source != nullptr && *bytes != 0;
+    void* memory = is_of_host ? from.source->allocate(from.source->context, to_size(*bytes), alignment, from.hint)
+                              : ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
     if (memory == nullptr) {
         return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
     }
+    if (from.hint.huge_pages && !is_of_host) {
+        ask_for_huge_pages(memory, to_size(*bytes));
+    }
     return memory;
+}
+
+inline void release_bytes(void* memory, std::size_t bytes, std::size_t alignment,
+                          const memory_source* source) noexcept {
+    if (source == nullptr || bytes == 0) {
+        ::operator delete (memory, std::align_val_t{alignment});
+    } else if (memory != nullptr) {
+        source->release(source->context, memory, bytes, alignment);
+    }
 }
 
 } // namespace detail
@@ -3286,21 +3392,25 @@ public:
 
     buffer() noexcept = default;
     buffer(buffer&& other) noexcept
-        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})),
+          source_(other.source_) {}
     buffer& operator=(buffer&& other) noexcept {
         std::swap(data_, other.data_);
         std::swap(size_, other.size_);
+        std::swap(source_, other.source_);
         return *this;
     }
     buffer(const buffer&) = delete;
     buffer& operator=(const buffer&) = delete;
-    ~buffer() { ::operator delete (data_, std::align_val_t{alignment}); }
+    ~buffer() { detail::release_bytes(data_, size_bytes(), alignment, source_); }
 
     /// `size` elements, all bytes zero.
     /// \param what names the purpose in the error message.
+    /// \param from where the memory comes from; its source outlives the buffer.
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what) {
-        auto made = allocate_uninitialized(size, what);
+    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what,
+                                                 const detail::memory_from& from = {}) {
+        auto made = allocate_uninitialized(size, what, from);
         if (made) {
             for (std::size_t i = 0; i < made->size_; ++i) {
                 ::new (static_cast<void*>(made->data_ + i)) T();
@@ -3310,14 +3420,16 @@ public:
     }
 
     /// The same with bytes of any value: pages that are never written need no memory.
-    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what) {
-        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what);
+    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what,
+                                                               const detail::memory_from& from = {}) {
+        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what, from);
         if (!memory) {
             return failed(memory);
         }
         buffer made;
         made.size_ = detail::to_size(size);
         made.data_ = static_cast<T*>(*memory);
+        made.source_ = from.source;
         return made;
     }
 
@@ -3326,6 +3438,8 @@ public:
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
     [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    /// What the memory is from; null: operator new.
+    [[nodiscard]] const memory_source* source() const noexcept { return source_; }
     [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
     [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
     [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
@@ -3334,17 +3448,20 @@ public:
 private:
     T* data_ = nullptr;
     std::size_t size_ = 0;
+    const memory_source* source_ = nullptr;
 };
 
 namespace detail {
 
 /// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
 /// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
-template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure) {
+template <class T>
+void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure,
+              const memory_from& from = {}) {
     if (failure.code != errc{}) {
         return;
     }
-    auto made = buffer<T>::allocate(size, what);
+    auto made = buffer<T>::allocate(size, what, from);
     if (made) {
         into = *std::move(made);
     } else {
@@ -3791,7 +3908,8 @@ inline std::optional<json_value> json_value::find(std::string_view key) const no
 }
 
 struct json_options {
-    std::uint32_t depth = 64; ///< containers inside each other; at most 1024
+    std::uint32_t depth = 64;              ///< containers inside each other; at most 1024
+    const memory_source* memory = nullptr; ///< null: operator new
 };
 
 /// A JSON text, read and checked. Owns all that its values show: the text itself need not outlive it. Move-only;
@@ -3824,7 +3942,7 @@ namespace detail {
 class json_parser {
 public:
     json_parser(std::string_view text, std::string_view name, json_options options)
-        : text_(text), name_(name), depth_left_(options.depth) {
+        : text_(text), name_(name), depth_left_(options.depth), from_{options.memory, {memory_use::temporary, false}} {
         assert(options.depth <= 1024);
     }
 
@@ -3854,9 +3972,9 @@ private:
         }
         const auto colons = static_cast<std::uint64_t>(std::count(text_.begin(), text_.end(), ':'));
         const std::string what = sentence({name_, ": JSON"});
-        allocate(document_.nodes_, bound + 1, what, failure_); // one more: the `next` of the last
-        allocate(document_.order_, colons, what, failure_);
-        allocate(document_.text_, text_.size(), what, failure_);
+        allocate(document_.nodes_, bound + 1, what, failure_, from_); // one more: the `next` of the last
+        allocate(document_.order_, colons, what, failure_, from_);
+        allocate(document_.text_, text_.size(), what, failure_, from_);
         return failure_.code == errc{};
     }
 
@@ -4152,6 +4270,7 @@ private:
     std::string_view name_;
     std::size_t at_ = 0;
     std::uint32_t depth_left_;
+    detail::memory_from from_;
     json_document document_;
     std::uint32_t nodes_used_ = 0;
     std::uint32_t text_used_ = 0;

@@ -84,8 +84,8 @@ public:
     [[nodiscard]] static result<any_session> open(const any_model& opened, const session_options& options = {}) {
         return made(opened.base().open_session(options, nullptr));
     }
-    /// The same on the caller's pool, which must outlive the session; options.threads is not used. Sessions that share
-    /// a pool take turns: a pool runs one loop at a time.
+    /// The same on the caller's pool or job system, any loop_runner, which must outlive the session; options.threads is
+    /// not used. Sessions that share a pool take turns: a pool runs one loop at a time.
     [[nodiscard]] static result<any_session> open(const any_model& opened, pool_ref pool,
                                                   const session_options& options = {}) {
         return made(opened.base().open_session(options, &pool));

@@ -5,6 +5,7 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/core/sort_first.hpp>
@@ -53,7 +54,8 @@ template <class Entry> [[nodiscard]] const Entry* find_token(std::span<const Ent
 class bias_table {
 public:
     /// \return errc::invalid_argument naming the token, errc::out_of_memory.
-    [[nodiscard]] static result<bias_table> open(std::span<const logit_bias> biases, std::size_t vocabulary) {
+    [[nodiscard]] static result<bias_table> open(std::span<const logit_bias> biases, std::size_t vocabulary,
+                                                 const memory_from& from) {
         bias_table made;
         if (biases.size() > vocabulary) {
             return error_saying(
@@ -61,7 +63,7 @@ public:
                 {"sampler: ", biases.size(), " biases were given, the vocabulary has ", vocabulary, " tokens"});
         }
         error failure;
-        allocate(made.entries_, biases.size(), "logit biases", failure);
+        allocate(made.entries_, biases.size(), "logit biases", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }

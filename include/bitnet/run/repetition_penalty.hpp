@@ -6,6 +6,7 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_environment.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/core/sort_first.hpp>
@@ -45,15 +46,15 @@ public:
 
     /// \return errc::invalid_argument for a breaker outside the vocabulary, errc::out_of_memory.
     [[nodiscard]] static result<repetition_penalty> open(const settings& chosen, std::span<const token> breakers,
-                                                         std::size_t vocabulary) {
+                                                         std::size_t vocabulary, const memory_from& from) {
         repetition_penalty made;
         made.settings_ = chosen;
         const std::size_t window = chosen.multiplier > 0.0f ? chosen.window : 0;
         error failure;
-        allocate(made.tokens_, window, "tokens of the DRY window", failure);
-        allocate(made.lengths_, window, "lengths of the DRY window", failure);
-        allocate(made.entries_, window, "penalties of the DRY window", failure);
-        allocate(made.breakers_, breakers.size(), "sequence breakers", failure);
+        allocate(made.tokens_, window, "tokens of the DRY window", failure, from);
+        allocate(made.lengths_, window, "lengths of the DRY window", failure, from);
+        allocate(made.entries_, window, "penalties of the DRY window", failure, from);
+        allocate(made.breakers_, breakers.size(), "sequence breakers", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }

@@ -83,9 +83,11 @@ class sampler {
 public:
     static constexpr std::size_t largest_window = 1u << 16;
 
-    /// \param vocabulary number of logits. \return errc::invalid_argument naming the option and its range, or the token
-    /// whose bias is given twice or out of range, or if all tokens are forbidden; errc::out_of_memory.
-    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
+    /// \param vocabulary number of logits \param memory null: operator new \return errc::invalid_argument naming the
+    /// option and its range, or the token whose bias is given twice or out of range, or if all tokens are forbidden;
+    /// errc::out_of_memory.
+    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary,
+                                              const memory_source* memory = nullptr) {
         const detail::default_float_environment environment;
         sampler made;
         if (auto checked = check_options(options); !checked) {
@@ -94,10 +96,11 @@ public:
         made.options_ = options;
         made.random_ = options.seed;
         made.vocabulary_ = vocabulary;
-        if (auto copied = made.copy_lists(options, vocabulary); !copied) {
+        const detail::memory_from from{memory, {memory_use::scratch, false}};
+        if (auto copied = made.copy_lists(options, vocabulary, from); !copied) {
             return failed(copied);
         }
-        auto counts = detail::token_counts::open(options.penalty_window);
+        auto counts = detail::token_counts::open(options.penalty_window, from);
         if (!counts) {
             return failed(counts);
         }
@@ -105,16 +108,16 @@ public:
         const std::size_t most = made.needs_if(options.penalty_window, made.repetition_.most());
         error failure;
         detail::allocate(made.candidates_, most == 0 || most > vocabulary ? vocabulary : most, "sampler candidates",
-                         failure);
-        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
+                         failure, from);
+        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
         return made;
     }
 
-    /// Chooses a token, never a forbidden one. Changes only the random state; call accept() with the token that was taken.
-    /// \pre logits.size() is the vocabulary size given to open(), and not 0.
+    /// Chooses a token, never a forbidden one. Changes only the random state; call accept() with the token that was
+    /// taken. \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
         assert(logits.size() == vocabulary_ && !logits.empty());
         return choose_of(logits.size(), [&](std::size_t i) noexcept -> candidate {
@@ -207,14 +210,15 @@ private:
         return value >= low && value <= high;
     }
 
-    [[nodiscard]] result<void> copy_lists(const sampler_options& options, std::size_t vocabulary) {
-        auto biases = detail::bias_table::open(options.biases, vocabulary);
+    [[nodiscard]] result<void> copy_lists(const sampler_options& options, std::size_t vocabulary,
+                                          const detail::memory_from& from) {
+        auto biases = detail::bias_table::open(options.biases, vocabulary, from);
         if (!biases) {
             return failed(biases);
         }
         auto repetition = detail::repetition_penalty::open(
             {options.dry_multiplier, options.dry_base, options.dry_allowed_length, options.dry_window},
-            options.dry_breakers, vocabulary);
+            options.dry_breakers, vocabulary, from);
         if (!repetition) {
             return failed(repetition);
         }

@@ -480,18 +480,19 @@ private:
         if (!store) {
             return failed(store);
         }
-        auto cache = kv_cache::open(parameters_, *model_.tables.kv, options_.context, *store);
+        auto cache = kv_cache::open(parameters_, *model_.tables.kv, options_.context, *store, options_.memory);
         if (!cache) {
             return failed(cache);
         }
         cache_ = *std::move(cache);
+        const memory_from from = session_scratch(options_);
         error failure;
-        allocate(state_, parameters_.hidden, "hidden state", failure);
-        allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure);
+        allocate(state_, parameters_.hidden, "hidden state", failure, from);
+        allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
-        auto tokens = buffer<token>::allocate_uninitialized(options_.context, "session, its tokens");
+        auto tokens = buffer<token>::allocate_uninitialized(options_.context, "session, its tokens", from);
         if (!tokens) {
             return failed(tokens);
         }

@@ -30320,13 +30320,7 @@ template <> struct float_ops<isa::avx2> {
     static void add(const float* x, std::size_t n, float* y) noexcept { ops::add(x, n, y); }
     static void scale(float* x, float factor, std::size_t n) noexcept { ops::scale(x, factor, n); }
     static void normalize(const float* x, std::size_t n, float* y) noexcept { ops::normalize(x, n, y); }
-    static void divide(float* x, float divisor, std::size_t n) noexcept {
-        const std::size_t whole = n / 8 * 8;
-        for (std::size_t i = 0; i < whole; i += 8) {
-            _mm256_storeu_ps(x + i, exact_quotients(_mm256_loadu_ps(x + i), _mm256_set1_ps(divisor)));
-        }
-        ops::divide(x + whole, divisor, n - whole);
-    }
+    static void divide(float* x, float divisor, std::size_t n) noexcept { ops::divide(x, divisor, n); }
 
     template <class E> static float narrow_row(const float* x, std::size_t n, E* y) noexcept {
         if constexpr (std::is_same_v<E, std::int8_t>) {
@@ -30369,17 +30363,6 @@ private:
         __asm__("" : "+x"(product));
 #endif
         return product;
-    }
-
-    /// a / b: under -ffast-math clang would multiply by an inverse.
-    static BITNET_ALWAYS_INLINE __m256 exact_quotients(__m256 a, __m256 b) noexcept {
-#if defined(__GNUC__)
-        __m256 quotients;
-        __asm__("{vdivps %2, %1, %0|vdivps %0, %1, %2}" : "=x"(quotients) : "x"(a), "x"(b));
-        return quotients;
-#else
-        return _mm256_div_ps(a, b);
-#endif
     }
 
     /// ops::absmax(), the largest in any order being the same.

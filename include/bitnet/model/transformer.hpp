@@ -41,19 +41,24 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// Every matrix but embedding and head is ternary and takes its input quantised to int8, row by row.
 /// begin(), then layer(0), layer(1), ..., then logits() for the rows that are asked for: no loop over layers in here,
 /// so a caller can stop between layers. All steps of a pass use the same rows. Allocates in open() only.
+///
+/// All work is in the loops that a pool runs. Between them these three write nothing that another call of the same step
+/// would not write alike: a stepped_pool can stop them inside any loop, and call them again to go on.
 class transformer {
 public:
     /// Borrows its arguments but the numbers. \return errc::out_of_memory.
     [[nodiscard]] static result<transformer> open(const engine& tables, const hyper_parameters& model,
-                                                  const weights& weights, std::size_t max_rows) {
-        auto memory = scratch::open(model, weights, *tables.ternary, max_rows);
-        if (!memory) {
-            return failed(memory);
+                                                  const weights& weights, std::size_t max_rows,
+                                                  const memory_source* memory = nullptr) {
+        auto space = scratch::open(model, weights, *tables.ternary, max_rows, memory);
+        if (!space) {
+            return failed(space);
         }
-        return transformer(tables, model, weights, *std::move(memory));
+        return transformer(tables, model, weights, *std::move(space));
     }
 
     [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows; }
+    [[nodiscard]] std::size_t layers() const noexcept { return model_->layers; }
 
     /// Starts a pass: looks the tokens up. \pre 1 <= rows.size() <= max_rows(); ids inside the vocabulary, but for rows
     /// with embeddings of their own; rows of one sequence have ascending positions and their cache has room. `rows`
@@ -125,11 +130,13 @@ public:
         return x;
     }
 
-    /// The hidden state [hidden] of one row as the layers left it, for a pass of which it will be row 0.
+    /// The hidden state [hidden] of one row as the layers left it, and back, to a row that no pass uses meanwhile.
     void copy_state(std::size_t row_index, float* out) noexcept {
         std::copy_n(row_of(scratch_.residual, row_index), model_->hidden, out);
     }
-    void set_state(const float* state) noexcept { std::copy_n(state, model_->hidden, row_of(scratch_.residual, 0)); }
+    void set_state(const float* state, std::size_t row_index = 0) noexcept {
+        std::copy_n(state, model_->hidden, row_of(scratch_.residual, row_index));
+    }
 
     /// sum += final_state(row_index)
     void add_final_state(std::size_t row_index, std::span<float> sum) noexcept {

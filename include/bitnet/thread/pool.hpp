@@ -27,34 +27,50 @@ struct loop_body {
     void operator()(std::size_t index) const noexcept { function(context, index); }
 };
 
-/// A pool runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done.
-/// open(threads, spin) makes one; a pool that does not spin ignores the second.
-template <class P>
-concept thread_pool_type = requires(P& pool, const P& constant, std::size_t count, loop_body body) {
-    { pool.run(count, body) }
+/// Runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done; one loop
+/// at a time. threads() says for how many threads it is worth cutting a loop up, 1 and more, always the same number.
+/// What a host's own job system has to have; the calling thread may take part or not.
+template <class R>
+concept loop_runner = requires(R& runner, const R& constant, std::size_t count, loop_body body) {
+    { runner.run(count, body) }
     noexcept->std::same_as<void>;
     { constant.threads() }
     noexcept->std::convertible_to<std::size_t>;
+};
+
+/// A loop_runner that the library can make: open(threads, spin), of which a pool that does not spin ignores the second.
+template <class P>
+concept thread_pool_type = loop_runner<P> && requires {
     { P::open(std::size_t{}, std::chrono::microseconds{}) } -> std::same_as<result<std::unique_ptr<P>>>;
 };
 
-/// Any pool, borrowed: what runs parallel loops is compiled once for all of them.
+/// Any loop_runner, borrowed: what runs parallel loops is compiled once for all of them.
 class pool_ref {
 public:
-    template <thread_pool_type Pool>
-    pool_ref(Pool& pool) noexcept
+    /// A copy of a pool_ref borrows what that borrows.
+    template <loop_runner Pool>
+    requires(!std::same_as<std::remove_const_t<Pool>, pool_ref>) pool_ref(Pool& pool)
+    noexcept
         : pool_(std::addressof(pool)), run_([](void* self, std::size_t count, loop_body body) noexcept {
               static_cast<Pool*>(self)->run(count, body);
           }),
           threads_(pool.threads()) {}
 
+    /// The library's own: a pool of `count` threads whose run() itself hands neighbouring indices to one thread, so
+    /// that loops leave that to it.
+    pool_ref(void* pool, void (*run_loop)(void*, std::size_t, loop_body) noexcept, std::size_t count) noexcept
+        : pool_(pool), run_(run_loop), threads_(count), makes_runs_(true) {}
+
     void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
     [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
+    /// Whether run() hands out neighbouring indices together.
+    [[nodiscard]] bool makes_runs() const noexcept { return makes_runs_; }
 
 private:
     void* pool_;
     void (*run_)(void*, std::size_t, loop_body) noexcept;
     std::size_t threads_;
+    bool makes_runs_ = false;
 };
 
 namespace detail {
@@ -138,7 +154,8 @@ private:
 /// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
 /// guided_runs.
 template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
-    const guided_runs runs(count, pool.threads());
+    // As many threads as indices make runs of one.
+    const guided_runs runs(count, pool.makes_runs() && count != 0 ? count : pool.threads());
     parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
         const guided_runs::run run = runs[index];
         for (std::size_t i = run.begin; i < run.end; ++i) {

@@ -83,8 +83,9 @@ step_parts step_model::with_growing_memory(std::size_t threads) const {
 
 std::string scaling_to_markdown(const std::vector<measurement>& all) {
     std::vector<measurement> left;
-    std::ranges::copy_if(all, std::back_inserter(left),
-                         [](const measurement& each) { return each.batch == 1 && each.loops_per_step > 0; });
+    std::ranges::copy_if(all, std::back_inserter(left), [](const measurement& each) {
+        return each.batch == 1 && !each.is_scheduled && each.loops_per_step > 0;
+    });
     std::string text;
     while (!left.empty()) {
         const std::string name = configuration_of(left.front());

@@ -78,7 +78,7 @@ public:
     [[nodiscard]] virtual phase_shares shares() = 0;
     /// Bytes of the head that one step has read on average.
     [[nodiscard]] virtual double head_bytes_per_step() const = 0;
-    /// Parallel loops since the last shares(), each of which ends with all threads waiting for the last one.
+    /// Loops of several tasks since the last shares(), each of which ends with all threads waiting for the last one.
     [[nodiscard]] virtual std::size_t loops() const = 0;
 };
 

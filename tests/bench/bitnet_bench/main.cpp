@@ -40,9 +40,9 @@ struct settings {
     std::string threads = "1," + std::to_string(bitnet::usable_cores());
     std::string isas;
     std::string layouts = "i2_s";
-    std::string heads = "as-stored";
+    std::string heads = "automatic";
     std::string kvs = "f16";
-    std::string pages = "mapped";
+    std::string pages = "automatic";
     std::string activations = "default";
     std::string batches = "1";
     std::string sequences = "0";
@@ -63,9 +63,9 @@ struct settings {
         all.text("-t", "LIST", threads, "threads");
         all.text("--isa", "LIST", isas, "instruction sets; the best of this CPU where none is named");
         all.text("--layout", "LIST", layouts, "layouts of ternary weights: i2_s, base3, lookup2, lookup3");
-        all.text("--head", "LIST", heads, "as-stored or screened");
+        all.text("--head", "LIST", heads, "automatic, as-stored or screened: see open_options");
         all.text("--kv", "LIST", kvs, "elements of the KV cache: f16 or i8");
-        all.text("--pages", "LIST", pages, "mapped or copied: where the file's bytes lie");
+        all.text("--pages", "LIST", pages, "automatic, mapped or copied: where the file's bytes lie");
         all.text("--activations", "LIST", activations, "default, token, 128, 32 or float: see bitnet-logits");
         all.text("--batch", "LIST", batches, "sequences that are generated together");
         all.text("--sequences", "LIST", sequences, "sequences that a scheduler serves; 0 for none");
@@ -115,6 +115,7 @@ struct conditions {
     std::size_t repetitions;
     std::chrono::microseconds step; ///< zero: none
     std::uint64_t memory_of_benchmark;
+    double first_token_seconds;
 };
 
 /// The speeds of the read loops, turn by turn.
@@ -167,6 +168,7 @@ public:
                 joules_per_token_.push_back(*joules / static_cast<double>(tokens));
             }
             rates_.push_back(static_cast<double>(tokens) / *seconds);
+            loops_ += session.loops();
             shares_.push_back(session.shares());
             if (auto stepped = of_.step.count() != 0 ? run_steps() : bitnet::result<void>{}; !stepped) {
                 return stepped;
@@ -187,7 +189,7 @@ public:
         made.activations = name_of(of_.model.activations());
         made.tokens_per_second = bench::spread_of(rates_);
         made.bytes_per_token = bytes;
-        made.pages = of_.choice.pages;
+        made.pages = of_.model.pages();
         made.model_read_gb_per_second = model_speeds_.best();
         made.read_gb_per_second = std::max(memory_speeds_.best(), made.model_read_gb_per_second);
         made.int8_peak_gops = bench::int8_peak(of_.pool, made.isa);
@@ -202,11 +204,16 @@ public:
             made.joules_per_token = bench::spread_of(joules_per_token_).median;
         }
         made.phases = bench::mean(shares_);
+        made.loop_seconds = bench::empty_loop(of_.pool);
         made.peak_rss_mb = megabytes(memory_.peak_resident);
         made.anonymous_mb = megabytes(memory_.anonymous);
         made.load_seconds = of_.model.load_seconds();
+        made.screen_seconds = of_.model.screen_seconds();
+        made.first_token_seconds = of_.first_token_seconds;
         return made;
     }
+
+    [[nodiscard]] std::size_t loops() const noexcept { return loops_; }
 
 private:
     [[nodiscard]] double megabytes(std::uint64_t bytes) const {
@@ -220,6 +227,7 @@ private:
     std::vector<double> joules_per_token_;
     std::vector<double> rates_;
     std::vector<bench::phase_shares> shares_;
+    std::size_t loops_ = 0; ///< of all repetitions
 };
 
 /// What steps took, over all repetitions.
@@ -288,7 +296,6 @@ bitnet::result<bench::measurement> measure_prompt(const conditions& of, std::siz
     auto made =
         measured.finish("pp" + std::to_string(length), bytes / static_cast<double>(length), cost.products_per_token);
     made.step = steps.finish(of.step);
-    made.first_token_seconds = made.load_seconds + static_cast<double>(length) / made.tokens_per_second.median;
     return made;
 }
 
@@ -348,6 +355,7 @@ bitnet::result<bench::measurement> measure_generation(const conditions& of, std:
                                 cost.products_per_token);
     made.batch = sequences;
     made.step = steps.finish(of.step);
+    made.loops_per_step = static_cast<double>(measured.loops()) / static_cast<double>(of.repetitions * count);
     made.is_scheduled = is_scheduled;
     return made;
 }
@@ -366,7 +374,8 @@ public:
         const auto heads = words(chosen_.heads);
         const auto pages = words(chosen_.pages);
         const auto are = [](const std::vector<std::string>& all, std::string_view a, std::string_view b) {
-            return std::ranges::all_of(all, [&](const auto& each) { return each == a || each == b; });
+            return std::ranges::all_of(all,
+                                       [&](const auto& each) { return each == "automatic" || each == a || each == b; });
         };
         if (!prompts || !generated || !threads || !batches || !sequences ||
             std::ranges::count(*threads, std::size_t{0}) != 0 || !are(heads, "as-stored", "screened") ||
@@ -427,13 +436,17 @@ private:
     }
 
     [[nodiscard]] bitnet::result<void> run_model(const bench::model_choice& choice) {
+        const auto first_tokens = measure_first_tokens(choice);
+        if (!first_tokens) {
+            return bitnet::error{first_tokens.error()};
+        }
         bench::reset_peak_memory();
         auto model = bench::open_model(choice);
         if (!model) {
             return std::move(model).error();
         }
-        for (const std::size_t threads : threads_) {
-            auto pool = bitnet::thread_pool::open(threads);
+        for (std::size_t i = 0; i < threads_.size(); ++i) {
+            auto pool = bitnet::thread_pool::open(threads_[i]);
             if (!pool) {
                 return std::move(pool).error();
             }
@@ -443,12 +456,32 @@ private:
                                 *reader_,
                                 chosen_.repetitions,
                                 std::chrono::microseconds(chosen_.step),
-                                memory_of_benchmark_};
+                                memory_of_benchmark_,
+                                (*first_tokens)[i]};
             if (auto ran = run_tests(of); !ran) {
                 return ran;
             }
         }
         return {};
+    }
+
+    /// The medians of each number of threads. Before the model is opened that the other tests share, so that two copies
+    /// of it never take memory at a time.
+    [[nodiscard]] bitnet::result<std::vector<double>> measure_first_tokens(const bench::model_choice& choice) const {
+        std::vector<double> medians;
+        const auto prompt = some_tokens(bench::first_prompt, 256); // every vocabulary has these
+        for (const std::size_t threads : threads_) {
+            std::vector<double> all;
+            for (std::size_t i = 0; i < chosen_.repetitions; ++i) {
+                const auto seconds = bench::seconds_to_first_token(choice, threads, prompt);
+                if (!seconds) {
+                    return bitnet::error{seconds.error()};
+                }
+                all.push_back(*seconds);
+            }
+            medians.push_back(bench::spread_of(std::move(all)).median);
+        }
+        return medians;
     }
 
     [[nodiscard]] bitnet::result<void> run_tests(const conditions& of) {
@@ -557,8 +590,8 @@ int run(const settings& chosen, const std::string& command, const tools::options
     benchmark work(chosen);
     if (!work.understand()) {
         return all.refuse(
-            "-p, -n, -t (from 1) and --batch take numbers with commas between, --head as-stored or screened, --pages "
-            "mapped or copied, --activations default, token, 128, 32 or float");
+            "-p, -n, -t (from 1) and --batch take numbers with commas between, --head automatic, as-stored or "
+            "screened, --pages automatic, mapped or copied, --activations default, token, 128, 32 or float");
     }
     std::string path = chosen.file;
     if (!chosen.synthetic.empty()) {

@@ -168,6 +168,7 @@ public:
 
     std::size_t position() const override { return sessions_[0].position(); }
 
+    std::size_t loops() const override { return pool_->loops(); }
     double head_bytes_per_step() const override {
         const bitnet::screen_statistics& screened = sessions_[0].screening();
         return batch_ || scheduler_ || screened.steps == 0
@@ -177,6 +178,7 @@ public:
     phase_shares shares() override {
         const phase_shares found = shares_of(spent_, pool_->threads());
         phase_counters::clear();
+        pool_->clear();
         spent_ = 0;
         return found;
     }
@@ -274,7 +276,13 @@ private:
 
 class measured_model final : public bench_model {
 public:
-    measured_model(bitnet::any_model opened, double seconds) : model_(std::move(opened)), load_seconds_(seconds) {
+    /// What was measured while it was opened.
+    struct opening {
+        double load_seconds = 0;
+        double screen_seconds = 0;
+        bool is_mapped = true;
+    };
+    measured_model(bitnet::any_model opened, const opening& how) : model_(std::move(opened)), opening_(how) {
         const auto parts = parts_of(model_);
         const auto add = [&](const void* data, std::size_t bytes) {
             read_parts_.emplace_back(static_cast<const std::byte*>(data), bytes);
@@ -298,7 +306,9 @@ public:
                   [&](const auto& a, const auto& b) { return address(a) < address(b); });
     }
 
-    double load_seconds() const override { return load_seconds_; }
+    double load_seconds() const override { return opening_.load_seconds; }
+    double screen_seconds() const override { return opening_.screen_seconds; }
+    std::string_view pages() const override { return opening_.is_mapped ? "mapped" : "copied"; }
     const bitnet::hyper_parameters& parameters() const override { return model_.parameters(); }
     std::span<const std::span<const std::byte>> read_parts() const override { return read_parts_; }
     std::string_view isa() const override { return model_.isa(); }
@@ -370,7 +380,7 @@ private:
     }
 
     bitnet::any_model model_;
-    double load_seconds_;
+    opening opening_;
     std::vector<std::span<const std::byte>> read_parts_;
 };
 

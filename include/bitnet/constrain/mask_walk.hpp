@@ -314,8 +314,9 @@ private:
                 add_plain(trie, trie_access::most_characters + 1, left_of_plain(item, fit));
                 return true;
             }
-            if (is_alone(item, i)) {
-                const std::size_t characters = std::size_t{fit.most} - item.low + 1;
+            if (is_alone(item, i, fit.may_leave)) {
+                const std::size_t characters =
+                    fit.kind == plain_kind::fixed ? fit.most : std::size_t{fit.most} - item.low + 1;
                 add_plain(trie, (std::min)(characters, trie_access::most_characters), left_of_plain(item, fit));
                 if (characters > trie_access::most_characters) {
                     walk(trie_access::longer(trie));
@@ -338,11 +339,14 @@ private:
         return bytes_together(fit.to_end + missing * rule.step_bytes, of_->frames_[item.frame].bytes_to_end);
     }
     /// Whether plain text can be read in no other way than from one item on, not even behind its rule.
-    [[nodiscard]] bool is_alone(const match_item& item, std::uint32_t number) noexcept {
+    [[nodiscard]] bool is_alone(const match_item& item, std::uint32_t number, bool may_leave) noexcept {
         for (std::uint32_t i = of_->levels_[0].first_item; i < of_->items_used_; ++i) {
             if (i != number && of_->items_[i].state != none && rows_.begins_plain(of_->items_[i].state)) {
                 return false;
             }
+        }
+        if (!may_leave) {
+            return true;
         }
         of_->look(item.frame);
         for (std::uint32_t i = of_->frames_[item.frame].first_link; i != none; i = of_->links_[i].next) {

@@ -21,13 +21,15 @@ namespace bitnet::inline BITNET_ABI::detail {
 enum class plain_kind : std::uint8_t {
     unknown,
     none,
-    limited,   ///< each character is counted
+    limited,   ///< each character is counted, up to a count of `most`
+    fixed,     ///< `most` characters
     unlimited, ///< as much as there is
 };
 struct plain_text {
     plain_kind kind = plain_kind::unknown;
-    std::uint32_t most = 0;   ///< the count that characters must not exceed
+    std::uint32_t most = 0;
     std::uint32_t to_end = 0; ///< the most bytes from behind a character to the end of the rule
+    bool may_leave = false;   ///< whether the rule may end behind a character
 };
 
 /// Rows are made when they are asked for and kept until another state needs their place. 256 KiB.
@@ -77,6 +79,9 @@ public:
     [[nodiscard]] plain_text plain(std::uint32_t state) noexcept {
         if (plain_[state].kind == plain_kind::unknown) {
             plain_[state] = plain_search(*this).run(state);
+            if (plain_[state].kind == plain_kind::none) {
+                plain_[state] = plain_search(*this).run_layers(state);
+            }
         }
         return plain_[state];
     }
@@ -120,22 +125,51 @@ private:
 
         [[nodiscard]] plain_text run(std::uint32_t state) noexcept {
             bool is_plain = add(0, state);
-            for (std::size_t at = 0; is_plain && at < size_; ++at) {
+            for (std::size_t at = 0; is_plain && at < static_cast<std::size_t>(size_); ++at) {
                 for (const plain_edge& edge : edges) {
                     is_plain = is_plain && (edge.from != pairs_[at].plain || follow(edge, pairs_[at].state));
                 }
             }
-            for (std::size_t i = 0; i < size_; ++i) {
-                all_.visited_[pairs_[i].state] = 0;
+            clear_visited();
+            for (std::size_t i = 0; i < static_cast<std::size_t>(size_); ++i) {
                 if (is_plain && found_.kind == plain_kind::unlimited && pairs_[i].plain == 0) {
                     all_.plain_[pairs_[i].state] = found_; // any text from there is one from here
                 }
             }
-            return is_plain ? found_ : plain_text{plain_kind::none, 0, 0};
+            return is_plain ? found_ : plain_text{plain_kind::none, 0, 0, false};
+        }
+
+        /// The same where plain text ends after some characters, whichever they are: layer by layer, each of them the
+        /// states after one character more.
+        [[nodiscard]] plain_text run_layers(std::uint32_t state) noexcept {
+            is_layered_ = true;
+            bool is_plain = add(0, state);
+            for (found_.most = 0; is_plain && found_.most <= most_layers; ++found_.most) {
+                const auto begins = [this](const pair& one) { return all_.begins_plain(one.state); };
+                if (std::none_of(pairs_.begin(), pairs_.begin() + size_, begins)) {
+                    clear_visited();
+                    found_.kind = found_.most == 0 ? plain_kind::none : plain_kind::fixed;
+                    return found_;
+                }
+                next_size_ = 0;
+                for (std::size_t at = 0; is_plain && at < static_cast<std::size_t>(size_); ++at) {
+                    for (const plain_edge& edge : edges) {
+                        is_plain = is_plain && (edge.from != pairs_[at].plain || follow(edge, pairs_[at].state));
+                    }
+                }
+                clear_visited();
+                size_ = 0;
+                for (std::size_t i = 0; i < next_size_; ++i) {
+                    is_plain = is_plain && add(0, next_[i]);
+                }
+            }
+            clear_visited();
+            return {plain_kind::none, 0, 0, false};
         }
 
     private:
         static constexpr std::size_t most_pairs = 2048;
+        static constexpr std::uint32_t most_layers = 1024; ///< no token is longer
         struct pair {
             std::uint32_t state;
             std::uint32_t plain;
@@ -147,11 +181,11 @@ private:
             if ((visited & bit) != 0) {
                 return true;
             }
-            if (size_ == most_pairs) {
+            if (size_ == std::ptrdiff_t{most_pairs}) {
                 return false;
             }
             visited = static_cast<std::uint8_t>(visited | bit);
-            pairs_[size_++] = {state, plain};
+            pairs_[static_cast<std::size_t>(size_++)] = {state, plain};
             return true;
         }
         /// All bytes of an edge of plain text, each by one edge of the rule.
@@ -170,8 +204,12 @@ private:
         }
         [[nodiscard]] bool arrive(std::uint32_t plain, std::uint32_t target) noexcept {
             const std::span<const special_edge> special = states_.special_edges(target);
+            found_.may_leave = found_.may_leave || states_.is_final(target);
             if (plain != 0) {
                 return special.empty() && add(plain, target);
+            }
+            if (is_layered_) {
+                return special.empty() && add_next(target);
             }
             found_.to_end = (std::max)(found_.to_end, all_.tables_->to_end[target]);
             if (!states_.byte_edges(target).empty()) {
@@ -182,6 +220,22 @@ private:
             }
             const plain_kind kind = special[0].value == none ? plain_kind::unlimited : plain_kind::limited;
             return is_now(kind, special[0].value) && add(0, special[0].target);
+        }
+        [[nodiscard]] bool add_next(std::uint32_t state) noexcept {
+            found_.to_end = (std::max)(found_.to_end, all_.tables_->to_end[state]);
+            if (std::find(next_.begin(), next_.begin() + static_cast<std::ptrdiff_t>(next_size_), state) != next_.begin() + static_cast<std::ptrdiff_t>(next_size_)) {
+                return true;
+            }
+            if (next_size_ == next_.size()) {
+                return false;
+            }
+            next_[next_size_++] = state;
+            return true;
+        }
+        void clear_visited() noexcept {
+            for (std::size_t i = 0; i < static_cast<std::size_t>(size_); ++i) {
+                all_.visited_[pairs_[i].state] = 0;
+            }
         }
         [[nodiscard]] bool is_now(plain_kind kind, std::uint32_t highest) noexcept {
             const bool is_same =
@@ -195,7 +249,10 @@ private:
         const automaton& states_;
         plain_text found_;
         std::array<pair, most_pairs> pairs_; ///< 16 KiB of stack
-        std::size_t size_ = 0;
+        std::ptrdiff_t size_ = 0;
+        std::array<std::uint32_t, 16> next_; ///< states of the next layer
+        std::size_t next_size_ = 0;
+        bool is_layered_ = false;
     };
 
     const compiled_grammar* tables_ = nullptr;

@@ -93,6 +93,8 @@ public:
     [[nodiscard]] bool is_done() const noexcept { return has_ended_ || matcher_.is_done(); }
     /// Whether the limit has an effect here: tokens that the grammar allows are not allowed.
     [[nodiscard]] bool is_near_limit() const noexcept { return is_near_; }
+    /// Tokens of the vocabulary.
+    [[nodiscard]] std::size_t vocabulary() const noexcept { return trie_->vocabulary(); }
     /// Tokens that were taken.
     [[nodiscard]] std::size_t tokens() const noexcept { return tokens_; }
 

@@ -82,8 +82,22 @@ public:
     /// bounds leave more than an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
     [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
                                                                        std::size_t k) noexcept {
+        return largest_of(pool, x, (std::min)(k, lm_head_->rows), {});
+    }
+    /// The same among the rows whose bits are set, bit row % 64 of word row / 64. \pre these are k at least
+    [[nodiscard]] std::optional<std::span<const scored_token>>
+    largest(pool_ref pool, const float* x, std::size_t k, std::span<const std::uint64_t> allowed) noexcept {
+        return largest_of(pool, x, k, allowed);
+    }
+
+    [[nodiscard]] const screen_statistics& statistics() const noexcept { return statistics_; }
+
+private:
+    /// \param allowed empty: all rows
+    [[nodiscard]] std::optional<std::span<const scored_token>>
+    largest_of(pool_ref pool, const float* x, std::size_t k, std::span<const std::uint64_t> allowed) noexcept {
         assert(k >= 1 && k <= most);
-        k = (std::min)(k, lm_head_->rows);
+        allowed_ = allowed;
         ++statistics_.steps;
         if (!make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_)) {
             return give_up();
@@ -102,9 +116,6 @@ public:
         return std::span<const scored_token>(first, k);
     }
 
-    [[nodiscard]] const screen_statistics& statistics() const noexcept { return statistics_; }
-
-private:
     static constexpr std::size_t most_groups = 8192; ///< whose peaks are ordered by one thread, in under 0.1 ms
     static constexpr std::size_t most_candidates = 2 * most;
     static constexpr std::size_t rows_per_task = 256;
@@ -147,11 +158,15 @@ private:
         return (std::min)(lm_head_->rows, (group + 1) * group_);
     }
 
+    [[nodiscard]] bool is_allowed(std::size_t row) const noexcept {
+        return allowed_.empty() || (row / 64 < allowed_.size() && (allowed_[row / 64] >> row % 64 & 1) != 0);
+    }
+
     [[nodiscard]] peak peak_of(std::size_t group) const noexcept {
         peak highest{INT32_MIN, 0};
         for (std::size_t r = group * group_; r < end_of(group); ++r) {
             const std::int32_t rank = rank_of(upper_[r]);
-            if (rank > highest.rank) {
+            if (rank > highest.rank && is_allowed(r)) {
                 highest = {rank, static_cast<std::uint32_t>(r)};
             }
         }
@@ -180,6 +195,13 @@ private:
             return INT32_MIN;
         }
         std::copy_n(peaks_.data(), peaks_.size(), order_.data());
+        const auto has_row = [](const peak& one) noexcept { return one.rank != INT32_MIN; };
+        const auto with_rows = static_cast<std::size_t>(std::count_if(order_.data(), order_.data() + order_.size(), has_row));
+        candidates_ = (std::min)(candidates_, with_rows); // groups without a row that is allowed say nothing
+        if (candidates_ < k) {
+            candidates_ = 0;
+            return INT32_MIN;
+        }
         std::nth_element(
             order_.data(), order_.data() + (candidates_ - 1), order_.data() + order_.size(),
             [](const peak& a, const peak& b) noexcept { return a.rank != b.rank ? a.rank > b.rank : a.row < b.row; });
@@ -205,7 +227,7 @@ private:
                 continue;
             }
             for (std::size_t r = g * group_; r < end_of(g); ++r) {
-                if (rank_of(upper_[r]) >= floor) {
+                if (rank_of(upper_[r]) >= floor && is_allowed(r)) {
                     visit(r);
                 }
             }
@@ -265,6 +287,7 @@ private:
     buffer<std::int8_t> low_;
     buffer<std::int32_t> offset_;
     screen_input input_;
+    std::span<const std::uint64_t> allowed_; ///< of the present search; empty: all rows
     buffer<float> upper_;        ///< [rows] bounds
     buffer<peak> peaks_;         ///< [groups]
     buffer<peak> order_;         ///< [groups] the highest first

@@ -19,6 +19,7 @@
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/model/weights.hpp>
+#include <bitnet/run/allowed_tokens.hpp>
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/sampler.hpp>
@@ -113,8 +114,12 @@ public:
             return stopped(stop_reason::error);
         }
         const default_float_environment environment;
-        const auto few = screened_logits(choose.needs());
-        const token chosen = few ? choose.choose(*few) : choose.choose(all_logits());
+        const auto found = guarded([&] { return choose.is_constrained() ? choose_allowed(choose) : choose_any(choose); });
+        if (!found) {
+            last_error_ = failed(found);
+            return stopped(stop_reason::error);
+        }
+        const token chosen = *found;
         choose.accept(chosen);
         pending_ = chosen;
         tokens_[cached_] = chosen;
@@ -500,6 +505,51 @@ private:
     void run_pending() noexcept {
         const token last = *std::exchange(pending_, std::nullopt);
         run(std::span(&last, 1));
+    }
+
+    [[nodiscard]] result<token> choose_any(const any_chooser& choose) noexcept {
+        const auto few = screened_logits(choose.needs());
+        return few ? choose.choose(*few) : choose.choose(all_logits());
+    }
+
+    /// The token of a chooser that allows some, by way of as little of the output matrix as is enough.
+    [[nodiscard]] result<token> choose_allowed(const any_chooser& choose) {
+        const auto allowed = choose.allowed();
+        if (!allowed) {
+            return failed(allowed);
+        }
+        if (allowed->count == 0) {
+            return error{errc::no_token_left, "session: no token is allowed"};
+        }
+        if (allowed->count == 1 && !allowed->few.empty()) {
+            const scored_token only{static_cast<token>(allowed->few[0]), 0.0f};
+            return choose.choose(std::span(&only, 1));
+        }
+        const std::size_t needed = choose.needs();
+        if (const auto few = logits_among(*allowed, needed)) {
+            return choose.choose(*few);
+        }
+        return choose.choose(all_logits());
+    }
+    /// Logits of tokens that are allowed, the `needed` largest at least; nullopt where all logits have to do.
+    [[nodiscard]] std::optional<std::span<const scored_token>> logits_among(const allowed_tokens& allowed,
+                                                                           std::size_t needed) noexcept {
+        if (logits_valid_) {
+            return std::nullopt;
+        }
+        if (!allowed.few.empty() && space_->forward->has_listed_logits()) {
+            float* const values = space_->more_logits.data();
+            space_->forward->listed_logits(space_->pool.ref(), last_row_, allowed.few, values);
+            for (std::size_t i = 0; i < allowed.few.size(); ++i) {
+                space_->listed[i] = {static_cast<token>(allowed.few[i]), values[i]};
+            }
+            return space_->listed.span().first(allowed.few.size());
+        }
+        if (!model_.screen.is_ready() || needed == 0 || needed > largest_.size() || needed > allowed.count) {
+            return std::nullopt;
+        }
+        return space_->search.largest(space_->pool.ref(), space_->forward->final_state(last_row_), needed,
+                                      allowed.bits);
     }
 
     [[nodiscard]] std::span<const float> all_logits() noexcept {

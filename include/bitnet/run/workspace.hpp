@@ -8,9 +8,11 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
+#include <bitnet/model/ranking.hpp>
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
+#include <bitnet/run/allowed_tokens.hpp>
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/thread/pool.hpp>
@@ -63,6 +65,7 @@ struct workspace {
     std::optional<transformer> forward;
     buffer<sequence_row> rows; ///< [prompt_chunk]
     buffer<float> more_logits; ///< [logits_rows - 1, vocabulary]
+    buffer<scored_token> listed; ///< [allowed_tokens::most_listed]
     screened_search search;
     session_core* owner = nullptr; ///< whose states are in `forward`
     std::atomic<std::size_t> users{1};
@@ -104,6 +107,7 @@ public:
         all.forward.emplace(*std::move(forward));
         error failure;
         allocate(all.rows, options.prompt_chunk, "prompt rows", failure);
+        allocate(all.listed, allowed_tokens::most_listed, "logits", failure);
         if (failure.code != errc{}) {
             return failure;
         }

@@ -121,7 +121,7 @@ TEST_CASE("masks are what feeding the bytes of every token finds, in grammars of
 }
 
 TEST_CASE("golden: masks of LLaMA-3's vocabulary are what feeding the bytes of every token finds") {
-    if (bitnet::detail::skip_without_golden()) {
+    if (skip_without_golden()) {
         return;
     }
     const bitnet::tokenizer text = tokenizer_of(std::string(BITNET_TEST_DATA_DIR) + "/tokenizer/llama3-vocab.gguf");

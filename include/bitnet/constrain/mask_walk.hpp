@@ -310,7 +310,7 @@ private:
             if (fit.kind == plain_kind::none || left_of_plain(item, fit) > most_left_) {
                 continue;
             }
-            if (fit.kind == plain_kind::unlimited) {
+            if (fit.kind == plain_kind::endless_text) {
                 add_plain(trie, trie_access::most_characters + 1, left_of_plain(item, fit));
                 return true;
             }

@@ -23,7 +23,7 @@ enum class plain_kind : std::uint8_t {
     none,
     limited,   ///< each character is counted, up to a count of `most`
     fixed,     ///< `most` characters
-    unlimited, ///< as much as there is
+    endless_text, ///< as much as there is
 };
 struct plain_text {
     plain_kind kind = plain_kind::unknown;
@@ -132,7 +132,7 @@ private:
             }
             clear_visited();
             for (std::size_t i = 0; i < static_cast<std::size_t>(size_); ++i) {
-                if (is_plain && found_.kind == plain_kind::unlimited && pairs_[i].plain == 0) {
+                if (is_plain && found_.kind == plain_kind::endless_text && pairs_[i].plain == 0) {
                     all_.plain_[pairs_[i].state] = found_; // any text from there is one from here
                 }
             }
@@ -213,12 +213,12 @@ private:
             }
             found_.to_end = (std::max)(found_.to_end, all_.tables_->to_end[target]);
             if (!states_.byte_edges(target).empty()) {
-                return special.empty() && is_now(plain_kind::unlimited, none) && add(0, target);
+                return special.empty() && is_now(plain_kind::endless_text, none) && add(0, target);
             }
             if (special.size() != 1 || special[0].kind != special_kind::count) {
                 return false;
             }
-            const plain_kind kind = special[0].value == none ? plain_kind::unlimited : plain_kind::limited;
+            const plain_kind kind = special[0].value == none ? plain_kind::endless_text : plain_kind::limited;
             return is_now(kind, special[0].value) && add(0, special[0].target);
         }
         [[nodiscard]] bool add_next(std::uint32_t state) noexcept {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // bitnet-generate: continues a prompt, token by token.
+#include "grammar_options.hpp"
 #include "json_writer.hpp"
 #include "model_options.hpp"
 #include "prompt_file.hpp"
@@ -13,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,6 +29,7 @@ constexpr std::string_view program = "bitnet-generate";
 struct settings {
     tools::model_options model;
     tools::sampling_options sampling;
+    tools::grammar_options grammar;
     std::optional<std::string> given_prompt;
     std::optional<std::string> prompt_file;
     std::string prompt; ///< the one given or the file's
@@ -46,6 +49,7 @@ struct settings {
         all.number<std::size_t>("-n", "N", tokens, 0, std::size_t{1} << 30, "tokens to generate, at most");
         model.add_context(all, 1);
         sampling.add_to(all);
+        grammar.add_to(all);
         all.flag("--special", special, "control tokens that the prompt spells, such as <|eot_id|>, are those tokens");
         all.flag("--show-special", show_special,
                  "print control tokens as they are spelled instead of leaving them out");
@@ -115,6 +119,17 @@ public:
         if (!choose) {
             return std::move(choose).error();
         }
+        std::unique_ptr<tools::constrained_sampler> constrained;
+        if (settings_.grammar.is_given()) {
+            auto opened = tools::constrained_sampler::open(settings_.grammar, model_.text(), *choose, settings_.tokens);
+            if (!opened) {
+                return std::move(opened).error();
+            }
+            constrained = *std::move(opened);
+            for (const std::string& what : constrained->grammar().notes()) {
+                note(what);
+            }
+        }
         context_ = session->context();
         stats.prompt_tokens = prompt->size();
         stopwatch watch;
@@ -124,7 +139,8 @@ public:
         for (const bitnet::token id : *prompt) {
             choose->accept(id);
         }
-        return loop(*session, *choose, watch);
+        return loop(*session, constrained ? constrained->chooser() : bitnet::any_chooser(*choose), constrained.get(),
+                    watch);
     }
 
     [[nodiscard]] std::size_t context() const noexcept { return context_; }
@@ -167,7 +183,8 @@ private:
         return tokens;
     }
 
-    [[nodiscard]] bitnet::result<void> loop(bitnet::any_session& session, bitnet::sampler& choose, stopwatch& watch) {
+    [[nodiscard]] bitnet::result<void> loop(bitnet::any_session& session, bitnet::any_chooser choose,
+                                            tools::constrained_sampler* constrained, stopwatch& watch) {
         bitnet::stream_decoder decoder(model_.text(), {.show_special = settings_.show_special});
         bool written = !settings_.echo || settings_.ids || tools::put(settings_.prompt);
         while (written && stats.generated_tokens < settings_.tokens) {
@@ -179,6 +196,10 @@ private:
             }
             written = print(*id, decoder);
             ++stats.generated_tokens;
+            if (constrained != nullptr && constrained->constraint().is_done()) {
+                stats.stopped = "grammar";
+                break;
+            }
         }
         if (session.stopped_by() == bitnet::stop_reason::error) {
             return bitnet::error{session.last_error()};

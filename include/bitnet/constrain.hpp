@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Grammars, JSON Schemas, regular expressions and lists of choices, and matchers that follow a text in them byte by
-// byte. Apart from bitnet.hpp: nothing there needs them, and they would be a tenth of what a program compiles.
+// Grammars, JSON Schemas, regular expressions and lists of choices, and how far a text has come in one, byte by byte or
+// token by token, with sessions too. Apart from bitnet.hpp: nothing there needs them, and they would be a tenth of what
+// a program compiles.
 #ifndef BITNET_CONSTRAIN_HPP
 #define BITNET_CONSTRAIN_HPP
 
@@ -9,6 +10,7 @@
 #include <bitnet/constrain/code_point_class.hpp>
 #include <bitnet/constrain/compilation.hpp>
 #include <bitnet/constrain/compiled_grammar.hpp>
+#include <bitnet/constrain/constrained_chooser.hpp>
 #include <bitnet/constrain/expression.hpp>
 #include <bitnet/constrain/expression_task.hpp>
 #include <bitnet/constrain/gbnf_reader.hpp>
@@ -18,6 +20,9 @@
 #include <bitnet/constrain/json_schema.hpp>
 #include <bitnet/constrain/json_string.hpp>
 #include <bitnet/constrain/language_algebra.hpp>
+#include <bitnet/constrain/mask_cache.hpp>
+#include <bitnet/constrain/mask_key.hpp>
+#include <bitnet/constrain/mask_walk.hpp>
 #include <bitnet/constrain/matcher.hpp>
 #include <bitnet/constrain/number_language.hpp>
 #include <bitnet/constrain/regex_reader.hpp>
@@ -26,7 +31,11 @@
 #include <bitnet/constrain/schema_reader.hpp>
 #include <bitnet/constrain/schema_shape.hpp>
 #include <bitnet/constrain/source_reader.hpp>
+#include <bitnet/constrain/state_rows.hpp>
 #include <bitnet/constrain/string_format.hpp>
 #include <bitnet/constrain/subset_construction.hpp>
+#include <bitnet/constrain/token_constraint.hpp>
+#include <bitnet/constrain/token_tree.hpp>
+#include <bitnet/constrain/token_trie.hpp>
 
 #endif

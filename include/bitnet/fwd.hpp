@@ -63,10 +63,13 @@ enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 
 // constrain
+struct constraint_options;
 class grammar;
 class matcher;
 struct matcher_options;
 struct schema_options;
+class token_constraint;
+class token_trie;
 enum class unsupported_keyword : std::uint8_t;
 
 /// Instruction sets.
@@ -114,6 +117,7 @@ class model_file;
 struct ternary_reading;
 
 // running them
+struct allowed_tokens;
 class any_batch;
 class any_chooser;
 class any_model;
@@ -196,9 +200,12 @@ struct ternary_encoding;
 //     name_of                    checkpoint/hyper_parameters.hpp
 //     ternary_type_of            checkpoint/layout_for.hpp
 //
+//     constrained_chooser        constrain/constrained_chooser.hpp
+//
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     constrained_token_chooser  run/token_chooser.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp

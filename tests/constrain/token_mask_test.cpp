@@ -145,11 +145,13 @@ TEST_CASE("towards the limit exactly those tokens are allowed after which the te
         const auto grammar = must(bitnet::grammar::json_schema(source));
         auto bytes = must(bitnet::matcher::open(grammar));
         const std::size_t least = bytes.shortest_end();
-        const auto refused = bitnet::token_constraint::open(grammar, trie, {.limit = least - 1, .masks = 4, .matcher = {}});
+        const auto refused =
+            bitnet::token_constraint::open(grammar, trie, {.limit = least - 1, .masks = 4, .matcher = {}});
         CHECK(sentence_of(refused, bitnet::errc::invalid_argument).find(std::to_string(least)) != std::string::npos);
         for (int round = 0; round < 60; ++round) {
             const std::size_t limit = least + random() % 40;
-            auto constraint = must(bitnet::token_constraint::open(grammar, trie, {.limit = limit, .masks = 8, .matcher = {}}));
+            auto constraint =
+                must(bitnet::token_constraint::open(grammar, trie, {.limit = limit, .masks = 8, .matcher = {}}));
             bytes.restart();
             while (!constraint.is_done()) {
                 const auto mask = constraint.allowed();

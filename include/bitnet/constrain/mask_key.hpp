@@ -163,7 +163,7 @@ private:
     std::uint32_t longest_ = 0;
     std::array<std::uint32_t, most_words> words_;
     std::array<std::uint32_t, most_frames> frames_;
-    std::array<std::size_t, most_depths> ends_;      ///< of the key of each depth
+    std::array<std::size_t, most_depths> ends_;        ///< of the key of each depth
     std::array<std::uint32_t, most_depths> frames_at_; ///< how many frames are known there
     std::size_t size_ = 0;
     std::size_t depths_ = 0;

@@ -206,7 +206,8 @@ private:
         to = made;
         return true;
     }
-    /// Adds the item behind the rule of `at`, whose text is complete. \return whether there is but one, and a simple one
+    /// Adds the item behind the rule of `at`, whose text is complete. \return whether there is but one, and a simple
+    /// one
     [[nodiscard]] bool leave(const match_item& at, place& made) noexcept {
         const match_frame& frame = of_->frames_[at.frame];
         if (at.high < of_->tables_->rules[frame.rule].least) {
@@ -310,13 +311,14 @@ private:
             if (fit.kind == plain_kind::none || left_of_plain(item, fit) > most_left_) {
                 continue;
             }
-            if (fit.kind == plain_kind::endless_text) {
+            const std::size_t characters = fit.kind == plain_kind::endless_text ? any_end
+                                           : fit.kind == plain_kind::fixed      ? fit.most
+                                                                                : std::size_t{fit.most} - item.low + 1;
+            if (characters >= trie_access::all(trie).longest()) {
                 add_plain(trie, trie_access::most_characters + 1, left_of_plain(item, fit));
                 return true;
             }
             if (is_alone(item, i, fit.may_leave)) {
-                const std::size_t characters =
-                    fit.kind == plain_kind::fixed ? fit.most : std::size_t{fit.most} - item.low + 1;
                 add_plain(trie, (std::min)(characters, trie_access::most_characters), left_of_plain(item, fit));
                 if (characters > trie_access::most_characters) {
                     walk(trie_access::longer(trie));

@@ -21,8 +21,8 @@ namespace bitnet::inline BITNET_ABI::detail {
 enum class plain_kind : std::uint8_t {
     unknown,
     none,
-    limited,   ///< each character is counted, up to a count of `most`
-    fixed,     ///< `most` characters
+    limited,      ///< each character is counted, up to a count of `most`
+    fixed,        ///< `most` characters
     endless_text, ///< as much as there is
 };
 struct plain_text {
@@ -223,7 +223,8 @@ private:
         }
         [[nodiscard]] bool add_next(std::uint32_t state) noexcept {
             found_.to_end = (std::max)(found_.to_end, all_.tables_->to_end[state]);
-            if (std::find(next_.begin(), next_.begin() + static_cast<std::ptrdiff_t>(next_size_), state) != next_.begin() + static_cast<std::ptrdiff_t>(next_size_)) {
+            if (std::find(next_.begin(), next_.begin() + static_cast<std::ptrdiff_t>(next_size_), state) !=
+                next_.begin() + static_cast<std::ptrdiff_t>(next_size_)) {
                 return true;
             }
             if (next_size_ == next_.size()) {
@@ -238,8 +239,7 @@ private:
             }
         }
         [[nodiscard]] bool is_now(plain_kind kind, std::uint32_t highest) noexcept {
-            const bool is_same =
-                found_.kind == plain_kind::unknown || (found_.kind == kind && found_.most == highest);
+            const bool is_same = found_.kind == plain_kind::unknown || (found_.kind == kind && found_.most == highest);
             found_.kind = kind;
             found_.most = highest;
             return is_same;

@@ -106,7 +106,7 @@ public:
     }
     /// The same with another one. \return errc::invalid_argument as open(); the constraint is as it was then.
     [[nodiscard]] result<void> restart(std::optional<std::size_t> limit) {
-        if (auto checked = detail::guarded([&] { return check(limit); }); !checked) {
+        if (auto checked = detail::guarded([&] { return check_limit(limit); }); !checked) {
             return checked;
         }
         limit_ = limit;
@@ -148,14 +148,14 @@ private:
         made.key_ = *std::move(key);
         made.walk_ = *std::move(walk);
         made.cache_ = *std::move(cache);
-        if (auto checked = made.check(options.limit); !checked) {
+        if (auto checked = made.check_limit(options.limit); !checked) {
             return failed(checked);
         }
         made.limit_ = options.limit;
         return made;
     }
 
-    [[nodiscard]] result<void> check(std::optional<std::size_t> limit) {
+    [[nodiscard]] result<void> check_limit(std::optional<std::size_t> limit) {
         if (!limit) {
             return {};
         }
@@ -163,8 +163,9 @@ private:
         const std::uint32_t needed = matcher_.shortest_end();
         if (needed > *limit) {
             return detail::error_saying(errc::invalid_argument,
-                                        {"constraint_options: a limit of ", *limit, " tokens, and the shortest text of ",
-                                         "the grammar may need ", needed, ", one for each byte"});
+                                        {"constraint_options: a limit of ", *limit,
+                                         " tokens, and the shortest text of ", "the grammar may need ", needed,
+                                         ", one for each byte"});
         }
         return {};
     }
@@ -214,8 +215,7 @@ private:
     }
     /// Whether all tokens of a mask leave so little to the end that the limit forbids none.
     [[nodiscard]] bool leaves_enough(const detail::walked_mask& found) noexcept {
-        return tokens_ < *limit_ &&
-               std::uint64_t{found.most_left} + matcher_.longest_frame() <= std::uint64_t{room()};
+        return tokens_ < *limit_ && std::uint64_t{found.most_left} + matcher_.longest_frame() <= std::uint64_t{room()};
     }
     [[nodiscard]] result<allowed_tokens> near_limit(std::uint32_t before) {
         std::fill_n(own_.data(), own_.size(), 0u);

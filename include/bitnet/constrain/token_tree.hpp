@@ -23,9 +23,10 @@ struct token_bytes {
 
 /// A byte that follows those of the nodes above it.
 struct token_node {
-    std::uint32_t next;        ///< the node after all that are below this one
-    std::uint32_t first_token; ///< of the tokens that end here or below; those that end here come before the next node's
-    std::uint16_t depth;       ///< bytes from the start, this one included
+    std::uint32_t next; ///< the node after all that are below this one
+    std::uint32_t
+        first_token;     ///< of the tokens that end here or below; those that end here come before the next node's
+    std::uint16_t depth; ///< bytes from the start, this one included
     std::uint8_t byte;
 };
 

@@ -94,8 +94,8 @@ private:
             ++made.plain_counts_[row];
         }
         made.add_shorter();
-        for (const auto& [tree, tokens] : {tree_of{&made.all_, sorted}, tree_of{&made.special_, special},
-                                           tree_of{&made.long_, longer}}) {
+        for (const auto& [tree, tokens] :
+             {tree_of{&made.all_, sorted}, tree_of{&made.special_, special}, tree_of{&made.long_, longer}}) {
             auto opened = detail::token_tree::open(tokens);
             if (!opened) {
                 return failed(opened);

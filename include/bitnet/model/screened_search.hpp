@@ -341,10 +341,10 @@ private:
     buffer<std::int32_t> offset_;
     screen_input input_;
     std::span<const std::uint64_t> allowed_; ///< of the present search; empty: all rows
-    buffer<float> upper_;        ///< [rows] bounds
-    buffer<peak> peaks_;         ///< [groups]
-    buffer<peak> order_;         ///< [groups] the highest first
-    buffer<scored_token> found_; ///< [limit + candidates]
+    buffer<float> upper_;                    ///< [rows] bounds
+    buffer<peak> peaks_;                     ///< [groups]
+    buffer<peak> order_;                     ///< [groups] the highest first
+    buffer<scored_token> found_;             ///< [limit + candidates]
     screen_statistics statistics_;
 };
 

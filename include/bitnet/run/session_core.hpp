@@ -314,7 +314,7 @@ private:
         }
         // A chooser that allows some needs little of the head, if any, and that is known in next() only.
         return !is_asked || choose->is_constrained() || is_head_done(choose->needs()) ? step_state::ready
-                                                                                       : stopped_step();
+                                                                                      : stopped_step();
     }
     [[nodiscard]] result<step_state> stopped_step() const {
         return space_->steps.is_cancelled() ? result<step_state>(was_cancelled()) : step_state::working;

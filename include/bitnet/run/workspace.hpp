@@ -65,10 +65,10 @@ struct workspace {
 
     session_pool pool;
     std::optional<transformer> forward;
-    stepped_pool steps;        ///< of `pool`
-    forward_pass pass;         ///< the owner's
-    buffer<sequence_row> rows; ///< [prompt_chunk]
-    buffer<float> more_logits; ///< [logits_rows - 1, vocabulary]
+    stepped_pool steps;          ///< of `pool`
+    forward_pass pass;           ///< the owner's
+    buffer<sequence_row> rows;   ///< [prompt_chunk]
+    buffer<float> more_logits;   ///< [logits_rows - 1, vocabulary]
     buffer<scored_token> listed; ///< [allowed_tokens::most_listed]
     screened_search search;
     session_core* owner = nullptr; ///< whose states are in `forward`

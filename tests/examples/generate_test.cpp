@@ -395,3 +395,20 @@ TEST_CASE("control tokens in an answer are left out, unless --show-special") {
     CHECK(text_of({}) == plain.substr(0, begin) + plain.substr(end));
     CHECK(text_of({"--show-special"}) == plain.substr(0, begin) + "<|reserved_special_token_2|>" + plain.substr(end));
 }
+
+TEST_CASE("what is generated matches the grammar, whatever the temperature, and is whole at the limit") {
+    for (const char* seed : {"1", "2", "3"}) {
+        const auto done = run("generate", with({"--regex", "[a-c]{3,5}(-[0-9]+)*", "--temp", "2", "--seed", seed, "-n",
+                                                "12", "--stats", "none"}));
+        CHECK(done.status == 0);
+        INFO(done.out);
+        REQUIRE(done.out.size() >= 3);
+        const std::size_t letters = done.out.find_first_not_of("abc");
+        CHECK((letters == std::string::npos ? done.out.size() : letters) <= 5);
+        CHECK(done.out.back() != '-');
+        CHECK(done.out.find_first_not_of("abc-0123456789") == std::string::npos);
+    }
+    CHECK(run("generate", with({"--regex", "x{30}", "-n", "12"})).err.find("30") != std::string::npos);
+    CHECK(run("generate", with({"--regex", "x", "--choices", tiny})).status == 1);
+    CHECK(run("generate", with({"--regex", "yes|no", "--ignore-eos", "--stats", "none", "-n", "9"})).out.size() <= 3);
+}

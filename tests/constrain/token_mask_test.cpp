@@ -128,7 +128,7 @@ TEST_CASE("golden: masks of LLaMA-3's vocabulary are what feeding the bytes of e
     const auto trie = must(bitnet::token_trie::open(text));
     CHECK(trie.memory_bytes() < (std::size_t{6} << 20));
     unsigned seed = 1;
-    for (const std::string_view source : grammars) {
+    for (const std::string_view source : {grammars[0], grammars[1], grammars[4]}) { // the others take minutes
         CAPTURE(source);
         wander(must(bitnet::grammar::gbnf(source)), trie, ++seed, 40, 8);
     }

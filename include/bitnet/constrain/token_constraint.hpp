@@ -104,14 +104,12 @@ public:
         tokens_ = 0;
         has_ended_ = is_broken_ = is_near_ = false;
     }
-    /// The same with another one. \return errc::invalid_argument as open(); the constraint is as it was then.
+    /// The same with another one. \return errc::invalid_argument as open(); the limit is as it was then.
     [[nodiscard]] result<void> restart(std::optional<std::size_t> limit) {
-        if (auto checked = detail::guarded([&] { return check_limit(limit); }); !checked) {
-            return checked;
-        }
-        limit_ = limit;
+        auto checked = detail::guarded([&] { return check_limit(limit); });
+        limit_ = checked ? limit : limit_;
         restart();
-        return {};
+        return checked;
     }
 
     /// Bytes that open() allocated. The trie is apart.

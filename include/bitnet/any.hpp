@@ -12,11 +12,13 @@
 #include <bitnet/run/embedding.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/sampler.hpp>
+#include <bitnet/run/scheduler.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/speaker.hpp>
 #include <bitnet/text/chat_dialog.hpp>
 #include <bitnet/text/chat_format.hpp>
 #include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/stop_texts.hpp>
 #include <bitnet/text/stream_decoder.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Grammars, JSON Schemas, regular expressions and lists of choices, and how far a text has come in one, byte by byte or
-// token by token, with sessions too. Apart from bitnet.hpp: nothing there needs them, and they would be a tenth of what
-// a program compiles.
+// Grammars, JSON Schemas, regular expressions and lists of choices, and matchers that follow a text in them byte by
+// byte. Apart from bitnet.hpp: nothing there needs them, and they would be a tenth of what a program compiles.
 #ifndef BITNET_CONSTRAIN_HPP
 #define BITNET_CONSTRAIN_HPP
 
@@ -13,6 +12,8 @@
 #include <bitnet/constrain/constrained_chooser.hpp>
 #include <bitnet/constrain/expression.hpp>
 #include <bitnet/constrain/expression_task.hpp>
+#include <bitnet/constrain/fields.hpp>
+#include <bitnet/constrain/from_json.hpp>
 #include <bitnet/constrain/gbnf_reader.hpp>
 #include <bitnet/constrain/grammar.hpp>
 #include <bitnet/constrain/grammar_compiler.hpp>
@@ -37,5 +38,7 @@
 #include <bitnet/constrain/token_constraint.hpp>
 #include <bitnet/constrain/token_tree.hpp>
 #include <bitnet/constrain/token_trie.hpp>
+#include <bitnet/constrain/tool_set.hpp>
+#include <bitnet/constrain/type_schema.hpp>
 
 #endif

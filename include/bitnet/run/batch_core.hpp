@@ -11,6 +11,7 @@
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/run/any_batch.hpp>
+#include <bitnet/run/logits_rows.hpp>
 #include <bitnet/run/session_core.hpp>
 
 #include <cstddef>
@@ -44,7 +45,9 @@ public:
             return error{errc::out_of_memory,
                          sentence({"batch: ", sizeof(batch_core), " bytes could not be allocated"})};
         }
-        if (auto allocated = made->allocate_all(model, options.sessions); !allocated) {
+        if (auto allocated =
+                made->allocate_all(model, options.sessions, {options.memory, {memory_use::scratch, false}});
+            !allocated) {
             return failed(allocated);
         }
         return std::unique_ptr<batch_base>(std::move(made));
@@ -79,28 +82,33 @@ private:
             const std::span<const float> embedding = entries[i].embedding;
             rows_[i] = of.begin_step(entries[i].id, embedding.empty() ? nullptr : embedding.data());
             row_indices_[i] = i;
-            logits_[i] = of.logits_row();
+            logits_[i] = rows_of_logits_.overwrite(i);
         }
         transformer_->run(pool_.ref(), rows_.span().first(entries.size()));
         transformer_->logits(pool_.ref(), row_indices_.span().first(entries.size()),
                              logits_.span().first(entries.size()));
-        for (const batch_entry& each : entries) {
-            core_of(each).end_step();
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            core_of(entries[i]).end_step(*transformer_, i, rows_of_logits_[i]);
         }
         return {};
     }
 
-    [[nodiscard]] result<void> allocate_all(const model_parts& model, std::size_t sessions) {
-        auto forward = transformer::open(model.tables, parameters_, model.tensors, sessions);
+    [[nodiscard]] result<void> allocate_all(const model_parts& model, std::size_t sessions, const memory_from& from) {
+        auto forward = transformer::open(model.tables, parameters_, model.tensors, sessions, from.source);
         if (!forward) {
             return failed(forward);
         }
         transformer_.emplace(*std::move(forward));
+        auto logits = logits_rows::open(sessions, parameters_.vocabulary, from);
+        if (!logits) {
+            return failed(logits);
+        }
+        rows_of_logits_ = *std::move(logits);
         error failure;
-        allocate(entries_, sessions, "batch rows", failure);
-        allocate(rows_, sessions, "batch rows", failure);
-        allocate(row_indices_, sessions, "batch rows", failure);
-        allocate(logits_, sessions, "batch rows", failure);
+        allocate(entries_, sessions, "batch rows", failure, from);
+        allocate(rows_, sessions, "batch rows", failure, from);
+        allocate(row_indices_, sessions, "batch rows", failure, from);
+        allocate(logits_, sessions, "batch rows", failure, from);
         return failure.code == errc{} ? result<void>{} : failure;
     }
 
@@ -174,6 +182,7 @@ private:
     buffer<sequence_row> rows_;
     buffer<std::size_t> row_indices_;
     buffer<float*> logits_;
+    logits_rows rows_of_logits_; ///< [sessions]
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

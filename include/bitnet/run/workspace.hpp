@@ -5,6 +5,7 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
@@ -20,6 +21,7 @@
 #include <bitnet/thread/stepped_pool.hpp>
 #include <bitnet/thread/usable_cores.hpp>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -59,17 +61,23 @@ private:
     std::optional<owned_pool> owned_;
 };
 
+[[nodiscard]] inline memory_from session_scratch(const session_options& options) noexcept {
+    return {options.memory, {memory_use::scratch, false}};
+}
+
 /// Shared by the forks of a session, of which one works at a time.
 struct workspace {
-    static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
+    static constexpr std::size_t rows_of_logits = 8; ///< that feed_each() computes together
 
     session_pool pool;
     std::optional<transformer> forward;
-    stepped_pool steps;          ///< of `pool`
-    forward_pass pass;           ///< the owner's
-    buffer<sequence_row> rows;   ///< [prompt_chunk]
-    buffer<float> more_logits;   ///< [logits_rows - 1, vocabulary]
-    buffer<scored_token> listed; ///< [allowed_tokens::most_listed]
+    stepped_pool steps;        ///< of `pool`
+    forward_pass pass;         ///< the owner's
+    buffer<sequence_row> rows; ///< [prompt_chunk]
+    logits_rows logits;
+    std::array<scored_token, screened_search::most> largest; ///< found without a screen
+    buffer<scored_token> listed;                             ///< [allowed_tokens::most_listed], as the next one
+    buffer<float> listed_values;
     screened_search search;
     session_core* owner = nullptr; ///< whose states are in `forward`
     std::atomic<std::size_t> users{1};
@@ -104,28 +112,30 @@ public:
                          sentence({"session: ", sizeof(workspace), " bytes could not be allocated"})};
         }
         workspace& all = *made.shared_;
-        auto forward = transformer::open(model.tables, model.parameters, model.tensors, options.prompt_chunk);
+        auto forward =
+            transformer::open(model.tables, model.parameters, model.tensors, options.prompt_chunk, options.memory);
         if (!forward) {
             return failed(forward);
         }
         all.forward.emplace(*std::move(forward));
         error failure;
-        allocate(all.rows, options.prompt_chunk, "prompt rows", failure);
-        allocate(all.listed, allowed_tokens::most_listed, "logits", failure);
+        allocate(all.rows, options.prompt_chunk, "prompt rows", failure, session_scratch(options));
+        allocate(all.listed, allowed_tokens::most_listed, "logits", failure, session_scratch(options));
+        allocate(all.listed_values, allowed_tokens::most_listed, "logits", failure, session_scratch(options));
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = buffer<float>::allocate_uninitialized(
-            std::uint64_t{model.parameters.vocabulary} * (workspace::logits_rows - 1), "logits");
+        auto logits =
+            logits_rows::open(workspace::rows_of_logits, model.parameters.vocabulary, session_scratch(options));
         if (!logits) {
             return failed(logits);
         }
-        all.more_logits = *std::move(logits);
+        all.logits = *std::move(logits);
         if (!model.screen.is_expected()) {
             return made;
         }
         auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
-                                            model.parameters.logit_scale);
+                                            model.parameters.logit_scale, options.memory);
         if (!search) {
             return failed(search);
         }

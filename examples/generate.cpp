@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // bitnet-generate: continues a prompt, token by token.
+#include "grammar_options.hpp"
 #include "json_writer.hpp"
 #include "model_options.hpp"
 #include "prompt_file.hpp"
@@ -14,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -28,6 +30,7 @@ constexpr std::string_view program = "bitnet-generate";
 struct settings {
     tools::model_options model;
     tools::sampling_options sampling;
+    tools::grammar_options grammar;
     std::optional<std::string> given_prompt;
     std::optional<std::string> prompt_file;
     std::string prompt; ///< the one given or the file's
@@ -49,6 +52,7 @@ struct settings {
         all.number<std::size_t>("-n", "N", tokens, 0, std::size_t{1} << 30, "tokens to generate, at most");
         model.add_context(all, 1);
         sampling.add_to(all);
+        grammar.add_to(all);
         all.flag("--special", special, "control tokens that the prompt spells, such as <|eot_id|>, are those tokens");
         all.flag("--show-special", show_special,
                  "print control tokens as they are spelled instead of leaving them out");
@@ -125,6 +129,9 @@ public:
         if (!stops) {
             return std::move(stops).error();
         }
+        if (auto opened = open_grammar(*choose); !opened) {
+            return opened;
+        }
         context_ = session->context();
         stats.prompt_tokens = prompt->size();
         stopwatch watch;
@@ -136,7 +143,7 @@ public:
         }
         largest_.resize(settings_.logprobs.value_or(0));
         largest_.resize((std::min)(largest_.size(), model_.parameters().vocabulary));
-        return loop(*session, *choose, *stops, watch);
+        return loop(*session, constrained_ ? constrained_->chooser() : bitnet::any_chooser(*choose), *stops, watch);
     }
 
     [[nodiscard]] std::size_t context() const noexcept { return context_; }
@@ -146,6 +153,22 @@ public:
     std::vector<std::string> logprobs; ///< a JSON object for each token, where --stats json has them all
 
 private:
+    /// What is generated ends within -n tokens, whole.
+    [[nodiscard]] bitnet::result<void> open_grammar(bitnet::sampler& choose) {
+        if (!settings_.grammar.is_given()) {
+            return {};
+        }
+        auto opened = tools::constrained_sampler::open(settings_.grammar, model_.text(), choose, settings_.tokens);
+        if (!opened) {
+            return std::move(opened).error();
+        }
+        constrained_ = *std::move(opened);
+        for (const std::string& what : constrained_->grammar().notes()) {
+            note(what);
+        }
+        return {};
+    }
+
     [[nodiscard]] bitnet::result<bitnet::stop_texts> open_stops() const {
         const std::vector<std::string_view> texts(settings_.stops.begin(), settings_.stops.end());
         return bitnet::stop_texts::open(texts);
@@ -185,7 +208,7 @@ private:
         return tokens;
     }
 
-    [[nodiscard]] bitnet::result<void> loop(bitnet::any_session& session, bitnet::sampler& choose,
+    [[nodiscard]] bitnet::result<void> loop(bitnet::any_session& session, bitnet::any_chooser choose,
                                             bitnet::stop_texts& stops, stopwatch& watch) {
         bitnet::stream_decoder decoder(model_.text(), {.show_special = settings_.show_special});
         bool written = !settings_.echo || settings_.ids || tools::put(settings_.prompt);
@@ -204,6 +227,10 @@ private:
             written = print(*id, step);
             is_stopped = step.stop.has_value();
             ++stats.generated_tokens;
+            if (constrained_ != nullptr && constrained_->constraint().is_done()) {
+                stats.stopped = "grammar";
+                break;
+            }
         }
         if (session.stopped_by() == bitnet::stop_reason::error) {
             return bitnet::error{session.last_error()};
@@ -216,7 +243,7 @@ private:
         return {};
     }
 
-    [[nodiscard]] std::optional<bitnet::token> next(bitnet::any_session& session, bitnet::sampler& choose) const {
+    [[nodiscard]] std::optional<bitnet::token> next(bitnet::any_session& session, bitnet::any_chooser choose) const {
         if (settings_.logprobs && session.position() < session.context()) {
             static_cast<void>(session.logits()); // all are needed; next() tells what may be wrong
         }
@@ -272,6 +299,7 @@ private:
     const settings& settings_;
     const bitnet::any_model& model_;
     std::size_t context_ = 0;
+    std::unique_ptr<tools::constrained_sampler> constrained_;
     std::vector<bitnet::token_logprob> largest_;
 };
 

@@ -8,6 +8,7 @@
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/scratch.hpp>
 #include <bitnet/model/screened_search.hpp>
+#include <bitnet/run/allowed_tokens.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/simd/screen.hpp>
 
@@ -34,8 +35,8 @@ struct session_memory {
     return rounding == bitnet::activation_rounding::none ? 4.0 : layout.starts_with("Q2_0") ? 1.25 : 1.0;
 }
 
-/// Rows that run through the layers together, as floats and as activations, the vectors of attention's parts and eight
-/// rows of logits: see scratch and session.
+/// Rows that run through the layers together, as floats and as activations, the vectors of attention's parts, eight
+/// rows of logits and those of listed tokens: see scratch and workspace.
 [[nodiscard]] inline std::uint64_t working_bytes(const bitnet::hyper_parameters& p, std::size_t context,
                                                  double activation) {
     const std::uint64_t rows = std::min(context, bitnet::session_options{}.prompt_chunk);
@@ -46,7 +47,8 @@ struct session_memory {
     const std::uint64_t stride = (widest + padding - 1) / padding * padding;
     const auto rounded = static_cast<std::uint64_t>(activation * static_cast<double>(stride));
     const std::uint64_t parts = bitnet::detail::attention_parts::most * (p.query_columns() + 2 * p.heads);
-    return rows * (4 * floats + rounded) + 4 * parts + 8 * 4 * std::uint64_t{p.vocabulary};
+    const std::uint64_t listed = 12 * std::uint64_t{bitnet::allowed_tokens::most_listed};
+    return rows * (4 * floats + rounded) + 4 * parts + 8 * 4 * std::uint64_t{p.vocabulary} + listed;
 }
 
 [[nodiscard]] inline session_memory estimate(const bitnet::hyper_parameters& p, std::size_t context,

@@ -121,6 +121,18 @@ public:
              }});
     }
 
+    /// The same, where a program has to know whether it was given.
+    void contents(std::string name, std::string value, std::optional<std::string>& target, std::string meaning) {
+        add({std::move(name), std::move(value), std::move(meaning), {}, false, [&target](std::string_view given) {
+                 const auto file = bitnet::byte_source::open(given);
+                 if (!file) {
+                     return "a file that can be read (" + file.error().message + ")";
+                 }
+                 target.emplace(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
+                 return std::string();
+             }});
+    }
+
     /// The next argument that stands alone; required.
     void argument(std::string value, std::string& target, std::string meaning) {
         arguments_.push_back({std::move(value), {}, std::move(meaning), {}, true, store(target)});

@@ -160,6 +160,7 @@
 #include <bitnet/model/weight_reader.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
+#include <bitnet/run/allowed_tokens.hpp>
 #include <bitnet/run/any_batch.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/any_session.hpp>

@@ -9,6 +9,7 @@
 #include <bitnet/constrain/code_point_class.hpp>
 #include <bitnet/constrain/compilation.hpp>
 #include <bitnet/constrain/compiled_grammar.hpp>
+#include <bitnet/constrain/constrained_chooser.hpp>
 #include <bitnet/constrain/expression.hpp>
 #include <bitnet/constrain/expression_task.hpp>
 #include <bitnet/constrain/fields.hpp>
@@ -20,6 +21,9 @@
 #include <bitnet/constrain/json_schema.hpp>
 #include <bitnet/constrain/json_string.hpp>
 #include <bitnet/constrain/language_algebra.hpp>
+#include <bitnet/constrain/mask_cache.hpp>
+#include <bitnet/constrain/mask_key.hpp>
+#include <bitnet/constrain/mask_walk.hpp>
 #include <bitnet/constrain/matcher.hpp>
 #include <bitnet/constrain/number_language.hpp>
 #include <bitnet/constrain/regex_reader.hpp>
@@ -28,8 +32,12 @@
 #include <bitnet/constrain/schema_reader.hpp>
 #include <bitnet/constrain/schema_shape.hpp>
 #include <bitnet/constrain/source_reader.hpp>
+#include <bitnet/constrain/state_rows.hpp>
 #include <bitnet/constrain/string_format.hpp>
 #include <bitnet/constrain/subset_construction.hpp>
+#include <bitnet/constrain/token_constraint.hpp>
+#include <bitnet/constrain/token_tree.hpp>
+#include <bitnet/constrain/token_trie.hpp>
 #include <bitnet/constrain/tool_set.hpp>
 #include <bitnet/constrain/type_schema.hpp>
 

@@ -68,6 +68,7 @@ enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 
 // constrain
+struct constraint_options;
 template <class E> struct enum_name;
 template <class Owner, class Member> struct field;
 template <class T> struct fields_of;
@@ -76,6 +77,8 @@ class matcher;
 struct matcher_options;
 struct schema_options;
 template <class E> struct names_of;
+class token_constraint;
+class token_trie;
 class tool_name;
 class tool_set;
 enum class unsupported_keyword : std::uint8_t;
@@ -126,6 +129,7 @@ class model_file;
 struct ternary_reading;
 
 // running them
+struct allowed_tokens;
 class any_batch;
 class any_chooser;
 class any_model;
@@ -218,9 +222,12 @@ struct ternary_encoding;
 //     name_of                    checkpoint/hyper_parameters.hpp
 //     ternary_type_of            checkpoint/layout_for.hpp
 //
+//     constrained_chooser        constrain/constrained_chooser.hpp
+//
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     constrained_token_chooser  run/token_chooser.hpp
 //     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp

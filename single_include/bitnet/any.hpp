@@ -303,6 +303,7 @@ enum class errc {
     unsupported_schema, ///< a keyword of a JSON Schema that cannot be enforced
     empty_language,     ///< no text at all matches a grammar
     grammar_budget,     ///< more states, ways of reading a text or work than the limits allow
+    no_token_left,      ///< no token may be chosen
     // the caller's requests
     invalid_argument, ///< a value outside its documented range
     invalid_token,    ///< a token id outside the vocabulary
@@ -683,6 +684,7 @@ enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 
 // constrain
+struct constraint_options;
 template <class E> struct enum_name;
 template <class Owner, class Member> struct field;
 template <class T> struct fields_of;
@@ -691,6 +693,8 @@ class matcher;
 struct matcher_options;
 struct schema_options;
 template <class E> struct names_of;
+class token_constraint;
+class token_trie;
 class tool_name;
 class tool_set;
 enum class unsupported_keyword : std::uint8_t;
@@ -741,6 +745,7 @@ class model_file;
 struct ternary_reading;
 
 // running them
+struct allowed_tokens;
 class any_batch;
 class any_chooser;
 class any_model;
@@ -833,9 +838,12 @@ struct ternary_encoding;
 //     name_of                    checkpoint/hyper_parameters.hpp
 //     ternary_type_of            checkpoint/layout_for.hpp
 //
+//     constrained_chooser        constrain/constrained_chooser.hpp
+//
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     constrained_token_chooser  run/token_chooser.hpp
 //     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
@@ -4409,6 +4417,36 @@ BITNET_PRECISE_END
 #ifndef BITNET_RUN_TOKEN_CHOOSER_HPP
 #define BITNET_RUN_TOKEN_CHOOSER_HPP
 
+// ---- bitnet/run/allowed_tokens.hpp ----
+// allowed_tokens: which tokens of a vocabulary may be chosen next.
+#ifndef BITNET_RUN_ALLOWED_TOKENS_HPP
+#define BITNET_RUN_ALLOWED_TOKENS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A set of tokens. Views memory of the chooser that made it.
+struct allowed_tokens {
+    /// Sets of at most so many are listed, so that only their rows of the output matrix are computed.
+    static constexpr std::size_t most_listed = 4096;
+
+    std::size_t count = 0;                   ///< how many there are
+    std::span<const std::uint64_t> bits;     ///< bit id % 64 of word id / 64; ids beyond are not allowed
+    std::span<const std::uint32_t> few = {}; ///< the ids, ascending, if count <= most_listed
+
+    [[nodiscard]] bool contains(token id) const noexcept {
+        const auto at = static_cast<std::size_t>(id);
+        return at / 64 < bits.size() && (bits[at / 64] >> at % 64 & 1) != 0;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 #include <concepts>
 #include <cstddef>
 #include <memory>
@@ -4440,6 +4478,17 @@ concept token_chooser = requires(C& chooser, std::span<const float> all, std::sp
     chooser.accept(id);
 };
 
+/// A token_chooser to which some tokens are forbidden. A session calls allowed() before needs(), and then one of the
+/// two choose(), as before: choose(largest) with the needs() largest logits of the tokens that are allowed (all of
+/// these, if they are fewer; one alone with a logit of 0, because its logit decides nothing), or choose(all), which has
+/// to leave out the others itself. needs() may be 0 and choose(largest) is called with all tokens that are allowed.
+///
+/// An error of allowed() ends next() with stop_reason::error, and so does a set without a token.
+template <class C>
+concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
+    { chooser.allowed() } -> std::same_as<result<allowed_tokens>>;
+};
+
 /// A reference to any token_chooser, for functions that are no templates. Borrows the chooser, which must outlive it.
 class any_chooser {
 public:
@@ -4452,7 +4501,11 @@ public:
           choose_among_([](void* self, std::span<const scored_token> largest) noexcept {
               return static_cast<C*>(self)->choose(largest);
           }),
-          accept_([](void* self, token id) noexcept { static_cast<void>(static_cast<C*>(self)->accept(id)); }) {}
+          accept_([](void* self, token id) noexcept { static_cast<void>(static_cast<C*>(self)->accept(id)); }) {
+        if constexpr (constrained_token_chooser<C>) {
+            allowed_ = [](void* self) { return static_cast<C*>(self)->allowed(); };
+        }
+    }
 
     [[nodiscard]] std::size_t needs() const noexcept { return needs_(self_); }
     [[nodiscard]] token choose(std::span<const float> all) const noexcept { return choose_(self_, all); }
@@ -4461,12 +4514,18 @@ public:
     }
     void accept(token id) const noexcept { accept_(self_, id); }
 
+    /// Whether it is a constrained_token_chooser.
+    [[nodiscard]] bool is_constrained() const noexcept { return allowed_ != nullptr; }
+    /// \pre is_constrained()
+    [[nodiscard]] result<allowed_tokens> allowed() const { return allowed_(self_); }
+
 private:
     void* self_;
     std::size_t (*needs_)(void*) noexcept;
     token (*choose_)(void*, std::span<const float>) noexcept;
     token (*choose_among_)(void*, std::span<const scored_token>) noexcept;
     void (*accept_)(void*, token) noexcept;
+    result<allowed_tokens> (*allowed_)(void*) = nullptr;
 };
 
 } // namespace bitnet::inline BITNET_ABI

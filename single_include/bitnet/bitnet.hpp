@@ -308,6 +308,7 @@ enum class errc {
     unsupported_schema, ///< a keyword of a JSON Schema that cannot be enforced
     empty_language,     ///< no text at all matches a grammar
     grammar_budget,     ///< more states, ways of reading a text or work than the limits allow
+    no_token_left,      ///< no token may be chosen
     // the caller's requests
     invalid_argument, ///< a value outside its documented range
     invalid_token,    ///< a token id outside the vocabulary
@@ -688,6 +689,7 @@ enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 
 // constrain
+struct constraint_options;
 template <class E> struct enum_name;
 template <class Owner, class Member> struct field;
 template <class T> struct fields_of;
@@ -696,6 +698,8 @@ class matcher;
 struct matcher_options;
 struct schema_options;
 template <class E> struct names_of;
+class token_constraint;
+class token_trie;
 class tool_name;
 class tool_set;
 enum class unsupported_keyword : std::uint8_t;
@@ -746,6 +750,7 @@ class model_file;
 struct ternary_reading;
 
 // running them
+struct allowed_tokens;
 class any_batch;
 class any_chooser;
 class any_model;
@@ -838,9 +843,12 @@ struct ternary_encoding;
 //     name_of                    checkpoint/hyper_parameters.hpp
 //     ternary_type_of            checkpoint/layout_for.hpp
 //
+//     constrained_chooser        constrain/constrained_chooser.hpp
+//
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     constrained_token_chooser  run/token_chooser.hpp
 //     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
@@ -4414,6 +4422,36 @@ BITNET_PRECISE_END
 #ifndef BITNET_RUN_TOKEN_CHOOSER_HPP
 #define BITNET_RUN_TOKEN_CHOOSER_HPP
 
+// ---- bitnet/run/allowed_tokens.hpp ----
+// allowed_tokens: which tokens of a vocabulary may be chosen next.
+#ifndef BITNET_RUN_ALLOWED_TOKENS_HPP
+#define BITNET_RUN_ALLOWED_TOKENS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A set of tokens. Views memory of the chooser that made it.
+struct allowed_tokens {
+    /// Sets of at most so many are listed, so that only their rows of the output matrix are computed.
+    static constexpr std::size_t most_listed = 4096;
+
+    std::size_t count = 0;                   ///< how many there are
+    std::span<const std::uint64_t> bits;     ///< bit id % 64 of word id / 64; ids beyond are not allowed
+    std::span<const std::uint32_t> few = {}; ///< the ids, ascending, if count <= most_listed
+
+    [[nodiscard]] bool contains(token id) const noexcept {
+        const auto at = static_cast<std::size_t>(id);
+        return at / 64 < bits.size() && (bits[at / 64] >> at % 64 & 1) != 0;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 #include <concepts>
 #include <cstddef>
 #include <memory>
@@ -4445,6 +4483,17 @@ concept token_chooser = requires(C& chooser, std::span<const float> all, std::sp
     chooser.accept(id);
 };
 
+/// A token_chooser to which some tokens are forbidden. A session calls allowed() before needs(), and then one of the
+/// two choose(), as before: choose(largest) with the needs() largest logits of the tokens that are allowed (all of
+/// these, if they are fewer; one alone with a logit of 0, because its logit decides nothing), or choose(all), which has
+/// to leave out the others itself. needs() may be 0 and choose(largest) is called with all tokens that are allowed.
+///
+/// An error of allowed() ends next() with stop_reason::error, and so does a set without a token.
+template <class C>
+concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
+    { chooser.allowed() } -> std::same_as<result<allowed_tokens>>;
+};
+
 /// A reference to any token_chooser, for functions that are no templates. Borrows the chooser, which must outlive it.
 class any_chooser {
 public:
@@ -4457,7 +4506,11 @@ public:
           choose_among_([](void* self, std::span<const scored_token> largest) noexcept {
               return static_cast<C*>(self)->choose(largest);
           }),
-          accept_([](void* self, token id) noexcept { static_cast<void>(static_cast<C*>(self)->accept(id)); }) {}
+          accept_([](void* self, token id) noexcept { static_cast<void>(static_cast<C*>(self)->accept(id)); }) {
+        if constexpr (constrained_token_chooser<C>) {
+            allowed_ = [](void* self) { return static_cast<C*>(self)->allowed(); };
+        }
+    }
 
     [[nodiscard]] std::size_t needs() const noexcept { return needs_(self_); }
     [[nodiscard]] token choose(std::span<const float> all) const noexcept { return choose_(self_, all); }
@@ -4466,12 +4519,18 @@ public:
     }
     void accept(token id) const noexcept { accept_(self_, id); }
 
+    /// Whether it is a constrained_token_chooser.
+    [[nodiscard]] bool is_constrained() const noexcept { return allowed_ != nullptr; }
+    /// \pre is_constrained()
+    [[nodiscard]] result<allowed_tokens> allowed() const { return allowed_(self_); }
+
 private:
     void* self_;
     std::size_t (*needs_)(void*) noexcept;
     token (*choose_)(void*, std::span<const float>) noexcept;
     token (*choose_among_)(void*, std::span<const scored_token>) noexcept;
     void (*accept_)(void*, token) noexcept;
+    result<allowed_tokens> (*allowed_)(void*) = nullptr;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -30172,6 +30231,7 @@ private:
 #include <array>
 #include <cassert>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace bitnet::inline BITNET_ABI::detail {
@@ -30197,6 +30257,19 @@ inline void lm_head_products(pool_ref pool, const loop_table& loops, const float
             of_element.dot_rows(lm_head.data + first * row_bytes, row_bytes, rest < chunk ? rest : chunk,
                                 {x.data + begin * x.stride, tokens, x.cols, x.stride}, y.data());
         }
+    });
+}
+
+/// out[i] = row rows[i] of lm_head times x [lm_head.cols]: the bits that lm_head_products() gives.
+inline void lm_head_listed(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
+                           std::span<const std::uint32_t> rows, const float* x, float* out) noexcept {
+    constexpr std::size_t chunk = 64;
+    parallel_for(pool, (rows.size() + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+        const std::size_t first = task * chunk;
+        const std::size_t rest = rows.size() - first;
+        loops.of(lm_head.element)
+            .dot_listed(lm_head.data, lm_head.row_bytes(), rows.subspan(first, rest < chunk ? rest : chunk), x,
+                        lm_head.cols, out + first);
     });
 }
 
@@ -30333,11 +30406,19 @@ public:
     /// bounds leave more than an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
     [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
                                                                        std::size_t k) noexcept {
+        return largest(pool, x, k, {});
+    }
+    /// The same among the rows whose bits are set, bit row % 64 of word row / 64; among all if there are no words.
+    /// \pre these are k at least
+    [[nodiscard]] std::optional<std::span<const scored_token>>
+    largest(pool_ref pool, const float* x, std::size_t k, std::span<const std::uint64_t> allowed) noexcept {
         begin(x, k);
+        allowed_ = allowed;
         while (!is_over()) {
             run_stage(pool, x);
             end_stage();
         }
+        allowed_ = {};
         return found();
     }
 
@@ -30446,11 +30527,15 @@ private:
         return (std::min)(lm_head_->rows, (group + 1) * group_);
     }
 
+    [[nodiscard]] bool is_allowed(std::size_t row) const noexcept {
+        return allowed_.empty() || (row / 64 < allowed_.size() && (allowed_[row / 64] >> row % 64 & 1) != 0);
+    }
+
     [[nodiscard]] peak peak_of(std::size_t group) const noexcept {
         peak highest{INT32_MIN, 0};
         for (std::size_t r = group * group_; r < end_of(group); ++r) {
             const std::int32_t rank = rank_of(upper_[r]);
-            if (rank > highest.rank) {
+            if (rank > highest.rank && is_allowed(r)) {
                 highest = {rank, static_cast<std::uint32_t>(r)};
             }
         }
@@ -30472,7 +30557,10 @@ private:
 
     /// The rows of the highest peaks to the front of order_: candidates_ of them, none if there are fewer than k.
     void choose_candidates() noexcept {
-        candidates_ = (std::min)({std::max<std::size_t>(16, 2 * k_), most_candidates, order_.size()});
+        const auto has_row = [](const peak& one) noexcept { return one.rank != INT32_MIN; };
+        const auto groups = static_cast<std::size_t>( // those without a row that is allowed say nothing
+            std::count_if(peaks_.data(), peaks_.data() + peaks_.size(), has_row));
+        candidates_ = (std::min)({std::max<std::size_t>(16, 2 * k_), most_candidates, groups});
         if (candidates_ < k_) {
             candidates_ = 0;
             return;
@@ -30511,7 +30599,7 @@ private:
                 continue;
             }
             for (std::size_t r = g * group_; r < end_of(g); ++r) {
-                if (rank_of(upper_[r]) >= floor_) {
+                if (rank_of(upper_[r]) >= floor_ && is_allowed(r)) {
                     visit(r);
                 }
             }
@@ -30576,10 +30664,11 @@ private:
     buffer<std::int8_t> low_;
     buffer<std::int32_t> offset_;
     screen_input input_;
-    buffer<float> upper_;        ///< [rows] bounds
-    buffer<peak> peaks_;         ///< [groups]
-    buffer<peak> order_;         ///< [groups] the highest first
-    buffer<scored_token> found_; ///< [limit + candidates]
+    std::span<const std::uint64_t> allowed_; ///< of the present search; empty: all rows
+    buffer<float> upper_;                    ///< [rows] bounds
+    buffer<peak> peaks_;                     ///< [groups]
+    buffer<peak> order_;                     ///< [groups] the highest first
+    buffer<scored_token> found_;             ///< [limit + candidates]
     screen_statistics statistics_;
 };
 
@@ -31085,6 +31174,17 @@ public:
     void logits(pool_ref pool, std::size_t row_index, std::span<float> out) noexcept {
         float* const to = out.data();
         logits(pool, {&row_index, 1}, {&to, 1});
+    }
+
+    /// Whether listed_logits() can be asked: the output matrix is no ternary one.
+    [[nodiscard]] bool has_listed_logits() const noexcept { return !weights_->ternary_head().has_blocks(); }
+    /// out[i] = the logit of token ids[i] of one row, the same bits as in logits(). Reads these rows of the output
+    /// matrix alone. \pre has_listed_logits()
+    void listed_logits(pool_ref pool, std::size_t row_index, std::span<const std::uint32_t> ids, float* out) noexcept {
+        lm_head_listed(pool, *loops_, weights_->lm_head(), ids, final_state(row_index), out);
+        if (model_->logit_scale != 1.0f) {
+            loops_->divide(out, model_->logit_scale, ids.size());
+        }
     }
 
     /// The hidden state [hidden] of one row after the last norm: what the output matrix multiplies. Valid until the
@@ -35696,6 +35796,8 @@ struct workspace {
     buffer<sequence_row> rows; ///< [prompt_chunk]
     logits_rows logits;
     std::array<scored_token, screened_search::most> largest; ///< found without a screen
+    buffer<scored_token> listed;                             ///< [allowed_tokens::most_listed], as the next one
+    buffer<float> listed_values;
     screened_search search;
     session_core* owner = nullptr; ///< whose states are in `forward`
     std::atomic<std::size_t> users{1};
@@ -35738,6 +35840,8 @@ public:
         all.forward.emplace(*std::move(forward));
         error failure;
         allocate(all.rows, options.prompt_chunk, "prompt rows", failure, session_scratch(options));
+        allocate(all.listed, allowed_tokens::most_listed, "logits", failure, session_scratch(options));
+        allocate(all.listed_values, allowed_tokens::most_listed, "logits", failure, session_scratch(options));
         if (failure.code != errc{}) {
             return failure;
         }
@@ -35862,22 +35966,19 @@ public:
             return stopped(stop_reason::context_full);
         }
         const default_float_environment environment;
-        std::size_t k = 0;
-        const auto compute = [&]() -> result<void> {
+        const auto computed = guarded([&]() -> result<token> {
             if (auto ready = ready_for_logits(); !ready) {
-                return ready;
+                return failed(ready);
             }
-            k = choose.needs();
-            return run_head(k);
-        };
-        if (auto computed = guarded(compute); !computed) {
+            return choose.is_constrained() ? choose_allowed(choose) : choose_any(choose);
+        });
+        if (!computed) {
             if (computed.error().code == errc::cancelled) {
                 return stopped(stop_reason::cancelled);
             }
             return stopped(failed(computed));
         }
-        const auto few = found(k);
-        return take(choose, few ? choose.choose(*few) : choose.choose(all_logits()));
+        return take(choose, *computed);
     }
 
     result<void> queue(std::span<const token> tokens) override {
@@ -36117,7 +36218,9 @@ private:
                 return stopped_step();
             }
         }
-        return !is_asked || is_head_done(choose->needs()) ? step_state::ready : stopped_step();
+        // A chooser that allows some needs little of the head, if any, and that is known in next() only.
+        return !is_asked || choose->is_constrained() || is_head_done(choose->needs()) ? step_state::ready
+                                                                                      : stopped_step();
     }
     [[nodiscard]] result<step_state> stopped_step() const {
         return space_->steps.is_cancelled() ? result<step_state>(was_cancelled()) : step_state::working;
@@ -36505,6 +36608,55 @@ private:
             }
         }
         return {};
+    }
+    [[nodiscard]] result<token> choose_any(const any_chooser& choose) {
+        const std::size_t k = choose.needs();
+        if (auto ran = run_head(k); !ran) {
+            return failed(ran);
+        }
+        const auto few = found(k);
+        return few ? choose.choose(*few) : choose.choose(all_logits());
+    }
+    /// The token of a chooser that allows some, by way of as little of the output matrix as is enough.
+    [[nodiscard]] result<token> choose_allowed(const any_chooser& choose) {
+        const auto allowed = choose.allowed();
+        if (!allowed) {
+            return failed(allowed);
+        }
+        if (allowed->count == 0) {
+            return error{errc::no_token_left, "session: no token is allowed"};
+        }
+        if (allowed->count == 1 && !allowed->few.empty()) {
+            const scored_token only{static_cast<token>(allowed->few[0]), 0.0f};
+            return choose.choose(std::span(&only, 1));
+        }
+        if (const auto few = logits_among(*allowed, choose.needs())) {
+            return choose.choose(*few);
+        }
+        if (auto ran = run_head(0); !ran) {
+            return failed(ran);
+        }
+        return choose.choose(all_logits());
+    }
+    /// Logits of tokens that are allowed, the `needed` largest at least; nullopt where all logits have to do.
+    [[nodiscard]] std::optional<std::span<const scored_token>> logits_among(const allowed_tokens& allowed,
+                                                                            std::size_t needed) noexcept {
+        if (logits_.has()) {
+            return std::nullopt;
+        }
+        workspace& space = *space_;
+        space.pass.drop_head();
+        if (!allowed.few.empty() && space.forward->has_listed_logits()) {
+            space.forward->listed_logits(space.pool.ref(), last_row_, allowed.few, space.listed_values.data());
+            for (std::size_t i = 0; i < allowed.few.size(); ++i) {
+                space.listed[i] = {static_cast<token>(allowed.few[i]), space.listed_values[i]};
+            }
+            return space.listed.span().first(allowed.few.size());
+        }
+        if (!is_screened(needed) || needed > allowed.count) {
+            return std::nullopt;
+        }
+        return space.search.largest(space.pool.ref(), space.forward->final_state(last_row_), needed, allowed.bits);
     }
     [[nodiscard]] result<void> run_head(std::size_t k) {
         return run_whole([&]() noexcept { return is_head_done(k); });
@@ -37384,9 +37536,24 @@ private:
                 forward_->set_state(each.session->state(), row);
             }
             answers_[head_.size()] = &each;
-            head_.add(row, chooser->needs());
+            head_.add(row, needs_of(*chooser));
         }
         head_.choose_way();
+    }
+
+    /// All logits for a chooser that allows some: the screen is searched for several together, and without their masks.
+    [[nodiscard]] static std::size_t needs_of(const any_chooser& chooser) noexcept {
+        return chooser.is_constrained() ? 0 : chooser.needs();
+    }
+    [[nodiscard]] static result<void> check_allowed(const any_chooser& chooser) {
+        if (!chooser.is_constrained()) {
+            return {};
+        }
+        const auto allowed = chooser.allowed();
+        if (!allowed) {
+            return failed(allowed);
+        }
+        return allowed->count != 0 ? result<void>{} : error{errc::no_token_left, "scheduler: no token is allowed"};
     }
 
     /// The token of answer `i`, unless the speaker has left or thought of something else meanwhile.
@@ -37403,7 +37570,11 @@ private:
         if (each.session->is_cancelled()) {
             return refuse(each, stop_reason::cancelled);
         }
-        const std::size_t needs = chooser->needs();
+        if (auto allowed = guarded([&] { return check_allowed(*chooser); }); !allowed) {
+            each.who->take(each.session->stopped(failed(allowed)));
+            return;
+        }
+        const std::size_t needs = needs_of(*chooser);
         if (const auto few = head_.few(i, needs)) {
             each.who->take(each.session->take(*chooser, chooser->choose(*few)));
         } else if (const auto logits = head_.logits(i)) {

@@ -1068,6 +1068,7 @@ enum class errc {
     unsupported_schema, ///< a keyword of a JSON Schema that cannot be enforced
     empty_language,     ///< no text at all matches a grammar
     grammar_budget,     ///< more states, ways of reading a text or work than the limits allow
+    no_token_left,      ///< no token may be chosen
     // the caller's requests
     invalid_argument, ///< a value outside its documented range
     invalid_token,    ///< a token id outside the vocabulary
@@ -1244,6 +1245,7 @@ enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 
 // constrain
+struct constraint_options;
 template <class E> struct enum_name;
 template <class Owner, class Member> struct field;
 template <class T> struct fields_of;
@@ -1252,6 +1254,8 @@ class matcher;
 struct matcher_options;
 struct schema_options;
 template <class E> struct names_of;
+class token_constraint;
+class token_trie;
 class tool_name;
 class tool_set;
 enum class unsupported_keyword : std::uint8_t;
@@ -1302,6 +1306,7 @@ class model_file;
 struct ternary_reading;
 
 // running them
+struct allowed_tokens;
 class any_batch;
 class any_chooser;
 class any_model;
@@ -1394,9 +1399,12 @@ struct ternary_encoding;
 //     name_of                    checkpoint/hyper_parameters.hpp
 //     ternary_type_of            checkpoint/layout_for.hpp
 //
+//     constrained_chooser        constrain/constrained_chooser.hpp
+//
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     constrained_token_chooser  run/token_chooser.hpp
 //     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
@@ -3090,161 +3098,30 @@ inline result<grammar> grammar::choices(std::span<const std::string_view> texts,
 
 #endif
 
-// ---- bitnet/constrain/fields.hpp ----
-// field, fields_of, names_of: how a program names the members of its structs and the values of its enums, once.
-#ifndef BITNET_CONSTRAIN_FIELDS_HPP
-#define BITNET_CONSTRAIN_FIELDS_HPP
+// ---- bitnet/constrain/constrained_chooser.hpp ----
+// constrained_chooser: a sampler, or any other chooser, that chooses among the tokens which a grammar allows.
+#ifndef BITNET_CONSTRAIN_CONSTRAINED_CHOOSER_HPP
+#define BITNET_CONSTRAIN_CONSTRAINED_CHOOSER_HPP
 
-#include <array>
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <limits>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <tuple>
-#include <type_traits>
-#include <utility>
-#include <variant>
-#include <vector>
+// ---- bitnet/constrain/token_constraint.hpp ----
+// token_constraint: follows the tokens of a text through a grammar, and tells which ones may come next.
+#ifndef BITNET_CONSTRAIN_TOKEN_CONSTRAINT_HPP
+#define BITNET_CONSTRAIN_TOKEN_CONSTRAINT_HPP
 
-namespace bitnet::inline BITNET_ABI {
+// ---- bitnet/constrain/mask_cache.hpp ----
+// mask_cache: masks that were made before, found by what they depend on.
+#ifndef BITNET_CONSTRAIN_MASK_CACHE_HPP
+#define BITNET_CONSTRAIN_MASK_CACHE_HPP
 
-/// What is asked of a value beyond its type. Those that do not fit the type mean nothing.
-struct value_limits {
-    std::optional<std::int64_t> minimum = {}; ///< of a number
-    std::optional<std::int64_t> maximum = {};
-    std::size_t min_size = 0; ///< characters (code points) of a string, elements of a vector
-    std::size_t max_size = (std::numeric_limits<std::size_t>::max)();
-    std::string_view description = {}; ///< for the model, where the schema is shown to it
-};
+// ---- bitnet/constrain/mask_key.hpp ----
+// mask_key: what of a matcher's state a mask can depend on, as numbers that are equal where masks are.
+#ifndef BITNET_CONSTRAIN_MASK_KEY_HPP
+#define BITNET_CONSTRAIN_MASK_KEY_HPP
 
-/// A member of a struct, its key in JSON, and its limits.
-template <class Owner, class Member> struct field {
-    constexpr field(std::string_view key, Member Owner::*of, value_limits asked = {}) noexcept
-        : name(key), member(of), limits(asked) {}
-
-    std::string_view name;
-    Member Owner::*member;
-    value_limits limits;
-};
-
-/// Several fields, in the order in which a model writes them.
-template <class... Fields> [[nodiscard]] constexpr std::tuple<Fields...> fields(Fields... each) noexcept {
-    return {each...};
-}
-
-/// To be specialised for a struct that is to be written and read as a JSON object:
-///
-///     template <> struct bitnet::fields_of<npc_action> {
-///         static constexpr auto list = bitnet::fields(bitnet::field("say", &npc_action::say, {.max_size = 80}),
-///                                                     bitnet::field("mood", &npc_action::mood));
-///     };
-///
-/// Members may be bool, integers, floating-point numbers, std::string, enums with names_of, structs with fields_of, and
-/// std::optional, std::vector, std::array and std::variant of these. A struct that is an alternative of a variant also
-/// has `static constexpr std::string_view name`, which its JSON object has under "type". An optional member may be
-/// missing; elsewhere an optional may be null. A struct may contain itself by way of a vector.
-template <class T> struct fields_of;
-
-template <class E> struct enum_name {
-    std::string_view name;
-    E value;
-};
-
-/// To be specialised for an enum that is written as a JSON string:
-///
-///     template <> struct bitnet::names_of<mood> {
-///         static constexpr bitnet::enum_name<mood> list[] = {{"calm", mood::calm}, {"angry", mood::angry}};
-///     };
-template <class E> struct names_of;
-
-namespace detail {
-
-template <class T>
-concept character_type = std::same_as<T, char> || std::same_as<T, wchar_t> || std::same_as<T, char8_t> ||
-    std::same_as<T, char16_t> || std::same_as<T, char32_t>;
-template <class T>
-concept json_integer = std::integral<T> && !std::same_as<T, bool> && !character_type<T>;
-template <class T>
-concept has_fields = requires {
-    fields_of<T>::list;
-};
-template <class T>
-concept has_names = requires {
-    names_of<T>::list;
-};
-
-template <class T> inline constexpr bool is_optional = false;
-template <class T> inline constexpr bool is_optional<std::optional<T>> = true;
-template <class T> inline constexpr bool is_vector = false;
-template <class T> inline constexpr bool is_vector<std::vector<T>> = true;
-template <class T> inline constexpr bool is_array = false;
-template <class T, std::size_t N> inline constexpr bool is_array<std::array<T, N>> = true;
-template <class T> inline constexpr bool is_variant = false;
-template <class... T> inline constexpr bool is_variant<std::variant<T...>> = true;
-
-/// False for every T, but only once it is known.
-template <class T> inline constexpr bool never = false;
-
-/// The key of an alternative's name.
-inline constexpr std::string_view variant_key = "type";
-
-/// Calls each(field) for the fields of T in order.
-template <has_fields T, class Each> constexpr void for_each_field(Each&& each) {
-    std::apply([&](const auto&... all) { (each(all), ...); }, fields_of<T>::list);
-}
-template <class Owner, class Member> Member member_type(const field<Owner, Member>&);
-
-/// A number of type T as JSON may have it: from low to high, texts of decimal numbers.
-struct number_range {
-    std::string low;
-    std::string high;
-};
-
-/// The numbers of type T within the limits.
-template <class T> [[nodiscard]] number_range range_of(const value_limits& limits) {
-    number_range made;
-    if constexpr (json_integer<T>) {
-        made = {std::to_string((std::numeric_limits<T>::min)()), std::to_string((std::numeric_limits<T>::max)())};
-    } else if constexpr (sizeof(T) == sizeof(float)) {
-        made = {"-3.4028235e38", "3.4028235e38"};
-    } else {
-        made = {"-1.7976931348623157e308", "1.7976931348623157e308"};
-    }
-    if constexpr (std::integral<T>) {
-        const bool is_low = limits.minimum && std::cmp_greater(*limits.minimum, (std::numeric_limits<T>::min)());
-        const bool is_high = limits.maximum && std::cmp_less(*limits.maximum, (std::numeric_limits<T>::max)());
-        made.low = is_low ? std::to_string(*limits.minimum) : made.low;
-        made.high = is_high ? std::to_string(*limits.maximum) : made.high;
-    } else {
-        made.low = limits.minimum ? std::to_string(*limits.minimum) : made.low;
-        made.high = limits.maximum ? std::to_string(*limits.maximum) : made.high;
-    }
-    return made;
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/constrain/from_json.hpp ----
-// from_json, to_json: values of C++ types from JSON texts and back.
-#ifndef BITNET_CONSTRAIN_FROM_JSON_HPP
-#define BITNET_CONSTRAIN_FROM_JSON_HPP
-
-// ---- bitnet/constrain/schema_document.hpp ----
-// schema_document: the places of a JSON Schema's text, and what its references mean.
-#ifndef BITNET_CONSTRAIN_SCHEMA_DOCUMENT_HPP
-#define BITNET_CONSTRAIN_SCHEMA_DOCUMENT_HPP
-
-// ---- bitnet/io/json.hpp ----
-// json_document: reads JSON strictly by RFC 8259; append_json_string writes strings as pure ASCII.
-#ifndef BITNET_IO_JSON_HPP
-#define BITNET_IO_JSON_HPP
+// ---- bitnet/constrain/matcher.hpp ----
+// matcher: follows a text byte by byte through a grammar.
+#ifndef BITNET_CONSTRAIN_MATCHER_HPP
+#define BITNET_CONSTRAIN_MATCHER_HPP
 
 // ---- bitnet/core/buffer.hpp ----
 // buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
@@ -3474,6 +3351,2871 @@ void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error&
 } // namespace bitnet::inline BITNET_ABI
 
 #endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How much a matcher may hold. Its memory is 16 bytes an item, 24 a frame and 24 a link, about 210 for each item at
+/// once (to find them again) and 4 for each rule: 10 MiB by default, allocated by open().
+struct matcher_options {
+    std::uint32_t items = 65'536;            ///< of all positions that can be gone back to
+    std::uint32_t items_at_once = 8'192;     ///< ways in which one text can be read so far
+    std::uint32_t frames = 65'536;           ///< rules that are open, in all ways of reading
+    std::uint32_t links = 262'144;           ///< ways back out of them
+    std::uint32_t longest_lookahead = 1'024; ///< bytes that allows() looks at, such as those of the longest token
+};
+
+namespace detail {
+
+/// One way of reading the text so far: a state of a rule, the call it belongs to, and from how much to how much the
+/// rule's counter may have come.
+struct match_item {
+    std::uint32_t state;
+    std::uint32_t frame;
+    std::uint32_t low;
+    std::uint32_t high;
+};
+
+/// Where a rule goes on when a text of it is complete: an item of the caller.
+struct match_link {
+    match_item back;
+    std::uint32_t next;  ///< link of the same frame, an older one, or none
+    std::uint32_t frame; ///< whose link it is
+};
+
+/// A rule that was called at one position, once for all its callers there.
+struct match_frame {
+    std::uint32_t rule;
+    std::uint32_t first_link;
+    std::uint32_t popped_at;    ///< the last pass in which it ended
+    std::uint32_t bytes_to_end; ///< scratch of shortest_end()
+    std::uint32_t moved_to;     ///< scratch of compaction
+    std::uint32_t seen;         ///< scratch of mask_key
+
+    static constexpr std::uint32_t most_seen = 64; ///< that are told apart, in the lower bits
+};
+
+/// All that is known after one byte: the items from `first_item` on.
+struct match_level {
+    std::uint32_t first_item;
+    std::uint32_t first_frame;
+    std::uint32_t first_link;
+    bool can_end;
+};
+
+/// A place that a matcher can go back to.
+struct match_mark {
+    match_level level;
+    std::uint32_t items;
+    std::uint32_t frames;
+    std::uint32_t links;
+};
+
+class mask_key;
+class mask_walk;
+
+/// Finds numbers by three others; forgets everything at once.
+class stamp_table {
+public:
+    [[nodiscard]] static result<stamp_table> open(std::uint32_t entries) {
+        std::uint64_t size = 64;
+        while (size < std::uint64_t{entries} * 2) {
+            size *= 2;
+        }
+        auto places = buffer<slot>::allocate(size, "matcher");
+        if (!places) {
+            return failed(places);
+        }
+        stamp_table made;
+        made.slots_ = *std::move(places);
+        made.most_ = entries;
+        return made;
+    }
+
+    void forget() noexcept {
+        used_ = 0;
+        if (++stamp_ == 0) {
+            std::fill_n(slots_.data(), slots_.size(), slot{});
+            stamp_ = 1;
+        }
+    }
+    /// The number kept for a, b and c, `none` where it is new; nullptr where the table is full.
+    [[nodiscard]] std::uint32_t* at(std::uint32_t a, std::uint32_t b, std::uint32_t c) noexcept {
+        std::uint64_t hash =
+            (std::uint64_t{a} << 32 | b) * 0x9e3779b97f4a7c15u ^ (std::uint64_t{c} + 1) * 0xc2b2ae3d27d4eb4fu;
+        hash ^= hash >> 29;
+        for (std::size_t i = to_size(hash) & (slots_.size() - 1);; i = (i + 1) & (slots_.size() - 1)) {
+            slot& found = slots_[i];
+            if (found.stamp != stamp_) {
+                if (used_ == most_) {
+                    return nullptr;
+                }
+                ++used_;
+                found = {stamp_, a, b, c, none};
+                return &found.value;
+            }
+            if (found.a == a && found.b == b && found.c == c) {
+                return &found.value;
+            }
+        }
+    }
+
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return slots_.size_bytes(); }
+
+    static constexpr std::uint32_t none = 0xffffffffu;
+
+private:
+    struct slot {
+        std::uint32_t stamp;
+        std::uint32_t a;
+        std::uint32_t b;
+        std::uint32_t c;
+        std::uint32_t value;
+    };
+
+    buffer<slot> slots_;
+    std::uint32_t stamp_ = 1;
+    std::uint32_t used_ = 0;
+    std::uint32_t most_ = 0;
+};
+
+} // namespace detail
+
+/// Where a text stands in a grammar: which bytes may come next, and whether it may end. One matcher belongs to one
+/// thread at a time; it shares the grammar's tables. Allocates in open() alone.
+///
+/// Every way of reading the text is followed at once, byte by byte (as generalised LL parsers do: calls of one rule at
+/// one position share a frame), so that ambiguity and left recursion cost no more than items. What is allowed can
+/// always be completed. Cost of a byte: linear in the items, one to three for JSON.
+class matcher {
+public:
+    /// At the start of a text.
+    /// \return errc::out_of_memory with the bytes asked for; errc::grammar_budget where the grammar can begin in more
+    /// ways than `options` have room for; errc::invalid_argument where an option is 0.
+    [[nodiscard]] static result<matcher> open(const grammar& texts, matcher_options options = {});
+
+    /// Takes as many bytes of `text` as the grammar allows. \return how many these are; fewer than all: the next one is
+    /// not allowed, or out_of_budget() says that the matcher cannot tell.
+    std::size_t accept(std::string_view text) noexcept;
+
+    /// Whether all bytes of `text` are allowed next, one after the other; takes none. False where they are more than
+    /// longest_lookahead. Cost: that of accept(), and going back.
+    [[nodiscard]] bool allows(std::string_view text) noexcept;
+
+    /// Whether the text may end here.
+    [[nodiscard]] bool can_end() const noexcept { return levels_[level_].can_end; }
+    /// Whether it has to: no byte is allowed.
+    [[nodiscard]] bool is_done() const noexcept;
+    /// Bytes with which the text can be completed from here: the fewest, or, where a length is counted within a string,
+    /// an upper bound. 0 where it may end. Cost: linear in the frames.
+    [[nodiscard]] std::uint32_t shortest_end() noexcept;
+
+    /// The same after `text`, all bytes of which are taken as by allows(). \pre allows(text)
+    [[nodiscard]] std::uint32_t shortest_end_after(std::string_view text) noexcept;
+
+    /// Whether the last byte was refused because the ways of reading exceeded the options, not because of the grammar.
+    [[nodiscard]] bool out_of_budget() const noexcept { return out_of_budget_; }
+    /// Begins another text, and forgets the checkpoint.
+    void restart() noexcept;
+
+    /// Remembers this place, instead of the one remembered before.
+    void checkpoint() noexcept {
+        mark_ = {levels_[0], items_used_, frames_used_, links_used_};
+        is_marked_ = true;
+    }
+    /// Goes back to the place that checkpoint() remembered, any number of times. \pre it did, after the last restart()
+    void rewind() noexcept;
+    /// Bytes that open() allocated.
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return memory_bytes_; }
+
+private:
+    friend class detail::mask_key;
+    friend class detail::mask_walk;
+    friend class token_constraint;
+
+    static constexpr std::uint32_t none = 0xffffffffu;
+    static constexpr std::uint32_t few = 8; ///< items or links of a level: sought one after the other
+
+    [[nodiscard]] result<void> allocate(const matcher_options& options);
+    [[nodiscard]] bool step(std::uint8_t byte) noexcept;
+    [[nodiscard]] bool try_step(std::uint8_t byte) noexcept;
+    void open_level() noexcept;
+    void close_level() noexcept;
+    void go_back_to(std::uint32_t level) noexcept;
+    void forget_levels() noexcept;
+    void compact() noexcept;
+    void mark_frames() noexcept;
+    void move_frames() noexcept;
+
+    void add_item(detail::match_item item) noexcept;
+    void put_item(detail::match_item item) noexcept;
+    [[nodiscard]] std::uint32_t find_item(const detail::match_item& item) noexcept;
+    [[nodiscard]] std::uint32_t find_link(std::uint32_t frame, const detail::match_item& back) noexcept;
+    void index_item(std::uint32_t number) noexcept;
+    void index_link(std::uint32_t number) noexcept;
+    void follow(const detail::match_item& item, const detail::special_edge& edge) noexcept;
+    void call(const detail::match_item& item, const detail::special_edge& edge) noexcept;
+    void add_link(std::uint32_t frame, detail::match_item back) noexcept;
+    void end_rule(const detail::match_item& item) noexcept;
+    [[nodiscard]] std::uint32_t frame_of(std::uint32_t rule) noexcept;
+    /// Sets bytes_to_end of the frames from `first` on, given those of the frames before it.
+    void measure_frames(std::uint32_t first) noexcept;
+    /// Sets bytes_to_end of all frames. \return the most of them.
+    std::uint32_t longest_frame() noexcept;
+    /// What can be completed from the items of the last level, given the same of all frames.
+    [[nodiscard]] std::uint32_t bytes_from_level() const noexcept;
+    [[nodiscard]] bool shorten(detail::match_frame& frame) noexcept;
+    /// The links of a frame are looked at.
+    void look(std::uint32_t frame) noexcept {
+        if (frame < watched_) {
+            looked_at(frame);
+        }
+    }
+    void looked_at(std::uint32_t frame) noexcept;
+    [[nodiscard]] std::uint32_t bytes_from(const detail::match_item& item) const noexcept;
+    [[nodiscard]] bool is_room() const noexcept {
+        return items_used_ + items_at_once_ < items_.size() && frames_used_ + frames_.size() / 8 < frames_.size() &&
+               links_used_ + links_.size() / 8 < links_.size();
+    }
+
+    std::shared_ptr<const detail::compiled_grammar> tables_;
+    buffer<detail::match_item> items_;
+    buffer<detail::match_frame> frames_;
+    buffer<detail::match_link> links_;
+    buffer<detail::match_level> levels_;
+    buffer<std::uint32_t> frame_of_rule_; // the last frame of each rule
+    detail::stamp_table found_items_;     // of the level that is being made: (state, frame, 0) to an item
+    detail::stamp_table found_links_;     // (frame, state, caller's frame) to a link
+    std::uint32_t items_used_ = 0;
+    std::uint32_t frames_used_ = 0;
+    std::uint32_t links_used_ = 0;
+    std::uint32_t level_ = 0;
+    std::uint32_t items_at_once_ = 0;
+    std::uint32_t at_ = 0; // the item that is being followed
+    std::uint32_t pass_ = 0;
+    std::size_t memory_bytes_ = 0;
+    bool overflowed_ = false;
+    bool out_of_budget_ = false;
+    bool is_marked_ = false;
+    detail::match_mark mark_{};
+    std::uint32_t watched_ = 0;   // frames below are those of mask_key, while a mask is made
+    std::uint32_t watch_ = 0;     // what `seen` has of its frames, in the upper bits
+    std::uint32_t last_seen_ = 0; // the largest `seen` of those that were looked at; none: one that it does not know
+};
+
+inline result<matcher> matcher::open(const grammar& texts, matcher_options options) {
+    return detail::guarded([&]() -> result<matcher> {
+        matcher made;
+        made.tables_ = detail::grammar_access::tables(texts);
+        if (auto allocated = made.allocate(options); !allocated) {
+            return failed(allocated);
+        }
+        made.restart();
+        if (made.overflowed_) {
+            return detail::error_saying(errc::grammar_budget,
+                                        {"a text of the grammar can begin in more ways than a matcher holds (",
+                                         options.items_at_once, " items at once, ", options.frames, " frames)"});
+        }
+        return made;
+    });
+}
+
+inline result<void> matcher::allocate(const matcher_options& options) {
+    if (options.items_at_once == 0 || options.frames == 0 || options.links == 0 || options.longest_lookahead == 0 ||
+        options.items < options.items_at_once) {
+        return detail::error_saying(errc::invalid_argument,
+                                    {"matcher_options: ", options.items, " items, ", options.items_at_once,
+                                     " at once: none of the options may be 0, and the first not below the second"});
+    }
+    items_at_once_ = options.items_at_once;
+    error failure;
+    detail::allocate(items_, options.items, "matcher", failure);
+    detail::allocate(frames_, options.frames, "matcher", failure);
+    detail::allocate(links_, options.links, "matcher", failure);
+    detail::allocate(levels_, std::uint64_t{options.longest_lookahead} + 2, "matcher", failure);
+    detail::allocate(frame_of_rule_, tables_->rules.size(), "matcher", failure);
+    if (failure.code != errc{}) {
+        return failure;
+    }
+    auto found_items = detail::stamp_table::open(options.items_at_once);
+    auto found_links = detail::stamp_table::open(options.items_at_once * 4);
+    if (!found_items || !found_links) {
+        return found_items ? failed(found_links) : failed(found_items);
+    }
+    found_items_ = *std::move(found_items);
+    found_links_ = *std::move(found_links);
+    memory_bytes_ = items_.size_bytes() + frames_.size_bytes() + links_.size_bytes() + levels_.size_bytes() +
+                    frame_of_rule_.size_bytes() + found_items_.size_bytes() + found_links_.size_bytes();
+    return {};
+}
+
+inline void matcher::restart() noexcept {
+    items_used_ = frames_used_ = links_used_ = level_ = 0;
+    levels_[0] = {0, 0, 0, false};
+    overflowed_ = out_of_budget_ = is_marked_ = false;
+    ++pass_;
+    found_items_.forget();
+    found_links_.forget();
+    add_link(frame_of(tables_->root), {none, none, 0, 0});
+    close_level();
+    levels_[0].can_end = tables_->rules[tables_->root].is_nullable;
+}
+
+inline void matcher::open_level() noexcept {
+    ++level_;
+    levels_[level_] = {items_used_, frames_used_, links_used_, false};
+    overflowed_ = false;
+    ++pass_;
+    found_items_.forget();
+    found_links_.forget();
+}
+
+/// Follows what needs no byte, from every item of the new level.
+inline void matcher::close_level() noexcept {
+    const detail::automaton& states = tables_->states;
+    for (at_ = levels_[level_].first_item; at_ < items_used_ && !overflowed_; ++at_) {
+        const detail::match_item item = items_[at_];
+        if (item.state == none) {
+            continue;
+        }
+        if (states.is_final(item.state)) {
+            end_rule(item);
+        }
+        for (const detail::special_edge& edge : states.special_edges(item.state)) {
+            follow(item, edge);
+        }
+    }
+}
+
+inline bool matcher::try_step(std::uint8_t byte) noexcept {
+    const detail::match_level before = levels_[level_];
+    const std::uint32_t last = items_used_;
+    open_level();
+    for (std::uint32_t i = before.first_item; i < last && !overflowed_; ++i) {
+        const detail::match_item item = items_[i];
+        if (item.state == none) {
+            continue;
+        }
+        for (const detail::byte_edge edge : tables_->states.byte_edges(item.state)) {
+            if (byte < edge.low) {
+                break;
+            }
+            if (byte <= edge.high) {
+                add_item({edge.target, item.frame, item.low, item.high});
+            }
+        }
+    }
+    close_level();
+    if (overflowed_ || (items_used_ == last && !levels_[level_].can_end)) {
+        go_back_to(level_ - 1);
+        return false;
+    }
+    return true;
+}
+
+inline bool matcher::step(std::uint8_t byte) noexcept {
+    out_of_budget_ = false;
+    const bool is_taken = try_step(byte);
+    out_of_budget_ = overflowed_;
+    return is_taken;
+}
+
+inline void matcher::go_back_to(std::uint32_t level) noexcept {
+    items_used_ = levels_[level + 1].first_item;
+    frames_used_ = levels_[level + 1].first_frame;
+    links_used_ = levels_[level + 1].first_link;
+    level_ = level;
+}
+
+inline std::size_t matcher::accept(std::string_view text) noexcept {
+    std::size_t taken = 0;
+    while (taken < text.size()) {
+        if (!is_room()) {
+            compact();
+        }
+        if (!step(static_cast<std::uint8_t>(text[taken]))) {
+            break;
+        }
+        forget_levels();
+        ++taken;
+    }
+    return taken;
+}
+
+inline bool matcher::allows(std::string_view text) noexcept {
+    if (text.size() + 2 > levels_.size()) {
+        return false;
+    }
+    if (!is_room()) {
+        compact();
+    }
+    std::size_t taken = 0;
+    while (taken < text.size() && step(static_cast<std::uint8_t>(text[taken]))) {
+        ++taken;
+    }
+    if (taken != 0) {
+        go_back_to(0);
+    }
+    return taken == text.size();
+}
+
+/// The level after the last byte becomes the first: nothing goes back behind it.
+inline void matcher::forget_levels() noexcept {
+    levels_[0] = levels_[level_];
+    level_ = 0;
+}
+
+inline bool matcher::is_done() const noexcept {
+    for (std::uint32_t i = levels_[level_].first_item; i < items_used_; ++i) {
+        if (items_[i].state != none && !tables_->states.byte_edges(items_[i].state).empty()) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/// The newest item of the last level with this state and frame; none where there is none.
+inline std::uint32_t matcher::find_item(const detail::match_item& item) noexcept {
+    const std::uint32_t first = levels_[level_].first_item;
+    if (items_used_ - first > few) {
+        const std::uint32_t* const slot = found_items_.at(item.state, item.frame, 0);
+        overflowed_ = overflowed_ || slot == nullptr;
+        return slot == nullptr ? none : *slot;
+    }
+    for (std::uint32_t i = items_used_; i-- > first;) {
+        if (items_[i].state == item.state && items_[i].frame == item.frame) {
+            return i;
+        }
+    }
+    return none;
+}
+
+inline void matcher::index_item(std::uint32_t number) noexcept {
+    std::uint32_t* const slot = found_items_.at(items_[number].state, items_[number].frame, 0);
+    overflowed_ = overflowed_ || slot == nullptr;
+    if (slot != nullptr) {
+        *slot = number;
+    }
+}
+
+inline void matcher::add_item(detail::match_item item) noexcept {
+    const std::uint32_t number = find_item(item);
+    if (overflowed_ || number == none) {
+        return overflowed_ ? void() : put_item(item);
+    }
+    detail::match_item& found = items_[number];
+    if (item.low >= found.low && item.high <= found.high) {
+        return;
+    }
+    const bool is_apart = item.low > found.high + 1 || found.low > item.high + 1;
+    if (is_apart) {
+        return put_item(item);
+    }
+    item.low = (std::min)(item.low, found.low);
+    item.high = (std::max)(item.high, found.high);
+    if (number > at_) { // not followed yet
+        found = item;
+        return;
+    }
+    found.state = none;
+    put_item(item);
+}
+
+inline void matcher::put_item(detail::match_item item) noexcept {
+    const std::uint32_t first = levels_[level_].first_item;
+    if (items_used_ == items_.size() || items_used_ - first == items_at_once_) {
+        overflowed_ = true;
+        return;
+    }
+    items_[items_used_++] = item;
+    const bool is_first_of_many = items_used_ - first == few + 1;
+    for (std::uint32_t i = is_first_of_many ? first : items_used_ - 1; items_used_ - first > few && i < items_used_;
+         ++i) {
+        if (items_[i].state != none) {
+            index_item(i);
+        }
+    }
+}
+
+inline void matcher::follow(const detail::match_item& item, const detail::special_edge& edge) noexcept {
+    const std::uint32_t least = tables_->rules[tables_->rule_of[item.state]].least;
+    switch (edge.kind) {
+    case detail::special_kind::skip:
+        return add_item({edge.target, item.frame, item.low, item.high});
+    case detail::special_kind::count:
+        if (edge.value == 0xffffffffu) { // no limit: what exceeds the least count is the same
+            add_item({edge.target, item.frame, (std::min)(item.low + 1, least), (std::min)(item.high + 1, least)});
+        } else if (item.low < edge.value) {
+            add_item({edge.target, item.frame, item.low + 1, (std::min)(item.high, edge.value - 1) + 1});
+        }
+        return;
+    case detail::special_kind::call:
+    case detail::special_kind::tail_call:
+        return call(item, edge);
+    }
+}
+
+inline void matcher::call(const detail::match_item& item, const detail::special_edge& edge) noexcept {
+    const std::uint32_t called = frame_of(edge.value);
+    if (called == none) {
+        return;
+    }
+    const detail::match_frame& caller = frames_[item.frame];
+    // Nothing is left to do in the caller: the called rule goes back to where that would have gone. (The links of a
+    // frame of this level may still become more.)
+    if (edge.kind == detail::special_kind::tail_call && item.frame < levels_[level_].first_frame) {
+        look(item.frame);
+        for (std::uint32_t i = caller.first_link; i != none && !overflowed_; i = links_[i].next) {
+            add_link(called, links_[i].back);
+        }
+        return;
+    }
+    add_link(called, {edge.target, item.frame, item.low, item.high});
+}
+
+/// The frame of a rule that is called here, made where it is the first call; none where there is no room.
+inline std::uint32_t matcher::frame_of(std::uint32_t rule) noexcept {
+    const std::uint32_t known = frame_of_rule_[rule];
+    if (known >= levels_[level_].first_frame && known < frames_used_ && frames_[known].rule == rule) {
+        return known;
+    }
+    if (frames_used_ == frames_.size()) {
+        overflowed_ = true;
+        return none;
+    }
+    const std::uint32_t made = frames_used_++;
+    frames_[made] = {rule, none, 0, detail::endless, 0, 0};
+    frame_of_rule_[rule] = made;
+    add_item({tables_->rules[rule].start, made, 0, 0});
+    return made;
+}
+
+/// The same of the links.
+inline std::uint32_t matcher::find_link(std::uint32_t frame, const detail::match_item& back) noexcept {
+    if (links_used_ - levels_[level_].first_link > few) {
+        const std::uint32_t* const slot = found_links_.at(frame, back.state, back.frame);
+        overflowed_ = overflowed_ || slot == nullptr;
+        return slot == nullptr ? none : *slot;
+    }
+    std::uint32_t i = frames_[frame].first_link;
+    while (i != none && (links_[i].back.state != back.state || links_[i].back.frame != back.frame)) {
+        i = links_[i].next;
+    }
+    return i;
+}
+
+inline void matcher::index_link(std::uint32_t number) noexcept {
+    const detail::match_link& link = links_[number];
+    std::uint32_t* const slot = found_links_.at(link.frame, link.back.state, link.back.frame);
+    overflowed_ = overflowed_ || slot == nullptr;
+    if (slot != nullptr) {
+        *slot = number;
+    }
+}
+
+inline void matcher::add_link(std::uint32_t frame, detail::match_item back) noexcept {
+    const std::uint32_t number = find_link(frame, back);
+    if (overflowed_ || links_used_ == links_.size()) {
+        overflowed_ = true;
+        return;
+    }
+    if (number != none) {
+        detail::match_item& found = links_[number].back;
+        if (back.low <= found.high + 1 && found.low <= back.high + 1) {
+            found.low = (std::min)(back.low, found.low);
+            found.high = (std::max)(back.high, found.high);
+            return;
+        }
+    }
+    links_[links_used_] = {back, frames_[frame].first_link, frame};
+    frames_[frame].first_link = links_used_++;
+    const std::uint32_t first = levels_[level_].first_link;
+    const bool is_first_of_many = links_used_ - first == few + 1;
+    for (std::uint32_t i = is_first_of_many ? first : links_used_ - 1; links_used_ - first > few && i < links_used_;
+         ++i) {
+        index_link(i);
+    }
+}
+
+inline void matcher::looked_at(std::uint32_t frame) noexcept {
+    const std::uint32_t seen = frames_[frame].seen;
+    last_seen_ = (seen ^ watch_) < detail::match_frame::most_seen ? (std::max)(last_seen_, seen) : none;
+}
+
+/// A text of the item's rule is complete. One that was called here has taken no byte: its callers skip it.
+inline void matcher::end_rule(const detail::match_item& item) noexcept {
+    detail::match_frame& frame = frames_[item.frame];
+    if (item.high < tables_->rules[frame.rule].least || item.frame >= levels_[level_].first_frame ||
+        std::exchange(frame.popped_at, pass_) == pass_) {
+        return;
+    }
+    look(item.frame);
+    for (std::uint32_t i = frame.first_link; i != none && !overflowed_; i = links_[i].next) {
+        if (links_[i].back.state == none) {
+            levels_[level_].can_end = true;
+        } else {
+            add_item(links_[i].back);
+        }
+    }
+}
+
+inline std::uint32_t matcher::bytes_from(const detail::match_item& item) const noexcept {
+    const detail::compiled_rule& rule = tables_->rules[tables_->rule_of[item.state]];
+    const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
+    const std::uint64_t here = tables_->to_end[item.state] + missing * rule.step_bytes;
+    return detail::bytes_together(here, frames_[item.frame].bytes_to_end);
+}
+
+inline bool matcher::shorten(detail::match_frame& frame) noexcept {
+    std::uint32_t fewest = frame.bytes_to_end;
+    for (std::uint32_t i = frame.first_link; i != none; i = links_[i].next) {
+        fewest = (std::min)(fewest, links_[i].back.state == none ? 0 : bytes_from(links_[i].back));
+    }
+    return std::exchange(frame.bytes_to_end, fewest) != fewest;
+}
+
+inline void matcher::measure_frames(std::uint32_t first) noexcept {
+    for (std::uint32_t i = first; i < frames_used_; ++i) {
+        frames_[i].bytes_to_end = detail::endless;
+    }
+    for (bool is_shorter = first < frames_used_; is_shorter;) { // links go to older frames, but for left recursion
+        is_shorter = false;
+        for (std::uint32_t i = first; i < frames_used_; ++i) {
+            is_shorter = shorten(frames_[i]) || is_shorter;
+        }
+    }
+}
+
+inline std::uint32_t matcher::bytes_from_level() const noexcept {
+    std::uint32_t fewest = can_end() ? 0 : detail::endless;
+    for (std::uint32_t i = levels_[level_].first_item; i < items_used_; ++i) {
+        fewest = items_[i].state == none ? fewest : (std::min)(fewest, bytes_from(items_[i]));
+    }
+    return fewest;
+}
+
+inline std::uint32_t matcher::shortest_end() noexcept {
+    if (can_end()) {
+        return 0;
+    }
+    measure_frames(0);
+    return bytes_from_level();
+}
+
+inline std::uint32_t matcher::longest_frame() noexcept {
+    measure_frames(0);
+    std::uint32_t most = 0;
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        most = (std::max)(most, frames_[i].bytes_to_end);
+    }
+    return most;
+}
+
+inline std::uint32_t matcher::shortest_end_after(std::string_view text) noexcept {
+    for (const char byte : text) {
+        static_cast<void>(step(static_cast<std::uint8_t>(byte)));
+    }
+    const std::uint32_t fewest = shortest_end();
+    if (level_ != 0) {
+        go_back_to(0);
+    }
+    return fewest;
+}
+
+inline void matcher::rewind() noexcept {
+    levels_[0] = mark_.level;
+    items_used_ = mark_.items;
+    frames_used_ = mark_.frames;
+    links_used_ = mark_.links;
+    out_of_budget_ = false;
+}
+
+/// Gives back what the present items, and those of the checkpoint, cannot reach. \pre level 0
+inline void matcher::compact() noexcept {
+    const std::uint32_t first = levels_[0].first_item;
+    const bool is_apart = is_marked_ && mark_.level.first_item != first;
+    const std::uint32_t marked = is_apart ? mark_.items - mark_.level.first_item : 0;
+    if (is_apart) {
+        std::copy_n(items_.data() + mark_.level.first_item, marked, items_.data());
+    }
+    std::copy(items_.data() + first, items_.data() + items_used_, items_.data() + marked);
+    items_used_ -= first - marked;
+    mark_frames();
+    move_frames();
+    levels_[0] = {marked, frames_used_, links_used_, levels_[0].can_end};
+    mark_.level.first_item = 0;
+    mark_.items = is_apart ? marked : items_used_;
+}
+
+/// Sets moved_to of the frames that are needed to their new numbers, of the others to none.
+inline void matcher::mark_frames() noexcept {
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        frames_[i].moved_to = none;
+    }
+    std::uint32_t todo = none; // a list through bytes_to_end
+    const auto need = [&](std::uint32_t frame) {
+        if (frame != none && frames_[frame].moved_to == none) {
+            frames_[frame].moved_to = 0;
+            frames_[frame].bytes_to_end = std::exchange(todo, frame);
+        }
+    };
+    for (std::uint32_t i = 0; i < items_used_; ++i) {
+        need(items_[i].state == none ? none : items_[i].frame);
+    }
+    while (todo != none) {
+        const detail::match_frame& frame = frames_[todo];
+        todo = frame.bytes_to_end;
+        for (std::uint32_t i = frame.first_link; i != none; i = links_[i].next) {
+            need(links_[i].back.frame);
+        }
+    }
+    std::uint32_t kept = 0;
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        frames_[i].moved_to = frames_[i].moved_to == none ? none : kept++;
+    }
+}
+
+/// Moves what is needed to the front. Older links come first, so that each chain is made anew in its order.
+inline void matcher::move_frames() noexcept {
+    for (std::uint32_t i = 0; i < items_used_; ++i) {
+        if (items_[i].state != none) {
+            items_[i].frame = frames_[items_[i].frame].moved_to;
+        }
+    }
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        frames_[i].first_link = none;
+    }
+    std::uint32_t links = 0;
+    std::uint32_t marked_links = 0;
+    for (std::uint32_t i = 0; i < links_used_; ++i) {
+        marked_links = i == mark_.links ? links : marked_links;
+        detail::match_link link = links_[i];
+        detail::match_frame& owner = frames_[link.frame];
+        if (owner.moved_to == none) {
+            continue;
+        }
+        link.back.frame = link.back.frame == none ? none : frames_[link.back.frame].moved_to;
+        link.frame = owner.moved_to;
+        link.next = std::exchange(owner.first_link, links);
+        links_[links++] = link;
+    }
+    mark_.links = mark_.links < links_used_ ? marked_links : links;
+    std::uint32_t frames = 0;
+    std::uint32_t marked_frames = 0;
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        marked_frames = i == mark_.frames ? frames : marked_frames;
+        if (frames_[i].moved_to != none) {
+            frames_[frames++] = frames_[i];
+        }
+    }
+    mark_.frames = mark_.frames < frames_used_ ? marked_frames : frames;
+    links_used_ = links;
+    frames_used_ = frames;
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The items that a byte can follow, and the links of their frames, and of the frames of these, depth by depth: a mask
+/// depends on as many depths as frames were left while it was made. Counters matter only near their bounds.
+class mask_key {
+public:
+    static constexpr std::size_t most_words = 128;
+    static constexpr std::size_t most_depths = 8;
+
+    /// \param longest_token bytes. \return errc::out_of_memory.
+    [[nodiscard]] static result<mask_key> open(const matcher& of, std::size_t longest_token) {
+        const compiled_grammar& tables = *of.tables_;
+        mask_key made;
+        made.longest_ = static_cast<std::uint32_t>(longest_token);
+        error failure;
+        allocate(made.most_, tables.rules.size(), "grammar mask", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        for (std::uint32_t state = 0; state < tables.states.size(); ++state) {
+            for (const special_edge& edge : tables.states.special_edges(state)) {
+                if (edge.kind == special_kind::count) {
+                    made.most_[tables.rule_of[state]] = edge.value;
+                }
+            }
+        }
+        return made;
+    }
+
+    /// Reads the place where the matcher is, and makes it watch which frames are left from now on.
+    /// \pre at level 0
+    void read(matcher& of) noexcept {
+        if (!of.is_room()) {
+            of.compact();
+        }
+        size_ = 0;
+        depths_ = 0;
+        known_ = 0;
+        is_whole_ = true;
+        next_watch(of);
+        put(of.can_end() ? 1 : 0);
+        for (std::uint32_t i = of.levels_[0].first_item; i < of.items_used_; ++i) {
+            const match_item& item = of.items_[i];
+            if (item.state != matcher::none && !of.tables_->states.byte_edges(item.state).empty()) {
+                put_item(of, item);
+            }
+        }
+        std::size_t expanded = 0;
+        while (is_whole_ && depths_ < most_depths) {
+            ends_[depths_] = size_;
+            frames_at_[depths_++] = known_;
+            for (const std::size_t end = known_; expanded < end; ++expanded) {
+                put_links(of, frames_[expanded]);
+            }
+        }
+        of.watched_ = of.frames_used_;
+        of.last_seen_ = 0;
+    }
+
+    /// How many depths there are keys for: at least one, if the items are not too many.
+    [[nodiscard]] std::size_t depths() const noexcept { return depths_; }
+    /// The key of a mask that depends on the links of frames up to `depth`. \pre depth < depths()
+    [[nodiscard]] std::span<const std::uint32_t> key(std::size_t depth) const noexcept {
+        return std::span(words_).first(ends_[depth]);
+    }
+
+    /// The depth of what was looked at since read(), which ends; depths() where it is beyond all keys.
+    [[nodiscard]] std::size_t looked_at(matcher& of) const noexcept {
+        of.watched_ = 0;
+        if (of.last_seen_ == 0) {
+            return 0;
+        }
+        const std::uint32_t number = of.last_seen_ - of.watch_;
+        std::size_t depth = 0;
+        while (depth < depths_ && (of.last_seen_ == matcher::none || number >= frames_at_[depth])) {
+            ++depth;
+        }
+        return (std::min)(depth + 1, depths_);
+    }
+
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return most_.size_bytes(); }
+
+private:
+    static constexpr std::uint32_t most_frames = match_frame::most_seen;
+    static constexpr std::uint32_t root = 0xffffffffu;
+
+    /// A number for `seen` that no frame has.
+    void next_watch(matcher& of) noexcept {
+        of.watch_ += most_frames;
+        if (of.watch_ >= 0xffffff00u) {
+            for (std::size_t i = 0; i < of.frames_.size(); ++i) {
+                of.frames_[i].seen = 0;
+            }
+            of.watch_ = most_frames;
+        }
+    }
+    void put(std::uint32_t word) noexcept {
+        is_whole_ = is_whole_ && size_ < words_.size();
+        if (is_whole_) {
+            words_[size_++] = word;
+        }
+    }
+    void put_item(matcher& of, const match_item& item) noexcept {
+        put(item.state);
+        if (item.state == root) {
+            return;
+        }
+        put(number_of(of, item.frame));
+        const std::uint32_t rule = of.tables_->rule_of[item.state];
+        if (most_[rule] != 0) {
+            put(clamped(item.low, of.tables_->rules[rule].least, most_[rule]));
+            put(clamped(item.high, of.tables_->rules[rule].least, most_[rule]));
+        }
+    }
+    void put_links(matcher& of, std::uint32_t frame) noexcept {
+        put(of.frames_[frame].rule);
+        for (std::uint32_t i = of.frames_[frame].first_link; i != matcher::none && is_whole_; i = of.links_[i].next) {
+            put_item(of, of.links_[i].back);
+        }
+        put(root - 1); // no state has that number
+    }
+    /// What a frame is called: a number in the order in which they are met.
+    [[nodiscard]] std::uint32_t number_of(matcher& of, std::uint32_t frame) noexcept {
+        std::uint32_t& seen = of.frames_[frame].seen;
+        if ((seen ^ of.watch_) < most_frames) {
+            return seen - of.watch_;
+        }
+        is_whole_ = is_whole_ && known_ < most_frames;
+        if (!is_whole_) {
+            return 0;
+        }
+        frames_[known_] = frame;
+        seen = of.watch_ + known_;
+        return known_++;
+    }
+    /// A count, the same for all from which one token cannot tell the bounds apart.
+    [[nodiscard]] std::uint32_t clamped(std::uint32_t count, std::uint32_t least, std::uint32_t most) const noexcept {
+        const bool is_free = most == 0xffffffffu || (count <= most && most - count > longest_ + 1);
+        if (is_free && count >= least) {
+            return 0xffffffffu;
+        }
+        return is_free && least - count > longest_ + 1 ? 0xfffffffeu : count;
+    }
+
+    buffer<std::uint32_t> most_; ///< [rules]: the highest count; 0 where nothing is counted
+    std::uint32_t longest_ = 0;
+    std::array<std::uint32_t, most_words> words_;
+    std::array<std::uint32_t, most_frames> frames_;
+    std::array<std::size_t, most_depths> ends_;        ///< of the key of each depth
+    std::array<std::uint32_t, most_depths> frames_at_; ///< how many frames are known there
+    std::size_t size_ = 0;
+    std::size_t depths_ = 0;
+    std::uint32_t known_ = 0;
+    bool is_whole_ = true;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/mask_walk.hpp ----
+// mask_walk: which tokens of a vocabulary a matcher allows, by one walk of the tree of their bytes.
+#ifndef BITNET_CONSTRAIN_MASK_WALK_HPP
+#define BITNET_CONSTRAIN_MASK_WALK_HPP
+
+// ---- bitnet/constrain/state_rows.hpp ----
+// state_rows: where each byte leads from a state, as rows of 256, of the states that are in use.
+#ifndef BITNET_CONSTRAIN_STATE_ROWS_HPP
+#define BITNET_CONSTRAIN_STATE_ROWS_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Whether any plain text (see plain_characters) can follow a state.
+enum class plain_kind : std::uint8_t {
+    unknown,
+    none,
+    limited,      ///< each character is counted, up to a count of `most`
+    fixed,        ///< `most` characters
+    endless_text, ///< as much as there is
+};
+struct plain_text {
+    plain_kind kind = plain_kind::unknown;
+    std::uint32_t most = 0;
+    std::uint32_t to_end = 0; ///< the most bytes from behind a character to the end of the rule
+    bool may_leave = false;   ///< whether the rule may end behind a character
+};
+
+/// Rows are made when they are asked for and kept until another state needs their place. 256 KiB.
+class state_rows {
+public:
+    static constexpr std::uint32_t dead = 0xffffffffu;        ///< no edge
+    static constexpr std::uint32_t needs_level = 0x80000000u; ///< in a target: not a single state with edges alone
+
+    /// Borrows the tables. \return errc::out_of_memory.
+    [[nodiscard]] static result<state_rows> open(const compiled_grammar& tables) {
+        state_rows made;
+        made.tables_ = &tables;
+        error failure;
+        allocate(made.rows_, std::uint64_t{most} * 256, "grammar mask", failure);
+        allocate(made.held_, most, "grammar mask", failure);
+        allocate(made.plain_, tables.states.size(), "grammar mask", failure);
+        allocate(made.visited_, tables.states.size(), "grammar mask", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        std::fill_n(made.held_.data(), most, none);
+        return made;
+    }
+
+    /// Where each byte leads from a state. Valid until the next call.
+    [[nodiscard]] const std::uint32_t* of(std::uint32_t state) noexcept {
+        const std::uint32_t at = state % most;
+        std::uint32_t* const row = rows_.data() + std::size_t{at} * 256;
+        if (held_[at] != state) {
+            fill(state, row);
+            held_[at] = state;
+        }
+        return row;
+    }
+    /// Whether more than bytes leads on from a state: a call, a count or the end of its rule.
+    [[nodiscard]] bool needs_closing(std::uint32_t state) const noexcept {
+        return tables_->states.is_final(state) || !tables_->states.special_edges(state).empty();
+    }
+    /// Whether a byte leads on that plain text begins with.
+    [[nodiscard]] bool begins_plain(std::uint32_t state) noexcept {
+        const std::uint32_t* const row = of(state);
+        return std::any_of(std::begin(edges), std::end(edges), [&](const plain_edge& edge) {
+            return edge.from == 0 && std::any_of(row + edge.low, row + edge.high + 1u,
+                                                 [](std::uint32_t target) { return target != dead; });
+        });
+    }
+    [[nodiscard]] plain_text plain(std::uint32_t state) noexcept {
+        if (plain_[state].kind == plain_kind::unknown) {
+            plain_[state] = plain_search(*this).run(state);
+            if (plain_[state].kind == plain_kind::none) {
+                plain_[state] = plain_search(*this).run_layers(state);
+            }
+        }
+        return plain_[state];
+    }
+
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return rows_.size_bytes() + held_.size_bytes() + plain_.size_bytes() + visited_.size_bytes();
+    }
+
+private:
+    static constexpr std::uint32_t most = 256;
+    static constexpr std::uint32_t none = 0xffffffffu;
+
+    /// The automaton of one plain character: states 0, and what is expected after the first byte.
+    struct plain_edge {
+        std::uint8_t from;
+        std::uint8_t low;
+        std::uint8_t high;
+        std::uint8_t to;
+    };
+    static constexpr plain_edge edges[] = {
+        {0, 0x20, 0x21, 0}, {0, 0x23, 0x5b, 0}, {0, 0x5d, 0x7f, 0}, {0, 0xc2, 0xdf, 1}, {0, 0xe0, 0xe0, 4},
+        {0, 0xe1, 0xec, 2}, {0, 0xed, 0xed, 5}, {0, 0xee, 0xef, 2}, {0, 0xf0, 0xf0, 6}, {0, 0xf1, 0xf3, 3},
+        {0, 0xf4, 0xf4, 7}, {1, 0x80, 0xbf, 0}, {2, 0x80, 0xbf, 1}, {3, 0x80, 0xbf, 2}, {4, 0xa0, 0xbf, 1},
+        {5, 0x80, 0x9f, 1}, {6, 0x90, 0xbf, 2}, {7, 0x80, 0x8f, 2},
+    };
+
+    void fill(std::uint32_t state, std::uint32_t* row) const noexcept {
+        std::fill_n(row, 256, dead);
+        for (const byte_edge edge : tables_->states.byte_edges(state)) {
+            const std::uint32_t target = needs_closing(edge.target) ? edge.target | needs_level : edge.target;
+            for (std::size_t byte = edge.low; byte <= edge.high; ++byte) {
+                row[byte] = row[byte] == dead || row[byte] == target ? target : needs_level; // several: the matcher
+            }
+        }
+    }
+
+    /// Follows plain text from a state of a rule on, through all pairs of a state of `edges` and one of the rule.
+    class plain_search {
+    public:
+        explicit plain_search(state_rows& all) noexcept : all_(all), states_(all.tables_->states) {}
+
+        [[nodiscard]] plain_text run(std::uint32_t state) noexcept {
+            bool is_plain = add(0, state);
+            for (std::size_t at = 0; is_plain && at < static_cast<std::size_t>(size_); ++at) {
+                for (const plain_edge& edge : edges) {
+                    is_plain = is_plain && (edge.from != pairs_[at].plain || follow(edge, pairs_[at].state));
+                }
+            }
+            clear_visited();
+            for (std::size_t i = 0; i < static_cast<std::size_t>(size_); ++i) {
+                if (is_plain && found_.kind == plain_kind::endless_text && pairs_[i].plain == 0) {
+                    all_.plain_[pairs_[i].state] = found_; // any text from there is one from here
+                }
+            }
+            return is_plain ? found_ : plain_text{plain_kind::none, 0, 0, false};
+        }
+
+        /// The same where plain text ends after some characters, whichever they are: layer by layer, each of them the
+        /// states after one character more.
+        [[nodiscard]] plain_text run_layers(std::uint32_t state) noexcept {
+            is_layered_ = true;
+            bool is_plain = add(0, state);
+            for (found_.most = 0; is_plain && found_.most <= most_layers; ++found_.most) {
+                const auto begins = [this](const pair& one) { return all_.begins_plain(one.state); };
+                if (std::none_of(pairs_.begin(), pairs_.begin() + size_, begins)) {
+                    clear_visited();
+                    found_.kind = found_.most == 0 ? plain_kind::none : plain_kind::fixed;
+                    return found_;
+                }
+                next_size_ = 0;
+                for (std::size_t at = 0; is_plain && at < static_cast<std::size_t>(size_); ++at) {
+                    for (const plain_edge& edge : edges) {
+                        is_plain = is_plain && (edge.from != pairs_[at].plain || follow(edge, pairs_[at].state));
+                    }
+                }
+                clear_visited();
+                size_ = 0;
+                for (std::size_t i = 0; i < next_size_; ++i) {
+                    is_plain = is_plain && add(0, next_[i]);
+                }
+            }
+            clear_visited();
+            return {plain_kind::none, 0, 0, false};
+        }
+
+    private:
+        static constexpr std::size_t most_pairs = 2048;
+        static constexpr std::uint32_t most_layers = 1024; ///< no token is longer
+        struct pair {
+            std::uint32_t state;
+            std::uint32_t plain;
+        };
+
+        [[nodiscard]] bool add(std::uint32_t plain, std::uint32_t state) noexcept {
+            std::uint8_t& visited = all_.visited_[state];
+            const auto bit = static_cast<std::uint8_t>(1u << plain);
+            if ((visited & bit) != 0) {
+                return true;
+            }
+            if (size_ == std::ptrdiff_t{most_pairs}) {
+                return false;
+            }
+            visited = static_cast<std::uint8_t>(visited | bit);
+            pairs_[static_cast<std::size_t>(size_++)] = {state, plain};
+            return true;
+        }
+        /// All bytes of an edge of plain text, each by one edge of the rule.
+        [[nodiscard]] bool follow(const plain_edge& edge, std::uint32_t state) noexcept {
+            unsigned next = edge.low;
+            for (const byte_edge& way : states_.byte_edges(state)) {
+                if (way.high < edge.low || way.low > edge.high) {
+                    continue;
+                }
+                if (way.low > next || (way.low < next && next != edge.low) || !arrive(edge.to, way.target)) {
+                    return false;
+                }
+                next = way.high + 1u;
+            }
+            return next > edge.high;
+        }
+        [[nodiscard]] bool arrive(std::uint32_t plain, std::uint32_t target) noexcept {
+            const std::span<const special_edge> special = states_.special_edges(target);
+            found_.may_leave = found_.may_leave || states_.is_final(target);
+            if (plain != 0) {
+                return special.empty() && add(plain, target);
+            }
+            if (is_layered_) {
+                return special.empty() && add_next(target);
+            }
+            found_.to_end = (std::max)(found_.to_end, all_.tables_->to_end[target]);
+            if (!states_.byte_edges(target).empty()) {
+                return special.empty() && is_now(plain_kind::endless_text, none) && add(0, target);
+            }
+            if (special.size() != 1 || special[0].kind != special_kind::count) {
+                return false;
+            }
+            const plain_kind kind = special[0].value == none ? plain_kind::endless_text : plain_kind::limited;
+            return is_now(kind, special[0].value) && add(0, special[0].target);
+        }
+        [[nodiscard]] bool add_next(std::uint32_t state) noexcept {
+            found_.to_end = (std::max)(found_.to_end, all_.tables_->to_end[state]);
+            if (std::find(next_.begin(), next_.begin() + static_cast<std::ptrdiff_t>(next_size_), state) !=
+                next_.begin() + static_cast<std::ptrdiff_t>(next_size_)) {
+                return true;
+            }
+            if (next_size_ == next_.size()) {
+                return false;
+            }
+            next_[next_size_++] = state;
+            return true;
+        }
+        void clear_visited() noexcept {
+            for (std::size_t i = 0; i < static_cast<std::size_t>(size_); ++i) {
+                all_.visited_[pairs_[i].state] = 0;
+            }
+        }
+        [[nodiscard]] bool is_now(plain_kind kind, std::uint32_t highest) noexcept {
+            const bool is_same = found_.kind == plain_kind::unknown || (found_.kind == kind && found_.most == highest);
+            found_.kind = kind;
+            found_.most = highest;
+            return is_same;
+        }
+
+        state_rows& all_;
+        const automaton& states_;
+        plain_text found_;
+        std::array<pair, most_pairs> pairs_; ///< 16 KiB of stack
+        std::ptrdiff_t size_ = 0;
+        std::array<std::uint32_t, 16> next_; ///< states of the next layer
+        std::size_t next_size_ = 0;
+        bool is_layered_ = false;
+    };
+
+    const compiled_grammar* tables_ = nullptr;
+    buffer<std::uint32_t> rows_;
+    buffer<std::uint32_t> held_; ///< whose rows these are
+    buffer<plain_text> plain_;   ///< [states]
+    buffer<std::uint8_t> visited_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/token_tree.hpp ----
+// token_tree: the bytes of many tokens as one tree, in the order in which it is walked.
+#ifndef BITNET_CONSTRAIN_TOKEN_TREE_HPP
+#define BITNET_CONSTRAIN_TOKEN_TREE_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A token's id and what it stands for.
+struct token_bytes {
+    std::string_view bytes;
+    std::uint32_t id;
+};
+
+/// A byte that follows those of the nodes above it.
+struct token_node {
+    std::uint32_t next; ///< the node after all that are below this one
+    std::uint32_t
+        first_token;     ///< of the tokens that end here or below; those that end here come before the next node's
+    std::uint16_t depth; ///< bytes from the start, this one included
+    std::uint8_t byte;
+};
+
+/// Nodes are in preorder: the first of those below a node is the one after it. 12 bytes a node, 4 a token.
+class token_tree {
+public:
+    /// \param sorted by bytes, none of them empty or of more than 65,535 bytes. \return errc::out_of_memory.
+    [[nodiscard]] static result<token_tree> open(std::span<const token_bytes> sorted) {
+        std::uint64_t nodes = 0;
+        std::size_t longest = 0;
+        std::string_view before;
+        for (const token_bytes& one : sorted) {
+            nodes += one.bytes.size() - common(before, one.bytes);
+            longest = (std::max)(longest, one.bytes.size());
+            before = one.bytes;
+        }
+        token_tree made;
+        made.longest_ = longest;
+        buffer<std::uint32_t> path;
+        error failure;
+        allocate(made.nodes_, nodes + 1, "token tree", failure);
+        allocate(made.tokens_, sorted.size(), "token tree", failure);
+        allocate(path, longest, "token tree", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.fill(sorted, path.span());
+        return made;
+    }
+
+    /// The nodes and one more behind them, whose first_token is the number of tokens.
+    [[nodiscard]] const token_node* nodes() const noexcept { return nodes_.data(); }
+    [[nodiscard]] std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(nodes_.size() - 1); }
+    /// Ids, by bytes.
+    [[nodiscard]] std::span<const std::uint32_t> tokens() const noexcept { return tokens_.span(); }
+    [[nodiscard]] std::size_t longest() const noexcept { return longest_; }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return nodes_.size_bytes() + tokens_.size_bytes(); }
+
+private:
+    [[nodiscard]] static std::size_t common(std::string_view a, std::string_view b) noexcept {
+        const std::size_t most = (std::min)(a.size(), b.size());
+        std::size_t same = 0;
+        while (same < most && a[same] == b[same]) {
+            ++same;
+        }
+        return same;
+    }
+
+    /// \param path room for the nodes from the root to the last one
+    void fill(std::span<const token_bytes> sorted, std::span<std::uint32_t> path) noexcept {
+        std::uint32_t used = 0;
+        std::string_view before;
+        const auto close = [&](std::size_t depth) {
+            for (std::size_t d = depth; d < before.size(); ++d) {
+                nodes_[path[d]].next = used;
+            }
+        };
+        for (std::uint32_t i = 0; i < sorted.size(); ++i) {
+            const std::string_view bytes = sorted[i].bytes;
+            std::size_t depth = common(before, bytes);
+            close(depth);
+            for (; depth < bytes.size(); ++depth) {
+                path[depth] = used;
+                nodes_[used++] = {0, i, static_cast<std::uint16_t>(depth + 1), static_cast<std::uint8_t>(bytes[depth])};
+            }
+            tokens_[i] = sorted[i].id;
+            before = bytes;
+        }
+        close(0);
+        nodes_[used] = {used, static_cast<std::uint32_t>(sorted.size()), 0, 0};
+    }
+
+    buffer<token_node> nodes_;
+    buffer<std::uint32_t> tokens_;
+    std::size_t longest_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/token_trie.hpp ----
+// token_trie: what grammars need to know of a vocabulary: the bytes of all its tokens, and which ones end a text.
+#ifndef BITNET_CONSTRAIN_TOKEN_TRIE_HPP
+#define BITNET_CONSTRAIN_TOKEN_TRIE_HPP
+
+// ---- bitnet/text/token.hpp ----
+// token: the number of one entry of a vocabulary.
+#ifndef BITNET_TEXT_TOKEN_HPP
+#define BITNET_TEXT_TOKEN_HPP
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Index of an entry of a vocabulary: 0 to vocabulary_size() - 1. GGUF and every runtime use 32 signed bits.
+using token = std::int32_t;
+
+/// No entry of any vocabulary.
+inline constexpr token no_token = -1;
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/text/tokenizer.hpp ----
+// tokenizer: text to tokens and back, for byte-level models (GPT-2 and later) and SentencePiece models.
+#ifndef BITNET_TEXT_TOKENIZER_HPP
+#define BITNET_TEXT_TOKENIZER_HPP
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct tokenizer_options {
+    /// One of pre_tokenizer_names, used instead of what the file says; empty: the file decides. Byte-level models only.
+    std::string_view pre_tokenizer = {};
+};
+
+struct encode_options {
+    /// Whether control tokens spelled in the text, such as <|eot_id|>, become those tokens. If false, they are text
+    /// like any other, as a user's own words have to be.
+    bool parse_special = false;
+    /// Whether the text continues other text. Matters only to SentencePiece models that put a space in front of text:
+    /// then they do not.
+    bool follows_text = false;
+};
+
+struct decode_options {
+    /// Whether the tokens continue others, such as a prompt. Matters only to SentencePiece models that put a space in
+    /// front of text: then a space at the start is kept, otherwise one is taken away.
+    bool follows_text = false;
+};
+
+/// Which splitter is in use, and how that was decided.
+struct pre_tokenizer_choice {
+    std::string name;      ///< as a file would spell it, "llama-bpe"; "none" for SentencePiece
+    bool inferred = false; ///< the file names none; it was recognised by its vocabulary
+    std::string why;       ///< a sentence for people
+};
+
+namespace detail {
+
+/// Added tokens that end an answer if they exist, whatever a file's keys say. <|fim_pad|>, <|repo_name|> and
+/// <|file_sep|> come after a text that code models fill in, and end it in llama.cpp too; <|fim_prefix|>, <|fim_suffix|>
+/// and <|fim_middle|> are what prompts for that are made of.
+inline constexpr std::array<std::string_view, 10> stop_spellings{
+    "<|end_of_text|>", "<|endoftext|>", "</s>",    "<|eom_id|>",    "<|im_end|>",
+    "<end_of_turn>",   "<|fim_pad|>",   "<|end|>", "<|repo_name|>", "<|file_sep|>"};
+
+/// The small facts of a tokenizer.
+struct tokenizer_facts {
+    std::size_t vocabulary_size = 0;
+    std::size_t longest_token = 0; ///< bytes
+    std::optional<token> bos;
+    std::optional<token> eos;
+    std::optional<token> eot;
+    std::vector<token> stops; ///< ascending
+    bool add_bos = false;
+    bool add_eos = false;
+    bool space_prefix = false;
+    pre_tokenizer_choice pre_tokenizer;
+    std::vector<std::string> notes;
+};
+
+/// What a tokenizer looks up: its vocabulary, its merges and its splitter. An interface, so that programs that are
+/// given a tokenizer do not compile these; text/tokenizer_tables.hpp has the two kinds. Immutable. See tokenizer for
+/// the meaning of each function.
+class tokenizer_tables {
+public:
+    tokenizer_tables() noexcept = default;
+    tokenizer_tables(const tokenizer_tables&) = delete;
+    tokenizer_tables& operator=(const tokenizer_tables&) = delete;
+    virtual ~tokenizer_tables() = default;
+
+    [[nodiscard]] virtual result<void> encode(std::string_view text, std::vector<token>& out,
+                                              encode_options options) const = 0;
+    [[nodiscard]] virtual std::string_view bytes_of(token id) const noexcept = 0;
+    [[nodiscard]] virtual bool is_special(token id) const noexcept = 0;
+    [[nodiscard]] virtual token find_special(std::string_view spelling) const noexcept = 0; ///< or no_token
+};
+
+} // namespace detail
+
+/// Text to tokens and back. Owns its tables: the file may be closed once it is open. Immutable: any number of threads
+/// may use it at a time. Move-only. Made by open(), which text/open_tokenizer.hpp defines, or given by a model.
+///
+/// encode() takes any bytes: those that are not UTF-8 count as characters of no class, one by one. With byte-level
+/// models decode(encode(x)) is x for every x. (Only a vocabulary without tokens for some bytes, which notes() tell of,
+/// makes encode() fail on these, or gives the unknown token if there is one; LLaMA-3 has all.) SentencePiece cannot
+/// distinguish U+2581 from a space, and models that put a space in front of text do so after control and user-defined
+/// tokens too, as llama.cpp and SentencePiece do; all other text comes back as it was.
+class tokenizer {
+public:
+    /// Reads all tokenizer.ggml.* keys that it uses. Include <bitnet/text/open_tokenizer.hpp> to call it.
+    /// Cost for LLaMA-3's 128,256 tokens and 280,147 merges: one pass over 5.5 MB, memory about 12 MB.
+    /// \return errc::unsupported_tokenizer (tokenizer.ggml.model is not gpt2 or llama), unknown_pre_tokenizer,
+    /// missing_key, wrong_type, bad_vocabulary or out_of_memory, naming the file, the key and both disagreeing numbers.
+    [[nodiscard]] static inline result<tokenizer> open(const gguf_file& file, tokenizer_options options = {});
+
+    /// The tokens of `text`, without BOS. Cost: linear but for pieces of text without a boundary, O(n log n) for these.
+    /// \return errc::invalid_argument for text of 2 GiB or more and for a byte without token, where there is no unknown
+    /// token either; errc::out_of_memory.
+    [[nodiscard]] result<std::vector<token>> encode(std::string_view text, encode_options options = {}) const {
+        std::vector<token> tokens;
+        if (auto done = encode(text, tokens, options); !done) {
+            return failed(done);
+        }
+        return tokens;
+    }
+
+    /// The same, appended to `out`, which an error leaves as it was: for messages made of several parts, and for
+    /// callers who reuse their memory.
+    [[nodiscard]] result<void> encode(std::string_view text, std::vector<token>& out,
+                                      encode_options options = {}) const {
+        return tables_->encode(text, out, options);
+    }
+
+    /// The bytes that a token stands for, or its spelling if it is a control token; empty outside the vocabulary. With
+    /// SentencePiece a word's token has its space in front; decode() takes away the first one.
+    /// Lives as long as the tokenizer. Need not be whole code points: see stream_decoder.
+    [[nodiscard]] std::string_view bytes_of(token id) const noexcept { return tables_->bytes_of(id); }
+
+    /// The bytes of all tokens, one after another, unchanged; without the first space if adds_space_prefix(). Throws
+    /// std::bad_alloc as a std::string does; a stream_decoder needs no memory.
+    [[nodiscard]] std::string decode(std::span<const token> tokens, decode_options options = {}) const {
+        std::string text;
+        for (const token id : tokens) {
+            text.append(bytes_of(id));
+        }
+        if (adds_space_prefix() && !options.follows_text && text.starts_with(' ')) {
+            text.erase(0, 1);
+        }
+        return text;
+    }
+
+    [[nodiscard]] std::size_t vocabulary_size() const noexcept { return facts_.vocabulary_size; }
+    [[nodiscard]] bool contains(token id) const noexcept {
+        return id >= 0 && static_cast<std::size_t>(id) < vocabulary_size();
+    }
+
+    /// Whether a token is a control or unknown token, which no text becomes unless encode_options asks for it.
+    [[nodiscard]] bool is_special(token id) const noexcept { return tables_->is_special(id); }
+
+    /// The token of this spelling that parse_special finds in text; nullopt if there is none.
+    [[nodiscard]] std::optional<token> find_special(std::string_view spelling) const noexcept {
+        const token id = tables_->find_special(spelling);
+        return id == no_token ? std::nullopt : std::optional{id};
+    }
+
+    [[nodiscard]] std::optional<token> bos() const noexcept { return facts_.bos; } ///< begins every sequence
+    [[nodiscard]] std::optional<token> eos() const noexcept { return facts_.eos; } ///< ends a document
+    [[nodiscard]] std::optional<token> eot() const noexcept { return facts_.eot; } ///< ends a turn of a dialog
+
+    /// Whether the model expects bos() in front and eos() at the end: tokenizer.ggml.add_bos_token and .add_eos_token.
+    /// Without the first key: whether there is a BOS in a SentencePiece model or one of LLaMA-3's kind, false in
+    /// others, as in llama.cpp; without the second: false. encode() never adds them.
+    [[nodiscard]] bool add_bos() const noexcept { return facts_.add_bos; }
+    [[nodiscard]] bool add_eos() const noexcept { return facts_.add_eos; }
+
+    /// Whether `tokens` begin with BOS twice, as they do if a prompt spells it (with parse_special) and the program
+    /// adds it, too, because add_bos() says so. Models are trained with one, and answer worse.
+    [[nodiscard]] bool begins_twice(std::span<const token> tokens) const noexcept {
+        return bos() && tokens.size() > 1 && tokens[0] == *bos() && tokens[1] == *bos();
+    }
+
+    /// Whether encode() puts a space in front of text, and decode() takes it away: SentencePiece models unless
+    /// tokenizer.ggml.add_space_prefix is false.
+    [[nodiscard]] bool adds_space_prefix() const noexcept { return facts_.space_prefix; }
+
+    /// The tokens after which generation ends, as far as they exist: those of the keys eos, eot, eom, fim_pad, fim_rep
+    /// and fim_sep, and those that are spelled as such tokens are, "<|im_end|>" among them; ascending.
+    [[nodiscard]] const std::vector<token>& stop_tokens() const noexcept { return facts_.stops; }
+    [[nodiscard]] bool is_stop(token id) const noexcept {
+        for (const token stop : facts_.stops) {
+            if (stop == id) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    [[nodiscard]] const pre_tokenizer_choice& pre_tokenizer() const noexcept { return facts_.pre_tokenizer; }
+
+    /// What of the file was put right or passed over, one sentence each. any_model::notes() has them, too.
+    [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return facts_.notes; }
+
+    /// Bytes of the longest token.
+    [[nodiscard]] std::size_t longest_token() const noexcept { return facts_.longest_token; }
+
+private:
+    tokenizer(detail::tokenizer_facts facts, std::unique_ptr<const detail::tokenizer_tables> tables) noexcept
+        : facts_(std::move(facts)), tables_(std::move(tables)) {}
+
+    detail::tokenizer_facts facts_;
+    std::unique_ptr<const detail::tokenizer_tables> tables_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+struct trie_access;
+
+/// How many characters a text has of those that a JSON string holds as they are, which are all but quotes, backslashes
+/// and control characters; 0 where it has others, or a part of one.
+[[nodiscard]] inline std::size_t plain_characters(std::string_view text) noexcept {
+    std::size_t count = 0;
+    for (std::size_t at = 0; at < text.size(); ++count) {
+        const decoded_code_point next = first_code_point(text.substr(at));
+        if (next.value == invalid_code_point || next.value < 0x20 || next.value == U'"' || next.value == U'\\') {
+            return 0;
+        }
+        at += next.size;
+    }
+    return count;
+}
+
+} // namespace detail
+
+/// The tokens of one vocabulary, sorted out once for all grammars. Control and unknown tokens are no text; the stop
+/// tokens end one. Immutable: any number of threads and of constraints may use it at a time. Borrows the tokenizer,
+/// which must outlive it. About 5 MB and 20 ms for LLaMA-3's 128,256 tokens.
+class token_trie {
+public:
+    /// \return errc::out_of_memory.
+    [[nodiscard]] static result<token_trie> open(const tokenizer& text) {
+        return detail::guarded([&] { return make(text); });
+    }
+    static result<token_trie> open(tokenizer&&) = delete; // would dangle
+
+    [[nodiscard]] const tokenizer& text() const noexcept { return *text_; }
+    /// Tokens of the vocabulary, control tokens included.
+    [[nodiscard]] std::size_t vocabulary() const noexcept { return vocabulary_; }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return all_.memory_bytes() + special_.memory_bytes() + long_.memory_bytes() + plain_bits_.size_bytes();
+    }
+
+private:
+    friend struct detail::trie_access;
+
+    /// Plain texts are told apart by their characters up to this many; longer ones have a tree of their own.
+    static constexpr std::size_t most_characters = 32;
+
+    [[nodiscard]] static result<token_trie> make(const tokenizer& text) {
+        const std::vector<detail::token_bytes> sorted = sorted_tokens(text);
+        std::vector<detail::token_bytes> special;
+        std::vector<detail::token_bytes> longer;
+        token_trie made;
+        made.text_ = &text;
+        made.vocabulary_ = text.vocabulary_size();
+        made.words_ = (made.vocabulary_ + 63) / 64;
+        error failure;
+        detail::allocate(made.plain_bits_, (most_characters + 2) * std::uint64_t{made.words_}, "token trie", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        for (const detail::token_bytes& one : sorted) {
+            const std::size_t characters = detail::plain_characters(one.bytes);
+            if (characters == 0) {
+                special.push_back(one);
+                continue;
+            }
+            if (characters > most_characters) {
+                longer.push_back(one);
+            }
+            const std::size_t row = (std::min)(characters, most_characters + 1);
+            made.plain_bits_[row * made.words_ + one.id / 64] |= std::uint64_t{1} << one.id % 64;
+            ++made.plain_counts_[row];
+        }
+        made.add_shorter();
+        for (const auto& [tree, tokens] :
+             {tree_of{&made.all_, sorted}, tree_of{&made.special_, special}, tree_of{&made.long_, longer}}) {
+            auto opened = detail::token_tree::open(tokens);
+            if (!opened) {
+                return failed(opened);
+            }
+            *tree = *std::move(opened);
+        }
+        return made;
+    }
+    struct tree_of {
+        detail::token_tree* tree;
+        std::span<const detail::token_bytes> tokens;
+    };
+
+    [[nodiscard]] static std::vector<detail::token_bytes> sorted_tokens(const tokenizer& text) {
+        struct keyed {
+            std::uint64_t head; ///< the first eight bytes: most comparisons end there
+            detail::token_bytes of;
+        };
+        std::vector<keyed> all;
+        all.reserve(text.vocabulary_size());
+        for (std::uint32_t id = 0; id < text.vocabulary_size(); ++id) {
+            const std::string_view bytes = text.bytes_of(static_cast<token>(id));
+            if (bytes.empty() || text.is_special(static_cast<token>(id)) || text.is_stop(static_cast<token>(id))) {
+                continue;
+            }
+            std::uint64_t head = 0;
+            for (std::size_t i = 0; i < 8; ++i) {
+                head = head << 8 | (i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0u);
+            }
+            all.push_back({head, {bytes, id}});
+        }
+        std::sort(all.begin(), all.end(), [](const keyed& a, const keyed& b) {
+            if (a.head != b.head) {
+                return a.head < b.head;
+            }
+            const int order = a.of.bytes.compare(b.of.bytes);
+            return order != 0 ? order < 0 : a.of.id < b.of.id;
+        });
+        std::vector<detail::token_bytes> sorted;
+        sorted.reserve(all.size());
+        for (const keyed& one : all) {
+            sorted.push_back(one.of);
+        }
+        return sorted;
+    }
+
+    /// Row k of plain_bits_ has the tokens of k characters; from here on, of k or fewer.
+    void add_shorter() noexcept {
+        for (std::size_t row = 1; row < plain_counts_.size(); ++row) {
+            plain_counts_[row] += plain_counts_[row - 1];
+            for (std::size_t i = 0; i < words_; ++i) {
+                plain_bits_[row * words_ + i] |= plain_bits_[(row - 1) * words_ + i];
+            }
+        }
+    }
+
+    const tokenizer* text_ = nullptr;
+    std::size_t vocabulary_ = 0;
+    std::size_t words_ = 0; ///< of 64 tokens
+    detail::token_tree all_;
+    detail::token_tree special_; ///< those that are no plain text
+    detail::token_tree long_;    ///< those that are plain text of more than most_characters
+    buffer<std::uint64_t> plain_bits_;
+    std::array<std::uint32_t, most_characters + 2> plain_counts_{};
+};
+
+namespace detail {
+
+/// How masks are made of a trie.
+struct trie_access {
+    static constexpr std::size_t most_characters = token_trie::most_characters;
+
+    [[nodiscard]] static const token_tree& all(const token_trie& of) noexcept { return of.all_; }
+    [[nodiscard]] static const token_tree& special(const token_trie& of) noexcept { return of.special_; }
+    [[nodiscard]] static const token_tree& longer(const token_trie& of) noexcept { return of.long_; }
+    [[nodiscard]] static std::size_t words(const token_trie& of) noexcept { return of.words_; }
+    /// Plain texts of at most so many characters, all of them where these are more than most_characters: as bits, and
+    /// how many.
+    [[nodiscard]] static std::span<const std::uint64_t> plain(const token_trie& of, std::size_t characters) noexcept {
+        const std::size_t row = (std::min)(characters, most_characters + 1);
+        return of.plain_bits_.span().subspan(row * of.words_, of.words_);
+    }
+    [[nodiscard]] static std::uint32_t plain_count(const token_trie& of, std::size_t characters) noexcept {
+        return of.plain_counts_[(std::min)(characters, most_characters + 1)];
+    }
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What came of a walk.
+struct walked_mask {
+    std::uint32_t count = 0;     ///< tokens that are allowed, without those that end the text
+    std::uint32_t most_left = 0; ///< the most bytes that one of them leaves to the end, or to that of an older frame
+    bool is_whole = true;        ///< false: the ways of reading, or the work, exceeded their limits
+};
+
+/// Walks the trie with a matcher. As long as there is one way of reading, and no rule is called or left, a byte is one
+/// look into a row of 256; otherwise the matcher takes it, on a level of its own. Tokens that are plain text are added
+/// as a whole where plain text is allowed. Working memory of one constraint; allocates in open() only.
+class mask_walk {
+public:
+    static constexpr std::uint32_t any_end = 0xffffffffu;
+    /// Nodes and items that are looked at for one mask: some 50 ms.
+    static constexpr std::uint64_t most_work = 8'000'000;
+
+    /// \return errc::out_of_memory.
+    [[nodiscard]] static result<mask_walk> open(const matcher& of, const token_trie& trie) {
+        mask_walk made;
+        error failure;
+        allocate(made.places_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        auto rows = state_rows::open(*of.tables_);
+        if (!rows) {
+            return failed(rows);
+        }
+        made.rows_ = *std::move(rows);
+        return made;
+    }
+
+    /// Sets the bits of all tokens that are allowed next and after which no more than `most_left` bytes are missing.
+    /// \param most_left any_end: as many as there may be; bytes_to_end of the frames is set to 0 then, and otherwise
+    /// has to be what the matcher measured. \param bits all 0, one for each token \pre the matcher is at level 0
+    [[nodiscard]] walked_mask run(matcher& of, const token_trie& trie, std::uint32_t most_left,
+                                  std::span<std::uint64_t> bits) noexcept {
+        begin(of, most_left, bits);
+        if (add_plain(trie)) {
+            walk(trie_access::special(trie));
+        } else {
+            walk(trie_access::all(trie));
+        }
+        back_to(0);
+        of.overflowed_ = false;
+        return made_;
+    }
+
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return places_.size_bytes() + rows_.memory_bytes(); }
+
+private:
+    static constexpr std::uint32_t none = 0xffffffffu;
+
+    /// Where a text stands: at one or two items whose states have nothing but edges over bytes, or at those of a level.
+    struct place {
+        match_item first;    ///< state none: nothing can follow, or see is_level
+        match_item second;   ///< state none: there is none
+        std::uint32_t level; ///< whose frames there are
+        std::uint32_t left;  ///< bytes to the end; unknown: those of the first item
+        bool is_level;
+    };
+    static constexpr match_item no_item{none, 0, 0, 0};
+    static constexpr std::uint32_t unknown = 0xffffffffu;
+
+    void begin(matcher& of, std::uint32_t most_left, std::span<std::uint64_t> bits) noexcept {
+        of_ = &of;
+        bits_ = bits;
+        most_left_ = most_left;
+        made_ = {};
+        work_ = 0;
+        if (most_left == any_end) {
+            for (std::uint32_t i = 0; i < of.frames_used_; ++i) {
+                of.frames_[i].bytes_to_end = 0;
+            }
+        }
+        places_[0] = place_of_level();
+    }
+
+    void back_to(std::uint32_t level) noexcept {
+        if (of_->level_ != level) {
+            of_->go_back_to(level);
+        }
+    }
+
+    /// The last level of the matcher as a place.
+    [[nodiscard]] place place_of_level() noexcept {
+        place made{no_item, no_item, of_->level_, of_->bytes_from_level(), false};
+        for (std::uint32_t i = of_->levels_[of_->level_].first_item; i < of_->items_used_; ++i) {
+            const match_item item = of_->items_[i];
+            if (item.state == none || of_->tables_->states.byte_edges(item.state).empty()) {
+                continue;
+            }
+            if (made.second.state != none) {
+                return {no_item, no_item, made.level, made.left, true};
+            }
+            (made.first.state == none ? made.first : made.second) = item;
+        }
+        return made;
+    }
+
+    /// What a token that ends at a place leaves to be written.
+    [[nodiscard]] std::uint32_t left_at(const place& at) const noexcept {
+        return at.left != unknown ? at.left : of_->bytes_from(at.first);
+    }
+
+    void walk(const token_tree& tree) noexcept {
+        const token_node* const nodes = tree.nodes();
+        const std::uint32_t* const tokens = tree.tokens().data();
+        for (std::uint32_t n = 0; n < tree.size();) {
+            const token_node& node = nodes[n];
+            place& here = places_[node.depth];
+            if (++work_ > most_work) {
+                made_.is_whole = false;
+                return;
+            }
+            if (!step(places_[node.depth - 1u], node.byte, here)) {
+                n = node.next;
+                continue;
+            }
+            if (const std::uint32_t end = nodes[n + 1].first_token; node.first_token != end) {
+                take(here, {tokens + node.first_token, end - node.first_token});
+            }
+            n = here.is_level || here.first.state != none ? n + 1 : node.next;
+        }
+    }
+    void take(const place& at, std::span<const std::uint32_t> tokens) noexcept {
+        const std::uint32_t left = left_at(at);
+        if (left > most_left_) {
+            return;
+        }
+        made_.most_left = (std::max)(made_.most_left, left);
+        made_.count += static_cast<std::uint32_t>(tokens.size());
+        for (const std::uint32_t id : tokens) {
+            bits_[id / 64] |= std::uint64_t{1} << id % 64;
+        }
+    }
+
+    [[nodiscard]] bool step(const place& from, std::uint8_t byte, place& to) noexcept {
+        if (from.is_level) {
+            return step_level(from, byte, to);
+        }
+        const std::uint32_t target = from.first.state == none ? state_rows::dead : rows_.of(from.first.state)[byte];
+        if (from.second.state == none) {
+            return target != state_rows::dead && go(from, from.first, target, byte, to);
+        }
+        const std::uint32_t other = rows_.of(from.second.state)[byte];
+        if (target != state_rows::dead && other != state_rows::dead) {
+            return open_level(from, byte, to);
+        }
+        return target != state_rows::dead  ? go(from, from.first, target, byte, to)
+               : other != state_rows::dead ? go(from, from.second, other, byte, to)
+                                           : false;
+    }
+    /// Follows the only item that a byte leads on from.
+    [[nodiscard]] bool go(const place& from, const match_item& item, std::uint32_t target, std::uint8_t byte,
+                          place& to) noexcept {
+        if ((target & state_rows::needs_level) == 0) {
+            to = {{target, item.frame, item.low, item.high}, no_item, from.level, unknown, false};
+            return true;
+        }
+        const match_item there{target & ~state_rows::needs_level, item.frame, item.low, item.high};
+        return (target != state_rows::needs_level && close(from, there, to)) || open_level(from, byte, to);
+    }
+    /// What the matcher does at a state where a rule may end, or a count goes on, as long as that leads to no more than
+    /// two items. \return whether it does
+    [[nodiscard]] bool close(const place& from, const match_item& at, place& to) noexcept {
+        const automaton& states = of_->tables_->states;
+        const std::span<const special_edge> special = states.special_edges(at.state);
+        place made{no_item, no_item, from.level, of_->bytes_from(at), false};
+        if (!special.empty()) {
+            if (special.size() != 1 || special[0].kind != special_kind::count || !states.byte_edges(at.state).empty() ||
+                rows_.needs_closing(special[0].target)) {
+                return false;
+            }
+            made.first = counted(at, special[0]);
+        } else if (!states.byte_edges(at.state).empty()) {
+            made.first = at;
+        }
+        if (states.is_final(at.state) && !leave(at, made)) {
+            return false;
+        }
+        for (const match_item& item : {made.first, made.second}) {
+            made.left = item.state == none ? made.left : (std::min)(made.left, of_->bytes_from(item));
+        }
+        to = made;
+        return true;
+    }
+    /// Adds the item behind the rule of `at`, whose text is complete. \return whether there is but one, and a simple
+    /// one
+    [[nodiscard]] bool leave(const match_item& at, place& made) noexcept {
+        const match_frame& frame = of_->frames_[at.frame];
+        if (at.high < of_->tables_->rules[frame.rule].least) {
+            return true;
+        }
+        of_->look(at.frame);
+        const match_link& link = of_->links_[frame.first_link];
+        if (link.next != none) {
+            return false;
+        }
+        if (link.back.state == none) {
+            made.left = 0;
+            return true;
+        }
+        (made.first.state == none ? made.first : made.second) = link.back;
+        return !rows_.needs_closing(link.back.state);
+    }
+    /// The item behind an edge that counts; none where the count is reached.
+    [[nodiscard]] match_item counted(const match_item& at, const special_edge& edge) const noexcept {
+        const std::uint32_t least = of_->tables_->rules[of_->tables_->rule_of[at.state]].least;
+        if (edge.value == none) {
+            return {edge.target, at.frame, (std::min)(at.low + 1, least), (std::min)(at.high + 1, least)};
+        }
+        return at.low >= edge.value
+                   ? no_item
+                   : match_item{edge.target, at.frame, at.low + 1, (std::min)(at.high, edge.value - 1) + 1};
+    }
+    /// The same where there are more than two items: without a level if one of them alone goes on.
+    [[nodiscard]] bool step_level(const place& from, std::uint8_t byte, place& to) noexcept {
+        back_to(from.level);
+        const std::uint32_t last = of_->items_used_;
+        const std::uint32_t first = of_->levels_[from.level].first_item;
+        work_ += last - first;
+        std::uint32_t going = none;
+        std::uint32_t found = state_rows::dead;
+        for (std::uint32_t i = first; i < last; ++i) {
+            const std::uint32_t state = of_->items_[i].state;
+            const std::uint32_t target = state == none ? state_rows::dead : rows_.of(state)[byte];
+            if (target == state_rows::dead) {
+                continue;
+            }
+            if (going != none) {
+                return open_level(from, byte, to);
+            }
+            going = i;
+            found = target;
+        }
+        const match_item item = going == none ? no_item : of_->items_[going];
+        return going != none && go(from, item, found, byte, to);
+    }
+
+    [[nodiscard]] bool open_level(const place& from, std::uint8_t byte, place& to) noexcept {
+        matcher& of = *of_;
+        back_to(from.level);
+        const std::uint32_t first = of.levels_[from.level].first_item;
+        const std::uint32_t last = of.items_used_;
+        of.open_level();
+        if (from.is_level) {
+            for (std::uint32_t i = first; i < last; ++i) {
+                add_targets(of.items_[i], byte);
+            }
+        } else {
+            add_targets(from.first, byte);
+            add_targets(from.second, byte);
+        }
+        of.close_level();
+        work_ += of.items_used_ - last;
+        if (of.overflowed_ || (of.items_used_ == last && !of.can_end())) {
+            made_.is_whole = made_.is_whole && !of.overflowed_;
+            back_to(from.level);
+            return false;
+        }
+        of.measure_frames(of.levels_[of.level_].first_frame);
+        to = place_of_level();
+        return true;
+    }
+    void add_targets(const match_item& item, std::uint8_t byte) noexcept {
+        if (item.state == none) {
+            return;
+        }
+        for (const byte_edge edge : of_->tables_->states.byte_edges(item.state)) {
+            if (byte < edge.low) {
+                break;
+            }
+            if (byte <= edge.high) {
+                of_->add_item({edge.target, item.frame, item.low, item.high});
+            }
+        }
+    }
+
+    /// Adds the tokens that are plain text where they are allowed whatever else is, by one item.
+    /// \return whether it did, and all others of them are not
+    [[nodiscard]] bool add_plain(const token_trie& trie) noexcept {
+        const std::uint32_t first = of_->levels_[0].first_item;
+        for (std::uint32_t i = first; i < of_->items_used_; ++i) {
+            const match_item item = of_->items_[i];
+            if (item.state == none || of_->tables_->states.byte_edges(item.state).empty()) {
+                continue;
+            }
+            const plain_text fit = rows_.plain(item.state);
+            if (fit.kind == plain_kind::none || left_of_plain(item, fit) > most_left_) {
+                continue;
+            }
+            const std::size_t characters = fit.kind == plain_kind::endless_text ? any_end
+                                           : fit.kind == plain_kind::fixed      ? fit.most
+                                                                                : std::size_t{fit.most} - item.low + 1;
+            if (characters >= trie_access::all(trie).longest()) {
+                add_plain(trie, trie_access::most_characters + 1, left_of_plain(item, fit));
+                return true;
+            }
+            if (is_alone(item, i, fit.may_leave)) {
+                add_plain(trie, (std::min)(characters, trie_access::most_characters), left_of_plain(item, fit));
+                if (characters > trie_access::most_characters) {
+                    walk(trie_access::longer(trie));
+                }
+                return true;
+            }
+        }
+        return false;
+    }
+    void add_plain(const token_trie& trie, std::size_t characters, std::uint32_t left) noexcept {
+        const std::span<const std::uint64_t> plain = trie_access::plain(trie, characters);
+        std::copy(plain.begin(), plain.end(), bits_.begin());
+        made_.count = trie_access::plain_count(trie, characters);
+        made_.most_left = left;
+    }
+    /// The most that plain text leaves to the end.
+    [[nodiscard]] std::uint32_t left_of_plain(const match_item& item, const plain_text& fit) const noexcept {
+        const compiled_rule& rule = of_->tables_->rules[of_->tables_->rule_of[item.state]];
+        const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
+        return bytes_together(fit.to_end + missing * rule.step_bytes, of_->frames_[item.frame].bytes_to_end);
+    }
+    /// Whether plain text can be read in no other way than from one item on, not even behind its rule.
+    [[nodiscard]] bool is_alone(const match_item& item, std::uint32_t number, bool may_leave) noexcept {
+        for (std::uint32_t i = of_->levels_[0].first_item; i < of_->items_used_; ++i) {
+            if (i != number && of_->items_[i].state != none && rows_.begins_plain(of_->items_[i].state)) {
+                return false;
+            }
+        }
+        if (!may_leave) {
+            return true;
+        }
+        of_->look(item.frame);
+        for (std::uint32_t i = of_->frames_[item.frame].first_link; i != none; i = of_->links_[i].next) {
+            const std::uint32_t back = of_->links_[i].back.state;
+            if (back != none && (rows_.needs_closing(back) || rows_.begins_plain(back))) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    matcher* of_ = nullptr;
+    std::span<std::uint64_t> bits_;
+    std::uint32_t most_left_ = 0;
+    walked_mask made_;
+    std::uint64_t work_ = 0;
+    buffer<place> places_; ///< [longest token + 1]: of the nodes from the root on
+    state_rows rows_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A fixed number of masks; a new one takes the place of one that was not used for the longest time, about. Allocates
+/// in open() only.
+class mask_cache {
+public:
+    /// \param words of a mask. \return errc::out_of_memory.
+    [[nodiscard]] static result<mask_cache> open(std::size_t masks, std::size_t words) {
+        mask_cache made;
+        made.words_ = words;
+        error failure;
+        allocate(made.bits_, std::uint64_t{masks} * words, "grammar masks", failure);
+        allocate(made.entries_, masks, "grammar masks", failure);
+        allocate(made.hashes_, masks, "grammar masks", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        return made;
+    }
+
+    static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
+
+    /// The mask of a state; nowhere if it has to be made.
+    [[nodiscard]] std::size_t find(const mask_key& key) noexcept {
+        for (std::size_t depth = 0; depth < key.depths(); ++depth) {
+            if ((depths_in_use_ >> depth & 1) == 0) {
+                continue;
+            }
+            const std::span<const std::uint32_t> words = key.key(depth);
+            const std::uint64_t hash = hash_of(words, depth);
+            for (std::size_t i = 0; i < hashes_.size(); ++i) {
+                if (hashes_[i] == hash && entries_[i].depth == depth && is_of(entries_[i], words)) {
+                    entries_[i].is_used = true;
+                    return i;
+                }
+            }
+        }
+        return nowhere;
+    }
+
+    /// A place for a new mask, whose bits are 0. It is found again after keep().
+    [[nodiscard]] std::size_t make_room() noexcept {
+        while (entries_[hand_].is_used) {
+            entries_[hand_].is_used = false;
+            hand_ = (hand_ + 1) % entries_.size();
+        }
+        const std::size_t at = hand_;
+        hand_ = (hand_ + 1) % entries_.size();
+        hashes_[at] = 0;
+        const std::span<std::uint64_t> cleared = bits(at);
+        std::fill(cleared.begin(), cleared.end(), 0u);
+        return at;
+    }
+    /// \pre depth < key.depths()
+    void keep(std::size_t at, const walked_mask& mask, const mask_key& key, std::size_t depth) noexcept {
+        const std::span<const std::uint32_t> words = key.key(depth);
+        entry& made = entries_[at];
+        made.mask = mask;
+        made.depth = depth;
+        made.is_used = true;
+        made.size = words.size();
+        std::copy(words.begin(), words.end(), made.words.begin());
+        hashes_[at] = hash_of(words, depth);
+        depths_in_use_ |= 1u << depth;
+    }
+
+    [[nodiscard]] std::span<std::uint64_t> bits(std::size_t at) noexcept {
+        return bits_.span().subspan(at * words_, words_);
+    }
+    [[nodiscard]] const walked_mask& mask(std::size_t at) const noexcept { return entries_[at].mask; }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return bits_.size_bytes() + entries_.size_bytes() + hashes_.size_bytes();
+    }
+
+private:
+    struct entry {
+        walked_mask mask;
+        std::size_t depth = 0;
+        std::size_t size = 0;
+        bool is_used = false;
+        std::array<std::uint32_t, mask_key::most_words> words;
+    };
+
+    /// Never 0, which is what a place without a mask has.
+    [[nodiscard]] static std::uint64_t hash_of(std::span<const std::uint32_t> words, std::size_t depth) noexcept {
+        std::uint64_t hash = depth + 1;
+        for (const std::uint32_t word : words) {
+            hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+            hash ^= hash >> 32;
+        }
+        return hash | 1;
+    }
+    [[nodiscard]] static bool is_of(const entry& made, std::span<const std::uint32_t> words) noexcept {
+        return made.size == words.size() && std::equal(words.begin(), words.end(), made.words.begin());
+    }
+
+    std::size_t words_ = 0;
+    std::size_t hand_ = 0;
+    unsigned depths_in_use_ = 0;
+    buffer<std::uint64_t> bits_;
+    buffer<entry> entries_;
+    buffer<std::uint64_t> hashes_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/allowed_tokens.hpp ----
+// allowed_tokens: which tokens of a vocabulary may be chosen next.
+#ifndef BITNET_RUN_ALLOWED_TOKENS_HPP
+#define BITNET_RUN_ALLOWED_TOKENS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A set of tokens. Views memory of the chooser that made it.
+struct allowed_tokens {
+    /// Sets of at most so many are listed, so that only their rows of the output matrix are computed.
+    static constexpr std::size_t most_listed = 4096;
+
+    std::size_t count = 0;                   ///< how many there are
+    std::span<const std::uint64_t> bits;     ///< bit id % 64 of word id / 64; ids beyond are not allowed
+    std::span<const std::uint32_t> few = {}; ///< the ids, ascending, if count <= most_listed
+
+    [[nodiscard]] bool contains(token id) const noexcept {
+        const auto at = static_cast<std::size_t>(id);
+        return at / 64 < bits.size() && (bits[at / 64] >> at % 64 & 1) != 0;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct constraint_options {
+    /// The text ends within so many tokens, whatever is chosen: towards the limit only those are allowed after which
+    /// the rest still fits, a token for each byte that is missing. nullopt: as long as the grammar likes.
+    std::optional<std::size_t> limit;
+    std::size_t masks = 128; ///< that are kept, a bit for each token: 2 MiB for LLaMA-3's vocabulary
+    matcher_options matcher;
+};
+
+/// Where a text of tokens stands in a grammar. Belongs to one thread at a time; borrows the trie, which must outlive
+/// it, and shares the grammar's tables. Allocates in open() alone; see memory_bytes().
+///
+/// Stop tokens are allowed where the text may end, and end it. Control tokens are no text, and never allowed.
+class token_constraint {
+public:
+    /// At the start of a text.
+    /// \return errc::invalid_argument where the limit is below the shortest text, or no masks are kept; and what
+    /// matcher::open() returns.
+    [[nodiscard]] static result<token_constraint> open(const grammar& texts, const token_trie& trie,
+                                                       constraint_options options = {}) {
+        return detail::guarded([&] { return make(texts, trie, options); });
+    }
+    static result<token_constraint> open(const grammar&, token_trie&&, constraint_options = {}) = delete;
+
+    /// The tokens that are allowed next. Valid until the next call that is not const.
+    /// Cost: that of a look-up where a text stood in the same place before; otherwise of a walk of the trie as far as
+    /// the grammar goes along, from microseconds to a few milliseconds. Towards the limit every call walks.
+    /// \return errc::no_token_left where no token is, because the text has ended or the vocabulary lacks one for the
+    /// bytes that have to come; errc::grammar_budget where the text can be read in more ways than the options have
+    /// room for; errc::invalid_token after a token that was not allowed.
+    [[nodiscard]] result<allowed_tokens> allowed() {
+        return detail::guarded([&] { return find_allowed(); });
+    }
+    /// Whether one token is allowed next. Cost: that of following its bytes.
+    [[nodiscard]] bool allows(token id) noexcept {
+        if (has_ended_ || is_broken_ || !trie_->text().contains(id)) {
+            return false;
+        }
+        if (trie_->text().is_stop(id)) {
+            return matcher_.can_end();
+        }
+        const std::string_view bytes = trie_->text().bytes_of(id);
+        return !bytes.empty() && !trie_->text().is_special(id) && matcher_.allows(bytes) && leaves_room(bytes);
+    }
+    /// Takes a token. \return whether it was allowed; where it was not, nothing is until restart().
+    bool accept(token id) noexcept {
+        if (!allows(id)) {
+            is_beyond_ = !is_broken_ && !has_ended_ && matcher_.out_of_budget();
+            is_broken_ = true;
+            return false;
+        }
+        ++tokens_;
+        if (trie_->text().is_stop(id)) {
+            has_ended_ = true;
+            return true;
+        }
+        matcher_.accept(trie_->text().bytes_of(id));
+        return true;
+    }
+
+    /// Whether the text may end here.
+    [[nodiscard]] bool can_end() const noexcept { return !is_broken_ && matcher_.can_end(); }
+    /// Whether it has to, or a stop token has ended it.
+    [[nodiscard]] bool is_done() const noexcept { return has_ended_ || matcher_.is_done(); }
+    /// Whether the limit has an effect here: tokens that the grammar allows are not allowed.
+    [[nodiscard]] bool is_near_limit() const noexcept { return is_near_; }
+    /// Tokens of the vocabulary.
+    [[nodiscard]] std::size_t vocabulary() const noexcept { return trie_->vocabulary(); }
+    /// Tokens that were taken.
+    [[nodiscard]] std::size_t tokens() const noexcept { return tokens_; }
+
+    /// Begins another text, with the same limit.
+    void restart() noexcept {
+        matcher_.restart();
+        tokens_ = 0;
+        has_ended_ = is_broken_ = is_beyond_ = is_near_ = false;
+    }
+    /// The same with another one. \return errc::invalid_argument as open(); the limit is as it was then.
+    [[nodiscard]] result<void> restart(std::optional<std::size_t> limit) {
+        auto checked = detail::guarded([&] { return check_limit(limit); });
+        limit_ = checked ? limit : limit_;
+        restart();
+        return checked;
+    }
+
+    /// Bytes that open() allocated. The trie is apart.
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return matcher_.memory_bytes() + walk_.memory_bytes() + key_.memory_bytes() + cache_.memory_bytes() +
+               own_.size_bytes() + few_.size_bytes();
+    }
+
+private:
+    explicit token_constraint(matcher of, const token_trie& trie) noexcept : matcher_(std::move(of)), trie_(&trie) {}
+
+    [[nodiscard]] static result<token_constraint> make(const grammar& texts, const token_trie& trie,
+                                                       constraint_options options) {
+        if (options.masks == 0) {
+            return error{errc::invalid_argument, "constraint_options: 0 masks are kept, 1 at least is needed"};
+        }
+        const std::size_t longest = detail::trie_access::all(trie).longest();
+        options.matcher.longest_lookahead =
+            (std::max)(options.matcher.longest_lookahead, static_cast<std::uint32_t>(longest));
+        auto opened = matcher::open(texts, options.matcher);
+        if (!opened) {
+            return failed(opened);
+        }
+        token_constraint made(*std::move(opened), trie);
+        auto key = detail::mask_key::open(made.matcher_, longest);
+        auto walk = detail::mask_walk::open(made.matcher_, trie);
+        auto cache = detail::mask_cache::open(options.masks, detail::trie_access::words(trie));
+        error failure = !key ? failed(key) : !walk ? failed(walk) : !cache ? failed(cache) : error{};
+        detail::allocate(made.own_, detail::trie_access::words(trie), "grammar mask", failure);
+        detail::allocate(made.few_, allowed_tokens::most_listed, "grammar mask", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.key_ = *std::move(key);
+        made.walk_ = *std::move(walk);
+        made.cache_ = *std::move(cache);
+        if (auto checked = made.check_limit(options.limit); !checked) {
+            return failed(checked);
+        }
+        made.limit_ = options.limit;
+        return made;
+    }
+
+    [[nodiscard]] result<void> check_limit(std::optional<std::size_t> limit) {
+        if (!limit) {
+            return {};
+        }
+        matcher_.restart();
+        const std::uint32_t needed = matcher_.shortest_end();
+        if (needed > *limit) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"constraint_options: a limit of ", *limit,
+                                         " tokens, and the shortest text of ", "the grammar may need ", needed,
+                                         ", one for each byte"});
+        }
+        return {};
+    }
+
+    /// Bytes that may be missing after one more token.
+    [[nodiscard]] std::size_t room() const noexcept { return *limit_ - tokens_ - 1; }
+    [[nodiscard]] bool leaves_room(std::string_view bytes) noexcept {
+        if (!limit_) {
+            return true;
+        }
+        if (tokens_ >= *limit_) {
+            return false;
+        }
+        return matcher_.shortest_end_after(bytes) <= room();
+    }
+
+    [[nodiscard]] result<allowed_tokens> find_allowed() {
+        if (is_broken_ && is_beyond_) {
+            return budget_error();
+        }
+        if (is_broken_) {
+            return error{errc::invalid_token, "grammar: the last token was not allowed, so that none can follow it"};
+        }
+        if (has_ended_) {
+            return error{errc::no_token_left, "grammar: a stop token has ended the text, and nothing can follow it"};
+        }
+        key_.read(matcher_);
+        std::size_t at = cache_.find(key_);
+        const bool is_new = at == detail::mask_cache::nowhere;
+        if (is_new) {
+            at = cache_.make_room();
+            const detail::walked_mask made = walk_.run(matcher_, *trie_, detail::mask_walk::any_end, cache_.bits(at));
+            if (!made.is_whole) {
+                return budget_error();
+            }
+            keep(at, made);
+        }
+        const detail::walked_mask& found = is_new ? last_ : cache_.mask(at);
+        if (!limit_ || leaves_enough(found)) {
+            is_near_ = false;
+            return with_ends(cache_.bits(at), found.count);
+        }
+        return near_limit(found.count);
+    }
+    void keep(std::size_t at, const detail::walked_mask& made) noexcept {
+        last_ = made;
+        if (const std::size_t depth = key_.looked_at(matcher_); depth < key_.depths()) {
+            cache_.keep(at, made, key_, depth);
+        }
+    }
+    /// Whether all tokens of a mask leave so little to the end that the limit forbids none.
+    [[nodiscard]] bool leaves_enough(const detail::walked_mask& found) noexcept {
+        return tokens_ < *limit_ && std::uint64_t{found.most_left} + matcher_.longest_frame() <= std::uint64_t{room()};
+    }
+    [[nodiscard]] result<allowed_tokens> near_limit(std::uint32_t before) {
+        std::fill_n(own_.data(), own_.size(), 0u);
+        detail::walked_mask made;
+        if (tokens_ < *limit_) {
+            matcher_.longest_frame(); // measures them
+            const auto most = static_cast<std::uint32_t>((std::min)(room(), std::size_t{detail::endless}));
+            made = walk_.run(matcher_, *trie_, most, own_.span());
+        }
+        if (!made.is_whole) {
+            return budget_error();
+        }
+        is_near_ = made.count != before;
+        return with_ends(own_.span(), made.count);
+    }
+
+    [[nodiscard]] error budget_error() const {
+        return {errc::grammar_budget, "grammar: the text so far can be read in more ways than a matcher holds, or than "
+                                      "can be followed through the vocabulary"};
+    }
+
+    /// A mask, and the stop tokens where the text may end.
+    [[nodiscard]] result<allowed_tokens> with_ends(std::span<std::uint64_t> bits, std::size_t count) {
+        for (const token id : trie_->text().stop_tokens()) {
+            const auto at = static_cast<std::size_t>(id);
+            const std::uint64_t bit = std::uint64_t{1} << at % 64;
+            if (matcher_.can_end()) {
+                bits[at / 64] |= bit;
+                ++count;
+            }
+        }
+        if (count == 0) {
+            return nothing_left();
+        }
+        return allowed_tokens{count, bits, list(bits, count)};
+    }
+    [[nodiscard]] error nothing_left() const {
+        return matcher_.can_end()
+                   ? error{errc::no_token_left, "grammar: the text is complete, and the vocabulary has no stop token"}
+                   : error{errc::no_token_left, "grammar: the vocabulary has no token for the bytes that have to come"};
+    }
+    [[nodiscard]] std::span<const std::uint32_t> list(std::span<const std::uint64_t> bits, std::size_t count) noexcept {
+        if (count > few_.size()) {
+            return {};
+        }
+        std::size_t listed = 0;
+        for (std::size_t i = 0; listed < count && i < bits.size(); ++i) {
+            for (std::uint64_t word = bits[i]; word != 0; word &= word - 1) {
+                few_[listed++] = static_cast<std::uint32_t>(i * 64 + static_cast<std::size_t>(std::countr_zero(word)));
+            }
+        }
+        return few_.span().first(listed);
+    }
+
+    matcher matcher_;
+    const token_trie* trie_;
+    detail::mask_key key_;
+    detail::mask_walk walk_;
+    detail::mask_cache cache_;
+    detail::walked_mask last_;
+    buffer<std::uint64_t> own_; ///< the mask near the limit
+    buffer<std::uint32_t> few_;
+    std::optional<std::size_t> limit_;
+    std::size_t tokens_ = 0;
+    bool has_ended_ = false;
+    bool is_broken_ = false; ///< a token was taken that was not allowed
+    bool is_beyond_ = false; ///< or that the matcher could not follow
+    bool is_near_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/model/ranking.hpp ----
+// The order of logits: the largest first, the lower id on ties, NaN below everything.
+#ifndef BITNET_MODEL_RANKING_HPP
+#define BITNET_MODEL_RANKING_HPP
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A token and the logit it has.
+struct scored_token {
+    token id;
+    float logit;
+};
+
+namespace detail {
+
+/// Orders floats as integers, NaN below everything: a strict order whatever the flags of the including program.
+[[nodiscard]] inline std::int32_t rank_of(float x) noexcept {
+    const auto bits = std::bit_cast<std::int32_t>(x);
+    if ((bits & 0x7fffffff) > 0x7f800000) {
+        return INT32_MIN;
+    }
+    return bits < 0 ? -(bits & 0x7fffffff) : bits;
+}
+
+/// Whether `a` comes before `b` in a sorted list of logits: a total order of different tokens.
+[[nodiscard]] inline bool precedes(float a, token a_id, float b, token b_id) noexcept {
+    const std::int32_t x = rank_of(a);
+    const std::int32_t y = rank_of(b);
+    return x != y ? x > y : a_id < b_id;
+}
+[[nodiscard]] inline bool precedes(const scored_token& a, const scored_token& b) noexcept {
+    return precedes(a.logit, a.id, b.logit, b.id);
+}
+
+/// The out.size() first of all `logits`, in order; all if there are fewer. \return how many
+[[nodiscard]] inline std::size_t take_largest(std::span<const float> logits, std::span<scored_token> out) noexcept {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < logits.size() && !out.empty(); ++i) {
+        const scored_token here{static_cast<token>(i), logits[i]};
+        if (count == out.size() && !precedes(here, out[count - 1])) {
+            continue;
+        }
+        count += count == out.size() ? 0u : 1u; // one drops out at the end if it is full
+        std::size_t at = count - 1;
+        for (; at != 0 && precedes(here, out[at - 1]); --at) {
+            out[at] = out[at - 1];
+        }
+        out[at] = here;
+    }
+    return count;
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/token_chooser.hpp ----
+// token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
+#ifndef BITNET_RUN_TOKEN_CHOOSER_HPP
+#define BITNET_RUN_TOKEN_CHOOSER_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Chooses tokens for one sequence. A session calls, for each token: needs(), in steps more than once, then one of the
+/// two choose(), then accept() with the token that choose() returned. None of them may throw.
+///
+/// needs(): how many of the largest logits suffice to choose, given the tokens accepted so far. 0: all of them, in the
+/// order of the vocabulary. A small number lets the session skip most of the head's work, if it has a screen for it.
+///
+/// choose(all): the token, from the logits of the whole vocabulary; `all[id]` is that of token id. A session may call
+/// this one whatever needs() says, so it must work for every chooser.
+///
+/// choose(largest): the token, from exactly needs() or more of the largest logits, in any order, every token once; or
+/// from all of them, if the vocabulary has fewer. Must give the token that the other choose() would give. Never called
+/// while needs() is 0.
+///
+/// accept(id): `id` was taken: the next call of needs() and choose() is for the token after it.
+template <class C>
+concept token_chooser = requires(C& chooser, std::span<const float> all, std::span<const scored_token> largest,
+                                 token id) {
+    { chooser.needs() } -> std::convertible_to<std::size_t>;
+    { chooser.choose(all) } -> std::same_as<token>;
+    { chooser.choose(largest) } -> std::same_as<token>;
+    chooser.accept(id);
+};
+
+/// A token_chooser to which some tokens are forbidden. A session calls allowed() before needs(), and then one of the
+/// two choose(), as before: choose(largest) with the needs() largest logits of the tokens that are allowed (all of
+/// these, if they are fewer; one alone with a logit of 0, because its logit decides nothing), or choose(all), which has
+/// to leave out the others itself. needs() may be 0 and choose(largest) is called with all tokens that are allowed.
+///
+/// An error of allowed() ends next() with stop_reason::error, and so does a set without a token.
+template <class C>
+concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
+    { chooser.allowed() } -> std::same_as<result<allowed_tokens>>;
+};
+
+/// A reference to any token_chooser, for functions that are no templates. Borrows the chooser, which must outlive it.
+class any_chooser {
+public:
+    template <token_chooser C>
+    requires(!std::is_const_v<C> && !std::same_as<C, any_chooser>) any_chooser(C& chooser)
+    noexcept
+        : self_(std::addressof(chooser)),
+          needs_([](void* self) noexcept -> std::size_t { return static_cast<C*>(self)->needs(); }),
+          choose_([](void* self, std::span<const float> all) noexcept { return static_cast<C*>(self)->choose(all); }),
+          choose_among_([](void* self, std::span<const scored_token> largest) noexcept {
+              return static_cast<C*>(self)->choose(largest);
+          }),
+          accept_([](void* self, token id) noexcept { static_cast<void>(static_cast<C*>(self)->accept(id)); }) {
+        if constexpr (constrained_token_chooser<C>) {
+            allowed_ = [](void* self) { return static_cast<C*>(self)->allowed(); };
+        }
+    }
+
+    [[nodiscard]] std::size_t needs() const noexcept { return needs_(self_); }
+    [[nodiscard]] token choose(std::span<const float> all) const noexcept { return choose_(self_, all); }
+    [[nodiscard]] token choose(std::span<const scored_token> largest) const noexcept {
+        return choose_among_(self_, largest);
+    }
+    void accept(token id) const noexcept { accept_(self_, id); }
+
+    /// Whether it is a constrained_token_chooser.
+    [[nodiscard]] bool is_constrained() const noexcept { return allowed_ != nullptr; }
+    /// \pre is_constrained()
+    [[nodiscard]] result<allowed_tokens> allowed() const { return allowed_(self_); }
+
+private:
+    void* self_;
+    std::size_t (*needs_)(void*) noexcept;
+    token (*choose_)(void*, std::span<const float>) noexcept;
+    token (*choose_among_)(void*, std::span<const scored_token>) noexcept;
+    void (*accept_)(void*, token) noexcept;
+    result<allowed_tokens> (*allowed_)(void*) = nullptr;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A constrained_token_chooser for session.next(): the grammar's mask comes first, then all steps of the sampler in its
+/// own order, which counts among the tokens that are left. Penalties and top_k see no forbidden token, and no forbidden
+/// one is ever chosen. The same token whichever way the session takes: all logits, those of a screened head, of the
+/// allowed rows alone, or none where one token is allowed.
+///
+/// Borrows both, which must outlive it, and serves one sequence. `C::choose(largest)` has to work with any number of
+/// tokens, also while needs() is 0, as the sampler's does.
+///
+///     while (auto id = session.next(choose)) ...   // stops at a stop token, which comes where the text may end
+template <token_chooser C> class constrained_chooser {
+public:
+    /// \return errc::out_of_memory.
+    [[nodiscard]] static result<constrained_chooser> open(C& inner, token_constraint& constraint) {
+        auto candidates = buffer<scored_token>::allocate(constraint.vocabulary(), "constrained chooser");
+        if (!candidates) {
+            return failed(candidates);
+        }
+        return constrained_chooser(inner, constraint, *std::move(candidates));
+    }
+
+    [[nodiscard]] result<allowed_tokens> allowed() { return constraint_->allowed(); }
+    [[nodiscard]] std::size_t needs() { return inner_->needs(); }
+    /// \return no_token if none is allowed, which allowed() tells before.
+    [[nodiscard]] token choose(std::span<const float> all) {
+        const auto allowed = constraint_->allowed();
+        std::size_t count = 0;
+        for (std::size_t word = 0; allowed && word < allowed->bits.size(); ++word) {
+            for (std::uint64_t rest = allowed->bits[word]; rest != 0; rest &= rest - 1) {
+                const std::size_t id = word * 64 + static_cast<std::size_t>(std::countr_zero(rest));
+                candidates_[count++] = {static_cast<token>(id), all[id]};
+            }
+        }
+        return count == 0 ? no_token : inner_->choose(std::span<const scored_token>(candidates_.span().first(count)));
+    }
+    [[nodiscard]] token choose(std::span<const scored_token> largest) { return inner_->choose(largest); }
+    void accept(token id) {
+        inner_->accept(id);
+        static_cast<void>(constraint_->accept(id));
+    }
+
+private:
+    constrained_chooser(C& inner, token_constraint& constraint, buffer<scored_token> candidates) noexcept
+        : inner_(&inner), constraint_(&constraint), candidates_(std::move(candidates)) {}
+
+    C* inner_;
+    token_constraint* constraint_;
+    buffer<scored_token> candidates_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/fields.hpp ----
+// field, fields_of, names_of: how a program names the members of its structs and the values of its enums, once.
+#ifndef BITNET_CONSTRAIN_FIELDS_HPP
+#define BITNET_CONSTRAIN_FIELDS_HPP
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What is asked of a value beyond its type. Those that do not fit the type mean nothing.
+struct value_limits {
+    std::optional<std::int64_t> minimum = {}; ///< of a number
+    std::optional<std::int64_t> maximum = {};
+    std::size_t min_size = 0; ///< characters (code points) of a string, elements of a vector
+    std::size_t max_size = (std::numeric_limits<std::size_t>::max)();
+    std::string_view description = {}; ///< for the model, where the schema is shown to it
+};
+
+/// A member of a struct, its key in JSON, and its limits.
+template <class Owner, class Member> struct field {
+    constexpr field(std::string_view key, Member Owner::*of, value_limits asked = {}) noexcept
+        : name(key), member(of), limits(asked) {}
+
+    std::string_view name;
+    Member Owner::*member;
+    value_limits limits;
+};
+
+/// Several fields, in the order in which a model writes them.
+template <class... Fields> [[nodiscard]] constexpr std::tuple<Fields...> fields(Fields... each) noexcept {
+    return {each...};
+}
+
+/// To be specialised for a struct that is to be written and read as a JSON object:
+///
+///     template <> struct bitnet::fields_of<npc_action> {
+///         static constexpr auto list = bitnet::fields(bitnet::field("say", &npc_action::say, {.max_size = 80}),
+///                                                     bitnet::field("mood", &npc_action::mood));
+///     };
+///
+/// Members may be bool, integers, floating-point numbers, std::string, enums with names_of, structs with fields_of, and
+/// std::optional, std::vector, std::array and std::variant of these. A struct that is an alternative of a variant also
+/// has `static constexpr std::string_view name`, which its JSON object has under "type". An optional member may be
+/// missing; elsewhere an optional may be null. A struct may contain itself by way of a vector.
+template <class T> struct fields_of;
+
+template <class E> struct enum_name {
+    std::string_view name;
+    E value;
+};
+
+/// To be specialised for an enum that is written as a JSON string:
+///
+///     template <> struct bitnet::names_of<mood> {
+///         static constexpr bitnet::enum_name<mood> list[] = {{"calm", mood::calm}, {"angry", mood::angry}};
+///     };
+template <class E> struct names_of;
+
+namespace detail {
+
+template <class T>
+concept character_type = std::same_as<T, char> || std::same_as<T, wchar_t> || std::same_as<T, char8_t> ||
+    std::same_as<T, char16_t> || std::same_as<T, char32_t>;
+template <class T>
+concept json_integer = std::integral<T> && !std::same_as<T, bool> && !character_type<T>;
+template <class T>
+concept has_fields = requires {
+    fields_of<T>::list;
+};
+template <class T>
+concept has_names = requires {
+    names_of<T>::list;
+};
+
+template <class T> inline constexpr bool is_optional = false;
+template <class T> inline constexpr bool is_optional<std::optional<T>> = true;
+template <class T> inline constexpr bool is_vector = false;
+template <class T> inline constexpr bool is_vector<std::vector<T>> = true;
+template <class T> inline constexpr bool is_array = false;
+template <class T, std::size_t N> inline constexpr bool is_array<std::array<T, N>> = true;
+template <class T> inline constexpr bool is_variant = false;
+template <class... T> inline constexpr bool is_variant<std::variant<T...>> = true;
+
+/// False for every T, but only once it is known.
+template <class T> inline constexpr bool never = false;
+
+/// The key of an alternative's name.
+inline constexpr std::string_view variant_key = "type";
+
+/// Calls each(field) for the fields of T in order.
+template <has_fields T, class Each> constexpr void for_each_field(Each&& each) {
+    std::apply([&](const auto&... all) { (each(all), ...); }, fields_of<T>::list);
+}
+template <class Owner, class Member> Member member_type(const field<Owner, Member>&);
+
+/// A number of type T as JSON may have it: from low to high, texts of decimal numbers.
+struct number_range {
+    std::string low;
+    std::string high;
+};
+
+/// The numbers of type T within the limits.
+template <class T> [[nodiscard]] number_range range_of(const value_limits& limits) {
+    number_range made;
+    if constexpr (json_integer<T>) {
+        made = {std::to_string((std::numeric_limits<T>::min)()), std::to_string((std::numeric_limits<T>::max)())};
+    } else if constexpr (sizeof(T) == sizeof(float)) {
+        made = {"-3.4028235e38", "3.4028235e38"};
+    } else {
+        made = {"-1.7976931348623157e308", "1.7976931348623157e308"};
+    }
+    if constexpr (std::integral<T>) {
+        const bool is_low = limits.minimum && std::cmp_greater(*limits.minimum, (std::numeric_limits<T>::min)());
+        const bool is_high = limits.maximum && std::cmp_less(*limits.maximum, (std::numeric_limits<T>::max)());
+        made.low = is_low ? std::to_string(*limits.minimum) : made.low;
+        made.high = is_high ? std::to_string(*limits.maximum) : made.high;
+    } else {
+        made.low = limits.minimum ? std::to_string(*limits.minimum) : made.low;
+        made.high = limits.maximum ? std::to_string(*limits.maximum) : made.high;
+    }
+    return made;
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/from_json.hpp ----
+// from_json, to_json: values of C++ types from JSON texts and back.
+#ifndef BITNET_CONSTRAIN_FROM_JSON_HPP
+#define BITNET_CONSTRAIN_FROM_JSON_HPP
+
+// ---- bitnet/constrain/schema_document.hpp ----
+// schema_document: the places of a JSON Schema's text, and what its references mean.
+#ifndef BITNET_CONSTRAIN_SCHEMA_DOCUMENT_HPP
+#define BITNET_CONSTRAIN_SCHEMA_DOCUMENT_HPP
+
+// ---- bitnet/io/json.hpp ----
+// json_document: reads JSON strictly by RFC 8259; append_json_string writes strings as pure ASCII.
+#ifndef BITNET_IO_JSON_HPP
+#define BITNET_IO_JSON_HPP
 
 // ---- bitnet/core/decimal.hpp ----
 // parse_decimal: text to double, correctly rounded, whatever the locale, the C++ library and the compiler's flags.
@@ -8349,619 +11091,6 @@ inline result<grammar> grammar::json_schema(std::string_view schema, const schem
 }
 inline result<grammar> grammar::json_schema(std::string_view schema) {
     return grammar::json_schema(schema, schema_options{});
-}
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/constrain/matcher.hpp ----
-// matcher: follows a text byte by byte through a grammar.
-#ifndef BITNET_CONSTRAIN_MATCHER_HPP
-#define BITNET_CONSTRAIN_MATCHER_HPP
-
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-#include <string_view>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// How much a matcher may hold. Its memory is 16 bytes an item, 20 a frame and 24 a link, about 210 for each item at
-/// once (to find them again) and 4 for each rule: 10 MiB by default, allocated by open().
-struct matcher_options {
-    std::uint32_t items = 65'536;            ///< of all positions that can be gone back to
-    std::uint32_t items_at_once = 8'192;     ///< ways in which one text can be read so far
-    std::uint32_t frames = 65'536;           ///< rules that are open, in all ways of reading
-    std::uint32_t links = 262'144;           ///< ways back out of them
-    std::uint32_t longest_lookahead = 1'024; ///< bytes that allows() looks at, such as those of the longest token
-};
-
-namespace detail {
-
-/// One way of reading the text so far: a state of a rule, the call it belongs to, and from how much to how much the
-/// rule's counter may have come.
-struct match_item {
-    std::uint32_t state;
-    std::uint32_t frame;
-    std::uint32_t low;
-    std::uint32_t high;
-};
-
-/// Where a rule goes on when a text of it is complete: an item of the caller.
-struct match_link {
-    match_item back;
-    std::uint32_t next;  ///< link of the same frame, an older one, or none
-    std::uint32_t frame; ///< whose link it is
-};
-
-/// A rule that was called at one position, once for all its callers there.
-struct match_frame {
-    std::uint32_t rule;
-    std::uint32_t first_link;
-    std::uint32_t popped_at;    ///< the last pass in which it ended
-    std::uint32_t bytes_to_end; ///< scratch of shortest_end()
-    std::uint32_t moved_to;     ///< scratch of compaction
-};
-
-/// All that is known after one byte: the items from `first_item` on.
-struct match_level {
-    std::uint32_t first_item;
-    std::uint32_t first_frame;
-    std::uint32_t first_link;
-    bool can_end;
-};
-
-/// Finds numbers by three others; forgets everything at once.
-class stamp_table {
-public:
-    [[nodiscard]] static result<stamp_table> open(std::uint32_t entries) {
-        std::uint64_t size = 64;
-        while (size < std::uint64_t{entries} * 2) {
-            size *= 2;
-        }
-        auto places = buffer<slot>::allocate(size, "matcher");
-        if (!places) {
-            return failed(places);
-        }
-        stamp_table made;
-        made.slots_ = *std::move(places);
-        made.most_ = entries;
-        return made;
-    }
-
-    void forget() noexcept {
-        used_ = 0;
-        if (++stamp_ == 0) {
-            std::fill_n(slots_.data(), slots_.size(), slot{});
-            stamp_ = 1;
-        }
-    }
-    /// The number kept for a, b and c, `none` where it is new; nullptr where the table is full.
-    [[nodiscard]] std::uint32_t* at(std::uint32_t a, std::uint32_t b, std::uint32_t c) noexcept {
-        std::uint64_t hash =
-            (std::uint64_t{a} << 32 | b) * 0x9e3779b97f4a7c15u ^ (std::uint64_t{c} + 1) * 0xc2b2ae3d27d4eb4fu;
-        hash ^= hash >> 29;
-        for (std::size_t i = to_size(hash) & (slots_.size() - 1);; i = (i + 1) & (slots_.size() - 1)) {
-            slot& found = slots_[i];
-            if (found.stamp != stamp_) {
-                if (used_ == most_) {
-                    return nullptr;
-                }
-                ++used_;
-                found = {stamp_, a, b, c, none};
-                return &found.value;
-            }
-            if (found.a == a && found.b == b && found.c == c) {
-                return &found.value;
-            }
-        }
-    }
-
-    [[nodiscard]] std::size_t size_bytes() const noexcept { return slots_.size_bytes(); }
-
-    static constexpr std::uint32_t none = 0xffffffffu;
-
-private:
-    struct slot {
-        std::uint32_t stamp;
-        std::uint32_t a;
-        std::uint32_t b;
-        std::uint32_t c;
-        std::uint32_t value;
-    };
-
-    buffer<slot> slots_;
-    std::uint32_t stamp_ = 1;
-    std::uint32_t used_ = 0;
-    std::uint32_t most_ = 0;
-};
-
-} // namespace detail
-
-/// Where a text stands in a grammar: which bytes may come next, and whether it may end. One matcher belongs to one
-/// thread at a time; it shares the grammar's tables. Allocates in open() alone.
-///
-/// Every way of reading the text is followed at once, byte by byte (as generalised LL parsers do: calls of one rule at
-/// one position share a frame), so that ambiguity and left recursion cost no more than items. What is allowed can
-/// always be completed. Cost of a byte: linear in the items, one to three for JSON.
-class matcher {
-public:
-    /// At the start of a text.
-    /// \return errc::out_of_memory with the bytes asked for; errc::grammar_budget where the grammar can begin in more
-    /// ways than `options` have room for; errc::invalid_argument where an option is 0.
-    [[nodiscard]] static result<matcher> open(const grammar& texts, matcher_options options = {});
-
-    /// Takes as many bytes of `text` as the grammar allows. \return how many these are; fewer than all: the next one is
-    /// not allowed, or out_of_budget() says that the matcher cannot tell.
-    std::size_t accept(std::string_view text) noexcept;
-
-    /// Whether all bytes of `text` are allowed next, one after the other; takes none. False where they are more than
-    /// longest_lookahead. Cost: that of accept(), and going back.
-    [[nodiscard]] bool allows(std::string_view text) noexcept;
-
-    /// Whether the text may end here.
-    [[nodiscard]] bool can_end() const noexcept { return levels_[level_].can_end; }
-    /// Whether it has to: no byte is allowed.
-    [[nodiscard]] bool is_done() const noexcept;
-    /// Bytes with which the text can be completed from here: the fewest, or, where a length is counted within a string,
-    /// an upper bound. 0 where it may end. Cost: linear in the frames.
-    [[nodiscard]] std::uint32_t shortest_end() noexcept;
-
-    /// Whether the last byte was refused because the ways of reading exceeded the options, not because of the grammar.
-    [[nodiscard]] bool out_of_budget() const noexcept { return out_of_budget_; }
-    /// Begins another text.
-    void restart() noexcept;
-    /// Bytes that open() allocated.
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return memory_bytes_; }
-
-private:
-    static constexpr std::uint32_t none = 0xffffffffu;
-
-    [[nodiscard]] result<void> allocate(const matcher_options& options);
-    [[nodiscard]] bool step(std::uint8_t byte) noexcept;
-    [[nodiscard]] bool try_step(std::uint8_t byte) noexcept;
-    void open_level() noexcept;
-    void close_level() noexcept;
-    void go_back_to(std::uint32_t level) noexcept;
-    void forget_levels() noexcept;
-    void compact() noexcept;
-    void mark_frames() noexcept;
-    void move_frames() noexcept;
-
-    void add_item(detail::match_item item) noexcept;
-    void put_item(detail::match_item item, std::uint32_t* slot) noexcept;
-    void follow(const detail::match_item& item, const detail::special_edge& edge) noexcept;
-    void call(const detail::match_item& item, const detail::special_edge& edge) noexcept;
-    void add_link(std::uint32_t frame, detail::match_item back) noexcept;
-    void end_rule(const detail::match_item& item) noexcept;
-    [[nodiscard]] std::uint32_t frame_of(std::uint32_t rule) noexcept;
-    [[nodiscard]] bool shorten(detail::match_frame& frame) noexcept;
-    [[nodiscard]] std::uint32_t bytes_from(const detail::match_item& item) const noexcept;
-    [[nodiscard]] bool is_room() const noexcept {
-        return items_used_ + items_at_once_ < items_.size() && frames_used_ + frames_.size() / 8 < frames_.size() &&
-               links_used_ + links_.size() / 8 < links_.size();
-    }
-
-    std::shared_ptr<const detail::compiled_grammar> tables_;
-    buffer<detail::match_item> items_;
-    buffer<detail::match_frame> frames_;
-    buffer<detail::match_link> links_;
-    buffer<detail::match_level> levels_;
-    buffer<std::uint32_t> frame_of_rule_; // the last frame of each rule
-    detail::stamp_table found_items_;     // of the level that is being made: (state, frame, 0) to an item
-    detail::stamp_table found_links_;     // (frame, state, caller's frame) to a link
-    std::uint32_t items_used_ = 0;
-    std::uint32_t frames_used_ = 0;
-    std::uint32_t links_used_ = 0;
-    std::uint32_t level_ = 0;
-    std::uint32_t items_at_once_ = 0;
-    std::uint32_t at_ = 0; // the item that is being followed
-    std::uint32_t pass_ = 0;
-    std::size_t memory_bytes_ = 0;
-    bool overflowed_ = false;
-    bool out_of_budget_ = false;
-};
-
-inline result<matcher> matcher::open(const grammar& texts, matcher_options options) {
-    return detail::guarded([&]() -> result<matcher> {
-        matcher made;
-        made.tables_ = detail::grammar_access::tables(texts);
-        if (auto allocated = made.allocate(options); !allocated) {
-            return failed(allocated);
-        }
-        made.restart();
-        if (made.overflowed_) {
-            return detail::error_saying(errc::grammar_budget,
-                                        {"a text of the grammar can begin in more ways than a matcher holds (",
-                                         options.items_at_once, " items at once, ", options.frames, " frames)"});
-        }
-        return made;
-    });
-}
-
-inline result<void> matcher::allocate(const matcher_options& options) {
-    if (options.items_at_once == 0 || options.frames == 0 || options.links == 0 || options.longest_lookahead == 0 ||
-        options.items < options.items_at_once) {
-        return detail::error_saying(errc::invalid_argument,
-                                    {"matcher_options: ", options.items, " items, ", options.items_at_once,
-                                     " at once: none of the options may be 0, and the first not below the second"});
-    }
-    items_at_once_ = options.items_at_once;
-    error failure;
-    detail::allocate(items_, options.items, "matcher", failure);
-    detail::allocate(frames_, options.frames, "matcher", failure);
-    detail::allocate(links_, options.links, "matcher", failure);
-    detail::allocate(levels_, std::uint64_t{options.longest_lookahead} + 2, "matcher", failure);
-    detail::allocate(frame_of_rule_, tables_->rules.size(), "matcher", failure);
-    if (failure.code != errc{}) {
-        return failure;
-    }
-    auto found_items = detail::stamp_table::open(options.items_at_once);
-    auto found_links = detail::stamp_table::open(options.items_at_once * 4);
-    if (!found_items || !found_links) {
-        return found_items ? failed(found_links) : failed(found_items);
-    }
-    found_items_ = *std::move(found_items);
-    found_links_ = *std::move(found_links);
-    memory_bytes_ = items_.size_bytes() + frames_.size_bytes() + links_.size_bytes() + levels_.size_bytes() +
-                    frame_of_rule_.size_bytes() + found_items_.size_bytes() + found_links_.size_bytes();
-    return {};
-}
-
-inline void matcher::restart() noexcept {
-    items_used_ = frames_used_ = links_used_ = level_ = 0;
-    levels_[0] = {0, 0, 0, false};
-    overflowed_ = out_of_budget_ = false;
-    ++pass_;
-    found_items_.forget();
-    found_links_.forget();
-    add_link(frame_of(tables_->root), {none, none, 0, 0});
-    close_level();
-    levels_[0].can_end = tables_->rules[tables_->root].is_nullable;
-}
-
-inline void matcher::open_level() noexcept {
-    ++level_;
-    levels_[level_] = {items_used_, frames_used_, links_used_, false};
-    overflowed_ = false;
-    ++pass_;
-    found_items_.forget();
-    found_links_.forget();
-}
-
-/// Follows what needs no byte, from every item of the new level.
-inline void matcher::close_level() noexcept {
-    const detail::automaton& states = tables_->states;
-    for (at_ = levels_[level_].first_item; at_ < items_used_ && !overflowed_; ++at_) {
-        const detail::match_item item = items_[at_];
-        if (item.state == none) {
-            continue;
-        }
-        if (states.is_final(item.state)) {
-            end_rule(item);
-        }
-        for (const detail::special_edge& edge : states.special_edges(item.state)) {
-            follow(item, edge);
-        }
-    }
-}
-
-inline bool matcher::try_step(std::uint8_t byte) noexcept {
-    const detail::match_level before = levels_[level_];
-    const std::uint32_t last = items_used_;
-    open_level();
-    for (std::uint32_t i = before.first_item; i < last && !overflowed_; ++i) {
-        const detail::match_item item = items_[i];
-        if (item.state == none) {
-            continue;
-        }
-        for (const detail::byte_edge edge : tables_->states.byte_edges(item.state)) {
-            if (byte < edge.low) {
-                break;
-            }
-            if (byte <= edge.high) {
-                add_item({edge.target, item.frame, item.low, item.high});
-            }
-        }
-    }
-    close_level();
-    if (overflowed_ || (items_used_ == last && !levels_[level_].can_end)) {
-        go_back_to(level_ - 1);
-        return false;
-    }
-    return true;
-}
-
-inline bool matcher::step(std::uint8_t byte) noexcept {
-    out_of_budget_ = false;
-    const bool is_taken = try_step(byte);
-    out_of_budget_ = overflowed_;
-    return is_taken;
-}
-
-inline void matcher::go_back_to(std::uint32_t level) noexcept {
-    items_used_ = levels_[level + 1].first_item;
-    frames_used_ = levels_[level + 1].first_frame;
-    links_used_ = levels_[level + 1].first_link;
-    level_ = level;
-}
-
-inline std::size_t matcher::accept(std::string_view text) noexcept {
-    std::size_t taken = 0;
-    while (taken < text.size()) {
-        if (!is_room()) {
-            compact();
-        }
-        if (!step(static_cast<std::uint8_t>(text[taken]))) {
-            break;
-        }
-        forget_levels();
-        ++taken;
-    }
-    return taken;
-}
-
-inline bool matcher::allows(std::string_view text) noexcept {
-    if (text.size() + 2 > levels_.size()) {
-        return false;
-    }
-    if (!is_room()) {
-        compact();
-    }
-    std::size_t taken = 0;
-    while (taken < text.size() && step(static_cast<std::uint8_t>(text[taken]))) {
-        ++taken;
-    }
-    if (taken != 0) {
-        go_back_to(0);
-    }
-    return taken == text.size();
-}
-
-/// The level after the last byte becomes the first: nothing goes back behind it.
-inline void matcher::forget_levels() noexcept {
-    levels_[0] = levels_[level_];
-    level_ = 0;
-}
-
-inline bool matcher::is_done() const noexcept {
-    for (std::uint32_t i = levels_[level_].first_item; i < items_used_; ++i) {
-        if (items_[i].state != none && !tables_->states.byte_edges(items_[i].state).empty()) {
-            return false;
-        }
-    }
-    return true;
-}
-
-inline void matcher::add_item(detail::match_item item) noexcept {
-    std::uint32_t* const slot = found_items_.at(item.state, item.frame, 0);
-    if (slot == nullptr) {
-        overflowed_ = true;
-        return;
-    }
-    if (*slot == none) {
-        return put_item(item, slot);
-    }
-    detail::match_item& found = items_[*slot];
-    if (item.low >= found.low && item.high <= found.high) {
-        return;
-    }
-    const bool is_apart = item.low > found.high + 1 || found.low > item.high + 1;
-    if (is_apart) {
-        return put_item(item, slot);
-    }
-    item.low = (std::min)(item.low, found.low);
-    item.high = (std::max)(item.high, found.high);
-    if (*slot > at_) { // not followed yet
-        found = item;
-        return;
-    }
-    found.state = none;
-    put_item(item, slot);
-}
-
-inline void matcher::put_item(detail::match_item item, std::uint32_t* slot) noexcept {
-    if (items_used_ == items_.size() || items_used_ - levels_[level_].first_item == items_at_once_) {
-        overflowed_ = true;
-        return;
-    }
-    *slot = items_used_;
-    items_[items_used_++] = item;
-}
-
-inline void matcher::follow(const detail::match_item& item, const detail::special_edge& edge) noexcept {
-    const std::uint32_t least = tables_->rules[tables_->rule_of[item.state]].least;
-    switch (edge.kind) {
-    case detail::special_kind::skip:
-        return add_item({edge.target, item.frame, item.low, item.high});
-    case detail::special_kind::count:
-        if (edge.value == 0xffffffffu) { // no limit: what exceeds the least count is the same
-            add_item({edge.target, item.frame, (std::min)(item.low + 1, least), (std::min)(item.high + 1, least)});
-        } else if (item.low < edge.value) {
-            add_item({edge.target, item.frame, item.low + 1, (std::min)(item.high, edge.value - 1) + 1});
-        }
-        return;
-    case detail::special_kind::call:
-    case detail::special_kind::tail_call:
-        return call(item, edge);
-    }
-}
-
-inline void matcher::call(const detail::match_item& item, const detail::special_edge& edge) noexcept {
-    const std::uint32_t called = frame_of(edge.value);
-    if (called == none) {
-        return;
-    }
-    const detail::match_frame& caller = frames_[item.frame];
-    // Nothing is left to do in the caller: the called rule goes back to where that would have gone. (The links of a
-    // frame of this level may still become more.)
-    if (edge.kind == detail::special_kind::tail_call && item.frame < levels_[level_].first_frame) {
-        for (std::uint32_t i = caller.first_link; i != none && !overflowed_; i = links_[i].next) {
-            add_link(called, links_[i].back);
-        }
-        return;
-    }
-    add_link(called, {edge.target, item.frame, item.low, item.high});
-}
-
-/// The frame of a rule that is called here, made where it is the first call; none where there is no room.
-inline std::uint32_t matcher::frame_of(std::uint32_t rule) noexcept {
-    const std::uint32_t known = frame_of_rule_[rule];
-    if (known >= levels_[level_].first_frame && known < frames_used_ && frames_[known].rule == rule) {
-        return known;
-    }
-    if (frames_used_ == frames_.size()) {
-        overflowed_ = true;
-        return none;
-    }
-    const std::uint32_t made = frames_used_++;
-    frames_[made] = {rule, none, 0, 0, 0};
-    frame_of_rule_[rule] = made;
-    add_item({tables_->rules[rule].start, made, 0, 0});
-    return made;
-}
-
-inline void matcher::add_link(std::uint32_t frame, detail::match_item back) noexcept {
-    std::uint32_t* const slot = found_links_.at(frame, back.state, back.frame);
-    if (slot == nullptr || links_used_ == links_.size()) {
-        overflowed_ = true;
-        return;
-    }
-    if (*slot != none) {
-        detail::match_item& found = links_[*slot].back;
-        if (back.low <= found.high + 1 && found.low <= back.high + 1) {
-            found.low = (std::min)(back.low, found.low);
-            found.high = (std::max)(back.high, found.high);
-            return;
-        }
-    }
-    *slot = links_used_;
-    links_[links_used_++] = {back, frames_[frame].first_link, frame};
-    frames_[frame].first_link = *slot;
-}
-
-/// A text of the item's rule is complete. One that was called here has taken no byte: its callers skip it.
-inline void matcher::end_rule(const detail::match_item& item) noexcept {
-    detail::match_frame& frame = frames_[item.frame];
-    if (item.high < tables_->rules[frame.rule].least || item.frame >= levels_[level_].first_frame ||
-        std::exchange(frame.popped_at, pass_) == pass_) {
-        return;
-    }
-    for (std::uint32_t i = frame.first_link; i != none && !overflowed_; i = links_[i].next) {
-        if (links_[i].back.state == none) {
-            levels_[level_].can_end = true;
-        } else {
-            add_item(links_[i].back);
-        }
-    }
-}
-
-inline std::uint32_t matcher::bytes_from(const detail::match_item& item) const noexcept {
-    const detail::compiled_rule& rule = tables_->rules[tables_->rule_of[item.state]];
-    const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
-    const std::uint64_t here = tables_->to_end[item.state] + missing * rule.step_bytes;
-    return detail::bytes_together(here, frames_[item.frame].bytes_to_end);
-}
-
-inline bool matcher::shorten(detail::match_frame& frame) noexcept {
-    std::uint32_t fewest = frame.bytes_to_end;
-    for (std::uint32_t i = frame.first_link; i != none; i = links_[i].next) {
-        fewest = (std::min)(fewest, links_[i].back.state == none ? 0 : bytes_from(links_[i].back));
-    }
-    return std::exchange(frame.bytes_to_end, fewest) != fewest;
-}
-
-inline std::uint32_t matcher::shortest_end() noexcept {
-    if (can_end()) {
-        return 0;
-    }
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        frames_[i].bytes_to_end = detail::endless;
-    }
-    for (bool is_shorter = true; is_shorter;) { // links go to older frames, but for left recursion
-        is_shorter = false;
-        for (std::uint32_t i = 0; i < frames_used_; ++i) {
-            is_shorter = shorten(frames_[i]) || is_shorter;
-        }
-    }
-    std::uint32_t fewest = detail::endless;
-    for (std::uint32_t i = levels_[level_].first_item; i < items_used_; ++i) {
-        fewest = items_[i].state == none ? fewest : (std::min)(fewest, bytes_from(items_[i]));
-    }
-    return fewest;
-}
-
-/// Gives back what the present items cannot reach. \pre level 0
-inline void matcher::compact() noexcept {
-    const std::uint32_t first = levels_[0].first_item;
-    std::copy(items_.data() + first, items_.data() + items_used_, items_.data());
-    items_used_ -= first;
-    mark_frames();
-    move_frames();
-    levels_[0] = {0, frames_used_, links_used_, levels_[0].can_end};
-}
-
-/// Sets moved_to of the frames that are needed to their new numbers, of the others to none.
-inline void matcher::mark_frames() noexcept {
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        frames_[i].moved_to = none;
-    }
-    std::uint32_t todo = none; // a list through bytes_to_end
-    const auto need = [&](std::uint32_t frame) {
-        if (frame != none && frames_[frame].moved_to == none) {
-            frames_[frame].moved_to = 0;
-            frames_[frame].bytes_to_end = std::exchange(todo, frame);
-        }
-    };
-    for (std::uint32_t i = 0; i < items_used_; ++i) {
-        need(items_[i].state == none ? none : items_[i].frame);
-    }
-    while (todo != none) {
-        const detail::match_frame& frame = frames_[todo];
-        todo = frame.bytes_to_end;
-        for (std::uint32_t i = frame.first_link; i != none; i = links_[i].next) {
-            need(links_[i].back.frame);
-        }
-    }
-    std::uint32_t kept = 0;
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        frames_[i].moved_to = frames_[i].moved_to == none ? none : kept++;
-    }
-}
-
-/// Moves what is needed to the front. Older links come first, so that each chain is made anew in its order.
-inline void matcher::move_frames() noexcept {
-    for (std::uint32_t i = 0; i < items_used_; ++i) {
-        if (items_[i].state != none) {
-            items_[i].frame = frames_[items_[i].frame].moved_to;
-        }
-    }
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        frames_[i].first_link = none;
-    }
-    std::uint32_t links = 0;
-    for (std::uint32_t i = 0; i < links_used_; ++i) {
-        detail::match_link link = links_[i];
-        detail::match_frame& owner = frames_[link.frame];
-        if (owner.moved_to == none) {
-            continue;
-        }
-        link.back.frame = link.back.frame == none ? none : frames_[link.back.frame].moved_to;
-        link.frame = owner.moved_to;
-        link.next = std::exchange(owner.first_link, links);
-        links_[links++] = link;
-    }
-    std::uint32_t frames = 0;
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        if (frames_[i].moved_to != none) {
-            frames_[frames++] = frames_[i];
-        }
-    }
-    links_used_ = links;
-    frames_used_ = frames;
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // bitnet-constrain as a process.
+#include "models.hpp"
 #include "process.hpp"
 
 #include <doctest/doctest.h>
@@ -44,4 +45,19 @@ TEST_CASE("bitnet-constrain notes a text that can be read in more ways than it c
             R"({"grammar":"root ::= \"(\" root \")\" | \"\"","texts":[")" + std::string(100000, '(') + "\"]}\n");
     CHECK(done.status == 0);
     CHECK(done.out.find(R"("accepts":[false],"notes":["text 1, byte )") != std::string::npos);
+}
+
+TEST_CASE("bitnet-constrain feeds texts as tokens with -m, and compares masks with bytes with --tokens") {
+    const std::string lines = R"({"grammar":"root ::= \"a\"+","texts":["aa","","ab"]}
+{"schema":"{\"type\":\"string\",\"maxLength\":9}","texts":["\"once upo\"","\"once upon\"","\"once upon \""]}
+)";
+    const auto fed = run("constrain", {"-m", tiny}, lines);
+    CHECK(fed.status == 0);
+    CHECK(fed.out == R"({"compiled":true,"accepts":[true,false,false],"notes":[]}
+{"compiled":true,"accepts":[true,true,false],"notes":[]}
+)");
+    const auto compared = run("constrain", {"-m", tiny, "--tokens"}, lines);
+    CHECK(compared.status == 0);
+    CHECK(compared.out.find(R"({"compiled":true,"accepts":[true,false,false],"notes":[],"masks_compared":)") == 0);
+    CHECK(run("constrain", {"--tokens"}, lines).status == 2);
 }

@@ -475,3 +475,20 @@ TEST_CASE("biases, typical sampling and DRY reach the sampler") {
     CHECK(refused.status == 1);
     CHECK(contains(refused.err, "sampler: a bias is of token 99999, the vocabulary has"));
 }
+
+TEST_CASE("what is generated matches the grammar, whatever the temperature, and is whole at the limit") {
+    for (const char* seed : {"1", "2", "3"}) {
+        const auto done = run("generate", with({"--regex", "[a-c]{3,5}(-[0-9]+)*", "--temp", "2", "--seed", seed, "-n",
+                                                "12", "--stats", "none"}));
+        CHECK(done.status == 0);
+        INFO(done.out);
+        REQUIRE(done.out.size() >= 3);
+        const std::size_t letters = done.out.find_first_not_of("abc");
+        CHECK((letters == std::string::npos ? done.out.size() : letters) <= 5);
+        CHECK(done.out.back() != '-');
+        CHECK(done.out.find_first_not_of("abc-0123456789") == std::string::npos);
+    }
+    CHECK(run("generate", with({"--regex", "x{30}", "-n", "12"})).err.find("30") != std::string::npos);
+    CHECK(run("generate", with({"--regex", "x", "--choices", tiny})).status == 1);
+    CHECK(run("generate", with({"--regex", "yes|no", "--ignore-eos", "--stats", "none", "-n", "9"})).out.size() <= 3);
+}

@@ -21,7 +21,7 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// How much a matcher may hold. Its memory is 16 bytes an item, 20 a frame and 24 a link, about 210 for each item at
+/// How much a matcher may hold. Its memory is 16 bytes an item, 24 a frame and 24 a link, about 210 for each item at
 /// once (to find them again) and 4 for each rule: 10 MiB by default, allocated by open().
 struct matcher_options {
     std::uint32_t items = 65'536;            ///< of all positions that can be gone back to
@@ -56,6 +56,9 @@ struct match_frame {
     std::uint32_t popped_at;    ///< the last pass in which it ended
     std::uint32_t bytes_to_end; ///< scratch of shortest_end()
     std::uint32_t moved_to;     ///< scratch of compaction
+    std::uint32_t seen;         ///< scratch of mask_key
+
+    static constexpr std::uint32_t most_seen = 64; ///< that are told apart, in the lower bits
 };
 
 /// All that is known after one byte: the items from `first_item` on.
@@ -65,6 +68,17 @@ struct match_level {
     std::uint32_t first_link;
     bool can_end;
 };
+
+/// A place that a matcher can go back to.
+struct match_mark {
+    match_level level;
+    std::uint32_t items;
+    std::uint32_t frames;
+    std::uint32_t links;
+};
+
+class mask_key;
+class mask_walk;
 
 /// Finds numbers by three others; forgets everything at once.
 class stamp_table {
@@ -162,15 +176,31 @@ public:
     /// an upper bound. 0 where it may end. Cost: linear in the frames.
     [[nodiscard]] std::uint32_t shortest_end() noexcept;
 
+    /// The same after `text`, all bytes of which are taken as by allows(). \pre allows(text)
+    [[nodiscard]] std::uint32_t shortest_end_after(std::string_view text) noexcept;
+
     /// Whether the last byte was refused because the ways of reading exceeded the options, not because of the grammar.
     [[nodiscard]] bool out_of_budget() const noexcept { return out_of_budget_; }
-    /// Begins another text.
+    /// Begins another text, and forgets the checkpoint.
     void restart() noexcept;
+
+    /// Remembers this place, instead of the one remembered before.
+    void checkpoint() noexcept {
+        mark_ = {levels_[0], items_used_, frames_used_, links_used_};
+        is_marked_ = true;
+    }
+    /// Goes back to the place that checkpoint() remembered, any number of times. \pre it did, after the last restart()
+    void rewind() noexcept;
     /// Bytes that open() allocated.
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return memory_bytes_; }
 
 private:
+    friend class detail::mask_key;
+    friend class detail::mask_walk;
+    friend class token_constraint;
+
     static constexpr std::uint32_t none = 0xffffffffu;
+    static constexpr std::uint32_t few = 8; ///< items or links of a level: sought one after the other
 
     [[nodiscard]] result<void> allocate(const matcher_options& options);
     [[nodiscard]] bool step(std::uint8_t byte) noexcept;
@@ -184,13 +214,30 @@ private:
     void move_frames() noexcept;
 
     void add_item(detail::match_item item) noexcept;
-    void put_item(detail::match_item item, std::uint32_t* slot) noexcept;
+    void put_item(detail::match_item item) noexcept;
+    [[nodiscard]] std::uint32_t find_item(const detail::match_item& item) noexcept;
+    [[nodiscard]] std::uint32_t find_link(std::uint32_t frame, const detail::match_item& back) noexcept;
+    void index_item(std::uint32_t number) noexcept;
+    void index_link(std::uint32_t number) noexcept;
     void follow(const detail::match_item& item, const detail::special_edge& edge) noexcept;
     void call(const detail::match_item& item, const detail::special_edge& edge) noexcept;
     void add_link(std::uint32_t frame, detail::match_item back) noexcept;
     void end_rule(const detail::match_item& item) noexcept;
     [[nodiscard]] std::uint32_t frame_of(std::uint32_t rule) noexcept;
+    /// Sets bytes_to_end of the frames from `first` on, given those of the frames before it.
+    void measure_frames(std::uint32_t first) noexcept;
+    /// Sets bytes_to_end of all frames. \return the most of them.
+    std::uint32_t longest_frame() noexcept;
+    /// What can be completed from the items of the last level, given the same of all frames.
+    [[nodiscard]] std::uint32_t bytes_from_level() const noexcept;
     [[nodiscard]] bool shorten(detail::match_frame& frame) noexcept;
+    /// The links of a frame are looked at.
+    void look(std::uint32_t frame) noexcept {
+        if (frame < watched_) {
+            looked_at(frame);
+        }
+    }
+    void looked_at(std::uint32_t frame) noexcept;
     [[nodiscard]] std::uint32_t bytes_from(const detail::match_item& item) const noexcept;
     [[nodiscard]] bool is_room() const noexcept {
         return items_used_ + items_at_once_ < items_.size() && frames_used_ + frames_.size() / 8 < frames_.size() &&
@@ -215,6 +262,11 @@ private:
     std::size_t memory_bytes_ = 0;
     bool overflowed_ = false;
     bool out_of_budget_ = false;
+    bool is_marked_ = false;
+    detail::match_mark mark_{};
+    std::uint32_t watched_ = 0;   // frames below are those of mask_key, while a mask is made
+    std::uint32_t watch_ = 0;     // what `seen` has of its frames, in the upper bits
+    std::uint32_t last_seen_ = 0; // the largest `seen` of those that were looked at; none: one that it does not know
 };
 
 inline result<matcher> matcher::open(const grammar& texts, matcher_options options) {
@@ -266,7 +318,7 @@ inline result<void> matcher::allocate(const matcher_options& options) {
 inline void matcher::restart() noexcept {
     items_used_ = frames_used_ = links_used_ = level_ = 0;
     levels_[0] = {0, 0, 0, false};
-    overflowed_ = out_of_budget_ = false;
+    overflowed_ = out_of_budget_ = is_marked_ = false;
     ++pass_;
     found_items_.forget();
     found_links_.forget();
@@ -388,40 +440,67 @@ inline bool matcher::is_done() const noexcept {
     return true;
 }
 
+/// The newest item of the last level with this state and frame; none where there is none.
+inline std::uint32_t matcher::find_item(const detail::match_item& item) noexcept {
+    const std::uint32_t first = levels_[level_].first_item;
+    if (items_used_ - first > few) {
+        const std::uint32_t* const slot = found_items_.at(item.state, item.frame, 0);
+        overflowed_ = overflowed_ || slot == nullptr;
+        return slot == nullptr ? none : *slot;
+    }
+    for (std::uint32_t i = items_used_; i-- > first;) {
+        if (items_[i].state == item.state && items_[i].frame == item.frame) {
+            return i;
+        }
+    }
+    return none;
+}
+
+inline void matcher::index_item(std::uint32_t number) noexcept {
+    std::uint32_t* const slot = found_items_.at(items_[number].state, items_[number].frame, 0);
+    overflowed_ = overflowed_ || slot == nullptr;
+    if (slot != nullptr) {
+        *slot = number;
+    }
+}
+
 inline void matcher::add_item(detail::match_item item) noexcept {
-    std::uint32_t* const slot = found_items_.at(item.state, item.frame, 0);
-    if (slot == nullptr) {
-        overflowed_ = true;
-        return;
+    const std::uint32_t number = find_item(item);
+    if (overflowed_ || number == none) {
+        return overflowed_ ? void() : put_item(item);
     }
-    if (*slot == none) {
-        return put_item(item, slot);
-    }
-    detail::match_item& found = items_[*slot];
+    detail::match_item& found = items_[number];
     if (item.low >= found.low && item.high <= found.high) {
         return;
     }
     const bool is_apart = item.low > found.high + 1 || found.low > item.high + 1;
     if (is_apart) {
-        return put_item(item, slot);
+        return put_item(item);
     }
     item.low = (std::min)(item.low, found.low);
     item.high = (std::max)(item.high, found.high);
-    if (*slot > at_) { // not followed yet
+    if (number > at_) { // not followed yet
         found = item;
         return;
     }
     found.state = none;
-    put_item(item, slot);
+    put_item(item);
 }
 
-inline void matcher::put_item(detail::match_item item, std::uint32_t* slot) noexcept {
-    if (items_used_ == items_.size() || items_used_ - levels_[level_].first_item == items_at_once_) {
+inline void matcher::put_item(detail::match_item item) noexcept {
+    const std::uint32_t first = levels_[level_].first_item;
+    if (items_used_ == items_.size() || items_used_ - first == items_at_once_) {
         overflowed_ = true;
         return;
     }
-    *slot = items_used_;
     items_[items_used_++] = item;
+    const bool is_first_of_many = items_used_ - first == few + 1;
+    for (std::uint32_t i = is_first_of_many ? first : items_used_ - 1; items_used_ - first > few && i < items_used_;
+         ++i) {
+        if (items_[i].state != none) {
+            index_item(i);
+        }
+    }
 }
 
 inline void matcher::follow(const detail::match_item& item, const detail::special_edge& edge) noexcept {
@@ -451,6 +530,7 @@ inline void matcher::call(const detail::match_item& item, const detail::special_
     // Nothing is left to do in the caller: the called rule goes back to where that would have gone. (The links of a
     // frame of this level may still become more.)
     if (edge.kind == detail::special_kind::tail_call && item.frame < levels_[level_].first_frame) {
+        look(item.frame);
         for (std::uint32_t i = caller.first_link; i != none && !overflowed_; i = links_[i].next) {
             add_link(called, links_[i].back);
         }
@@ -470,29 +550,62 @@ inline std::uint32_t matcher::frame_of(std::uint32_t rule) noexcept {
         return none;
     }
     const std::uint32_t made = frames_used_++;
-    frames_[made] = {rule, none, 0, 0, 0};
+    frames_[made] = {rule, none, 0, detail::endless, 0, 0};
     frame_of_rule_[rule] = made;
     add_item({tables_->rules[rule].start, made, 0, 0});
     return made;
 }
 
+/// The same of the links.
+inline std::uint32_t matcher::find_link(std::uint32_t frame, const detail::match_item& back) noexcept {
+    if (links_used_ - levels_[level_].first_link > few) {
+        const std::uint32_t* const slot = found_links_.at(frame, back.state, back.frame);
+        overflowed_ = overflowed_ || slot == nullptr;
+        return slot == nullptr ? none : *slot;
+    }
+    std::uint32_t i = frames_[frame].first_link;
+    while (i != none && (links_[i].back.state != back.state || links_[i].back.frame != back.frame)) {
+        i = links_[i].next;
+    }
+    return i;
+}
+
+inline void matcher::index_link(std::uint32_t number) noexcept {
+    const detail::match_link& link = links_[number];
+    std::uint32_t* const slot = found_links_.at(link.frame, link.back.state, link.back.frame);
+    overflowed_ = overflowed_ || slot == nullptr;
+    if (slot != nullptr) {
+        *slot = number;
+    }
+}
+
 inline void matcher::add_link(std::uint32_t frame, detail::match_item back) noexcept {
-    std::uint32_t* const slot = found_links_.at(frame, back.state, back.frame);
-    if (slot == nullptr || links_used_ == links_.size()) {
+    const std::uint32_t number = find_link(frame, back);
+    if (overflowed_ || links_used_ == links_.size()) {
         overflowed_ = true;
         return;
     }
-    if (*slot != none) {
-        detail::match_item& found = links_[*slot].back;
+    if (number != none) {
+        detail::match_item& found = links_[number].back;
         if (back.low <= found.high + 1 && found.low <= back.high + 1) {
             found.low = (std::min)(back.low, found.low);
             found.high = (std::max)(back.high, found.high);
             return;
         }
     }
-    *slot = links_used_;
-    links_[links_used_++] = {back, frames_[frame].first_link, frame};
-    frames_[frame].first_link = *slot;
+    links_[links_used_] = {back, frames_[frame].first_link, frame};
+    frames_[frame].first_link = links_used_++;
+    const std::uint32_t first = levels_[level_].first_link;
+    const bool is_first_of_many = links_used_ - first == few + 1;
+    for (std::uint32_t i = is_first_of_many ? first : links_used_ - 1; links_used_ - first > few && i < links_used_;
+         ++i) {
+        index_link(i);
+    }
+}
+
+inline void matcher::looked_at(std::uint32_t frame) noexcept {
+    const std::uint32_t seen = frames_[frame].seen;
+    last_seen_ = (seen ^ watch_) < detail::match_frame::most_seen ? (std::max)(last_seen_, seen) : none;
 }
 
 /// A text of the item's rule is complete. One that was called here has taken no byte: its callers skip it.
@@ -502,6 +615,7 @@ inline void matcher::end_rule(const detail::match_item& item) noexcept {
         std::exchange(frame.popped_at, pass_) == pass_) {
         return;
     }
+    look(item.frame);
     for (std::uint32_t i = frame.first_link; i != none && !overflowed_; i = links_[i].next) {
         if (links_[i].back.state == none) {
             levels_[level_].can_end = true;
@@ -526,34 +640,77 @@ inline bool matcher::shorten(detail::match_frame& frame) noexcept {
     return std::exchange(frame.bytes_to_end, fewest) != fewest;
 }
 
-inline std::uint32_t matcher::shortest_end() noexcept {
-    if (can_end()) {
-        return 0;
-    }
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+inline void matcher::measure_frames(std::uint32_t first) noexcept {
+    for (std::uint32_t i = first; i < frames_used_; ++i) {
         frames_[i].bytes_to_end = detail::endless;
     }
-    for (bool is_shorter = true; is_shorter;) { // links go to older frames, but for left recursion
+    for (bool is_shorter = first < frames_used_; is_shorter;) { // links go to older frames, but for left recursion
         is_shorter = false;
-        for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        for (std::uint32_t i = first; i < frames_used_; ++i) {
             is_shorter = shorten(frames_[i]) || is_shorter;
         }
     }
-    std::uint32_t fewest = detail::endless;
+}
+
+inline std::uint32_t matcher::bytes_from_level() const noexcept {
+    std::uint32_t fewest = can_end() ? 0 : detail::endless;
     for (std::uint32_t i = levels_[level_].first_item; i < items_used_; ++i) {
         fewest = items_[i].state == none ? fewest : (std::min)(fewest, bytes_from(items_[i]));
     }
     return fewest;
 }
 
-/// Gives back what the present items cannot reach. \pre level 0
+inline std::uint32_t matcher::shortest_end() noexcept {
+    if (can_end()) {
+        return 0;
+    }
+    measure_frames(0);
+    return bytes_from_level();
+}
+
+inline std::uint32_t matcher::longest_frame() noexcept {
+    measure_frames(0);
+    std::uint32_t most = 0;
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        most = (std::max)(most, frames_[i].bytes_to_end);
+    }
+    return most;
+}
+
+inline std::uint32_t matcher::shortest_end_after(std::string_view text) noexcept {
+    for (const char byte : text) {
+        static_cast<void>(step(static_cast<std::uint8_t>(byte)));
+    }
+    const std::uint32_t fewest = shortest_end();
+    if (level_ != 0) {
+        go_back_to(0);
+    }
+    return fewest;
+}
+
+inline void matcher::rewind() noexcept {
+    levels_[0] = mark_.level;
+    items_used_ = mark_.items;
+    frames_used_ = mark_.frames;
+    links_used_ = mark_.links;
+    out_of_budget_ = false;
+}
+
+/// Gives back what the present items, and those of the checkpoint, cannot reach. \pre level 0
 inline void matcher::compact() noexcept {
     const std::uint32_t first = levels_[0].first_item;
-    std::copy(items_.data() + first, items_.data() + items_used_, items_.data());
-    items_used_ -= first;
+    const bool is_apart = is_marked_ && mark_.level.first_item != first;
+    const std::uint32_t marked = is_apart ? mark_.items - mark_.level.first_item : 0;
+    if (is_apart) {
+        std::copy_n(items_.data() + mark_.level.first_item, marked, items_.data());
+    }
+    std::copy(items_.data() + first, items_.data() + items_used_, items_.data() + marked);
+    items_used_ -= first - marked;
     mark_frames();
     move_frames();
-    levels_[0] = {0, frames_used_, links_used_, levels_[0].can_end};
+    levels_[0] = {marked, frames_used_, links_used_, levels_[0].can_end};
+    mark_.level.first_item = 0;
+    mark_.items = is_apart ? marked : items_used_;
 }
 
 /// Sets moved_to of the frames that are needed to their new numbers, of the others to none.
@@ -595,7 +752,9 @@ inline void matcher::move_frames() noexcept {
         frames_[i].first_link = none;
     }
     std::uint32_t links = 0;
+    std::uint32_t marked_links = 0;
     for (std::uint32_t i = 0; i < links_used_; ++i) {
+        marked_links = i == mark_.links ? links : marked_links;
         detail::match_link link = links_[i];
         detail::match_frame& owner = frames_[link.frame];
         if (owner.moved_to == none) {
@@ -606,12 +765,16 @@ inline void matcher::move_frames() noexcept {
         link.next = std::exchange(owner.first_link, links);
         links_[links++] = link;
     }
+    mark_.links = mark_.links < links_used_ ? marked_links : links;
     std::uint32_t frames = 0;
+    std::uint32_t marked_frames = 0;
     for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        marked_frames = i == mark_.frames ? frames : marked_frames;
         if (frames_[i].moved_to != none) {
             frames_[frames++] = frames_[i];
         }
     }
+    mark_.frames = mark_.frames < frames_used_ ? marked_frames : frames;
     links_used_ = links;
     frames_used_ = frames;
 }

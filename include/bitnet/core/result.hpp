@@ -63,6 +63,7 @@ enum class errc {
     unsupported_schema, ///< a keyword of a JSON Schema that cannot be enforced
     empty_language,     ///< no text at all matches a grammar
     grammar_budget,     ///< more states, ways of reading a text or work than the limits allow
+    no_token_left,      ///< no token may be chosen
     // the caller's requests
     invalid_argument, ///< a value outside its documented range
     invalid_token,    ///< a token id outside the vocabulary

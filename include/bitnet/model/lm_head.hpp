@@ -12,6 +12,7 @@
 #include <array>
 #include <cassert>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace bitnet::inline BITNET_ABI::detail {
@@ -37,6 +38,19 @@ inline void lm_head_products(pool_ref pool, const loop_table& loops, const float
             of_element.dot_rows(lm_head.data + first * row_bytes, row_bytes, rest < chunk ? rest : chunk,
                                 {x.data + begin * x.stride, tokens, x.cols, x.stride}, y.data());
         }
+    });
+}
+
+/// out[i] = row rows[i] of lm_head times x [lm_head.cols]: the bits that lm_head_products() gives.
+inline void lm_head_listed(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
+                           std::span<const std::uint32_t> rows, const float* x, float* out) noexcept {
+    constexpr std::size_t chunk = 64;
+    parallel_for(pool, (rows.size() + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+        const std::size_t first = task * chunk;
+        const std::size_t rest = rows.size() - first;
+        loops.of(lm_head.element)
+            .dot_listed(lm_head.data, lm_head.row_bytes(), rows.subspan(first, rest < chunk ? rest : chunk), x,
+                        lm_head.cols, out + first);
     });
 }
 

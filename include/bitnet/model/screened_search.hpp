@@ -84,11 +84,19 @@ public:
     /// bounds leave more than an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
     [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
                                                                        std::size_t k) noexcept {
+        return largest(pool, x, k, {});
+    }
+    /// The same among the rows whose bits are set, bit row % 64 of word row / 64; among all if there are no words.
+    /// \pre these are k at least
+    [[nodiscard]] std::optional<std::span<const scored_token>>
+    largest(pool_ref pool, const float* x, std::size_t k, std::span<const std::uint64_t> allowed) noexcept {
         begin(x, k);
+        allowed_ = allowed;
         while (!is_over()) {
             run_stage(pool, x);
             end_stage();
         }
+        allowed_ = {};
         return found();
     }
 
@@ -197,11 +205,15 @@ private:
         return (std::min)(lm_head_->rows, (group + 1) * group_);
     }
 
+    [[nodiscard]] bool is_allowed(std::size_t row) const noexcept {
+        return allowed_.empty() || (row / 64 < allowed_.size() && (allowed_[row / 64] >> row % 64 & 1) != 0);
+    }
+
     [[nodiscard]] peak peak_of(std::size_t group) const noexcept {
         peak highest{INT32_MIN, 0};
         for (std::size_t r = group * group_; r < end_of(group); ++r) {
             const std::int32_t rank = rank_of(upper_[r]);
-            if (rank > highest.rank) {
+            if (rank > highest.rank && is_allowed(r)) {
                 highest = {rank, static_cast<std::uint32_t>(r)};
             }
         }
@@ -223,7 +235,10 @@ private:
 
     /// The rows of the highest peaks to the front of order_: candidates_ of them, none if there are fewer than k.
     void choose_candidates() noexcept {
-        candidates_ = (std::min)({std::max<std::size_t>(16, 2 * k_), most_candidates, order_.size()});
+        const auto has_row = [](const peak& one) noexcept { return one.rank != INT32_MIN; };
+        const auto groups = static_cast<std::size_t>( // those without a row that is allowed say nothing
+            std::count_if(peaks_.data(), peaks_.data() + peaks_.size(), has_row));
+        candidates_ = (std::min)({std::max<std::size_t>(16, 2 * k_), most_candidates, groups});
         if (candidates_ < k_) {
             candidates_ = 0;
             return;
@@ -262,7 +277,7 @@ private:
                 continue;
             }
             for (std::size_t r = g * group_; r < end_of(g); ++r) {
-                if (rank_of(upper_[r]) >= floor_) {
+                if (rank_of(upper_[r]) >= floor_ && is_allowed(r)) {
                     visit(r);
                 }
             }
@@ -327,10 +342,11 @@ private:
     buffer<std::int8_t> low_;
     buffer<std::int32_t> offset_;
     screen_input input_;
-    buffer<float> upper_;        ///< [rows] bounds
-    buffer<peak> peaks_;         ///< [groups]
-    buffer<peak> order_;         ///< [groups] the highest first
-    buffer<scored_token> found_; ///< [limit + candidates]
+    std::span<const std::uint64_t> allowed_; ///< of the present search; empty: all rows
+    buffer<float> upper_;                    ///< [rows] bounds
+    buffer<peak> peaks_;                     ///< [groups]
+    buffer<peak> order_;                     ///< [groups] the highest first
+    buffer<scored_token> found_;             ///< [limit + candidates]
     screen_statistics statistics_;
 };
 

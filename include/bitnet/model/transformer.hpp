@@ -121,6 +121,17 @@ public:
         logits(pool, {&row_index, 1}, {&to, 1});
     }
 
+    /// Whether listed_logits() can be asked: the output matrix is no ternary one.
+    [[nodiscard]] bool has_listed_logits() const noexcept { return !weights_->ternary_head().has_blocks(); }
+    /// out[i] = the logit of token ids[i] of one row, the same bits as in logits(). Reads these rows of the output
+    /// matrix alone. \pre has_listed_logits()
+    void listed_logits(pool_ref pool, std::size_t row_index, std::span<const std::uint32_t> ids, float* out) noexcept {
+        lm_head_listed(pool, *loops_, weights_->lm_head(), ids, final_state(row_index), out);
+        if (model_->logit_scale != 1.0f) {
+            loops_->divide(out, model_->logit_scale, ids.size());
+        }
+    }
+
     /// The hidden state [hidden] of one row after the last norm: what the output matrix multiplies. Valid until the
     /// next call.
     [[nodiscard]] const float* final_state(std::size_t row_index) noexcept {

@@ -403,9 +403,24 @@ private:
                 forward_->set_state(each.session->state(), row);
             }
             answers_[head_.size()] = &each;
-            head_.add(row, chooser->needs());
+            head_.add(row, needs_of(*chooser));
         }
         head_.choose_way();
+    }
+
+    /// All logits for a chooser that allows some: the screen is searched for several together, and without their masks.
+    [[nodiscard]] static std::size_t needs_of(const any_chooser& chooser) noexcept {
+        return chooser.is_constrained() ? 0 : chooser.needs();
+    }
+    [[nodiscard]] static result<void> check_allowed(const any_chooser& chooser) {
+        if (!chooser.is_constrained()) {
+            return {};
+        }
+        const auto allowed = chooser.allowed();
+        if (!allowed) {
+            return failed(allowed);
+        }
+        return allowed->count != 0 ? result<void>{} : error{errc::no_token_left, "scheduler: no token is allowed"};
     }
 
     /// The token of answer `i`, unless the speaker has left or thought of something else meanwhile.
@@ -422,7 +437,11 @@ private:
         if (each.session->is_cancelled()) {
             return refuse(each, stop_reason::cancelled);
         }
-        const std::size_t needs = chooser->needs();
+        if (auto allowed = guarded([&] { return check_allowed(*chooser); }); !allowed) {
+            each.who->take(each.session->stopped(failed(allowed)));
+            return;
+        }
+        const std::size_t needs = needs_of(*chooser);
         if (const auto few = head_.few(i, needs)) {
             each.who->take(each.session->take(*chooser, chooser->choose(*few)));
         } else if (const auto logits = head_.logits(i)) {

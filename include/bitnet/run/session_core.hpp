@@ -19,6 +19,7 @@
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/model/weights.hpp>
+#include <bitnet/run/allowed_tokens.hpp>
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/logits_rows.hpp>
@@ -118,22 +119,19 @@ public:
             return stopped(stop_reason::context_full);
         }
         const default_float_environment environment;
-        std::size_t k = 0;
-        const auto compute = [&]() -> result<void> {
+        const auto computed = guarded([&]() -> result<token> {
             if (auto ready = ready_for_logits(); !ready) {
-                return ready;
+                return failed(ready);
             }
-            k = choose.needs();
-            return run_head(k);
-        };
-        if (auto computed = guarded(compute); !computed) {
+            return choose.is_constrained() ? choose_allowed(choose) : choose_any(choose);
+        });
+        if (!computed) {
             if (computed.error().code == errc::cancelled) {
                 return stopped(stop_reason::cancelled);
             }
             return stopped(failed(computed));
         }
-        const auto few = found(k);
-        return take(choose, few ? choose.choose(*few) : choose.choose(all_logits()));
+        return take(choose, *computed);
     }
 
     result<void> queue(std::span<const token> tokens) override {
@@ -373,7 +371,9 @@ private:
                 return stopped_step();
             }
         }
-        return !is_asked || is_head_done(choose->needs()) ? step_state::ready : stopped_step();
+        // A chooser that allows some needs little of the head, if any, and that is known in next() only.
+        return !is_asked || choose->is_constrained() || is_head_done(choose->needs()) ? step_state::ready
+                                                                                      : stopped_step();
     }
     [[nodiscard]] result<step_state> stopped_step() const {
         return space_->steps.is_cancelled() ? result<step_state>(was_cancelled()) : step_state::working;
@@ -761,6 +761,55 @@ private:
             }
         }
         return {};
+    }
+    [[nodiscard]] result<token> choose_any(const any_chooser& choose) {
+        const std::size_t k = choose.needs();
+        if (auto ran = run_head(k); !ran) {
+            return failed(ran);
+        }
+        const auto few = found(k);
+        return few ? choose.choose(*few) : choose.choose(all_logits());
+    }
+    /// The token of a chooser that allows some, by way of as little of the output matrix as is enough.
+    [[nodiscard]] result<token> choose_allowed(const any_chooser& choose) {
+        const auto allowed = choose.allowed();
+        if (!allowed) {
+            return failed(allowed);
+        }
+        if (allowed->count == 0) {
+            return error{errc::no_token_left, "session: no token is allowed"};
+        }
+        if (allowed->count == 1 && !allowed->few.empty()) {
+            const scored_token only{static_cast<token>(allowed->few[0]), 0.0f};
+            return choose.choose(std::span(&only, 1));
+        }
+        if (const auto few = logits_among(*allowed, choose.needs())) {
+            return choose.choose(*few);
+        }
+        if (auto ran = run_head(0); !ran) {
+            return failed(ran);
+        }
+        return choose.choose(all_logits());
+    }
+    /// Logits of tokens that are allowed, the `needed` largest at least; nullopt where all logits have to do.
+    [[nodiscard]] std::optional<std::span<const scored_token>> logits_among(const allowed_tokens& allowed,
+                                                                            std::size_t needed) noexcept {
+        if (logits_.has()) {
+            return std::nullopt;
+        }
+        workspace& space = *space_;
+        space.pass.drop_head();
+        if (!allowed.few.empty() && space.forward->has_listed_logits()) {
+            space.forward->listed_logits(space.pool.ref(), last_row_, allowed.few, space.listed_values.data());
+            for (std::size_t i = 0; i < allowed.few.size(); ++i) {
+                space.listed[i] = {static_cast<token>(allowed.few[i]), space.listed_values[i]};
+            }
+            return space.listed.span().first(allowed.few.size());
+        }
+        if (!is_screened(needed) || needed > allowed.count) {
+            return std::nullopt;
+        }
+        return space.search.largest(space.pool.ref(), space.forward->final_state(last_row_), needed, allowed.bits);
     }
     [[nodiscard]] result<void> run_head(std::size_t k) {
         return run_whole([&]() noexcept { return is_head_done(k); });

@@ -4,7 +4,9 @@
 #define BITNET_RUN_TOKEN_CHOOSER_HPP
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
 #include <bitnet/model/ranking.hpp>
+#include <bitnet/run/allowed_tokens.hpp>
 #include <bitnet/text/token.hpp>
 
 #include <concepts>
@@ -38,6 +40,17 @@ concept token_chooser = requires(C& chooser, std::span<const float> all, std::sp
     chooser.accept(id);
 };
 
+/// A token_chooser to which some tokens are forbidden. A session calls allowed() before needs(), and then one of the
+/// two choose(), as before: choose(largest) with the needs() largest logits of the tokens that are allowed (all of
+/// these, if they are fewer; one alone with a logit of 0, because its logit decides nothing), or choose(all), which has
+/// to leave out the others itself. needs() may be 0 and choose(largest) is called with all tokens that are allowed.
+///
+/// An error of allowed() ends next() with stop_reason::error, and so does a set without a token.
+template <class C>
+concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
+    { chooser.allowed() } -> std::same_as<result<allowed_tokens>>;
+};
+
 /// A reference to any token_chooser, for functions that are no templates. Borrows the chooser, which must outlive it.
 class any_chooser {
 public:
@@ -50,7 +63,11 @@ public:
           choose_among_([](void* self, std::span<const scored_token> largest) noexcept {
               return static_cast<C*>(self)->choose(largest);
           }),
-          accept_([](void* self, token id) noexcept { static_cast<void>(static_cast<C*>(self)->accept(id)); }) {}
+          accept_([](void* self, token id) noexcept { static_cast<void>(static_cast<C*>(self)->accept(id)); }) {
+        if constexpr (constrained_token_chooser<C>) {
+            allowed_ = [](void* self) { return static_cast<C*>(self)->allowed(); };
+        }
+    }
 
     [[nodiscard]] std::size_t needs() const noexcept { return needs_(self_); }
     [[nodiscard]] token choose(std::span<const float> all) const noexcept { return choose_(self_, all); }
@@ -59,12 +76,18 @@ public:
     }
     void accept(token id) const noexcept { accept_(self_, id); }
 
+    /// Whether it is a constrained_token_chooser.
+    [[nodiscard]] bool is_constrained() const noexcept { return allowed_ != nullptr; }
+    /// \pre is_constrained()
+    [[nodiscard]] result<allowed_tokens> allowed() const { return allowed_(self_); }
+
 private:
     void* self_;
     std::size_t (*needs_)(void*) noexcept;
     token (*choose_)(void*, std::span<const float>) noexcept;
     token (*choose_among_)(void*, std::span<const scored_token>) noexcept;
     void (*accept_)(void*, token) noexcept;
+    result<allowed_tokens> (*allowed_)(void*) = nullptr;
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -13,6 +13,7 @@
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
+#include <bitnet/run/allowed_tokens.hpp>
 #include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/session_options.hpp>
@@ -75,6 +76,8 @@ struct workspace {
     buffer<sequence_row> rows; ///< [prompt_chunk]
     logits_rows logits;
     std::array<scored_token, screened_search::most> largest; ///< found without a screen
+    buffer<scored_token> listed;                             ///< [allowed_tokens::most_listed], as the next one
+    buffer<float> listed_values;
     screened_search search;
     session_core* owner = nullptr; ///< whose states are in `forward`
     std::atomic<std::size_t> users{1};
@@ -117,6 +120,8 @@ public:
         all.forward.emplace(*std::move(forward));
         error failure;
         allocate(all.rows, options.prompt_chunk, "prompt rows", failure, session_scratch(options));
+        allocate(all.listed, allowed_tokens::most_listed, "logits", failure, session_scratch(options));
+        allocate(all.listed_values, allowed_tokens::most_listed, "logits", failure, session_scratch(options));
         if (failure.code != errc{}) {
             return failure;
         }

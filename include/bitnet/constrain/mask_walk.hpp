@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: MIT
+// mask_walk: which tokens of a vocabulary a matcher allows, by one walk of the tree of their bytes.
+#ifndef BITNET_CONSTRAIN_MASK_WALK_HPP
+#define BITNET_CONSTRAIN_MASK_WALK_HPP
+
+#include <bitnet/constrain/compiled_grammar.hpp>
+#include <bitnet/constrain/matcher.hpp>
+#include <bitnet/constrain/state_rows.hpp>
+#include <bitnet/constrain/token_tree.hpp>
+#include <bitnet/constrain/token_trie.hpp>
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/result.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What came of a walk.
+struct walked_mask {
+    std::uint32_t count = 0;     ///< tokens that are allowed, without those that end the text
+    std::uint32_t most_left = 0; ///< the most bytes that one of them leaves to the end, or to that of an older frame
+    bool is_whole = true;        ///< false: the ways of reading, or the work, exceeded their limits
+};
+
+/// Walks the trie with a matcher. As long as there is one way of reading, and no rule is called or left, a byte is one
+/// look into a row of 256; otherwise the matcher takes it, on a level of its own. Tokens that are plain text are added
+/// as a whole where plain text is allowed. Working memory of one constraint; allocates in open() only.
+class mask_walk {
+public:
+    static constexpr std::uint32_t any_end = 0xffffffffu;
+    /// Nodes and items that are looked at for one mask: some 50 ms.
+    static constexpr std::uint64_t most_work = 8'000'000;
+
+    /// \return errc::out_of_memory.
+    [[nodiscard]] static result<mask_walk> open(const matcher& of, const token_trie& trie) {
+        mask_walk made;
+        error failure;
+        allocate(made.places_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        auto rows = state_rows::open(*of.tables_);
+        if (!rows) {
+            return failed(rows);
+        }
+        made.rows_ = *std::move(rows);
+        return made;
+    }
+
+    /// Sets the bits of all tokens that are allowed next and after which no more than `most_left` bytes are missing.
+    /// \param most_left any_end: as many as there may be; bytes_to_end of the frames is set to 0 then, and otherwise
+    /// has to be what the matcher measured. \param bits all 0, one for each token \pre the matcher is at level 0
+    [[nodiscard]] walked_mask run(matcher& of, const token_trie& trie, std::uint32_t most_left,
+                                  std::span<std::uint64_t> bits) noexcept {
+        begin(of, most_left, bits);
+        if (add_plain(trie)) {
+            walk(trie_access::special(trie));
+        } else {
+            walk(trie_access::all(trie));
+        }
+        back_to(0);
+        of.overflowed_ = false;
+        return made_;
+    }
+
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return places_.size_bytes() + rows_.memory_bytes(); }
+
+private:
+    static constexpr std::uint32_t none = 0xffffffffu;
+
+    /// Where a text stands: at one or two items whose states have nothing but edges over bytes, or at those of a level.
+    struct place {
+        match_item first;    ///< state none: nothing can follow, or see is_level
+        match_item second;   ///< state none: there is none
+        std::uint32_t level; ///< whose frames there are
+        std::uint32_t left;  ///< bytes to the end; unknown: those of the first item
+        bool is_level;
+    };
+    static constexpr match_item no_item{none, 0, 0, 0};
+    static constexpr std::uint32_t unknown = 0xffffffffu;
+
+    void begin(matcher& of, std::uint32_t most_left, std::span<std::uint64_t> bits) noexcept {
+        of_ = &of;
+        bits_ = bits;
+        most_left_ = most_left;
+        made_ = {};
+        work_ = 0;
+        if (most_left == any_end) {
+            for (std::uint32_t i = 0; i < of.frames_used_; ++i) {
+                of.frames_[i].bytes_to_end = 0;
+            }
+        }
+        places_[0] = place_of_level();
+    }
+
+    void back_to(std::uint32_t level) noexcept {
+        if (of_->level_ != level) {
+            of_->go_back_to(level);
+        }
+    }
+
+    /// The last level of the matcher as a place.
+    [[nodiscard]] place place_of_level() noexcept {
+        place made{no_item, no_item, of_->level_, of_->bytes_from_level(), false};
+        for (std::uint32_t i = of_->levels_[of_->level_].first_item; i < of_->items_used_; ++i) {
+            const match_item item = of_->items_[i];
+            if (item.state == none || of_->tables_->states.byte_edges(item.state).empty()) {
+                continue;
+            }
+            if (made.second.state != none) {
+                return {no_item, no_item, made.level, made.left, true};
+            }
+            (made.first.state == none ? made.first : made.second) = item;
+        }
+        return made;
+    }
+
+    /// What a token that ends at a place leaves to be written.
+    [[nodiscard]] std::uint32_t left_at(const place& at) const noexcept {
+        return at.left != unknown ? at.left : of_->bytes_from(at.first);
+    }
+
+    void walk(const token_tree& tree) noexcept {
+        const token_node* const nodes = tree.nodes();
+        const std::uint32_t* const tokens = tree.tokens().data();
+        for (std::uint32_t n = 0; n < tree.size();) {
+            const token_node& node = nodes[n];
+            place& here = places_[node.depth];
+            if (++work_ > most_work) {
+                made_.is_whole = false;
+                return;
+            }
+            if (!step(places_[node.depth - 1u], node.byte, here)) {
+                n = node.next;
+                continue;
+            }
+            if (const std::uint32_t end = nodes[n + 1].first_token; node.first_token != end) {
+                take(here, {tokens + node.first_token, end - node.first_token});
+            }
+            n = here.is_level || here.first.state != none ? n + 1 : node.next;
+        }
+    }
+    void take(const place& at, std::span<const std::uint32_t> tokens) noexcept {
+        const std::uint32_t left = left_at(at);
+        if (left > most_left_) {
+            return;
+        }
+        made_.most_left = (std::max)(made_.most_left, left);
+        made_.count += static_cast<std::uint32_t>(tokens.size());
+        for (const std::uint32_t id : tokens) {
+            bits_[id / 64] |= std::uint64_t{1} << id % 64;
+        }
+    }
+
+    [[nodiscard]] bool step(const place& from, std::uint8_t byte, place& to) noexcept {
+        if (from.is_level) {
+            return step_level(from, byte, to);
+        }
+        const std::uint32_t target = from.first.state == none ? state_rows::dead : rows_.of(from.first.state)[byte];
+        if (from.second.state == none) {
+            return target != state_rows::dead && go(from, from.first, target, byte, to);
+        }
+        const std::uint32_t other = rows_.of(from.second.state)[byte];
+        if (target != state_rows::dead && other != state_rows::dead) {
+            return open_level(from, byte, to);
+        }
+        return target != state_rows::dead  ? go(from, from.first, target, byte, to)
+               : other != state_rows::dead ? go(from, from.second, other, byte, to)
+                                           : false;
+    }
+    /// Follows the only item that a byte leads on from.
+    [[nodiscard]] bool go(const place& from, const match_item& item, std::uint32_t target, std::uint8_t byte,
+                          place& to) noexcept {
+        if ((target & state_rows::needs_level) == 0) {
+            to = {{target, item.frame, item.low, item.high}, no_item, from.level, unknown, false};
+            return true;
+        }
+        const match_item there{target & ~state_rows::needs_level, item.frame, item.low, item.high};
+        return (target != state_rows::needs_level && close(from, there, to)) || open_level(from, byte, to);
+    }
+    /// What the matcher does at a state where a rule may end, or a count goes on, as long as that leads to no more than
+    /// two items. \return whether it does
+    [[nodiscard]] bool close(const place& from, const match_item& at, place& to) noexcept {
+        const automaton& states = of_->tables_->states;
+        const std::span<const special_edge> special = states.special_edges(at.state);
+        place made{no_item, no_item, from.level, of_->bytes_from(at), false};
+        if (!special.empty()) {
+            if (special.size() != 1 || special[0].kind != special_kind::count || !states.byte_edges(at.state).empty() ||
+                rows_.needs_closing(special[0].target)) {
+                return false;
+            }
+            made.first = counted(at, special[0]);
+        } else if (!states.byte_edges(at.state).empty()) {
+            made.first = at;
+        }
+        if (states.is_final(at.state) && !leave(at, made)) {
+            return false;
+        }
+        for (const match_item& item : {made.first, made.second}) {
+            made.left = item.state == none ? made.left : (std::min)(made.left, of_->bytes_from(item));
+        }
+        to = made;
+        return true;
+    }
+    /// Adds the item behind the rule of `at`, whose text is complete. \return whether there is but one, and a simple
+    /// one
+    [[nodiscard]] bool leave(const match_item& at, place& made) noexcept {
+        const match_frame& frame = of_->frames_[at.frame];
+        if (at.high < of_->tables_->rules[frame.rule].least) {
+            return true;
+        }
+        of_->look(at.frame);
+        const match_link& link = of_->links_[frame.first_link];
+        if (link.next != none) {
+            return false;
+        }
+        if (link.back.state == none) {
+            made.left = 0;
+            return true;
+        }
+        (made.first.state == none ? made.first : made.second) = link.back;
+        return !rows_.needs_closing(link.back.state);
+    }
+    /// The item behind an edge that counts; none where the count is reached.
+    [[nodiscard]] match_item counted(const match_item& at, const special_edge& edge) const noexcept {
+        const std::uint32_t least = of_->tables_->rules[of_->tables_->rule_of[at.state]].least;
+        if (edge.value == none) {
+            return {edge.target, at.frame, (std::min)(at.low + 1, least), (std::min)(at.high + 1, least)};
+        }
+        return at.low >= edge.value
+                   ? no_item
+                   : match_item{edge.target, at.frame, at.low + 1, (std::min)(at.high, edge.value - 1) + 1};
+    }
+    /// The same where there are more than two items: without a level if one of them alone goes on.
+    [[nodiscard]] bool step_level(const place& from, std::uint8_t byte, place& to) noexcept {
+        back_to(from.level);
+        const std::uint32_t last = of_->items_used_;
+        const std::uint32_t first = of_->levels_[from.level].first_item;
+        work_ += last - first;
+        std::uint32_t going = none;
+        std::uint32_t found = state_rows::dead;
+        for (std::uint32_t i = first; i < last; ++i) {
+            const std::uint32_t state = of_->items_[i].state;
+            const std::uint32_t target = state == none ? state_rows::dead : rows_.of(state)[byte];
+            if (target == state_rows::dead) {
+                continue;
+            }
+            if (going != none) {
+                return open_level(from, byte, to);
+            }
+            going = i;
+            found = target;
+        }
+        const match_item item = going == none ? no_item : of_->items_[going];
+        return going != none && go(from, item, found, byte, to);
+    }
+
+    [[nodiscard]] bool open_level(const place& from, std::uint8_t byte, place& to) noexcept {
+        matcher& of = *of_;
+        back_to(from.level);
+        const std::uint32_t first = of.levels_[from.level].first_item;
+        const std::uint32_t last = of.items_used_;
+        of.open_level();
+        if (from.is_level) {
+            for (std::uint32_t i = first; i < last; ++i) {
+                add_targets(of.items_[i], byte);
+            }
+        } else {
+            add_targets(from.first, byte);
+            add_targets(from.second, byte);
+        }
+        of.close_level();
+        work_ += of.items_used_ - last;
+        if (of.overflowed_ || (of.items_used_ == last && !of.can_end())) {
+            made_.is_whole = made_.is_whole && !of.overflowed_;
+            back_to(from.level);
+            return false;
+        }
+        of.measure_frames(of.levels_[of.level_].first_frame);
+        to = place_of_level();
+        return true;
+    }
+    void add_targets(const match_item& item, std::uint8_t byte) noexcept {
+        if (item.state == none) {
+            return;
+        }
+        for (const byte_edge edge : of_->tables_->states.byte_edges(item.state)) {
+            if (byte < edge.low) {
+                break;
+            }
+            if (byte <= edge.high) {
+                of_->add_item({edge.target, item.frame, item.low, item.high});
+            }
+        }
+    }
+
+    /// Adds the tokens that are plain text where they are allowed whatever else is, by one item.
+    /// \return whether it did, and all others of them are not
+    [[nodiscard]] bool add_plain(const token_trie& trie) noexcept {
+        const std::uint32_t first = of_->levels_[0].first_item;
+        for (std::uint32_t i = first; i < of_->items_used_; ++i) {
+            const match_item item = of_->items_[i];
+            if (item.state == none || of_->tables_->states.byte_edges(item.state).empty()) {
+                continue;
+            }
+            const plain_text fit = rows_.plain(item.state);
+            if (fit.kind == plain_kind::none || left_of_plain(item, fit) > most_left_) {
+                continue;
+            }
+            const std::size_t characters = fit.kind == plain_kind::endless_text ? any_end
+                                           : fit.kind == plain_kind::fixed      ? fit.most
+                                                                                : std::size_t{fit.most} - item.low + 1;
+            if (characters >= trie_access::all(trie).longest()) {
+                add_plain(trie, trie_access::most_characters + 1, left_of_plain(item, fit));
+                return true;
+            }
+            if (is_alone(item, i, fit.may_leave)) {
+                add_plain(trie, (std::min)(characters, trie_access::most_characters), left_of_plain(item, fit));
+                if (characters > trie_access::most_characters) {
+                    walk(trie_access::longer(trie));
+                }
+                return true;
+            }
+        }
+        return false;
+    }
+    void add_plain(const token_trie& trie, std::size_t characters, std::uint32_t left) noexcept {
+        const std::span<const std::uint64_t> plain = trie_access::plain(trie, characters);
+        std::copy(plain.begin(), plain.end(), bits_.begin());
+        made_.count = trie_access::plain_count(trie, characters);
+        made_.most_left = left;
+    }
+    /// The most that plain text leaves to the end.
+    [[nodiscard]] std::uint32_t left_of_plain(const match_item& item, const plain_text& fit) const noexcept {
+        const compiled_rule& rule = of_->tables_->rules[of_->tables_->rule_of[item.state]];
+        const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
+        return bytes_together(fit.to_end + missing * rule.step_bytes, of_->frames_[item.frame].bytes_to_end);
+    }
+    /// Whether plain text can be read in no other way than from one item on, not even behind its rule.
+    [[nodiscard]] bool is_alone(const match_item& item, std::uint32_t number, bool may_leave) noexcept {
+        for (std::uint32_t i = of_->levels_[0].first_item; i < of_->items_used_; ++i) {
+            if (i != number && of_->items_[i].state != none && rows_.begins_plain(of_->items_[i].state)) {
+                return false;
+            }
+        }
+        if (!may_leave) {
+            return true;
+        }
+        of_->look(item.frame);
+        for (std::uint32_t i = of_->frames_[item.frame].first_link; i != none; i = of_->links_[i].next) {
+            const std::uint32_t back = of_->links_[i].back.state;
+            if (back != none && (rows_.needs_closing(back) || rows_.begins_plain(back))) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    matcher* of_ = nullptr;
+    std::span<std::uint64_t> bits_;
+    std::uint32_t most_left_ = 0;
+    walked_mask made_;
+    std::uint64_t work_ = 0;
+    buffer<place> places_; ///< [longest token + 1]: of the nodes from the root on
+    state_rows rows_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

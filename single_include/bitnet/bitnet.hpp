@@ -4423,8 +4423,8 @@ BITNET_PRECISE_END
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Chooses tokens for one sequence. A session calls, for each token: needs(), then one of the two choose(), then
-/// accept() with the token that choose() returned. None of them may throw.
+/// Chooses tokens for one sequence. A session calls, for each token: needs(), in steps more than once, then one of the
+/// two choose(), then accept() with the token that choose() returned. None of them may throw.
 ///
 /// needs(): how many of the largest logits suffice to choose, given the tokens accepted so far. 0: all of them, in the
 /// order of the vocabulary. A small number lets the session skip most of the head's work, if it has a screen for it.
@@ -18764,6 +18764,8 @@ private:
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace bitnet::inline BITNET_ABI {
@@ -18791,8 +18793,11 @@ namespace bitnet::inline BITNET_ABI {
     return found && name.starts_with("blk.");
 }
 
-/// The layout that the file is stored in, if it is one that kernels multiply in; otherwise I2_S, or five weights to a
-/// byte if I2_S does not admit its shapes, as the 8640 columns of the 3B model.
+/// The rule of the automatic layout: the one that the file is stored in, if kernels multiply in it; otherwise I2_S, or
+/// five weights to a byte if I2_S does not admit its shapes, as the 8640 columns of the 3B model. `base3` for other
+/// files would read a fifth less for each token, but repacks all weights while opening, takes their memory once more,
+/// and reads prompts by way of I2_S: with two cores it generated as fast (0.98 to 1.04 of I2_S on AVX-512 and AMX) or
+/// slower (AVX2), so that only a program that knows its memory to be narrow gains by naming it.
 [[nodiscard]] inline const layout_table& layout_for(const gguf_file& file) {
     const auto type = ternary_type_of(file);
     const layout_table* own = type ? detail::layout_of_type(*type, i2s_order::planar_128) : nullptr;
@@ -18807,6 +18812,19 @@ namespace bitnet::inline BITNET_ABI {
     }
     return detail::layout_table_of<i2s>;
 }
+
+namespace detail {
+
+/// What notes say of that choice. Empty where there was none: of repacked weights another note tells, and files below
+/// 64 MiB are read from caches in any layout.
+[[nodiscard]] inline std::string layout_note(std::string_view layout, std::uint64_t file_bytes, bool is_repacked) {
+    constexpr std::uint64_t least = std::uint64_t{64} << 20;
+    return file_bytes < least || is_repacked
+               ? std::string()
+               : sentence({"layout: ", layout, ", because the file's weights are multiplied in it where they lie"});
+}
+
+} // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -19713,6 +19731,15 @@ struct row_quantization {
     std::int32_t sum; ///< of all q: ternary kernels multiply by codes 0..2 and subtract it once
 };
 
+/// Integer products of rows of activations with neighbouring rows of one ternary matrix, as a kernel leaves them.
+struct product_tile {
+    const std::int32_t* products; ///< [tokens][count]
+    std::size_t tokens;
+    std::size_t count;
+    float weight_scale;
+    const float* activation_scales; ///< [tokens]
+};
+
 /// What a softmax over some positions needs to be merged with another one.
 struct softmax_state {
     float max;
@@ -19825,6 +19852,33 @@ template <class Fma> struct lane_ops {
         return quotient(127.0f, larger(largest, 1e-5f));
     }
 
+    /// Calls row(products [count], what each is worth, y + t * y_stride) for every token t of a tile.
+    template <class Row>
+    static BITNET_ALWAYS_INLINE void for_rows(const product_tile& tile, float* y, std::size_t y_stride,
+                                              Row row) noexcept {
+        for (std::size_t t = 0; t < tile.tokens; ++t) {
+            const float factor = quotient(tile.weight_scale, tile.activation_scales[t]);
+            row(tile.products + t * tile.count, factor, y + t * y_stride);
+        }
+    }
+
+    /// y = f(y) * products, `times` being f(gate) * up of `n` columns to y.
+    template <class Times>
+    static BITNET_ALWAYS_INLINE void gate_rows(const product_tile& up, float* y, std::size_t y_stride,
+                                               Times times) noexcept {
+        constexpr std::size_t most = 64;
+        float factors[most];
+        for (std::size_t t = 0; t < up.tokens; ++t) {
+            const float factor = quotient(up.weight_scale, up.activation_scales[t]);
+            for (std::size_t c = 0; c < up.count; c += most) {
+                const std::size_t n = up.count - c < most ? up.count - c : most;
+                float* gate = y + t * y_stride + c;
+                dequantize(up.products + t * up.count + c, factor, n, factors);
+                times(gate, factors, n, gate);
+            }
+        }
+    }
+
     /// y = acc * factor: an int32 dot product becomes a float (exactly, for rows of up to 2^16 columns: |acc| < 2^24).
     /// factor = weight scale / activation scale.
     static BITNET_ALWAYS_INLINE void dequantize(const std::int32_t* acc, float factor, std::size_t n,
@@ -19899,7 +19953,20 @@ template <class Fma> struct lane_ops {
     /// (a, b) at (j, j + pairs) becomes (a cos - b sin, b cos + a sin).
     static BITNET_ALWAYS_INLINE void rotate(float* head, const float* cos, const float* sin,
                                             std::size_t pairs) noexcept {
-        for (std::size_t j = 0; j < pairs; ++j) {
+        std::size_t j = 0;
+        for (; j + 16 <= pairs; j += 16) {
+            lanes first; // the compiler does not know that nothing overlaps
+            lanes second;
+            for (std::size_t l = 0; l < 16; ++l) {
+                first[l] = Fma::fma(-head[j + pairs + l], sin[j + l], head[j + l] * cos[j + l]);
+            }
+            for (std::size_t l = 0; l < 16; ++l) {
+                second[l] = Fma::fma(head[j + l], sin[j + l], head[j + pairs + l] * cos[j + l]);
+            }
+            std::memcpy(head + j, first, sizeof first);
+            std::memcpy(head + j + pairs, second, sizeof second);
+        }
+        for (; j < pairs; ++j) {
             const float a = head[j];
             const float b = head[j + pairs];
             head[j] = Fma::fma(-b, sin[j], a * cos[j]);
@@ -20435,11 +20502,14 @@ struct loop_table {
     void (*rms_norm)(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept;
     /// q = round(x * scale), scale = 127 / max|x|.
     detail::row_quantization (*quantize)(const float* x, std::size_t n, std::int8_t* q) noexcept;
-    /// y = acc * (weight_scale / activation_scale); the second adds that to y.
-    void (*dequantize)(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                       float* y) noexcept;
-    void (*dequantize_add)(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                           float* y) noexcept;
+    /// y[t][i] = product[t][i] * (weight_scale / activation_scale[t]), `y_stride` from row to row of y; the second adds
+    /// that to y.
+    void (*dequantize)(const detail::product_tile& tile, float* y, std::size_t y_stride) noexcept;
+    void (*dequantize_add)(const detail::product_tile& tile, float* y, std::size_t y_stride) noexcept;
+    /// gate = f(gate) * what dequantize() makes of `up`, f being relu squared, SiLU, and the tanh form of GELU.
+    void (*relu2_gate)(const detail::product_tile& up, float* gate, std::size_t stride) noexcept;
+    void (*silu_gate)(const detail::product_tile& up, float* gate, std::size_t stride) noexcept;
+    void (*gelu_gate)(const detail::product_tile& up, float* gate, std::size_t stride) noexcept;
     /// y = f(gate) * up, f being relu squared, SiLU, and the tanh form of GELU. y may be gate.
     void (*relu2_times)(const float* gate, const float* up, std::size_t n, float* y) noexcept;
     void (*silu_times)(const float* gate, const float* up, std::size_t n, float* y) noexcept;
@@ -20497,6 +20567,9 @@ inline constexpr loop_table loop_table_of{&Loops::rms_norm,
                                           &Loops::quantize,
                                           &Loops::dequantize,
                                           &Loops::dequantize_add,
+                                          &Loops::relu2_gate,
+                                          &Loops::silu_gate,
+                                          &Loops::gelu_gate,
                                           &Loops::relu2_times,
                                           &Loops::silu_times,
                                           &Loops::gelu_times,
@@ -28970,6 +29043,7 @@ public:
         own_ = std::move(other.own_);
         pages_ = std::move(other.pages_);
         held_ = std::exchange(other.held_, 0);
+        copy_ = std::exchange(other.copy_, {});
         positions_ = other.positions_;
         return *this;
     }
@@ -29019,6 +29093,16 @@ public:
     /// shared. \pre positions below `first` are stored \return errc::kv_pool_full with both numbers; nothing is taken
     /// then.
     [[nodiscard]] result<void> reserve(std::size_t first, std::size_t end) {
+        auto reserved = reserve_to_copy(first, end);
+        if (reserved) {
+            inline_pool here;
+            copy_shared(here);
+            use_copy();
+        }
+        return reserved;
+    }
+    /// The same but for the copy, which takes milliseconds: before anything is written, copy_shared() and use_copy().
+    [[nodiscard]] result<void> reserve_to_copy(std::size_t first, std::size_t end) {
         if (store_ == nullptr || first == end) {
             return {};
         }
@@ -29033,21 +29117,37 @@ public:
             pages_[held_++] = *taken;
         }
         const std::size_t written = first / attention_block;
-        if (written < held && store_->is_shared(pages_[written])) {
+        if (written < held && copy_.to.data == nullptr && store_->is_shared(pages_[written])) {
             const auto taken = store_->take();
             if (!taken) {
                 drop_pages(held);
                 return store_->is_full(1);
             }
-            copy_page(pages_[written].data, taken->data, attention_block, first % attention_block);
-            store_->give_back(pages_[written]);
-            pages_[written] = *taken;
+            copy_ = {*taken, written, first % attention_block};
         }
         return {};
     }
+    /// The copy of a shared page that is to be written, if there is one. All see the old page meanwhile.
+    void copy_shared(pool_ref pool) noexcept {
+        if (copy_.to.data == nullptr) {
+            return;
+        }
+        parallel_for(pool, copy_.count != 0 ? shape_.heads : 0, [&](std::size_t head) noexcept {
+            copy_head(head, pages_[copy_.page].data, attention_block, copy_.to.data, attention_block, copy_.count);
+        });
+    }
+    void use_copy() noexcept {
+        if (copy_.to.data != nullptr) {
+            store_->give_back(std::exchange(pages_[copy_.page], copy_.to));
+            copy_ = {};
+        }
+    }
 
-    /// Forgets the positions from `count` on.
+    /// Forgets the positions from `count` on, and a copy that is not in use.
     void keep(std::size_t count) noexcept {
+        if (copy_.to.data != nullptr) {
+            store_->give_back(std::exchange(copy_, {}).to);
+        }
         if (store_ != nullptr) {
             drop_pages((count + attention_block - 1) / attention_block);
         }
@@ -29122,6 +29222,13 @@ public:
 private:
     static constexpr std::size_t key_lanes = reduction_lanes; ///< positions whose keys are stored side by side
 
+    /// A page that will take the place of a shared one.
+    struct shared_copy {
+        kv_page to{};
+        std::size_t page = 0;  ///< the one it takes the place of
+        std::size_t count = 0; ///< positions of it that are copied
+    };
+
     /// A position's key, or what is in its place of the sixteen, its value, and their scales if elements have any.
     struct place {
         std::byte* key;
@@ -29153,20 +29260,20 @@ private:
     /// The first `count` positions of a page, whatever the sizes of both.
     void copy_page(std::byte* from, std::size_t from_positions, std::byte* to, std::size_t to_positions,
                    std::size_t count) const noexcept {
-        const std::size_t rows = padded(count);
         for (std::size_t head = 0; count != 0 && head < shape_.heads; ++head) {
-            const place a = find(from, from_positions, head, 0);
-            const place b = find(to, to_positions, head, 0);
-            std::memcpy(b.key, a.key, rows * shape_.row_bytes);
-            std::memcpy(b.value, a.value, count * shape_.row_bytes);
-            if (shape_.element->is_scaled) {
-                std::memcpy(b.key_scale, a.key_scale, count * sizeof(float));
-                std::memcpy(b.value_scale, a.value_scale, count * sizeof(float));
-            }
+            copy_head(head, from, from_positions, to, to_positions, count);
         }
     }
-    void copy_page(std::byte* from, std::byte* to, std::size_t positions, std::size_t count) const noexcept {
-        copy_page(from, positions, to, positions, count);
+    void copy_head(std::size_t head, std::byte* from, std::size_t from_positions, std::byte* to,
+                   std::size_t to_positions, std::size_t count) const noexcept {
+        const place a = find(from, from_positions, head, 0);
+        const place b = find(to, to_positions, head, 0);
+        std::memcpy(b.key, a.key, padded(count) * shape_.row_bytes);
+        std::memcpy(b.value, a.value, count * shape_.row_bytes);
+        if (shape_.element->is_scaled) {
+            std::memcpy(b.key_scale, a.key_scale, count * sizeof(float));
+            std::memcpy(b.value_scale, a.value_scale, count * sizeof(float));
+        }
     }
 
     void drop_pages(std::size_t kept) noexcept {
@@ -29196,6 +29303,7 @@ private:
     kv_page_store* store_ = nullptr; ///< null: own_ is the memory of all pages
     buffer<std::byte> own_;
     buffer<kv_page> pages_;
+    shared_copy copy_;
     std::size_t held_ = 0;      ///< how many of pages_ there are
     std::size_t positions_ = 0; ///< of the context, in whole sixteens
 };
@@ -29536,9 +29644,9 @@ struct sequence_row {
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Up to four queries that pass one block of keys and values together, so that its loads are shared.
+/// Up to eight queries that pass one block of keys and values together, so that its loads are shared.
 struct attention_tile {
-    static constexpr std::size_t most = 4;
+    static constexpr std::size_t most = 8;
 
     std::size_t size = 0;
     std::array<const float*, most> queries{}; ///< [head_size] each
@@ -29571,8 +29679,11 @@ inline void attend_tile(const loop_table& loops, const kv_table& kv, const kv_bl
     }
     const std::size_t seen_by_all = tile.counts[0];
     kv.weighted_values(weights.data(), tile.size, block.values, head_size, 0, seen_by_all, tile.out.data());
-    for (std::size_t i = 0; i < tile.size; ++i) {
-        kv.weighted_values(weights.data() + i * attention_block, 1, block.values, head_size, seen_by_all,
+    for (std::size_t i = 0, end = 0; i < tile.size; i = end) { // the heads of one row together
+        while (end < tile.size && tile.counts[end] == tile.counts[i]) {
+            ++end;
+        }
+        kv.weighted_values(weights.data() + i * attention_block, end - i, block.values, head_size, seen_by_all,
                            tile.counts[i], tile.out.data() + i);
     }
 }
@@ -29669,7 +29780,7 @@ private:
         }
     }
 
-    /// Block `b` for up to four queries: the first goes to out_, later ones are merged into it.
+    /// Block `b` for up to eight queries: the first goes to out_, later ones are merged into it.
     void attend_and_merge(const kv_block& block, std::size_t b, std::span<running_query> some) const noexcept {
         std::array<float, attention_tile::most * largest_head_size> later;
         attention_tile tile;
@@ -29847,17 +29958,19 @@ public:
     /// out[t] [rows of w] = w times row t of x, for a matrix of scaled_blocks.
     void project_rows(const ternary_matrix& w, const quantized_rows& x, std::span<float* const> out) const noexcept {
         for_chunks(w, [&](std::size_t first, std::size_t count) noexcept {
-            multiply_rows(w, first, count, x,
-                          [&](std::size_t r, const auto& products) noexcept { products.store(out[r] + first); });
+            multiply_blocks(w, first, count, x, [&](const float_tile& tile, std::size_t begin) noexcept {
+                for (std::size_t t = 0; t < tile.tokens; ++t) {
+                    std::copy_n(tile.row(t), count, out[begin + t] + first);
+                }
+            });
         });
     }
 
     /// residual += x w^T.
     void project_add(const ternary_matrix& w, const quantized_rows& x, matrix_view<float> residual) const noexcept {
         for_chunks(w, [&](std::size_t first, std::size_t count) noexcept {
-            multiply_rows(w, first, count, x, [&](std::size_t r, const auto& products) noexcept {
-                products.add_to(residual.row(r).data() + first);
-            });
+            multiply_rows(w, first, count, x, residual,
+                          [&](const auto& tile, float* y) noexcept { add_to(tile, y, residual.stride); });
         });
     }
 
@@ -29900,45 +30013,69 @@ private:
                         [&](std::size_t i) noexcept { task(i * chunk, (std::min)(chunk, w.rows() - i * chunk)); });
     }
 
-    /// `count` products of codes with one row of x; a product is worth product * weight_scale / activation_scale.
-    struct integer_products {
-        const loop_table& loops;
-        const std::int32_t* products;
-        float weight_scale;
-        float activation_scale;
+    /// As product_tile, of scaled_blocks: what is in it is worth itself.
+    struct float_tile {
+        const float* products; ///< [tokens][count]
+        std::size_t tokens;
         std::size_t count;
 
-        void store(float* y) const noexcept { loops.dequantize(products, weight_scale, activation_scale, count, y); }
-        void add_to(float* y) const noexcept {
-            loops.dequantize_add(products, weight_scale, activation_scale, count, y);
+        [[nodiscard]] const float* row(std::size_t t) const noexcept { return products + t * count; }
+    };
+
+    // What becomes of a tile of products: once for all its rows, `stride` from row to row of y.
+
+    void store(const product_tile& tile, float* y, std::size_t stride) const noexcept {
+        loops_.dequantize(tile, y, stride);
+    }
+    void store(const float_tile& tile, float* y, std::size_t stride) const noexcept {
+        for (std::size_t t = 0; t < tile.tokens; ++t) {
+            std::copy_n(tile.row(t), tile.count, y + t * stride);
         }
-    };
-    /// The same of scaled_blocks.
-    struct float_products {
-        const loop_table& loops;
-        const float* products;
-        std::size_t count;
+    }
+    void add_to(const product_tile& tile, float* y, std::size_t stride) const noexcept {
+        loops_.dequantize_add(tile, y, stride);
+    }
+    void add_to(const float_tile& tile, float* y, std::size_t stride) const noexcept {
+        for (std::size_t t = 0; t < tile.tokens; ++t) {
+            loops_.add(tile.row(t), tile.count, y + t * stride);
+        }
+    }
+    void gate_with(const product_tile& up, activation_function activation, float* y,
+                   std::size_t stride) const noexcept {
+        switch (activation) {
+        case activation_function::relu2:
+            return loops_.relu2_gate(up, y, stride);
+        case activation_function::silu:
+            return loops_.silu_gate(up, y, stride);
+        case activation_function::gelu:
+            return loops_.gelu_gate(up, y, stride);
+        }
+    }
+    void gate_with(const float_tile& up, activation_function activation, float* y, std::size_t stride) const noexcept {
+        for (std::size_t t = 0; t < up.tokens; ++t) {
+            activate(activation, y + t * stride, up.row(t), up.count);
+        }
+    }
 
-        void store(float* y) const noexcept { std::copy_n(products, count, y); }
-        void add_to(float* y) const noexcept { loops.add(products, count, y); }
-    };
-
-    /// Rows [first, first + count) of w times every row of x. Calls store(row of x, its products) for each row.
-    /// \pre count <= most_rows_per_task
-    template <class Store>
+    /// Rows [first, first + count) of w times every row of x. Calls use(tile, columns [first, first + count) of its
+    /// rows of out) for tiles that together hold all rows. \pre count <= most_rows_per_task
+    template <class Use>
     void multiply_rows(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
-                       Store&& store) const noexcept {
+                       matrix_view<float> out, Use&& use) const noexcept {
+        const auto at_rows = [&](const auto& tile, std::size_t begin) noexcept {
+            use(tile, out.row(begin).data() + first);
+        };
         if (w.has_blocks()) {
-            multiply_blocks(w, first, count, x, store);
+            multiply_blocks(w, first, count, x, at_rows);
         } else {
-            multiply_codes(w, first, count, x, store);
+            multiply_codes(w, first, count, x, at_rows);
         }
     }
 
     // Both have 32 KiB of stack, of which WebAssembly has 64: never inlined into one frame.
-    template <class Store>
+    template <class Use>
     BITNET_NOINLINE void multiply_codes(const ternary_matrix& w, std::size_t first, std::size_t count,
-                                        const quantized_rows& x, Store&& store) const noexcept {
+                                        const quantized_rows& x, Use&& use) const noexcept {
         constexpr std::size_t most_products = 8192; // 32 KiB of stack: 128 tokens of 64 rows
         const std::size_t group = kernel_.arranged_tokens;
         std::array<std::int32_t, most_products> products;
@@ -29946,16 +30083,13 @@ private:
         for (std::size_t begin = 0; begin < x.used_rows; begin += most_tokens) {
             const std::size_t tokens = (std::min)(most_tokens, x.used_rows - begin);
             kernel_.multiply(w.codes, first, count, x.view(begin, tokens), products.data(), count);
-            for (std::size_t t = 0; t < tokens; ++t) {
-                store(begin + t,
-                      integer_products{loops_, products.data() + t * count, w.scale, x.scales[begin + t], count});
-            }
+            use(product_tile{products.data(), tokens, count, w.scale, x.scales.data() + begin}, begin);
         }
     }
 
-    template <class Store>
+    template <class Use>
     BITNET_NOINLINE void multiply_blocks(const ternary_matrix& w, std::size_t first, std::size_t count,
-                                         const quantized_rows& x, Store&& store) const noexcept {
+                                         const quantized_rows& x, Use&& use) const noexcept {
         constexpr std::size_t most_products = 8192; // 32 KiB of stack: 128 tokens of 64 rows
         std::array<float, most_products> products;
         const std::size_t most_tokens = most_products / count;
@@ -29969,9 +30103,7 @@ private:
             if (w.scale != 1.0f) {
                 loops_.scale(products.data(), w.scale, tokens * count);
             }
-            for (std::size_t t = 0; t < tokens; ++t) {
-                store(begin + t, float_products{loops_, products.data() + t * count, count});
-            }
+            use(float_tile{products.data(), tokens, count}, begin);
         }
     }
 
@@ -30001,18 +30133,15 @@ private:
     /// Columns [first, first + count) of out = x w^T.
     void multiply(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
                   matrix_view<float> out) const noexcept {
-        multiply_rows(w, first, count, x,
-                      [&](std::size_t r, const auto& products) noexcept { products.store(out.row(r).data() + first); });
+        multiply_rows(w, first, count, x, out,
+                      [&](const auto& tile, float* y) noexcept { store(tile, y, out.stride); });
     }
 
     /// The same columns of out = activation(out) * (x up^T).
     void multiply_gated(const ternary_matrix& up, std::size_t first, std::size_t count, activation_function activation,
                         const quantized_rows& x, matrix_view<float> out) const noexcept {
-        multiply_rows(up, first, count, x, [&](std::size_t r, const auto& products) noexcept {
-            std::array<float, most_rows_per_task> factors;
-            products.store(factors.data());
-            activate(activation, out.row(r).data() + first, factors.data(), count);
-        });
+        multiply_rows(up, first, count, x, out,
+                      [&](const auto& tile, float* y) noexcept { gate_with(tile, activation, y, out.stride); });
     }
 
     void activate(activation_function activation, float* gate, const float* up, std::size_t n) const noexcept {
@@ -30496,13 +30625,24 @@ template <> struct float_ops<isa::scalar> {
     static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
         return ops::quantize(x, n, q);
     }
-    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                           float* y) noexcept {
-        ops::dequantize(acc, ops::quotient(weight_scale, activation_scale), n, y);
+    static void dequantize(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            ops::dequantize(acc, factor, tile.count, to);
+        });
     }
-    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                               float* y) noexcept {
-        ops::dequantize_add(acc, ops::quotient(weight_scale, activation_scale), n, y);
+    static void dequantize_add(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            ops::dequantize_add(acc, factor, tile.count, to);
+        });
+    }
+    static void relu2_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, relu2_times);
+    }
+    static void silu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, silu_times);
+    }
+    static void gelu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, gelu_times);
     }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         ops::relu2_times(gate, up, n, y);
@@ -31598,13 +31738,24 @@ template <> struct float_ops<isa::avx2> {
         return {scale, sum + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
     }
 
-    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                           float* y) noexcept {
-        ops::dequantize(acc, weight_scale / activation_scale, n, y);
+    static void dequantize(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            ops::dequantize(acc, factor, tile.count, to);
+        });
     }
-    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                               float* y) noexcept {
-        ops::dequantize_add(acc, weight_scale / activation_scale, n, y);
+    static void dequantize_add(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            ops::dequantize_add(acc, factor, tile.count, to);
+        });
+    }
+    static void relu2_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, relu2_times);
+    }
+    static void silu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, silu_times);
+    }
+    static void gelu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, gelu_times);
     }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         const std::size_t whole = n / 8 * 8;
@@ -32253,6 +32404,40 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
         return {scale, sum + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
     }
 
+    static void dequantize(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            for_sixteens(tile.count, [&](std::size_t i, __mmask16 mask) noexcept {
+                const __m512 products = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, acc + i));
+                _mm512_mask_storeu_ps(to + i, mask, _mm512_mul_ps(products, _mm512_set1_ps(factor)));
+            });
+        });
+    }
+    static void dequantize_add(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            for_sixteens(tile.count, [&](std::size_t i, __mmask16 mask) noexcept {
+                const __m512 products = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, acc + i));
+                const __m512 sum = _mm512_maskz_loadu_ps(mask, to + i);
+                _mm512_mask_storeu_ps(to + i, mask, _mm512_fmadd_ps(products, _mm512_set1_ps(factor), sum));
+            });
+        });
+    }
+    static void relu2_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::for_rows(up, gate, stride, [&up](const std::int32_t* acc, float factor, float* to) noexcept {
+            for_sixteens(up.count, [&](std::size_t i, __mmask16 mask) noexcept {
+                const __m512 products = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, acc + i));
+                const __m512 g = _mm512_max_ps(_mm512_maskz_loadu_ps(mask, to + i), _mm512_setzero_ps());
+                const __m512 scaled = rounded_product(products, _mm512_set1_ps(factor));
+                _mm512_mask_storeu_ps(to + i, mask, _mm512_mul_ps(rounded_product(g, g), scaled));
+            });
+        });
+    }
+    static void silu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, silu_times);
+    }
+    static void gelu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, gelu_times);
+    }
+
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         const std::size_t whole = n / 16 * 16;
         for (std::size_t i = 0; i < whole; i += 16) {
@@ -32310,6 +32495,9 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
                        std::size_t positions, float* out) noexcept {
         const float scale = ops::score_scale(head_size);
         std::size_t i = 0;
+        for (; i + 8 <= queries; i += 8) {
+            score_eight(q + i, k, head_size, positions, scale, out + i * attention_block);
+        }
         for (; i + 4 <= queries; i += 4) {
             score_queries<4>(q + i, k, head_size, positions, scale, out + i * attention_block);
         }
@@ -32327,15 +32515,26 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
     static void weighted_values(const float* p, std::size_t queries, const E* v, std::size_t head_size,
                                 std::size_t begin, std::size_t end, float* const* out) noexcept {
         std::size_t i = 0;
+        for (; i + 8 <= queries; i += 8) {
+            weigh_queries<8, 2>(p + i * attention_block, v, head_size, begin, end, out + i);
+        }
         for (; i + 4 <= queries; i += 4) {
-            weigh_queries<4>(p + i * attention_block, v, head_size, begin, end, out + i);
+            weigh_queries<4, 4>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
         for (; i + 2 <= queries; i += 2) {
-            weigh_queries<2>(p + i * attention_block, v, head_size, begin, end, out + i);
+            weigh_queries<2, 4>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
         for (; i < queries; ++i) {
-            weigh_queries<1>(p + i * attention_block, v, head_size, begin, end, out + i);
+            weigh_queries<1, 4>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
+    }
+
+    static void divide(float* x, float divisor, std::size_t n) noexcept {
+        const std::size_t whole = n / 16 * 16;
+        for (std::size_t i = 0; i < whole; i += 16) {
+            _mm512_storeu_ps(x + i, exact_quotients(_mm512_loadu_ps(x + i), _mm512_set1_ps(divisor)));
+        }
+        ops::divide(x + whole, divisor, n - whole);
     }
 
     template <class E> static float narrow_row(const float* x, std::size_t n, E* y) noexcept {
@@ -32372,6 +32571,17 @@ private:
         (_mm512_storeu_ps(y + 16 * K, load<E>(block, 16 * K)), ...);
     }
 
+    /// Calls some(first, mask) for every sixteen of n elements, the last of them perhaps not whole.
+    template <class Some> static BITNET_ALWAYS_INLINE void for_sixteens(std::size_t n, Some some) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            some(i, static_cast<__mmask16>(0xffffu));
+        }
+        if (i < n) {
+            some(i, tail_mask(n - i));
+        }
+    }
+
     /// a * b as a value of its own: under -ffast-math clang would reassociate the products of intrinsics.
     static BITNET_ALWAYS_INLINE __m512 rounded_product(__m512 a, __m512 b) noexcept {
         __m512 product = _mm512_mul_ps(a, b);
@@ -32379,6 +32589,17 @@ private:
         __asm__("" : "+v"(product));
 #endif
         return product;
+    }
+
+    /// a / b: under -ffast-math clang would multiply by an inverse.
+    static BITNET_ALWAYS_INLINE __m512 exact_quotients(__m512 a, __m512 b) noexcept {
+#if defined(__GNUC__)
+        __m512 quotients;
+        __asm__("{vdivps %2, %1, %0|vdivps %0, %1, %2}" : "=v"(quotients) : "v"(a), "v"(b));
+        return quotients;
+#else
+        return _mm512_div_ps(a, b);
+#endif
     }
 
     /// ops::absmax(), the largest in any order being the same.
@@ -32692,6 +32913,28 @@ private:
         }
     }
 
+    /// The same of eight: 48 positions in 24 accumulators, which need three conversions where four queries need six.
+    /// The last 64 are two tiles of 32, as one of 16 has too few sums to hide their latency.
+    template <class E>
+    static BITNET_ALWAYS_INLINE void score_eight(const float* const* q, const E* k, std::size_t head_size,
+                                                 std::size_t positions, float scale, float* out) noexcept {
+        const std::size_t end = (positions + 15) / 16 * 16;
+        for (std::size_t p = 0; p < end;) {
+            const std::size_t left = end - p;
+            const E* keys = k + p * head_size;
+            if (left == 48 || left > 64) {
+                score_tile<8, 3>(q, keys, head_size, scale, out + p);
+                p += 48;
+            } else if (left >= 32) {
+                score_tile<8, 2>(q, keys, head_size, scale, out + p);
+                p += 32;
+            } else {
+                score_tile<8, 1>(q, keys, head_size, scale, out + p);
+                p += 16;
+            }
+        }
+    }
+
     /// Queries x (16 * Blocks positions). Prefetches what the next tile reads: several streams of 2 to 4 KB are too
     /// short for the hardware to follow.
     template <std::size_t Queries, std::size_t Blocks, class E>
@@ -32734,14 +32977,14 @@ private:
 
     /// Values weighted for a few queries, which share the loads of v: 32 positions at a time, so that they stay in the
     /// first-level cache while all columns pass.
-    template <std::size_t Queries, class E>
+    template <std::size_t Queries, std::size_t Columns, class E>
     static BITNET_ALWAYS_INLINE void weigh_queries(const float* p, const E* v, std::size_t head_size, std::size_t begin,
                                                    std::size_t end, float* const* out) noexcept {
         while (begin < end) {
             const std::size_t stop = begin + 32 < end ? begin + 32 : end;
             std::size_t d = 0;
-            for (; d + 64 <= head_size; d += 64) {
-                weigh_tile<Queries, 4>(p, v + d, head_size, begin, stop, tail_mask(16), d, out);
+            for (; d + 16 * Columns <= head_size; d += 16 * Columns) {
+                weigh_tile<Queries, Columns>(p, v + d, head_size, begin, stop, tail_mask(16), d, out);
             }
             for (; d < head_size; d += 16) {
                 weigh_tile<Queries, 1>(p, v + d, head_size, begin, stop, tail_mask(head_size - d), d, out);
@@ -32844,13 +33087,24 @@ template <> struct float_ops<isa::neon> {
         return {scale, vaddvq_s32(sums) + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
     }
 
-    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                           float* y) noexcept {
-        ops::dequantize(acc, ops::quotient(weight_scale, activation_scale), n, y);
+    static void dequantize(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            ops::dequantize(acc, factor, tile.count, to);
+        });
     }
-    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                               float* y) noexcept {
-        ops::dequantize_add(acc, ops::quotient(weight_scale, activation_scale), n, y);
+    static void dequantize_add(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            ops::dequantize_add(acc, factor, tile.count, to);
+        });
+    }
+    static void relu2_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, relu2_times);
+    }
+    static void silu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, silu_times);
+    }
+    static void gelu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, gelu_times);
     }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         const std::size_t whole = n / 4 * 4;
@@ -33549,20 +33803,24 @@ struct float_ops_quad {
         return {scale, sum + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
     }
 
-    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                           float* y) noexcept {
-        ops::dequantize(acc, weight_scale / activation_scale, n, y);
+    static void dequantize(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            ops::dequantize(acc, factor, tile.count, to);
+        });
     }
-    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                               float* y) noexcept {
-        const float factor = weight_scale / activation_scale;
-        const std::size_t whole = n / 4 * 4;
-        const quad::wide wide_factor = quad::widen(quad::splat(factor));
-        for (std::size_t i = 0; i < whole; i += 4) {
-            const quad::wide product = quad::widen(quad::to_floats(quad::load_16(acc + i)));
-            quad::store(y + i, quad::multiply_add(product, wide_factor, quad::load(y + i)));
-        }
-        ops::dequantize_add(acc + whole, factor, n - whole, y + whole);
+    static void dequantize_add(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            add_products(acc, factor, tile.count, to);
+        });
+    }
+    static void relu2_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, relu2_times);
+    }
+    static void silu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, silu_times);
+    }
+    static void gelu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, gelu_times);
     }
 
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
@@ -33731,6 +33989,17 @@ struct float_ops_quad {
     }
 
 private:
+    /// ops::dequantize_add of a row.
+    static void add_products(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
+        const std::size_t whole = n / 4 * 4;
+        const quad::wide wide_factor = quad::widen(quad::splat(factor));
+        for (std::size_t i = 0; i < whole; i += 4) {
+            const quad::wide product = quad::widen(quad::to_floats(quad::load_16(acc + i)));
+            quad::store(y + i, quad::multiply_add(product, wide_factor, quad::load(y + i)));
+        }
+        ops::dequantize_add(acc + whole, factor, n - whole, y + whole);
+    }
+
     using floats = quad::floats;
     using ints = quad::ints;
 
@@ -34917,9 +35186,11 @@ public:
     static constexpr std::size_t layer_stage = 1;
     static constexpr std::size_t logits_stage = 2;
     static constexpr std::size_t search_stage = 3; ///< and the two after it
+    static constexpr std::size_t copy_stage = 6;
 
     /// Computes nothing yet. Rows as transformer::begin() wants them, those of one sequence side by side and at
-    /// consecutive positions, for which the cache has room (kv_cache::reserve). They live until the pass is over.
+    /// consecutive positions, for which the cache has room (kv_cache::reserve_to_copy). They live until the pass is
+    /// over.
     void begin(std::span<const sequence_row> rows) noexcept {
         rows_ = rows;
         reached_ = 0;
@@ -34932,14 +35203,13 @@ public:
 
     /// Goes on. \return whether all layers have run: the pass is over then, and its states are in `forward`.
     [[nodiscard]] bool run(stepped_pool& pool, transformer& forward) noexcept {
-        for (; reached_ <= forward.layers(); ++reached_, progress_ = {}) {
-            if (reached_ == 0) {
-                start(pool.resume(progress_, {start_stage, rows_.size()}), forward);
-            } else {
-                forward.layer(pool.resume(progress_, {layer_stage, rows_.size()}), reached_ - 1);
-            }
+        for (; reached_ < first_layer + forward.layers(); ++reached_, progress_ = {}) {
+            run_stage(pool, forward);
             if (pool.is_stopped()) {
                 return false;
+            }
+            if (reached_ == 0) {
+                for_sequences([](kv_cache& cache, std::size_t, std::size_t) noexcept { cache.use_copy(); });
             }
         }
         rows_ = {};
@@ -34994,6 +35264,8 @@ public:
     }
 
 private:
+    static constexpr std::size_t first_layer = 2;
+
     enum class head { none, logits, search };
 
     void go_to(head what) noexcept {
@@ -35003,20 +35275,36 @@ private:
         }
     }
 
-    void start(pool_ref pool, transformer& forward) noexcept {
+    /// The stage that is reached, from its first loop on.
+    void run_stage(stepped_pool& pool, transformer& forward) noexcept {
+        if (reached_ == 0) {
+            const pool_ref ref = pool.resume(progress_, {copy_stage, 1});
+            for_sequences([&](kv_cache& cache, std::size_t, std::size_t) noexcept { cache.copy_shared(ref); });
+        } else if (reached_ == 1) {
+            const pool_ref ref = pool.resume(progress_, {start_stage, rows_.size()});
+            for_sequences([&](kv_cache& cache, std::size_t position, std::size_t count) noexcept {
+                cache.extend(ref, position, count);
+            });
+            forward.begin(ref, rows_);
+        } else {
+            forward.layer(pool.resume(progress_, {layer_stage, rows_.size()}), reached_ - first_layer);
+        }
+    }
+
+    /// Calls visit(cache, first position, number of positions) for each sequence.
+    template <class Visit> void for_sequences(Visit&& visit) noexcept {
         for (std::size_t first = 0; first < rows_.size();) {
             std::size_t end = first + 1;
             while (end < rows_.size() && rows_[end].cache == rows_[first].cache) {
                 ++end;
             }
-            rows_[first].cache->extend(pool, rows_[first].position, end - first);
+            visit(*rows_[first].cache, rows_[first].position, end - first);
             first = end;
         }
-        forward.begin(pool, rows_);
     }
 
     std::span<const sequence_row> rows_;
-    std::size_t reached_ = 0; ///< 0: the start, n: layer n - 1
+    std::size_t reached_ = 0; ///< 0: copies of shared pages, 1: the start, then layers
     loop_progress progress_;
     head head_ = head::none;
 };
@@ -35667,7 +35955,9 @@ public:
         return wants_state ? wait_again() : result<void>{};
     }
     /// Room for the first `count` of waiting(). \return errc::kv_pool_full.
-    [[nodiscard]] result<void> reserve_rows(std::size_t count) { return cache_.reserve(cached_, cached_ + count); }
+    [[nodiscard]] result<void> reserve_rows(std::size_t count) {
+        return cache_.reserve_to_copy(cached_, cached_ + count);
+    }
     /// The first rows.size() of waiting(). \pre there is room for them
     void write_rows(std::span<sequence_row> rows) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -35739,7 +36029,7 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, end() + tokens.size()); !reserved) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end() + tokens.size()); !reserved) {
             return reserved;
         }
         if (tokens.empty()) {
@@ -35747,7 +36037,6 @@ private:
         }
         take_workspace();
         if (auto ran = run_waiting(); !ran) {
-            cache_.keep(end());
             return ran;
         }
         for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
@@ -35778,12 +36067,11 @@ private:
         if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, end() + count); !reserved || count == 0) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end() + count); !reserved || count == 0) {
             return reserved;
         }
         take_workspace();
         if (auto ran = run_waiting(); !ran) {
-            cache_.keep(end());
             return ran;
         }
         for (std::size_t begin = 0; begin < count; begin += options_.prompt_chunk) {
@@ -35800,7 +36088,7 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, end() + tokens.size()); !reserved) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end() + tokens.size()); !reserved) {
             return reserved;
         }
         add_to_queue(tokens);
@@ -36190,7 +36478,7 @@ private:
         if (auto waits = wants_state ? wait_again() : result<void>{}; !waits) {
             return waits;
         }
-        if (auto reserved = cache_.reserve(cached_, end()); !reserved) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end()); !reserved) {
             return reserved;
         }
         take_workspace();
@@ -40170,6 +40458,10 @@ private:
         if (tensors_.repacked_tensors() != 0) {
             facts_->notes.push_back(sentence({tensors_.repacked_tensors(), " ternary tensors were repacked to layout ",
                                               tensors_.layout(), ": ", tensors_.repacked_bytes(), " bytes"}));
+        }
+        if (auto note = layout_note(tensors_.layout(), facts_->source.size(), tensors_.repacked_tensors() != 0);
+            !note.empty()) {
+            facts_->notes.push_back(std::move(note));
         }
         about_ = {&facts_->parameters,
                   &facts_->file(),

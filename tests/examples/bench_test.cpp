@@ -54,6 +54,11 @@ void check_result(const bitnet::json_value& of) {
     CHECK(member(of, "int8_peak_from_cache_gops").is_null() == !has_tiles);
     CHECK(number(of, "peak_rss_mb") >= number(of, "anonymous_mb"));
     CHECK(number(of, "load_seconds") > 0);
+    CHECK(number(of, "screen_seconds") >= 0);
+    CHECK(number(of, "first_token_seconds") > 0);
+    CHECK(number(of, "loop_seconds") > 0);
+    const bool is_generation = member(of, "test").as_string()->starts_with("tg");
+    CHECK((number(of, "loops_per_step") > 0) == is_generation);
     double shares = 0;
     for (const std::string_view phase : {"ternary", "head", "attention", "rest", "waiting"}) {
         shares += number(member(of, "phases"), phase);
@@ -127,6 +132,73 @@ TEST_CASE("bitnet-bench measures mapped and copied pages, after a warm-up of the
         pages.insert(std::string(*member(each, "pages").as_string()));
     }
     CHECK(pages == std::set<std::string>{"mapped", "copied"});
+}
+
+TEST_CASE("bitnet-bench measures steps of a budget beside calls without") {
+    const temporary_folder folder;
+    const std::string json = folder.path("steps.json");
+    const outcome done = run("bench", {"--synthetic", "tiny", "-p", "40", "-n", "6", "-t", "2", "-r", "2", "--batch",
+                                       "1,2", "--step", "100", "--json", json});
+    REQUIRE_MESSAGE(done.status == 0, done.err);
+    CHECK(done.out.find("| of calls without steps |") != std::string::npos);
+    const std::string text = contents(json);
+    const auto parsed = bitnet::json_document::parse(text, "steps.json");
+    REQUIRE(parsed);
+    std::size_t found = 0;
+    for (const auto each : member(parsed->root(), "results").elements()) {
+        check_result(each);
+        const auto step = each.find("step");
+        REQUIRE(step.has_value() == (number(each, "batch") == 1));
+        if (!step) {
+            continue;
+        }
+        ++found;
+        CHECK(number(*step, "budget_us") == 100);
+        CHECK(number(*step, "steps") >= 2 * (*member(each, "test").as_string() == "tg6" ? 6 : 1));
+        CHECK(number(*step, "p50_us") <= number(*step, "p99_us"));
+        CHECK(number(*step, "p99_us") <= number(*step, "p99_9_us"));
+        CHECK(number(*step, "p99_9_us") <= number(*step, "max_us"));
+        CHECK(number(*step, "tokens_per_second") > 0);
+    }
+    CHECK(found == 2); // pp40 and tg6 of one sequence
+}
+
+TEST_CASE("bitnet-bench measures what a program without options gets, and every combination that is named") {
+    const temporary_folder folder;
+    const std::string json = folder.path("choices.json");
+    const auto configurations = [&](std::vector<std::string> options) {
+        options.insert(options.begin(),
+                       {"--synthetic", "tiny", "-p", "8", "-n", "0", "-t", "1", "-r", "1", "--json", json});
+        const outcome done = run("bench", options);
+        REQUIRE_MESSAGE(done.status == 0, done.err);
+        const std::string text = contents(json);
+        const auto parsed = bitnet::json_document::parse(text, "choices.json");
+        REQUIRE(parsed);
+        std::string found;
+        for (const auto each : member(parsed->root(), "results").elements()) {
+            found += std::string(*member(each, "head").as_string()) + " in " +
+                     std::string(*member(each, "pages").as_string()) + "; ";
+        }
+        return found;
+    };
+    CHECK(configurations({}) == "f16 in mapped; "); // a small file, whose head is not worth a screen
+    CHECK(configurations({"--head", "automatic,screened", "--pages", "automatic,copied"}) ==
+          "f16 in mapped; f16 in copied; f16, screened in mapped; f16, screened in copied; ");
+}
+
+TEST_CASE("bitnet-bench prints a model of the step for more threads than there are") {
+    const outcome done = run("bench", {"--synthetic", "tiny", "-p", "0", "-n", "4", "-t", "1,2", "-r", "2"});
+    REQUIRE_MESSAGE(done.status == 0, done.err);
+    const std::size_t at = done.out.find("A model of the step of tg4, ");
+    REQUIRE(at != std::string::npos);
+    std::string numbers;
+    for (std::size_t row = done.out.find("\n| ", at + 1); row != std::string::npos;
+         row = done.out.find("\n| ", row + 1)) {
+        numbers += done.out.substr(row + 3, done.out.find(" |", row + 3) - row - 3) + " ";
+    }
+    CHECK(numbers == "threads 1 2 4 8 16 32 64 128 ");
+    CHECK(run("bench", {"--synthetic", "tiny", "-p", "8", "-n", "0", "-t", "1", "-r", "1"}).out.find("A model of") ==
+          std::string::npos);
 }
 
 TEST_CASE("energy is what the counters of all packages rose by, also past their end") {
@@ -218,6 +290,7 @@ TEST_CASE("bitnet-bench names mistakes in its options") {
         {"-m", "x.gguf", "--write", "y.gguf"},
         {"--synthetic", "tiny", "-r", "0"},
         {"--synthetic", "tiny", "--pages", "torn"},
+        {"--synthetic", "tiny", "--head", "none"},
         {"--synthetic", "tiny", "--activations", "token,64"},
     };
     for (const auto& arguments : mistakes) {

@@ -250,6 +250,48 @@ TEST_CASE("a queue is refused whole, and counted where there must be room") {
     CHECK(s.position() == 3);
 }
 
+TEST_CASE("steps copy a page that a fork shares, and a queue that is dropped gives the copy back") {
+    const any_model m = open_tiny();
+    auto kv = pool_of(m, 3);
+    any_session a = session_of(m, {.context = 300, .threads = 2, .kv = &kv});
+    any_session reference = session_of(m, {.context = 300, .threads = 1});
+    const auto ids = random_numbers(2).ids(140);
+    const auto past = std::span(ids).first(100);
+    const auto future = std::span(ids).subspan(100);
+    REQUIRE(a.feed(past));
+    auto b = a.fork();
+    REQUIRE(b);
+    CHECK(kv.free_pages() == 2);
+    REQUIRE(b->queue(future));
+    CHECK(kv.free_pages() == 1); // for the copy
+    CHECK(is_working(b->step(0s)));
+    CHECK(is_working(b->step(0s)));
+    REQUIRE(b->rewind(100));
+    CHECK(kv.free_pages() == 2);
+    REQUIRE(b->queue(future));
+    while (is_working(b->step(0s))) {
+    }
+    CHECK(kv.free_pages() == 1);
+    CHECK(logits_of(*b) == fresh(reference, ids));
+    CHECK(logits_of(a) == fresh(reference, past));
+    auto c = b->fork();
+    REQUIRE(c);
+    REQUIRE(c->queue(std::span(ids).first(1)));
+    CHECK(kv.free_pages() == 0);
+    CHECK(a.feed(std::vector<token>(200, 5)).error().code == errc::kv_pool_full);
+    REQUIRE(c->rewind(140));
+    CHECK(kv.free_pages() == 1);
+    auto batch = any_batch::open(m, {.sessions = 1, .threads = 1}); // has no steps: copies at once
+    REQUIRE(batch);
+    const batch_entry entries[] = {{&*c, ids[0]}};
+    REQUIRE(batch->step(entries));
+    CHECK(kv.free_pages() == 0);
+    CHECK(logits_of(*b) == fresh(reference, ids));
+    std::vector<token> more(ids);
+    more.push_back(ids[0]);
+    CHECK(logits_of(*c) == fresh(reference, more));
+}
+
 TEST_CASE("a full context ends steps and sessions alike") {
     const any_model m = open_tiny();
     any_session s = session_of(m, {.context = 20, .threads = 1});

@@ -177,8 +177,6 @@ TEST_CASE_TEMPLATE_DEFINE("element-wise loops give the scalar bits", Isa, elemen
         both([&](auto o, float* y) { o.relu2_times(gate.data(), up.data(), n, y); });
         both([&](auto o, float* y) { o.silu_times(gate.data(), up.data(), n, y); });
         both([&](auto o, float* y) { o.gelu_times(gate.data(), up.data(), n, y); });
-        both([&](auto o, float* y) { o.dequantize(acc.data(), 0.0123f, 7.7f, n, y); });
-        both([&](auto o, float* y) { o.dequantize_add(acc.data(), 0.0123f, 7.7f, n, y); });
         both([&](auto o, float* y) { o.rotate(y, gate.data(), gate.data() + n / 2, n / 2); });
         both([&](auto o, float* y) { o.divide(y, 3.7f, n); });
         both([&](auto o, float* y) { o.scale(y, 3.7f, n); });
@@ -188,6 +186,54 @@ TEST_CASE_TEMPLATE_DEFINE("element-wise loops give the scalar bits", Isa, elemen
     }
 }
 TEST_CASE_TEMPLATE_APPLY(element_wise_loops_give_the_scalar_bits, every_isa_but_scalar);
+
+TEST_CASE_TEMPLATE_DEFINE("loops over tiles of products give the scalar bits, and touch no other columns", Isa,
+                          loops_over_tiles_give_the_scalar_bits) {
+    if (!runs_here<Isa>()) {
+        return;
+    }
+    constexpr std::size_t tokens = 3;
+    const std::vector<float> activation_scales{7.7f, 0.31f, 1234.5f};
+    for (const std::size_t n : lengths) {
+        const std::size_t stride = n + 5;
+        const auto before = random_floats(tokens * stride, 9, 8.0f);
+        std::vector<std::int32_t> products(tokens * n);
+        for (std::size_t i = 0; i < products.size(); ++i) {
+            products[i] = static_cast<std::int32_t>(before[i] * 1000.0f);
+        }
+        const product_tile tile{products.data(), tokens, n, 0.0123f, activation_scales.data()};
+        const auto both = [&](auto loop) {
+            auto expected = before;
+            auto actual = before;
+            loop(oracle{}, expected.data());
+            loop(float_ops<Isa>{}, actual.data());
+            CHECK_MESSAGE(same_bits(expected, actual), "n = " << n);
+            CHECK_FALSE(same_bits(expected, before));
+            for (std::size_t t = 0; t < tokens; ++t) {
+                CHECK(std::equal(before.begin() + static_cast<std::ptrdiff_t>(t * stride + n),
+                                 before.begin() + static_cast<std::ptrdiff_t>((t + 1) * stride),
+                                 actual.begin() + static_cast<std::ptrdiff_t>(t * stride + n)));
+            }
+        };
+        both([&](auto o, float* y) { o.dequantize(tile, y, stride); });
+        both([&](auto o, float* y) { o.dequantize_add(tile, y, stride); });
+        both([&](auto o, float* y) { o.relu2_gate(tile, y, stride); });
+        both([&](auto o, float* y) { o.silu_gate(tile, y, stride); });
+        both([&](auto o, float* y) { o.gelu_gate(tile, y, stride); });
+    }
+}
+TEST_CASE_TEMPLATE_APPLY(loops_over_tiles_give_the_scalar_bits, every_isa_but_scalar);
+
+TEST_CASE("a gate of a tile is what its loops give row by row") {
+    const std::int32_t products[] = {-5, 7, 1000000, 3};
+    const float scales[] = {2.0f, 0.5f};
+    float gate[] = {3.0f, -1.0f, 0.25f, 2.0f};
+    oracle::relu2_gate({products, 2, 2, 0.5f, scales}, gate, 2);
+    CHECK(gate[0] == 9.0f * (-5 * 0.25f));
+    CHECK(gate[1] == 0.0f);
+    CHECK(gate[2] == 0.0625f * 1000000.0f);
+    CHECK(gate[3] == 4.0f * 3.0f);
+}
 
 TEST_CASE_TEMPLATE_DEFINE("dot_rows gives the scalar bits in every element type", Isa, dot_rows_gives_the_scalar_bits) {
     if (!runs_here<Isa>()) {
@@ -291,7 +337,7 @@ TEST_CASE_TEMPLATE_DEFINE("attention over one block gives the scalar bits", Isa,
     };
     for (const std::size_t head_size : {64u, 80u, 96u, 100u, 128u, 136u, 256u}) {
         for (const std::size_t positions : {1u, 2u, 15u, 16u, 17u, 63u, 64u, 65u, 100u, 255u, 256u}) {
-            const std::size_t queries = 1 + (head_size + positions) % 7; // 1 to 7: tiles of four, two and one
+            const std::size_t queries = 1 + (head_size + positions) % 15; // 1 to 15: tiles of eight, four, two and one
             check(half{}, head_size, positions, queries);
             check(float{}, head_size, positions, queries);
             check(std::int8_t{}, head_size, positions, queries);

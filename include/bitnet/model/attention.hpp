@@ -20,9 +20,9 @@
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Up to four queries that pass one block of keys and values together, so that its loads are shared.
+/// Up to eight queries that pass one block of keys and values together, so that its loads are shared.
 struct attention_tile {
-    static constexpr std::size_t most = 4;
+    static constexpr std::size_t most = 8;
 
     std::size_t size = 0;
     std::array<const float*, most> queries{}; ///< [head_size] each
@@ -55,8 +55,11 @@ inline void attend_tile(const loop_table& loops, const kv_table& kv, const kv_bl
     }
     const std::size_t seen_by_all = tile.counts[0];
     kv.weighted_values(weights.data(), tile.size, block.values, head_size, 0, seen_by_all, tile.out.data());
-    for (std::size_t i = 0; i < tile.size; ++i) {
-        kv.weighted_values(weights.data() + i * attention_block, 1, block.values, head_size, seen_by_all,
+    for (std::size_t i = 0, end = 0; i < tile.size; i = end) { // the heads of one row together
+        while (end < tile.size && tile.counts[end] == tile.counts[i]) {
+            ++end;
+        }
+        kv.weighted_values(weights.data() + i * attention_block, end - i, block.values, head_size, seen_by_all,
                            tile.counts[i], tile.out.data() + i);
     }
 }
@@ -153,7 +156,7 @@ private:
         }
     }
 
-    /// Block `b` for up to four queries: the first goes to out_, later ones are merged into it.
+    /// Block `b` for up to eight queries: the first goes to out_, later ones are merged into it.
     void attend_and_merge(const kv_block& block, std::size_t b, std::span<running_query> some) const noexcept {
         std::array<float, attention_tile::most * largest_head_size> later;
         attention_tile tile;

@@ -46,6 +46,7 @@ public:
         own_ = std::move(other.own_);
         pages_ = std::move(other.pages_);
         held_ = std::exchange(other.held_, 0);
+        copy_ = std::exchange(other.copy_, {});
         positions_ = other.positions_;
         return *this;
     }
@@ -95,6 +96,16 @@ public:
     /// shared. \pre positions below `first` are stored \return errc::kv_pool_full with both numbers; nothing is taken
     /// then.
     [[nodiscard]] result<void> reserve(std::size_t first, std::size_t end) {
+        auto reserved = reserve_to_copy(first, end);
+        if (reserved) {
+            inline_pool here;
+            copy_shared(here);
+            use_copy();
+        }
+        return reserved;
+    }
+    /// The same but for the copy, which takes milliseconds: before anything is written, copy_shared() and use_copy().
+    [[nodiscard]] result<void> reserve_to_copy(std::size_t first, std::size_t end) {
         if (store_ == nullptr || first == end) {
             return {};
         }
@@ -109,21 +120,37 @@ public:
             pages_[held_++] = *taken;
         }
         const std::size_t written = first / attention_block;
-        if (written < held && store_->is_shared(pages_[written])) {
+        if (written < held && copy_.to.data == nullptr && store_->is_shared(pages_[written])) {
             const auto taken = store_->take();
             if (!taken) {
                 drop_pages(held);
                 return store_->is_full(1);
             }
-            copy_page(pages_[written].data, taken->data, attention_block, first % attention_block);
-            store_->give_back(pages_[written]);
-            pages_[written] = *taken;
+            copy_ = {*taken, written, first % attention_block};
         }
         return {};
     }
+    /// The copy of a shared page that is to be written, if there is one. All see the old page meanwhile.
+    void copy_shared(pool_ref pool) noexcept {
+        if (copy_.to.data == nullptr) {
+            return;
+        }
+        parallel_for(pool, copy_.count != 0 ? shape_.heads : 0, [&](std::size_t head) noexcept {
+            copy_head(head, pages_[copy_.page].data, attention_block, copy_.to.data, attention_block, copy_.count);
+        });
+    }
+    void use_copy() noexcept {
+        if (copy_.to.data != nullptr) {
+            store_->give_back(std::exchange(pages_[copy_.page], copy_.to));
+            copy_ = {};
+        }
+    }
 
-    /// Forgets the positions from `count` on.
+    /// Forgets the positions from `count` on, and a copy that is not in use.
     void keep(std::size_t count) noexcept {
+        if (copy_.to.data != nullptr) {
+            store_->give_back(std::exchange(copy_, {}).to);
+        }
         if (store_ != nullptr) {
             drop_pages((count + attention_block - 1) / attention_block);
         }
@@ -198,6 +225,13 @@ public:
 private:
     static constexpr std::size_t key_lanes = reduction_lanes; ///< positions whose keys are stored side by side
 
+    /// A page that will take the place of a shared one.
+    struct shared_copy {
+        kv_page to{};
+        std::size_t page = 0;  ///< the one it takes the place of
+        std::size_t count = 0; ///< positions of it that are copied
+    };
+
     /// A position's key, or what is in its place of the sixteen, its value, and their scales if elements have any.
     struct place {
         std::byte* key;
@@ -229,20 +263,20 @@ private:
     /// The first `count` positions of a page, whatever the sizes of both.
     void copy_page(std::byte* from, std::size_t from_positions, std::byte* to, std::size_t to_positions,
                    std::size_t count) const noexcept {
-        const std::size_t rows = padded(count);
         for (std::size_t head = 0; count != 0 && head < shape_.heads; ++head) {
-            const place a = find(from, from_positions, head, 0);
-            const place b = find(to, to_positions, head, 0);
-            std::memcpy(b.key, a.key, rows * shape_.row_bytes);
-            std::memcpy(b.value, a.value, count * shape_.row_bytes);
-            if (shape_.element->is_scaled) {
-                std::memcpy(b.key_scale, a.key_scale, count * sizeof(float));
-                std::memcpy(b.value_scale, a.value_scale, count * sizeof(float));
-            }
+            copy_head(head, from, from_positions, to, to_positions, count);
         }
     }
-    void copy_page(std::byte* from, std::byte* to, std::size_t positions, std::size_t count) const noexcept {
-        copy_page(from, positions, to, positions, count);
+    void copy_head(std::size_t head, std::byte* from, std::size_t from_positions, std::byte* to,
+                   std::size_t to_positions, std::size_t count) const noexcept {
+        const place a = find(from, from_positions, head, 0);
+        const place b = find(to, to_positions, head, 0);
+        std::memcpy(b.key, a.key, padded(count) * shape_.row_bytes);
+        std::memcpy(b.value, a.value, count * shape_.row_bytes);
+        if (shape_.element->is_scaled) {
+            std::memcpy(b.key_scale, a.key_scale, count * sizeof(float));
+            std::memcpy(b.value_scale, a.value_scale, count * sizeof(float));
+        }
     }
 
     void drop_pages(std::size_t kept) noexcept {
@@ -272,6 +306,7 @@ private:
     kv_page_store* store_ = nullptr; ///< null: own_ is the memory of all pages
     buffer<std::byte> own_;
     buffer<kv_page> pages_;
+    shared_copy copy_;
     std::size_t held_ = 0;      ///< how many of pages_ there are
     std::size_t positions_ = 0; ///< of the context, in whole sixteens
 };

@@ -112,17 +112,19 @@ public:
     /// out[t] [rows of w] = w times row t of x, for a matrix of scaled_blocks.
     void project_rows(const ternary_matrix& w, const quantized_rows& x, std::span<float* const> out) const noexcept {
         for_chunks(w, [&](std::size_t first, std::size_t count) noexcept {
-            multiply_rows(w, first, count, x,
-                          [&](std::size_t r, const auto& products) noexcept { products.store(out[r] + first); });
+            multiply_blocks(w, first, count, x, [&](const float_tile& tile, std::size_t begin) noexcept {
+                for (std::size_t t = 0; t < tile.tokens; ++t) {
+                    std::copy_n(tile.row(t), count, out[begin + t] + first);
+                }
+            });
         });
     }
 
     /// residual += x w^T.
     void project_add(const ternary_matrix& w, const quantized_rows& x, matrix_view<float> residual) const noexcept {
         for_chunks(w, [&](std::size_t first, std::size_t count) noexcept {
-            multiply_rows(w, first, count, x, [&](std::size_t r, const auto& products) noexcept {
-                products.add_to(residual.row(r).data() + first);
-            });
+            multiply_rows(w, first, count, x, residual,
+                          [&](const auto& tile, float* y) noexcept { add_to(tile, y, residual.stride); });
         });
     }
 
@@ -165,45 +167,69 @@ private:
                         [&](std::size_t i) noexcept { task(i * chunk, (std::min)(chunk, w.rows() - i * chunk)); });
     }
 
-    /// `count` products of codes with one row of x; a product is worth product * weight_scale / activation_scale.
-    struct integer_products {
-        const loop_table& loops;
-        const std::int32_t* products;
-        float weight_scale;
-        float activation_scale;
+    /// As product_tile, of scaled_blocks: what is in it is worth itself.
+    struct float_tile {
+        const float* products; ///< [tokens][count]
+        std::size_t tokens;
         std::size_t count;
 
-        void store(float* y) const noexcept { loops.dequantize(products, weight_scale, activation_scale, count, y); }
-        void add_to(float* y) const noexcept {
-            loops.dequantize_add(products, weight_scale, activation_scale, count, y);
+        [[nodiscard]] const float* row(std::size_t t) const noexcept { return products + t * count; }
+    };
+
+    // What becomes of a tile of products: once for all its rows, `stride` from row to row of y.
+
+    void store(const product_tile& tile, float* y, std::size_t stride) const noexcept {
+        loops_.dequantize(tile, y, stride);
+    }
+    void store(const float_tile& tile, float* y, std::size_t stride) const noexcept {
+        for (std::size_t t = 0; t < tile.tokens; ++t) {
+            std::copy_n(tile.row(t), tile.count, y + t * stride);
         }
-    };
-    /// The same of scaled_blocks.
-    struct float_products {
-        const loop_table& loops;
-        const float* products;
-        std::size_t count;
+    }
+    void add_to(const product_tile& tile, float* y, std::size_t stride) const noexcept {
+        loops_.dequantize_add(tile, y, stride);
+    }
+    void add_to(const float_tile& tile, float* y, std::size_t stride) const noexcept {
+        for (std::size_t t = 0; t < tile.tokens; ++t) {
+            loops_.add(tile.row(t), tile.count, y + t * stride);
+        }
+    }
+    void gate_with(const product_tile& up, activation_function activation, float* y,
+                   std::size_t stride) const noexcept {
+        switch (activation) {
+        case activation_function::relu2:
+            return loops_.relu2_gate(up, y, stride);
+        case activation_function::silu:
+            return loops_.silu_gate(up, y, stride);
+        case activation_function::gelu:
+            return loops_.gelu_gate(up, y, stride);
+        }
+    }
+    void gate_with(const float_tile& up, activation_function activation, float* y, std::size_t stride) const noexcept {
+        for (std::size_t t = 0; t < up.tokens; ++t) {
+            activate(activation, y + t * stride, up.row(t), up.count);
+        }
+    }
 
-        void store(float* y) const noexcept { std::copy_n(products, count, y); }
-        void add_to(float* y) const noexcept { loops.add(products, count, y); }
-    };
-
-    /// Rows [first, first + count) of w times every row of x. Calls store(row of x, its products) for each row.
-    /// \pre count <= most_rows_per_task
-    template <class Store>
+    /// Rows [first, first + count) of w times every row of x. Calls use(tile, columns [first, first + count) of its
+    /// rows of out) for tiles that together hold all rows. \pre count <= most_rows_per_task
+    template <class Use>
     void multiply_rows(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
-                       Store&& store) const noexcept {
+                       matrix_view<float> out, Use&& use) const noexcept {
+        const auto at_rows = [&](const auto& tile, std::size_t begin) noexcept {
+            use(tile, out.row(begin).data() + first);
+        };
         if (w.has_blocks()) {
-            multiply_blocks(w, first, count, x, store);
+            multiply_blocks(w, first, count, x, at_rows);
         } else {
-            multiply_codes(w, first, count, x, store);
+            multiply_codes(w, first, count, x, at_rows);
         }
     }
 
     // Both have 32 KiB of stack, of which WebAssembly has 64: never inlined into one frame.
-    template <class Store>
+    template <class Use>
     BITNET_NOINLINE void multiply_codes(const ternary_matrix& w, std::size_t first, std::size_t count,
-                                        const quantized_rows& x, Store&& store) const noexcept {
+                                        const quantized_rows& x, Use&& use) const noexcept {
         constexpr std::size_t most_products = 8192; // 32 KiB of stack: 128 tokens of 64 rows
         const std::size_t group = kernel_.arranged_tokens;
         std::array<std::int32_t, most_products> products;
@@ -211,16 +237,13 @@ private:
         for (std::size_t begin = 0; begin < x.used_rows; begin += most_tokens) {
             const std::size_t tokens = (std::min)(most_tokens, x.used_rows - begin);
             kernel_.multiply(w.codes, first, count, x.view(begin, tokens), products.data(), count);
-            for (std::size_t t = 0; t < tokens; ++t) {
-                store(begin + t,
-                      integer_products{loops_, products.data() + t * count, w.scale, x.scales[begin + t], count});
-            }
+            use(product_tile{products.data(), tokens, count, w.scale, x.scales.data() + begin}, begin);
         }
     }
 
-    template <class Store>
+    template <class Use>
     BITNET_NOINLINE void multiply_blocks(const ternary_matrix& w, std::size_t first, std::size_t count,
-                                         const quantized_rows& x, Store&& store) const noexcept {
+                                         const quantized_rows& x, Use&& use) const noexcept {
         constexpr std::size_t most_products = 8192; // 32 KiB of stack: 128 tokens of 64 rows
         std::array<float, most_products> products;
         const std::size_t most_tokens = most_products / count;
@@ -234,9 +257,7 @@ private:
             if (w.scale != 1.0f) {
                 loops_.scale(products.data(), w.scale, tokens * count);
             }
-            for (std::size_t t = 0; t < tokens; ++t) {
-                store(begin + t, float_products{loops_, products.data() + t * count, count});
-            }
+            use(float_tile{products.data(), tokens, count}, begin);
         }
     }
 
@@ -266,18 +287,15 @@ private:
     /// Columns [first, first + count) of out = x w^T.
     void multiply(const ternary_matrix& w, std::size_t first, std::size_t count, const quantized_rows& x,
                   matrix_view<float> out) const noexcept {
-        multiply_rows(w, first, count, x,
-                      [&](std::size_t r, const auto& products) noexcept { products.store(out.row(r).data() + first); });
+        multiply_rows(w, first, count, x, out,
+                      [&](const auto& tile, float* y) noexcept { store(tile, y, out.stride); });
     }
 
     /// The same columns of out = activation(out) * (x up^T).
     void multiply_gated(const ternary_matrix& up, std::size_t first, std::size_t count, activation_function activation,
                         const quantized_rows& x, matrix_view<float> out) const noexcept {
-        multiply_rows(up, first, count, x, [&](std::size_t r, const auto& products) noexcept {
-            std::array<float, most_rows_per_task> factors;
-            products.store(factors.data());
-            activate(activation, out.row(r).data() + first, factors.data(), count);
-        });
+        multiply_rows(up, first, count, x, out,
+                      [&](const auto& tile, float* y) noexcept { gate_with(tile, activation, y, out.stride); });
     }
 
     void activate(activation_function activation, float* gate, const float* up, std::size_t n) const noexcept {

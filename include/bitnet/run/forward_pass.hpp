@@ -27,9 +27,11 @@ public:
     static constexpr std::size_t layer_stage = 1;
     static constexpr std::size_t logits_stage = 2;
     static constexpr std::size_t search_stage = 3; ///< and the two after it
+    static constexpr std::size_t copy_stage = 6;
 
     /// Computes nothing yet. Rows as transformer::begin() wants them, those of one sequence side by side and at
-    /// consecutive positions, for which the cache has room (kv_cache::reserve). They live until the pass is over.
+    /// consecutive positions, for which the cache has room (kv_cache::reserve_to_copy). They live until the pass is
+    /// over.
     void begin(std::span<const sequence_row> rows) noexcept {
         rows_ = rows;
         reached_ = 0;
@@ -42,14 +44,13 @@ public:
 
     /// Goes on. \return whether all layers have run: the pass is over then, and its states are in `forward`.
     [[nodiscard]] bool run(stepped_pool& pool, transformer& forward) noexcept {
-        for (; reached_ <= forward.layers(); ++reached_, progress_ = {}) {
-            if (reached_ == 0) {
-                start(pool.resume(progress_, {start_stage, rows_.size()}), forward);
-            } else {
-                forward.layer(pool.resume(progress_, {layer_stage, rows_.size()}), reached_ - 1);
-            }
+        for (; reached_ < first_layer + forward.layers(); ++reached_, progress_ = {}) {
+            run_stage(pool, forward);
             if (pool.is_stopped()) {
                 return false;
+            }
+            if (reached_ == 0) {
+                for_sequences([](kv_cache& cache, std::size_t, std::size_t) noexcept { cache.use_copy(); });
             }
         }
         rows_ = {};
@@ -104,6 +105,8 @@ public:
     }
 
 private:
+    static constexpr std::size_t first_layer = 2;
+
     enum class head { none, logits, search };
 
     void go_to(head what) noexcept {
@@ -113,20 +116,36 @@ private:
         }
     }
 
-    void start(pool_ref pool, transformer& forward) noexcept {
+    /// The stage that is reached, from its first loop on.
+    void run_stage(stepped_pool& pool, transformer& forward) noexcept {
+        if (reached_ == 0) {
+            const pool_ref ref = pool.resume(progress_, {copy_stage, 1});
+            for_sequences([&](kv_cache& cache, std::size_t, std::size_t) noexcept { cache.copy_shared(ref); });
+        } else if (reached_ == 1) {
+            const pool_ref ref = pool.resume(progress_, {start_stage, rows_.size()});
+            for_sequences([&](kv_cache& cache, std::size_t position, std::size_t count) noexcept {
+                cache.extend(ref, position, count);
+            });
+            forward.begin(ref, rows_);
+        } else {
+            forward.layer(pool.resume(progress_, {layer_stage, rows_.size()}), reached_ - first_layer);
+        }
+    }
+
+    /// Calls visit(cache, first position, number of positions) for each sequence.
+    template <class Visit> void for_sequences(Visit&& visit) noexcept {
         for (std::size_t first = 0; first < rows_.size();) {
             std::size_t end = first + 1;
             while (end < rows_.size() && rows_[end].cache == rows_[first].cache) {
                 ++end;
             }
-            rows_[first].cache->extend(pool, rows_[first].position, end - first);
+            visit(*rows_[first].cache, rows_[first].position, end - first);
             first = end;
         }
-        forward.begin(pool, rows_);
     }
 
     std::span<const sequence_row> rows_;
-    std::size_t reached_ = 0; ///< 0: the start, n: layer n - 1
+    std::size_t reached_ = 0; ///< 0: copies of shared pages, 1: the start, then layers
     loop_progress progress_;
     head head_ = head::none;
 };

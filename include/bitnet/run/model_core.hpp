@@ -3,6 +3,7 @@
 #ifndef BITNET_RUN_MODEL_CORE_HPP
 #define BITNET_RUN_MODEL_CORE_HPP
 
+#include <bitnet/checkpoint/layout_for.hpp>
 #include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/guarded.hpp>
@@ -237,6 +238,10 @@ private:
         if (tensors_.repacked_tensors() != 0) {
             facts_->notes.push_back(sentence({tensors_.repacked_tensors(), " ternary tensors were repacked to layout ",
                                               tensors_.layout(), ": ", tensors_.repacked_bytes(), " bytes"}));
+        }
+        if (auto note = layout_note(tensors_.layout(), facts_->source.size(), tensors_.repacked_tensors() != 0);
+            !note.empty()) {
+            facts_->notes.push_back(std::move(note));
         }
         about_ = {&facts_->parameters,
                   &facts_->file(),

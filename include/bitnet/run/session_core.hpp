@@ -210,7 +210,9 @@ public:
         return wants_state ? wait_again() : result<void>{};
     }
     /// Room for the first `count` of waiting(). \return errc::kv_pool_full.
-    [[nodiscard]] result<void> reserve_rows(std::size_t count) { return cache_.reserve(cached_, cached_ + count); }
+    [[nodiscard]] result<void> reserve_rows(std::size_t count) {
+        return cache_.reserve_to_copy(cached_, cached_ + count);
+    }
     /// The first rows.size() of waiting(). \pre there is room for them
     void write_rows(std::span<sequence_row> rows) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -282,7 +284,7 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, end() + tokens.size()); !reserved) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end() + tokens.size()); !reserved) {
             return reserved;
         }
         if (tokens.empty()) {
@@ -290,7 +292,6 @@ private:
         }
         take_workspace();
         if (auto ran = run_waiting(); !ran) {
-            cache_.keep(end());
             return ran;
         }
         for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
@@ -321,12 +322,11 @@ private:
         if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, end() + count); !reserved || count == 0) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end() + count); !reserved || count == 0) {
             return reserved;
         }
         take_workspace();
         if (auto ran = run_waiting(); !ran) {
-            cache_.keep(end());
             return ran;
         }
         for (std::size_t begin = 0; begin < count; begin += options_.prompt_chunk) {
@@ -343,7 +343,7 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, end() + tokens.size()); !reserved) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end() + tokens.size()); !reserved) {
             return reserved;
         }
         add_to_queue(tokens);
@@ -733,7 +733,7 @@ private:
         if (auto waits = wants_state ? wait_again() : result<void>{}; !waits) {
             return waits;
         }
-        if (auto reserved = cache_.reserve(cached_, end()); !reserved) {
+        if (auto reserved = cache_.reserve_to_copy(cached_, end()); !reserved) {
             return reserved;
         }
         take_workspace();

@@ -36,13 +36,24 @@ template <> struct float_ops<isa::scalar> {
     static row_quantization quantize(const float* x, std::size_t n, std::int8_t* q) noexcept {
         return ops::quantize(x, n, q);
     }
-    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                           float* y) noexcept {
-        ops::dequantize(acc, ops::quotient(weight_scale, activation_scale), n, y);
+    static void dequantize(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            ops::dequantize(acc, factor, tile.count, to);
+        });
     }
-    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                               float* y) noexcept {
-        ops::dequantize_add(acc, ops::quotient(weight_scale, activation_scale), n, y);
+    static void dequantize_add(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            ops::dequantize_add(acc, factor, tile.count, to);
+        });
+    }
+    static void relu2_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, relu2_times);
+    }
+    static void silu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, silu_times);
+    }
+    static void gelu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, gelu_times);
     }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         ops::relu2_times(gate, up, n, y);

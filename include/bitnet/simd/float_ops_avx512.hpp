@@ -60,6 +60,40 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
         return {scale, sum + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
     }
 
+    static void dequantize(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            for_sixteens(tile.count, [&](std::size_t i, __mmask16 mask) noexcept {
+                const __m512 products = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, acc + i));
+                _mm512_mask_storeu_ps(to + i, mask, _mm512_mul_ps(products, _mm512_set1_ps(factor)));
+            });
+        });
+    }
+    static void dequantize_add(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            for_sixteens(tile.count, [&](std::size_t i, __mmask16 mask) noexcept {
+                const __m512 products = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, acc + i));
+                const __m512 sum = _mm512_maskz_loadu_ps(mask, to + i);
+                _mm512_mask_storeu_ps(to + i, mask, _mm512_fmadd_ps(products, _mm512_set1_ps(factor), sum));
+            });
+        });
+    }
+    static void relu2_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::for_rows(up, gate, stride, [&up](const std::int32_t* acc, float factor, float* to) noexcept {
+            for_sixteens(up.count, [&](std::size_t i, __mmask16 mask) noexcept {
+                const __m512 products = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, acc + i));
+                const __m512 g = _mm512_max_ps(_mm512_maskz_loadu_ps(mask, to + i), _mm512_setzero_ps());
+                const __m512 scaled = rounded_product(products, _mm512_set1_ps(factor));
+                _mm512_mask_storeu_ps(to + i, mask, _mm512_mul_ps(rounded_product(g, g), scaled));
+            });
+        });
+    }
+    static void silu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, silu_times);
+    }
+    static void gelu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, gelu_times);
+    }
+
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         const std::size_t whole = n / 16 * 16;
         for (std::size_t i = 0; i < whole; i += 16) {
@@ -117,6 +151,9 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
                        std::size_t positions, float* out) noexcept {
         const float scale = ops::score_scale(head_size);
         std::size_t i = 0;
+        for (; i + 8 <= queries; i += 8) {
+            score_eight(q + i, k, head_size, positions, scale, out + i * attention_block);
+        }
         for (; i + 4 <= queries; i += 4) {
             score_queries<4>(q + i, k, head_size, positions, scale, out + i * attention_block);
         }
@@ -134,15 +171,26 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
     static void weighted_values(const float* p, std::size_t queries, const E* v, std::size_t head_size,
                                 std::size_t begin, std::size_t end, float* const* out) noexcept {
         std::size_t i = 0;
+        for (; i + 8 <= queries; i += 8) {
+            weigh_queries<8, 2>(p + i * attention_block, v, head_size, begin, end, out + i);
+        }
         for (; i + 4 <= queries; i += 4) {
-            weigh_queries<4>(p + i * attention_block, v, head_size, begin, end, out + i);
+            weigh_queries<4, 4>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
         for (; i + 2 <= queries; i += 2) {
-            weigh_queries<2>(p + i * attention_block, v, head_size, begin, end, out + i);
+            weigh_queries<2, 4>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
         for (; i < queries; ++i) {
-            weigh_queries<1>(p + i * attention_block, v, head_size, begin, end, out + i);
+            weigh_queries<1, 4>(p + i * attention_block, v, head_size, begin, end, out + i);
         }
+    }
+
+    static void divide(float* x, float divisor, std::size_t n) noexcept {
+        const std::size_t whole = n / 16 * 16;
+        for (std::size_t i = 0; i < whole; i += 16) {
+            _mm512_storeu_ps(x + i, exact_quotients(_mm512_loadu_ps(x + i), _mm512_set1_ps(divisor)));
+        }
+        ops::divide(x + whole, divisor, n - whole);
     }
 
     template <class E> static float narrow_row(const float* x, std::size_t n, E* y) noexcept {
@@ -179,6 +227,17 @@ private:
         (_mm512_storeu_ps(y + 16 * K, load<E>(block, 16 * K)), ...);
     }
 
+    /// Calls some(first, mask) for every sixteen of n elements, the last of them perhaps not whole.
+    template <class Some> static BITNET_ALWAYS_INLINE void for_sixteens(std::size_t n, Some some) noexcept {
+        std::size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            some(i, static_cast<__mmask16>(0xffffu));
+        }
+        if (i < n) {
+            some(i, tail_mask(n - i));
+        }
+    }
+
     /// a * b as a value of its own: under -ffast-math clang would reassociate the products of intrinsics.
     static BITNET_ALWAYS_INLINE __m512 rounded_product(__m512 a, __m512 b) noexcept {
         __m512 product = _mm512_mul_ps(a, b);
@@ -186,6 +245,17 @@ private:
         __asm__("" : "+v"(product));
 #endif
         return product;
+    }
+
+    /// a / b: under -ffast-math clang would multiply by an inverse.
+    static BITNET_ALWAYS_INLINE __m512 exact_quotients(__m512 a, __m512 b) noexcept {
+#if defined(__GNUC__)
+        __m512 quotients;
+        __asm__("{vdivps %2, %1, %0|vdivps %0, %1, %2}" : "=v"(quotients) : "v"(a), "v"(b));
+        return quotients;
+#else
+        return _mm512_div_ps(a, b);
+#endif
     }
 
     /// ops::absmax(), the largest in any order being the same.
@@ -499,6 +569,28 @@ private:
         }
     }
 
+    /// The same of eight: 48 positions in 24 accumulators, which need three conversions where four queries need six.
+    /// The last 64 are two tiles of 32, as one of 16 has too few sums to hide their latency.
+    template <class E>
+    static BITNET_ALWAYS_INLINE void score_eight(const float* const* q, const E* k, std::size_t head_size,
+                                                 std::size_t positions, float scale, float* out) noexcept {
+        const std::size_t end = (positions + 15) / 16 * 16;
+        for (std::size_t p = 0; p < end;) {
+            const std::size_t left = end - p;
+            const E* keys = k + p * head_size;
+            if (left == 48 || left > 64) {
+                score_tile<8, 3>(q, keys, head_size, scale, out + p);
+                p += 48;
+            } else if (left >= 32) {
+                score_tile<8, 2>(q, keys, head_size, scale, out + p);
+                p += 32;
+            } else {
+                score_tile<8, 1>(q, keys, head_size, scale, out + p);
+                p += 16;
+            }
+        }
+    }
+
     /// Queries x (16 * Blocks positions). Prefetches what the next tile reads: several streams of 2 to 4 KB are too
     /// short for the hardware to follow.
     template <std::size_t Queries, std::size_t Blocks, class E>
@@ -541,14 +633,14 @@ private:
 
     /// Values weighted for a few queries, which share the loads of v: 32 positions at a time, so that they stay in the
     /// first-level cache while all columns pass.
-    template <std::size_t Queries, class E>
+    template <std::size_t Queries, std::size_t Columns, class E>
     static BITNET_ALWAYS_INLINE void weigh_queries(const float* p, const E* v, std::size_t head_size, std::size_t begin,
                                                    std::size_t end, float* const* out) noexcept {
         while (begin < end) {
             const std::size_t stop = begin + 32 < end ? begin + 32 : end;
             std::size_t d = 0;
-            for (; d + 64 <= head_size; d += 64) {
-                weigh_tile<Queries, 4>(p, v + d, head_size, begin, stop, tail_mask(16), d, out);
+            for (; d + 16 * Columns <= head_size; d += 16 * Columns) {
+                weigh_tile<Queries, Columns>(p, v + d, head_size, begin, stop, tail_mask(16), d, out);
             }
             for (; d < head_size; d += 16) {
                 weigh_tile<Queries, 1>(p, v + d, head_size, begin, stop, tail_mask(head_size - d), d, out);

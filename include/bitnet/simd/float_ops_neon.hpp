@@ -50,13 +50,24 @@ template <> struct float_ops<isa::neon> {
         return {scale, vaddvq_s32(sums) + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
     }
 
-    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                           float* y) noexcept {
-        ops::dequantize(acc, ops::quotient(weight_scale, activation_scale), n, y);
+    static void dequantize(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            ops::dequantize(acc, factor, tile.count, to);
+        });
     }
-    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                               float* y) noexcept {
-        ops::dequantize_add(acc, ops::quotient(weight_scale, activation_scale), n, y);
+    static void dequantize_add(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            ops::dequantize_add(acc, factor, tile.count, to);
+        });
+    }
+    static void relu2_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, relu2_times);
+    }
+    static void silu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, silu_times);
+    }
+    static void gelu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, gelu_times);
     }
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
         const std::size_t whole = n / 4 * 4;

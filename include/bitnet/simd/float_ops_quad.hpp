@@ -52,20 +52,24 @@ struct float_ops_quad {
         return {scale, sum + ops::quantize_with(x + whole, scale, n - whole, q + whole)};
     }
 
-    static void dequantize(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                           float* y) noexcept {
-        ops::dequantize(acc, weight_scale / activation_scale, n, y);
+    static void dequantize(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            ops::dequantize(acc, factor, tile.count, to);
+        });
     }
-    static void dequantize_add(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                               float* y) noexcept {
-        const float factor = weight_scale / activation_scale;
-        const std::size_t whole = n / 4 * 4;
-        const quad::wide wide_factor = quad::widen(quad::splat(factor));
-        for (std::size_t i = 0; i < whole; i += 4) {
-            const quad::wide product = quad::widen(quad::to_floats(quad::load_16(acc + i)));
-            quad::store(y + i, quad::multiply_add(product, wide_factor, quad::load(y + i)));
-        }
-        ops::dequantize_add(acc + whole, factor, n - whole, y + whole);
+    static void dequantize_add(const product_tile& tile, float* y, std::size_t y_stride) noexcept {
+        ops::for_rows(tile, y, y_stride, [&tile](const std::int32_t* acc, float factor, float* to) noexcept {
+            add_products(acc, factor, tile.count, to);
+        });
+    }
+    static void relu2_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, relu2_times);
+    }
+    static void silu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, silu_times);
+    }
+    static void gelu_gate(const product_tile& up, float* gate, std::size_t stride) noexcept {
+        ops::gate_rows(up, gate, stride, gelu_times);
     }
 
     static void relu2_times(const float* gate, const float* up, std::size_t n, float* y) noexcept {
@@ -234,6 +238,17 @@ struct float_ops_quad {
     }
 
 private:
+    /// ops::dequantize_add of a row.
+    static void add_products(const std::int32_t* acc, float factor, std::size_t n, float* y) noexcept {
+        const std::size_t whole = n / 4 * 4;
+        const quad::wide wide_factor = quad::widen(quad::splat(factor));
+        for (std::size_t i = 0; i < whole; i += 4) {
+            const quad::wide product = quad::widen(quad::to_floats(quad::load_16(acc + i)));
+            quad::store(y + i, quad::multiply_add(product, wide_factor, quad::load(y + i)));
+        }
+        ops::dequantize_add(acc + whole, factor, n - whole, y + whole);
+    }
+
     using floats = quad::floats;
     using ints = quad::ints;
 

@@ -31,6 +31,15 @@ struct row_quantization {
     std::int32_t sum; ///< of all q: ternary kernels multiply by codes 0..2 and subtract it once
 };
 
+/// Integer products of rows of activations with neighbouring rows of one ternary matrix, as a kernel leaves them.
+struct product_tile {
+    const std::int32_t* products; ///< [tokens][count]
+    std::size_t tokens;
+    std::size_t count;
+    float weight_scale;
+    const float* activation_scales; ///< [tokens]
+};
+
 /// What a softmax over some positions needs to be merged with another one.
 struct softmax_state {
     float max;
@@ -143,6 +152,33 @@ template <class Fma> struct lane_ops {
         return quotient(127.0f, larger(largest, 1e-5f));
     }
 
+    /// Calls row(products [count], what each is worth, y + t * y_stride) for every token t of a tile.
+    template <class Row>
+    static BITNET_ALWAYS_INLINE void for_rows(const product_tile& tile, float* y, std::size_t y_stride,
+                                              Row row) noexcept {
+        for (std::size_t t = 0; t < tile.tokens; ++t) {
+            const float factor = quotient(tile.weight_scale, tile.activation_scales[t]);
+            row(tile.products + t * tile.count, factor, y + t * y_stride);
+        }
+    }
+
+    /// y = f(y) * products, `times` being f(gate) * up of `n` columns to y.
+    template <class Times>
+    static BITNET_ALWAYS_INLINE void gate_rows(const product_tile& up, float* y, std::size_t y_stride,
+                                               Times times) noexcept {
+        constexpr std::size_t most = 64;
+        float factors[most];
+        for (std::size_t t = 0; t < up.tokens; ++t) {
+            const float factor = quotient(up.weight_scale, up.activation_scales[t]);
+            for (std::size_t c = 0; c < up.count; c += most) {
+                const std::size_t n = up.count - c < most ? up.count - c : most;
+                float* gate = y + t * y_stride + c;
+                dequantize(up.products + t * up.count + c, factor, n, factors);
+                times(gate, factors, n, gate);
+            }
+        }
+    }
+
     /// y = acc * factor: an int32 dot product becomes a float (exactly, for rows of up to 2^16 columns: |acc| < 2^24).
     /// factor = weight scale / activation scale.
     static BITNET_ALWAYS_INLINE void dequantize(const std::int32_t* acc, float factor, std::size_t n,
@@ -217,7 +253,20 @@ template <class Fma> struct lane_ops {
     /// (a, b) at (j, j + pairs) becomes (a cos - b sin, b cos + a sin).
     static BITNET_ALWAYS_INLINE void rotate(float* head, const float* cos, const float* sin,
                                             std::size_t pairs) noexcept {
-        for (std::size_t j = 0; j < pairs; ++j) {
+        std::size_t j = 0;
+        for (; j + 16 <= pairs; j += 16) {
+            lanes first; // the compiler does not know that nothing overlaps
+            lanes second;
+            for (std::size_t l = 0; l < 16; ++l) {
+                first[l] = Fma::fma(-head[j + pairs + l], sin[j + l], head[j + l] * cos[j + l]);
+            }
+            for (std::size_t l = 0; l < 16; ++l) {
+                second[l] = Fma::fma(head[j + l], sin[j + l], head[j + pairs + l] * cos[j + l]);
+            }
+            std::memcpy(head + j, first, sizeof first);
+            std::memcpy(head + j + pairs, second, sizeof second);
+        }
+        for (; j < pairs; ++j) {
             const float a = head[j];
             const float b = head[j + pairs];
             head[j] = Fma::fma(-b, sin[j], a * cos[j]);

@@ -43,11 +43,14 @@ struct loop_table {
     void (*rms_norm)(const float* x, const float* weight, float eps, std::size_t n, float* y) noexcept;
     /// q = round(x * scale), scale = 127 / max|x|.
     detail::row_quantization (*quantize)(const float* x, std::size_t n, std::int8_t* q) noexcept;
-    /// y = acc * (weight_scale / activation_scale); the second adds that to y.
-    void (*dequantize)(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                       float* y) noexcept;
-    void (*dequantize_add)(const std::int32_t* acc, float weight_scale, float activation_scale, std::size_t n,
-                           float* y) noexcept;
+    /// y[t][i] = product[t][i] * (weight_scale / activation_scale[t]), `y_stride` from row to row of y; the second adds
+    /// that to y.
+    void (*dequantize)(const detail::product_tile& tile, float* y, std::size_t y_stride) noexcept;
+    void (*dequantize_add)(const detail::product_tile& tile, float* y, std::size_t y_stride) noexcept;
+    /// gate = f(gate) * what dequantize() makes of `up`, f being relu squared, SiLU, and the tanh form of GELU.
+    void (*relu2_gate)(const detail::product_tile& up, float* gate, std::size_t stride) noexcept;
+    void (*silu_gate)(const detail::product_tile& up, float* gate, std::size_t stride) noexcept;
+    void (*gelu_gate)(const detail::product_tile& up, float* gate, std::size_t stride) noexcept;
     /// y = f(gate) * up, f being relu squared, SiLU, and the tanh form of GELU. y may be gate.
     void (*relu2_times)(const float* gate, const float* up, std::size_t n, float* y) noexcept;
     void (*silu_times)(const float* gate, const float* up, std::size_t n, float* y) noexcept;
@@ -105,6 +108,9 @@ inline constexpr loop_table loop_table_of{&Loops::rms_norm,
                                           &Loops::quantize,
                                           &Loops::dequantize,
                                           &Loops::dequantize_add,
+                                          &Loops::relu2_gate,
+                                          &Loops::silu_gate,
+                                          &Loops::gelu_gate,
                                           &Loops::relu2_times,
                                           &Loops::silu_times,
                                           &Loops::gelu_times,

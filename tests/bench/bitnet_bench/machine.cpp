@@ -291,6 +291,17 @@ std::vector<double> read_benchmark::turn(bitnet::thread_pool& pool,
     return speeds;
 }
 
+double empty_loop(bitnet::thread_pool& pool) {
+    std::array<double, 401> all;
+    for (double& seconds : all) {
+        const auto start = std::chrono::steady_clock::now();
+        bitnet::detail::parallel_for(pool, pool.threads(), [](std::size_t) noexcept {});
+        seconds = seconds_since(start);
+    }
+    std::nth_element(all.begin(), all.begin() + all.size() / 2, all.end());
+    return all[all.size() / 2];
+}
+
 double int8_peak(bitnet::thread_pool& pool, std::string_view isa) {
     multiply_loop loop = nullptr;
 #if BITNET_X86_64

@@ -46,6 +46,9 @@ private:
     bitnet::buffer<std::byte> memory_;
 };
 
+/// Seconds of a parallel loop whose tasks do nothing, one for each thread: the median of many.
+[[nodiscard]] double empty_loop(bitnet::thread_pool& pool);
+
 /// Products of int8 that the instruction set makes in registers alone, in 1e9/s on all threads of the pool; 0 for
 /// scalar, which has no such instruction.
 [[nodiscard]] double int8_peak(bitnet::thread_pool& pool, std::string_view isa);

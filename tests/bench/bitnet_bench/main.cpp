@@ -16,6 +16,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdio>
 #include <filesystem>
@@ -38,14 +40,15 @@ struct settings {
     std::string threads = "1," + std::to_string(bitnet::usable_cores());
     std::string isas;
     std::string layouts = "i2_s";
-    std::string heads = "as-stored";
+    std::string heads = "automatic";
     std::string kvs = "f16";
-    std::string pages = "mapped";
+    std::string pages = "automatic";
     std::string activations = "default";
     std::string batches = "1";
     std::string sequences = "0";
     std::size_t context = 0;
     std::size_t repetitions = 5;
+    std::size_t step = 0;
     std::string json;
     double price = 0;
 
@@ -60,15 +63,17 @@ struct settings {
         all.text("-t", "LIST", threads, "threads");
         all.text("--isa", "LIST", isas, "instruction sets; the best of this CPU where none is named");
         all.text("--layout", "LIST", layouts, "layouts of ternary weights: i2_s, base3, lookup2, lookup3");
-        all.text("--head", "LIST", heads, "as-stored or screened");
+        all.text("--head", "LIST", heads, "automatic, as-stored or screened: see open_options");
         all.text("--kv", "LIST", kvs, "elements of the KV cache: f16 or i8");
-        all.text("--pages", "LIST", pages, "mapped or copied: where the file's bytes lie");
+        all.text("--pages", "LIST", pages, "automatic, mapped or copied: where the file's bytes lie");
         all.text("--activations", "LIST", activations, "default, token, 128, 32 or float: see bitnet-logits");
         all.text("--batch", "LIST", batches, "sequences that are generated together");
         all.text("--sequences", "LIST", sequences, "sequences that a scheduler serves; 0 for none");
         all.number<std::size_t>("-c", "CTX", context, 0, std::size_t{1} << 20,
                                 "positions after the last generated token", "a prompt of 16 tokens and -n");
         all.number<std::size_t>("-r", "REPS", repetitions, 1, 1000, "repetitions; medians are quoted");
+        all.number<std::size_t>("--step", "US", step, 0, 1'000'000,
+                                "each test of one sequence also in steps of so many microseconds", "none");
         all.text("--json", "FILE", json, "write the results there, too");
         all.number("--price", "USD_PER_HOUR", price, 0.0, 1e6,
                    "what the machine costs: a column of dollars per million tokens", "none");
@@ -108,7 +113,9 @@ struct conditions {
     bitnet::thread_pool& pool;
     const bench::read_benchmark& reader;
     std::size_t repetitions;
+    std::chrono::microseconds step; ///< zero: none
     std::uint64_t memory_of_benchmark;
+    double first_token_seconds;
 };
 
 /// The speeds of the read loops, turn by turn.
@@ -140,9 +147,10 @@ public:
 
     /// \param prepare is called with the number of each repetition before it, and takes no part in it
     /// \param run gives the seconds of one repetition, which makes `tokens`
-    template <class Prepare, class Run>
-    [[nodiscard]] bitnet::result<void> run(bench::bench_session& session, std::size_t tokens, Prepare prepare,
-                                           Run run) {
+    /// \param run_steps does the same in steps, and takes no part in it either; called with a budget only
+    template <class Prepare, class Run, class RunSteps>
+    [[nodiscard]] bitnet::result<void> run(bench::bench_session& session, std::size_t tokens, Prepare prepare, Run run,
+                                           RunSteps run_steps) {
         for (std::size_t i = 0; i < of_.repetitions; ++i) {
             if (auto prepared = prepare(i); !prepared) {
                 return std::move(prepared).error();
@@ -160,7 +168,11 @@ public:
                 joules_per_token_.push_back(*joules / static_cast<double>(tokens));
             }
             rates_.push_back(static_cast<double>(tokens) / *seconds);
+            loops_ += session.loops();
             shares_.push_back(session.shares());
+            if (auto stepped = of_.step.count() != 0 ? run_steps() : bitnet::result<void>{}; !stepped) {
+                return stepped;
+            }
         }
         return {};
     }
@@ -177,7 +189,7 @@ public:
         made.activations = name_of(of_.model.activations());
         made.tokens_per_second = bench::spread_of(rates_);
         made.bytes_per_token = bytes;
-        made.pages = of_.choice.pages;
+        made.pages = of_.model.pages();
         made.model_read_gb_per_second = model_speeds_.best();
         made.read_gb_per_second = std::max(memory_speeds_.best(), made.model_read_gb_per_second);
         made.int8_peak_gops = bench::int8_peak(of_.pool, made.isa);
@@ -192,11 +204,16 @@ public:
             made.joules_per_token = bench::spread_of(joules_per_token_).median;
         }
         made.phases = bench::mean(shares_);
+        made.loop_seconds = bench::empty_loop(of_.pool);
         made.peak_rss_mb = megabytes(memory_.peak_resident);
         made.anonymous_mb = megabytes(memory_.anonymous);
         made.load_seconds = of_.model.load_seconds();
+        made.screen_seconds = of_.model.screen_seconds();
+        made.first_token_seconds = of_.first_token_seconds;
         return made;
     }
+
+    [[nodiscard]] std::size_t loops() const noexcept { return loops_; }
 
 private:
     [[nodiscard]] double megabytes(std::uint64_t bytes) const {
@@ -210,6 +227,41 @@ private:
     std::vector<double> joules_per_token_;
     std::vector<double> rates_;
     std::vector<bench::phase_shares> shares_;
+    std::size_t loops_ = 0; ///< of all repetitions
+};
+
+/// What steps took, over all repetitions.
+class step_trial {
+public:
+    [[nodiscard]] bitnet::result<void> add(bitnet::result<bench::step_times> times, std::size_t tokens) {
+        if (!times) {
+            return std::move(times).error();
+        }
+        seconds_.insert(seconds_.end(), times->seconds.begin(), times->seconds.end());
+        rates_.push_back(static_cast<double>(tokens) / times->in_all);
+        return {};
+    }
+    [[nodiscard]] std::optional<bench::step_figures> finish(std::chrono::microseconds budget) {
+        if (seconds_.empty()) {
+            return std::nullopt;
+        }
+        std::sort(seconds_.begin(), seconds_.end());
+        const auto slowest_of = [&](double share) { // microseconds that this share of the steps does not exceed
+            const auto rank = static_cast<std::size_t>(std::ceil(share * static_cast<double>(seconds_.size())));
+            return 1e6 * seconds_[std::max<std::size_t>(rank, 1) - 1];
+        };
+        return bench::step_figures{static_cast<std::size_t>(budget.count()),
+                                   seconds_.size(),
+                                   slowest_of(0.5),
+                                   slowest_of(0.99),
+                                   slowest_of(0.999),
+                                   slowest_of(1),
+                                   bench::spread_of(rates_).median};
+    }
+
+private:
+    std::vector<double> seconds_;
+    std::vector<double> rates_;
 };
 
 std::vector<bitnet::token> some_tokens(std::size_t count, std::size_t vocabulary) {
@@ -227,9 +279,11 @@ bitnet::result<bench::measurement> measure_prompt(const conditions& of, std::siz
     }
     const auto tokens = some_tokens(length, of.model.parameters().vocabulary);
     trial measured(of);
+    step_trial steps;
     const auto run = [&] { return (*session)->prefill(tokens); };
     const auto warm_up = [&](std::size_t i) { return i == 0 ? run() : bitnet::result<double>(0.0); };
-    if (auto ran = measured.run(**session, length, warm_up, run); !ran) {
+    const auto run_steps = [&] { return steps.add((*session)->prefill_in_steps(tokens, of.step), length); };
+    if (auto ran = measured.run(**session, length, warm_up, run, run_steps); !ran) {
         return std::move(ran).error();
     }
     const bench::model_cost cost = of.model.cost();
@@ -241,7 +295,7 @@ bitnet::result<bench::measurement> measure_prompt(const conditions& of, std::siz
     }
     auto made =
         measured.finish("pp" + std::to_string(length), bytes / static_cast<double>(length), cost.products_per_token);
-    made.first_token_seconds = made.load_seconds + static_cast<double>(length) / made.tokens_per_second.median;
+    made.step = steps.finish(of.step);
     return made;
 }
 
@@ -250,7 +304,8 @@ bitnet::result<bench::measurement> measure_generation(const conditions& of, std:
     constexpr std::size_t warm_up = 4;
     constexpr std::size_t short_prompt = 16;
     const std::size_t end = context != 0 ? context : short_prompt + warm_up + count;
-    const std::size_t generated = warm_up + (context != 0 ? of.repetitions * count : count);
+    const std::size_t each = of.step.count() != 0 && sequences == 1 ? 2 * count : count; // in steps, too
+    const std::size_t generated = warm_up + (context != 0 ? of.repetitions * each : count);
     if (end <= generated) {
         return bitnet::error{bitnet::errc::invalid_argument, "-c " + std::to_string(end) +
                                                                  " has no room for a prompt and " +
@@ -270,11 +325,24 @@ bitnet::result<bench::measurement> measure_generation(const conditions& of, std:
         auto filled = (*session)->prefill(prompt);
         return filled ? (*session)->decode(warm_up) : std::move(filled);
     };
+    step_trial steps;
+    const auto run_steps = [&]() -> bitnet::result<void> {
+        if (sequences != 1) {
+            return {};
+        }
+        if (context == 0) { // where the repetition began
+            auto filled = prepare(0);
+            if (!filled) {
+                return std::move(filled).error();
+            }
+        }
+        return steps.add((*session)->decode_in_steps(count, of.step), count);
+    };
     const auto run = [&] {
         positions += static_cast<double>((*session)->position()) + 0.5 * static_cast<double>(count);
         return (*session)->decode(count);
     };
-    if (auto ran = measured.run(**session, count * sequences, prepare, run); !ran) {
+    if (auto ran = measured.run(**session, count * sequences, prepare, run, run_steps); !ran) {
         return std::move(ran).error();
     }
     const bench::model_cost cost = of.model.cost();
@@ -286,6 +354,8 @@ bitnet::result<bench::measurement> measure_generation(const conditions& of, std:
     auto made = measured.finish("tg" + std::to_string(count) + at + (is_scheduled ? ", scheduler" : ""), bytes,
                                 cost.products_per_token);
     made.batch = sequences;
+    made.step = steps.finish(of.step);
+    made.loops_per_step = static_cast<double>(measured.loops()) / static_cast<double>(of.repetitions * count);
     made.is_scheduled = is_scheduled;
     return made;
 }
@@ -304,7 +374,8 @@ public:
         const auto heads = words(chosen_.heads);
         const auto pages = words(chosen_.pages);
         const auto are = [](const std::vector<std::string>& all, std::string_view a, std::string_view b) {
-            return std::ranges::all_of(all, [&](const auto& each) { return each == a || each == b; });
+            return std::ranges::all_of(all,
+                                       [&](const auto& each) { return each == "automatic" || each == a || each == b; });
         };
         if (!prompts || !generated || !threads || !batches || !sequences ||
             std::ranges::count(*threads, std::size_t{0}) != 0 || !are(heads, "as-stored", "screened") ||
@@ -365,22 +436,52 @@ private:
     }
 
     [[nodiscard]] bitnet::result<void> run_model(const bench::model_choice& choice) {
+        const auto first_tokens = measure_first_tokens(choice);
+        if (!first_tokens) {
+            return bitnet::error{first_tokens.error()};
+        }
         bench::reset_peak_memory();
         auto model = bench::open_model(choice);
         if (!model) {
             return std::move(model).error();
         }
-        for (const std::size_t threads : threads_) {
-            auto pool = bitnet::thread_pool::open(threads);
+        for (std::size_t i = 0; i < threads_.size(); ++i) {
+            auto pool = bitnet::thread_pool::open(threads_[i]);
             if (!pool) {
                 return std::move(pool).error();
             }
-            const conditions of{**model, choice, **pool, *reader_, chosen_.repetitions, memory_of_benchmark_};
+            const conditions of{**model,
+                                choice,
+                                **pool,
+                                *reader_,
+                                chosen_.repetitions,
+                                std::chrono::microseconds(chosen_.step),
+                                memory_of_benchmark_,
+                                (*first_tokens)[i]};
             if (auto ran = run_tests(of); !ran) {
                 return ran;
             }
         }
         return {};
+    }
+
+    /// The medians of each number of threads. Before the model is opened that the other tests share, so that two copies
+    /// of it never take memory at a time.
+    [[nodiscard]] bitnet::result<std::vector<double>> measure_first_tokens(const bench::model_choice& choice) const {
+        std::vector<double> medians;
+        const auto prompt = some_tokens(bench::first_prompt, 256); // every vocabulary has these
+        for (const std::size_t threads : threads_) {
+            std::vector<double> all;
+            for (std::size_t i = 0; i < chosen_.repetitions; ++i) {
+                const auto seconds = bench::seconds_to_first_token(choice, threads, prompt);
+                if (!seconds) {
+                    return bitnet::error{seconds.error()};
+                }
+                all.push_back(*seconds);
+            }
+            medians.push_back(bench::spread_of(std::move(all)).median);
+        }
+        return medians;
     }
 
     [[nodiscard]] bitnet::result<void> run_tests(const conditions& of) {
@@ -489,8 +590,8 @@ int run(const settings& chosen, const std::string& command, const tools::options
     benchmark work(chosen);
     if (!work.understand()) {
         return all.refuse(
-            "-p, -n, -t (from 1) and --batch take numbers with commas between, --head as-stored or screened, --pages "
-            "mapped or copied, --activations default, token, 128, 32 or float");
+            "-p, -n, -t (from 1) and --batch take numbers with commas between, --head automatic, as-stored or "
+            "screened, --pages automatic, mapped or copied, --activations default, token, 128, 32 or float");
     }
     std::string path = chosen.file;
     if (!chosen.synthetic.empty()) {

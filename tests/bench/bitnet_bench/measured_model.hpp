@@ -14,9 +14,11 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -136,8 +138,37 @@ public:
         return watch.seconds();
     }
 
+    bitnet::result<step_times> prefill_in_steps(std::span<const bitnet::token> tokens,
+                                                std::chrono::microseconds budget) override {
+        step_times times;
+        sessions_[0].reset();
+        if (auto queued = sessions_[0].queue(tokens); !queued) {
+            return std::move(queued).error();
+        }
+        if (auto ran = run_steps(budget, times); !ran) {
+            return std::move(ran).error();
+        }
+        return times;
+    }
+
+    bitnet::result<step_times> decode_in_steps(std::size_t tokens, std::chrono::microseconds budget) override {
+        step_times times;
+        for (std::size_t i = 0; i < tokens; ++i) {
+            if (auto ran = run_steps(budget, times); !ran) {
+                return std::move(ran).error();
+            }
+            const auto start = std::chrono::steady_clock::now();
+            if (!sessions_[0].next(*choose_)) {
+                return bitnet::error{sessions_[0].last_error()};
+            }
+            times.in_all += seconds_since(start);
+        }
+        return times;
+    }
+
     std::size_t position() const override { return sessions_[0].position(); }
 
+    std::size_t loops() const override { return pool_->loops(); }
     double head_bytes_per_step() const override {
         const bitnet::screen_statistics& screened = sessions_[0].screening();
         return batch_ || scheduler_ || screened.steps == 0
@@ -147,6 +178,7 @@ public:
     phase_shares shares() override {
         const phase_shares found = shares_of(spent_, pool_->threads());
         phase_counters::clear();
+        pool_->clear();
         spent_ = 0;
         return found;
     }
@@ -167,6 +199,27 @@ private:
         std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
         std::uint64_t first_tick_ = ticks();
     };
+
+    [[nodiscard]] static double seconds_since(std::chrono::steady_clock::time_point start) {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
+
+    /// Steps of the first sequence until its logits are there.
+    [[nodiscard]] bitnet::result<void> run_steps(std::chrono::microseconds budget, step_times& times) {
+        for (;;) {
+            const auto start = std::chrono::steady_clock::now();
+            const auto state = sessions_[0].step(budget, *choose_);
+            times.seconds.push_back(seconds_since(start));
+            times.in_all += times.seconds.back();
+            if (!state) {
+                return bitnet::error{state.error()};
+            }
+            if (*state == bitnet::step_state::ready) {
+                return {};
+            }
+            std::this_thread::sleep_for(4 * bitnet::default_spin);
+        }
+    }
 
     [[nodiscard]] bitnet::result<void> open_scheduler(const bitnet::any_model& opened) {
         auto made = bitnet::scheduler::open(opened, bitnet::pool_ref(*pool_),
@@ -223,7 +276,13 @@ private:
 
 class measured_model final : public bench_model {
 public:
-    measured_model(bitnet::any_model opened, double seconds) : model_(std::move(opened)), load_seconds_(seconds) {
+    /// What was measured while it was opened.
+    struct opening {
+        double load_seconds = 0;
+        double screen_seconds = 0;
+        bool is_mapped = true;
+    };
+    measured_model(bitnet::any_model opened, const opening& how) : model_(std::move(opened)), opening_(how) {
         const auto parts = parts_of(model_);
         const auto add = [&](const void* data, std::size_t bytes) {
             read_parts_.emplace_back(static_cast<const std::byte*>(data), bytes);
@@ -247,7 +306,9 @@ public:
                   [&](const auto& a, const auto& b) { return address(a) < address(b); });
     }
 
-    double load_seconds() const override { return load_seconds_; }
+    double load_seconds() const override { return opening_.load_seconds; }
+    double screen_seconds() const override { return opening_.screen_seconds; }
+    std::string_view pages() const override { return opening_.is_mapped ? "mapped" : "copied"; }
     const bitnet::hyper_parameters& parameters() const override { return model_.parameters(); }
     std::span<const std::span<const std::byte>> read_parts() const override { return read_parts_; }
     std::string_view isa() const override { return model_.isa(); }
@@ -319,7 +380,7 @@ private:
     }
 
     bitnet::any_model model_;
-    double load_seconds_;
+    opening opening_;
     std::vector<std::span<const std::byte>> read_parts_;
 };
 

@@ -6,7 +6,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
+#include <thread>
+#include <utility>
 
 namespace bench {
 namespace {
@@ -21,6 +25,38 @@ const bitnet::engine* choose(const model_choice& choice) {
     }
     return nullptr;
 }
+
+/// An opened model and whether its file is mapped.
+struct opened_model {
+    bitnet::any_model model;
+    bool is_mapped;
+};
+
+bitnet::result<opened_model> open(const model_choice& choice, const bitnet::engine& tables) {
+    auto file = bitnet::model_file::open(choice.path, {.pages = choice.page_mode()});
+    if (!file) {
+        return failed(file);
+    }
+    const bool is_mapped = file->is_mapped();
+    auto opened = bitnet::detail::model_core::open(tables, *std::move(file), choice.to_open());
+    if (!opened) {
+        return failed(opened);
+    }
+    return opened_model{bitnet::any_model(*std::move(opened)), is_mapped};
+}
+
+bitnet::result<const bitnet::engine*> find_engine(const model_choice& choice) {
+    if (const bitnet::engine* found = choose(choice)) {
+        return found;
+    }
+    return bitnet::error{bitnet::errc::invalid_argument, "layout '" + choice.layout + "' with a KV cache of '" +
+                                                             choice.kv + "' and instruction set '" + choice.isa +
+                                                             "': not built in, or not of this CPU"};
+}
+
+using clock = std::chrono::steady_clock;
+
+double seconds_since(clock::time_point start) { return std::chrono::duration<double>(clock::now() - start).count(); }
 
 } // namespace
 
@@ -42,24 +78,52 @@ bitnet::result<page_cache_warm_up> warm_page_cache(const std::string& path) {
 }
 
 bitnet::result<std::unique_ptr<bench_model>> open_model(const model_choice& choice) {
-    const bitnet::engine* plain = choose(choice);
-    if (plain == nullptr) {
-        return bitnet::error{bitnet::errc::invalid_argument, "layout '" + choice.layout + "' with a KV cache of '" +
-                                                                 choice.kv + "' and instruction set '" + choice.isa +
-                                                                 "': not built in, or not of this CPU"};
+    const auto plain = find_engine(choice);
+    if (!plain) {
+        return failed(plain);
     }
-    const auto start = std::chrono::steady_clock::now();
-    auto file = bitnet::model_file::open(choice.path, {.pages = choice.page_mode()});
-    if (!file) {
-        return failed(file);
-    }
-    auto opened = bitnet::detail::model_core::open(timed_engine::over(*plain), *std::move(file), choice.to_open());
-    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+    const auto start = clock::now();
+    auto opened = open(choice, timed_engine::over(**plain));
     if (!opened) {
         return failed(opened);
     }
-    return std::unique_ptr<bench_model>(
-        std::make_unique<measured_model>(bitnet::any_model(*std::move(opened)), passed.count()));
+    measured_model::opening how{seconds_since(start), 0, opened->is_mapped};
+    if (opened->model.head_screen() == bitnet::screen_state::being_made) {
+        while (opened->model.head_screen() == bitnet::screen_state::being_made) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        how.screen_seconds = seconds_since(start);
+    }
+    return std::unique_ptr<bench_model>(std::make_unique<measured_model>(std::move(opened->model), how));
+}
+
+bitnet::result<double> seconds_to_first_token(const model_choice& choice, std::size_t threads,
+                                              std::span<const bitnet::token> prompt) {
+    const auto plain = find_engine(choice);
+    if (!plain) {
+        return failed(plain);
+    }
+    const auto start = clock::now();
+    const auto opened = open(choice, **plain);
+    if (!opened) {
+        return failed(opened);
+    }
+    auto choose = bitnet::sampler::open(bitnet::sampler_options::greedy(), opened->model.parameters().vocabulary);
+    if (!choose) {
+        return failed(choose);
+    }
+    auto session = bitnet::any_session::open(
+        opened->model, {.context = prompt.size() + 1, .threads = threads, .stop_at_stop_tokens = false});
+    if (!session) {
+        return failed(session);
+    }
+    if (auto fed = session->feed(prompt); !fed) {
+        return failed(fed);
+    }
+    if (!session->next(*choose)) {
+        return bitnet::error{session->last_error()};
+    }
+    return seconds_since(start);
 }
 
 } // namespace bench

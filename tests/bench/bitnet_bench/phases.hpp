@@ -99,15 +99,19 @@ public:
 
     void run(std::size_t count, bitnet::loop_body body) noexcept {
         const phase_timer loop(phase::loop);
+        loops_ += count > 1 ? 1 : 0; // one task needs no other thread
         bitnet::detail::parallel_for(pool_.ref(), count, [&](std::size_t index) noexcept {
             const phase_timer task(phase::task);
             body(index);
         });
     }
     [[nodiscard]] std::size_t threads() const noexcept { return pool_.ref().threads(); }
+    [[nodiscard]] std::size_t loops() const noexcept { return loops_; }
+    void clear() noexcept { loops_ = 0; }
 
 private:
     bitnet::detail::owned_pool pool_;
+    std::size_t loops_ = 0; ///< of several tasks, since clear()
 };
 
 /// An engine with counters, which cost two readings of the clock for each call of a kernel or an attention loop. One at

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "report.hpp"
 
+#include "scaling.hpp"
+
 #include "json_writer.hpp"
 
 #include <algorithm>
@@ -25,6 +27,18 @@ void add_phases(tools::json_writer& json, const bench::phase_shares& shares) {
     json.member("attention", rounded(shares.attention, 4));
     json.member("rest", rounded(shares.rest, 4));
     json.member("waiting", rounded(shares.waiting, 4));
+    json.end('}');
+}
+
+void add_step(tools::json_writer& json, const bench::step_figures& step) {
+    json.begin("step", '{');
+    json.member("budget_us", step.budget_us);
+    json.member("steps", step.steps);
+    json.member("p50_us", rounded(step.p50_us, 1));
+    json.member("p99_us", rounded(step.p99_us, 1));
+    json.member("p99_9_us", rounded(step.p99_9_us, 1));
+    json.member("max_us", rounded(step.max_us, 1));
+    json.member("tokens_per_second", rounded(step.tokens_per_second, 2));
     json.end('}');
 }
 
@@ -55,10 +69,16 @@ void add_result(tools::json_writer& json, const bench::measurement& of, double u
     json.member("model_roofline_fraction", rounded(of.model_roofline_fraction, 3));
     json.member("failed", of.failed());
     add_phases(json, of.phases);
+    json.member("loops_per_step", rounded(of.loops_per_step, 1));
+    json.member("loop_seconds", rounded(of.loop_seconds, 9));
     json.member("peak_rss_mb", rounded(of.peak_rss_mb, 1));
     json.member("anonymous_mb", rounded(of.anonymous_mb, 1));
     json.member("load_seconds", rounded(of.load_seconds, 4));
+    json.member("screen_seconds", rounded(of.screen_seconds, 4));
     json.member("first_token_seconds", rounded(of.first_token_seconds, 4));
+    if (of.step) {
+        add_step(json, *of.step);
+    }
     json.member("joules_per_token", rounded(of.joules_per_token.value_or(unknown), 4));
     if (usd_per_hour > 0) {
         json.member("usd_per_million_tokens", rounded(bench::usd_per_million_tokens(of, usd_per_hour), 4));
@@ -87,13 +107,37 @@ std::string row(const bench::measurement& of, double usd_per_hour) {
     for (const double share : {s.ternary, s.head, s.attention, s.rest, s.waiting}) {
         text += " | " + percent(share);
     }
-    text += " | " + fixed(of.load_seconds, 2) + " | " +
-            (of.first_token_seconds > 0 ? fixed(of.first_token_seconds, 2) : "") + " | " + fixed(of.peak_rss_mb, 0) +
-            " | " + fixed(of.anonymous_mb, 0) + " |";
+    text += " | " + fixed(of.load_seconds, 2) + " | " + (of.screen_seconds > 0 ? fixed(of.screen_seconds, 2) : "") +
+            " | " + fixed(of.first_token_seconds, 2) + " | " + fixed(of.peak_rss_mb, 0) + " | " +
+            fixed(of.anonymous_mb, 0) + " |";
     if (usd_per_hour > 0) {
         text += " " + fixed(bench::usd_per_million_tokens(of, usd_per_hour), 3) + " |";
     }
     return text + "\n";
+}
+
+std::string step_row(const bench::measurement& of, const bench::step_figures& step) {
+    std::string text = "| " + of.test + " | " + std::to_string(of.threads) + " | " + of.isa + " | " + of.layout +
+                       " | " + of.head + " | " + fixed(static_cast<double>(step.budget_us) / 1000, 2) + " | " +
+                       std::to_string(step.steps);
+    for (const double us : {step.p50_us, step.p99_us, step.p99_9_us, step.max_us}) {
+        text += " | " + fixed(us / 1000, 2);
+    }
+    return text + " | " + fixed(step.tokens_per_second, 1) + " | " +
+           percent(step.tokens_per_second / of.tokens_per_second.median) + " |\n";
+}
+
+/// Empty where nothing ran in steps.
+std::string step_table(const std::vector<bench::measurement>& all) {
+    std::string rows;
+    for (const bench::measurement& each : all) {
+        rows += each.step ? step_row(each, *each.step) : "";
+    }
+    return rows.empty()
+               ? rows
+               : "\n| test | threads | isa | layout | head | budget ms | steps | p50 | p99 | p99.9 | max "
+                 "| tok/s | of calls without steps |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n" +
+                     rows;
 }
 
 } // namespace
@@ -149,17 +193,19 @@ std::string to_json(const report& all) {
 std::string to_markdown(const report& all) {
     std::string text = all.machine + ", commit " + all.commit + ":\n`" + all.command + "`\n\n";
     text += "Before anything was timed, the " + fixed(static_cast<double>(all.warm_up.bytes) / 1e6, 0) +
-            " MB of the model were read into the page cache in " + fixed(all.warm_up.seconds, 2) + " s.\n\n";
+            " MB of the model were read into the page cache in " + fixed(all.warm_up.seconds, 2) +
+            " s. The first token: opening, a session, a prompt of " + std::to_string(first_prompt) +
+            ", the choice.\n\n";
     text += "| test | threads | isa | layout | head | kv | pages | batch | tok/s (min-max) | MB/token | read GB/s "
             "| of the limit | model's pages GB/s | of theirs | ternary | head | attention | rest | waiting | load s | "
-            "first token s | peak MB | anonymous MB |";
+            "screen s | first token s | peak MB | anonymous MB |";
     const std::string rule =
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
     text += all.usd_per_hour > 0 ? " USD per million tokens |\n" + rule + "---|\n" : "\n" + rule + "\n";
     for (const measurement& each : all.results) {
         text += row(each, all.usd_per_hour);
     }
-    return text;
+    return text + step_table(all.results) + scaling_to_markdown(all.results);
 }
 
 } // namespace bench

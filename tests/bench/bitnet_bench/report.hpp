@@ -22,6 +22,17 @@ struct spread {
 [[nodiscard]] spread spread_of(std::vector<double> values);
 [[nodiscard]] phase_shares mean(const std::vector<phase_shares>& all);
 
+/// Of session::step() with a budget.
+struct step_figures {
+    std::size_t budget_us = 0;
+    std::size_t steps = 0;
+    double p50_us = 0;
+    double p99_us = 0;
+    double p99_9_us = 0;
+    double max_us = 0;
+    double tokens_per_second = 0; ///< by the time within steps and next(), the median of the repetitions
+};
+
 struct measurement {
     std::string test; ///< "pp128", "tg64", "tg64@4000": prompt or generated tokens, and positions at the end
     std::size_t threads = 1;
@@ -29,7 +40,7 @@ struct measurement {
     std::string layout;
     std::string head;
     std::string kv;
-    std::string pages;               ///< "mapped" or "copied"
+    std::string pages;               ///< "mapped" or "copied", as they were
     std::string activations;         ///< "token", "128", "32", "float"
     std::size_t batch = 1;           ///< sequences
     bool is_scheduled = false;       ///< by a scheduler, which chose the tokens of each
@@ -44,14 +55,21 @@ struct measurement {
     double model_roofline_fraction = 0;     ///< the same with the time that model_read_gb_per_second needs
     std::optional<double> joules_per_token; ///< of the processor packages, where their counters can be read
     phase_shares phases;
+    double loops_per_step = 0; ///< of generation: parallel loops of one step
+    double loop_seconds = 0;   ///< of one that has nothing to do, at these threads
     double peak_rss_mb = 0;
     double anonymous_mb = 0;
     double load_seconds = 0;
-    double first_token_seconds = 0; ///< of a prompt test: opening, prompt, logits
+    double screen_seconds = 0;      ///< until the screen was there that is made in the background; 0 without one
+    double first_token_seconds = 0; ///< opening, a session, a prompt of first_prompt tokens, the choice
+    std::optional<step_figures> step;
 
     /// Faster than the machine: the limit was measured while something else slowed it down.
     [[nodiscard]] bool failed() const noexcept { return roofline_fraction > 1.03; }
 };
+
+/// The prompt of first_token_seconds.
+inline constexpr std::size_t first_prompt = 16;
 
 struct report {
     std::string machine;

@@ -976,7 +976,7 @@ enum class memory_use : std::uint8_t {
     weights,   ///< of a model: a copy of its file, repacked tensors, norms, the screen of its head
     tables,    ///< of a model: its tokenizer, the list of its tensors
     pages,     ///< keys and values, of a session or of a kv_pool
-    scratch,   ///< of a session, a batch or a sampler: activations, logits, tokens
+    scratch,   ///< of a session, a batch, a scheduler or a sampler: activations, logits, tokens
     temporary, ///< given back before the call that asked for it returns
 };
 
@@ -992,8 +992,9 @@ struct memory_hint {
 /// background. What is given need not be zero.
 ///
 /// Through it goes every block whose size the model, the context or another option decides. The rest is operator new:
-/// objects of a few KiB, strings and messages, stacks of threads, the containers that public functions return, and
-/// what reading the folder of a Hugging Face checkpoint puts into containers. Files that are mapped are the system's.
+/// objects of a few KiB, strings and messages, stacks of threads, the containers that public functions return, chat
+/// templates, grammars, conversions, and what reading the folder of a Hugging Face checkpoint puts into containers.
+/// Files that are mapped are the system's.
 struct memory_source {
     /// `bytes` > 0 of memory at a multiple of `alignment`, a power of two; null refuses, which is errc::out_of_memory.
     void* (*allocate)(void* context, std::size_t bytes, std::size_t alignment, memory_hint hint) noexcept = nullptr;

@@ -12,6 +12,7 @@
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/sampler.hpp>
+#include <bitnet/run/scheduler.hpp>
 
 #include <doctest/doctest.h>
 
@@ -71,12 +72,16 @@ buffer<std::byte> repacked(const buffer<std::byte>& bytes) {
     return *std::move(written);
 }
 
-/// What a host does with a model: sessions with memory of their own and of a pool, a fork, a batch.
+/// What a host does with a model: a scheduler, sessions with memory of their own and of a pool, a fork, a batch.
 /// \return the tokens that came, or the first error
 result<std::vector<token>> use(const any_model& model, const memory_source* memory) {
     auto pool = model.open_kv_pool(std::uint64_t{1} << 20);
     if (!pool) {
         return failed(pool);
+    }
+    const auto many = scheduler::open(model, {.speakers = 4, .answers = 2, .threads = 2});
+    if (!many) {
+        return failed(many);
     }
     std::vector<token> all;
     all.reserve(64);

@@ -40,6 +40,7 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/byte_reader.hpp>
 #include <bitnet/core/checked.hpp>
+#include <bitnet/core/checksum.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/control_groups.hpp>
 #include <bitnet/core/decimal.hpp>
@@ -61,9 +62,11 @@
 #include <bitnet/engine.hpp>
 #include <bitnet/fwd.hpp>
 #include <bitnet/io/available_memory.hpp>
+#include <bitnet/io/byte_sink.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/copy_pace.hpp>
 #include <bitnet/io/file_handle.hpp>
+#include <bitnet/io/file_writer.hpp>
 #include <bitnet/io/foreign_contents.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
@@ -170,12 +173,16 @@
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/model_facts.hpp>
+#include <bitnet/run/model_fingerprint.hpp>
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/model_screen.hpp>
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/parts.hpp>
 #include <bitnet/run/sampler.hpp>
+#include <bitnet/run/save_options.hpp>
+#include <bitnet/run/saved_sampler.hpp>
+#include <bitnet/run/saved_session.hpp>
 #include <bitnet/run/screen_choice.hpp>
 #include <bitnet/run/session.hpp>
 #include <bitnet/run/session_core.hpp>

@@ -22,9 +22,13 @@ template <class T> struct matrix_view;
 
 // files and memory
 enum class access_hint;
+struct byte_room;
+class byte_sink;
 class byte_source;
+class file_writer;
 enum class page_mode;
 struct read_callback;
+struct write_callback;
 
 // io: GGUF, JSON, safetensors
 class gguf_file;
@@ -128,6 +132,7 @@ struct open_options;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
+struct save_options;
 struct scored_token;
 enum class screen_state;
 struct screen_statistics;
@@ -150,6 +155,7 @@ struct ternary_encoding;
 //     buffer                     core/buffer.hpp
 //     failed                     core/result.hpp
 //
+//     byte_taker                 io/byte_sink.hpp
 //     dims_text                  io/gguf_reader.hpp
 //     element_count              io/gguf_types.hpp
 //     name_of                    io/gguf_types.hpp

@@ -271,8 +271,9 @@ enum class errc {
     broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault
     // bytes of a file
     truncated,     ///< the file ends before what it announces
-    bad_magic,     ///< not a GGUF file
-    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped
+    bad_magic,     ///< not a GGUF file, or not a save
+    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped; a save of another version
+    bad_checksum,  ///< bytes of a save that are not those that were written
     bad_count,     ///< a count that the remaining bytes cannot hold
     bad_key,       ///< a metadata key that is empty, too long or has a NUL byte
     duplicate_key, ///< one metadata key twice
@@ -302,6 +303,7 @@ enum class errc {
     unknown_pre_tokenizer,
     unsupported_tokenizer,
     unknown_chat_template, ///< a dialog has to be written in a format that nothing tells
+    wrong_model,           ///< a save of another model, or of a session that computes otherwise
     // grammars
     bad_grammar,        ///< a grammar, regular expression or list of choices that cannot be read
     bad_schema,         ///< a JSON text that is no JSON Schema
@@ -642,9 +644,13 @@ template <class T> struct matrix_view;
 
 // files and memory
 enum class access_hint;
+struct byte_room;
+class byte_sink;
 class byte_source;
+class file_writer;
 enum class page_mode;
 struct read_callback;
+struct write_callback;
 
 // io: GGUF, JSON, safetensors
 class gguf_file;
@@ -748,6 +754,7 @@ struct open_options;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
+struct save_options;
 struct scored_token;
 enum class screen_state;
 struct screen_statistics;
@@ -770,6 +777,7 @@ struct ternary_encoding;
 //     buffer                     core/buffer.hpp
 //     failed                     core/result.hpp
 //
+//     byte_taker                 io/byte_sink.hpp
 //     dims_text                  io/gguf_reader.hpp
 //     element_count              io/gguf_types.hpp
 //     name_of                    io/gguf_types.hpp
@@ -828,6 +836,400 @@ struct ternary_encoding;
 //     find_ternary_encoding      convert/ternary_encoding.hpp
 //     ternary_encoding_names     convert/ternary_encoding.hpp
 //     ternary_encodings          convert/ternary_encoding.hpp
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/io/byte_sink.hpp ----
+// byte_sink: where bytes are written to: a vector, a fixed piece of memory, a callback, a file.
+#ifndef BITNET_IO_BYTE_SINK_HPP
+#define BITNET_IO_BYTE_SINK_HPP
+
+// ---- bitnet/core/guarded.hpp ----
+// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
+// computes in the default floating-point environment.
+#ifndef BITNET_CORE_GUARDED_HPP
+#define BITNET_CORE_GUARDED_HPP
+
+// ---- bitnet/core/float_environment.hpp ----
+// default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
+// the host has set.
+#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+
+#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
+#include <xmmintrin.h>
+#elif !BITNET_X86_64 && !(BITNET_ARM64 && defined(__GNUC__))
+#include <cfenv>
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Sets the IEEE default for this thread, and gives the caller's setting and exception flags back when it goes out of
+/// scope. Needed because hosts change rounding and trap exceptions, and -ffast-math links start-up code that flushes
+/// denormals. Cost: some ten nanoseconds. Proven by tests/core/float_environment_test.cpp.
+class default_float_environment {
+public:
+    default_float_environment() noexcept : saved_(load()) { store_default(); }
+    ~default_float_environment() { store(saved_); }
+    default_float_environment(const default_float_environment&) = delete;
+    default_float_environment& operator=(const default_float_environment&) = delete;
+
+private:
+#if BITNET_X86_64
+    using state = std::uint32_t; // MXCSR: compilers use no other unit for float and double here
+    static void store_default() noexcept { store(0x1f80); } // its value after reset: all exceptions masked, nearest
+#if defined(__GNUC__) || defined(__clang__)                 // the intrinsics' own builtins: their header is large
+    [[nodiscard]] static state load() noexcept { return __builtin_ia32_stmxcsr(); }
+    static void store(state value) noexcept { __builtin_ia32_ldmxcsr(value); }
+#else
+    [[nodiscard]] static state load() noexcept { return _mm_getcsr(); }
+    static void store(state value) noexcept { _mm_setcsr(value); }
+#endif
+#elif BITNET_ARM64 && defined(__GNUC__)
+    struct state {
+        std::uint64_t control; ///< FPCR. 0: nearest, no flush to zero, no traps, IEEE half precision
+        std::uint64_t flags;   ///< FPSR
+    };
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(now.control), "=r"(now.flags) : : "memory");
+        return now;
+    }
+    static void store_default() noexcept { store({0, 0}); }
+    static void store(state value) noexcept {
+        __asm__ volatile("msr fpsr, %1\n\tmsr fpcr, %0" : : "r"(value.control), "r"(value.flags) : "memory");
+    }
+#else
+    using state = std::fenv_t; // all units that there are: on 32-bit x86 the x87, too, which returns results
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        std::fegetenv(&now);
+        return now;
+    }
+    static void store_default() noexcept { std::fesetenv(FE_DFL_ENV); }
+    static void store(const state& value) noexcept { std::fesetenv(&value); }
+#endif
+    state saved_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Calls work(). \return whether memory sufficed: false where a standard container threw because it did not. Without
+/// exceptions a container does what the standard library does then, and this returns true. Other exceptions pass: they
+/// are those of the host's own callbacks.
+template <class Work> [[nodiscard]] bool has_memory_for(Work&& work) {
+#if BITNET_EXCEPTIONS
+    try {
+        work();
+    } catch (const std::bad_alloc&) {
+        return false;
+    } catch (const std::length_error&) {
+        return false;
+    }
+#else
+    work();
+#endif
+    return true;
+}
+
+/// What an error says that found no memory for its sentence: needs none where strings hold short texts in themselves.
+[[nodiscard]] BITNET_COLD inline std::string no_memory_text() noexcept {
+    std::string text;
+    return has_memory_for([&] { text = "out of memory"; }) ? text : std::string();
+}
+[[nodiscard]] BITNET_COLD inline error out_of_memory() noexcept { return {errc::out_of_memory, no_memory_text()}; }
+
+/// The result<T> of work(), or errc::out_of_memory where a container found no memory. Every public function that
+/// returns a result and may allocate or compute does so in here, so that no code below has to think of either.
+template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()) {
+    const default_float_environment environment;
+#if BITNET_EXCEPTIONS
+    try {
+        return work();
+    } catch (const std::bad_alloc&) {
+        return out_of_memory();
+    } catch (const std::length_error&) {
+        return out_of_memory();
+    }
+#else
+    return work();
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/core/sentence.hpp ----
+// sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
+#ifndef BITNET_CORE_SENTENCE_HPP
+#define BITNET_CORE_SENTENCE_HPP
+
+// ---- bitnet/core/checked.hpp ----
+// Size arithmetic that notices overflow: for every size that a file or a caller controls.
+#ifndef BITNET_CORE_CHECKED_HPP
+#define BITNET_CORE_CHECKED_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// a + b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
+    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
+        return std::nullopt;
+    }
+    return a + b;
+}
+
+/// a * b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
+    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
+        return std::nullopt;
+    }
+    return a * b;
+}
+
+/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
+template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
+    if constexpr (sizeof(T) > sizeof(std::size_t)) {
+        return static_cast<std::size_t>(size);
+    } else {
+        return size;
+    }
+}
+
+/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
+                                                                   std::uint64_t alignment) noexcept {
+    const auto padded = checked_add(value, alignment - 1);
+    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
+/// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
+BITNET_COLD inline void append_quoted(std::string& out, std::string_view name, std::size_t longest) {
+    out += '\'';
+    for (const char c : name.substr(0, longest)) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x20 && byte < 0x7f) {
+            out += c;
+        } else {
+            const char escaped[] = {'\\', 'x', "0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
+            out.append(escaped, sizeof escaped);
+        }
+    }
+    out.append(name.size() > longest ? "...'" : "'");
+}
+
+/// A name out of a file as a part of a sentence: at most 80 bytes of it, in quotes, as append_quoted() writes them.
+struct quoted {
+    std::string_view name;
+};
+
+/// A text as it is, a quoted name, or an integer in decimal. Borrows the text.
+class sentence_part {
+public:
+    sentence_part(std::string_view text) noexcept : text_(text.data()), value_(text.size()) {}
+    sentence_part(const char* text) noexcept : sentence_part(std::string_view(text)) {}
+    sentence_part(const std::string& text) noexcept : sentence_part(std::string_view(text)) {}
+    sentence_part(quoted part) noexcept : text_(part.name.data()), value_(part.name.size()), kind_(kind::quoted) {}
+    template <std::integral Number>
+    requires(!std::same_as<Number, bool> && !std::same_as<Number, char>) sentence_part(Number number)
+    noexcept
+        : value_(number < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(number)
+                            : static_cast<std::uint64_t>(number)),
+          kind_(number < 0 ? kind::negative : kind::positive) {}
+
+    /// Appends it to `out`.
+    BITNET_COLD void append_to(std::string& out) const {
+        switch (kind_) {
+        case kind::text:
+            out.append(text_, to_size(value_));
+            break;
+        case kind::quoted:
+            append_quoted(out, {text_, to_size(value_)}, 80);
+            break;
+        case kind::positive:
+        case kind::negative:
+            append_number(out);
+            break;
+        }
+    }
+
+private:
+    enum class kind : unsigned char { text, quoted, positive, negative };
+
+    void append_number(std::string& out) const {
+        char digits[21];
+        char* const end = digits + sizeof digits;
+        char* begin = end;
+        std::uint64_t rest = value_;
+        do {
+            *--begin = static_cast<char>('0' + rest % 10);
+            rest /= 10;
+        } while (rest != 0);
+        if (kind_ == kind::negative) {
+            *--begin = '-';
+        }
+        out.append(begin, end);
+    }
+
+    const char* text_ = nullptr;
+    std::uint64_t value_; ///< the size of a text, the magnitude of a number
+    kind kind_ = kind::text;
+};
+
+using sentence_parts = std::initializer_list<sentence_part>;
+
+/// All parts, one after another: sentence({file, ": ", rows, " rows in the file"}). A call compiles to less code than
+/// `+` and std::to_string, which are inlined wherever they are used.
+[[nodiscard]] BITNET_COLD inline std::string sentence(sentence_parts parts) {
+    std::string made;
+    for (const sentence_part& part : parts) {
+        part.append_to(made);
+    }
+    return made;
+}
+
+/// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
+/// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
+/// An error whose sentence finds no memory still has its code.
+BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) noexcept {
+    failure.code = code;
+    const bool is_told = has_memory_for([&] {
+        failure.message.clear();
+        for (const sentence_parts parts : {place, what}) {
+            for (const sentence_part& part : parts) {
+                part.append_to(failure.message);
+            }
+        }
+    });
+    if (!is_told) {
+        failure.message = no_memory_text();
+    }
+    return false;
+}
+
+/// The error of that code and that sentence, for functions that are not guarded(): needs no memory to have its code.
+[[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
+    error made;
+    set_error(made, code, what, {});
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <concepts>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Writes to wherever the host keeps its data: takes all of `bytes`, which follow those of the calls before, or returns
+/// false.
+struct write_callback {
+    bool (*write)(void* context, std::span<const std::byte> bytes) = nullptr;
+    void* context = nullptr;
+};
+
+/// Memory of the caller's that is filled from its beginning. Allocates nothing.
+struct byte_room {
+    std::span<std::byte> room;
+    std::size_t size = 0; ///< bytes that are filled
+
+    /// \return errc::invalid_argument with both numbers if `bytes` do not fit; none of them are taken then.
+    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) noexcept {
+        if (bytes.size() > room.size() - size) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"writing to memory: ", bytes.size(), " bytes do not fit, of ", room.size(),
+                                         " bytes ", size, " are filled"});
+        }
+        if (!bytes.empty()) {
+            std::memcpy(room.data() + size, bytes.data(), bytes.size());
+            size += bytes.size();
+        }
+        return {};
+    }
+};
+
+/// What a byte_sink can refer to: byte_room, file_writer, and classes of the program's own.
+template <class T>
+concept byte_taker = requires(T& taker, std::span<const std::byte> bytes) {
+    { taker.write(bytes) } -> std::same_as<result<void>>;
+};
+
+/// A reference to what takes bytes, one piece after another; it must outlive the sink. Copied like a pointer.
+class byte_sink {
+public:
+    /// Appends to `out`; who reserves beforehand has no allocation. \return errc::out_of_memory from write().
+    byte_sink(std::vector<std::byte>& out) noexcept : context_(std::addressof(out)), take_(&append) {}
+    /// \pre callback.write != nullptr
+    byte_sink(write_callback callback) noexcept
+        : context_(callback.context), callback_(callback.write), take_(&call_back) {}
+    template <byte_taker Taker>
+    byte_sink(Taker& taker) noexcept : context_(std::addressof(taker)), take_(&take<Taker>) {}
+
+    /// \return what the taker returns: see the constructors; errc::io_error for a callback that returns false.
+    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) const { return take_(*this, bytes); }
+
+private:
+    [[nodiscard]] static result<void> append(const byte_sink& sink, std::span<const std::byte> bytes) {
+        return detail::guarded([&]() -> result<void> {
+            auto& out = *static_cast<std::vector<std::byte>*>(sink.context_);
+            out.insert(out.end(), bytes.begin(), bytes.end());
+            return {};
+        });
+    }
+    [[nodiscard]] static result<void> call_back(const byte_sink& sink, std::span<const std::byte> bytes) {
+        if (!sink.callback_(sink.context_, bytes)) {
+            return detail::error_saying(errc::io_error, {"the write callback could not take ", bytes.size(), " bytes"});
+        }
+        return {};
+    }
+    template <class Taker>
+    [[nodiscard]] static result<void> take(const byte_sink& sink, std::span<const std::byte> bytes) {
+        return static_cast<Taker*>(sink.context_)->write(bytes);
+    }
+
+    void* context_;
+    bool (*callback_)(void* context, std::span<const std::byte> bytes) = nullptr;
+    result<void> (*take_)(const byte_sink& sink, std::span<const std::byte> bytes);
+};
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -1192,311 +1594,6 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
 // chat_template: which chat format a model takes, why, and whole dialogs in it.
 #ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
 #define BITNET_TEXT_CHAT_TEMPLATE_HPP
-
-// ---- bitnet/core/guarded.hpp ----
-// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
-// computes in the default floating-point environment.
-#ifndef BITNET_CORE_GUARDED_HPP
-#define BITNET_CORE_GUARDED_HPP
-
-// ---- bitnet/core/float_environment.hpp ----
-// default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
-// the host has set.
-#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
-#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
-
-#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
-#include <xmmintrin.h>
-#elif !BITNET_X86_64 && !(BITNET_ARM64 && defined(__GNUC__))
-#include <cfenv>
-#endif
-
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Sets the IEEE default for this thread, and gives the caller's setting and exception flags back when it goes out of
-/// scope. Needed because hosts change rounding and trap exceptions, and -ffast-math links start-up code that flushes
-/// denormals. Cost: some ten nanoseconds. Proven by tests/core/float_environment_test.cpp.
-class default_float_environment {
-public:
-    default_float_environment() noexcept : saved_(load()) { store_default(); }
-    ~default_float_environment() { store(saved_); }
-    default_float_environment(const default_float_environment&) = delete;
-    default_float_environment& operator=(const default_float_environment&) = delete;
-
-private:
-#if BITNET_X86_64
-    using state = std::uint32_t; // MXCSR: compilers use no other unit for float and double here
-    static void store_default() noexcept { store(0x1f80); } // its value after reset: all exceptions masked, nearest
-#if defined(__GNUC__) || defined(__clang__)                 // the intrinsics' own builtins: their header is large
-    [[nodiscard]] static state load() noexcept { return __builtin_ia32_stmxcsr(); }
-    static void store(state value) noexcept { __builtin_ia32_ldmxcsr(value); }
-#else
-    [[nodiscard]] static state load() noexcept { return _mm_getcsr(); }
-    static void store(state value) noexcept { _mm_setcsr(value); }
-#endif
-#elif BITNET_ARM64 && defined(__GNUC__)
-    struct state {
-        std::uint64_t control; ///< FPCR. 0: nearest, no flush to zero, no traps, IEEE half precision
-        std::uint64_t flags;   ///< FPSR
-    };
-    [[nodiscard]] static state load() noexcept {
-        state now;
-        __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(now.control), "=r"(now.flags) : : "memory");
-        return now;
-    }
-    static void store_default() noexcept { store({0, 0}); }
-    static void store(state value) noexcept {
-        __asm__ volatile("msr fpsr, %1\n\tmsr fpcr, %0" : : "r"(value.control), "r"(value.flags) : "memory");
-    }
-#else
-    using state = std::fenv_t; // all units that there are: on 32-bit x86 the x87, too, which returns results
-    [[nodiscard]] static state load() noexcept {
-        state now;
-        std::fegetenv(&now);
-        return now;
-    }
-    static void store_default() noexcept { std::fesetenv(FE_DFL_ENV); }
-    static void store(const state& value) noexcept { std::fesetenv(&value); }
-#endif
-    state saved_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <new>
-#include <stdexcept>
-#include <string>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Calls work(). \return whether memory sufficed: false where a standard container threw because it did not. Without
-/// exceptions a container does what the standard library does then, and this returns true. Other exceptions pass: they
-/// are those of the host's own callbacks.
-template <class Work> [[nodiscard]] bool has_memory_for(Work&& work) {
-#if BITNET_EXCEPTIONS
-    try {
-        work();
-    } catch (const std::bad_alloc&) {
-        return false;
-    } catch (const std::length_error&) {
-        return false;
-    }
-#else
-    work();
-#endif
-    return true;
-}
-
-/// What an error says that found no memory for its sentence: needs none where strings hold short texts in themselves.
-[[nodiscard]] BITNET_COLD inline std::string no_memory_text() noexcept {
-    std::string text;
-    return has_memory_for([&] { text = "out of memory"; }) ? text : std::string();
-}
-[[nodiscard]] BITNET_COLD inline error out_of_memory() noexcept { return {errc::out_of_memory, no_memory_text()}; }
-
-/// The result<T> of work(), or errc::out_of_memory where a container found no memory. Every public function that
-/// returns a result and may allocate or compute does so in here, so that no code below has to think of either.
-template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()) {
-    const default_float_environment environment;
-#if BITNET_EXCEPTIONS
-    try {
-        return work();
-    } catch (const std::bad_alloc&) {
-        return out_of_memory();
-    } catch (const std::length_error&) {
-        return out_of_memory();
-    }
-#else
-    return work();
-#endif
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/core/sentence.hpp ----
-// sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
-#ifndef BITNET_CORE_SENTENCE_HPP
-#define BITNET_CORE_SENTENCE_HPP
-
-// ---- bitnet/core/checked.hpp ----
-// Size arithmetic that notices overflow: for every size that a file or a caller controls.
-#ifndef BITNET_CORE_CHECKED_HPP
-#define BITNET_CORE_CHECKED_HPP
-
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <limits>
-#include <optional>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// a + b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
-    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
-        return std::nullopt;
-    }
-    return a + b;
-}
-
-/// a * b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
-    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
-        return std::nullopt;
-    }
-    return a * b;
-}
-
-/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
-template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
-    if constexpr (sizeof(T) > sizeof(std::size_t)) {
-        return static_cast<std::size_t>(size);
-    } else {
-        return size;
-    }
-}
-
-/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
-                                                                   std::uint64_t alignment) noexcept {
-    const auto padded = checked_add(value, alignment - 1);
-    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <initializer_list>
-#include <string>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
-/// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
-BITNET_COLD inline void append_quoted(std::string& out, std::string_view name, std::size_t longest) {
-    out += '\'';
-    for (const char c : name.substr(0, longest)) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte >= 0x20 && byte < 0x7f) {
-            out += c;
-        } else {
-            const char escaped[] = {'\\', 'x', "0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
-            out.append(escaped, sizeof escaped);
-        }
-    }
-    out.append(name.size() > longest ? "...'" : "'");
-}
-
-/// A name out of a file as a part of a sentence: at most 80 bytes of it, in quotes, as append_quoted() writes them.
-struct quoted {
-    std::string_view name;
-};
-
-/// A text as it is, a quoted name, or an integer in decimal. Borrows the text.
-class sentence_part {
-public:
-    sentence_part(std::string_view text) noexcept : text_(text.data()), value_(text.size()) {}
-    sentence_part(const char* text) noexcept : sentence_part(std::string_view(text)) {}
-    sentence_part(const std::string& text) noexcept : sentence_part(std::string_view(text)) {}
-    sentence_part(quoted part) noexcept : text_(part.name.data()), value_(part.name.size()), kind_(kind::quoted) {}
-    template <std::integral Number>
-    requires(!std::same_as<Number, bool> && !std::same_as<Number, char>) sentence_part(Number number)
-    noexcept
-        : value_(number < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(number)
-                            : static_cast<std::uint64_t>(number)),
-          kind_(number < 0 ? kind::negative : kind::positive) {}
-
-    /// Appends it to `out`.
-    BITNET_COLD void append_to(std::string& out) const {
-        switch (kind_) {
-        case kind::text:
-            out.append(text_, to_size(value_));
-            break;
-        case kind::quoted:
-            append_quoted(out, {text_, to_size(value_)}, 80);
-            break;
-        case kind::positive:
-        case kind::negative:
-            append_number(out);
-            break;
-        }
-    }
-
-private:
-    enum class kind : unsigned char { text, quoted, positive, negative };
-
-    void append_number(std::string& out) const {
-        char digits[21];
-        char* const end = digits + sizeof digits;
-        char* begin = end;
-        std::uint64_t rest = value_;
-        do {
-            *--begin = static_cast<char>('0' + rest % 10);
-            rest /= 10;
-        } while (rest != 0);
-        if (kind_ == kind::negative) {
-            *--begin = '-';
-        }
-        out.append(begin, end);
-    }
-
-    const char* text_ = nullptr;
-    std::uint64_t value_; ///< the size of a text, the magnitude of a number
-    kind kind_ = kind::text;
-};
-
-using sentence_parts = std::initializer_list<sentence_part>;
-
-/// All parts, one after another: sentence({file, ": ", rows, " rows in the file"}). A call compiles to less code than
-/// `+` and std::to_string, which are inlined wherever they are used.
-[[nodiscard]] BITNET_COLD inline std::string sentence(sentence_parts parts) {
-    std::string made;
-    for (const sentence_part& part : parts) {
-        part.append_to(made);
-    }
-    return made;
-}
-
-/// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
-/// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
-/// An error whose sentence finds no memory still has its code.
-BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) noexcept {
-    failure.code = code;
-    const bool is_told = has_memory_for([&] {
-        failure.message.clear();
-        for (const sentence_parts parts : {place, what}) {
-            for (const sentence_part& part : parts) {
-                part.append_to(failure.message);
-            }
-        }
-    });
-    if (!is_told) {
-        failure.message = no_memory_text();
-    }
-    return false;
-}
-
-/// The error of that code and that sentence, for functions that are not guarded(): needs no memory to have its code.
-[[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
-    error made;
-    set_error(made, code, what, {});
-    return made;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
 
 // ---- bitnet/text/chat_dialog.hpp ----
 // chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
@@ -3478,6 +3575,108 @@ template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::strin
 
 #endif
 
+// ---- bitnet/core/checksum.hpp ----
+// checksum: 64 bits that show whether bytes are those that were written.
+#ifndef BITNET_CORE_CHECKSUM_HPP
+#define BITNET_CORE_CHECKSUM_HPP
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A hash of bytes that are given piece by piece, at several gigabytes a second: the value does not depend on where the
+/// pieces end. Bytes are cut into blocks of eight little-endian words, the last filled up with zeros; word i goes to
+/// lane i, lane = rotate(lane ^ word, 29) * an odd constant. value() folds the lanes and the number of bytes in the
+/// same way, and mixes. Every step is one to one in each operand, so that a change within one word always shows; others
+/// pass with a probability of 2^-64 unless they were made to pass: this is no signature.
+class checksum {
+public:
+    explicit checksum(std::uint64_t seed = 0) noexcept {
+        for (std::size_t i = 0; i < lanes; ++i) {
+            lanes_[i] = step(seed, i);
+        }
+    }
+
+    void add(std::span<const std::byte> bytes) noexcept {
+        size_ += bytes.size();
+        if (held_ != 0) {
+            const std::size_t room = block_bytes - held_;
+            const auto taken = bytes.first(bytes.size() < room ? bytes.size() : room);
+            hold(taken);
+            bytes = bytes.subspan(taken.size());
+            if (held_ < block_bytes) {
+                return;
+            }
+            add_blocks(rest_.data(), 1);
+            held_ = 0;
+        }
+        const std::size_t whole = bytes.size() / block_bytes;
+        add_blocks(bytes.data(), whole);
+        hold(bytes.subspan(whole * block_bytes));
+    }
+
+    [[nodiscard]] std::uint64_t value() const noexcept {
+        checksum last = *this;
+        if (held_ != 0) {
+            std::memset(last.rest_.data() + held_, 0, block_bytes - held_);
+            last.add_blocks(last.rest_.data(), 1);
+        }
+        std::uint64_t folded = size_;
+        for (const std::uint64_t lane : last.lanes_) {
+            folded = step(folded, lane);
+        }
+        folded = (folded ^ (folded >> 32)) * multiplier;
+        return folded ^ (folded >> 29);
+    }
+
+    [[nodiscard]] static std::uint64_t of(std::span<const std::byte> bytes, std::uint64_t seed = 0) noexcept {
+        checksum made(seed);
+        made.add(bytes);
+        return made.value();
+    }
+
+private:
+    static constexpr std::size_t lanes = 8;
+    static constexpr std::size_t block_bytes = lanes * sizeof(std::uint64_t);
+    static constexpr std::uint64_t multiplier = 0x9fb21c651e98df25u; // odd, half of its bits set
+
+    [[nodiscard]] static constexpr std::uint64_t step(std::uint64_t lane, std::uint64_t word) noexcept {
+        return std::rotl(lane ^ word, 29) * multiplier;
+    }
+
+    void add_blocks(const std::byte* at, std::size_t count) noexcept {
+        std::array<std::uint64_t, lanes> now = lanes_; // in registers
+        for (std::size_t block = 0; block < count; ++block, at += block_bytes) {
+            std::array<std::uint64_t, lanes> words;
+            std::memcpy(words.data(), at, block_bytes);
+            for (std::size_t i = 0; i < lanes; ++i) {
+                now[i] = step(now[i], words[i]);
+            }
+        }
+        lanes_ = now;
+    }
+    void hold(std::span<const std::byte> bytes) noexcept {
+        if (!bytes.empty()) {
+            std::memcpy(rest_.data() + held_, bytes.data(), bytes.size());
+            held_ += bytes.size();
+        }
+    }
+
+    std::array<std::uint64_t, lanes> lanes_;
+    std::array<std::byte, block_bytes> rest_{};
+    std::size_t held_ = 0; ///< bytes in rest_
+    std::uint64_t size_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/core/exponential.hpp ----
 // exact_quotient and exponential: a / b and e^x with the same bits on every compiler, whatever its float flags.
 #ifndef BITNET_CORE_EXPONENTIAL_HPP
@@ -3696,6 +3895,140 @@ void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned r
 
 #endif
 
+// ---- bitnet/run/saved_sampler.hpp ----
+// saved_sampler: the bytes of a saved sampler, written and read.
+//
+// All numbers are little-endian.
+//
+//     offset  bytes  what
+//          0      8  "BITNETSA"
+//          8      4  version, 1
+//         12      4  n, the recent tokens
+//         16  6 * 4  temperature, top_p, min_p, repeat, presence and frequency penalty, f32
+//         40  4 * 8  top_k, penalty window, seed, vocabulary
+//         72      8  random state
+//         80    4 n  recent tokens, the oldest first
+//                 8  checksum of the bytes before
+#ifndef BITNET_RUN_SAVED_SAMPLER_HPP
+#define BITNET_RUN_SAVED_SAMPLER_HPP
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The first bytes of a saved sampler.
+struct saved_sampler {
+    static constexpr std::size_t bytes = 80;
+    static constexpr std::string_view known_magic = "BITNETSA";
+    static constexpr std::uint32_t known_version = 1;
+
+    std::array<char, 8> magic{};
+    std::uint32_t version = known_version;
+    std::uint32_t recent = 0;
+    std::array<std::uint32_t, 6> fractions{}; ///< the bits of f32 options
+    std::array<std::uint64_t, 4> numbers{};   ///< options that are numbers, and the vocabulary
+    std::uint64_t random = 0;
+
+    [[nodiscard]] static constexpr std::uint64_t bytes_with(std::uint64_t recent_tokens) noexcept {
+        return bytes + recent_tokens * sizeof(token) + sizeof(std::uint64_t);
+    }
+
+    [[nodiscard]] static std::array<char, 8> spelled_magic() noexcept {
+        std::array<char, 8> made{};
+        std::memcpy(made.data(), known_magic.data(), made.size());
+        return made;
+    }
+
+    /// Checks `saved` against the sampler that takes it, whose options and vocabulary `here` has. Allocates nothing.
+    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, inconsistent, wrong_model or invalid_token
+    [[nodiscard]] static inline result<saved_sampler> read(std::span<const std::byte> saved, std::string_view name,
+                                                           const saved_sampler& here);
+
+    /// \pre i < recent, of the bytes that read() has checked
+    [[nodiscard]] static token recent_token(std::span<const std::byte> saved, std::size_t i) noexcept {
+        token id = 0;
+        std::memcpy(&id, saved.data() + bytes + i * sizeof id, sizeof id);
+        return id;
+    }
+
+private:
+    [[nodiscard]] inline result<void> check_options(std::string_view name, const saved_sampler& here) const;
+};
+static_assert(sizeof(saved_sampler) == saved_sampler::bytes, "no padding, which would have any value");
+
+inline result<void> saved_sampler::check_options(std::string_view name, const saved_sampler& here) const {
+    constexpr std::string_view fraction_names[] = {
+        "temperature", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty"};
+    constexpr std::string_view number_names[] = {"top_k", "penalty_window", "seed", "vocabulary"};
+    for (std::size_t i = 0; i < fractions.size(); ++i) {
+        if (fractions[i] != here.fractions[i]) {
+            return error_saying(errc::wrong_model,
+                                {name, ": the sampler that was saved has another ", fraction_names[i],
+                                 " than this one, by its bits ", fractions[i], " and ", here.fractions[i]});
+        }
+    }
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        if (numbers[i] != here.numbers[i]) {
+            return error_saying(errc::wrong_model, {name, ": the sampler that was saved has ", number_names[i], " ",
+                                                    numbers[i], ", this one ", here.numbers[i]});
+        }
+    }
+    return {};
+}
+
+inline result<saved_sampler> saved_sampler::read(std::span<const std::byte> saved, std::string_view name,
+                                                 const saved_sampler& here) {
+    saved_sampler made;
+    if (saved.size() < bytes_with(0)) {
+        return error_saying(errc::truncated, {name, ": a saved sampler has at least ", bytes_with(0),
+                                              " bytes, these are ", saved.size()});
+    }
+    std::memcpy(&made, saved.data(), bytes);
+    const std::string_view magic(made.magic.data(), made.magic.size());
+    if (magic != known_magic) {
+        return error_saying(errc::bad_magic, {name, ": is no saved sampler: it begins with ", quoted{magic},
+                                              ", not with ", quoted{known_magic}});
+    }
+    if (made.version != known_version) {
+        return error_saying(errc::bad_version, {name, ": is of version ", made.version,
+                                                " of saved samplers, only version ", known_version, " is read"});
+    }
+    const std::uint64_t expected = bytes_with(made.recent);
+    if (saved.size() != expected) {
+        return error_saying(saved.size() < expected ? errc::truncated : errc::inconsistent,
+                            {name, ": a saved sampler with ", made.recent, " recent tokens has ", expected,
+                             " bytes, these are ", saved.size()});
+    }
+    std::uint64_t stored = 0;
+    const auto checked = saved.first(saved.size() - sizeof stored);
+    std::memcpy(&stored, saved.data() + checked.size(), sizeof stored);
+    if (const std::uint64_t found = checksum::of(checked); found != stored) {
+        return error_saying(errc::bad_checksum, {name, ": the bytes of the sampler have the checksum ", found, ", and ",
+                                                 stored, " was saved with them"});
+    }
+    if (auto same = made.check_options(name, here); !same) {
+        return failed(same);
+    }
+    for (std::size_t i = 0; i < made.recent; ++i) {
+        const token id = recent_token(saved, i);
+        if (made.recent > here.numbers[1] || id < 0 || static_cast<std::uint64_t>(id) >= here.numbers[3]) {
+            return error_saying(errc::invalid_token,
+                                {name, ": recent token ", i, " of ", made.recent, " is ", id, ", the window has ",
+                                 here.numbers[1], " tokens and the vocabulary ", here.numbers[3]});
+        }
+    }
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/token_chooser.hpp ----
 // token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
 #ifndef BITNET_RUN_TOKEN_CHOOSER_HPP
@@ -3765,11 +4098,13 @@ private:
 
 #endif
 
+#include <bit>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -3898,6 +4233,40 @@ public:
         random_ = options_.seed;
     }
 
+    /// Writes the random state, the recent tokens, and the options, by which restore() knows them. Allocates nothing
+    /// itself. \return what the sink returns
+    [[nodiscard]] result<void> save(byte_sink sink) const {
+        const detail::saved_sampler header = saved();
+        detail::checksum sum;
+        const auto write = [&](const void* data, std::size_t size) {
+            const std::span bytes(static_cast<const std::byte*>(data), size);
+            sum.add(bytes);
+            return sink.write(bytes);
+        };
+        auto written = write(&header, sizeof header);
+        for (std::size_t i = 0; written && i < header.recent; ++i) {
+            const token id = recent_[(accepted_ - header.recent + i) % recent_.size()];
+            written = write(&id, sizeof id);
+        }
+        const std::uint64_t value = sum.value();
+        return written ? write(&value, sizeof value) : std::move(written);
+    }
+    /// Becomes the sampler that was saved. Allocates nothing. \param name what error messages call the save
+    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, inconsistent or invalid_token for what is no
+    /// whole save, wrong_model if options or vocabulary differ. The sampler stays as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> bytes, std::string_view name = "saved sampler") {
+        const auto read = detail::saved_sampler::read(bytes, name, saved());
+        if (!read) {
+            return failed(read);
+        }
+        reset();
+        for (std::size_t i = 0; i < read->recent; ++i) {
+            accept(detail::saved_sampler::recent_token(bytes, i));
+        }
+        random_ = read->random;
+        return {};
+    }
+
     [[nodiscard]] const sampler_options& options() const noexcept { return options_; }
     [[nodiscard]] bool is_greedy() const noexcept { return options_.temperature == 0.0f; }
 
@@ -3909,6 +4278,22 @@ private:
     };
 
     sampler() noexcept = default;
+
+    /// What a save begins with.
+    [[nodiscard]] detail::saved_sampler saved() const noexcept {
+        const sampler_options& o = options_;
+        detail::saved_sampler made;
+        made.magic = detail::saved_sampler::spelled_magic();
+        made.recent = static_cast<std::uint32_t>(accepted_ < recent_.size() ? accepted_ : recent_.size());
+        const float fractions[] = {o.temperature,      o.top_p, o.min_p, o.repeat_penalty, o.presence_penalty,
+                                   o.frequency_penalty};
+        for (std::size_t i = 0; i < made.fractions.size(); ++i) {
+            made.fractions[i] = std::bit_cast<std::uint32_t>(fractions[i]);
+        }
+        made.numbers = {o.top_k, o.penalty_window, o.seed, candidates_.size()};
+        made.random = random_;
+        return made;
+    }
 
     [[nodiscard]] static result<void> check_options(const sampler_options& o) {
         struct rule {
@@ -4043,10 +4428,29 @@ BITNET_PRECISE_END
 
 #endif
 
+// ---- bitnet/run/save_options.hpp ----
+// save_options: what of a session is saved.
+#ifndef BITNET_RUN_SAVE_OPTIONS_HPP
+#define BITNET_RUN_SAVE_OPTIONS_HPP
+
+namespace bitnet::inline BITNET_ABI {
+
+struct save_options {
+    /// Whether keys and values are saved. Without them a save has four bytes for each token, and restoring it runs all
+    /// tokens through the model again; embeddings that were fed cannot be run again, so that they need them.
+    bool keys_and_values = true;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
@@ -4073,6 +4477,9 @@ public:
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
     [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
+    [[nodiscard]] virtual std::uint64_t saved_bytes(const save_options& options) const noexcept = 0;
+    [[nodiscard]] virtual result<void> save(byte_sink sink, const save_options& options) const = 0;
+    [[nodiscard]] virtual result<void> restore(std::span<const std::byte> saved, std::string_view name) = 0;
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
@@ -4198,6 +4605,30 @@ public:
     /// one of the two writes it. Without a pool keys and values are copied.
     /// \return errc::out_of_memory, errc::kv_pool_full.
     [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
+
+    /// Writes the session as it is: its tokens, what it needs to go on with the same bits, and by default its keys and
+    /// values, which then are copied as they are. A save is the same on every machine and instruction set, and does not
+    /// depend on the context or the kv_pool; its layout is in run/saved_session.hpp. Allocates nothing itself.
+    /// \return what the sink returns, and errc::invalid_argument if embeddings were fed and keys and values are left
+    /// out. The session is not changed.
+    [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) const {
+        return base_->save(sink, options);
+    }
+    /// Bytes that save() writes.
+    [[nodiscard]] std::uint64_t saved_bytes(const save_options& options = {}) const noexcept {
+        return base_->saved_bytes(options);
+    }
+
+    /// Becomes the session that was saved, and forgets its own tokens; what follows has the bits that would have
+    /// followed there. Reads `saved` twice: every checksum is compared before anything is changed. A save without keys
+    /// and values takes the time of feeding all tokens. stopped_by() is none afterwards. Allocates nothing.
+    /// \param saved all bytes of one save \param name what error messages call them, the file's name for instance
+    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, inconsistent or invalid_token for what is no
+    /// whole save; wrong_model for one of another model, or of other elements of keys and values, rounding of
+    /// activations, pooling, or rotation of longrope; context_full, kv_pool_full. The session goes on as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved session") {
+        return base_->restore(saved, name);
+    }
 
     /// Starts an empty sequence. Frees and allocates nothing.
     void reset() noexcept { base_->reset(); }
@@ -21272,6 +21703,91 @@ struct engine {
 
 #endif
 
+// ---- bitnet/io/file_writer.hpp ----
+// file_writer: a file that is there when it is whole, and otherwise as it was before.
+#ifndef BITNET_IO_FILE_WRITER_HPP
+#define BITNET_IO_FILE_WRITER_HPP
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Writes a file under its name with ".partial" after it, which takes the place of the name when commit() is called.
+/// Without that it is removed, and what had the name stays. Move-only. A byte_sink can refer to it.
+class file_writer {
+public:
+    /// \return errc::file_not_found for a folder that does not exist, not_a_file, io_error, out_of_memory.
+    [[nodiscard]] static result<file_writer> create(std::string_view utf8_path) {
+        return detail::guarded([&]() -> result<file_writer> {
+            file_writer made;
+            made.path_ = utf8_path;
+            made.partial_ = made.path_ + ".partial";
+            if (detail::operating_system::is_directory(made.path_)) {
+                return error{errc::not_a_file, detail::sentence({made.path_, ": is a directory, not a file"})};
+            }
+            auto file = detail::file_handle::create(made.partial_);
+            if (!file) {
+                return failed(file);
+            }
+            made.file_ = *std::move(file);
+            return made;
+        });
+    }
+
+    file_writer(file_writer&& other) noexcept = default;
+    file_writer& operator=(file_writer&& other) noexcept {
+        std::swap(file_, other.file_);
+        std::swap(path_, other.path_);
+        std::swap(partial_, other.partial_);
+        return *this;
+    }
+    ~file_writer() { give_up(); }
+
+    /// Appends all of `bytes`. \return errc::io_error, a full disk for instance. \pre commit() was not called
+    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) {
+        return detail::guarded([&] { return file_.write(bytes); });
+    }
+
+    /// Completes the file and gives it its name. \return errc::io_error; nothing is left of it then.
+    [[nodiscard]] result<void> commit() {
+        return detail::guarded([&]() -> result<void> {
+            if (auto closed = file_.close(); !closed) {
+                detail::operating_system::remove(partial_);
+                return closed;
+            }
+            if (const int code = detail::operating_system::rename(partial_, path_)) {
+                detail::operating_system::remove(partial_);
+                return error{errc::io_error, detail::sentence({path_, ": ", partial_, " cannot be renamed to it: ",
+                                                               detail::operating_system::message(code)})};
+            }
+            return {};
+        });
+    }
+
+private:
+    file_writer() noexcept = default;
+
+    void give_up() noexcept {
+        if (!file_.is_open()) {
+            return;
+        }
+        { const detail::file_handle closed = std::move(file_); } // first: Windows insists
+        static_cast<void>(detail::has_memory_for([&] { detail::operating_system::remove(partial_); }));
+    }
+
+    detail::file_handle file_;
+    std::string path_;
+    std::string partial_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/io/python_json.hpp ----
 // python_json: JSON as Python's json.dumps(ensure_ascii=False) spells it, which is how chat templates write it.
 #ifndef BITNET_IO_PYTHON_JSON_HPP
@@ -27543,6 +28059,7 @@ private:
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
@@ -27677,6 +28194,98 @@ public:
         return {};
     }
 
+    /// Makes the first `count` positions writable and forgets all: takes pages in place of those that are missing or
+    /// shared. \return errc::kv_pool_full with both numbers; nothing is forgotten then.
+    [[nodiscard]] result<void> renew(std::size_t count) {
+        if (store_ == nullptr) {
+            return {};
+        }
+        const std::size_t pages = (count + attention_block - 1) / attention_block;
+        std::size_t missing = 0;
+        for (std::size_t i = 0; i < pages; ++i) {
+            missing += is_missing(i) ? 1u : 0u;
+        }
+        kv_page chain{}; // of those taken: each holds the one before it, so that no list has to be allocated
+        std::size_t taken = 0;
+        for (; taken < missing; ++taken) {
+            const auto page = store_->take();
+            if (!page) {
+                give_back_chain(chain, taken);
+                return store_->is_full(missing);
+            }
+            std::memcpy(page->data, &chain, sizeof chain);
+            chain = *page;
+        }
+        for (std::size_t i = 0; i < pages; ++i) {
+            if (is_missing(i)) { // no more of them than before: nobody can share what is this cache's alone
+                const kv_page fresh = unchain(chain);
+                --taken;
+                if (i < held_) {
+                    store_->give_back(pages_[i]);
+                }
+                pages_[i] = fresh;
+            }
+        }
+        give_back_chain(chain, taken); // if others have given up their share meanwhile
+        drop_pages(pages);
+        held_ = pages;
+        return {};
+    }
+
+    /// Bytes that the first `count` positions of a page take in a save: keys of whole sixteens, values, scales.
+    [[nodiscard]] std::uint64_t saved_bytes(std::size_t count) const noexcept {
+        const std::uint64_t scales = shape_.element->is_scaled ? 2 * count * sizeof(float) : 0;
+        return shape_.heads * (std::uint64_t{padded(count) + count} * shape_.row_bytes + scales);
+    }
+    /// Shows them to take(std::span<const std::byte>), which returns result<void>, piece by piece. Lanes of positions
+    /// from `count` on are zeros, whatever was there. \pre the positions are stored
+    template <class Take>
+    [[nodiscard]] result<void> save_page(std::size_t page, std::size_t count, const Take& take) const {
+        std::byte* const data = pages_[page].data;
+        if (count == attention_block) {
+            return take({data, to_size(shape_.bytes(attention_block))});
+        }
+        const std::size_t positions = positions_in(page);
+        const std::size_t whole = count / key_lanes * key_lanes;
+        result<void> taken;
+        for (std::size_t head = 0; taken && head < shape_.heads; ++head) {
+            const place at = find(data, positions, head, 0);
+            taken = take({at.key, whole * shape_.row_bytes});
+            if (taken && whole != count) {
+                taken = save_lanes(at.key + whole * shape_.row_bytes, count - whole, take);
+            }
+            taken = taken ? take({at.value, count * shape_.row_bytes}) : std::move(taken);
+        }
+        for (std::size_t head = 0; shape_.element->is_scaled && taken && head < shape_.heads; ++head) {
+            const place at = find(data, positions, head, 0);
+            taken = take(std::as_bytes(std::span<const float>(at.key_scale, count)));
+            taken = taken ? take(std::as_bytes(std::span<const float>(at.value_scale, count))) : std::move(taken);
+        }
+        return taken;
+    }
+    /// Takes them from a save. \pre the page is writable: see renew()
+    void load_page(std::size_t page, std::size_t count, const std::byte* from) noexcept {
+        std::byte* const data = pages_[page].data;
+        const auto load = [&](void* to, std::size_t size) {
+            std::memcpy(to, from, size);
+            from += size;
+        };
+        if (count == attention_block) {
+            return load(data, to_size(shape_.bytes(attention_block)));
+        }
+        const std::size_t positions = positions_in(page);
+        for (std::size_t head = 0; head < shape_.heads; ++head) {
+            const place at = find(data, positions, head, 0);
+            load(at.key, padded(count) * shape_.row_bytes);
+            load(at.value, count * shape_.row_bytes);
+        }
+        for (std::size_t head = 0; shape_.element->is_scaled && head < shape_.heads; ++head) {
+            const place at = find(data, positions, head, 0);
+            load(at.key_scale, count * sizeof(float));
+            load(at.value_scale, count * sizeof(float));
+        }
+    }
+
     /// Prepares `count` positions from `first` on, before any of them is stored. Keys are read 16 positions at a time:
     /// zeroes the unwritten lanes of the last, incomplete block. \pre reserve() was called for them
     void extend(std::size_t first, std::size_t count) noexcept {
@@ -27763,6 +28372,40 @@ private:
     }
     void copy_page(std::byte* from, std::byte* to, std::size_t positions, std::size_t count) const noexcept {
         copy_page(from, positions, to, positions, count);
+    }
+
+    /// The first `lanes` positions of a block of keys, with zeros in place of the others.
+    template <class Take>
+    [[nodiscard]] result<void> save_lanes(const std::byte* block, std::size_t lanes, const Take& take) const {
+        const std::size_t column = key_lanes * shape_.element->element_bytes;
+        const std::size_t kept = lanes * shape_.element->element_bytes;
+        std::byte copy[4096]; // a whole number of columns, which have 16, 32 or 64 bytes
+        result<void> taken;
+        for (std::size_t done = 0, all = key_lanes * shape_.row_bytes; taken && done < all;) {
+            const std::size_t size = all - done < sizeof copy ? all - done : sizeof copy;
+            for (std::size_t at = 0; at < size; at += column) {
+                std::memcpy(copy + at, block + done + at, kept);
+                std::memset(copy + at + kept, 0, column - kept);
+            }
+            taken = take({copy, size});
+            done += size;
+        }
+        return taken;
+    }
+
+    [[nodiscard]] bool is_missing(std::size_t page) const noexcept {
+        return page >= held_ || store_->is_shared(pages_[page]);
+    }
+    /// The page at the front of a chain, which loses it.
+    [[nodiscard]] static kv_page unchain(kv_page& chain) noexcept {
+        const kv_page front = chain;
+        std::memcpy(&chain, front.data, sizeof chain);
+        return front;
+    }
+    void give_back_chain(kv_page chain, std::size_t count) noexcept {
+        for (; count != 0; --count) {
+            store_->give_back(unchain(chain));
+        }
     }
 
     void drop_pages(std::size_t kept) noexcept {
@@ -28696,9 +29339,11 @@ public:
         return made;
     }
 
+    /// Whether a session that has room for `context` positions takes the second set.
+    [[nodiscard]] bool is_long(std::size_t context) const noexcept { return has_long_ && context > original_context_; }
     /// Those of a session that has room for `context` positions.
     [[nodiscard]] const rotary_frequencies& of(std::size_t context) const noexcept {
-        return has_long_ && context > original_context_ ? long_ : usual_;
+        return is_long(context) ? long_ : usual_;
     }
 
 private:
@@ -29478,10 +30123,12 @@ public:
         return x;
     }
 
-    /// The hidden state [hidden] of one row as the layers left it, for a pass of which it will be row 0.
-    void copy_state(std::size_t row_index, float* out) noexcept {
-        std::copy_n(row_of(scratch_.residual, row_index), model_->hidden, out);
+    /// The hidden state [hidden] of one row as the layers left it.
+    [[nodiscard]] const float* state(std::size_t row_index) const noexcept {
+        return scratch_.residual.values.data() + row_index * scratch_.residual.cols;
     }
+    /// The same, for a pass of which it will be row 0.
+    void copy_state(std::size_t row_index, float* out) noexcept { std::copy_n(state(row_index), model_->hidden, out); }
     void set_state(const float* state) noexcept { std::copy_n(state, model_->hidden, row_of(scratch_.residual, 0)); }
 
     /// sum += final_state(row_index)
@@ -33015,6 +33662,110 @@ template <class Program> result<model_file> files_part<Program>::open(byte_sourc
 #ifndef BITNET_RUN_MODEL_PARTS_HPP
 #define BITNET_RUN_MODEL_PARTS_HPP
 
+// ---- bitnet/run/model_fingerprint.hpp ----
+// model_fingerprint: a number that tells models apart whose logits differ.
+#ifndef BITNET_RUN_MODEL_FINGERPRINT_HPP
+#define BITNET_RUN_MODEL_FINGERPRINT_HPP
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Covers every hyper-parameter that is computed with, the order of I2_S, and of each tensor name, type, shape and 16
+/// pieces of up to 256 bytes, the first and the last among them: under a megabyte of the largest models. Fine-tuning
+/// changes nearly all weights; a model that differs in a few bytes between the pieces passes for the same. Nothing that
+/// depends on the machine, its instruction set or the order of tensors is covered, and neither are the tokenizer and
+/// the screen of the head: they change no logits.
+class model_fingerprint {
+public:
+    /// Borrows both, which must outlive it.
+    model_fingerprint(const gguf_file& file, const hyper_parameters& parameters, i2s_order order) noexcept
+        : file_(&file), parameters_(&parameters), order_(order) {}
+
+    /// Computed by the first call, from a few thousand places of the file. Any thread may ask.
+    [[nodiscard]] std::uint64_t value() const noexcept {
+        std::uint64_t known = value_.load(std::memory_order_relaxed);
+        if (known == 0) {
+            known = compute() | 1; // not 0, which says unknown
+            value_.store(known, std::memory_order_relaxed);
+        }
+        return known;
+    }
+
+private:
+    static constexpr std::size_t pieces = 16;
+    static constexpr std::size_t piece_bytes = 256;
+
+    [[nodiscard]] std::uint64_t compute() const noexcept {
+        std::uint64_t tensors = 0;
+        for (const gguf_tensor& tensor : file_->tensors()) {
+            if (tensor.type != tensor_type::hpp_screen) {
+                tensors += of(tensor); // a sum, because files have their tensors in different orders
+            }
+        }
+        checksum all(tensors);
+        add_parameters(all);
+        return all.value();
+    }
+
+    template <class T> static void add(checksum& all, T value) noexcept {
+        const auto wide = static_cast<std::uint64_t>(value); // size_t has 32 bits elsewhere
+        all.add(std::as_bytes(std::span(&wide, 1)));
+    }
+    static void add(checksum& all, float value) noexcept { add(all, std::bit_cast<std::uint32_t>(value)); }
+
+    void add_parameters(checksum& all) const noexcept {
+        const hyper_parameters& p = *parameters_;
+        for (const std::size_t size : {p.layers, p.hidden, p.feed_forward, p.heads, p.kv_heads, p.head_size,
+                                       p.vocabulary, p.rope_original_context}) {
+            add(all, size);
+        }
+        for (const float number : {p.rms_epsilon, p.rope_theta, p.rope_factor, p.rope_magnitude, p.embedding_scale,
+                                   p.residual_scale, p.logit_scale}) {
+            add(all, number);
+        }
+        for (const bool is_so : {p.has_sub_norms, p.has_qkv_biases, p.has_own_lm_head, p.is_embedder}) {
+            add(all, is_so);
+        }
+        add(all, static_cast<unsigned>(p.pairing));
+        add(all, static_cast<unsigned>(p.activation));
+        add(all, static_cast<unsigned>(order_));
+        for (const auto* divisors : {&p.rope_divisors, &p.rope_long_divisors}) {
+            add(all, divisors->size());
+            all.add(std::as_bytes(std::span(*divisors)));
+        }
+    }
+
+    [[nodiscard]] static std::uint64_t of(const gguf_tensor& tensor) noexcept {
+        checksum all;
+        all.add(std::as_bytes(std::span(tensor.name)));
+        add(all, static_cast<std::uint32_t>(tensor.type));
+        for (const std::uint64_t dim : tensor.dims) {
+            add(all, dim);
+        }
+        const std::size_t size = (std::min)(piece_bytes, tensor.bytes.size());
+        const std::uint64_t last = tensor.bytes.size() - size;
+        for (std::size_t i = 0; i < pieces; ++i) { // i * last fits: no tensor has 2^60 bytes
+            all.add(tensor.bytes.subspan(to_size(i * last / (pieces - 1)), size));
+        }
+        return all.value();
+    }
+
+    const gguf_file* file_;
+    const hyper_parameters* parameters_;
+    i2s_order order_;
+    mutable std::atomic<std::uint64_t> value_{0};
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/model_screen.hpp ----
 // model_screen: the screen of a model's head, there from the start, made in the background, or none.
 #ifndef BITNET_RUN_MODEL_SCREEN_HPP
@@ -33148,7 +33899,348 @@ struct model_parts {
     const model_screen& screen;
     const rotations& turns;
     const tokenizer* text; ///< null without one
+    const model_fingerprint& identity;
 };
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/saved_session.hpp ----
+// saved_session: the bytes of a saved session, written and read.
+//
+// All numbers are little-endian; sizes are counts of elements.
+//
+//     offset  bytes  what
+//          0      8  "BITNETSS"
+//          8      4  version, 1
+//         12      4  flags: 1 keys and values, 2 the last state, 4 the last logits, 8 the last token has not run
+//         16      8  bytes of the whole save
+//         24      8  fingerprint of the model: see model_fingerprint
+//         32   9 * 8  layers, KV heads, columns of a head, hidden size, vocabulary, bytes of a KV element,
+//                    activation_rounding, pooling (1 mean, 3 last), rotation (1 for longrope's long one)
+//        104      8  n, the tokens of the sequence
+//        112      8  states in the sum of states
+//        120      8  checksum of the bytes before
+//        128    4 n  tokens, -1 where an embedding was fed
+//                 .  the last state, f32 [hidden], if there is one
+//                 .  the sum of states, f32 [hidden], if there are keys and values and the pooling is mean
+//                 .  the last logits, f32 [vocabulary], if they are there
+//                 8  checksum of the bytes from 128 on, seeded with that at 120
+//
+// Then, if there are keys and values, for each 256 positions or the rest of them: the keys and values of each head of
+// each layer, keys as [position / 16][head_size][16] with zeros after the last one, values as [position][head_size];
+// if elements have one byte, then f32 scales of each head's keys, and of its values; 8 bytes of checksum, seeded with
+// the one before them all plus the number of the page. Positions that did not run yet have none.
+#ifndef BITNET_RUN_SAVED_SESSION_HPP
+#define BITNET_RUN_SAVED_SESSION_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What a save and the session that takes it must have in common for the same bits to go on.
+struct save_terms {
+    std::uint64_t fingerprint = 0;
+    std::uint64_t layers = 0;
+    std::uint64_t kv_heads = 0;
+    std::uint64_t head_size = 0;
+    std::uint64_t hidden = 0;
+    std::uint64_t vocabulary = 0;
+    std::uint64_t element_bytes = 0;
+    std::uint64_t rounding = 0;
+    std::uint64_t pooling = 0;
+    std::uint64_t rotation = 0;
+};
+
+/// A session as a save has it. Borrows all of it.
+struct saved_session {
+    save_terms terms;
+    std::span<const token> tokens;
+    bool has_pages = false;
+    bool has_pending = false; ///< the last token has not run
+    std::uint64_t summed_states = 0;
+    std::span<const float> state;  ///< [hidden] or none
+    std::span<const float> sum;    ///< [hidden] if the pooling is mean
+    std::span<const float> logits; ///< [vocabulary] or none
+
+    [[nodiscard]] std::size_t cached() const noexcept { return tokens.size() - (has_pending ? 1 : 0); }
+
+    /// Bytes of the save. \param cache what the keys and values are in
+    [[nodiscard]] std::uint64_t bytes(const kv_cache& cache) const noexcept;
+    /// \return what the sink returns
+    [[nodiscard]] result<void> write(byte_sink sink, const kv_cache& cache) const;
+};
+
+/// The same in the bytes of a save, which are checked: parts are unaligned.
+struct session_bytes {
+    std::uint32_t flags = 0;
+    std::uint64_t summed_states = 0;
+    std::size_t token_count = 0;
+    std::span<const std::byte> tokens;
+    std::span<const std::byte> state;
+    std::span<const std::byte> sum;
+    std::span<const std::byte> logits;
+    std::span<const std::byte> pages;
+
+    static constexpr std::uint32_t flag_pages = 1;
+    static constexpr std::uint32_t flag_state = 2;
+    static constexpr std::uint32_t flag_logits = 4;
+    static constexpr std::uint32_t flag_pending = 8;
+
+    [[nodiscard]] bool has(std::uint32_t flag) const noexcept { return (flags & flag) != 0; }
+    [[nodiscard]] std::size_t cached() const noexcept { return token_count - (has(flag_pending) ? 1 : 0); }
+
+    /// Checks all of `bytes`, pages too. Allocates nothing.
+    /// \param name what error messages call the save \param here those of the session \param cache of that one
+    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, wrong_model, context_full, inconsistent or
+    /// invalid_token
+    [[nodiscard]] static result<session_bytes> read(std::span<const std::byte> bytes, std::string_view name,
+                                                    const save_terms& here, std::size_t context, const kv_cache& cache);
+};
+
+inline constexpr std::string_view session_magic = "BITNETSS";
+inline constexpr std::uint32_t session_version = 1;
+
+/// The first bytes of a save.
+struct session_header {
+    static constexpr std::size_t bytes = 128;
+
+    std::array<char, 8> magic{};
+    std::uint32_t version = session_version;
+    std::uint32_t flags = 0;
+    std::uint64_t total = 0;
+    save_terms terms;
+    std::uint64_t tokens = 0;
+    std::uint64_t summed_states = 0;
+    std::uint64_t sum = 0;
+
+    /// The checksum of all before it.
+    [[nodiscard]] std::uint64_t checked() const noexcept {
+        return checksum::of(std::as_bytes(std::span(this, 1)).first(bytes - sizeof sum));
+    }
+};
+static_assert(sizeof(session_header) == session_header::bytes, "no padding, which would have any value");
+
+/// Pages of a save, and positions in the last one.
+[[nodiscard]] constexpr std::size_t pages_of(std::size_t positions) noexcept {
+    return (positions + attention_block - 1) / attention_block;
+}
+[[nodiscard]] constexpr std::size_t positions_of_page(std::size_t positions, std::size_t page) noexcept {
+    const std::size_t rest = positions - page * attention_block;
+    return rest < attention_block ? rest : attention_block;
+}
+/// Bytes of all of them and their checksums.
+[[nodiscard]] inline std::uint64_t saved_bytes_of(const kv_cache& cache, std::size_t positions) noexcept {
+    const std::size_t whole = positions / attention_block;
+    const std::size_t rest = positions % attention_block;
+    return whole * cache.saved_bytes(attention_block) + (rest != 0 ? cache.saved_bytes(rest) : 0) +
+           pages_of(positions) * sizeof(std::uint64_t);
+}
+
+inline std::uint64_t saved_session::bytes(const kv_cache& cache) const noexcept {
+    return session_header::bytes + tokens.size_bytes() + state.size_bytes() + sum.size_bytes() + logits.size_bytes() +
+           sizeof(std::uint64_t) + (has_pages ? saved_bytes_of(cache, cached()) : 0);
+}
+
+inline result<void> saved_session::write(byte_sink sink, const kv_cache& cache) const {
+    session_header header{{}, session_version, 0, bytes(cache), terms, tokens.size(), summed_states, 0};
+    std::copy_n(session_magic.data(), header.magic.size(), header.magic.data());
+    header.flags = (has_pages ? session_bytes::flag_pages : 0) | (state.empty() ? 0 : session_bytes::flag_state) |
+                   (logits.empty() ? 0 : session_bytes::flag_logits) | (has_pending ? session_bytes::flag_pending : 0);
+    header.sum = header.checked();
+    if (auto written = sink.write(std::as_bytes(std::span(&header, 1))); !written) {
+        return written;
+    }
+    checksum sum_of_parts(header.sum);
+    for (const auto part : {std::as_bytes(tokens), std::as_bytes(state), std::as_bytes(sum), std::as_bytes(logits)}) {
+        sum_of_parts.add(part);
+        if (auto written = part.empty() ? result<void>{} : sink.write(part); !written) {
+            return written;
+        }
+    }
+    const std::uint64_t seed = sum_of_parts.value();
+    auto written = sink.write(std::as_bytes(std::span(&seed, 1)));
+    for (std::size_t page = 0; has_pages && written && page < pages_of(cached()); ++page) {
+        checksum of_page(seed + page);
+        written = cache.save_page(page, positions_of_page(cached(), page), [&](std::span<const std::byte> piece) {
+            of_page.add(piece);
+            return sink.write(piece);
+        });
+        if (written) {
+            const std::uint64_t value = of_page.value();
+            written = sink.write(std::as_bytes(std::span(&value, 1)));
+        }
+    }
+    return written;
+}
+
+/// Checks a save from front to back.
+class session_bytes_reader {
+public:
+    session_bytes_reader(std::span<const std::byte> bytes, std::string_view name, const kv_cache& cache) noexcept
+        : bytes_(bytes), name_(name), cache_(cache) {}
+
+    [[nodiscard]] result<session_bytes> read(const save_terms& here, std::size_t context) {
+        auto checked = read_header();
+        checked = checked ? check_terms(here) : std::move(checked);
+        checked = checked ? divide(context) : std::move(checked);
+        checked = checked ? check_tokens() : std::move(checked);
+        checked = checked ? check_pages() : std::move(checked);
+        return checked ? result<session_bytes>(made_) : failed(checked);
+    }
+
+private:
+    [[nodiscard]] error fail(errc code, sentence_parts what) const {
+        return {code, sentence({name_, ": ", sentence(what)})};
+    }
+    [[nodiscard]] result<void> check_sum(std::uint64_t found, std::uint64_t stored, sentence_parts of_what) const {
+        return found == stored ? result<void>{}
+                               : fail(errc::bad_checksum, {"the bytes of ", sentence(of_what), " have the checksum ",
+                                                           found, ", and ", stored, " was saved with them"});
+    }
+
+    [[nodiscard]] result<void> read_header() {
+        if (bytes_.size() < session_header::bytes) {
+            return fail(errc::truncated,
+                        {"a saved session has at least ", session_header::bytes, " bytes, these are ", bytes_.size()});
+        }
+        std::memcpy(&header_, bytes_.data(), session_header::bytes);
+        const std::string_view magic(header_.magic.data(), header_.magic.size());
+        if (magic != session_magic) {
+            return fail(errc::bad_magic,
+                        {"is no saved session: it begins with ", quoted{magic}, ", not with ", quoted{session_magic}});
+        }
+        if (header_.version != session_version) {
+            return fail(errc::bad_version, {"is of version ", header_.version, " of saved sessions, only version ",
+                                            session_version, " is read"});
+        }
+        if (auto checked = check_sum(header_.checked(), header_.sum, {"the header"}); !checked) {
+            return checked;
+        }
+        if (header_.total != bytes_.size()) {
+            return fail(header_.total > bytes_.size() ? errc::truncated : errc::inconsistent,
+                        {"was saved with ", header_.total, " bytes, these are ", bytes_.size()});
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_terms(const save_terms& here) const {
+        const save_terms& saved = header_.terms;
+        const struct {
+            std::string_view what;
+            std::uint64_t saved;
+            std::uint64_t here;
+        } terms[] = {{"layers", saved.layers, here.layers},
+                     {"KV heads", saved.kv_heads, here.kv_heads},
+                     {"columns of a head", saved.head_size, here.head_size},
+                     {"columns of the hidden state", saved.hidden, here.hidden},
+                     {"tokens in the vocabulary", saved.vocabulary, here.vocabulary},
+                     {"as fingerprint of the model", saved.fingerprint, here.fingerprint},
+                     {"bytes in an element of keys and values", saved.element_bytes, here.element_bytes},
+                     {"as the rounding of activations", saved.rounding, here.rounding},
+                     {"as pooling", saved.pooling, here.pooling},
+                     {"as longrope's rotation, which the size of the context decides", saved.rotation, here.rotation}};
+        for (const auto& term : terms) {
+            if (term.saved != term.here) {
+                return fail(errc::wrong_model, {"the session that was saved has ", term.saved, " ", term.what,
+                                                ", this one has ", term.here});
+            }
+        }
+        return {};
+    }
+
+    /// Gives each part its bytes, after the sizes of all are known to be right.
+    [[nodiscard]] result<void> divide(std::size_t context) {
+        made_.flags = header_.flags;
+        made_.summed_states = header_.summed_states;
+        if (header_.tokens > context) {
+            return fail(errc::context_full, {"has ", header_.tokens, " tokens, the context has room for ", context});
+        }
+        made_.token_count = to_size(header_.tokens);
+        const bool has_sum = made_.has(session_bytes::flag_pages) &&
+                             header_.terms.pooling == static_cast<std::uint64_t>(pooling_type::mean);
+        if (header_.flags > 15 || (made_.token_count == 0 && header_.flags > session_bytes::flag_pages) ||
+            made_.summed_states > made_.token_count) {
+            return fail(errc::inconsistent, {"has the flags ", header_.flags, " and ", made_.summed_states,
+                                             " states in its sum for ", made_.token_count, " tokens"});
+        }
+        const std::uint64_t hidden_bytes = header_.terms.hidden * sizeof(float); // those of this model
+        const std::uint64_t sizes[] = {
+            header_.tokens * sizeof(token), made_.has(session_bytes::flag_state) ? hidden_bytes : 0,
+            has_sum ? hidden_bytes : 0,
+            made_.has(session_bytes::flag_logits) ? header_.terms.vocabulary * sizeof(float) : 0};
+        parts_ = sizes[0] + sizes[1] + sizes[2] + sizes[3];
+        const bool has_pages = made_.has(session_bytes::flag_pages);
+        const std::uint64_t expected = session_header::bytes + parts_ + sizeof(std::uint64_t) +
+                                       (has_pages ? saved_bytes_of(cache_, made_.cached()) : 0);
+        if (expected != header_.total) {
+            return fail(errc::inconsistent,
+                        {"has ", header_.total, " bytes, its ", header_.tokens, " tokens take ", expected});
+        }
+        std::size_t at = session_header::bytes;
+        std::span<const std::byte>* const parts[] = {&made_.tokens, &made_.state, &made_.sum, &made_.logits};
+        for (std::size_t i = 0; i < 4; ++i) {
+            *parts[i] = bytes_.subspan(at, to_size(sizes[i]));
+            at += parts[i]->size();
+        }
+        made_.pages = bytes_.subspan(at + sizeof(std::uint64_t));
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_tokens() {
+        const auto parts = bytes_.subspan(session_header::bytes, to_size(parts_));
+        std::memcpy(&seed_, parts.data() + parts.size(), sizeof seed_);
+        if (auto checked = check_sum(checksum::of(parts, header_.sum), seed_, {"the tokens"}); !checked) {
+            return checked;
+        }
+        for (std::size_t i = 0; i < made_.token_count; ++i) {
+            token id = 0;
+            std::memcpy(&id, made_.tokens.data() + i * sizeof id, sizeof id);
+            const bool may_be_none = made_.has(session_bytes::flag_pages) && i < made_.cached();
+            if (id < (may_be_none ? no_token : 0) || (id >= 0 && std::uint64_t(id) >= header_.terms.vocabulary)) {
+                return fail(errc::invalid_token,
+                            {"token ", i, " is ", id, ", the vocabulary has ", header_.terms.vocabulary});
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_pages() const {
+        std::size_t at = 0;
+        for (std::size_t page = 0; at < made_.pages.size(); ++page) {
+            const std::size_t size = to_size(cache_.saved_bytes(positions_of_page(made_.cached(), page)));
+            std::uint64_t stored = 0;
+            std::memcpy(&stored, made_.pages.data() + at + size, sizeof stored);
+            const std::uint64_t found = checksum::of(made_.pages.subspan(at, size), seed_ + page);
+            if (auto checked = check_sum(found, stored, {"page ", page, " of keys and values"}); !checked) {
+                return checked;
+            }
+            at += size + sizeof stored;
+        }
+        return {};
+    }
+
+    std::span<const std::byte> bytes_;
+    std::string_view name_;
+    const kv_cache& cache_;
+    session_header header_;
+    session_bytes made_;
+    std::uint64_t parts_ = 0; ///< bytes between the header and their checksum
+    std::uint64_t seed_ = 0;
+};
+
+inline result<session_bytes> session_bytes::read(std::span<const std::byte> bytes, std::string_view name,
+                                                 const save_terms& here, std::size_t context, const kv_cache& cache) {
+    return session_bytes_reader(bytes, name, cache).read(here, context);
+}
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
@@ -33470,6 +34562,7 @@ private:
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
@@ -33566,6 +34659,15 @@ public:
 
     result<void> rewind(std::size_t position) override {
         return guarded([&] { return go_back(position); });
+    }
+    std::uint64_t saved_bytes(const save_options& options) const noexcept override {
+        return record(options).bytes(cache_);
+    }
+    result<void> save(byte_sink sink, const save_options& options) const override {
+        return guarded([&] { return write_to(sink, options); });
+    }
+    result<void> restore(std::span<const std::byte> saved, std::string_view name) override {
+        return guarded([&] { return take_saved(saved, name); });
     }
     result<std::unique_ptr<session_base>> fork() override {
         return guarded([&] { return make_fork(); });
@@ -33840,6 +34942,102 @@ private:
         logits_valid_ = from.logits_valid_;
         if (logits_valid_) {
             std::copy_n(from.logits_.data(), logits_.size(), logits_.data());
+        }
+    }
+
+    [[nodiscard]] save_terms terms() const noexcept {
+        return {model_.identity.value(),
+                parameters_.layers,
+                parameters_.kv_heads,
+                parameters_.head_size,
+                parameters_.hidden,
+                parameters_.vocabulary,
+                model_.tables.kv->element_bytes,
+                static_cast<std::uint64_t>(model_.tensors.activations()),
+                static_cast<std::uint64_t>(has_mean() ? pooling_type::mean : pooling_type::last),
+                model_.turns.is_long(options_.context) ? std::uint64_t{1} : std::uint64_t{0}};
+    }
+    [[nodiscard]] saved_session record(const save_options& options) const noexcept {
+        saved_session made{terms(), tokens(), options.keys_and_values, pending_.has_value(), summed_states_, {},
+                           {},      {}};
+        const std::size_t hidden = parameters_.hidden;
+        const bool is_last = cached_ != 0 && state_after_ == cached_ && options.keys_and_values;
+        if (is_last && state_of_ == last_state::here && space_->owner == this) {
+            made.state = {space_->forward->state(last_row_), hidden};
+        } else if (is_last && state_of_ == last_state::here && has_state_) {
+            made.state = state_.span();
+        } else if (is_last && logits_valid_ && tokens_[cached_ - 1] == no_token) { // which cannot run again
+            made.logits = logits_.span();
+        }
+        made.sum = state_sum_.span().first(options.keys_and_values ? state_sum_.size() : 0);
+        return made;
+    }
+    [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) const {
+        for (std::size_t i = 0; !options.keys_and_values && i < cached_; ++i) {
+            if (tokens_[i] == no_token) {
+                return error{errc::invalid_argument,
+                             sentence({"session: what stands at position ", i,
+                                       " was fed as an embedding and cannot run again, so that a save needs keys and "
+                                       "values"})};
+            }
+        }
+        return record(options).write(sink, cache_);
+    }
+
+    [[nodiscard]] result<void> take_saved(std::span<const std::byte> bytes, std::string_view name) {
+        const auto saved = session_bytes::read(bytes, name, terms(), context(), cache_);
+        if (!saved) {
+            return failed(saved);
+        }
+        if (auto renewed = cache_.renew(saved->cached()); !renewed) {
+            return renewed;
+        }
+        if (saved->token_count != 0) {
+            std::memcpy(tokens_.data(), saved->tokens.data(), saved->tokens.size());
+        }
+        pending_.reset();
+        stopped_by_ = stop_reason::none;
+        cached_ = 0;
+        state_after_ = 0;
+        summed_states_ = 0;
+        logits_valid_ = false;
+        if (saved->has(session_bytes::flag_pages)) {
+            load_pages(*saved);
+        } else {
+            take_workspace();
+            for (const std::size_t end = saved->cached(); cached_ < end;) {
+                run(tokens_.span().subspan(cached_, (std::min)(options_.prompt_chunk, end - cached_)));
+            }
+        }
+        if (saved->has(session_bytes::flag_pending)) {
+            pending_ = tokens_[cached_];
+        }
+        return {};
+    }
+    /// Keys, values and what is known of the last token.
+    void load_pages(const session_bytes& saved) noexcept {
+        cached_ = saved.cached();
+        const std::byte* from = saved.pages.data();
+        for (std::size_t page = 0; page < pages_of(cached_); ++page) {
+            const std::size_t count = positions_of_page(cached_, page);
+            cache_.load_page(page, count, from);
+            from += to_size(cache_.saved_bytes(count)) + sizeof(std::uint64_t);
+        }
+        const auto load = [](buffer<float>& to, std::span<const std::byte> part) {
+            if (!part.empty()) {
+                std::memcpy(to.data(), part.data(), part.size());
+            }
+        };
+        load(state_, saved.state);
+        load(state_sum_, saved.sum);
+        load(logits_, saved.logits);
+        summed_states_ = to_size(saved.summed_states);
+        has_state_ = saved.has(session_bytes::flag_state);
+        logits_valid_ = saved.has(session_bytes::flag_logits);
+        state_of_ = logits_valid_ ? last_state::in_a_batch : last_state::here;
+        state_after_ = has_state_ || logits_valid_ ? cached_ : 0;
+        if (space_->owner == this) {
+            space_->owner = nullptr; // what is in the workspace is forgotten
         }
     }
 
@@ -37056,7 +38254,8 @@ public:
     screen_state head_screen() const noexcept override { return screen_.state(); }
 
     [[nodiscard]] model_parts parts() const noexcept {
-        return {tables_, facts_->parameters, tensors_, screen_, facts_->turns, facts_->text ? &*facts_->text : nullptr};
+        return {tables_,  facts_->parameters, tensors_, screen_, facts_->turns, facts_->text ? &*facts_->text : nullptr,
+                identity_};
     }
 
 private:
@@ -37074,7 +38273,7 @@ private:
         if (!facts) {
             return failed(facts);
         }
-        std::unique_ptr<model_core> made(new (std::nothrow) model_core(tables, *std::move(facts)));
+        std::unique_ptr<model_core> made(new (std::nothrow) model_core(tables, *std::move(facts), options));
         if (made == nullptr) {
             return error{errc::out_of_memory,
                          sentence({"model: ", sizeof(model_core), " bytes could not be allocated"})};
@@ -37086,8 +38285,9 @@ private:
         return std::unique_ptr<const model_base>(std::move(made));
     }
 
-    model_core(const engine& tables, std::unique_ptr<model_facts> facts) noexcept
-        : tables_(tables), facts_(std::move(facts)) {}
+    model_core(const engine& tables, std::unique_ptr<model_facts> facts, const open_options& options) noexcept
+        : tables_(tables), facts_(std::move(facts)), identity_(facts_->file(), facts_->parameters, options.file_order) {
+    }
 
     [[nodiscard]] result<void> read_tensors(const open_options& options) {
         const auto pool = tables_.open_pool(options.threads ? *options.threads : usable_cores(), default_spin);
@@ -37190,6 +38390,7 @@ private:
 
     const engine& tables_;
     std::unique_ptr<model_facts> facts_;
+    model_fingerprint identity_;
     weights tensors_;
     model_screen screen_; ///< the last one: its thread reads the others
 };

@@ -11,6 +11,7 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
+#include <bitnet/io/byte_sink.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/kv_page.hpp>
 #include <bitnet/model/ranking.hpp>
@@ -22,6 +23,8 @@
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/sampler.hpp>
+#include <bitnet/run/save_options.hpp>
+#include <bitnet/run/saved_session.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/run/workspace.hpp>
@@ -35,6 +38,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
@@ -131,6 +135,15 @@ public:
 
     result<void> rewind(std::size_t position) override {
         return guarded([&] { return go_back(position); });
+    }
+    std::uint64_t saved_bytes(const save_options& options) const noexcept override {
+        return record(options).bytes(cache_);
+    }
+    result<void> save(byte_sink sink, const save_options& options) const override {
+        return guarded([&] { return write_to(sink, options); });
+    }
+    result<void> restore(std::span<const std::byte> saved, std::string_view name) override {
+        return guarded([&] { return take_saved(saved, name); });
     }
     result<std::unique_ptr<session_base>> fork() override {
         return guarded([&] { return make_fork(); });
@@ -405,6 +418,102 @@ private:
         logits_valid_ = from.logits_valid_;
         if (logits_valid_) {
             std::copy_n(from.logits_.data(), logits_.size(), logits_.data());
+        }
+    }
+
+    [[nodiscard]] save_terms terms() const noexcept {
+        return {model_.identity.value(),
+                parameters_.layers,
+                parameters_.kv_heads,
+                parameters_.head_size,
+                parameters_.hidden,
+                parameters_.vocabulary,
+                model_.tables.kv->element_bytes,
+                static_cast<std::uint64_t>(model_.tensors.activations()),
+                static_cast<std::uint64_t>(has_mean() ? pooling_type::mean : pooling_type::last),
+                model_.turns.is_long(options_.context) ? std::uint64_t{1} : std::uint64_t{0}};
+    }
+    [[nodiscard]] saved_session record(const save_options& options) const noexcept {
+        saved_session made{terms(), tokens(), options.keys_and_values, pending_.has_value(), summed_states_, {},
+                           {},      {}};
+        const std::size_t hidden = parameters_.hidden;
+        const bool is_last = cached_ != 0 && state_after_ == cached_ && options.keys_and_values;
+        if (is_last && state_of_ == last_state::here && space_->owner == this) {
+            made.state = {space_->forward->state(last_row_), hidden};
+        } else if (is_last && state_of_ == last_state::here && has_state_) {
+            made.state = state_.span();
+        } else if (is_last && logits_valid_ && tokens_[cached_ - 1] == no_token) { // which cannot run again
+            made.logits = logits_.span();
+        }
+        made.sum = state_sum_.span().first(options.keys_and_values ? state_sum_.size() : 0);
+        return made;
+    }
+    [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) const {
+        for (std::size_t i = 0; !options.keys_and_values && i < cached_; ++i) {
+            if (tokens_[i] == no_token) {
+                return error{errc::invalid_argument,
+                             sentence({"session: what stands at position ", i,
+                                       " was fed as an embedding and cannot run again, so that a save needs keys and "
+                                       "values"})};
+            }
+        }
+        return record(options).write(sink, cache_);
+    }
+
+    [[nodiscard]] result<void> take_saved(std::span<const std::byte> bytes, std::string_view name) {
+        const auto saved = session_bytes::read(bytes, name, terms(), context(), cache_);
+        if (!saved) {
+            return failed(saved);
+        }
+        if (auto renewed = cache_.renew(saved->cached()); !renewed) {
+            return renewed;
+        }
+        if (saved->token_count != 0) {
+            std::memcpy(tokens_.data(), saved->tokens.data(), saved->tokens.size());
+        }
+        pending_.reset();
+        stopped_by_ = stop_reason::none;
+        cached_ = 0;
+        state_after_ = 0;
+        summed_states_ = 0;
+        logits_valid_ = false;
+        if (saved->has(session_bytes::flag_pages)) {
+            load_pages(*saved);
+        } else {
+            take_workspace();
+            for (const std::size_t end = saved->cached(); cached_ < end;) {
+                run(tokens_.span().subspan(cached_, (std::min)(options_.prompt_chunk, end - cached_)));
+            }
+        }
+        if (saved->has(session_bytes::flag_pending)) {
+            pending_ = tokens_[cached_];
+        }
+        return {};
+    }
+    /// Keys, values and what is known of the last token.
+    void load_pages(const session_bytes& saved) noexcept {
+        cached_ = saved.cached();
+        const std::byte* from = saved.pages.data();
+        for (std::size_t page = 0; page < pages_of(cached_); ++page) {
+            const std::size_t count = positions_of_page(cached_, page);
+            cache_.load_page(page, count, from);
+            from += to_size(cache_.saved_bytes(count)) + sizeof(std::uint64_t);
+        }
+        const auto load = [](buffer<float>& to, std::span<const std::byte> part) {
+            if (!part.empty()) {
+                std::memcpy(to.data(), part.data(), part.size());
+            }
+        };
+        load(state_, saved.state);
+        load(state_sum_, saved.sum);
+        load(logits_, saved.logits);
+        summed_states_ = to_size(saved.summed_states);
+        has_state_ = saved.has(session_bytes::flag_state);
+        logits_valid_ = saved.has(session_bytes::flag_logits);
+        state_of_ = logits_valid_ ? last_state::in_a_batch : last_state::here;
+        state_after_ = has_state_ || logits_valid_ ? cached_ : 0;
+        if (space_->owner == this) {
+            space_->owner = nullptr; // what is in the workspace is forgotten
         }
     }
 

@@ -169,7 +169,9 @@
 #include <bitnet/run/embedding.hpp>
 #include <bitnet/run/embedding_codes.hpp>
 #include <bitnet/run/files_part.hpp>
+#include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/graph_part.hpp>
+#include <bitnet/run/logits_rows.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/model_facts.hpp>
@@ -191,6 +193,7 @@
 #include <bitnet/run/tensors_part.hpp>
 #include <bitnet/run/text_part.hpp>
 #include <bitnet/run/token_chooser.hpp>
+#include <bitnet/run/token_counts.hpp>
 #include <bitnet/run/workspace.hpp>
 #include <bitnet/simd/cpu.hpp>
 #include <bitnet/simd/float_ops.hpp>
@@ -241,6 +244,7 @@
 #include <bitnet/thread/native_thread.hpp>
 #include <bitnet/thread/parking_number.hpp>
 #include <bitnet/thread/pool.hpp>
+#include <bitnet/thread/stepped_pool.hpp>
 #include <bitnet/thread/thread_limits.hpp>
 #include <bitnet/thread/thread_pool.hpp>
 #include <bitnet/thread/usable_cores.hpp>

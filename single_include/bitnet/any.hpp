@@ -312,7 +312,7 @@ enum class errc {
     kv_pool_full,     ///< more positions than a kv_pool has free pages for
     nothing_fed,      ///< next() or logits() before any token was fed
     no_lm_head,       ///< logits or tokens of a text embedding model
-    cancelled,        ///< the caller's own callback stopped the work
+    cancelled,        ///< the caller's own callback or flag stopped the work
 };
 
 /// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.
@@ -755,6 +755,7 @@ enum class screen_state;
 struct screen_statistics;
 struct session_options;
 class speaker;
+enum class step_state;
 enum class stop_reason;
 
 // converting them
@@ -1362,6 +1363,11 @@ protected:
 /// past after fork(), and give them back when they are rewound, reset or closed. A pool that is full is
 /// errc::kv_pool_full for who needs a page; nothing is lost. Move-only; must outlive its sessions, which may be on
 /// different threads.
+///
+/// A prefix that many share is fed to one session, which is forked for each of them. A prefix of p positions takes
+/// ceil(p / 256) pages once. A fork with q positions of its own takes ceil((p + q) / 256) - floor(p / 256): if p is no
+/// multiple of 256, it copies the last page of the prefix, because it writes behind it there. So a hundred forks with
+/// 100 positions of their own behind 1,000 take 4 + 100 * 2 pages, and behind 1,024 they take 4 + 100.
 class kv_pool {
 public:
     /// Bytes of the keys and values of 256 positions.
@@ -1557,8 +1563,15 @@ struct batch_options {
 enum class stop_reason {
     none,         ///< it gave one, or was not called
     stop_token,   ///< the model ended its turn; the stop token is part of the sequence
-    context_full, ///< position() is context()
+    context_full, ///< no position is left
     error,        ///< see last_error()
+    cancelled,    ///< the flag of set_cancel_flag() is true
+};
+
+/// Whether a session's step() has more to do.
+enum class step_state {
+    working, ///< the budget is used up: call it again
+    ready,   ///< all that was asked for is computed
 };
 
 /// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
@@ -3102,13 +3115,21 @@ public:
           }),
           threads_(pool.threads()) {}
 
+    /// The library's own: a pool of `count` threads whose run() itself hands neighbouring indices to one thread, so
+    /// that loops leave that to it.
+    pool_ref(void* pool, void (*run_loop)(void*, std::size_t, loop_body) noexcept, std::size_t count) noexcept
+        : pool_(pool), run_(run_loop), threads_(count), makes_runs_(true) {}
+
     void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
     [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
+    /// Whether run() hands out neighbouring indices together.
+    [[nodiscard]] bool makes_runs() const noexcept { return makes_runs_; }
 
 private:
     void* pool_;
     void (*run_)(void*, std::size_t, loop_body) noexcept;
     std::size_t threads_;
+    bool makes_runs_ = false;
 };
 
 namespace detail {
@@ -3192,7 +3213,8 @@ private:
 /// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
 /// guided_runs.
 template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
-    const guided_runs runs(count, pool.threads());
+    // As many threads as indices make runs of one.
+    const guided_runs runs(count, pool.makes_runs() && count != 0 ? count : pool.threads());
     parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
         const guided_runs::run run = runs[index];
         for (std::size_t i = run.begin; i < run.end; ++i) {
@@ -4093,6 +4115,102 @@ private:
 
 #endif
 
+// ---- bitnet/run/token_counts.hpp ----
+// token_counts: how often each token is among a few.
+#ifndef BITNET_RUN_TOKEN_COUNTS_HPP
+#define BITNET_RUN_TOKEN_COUNTS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A hash table with linear probing, at most half full, so that its size is that of a window of tokens and not of the
+/// vocabulary. Allocates in open() only: 16 to 32 bytes for each token that it has room for.
+class token_counts {
+public:
+    /// \param most tokens that are counted at the same time. \return errc::out_of_memory.
+    [[nodiscard]] static result<token_counts> open(std::size_t most) {
+        token_counts made;
+        std::size_t size = most != 0 ? 2 : 0;
+        while (size < 2 * most) {
+            size *= 2;
+        }
+        auto places = buffer<place>::allocate(size, "sampler counts");
+        if (!places) {
+            return failed(places);
+        }
+        made.places_ = *std::move(places);
+        return made;
+    }
+
+    [[nodiscard]] std::size_t distinct() const noexcept { return distinct_; }
+    [[nodiscard]] std::uint32_t of(token id) const noexcept { return distinct_ == 0 ? 0 : places_[find(id)].count; }
+
+    /// \pre fewer than the tokens given to open() are counted
+    void add(token id) noexcept {
+        place& at = places_[find(id)];
+        at.id = id;
+        distinct_ += ++at.count == 1 ? 1u : 0u;
+    }
+
+    /// \pre it is counted
+    void remove(token id) noexcept {
+        const std::size_t at = find(id);
+        if (--places_[at].count == 0) {
+            --distinct_;
+            close_gap(at);
+        }
+    }
+
+    void clear() noexcept {
+        for (place& each : places_.span()) {
+            each = {};
+        }
+        distinct_ = 0;
+    }
+
+private:
+    struct place {
+        token id;
+        std::uint32_t count; ///< 0: the place is free
+    };
+
+    [[nodiscard]] std::size_t mask() const noexcept { return places_.size() - 1; }
+    [[nodiscard]] std::size_t home_of(token id) const noexcept {
+        const std::uint32_t mixed = static_cast<std::uint32_t>(id) * 0x9e3779b1u; // Fibonacci hashing
+        return (mixed ^ (mixed >> 15)) & mask();
+    }
+    /// Where `id` is or would be.
+    [[nodiscard]] std::size_t find(token id) const noexcept {
+        std::size_t at = home_of(id);
+        while (places_[at].count != 0 && places_[at].id != id) {
+            at = (at + 1) & mask();
+        }
+        return at;
+    }
+
+    /// Moves what follows a place that became free to where find() looks for it.
+    void close_gap(std::size_t gap) noexcept {
+        for (std::size_t at = (gap + 1) & mask(); places_[at].count != 0; at = (at + 1) & mask()) {
+            const std::size_t from_home = (at - home_of(places_[at].id)) & mask();
+            if (from_home >= ((at - gap) & mask())) {
+                places_[gap] = places_[at];
+                places_[at].count = 0;
+                gap = at;
+            }
+        }
+    }
+
+    buffer<place> places_; ///< a power of two
+    std::size_t distinct_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <bit>
 #include <cassert>
 #include <cstddef>
@@ -4139,7 +4257,8 @@ namespace bitnet::inline BITNET_ABI {
 
 /// The library's token_chooser. Holds its settings, its random state and the recent tokens. One sampler serves one
 /// sequence.
-/// Allocates in open() only: 16 bytes for each token of the vocabulary.
+/// Allocates in open() only: 12 bytes for each logit that it can need, which is needs() with a full window, and under
+/// 40 for each token of the window. Where only all logits are enough, these are the vocabulary's.
 class sampler {
 public:
     static constexpr std::size_t largest_window = 1u << 16;
@@ -4154,9 +4273,16 @@ public:
         }
         made.options_ = options;
         made.random_ = options.seed;
+        made.vocabulary_ = vocabulary;
+        auto counts = detail::token_counts::open(options.penalty_window);
+        if (!counts) {
+            return failed(counts);
+        }
+        made.counts_ = *std::move(counts);
+        const std::size_t most = made.needs_if(options.penalty_window);
         error failure;
-        detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure);
-        detail::allocate(made.counts_, vocabulary, "sampler counts", failure);
+        detail::allocate(made.candidates_, most == 0 || most > vocabulary ? vocabulary : most, "sampler candidates",
+                         failure);
         detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
         if (failure.code != errc{}) {
             return failure;
@@ -4167,24 +4293,19 @@ public:
     /// Chooses a token. Changes only the random state; call accept() with the token that was taken.
     /// \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
-        assert(logits.size() == candidates_.size() && !logits.empty());
-        const detail::default_float_environment environment;
-        for (std::size_t i = 0; i < logits.size(); ++i) {
-            candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
-        }
-        return choose_among(logits.size());
+        assert(logits.size() == vocabulary_ && !logits.empty());
+        return choose_of(logits.size(), [&](std::size_t i) noexcept -> candidate {
+            return {logits[i], static_cast<token>(i), 0.0f};
+        });
     }
 
     /// The same from the needs() largest logits alone, in any order: the token that all logits would give.
     /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
     [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
-        assert(!largest.empty() && largest.size() <= candidates_.size());
-        const detail::default_float_environment environment;
-        for (std::size_t i = 0; i < largest.size(); ++i) {
-            const auto [id, logit] = largest[i];
-            candidates_[i] = {penalized(logit, counts_[static_cast<std::size_t>(id)]), id, 0.0f};
-        }
-        return choose_among(largest.size());
+        assert(!largest.empty() && largest.size() <= vocabulary_);
+        return choose_of(largest.size(), [&](std::size_t i) noexcept -> candidate {
+            return {largest[i].logit, largest[i].id, 0.0f};
+        });
     }
 
     /// How many of the largest logits are enough for choose(); 0 if only all of them are. Greedy needs one, top_k
@@ -4192,15 +4313,7 @@ public:
     /// enough.
     [[nodiscard]] std::size_t needs() const noexcept {
         const detail::default_float_environment environment;
-        const std::size_t kept = is_greedy() ? 1 : options_.top_k;
-        const bool lowers =
-            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
-        if (kept == 0 || (distinct_ != 0 && !lowers)) {
-            return 0;
-        }
-        const bool penalizes =
-            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
-        return kept + (penalizes ? distinct_ : 0);
+        return needs_if(counts_.distinct());
     }
 
     /// Counts a token among the recent ones: those that were chosen, and those of the prompt if they should count.
@@ -4211,20 +4324,17 @@ public:
         }
         const std::size_t at = accepted_ % recent_.size();
         if (accepted_ >= recent_.size()) {
-            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1u : 0u;
+            counts_.remove(recent_[at]);
         }
         recent_[at] = id;
-        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1u : 0u;
+        counts_.add(id);
         ++accepted_;
     }
 
     /// Forgets recent tokens and starts the random sequence anew.
     void reset() noexcept {
-        for (std::size_t i = 0; i < counts_.size(); ++i) {
-            counts_[i] = 0;
-        }
+        counts_.clear();
         accepted_ = 0;
-        distinct_ = 0;
         random_ = options_.seed;
     }
 
@@ -4285,7 +4395,7 @@ private:
         for (std::size_t i = 0; i < made.fractions.size(); ++i) {
             made.fractions[i] = std::bit_cast<std::uint32_t>(fractions[i]);
         }
-        made.numbers = {o.top_k, o.penalty_window, o.seed, candidates_.size()};
+        made.numbers = {o.top_k, o.penalty_window, o.seed, vocabulary_};
         made.random = random_;
         return made;
     }
@@ -4315,12 +4425,59 @@ private:
         return value >= low && value <= high;
     }
 
-    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
-    void sort_largest(std::size_t n, std::size_t k) noexcept {
-        detail::sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
-            return detail::precedes(a.logit, a.id, b.logit, b.id);
-        });
+    [[nodiscard]] static bool before(const candidate& a, const candidate& b) noexcept {
+        return detail::precedes(a.logit, a.id, b.logit, b.id);
     }
+
+    /// needs() if `distinct` tokens are recent.
+    [[nodiscard]] std::size_t needs_if(std::size_t distinct) const noexcept {
+        constexpr std::size_t most = SIZE_MAX / 2; // so that the sum below is one
+        const std::size_t top_k = options_.top_k < most ? options_.top_k : most;
+        const std::size_t kept = is_greedy() ? 1 : top_k;
+        const bool lowers =
+            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
+        if (kept == 0 || (distinct != 0 && !lowers)) {
+            return 0;
+        }
+        const bool penalizes =
+            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
+        return kept + (penalizes ? distinct : 0);
+    }
+
+    /// Chooses among the candidates at(0) ... at(size - 1), of which it keeps as many as it needs.
+    template <class At> [[nodiscard]] token choose_of(std::size_t size, At at) noexcept {
+        const detail::default_float_environment environment;
+        const std::size_t needed = needs_if(counts_.distinct());
+        const std::size_t n = needed == 0 || needed > size ? size : needed;
+        for (std::size_t i = 0; i < n; ++i) {
+            candidates_[i] = at(i);
+        }
+        if (n != size) {
+            take_larger(n, size, at);
+        }
+        for (std::size_t i = 0; i < n; ++i) {
+            candidates_[i].logit = penalized(candidates_[i].logit, counts_.of(candidates_[i].id));
+        }
+        return choose_among(n);
+    }
+
+    /// The first n candidates become the n largest of all.
+    template <class At> void take_larger(std::size_t n, std::size_t size, At at) noexcept {
+        candidate* heap = candidates_.data(); // the smallest on top
+        for (std::size_t i = n / 2; i-- > 0;) {
+            detail::sorting::sift_down(heap, n, i, before);
+        }
+        for (std::size_t i = n; i < size; ++i) {
+            const candidate next = at(i);
+            if (!(next.logit < heap[0].logit) && before(next, heap[0])) {
+                heap[0] = next;
+                detail::sorting::sift_down(heap, n, 0, before);
+            }
+        }
+    }
+
+    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
+    void sort_largest(std::size_t n, std::size_t k) noexcept { detail::sort_first(candidates_.data(), n, k, before); }
 
     [[nodiscard]] float penalized(float logit, std::uint32_t count) const noexcept {
         if (count == 0) {
@@ -4411,11 +4568,11 @@ private:
 
     sampler_options options_;
     std::uint64_t random_ = 0;
-    buffer<candidate> candidates_;
-    buffer<std::uint32_t> counts_; ///< [vocabulary] how often each token is among the recent ones
+    std::size_t vocabulary_ = 0;
+    buffer<candidate> candidates_; ///< [what needs() can be, or the vocabulary]
+    detail::token_counts counts_;  ///< of the recent tokens
     buffer<token> recent_;         ///< ring
     std::size_t accepted_ = 0;
-    std::size_t distinct_ = 0; ///< tokens whose count is not 0
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -4431,8 +4588,8 @@ BITNET_PRECISE_END
 namespace bitnet::inline BITNET_ABI {
 
 struct save_options {
-    /// Whether keys and values are saved. Without them a save has four bytes for each token, and restoring it runs all
-    /// tokens through the model again; embeddings that were fed cannot be run again, so that they need them.
+    /// Whether keys and values are saved. Without them a save has four bytes for each token, all of which are to run
+    /// through the model again; embeddings that were fed cannot, so that they need keys and values.
     bool keys_and_values = true;
 };
 
@@ -4440,6 +4597,8 @@ struct save_options {
 
 #endif
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -4468,6 +4627,10 @@ public:
     [[nodiscard]] virtual result<std::span<const scored_token>> largest_logits(std::size_t k) = 0;
     [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
     [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
+    [[nodiscard]] virtual result<void> queue(std::span<const token> tokens) = 0;
+    /// \param choose null: nothing is asked of the head
+    [[nodiscard]] virtual result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) = 0;
+    virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
@@ -4477,6 +4640,7 @@ public:
     [[nodiscard]] virtual result<void> restore(std::span<const std::byte> saved, std::string_view name) = 0;
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
+    [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
     [[nodiscard]] std::size_t threads() const noexcept { return options_.threads.value_or(1); }
     [[nodiscard]] stop_reason stopped_by() const noexcept { return stopped_by_; }
@@ -4489,6 +4653,7 @@ protected:
     session_options options_;
     std::size_t cached_ = 0;       ///< positions in the cache
     std::optional<token> pending_; ///< given by next(), not yet run
+    std::size_t queued_ = 0;       ///< accepted behind these, not yet run
     stop_reason stopped_by_ = stop_reason::none;
     error last_error_;
 };
@@ -4497,7 +4662,7 @@ protected:
 
 /// Borrows the model, which must outlive it. Move-only, and belongs to one thread at a time. Allocates in open() only:
 /// 2 * layers * context * kv_heads * head_size elements of the policy's kv_element, scratch for `prompt_chunk` rows
-/// (under 150 KiB a row for the 2B model), and the logits.
+/// (under 150 KiB a row for the 2B model), and eight rows of logits.
 class any_session {
 public:
     /// \return errc::invalid_argument (a context beyond the model's, no threads, no prompt chunk, a pooling other than
@@ -4543,6 +4708,36 @@ public:
         return base_->next(any_chooser(choose));
     }
 
+    /// Accepts tokens as feed() does, and computes nothing: step() does, or else the next call that needs them. They
+    /// are part of the sequence, and counted by position(), once they have run; rewind() and reset() drop those that
+    /// have not. \return as feed(); nothing is queued then.
+    [[nodiscard]] result<void> queue(std::span<const token> tokens) { return base_->queue(tokens); }
+    /// Tokens in the queue.
+    [[nodiscard]] std::size_t queued() const noexcept { return base_->queued(); }
+
+    /// Runs the token that next() gave, then the queue, and returns before `budget` is used up: what goes on takes its
+    /// time, measured before, into account, and where it is too long stops in a prompt, a layer or a product. It runs
+    /// something each time, however small the budget, so that enough calls get to the end. The bits are those of calls
+    /// that do not stop. Any other call finishes first what it needs. A fork that is used in between shares the
+    /// working memory: what was begun of a pass, at most prompt_chunk tokens through the layers, starts again.
+    /// \return working while there is more to do; errc::cancelled, errc::kv_pool_full; the queue stays as it is then.
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget) { return base_->step(budget, nullptr); }
+    /// The same, and goes on with the logits that `choose` needs, so that next(choose) has no more to do than to
+    /// choose. \return also errc::nothing_fed, errc::no_lm_head.
+    template <token_chooser Chooser>
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget, Chooser& choose) {
+        const any_chooser erased(choose);
+        return base_->step(budget, &erased);
+    }
+
+    /// From here on `*flag`, which another thread may set, stops what computes, within milliseconds, until it is false
+    /// again; null: no flag, as after opening, and in a fork. The flag outlives its use here.
+    /// feed(), feed_each() and feed_embeddings() return errc::cancelled: the sequence has what ran of their tokens, all
+    /// together prompt_chunk at a time, as position() says, and not the rest. next() returns nullopt, and stopped_by()
+    /// is stop_reason::cancelled; logits() and the like and step() return errc::cancelled. Those lose nothing: the
+    /// queue stays, and rewind(position()) drops it.
+    void set_cancel_flag(const std::atomic<bool>* flag) noexcept { base_->set_cancel_flag(flag); }
+
     /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::no_lm_head from a text embedding model.
     [[nodiscard]] result<std::span<const float>> logits() { return base_->logits(); }
@@ -4558,8 +4753,7 @@ public:
     /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
     /// states of all tokens after the last norm, or the last token's, as the file or session_options::pooling says,
     /// scaled to length one. The dot product of two is their cosine. Valid until the next call that is not const.
-    /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token or, for
-    /// a mean, any token.
+    /// \return errc::nothing_fed before the first token.
     [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
 
     /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
@@ -4575,7 +4769,7 @@ public:
     /// What finding the largest logits has cost so far; all zero without a screen.
     [[nodiscard]] const screen_statistics& screening() const noexcept { return base_->screening(); }
 
-    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave.
+    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave; without the queue.
     [[nodiscard]] std::size_t position() const noexcept { return base_->position(); }
     [[nodiscard]] std::size_t context() const noexcept { return base_->context(); }
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
@@ -4589,23 +4783,26 @@ public:
     /// The tokens of the sequence, position() of them; no_token where something else than a token was fed.
     [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
 
-    /// Forgets the tokens from `position` on; what follows has the bits of a session that never had them. The last
-    /// token that is kept runs once more if nothing is fed before the next one is asked for.
-    /// \return errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be
-    /// taken out of.
+    /// Forgets the tokens from `position` on, and the queue; what follows has the bits of a session that never had
+    /// them. The last token that is kept runs once more if nothing is fed before the next one is asked for. \return
+    /// errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be taken out
+    /// of.
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
-    /// that both belong to one thread at a time; in a kv_pool it shares the pages, too, and copies the last one when
-    /// one of the two writes it. Without a pool keys and values are copied.
-    /// \return errc::out_of_memory, errc::kv_pool_full.
+    /// that both belong to one thread at a time, and a call of one ends the life of what the other's logits() gave. In
+    /// a kv_pool it shares the pages, too, and copies the last one when one of the two writes it: see kv_pool for a
+    /// prefix that many share. Without a pool keys and values are copied. Beside them a fork takes 4 bytes a position
+    /// of its context and 4 a value of its hidden state. The queue stays with this session. \return
+    /// errc::out_of_memory, errc::kv_pool_full.
     [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
 
-    /// Writes the session as it is: its tokens, what it needs to go on with the same bits, and by default its keys and
-    /// values, which then are copied as they are. A save is the same on every machine and instruction set, and does not
-    /// depend on the context or the kv_pool; its layout is in run/saved_session.hpp. Allocates nothing itself.
+    /// Writes the session as it is: its tokens, those that are queued too, what it needs to go on with the same bits,
+    /// and by default its keys and values, as they are. A save is the same on every machine and instruction set, and
+    /// does not depend on the context or the kv_pool; its layout is in run/saved_session.hpp. Allocates nothing itself.
+    /// The session is not changed.
     /// \return what the sink returns, and errc::invalid_argument if embeddings were fed and keys and values are left
-    /// out. The session is not changed.
+    /// out.
     [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) const {
         return base_->save(sink, options);
     }
@@ -4614,13 +4811,14 @@ public:
         return base_->saved_bytes(options);
     }
 
-    /// Becomes the session that was saved, and forgets its own tokens; what follows has the bits that would have
-    /// followed there. Reads `saved` twice: every checksum is compared before anything is changed. A save without keys
-    /// and values takes the time of feeding all tokens. stopped_by() is none afterwards. Allocates nothing.
-    /// \param saved all bytes of one save \param name what error messages call them, the file's name for instance
-    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, inconsistent or invalid_token for what is no
-    /// whole save; wrong_model for one of another model, or of other elements of keys and values, rounding of
-    /// activations, pooling, or rotation of longrope; context_full, kv_pool_full. The session goes on as it was then.
+    /// Becomes the session that was saved and forgets its own tokens; what follows has the bits that would have
+    /// followed there. Without keys and values all tokens are queued: step() runs them within a budget, and what needs
+    /// them otherwise. stopped_by() is none afterwards. Reads `saved` twice: every checksum is compared before anything
+    /// is changed. Allocates nothing. \param saved all bytes of one save, which do not change meanwhile \param name
+    /// what error messages call them, the file's name for instance \return errc::truncated, bad_magic, bad_version,
+    /// bad_checksum, inconsistent or invalid_token for what is no whole save; wrong_model for one of another model, or
+    /// of other elements of keys and values, rounding of activations, pooling, or rotation of longrope; context_full,
+    /// kv_pool_full. The session goes on as it was then.
     [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved session") {
         return base_->restore(saved, name);
     }
@@ -4683,8 +4881,10 @@ protected:
 
 /// Steps sessions of one model together: decoding is bound by reading the weights, and here one reading serves all.
 /// The logits are the bits that each session would have computed alone. Borrows the model, which must outlive it, and
-/// sessions only during a call. Belongs to one thread at a time, as do the sessions. Allocates in open() only: scratch
-/// for `sessions` rows (under 150 KiB a row for the 2B model).
+/// sessions only during a call; after it they read the logits out of the batch's memory until its next step, and
+/// compute them again if they are asked for later. Belongs to one thread at a time, together with the sessions that it
+/// stepped. Allocates in open() only: scratch and logits for `sessions` rows (under 150 KiB and 4 bytes a token of the
+/// vocabulary for each; memory that is never written is never used).
 ///
 ///     while (is_any_going_on) {
 ///         batch.run_pending(sessions);                   // one pass over the weights

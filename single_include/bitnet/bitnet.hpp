@@ -317,7 +317,7 @@ enum class errc {
     kv_pool_full,     ///< more positions than a kv_pool has free pages for
     nothing_fed,      ///< next() or logits() before any token was fed
     no_lm_head,       ///< logits or tokens of a text embedding model
-    cancelled,        ///< the caller's own callback stopped the work
+    cancelled,        ///< the caller's own callback or flag stopped the work
 };
 
 /// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.
@@ -760,6 +760,7 @@ enum class screen_state;
 struct screen_statistics;
 struct session_options;
 class speaker;
+enum class step_state;
 enum class stop_reason;
 
 // converting them
@@ -1367,6 +1368,11 @@ protected:
 /// past after fork(), and give them back when they are rewound, reset or closed. A pool that is full is
 /// errc::kv_pool_full for who needs a page; nothing is lost. Move-only; must outlive its sessions, which may be on
 /// different threads.
+///
+/// A prefix that many share is fed to one session, which is forked for each of them. A prefix of p positions takes
+/// ceil(p / 256) pages once. A fork with q positions of its own takes ceil((p + q) / 256) - floor(p / 256): if p is no
+/// multiple of 256, it copies the last page of the prefix, because it writes behind it there. So a hundred forks with
+/// 100 positions of their own behind 1,000 take 4 + 100 * 2 pages, and behind 1,024 they take 4 + 100.
 class kv_pool {
 public:
     /// Bytes of the keys and values of 256 positions.
@@ -1562,8 +1568,15 @@ struct batch_options {
 enum class stop_reason {
     none,         ///< it gave one, or was not called
     stop_token,   ///< the model ended its turn; the stop token is part of the sequence
-    context_full, ///< position() is context()
+    context_full, ///< no position is left
     error,        ///< see last_error()
+    cancelled,    ///< the flag of set_cancel_flag() is true
+};
+
+/// Whether a session's step() has more to do.
+enum class step_state {
+    working, ///< the budget is used up: call it again
+    ready,   ///< all that was asked for is computed
 };
 
 /// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
@@ -3107,13 +3120,21 @@ public:
           }),
           threads_(pool.threads()) {}
 
+    /// The library's own: a pool of `count` threads whose run() itself hands neighbouring indices to one thread, so
+    /// that loops leave that to it.
+    pool_ref(void* pool, void (*run_loop)(void*, std::size_t, loop_body) noexcept, std::size_t count) noexcept
+        : pool_(pool), run_(run_loop), threads_(count), makes_runs_(true) {}
+
     void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
     [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
+    /// Whether run() hands out neighbouring indices together.
+    [[nodiscard]] bool makes_runs() const noexcept { return makes_runs_; }
 
 private:
     void* pool_;
     void (*run_)(void*, std::size_t, loop_body) noexcept;
     std::size_t threads_;
+    bool makes_runs_ = false;
 };
 
 namespace detail {
@@ -3197,7 +3218,8 @@ private:
 /// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
 /// guided_runs.
 template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
-    const guided_runs runs(count, pool.threads());
+    // As many threads as indices make runs of one.
+    const guided_runs runs(count, pool.makes_runs() && count != 0 ? count : pool.threads());
     parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
         const guided_runs::run run = runs[index];
         for (std::size_t i = run.begin; i < run.end; ++i) {
@@ -4098,6 +4120,102 @@ private:
 
 #endif
 
+// ---- bitnet/run/token_counts.hpp ----
+// token_counts: how often each token is among a few.
+#ifndef BITNET_RUN_TOKEN_COUNTS_HPP
+#define BITNET_RUN_TOKEN_COUNTS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A hash table with linear probing, at most half full, so that its size is that of a window of tokens and not of the
+/// vocabulary. Allocates in open() only: 16 to 32 bytes for each token that it has room for.
+class token_counts {
+public:
+    /// \param most tokens that are counted at the same time. \return errc::out_of_memory.
+    [[nodiscard]] static result<token_counts> open(std::size_t most) {
+        token_counts made;
+        std::size_t size = most != 0 ? 2 : 0;
+        while (size < 2 * most) {
+            size *= 2;
+        }
+        auto places = buffer<place>::allocate(size, "sampler counts");
+        if (!places) {
+            return failed(places);
+        }
+        made.places_ = *std::move(places);
+        return made;
+    }
+
+    [[nodiscard]] std::size_t distinct() const noexcept { return distinct_; }
+    [[nodiscard]] std::uint32_t of(token id) const noexcept { return distinct_ == 0 ? 0 : places_[find(id)].count; }
+
+    /// \pre fewer than the tokens given to open() are counted
+    void add(token id) noexcept {
+        place& at = places_[find(id)];
+        at.id = id;
+        distinct_ += ++at.count == 1 ? 1u : 0u;
+    }
+
+    /// \pre it is counted
+    void remove(token id) noexcept {
+        const std::size_t at = find(id);
+        if (--places_[at].count == 0) {
+            --distinct_;
+            close_gap(at);
+        }
+    }
+
+    void clear() noexcept {
+        for (place& each : places_.span()) {
+            each = {};
+        }
+        distinct_ = 0;
+    }
+
+private:
+    struct place {
+        token id;
+        std::uint32_t count; ///< 0: the place is free
+    };
+
+    [[nodiscard]] std::size_t mask() const noexcept { return places_.size() - 1; }
+    [[nodiscard]] std::size_t home_of(token id) const noexcept {
+        const std::uint32_t mixed = static_cast<std::uint32_t>(id) * 0x9e3779b1u; // Fibonacci hashing
+        return (mixed ^ (mixed >> 15)) & mask();
+    }
+    /// Where `id` is or would be.
+    [[nodiscard]] std::size_t find(token id) const noexcept {
+        std::size_t at = home_of(id);
+        while (places_[at].count != 0 && places_[at].id != id) {
+            at = (at + 1) & mask();
+        }
+        return at;
+    }
+
+    /// Moves what follows a place that became free to where find() looks for it.
+    void close_gap(std::size_t gap) noexcept {
+        for (std::size_t at = (gap + 1) & mask(); places_[at].count != 0; at = (at + 1) & mask()) {
+            const std::size_t from_home = (at - home_of(places_[at].id)) & mask();
+            if (from_home >= ((at - gap) & mask())) {
+                places_[gap] = places_[at];
+                places_[at].count = 0;
+                gap = at;
+            }
+        }
+    }
+
+    buffer<place> places_; ///< a power of two
+    std::size_t distinct_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <bit>
 #include <cassert>
 #include <cstddef>
@@ -4144,7 +4262,8 @@ namespace bitnet::inline BITNET_ABI {
 
 /// The library's token_chooser. Holds its settings, its random state and the recent tokens. One sampler serves one
 /// sequence.
-/// Allocates in open() only: 16 bytes for each token of the vocabulary.
+/// Allocates in open() only: 12 bytes for each logit that it can need, which is needs() with a full window, and under
+/// 40 for each token of the window. Where only all logits are enough, these are the vocabulary's.
 class sampler {
 public:
     static constexpr std::size_t largest_window = 1u << 16;
@@ -4159,9 +4278,16 @@ public:
         }
         made.options_ = options;
         made.random_ = options.seed;
+        made.vocabulary_ = vocabulary;
+        auto counts = detail::token_counts::open(options.penalty_window);
+        if (!counts) {
+            return failed(counts);
+        }
+        made.counts_ = *std::move(counts);
+        const std::size_t most = made.needs_if(options.penalty_window);
         error failure;
-        detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure);
-        detail::allocate(made.counts_, vocabulary, "sampler counts", failure);
+        detail::allocate(made.candidates_, most == 0 || most > vocabulary ? vocabulary : most, "sampler candidates",
+                         failure);
         detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
         if (failure.code != errc{}) {
             return failure;
@@ -4172,24 +4298,19 @@ public:
     /// Chooses a token. Changes only the random state; call accept() with the token that was taken.
     /// \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
-        assert(logits.size() == candidates_.size() && !logits.empty());
-        const detail::default_float_environment environment;
-        for (std::size_t i = 0; i < logits.size(); ++i) {
-            candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
-        }
-        return choose_among(logits.size());
+        assert(logits.size() == vocabulary_ && !logits.empty());
+        return choose_of(logits.size(), [&](std::size_t i) noexcept -> candidate {
+            return {logits[i], static_cast<token>(i), 0.0f};
+        });
     }
 
     /// The same from the needs() largest logits alone, in any order: the token that all logits would give.
     /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
     [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
-        assert(!largest.empty() && largest.size() <= candidates_.size());
-        const detail::default_float_environment environment;
-        for (std::size_t i = 0; i < largest.size(); ++i) {
-            const auto [id, logit] = largest[i];
-            candidates_[i] = {penalized(logit, counts_[static_cast<std::size_t>(id)]), id, 0.0f};
-        }
-        return choose_among(largest.size());
+        assert(!largest.empty() && largest.size() <= vocabulary_);
+        return choose_of(largest.size(), [&](std::size_t i) noexcept -> candidate {
+            return {largest[i].logit, largest[i].id, 0.0f};
+        });
     }
 
     /// How many of the largest logits are enough for choose(); 0 if only all of them are. Greedy needs one, top_k
@@ -4197,15 +4318,7 @@ public:
     /// enough.
     [[nodiscard]] std::size_t needs() const noexcept {
         const detail::default_float_environment environment;
-        const std::size_t kept = is_greedy() ? 1 : options_.top_k;
-        const bool lowers =
-            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
-        if (kept == 0 || (distinct_ != 0 && !lowers)) {
-            return 0;
-        }
-        const bool penalizes =
-            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
-        return kept + (penalizes ? distinct_ : 0);
+        return needs_if(counts_.distinct());
     }
 
     /// Counts a token among the recent ones: those that were chosen, and those of the prompt if they should count.
@@ -4216,20 +4329,17 @@ public:
         }
         const std::size_t at = accepted_ % recent_.size();
         if (accepted_ >= recent_.size()) {
-            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1u : 0u;
+            counts_.remove(recent_[at]);
         }
         recent_[at] = id;
-        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1u : 0u;
+        counts_.add(id);
         ++accepted_;
     }
 
     /// Forgets recent tokens and starts the random sequence anew.
     void reset() noexcept {
-        for (std::size_t i = 0; i < counts_.size(); ++i) {
-            counts_[i] = 0;
-        }
+        counts_.clear();
         accepted_ = 0;
-        distinct_ = 0;
         random_ = options_.seed;
     }
 
@@ -4290,7 +4400,7 @@ private:
         for (std::size_t i = 0; i < made.fractions.size(); ++i) {
             made.fractions[i] = std::bit_cast<std::uint32_t>(fractions[i]);
         }
-        made.numbers = {o.top_k, o.penalty_window, o.seed, candidates_.size()};
+        made.numbers = {o.top_k, o.penalty_window, o.seed, vocabulary_};
         made.random = random_;
         return made;
     }
@@ -4320,12 +4430,59 @@ private:
         return value >= low && value <= high;
     }
 
-    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
-    void sort_largest(std::size_t n, std::size_t k) noexcept {
-        detail::sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
-            return detail::precedes(a.logit, a.id, b.logit, b.id);
-        });
+    [[nodiscard]] static bool before(const candidate& a, const candidate& b) noexcept {
+        return detail::precedes(a.logit, a.id, b.logit, b.id);
     }
+
+    /// needs() if `distinct` tokens are recent.
+    [[nodiscard]] std::size_t needs_if(std::size_t distinct) const noexcept {
+        constexpr std::size_t most = SIZE_MAX / 2; // so that the sum below is one
+        const std::size_t top_k = options_.top_k < most ? options_.top_k : most;
+        const std::size_t kept = is_greedy() ? 1 : top_k;
+        const bool lowers =
+            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
+        if (kept == 0 || (distinct != 0 && !lowers)) {
+            return 0;
+        }
+        const bool penalizes =
+            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
+        return kept + (penalizes ? distinct : 0);
+    }
+
+    /// Chooses among the candidates at(0) ... at(size - 1), of which it keeps as many as it needs.
+    template <class At> [[nodiscard]] token choose_of(std::size_t size, At at) noexcept {
+        const detail::default_float_environment environment;
+        const std::size_t needed = needs_if(counts_.distinct());
+        const std::size_t n = needed == 0 || needed > size ? size : needed;
+        for (std::size_t i = 0; i < n; ++i) {
+            candidates_[i] = at(i);
+        }
+        if (n != size) {
+            take_larger(n, size, at);
+        }
+        for (std::size_t i = 0; i < n; ++i) {
+            candidates_[i].logit = penalized(candidates_[i].logit, counts_.of(candidates_[i].id));
+        }
+        return choose_among(n);
+    }
+
+    /// The first n candidates become the n largest of all.
+    template <class At> void take_larger(std::size_t n, std::size_t size, At at) noexcept {
+        candidate* heap = candidates_.data(); // the smallest on top
+        for (std::size_t i = n / 2; i-- > 0;) {
+            detail::sorting::sift_down(heap, n, i, before);
+        }
+        for (std::size_t i = n; i < size; ++i) {
+            const candidate next = at(i);
+            if (!(next.logit < heap[0].logit) && before(next, heap[0])) {
+                heap[0] = next;
+                detail::sorting::sift_down(heap, n, 0, before);
+            }
+        }
+    }
+
+    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
+    void sort_largest(std::size_t n, std::size_t k) noexcept { detail::sort_first(candidates_.data(), n, k, before); }
 
     [[nodiscard]] float penalized(float logit, std::uint32_t count) const noexcept {
         if (count == 0) {
@@ -4416,11 +4573,11 @@ private:
 
     sampler_options options_;
     std::uint64_t random_ = 0;
-    buffer<candidate> candidates_;
-    buffer<std::uint32_t> counts_; ///< [vocabulary] how often each token is among the recent ones
+    std::size_t vocabulary_ = 0;
+    buffer<candidate> candidates_; ///< [what needs() can be, or the vocabulary]
+    detail::token_counts counts_;  ///< of the recent tokens
     buffer<token> recent_;         ///< ring
     std::size_t accepted_ = 0;
-    std::size_t distinct_ = 0; ///< tokens whose count is not 0
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -4436,8 +4593,8 @@ BITNET_PRECISE_END
 namespace bitnet::inline BITNET_ABI {
 
 struct save_options {
-    /// Whether keys and values are saved. Without them a save has four bytes for each token, and restoring it runs all
-    /// tokens through the model again; embeddings that were fed cannot be run again, so that they need them.
+    /// Whether keys and values are saved. Without them a save has four bytes for each token, all of which are to run
+    /// through the model again; embeddings that were fed cannot, so that they need keys and values.
     bool keys_and_values = true;
 };
 
@@ -4445,6 +4602,8 @@ struct save_options {
 
 #endif
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -4473,6 +4632,10 @@ public:
     [[nodiscard]] virtual result<std::span<const scored_token>> largest_logits(std::size_t k) = 0;
     [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
     [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
+    [[nodiscard]] virtual result<void> queue(std::span<const token> tokens) = 0;
+    /// \param choose null: nothing is asked of the head
+    [[nodiscard]] virtual result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) = 0;
+    virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
@@ -4482,6 +4645,7 @@ public:
     [[nodiscard]] virtual result<void> restore(std::span<const std::byte> saved, std::string_view name) = 0;
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
+    [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
     [[nodiscard]] std::size_t threads() const noexcept { return options_.threads.value_or(1); }
     [[nodiscard]] stop_reason stopped_by() const noexcept { return stopped_by_; }
@@ -4494,6 +4658,7 @@ protected:
     session_options options_;
     std::size_t cached_ = 0;       ///< positions in the cache
     std::optional<token> pending_; ///< given by next(), not yet run
+    std::size_t queued_ = 0;       ///< accepted behind these, not yet run
     stop_reason stopped_by_ = stop_reason::none;
     error last_error_;
 };
@@ -4502,7 +4667,7 @@ protected:
 
 /// Borrows the model, which must outlive it. Move-only, and belongs to one thread at a time. Allocates in open() only:
 /// 2 * layers * context * kv_heads * head_size elements of the policy's kv_element, scratch for `prompt_chunk` rows
-/// (under 150 KiB a row for the 2B model), and the logits.
+/// (under 150 KiB a row for the 2B model), and eight rows of logits.
 class any_session {
 public:
     /// \return errc::invalid_argument (a context beyond the model's, no threads, no prompt chunk, a pooling other than
@@ -4548,6 +4713,36 @@ public:
         return base_->next(any_chooser(choose));
     }
 
+    /// Accepts tokens as feed() does, and computes nothing: step() does, or else the next call that needs them. They
+    /// are part of the sequence, and counted by position(), once they have run; rewind() and reset() drop those that
+    /// have not. \return as feed(); nothing is queued then.
+    [[nodiscard]] result<void> queue(std::span<const token> tokens) { return base_->queue(tokens); }
+    /// Tokens in the queue.
+    [[nodiscard]] std::size_t queued() const noexcept { return base_->queued(); }
+
+    /// Runs the token that next() gave, then the queue, and returns before `budget` is used up: what goes on takes its
+    /// time, measured before, into account, and where it is too long stops in a prompt, a layer or a product. It runs
+    /// something each time, however small the budget, so that enough calls get to the end. The bits are those of calls
+    /// that do not stop. Any other call finishes first what it needs. A fork that is used in between shares the
+    /// working memory: what was begun of a pass, at most prompt_chunk tokens through the layers, starts again.
+    /// \return working while there is more to do; errc::cancelled, errc::kv_pool_full; the queue stays as it is then.
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget) { return base_->step(budget, nullptr); }
+    /// The same, and goes on with the logits that `choose` needs, so that next(choose) has no more to do than to
+    /// choose. \return also errc::nothing_fed, errc::no_lm_head.
+    template <token_chooser Chooser>
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget, Chooser& choose) {
+        const any_chooser erased(choose);
+        return base_->step(budget, &erased);
+    }
+
+    /// From here on `*flag`, which another thread may set, stops what computes, within milliseconds, until it is false
+    /// again; null: no flag, as after opening, and in a fork. The flag outlives its use here.
+    /// feed(), feed_each() and feed_embeddings() return errc::cancelled: the sequence has what ran of their tokens, all
+    /// together prompt_chunk at a time, as position() says, and not the rest. next() returns nullopt, and stopped_by()
+    /// is stop_reason::cancelled; logits() and the like and step() return errc::cancelled. Those lose nothing: the
+    /// queue stays, and rewind(position()) drops it.
+    void set_cancel_flag(const std::atomic<bool>* flag) noexcept { base_->set_cancel_flag(flag); }
+
     /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::no_lm_head from a text embedding model.
     [[nodiscard]] result<std::span<const float>> logits() { return base_->logits(); }
@@ -4563,8 +4758,7 @@ public:
     /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
     /// states of all tokens after the last norm, or the last token's, as the file or session_options::pooling says,
     /// scaled to length one. The dot product of two is their cosine. Valid until the next call that is not const.
-    /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token or, for
-    /// a mean, any token.
+    /// \return errc::nothing_fed before the first token.
     [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
 
     /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
@@ -4580,7 +4774,7 @@ public:
     /// What finding the largest logits has cost so far; all zero without a screen.
     [[nodiscard]] const screen_statistics& screening() const noexcept { return base_->screening(); }
 
-    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave.
+    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave; without the queue.
     [[nodiscard]] std::size_t position() const noexcept { return base_->position(); }
     [[nodiscard]] std::size_t context() const noexcept { return base_->context(); }
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
@@ -4594,23 +4788,26 @@ public:
     /// The tokens of the sequence, position() of them; no_token where something else than a token was fed.
     [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
 
-    /// Forgets the tokens from `position` on; what follows has the bits of a session that never had them. The last
-    /// token that is kept runs once more if nothing is fed before the next one is asked for.
-    /// \return errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be
-    /// taken out of.
+    /// Forgets the tokens from `position` on, and the queue; what follows has the bits of a session that never had
+    /// them. The last token that is kept runs once more if nothing is fed before the next one is asked for. \return
+    /// errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be taken out
+    /// of.
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
-    /// that both belong to one thread at a time; in a kv_pool it shares the pages, too, and copies the last one when
-    /// one of the two writes it. Without a pool keys and values are copied.
-    /// \return errc::out_of_memory, errc::kv_pool_full.
+    /// that both belong to one thread at a time, and a call of one ends the life of what the other's logits() gave. In
+    /// a kv_pool it shares the pages, too, and copies the last one when one of the two writes it: see kv_pool for a
+    /// prefix that many share. Without a pool keys and values are copied. Beside them a fork takes 4 bytes a position
+    /// of its context and 4 a value of its hidden state. The queue stays with this session. \return
+    /// errc::out_of_memory, errc::kv_pool_full.
     [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
 
-    /// Writes the session as it is: its tokens, what it needs to go on with the same bits, and by default its keys and
-    /// values, which then are copied as they are. A save is the same on every machine and instruction set, and does not
-    /// depend on the context or the kv_pool; its layout is in run/saved_session.hpp. Allocates nothing itself.
+    /// Writes the session as it is: its tokens, those that are queued too, what it needs to go on with the same bits,
+    /// and by default its keys and values, as they are. A save is the same on every machine and instruction set, and
+    /// does not depend on the context or the kv_pool; its layout is in run/saved_session.hpp. Allocates nothing itself.
+    /// The session is not changed.
     /// \return what the sink returns, and errc::invalid_argument if embeddings were fed and keys and values are left
-    /// out. The session is not changed.
+    /// out.
     [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) const {
         return base_->save(sink, options);
     }
@@ -4619,13 +4816,14 @@ public:
         return base_->saved_bytes(options);
     }
 
-    /// Becomes the session that was saved, and forgets its own tokens; what follows has the bits that would have
-    /// followed there. Reads `saved` twice: every checksum is compared before anything is changed. A save without keys
-    /// and values takes the time of feeding all tokens. stopped_by() is none afterwards. Allocates nothing.
-    /// \param saved all bytes of one save \param name what error messages call them, the file's name for instance
-    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, inconsistent or invalid_token for what is no
-    /// whole save; wrong_model for one of another model, or of other elements of keys and values, rounding of
-    /// activations, pooling, or rotation of longrope; context_full, kv_pool_full. The session goes on as it was then.
+    /// Becomes the session that was saved and forgets its own tokens; what follows has the bits that would have
+    /// followed there. Without keys and values all tokens are queued: step() runs them within a budget, and what needs
+    /// them otherwise. stopped_by() is none afterwards. Reads `saved` twice: every checksum is compared before anything
+    /// is changed. Allocates nothing. \param saved all bytes of one save, which do not change meanwhile \param name
+    /// what error messages call them, the file's name for instance \return errc::truncated, bad_magic, bad_version,
+    /// bad_checksum, inconsistent or invalid_token for what is no whole save; wrong_model for one of another model, or
+    /// of other elements of keys and values, rounding of activations, pooling, or rotation of longrope; context_full,
+    /// kv_pool_full. The session goes on as it was then.
     [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved session") {
         return base_->restore(saved, name);
     }
@@ -4688,8 +4886,10 @@ protected:
 
 /// Steps sessions of one model together: decoding is bound by reading the weights, and here one reading serves all.
 /// The logits are the bits that each session would have computed alone. Borrows the model, which must outlive it, and
-/// sessions only during a call. Belongs to one thread at a time, as do the sessions. Allocates in open() only: scratch
-/// for `sessions` rows (under 150 KiB a row for the 2B model).
+/// sessions only during a call; after it they read the logits out of the batch's memory until its next step, and
+/// compute them again if they are asked for later. Belongs to one thread at a time, together with the sessions that it
+/// stepped. Allocates in open() only: scratch and logits for `sessions` rows (under 150 KiB and 4 bytes a token of the
+/// vocabulary for each; memory that is never written is never used).
 ///
 ///     while (is_any_going_on) {
 ///         batch.run_pending(sessions);                   // one pass over the weights
@@ -28288,14 +28488,19 @@ public:
 
     /// Prepares `count` positions from `first` on, before any of them is stored. Keys are read 16 positions at a time:
     /// zeroes the unwritten lanes of the last, incomplete block. \pre reserve() was called for them
-    void extend(std::size_t first, std::size_t count) noexcept {
+    void extend(pool_ref pool, std::size_t first, std::size_t count) noexcept {
         const std::size_t last = (first + count) / key_lanes * key_lanes; // the incomplete block
         if (last == first + count || last < first) {
             return; // none, or one that was prepared before
         }
-        for (std::size_t head = 0; head < shape_.heads; ++head) {
+        // A loop, because the first write to each huge page may take the system 0.2 ms.
+        parallel_for(pool, shape_.heads, [&](std::size_t head) noexcept {
             std::memset(find(head, last).key, 0, key_lanes * shape_.row_bytes);
-        }
+        });
+    }
+    void extend(std::size_t first, std::size_t count) noexcept {
+        inline_pool here;
+        extend(here, first, count);
     }
 
     /// Stores one position's key and value rows, [kv_heads * head_size] floats each, rounded to the element.
@@ -29437,25 +29642,62 @@ public:
     /// bounds leave more than an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
     [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
                                                                        std::size_t k) noexcept {
-        assert(k >= 1 && k <= most);
-        k = (std::min)(k, lm_head_->rows);
-        ++statistics_.steps;
-        if (!make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_)) {
-            return give_up();
+        begin(x, k);
+        while (!is_over()) {
+            run_stage(pool, x);
+            end_stage();
         }
-        bound_rows(pool);
-        const std::int32_t floor = floor_of(pool, x, k);
-        const std::size_t count = rescore(pool, x, floor);
-        if (count > limit()) {
-            return give_up();
-        }
-        statistics_.rescored_rows += count;
-        statistics_.bytes_read += screen_->bytes() + (count + candidates_) * lm_head_->row_bytes();
-        scored_token* first = found_.data();
-        std::nth_element(first, first + (k - 1), first + count, by_logit);
-        std::sort(first, first + k, by_logit);
-        return std::span<const scored_token>(first, k);
+        return found();
     }
+
+    /// The same in stages, each a loop that can stop and go on (see stepped_pool) and what one thread does behind it:
+    /// begin(), then run_stage() and end_stage() in turn until it is_over(). x is the same all the time.
+    void begin(const float* x, std::size_t k) noexcept {
+        assert(k >= 1 && k <= most);
+        asked_ = k;
+        k_ = (std::min)(k, lm_head_->rows);
+        ++statistics_.steps;
+        if (make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_)) {
+            stage_ = stage::bounds;
+        } else {
+            give_up();
+        }
+    }
+    [[nodiscard]] bool is_over() const noexcept { return stage_ >= stage::found; }
+    /// 0, 1 or 2. \pre not over
+    [[nodiscard]] std::size_t stage_index() const noexcept { return static_cast<std::size_t>(stage_); }
+    void run_stage(pool_ref pool, const float* x) noexcept {
+        switch (stage_) {
+        case stage::bounds:
+            return bound_rows(pool);
+        case stage::floor:
+            return score_candidates(pool, x);
+        default:
+            return rescore(pool, x);
+        }
+    }
+    /// \pre all of run_stage()'s loop has run
+    void end_stage() noexcept {
+        switch (stage_) {
+        case stage::bounds:
+            choose_candidates();
+            stage_ = stage::floor;
+            return;
+        case stage::floor:
+            find_floor();
+            rescored_ = 0;
+            stage_ = stage::rescoring;
+            return;
+        default:
+            return rescored_ > limit() ? give_up() : sort_found();
+        }
+    }
+    /// What largest() returns. \pre is_over()
+    [[nodiscard]] std::optional<std::span<const scored_token>> found() const noexcept {
+        return stage_ == stage::found ? std::optional(std::span<const scored_token>(found_.data(), k_)) : std::nullopt;
+    }
+    /// The k of begin().
+    [[nodiscard]] std::size_t asked() const noexcept { return asked_; }
 
     [[nodiscard]] const screen_statistics& statistics() const noexcept { return statistics_; }
 
@@ -29472,6 +29714,8 @@ private:
         return rows != 0 ? (rows + group_of(rows) - 1) / group_of(rows) : 0;
     }
 
+    enum class stage { bounds, floor, rescoring, found, given_up };
+
     /// The largest bound of a group of rows.
     struct peak {
         std::int32_t rank;
@@ -29483,10 +29727,19 @@ private:
     /// Rows that are rescored at most.
     [[nodiscard]] std::size_t limit() const noexcept { return lm_head_->rows / 8 + 1; }
 
-    [[nodiscard]] std::nullopt_t give_up() noexcept {
+    void give_up() noexcept {
         ++statistics_.full_passes;
         statistics_.bytes_read += lm_head_->rows * lm_head_->row_bytes();
-        return std::nullopt;
+        stage_ = stage::given_up;
+    }
+    /// The k largest of those that were rescored to the front.
+    void sort_found() noexcept {
+        statistics_.rescored_rows += rescored_;
+        statistics_.bytes_read += screen_->bytes() + (rescored_ + candidates_) * lm_head_->row_bytes();
+        scored_token* first = found_.data();
+        std::nth_element(first, first + (k_ - 1), first + rescored_, by_logit);
+        std::sort(first, first + k_, by_logit);
+        stage_ = stage::found;
     }
 
     [[nodiscard]] std::size_t groups_per_task() const noexcept {
@@ -29526,18 +29779,20 @@ private:
         });
     }
 
-    /// The rank of a logit that k rows reach, from the exact logits of the highest peaks; the lowest rank where there
-    /// are fewer than k peaks.
-    [[nodiscard]] std::int32_t floor_of(pool_ref pool, const float* x, std::size_t k) noexcept {
-        candidates_ = (std::min)({std::max<std::size_t>(16, 2 * k), most_candidates, order_.size()});
-        if (candidates_ < k) {
+    /// The rows of the highest peaks to the front of order_: candidates_ of them, none if there are fewer than k.
+    void choose_candidates() noexcept {
+        candidates_ = (std::min)({std::max<std::size_t>(16, 2 * k_), most_candidates, order_.size()});
+        if (candidates_ < k_) {
             candidates_ = 0;
-            return INT32_MIN;
+            return;
         }
         std::copy_n(peaks_.data(), peaks_.size(), order_.data());
         std::nth_element(
             order_.data(), order_.data() + (candidates_ - 1), order_.data() + order_.size(),
             [](const peak& a, const peak& b) noexcept { return a.rank != b.rank ? a.rank > b.rank : a.row < b.row; });
+    }
+    /// Their exact logits, to found_.
+    void score_candidates(pool_ref pool, const float* x) noexcept {
         constexpr std::size_t chunk = 8;
         parallel_for(pool, (candidates_ + chunk - 1) / chunk, [&](std::size_t task) noexcept {
             std::array<std::uint32_t, chunk> rows;
@@ -29548,29 +29803,34 @@ private:
             }
             score({rows.data(), count}, x, found_.data() + first);
         });
-        std::nth_element(found_.data(), found_.data() + (k - 1), found_.data() + candidates_, by_logit);
-        return rank_of(found_[k - 1].logit);
+    }
+    /// floor_: the rank of a logit that k rows reach, the lowest rank without candidates.
+    void find_floor() noexcept {
+        floor_ = INT32_MIN;
+        if (candidates_ != 0) {
+            std::nth_element(found_.data(), found_.data() + (k_ - 1), found_.data() + candidates_, by_logit);
+            floor_ = rank_of(found_[k_ - 1].logit);
+        }
     }
 
     /// Calls visit(row) for the rows of groups [begin, end) whose bound reaches the floor.
-    template <class F>
-    void for_rows_reaching(std::int32_t floor, std::size_t begin, std::size_t end, F&& visit) const noexcept {
+    template <class F> void for_rows_reaching_floor(std::size_t begin, std::size_t end, F&& visit) const noexcept {
         for (std::size_t g = begin; g < end; ++g) {
-            if (peaks_[g].rank < floor) {
+            if (peaks_[g].rank < floor_) {
                 continue;
             }
             for (std::size_t r = g * group_; r < end_of(g); ++r) {
-                if (rank_of(upper_[r]) >= floor) {
+                if (rank_of(upper_[r]) >= floor_) {
                     visit(r);
                 }
             }
         }
     }
 
-    /// Exact logits of all rows whose bound reaches the floor, to found_. \return their number; where it exceeds
-    /// limit(), not all have been computed.
-    [[nodiscard]] std::size_t rescore(pool_ref pool, const float* x, std::int32_t floor) noexcept {
-        std::atomic<std::size_t> count{0};
+    /// Exact logits of all rows whose bound reaches the floor, to found_; rescored_ is their number, and where it
+    /// exceeds limit(), not all have been computed.
+    void rescore(pool_ref pool, const float* x) noexcept {
+        std::atomic<std::size_t> count{rescored_};
         for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept {
             std::array<std::uint32_t, rows_per_list> rows;
             std::size_t listed = 0;
@@ -29581,7 +29841,7 @@ private:
                 }
                 listed = 0;
             };
-            for_rows_reaching(floor, begin, end, [&](std::size_t row) noexcept {
+            for_rows_reaching_floor(begin, end, [&](std::size_t row) noexcept {
                 rows[listed++] = static_cast<std::uint32_t>(row);
                 if (listed == rows.size()) {
                     flush();
@@ -29589,7 +29849,7 @@ private:
             });
             flush();
         });
-        return count.load(std::memory_order_relaxed);
+        rescored_ = count.load(std::memory_order_relaxed);
     }
 
     /// out[i] = row rows[i] and its exact logit. \pre rows.size() <= rows_per_list
@@ -29615,7 +29875,12 @@ private:
     const lm_head_screen* screen_ = nullptr;
     float logit_scale_ = 1;
     std::size_t group_ = 1; ///< rows to a peak
+    std::size_t asked_ = 0;
+    std::size_t k_ = 0;
     std::size_t candidates_ = 0;
+    std::size_t rescored_ = 0;
+    std::int32_t floor_ = INT32_MIN;
+    stage stage_ = stage::given_up;
     buffer<std::int8_t> high_;
     buffer<std::int8_t> low_;
     buffer<std::int32_t> offset_;
@@ -30039,6 +30304,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// Every matrix but embedding and head is ternary and takes its input quantised to int8, row by row.
 /// begin(), then layer(0), layer(1), ..., then logits() for the rows that are asked for: no loop over layers in here,
 /// so a caller can stop between layers. All steps of a pass use the same rows. Allocates in open() only.
+///
+/// All work is in the loops that a pool runs. Between them these three write nothing that another call of the same step
+/// would not write alike: a stepped_pool can stop them inside any loop, and call them again to go on.
 class transformer {
 public:
     /// Borrows its arguments but the numbers. \return errc::out_of_memory.
@@ -30052,6 +30320,7 @@ public:
     }
 
     [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows; }
+    [[nodiscard]] std::size_t layers() const noexcept { return model_->layers; }
 
     /// Starts a pass: looks the tokens up. \pre 1 <= rows.size() <= max_rows(); ids inside the vocabulary, but for rows
     /// with embeddings of their own; rows of one sequence have ascending positions and their cache has room. `rows`
@@ -33652,10 +33921,518 @@ template <class Program> result<model_file> files_part<Program>::open(byte_sourc
 #ifndef BITNET_RUN_BATCH_CORE_HPP
 #define BITNET_RUN_BATCH_CORE_HPP
 
+// ---- bitnet/run/logits_rows.hpp ----
+// logits_rows: where logits are computed, and which session may still read which of them.
+#ifndef BITNET_RUN_LOGITS_ROWS_HPP
+#define BITNET_RUN_LOGITS_ROWS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+class held_logits;
+
+struct logits_row {
+    float* values = nullptr;
+    held_logits* holder = nullptr; ///< whose logits these are
+};
+
+/// The logits of a session's last token, as long as nobody has computed others in their place. Both this and the rows
+/// may end first.
+class held_logits {
+public:
+    held_logits() noexcept = default;
+    held_logits(const held_logits&) = delete;
+    held_logits& operator=(const held_logits&) = delete;
+    ~held_logits() { release(); }
+
+    [[nodiscard]] bool has() const noexcept { return row_ != nullptr; }
+    /// \pre has()
+    [[nodiscard]] float* values() const noexcept { return row_->values; }
+
+    void hold(logits_row& row) noexcept {
+        release();
+        if (row.holder != nullptr) {
+            row.holder->release();
+        }
+        row.holder = this;
+        row_ = &row;
+    }
+    void release() noexcept {
+        if (row_ != nullptr) {
+            std::exchange(row_, nullptr)->holder = nullptr;
+        }
+    }
+
+private:
+    logits_row* row_ = nullptr;
+};
+
+/// Memory for several rows of logits [vocabulary]. Sessions have none of their own: a hundred that wait would hold 50
+/// MB with a vocabulary of 128,000. Move-only.
+class logits_rows {
+public:
+    logits_rows() noexcept = default;
+    logits_rows(logits_rows&&) noexcept = default;
+    logits_rows& operator=(logits_rows&&) noexcept = default;
+    ~logits_rows() {
+        for (logits_row& row : rows_.span()) {
+            static_cast<void>(overwrite(row));
+        }
+    }
+
+    /// Memory is used when it is written. \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<logits_rows> open(std::size_t rows, std::size_t vocabulary) {
+        logits_rows made;
+        auto values = buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary, "logits");
+        if (!values) {
+            return failed(values);
+        }
+        error failure;
+        allocate(made.rows_, rows, "logits", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.values_ = *std::move(values);
+        for (std::size_t i = 0; i < rows; ++i) {
+            made.rows_[i].values = made.values_.data() + i * vocabulary;
+        }
+        return made;
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return rows_.size(); }
+    [[nodiscard]] logits_row& operator[](std::size_t i) noexcept { return rows_[i]; }
+
+    /// Where to compute row `i` anew: whose it was has no logits any more.
+    [[nodiscard]] float* overwrite(std::size_t i) noexcept { return overwrite(rows_[i]); }
+
+private:
+    [[nodiscard]] static float* overwrite(logits_row& row) noexcept {
+        if (row.holder != nullptr) {
+            row.holder->release();
+        }
+        return row.values;
+    }
+
+    buffer<float> values_;
+    buffer<logits_row> rows_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/session_core.hpp ----
 // session_core: what any_session and session<P> hold, compiled once for all engines.
 #ifndef BITNET_RUN_SESSION_CORE_HPP
 #define BITNET_RUN_SESSION_CORE_HPP
+
+// ---- bitnet/run/forward_pass.hpp ----
+// forward_pass: a pass of a transformer, and what is asked of the head behind it, that can stop anywhere and go on.
+#ifndef BITNET_RUN_FORWARD_PASS_HPP
+#define BITNET_RUN_FORWARD_PASS_HPP
+
+// ---- bitnet/thread/stepped_pool.hpp ----
+// stepped_pool: runs the loops of a long computation in steps that end before a given time.
+#ifndef BITNET_THREAD_STEPPED_POOL_HPP
+#define BITNET_THREAD_STEPPED_POOL_HPP
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// How far a stage of a computation is: a sequence of loops, the same each time the stage's code runs.
+struct loop_progress {
+    std::size_t loops = 0;   ///< that are done
+    std::size_t indices = 0; ///< of the loop after them
+
+    [[nodiscard]] bool has_begun() const noexcept { return loops != 0 || indices != 0; }
+};
+
+/// Which of a computation's stages a loop belongs to, and for how many rows it works.
+struct loop_kind {
+    std::size_t stage;
+    std::size_t rows;
+};
+
+/// How long one index of a loop takes, by stage, by the loop's place in it and by rows: learnt from what was measured.
+/// A longer time counts at once, but no more than twice what was known, because the system may have taken the thread's
+/// core away; a shorter one by an eighth. Any thread may call any function.
+class loop_times {
+public:
+    static constexpr std::size_t stages = 8;
+    static constexpr std::size_t loops = 16; ///< in a stage; later ones share the last place
+
+    /// In nanoseconds; 0: not known.
+    [[nodiscard]] std::uint32_t of(loop_kind kind, std::size_t loop) const noexcept {
+        const std::size_t own = group_of(kind.rows);
+        if (const std::uint32_t known = place(own, kind.stage, loop)) {
+            return known;
+        }
+        for (std::size_t fewer = own; fewer-- != 0;) { // no slower than in proportion
+            if (const std::uint32_t known = place(fewer, kind.stage, loop)) {
+                return static_cast<std::uint32_t>((std::min)(std::uint64_t{known} << (own - fewer), most));
+            }
+        }
+        return 0;
+    }
+    void learn(loop_kind kind, std::size_t loop, std::uint64_t nanoseconds) noexcept {
+        std::atomic<std::uint32_t>& known = place(group_of(kind.rows), kind.stage, loop);
+        const std::uint64_t old = known.load(std::memory_order_relaxed);
+        const std::uint64_t now = std::clamp<std::uint64_t>(nanoseconds, 1, most);
+        const std::uint64_t next = old == 0 ? now : now < old ? old - (old - now) / 8 : (std::min)(now, 2 * old);
+        known.store(static_cast<std::uint32_t>((std::min)(next, most)), std::memory_order_relaxed);
+    }
+    /// Of the slowest loop of a stage.
+    [[nodiscard]] std::uint32_t longest(loop_kind kind) const noexcept {
+        std::uint32_t longest = 0;
+        for (std::size_t loop = 0; loop < loops; ++loop) {
+            longest = (std::max)(longest, place(group_of(kind.rows), kind.stage, loop).load(std::memory_order_relaxed));
+        }
+        return longest;
+    }
+
+private:
+    static constexpr std::uint64_t most = 1u << 31; // two seconds
+    static constexpr std::size_t groups = 14;       // 1 row, 2 to 3, 4 to 7, ... and 8192 and more
+
+    [[nodiscard]] static std::size_t group_of(std::size_t rows) noexcept {
+        constexpr int top = std::numeric_limits<std::size_t>::digits - 1;
+        return (std::min)(static_cast<std::size_t>(top - std::countl_zero(rows | 1)), groups - 1);
+    }
+    [[nodiscard]] static std::size_t index_of(std::size_t group, std::size_t stage, std::size_t loop) noexcept {
+        return (group * stages + (std::min)(stage, stages - 1)) * loops + (std::min)(loop, loops - 1);
+    }
+    [[nodiscard]] std::atomic<std::uint32_t>& place(std::size_t group, std::size_t stage, std::size_t loop) noexcept {
+        return known_[index_of(group, stage, loop)];
+    }
+    [[nodiscard]] const std::atomic<std::uint32_t>& place(std::size_t group, std::size_t stage,
+                                                          std::size_t loop) const noexcept {
+        return known_[index_of(group, stage, loop)];
+    }
+
+    std::array<std::atomic<std::uint32_t>, groups * stages * loops> known_{};
+};
+
+/// A pool for code that is a sequence of loops and little between them. Within a step it runs, on the threads of
+/// another pool, what fits: a thread takes indices in ascending order, as many as are sure to be done before the step's
+/// end, and none that is not. Where time is up, the present loop stops between two indices, all further loops do
+/// nothing, and is_stopped() says so. The next step calls the code again: loops that are done are passed over, and the
+/// one that was stopped goes on. What stands between the loops must do no harm when it runs again, also behind a
+/// stopped loop.
+///
+/// Every step runs at least one index, however little time it has. Not copyable: loops refer to it.
+class stepped_pool {
+public:
+    explicit stepped_pool(pool_ref pool) noexcept : pool_(pool) {}
+    stepped_pool(const stepped_pool&) = delete;
+    stepped_pool& operator=(const stepped_pool&) = delete;
+
+    /// Begins a step that ends `budget` from now. \param cancel null: none; otherwise the step also ends once it is
+    /// true, within a quarter of a millisecond if indices are shorter.
+    void start(std::chrono::nanoseconds budget, const std::atomic<bool>* cancel) noexcept {
+        const auto now = clock::now();
+        budget_ = (std::clamp)(budget, std::chrono::nanoseconds(0), std::chrono::nanoseconds(std::chrono::hours(24)));
+        end_ = now + std::chrono::duration_cast<clock::duration>(budget_);
+        begin(true, cancel);
+    }
+    /// Begins a step without end.
+    void start(const std::atomic<bool>* cancel) noexcept { begin(false, cancel); }
+
+    /// The pool for a stage's code, of which `progress` is done; both live until the next resume(). In a step without
+    /// end and flag, a stage that has not begun gets the plain pool, at no cost.
+    [[nodiscard]] pool_ref resume(loop_progress& progress, loop_kind kind) noexcept {
+        progress_ = &progress;
+        kind_ = kind;
+        loop_ = 0;
+        if (!is_timed_ && cancel_ == nullptr && !progress.has_begun()) {
+            return pool_;
+        }
+        return pool_ref(
+            this,
+            [](void* self, std::size_t count, loop_body body) noexcept {
+                static_cast<stepped_pool*>(self)->run(count, body);
+            },
+            pool_.threads());
+    }
+
+    /// Whether a loop of this step was not finished.
+    [[nodiscard]] bool is_stopped() const noexcept { return is_stopped_; }
+    /// Whether the flag stopped it.
+    [[nodiscard]] bool is_cancelled() const noexcept { return is_cancelled_; }
+
+    /// How many rows to take for a stage, 1 to `most`, so that an index takes about a sixteenth of the step: what a
+    /// thread cannot use at the end is half of that. Starts with 16 and goes on from what took how long.
+    [[nodiscard]] std::size_t rows_for(std::size_t stage, std::size_t most) noexcept {
+        constexpr std::size_t first = 16; // of AMX tiles and of arranged groups
+        std::size_t rows = first;
+        const std::uint64_t longest = times_.longest({stage, rows_});
+        if (!is_timed_) {
+            rows = most;
+        } else if (rows_ != 0 && longest != 0) {
+            const std::uint64_t wanted = static_cast<std::uint64_t>(budget_.count()) / 16;
+            rows = static_cast<std::size_t>((std::min)(std::uint64_t{rows_} * wanted / longest, std::uint64_t{most}));
+            rows = (std::clamp)(rows, std::size_t{1}, (std::max)(first, 4 * rows_));
+        }
+        rows = (std::min)(rows > first ? rows - rows % first : rows, most);
+        if (rows < most || rows >= first) { // not the rest of a prompt
+            rows_ = rows;
+        }
+        return rows;
+    }
+
+private:
+    using clock = std::chrono::steady_clock;
+
+    /// A loop that threads take indices from.
+    struct shared_loop {
+        stepped_pool& pool;
+        loop_body body;
+        std::size_t count;
+        std::size_t first;
+        bool is_owed; ///< whether index `first` runs whatever the time: the step has run none
+        std::atomic<std::size_t> next;
+    };
+
+    void begin(bool is_timed, const std::atomic<bool>* cancel) noexcept {
+        is_timed_ = is_timed;
+        cancel_ = cancel;
+        has_run_ = false;
+        is_stopped_ = false;
+        is_cancelled_ = false;
+    }
+
+    void run(std::size_t count, loop_body body) noexcept {
+        const std::size_t loop = loop_++;
+        if (is_stopped_ || loop < progress_->loops) {
+            return;
+        }
+        if (progress_->indices < count) {
+            run_some(count, body);
+        }
+        if (progress_->indices >= count) {
+            *progress_ = {progress_->loops + 1, 0};
+        } else {
+            is_stopped_ = true;
+            is_cancelled_ = is_flagged();
+        }
+    }
+
+    void run_some(std::size_t count, loop_body body) noexcept {
+        const std::size_t first = progress_->indices;
+        shared_loop all{*this, body, count, first, !has_run_, {first}};
+        const std::size_t threads = (std::min)(count - first, pool_.threads());
+        if (threads == 1) {
+            take(all);
+        } else {
+            const auto call = [](void* loop, std::size_t) noexcept {
+                auto& shared = *static_cast<shared_loop*>(loop);
+                shared.pool.take(shared);
+            };
+            pool_.run(threads, loop_body{call, &all});
+        }
+        progress_->indices = all.next.load(std::memory_order_relaxed);
+        has_run_ = has_run_ || progress_->indices != first;
+    }
+
+    /// Runs indices until there are none or none fits.
+    void take(shared_loop& loop) noexcept {
+        for (auto now = clock::now();;) {
+            std::size_t begin = loop.next.load(std::memory_order_relaxed);
+            std::size_t size = 0;
+            do {
+                size = begin < loop.count ? share(loop, begin, now) : 0;
+                if (size == 0) {
+                    return;
+                }
+            } while (!loop.next.compare_exchange_weak(begin, begin + size, std::memory_order_relaxed));
+            for (std::size_t i = begin; i < begin + size; ++i) {
+                loop.body(i);
+            }
+            const auto then = clock::now();
+            const auto took = std::chrono::duration_cast<std::chrono::nanoseconds>(then - now);
+            times_.learn(kind_, progress_->loops, static_cast<std::uint64_t>(took.count()) / size);
+            now = then;
+        }
+    }
+
+    /// How many indices from `begin` on a thread takes at `now`; 0 if no time is left. Half of its share of those left,
+    /// as in guided_runs, and of the time; with time or a flag to look at, a quarter of a millisecond at most.
+    [[nodiscard]] std::size_t share(const shared_loop& loop, std::size_t begin, clock::time_point now) const noexcept {
+        constexpr std::int64_t longest = 250'000; // nanoseconds
+        if (is_flagged()) {
+            return 0;
+        }
+        const std::int64_t each = times_.of(kind_, progress_->loops);
+        std::int64_t left = longest;
+        if (is_timed_) {
+            const auto rest = std::chrono::duration_cast<std::chrono::nanoseconds>(end_ - now).count();
+            if (rest <= each) {
+                return loop.is_owed && begin == loop.first ? 1 : 0;
+            }
+            left = (std::min)(left, static_cast<std::int64_t>(rest) / 2);
+        }
+        const std::size_t half_a_share = (loop.count - begin) / (2 * pool_.threads());
+        const auto in_time = each == 0 ? std::size_t{1} : static_cast<std::size_t>(left / each);
+        return (std::max)((std::min)(half_a_share, in_time), std::size_t{1});
+    }
+
+    [[nodiscard]] bool is_flagged() const noexcept {
+        return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
+    }
+
+    pool_ref pool_;
+    loop_times times_;
+    std::size_t rows_ = 0; ///< that rows_for() said last
+    clock::time_point end_{};
+    std::chrono::nanoseconds budget_{};
+    const std::atomic<bool>* cancel_ = nullptr;
+    loop_progress* progress_ = nullptr;
+    loop_kind kind_{};
+    std::size_t loop_ = 0; ///< of the stage's code that runs
+    bool is_timed_ = false;
+    bool has_run_ = false; ///< whether this step ran an index
+    bool is_stopped_ = false;
+    bool is_cancelled_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <optional>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// How far a pass is. The transformer's working memory holds what was computed: one pass at a time, and nothing else
+/// may use it before the pass is done or dropped. A pass that is dropped has stored keys and values at its rows'
+/// positions, which the next pass there overwrites.
+class forward_pass {
+public:
+    /// Stages as loop_kind has them.
+    static constexpr std::size_t start_stage = 0;
+    static constexpr std::size_t layer_stage = 1;
+    static constexpr std::size_t logits_stage = 2;
+    static constexpr std::size_t search_stage = 3; ///< and the two after it
+
+    /// Computes nothing yet. Rows as transformer::begin() wants them, those of one sequence side by side and at
+    /// consecutive positions, for which the cache has room (kv_cache::reserve). They live until the pass is over.
+    void begin(std::span<const sequence_row> rows) noexcept {
+        rows_ = rows;
+        reached_ = 0;
+        progress_ = {};
+        head_ = head::none;
+    }
+    /// Whether there are rows that have not passed all layers.
+    [[nodiscard]] bool is_under_way() const noexcept { return !rows_.empty(); }
+    [[nodiscard]] std::size_t rows() const noexcept { return rows_.size(); }
+
+    /// Goes on. \return whether all layers have run: the pass is over then, and its states are in `forward`.
+    [[nodiscard]] bool run(stepped_pool& pool, transformer& forward) noexcept {
+        for (; reached_ <= forward.layers(); ++reached_, progress_ = {}) {
+            if (reached_ == 0) {
+                start(pool.resume(progress_, {start_stage, rows_.size()}), forward);
+            } else {
+                forward.layer(pool.resume(progress_, {layer_stage, rows_.size()}), reached_ - 1);
+            }
+            if (pool.is_stopped()) {
+                return false;
+            }
+        }
+        rows_ = {};
+        return true;
+    }
+
+    /// Goes on with transformer::logits, or begins it. \pre the pass is over, and the arguments are the same until this
+    /// returns true. \return whether they are computed.
+    [[nodiscard]] bool run_logits(stepped_pool& pool, transformer& forward, std::span<const std::size_t> rows,
+                                  std::span<float* const> out) noexcept {
+        go_to(head::logits);
+        forward.logits(pool.resume(progress_, {logits_stage, rows.size()}), rows, out);
+        if (pool.is_stopped()) {
+            return false;
+        }
+        head_ = head::none;
+        return true;
+    }
+
+    /// Goes on with screened_search::largest, or begins it. \pre the pass is over, and x is the same until this returns
+    /// true. \return whether it is over.
+    [[nodiscard]] bool run_search(stepped_pool& pool, screened_search& search, const float* x, std::size_t k) noexcept {
+        if (head_ != head::search || search.asked() != k) {
+            go_to(head::search);
+            search.begin(x, k);
+        }
+        for (; !search.is_over(); progress_ = {}) {
+            search.run_stage(pool.resume(progress_, {search_stage + search.stage_index(), 1}), x);
+            if (pool.is_stopped()) {
+                return false;
+            }
+            search.end_stage();
+        }
+        return true;
+    }
+    /// What run_search() has found for k; nullopt if it was not asked, has not ended or gave up.
+    [[nodiscard]] std::optional<std::span<const scored_token>> found(const screened_search& search,
+                                                                     std::size_t k) const noexcept {
+        const bool is_there = head_ == head::search && search.asked() == k && search.is_over();
+        return is_there ? search.found() : std::nullopt;
+    }
+    /// Whether run_logits() was called last, and has not ended.
+    [[nodiscard]] bool has_begun_logits() const noexcept { return head_ == head::logits; }
+
+    /// Forgets all: the states in the transformer are nobody's.
+    void drop() noexcept { begin({}); }
+    /// Forgets what was asked of the head: its working memory is needed otherwise.
+    void drop_head() noexcept {
+        if (!is_under_way()) {
+            drop();
+        }
+    }
+
+private:
+    enum class head { none, logits, search };
+
+    void go_to(head what) noexcept {
+        if (what != head_) {
+            head_ = what;
+            progress_ = {};
+        }
+    }
+
+    void start(pool_ref pool, transformer& forward) noexcept {
+        for (std::size_t first = 0; first < rows_.size();) {
+            std::size_t end = first + 1;
+            while (end < rows_.size() && rows_[end].cache == rows_[first].cache) {
+                ++end;
+            }
+            rows_[first].cache->extend(pool, rows_[first].position, end - first);
+            first = end;
+        }
+        forward.begin(pool, rows_);
+    }
+
+    std::span<const sequence_row> rows_;
+    std::size_t reached_ = 0; ///< 0: the start, n: layer n - 1
+    loop_progress progress_;
+    head head_ = head::none;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 // ---- bitnet/run/model_parts.hpp ----
 // model_parts: what sessions and batches borrow of a model.
@@ -33914,24 +34691,25 @@ struct model_parts {
 //     offset  bytes  what
 //          0      8  "BITNETSS"
 //          8      4  version, 1
-//         12      4  flags: 1 keys and values, 2 the last state, 4 the last logits, 8 the last token has not run
+//         12      4  flags: 1 the last state is there, 2 next() gave a token that has not run
 //         16      8  bytes of the whole save
 //         24      8  fingerprint of the model: see model_fingerprint
-//         32   9 * 8  layers, KV heads, columns of a head, hidden size, vocabulary, bytes of a KV element,
+//         32  9 * 8  layers, KV heads, columns of a head, hidden size, vocabulary, bytes of a KV element,
 //                    activation_rounding, pooling (1 mean, 3 last), rotation (1 for longrope's long one)
-//        104      8  n, the tokens of the sequence
-//        112      8  states in the sum of states
-//        120      8  checksum of the bytes before
-//        128    4 n  tokens, -1 where an embedding was fed
-//                 .  the last state, f32 [hidden], if there is one
-//                 .  the sum of states, f32 [hidden], if there are keys and values and the pooling is mean
-//                 .  the last logits, f32 [vocabulary], if they are there
-//                 8  checksum of the bytes from 128 on, seeded with that at 120
+//        104      8  n, all tokens
+//        112      8  those at the end that are queued: all, if keys and values were left out
+//        120      8  states in the sum of states
+//        128      8  checksum of the bytes before
+//        136    4 n  tokens: those that have keys and values (-1 where an embedding was fed), the one that has not run,
+//                    those that are queued
+//                 .  the last state, f32 [hidden], if it is there
+//                 .  the sum of states, f32 [hidden], if any token has keys and values and the pooling is mean
+//                 8  checksum of the bytes from 136 on, seeded with that at 128
 //
-// Then, if there are keys and values, for each 256 positions or the rest of them: the keys and values of each head of
-// each layer, keys as [position / 16][head_size][16] with zeros after the last one, values as [position][head_size];
-// if elements have one byte, then f32 scales of each head's keys, and of its values; 8 bytes of checksum, seeded with
-// the one before them all plus the number of the page. Positions that did not run yet have none.
+// Then for each 256 positions that have keys and values, or the rest of them: those of each head of each layer, keys as
+// [position / 16][head_size][16] with zeros after the last one, values as [position][head_size]; if elements have one
+// byte, then f32 scales of each head's keys, and of its values; 8 bytes of checksum, seeded with the one before the
+// pages plus the number of the page.
 #ifndef BITNET_RUN_SAVED_SESSION_HPP
 #define BITNET_RUN_SAVED_SESSION_HPP
 
@@ -33963,15 +34741,14 @@ struct save_terms {
 /// A session as a save has it. Borrows all of it.
 struct saved_session {
     save_terms terms;
-    std::span<const token> tokens;
-    bool has_pages = false;
-    bool has_pending = false; ///< the last token has not run
-    std::uint64_t summed_states = 0;
-    std::span<const float> state;  ///< [hidden] or none
-    std::span<const float> sum;    ///< [hidden] if the pooling is mean
-    std::span<const float> logits; ///< [vocabulary] or none
+    std::span<const token> tokens; ///< the queued ones too
+    std::size_t queued = 0;
+    bool has_pending = false; ///< the token before the queue has not run
+    std::size_t summed_states = 0;
+    std::span<const float> state; ///< [hidden] or none
+    std::span<const float> sum;   ///< [hidden] if the pooling is mean and cached() is not 0
 
-    [[nodiscard]] std::size_t cached() const noexcept { return tokens.size() - (has_pending ? 1 : 0); }
+    [[nodiscard]] std::size_t cached() const noexcept { return tokens.size() - queued - (has_pending ? 1 : 0); }
 
     /// Bytes of the save. \param cache what the keys and values are in
     [[nodiscard]] std::uint64_t bytes(const kv_cache& cache) const noexcept;
@@ -33981,22 +34758,16 @@ struct saved_session {
 
 /// The same in the bytes of a save, which are checked: parts are unaligned.
 struct session_bytes {
-    std::uint32_t flags = 0;
-    std::uint64_t summed_states = 0;
     std::size_t token_count = 0;
+    std::size_t queued = 0;
+    bool has_pending = false;
+    std::size_t summed_states = 0;
     std::span<const std::byte> tokens;
     std::span<const std::byte> state;
     std::span<const std::byte> sum;
-    std::span<const std::byte> logits;
     std::span<const std::byte> pages;
 
-    static constexpr std::uint32_t flag_pages = 1;
-    static constexpr std::uint32_t flag_state = 2;
-    static constexpr std::uint32_t flag_logits = 4;
-    static constexpr std::uint32_t flag_pending = 8;
-
-    [[nodiscard]] bool has(std::uint32_t flag) const noexcept { return (flags & flag) != 0; }
-    [[nodiscard]] std::size_t cached() const noexcept { return token_count - (has(flag_pending) ? 1 : 0); }
+    [[nodiscard]] std::size_t cached() const noexcept { return token_count - queued - (has_pending ? 1 : 0); }
 
     /// Checks all of `bytes`, pages too. Allocates nothing.
     /// \param name what error messages call the save \param here those of the session \param cache of that one
@@ -34011,7 +34782,9 @@ inline constexpr std::uint32_t session_version = 1;
 
 /// The first bytes of a save.
 struct session_header {
-    static constexpr std::size_t bytes = 128;
+    static constexpr std::size_t bytes = 136;
+    static constexpr std::uint32_t flag_state = 1;
+    static constexpr std::uint32_t flag_pending = 2;
 
     std::array<char, 8> magic{};
     std::uint32_t version = session_version;
@@ -34019,6 +34792,7 @@ struct session_header {
     std::uint64_t total = 0;
     save_terms terms;
     std::uint64_t tokens = 0;
+    std::uint64_t queued = 0;
     std::uint64_t summed_states = 0;
     std::uint64_t sum = 0;
 
@@ -34046,38 +34820,40 @@ static_assert(sizeof(session_header) == session_header::bytes, "no padding, whic
 }
 
 inline std::uint64_t saved_session::bytes(const kv_cache& cache) const noexcept {
-    return session_header::bytes + tokens.size_bytes() + state.size_bytes() + sum.size_bytes() + logits.size_bytes() +
-           sizeof(std::uint64_t) + (has_pages ? saved_bytes_of(cache, cached()) : 0);
+    return session_header::bytes + tokens.size_bytes() + state.size_bytes() + sum.size_bytes() + sizeof(std::uint64_t) +
+           saved_bytes_of(cache, cached());
 }
 
 inline result<void> saved_session::write(byte_sink sink, const kv_cache& cache) const {
-    session_header header{{}, session_version, 0, bytes(cache), terms, tokens.size(), summed_states, 0};
+    session_header header;
     std::copy_n(session_magic.data(), header.magic.size(), header.magic.data());
-    header.flags = (has_pages ? session_bytes::flag_pages : 0) | (state.empty() ? 0 : session_bytes::flag_state) |
-                   (logits.empty() ? 0 : session_bytes::flag_logits) | (has_pending ? session_bytes::flag_pending : 0);
+    header.flags = (state.empty() ? 0 : session_header::flag_state) | (has_pending ? session_header::flag_pending : 0);
+    header.total = bytes(cache);
+    header.terms = terms;
+    header.tokens = tokens.size();
+    header.queued = queued;
+    header.summed_states = summed_states;
     header.sum = header.checked();
     if (auto written = sink.write(std::as_bytes(std::span(&header, 1))); !written) {
         return written;
     }
-    checksum sum_of_parts(header.sum);
-    for (const auto part : {std::as_bytes(tokens), std::as_bytes(state), std::as_bytes(sum), std::as_bytes(logits)}) {
-        sum_of_parts.add(part);
+    checksum of_parts(header.sum);
+    for (const auto part : {std::as_bytes(tokens), std::as_bytes(state), std::as_bytes(sum)}) {
+        of_parts.add(part);
         if (auto written = part.empty() ? result<void>{} : sink.write(part); !written) {
             return written;
         }
     }
-    const std::uint64_t seed = sum_of_parts.value();
+    const std::uint64_t seed = of_parts.value();
     auto written = sink.write(std::as_bytes(std::span(&seed, 1)));
-    for (std::size_t page = 0; has_pages && written && page < pages_of(cached()); ++page) {
+    for (std::size_t page = 0; written && page < pages_of(cached()); ++page) {
         checksum of_page(seed + page);
         written = cache.save_page(page, positions_of_page(cached(), page), [&](std::span<const std::byte> piece) {
             of_page.add(piece);
             return sink.write(piece);
         });
-        if (written) {
-            const std::uint64_t value = of_page.value();
-            written = sink.write(std::as_bytes(std::span(&value, 1)));
-        }
+        const std::uint64_t value = of_page.value();
+        written = written ? sink.write(std::as_bytes(std::span(&value, 1))) : std::move(written);
     }
     return written;
 }
@@ -34159,35 +34935,33 @@ private:
 
     /// Gives each part its bytes, after the sizes of all are known to be right.
     [[nodiscard]] result<void> divide(std::size_t context) {
-        made_.flags = header_.flags;
-        made_.summed_states = header_.summed_states;
-        if (header_.tokens > context) {
-            return fail(errc::context_full, {"has ", header_.tokens, " tokens, the context has room for ", context});
+        const session_header& h = header_;
+        if (h.tokens > context) {
+            return fail(errc::context_full, {"has ", h.tokens, " tokens, the context has room for ", context});
         }
-        made_.token_count = to_size(header_.tokens);
-        const bool has_sum = made_.has(session_bytes::flag_pages) &&
-                             header_.terms.pooling == static_cast<std::uint64_t>(pooling_type::mean);
-        if (header_.flags > 15 || (made_.token_count == 0 && header_.flags > session_bytes::flag_pages) ||
-            made_.summed_states > made_.token_count) {
-            return fail(errc::inconsistent, {"has the flags ", header_.flags, " and ", made_.summed_states,
-                                             " states in its sum for ", made_.token_count, " tokens"});
+        const std::uint64_t pending = h.flags & session_header::flag_pending ? 1 : 0;
+        const std::uint64_t has_state = h.flags & session_header::flag_state ? 1 : 0;
+        if (h.flags > 3 || h.queued > h.tokens || h.tokens - h.queued < pending + has_state ||
+            h.summed_states > h.tokens) {
+            return fail(errc::inconsistent, {"has the flags ", h.flags, ", ", h.queued, " queued tokens and ",
+                                             h.summed_states, " states in its sum for ", h.tokens, " tokens"});
         }
-        const std::uint64_t hidden_bytes = header_.terms.hidden * sizeof(float); // those of this model
-        const std::uint64_t sizes[] = {
-            header_.tokens * sizeof(token), made_.has(session_bytes::flag_state) ? hidden_bytes : 0,
-            has_sum ? hidden_bytes : 0,
-            made_.has(session_bytes::flag_logits) ? header_.terms.vocabulary * sizeof(float) : 0};
-        parts_ = sizes[0] + sizes[1] + sizes[2] + sizes[3];
-        const bool has_pages = made_.has(session_bytes::flag_pages);
-        const std::uint64_t expected = session_header::bytes + parts_ + sizeof(std::uint64_t) +
-                                       (has_pages ? saved_bytes_of(cache_, made_.cached()) : 0);
-        if (expected != header_.total) {
-            return fail(errc::inconsistent,
-                        {"has ", header_.total, " bytes, its ", header_.tokens, " tokens take ", expected});
+        made_.token_count = to_size(h.tokens);
+        made_.queued = to_size(h.queued);
+        made_.has_pending = pending != 0;
+        made_.summed_states = to_size(h.summed_states);
+        const bool has_sum = made_.cached() != 0 && h.terms.pooling == static_cast<std::uint64_t>(pooling_type::mean);
+        const std::uint64_t hidden_bytes = h.terms.hidden * sizeof(float); // those of this model
+        const std::uint64_t sizes[] = {h.tokens * sizeof(token), has_state * hidden_bytes, has_sum ? hidden_bytes : 0};
+        parts_ = sizes[0] + sizes[1] + sizes[2];
+        const std::uint64_t expected =
+            session_header::bytes + parts_ + sizeof(std::uint64_t) + saved_bytes_of(cache_, made_.cached());
+        if (expected != h.total) {
+            return fail(errc::inconsistent, {"has ", h.total, " bytes, its ", h.tokens, " tokens take ", expected});
         }
         std::size_t at = session_header::bytes;
-        std::span<const std::byte>* const parts[] = {&made_.tokens, &made_.state, &made_.sum, &made_.logits};
-        for (std::size_t i = 0; i < 4; ++i) {
+        std::span<const std::byte>* const parts[] = {&made_.tokens, &made_.state, &made_.sum};
+        for (std::size_t i = 0; i < 3; ++i) {
             *parts[i] = bytes_.subspan(at, to_size(sizes[i]));
             at += parts[i]->size();
         }
@@ -34204,8 +34978,8 @@ private:
         for (std::size_t i = 0; i < made_.token_count; ++i) {
             token id = 0;
             std::memcpy(&id, made_.tokens.data() + i * sizeof id, sizeof id);
-            const bool may_be_none = made_.has(session_bytes::flag_pages) && i < made_.cached();
-            if (id < (may_be_none ? no_token : 0) || (id >= 0 && std::uint64_t(id) >= header_.terms.vocabulary)) {
+            const bool is_embedding = id == no_token && i < made_.cached();
+            if (!is_embedding && (id < 0 || static_cast<std::uint64_t>(id) >= header_.terms.vocabulary)) {
                 return fail(errc::invalid_token,
                             {"token ", i, " is ", id, ", the vocabulary has ", header_.terms.vocabulary});
             }
@@ -34430,6 +35204,7 @@ inline void remove_listed(std::string_view list, cpu_numbers& all) noexcept {
 
 #endif
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -34471,17 +35246,20 @@ private:
 
 /// Shared by the forks of a session, of which one works at a time.
 struct workspace {
-    static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
+    static constexpr std::size_t rows_of_logits = 8; ///< that feed_each() computes together
 
     session_pool pool;
     std::optional<transformer> forward;
+    stepped_pool steps;        ///< of `pool`
+    forward_pass pass;         ///< the owner's
     buffer<sequence_row> rows; ///< [prompt_chunk]
-    buffer<float> more_logits; ///< [logits_rows - 1, vocabulary]
+    logits_rows logits;
+    std::array<scored_token, screened_search::most> largest; ///< found without a screen
     screened_search search;
     session_core* owner = nullptr; ///< whose states are in `forward`
     std::atomic<std::size_t> users{1};
 
-    explicit workspace(session_pool opened) noexcept : pool(std::move(opened)) {}
+    explicit workspace(session_pool opened) noexcept : pool(std::move(opened)), steps(pool.ref()) {}
 };
 
 /// One user of a workspace, which ends with its last user.
@@ -34521,12 +35299,11 @@ public:
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = buffer<float>::allocate_uninitialized(
-            std::uint64_t{model.parameters.vocabulary} * (workspace::logits_rows - 1), "logits");
+        auto logits = logits_rows::open(workspace::rows_of_logits, model.parameters.vocabulary);
         if (!logits) {
             return failed(logits);
         }
-        all.more_logits = *std::move(logits);
+        all.logits = *std::move(logits);
         if (!model.screen.is_expected()) {
             return made;
         }
@@ -34559,7 +35336,9 @@ private:
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -34610,6 +35389,7 @@ public:
 
     ~session_core() override {
         if (space_->owner == this) {
+            space_->pass.drop();
             space_->owner = nullptr;
         }
     }
@@ -34633,15 +35413,26 @@ public:
     std::optional<token> next(sampler& choose) override { return next(any_chooser(choose)); }
 
     std::optional<token> next(any_chooser choose) override {
-        if (position() != 0 && position() == context()) {
+        if (is_full()) {
             return stopped(stop_reason::context_full);
         }
-        if (auto ready = guarded([&] { return ready_for_logits(); }); !ready) {
-            last_error_ = failed(ready);
+        const default_float_environment environment;
+        std::size_t k = 0;
+        const auto compute = [&]() -> result<void> {
+            if (auto ready = ready_for_logits(); !ready) {
+                return ready;
+            }
+            k = choose.needs();
+            return run_head(k);
+        };
+        if (auto computed = guarded(compute); !computed) {
+            if (computed.error().code == errc::cancelled) {
+                return stopped(stop_reason::cancelled);
+            }
+            last_error_ = failed(computed);
             return stopped(stop_reason::error);
         }
-        const default_float_environment environment;
-        const auto few = screened_logits(choose.needs());
+        const auto few = found(k);
         const token chosen = few ? choose.choose(*few) : choose.choose(all_logits());
         choose.accept(chosen);
         pending_ = chosen;
@@ -34652,6 +35443,15 @@ public:
         stopped_by_ = stop_reason::none;
         return chosen;
     }
+
+    result<void> queue(std::span<const token> tokens) override {
+        return guarded([&] { return accept(tokens); });
+    }
+    result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) override {
+        space_->steps.start(budget, cancel_);
+        return guarded([&] { return run_step(choose); });
+    }
+    void set_cancel_flag(const std::atomic<bool>* flag) noexcept override { cancel_ = flag; }
 
     const screen_statistics& screening() const noexcept override { return space_->search.statistics(); }
 
@@ -34674,38 +35474,44 @@ public:
     }
 
     void reset() noexcept override {
+        if (space_->owner == this) {
+            space_->pass.drop();
+        }
         cache_.keep(0);
         cached_ = 0;
+        queued_ = 0;
         state_after_ = 0;
         summed_states_ = 0;
         pending_.reset();
-        logits_valid_ = false;
+        logits_.release();
         stopped_by_ = stop_reason::none;
     }
 
-    /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null, whose logits go to
-    /// logits_row(). \pre room in the context.
+    /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null. \pre room in the
+    /// context, and nothing queued.
     [[nodiscard]] sequence_row begin_step(token id, const float* embedding) noexcept {
+        drop_pass();
+        drop_head();
         tokens_[cached_] = embedding == nullptr ? id : no_token;
         cache_.extend(cached_, 1);
         return {&cache_, &frequencies_, cached_, id, embedding};
     }
     /// Before that: room for one position. \return errc::kv_pool_full.
     [[nodiscard]] result<void> reserve_step() { return cache_.reserve(cached_, cached_ + 1); }
-    [[nodiscard]] float* logits_row() noexcept { return logits_.data(); }
-    void end_step() noexcept {
+    /// After that pass: takes over the state of its row `index` and the logits that were made of it.
+    void end_step(transformer& pass, std::size_t index, logits_row& logits) noexcept {
         state_after_ = ++cached_;
         pending_.reset();
-        state_of_ = last_state::in_a_batch;
-        logits_valid_ = true;
+        if (has_mean()) {
+            add_states(pass, index, 1);
+        }
+        take_state(pass, index);
+        logits_.hold(logits);
     }
     [[nodiscard]] std::size_t cached() const noexcept { return cached_; }
     [[nodiscard]] bool is_of(const hyper_parameters& parameters) const noexcept { return &parameters_ == &parameters; }
 
 private:
-    /// Which scratch the hidden state of the last token is in.
-    enum class last_state { here, in_a_batch };
-
     session_core(const model_parts& model, const session_options& options, workspace_share space) noexcept
         : session_base(options), model_(model), parameters_(model.parameters),
           frequencies_(model.turns.of(options.context)), space_(std::move(space)) {}
@@ -34730,18 +35536,27 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, position() + tokens.size()); !reserved) {
+        if (auto reserved = cache_.reserve(cached_, end() + tokens.size()); !reserved) {
             return reserved;
         }
+        if (tokens.empty()) {
+            return {};
+        }
         take_workspace();
-        if (pending_ && !tokens.empty()) {
-            run_pending();
+        if (auto ran = run_waiting(); !ran) {
+            cache_.keep(end());
+            return ran;
         }
         for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
             const auto part = tokens.subspan(begin, (std::min)(options_.prompt_chunk, tokens.size() - begin));
-            run(part);
-            if (visitor != nullptr) {
-                visit_each(begin, part.size(), *visitor);
+            add_to_queue(part);
+            auto ran = run_waiting();
+            if (ran && visitor != nullptr) {
+                ran = visit_each(begin, part.size(), *visitor);
+            }
+            if (!ran) {
+                drop_queue();
+                return ran;
             }
         }
         return {};
@@ -34760,36 +35575,86 @@ private:
         if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, position() + count); !reserved) {
+        if (auto reserved = cache_.reserve(cached_, end() + count); !reserved || count == 0) {
             return reserved;
         }
         take_workspace();
-        if (pending_ && count != 0) {
-            run_pending();
+        if (auto ran = run_waiting(); !ran) {
+            cache_.keep(end());
+            return ran;
         }
         for (std::size_t begin = 0; begin < count; begin += options_.prompt_chunk) {
             const std::size_t together = (std::min)(options_.prompt_chunk, count - begin);
-            run(rows.subspan(begin * hidden, together * hidden));
+            if (auto ran = run_embeddings(rows.subspan(begin * hidden, together * hidden)); !ran) {
+                drop_queue();
+                return ran;
+            }
         }
         return {};
+    }
+
+    [[nodiscard]] result<void> accept(std::span<const token> tokens) {
+        if (auto checked = check_tokens(tokens); !checked) {
+            return checked;
+        }
+        if (auto reserved = cache_.reserve(cached_, end() + tokens.size()); !reserved) {
+            return reserved;
+        }
+        add_to_queue(tokens);
+        return {};
+    }
+
+    [[nodiscard]] result<step_state> run_step(const any_chooser* choose) {
+        if (auto headed = choose != nullptr ? check_head() : result<void>{}; !headed) {
+            return failed(headed);
+        }
+        if (choose != nullptr && end() == 0) {
+            return nothing_fed();
+        }
+        const bool is_asked = choose != nullptr && !is_full();
+        if (!is_asked && waiting() == 0) {
+            return step_state::ready;
+        }
+        if (auto prepared = prepare(is_asked); !prepared) {
+            return failed(prepared);
+        }
+        while (waiting() != 0) {
+            if (!is_under_way()) {
+                const std::size_t most = (std::min)(waiting(), options_.prompt_chunk);
+                begin_waiting(space_->steps.rows_for(forward_pass::layer_stage, most));
+            }
+            if (!run_pass()) {
+                return stopped_step();
+            }
+        }
+        return !is_asked || is_head_done(choose->needs()) ? step_state::ready : stopped_step();
+    }
+    [[nodiscard]] result<step_state> stopped_step() const {
+        return space_->steps.is_cancelled() ? result<step_state>(was_cancelled()) : step_state::working;
     }
 
     [[nodiscard]] result<std::span<const float>> logits_of_last() {
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
         }
+        if (auto computed = run_head(0); !computed) {
+            return failed(computed);
+        }
         return all_logits();
     }
 
     [[nodiscard]] result<std::span<const scored_token>> largest_of_last(std::size_t k) {
-        if (k == 0 || k > largest_.size()) {
+        if (k == 0 || k > screened_search::most) {
             return error{errc::invalid_argument, sentence({"session: the ", k, " largest logits were asked for, 1 to ",
-                                                           largest_.size(), " are possible"})};
+                                                           screened_search::most, " are possible"})};
         }
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
         }
-        const auto few = screened_logits(k);
+        if (auto computed = run_head(k); !computed) {
+            return failed(computed);
+        }
+        const auto few = found(k);
         return few ? *few : largest_of(all_logits(), k);
     }
 
@@ -34797,15 +35662,7 @@ private:
         if (auto done = ready(); !done) {
             return failed(done);
         }
-        if (state_of_ == last_state::in_a_batch) {
-            return error{errc::invalid_argument,
-                         "session: the last token ran in a batch, so that its state is not here"};
-        }
-        if (has_mean() && summed_states_ != cached_) {
-            return error{errc::invalid_argument,
-                         sentence({"session: of ", cached_, " tokens ", cached_ - summed_states_,
-                                   " ran in a batch, so that their states are missing in the mean"})};
-        }
+        drop_head();
         return space_->forward->normalized(has_mean() ? state_sum_.data() : space_->forward->final_state(last_row_));
     }
 
@@ -34839,17 +35696,16 @@ private:
         }
         cache_ = *std::move(cache);
         error failure;
-        allocate(tokens_, options_.context, "session, its tokens", failure);
         allocate(state_, parameters_.hidden, "hidden state", failure);
         allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure);
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = buffer<float>::allocate_uninitialized(parameters_.vocabulary, "logits");
-        if (!logits) {
-            return failed(logits);
+        auto tokens = buffer<token>::allocate_uninitialized(options_.context, "session, its tokens");
+        if (!tokens) {
+            return failed(tokens);
         }
-        logits_ = *std::move(logits);
+        tokens_ = *std::move(tokens);
         return {};
     }
 
@@ -34874,26 +35730,55 @@ private:
         if (space_->owner == this) {
             return;
         }
-        if (space_->owner != nullptr) {
+        if (space_->owner != nullptr && !space_->pass.is_under_way()) { // a pass keeps it when it begins
             space_->owner->keep_state();
         }
+        space_->pass.drop();
         space_->owner = this;
+        restore_state();
+    }
+    /// The state of a row that somebody else's pass has run.
+    void take_state(transformer& pass, std::size_t row) noexcept {
+        if (space_->owner == this) {
+            space_->owner = nullptr;
+        }
+        pass.copy_state(row, state_.data());
+        has_state_ = true;
+    }
+    void keep_state() noexcept {
+        has_state_ = cached_ != 0 && state_after_ == cached_;
+        if (has_state_) {
+            space_->forward->copy_state(last_row_, state_.data());
+        }
+    }
+    void restore_state() noexcept {
         if (has_state_) {
             space_->forward->set_state(state_.data());
             last_row_ = 0;
         }
     }
-    void keep_state() noexcept {
-        has_state_ = cached_ != 0 && state_after_ == cached_ && state_of_ == last_state::here;
-        if (has_state_) {
-            space_->forward->copy_state(last_row_, state_.data());
+
+    /// Whether a pass of this session has begun and not ended.
+    [[nodiscard]] bool is_under_way() const noexcept { return space_->owner == this && space_->pass.is_under_way(); }
+    /// Undoes the beginning of a pass; its tokens wait as before.
+    void drop_pass() noexcept {
+        if (is_under_way()) {
+            space_->pass.drop();
+            restore_state();
         }
+    }
+    void drop_head() noexcept {
+        if (space_->owner == this) {
+            space_->pass.drop_head();
+        }
+    }
+    void drop_queue() noexcept {
+        drop_pass();
+        queued_ = 0;
+        cache_.keep(position());
     }
 
     [[nodiscard]] result<void> go_back(std::size_t to) {
-        if (to == position()) {
-            return {};
-        }
         if (to > position()) {
             return error{errc::invalid_argument,
                          sentence({"session: position ", to, " was asked for, ", position(), " are taken"})};
@@ -34902,13 +35787,23 @@ private:
             reset();
             return {};
         }
-        if (has_mean()) {
+        if (to != position() && has_mean()) {
             return error{errc::invalid_argument, "session: the embedding is a mean of states, of which none can be "
                                                  "taken out; reset() starts anew"};
         }
+        if (queued_ != 0) {
+            drop_queue();
+        }
+        if (to == position()) {
+            return {};
+        }
+        drop_pass();
+        drop_head();
         stopped_by_ = stop_reason::none;
         pending_.reset();
-        logits_valid_ = logits_valid_ && to == state_after_;
+        if (to != state_after_) {
+            logits_.release();
+        }
         cached_ = to;
         cache_.keep(to);
         return {};
@@ -34926,9 +35821,10 @@ private:
         copy.take_tokens(*this);
         return std::unique_ptr<session_base>(*std::move(made));
     }
-    /// All of another session but its cache.
+    /// All of another session but its cache and its logits, which the kept state gives again.
     void take_tokens(session_core& from) noexcept {
         from.take_workspace();
+        from.drop_pass();
         from.keep_state();
         std::copy_n(from.tokens_.data(), from.position(), tokens_.data());
         std::copy_n(from.state_.data(), state_.size(), state_.data());
@@ -34938,11 +35834,6 @@ private:
         pending_ = from.pending_;
         summed_states_ = from.summed_states_;
         has_state_ = from.has_state_;
-        state_of_ = from.state_of_;
-        logits_valid_ = from.logits_valid_;
-        if (logits_valid_) {
-            std::copy_n(from.logits_.data(), logits_.size(), logits_.data());
-        }
     }
 
     [[nodiscard]] save_terms terms() const noexcept {
@@ -34957,19 +35848,23 @@ private:
                 static_cast<std::uint64_t>(has_mean() ? pooling_type::mean : pooling_type::last),
                 model_.turns.is_long(options_.context) ? std::uint64_t{1} : std::uint64_t{0}};
     }
+    /// What a save has. Without keys and values all tokens wait.
     [[nodiscard]] saved_session record(const save_options& options) const noexcept {
-        saved_session made{terms(), tokens(), options.keys_and_values, pending_.has_value(), summed_states_, {},
-                           {},      {}};
-        const std::size_t hidden = parameters_.hidden;
-        const bool is_last = cached_ != 0 && state_after_ == cached_ && options.keys_and_values;
-        if (is_last && state_of_ == last_state::here && space_->owner == this) {
-            made.state = {space_->forward->state(last_row_), hidden};
-        } else if (is_last && state_of_ == last_state::here && has_state_) {
-            made.state = state_.span();
-        } else if (is_last && logits_valid_ && tokens_[cached_ - 1] == no_token) { // which cannot run again
-            made.logits = logits_.span();
+        saved_session made;
+        made.terms = terms();
+        made.tokens = tokens_.span().first(end());
+        made.queued = options.keys_and_values ? queued_ : end();
+        made.has_pending = options.keys_and_values && pending_.has_value();
+        if (made.cached() == 0) {
+            return made;
         }
-        made.sum = state_sum_.span().first(options.keys_and_values ? state_sum_.size() : 0);
+        made.sum = state_sum_.span();
+        made.summed_states = summed_states_;
+        if (state_after_ == cached_ && space_->owner == this && !space_->pass.is_under_way()) {
+            made.state = {space_->forward->state(last_row_), parameters_.hidden};
+        } else if (state_after_ == cached_ && has_state_) {
+            made.state = state_.span();
+        }
         return made;
     }
     [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) const {
@@ -34989,55 +35884,38 @@ private:
         if (!saved) {
             return failed(saved);
         }
-        if (auto renewed = cache_.renew(saved->cached()); !renewed) {
+        if (auto renewed = cache_.renew(saved->token_count); !renewed) {
             return renewed;
         }
-        if (saved->token_count != 0) {
-            std::memcpy(tokens_.data(), saved->tokens.data(), saved->tokens.size());
+        if (space_->owner == this) { // what is in the workspace is forgotten
+            space_->pass.drop();
+            space_->owner = nullptr;
         }
-        pending_.reset();
+        logits_.release();
         stopped_by_ = stop_reason::none;
-        cached_ = 0;
-        state_after_ = 0;
-        summed_states_ = 0;
-        logits_valid_ = false;
-        if (saved->has(session_bytes::flag_pages)) {
-            load_pages(*saved);
-        } else {
-            take_workspace();
-            for (const std::size_t end = saved->cached(); cached_ < end;) {
-                run(tokens_.span().subspan(cached_, (std::min)(options_.prompt_chunk, end - cached_)));
+        const auto load = [](auto& to, std::span<const std::byte> part) {
+            if (!part.empty()) {
+                std::memcpy(to.data(), part.data(), part.size());
             }
-        }
-        if (saved->has(session_bytes::flag_pending)) {
-            pending_ = tokens_[cached_];
-        }
+        };
+        load(tokens_, saved->tokens);
+        load(state_, saved->state);
+        load(state_sum_, saved->sum);
+        cached_ = saved->cached();
+        queued_ = saved->queued;
+        pending_ = saved->has_pending ? std::optional(tokens_[cached_]) : std::nullopt;
+        summed_states_ = saved->summed_states;
+        has_state_ = !saved->state.empty();
+        state_after_ = has_state_ ? cached_ : 0;
+        load_pages(*saved);
         return {};
     }
-    /// Keys, values and what is known of the last token.
     void load_pages(const session_bytes& saved) noexcept {
-        cached_ = saved.cached();
         const std::byte* from = saved.pages.data();
         for (std::size_t page = 0; page < pages_of(cached_); ++page) {
             const std::size_t count = positions_of_page(cached_, page);
             cache_.load_page(page, count, from);
             from += to_size(cache_.saved_bytes(count)) + sizeof(std::uint64_t);
-        }
-        const auto load = [](buffer<float>& to, std::span<const std::byte> part) {
-            if (!part.empty()) {
-                std::memcpy(to.data(), part.data(), part.size());
-            }
-        };
-        load(state_, saved.state);
-        load(state_sum_, saved.sum);
-        load(logits_, saved.logits);
-        summed_states_ = to_size(saved.summed_states);
-        has_state_ = saved.has(session_bytes::flag_state);
-        logits_valid_ = saved.has(session_bytes::flag_logits);
-        state_of_ = logits_valid_ ? last_state::in_a_batch : last_state::here;
-        state_after_ = has_state_ || logits_valid_ ? cached_ : 0;
-        if (space_->owner == this) {
-            space_->owner = nullptr; // what is in the workspace is forgotten
         }
     }
 
@@ -35047,35 +35925,37 @@ private:
     }
 
     /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.
-    void visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
-        constexpr std::size_t most = workspace::logits_rows;
+    [[nodiscard]] result<void> visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
+        constexpr std::size_t most = workspace::rows_of_logits;
         std::array<std::size_t, most> rows;
         std::array<float*, most> out;
         for (std::size_t first = 0; first < count; first += most) {
             const std::size_t together = (std::min)(most, count - first);
             for (std::size_t i = 0; i < together; ++i) {
                 rows[i] = first + i;
-                out[i] = logits_row(together - 1 - i); // the last one to row 0, where logits() looks
+                out[i] = space_->logits.overwrite(together - 1 - i); // the last one to row 0, which is held
             }
-            space_->forward->logits(space_->pool.ref(), std::span(rows).first(together),
-                                    std::span<float* const>(out).first(together));
+            const auto compute = [&]() noexcept {
+                return space_->pass.run_logits(space_->steps, *space_->forward, std::span(rows).first(together),
+                                               std::span<float* const>(out).first(together));
+            };
+            if (auto computed = run_whole(compute); !computed) {
+                drop_head();
+                return computed;
+            }
             for (std::size_t i = 0; i < together; ++i) {
                 visitor(begin + first + i, {out[i], parameters_.vocabulary});
             }
         }
-        logits_valid_ = true;
-    }
-
-    /// Row 0 is the session's own, the others are the workspace's.
-    [[nodiscard]] float* logits_row(std::size_t i) noexcept {
-        return i == 0 ? logits_.data() : space_->more_logits.data() + (i - 1) * parameters_.vocabulary;
+        logits_.hold(space_->logits[0]);
+        return {};
     }
 
     [[nodiscard]] result<void> check_room(std::size_t count, std::string_view of_what) const {
-        if (count > context() - position()) {
+        if (count > context() - end()) {
             return error{errc::context_full,
                          sentence({"session: ", count, " ", of_what, " do not fit, the context has ", context(),
-                                   " positions and ", position(), " are taken"})};
+                                   " positions and ", end(), " are taken"})};
         }
         return {};
     }
@@ -35108,12 +35988,33 @@ private:
         return headed ? ready() : std::move(headed);
     }
 
-    /// Runs the token that next() gave last. \return errc::nothing_fed before the first token.
+    [[nodiscard]] static error nothing_fed() {
+        return {errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
+    }
+    [[nodiscard]] static error was_cancelled() { return {errc::cancelled, "cancelled"}; } // needs no memory
+
+    /// Runs all that waits. \return errc::nothing_fed before the first token.
     [[nodiscard]] result<void> ready() {
-        if (position() == 0) {
-            return error{errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
+        if (end() == 0) {
+            return nothing_fed();
         }
-        if (!pending_ && state_after_ != cached_) {
+        auto prepared = prepare(true);
+        return prepared ? run_waiting() : std::move(prepared);
+    }
+
+    /// Tokens that have not run, from cached_ on: the one that next() gave, and the queue.
+    [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
+    /// Positions that are taken, those of the queue included.
+    [[nodiscard]] std::size_t end() const noexcept { return cached_ + waiting(); }
+    [[nodiscard]] bool is_full() const noexcept { return end() != 0 && end() == context(); }
+    void add_to_queue(std::span<const token> tokens) noexcept {
+        std::copy(tokens.begin(), tokens.end(), tokens_.data() + end());
+        queued_ += tokens.size();
+    }
+
+    /// Before what waits runs. \param wants_state whether the last token waits again if its state is gone.
+    [[nodiscard]] result<void> prepare(bool wants_state) {
+        if (wants_state && waiting() == 0 && state_after_ != cached_) {
             if (tokens_[cached_ - 1] == no_token) {
                 return error{errc::invalid_argument,
                              sentence({"session: what stands at position ", cached_ - 1,
@@ -35121,53 +36022,89 @@ private:
             }
             pending_ = tokens_[--cached_]; // after a rewind its state is gone
         }
-        if (auto reserved = pending_ ? reserve_step() : result<void>{}; !reserved) {
+        if (auto reserved = cache_.reserve(cached_, end()); !reserved) {
             return reserved;
         }
         take_workspace();
-        if (pending_) {
-            run_pending();
+        return {};
+    }
+
+    /// Calls work() until it is true. \return errc::cancelled.
+    template <class Work> [[nodiscard]] result<void> run_whole(Work&& work) {
+        space_->steps.start(cancel_);
+        while (!work()) {
+            if (space_->steps.is_cancelled()) {
+                return was_cancelled();
+            }
+            space_->steps.start(cancel_); // the flag was true for a moment
         }
         return {};
     }
-    void run_pending() noexcept {
-        const token last = *std::exchange(pending_, std::nullopt);
-        run(std::span(&last, 1));
-    }
-
-    [[nodiscard]] std::span<const float> all_logits() noexcept {
-        const std::span<float> out(logits_row(0), parameters_.vocabulary);
-        if (!logits_valid_) {
-            space_->forward->logits(space_->pool.ref(), last_row_, out);
-            logits_valid_ = true;
+    [[nodiscard]] result<void> run_waiting() {
+        while (waiting() != 0) {
+            if (!is_under_way()) {
+                begin_waiting((std::min)(waiting(), options_.prompt_chunk));
+            }
+            if (auto ran = run_whole([&]() noexcept { return run_pass(); }); !ran) {
+                return ran;
+            }
         }
-        return out;
+        return {};
+    }
+    [[nodiscard]] result<void> run_head(std::size_t k) {
+        return run_whole([&]() noexcept { return is_head_done(k); });
     }
 
-    /// The k largest through the screen; nullopt without one, while it is being made, if k is out of range, or if all
+    /// Goes on with the head for the k largest logits, all of them for 0, until the step ends. \return whether they are
+    /// there: found(k), or logits_.
+    [[nodiscard]] bool is_head_done(std::size_t k) noexcept {
+        workspace& space = *space_;
+        if (is_screened(k) && !space.pass.has_begun_logits()) {
+            if (!space.pass.run_search(space.steps, space.search, space.forward->final_state(last_row_), k)) {
+                return false;
+            }
+            if (space.search.found()) {
+                return true;
+            }
+        }
+        if (!logits_.has()) {
+            float* const out = space.logits.overwrite(0);
+            if (!space.pass.run_logits(space.steps, *space.forward, {&last_row_, 1}, {&out, 1})) {
+                return false;
+            }
+            logits_.hold(space.logits[0]);
+        }
+        return true;
+    }
+    /// Whether the screen is to be searched: not without one, while it is being made, if k is out of range, or if all
     /// logits are already computed.
-    [[nodiscard]] std::optional<std::span<const scored_token>> screened_logits(std::size_t k) noexcept {
-        if (!model_.screen.is_ready() || logits_valid_ || k == 0 || k > largest_.size()) {
-            return std::nullopt;
-        }
-        return space_->search.largest(space_->pool.ref(), space_->forward->final_state(last_row_), k);
+    [[nodiscard]] bool is_screened(std::size_t k) const noexcept {
+        return model_.screen.is_ready() && !logits_.has() && k != 0 && k <= screened_search::most;
+    }
+    /// The k largest if the screen has them. \pre the workspace is this session's
+    [[nodiscard]] std::optional<std::span<const scored_token>> found(std::size_t k) const noexcept {
+        return logits_.has() ? std::nullopt : space_->pass.found(space_->search, k);
+    }
+    [[nodiscard]] std::span<const float> all_logits() const noexcept {
+        return {logits_.values(), parameters_.vocabulary};
     }
 
     [[nodiscard]] std::span<const scored_token> largest_of(std::span<const float> logits, std::size_t k) noexcept {
+        auto& largest = space_->largest;
         std::size_t count = 0;
         for (std::size_t i = 0; i < logits.size(); ++i) {
             const scored_token here{static_cast<token>(i), logits[i]};
-            if (count == k && !precedes(here, largest_[k - 1])) {
+            if (count == k && !precedes(here, largest[k - 1])) {
                 continue;
             }
             count = (std::min)(count + 1, k);
             std::size_t at = count - 1; // one drops out at the end if there are k already
-            for (; at != 0 && precedes(here, largest_[at - 1]); --at) {
-                largest_[at] = largest_[at - 1];
+            for (; at != 0 && precedes(here, largest[at - 1]); --at) {
+                largest[at] = largest[at - 1];
             }
-            largest_[at] = here;
+            largest[at] = here;
         }
-        return std::span<const scored_token>(largest_).first(count);
+        return std::span<const scored_token>(largest).first(count);
     }
 
     /// Whether embedding() is a mean.
@@ -35175,46 +36112,58 @@ private:
         return options_.pooling.value_or(parameters_.pooling) == pooling_type::mean;
     }
 
-    /// Adds the states of the first `count` rows of the last pass, in the order of their positions: the same bits
-    /// whatever the chunks. The sum stands for the mean, because only its direction matters.
-    void add_states(std::size_t count) noexcept {
+    /// Adds the states of `count` rows of a pass, in the order of their positions: the same bits whatever the chunks.
+    /// The sum stands for the mean, because only its direction matters.
+    void add_states(transformer& pass, std::size_t first, std::size_t count) noexcept {
         if (summed_states_ == 0) {
             std::fill(state_sum_.span().begin(), state_sum_.span().end(), 0.0f);
         }
-        for (std::size_t row = 0; row < count; ++row) {
-            space_->forward->add_final_state(row, state_sum_.span());
+        for (std::size_t row = first; row < first + count; ++row) {
+            pass.add_final_state(row, state_sum_.span());
         }
         summed_states_ += count;
     }
 
-    /// One pass. \pre 1 <= tokens.size() <= prompt_chunk, checked tokens, room in the context.
-    void run(std::span<const token> tokens) noexcept {
-        for (std::size_t i = 0; i < tokens.size(); ++i) {
-            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, tokens[i]};
-            tokens_[cached_ + i] = tokens[i];
+    /// Begins a pass of the first `count` tokens that wait. \pre 1 <= count <= prompt_chunk, and prepare()
+    void begin_waiting(std::size_t count) noexcept {
+        for (std::size_t i = 0; i < count; ++i) {
+            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i]};
         }
-        run_rows(tokens.size());
+        begin_pass(count);
     }
-    /// The same of embeddings [rows, hidden].
-    void run(std::span<const float> embeddings) noexcept {
+    /// A pass of embeddings [rows, hidden]. \pre as above, and nothing waits. \return errc::cancelled
+    [[nodiscard]] result<void> run_embeddings(std::span<const float> embeddings) {
         const std::size_t count = embeddings.size() / parameters_.hidden;
         for (std::size_t i = 0; i < count; ++i) {
             space_->rows[i] = {&cache_, &frequencies_, cached_ + i, 0, embeddings.data() + i * parameters_.hidden};
             tokens_[cached_ + i] = no_token;
         }
-        run_rows(count);
+        begin_pass(count);
+        return run_whole([&]() noexcept { return run_pass(); });
     }
-    void run_rows(std::size_t count) noexcept {
-        cache_.extend(cached_, count);
-        space_->forward->run(space_->pool.ref(), space_->rows.span().first(count));
+    void begin_pass(std::size_t count) noexcept {
+        keep_state(); // in case the pass is dropped
+        space_->pass.begin(space_->rows.span().first(count));
+    }
+
+    /// Goes on with the pass that is under way until the step ends. \return whether it is over.
+    [[nodiscard]] bool run_pass() noexcept {
+        const std::size_t count = space_->pass.rows();
+        if (!space_->pass.run(space_->steps, *space_->forward)) {
+            return false;
+        }
+        if (waiting() != 0) {
+            queued_ -= count - (pending_ ? 1 : 0);
+            pending_.reset();
+        }
         cached_ += count;
         state_after_ = cached_;
         last_row_ = count - 1;
-        state_of_ = last_state::here;
-        logits_valid_ = false;
+        logits_.release();
         if (has_mean()) {
-            add_states(count);
+            add_states(*space_->forward, 0, count);
         }
+        return true;
     }
 
     model_parts model_;
@@ -35222,17 +36171,15 @@ private:
     const rotary_frequencies& frequencies_;
     workspace_share space_;
     kv_cache cache_;
-    buffer<token> tokens_; ///< [context]
-    buffer<float> state_;  ///< [hidden]: of the last token, while another session has the workspace
+    buffer<token> tokens_; ///< [context]: position() that are part of the sequence, then the queue
+    buffer<float> state_;  ///< [hidden]: of the last token, while a pass or another session has the workspace
     bool has_state_ = false;
-    buffer<float> logits_; ///< [vocabulary]: those of the last token
-    std::array<scored_token, screened_search::most> largest_;
+    held_logits logits_; ///< those of the last token
+    const std::atomic<bool>* cancel_ = nullptr;
     std::size_t last_row_ = 0;    ///< of the last pass
     std::size_t state_after_ = 0; ///< how many positions the last state has seen
     buffer<float> state_sum_;     ///< [hidden] if embedding() is a mean
     std::size_t summed_states_ = 0;
-    last_state state_of_ = last_state::here;
-    bool logits_valid_ = false;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -35305,13 +36252,13 @@ private:
             const std::span<const float> embedding = entries[i].embedding;
             rows_[i] = of.begin_step(entries[i].id, embedding.empty() ? nullptr : embedding.data());
             row_indices_[i] = i;
-            logits_[i] = of.logits_row();
+            logits_[i] = rows_of_logits_.overwrite(i);
         }
         transformer_->run(pool_.ref(), rows_.span().first(entries.size()));
         transformer_->logits(pool_.ref(), row_indices_.span().first(entries.size()),
                              logits_.span().first(entries.size()));
-        for (const batch_entry& each : entries) {
-            core_of(each).end_step();
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            core_of(entries[i]).end_step(*transformer_, i, rows_of_logits_[i]);
         }
         return {};
     }
@@ -35322,6 +36269,11 @@ private:
             return failed(forward);
         }
         transformer_.emplace(*std::move(forward));
+        auto logits = logits_rows::open(sessions, parameters_.vocabulary);
+        if (!logits) {
+            return failed(logits);
+        }
+        rows_of_logits_ = *std::move(logits);
         error failure;
         allocate(entries_, sessions, "batch rows", failure);
         allocate(rows_, sessions, "batch rows", failure);
@@ -35360,6 +36312,10 @@ private:
             return error{errc::context_full, sentence({"batch: entry ", i, ": the context has ", of.context(),
                                                        " positions and ", of.cached(), " are taken"})};
         }
+        if (of.queued() != 0) {
+            return error{errc::invalid_argument, sentence({"batch: entry ", i, " is a session in whose queue ",
+                                                           of.queued(), " tokens come first"})};
+        }
         return entry.embedding.empty() ? check_token(i, entry) : check_embedding(i, entry);
     }
 
@@ -35396,6 +36352,7 @@ private:
     buffer<sequence_row> rows_;
     buffer<std::size_t> row_indices_;
     buffer<float*> logits_;
+    logits_rows rows_of_logits_; ///< [sessions]
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

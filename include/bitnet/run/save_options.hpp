@@ -8,8 +8,8 @@
 namespace bitnet::inline BITNET_ABI {
 
 struct save_options {
-    /// Whether keys and values are saved. Without them a save has four bytes for each token, and restoring it runs all
-    /// tokens through the model again; embeddings that were fed cannot be run again, so that they need them.
+    /// Whether keys and values are saved. Without them a save has four bytes for each token, all of which are to run
+    /// through the model again; embeddings that were fed cannot, so that they need keys and values.
     bool keys_and_values = true;
 };
 

@@ -6,24 +6,25 @@
 //     offset  bytes  what
 //          0      8  "BITNETSS"
 //          8      4  version, 1
-//         12      4  flags: 1 keys and values, 2 the last state, 4 the last logits, 8 the last token has not run
+//         12      4  flags: 1 the last state is there, 2 next() gave a token that has not run
 //         16      8  bytes of the whole save
 //         24      8  fingerprint of the model: see model_fingerprint
-//         32   9 * 8  layers, KV heads, columns of a head, hidden size, vocabulary, bytes of a KV element,
+//         32  9 * 8  layers, KV heads, columns of a head, hidden size, vocabulary, bytes of a KV element,
 //                    activation_rounding, pooling (1 mean, 3 last), rotation (1 for longrope's long one)
-//        104      8  n, the tokens of the sequence
-//        112      8  states in the sum of states
-//        120      8  checksum of the bytes before
-//        128    4 n  tokens, -1 where an embedding was fed
-//                 .  the last state, f32 [hidden], if there is one
-//                 .  the sum of states, f32 [hidden], if there are keys and values and the pooling is mean
-//                 .  the last logits, f32 [vocabulary], if they are there
-//                 8  checksum of the bytes from 128 on, seeded with that at 120
+//        104      8  n, all tokens
+//        112      8  those at the end that are queued: all, if keys and values were left out
+//        120      8  states in the sum of states
+//        128      8  checksum of the bytes before
+//        136    4 n  tokens: those that have keys and values (-1 where an embedding was fed), the one that has not run,
+//                    those that are queued
+//                 .  the last state, f32 [hidden], if it is there
+//                 .  the sum of states, f32 [hidden], if any token has keys and values and the pooling is mean
+//                 8  checksum of the bytes from 136 on, seeded with that at 128
 //
-// Then, if there are keys and values, for each 256 positions or the rest of them: the keys and values of each head of
-// each layer, keys as [position / 16][head_size][16] with zeros after the last one, values as [position][head_size];
-// if elements have one byte, then f32 scales of each head's keys, and of its values; 8 bytes of checksum, seeded with
-// the one before them all plus the number of the page. Positions that did not run yet have none.
+// Then for each 256 positions that have keys and values, or the rest of them: those of each head of each layer, keys as
+// [position / 16][head_size][16] with zeros after the last one, values as [position][head_size]; if elements have one
+// byte, then f32 scales of each head's keys, and of its values; 8 bytes of checksum, seeded with the one before the
+// pages plus the number of the page.
 #ifndef BITNET_RUN_SAVED_SESSION_HPP
 #define BITNET_RUN_SAVED_SESSION_HPP
 
@@ -65,15 +66,14 @@ struct save_terms {
 /// A session as a save has it. Borrows all of it.
 struct saved_session {
     save_terms terms;
-    std::span<const token> tokens;
-    bool has_pages = false;
-    bool has_pending = false; ///< the last token has not run
-    std::uint64_t summed_states = 0;
-    std::span<const float> state;  ///< [hidden] or none
-    std::span<const float> sum;    ///< [hidden] if the pooling is mean
-    std::span<const float> logits; ///< [vocabulary] or none
+    std::span<const token> tokens; ///< the queued ones too
+    std::size_t queued = 0;
+    bool has_pending = false; ///< the token before the queue has not run
+    std::size_t summed_states = 0;
+    std::span<const float> state; ///< [hidden] or none
+    std::span<const float> sum;   ///< [hidden] if the pooling is mean and cached() is not 0
 
-    [[nodiscard]] std::size_t cached() const noexcept { return tokens.size() - (has_pending ? 1 : 0); }
+    [[nodiscard]] std::size_t cached() const noexcept { return tokens.size() - queued - (has_pending ? 1 : 0); }
 
     /// Bytes of the save. \param cache what the keys and values are in
     [[nodiscard]] std::uint64_t bytes(const kv_cache& cache) const noexcept;
@@ -83,22 +83,16 @@ struct saved_session {
 
 /// The same in the bytes of a save, which are checked: parts are unaligned.
 struct session_bytes {
-    std::uint32_t flags = 0;
-    std::uint64_t summed_states = 0;
     std::size_t token_count = 0;
+    std::size_t queued = 0;
+    bool has_pending = false;
+    std::size_t summed_states = 0;
     std::span<const std::byte> tokens;
     std::span<const std::byte> state;
     std::span<const std::byte> sum;
-    std::span<const std::byte> logits;
     std::span<const std::byte> pages;
 
-    static constexpr std::uint32_t flag_pages = 1;
-    static constexpr std::uint32_t flag_state = 2;
-    static constexpr std::uint32_t flag_logits = 4;
-    static constexpr std::uint32_t flag_pending = 8;
-
-    [[nodiscard]] bool has(std::uint32_t flag) const noexcept { return (flags & flag) != 0; }
-    [[nodiscard]] std::size_t cached() const noexcept { return token_count - (has(flag_pending) ? 1 : 0); }
+    [[nodiscard]] std::size_t cached() const noexcept { return token_count - queued - (has_pending ? 1 : 0); }
 
     /// Checks all of `bytes`, pages too. Allocates nothing.
     /// \param name what error messages call the save \param here those of the session \param cache of that one
@@ -113,7 +107,9 @@ inline constexpr std::uint32_t session_version = 1;
 
 /// The first bytes of a save.
 struct session_header {
-    static constexpr std::size_t bytes = 128;
+    static constexpr std::size_t bytes = 136;
+    static constexpr std::uint32_t flag_state = 1;
+    static constexpr std::uint32_t flag_pending = 2;
 
     std::array<char, 8> magic{};
     std::uint32_t version = session_version;
@@ -121,6 +117,7 @@ struct session_header {
     std::uint64_t total = 0;
     save_terms terms;
     std::uint64_t tokens = 0;
+    std::uint64_t queued = 0;
     std::uint64_t summed_states = 0;
     std::uint64_t sum = 0;
 
@@ -148,38 +145,40 @@ static_assert(sizeof(session_header) == session_header::bytes, "no padding, whic
 }
 
 inline std::uint64_t saved_session::bytes(const kv_cache& cache) const noexcept {
-    return session_header::bytes + tokens.size_bytes() + state.size_bytes() + sum.size_bytes() + logits.size_bytes() +
-           sizeof(std::uint64_t) + (has_pages ? saved_bytes_of(cache, cached()) : 0);
+    return session_header::bytes + tokens.size_bytes() + state.size_bytes() + sum.size_bytes() + sizeof(std::uint64_t) +
+           saved_bytes_of(cache, cached());
 }
 
 inline result<void> saved_session::write(byte_sink sink, const kv_cache& cache) const {
-    session_header header{{}, session_version, 0, bytes(cache), terms, tokens.size(), summed_states, 0};
+    session_header header;
     std::copy_n(session_magic.data(), header.magic.size(), header.magic.data());
-    header.flags = (has_pages ? session_bytes::flag_pages : 0) | (state.empty() ? 0 : session_bytes::flag_state) |
-                   (logits.empty() ? 0 : session_bytes::flag_logits) | (has_pending ? session_bytes::flag_pending : 0);
+    header.flags = (state.empty() ? 0 : session_header::flag_state) | (has_pending ? session_header::flag_pending : 0);
+    header.total = bytes(cache);
+    header.terms = terms;
+    header.tokens = tokens.size();
+    header.queued = queued;
+    header.summed_states = summed_states;
     header.sum = header.checked();
     if (auto written = sink.write(std::as_bytes(std::span(&header, 1))); !written) {
         return written;
     }
-    checksum sum_of_parts(header.sum);
-    for (const auto part : {std::as_bytes(tokens), std::as_bytes(state), std::as_bytes(sum), std::as_bytes(logits)}) {
-        sum_of_parts.add(part);
+    checksum of_parts(header.sum);
+    for (const auto part : {std::as_bytes(tokens), std::as_bytes(state), std::as_bytes(sum)}) {
+        of_parts.add(part);
         if (auto written = part.empty() ? result<void>{} : sink.write(part); !written) {
             return written;
         }
     }
-    const std::uint64_t seed = sum_of_parts.value();
+    const std::uint64_t seed = of_parts.value();
     auto written = sink.write(std::as_bytes(std::span(&seed, 1)));
-    for (std::size_t page = 0; has_pages && written && page < pages_of(cached()); ++page) {
+    for (std::size_t page = 0; written && page < pages_of(cached()); ++page) {
         checksum of_page(seed + page);
         written = cache.save_page(page, positions_of_page(cached(), page), [&](std::span<const std::byte> piece) {
             of_page.add(piece);
             return sink.write(piece);
         });
-        if (written) {
-            const std::uint64_t value = of_page.value();
-            written = sink.write(std::as_bytes(std::span(&value, 1)));
-        }
+        const std::uint64_t value = of_page.value();
+        written = written ? sink.write(std::as_bytes(std::span(&value, 1))) : std::move(written);
     }
     return written;
 }
@@ -261,35 +260,33 @@ private:
 
     /// Gives each part its bytes, after the sizes of all are known to be right.
     [[nodiscard]] result<void> divide(std::size_t context) {
-        made_.flags = header_.flags;
-        made_.summed_states = header_.summed_states;
-        if (header_.tokens > context) {
-            return fail(errc::context_full, {"has ", header_.tokens, " tokens, the context has room for ", context});
+        const session_header& h = header_;
+        if (h.tokens > context) {
+            return fail(errc::context_full, {"has ", h.tokens, " tokens, the context has room for ", context});
         }
-        made_.token_count = to_size(header_.tokens);
-        const bool has_sum = made_.has(session_bytes::flag_pages) &&
-                             header_.terms.pooling == static_cast<std::uint64_t>(pooling_type::mean);
-        if (header_.flags > 15 || (made_.token_count == 0 && header_.flags > session_bytes::flag_pages) ||
-            made_.summed_states > made_.token_count) {
-            return fail(errc::inconsistent, {"has the flags ", header_.flags, " and ", made_.summed_states,
-                                             " states in its sum for ", made_.token_count, " tokens"});
+        const std::uint64_t pending = h.flags & session_header::flag_pending ? 1 : 0;
+        const std::uint64_t has_state = h.flags & session_header::flag_state ? 1 : 0;
+        if (h.flags > 3 || h.queued > h.tokens || h.tokens - h.queued < pending + has_state ||
+            h.summed_states > h.tokens) {
+            return fail(errc::inconsistent, {"has the flags ", h.flags, ", ", h.queued, " queued tokens and ",
+                                             h.summed_states, " states in its sum for ", h.tokens, " tokens"});
         }
-        const std::uint64_t hidden_bytes = header_.terms.hidden * sizeof(float); // those of this model
-        const std::uint64_t sizes[] = {
-            header_.tokens * sizeof(token), made_.has(session_bytes::flag_state) ? hidden_bytes : 0,
-            has_sum ? hidden_bytes : 0,
-            made_.has(session_bytes::flag_logits) ? header_.terms.vocabulary * sizeof(float) : 0};
-        parts_ = sizes[0] + sizes[1] + sizes[2] + sizes[3];
-        const bool has_pages = made_.has(session_bytes::flag_pages);
-        const std::uint64_t expected = session_header::bytes + parts_ + sizeof(std::uint64_t) +
-                                       (has_pages ? saved_bytes_of(cache_, made_.cached()) : 0);
-        if (expected != header_.total) {
-            return fail(errc::inconsistent,
-                        {"has ", header_.total, " bytes, its ", header_.tokens, " tokens take ", expected});
+        made_.token_count = to_size(h.tokens);
+        made_.queued = to_size(h.queued);
+        made_.has_pending = pending != 0;
+        made_.summed_states = to_size(h.summed_states);
+        const bool has_sum = made_.cached() != 0 && h.terms.pooling == static_cast<std::uint64_t>(pooling_type::mean);
+        const std::uint64_t hidden_bytes = h.terms.hidden * sizeof(float); // those of this model
+        const std::uint64_t sizes[] = {h.tokens * sizeof(token), has_state * hidden_bytes, has_sum ? hidden_bytes : 0};
+        parts_ = sizes[0] + sizes[1] + sizes[2];
+        const std::uint64_t expected =
+            session_header::bytes + parts_ + sizeof(std::uint64_t) + saved_bytes_of(cache_, made_.cached());
+        if (expected != h.total) {
+            return fail(errc::inconsistent, {"has ", h.total, " bytes, its ", h.tokens, " tokens take ", expected});
         }
         std::size_t at = session_header::bytes;
-        std::span<const std::byte>* const parts[] = {&made_.tokens, &made_.state, &made_.sum, &made_.logits};
-        for (std::size_t i = 0; i < 4; ++i) {
+        std::span<const std::byte>* const parts[] = {&made_.tokens, &made_.state, &made_.sum};
+        for (std::size_t i = 0; i < 3; ++i) {
             *parts[i] = bytes_.subspan(at, to_size(sizes[i]));
             at += parts[i]->size();
         }
@@ -306,8 +303,8 @@ private:
         for (std::size_t i = 0; i < made_.token_count; ++i) {
             token id = 0;
             std::memcpy(&id, made_.tokens.data() + i * sizeof id, sizeof id);
-            const bool may_be_none = made_.has(session_bytes::flag_pages) && i < made_.cached();
-            if (id < (may_be_none ? no_token : 0) || (id >= 0 && std::uint64_t(id) >= header_.terms.vocabulary)) {
+            const bool is_embedding = id == no_token && i < made_.cached();
+            if (!is_embedding && (id < 0 || static_cast<std::uint64_t>(id) >= header_.terms.vocabulary)) {
                 return fail(errc::invalid_token,
                             {"token ", i, " is ", id, ", the vocabulary has ", header_.terms.vocabulary});
             }

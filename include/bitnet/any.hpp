@@ -11,6 +11,7 @@
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/embedding.hpp>
+#include <bitnet/run/memory_estimate.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/save_options.hpp>

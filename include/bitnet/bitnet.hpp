@@ -158,6 +158,7 @@
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/model/weight_reader.hpp>
+#include <bitnet/model/weight_sizes.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
 #include <bitnet/run/any_batch.hpp>
@@ -168,10 +169,12 @@
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/embedding.hpp>
 #include <bitnet/run/embedding_codes.hpp>
+#include <bitnet/run/estimated_memory.hpp>
 #include <bitnet/run/files_part.hpp>
 #include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/graph_part.hpp>
 #include <bitnet/run/logits_rows.hpp>
+#include <bitnet/run/memory_estimate.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/model_facts.hpp>
@@ -237,6 +240,7 @@
 #include <bitnet/text/tokenizer.hpp>
 #include <bitnet/text/tokenizer_json.hpp>
 #include <bitnet/text/tokenizer_metadata.hpp>
+#include <bitnet/text/tokenizer_size.hpp>
 #include <bitnet/text/tokenizer_steps.hpp>
 #include <bitnet/text/tokenizer_tables.hpp>
 #include <bitnet/text/unicode_classes.hpp>

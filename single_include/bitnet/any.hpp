@@ -745,6 +745,7 @@ template <class Ladder> struct compiled_for;
 class kv_pool;
 enum class lm_head_mode;
 struct logits_visitor;
+struct memory_estimate;
 struct open_options;
 class sampler;
 struct sampler_options;
@@ -822,6 +823,7 @@ struct ternary_encoding;
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     estimate_memory            run/memory_estimate.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp
@@ -3262,6 +3264,7 @@ class gguf_file;
 class model_file;
 struct any_cpu;
 struct hyper_parameters;
+struct memory_estimate;
 
 namespace detail {
 
@@ -3320,6 +3323,12 @@ template <class Ladder> struct compiled_for {
                                                 std::string_view isa);
     [[nodiscard]] static result<any_model> open(byte_source source, const open_options& options, std::string_view isa);
     [[nodiscard]] static result<any_model> open(model_file source, const open_options& options, std::string_view isa);
+
+    /// See estimate_memory in memory_estimate.hpp.
+    [[nodiscard]] static result<memory_estimate> estimate(std::string_view utf8_path, const open_options& options,
+                                                          const session_options& of_session, std::string_view isa);
+    [[nodiscard]] static result<memory_estimate> estimate(const model_file& source, const open_options& options,
+                                                          const session_options& of_session, std::string_view isa);
 };
 
 /// An opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions and
@@ -4975,6 +4984,62 @@ namespace bitnet::inline BITNET_ABI {
         }
         return made;
     });
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/memory_estimate.hpp ----
+// memory_estimate: what a model and its sessions will take, before either is opened.
+#ifndef BITNET_RUN_MEMORY_ESTIMATE_HPP
+#define BITNET_RUN_MEMORY_ESTIMATE_HPP
+
+#include <cstdint>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Bytes. What model() and session() add up to is within 1 % of what opening allocates, but for the stacks of threads;
+/// of memory that is allocated and not written the system uses none.
+struct memory_estimate {
+    // of a model
+    std::uint64_t mapped = 0;    ///< the file's, where it is mapped or borrowed: the system's to keep or drop
+    std::uint64_t copied = 0;    ///< the file's, where it is copied into memory
+    std::uint64_t repacked = 0;  ///< ternary weights in another layout than the file's
+    std::uint64_t screen = 0;    ///< of the head; made in the background if lm_head_mode::automatic says so
+    std::uint64_t norms = 0;     ///< and biases, as F32
+    std::uint64_t tokenizer = 0; ///< vocabulary and merges
+    std::uint64_t tables = 0;    ///< of layers, metadata and tensors
+    // of each session
+    std::uint64_t keys_and_values = 0; ///< of the whole context; with a kv_pool, in whole pages of it
+    std::uint64_t scratch = 0;         ///< rows of a prompt chunk, parts of attention, the search through the screen
+    std::uint64_t logits = 0;
+    std::uint64_t tokens = 0; ///< and the state of the last one
+
+    /// What a model takes beside the pages of a mapped file.
+    [[nodiscard]] std::uint64_t model() const noexcept {
+        return copied + repacked + screen + norms + tokenizer + tables;
+    }
+    [[nodiscard]] std::uint64_t session() const noexcept { return keys_and_values + scratch + logits + tokens; }
+};
+
+/// What any_model::open and any_session::open would allocate with the same arguments, from the file's header: weights
+/// are not read, but for scales of blocks. What depends on free memory (page_mode::automatic, lm_head_mode::automatic)
+/// is decided as it would be now. \return what any_model::open returns for a header that it refuses, and
+/// errc::invalid_argument for a context or prompt chunk that any_session::open refuses.
+template <class Ladder = any_cpu>
+[[nodiscard]] result<memory_estimate> estimate_memory(std::string_view utf8_path, const open_options& options = {},
+                                                      const session_options& of_session = {},
+                                                      std::string_view isa = {}) {
+    return compiled_for<Ladder>::estimate(utf8_path, options, of_session, isa);
+}
+/// The same of a file that is open, whose pages are what they are.
+template <class Ladder = any_cpu>
+[[nodiscard]] result<memory_estimate> estimate_memory(const model_file& file, const open_options& options = {},
+                                                      const session_options& of_session = {},
+                                                      std::string_view isa = {}) {
+    return compiled_for<Ladder>::estimate(file, options, of_session, isa);
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -750,6 +750,7 @@ template <class Ladder> struct compiled_for;
 class kv_pool;
 enum class lm_head_mode;
 struct logits_visitor;
+struct memory_estimate;
 struct open_options;
 class sampler;
 struct sampler_options;
@@ -827,6 +828,7 @@ struct ternary_encoding;
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     estimate_memory            run/memory_estimate.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp
@@ -3267,6 +3269,7 @@ class gguf_file;
 class model_file;
 struct any_cpu;
 struct hyper_parameters;
+struct memory_estimate;
 
 namespace detail {
 
@@ -3325,6 +3328,12 @@ template <class Ladder> struct compiled_for {
                                                 std::string_view isa);
     [[nodiscard]] static result<any_model> open(byte_source source, const open_options& options, std::string_view isa);
     [[nodiscard]] static result<any_model> open(model_file source, const open_options& options, std::string_view isa);
+
+    /// See estimate_memory in memory_estimate.hpp.
+    [[nodiscard]] static result<memory_estimate> estimate(std::string_view utf8_path, const open_options& options,
+                                                          const session_options& of_session, std::string_view isa);
+    [[nodiscard]] static result<memory_estimate> estimate(const model_file& source, const open_options& options,
+                                                          const session_options& of_session, std::string_view isa);
 };
 
 /// An opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions and
@@ -4986,6 +4995,62 @@ namespace bitnet::inline BITNET_ABI {
 
 #endif
 
+// ---- bitnet/run/memory_estimate.hpp ----
+// memory_estimate: what a model and its sessions will take, before either is opened.
+#ifndef BITNET_RUN_MEMORY_ESTIMATE_HPP
+#define BITNET_RUN_MEMORY_ESTIMATE_HPP
+
+#include <cstdint>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Bytes. What model() and session() add up to is within 1 % of what opening allocates, but for the stacks of threads;
+/// of memory that is allocated and not written the system uses none.
+struct memory_estimate {
+    // of a model
+    std::uint64_t mapped = 0;    ///< the file's, where it is mapped or borrowed: the system's to keep or drop
+    std::uint64_t copied = 0;    ///< the file's, where it is copied into memory
+    std::uint64_t repacked = 0;  ///< ternary weights in another layout than the file's
+    std::uint64_t screen = 0;    ///< of the head; made in the background if lm_head_mode::automatic says so
+    std::uint64_t norms = 0;     ///< and biases, as F32
+    std::uint64_t tokenizer = 0; ///< vocabulary and merges
+    std::uint64_t tables = 0;    ///< of layers, metadata and tensors
+    // of each session
+    std::uint64_t keys_and_values = 0; ///< of the whole context; with a kv_pool, in whole pages of it
+    std::uint64_t scratch = 0;         ///< rows of a prompt chunk, parts of attention, the search through the screen
+    std::uint64_t logits = 0;
+    std::uint64_t tokens = 0; ///< and the state of the last one
+
+    /// What a model takes beside the pages of a mapped file.
+    [[nodiscard]] std::uint64_t model() const noexcept {
+        return copied + repacked + screen + norms + tokenizer + tables;
+    }
+    [[nodiscard]] std::uint64_t session() const noexcept { return keys_and_values + scratch + logits + tokens; }
+};
+
+/// What any_model::open and any_session::open would allocate with the same arguments, from the file's header: weights
+/// are not read, but for scales of blocks. What depends on free memory (page_mode::automatic, lm_head_mode::automatic)
+/// is decided as it would be now. \return what any_model::open returns for a header that it refuses, and
+/// errc::invalid_argument for a context or prompt chunk that any_session::open refuses.
+template <class Ladder = any_cpu>
+[[nodiscard]] result<memory_estimate> estimate_memory(std::string_view utf8_path, const open_options& options = {},
+                                                      const session_options& of_session = {},
+                                                      std::string_view isa = {}) {
+    return compiled_for<Ladder>::estimate(utf8_path, options, of_session, isa);
+}
+/// The same of a file that is open, whose pages are what they are.
+template <class Ladder = any_cpu>
+[[nodiscard]] result<memory_estimate> estimate_memory(const model_file& file, const open_options& options = {},
+                                                      const session_options& of_session = {},
+                                                      std::string_view isa = {}) {
+    return compiled_for<Ladder>::estimate(file, options, of_session, isa);
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/run/speaker.hpp ----
 // speaker: what a scheduler works for, a session and how its next token is chosen.
 #ifndef BITNET_RUN_SPEAKER_HPP
@@ -6285,6 +6350,10 @@ public:
     [[nodiscard]] std::uint32_t alignment() const noexcept { return alignment_; } ///< bytes
     [[nodiscard]] std::uint64_t data_offset() const noexcept { return data_offset_; }
     /// In the order of the file.
+    /// Bytes of memory for the lists of keys and tensors.
+    [[nodiscard]] std::uint64_t table_bytes() const noexcept {
+        return values_.size_bytes() + tensors_.size_bytes() + (values_.size() + tensors_.size()) * sizeof(std::size_t);
+    }
     [[nodiscard]] std::span<const gguf_value> metadata() const noexcept { return values_.span(); }
     /// In the order of the file.
     [[nodiscard]] std::span<const gguf_tensor> tensors() const noexcept { return tensors_.span(); }
@@ -9448,6 +9517,8 @@ public:
     }
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] bool is_mapped() const noexcept { return mapping_.is_open(); }
+    /// Whether the bytes are in memory of its own.
+    [[nodiscard]] bool is_copy() const noexcept { return !copy_.empty(); }
 
     /// Passes a hint on to the mapping. \return false if nothing is mapped or the system ignores it.
     bool advise(access_hint hint) const noexcept { return mapping_.advise(hint); }
@@ -14020,6 +14091,10 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// The bytes of tokens 0, 1, 2, ... one after another in one block of memory that it owns.
 class token_store {
 public:
+    /// Bytes of memory for `count` tokens of `bytes` bytes in total.
+    [[nodiscard]] static std::uint64_t bytes_for(std::uint64_t count, std::uint64_t bytes) noexcept {
+        return (count + 1) * sizeof(std::uint32_t) + bytes;
+    }
     /// Room for `count` tokens of `bytes` bytes in total.
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<token_store> allocate(std::uint64_t count, std::uint64_t bytes) {
@@ -14098,9 +14173,13 @@ inline constexpr std::size_t longest_probe = 1024;
 /// token_store, which is passed in so that both can be moved freely.
 class token_index {
 public:
+    /// Bytes of memory for `count` tokens.
+    [[nodiscard]] static std::uint64_t bytes_for(std::uint64_t count) noexcept {
+        return slots_for(count) * sizeof(slot);
+    }
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<token_index> allocate(std::uint64_t count) {
-        auto table = buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index");
+        auto table = buffer<slot>::allocate(slots_for(count), "token index");
         if (!table) {
             return failed(table);
         }
@@ -14145,6 +14224,7 @@ public:
     }
 
 private:
+    [[nodiscard]] static std::uint64_t slots_for(std::uint64_t count) noexcept { return std::bit_ceil(2 * count + 2); }
     struct slot {
         std::uint32_t tag; ///< low half of the hash; the high half gives the place
         std::uint32_t token_plus_one;
@@ -28744,6 +28824,13 @@ public:
                                                      const layout_table& layout, const weight_options& options,
                                                      pool_ref pool);
 
+    /// Floats of all norms and biases that a model can have.
+    [[nodiscard]] static std::uint64_t norm_floats(const hyper_parameters& model) noexcept {
+        const std::uint64_t per_layer = 9 * model.hidden + 2 * model.head_size + 2 * model.query_columns() +
+                                        2 * model.kv_columns() + model.feed_forward;
+        return per_layer * model.layers + model.hidden;
+    }
+
     /// Whether ternary matrices are scaled_blocks: those of a file with several scales to a matrix, and all where
     /// activations are not rounded token by token.
     [[nodiscard]] bool has_blocks() const noexcept { return has_blocks_; }
@@ -28843,6 +28930,23 @@ struct quantized_rows {
         allocate(sums, max_rows, "scratch", failure);
     }
 
+    /// What allocate_rows() allocates.
+    [[nodiscard]] static std::uint64_t bytes(activation_rounding rounding, bool are_blocks, const ternary_table& kernel,
+                                             std::size_t cols, std::size_t max_rows) noexcept {
+        const std::uint64_t values = std::uint64_t{max_rows} * stride_of(cols);
+        if (rounding == activation_rounding::none) {
+            return values * sizeof(float);
+        }
+        if (are_blocks) {
+            return values + values / columns_per_step * (sizeof(float) + sizeof(std::int32_t));
+        }
+        const std::uint64_t groups = (max_rows + kernel.arranged_tokens - 1) / kernel.arranged_tokens;
+        return values + groups * kernel.arranged_stride(cols) + max_rows * (sizeof(float) + sizeof(std::int32_t));
+    }
+    [[nodiscard]] static std::size_t stride_of(std::size_t cols) noexcept {
+        return (cols + activation_padding - 1) / activation_padding * activation_padding;
+    }
+
     /// The arranged group of rows g * group_rows and following.
     [[nodiscard]] std::byte* group(std::size_t g) noexcept { return arranged.data() + g * arranged_stride; }
     /// \pre `first` is a multiple of group_rows; `count` is one too or ends at used_rows.
@@ -28898,12 +29002,27 @@ struct scratch {
     quantized_rows quantized;
     attention_parts parts;
 
+    /// What open() allocates.
+    [[nodiscard]] static std::uint64_t bytes(const hyper_parameters& model, activation_rounding rounding,
+                                             bool are_blocks, const ternary_table& kernel,
+                                             std::size_t max_rows) noexcept {
+        const std::size_t widest = widest_of(model);
+        const std::uint64_t floats = model.hidden + widest + 2 * (model.query_columns() + model.kv_columns()) +
+                                     model.feed_forward + model.head_size / 2 * 2;
+        const std::uint64_t part = model.query_columns() * sizeof(float) + model.heads * sizeof(softmax_state);
+        return max_rows * floats * sizeof(float) + attention_parts::most * part +
+               quantized_rows::bytes(rounding, are_blocks, kernel, widest, max_rows);
+    }
+    [[nodiscard]] static std::size_t widest_of(const hyper_parameters& model) noexcept {
+        return (std::max)({model.hidden, model.query_columns(), model.feed_forward});
+    }
+
     /// For products of `weights` by `kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<scratch> open(const hyper_parameters& model, const weights& tensors,
                                               const ternary_table& kernel, std::size_t max_rows) {
         scratch made;
         made.max_rows = max_rows;
-        const std::size_t widest = (std::max)({model.hidden, model.query_columns(), model.feed_forward});
+        const std::size_t widest = widest_of(model);
         error failure;
         const auto floats = [&](float_rows& into, std::size_t cols) {
             into.cols = cols;
@@ -28918,7 +29037,7 @@ struct scratch {
         floats(made.gated, model.feed_forward);
         floats(made.cosines, model.head_size / 2);
         floats(made.sines, model.head_size / 2);
-        made.quantized.stride = (widest + activation_padding - 1) / activation_padding * activation_padding;
+        made.quantized.stride = quantized_rows::stride_of(widest);
         made.quantized.rounding = tensors.activations();
         made.quantized.are_blocks = tensors.has_blocks();
         made.quantized.allocate_rows(kernel, widest, max_rows, failure);
@@ -30561,6 +30680,96 @@ private:
 #ifndef BITNET_MODEL_WEIGHT_READER_HPP
 #define BITNET_MODEL_WEIGHT_READER_HPP
 
+// ---- bitnet/model/weight_sizes.hpp ----
+// Which arithmetic a file's ternary tensors are multiplied in, and what its weights take beside the file's own bytes.
+#ifndef BITNET_MODEL_WEIGHT_SIZES_HPP
+#define BITNET_MODEL_WEIGHT_SIZES_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Blocks with scales, or codes with one scale for a matrix: the same for the whole model, whose products share their
+/// activations. A ternary embedding or head is read as blocks.
+struct weight_arithmetic {
+    bool has_blocks = false;
+    activation_rounding activations = activation_rounding::per_token; ///< never by_model
+
+    [[nodiscard]] static weight_arithmetic of(const gguf_file& file, activation_rounding wanted) noexcept {
+        bool several = false;
+        for (const gguf_tensor& tensor : file.tensors()) {
+            several = several || (has_block_scales(tensor.type) &&
+                                  (is_embedding_or_head(tensor.name) || has_several_scales(tensor)));
+        }
+        if (wanted == activation_rounding::by_model) {
+            wanted = several ? activation_rounding::per_32 : activation_rounding::per_token;
+        }
+        return {several || wanted != activation_rounding::per_token, wanted};
+    }
+    [[nodiscard]] static bool is_embedding_or_head(std::string_view name) noexcept {
+        return name == "token_embd.weight" || name == "output.weight";
+    }
+};
+
+/// Bytes of a ternary matrix in a layout, so that the next one starts at a cache line.
+[[nodiscard]] inline std::optional<std::uint64_t> repacked_bytes(const layout_table& layout, std::size_t rows,
+                                                                 std::size_t cols) noexcept {
+    const auto bytes = layout.bytes(rows, cols);
+    return bytes ? checked_align(*bytes, 64) : bytes;
+}
+
+/// Those of all ternary matrices of a model, embedding and head included where they may be ternary.
+[[nodiscard]] inline std::optional<std::uint64_t>
+all_repacked_bytes(const hyper_parameters& model, const layout_table& layout, bool has_blocks) noexcept {
+    const std::size_t q = model.query_columns();
+    const std::size_t layers = model.layers;
+    const std::size_t shapes[][3] = {{layers, q, model.hidden},
+                                     {2 * layers, model.kv_columns(), model.hidden},
+                                     {layers, model.hidden, q},
+                                     {2 * layers, model.feed_forward, model.hidden},
+                                     {layers, model.hidden, model.feed_forward},
+                                     {has_blocks ? 2u : 0u, model.vocabulary, model.hidden}};
+    std::optional<std::uint64_t> bytes = 0;
+    for (const auto& [count, rows, cols] : shapes) {
+        const auto one = repacked_bytes(layout, rows, cols);
+        const auto all = one ? checked_multiply(*one, count) : one;
+        bytes = bytes && all ? checked_add(*bytes, *all) : std::nullopt;
+    }
+    return bytes;
+}
+
+/// Whether a ternary tensor is multiplied where it lies.
+[[nodiscard]] inline bool is_multiplied_in_place(const gguf_tensor& tensor, const layout_table& layout, bool has_blocks,
+                                                 i2s_order order) noexcept {
+    if (has_blocks) {
+        return is_scaled_blocks(tensor.type);
+    }
+    const layout_table* own = layout_of_type(tensor.type, order);
+    return own != nullptr && own->name == layout.name;
+}
+
+/// Bytes that are written of all_repacked_bytes(): those of tensors that are not multiplied in place.
+[[nodiscard]] inline std::uint64_t used_repacked_bytes(const gguf_file& file, const layout_table& layout,
+                                                       bool has_blocks, i2s_order order) noexcept {
+    std::uint64_t bytes = 0;
+    for (const gguf_tensor& tensor : file.tensors()) {
+        const bool is_block_place =
+            has_blocks && weight_arithmetic::is_embedding_or_head(tensor.name) && has_block_scales(tensor.type);
+        if ((is_ternary_place(tensor.name) || is_block_place) &&
+            !is_multiplied_in_place(tensor, layout, has_blocks, order)) {
+            bytes += repacked_bytes(layout, to_size(tensor.dims[1]), to_size(tensor.dims[0])).value_or(0);
+        }
+    }
+    return bytes;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -30597,20 +30806,10 @@ public:
     }
 
 private:
-    /// Blocks with scales, or codes with one scale for a matrix: the same for the whole model, whose products share
-    /// their activations. A ternary embedding or head is read as blocks.
     void choose_arithmetic() {
-        bool several = false;
-        for (const gguf_tensor& tensor : file_.tensors()) {
-            const bool is_embedding_or_head = tensor.name == "token_embd.weight" || tensor.name == "output.weight";
-            several =
-                several || (has_block_scales(tensor.type) && (is_embedding_or_head || has_several_scales(tensor)));
-        }
-        made_.activations_ = options_.activations;
-        if (options_.activations == activation_rounding::by_model) {
-            made_.activations_ = several ? activation_rounding::per_32 : activation_rounding::per_token;
-        }
-        made_.has_blocks_ = several || made_.activations_ != activation_rounding::per_token;
+        const auto chosen = weight_arithmetic::of(file_, options_.activations);
+        made_.activations_ = chosen.activations;
+        made_.has_blocks_ = chosen.has_blocks;
         made_.layout_ = layout_.name;
         if (made_.has_blocks_) {
             layout_ = unscaled_blocks;
@@ -30658,9 +30857,7 @@ private:
 
     /// Norms and biases are copied (and widened): a few MB at most, and then always aligned floats.
     [[nodiscard]] result<void> allocate() {
-        const std::uint64_t per_layer = 9 * model_.hidden + 2 * model_.head_size + 2 * model_.query_columns() +
-                                        2 * model_.kv_columns() + model_.feed_forward;
-        auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights");
+        auto norms = buffer<float>::allocate_uninitialized(weights::norm_floats(model_), "norm weights");
         if (!norms) {
             return failed(norms);
         }
@@ -30680,20 +30877,7 @@ private:
 
     /// Memory for all ternary tensors of the model. What stays unused is never touched and takes no pages.
     [[nodiscard]] result<void> allocate_repacked() {
-        const std::size_t q = model_.query_columns();
-        const std::size_t layers = model_.layers;
-        const std::size_t shapes[][3] = {{layers, q, model_.hidden},
-                                         {2 * layers, model_.kv_columns(), model_.hidden},
-                                         {layers, model_.hidden, q},
-                                         {2 * layers, model_.feed_forward, model_.hidden},
-                                         {layers, model_.hidden, model_.feed_forward},
-                                         {made_.has_blocks_ ? 2u : 0u, model_.vocabulary, model_.hidden}};
-        std::optional<std::uint64_t> bytes = 0;
-        for (const auto& [count, rows, cols] : shapes) {
-            const auto one = repacked_size(rows, cols);
-            const auto all = one ? checked_multiply(*one, count) : one;
-            bytes = bytes && all ? checked_add(*bytes, *all) : std::nullopt;
-        }
+        const auto bytes = all_repacked_bytes(model_, layout_, made_.has_blocks_);
         if (!bytes) {
             return error{errc::out_of_memory, "repacked weights: the number of bytes overflows 64 bits"};
         }
@@ -30705,12 +30889,6 @@ private:
         ask_for_huge_pages(made_.repacked_.data(), made_.repacked_.size_bytes());
         return {};
     }
-    /// Bytes of a matrix in our layout, so that the next one starts at a cache line.
-    [[nodiscard]] std::optional<std::uint64_t> repacked_size(std::size_t rows, std::size_t cols) const noexcept {
-        const auto bytes = layout_.bytes(rows, cols);
-        return bytes ? checked_align(*bytes, 64) : bytes;
-    }
-
     [[nodiscard]] const gguf_tensor* find(const std::string& name, std::uint64_t rows, std::uint64_t cols) {
         const gguf_tensor* tensor = file_.find_tensor(name);
         if (tensor == nullptr) {
@@ -30912,7 +31090,7 @@ private:
         }
         const auto rows = to_size(tensor.dims[1]);
         const auto cols = to_size(tensor.dims[0]);
-        used_repacked_ += to_size(*repacked_size(rows, cols));
+        used_repacked_ += to_size(*repacked_bytes(layout_, rows, cols));
         ++made_.repacked_tensors_;
         made_.repacked_bytes_ += *layout_.bytes(rows, cols);
     }
@@ -35372,19 +35550,27 @@ public:
             return failed(pool);
         }
         options.threads = pool->ref().threads();
-        if (options.context == 0) {
-            options.context = (std::min)(model.parameters.context, session_options::default_context);
+        if (auto completed = complete(model.parameters, options); !completed) {
+            return failed(completed);
         }
-        if (auto checked = check_options(model.parameters, options); !checked) {
-            return failed(checked);
-        }
-        options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
         auto space = workspace_share::open(model, options, *std::move(pool));
         if (!space) {
             return failed(space);
         }
         auto made = make(model, options, *std::move(space));
         return made ? result<std::unique_ptr<session_base>>(*std::move(made)) : failed(made);
+    }
+
+    /// Puts the model's own numbers in place of those that were left to it. \return errc::invalid_argument
+    [[nodiscard]] static result<void> complete(const hyper_parameters& parameters, session_options& options) {
+        if (options.context == 0) {
+            options.context = (std::min)(parameters.context, session_options::default_context);
+        }
+        if (auto checked = check_options(parameters, options); !checked) {
+            return checked;
+        }
+        options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
+        return {};
     }
 
     ~session_core() override {
@@ -37830,9 +38016,13 @@ struct merge {
 /// probe costs one cache line.
 class merge_table {
 public:
+    /// Bytes of memory for `count` merges.
+    [[nodiscard]] static std::uint64_t bytes_for(std::uint64_t count) noexcept {
+        return slots_for(count) * sizeof(slot);
+    }
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<merge_table> allocate(std::uint64_t count) {
-        auto table = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table");
+        auto table = buffer<slot>::allocate(slots_for(count), "merge table");
         if (!table) {
             return failed(table);
         }
@@ -37873,6 +38063,9 @@ public:
     }
 
 private:
+    [[nodiscard]] static std::uint64_t slots_for(std::uint64_t count) noexcept {
+        return std::bit_ceil(count + count / 2 + 2);
+    }
     struct slot {
         token left;
         token right;
@@ -39578,6 +39771,143 @@ inline void binarize_embedding(std::span<const float> x, std::span<std::uint8_t>
 
 #endif
 
+// ---- bitnet/run/estimated_memory.hpp ----
+// How memory_estimate is made: of the sizes that the classes name that allocate.
+#ifndef BITNET_RUN_ESTIMATED_MEMORY_HPP
+#define BITNET_RUN_ESTIMATED_MEMORY_HPP
+
+// ---- bitnet/text/tokenizer_size.hpp ----
+// tokenizer_bytes: what the tokenizer of a file will take, before it is made.
+#ifndef BITNET_TEXT_TOKENIZER_SIZE_HPP
+#define BITNET_TEXT_TOKENIZER_SIZE_HPP
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Bytes of the vocabulary, its index and the table of merges; 0 if the file has no vocabulary. Of SentencePiece, whose
+/// merges are not listed, two for each token are assumed.
+[[nodiscard]] inline std::uint64_t tokenizer_bytes(const gguf_file& file) noexcept {
+    const gguf_value* tokens = file.find("tokenizer.ggml.tokens");
+    if (tokens == nullptr || tokens->bytes.size() < 8 * tokens->count) {
+        return 0;
+    }
+    const gguf_value* merges = file.find("tokenizer.ggml.merges");
+    const std::uint64_t count = tokens->count;
+    return token_store::bytes_for(count, tokens->bytes.size() - 8 * count) + count * sizeof(token_kind) +
+           token_index::bytes_for(count) + merge_table::bytes_for(merges != nullptr ? merges->count : 2 * count);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Adds up what a model in one engine and a session of it allocate.
+class estimated_memory {
+public:
+    estimated_memory(const engine& tables, const model_file& source, const hyper_parameters& parameters,
+                     const open_options& options) noexcept
+        : tables_(tables), source_(source), file_(source.gguf()), parameters_(parameters), options_(options),
+          arithmetic_(weight_arithmetic::of(file_, options.activations)) {}
+
+    [[nodiscard]] memory_estimate of(const session_options& options) {
+        for (const byte_source& each : source_.sources()) {
+            (each.is_copy() ? made_.copied : made_.mapped) += each.bytes().size();
+        }
+        add_weights();
+        add_screen();
+        made_.tokenizer = options_.load_tokenizer ? tokenizer_bytes(file_) : 0;
+        add_session(options);
+        return made_;
+    }
+
+private:
+    void add_weights() noexcept {
+        const layout_table& layout = arithmetic_.has_blocks ? unscaled_blocks : *tables_.ternary->layout;
+        made_.repacked = used_repacked_bytes(file_, layout, arithmetic_.has_blocks, options_.file_order);
+        made_.norms = sizeof(float) * weights::norm_floats(parameters_);
+        made_.tables = parameters_.layers * sizeof(layer_weights) + file_.table_bytes() + sizeof(model_facts);
+    }
+
+    /// As model_core decides it.
+    void add_screen() {
+        const gguf_tensor* head = file_.find_tensor(parameters_.lm_head_name());
+        if (head == nullptr || options_.lm_head == lm_head_mode::as_stored || parameters_.is_embedder) {
+            return;
+        }
+        const auto element = float_element_of(head->type);
+        const bool is_admitted = element && admits_screen(*element);
+        const std::uint64_t bytes =
+            std::uint64_t{parameters_.vocabulary} * screen_layout::row_bytes(parameters_.hidden);
+        const bool is_stored = is_admitted && file_.find_tensor(screen_name(parameters_.lm_head_name())) != nullptr;
+        has_screen_ = is_stored;
+        if (is_stored || !is_admitted) {
+            return;
+        }
+        has_screen_ = options_.lm_head == lm_head_mode::screened ||
+                      choose_screen({head->bytes.size(), bytes, true, tables_.has_threads, available_memory()}).is_made;
+        made_.screen = has_screen_ ? bytes : 0;
+    }
+
+    void add_session(const session_options& options) noexcept {
+        const std::size_t context = options.context;
+        const std::size_t pages = (context + attention_block - 1) / attention_block;
+        made_.keys_and_values = kv_cache::bytes(parameters_, tables_.kv->element_bytes, tables_.kv->is_scaled,
+                                                options.kv != nullptr ? pages * attention_block : context);
+        made_.scratch = scratch::bytes(parameters_, arithmetic_.activations, arithmetic_.has_blocks, *tables_.ternary,
+                                       options.prompt_chunk) +
+                        options.prompt_chunk * sizeof(sequence_row) + pages * sizeof(kv_page) + sizeof(workspace) +
+                        sizeof(session_core) +
+                        (has_screen_ ? screened_search::working_bytes(parameters_.vocabulary, parameters_.hidden) : 0);
+        made_.logits = std::uint64_t{workspace::rows_of_logits} * parameters_.vocabulary * sizeof(float);
+        const bool has_mean = options.pooling.value_or(parameters_.pooling) == pooling_type::mean;
+        made_.tokens = context * sizeof(token) + (has_mean ? 2 : 1) * parameters_.hidden * sizeof(float);
+    }
+
+    const engine& tables_;
+    const model_file& source_;
+    const gguf_file& file_;
+    const hyper_parameters& parameters_;
+    const open_options& options_;
+    weight_arithmetic arithmetic_;
+    bool has_screen_ = false;
+    memory_estimate made_;
+};
+
+/// Whether opening the file that is mapped here would copy it.
+[[nodiscard]] inline bool would_be_copied(const model_file& mapped, page_mode pages) {
+    if (pages != page_mode::automatic || !mapped.is_mapped()) {
+        return pages == page_mode::copied;
+    }
+    return choose_pages({mapped.size(), is_read_in_place(mapped.gguf()), has_huge_pages(), available_memory()}).pages ==
+           page_mode::copied;
+}
+
+/// estimate_memory in one engine.
+[[nodiscard]] inline result<memory_estimate> estimate_in(const engine& tables, const model_file& source,
+                                                         const open_options& options, session_options of_session) {
+    return guarded([&]() -> result<memory_estimate> {
+        const auto parameters = text_part<>::read(source.gguf());
+        if (!parameters) {
+            return failed(parameters);
+        }
+        if (auto checked = session_core::complete(*parameters, of_session); !checked) {
+            return failed(checked);
+        }
+        return estimated_memory(tables, source, *parameters, options).of(of_session);
+    });
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/open_model.hpp ----
 // compiled_for<Ladder>: what opening a model compiles: all that the policies of a ladder name.
 #ifndef BITNET_RUN_OPEN_MODEL_HPP
@@ -39631,6 +39961,32 @@ namespace detail {
 }
 
 } // namespace detail
+
+template <class Ladder>
+result<memory_estimate> compiled_for<Ladder>::estimate(const model_file& source, const open_options& options,
+                                                       const session_options& of_session, std::string_view isa) {
+    const std::span<const engine* const> engines = Ladder::engines;
+    const engine* chosen = detail::choose_engine(engines, isa, layout_for(source.gguf()));
+    if (chosen == nullptr) {
+        return detail::guarded([&]() -> result<memory_estimate> { return detail::no_engine(engines, isa); });
+    }
+    return detail::estimate_in(*chosen, source, options, of_session);
+}
+
+template <class Ladder>
+result<memory_estimate> compiled_for<Ladder>::estimate(std::string_view utf8_path, const open_options& options,
+                                                       const session_options& of_session, std::string_view isa) {
+    const auto file =
+        detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer, page_mode::mapped});
+    if (!file) {
+        return failed(file);
+    }
+    auto made = estimate(*file, options, of_session, isa);
+    if (made && detail::would_be_copied(*file, options.pages)) {
+        made->copied += std::exchange(made->mapped, 0u);
+    }
+    return made;
+}
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(model_file source, const open_options& options, std::string_view isa) {

@@ -1306,6 +1306,7 @@ template <class Ladder> struct compiled_for;
 class kv_pool;
 enum class lm_head_mode;
 struct logits_visitor;
+struct memory_estimate;
 struct open_options;
 class sampler;
 struct sampler_options;
@@ -1383,6 +1384,7 @@ struct ternary_encoding;
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     estimate_memory            run/memory_estimate.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp

@@ -73,19 +73,27 @@ public:
             return failed(pool);
         }
         options.threads = pool->ref().threads();
-        if (options.context == 0) {
-            options.context = (std::min)(model.parameters.context, session_options::default_context);
+        if (auto completed = complete(model.parameters, options); !completed) {
+            return failed(completed);
         }
-        if (auto checked = check_options(model.parameters, options); !checked) {
-            return failed(checked);
-        }
-        options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
         auto space = workspace_share::open(model, options, *std::move(pool));
         if (!space) {
             return failed(space);
         }
         auto made = make(model, options, *std::move(space));
         return made ? result<std::unique_ptr<session_base>>(*std::move(made)) : failed(made);
+    }
+
+    /// Puts the model's own numbers in place of those that were left to it. \return errc::invalid_argument
+    [[nodiscard]] static result<void> complete(const hyper_parameters& parameters, session_options& options) {
+        if (options.context == 0) {
+            options.context = (std::min)(parameters.context, session_options::default_context);
+        }
+        if (auto checked = check_options(parameters, options); !checked) {
+            return checked;
+        }
+        options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
+        return {};
     }
 
     ~session_core() override {

@@ -9,6 +9,9 @@
 #include <bitnet/run/any_batch.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/any_session.hpp>
+#include <bitnet/run/conversation.hpp>
+#include <bitnet/run/conversation_options.hpp>
+#include <bitnet/run/conversation_turn.hpp>
 #include <bitnet/run/embedding.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/sampler.hpp>

@@ -157,11 +157,15 @@
 #include <bitnet/model/weight_reader.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
+#include <bitnet/run/answer_text.hpp>
 #include <bitnet/run/any_batch.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/batch.hpp>
 #include <bitnet/run/batch_core.hpp>
+#include <bitnet/run/conversation.hpp>
+#include <bitnet/run/conversation_options.hpp>
+#include <bitnet/run/conversation_turn.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/embedding.hpp>
 #include <bitnet/run/embedding_codes.hpp>
@@ -184,6 +188,7 @@
 #include <bitnet/run/tensors_part.hpp>
 #include <bitnet/run/text_part.hpp>
 #include <bitnet/run/token_chooser.hpp>
+#include <bitnet/run/transcript.hpp>
 #include <bitnet/run/workspace.hpp>
 #include <bitnet/simd/cpu.hpp>
 #include <bitnet/simd/float_ops.hpp>
@@ -220,6 +225,7 @@
 #include <bitnet/text/template_lexer.hpp>
 #include <bitnet/text/template_outline.hpp>
 #include <bitnet/text/template_world.hpp>
+#include <bitnet/text/thought_filter.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/token_index.hpp>
 #include <bitnet/text/token_kind.hpp>

@@ -115,6 +115,7 @@ class model_file;
 struct ternary_reading;
 
 // running them
+enum class answer_end : unsigned char;
 class any_batch;
 class any_chooser;
 class any_model;
@@ -122,6 +123,11 @@ class any_session;
 struct batch_entry;
 struct batch_options;
 template <class Ladder> struct compiled_for;
+class conversation;
+struct conversation_options;
+enum class conversation_state : unsigned char;
+struct conversation_turn;
+enum class full_context : unsigned char;
 class kv_pool;
 enum class lm_head_mode;
 struct logits_visitor;

@@ -730,6 +730,7 @@ class model_file;
 struct ternary_reading;
 
 // running them
+enum class answer_end : unsigned char;
 class any_batch;
 class any_chooser;
 class any_model;
@@ -737,6 +738,11 @@ class any_session;
 struct batch_entry;
 struct batch_options;
 template <class Ladder> struct compiled_for;
+class conversation;
+struct conversation_options;
+enum class conversation_state : unsigned char;
+struct conversation_turn;
+enum class full_context : unsigned char;
 class kv_pool;
 enum class lm_head_mode;
 struct logits_visitor;
@@ -3761,6 +3767,7 @@ private:
 
 #endif
 
+#include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -3892,6 +3899,25 @@ public:
         accepted_ = 0;
         distinct_ = 0;
         random_ = options_.seed;
+    }
+
+    /// Another sampler in the same state. \return errc::out_of_memory.
+    [[nodiscard]] result<sampler> copy() const {
+        auto made = open(options_, candidates_.size());
+        if (made) {
+            std::copy_n(counts_.data(), counts_.size(), made->counts_.data());
+            std::copy_n(recent_.data(), recent_.size(), made->recent_.data());
+            made->random_ = random_;
+            made->accepted_ = accepted_;
+            made->distinct_ = distinct_;
+        }
+        return made;
+    }
+
+    /// Starts another random sequence; recent tokens stay.
+    void reseed(std::uint64_t seed) noexcept {
+        options_.seed = seed;
+        random_ = seed;
     }
 
     [[nodiscard]] const sampler_options& options() const noexcept { return options_; }
@@ -4316,72 +4342,15 @@ private:
 
 #endif
 
-// ---- bitnet/run/embedding.hpp ----
-// Text embeddings: the tokens of a text to embed.
-#ifndef BITNET_RUN_EMBEDDING_HPP
-#define BITNET_RUN_EMBEDDING_HPP
+// ---- bitnet/run/conversation.hpp ----
+// conversation: a dialog with a model: what is said, what it answers, and what becomes of both.
+#ifndef BITNET_RUN_CONVERSATION_HPP
+#define BITNET_RUN_CONVERSATION_HPP
 
-#include <string_view>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// The tokens of `text` as any_session::embed() wants them: bos before and eos after it if the file asks for them. Text
-/// embedding models are trained with that eos, in which one that pools by the last state gathers the text. What else a
-/// model wants around a text, such as an instruction before a query, is up to the caller. \pre model.has_text().
-/// \return what tokenizer::encode returns.
-[[nodiscard]] inline result<std::vector<token>> tokens_to_embed(const any_model& model, std::string_view text) {
-    return detail::guarded([&]() -> result<std::vector<token>> {
-        const tokenizer& tokens = model.text();
-        std::vector<token> made;
-        if (tokens.add_bos() && tokens.bos()) {
-            made.push_back(*tokens.bos());
-        }
-        if (auto done = tokens.encode(text, made); !done) {
-            return failed(done);
-        }
-        if (tokens.add_eos() && tokens.eos()) {
-            made.push_back(*tokens.eos());
-        }
-        return made;
-    });
-}
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/run/speaker.hpp ----
-// speaker: what a scheduler works for, a session and how its next token is chosen.
-#ifndef BITNET_RUN_SPEAKER_HPP
-#define BITNET_RUN_SPEAKER_HPP
-
-#include <optional>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// One of the many that a scheduler serves: a conversation, or a class of the program's own. The scheduler calls it on
-/// the thread of its step() only.
-class speaker {
-public:
-    /// The session that is run. The same one as long as a scheduler serves the speaker.
-    [[nodiscard]] virtual any_session& session() noexcept = 0;
-    /// How to choose the token after what was queued; nullopt if none is wanted now.
-    [[nodiscard]] virtual std::optional<any_chooser> chooser() noexcept = 0;
-    /// What session().next(chooser()) gave; nullopt: session().stopped_by() says why.
-    virtual void take(std::optional<token> id) noexcept = 0;
-
-    speaker(const speaker&) = default;
-    speaker& operator=(const speaker&) = default;
-
-protected:
-    speaker() noexcept = default;
-    ~speaker() = default;
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
+// ---- bitnet/run/answer_text.hpp ----
+// answer_text: the text of an answer while it is written: what is shown of it, and where it ends.
+#ifndef BITNET_RUN_ANSWER_TEXT_HPP
+#define BITNET_RUN_ANSWER_TEXT_HPP
 
 // ---- bitnet/text/stop_texts.hpp ----
 // stop_texts: finds the texts at which an answer ends, and holds back what may become one.
@@ -4673,6 +4642,1254 @@ private:
     bool show_special_;
     bool drop_space_; ///< the first byte is still to come, and is dropped if it is a space
 };
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/text/thought_filter.hpp ----
+// thought_filter: takes the thought in front of an answer out of its text while it streams.
+#ifndef BITNET_TEXT_THOUGHT_FILTER_HPP
+#define BITNET_TEXT_THOUGHT_FILTER_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A thought begins the answer, or began in its prompt, and ends with </think>; line ends around it belong to it.
+class thought_filter {
+public:
+    static constexpr std::string_view begin_mark = "<think>";
+    static constexpr std::string_view end_mark = "</think>";
+
+    /// \param begins_in_thought the answer's prompt has begun one
+    explicit thought_filter(bool begins_in_thought) noexcept
+        : place_(begins_in_thought ? place::thought : place::beginning) {}
+
+    /// Begins another answer, in the memory there is.
+    void reset(bool begins_in_thought) noexcept {
+        kept_.clear();
+        place_ = begins_in_thought ? place::thought : place::beginning;
+    }
+
+    /// So that feed() allocates nothing for texts of so many bytes.
+    void reserve(std::size_t bytes) { kept_.reserve(bytes); }
+
+    /// What of the answer so far is to be shown and was not yet. Valid as long as `text`, and until the next call.
+    /// Throws std::bad_alloc as a std::string does, until the thought has ended.
+    [[nodiscard]] std::string_view feed(std::string_view text) {
+        if (place_ == place::answer) {
+            return text;
+        }
+        kept_ += text;
+        if (place_ == place::beginning) {
+            find_beginning();
+        }
+        if (place_ == place::thought) {
+            find_end();
+        }
+        if (place_ == place::line_ends) {
+            skip(line_ends);
+            place_ = kept_.empty() ? place_ : place::answer;
+        }
+        return place_ == place::answer ? std::string_view(kept_) : std::string_view();
+    }
+    /// What is left at the end of the answer, such as a part of a mark. Valid until the next call.
+    [[nodiscard]] std::string_view flush() const noexcept {
+        return place_ == place::beginning ? std::string_view(kept_) : std::string_view();
+    }
+
+    [[nodiscard]] bool is_in_thought() const noexcept { return place_ == place::thought; }
+
+private:
+    enum class place : unsigned char { beginning, thought, line_ends, answer };
+
+    static constexpr std::string_view line_ends = "\r\n";
+
+    void find_beginning() {
+        const std::size_t first = (std::min)(kept_.find_first_not_of(" \t\r\n"), kept_.size());
+        const std::string_view rest = std::string_view(kept_).substr(first);
+        if (rest.starts_with(begin_mark)) {
+            place_ = place::thought;
+        } else if (!begin_mark.starts_with(rest)) {
+            place_ = place::answer;
+        }
+    }
+    void find_end() {
+        const std::size_t end = kept_.find(end_mark);
+        if (end == std::string::npos) {
+            kept_.erase(0, kept_.size() - (std::min)(kept_.size(), end_mark.size() - 1));
+        } else {
+            kept_.erase(0, end + end_mark.size());
+            place_ = place::line_ends;
+        }
+    }
+    void skip(std::string_view characters) {
+        kept_.erase(0, (std::min)(kept_.find_first_not_of(characters), kept_.size()));
+    }
+
+    std::string kept_; ///< of the answer, not yet decided on
+    place place_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Tokens to text as histories have it: control tokens are left out unless they are shown, but for the marks around a
+/// thought.
+class answer_decoder {
+public:
+    answer_decoder(const tokenizer& text, stream_decoder_options options) noexcept
+        : text_(&text), decoder_(text, options) {}
+
+    /// As stream_decoder::feed() and flush().
+    [[nodiscard]] std::string_view feed(token id) noexcept {
+        const std::string_view decoded = decoder_.feed(id);
+        return decoded.empty() && is_mark(id) ? text_->bytes_of(id) : decoded;
+    }
+    [[nodiscard]] std::string_view flush() noexcept { return decoder_.flush(); }
+
+    /// How many of `tokens` have no more than `bytes` bytes of text together, and how many they have.
+    struct share {
+        std::size_t tokens;
+        std::size_t bytes;
+    };
+    [[nodiscard]] share share_of(std::span<const token> tokens, std::size_t bytes) noexcept {
+        share best{0, 0};
+        std::size_t complete = 0;
+        for (std::size_t i = 0; i < tokens.size() && complete <= bytes; ++i) {
+            complete += feed(tokens[i]).size();
+            stream_decoder copy = decoder_;
+            const std::size_t all = complete + copy.flush().size(); // with those of a character that is not complete
+            best = all <= bytes ? share{i + 1, all} : best;
+        }
+        return best;
+    }
+
+private:
+    [[nodiscard]] bool is_mark(token id) const noexcept {
+        return text_->is_special(id) &&
+               (text_->bytes_of(id) == thought_filter::begin_mark || text_->bytes_of(id) == thought_filter::end_mark);
+    }
+
+    const tokenizer* text_;
+    stream_decoder decoder_;
+};
+
+/// Borrows the tokenizer. Its functions throw std::bad_alloc as a std::string does, if its buffers have to grow.
+class answer_text {
+public:
+    struct options {
+        bool show_thoughts = false; ///< if the format has any
+        bool show_special = false;
+        std::string_view prompt = {}; ///< of every answer, such as "<think>\n"; lives as long as this
+    };
+
+    answer_text(const tokenizer& text, const options& chosen, stop_texts stops) noexcept
+        : text_(&text), options_(chosen), stops_(std::move(stops)), decoder_(made_decoder(false)),
+          filter_(begins_in_thought()) {}
+
+    /// The decoder of an answer. \param follows_text the host began it
+    [[nodiscard]] answer_decoder made_decoder(bool follows_text) const noexcept {
+        return {*text_, {.follows_text = follows_text, .show_special = options_.show_special}};
+    }
+
+    /// Another answer, which the host began with `begun`; what was not taken of the one before is gone.
+    void begin(std::string_view begun) {
+        decoder_ = made_decoder(!begun.empty());
+        filter_.reset(begins_in_thought());
+        stops_.reset();
+        fed_ = shown_ = 0;
+        out_.clear();
+        if (options_.show_thoughts && begins_in_thought()) {
+            out_ += options_.prompt;
+        }
+        static_cast<void>(filter_.feed(begun));
+    }
+
+    /// The next token, whose text is appended to `whole`, too. \return whether a stop text was hit: `whole` ends before
+    /// it then.
+    [[nodiscard]] bool put(token id, std::string& whole) {
+        const std::string_view decoded = decoder_.feed(id);
+        whole += decoded;
+        return show(decoded, whole);
+    }
+    /// The answer ends without a stop text: what was held back is shown. \return whether that ended with one after all
+    [[nodiscard]] bool end(std::string& whole) {
+        const std::string_view rest = decoder_.flush();
+        whole += rest;
+        if (show(rest, whole) || (!options_.show_thoughts && show_further(filter_.flush(), whole))) {
+            return true;
+        }
+        out_ += stops_.flush();
+        return false;
+    }
+
+    /// What became showable since the last call. Valid until the next call of this or of a function that adds text.
+    [[nodiscard]] std::string_view take() noexcept {
+        std::swap(out_, taken_);
+        out_.clear();
+        return taken_;
+    }
+    [[nodiscard]] bool is_in_thought() const noexcept { return filter_.is_in_thought(); }
+
+    /// The same in the same place of the answer. \param stops the same texts, anew
+    [[nodiscard]] answer_text copy(stop_texts stops) const {
+        answer_text made(*text_, options_, std::move(stops));
+        made.decoder_ = decoder_;
+        made.filter_ = filter_;
+        static_cast<void>(made.stops_.feed(stops_.held()));
+        made.fed_ = fed_;
+        made.shown_ = shown_;
+        made.out_ = out_;
+        return made;
+    }
+
+    /// So that begin() allocates nothing, nor put() and take() as long as text is taken in time.
+    /// \param begun bytes of what the host begins the answer with
+    void reserve(std::size_t begun) {
+        const std::size_t piece = text_->longest_token() + 16;
+        filter_.reserve(begun + piece);
+        out_.reserve(options_.prompt.size() + stops_.longest + 4 * piece);
+        taken_.reserve(out_.capacity());
+    }
+
+private:
+    [[nodiscard]] bool begins_in_thought() const noexcept {
+        return options_.prompt.find(thought_filter::begin_mark) != std::string_view::npos &&
+               options_.prompt.find(thought_filter::end_mark) == std::string_view::npos;
+    }
+
+    [[nodiscard]] bool show(std::string_view decoded, std::string& whole) {
+        const std::string_view answer = filter_.feed(decoded); // which follows thoughts that are shown, too
+        return show_further(options_.show_thoughts ? decoded : answer, whole);
+    }
+    [[nodiscard]] bool show_further(std::string_view text, std::string& whole) {
+        fed_ += text.size();
+        const stop_texts::step step = stops_.feed(text);
+        for (const std::string_view part : step.shown) {
+            out_ += part;
+            shown_ += part.size();
+        }
+        if (step.stop) {
+            whole.resize(whole.size() - (fed_ - shown_)); // what is fed is the end of the whole
+        }
+        return step.stop.has_value();
+    }
+
+    const tokenizer* text_;
+    options options_;
+    stop_texts stops_;
+    answer_decoder decoder_;
+    thought_filter filter_;
+    std::size_t fed_ = 0;   ///< bytes of the answer that went to stops_
+    std::size_t shown_ = 0; ///< and that came back
+    std::string out_;
+    std::string taken_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/conversation_options.hpp ----
+// conversation_options: how a conversation is opened; what it is doing; why an answer ended.
+#ifndef BITNET_RUN_CONVERSATION_OPTIONS_HPP
+#define BITNET_RUN_CONVERSATION_OPTIONS_HPP
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a conversation does when its context has no room left.
+enum class full_context : unsigned char {
+    stop,       ///< an answer ends there, and what is said next is errc::context_full
+    drop_oldest ///< the oldest turns are forgotten, questions with their answers, and the rest is fed again
+};
+
+/// Texts are copied.
+struct conversation_options {
+    std::string_view system = {}; ///< what the model is told in front of all; empty: nothing
+    /// Context, threads, pages. Its stop_at_stop_tokens is not used: the chat format says what ends an answer.
+    session_options session = {};
+    std::optional<sampler_options> sampling = {}; ///< nullopt: as the file advises
+    std::string_view chat_format = {};            ///< one of chat_format_names; empty: as the file says
+    chat_options chat = {};                       ///< tools, thinking
+    full_context when_full = full_context::stop;
+    /// drop_oldest: how many positions are to be free afterwards, if there are turns enough to drop: feeding the rest
+    /// again takes time, and with more room happens less often. 0: a quarter of the context.
+    std::size_t room = 0;
+    /// An answer ends before the first of these that the text of take_text() would have. See stop_texts.
+    std::span<const std::string_view> stop_texts = {};
+    std::size_t answer_limit = 0; ///< tokens of an answer that the model writes; 0: no limit
+    bool show_thoughts = false;   ///< whether take_text() has the thought in front of an answer
+    bool show_special = false;    ///< whether take_text() has control tokens, as they are spelled
+};
+
+/// What the next step() of a conversation does.
+enum class conversation_state : unsigned char {
+    idle,    ///< nothing: all is read, and no answer is wanted or it has ended
+    reading, ///< runs what was said
+    speaking ///< writes the answer
+};
+
+/// Why an answer ended.
+enum class answer_end : unsigned char {
+    none,         ///< it did not, or there is none
+    stop_token,   ///< the model ended its turn
+    stop_text,    ///< it wrote one of conversation_options::stop_texts
+    limit,        ///< it has conversation_options::answer_limit tokens
+    cancelled,    ///< by cancel(), by a callback or by what was said next
+    context_full, ///< there is no room, and there was nothing to drop
+    error         ///< see conversation::last_error()
+};
+
+namespace detail {
+
+/// What gets the text of an answer: call(text), which returns false to stop it, or nothing. Borrowed.
+class text_visitor {
+public:
+    template <class Call>
+    explicit text_visitor(Call& call) noexcept
+        : context_(const_cast<void*>(static_cast<const void*>(std::addressof(call)))),
+          function_([](void* context, std::string_view text) -> bool {
+              if constexpr (std::is_void_v<decltype((*static_cast<Call*>(context))(text))>) {
+                  (*static_cast<Call*>(context))(text);
+                  return true;
+              } else {
+                  return static_cast<bool>((*static_cast<Call*>(context))(text));
+              }
+          }) {}
+
+    [[nodiscard]] bool operator()(std::string_view text) const { return function_(context_, text); }
+
+private:
+    void* context_;
+    bool (*function_)(void*, std::string_view);
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/conversation_turn.hpp ----
+// conversation_turn: one turn of a conversation's history.
+#ifndef BITNET_RUN_CONVERSATION_TURN_HPP
+#define BITNET_RUN_CONVERSATION_TURN_HPP
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What was said once, as data.
+struct conversation_turn {
+    /// A call of a tool, as chat_tool_call.
+    struct call {
+        std::string name;
+        std::string arguments;
+    };
+
+    std::string role;             ///< "system", "user", "assistant", "tool" ...
+    std::string text;             ///< of an answer with its thoughts, and with what the host began it with
+    std::vector<call> calls = {}; ///< of an assistant's turn that the host added
+
+    bool is_answer = false;         ///< the model wrote it, and it is in the dialog as the tokens it wrote
+    std::vector<token> tokens = {}; ///< of an answer, those that the host began it with included, not the stop token
+    std::size_t begun_tokens = 0;   ///< how many of `tokens` the host began it with
+    std::size_t begun_bytes = 0;    ///< and how many bytes of `text`
+    token stop = no_token;          ///< the stop token at its end; no_token if it was ended otherwise
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/speaker.hpp ----
+// speaker: what a scheduler works for, a session and how its next token is chosen.
+#ifndef BITNET_RUN_SPEAKER_HPP
+#define BITNET_RUN_SPEAKER_HPP
+
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One of the many that a scheduler serves: a conversation, or a class of the program's own. The scheduler calls it on
+/// the thread of its step() only.
+class speaker {
+public:
+    /// The session that is run. The same one as long as a scheduler serves the speaker.
+    [[nodiscard]] virtual any_session& session() noexcept = 0;
+    /// How to choose the token after what was queued; nullopt if none is wanted now.
+    [[nodiscard]] virtual std::optional<any_chooser> chooser() noexcept = 0;
+    /// What session().next(chooser()) gave; nullopt: session().stopped_by() says why.
+    virtual void take(std::optional<token> id) noexcept = 0;
+
+    speaker(const speaker&) = default;
+    speaker& operator=(const speaker&) = default;
+
+protected:
+    speaker() noexcept = default;
+    ~speaker() = default;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/transcript.hpp ----
+// transcript: the turns of a conversation and the tokens that they are.
+#ifndef BITNET_RUN_TRANSCRIPT_HPP
+#define BITNET_RUN_TRANSCRIPT_HPP
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What a session is to have in its sequence, whatever it has. A change is made on a copy, which takes the place of the
+/// one before when all of it has worked: so nothing is changed by halves. The last turn stays open if it is an answer:
+/// it may grow or be written anew. Functions throw std::bad_alloc as std::vector does.
+class transcript {
+public:
+    /// \param empty a dialog without turns
+    transcript(chat_dialog empty, const tokenizer& text) : text_(&text), empty_(empty), dialog_(std::move(empty)) {}
+
+    [[nodiscard]] const std::vector<conversation_turn>& turns() const noexcept { return turns_; }
+    /// All tokens, those of an open answer included.
+    [[nodiscard]] const std::vector<token>& tokens() const noexcept { return tokens_; }
+    /// Whether the last turn is an answer that the model writes or wrote.
+    [[nodiscard]] bool is_open() const noexcept { return is_open_; }
+    /// How many tokens are in front of the open answer.
+    [[nodiscard]] std::size_t answer_begin() const noexcept { return answer_begin_; }
+    /// How many tokens of the open answer the model wrote.
+    [[nodiscard]] std::size_t written() const noexcept {
+        return is_open_ ? turns_.back().tokens.size() - turns_.back().begun_tokens : 0;
+    }
+
+    /// Appends a turn; an open answer ends. \return what chat_dialog::add and take return
+    [[nodiscard]] result<void> add(conversation_turn turn) {
+        close();
+        std::vector<chat_tool_call> calls;
+        for (const conversation_turn::call& call : turn.calls) {
+            calls.push_back({call.name, call.arguments});
+        }
+        if (auto added = dialog_.add({turn.role, turn.text, calls}); !added) {
+            return added;
+        }
+        turns_.push_back(std::move(turn));
+        return take();
+    }
+
+    /// Begins an answer with `text`, which may be empty.
+    [[nodiscard]] result<void> begin_answer(std::string_view text) {
+        conversation_turn turn{.role = "assistant", .text = std::string(text), .is_answer = true};
+        if (auto encoded = text_->encode(text, turn.tokens, {.follows_text = true}); !encoded) {
+            return encoded;
+        }
+        turn.begun_tokens = turn.tokens.size();
+        turn.begun_bytes = text.size();
+        return open(std::move(turn));
+    }
+
+    /// Room for so many more tokens of the open answer and their text, so that these allocate nothing.
+    void reserve(std::size_t tokens) {
+        constexpr std::size_t bytes = 8; // of a token; 4 to 5 is what texts have
+        tokens_.reserve(tokens_.size() + tokens);
+        turns_.back().tokens.reserve(turns_.back().tokens.size() + tokens);
+        turns_.back().text.reserve(turns_.back().text.size() + tokens * bytes);
+    }
+
+    /// The model's next token. \pre is_open()
+    void append(token id) {
+        turns_.back().tokens.push_back(id);
+        tokens_.push_back(id);
+    }
+    /// The stop token that ends the answer. \pre is_open()
+    void stop(token id) {
+        tokens_.push_back(id);
+        turns_.back().stop = id;
+    }
+    /// The text of the open answer, to which append() adds nothing. \pre is_open()
+    [[nodiscard]] std::string& text() noexcept { return turns_.back().text; }
+    /// The text of the open answer ends before its tokens do: the tokens become those of the text.
+    /// \param decoder as that text was decoded \return what tokenizer::encode returns; the tokens are as before then
+    [[nodiscard]] result<void> cut(answer_decoder decoder) {
+        conversation_turn& last = turns_.back();
+        const std::span<const token> written = std::span(last.tokens).subspan(last.begun_tokens);
+        const auto kept = decoder.share_of(written, last.text.size() - last.begun_bytes);
+        const std::string_view rest = std::string_view(last.text).substr(last.begun_bytes + kept.bytes);
+        std::vector<token> end;
+        if (auto encoded = text_->encode(rest, end, {.follows_text = true}); !encoded) {
+            return encoded;
+        }
+        last.tokens.resize(last.begun_tokens + kept.tokens);
+        last.tokens.insert(last.tokens.end(), end.begin(), end.end());
+        tokens_.resize(answer_begin_ + last.begun_tokens + kept.tokens);
+        tokens_.insert(tokens_.end(), end.begin(), end.end());
+        return {};
+    }
+
+    /// Takes away what the model wrote of the last answer; one that the host added goes as a whole.
+    /// \pre the last turn is the assistant's
+    [[nodiscard]] result<void> answer_again() {
+        if (!is_open_) {
+            std::vector<conversation_turn> kept = turns_;
+            kept.pop_back();
+            auto done = become(std::move(kept));
+            return done ? begin_answer({}) : std::move(done);
+        }
+        conversation_turn& last = turns_.back();
+        last.tokens.resize(last.begun_tokens);
+        last.text.resize(last.begun_bytes);
+        last.stop = no_token;
+        tokens_.resize(answer_begin_ + last.begun_tokens);
+        return {};
+    }
+
+    /// Becomes what these turns are. An answer at their end is open.
+    [[nodiscard]] result<void> become(std::vector<conversation_turn> turns) {
+        transcript made(empty_, *text_);
+        for (conversation_turn& turn : turns) {
+            if (auto done = turn.is_answer ? made.open(std::move(turn)) : made.add(std::move(turn)); !done) {
+                return done;
+            }
+        }
+        *this = std::move(made);
+        return {};
+    }
+
+    /// The oldest question goes, with all that followed it up to the next one; what stands in front of all, such as
+    /// the system's turn, stays. \return how many turns that were; 0 if there is only one question
+    [[nodiscard]] result<std::size_t> drop_oldest() {
+        std::size_t first = 0;
+        while (first < turns_.size() && turns_[first].role == "system") {
+            ++first;
+        }
+        std::size_t next = first + 1;
+        while (next < turns_.size() && !begins_anew(next)) {
+            ++next;
+        }
+        if (next >= turns_.size()) {
+            return std::size_t{0};
+        }
+        std::vector<conversation_turn> kept(turns_.begin(), turns_.begin() + static_cast<std::ptrdiff_t>(first));
+        kept.insert(kept.end(), turns_.begin() + static_cast<std::ptrdiff_t>(next), turns_.end());
+        if (auto done = become(std::move(kept)); !done) {
+            return failed(done);
+        }
+        return next - first;
+    }
+
+private:
+    [[nodiscard]] static bool answers(const conversation_turn& turn) noexcept {
+        return turn.role == "assistant" || turn.role == "tool";
+    }
+    [[nodiscard]] bool begins_anew(std::size_t turn) const noexcept {
+        return !answers(turns_[turn]) && answers(turns_[turn - 1]);
+    }
+
+    /// Appends an answer as the tokens that it is.
+    [[nodiscard]] result<void> open(conversation_turn turn) {
+        close();
+        dialog_.add_prompt();
+        if (auto taken = take(); !taken) {
+            return taken;
+        }
+        answer_begin_ = tokens_.size();
+        tokens_.insert(tokens_.end(), turn.tokens.begin(), turn.tokens.end());
+        if (turn.stop != no_token) {
+            tokens_.push_back(turn.stop);
+        }
+        turns_.push_back(std::move(turn));
+        is_open_ = true;
+        return {};
+    }
+
+    void close() noexcept {
+        if (is_open_) {
+            dialog_.end_answer(turns_.back().tokens, turns_.back().stop != no_token);
+            is_open_ = false;
+        }
+    }
+
+    /// Takes what the dialog has for the session.
+    [[nodiscard]] result<void> take() {
+        const std::size_t kept = dialog_.kept();
+        auto more = dialog_.take();
+        if (!more) {
+            return failed(more);
+        }
+        tokens_.resize(kept);
+        tokens_.insert(tokens_.end(), more->begin(), more->end());
+        return {};
+    }
+
+    const tokenizer* text_;
+    chat_dialog empty_;
+    chat_dialog dialog_; ///< in front of an open answer
+    std::vector<conversation_turn> turns_;
+    std::vector<token> tokens_;
+    std::size_t answer_begin_ = 0;
+    bool is_open_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A dialog with a model, and all that it takes: a session, a sampler, the chat format. What a user says is never a
+/// control token, only what is new is computed, and what the model writes comes as text.
+///
+///     auto talk = conversation::open(model, {.system = "You tell fairy tales."});
+///     talk->say("Who lived in the castle?");
+///     talk->answer([](std::string_view text) { std::cout << text; });
+///
+/// or, in a loop that cannot wait:
+///
+///     talk->step(std::chrono::milliseconds(2));
+///     label += talk->take_text();
+///
+/// The tokens are those of a session that was fed the dialog by hand, whatever the steps, and whatever was said, taken
+/// back or changed before. What fails changes nothing. Borrows the model, which must outlive it; move-only. Belongs to
+/// one thread at a time, but for cancel(). step(), take() and take_text() allocate nothing once an answer was begun,
+/// but where a stop text is cut off, where turns are dropped, and for text of more than 8 bytes a token; the other
+/// functions allocate what the texts of the dialog need.
+class conversation final : public speaker {
+public:
+    /// Reads nothing yet: the system's turn is run by the first step(), or with what is said first.
+    /// \return errc::no_lm_head from a text embedding model, errc::invalid_argument for a model without tokenizer; what
+    /// any_model::chat, any_session::open, sampler::open, chat_template::open_dialog and stop_texts::open return;
+    /// errc::context_full if the context has no room for the system's turn.
+    [[nodiscard]] static result<conversation> open(const any_model& model, const conversation_options& options = {}) {
+        return detail::guarded([&] { return make(model, nullptr, options); });
+    }
+    /// The same on the caller's pool, which must outlive the conversation. See any_session::open.
+    [[nodiscard]] static result<conversation> open(const any_model& model, pool_ref pool,
+                                                   const conversation_options& options = {}) {
+        return detail::guarded([&] { return make(model, &pool, options); });
+    }
+    static result<conversation> open(any_model&&, const conversation_options& = {}) = delete;           // would dangle
+    static result<conversation> open(any_model&&, pool_ref, const conversation_options& = {}) = delete; // would dangle
+
+    /// Adds a turn of the user's, which the model is to answer. Nothing is computed. An answer that is being given ends
+    /// here. \param begun what the answer is to begin with: take_text() does not have it, the history has. It is text,
+    /// and best ends where a word does. \return errc::context_full, and what chat_dialog::add and tokenizer::encode
+    /// return.
+    [[nodiscard]] result<void> say(std::string_view text, std::string_view begun = {}) {
+        return change(fate::begins, [&](detail::transcript& next) {
+            auto added = next.add({.role = "user", .text = std::string(text)});
+            return added ? next.begin_answer(begun) : std::move(added);
+        });
+    }
+
+    /// Adds a turn of any role, such as the result of a tool or a part of an earlier dialog; no answer is wanted. An
+    /// answer that is being given ends here. \return as say()
+    [[nodiscard]] result<void> add(const chat_message& message) {
+        return change(fate::ends, [&](detail::transcript& next) {
+            conversation_turn turn{.role = std::string(message.role), .text = std::string(message.content)};
+            for (const chat_tool_call& call : message.calls) {
+                turn.calls.push_back({std::string(call.name), std::string(call.arguments)});
+            }
+            return next.add(std::move(turn));
+        });
+    }
+
+    /// The model is to answer what was added. \param begun as in say() \return as say()
+    [[nodiscard]] result<void> begin_answer(std::string_view begun = {}) {
+        return change(fate::begins, [&](detail::transcript& next) { return next.begin_answer(begun); });
+    }
+
+    /// The last answer is written anew, with the same beginning if the host gave one. The sampler goes on where it is,
+    /// so that the answer is another one unless it is greedy.
+    /// \return errc::invalid_argument if the last turn is no answer
+    [[nodiscard]] result<void> regenerate() {
+        if (history().empty() || history().back().role != "assistant") {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"conversation: the last turn is no answer that could be written anew"});
+        }
+        return change(fate::begins, [&](detail::transcript& next) { return next.answer_again(); });
+    }
+
+    /// Puts `text` in place of the one of a turn of the history. Turns after it stay; an answer that is being given
+    /// goes on, unless it is the one that was changed. Only what follows the change is computed again. \return
+    /// errc::invalid_argument if there is no such turn, errc::context_full, what tokenizer::encode returns
+    [[nodiscard]] result<void> edit(std::size_t turn, std::string_view text) {
+        if (auto checked = check_turns(turn, history().size()); !checked) {
+            return checked;
+        }
+        const bool stays = now_.is_open() && turn + 1 != history().size();
+        return change(stays ? fate::stays : fate::ends, [&](detail::transcript& next) {
+            std::vector<conversation_turn> turns = next.turns();
+            turns[turn] = {.role = turns[turn].role, .text = std::string(text), .calls = turns[turn].calls};
+            return next.become(std::move(turns));
+        });
+    }
+
+    /// Forgets the turns from `turns` on: rewind(0) is all of them, the system's turn too.
+    /// \return errc::invalid_argument if there are fewer
+    [[nodiscard]] result<void> rewind(std::size_t turns) {
+        if (turns == history().size()) {
+            return {};
+        }
+        if (auto checked = check_turns(turns, history().size()); !checked) {
+            return checked;
+        }
+        return change(fate::ends, [&](detail::transcript& next) {
+            const auto& all = next.turns();
+            return next.become({all.begin(), all.begin() + static_cast<std::ptrdiff_t>(turns)});
+        });
+    }
+
+    /// Starts anew, with the system's turn alone and the sampler as it was opened.
+    [[nodiscard]] result<void> reset() {
+        auto done = change(fate::ends, [&](detail::transcript& next) { return begin_with_system(next); });
+        if (done) {
+            sampler_.reset();
+            accept_last(now_.tokens().size());
+            ended_ = answer_end::none;
+            dropped_ = 0;
+        }
+        return done;
+    }
+
+    /// Works on what is to be read or written, until the budget is used up or nothing is left to do. An answer can end
+    /// in it: ended_by().
+    /// \return what any_session::feed and next return; the answer has ended with answer_end::error then, and retry()
+    /// goes on.
+    [[nodiscard]] result<conversation_state> step(std::chrono::nanoseconds budget) {
+        const auto start = std::chrono::steady_clock::now();
+        std::chrono::nanoseconds left = budget;
+        do {
+            if (auto advanced = advance(left); !advanced) {
+                return failed(advanced);
+            }
+            left = budget - (std::chrono::steady_clock::now() - start);
+        } while (left.count() > 0 && state() != conversation_state::idle);
+        settle_cancel();
+        return state();
+    }
+
+    /// Works until the answer has ended, and calls on_text(std::string_view) with its text as it comes. The call
+    /// returns nothing, or false to end the answer there. \return why the answer ended, or what step() returns
+    template <class OnText> [[nodiscard]] result<answer_end> answer(OnText&& on_text) {
+        return answer_to(detail::text_visitor(on_text));
+    }
+
+    /// The text that the answer got since the last call: whole characters, but for bytes at its end that are none. What
+    /// may become a stop text or a thought is held back. What is not taken before another answer begins is lost. Valid
+    /// until the next call of a function that is not const.
+    [[nodiscard]] std::string_view take_text() noexcept { return text_.take(); }
+
+    /// The answer that is being given ends as it stands, and what was not read of the question is not. Any thread may
+    /// call it; a step() that runs meanwhile returns soon.
+    void cancel() noexcept { cancel_->store(true, std::memory_order_relaxed); }
+
+    /// After answer_end::error: the answer goes on, for example because another conversation has given back pages.
+    /// \return what say() returns
+    [[nodiscard]] result<void> retry() {
+        if (!now_.is_open() || ended_ != answer_end::error) {
+            return {};
+        }
+        auto done = detail::guarded([&] { return follow(now_.tokens()); });
+        ended_ = done ? answer_end::none : ended_;
+        return done;
+    }
+
+    /// A conversation that has the same past and goes its own way. It shares threads and working memory with this one,
+    /// so that both belong to one thread at a time; in a kv_pool it shares the pages, too: a hundred characters have
+    /// one description of their world. \param seed of the sampler's random numbers from here on; nullopt: they go on as
+    /// this one's \return errc::out_of_memory, errc::kv_pool_full
+    [[nodiscard]] result<conversation> fork(std::optional<std::uint64_t> seed = {}) {
+        return detail::guarded([&] { return make_fork(seed); });
+    }
+
+    /// What chooses tokens from here on in place of the sampler, such as one that keeps to a grammar; nullopt: the
+    /// sampler. It is not told of tokens that it did not choose. Borrowed: it must outlive its use.
+    void choose_with(std::optional<any_chooser> chooser) noexcept { chooser_ = chooser; }
+
+    [[nodiscard]] conversation_state state() const noexcept {
+        if (is_answering() && is_cancelled()) {
+            return conversation_state::idle;
+        }
+        return is_reading()     ? conversation_state::reading
+               : is_answering() ? conversation_state::speaking
+                                : conversation_state::idle;
+    }
+    /// Why the last answer ended.
+    [[nodiscard]] answer_end ended_by() const noexcept {
+        return is_answering() && is_cancelled() ? answer_end::cancelled : ended_;
+    }
+    /// \pre ended_by() == answer_end::error
+    [[nodiscard]] const error& last_error() const noexcept { return error_; }
+    /// Whether the answer is still in its thought, or ended in it.
+    [[nodiscard]] bool is_in_thought() const noexcept { return now_.is_open() && text_.is_in_thought(); }
+
+    /// The turns that are in the context, an answer that is being given included. Valid until the next call of a
+    /// function that is not const.
+    [[nodiscard]] std::span<const conversation_turn> history() const noexcept { return now_.turns(); }
+    /// How many turns were dropped so far to make room.
+    [[nodiscard]] std::size_t dropped() const noexcept { return dropped_; }
+
+    /// The tokens of the dialog, those that are not computed yet included.
+    [[nodiscard]] std::span<const token> tokens() const noexcept { return now_.tokens(); }
+    [[nodiscard]] std::size_t position() const noexcept { return now_.tokens().size(); } ///< how many
+    [[nodiscard]] std::size_t context() const noexcept { return session_.context(); }
+    /// Tokens in front of the last answer.
+    [[nodiscard]] std::size_t prompt_tokens() const noexcept {
+        return now_.is_open() ? now_.answer_begin() : position();
+    }
+    /// Tokens that the model wrote of the last answer, without a stop token.
+    [[nodiscard]] std::size_t answer_tokens() const noexcept { return now_.written(); }
+
+    /// How dialogs are written.
+    [[nodiscard]] const chat_template& format() const noexcept { return format_; }
+    [[nodiscard]] const sampler& chooses() const noexcept { return sampler_; }
+
+    // What a scheduler uses.
+
+    [[nodiscard]] any_session& session() noexcept override { return session_; }
+    [[nodiscard]] std::optional<any_chooser> chooser() noexcept override {
+        settle_cancel();
+        return is_answering() ? std::optional(chooser_ ? *chooser_ : any_chooser(sampler_)) : std::nullopt;
+    }
+    void take(std::optional<token> id) noexcept override {
+        if (!is_answering()) {
+            return;
+        }
+        if (!id) {
+            take_reason(session_.stopped_by());
+        } else if (auto taken = detail::guarded([&] { return take_token(*id); }); !taken) {
+            error_ = failed(taken);
+            ended_ = answer_end::error;
+        }
+    }
+
+private:
+    /// What becomes of the answer that is being given, when the dialog changes.
+    enum class fate : unsigned char { begins, stays, ends };
+
+    /// What stays as it was opened.
+    struct settings {
+        std::string system;
+        std::vector<std::string> stop_texts = {};
+        std::size_t answer_limit = 0;
+        std::size_t room = 0; ///< 0: the full context is where it stops
+    };
+
+    conversation(settings chosen, chat_template format, any_session session, sampler choose, detail::transcript now,
+                 detail::answer_text text, std::unique_ptr<std::atomic<bool>> cancel) noexcept
+        : settings_(std::move(chosen)), format_(std::move(format)), session_(std::move(session)),
+          sampler_(std::move(choose)), now_(std::move(now)), text_(std::move(text)), cancel_(std::move(cancel)) {}
+
+    [[nodiscard]] static result<conversation> make(const any_model& model, const pool_ref* pool,
+                                                   const conversation_options& options) {
+        if (auto checked = check_model(model); !checked) {
+            return failed(checked);
+        }
+        auto format = model.chat(options.chat_format);
+        if (!format) {
+            return failed(format);
+        }
+        auto dialog = format->open_dialog(options.chat);
+        if (!dialog) {
+            return failed(dialog);
+        }
+        session_options of_session = options.session;
+        of_session.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
+        auto session =
+            pool != nullptr ? any_session::open(model, *pool, of_session) : any_session::open(model, of_session);
+        if (!session) {
+            return failed(session);
+        }
+        auto choose = sampler::open(options.sampling.value_or(sampler_options::advised_by(model.sampling())),
+                                    model.parameters().vocabulary);
+        if (!choose) {
+            return failed(choose);
+        }
+        auto stops = stop_texts::open(options.stop_texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        const detail::answer_text::options shown{
+            .show_thoughts = options.show_thoughts || !format->has_thoughts(),
+            .show_special = options.show_special,
+            .prompt = format->prompt(options.chat.thinking),
+        };
+        settings chosen = settings_of(options, session->context());
+        return assembled(std::move(chosen), *std::move(format), *std::move(session), *std::move(choose),
+                         detail::transcript(*std::move(dialog), model.text()),
+                         detail::answer_text(model.text(), shown, *std::move(stops)), true);
+    }
+
+    [[nodiscard]] static result<void> check_model(const any_model& model) {
+        if (model.parameters().is_embedder) {
+            return detail::error_saying(errc::no_lm_head, {"conversation: the model is a text embedding model, which "
+                                                           "gives no answers"});
+        }
+        if (!model.has_text()) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"conversation: the model was opened without its tokenizer"});
+        }
+        return {};
+    }
+
+    [[nodiscard]] static settings settings_of(const conversation_options& options, std::size_t context) {
+        settings made{.system = std::string(options.system), .answer_limit = options.answer_limit};
+        for (const std::string_view text : options.stop_texts) {
+            made.stop_texts.emplace_back(text);
+        }
+        if (options.when_full == full_context::drop_oldest) {
+            made.room = (std::max<std::size_t>)(options.room != 0 ? options.room : context / 4, 1);
+        }
+        return made;
+    }
+
+    [[nodiscard]] static result<conversation> assembled(settings chosen, chat_template format, any_session session,
+                                                        sampler choose, detail::transcript now,
+                                                        detail::answer_text text, bool is_new) {
+        std::unique_ptr<std::atomic<bool>> cancel(new (std::nothrow) std::atomic<bool>(false));
+        if (cancel == nullptr) {
+            return detail::out_of_memory();
+        }
+        conversation made(std::move(chosen), std::move(format), std::move(session), std::move(choose), std::move(now),
+                          std::move(text), std::move(cancel));
+        auto ready = is_new ? made.change(fate::ends, [&](auto& next) { return made.begin_with_system(next); })
+                            : made.follow(made.now_.tokens());
+        return ready ? result<conversation>(std::move(made)) : failed(ready);
+    }
+
+    [[nodiscard]] result<conversation> make_fork(std::optional<std::uint64_t> seed) {
+        settle_cancel();
+        auto session = session_.fork();
+        if (!session) {
+            return failed(session);
+        }
+        auto choose = sampler_.copy();
+        if (!choose) {
+            return failed(choose);
+        }
+        if (seed) {
+            choose->reseed(*seed);
+        }
+        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
+        auto stops = stop_texts::open(texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        auto made = assembled(settings_, format_, *std::move(session), *std::move(choose), now_,
+                              text_.copy(*std::move(stops)), false);
+        if (made) {
+            made->ended_ = ended_;
+            made->error_ = error_;
+            made->dropped_ = dropped_;
+            made->reserve();
+        }
+        return made;
+    }
+
+    [[nodiscard]] result<void> begin_with_system(detail::transcript& next) const {
+        auto done = next.become({});
+        return done && !settings_.system.empty() ? next.add({.role = "system", .text = settings_.system})
+                                                 : std::move(done);
+    }
+
+    [[nodiscard]] static result<void> check_turns(std::size_t turn, std::size_t turns) {
+        if (turn >= turns) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"conversation: turn ", turn, " was asked for, the history has ", turns});
+        }
+        return {};
+    }
+
+    /// Calls work(transcript&) on a copy, which becomes the dialog if that works and the session can follow it.
+    template <class Work> [[nodiscard]] result<void> change(fate answers, Work&& work) {
+        return detail::guarded([&]() -> result<void> {
+            settle_cancel();
+            detail::transcript next = now_;
+            if (auto done = work(next); !done) {
+                return done;
+            }
+            const std::size_t told = next.tokens().size() - common(now_.tokens(), next.tokens());
+            const bool goes_on = answers == fate::begins || (answers == fate::stays && is_answering());
+            std::size_t dropped = 0;
+            if (auto fits = make_room(next, goes_on ? 1 : 0, dropped); !fits) {
+                return fits;
+            }
+            if (goes_on) {
+                prepare(next);
+            }
+            if (auto followed = follow(next.tokens()); !followed) {
+                static_cast<void>(follow(now_.tokens()));
+                return followed;
+            }
+            take_over(next, answers, told);
+            dropped_ += dropped;
+            return {};
+        });
+    }
+
+    void take_over(detail::transcript& next, fate answers, std::size_t told) {
+        const bool was_answering = is_answering();
+        std::swap(now_, next);
+        accept_last(told);
+        if (answers == fate::begins) {
+            const conversation_turn& answer = now_.turns().back();
+            text_.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            ended_ = answer_end::none;
+            cancel_->store(false, std::memory_order_relaxed);
+        } else if (answers == fate::ends && was_answering) {
+            ended_ = answer_end::cancelled;
+        }
+    }
+
+    /// Memory for the rest of the answer.
+    void prepare(detail::transcript& next) {
+        const std::size_t room = session_.context() - (std::min)(session_.context(), next.tokens().size());
+        const std::size_t limit = settings_.answer_limit;
+        next.reserve(limit != 0 ? (std::min)(room, limit + 1) : room);
+        text_.reserve(next.turns().back().begun_bytes);
+    }
+    void reserve() {
+        if (is_answering()) {
+            prepare(now_);
+        }
+    }
+
+    /// Drops turns until `need` positions are free, and if that takes any, as many more as the options say.
+    [[nodiscard]] result<void> make_room(detail::transcript& next, std::size_t need, std::size_t& dropped) const {
+        const std::size_t context = session_.context();
+        const auto has_room = [&](std::size_t free) {
+            return next.tokens().size() <= context && context - next.tokens().size() >= free;
+        };
+        const bool drops = settings_.room != 0;
+        if (has_room(drops ? need : 0)) {
+            return {};
+        }
+        while (drops && !has_room((std::max)(need, settings_.room))) {
+            auto gone = next.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            if (*gone == 0) {
+                break;
+            }
+            dropped += *gone;
+        }
+        return drops && has_room(need) ? result<void>() : does_not_fit(next.tokens());
+    }
+
+    [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
+        const std::size_t taken = common(now_.tokens(), tokens);
+        return detail::error_saying(errc::context_full,
+                                    {"conversation: ", tokens.size() - taken, " tokens do not fit, the context has ",
+                                     session_.context(), " positions and ", taken, " are taken"});
+    }
+
+    [[nodiscard]] static std::size_t common(std::span<const token> a, std::span<const token> b) noexcept {
+        const std::size_t most = (std::min)(a.size(), b.size());
+        std::size_t count = 0;
+        while (count < most && a[count] == b[count]) {
+            ++count;
+        }
+        return count;
+    }
+
+    /// The session keeps what it has of these tokens and is to run the rest.
+    [[nodiscard]] result<void> follow(std::span<const token> tokens) {
+        const std::size_t kept = common(session_.tokens(), tokens);
+        if (auto rewound = session_.rewind(kept); !rewound) {
+            return rewound;
+        }
+        to_read_ = tokens.size();
+        return {};
+    }
+
+    /// The sampler counts the last `count` tokens among the recent ones.
+    void accept_last(std::size_t count) noexcept {
+        for (const token id : tokens().last(count)) {
+            sampler_.accept(id);
+        }
+    }
+
+    [[nodiscard]] bool is_answering() const noexcept { return now_.is_open() && ended_ == answer_end::none; }
+    [[nodiscard]] bool is_cancelled() const noexcept { return cancel_->load(std::memory_order_relaxed); }
+    [[nodiscard]] bool is_reading() const noexcept { return session_.position() < to_read_; }
+
+    void settle_cancel() noexcept {
+        if (is_cancelled() && cancel_->exchange(false, std::memory_order_relaxed) && is_answering()) {
+            to_read_ = 0;
+            finish(answer_end::cancelled);
+        }
+    }
+
+    /// A piece of work.
+    [[nodiscard]] result<void> advance(std::chrono::nanoseconds /*budget*/) {
+        const auto choose = chooser();
+        if (is_reading()) {
+            const auto rest = tokens().subspan(session_.position());
+            auto fed = session_.feed(rest.first((std::min<std::size_t>)(rest.size(), 32)));
+            if (!fed && is_answering()) {
+                error_ = error{fed.error()};
+                ended_ = answer_end::error;
+            }
+            return fed;
+        }
+        if (!choose) {
+            return {};
+        }
+        any_chooser chosen = *choose;
+        take(session_.next(chosen));
+        return ended_ == answer_end::error ? result<void>(error{error_}) : result<void>();
+    }
+
+    [[nodiscard]] result<answer_end> answer_to(detail::text_visitor on_text) {
+        while (state() != conversation_state::idle) {
+            if (auto advanced = advance((std::chrono::nanoseconds::max)()); !advanced) {
+                return failed(advanced);
+            }
+            if (const std::string_view text = take_text(); !text.empty() && !on_text(text)) {
+                cancel();
+            }
+        }
+        settle_cancel();
+        return ended_;
+    }
+
+    [[nodiscard]] result<void> take_token(token id) {
+        if (format_.is_stop(id)) {
+            now_.stop(id);
+            finish(answer_end::stop_token);
+            return {};
+        }
+        now_.append(id);
+        if (text_.put(id, now_.text())) {
+            finish(answer_end::stop_text);
+        } else if (now_.written() == settings_.answer_limit) {
+            finish(answer_end::limit);
+        }
+        return {};
+    }
+
+    void take_reason(stop_reason why) noexcept {
+        if (why == stop_reason::error) {
+            static_cast<void>(detail::has_memory_for([&] { error_ = session_.last_error(); }));
+            ended_ = answer_end::error;
+        } else if (why != stop_reason::context_full || !drop_in_answer()) {
+            finish(answer_end::context_full);
+        }
+    }
+
+    /// \return whether there is room for the answer to go on
+    [[nodiscard]] bool drop_in_answer() noexcept {
+        return settings_.room != 0 && change(fate::stays, [](detail::transcript&) { return result<void>(); });
+    }
+
+    /// The answer ends; what was held back of its text is shown.
+    void finish(answer_end why) noexcept {
+        ended_ = why;
+        auto done = detail::guarded([&]() -> result<void> {
+            if (why != answer_end::stop_text && text_.end(now_.text())) {
+                ended_ = answer_end::stop_text;
+            }
+            const bool follows_text = now_.turns().back().begun_tokens != 0;
+            return ended_ == answer_end::stop_text ? now_.cut(text_.made_decoder(follows_text)) : result<void>();
+        });
+        if (!done) {
+            error_ = failed(done);
+            ended_ = answer_end::error;
+        }
+    }
+
+    settings settings_;
+    chat_template format_;
+    any_session session_;
+    sampler sampler_;
+    std::optional<any_chooser> chooser_;
+    detail::transcript now_;
+    detail::answer_text text_;
+    std::unique_ptr<std::atomic<bool>> cancel_; ///< not here, because the session knows its place
+    answer_end ended_ = answer_end::none;
+    error error_;
+    std::size_t dropped_ = 0;
+    std::size_t to_read_ = 0; ///< how many of the tokens are to be run
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/embedding.hpp ----
+// Text embeddings: the tokens of a text to embed.
+#ifndef BITNET_RUN_EMBEDDING_HPP
+#define BITNET_RUN_EMBEDDING_HPP
+
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The tokens of `text` as any_session::embed() wants them: bos before and eos after it if the file asks for them. Text
+/// embedding models are trained with that eos, in which one that pools by the last state gathers the text. What else a
+/// model wants around a text, such as an instruction before a query, is up to the caller. \pre model.has_text().
+/// \return what tokenizer::encode returns.
+[[nodiscard]] inline result<std::vector<token>> tokens_to_embed(const any_model& model, std::string_view text) {
+    return detail::guarded([&]() -> result<std::vector<token>> {
+        const tokenizer& tokens = model.text();
+        std::vector<token> made;
+        if (tokens.add_bos() && tokens.bos()) {
+            made.push_back(*tokens.bos());
+        }
+        if (auto done = tokens.encode(text, made); !done) {
+            return failed(done);
+        }
+        if (tokens.add_eos() && tokens.eos()) {
+            made.push_back(*tokens.eos());
+        }
+        return made;
+    });
+}
 
 } // namespace bitnet::inline BITNET_ABI
 

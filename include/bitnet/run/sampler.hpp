@@ -16,6 +16,7 @@
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/text/token.hpp>
 
+#include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -147,6 +148,25 @@ public:
         accepted_ = 0;
         distinct_ = 0;
         random_ = options_.seed;
+    }
+
+    /// Another sampler in the same state. \return errc::out_of_memory.
+    [[nodiscard]] result<sampler> copy() const {
+        auto made = open(options_, candidates_.size());
+        if (made) {
+            std::copy_n(counts_.data(), counts_.size(), made->counts_.data());
+            std::copy_n(recent_.data(), recent_.size(), made->recent_.data());
+            made->random_ = random_;
+            made->accepted_ = accepted_;
+            made->distinct_ = distinct_;
+        }
+        return made;
+    }
+
+    /// Starts another random sequence; recent tokens stay.
+    void reseed(std::uint64_t seed) noexcept {
+        options_.seed = seed;
+        random_ = seed;
     }
 
     [[nodiscard]] const sampler_options& options() const noexcept { return options_; }

@@ -170,6 +170,7 @@
 #include <bitnet/run/embedding.hpp>
 #include <bitnet/run/embedding_codes.hpp>
 #include <bitnet/run/files_part.hpp>
+#include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/graph_part.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/model_core.hpp>
@@ -241,6 +242,7 @@
 #include <bitnet/thread/native_thread.hpp>
 #include <bitnet/thread/parking_number.hpp>
 #include <bitnet/thread/pool.hpp>
+#include <bitnet/thread/stepped_pool.hpp>
 #include <bitnet/thread/thread_limits.hpp>
 #include <bitnet/thread/thread_pool.hpp>
 #include <bitnet/thread/usable_cores.hpp>

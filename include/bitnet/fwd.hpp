@@ -140,6 +140,7 @@ enum class screen_state;
 struct screen_statistics;
 struct session_options;
 class speaker;
+enum class step_state;
 enum class stop_reason;
 
 // converting them

@@ -310,7 +310,7 @@ enum class errc {
     kv_pool_full,     ///< more positions than a kv_pool has free pages for
     nothing_fed,      ///< next() or logits() before any token was fed
     no_lm_head,       ///< logits or tokens of a text embedding model
-    cancelled,        ///< the caller's own callback stopped the work
+    cancelled,        ///< the caller's own callback or flag stopped the work
 };
 
 /// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.
@@ -755,6 +755,7 @@ enum class screen_state;
 struct screen_statistics;
 struct session_options;
 class speaker;
+enum class step_state;
 enum class stop_reason;
 
 // converting them
@@ -1162,8 +1163,15 @@ struct batch_options {
 enum class stop_reason {
     none,         ///< it gave one, or was not called
     stop_token,   ///< the model ended its turn; the stop token is part of the sequence
-    context_full, ///< position() is context()
+    context_full, ///< no position is left
     error,        ///< see last_error()
+    cancelled,    ///< the flag of set_cancel_flag() is true
+};
+
+/// Whether a session's step() has more to do.
+enum class step_state {
+    working, ///< the budget is used up: call it again
+    ready,   ///< all that was asked for is computed
 };
 
 /// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
@@ -3012,13 +3020,21 @@ public:
           }),
           threads_(pool.threads()) {}
 
+    /// The library's own: a pool of `count` threads whose run() itself hands neighbouring indices to one thread, so
+    /// that loops leave that to it.
+    pool_ref(void* pool, void (*run_loop)(void*, std::size_t, loop_body) noexcept, std::size_t count) noexcept
+        : pool_(pool), run_(run_loop), threads_(count), makes_runs_(true) {}
+
     void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
     [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
+    /// Whether run() hands out neighbouring indices together.
+    [[nodiscard]] bool makes_runs() const noexcept { return makes_runs_; }
 
 private:
     void* pool_;
     void (*run_)(void*, std::size_t, loop_body) noexcept;
     std::size_t threads_;
+    bool makes_runs_ = false;
 };
 
 namespace detail {
@@ -3102,7 +3118,8 @@ private:
 /// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
 /// guided_runs.
 template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
-    const guided_runs runs(count, pool.threads());
+    // As many threads as indices make runs of one.
+    const guided_runs runs(count, pool.makes_runs() && count != 0 ? count : pool.threads());
     parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
         const guided_runs::run run = runs[index];
         for (std::size_t i = run.begin; i < run.end; ++i) {
@@ -4065,6 +4082,8 @@ BITNET_PRECISE_END
 
 #endif
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -4091,12 +4110,17 @@ public:
     [[nodiscard]] virtual result<std::span<const scored_token>> largest_logits(std::size_t k) = 0;
     [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
     [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
+    [[nodiscard]] virtual result<void> queue(std::span<const token> tokens) = 0;
+    /// \param choose null: nothing is asked of the head
+    [[nodiscard]] virtual result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) = 0;
+    virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
     [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
+    [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
     [[nodiscard]] std::size_t threads() const noexcept { return options_.threads.value_or(1); }
     [[nodiscard]] stop_reason stopped_by() const noexcept { return stopped_by_; }
@@ -4109,6 +4133,7 @@ protected:
     session_options options_;
     std::size_t cached_ = 0;       ///< positions in the cache
     std::optional<token> pending_; ///< given by next(), not yet run
+    std::size_t queued_ = 0;       ///< accepted behind these, not yet run
     stop_reason stopped_by_ = stop_reason::none;
     error last_error_;
 };
@@ -4163,6 +4188,36 @@ public:
         return base_->next(any_chooser(choose));
     }
 
+    /// Accepts tokens as feed() does, and computes nothing: step() does, or else the next call that needs them. They
+    /// are part of the sequence, and counted by position(), once they have run; rewind() and reset() drop those that
+    /// have not. \return as feed(); nothing is queued then.
+    [[nodiscard]] result<void> queue(std::span<const token> tokens) { return base_->queue(tokens); }
+    /// Tokens in the queue.
+    [[nodiscard]] std::size_t queued() const noexcept { return base_->queued(); }
+
+    /// Runs the token that next() gave, then the queue, and returns before `budget` is used up: what goes on takes its
+    /// time, measured before, into account, and where it is too long stops in a prompt, a layer or a product. It runs
+    /// something each time, however small the budget, so that enough calls get to the end. The bits are those of calls
+    /// that do not stop. Any other call finishes first what it needs. A fork that is used in between shares the
+    /// working memory: what was begun of a pass, at most prompt_chunk tokens through the layers, starts again.
+    /// \return working while there is more to do; errc::cancelled, errc::kv_pool_full; the queue stays as it is then.
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget) { return base_->step(budget, nullptr); }
+    /// The same, and goes on with the logits that `choose` needs, so that next(choose) has no more to do than to
+    /// choose. \return also errc::nothing_fed, errc::no_lm_head.
+    template <token_chooser Chooser>
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget, Chooser& choose) {
+        const any_chooser erased(choose);
+        return base_->step(budget, &erased);
+    }
+
+    /// From here on `*flag`, which another thread may set, stops what computes, within milliseconds, until it is false
+    /// again; null: no flag, as after opening, and in a fork. The flag outlives its use here.
+    /// feed(), feed_each() and feed_embeddings() return errc::cancelled: the sequence has what ran of their tokens, all
+    /// together prompt_chunk at a time, as position() says, and not the rest. next() returns nullopt, and stopped_by()
+    /// is stop_reason::cancelled; logits() and the like and step() return errc::cancelled. Those lose nothing: the
+    /// queue stays, and rewind(position()) drops it.
+    void set_cancel_flag(const std::atomic<bool>* flag) noexcept { base_->set_cancel_flag(flag); }
+
     /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::no_lm_head from a text embedding model.
     [[nodiscard]] result<std::span<const float>> logits() { return base_->logits(); }
@@ -4195,7 +4250,7 @@ public:
     /// What finding the largest logits has cost so far; all zero without a screen.
     [[nodiscard]] const screen_statistics& screening() const noexcept { return base_->screening(); }
 
-    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave.
+    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave; without the queue.
     [[nodiscard]] std::size_t position() const noexcept { return base_->position(); }
     [[nodiscard]] std::size_t context() const noexcept { return base_->context(); }
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
@@ -4209,15 +4264,15 @@ public:
     /// The tokens of the sequence, position() of them; no_token where something else than a token was fed.
     [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
 
-    /// Forgets the tokens from `position` on; what follows has the bits of a session that never had them. The last
-    /// token that is kept runs once more if nothing is fed before the next one is asked for.
-    /// \return errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be
-    /// taken out of.
+    /// Forgets the tokens from `position` on, and the queue; what follows has the bits of a session that never had
+    /// them. The last token that is kept runs once more if nothing is fed before the next one is asked for. \return
+    /// errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be taken out
+    /// of.
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
     /// that both belong to one thread at a time; in a kv_pool it shares the pages, too, and copies the last one when
-    /// one of the two writes it. Without a pool keys and values are copied.
+    /// one of the two writes it. Without a pool keys and values are copied. The queue stays with this session.
     /// \return errc::out_of_memory, errc::kv_pool_full.
     [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
 

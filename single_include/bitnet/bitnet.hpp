@@ -315,7 +315,7 @@ enum class errc {
     kv_pool_full,     ///< more positions than a kv_pool has free pages for
     nothing_fed,      ///< next() or logits() before any token was fed
     no_lm_head,       ///< logits or tokens of a text embedding model
-    cancelled,        ///< the caller's own callback stopped the work
+    cancelled,        ///< the caller's own callback or flag stopped the work
 };
 
 /// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.
@@ -760,6 +760,7 @@ enum class screen_state;
 struct screen_statistics;
 struct session_options;
 class speaker;
+enum class step_state;
 enum class stop_reason;
 
 // converting them
@@ -1167,8 +1168,15 @@ struct batch_options {
 enum class stop_reason {
     none,         ///< it gave one, or was not called
     stop_token,   ///< the model ended its turn; the stop token is part of the sequence
-    context_full, ///< position() is context()
+    context_full, ///< no position is left
     error,        ///< see last_error()
+    cancelled,    ///< the flag of set_cancel_flag() is true
+};
+
+/// Whether a session's step() has more to do.
+enum class step_state {
+    working, ///< the budget is used up: call it again
+    ready,   ///< all that was asked for is computed
 };
 
 /// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
@@ -3017,13 +3025,21 @@ public:
           }),
           threads_(pool.threads()) {}
 
+    /// The library's own: a pool of `count` threads whose run() itself hands neighbouring indices to one thread, so
+    /// that loops leave that to it.
+    pool_ref(void* pool, void (*run_loop)(void*, std::size_t, loop_body) noexcept, std::size_t count) noexcept
+        : pool_(pool), run_(run_loop), threads_(count), makes_runs_(true) {}
+
     void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
     [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
+    /// Whether run() hands out neighbouring indices together.
+    [[nodiscard]] bool makes_runs() const noexcept { return makes_runs_; }
 
 private:
     void* pool_;
     void (*run_)(void*, std::size_t, loop_body) noexcept;
     std::size_t threads_;
+    bool makes_runs_ = false;
 };
 
 namespace detail {
@@ -3107,7 +3123,8 @@ private:
 /// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
 /// guided_runs.
 template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
-    const guided_runs runs(count, pool.threads());
+    // As many threads as indices make runs of one.
+    const guided_runs runs(count, pool.makes_runs() && count != 0 ? count : pool.threads());
     parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
         const guided_runs::run run = runs[index];
         for (std::size_t i = run.begin; i < run.end; ++i) {
@@ -4070,6 +4087,8 @@ BITNET_PRECISE_END
 
 #endif
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -4096,12 +4115,17 @@ public:
     [[nodiscard]] virtual result<std::span<const scored_token>> largest_logits(std::size_t k) = 0;
     [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
     [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
+    [[nodiscard]] virtual result<void> queue(std::span<const token> tokens) = 0;
+    /// \param choose null: nothing is asked of the head
+    [[nodiscard]] virtual result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) = 0;
+    virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
     [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
+    [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
     [[nodiscard]] std::size_t threads() const noexcept { return options_.threads.value_or(1); }
     [[nodiscard]] stop_reason stopped_by() const noexcept { return stopped_by_; }
@@ -4114,6 +4138,7 @@ protected:
     session_options options_;
     std::size_t cached_ = 0;       ///< positions in the cache
     std::optional<token> pending_; ///< given by next(), not yet run
+    std::size_t queued_ = 0;       ///< accepted behind these, not yet run
     stop_reason stopped_by_ = stop_reason::none;
     error last_error_;
 };
@@ -4168,6 +4193,36 @@ public:
         return base_->next(any_chooser(choose));
     }
 
+    /// Accepts tokens as feed() does, and computes nothing: step() does, or else the next call that needs them. They
+    /// are part of the sequence, and counted by position(), once they have run; rewind() and reset() drop those that
+    /// have not. \return as feed(); nothing is queued then.
+    [[nodiscard]] result<void> queue(std::span<const token> tokens) { return base_->queue(tokens); }
+    /// Tokens in the queue.
+    [[nodiscard]] std::size_t queued() const noexcept { return base_->queued(); }
+
+    /// Runs the token that next() gave, then the queue, and returns before `budget` is used up: what goes on takes its
+    /// time, measured before, into account, and where it is too long stops in a prompt, a layer or a product. It runs
+    /// something each time, however small the budget, so that enough calls get to the end. The bits are those of calls
+    /// that do not stop. Any other call finishes first what it needs. A fork that is used in between shares the
+    /// working memory: what was begun of a pass, at most prompt_chunk tokens through the layers, starts again.
+    /// \return working while there is more to do; errc::cancelled, errc::kv_pool_full; the queue stays as it is then.
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget) { return base_->step(budget, nullptr); }
+    /// The same, and goes on with the logits that `choose` needs, so that next(choose) has no more to do than to
+    /// choose. \return also errc::nothing_fed, errc::no_lm_head.
+    template <token_chooser Chooser>
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget, Chooser& choose) {
+        const any_chooser erased(choose);
+        return base_->step(budget, &erased);
+    }
+
+    /// From here on `*flag`, which another thread may set, stops what computes, within milliseconds, until it is false
+    /// again; null: no flag, as after opening, and in a fork. The flag outlives its use here.
+    /// feed(), feed_each() and feed_embeddings() return errc::cancelled: the sequence has what ran of their tokens, all
+    /// together prompt_chunk at a time, as position() says, and not the rest. next() returns nullopt, and stopped_by()
+    /// is stop_reason::cancelled; logits() and the like and step() return errc::cancelled. Those lose nothing: the
+    /// queue stays, and rewind(position()) drops it.
+    void set_cancel_flag(const std::atomic<bool>* flag) noexcept { base_->set_cancel_flag(flag); }
+
     /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::no_lm_head from a text embedding model.
     [[nodiscard]] result<std::span<const float>> logits() { return base_->logits(); }
@@ -4200,7 +4255,7 @@ public:
     /// What finding the largest logits has cost so far; all zero without a screen.
     [[nodiscard]] const screen_statistics& screening() const noexcept { return base_->screening(); }
 
-    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave.
+    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave; without the queue.
     [[nodiscard]] std::size_t position() const noexcept { return base_->position(); }
     [[nodiscard]] std::size_t context() const noexcept { return base_->context(); }
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
@@ -4214,15 +4269,15 @@ public:
     /// The tokens of the sequence, position() of them; no_token where something else than a token was fed.
     [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
 
-    /// Forgets the tokens from `position` on; what follows has the bits of a session that never had them. The last
-    /// token that is kept runs once more if nothing is fed before the next one is asked for.
-    /// \return errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be
-    /// taken out of.
+    /// Forgets the tokens from `position` on, and the queue; what follows has the bits of a session that never had
+    /// them. The last token that is kept runs once more if nothing is fed before the next one is asked for. \return
+    /// errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be taken out
+    /// of.
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
     /// that both belong to one thread at a time; in a kv_pool it shares the pages, too, and copies the last one when
-    /// one of the two writes it. Without a pool keys and values are copied.
+    /// one of the two writes it. Without a pool keys and values are copied. The queue stays with this session.
     /// \return errc::out_of_memory, errc::kv_pool_full.
     [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
 
@@ -29098,14 +29153,19 @@ public:
 
     /// Prepares `count` positions from `first` on, before any of them is stored. Keys are read 16 positions at a time:
     /// zeroes the unwritten lanes of the last, incomplete block. \pre reserve() was called for them
-    void extend(std::size_t first, std::size_t count) noexcept {
+    void extend(pool_ref pool, std::size_t first, std::size_t count) noexcept {
         const std::size_t last = (first + count) / key_lanes * key_lanes; // the incomplete block
         if (last == first + count || last < first) {
             return; // none, or one that was prepared before
         }
-        for (std::size_t head = 0; head < shape_.heads; ++head) {
+        // A loop, because the first write to each huge page may take the system 0.2 ms.
+        parallel_for(pool, shape_.heads, [&](std::size_t head) noexcept {
             std::memset(find(head, last).key, 0, key_lanes * shape_.row_bytes);
-        }
+        });
+    }
+    void extend(std::size_t first, std::size_t count) noexcept {
+        inline_pool here;
+        extend(here, first, count);
     }
 
     /// Stores one position's key and value rows, [kv_heads * head_size] floats each, rounded to the element.
@@ -30211,25 +30271,62 @@ public:
     /// bounds leave more than an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
     [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
                                                                        std::size_t k) noexcept {
-        assert(k >= 1 && k <= most);
-        k = (std::min)(k, lm_head_->rows);
-        ++statistics_.steps;
-        if (!make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_)) {
-            return give_up();
+        begin(x, k);
+        while (!is_over()) {
+            run_stage(pool, x);
+            end_stage();
         }
-        bound_rows(pool);
-        const std::int32_t floor = floor_of(pool, x, k);
-        const std::size_t count = rescore(pool, x, floor);
-        if (count > limit()) {
-            return give_up();
-        }
-        statistics_.rescored_rows += count;
-        statistics_.bytes_read += screen_->bytes() + (count + candidates_) * lm_head_->row_bytes();
-        scored_token* first = found_.data();
-        std::nth_element(first, first + (k - 1), first + count, by_logit);
-        std::sort(first, first + k, by_logit);
-        return std::span<const scored_token>(first, k);
+        return found();
     }
+
+    /// The same in stages, each a loop that can stop and go on (see stepped_pool) and what one thread does behind it:
+    /// begin(), then run_stage() and end_stage() in turn until it is_over(). x is the same all the time.
+    void begin(const float* x, std::size_t k) noexcept {
+        assert(k >= 1 && k <= most);
+        asked_ = k;
+        k_ = (std::min)(k, lm_head_->rows);
+        ++statistics_.steps;
+        if (make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_)) {
+            stage_ = stage::bounds;
+        } else {
+            give_up();
+        }
+    }
+    [[nodiscard]] bool is_over() const noexcept { return stage_ >= stage::found; }
+    /// 0, 1 or 2. \pre not over
+    [[nodiscard]] std::size_t stage_index() const noexcept { return static_cast<std::size_t>(stage_); }
+    void run_stage(pool_ref pool, const float* x) noexcept {
+        switch (stage_) {
+        case stage::bounds:
+            return bound_rows(pool);
+        case stage::floor:
+            return score_candidates(pool, x);
+        default:
+            return rescore(pool, x);
+        }
+    }
+    /// \pre all of run_stage()'s loop has run
+    void end_stage() noexcept {
+        switch (stage_) {
+        case stage::bounds:
+            choose_candidates();
+            stage_ = stage::floor;
+            return;
+        case stage::floor:
+            find_floor();
+            rescored_ = 0;
+            stage_ = stage::rescoring;
+            return;
+        default:
+            return rescored_ > limit() ? give_up() : sort_found();
+        }
+    }
+    /// What largest() returns. \pre is_over()
+    [[nodiscard]] std::optional<std::span<const scored_token>> found() const noexcept {
+        return stage_ == stage::found ? std::optional(std::span<const scored_token>(found_.data(), k_)) : std::nullopt;
+    }
+    /// The k of begin().
+    [[nodiscard]] std::size_t asked() const noexcept { return asked_; }
 
     [[nodiscard]] const screen_statistics& statistics() const noexcept { return statistics_; }
 
@@ -30246,6 +30343,8 @@ private:
         return rows != 0 ? (rows + group_of(rows) - 1) / group_of(rows) : 0;
     }
 
+    enum class stage { bounds, floor, rescoring, found, given_up };
+
     /// The largest bound of a group of rows.
     struct peak {
         std::int32_t rank;
@@ -30257,10 +30356,19 @@ private:
     /// Rows that are rescored at most.
     [[nodiscard]] std::size_t limit() const noexcept { return lm_head_->rows / 8 + 1; }
 
-    [[nodiscard]] std::nullopt_t give_up() noexcept {
+    void give_up() noexcept {
         ++statistics_.full_passes;
         statistics_.bytes_read += lm_head_->rows * lm_head_->row_bytes();
-        return std::nullopt;
+        stage_ = stage::given_up;
+    }
+    /// The k largest of those that were rescored to the front.
+    void sort_found() noexcept {
+        statistics_.rescored_rows += rescored_;
+        statistics_.bytes_read += screen_->bytes() + (rescored_ + candidates_) * lm_head_->row_bytes();
+        scored_token* first = found_.data();
+        std::nth_element(first, first + (k_ - 1), first + rescored_, by_logit);
+        std::sort(first, first + k_, by_logit);
+        stage_ = stage::found;
     }
 
     [[nodiscard]] std::size_t groups_per_task() const noexcept {
@@ -30300,18 +30408,20 @@ private:
         });
     }
 
-    /// The rank of a logit that k rows reach, from the exact logits of the highest peaks; the lowest rank where there
-    /// are fewer than k peaks.
-    [[nodiscard]] std::int32_t floor_of(pool_ref pool, const float* x, std::size_t k) noexcept {
-        candidates_ = (std::min)({std::max<std::size_t>(16, 2 * k), most_candidates, order_.size()});
-        if (candidates_ < k) {
+    /// The rows of the highest peaks to the front of order_: candidates_ of them, none if there are fewer than k.
+    void choose_candidates() noexcept {
+        candidates_ = (std::min)({std::max<std::size_t>(16, 2 * k_), most_candidates, order_.size()});
+        if (candidates_ < k_) {
             candidates_ = 0;
-            return INT32_MIN;
+            return;
         }
         std::copy_n(peaks_.data(), peaks_.size(), order_.data());
         std::nth_element(
             order_.data(), order_.data() + (candidates_ - 1), order_.data() + order_.size(),
             [](const peak& a, const peak& b) noexcept { return a.rank != b.rank ? a.rank > b.rank : a.row < b.row; });
+    }
+    /// Their exact logits, to found_.
+    void score_candidates(pool_ref pool, const float* x) noexcept {
         constexpr std::size_t chunk = 8;
         parallel_for(pool, (candidates_ + chunk - 1) / chunk, [&](std::size_t task) noexcept {
             std::array<std::uint32_t, chunk> rows;
@@ -30322,29 +30432,34 @@ private:
             }
             score({rows.data(), count}, x, found_.data() + first);
         });
-        std::nth_element(found_.data(), found_.data() + (k - 1), found_.data() + candidates_, by_logit);
-        return rank_of(found_[k - 1].logit);
+    }
+    /// floor_: the rank of a logit that k rows reach, the lowest rank without candidates.
+    void find_floor() noexcept {
+        floor_ = INT32_MIN;
+        if (candidates_ != 0) {
+            std::nth_element(found_.data(), found_.data() + (k_ - 1), found_.data() + candidates_, by_logit);
+            floor_ = rank_of(found_[k_ - 1].logit);
+        }
     }
 
     /// Calls visit(row) for the rows of groups [begin, end) whose bound reaches the floor.
-    template <class F>
-    void for_rows_reaching(std::int32_t floor, std::size_t begin, std::size_t end, F&& visit) const noexcept {
+    template <class F> void for_rows_reaching_floor(std::size_t begin, std::size_t end, F&& visit) const noexcept {
         for (std::size_t g = begin; g < end; ++g) {
-            if (peaks_[g].rank < floor) {
+            if (peaks_[g].rank < floor_) {
                 continue;
             }
             for (std::size_t r = g * group_; r < end_of(g); ++r) {
-                if (rank_of(upper_[r]) >= floor) {
+                if (rank_of(upper_[r]) >= floor_) {
                     visit(r);
                 }
             }
         }
     }
 
-    /// Exact logits of all rows whose bound reaches the floor, to found_. \return their number; where it exceeds
-    /// limit(), not all have been computed.
-    [[nodiscard]] std::size_t rescore(pool_ref pool, const float* x, std::int32_t floor) noexcept {
-        std::atomic<std::size_t> count{0};
+    /// Exact logits of all rows whose bound reaches the floor, to found_; rescored_ is their number, and where it
+    /// exceeds limit(), not all have been computed.
+    void rescore(pool_ref pool, const float* x) noexcept {
+        std::atomic<std::size_t> count{rescored_};
         for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept {
             std::array<std::uint32_t, rows_per_list> rows;
             std::size_t listed = 0;
@@ -30355,7 +30470,7 @@ private:
                 }
                 listed = 0;
             };
-            for_rows_reaching(floor, begin, end, [&](std::size_t row) noexcept {
+            for_rows_reaching_floor(begin, end, [&](std::size_t row) noexcept {
                 rows[listed++] = static_cast<std::uint32_t>(row);
                 if (listed == rows.size()) {
                     flush();
@@ -30363,7 +30478,7 @@ private:
             });
             flush();
         });
-        return count.load(std::memory_order_relaxed);
+        rescored_ = count.load(std::memory_order_relaxed);
     }
 
     /// out[i] = row rows[i] and its exact logit. \pre rows.size() <= rows_per_list
@@ -30389,7 +30504,12 @@ private:
     const lm_head_screen* screen_ = nullptr;
     float logit_scale_ = 1;
     std::size_t group_ = 1; ///< rows to a peak
+    std::size_t asked_ = 0;
+    std::size_t k_ = 0;
     std::size_t candidates_ = 0;
+    std::size_t rescored_ = 0;
+    std::int32_t floor_ = INT32_MIN;
+    stage stage_ = stage::given_up;
     buffer<std::int8_t> high_;
     buffer<std::int8_t> low_;
     buffer<std::int32_t> offset_;
@@ -30813,6 +30933,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// Every matrix but embedding and head is ternary and takes its input quantised to int8, row by row.
 /// begin(), then layer(0), layer(1), ..., then logits() for the rows that are asked for: no loop over layers in here,
 /// so a caller can stop between layers. All steps of a pass use the same rows. Allocates in open() only.
+///
+/// All work is in the loops that a pool runs. Between them these three write nothing that another call of the same step
+/// would not write alike: a stepped_pool can stop them inside any loop, and call them again to go on.
 class transformer {
 public:
     /// Borrows its arguments but the numbers. \return errc::out_of_memory.
@@ -30826,6 +30949,7 @@ public:
     }
 
     [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows; }
+    [[nodiscard]] std::size_t layers() const noexcept { return model_->layers; }
 
     /// Starts a pass: looks the tokens up. \pre 1 <= rows.size() <= max_rows(); ids inside the vocabulary, but for rows
     /// with embeddings of their own; rows of one sequence have ascending positions and their cache has room. `rows`
@@ -34429,6 +34553,410 @@ template <class Program> result<model_file> files_part<Program>::open(byte_sourc
 #ifndef BITNET_RUN_SESSION_CORE_HPP
 #define BITNET_RUN_SESSION_CORE_HPP
 
+// ---- bitnet/run/forward_pass.hpp ----
+// forward_pass: a pass of a transformer, and what is asked of the head behind it, that can stop anywhere and go on.
+#ifndef BITNET_RUN_FORWARD_PASS_HPP
+#define BITNET_RUN_FORWARD_PASS_HPP
+
+// ---- bitnet/thread/stepped_pool.hpp ----
+// stepped_pool: runs the loops of a long computation in steps that end before a given time.
+#ifndef BITNET_THREAD_STEPPED_POOL_HPP
+#define BITNET_THREAD_STEPPED_POOL_HPP
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// How far a stage of a computation is: a sequence of loops, the same each time the stage's code runs.
+struct loop_progress {
+    std::size_t loops = 0;   ///< that are done
+    std::size_t indices = 0; ///< of the loop after them
+
+    [[nodiscard]] bool has_begun() const noexcept { return loops != 0 || indices != 0; }
+};
+
+/// Which of a computation's stages a loop belongs to, and for how many rows it works.
+struct loop_kind {
+    std::size_t stage;
+    std::size_t rows;
+};
+
+/// How long one index of a loop takes, by stage, by the loop's place in it and by rows: learnt from what was measured.
+/// A longer time counts at once, but no more than twice what was known, because the system may have taken the thread's
+/// core away; a shorter one by an eighth. Any thread may call any function.
+class loop_times {
+public:
+    static constexpr std::size_t stages = 8;
+    static constexpr std::size_t loops = 16; ///< in a stage; later ones share the last place
+
+    /// In nanoseconds; 0: not known.
+    [[nodiscard]] std::uint32_t of(loop_kind kind, std::size_t loop) const noexcept {
+        const std::size_t own = group_of(kind.rows);
+        if (const std::uint32_t known = place(own, kind.stage, loop)) {
+            return known;
+        }
+        for (std::size_t fewer = own; fewer-- != 0;) { // no slower than in proportion
+            if (const std::uint32_t known = place(fewer, kind.stage, loop)) {
+                return static_cast<std::uint32_t>((std::min)(std::uint64_t{known} << (own - fewer), most));
+            }
+        }
+        return 0;
+    }
+    void learn(loop_kind kind, std::size_t loop, std::uint64_t nanoseconds) noexcept {
+        std::atomic<std::uint32_t>& known = place(group_of(kind.rows), kind.stage, loop);
+        const std::uint64_t old = known.load(std::memory_order_relaxed);
+        const std::uint64_t now = std::clamp<std::uint64_t>(nanoseconds, 1, most);
+        const std::uint64_t next = old == 0 ? now : now < old ? old - (old - now) / 8 : (std::min)(now, 2 * old);
+        known.store(static_cast<std::uint32_t>((std::min)(next, most)), std::memory_order_relaxed);
+    }
+    /// Of the slowest loop of a stage.
+    [[nodiscard]] std::uint32_t longest(loop_kind kind) const noexcept {
+        std::uint32_t longest = 0;
+        for (std::size_t loop = 0; loop < loops; ++loop) {
+            longest = (std::max)(longest, place(group_of(kind.rows), kind.stage, loop).load(std::memory_order_relaxed));
+        }
+        return longest;
+    }
+
+private:
+    static constexpr std::uint64_t most = 1u << 31; // two seconds
+    static constexpr std::size_t groups = 14;       // 1 row, 2 to 3, 4 to 7, ... and 8192 and more
+
+    [[nodiscard]] static std::size_t group_of(std::size_t rows) noexcept {
+        constexpr int top = std::numeric_limits<std::size_t>::digits - 1;
+        return (std::min)(static_cast<std::size_t>(top - std::countl_zero(rows | 1)), groups - 1);
+    }
+    [[nodiscard]] static std::size_t index_of(std::size_t group, std::size_t stage, std::size_t loop) noexcept {
+        return (group * stages + (std::min)(stage, stages - 1)) * loops + (std::min)(loop, loops - 1);
+    }
+    [[nodiscard]] std::atomic<std::uint32_t>& place(std::size_t group, std::size_t stage, std::size_t loop) noexcept {
+        return known_[index_of(group, stage, loop)];
+    }
+    [[nodiscard]] const std::atomic<std::uint32_t>& place(std::size_t group, std::size_t stage,
+                                                          std::size_t loop) const noexcept {
+        return known_[index_of(group, stage, loop)];
+    }
+
+    std::array<std::atomic<std::uint32_t>, groups * stages * loops> known_{};
+};
+
+/// A pool for code that is a sequence of loops and little between them. Within a step it runs, on the threads of
+/// another pool, what fits: a thread takes indices in ascending order, as many as are sure to be done before the step's
+/// end, and none that is not. Where time is up, the present loop stops between two indices, all further loops do
+/// nothing, and is_stopped() says so. The next step calls the code again: loops that are done are passed over, and the
+/// one that was stopped goes on. What stands between the loops must do no harm when it runs again, also behind a
+/// stopped loop.
+///
+/// Every step runs at least one index, however little time it has. Not copyable: loops refer to it.
+class stepped_pool {
+public:
+    explicit stepped_pool(pool_ref pool) noexcept : pool_(pool) {}
+    stepped_pool(const stepped_pool&) = delete;
+    stepped_pool& operator=(const stepped_pool&) = delete;
+
+    /// Begins a step that ends `budget` from now. \param cancel null: none; otherwise the step also ends once it is
+    /// true, within a quarter of a millisecond if indices are shorter.
+    void start(std::chrono::nanoseconds budget, const std::atomic<bool>* cancel) noexcept {
+        const auto now = clock::now();
+        budget_ = (std::clamp)(budget, std::chrono::nanoseconds(0), std::chrono::nanoseconds(std::chrono::hours(24)));
+        end_ = now + std::chrono::duration_cast<clock::duration>(budget_);
+        begin(true, cancel);
+    }
+    /// Begins a step without end.
+    void start(const std::atomic<bool>* cancel) noexcept { begin(false, cancel); }
+
+    /// The pool for a stage's code, of which `progress` is done; both live until the next resume(). In a step without
+    /// end and flag, a stage that has not begun gets the plain pool, at no cost.
+    [[nodiscard]] pool_ref resume(loop_progress& progress, loop_kind kind) noexcept {
+        progress_ = &progress;
+        kind_ = kind;
+        loop_ = 0;
+        if (!is_timed_ && cancel_ == nullptr && !progress.has_begun()) {
+            return pool_;
+        }
+        return pool_ref(
+            this,
+            [](void* self, std::size_t count, loop_body body) noexcept {
+                static_cast<stepped_pool*>(self)->run(count, body);
+            },
+            pool_.threads());
+    }
+
+    /// Whether a loop of this step was not finished.
+    [[nodiscard]] bool is_stopped() const noexcept { return is_stopped_; }
+    /// Whether the flag stopped it.
+    [[nodiscard]] bool is_cancelled() const noexcept { return is_cancelled_; }
+
+    /// How many rows to take for a stage, 1 to `most`, so that an index takes about a sixteenth of the step: what a
+    /// thread cannot use at the end is half of that. Starts with 16 and goes on from what took how long.
+    [[nodiscard]] std::size_t rows_for(std::size_t stage, std::size_t most) noexcept {
+        constexpr std::size_t first = 16; // of AMX tiles and of arranged groups
+        std::size_t rows = first;
+        const std::uint64_t longest = times_.longest({stage, rows_});
+        if (!is_timed_) {
+            rows = most;
+        } else if (rows_ != 0 && longest != 0) {
+            const std::uint64_t wanted = static_cast<std::uint64_t>(budget_.count()) / 16;
+            rows = static_cast<std::size_t>((std::min)(std::uint64_t{rows_} * wanted / longest, std::uint64_t{most}));
+            rows = (std::clamp)(rows, std::size_t{1}, (std::max)(first, 4 * rows_));
+        }
+        rows = (std::min)(rows > first ? rows - rows % first : rows, most);
+        if (rows < most || rows >= first) { // not the rest of a prompt
+            rows_ = rows;
+        }
+        return rows;
+    }
+
+private:
+    using clock = std::chrono::steady_clock;
+
+    /// A loop that threads take indices from.
+    struct shared_loop {
+        stepped_pool& pool;
+        loop_body body;
+        std::size_t count;
+        std::size_t first;
+        bool is_owed; ///< whether index `first` runs whatever the time: the step has run none
+        std::atomic<std::size_t> next;
+    };
+
+    void begin(bool is_timed, const std::atomic<bool>* cancel) noexcept {
+        is_timed_ = is_timed;
+        cancel_ = cancel;
+        has_run_ = false;
+        is_stopped_ = false;
+        is_cancelled_ = false;
+    }
+
+    void run(std::size_t count, loop_body body) noexcept {
+        const std::size_t loop = loop_++;
+        if (is_stopped_ || loop < progress_->loops) {
+            return;
+        }
+        if (progress_->indices < count) {
+            run_some(count, body);
+        }
+        if (progress_->indices >= count) {
+            *progress_ = {progress_->loops + 1, 0};
+        } else {
+            is_stopped_ = true;
+            is_cancelled_ = is_flagged();
+        }
+    }
+
+    void run_some(std::size_t count, loop_body body) noexcept {
+        const std::size_t first = progress_->indices;
+        shared_loop all{*this, body, count, first, !has_run_, {first}};
+        const std::size_t threads = (std::min)(count - first, pool_.threads());
+        if (threads == 1) {
+            take(all);
+        } else {
+            const auto call = [](void* loop, std::size_t) noexcept {
+                auto& shared = *static_cast<shared_loop*>(loop);
+                shared.pool.take(shared);
+            };
+            pool_.run(threads, loop_body{call, &all});
+        }
+        progress_->indices = all.next.load(std::memory_order_relaxed);
+        has_run_ = has_run_ || progress_->indices != first;
+    }
+
+    /// Runs indices until there are none or none fits.
+    void take(shared_loop& loop) noexcept {
+        for (auto now = clock::now();;) {
+            std::size_t begin = loop.next.load(std::memory_order_relaxed);
+            std::size_t size = 0;
+            do {
+                size = begin < loop.count ? share(loop, begin, now) : 0;
+                if (size == 0) {
+                    return;
+                }
+            } while (!loop.next.compare_exchange_weak(begin, begin + size, std::memory_order_relaxed));
+            for (std::size_t i = begin; i < begin + size; ++i) {
+                loop.body(i);
+            }
+            const auto then = clock::now();
+            const auto took = std::chrono::duration_cast<std::chrono::nanoseconds>(then - now);
+            times_.learn(kind_, progress_->loops, static_cast<std::uint64_t>(took.count()) / size);
+            now = then;
+        }
+    }
+
+    /// How many indices from `begin` on a thread takes at `now`; 0 if no time is left. Half of its share of those left,
+    /// as in guided_runs, and of the time; with time or a flag to look at, a quarter of a millisecond at most.
+    [[nodiscard]] std::size_t share(const shared_loop& loop, std::size_t begin, clock::time_point now) const noexcept {
+        constexpr std::int64_t longest = 250'000; // nanoseconds
+        if (is_flagged()) {
+            return 0;
+        }
+        const std::int64_t each = times_.of(kind_, progress_->loops);
+        std::int64_t left = longest;
+        if (is_timed_) {
+            const auto rest = std::chrono::duration_cast<std::chrono::nanoseconds>(end_ - now).count();
+            if (rest <= each) {
+                return loop.is_owed && begin == loop.first ? 1 : 0;
+            }
+            left = (std::min)(left, static_cast<std::int64_t>(rest) / 2);
+        }
+        const std::size_t half_a_share = (loop.count - begin) / (2 * pool_.threads());
+        const auto in_time = each == 0 ? std::size_t{1} : static_cast<std::size_t>(left / each);
+        return (std::max)((std::min)(half_a_share, in_time), std::size_t{1});
+    }
+
+    [[nodiscard]] bool is_flagged() const noexcept {
+        return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
+    }
+
+    pool_ref pool_;
+    loop_times times_;
+    std::size_t rows_ = 0; ///< that rows_for() said last
+    clock::time_point end_{};
+    std::chrono::nanoseconds budget_{};
+    const std::atomic<bool>* cancel_ = nullptr;
+    loop_progress* progress_ = nullptr;
+    loop_kind kind_{};
+    std::size_t loop_ = 0; ///< of the stage's code that runs
+    bool is_timed_ = false;
+    bool has_run_ = false; ///< whether this step ran an index
+    bool is_stopped_ = false;
+    bool is_cancelled_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <optional>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// How far a pass is. The transformer's working memory holds what was computed: one pass at a time, and nothing else
+/// may use it before the pass is done or dropped. A pass that is dropped has stored keys and values at its rows'
+/// positions, which the next pass there overwrites.
+class forward_pass {
+public:
+    /// Stages as loop_kind has them.
+    static constexpr std::size_t start_stage = 0;
+    static constexpr std::size_t layer_stage = 1;
+    static constexpr std::size_t logits_stage = 2;
+    static constexpr std::size_t search_stage = 3; ///< and the two after it
+
+    /// Computes nothing yet. Rows as transformer::begin() wants them, those of one sequence side by side and at
+    /// consecutive positions, for which the cache has room (kv_cache::reserve). They live until the pass is over.
+    void begin(std::span<const sequence_row> rows) noexcept {
+        rows_ = rows;
+        reached_ = 0;
+        progress_ = {};
+        head_ = head::none;
+    }
+    /// Whether there are rows that have not passed all layers.
+    [[nodiscard]] bool is_under_way() const noexcept { return !rows_.empty(); }
+    [[nodiscard]] std::size_t rows() const noexcept { return rows_.size(); }
+
+    /// Goes on. \return whether all layers have run: the pass is over then, and its states are in `forward`.
+    [[nodiscard]] bool run(stepped_pool& pool, transformer& forward) noexcept {
+        for (; reached_ <= forward.layers(); ++reached_, progress_ = {}) {
+            if (reached_ == 0) {
+                start(pool.resume(progress_, {start_stage, rows_.size()}), forward);
+            } else {
+                forward.layer(pool.resume(progress_, {layer_stage, rows_.size()}), reached_ - 1);
+            }
+            if (pool.is_stopped()) {
+                return false;
+            }
+        }
+        rows_ = {};
+        return true;
+    }
+
+    /// Goes on with transformer::logits, or begins it. \pre the pass is over, and the arguments are the same until this
+    /// returns true. \return whether they are computed.
+    [[nodiscard]] bool run_logits(stepped_pool& pool, transformer& forward, std::span<const std::size_t> rows,
+                                  std::span<float* const> out) noexcept {
+        go_to(head::logits);
+        forward.logits(pool.resume(progress_, {logits_stage, rows.size()}), rows, out);
+        if (pool.is_stopped()) {
+            return false;
+        }
+        head_ = head::none;
+        return true;
+    }
+
+    /// Goes on with screened_search::largest, or begins it. \pre the pass is over, and x is the same until this returns
+    /// true. \return whether it is over.
+    [[nodiscard]] bool run_search(stepped_pool& pool, screened_search& search, const float* x, std::size_t k) noexcept {
+        if (head_ != head::search || search.asked() != k) {
+            go_to(head::search);
+            search.begin(x, k);
+        }
+        for (; !search.is_over(); progress_ = {}) {
+            search.run_stage(pool.resume(progress_, {search_stage + search.stage_index(), 1}), x);
+            if (pool.is_stopped()) {
+                return false;
+            }
+            search.end_stage();
+        }
+        return true;
+    }
+    /// What run_search() has found for k; nullopt if it was not asked, has not ended or gave up.
+    [[nodiscard]] std::optional<std::span<const scored_token>> found(const screened_search& search,
+                                                                     std::size_t k) const noexcept {
+        const bool is_there = head_ == head::search && search.asked() == k && search.is_over();
+        return is_there ? search.found() : std::nullopt;
+    }
+    /// Whether run_logits() was called last, and has not ended.
+    [[nodiscard]] bool has_begun_logits() const noexcept { return head_ == head::logits; }
+
+    /// Forgets all: the states in the transformer are nobody's.
+    void drop() noexcept { begin({}); }
+    /// Forgets what was asked of the head: its working memory is needed otherwise.
+    void drop_head() noexcept {
+        if (!is_under_way()) {
+            drop();
+        }
+    }
+
+private:
+    enum class head { none, logits, search };
+
+    void go_to(head what) noexcept {
+        if (what != head_) {
+            head_ = what;
+            progress_ = {};
+        }
+    }
+
+    void start(pool_ref pool, transformer& forward) noexcept {
+        for (std::size_t first = 0; first < rows_.size();) {
+            std::size_t end = first + 1;
+            while (end < rows_.size() && rows_[end].cache == rows_[first].cache) {
+                ++end;
+            }
+            rows_[first].cache->extend(pool, rows_[first].position, end - first);
+            first = end;
+        }
+        forward.begin(pool, rows_);
+    }
+
+    std::span<const sequence_row> rows_;
+    std::size_t reached_ = 0; ///< 0: the start, n: layer n - 1
+    loop_progress progress_;
+    head head_ = head::none;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/model_parts.hpp ----
 // model_parts: what sessions and batches borrow of a model.
 #ifndef BITNET_RUN_MODEL_PARTS_HPP
@@ -34802,13 +35330,15 @@ struct workspace {
 
     session_pool pool;
     std::optional<transformer> forward;
+    stepped_pool steps;        ///< of `pool`
+    forward_pass pass;         ///< the owner's
     buffer<sequence_row> rows; ///< [prompt_chunk]
     buffer<float> more_logits; ///< [logits_rows - 1, vocabulary]
     screened_search search;
     session_core* owner = nullptr; ///< whose states are in `forward`
     std::atomic<std::size_t> users{1};
 
-    explicit workspace(session_pool opened) noexcept : pool(std::move(opened)) {}
+    explicit workspace(session_pool opened) noexcept : pool(std::move(opened)), steps(pool.ref()) {}
 };
 
 /// One user of a workspace, which ends with its last user.
@@ -34886,7 +35416,9 @@ private:
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -34936,6 +35468,7 @@ public:
 
     ~session_core() override {
         if (space_->owner == this) {
+            space_->pass.drop();
             space_->owner = nullptr;
         }
     }
@@ -34959,15 +35492,26 @@ public:
     std::optional<token> next(sampler& choose) override { return next(any_chooser(choose)); }
 
     std::optional<token> next(any_chooser choose) override {
-        if (position() != 0 && position() == context()) {
+        if (is_full()) {
             return stopped(stop_reason::context_full);
         }
-        if (auto ready = guarded([&] { return ready_for_logits(); }); !ready) {
-            last_error_ = failed(ready);
+        const default_float_environment environment;
+        std::size_t k = 0;
+        const auto compute = [&]() -> result<void> {
+            if (auto ready = ready_for_logits(); !ready) {
+                return ready;
+            }
+            k = choose.needs();
+            return run_head(k);
+        };
+        if (auto computed = guarded(compute); !computed) {
+            if (computed.error().code == errc::cancelled) {
+                return stopped(stop_reason::cancelled);
+            }
+            last_error_ = failed(computed);
             return stopped(stop_reason::error);
         }
-        const default_float_environment environment;
-        const auto few = screened_logits(choose.needs());
+        const auto few = found(k);
         const token chosen = few ? choose.choose(*few) : choose.choose(all_logits());
         choose.accept(chosen);
         pending_ = chosen;
@@ -34978,6 +35522,15 @@ public:
         stopped_by_ = stop_reason::none;
         return chosen;
     }
+
+    result<void> queue(std::span<const token> tokens) override {
+        return guarded([&] { return accept(tokens); });
+    }
+    result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) override {
+        space_->steps.start(budget, cancel_);
+        return guarded([&] { return run_step(choose); });
+    }
+    void set_cancel_flag(const std::atomic<bool>* flag) noexcept override { cancel_ = flag; }
 
     const screen_statistics& screening() const noexcept override { return space_->search.statistics(); }
 
@@ -34991,8 +35544,12 @@ public:
     }
 
     void reset() noexcept override {
+        if (space_->owner == this) {
+            space_->pass.drop();
+        }
         cache_.keep(0);
         cached_ = 0;
+        queued_ = 0;
         state_after_ = 0;
         summed_states_ = 0;
         pending_.reset();
@@ -35001,8 +35558,10 @@ public:
     }
 
     /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null, whose logits go to
-    /// logits_row(). \pre room in the context.
+    /// logits_row(). \pre room in the context, and nothing queued.
     [[nodiscard]] sequence_row begin_step(token id, const float* embedding) noexcept {
+        drop_pass();
+        drop_head();
         tokens_[cached_] = embedding == nullptr ? id : no_token;
         cache_.extend(cached_, 1);
         return {&cache_, &frequencies_, cached_, id, embedding};
@@ -35047,18 +35606,27 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, position() + tokens.size()); !reserved) {
+        if (auto reserved = cache_.reserve(cached_, end() + tokens.size()); !reserved) {
             return reserved;
         }
+        if (tokens.empty()) {
+            return {};
+        }
         take_workspace();
-        if (pending_ && !tokens.empty()) {
-            run_pending();
+        if (auto ran = run_waiting(); !ran) {
+            cache_.keep(end());
+            return ran;
         }
         for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
             const auto part = tokens.subspan(begin, (std::min)(options_.prompt_chunk, tokens.size() - begin));
-            run(part);
-            if (visitor != nullptr) {
-                visit_each(begin, part.size(), *visitor);
+            add_to_queue(part);
+            auto ran = run_waiting();
+            if (ran && visitor != nullptr) {
+                ran = visit_each(begin, part.size(), *visitor);
+            }
+            if (!ran) {
+                drop_queue();
+                return ran;
             }
         }
         return {};
@@ -35077,23 +35645,70 @@ private:
         if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, position() + count); !reserved) {
+        if (auto reserved = cache_.reserve(cached_, end() + count); !reserved || count == 0) {
             return reserved;
         }
         take_workspace();
-        if (pending_ && count != 0) {
-            run_pending();
+        if (auto ran = run_waiting(); !ran) {
+            cache_.keep(end());
+            return ran;
         }
         for (std::size_t begin = 0; begin < count; begin += options_.prompt_chunk) {
             const std::size_t together = (std::min)(options_.prompt_chunk, count - begin);
-            run(rows.subspan(begin * hidden, together * hidden));
+            if (auto ran = run_embeddings(rows.subspan(begin * hidden, together * hidden)); !ran) {
+                drop_queue();
+                return ran;
+            }
         }
         return {};
+    }
+
+    [[nodiscard]] result<void> accept(std::span<const token> tokens) {
+        if (auto checked = check_tokens(tokens); !checked) {
+            return checked;
+        }
+        if (auto reserved = cache_.reserve(cached_, end() + tokens.size()); !reserved) {
+            return reserved;
+        }
+        add_to_queue(tokens);
+        return {};
+    }
+
+    [[nodiscard]] result<step_state> run_step(const any_chooser* choose) {
+        if (auto headed = choose != nullptr ? check_head() : result<void>{}; !headed) {
+            return failed(headed);
+        }
+        if (choose != nullptr && end() == 0) {
+            return nothing_fed();
+        }
+        const bool is_asked = choose != nullptr && !is_full();
+        if (!is_asked && waiting() == 0) {
+            return step_state::ready;
+        }
+        if (auto prepared = prepare(is_asked); !prepared) {
+            return failed(prepared);
+        }
+        while (waiting() != 0) {
+            if (!is_under_way()) {
+                const std::size_t most = (std::min)(waiting(), options_.prompt_chunk);
+                begin_waiting(space_->steps.rows_for(forward_pass::layer_stage, most));
+            }
+            if (!run_pass()) {
+                return stopped_step();
+            }
+        }
+        return !is_asked || is_head_done(choose->needs()) ? step_state::ready : stopped_step();
+    }
+    [[nodiscard]] result<step_state> stopped_step() const {
+        return space_->steps.is_cancelled() ? result<step_state>(was_cancelled()) : step_state::working;
     }
 
     [[nodiscard]] result<std::span<const float>> logits_of_last() {
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
+        }
+        if (auto computed = run_head(0); !computed) {
+            return failed(computed);
         }
         return all_logits();
     }
@@ -35106,7 +35721,10 @@ private:
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
         }
-        const auto few = screened_logits(k);
+        if (auto computed = run_head(k); !computed) {
+            return failed(computed);
+        }
+        const auto few = found(k);
         return few ? *few : largest_of(all_logits(), k);
     }
 
@@ -35123,6 +35741,7 @@ private:
                          sentence({"session: of ", cached_, " tokens ", cached_ - summed_states_,
                                    " ran in a batch, so that their states are missing in the mean"})};
         }
+        drop_head();
         return space_->forward->normalized(has_mean() ? state_sum_.data() : space_->forward->final_state(last_row_));
     }
 
@@ -35191,14 +35810,12 @@ private:
         if (space_->owner == this) {
             return;
         }
-        if (space_->owner != nullptr) {
+        if (space_->owner != nullptr && !space_->pass.is_under_way()) { // a pass keeps it when it begins
             space_->owner->keep_state();
         }
+        space_->pass.drop();
         space_->owner = this;
-        if (has_state_) {
-            space_->forward->set_state(state_.data());
-            last_row_ = 0;
-        }
+        restore_state();
     }
     void keep_state() noexcept {
         has_state_ = cached_ != 0 && state_after_ == cached_ && state_of_ == last_state::here;
@@ -35206,11 +35823,34 @@ private:
             space_->forward->copy_state(last_row_, state_.data());
         }
     }
+    void restore_state() noexcept {
+        if (has_state_) {
+            space_->forward->set_state(state_.data());
+            last_row_ = 0;
+        }
+    }
+
+    /// Whether a pass of this session has begun and not ended.
+    [[nodiscard]] bool is_under_way() const noexcept { return space_->owner == this && space_->pass.is_under_way(); }
+    /// Undoes the beginning of a pass; its tokens wait as before.
+    void drop_pass() noexcept {
+        if (is_under_way()) {
+            space_->pass.drop();
+            restore_state();
+        }
+    }
+    void drop_head() noexcept {
+        if (space_->owner == this) {
+            space_->pass.drop_head();
+        }
+    }
+    void drop_queue() noexcept {
+        drop_pass();
+        queued_ = 0;
+        cache_.keep(position());
+    }
 
     [[nodiscard]] result<void> go_back(std::size_t to) {
-        if (to == position()) {
-            return {};
-        }
         if (to > position()) {
             return error{errc::invalid_argument,
                          sentence({"session: position ", to, " was asked for, ", position(), " are taken"})};
@@ -35219,10 +35859,18 @@ private:
             reset();
             return {};
         }
-        if (has_mean()) {
+        if (to != position() && has_mean()) {
             return error{errc::invalid_argument, "session: the embedding is a mean of states, of which none can be "
                                                  "taken out; reset() starts anew"};
         }
+        if (queued_ != 0) {
+            drop_queue();
+        }
+        if (to == position()) {
+            return {};
+        }
+        drop_pass();
+        drop_head();
         stopped_by_ = stop_reason::none;
         pending_.reset();
         logits_valid_ = logits_valid_ && to == state_after_;
@@ -35246,6 +35894,7 @@ private:
     /// All of another session but its cache.
     void take_tokens(session_core& from) noexcept {
         from.take_workspace();
+        from.drop_pass();
         from.keep_state();
         std::copy_n(from.tokens_.data(), from.position(), tokens_.data());
         std::copy_n(from.state_.data(), state_.size(), state_.data());
@@ -35268,7 +35917,7 @@ private:
     }
 
     /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.
-    void visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
+    [[nodiscard]] result<void> visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
         constexpr std::size_t most = workspace::logits_rows;
         std::array<std::size_t, most> rows;
         std::array<float*, most> out;
@@ -35278,13 +35927,20 @@ private:
                 rows[i] = first + i;
                 out[i] = logits_row(together - 1 - i); // the last one to row 0, where logits() looks
             }
-            space_->forward->logits(space_->pool.ref(), std::span(rows).first(together),
-                                    std::span<float* const>(out).first(together));
+            const auto compute = [&]() noexcept {
+                return space_->pass.run_logits(space_->steps, *space_->forward, std::span(rows).first(together),
+                                               std::span<float* const>(out).first(together));
+            };
+            if (auto computed = run_whole(compute); !computed) {
+                drop_head();
+                return computed;
+            }
             for (std::size_t i = 0; i < together; ++i) {
                 visitor(begin + first + i, {out[i], parameters_.vocabulary});
             }
         }
         logits_valid_ = true;
+        return {};
     }
 
     /// Row 0 is the session's own, the others are the workspace's.
@@ -35293,10 +35949,10 @@ private:
     }
 
     [[nodiscard]] result<void> check_room(std::size_t count, std::string_view of_what) const {
-        if (count > context() - position()) {
+        if (count > context() - end()) {
             return error{errc::context_full,
                          sentence({"session: ", count, " ", of_what, " do not fit, the context has ", context(),
-                                   " positions and ", position(), " are taken"})};
+                                   " positions and ", end(), " are taken"})};
         }
         return {};
     }
@@ -35329,12 +35985,33 @@ private:
         return headed ? ready() : std::move(headed);
     }
 
-    /// Runs the token that next() gave last. \return errc::nothing_fed before the first token.
+    [[nodiscard]] static error nothing_fed() {
+        return {errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
+    }
+    [[nodiscard]] static error was_cancelled() { return {errc::cancelled, "cancelled"}; } // needs no memory
+
+    /// Runs all that waits. \return errc::nothing_fed before the first token.
     [[nodiscard]] result<void> ready() {
-        if (position() == 0) {
-            return error{errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
+        if (end() == 0) {
+            return nothing_fed();
         }
-        if (!pending_ && state_after_ != cached_) {
+        auto prepared = prepare(true);
+        return prepared ? run_waiting() : std::move(prepared);
+    }
+
+    /// Tokens that have not run, from cached_ on: the one that next() gave, and the queue.
+    [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
+    /// Positions that are taken, those of the queue included.
+    [[nodiscard]] std::size_t end() const noexcept { return cached_ + waiting(); }
+    [[nodiscard]] bool is_full() const noexcept { return end() != 0 && end() == context(); }
+    void add_to_queue(std::span<const token> tokens) noexcept {
+        std::copy(tokens.begin(), tokens.end(), tokens_.data() + end());
+        queued_ += tokens.size();
+    }
+
+    /// Before what waits runs. \param wants_state whether the last token waits again if its state is gone.
+    [[nodiscard]] result<void> prepare(bool wants_state) {
+        if (wants_state && waiting() == 0 && state_after_ != cached_) {
             if (tokens_[cached_ - 1] == no_token) {
                 return error{errc::invalid_argument,
                              sentence({"session: what stands at position ", cached_ - 1,
@@ -35342,36 +36019,66 @@ private:
             }
             pending_ = tokens_[--cached_]; // after a rewind its state is gone
         }
-        if (auto reserved = pending_ ? reserve_step() : result<void>{}; !reserved) {
+        if (auto reserved = cache_.reserve(cached_, end()); !reserved) {
             return reserved;
         }
         take_workspace();
-        if (pending_) {
-            run_pending();
+        return {};
+    }
+
+    /// Calls work() until it is true. \return errc::cancelled.
+    template <class Work> [[nodiscard]] result<void> run_whole(Work&& work) {
+        space_->steps.start(cancel_);
+        while (!work()) {
+            if (space_->steps.is_cancelled()) {
+                return was_cancelled();
+            }
+            space_->steps.start(cancel_); // the flag was true for a moment
         }
         return {};
     }
-    void run_pending() noexcept {
-        const token last = *std::exchange(pending_, std::nullopt);
-        run(std::span(&last, 1));
-    }
-
-    [[nodiscard]] std::span<const float> all_logits() noexcept {
-        const std::span<float> out(logits_row(0), parameters_.vocabulary);
-        if (!logits_valid_) {
-            space_->forward->logits(space_->pool.ref(), last_row_, out);
-            logits_valid_ = true;
+    [[nodiscard]] result<void> run_waiting() {
+        while (waiting() != 0) {
+            if (!is_under_way()) {
+                begin_waiting((std::min)(waiting(), options_.prompt_chunk));
+            }
+            if (auto ran = run_whole([&]() noexcept { return run_pass(); }); !ran) {
+                return ran;
+            }
         }
-        return out;
+        return {};
+    }
+    [[nodiscard]] result<void> run_head(std::size_t k) {
+        return run_whole([&]() noexcept { return is_head_done(k); });
     }
 
-    /// The k largest through the screen; nullopt without one, while it is being made, if k is out of range, or if all
+    /// Goes on with the head for the k largest logits, all of them for 0, until the step ends. \return whether they are
+    /// there: found(k), or logits_.
+    [[nodiscard]] bool is_head_done(std::size_t k) noexcept {
+        workspace& space = *space_;
+        if (is_screened(k) && !space.pass.has_begun_logits()) {
+            if (!space.pass.run_search(space.steps, space.search, space.forward->final_state(last_row_), k)) {
+                return false;
+            }
+            if (space.search.found()) {
+                return true;
+            }
+        }
+        float* const out = logits_row(0);
+        logits_valid_ = logits_valid_ || space.pass.run_logits(space.steps, *space.forward, {&last_row_, 1}, {&out, 1});
+        return logits_valid_;
+    }
+    /// Whether the screen is to be searched: not without one, while it is being made, if k is out of range, or if all
     /// logits are already computed.
-    [[nodiscard]] std::optional<std::span<const scored_token>> screened_logits(std::size_t k) noexcept {
-        if (!model_.screen.is_ready() || logits_valid_ || k == 0 || k > largest_.size()) {
-            return std::nullopt;
-        }
-        return space_->search.largest(space_->pool.ref(), space_->forward->final_state(last_row_), k);
+    [[nodiscard]] bool is_screened(std::size_t k) const noexcept {
+        return model_.screen.is_ready() && !logits_valid_ && k != 0 && k <= largest_.size();
+    }
+    /// The k largest if the screen has them. \pre the workspace is this session's
+    [[nodiscard]] std::optional<std::span<const scored_token>> found(std::size_t k) const noexcept {
+        return logits_valid_ ? std::nullopt : space_->pass.found(space_->search, k);
+    }
+    [[nodiscard]] std::span<const float> all_logits() const noexcept {
+        return logits_.span().first(parameters_.vocabulary);
     }
 
     [[nodiscard]] std::span<const scored_token> largest_of(std::span<const float> logits, std::size_t k) noexcept {
@@ -35408,26 +36115,38 @@ private:
         summed_states_ += count;
     }
 
-    /// One pass. \pre 1 <= tokens.size() <= prompt_chunk, checked tokens, room in the context.
-    void run(std::span<const token> tokens) noexcept {
-        for (std::size_t i = 0; i < tokens.size(); ++i) {
-            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, tokens[i]};
-            tokens_[cached_ + i] = tokens[i];
+    /// Begins a pass of the first `count` tokens that wait. \pre 1 <= count <= prompt_chunk, and prepare()
+    void begin_waiting(std::size_t count) noexcept {
+        for (std::size_t i = 0; i < count; ++i) {
+            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i]};
         }
-        run_rows(tokens.size());
+        begin_pass(count);
     }
-    /// The same of embeddings [rows, hidden].
-    void run(std::span<const float> embeddings) noexcept {
+    /// A pass of embeddings [rows, hidden]. \pre as above, and nothing waits. \return errc::cancelled
+    [[nodiscard]] result<void> run_embeddings(std::span<const float> embeddings) {
         const std::size_t count = embeddings.size() / parameters_.hidden;
         for (std::size_t i = 0; i < count; ++i) {
             space_->rows[i] = {&cache_, &frequencies_, cached_ + i, 0, embeddings.data() + i * parameters_.hidden};
             tokens_[cached_ + i] = no_token;
         }
-        run_rows(count);
+        begin_pass(count);
+        return run_whole([&]() noexcept { return run_pass(); });
     }
-    void run_rows(std::size_t count) noexcept {
-        cache_.extend(cached_, count);
-        space_->forward->run(space_->pool.ref(), space_->rows.span().first(count));
+    void begin_pass(std::size_t count) noexcept {
+        keep_state(); // in case the pass is dropped
+        space_->pass.begin(space_->rows.span().first(count));
+    }
+
+    /// Goes on with the pass that is under way until the step ends. \return whether it is over.
+    [[nodiscard]] bool run_pass() noexcept {
+        const std::size_t count = space_->pass.rows();
+        if (!space_->pass.run(space_->steps, *space_->forward)) {
+            return false;
+        }
+        if (waiting() != 0) {
+            queued_ -= count - (pending_ ? 1 : 0);
+            pending_.reset();
+        }
         cached_ += count;
         state_after_ = cached_;
         last_row_ = count - 1;
@@ -35436,6 +36155,7 @@ private:
         if (has_mean()) {
             add_states(count);
         }
+        return true;
     }
 
     model_parts model_;
@@ -35443,11 +36163,12 @@ private:
     const rotary_frequencies& frequencies_;
     workspace_share space_;
     kv_cache cache_;
-    buffer<token> tokens_; ///< [context]
-    buffer<float> state_;  ///< [hidden]: of the last token, while another session has the workspace
+    buffer<token> tokens_; ///< [context]: position() that are part of the sequence, then the queue
+    buffer<float> state_;  ///< [hidden]: of the last token, while a pass or another session has the workspace
     bool has_state_ = false;
     buffer<float> logits_; ///< [vocabulary]: those of the last token
     std::array<scored_token, screened_search::most> largest_;
+    const std::atomic<bool>* cancel_ = nullptr;
     std::size_t last_row_ = 0;    ///< of the last pass
     std::size_t state_after_ = 0; ///< how many positions the last state has seen
     buffer<float> state_sum_;     ///< [hidden] if embedding() is a mean
@@ -35580,6 +36301,10 @@ private:
         if (of.cached() == of.context()) {
             return error{errc::context_full, sentence({"batch: entry ", i, ": the context has ", of.context(),
                                                        " positions and ", of.cached(), " are taken"})};
+        }
+        if (of.queued() != 0) {
+            return error{errc::invalid_argument, sentence({"batch: entry ", i, " is a session in whose queue ",
+                                                           of.queued(), " tokens come first"})};
         }
         return entry.embedding.empty() ? check_token(i, entry) : check_embedding(i, entry);
     }

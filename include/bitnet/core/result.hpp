@@ -70,7 +70,7 @@ enum class errc {
     kv_pool_full,     ///< more positions than a kv_pool has free pages for
     nothing_fed,      ///< next() or logits() before any token was fed
     no_lm_head,       ///< logits or tokens of a text embedding model
-    cancelled,        ///< the caller's own callback stopped the work
+    cancelled,        ///< the caller's own callback or flag stopped the work
 };
 
 /// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.

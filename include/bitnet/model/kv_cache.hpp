@@ -12,6 +12,7 @@
 #include <bitnet/model/kv_page.hpp>
 #include <bitnet/simd/lane_ops.hpp>
 #include <bitnet/simd/loop_table.hpp>
+#include <bitnet/thread/pool.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -152,14 +153,19 @@ public:
 
     /// Prepares `count` positions from `first` on, before any of them is stored. Keys are read 16 positions at a time:
     /// zeroes the unwritten lanes of the last, incomplete block. \pre reserve() was called for them
-    void extend(std::size_t first, std::size_t count) noexcept {
+    void extend(pool_ref pool, std::size_t first, std::size_t count) noexcept {
         const std::size_t last = (first + count) / key_lanes * key_lanes; // the incomplete block
         if (last == first + count || last < first) {
             return; // none, or one that was prepared before
         }
-        for (std::size_t head = 0; head < shape_.heads; ++head) {
+        // A loop, because the first write to each huge page may take the system 0.2 ms.
+        parallel_for(pool, shape_.heads, [&](std::size_t head) noexcept {
             std::memset(find(head, last).key, 0, key_lanes * shape_.row_bytes);
-        }
+        });
+    }
+    void extend(std::size_t first, std::size_t count) noexcept {
+        inline_pool here;
+        extend(here, first, count);
     }
 
     /// Stores one position's key and value rows, [kv_heads * head_size] floats each, rounded to the element.

@@ -82,25 +82,62 @@ public:
     /// bounds leave more than an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
     [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
                                                                        std::size_t k) noexcept {
-        assert(k >= 1 && k <= most);
-        k = (std::min)(k, lm_head_->rows);
-        ++statistics_.steps;
-        if (!make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_)) {
-            return give_up();
+        begin(x, k);
+        while (!is_over()) {
+            run_stage(pool, x);
+            end_stage();
         }
-        bound_rows(pool);
-        const std::int32_t floor = floor_of(pool, x, k);
-        const std::size_t count = rescore(pool, x, floor);
-        if (count > limit()) {
-            return give_up();
-        }
-        statistics_.rescored_rows += count;
-        statistics_.bytes_read += screen_->bytes() + (count + candidates_) * lm_head_->row_bytes();
-        scored_token* first = found_.data();
-        std::nth_element(first, first + (k - 1), first + count, by_logit);
-        std::sort(first, first + k, by_logit);
-        return std::span<const scored_token>(first, k);
+        return found();
     }
+
+    /// The same in stages, each a loop that can stop and go on (see stepped_pool) and what one thread does behind it:
+    /// begin(), then run_stage() and end_stage() in turn until it is_over(). x is the same all the time.
+    void begin(const float* x, std::size_t k) noexcept {
+        assert(k >= 1 && k <= most);
+        asked_ = k;
+        k_ = (std::min)(k, lm_head_->rows);
+        ++statistics_.steps;
+        if (make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_)) {
+            stage_ = stage::bounds;
+        } else {
+            give_up();
+        }
+    }
+    [[nodiscard]] bool is_over() const noexcept { return stage_ >= stage::found; }
+    /// 0, 1 or 2. \pre not over
+    [[nodiscard]] std::size_t stage_index() const noexcept { return static_cast<std::size_t>(stage_); }
+    void run_stage(pool_ref pool, const float* x) noexcept {
+        switch (stage_) {
+        case stage::bounds:
+            return bound_rows(pool);
+        case stage::floor:
+            return score_candidates(pool, x);
+        default:
+            return rescore(pool, x);
+        }
+    }
+    /// \pre all of run_stage()'s loop has run
+    void end_stage() noexcept {
+        switch (stage_) {
+        case stage::bounds:
+            choose_candidates();
+            stage_ = stage::floor;
+            return;
+        case stage::floor:
+            find_floor();
+            rescored_ = 0;
+            stage_ = stage::rescoring;
+            return;
+        default:
+            return rescored_ > limit() ? give_up() : sort_found();
+        }
+    }
+    /// What largest() returns. \pre is_over()
+    [[nodiscard]] std::optional<std::span<const scored_token>> found() const noexcept {
+        return stage_ == stage::found ? std::optional(std::span<const scored_token>(found_.data(), k_)) : std::nullopt;
+    }
+    /// The k of begin().
+    [[nodiscard]] std::size_t asked() const noexcept { return asked_; }
 
     [[nodiscard]] const screen_statistics& statistics() const noexcept { return statistics_; }
 
@@ -117,6 +154,8 @@ private:
         return rows != 0 ? (rows + group_of(rows) - 1) / group_of(rows) : 0;
     }
 
+    enum class stage { bounds, floor, rescoring, found, given_up };
+
     /// The largest bound of a group of rows.
     struct peak {
         std::int32_t rank;
@@ -128,10 +167,19 @@ private:
     /// Rows that are rescored at most.
     [[nodiscard]] std::size_t limit() const noexcept { return lm_head_->rows / 8 + 1; }
 
-    [[nodiscard]] std::nullopt_t give_up() noexcept {
+    void give_up() noexcept {
         ++statistics_.full_passes;
         statistics_.bytes_read += lm_head_->rows * lm_head_->row_bytes();
-        return std::nullopt;
+        stage_ = stage::given_up;
+    }
+    /// The k largest of those that were rescored to the front.
+    void sort_found() noexcept {
+        statistics_.rescored_rows += rescored_;
+        statistics_.bytes_read += screen_->bytes() + (rescored_ + candidates_) * lm_head_->row_bytes();
+        scored_token* first = found_.data();
+        std::nth_element(first, first + (k_ - 1), first + rescored_, by_logit);
+        std::sort(first, first + k_, by_logit);
+        stage_ = stage::found;
     }
 
     [[nodiscard]] std::size_t groups_per_task() const noexcept {
@@ -171,18 +219,20 @@ private:
         });
     }
 
-    /// The rank of a logit that k rows reach, from the exact logits of the highest peaks; the lowest rank where there
-    /// are fewer than k peaks.
-    [[nodiscard]] std::int32_t floor_of(pool_ref pool, const float* x, std::size_t k) noexcept {
-        candidates_ = (std::min)({std::max<std::size_t>(16, 2 * k), most_candidates, order_.size()});
-        if (candidates_ < k) {
+    /// The rows of the highest peaks to the front of order_: candidates_ of them, none if there are fewer than k.
+    void choose_candidates() noexcept {
+        candidates_ = (std::min)({std::max<std::size_t>(16, 2 * k_), most_candidates, order_.size()});
+        if (candidates_ < k_) {
             candidates_ = 0;
-            return INT32_MIN;
+            return;
         }
         std::copy_n(peaks_.data(), peaks_.size(), order_.data());
         std::nth_element(
             order_.data(), order_.data() + (candidates_ - 1), order_.data() + order_.size(),
             [](const peak& a, const peak& b) noexcept { return a.rank != b.rank ? a.rank > b.rank : a.row < b.row; });
+    }
+    /// Their exact logits, to found_.
+    void score_candidates(pool_ref pool, const float* x) noexcept {
         constexpr std::size_t chunk = 8;
         parallel_for(pool, (candidates_ + chunk - 1) / chunk, [&](std::size_t task) noexcept {
             std::array<std::uint32_t, chunk> rows;
@@ -193,29 +243,34 @@ private:
             }
             score({rows.data(), count}, x, found_.data() + first);
         });
-        std::nth_element(found_.data(), found_.data() + (k - 1), found_.data() + candidates_, by_logit);
-        return rank_of(found_[k - 1].logit);
+    }
+    /// floor_: the rank of a logit that k rows reach, the lowest rank without candidates.
+    void find_floor() noexcept {
+        floor_ = INT32_MIN;
+        if (candidates_ != 0) {
+            std::nth_element(found_.data(), found_.data() + (k_ - 1), found_.data() + candidates_, by_logit);
+            floor_ = rank_of(found_[k_ - 1].logit);
+        }
     }
 
     /// Calls visit(row) for the rows of groups [begin, end) whose bound reaches the floor.
-    template <class F>
-    void for_rows_reaching(std::int32_t floor, std::size_t begin, std::size_t end, F&& visit) const noexcept {
+    template <class F> void for_rows_reaching_floor(std::size_t begin, std::size_t end, F&& visit) const noexcept {
         for (std::size_t g = begin; g < end; ++g) {
-            if (peaks_[g].rank < floor) {
+            if (peaks_[g].rank < floor_) {
                 continue;
             }
             for (std::size_t r = g * group_; r < end_of(g); ++r) {
-                if (rank_of(upper_[r]) >= floor) {
+                if (rank_of(upper_[r]) >= floor_) {
                     visit(r);
                 }
             }
         }
     }
 
-    /// Exact logits of all rows whose bound reaches the floor, to found_. \return their number; where it exceeds
-    /// limit(), not all have been computed.
-    [[nodiscard]] std::size_t rescore(pool_ref pool, const float* x, std::int32_t floor) noexcept {
-        std::atomic<std::size_t> count{0};
+    /// Exact logits of all rows whose bound reaches the floor, to found_; rescored_ is their number, and where it
+    /// exceeds limit(), not all have been computed.
+    void rescore(pool_ref pool, const float* x) noexcept {
+        std::atomic<std::size_t> count{rescored_};
         for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept {
             std::array<std::uint32_t, rows_per_list> rows;
             std::size_t listed = 0;
@@ -226,7 +281,7 @@ private:
                 }
                 listed = 0;
             };
-            for_rows_reaching(floor, begin, end, [&](std::size_t row) noexcept {
+            for_rows_reaching_floor(begin, end, [&](std::size_t row) noexcept {
                 rows[listed++] = static_cast<std::uint32_t>(row);
                 if (listed == rows.size()) {
                     flush();
@@ -234,7 +289,7 @@ private:
             });
             flush();
         });
-        return count.load(std::memory_order_relaxed);
+        rescored_ = count.load(std::memory_order_relaxed);
     }
 
     /// out[i] = row rows[i] and its exact logit. \pre rows.size() <= rows_per_list
@@ -260,7 +315,12 @@ private:
     const lm_head_screen* screen_ = nullptr;
     float logit_scale_ = 1;
     std::size_t group_ = 1; ///< rows to a peak
+    std::size_t asked_ = 0;
+    std::size_t k_ = 0;
     std::size_t candidates_ = 0;
+    std::size_t rescored_ = 0;
+    std::int32_t floor_ = INT32_MIN;
+    stage stage_ = stage::given_up;
     buffer<std::int8_t> high_;
     buffer<std::int8_t> low_;
     buffer<std::int32_t> offset_;

@@ -41,6 +41,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// Every matrix but embedding and head is ternary and takes its input quantised to int8, row by row.
 /// begin(), then layer(0), layer(1), ..., then logits() for the rows that are asked for: no loop over layers in here,
 /// so a caller can stop between layers. All steps of a pass use the same rows. Allocates in open() only.
+///
+/// All work is in the loops that a pool runs. Between them these three write nothing that another call of the same step
+/// would not write alike: a stepped_pool can stop them inside any loop, and call them again to go on.
 class transformer {
 public:
     /// Borrows its arguments but the numbers. \return errc::out_of_memory.
@@ -54,6 +57,7 @@ public:
     }
 
     [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows; }
+    [[nodiscard]] std::size_t layers() const noexcept { return model_->layers; }
 
     /// Starts a pass: looks the tokens up. \pre 1 <= rows.size() <= max_rows(); ids inside the vocabulary, but for rows
     /// with embeddings of their own; rows of one sequence have ascending positions and their cache has room. `rows`

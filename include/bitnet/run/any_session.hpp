@@ -14,6 +14,8 @@
 #include <bitnet/text/token.hpp>
 #include <bitnet/thread/pool.hpp>
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -40,12 +42,17 @@ public:
     [[nodiscard]] virtual result<std::span<const scored_token>> largest_logits(std::size_t k) = 0;
     [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
     [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
+    [[nodiscard]] virtual result<void> queue(std::span<const token> tokens) = 0;
+    /// \param choose null: nothing is asked of the head
+    [[nodiscard]] virtual result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) = 0;
+    virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
     [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
+    [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
     [[nodiscard]] std::size_t threads() const noexcept { return options_.threads.value_or(1); }
     [[nodiscard]] stop_reason stopped_by() const noexcept { return stopped_by_; }
@@ -58,6 +65,7 @@ protected:
     session_options options_;
     std::size_t cached_ = 0;       ///< positions in the cache
     std::optional<token> pending_; ///< given by next(), not yet run
+    std::size_t queued_ = 0;       ///< accepted behind these, not yet run
     stop_reason stopped_by_ = stop_reason::none;
     error last_error_;
 };
@@ -112,6 +120,36 @@ public:
         return base_->next(any_chooser(choose));
     }
 
+    /// Accepts tokens as feed() does, and computes nothing: step() does, or else the next call that needs them. They
+    /// are part of the sequence, and counted by position(), once they have run; rewind() and reset() drop those that
+    /// have not. \return as feed(); nothing is queued then.
+    [[nodiscard]] result<void> queue(std::span<const token> tokens) { return base_->queue(tokens); }
+    /// Tokens in the queue.
+    [[nodiscard]] std::size_t queued() const noexcept { return base_->queued(); }
+
+    /// Runs the token that next() gave, then the queue, and returns before `budget` is used up: what goes on takes its
+    /// time, measured before, into account, and where it is too long stops in a prompt, a layer or a product. It runs
+    /// something each time, however small the budget, so that enough calls get to the end. The bits are those of calls
+    /// that do not stop. Any other call finishes first what it needs. A fork that is used in between shares the
+    /// working memory: what was begun of a pass, at most prompt_chunk tokens through the layers, starts again.
+    /// \return working while there is more to do; errc::cancelled, errc::kv_pool_full; the queue stays as it is then.
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget) { return base_->step(budget, nullptr); }
+    /// The same, and goes on with the logits that `choose` needs, so that next(choose) has no more to do than to
+    /// choose. \return also errc::nothing_fed, errc::no_lm_head.
+    template <token_chooser Chooser>
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget, Chooser& choose) {
+        const any_chooser erased(choose);
+        return base_->step(budget, &erased);
+    }
+
+    /// From here on `*flag`, which another thread may set, stops what computes, within milliseconds, until it is false
+    /// again; null: no flag, as after opening, and in a fork. The flag outlives its use here.
+    /// feed(), feed_each() and feed_embeddings() return errc::cancelled: the sequence has what ran of their tokens, all
+    /// together prompt_chunk at a time, as position() says, and not the rest. next() returns nullopt, and stopped_by()
+    /// is stop_reason::cancelled; logits() and the like and step() return errc::cancelled. Those lose nothing: the
+    /// queue stays, and rewind(position()) drops it.
+    void set_cancel_flag(const std::atomic<bool>* flag) noexcept { base_->set_cancel_flag(flag); }
+
     /// The logits [vocabulary] after the last token. Valid until the next call that is not const.
     /// \return errc::nothing_fed before the first token, errc::no_lm_head from a text embedding model.
     [[nodiscard]] result<std::span<const float>> logits() { return base_->logits(); }
@@ -144,7 +182,7 @@ public:
     /// What finding the largest logits has cost so far; all zero without a screen.
     [[nodiscard]] const screen_statistics& screening() const noexcept { return base_->screening(); }
 
-    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave.
+    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave; without the queue.
     [[nodiscard]] std::size_t position() const noexcept { return base_->position(); }
     [[nodiscard]] std::size_t context() const noexcept { return base_->context(); }
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
@@ -158,15 +196,15 @@ public:
     /// The tokens of the sequence, position() of them; no_token where something else than a token was fed.
     [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
 
-    /// Forgets the tokens from `position` on; what follows has the bits of a session that never had them. The last
-    /// token that is kept runs once more if nothing is fed before the next one is asked for.
-    /// \return errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be
-    /// taken out of.
+    /// Forgets the tokens from `position` on, and the queue; what follows has the bits of a session that never had
+    /// them. The last token that is kept runs once more if nothing is fed before the next one is asked for. \return
+    /// errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be taken out
+    /// of.
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
     /// that both belong to one thread at a time; in a kv_pool it shares the pages, too, and copies the last one when
-    /// one of the two writes it. Without a pool keys and values are copied.
+    /// one of the two writes it. Without a pool keys and values are copied. The queue stays with this session.
     /// \return errc::out_of_memory, errc::kv_pool_full.
     [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
 

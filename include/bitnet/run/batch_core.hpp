@@ -134,6 +134,10 @@ private:
             return error{errc::context_full, sentence({"batch: entry ", i, ": the context has ", of.context(),
                                                        " positions and ", of.cached(), " are taken"})};
         }
+        if (of.queued() != 0) {
+            return error{errc::invalid_argument, sentence({"batch: entry ", i, " is a session in whose queue ",
+                                                           of.queued(), " tokens come first"})};
+        }
         return entry.embedding.empty() ? check_token(i, entry) : check_embedding(i, entry);
     }
 

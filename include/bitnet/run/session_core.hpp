@@ -20,6 +20,7 @@
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/run/any_session.hpp>
+#include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session_options.hpp>
@@ -32,7 +33,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -82,6 +85,7 @@ public:
 
     ~session_core() override {
         if (space_->owner == this) {
+            space_->pass.drop();
             space_->owner = nullptr;
         }
     }
@@ -105,15 +109,26 @@ public:
     std::optional<token> next(sampler& choose) override { return next(any_chooser(choose)); }
 
     std::optional<token> next(any_chooser choose) override {
-        if (position() != 0 && position() == context()) {
+        if (is_full()) {
             return stopped(stop_reason::context_full);
         }
-        if (auto ready = guarded([&] { return ready_for_logits(); }); !ready) {
-            last_error_ = failed(ready);
+        const default_float_environment environment;
+        std::size_t k = 0;
+        const auto compute = [&]() -> result<void> {
+            if (auto ready = ready_for_logits(); !ready) {
+                return ready;
+            }
+            k = choose.needs();
+            return run_head(k);
+        };
+        if (auto computed = guarded(compute); !computed) {
+            if (computed.error().code == errc::cancelled) {
+                return stopped(stop_reason::cancelled);
+            }
+            last_error_ = failed(computed);
             return stopped(stop_reason::error);
         }
-        const default_float_environment environment;
-        const auto few = screened_logits(choose.needs());
+        const auto few = found(k);
         const token chosen = few ? choose.choose(*few) : choose.choose(all_logits());
         choose.accept(chosen);
         pending_ = chosen;
@@ -124,6 +139,15 @@ public:
         stopped_by_ = stop_reason::none;
         return chosen;
     }
+
+    result<void> queue(std::span<const token> tokens) override {
+        return guarded([&] { return accept(tokens); });
+    }
+    result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) override {
+        space_->steps.start(budget, cancel_);
+        return guarded([&] { return run_step(choose); });
+    }
+    void set_cancel_flag(const std::atomic<bool>* flag) noexcept override { cancel_ = flag; }
 
     const screen_statistics& screening() const noexcept override { return space_->search.statistics(); }
 
@@ -137,8 +161,12 @@ public:
     }
 
     void reset() noexcept override {
+        if (space_->owner == this) {
+            space_->pass.drop();
+        }
         cache_.keep(0);
         cached_ = 0;
+        queued_ = 0;
         state_after_ = 0;
         summed_states_ = 0;
         pending_.reset();
@@ -147,8 +175,10 @@ public:
     }
 
     /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null, whose logits go to
-    /// logits_row(). \pre room in the context.
+    /// logits_row(). \pre room in the context, and nothing queued.
     [[nodiscard]] sequence_row begin_step(token id, const float* embedding) noexcept {
+        drop_pass();
+        drop_head();
         tokens_[cached_] = embedding == nullptr ? id : no_token;
         cache_.extend(cached_, 1);
         return {&cache_, &frequencies_, cached_, id, embedding};
@@ -193,18 +223,27 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, position() + tokens.size()); !reserved) {
+        if (auto reserved = cache_.reserve(cached_, end() + tokens.size()); !reserved) {
             return reserved;
         }
+        if (tokens.empty()) {
+            return {};
+        }
         take_workspace();
-        if (pending_ && !tokens.empty()) {
-            run_pending();
+        if (auto ran = run_waiting(); !ran) {
+            cache_.keep(end());
+            return ran;
         }
         for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
             const auto part = tokens.subspan(begin, (std::min)(options_.prompt_chunk, tokens.size() - begin));
-            run(part);
-            if (visitor != nullptr) {
-                visit_each(begin, part.size(), *visitor);
+            add_to_queue(part);
+            auto ran = run_waiting();
+            if (ran && visitor != nullptr) {
+                ran = visit_each(begin, part.size(), *visitor);
+            }
+            if (!ran) {
+                drop_queue();
+                return ran;
             }
         }
         return {};
@@ -223,23 +262,70 @@ private:
         if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve(cached_, position() + count); !reserved) {
+        if (auto reserved = cache_.reserve(cached_, end() + count); !reserved || count == 0) {
             return reserved;
         }
         take_workspace();
-        if (pending_ && count != 0) {
-            run_pending();
+        if (auto ran = run_waiting(); !ran) {
+            cache_.keep(end());
+            return ran;
         }
         for (std::size_t begin = 0; begin < count; begin += options_.prompt_chunk) {
             const std::size_t together = (std::min)(options_.prompt_chunk, count - begin);
-            run(rows.subspan(begin * hidden, together * hidden));
+            if (auto ran = run_embeddings(rows.subspan(begin * hidden, together * hidden)); !ran) {
+                drop_queue();
+                return ran;
+            }
         }
         return {};
+    }
+
+    [[nodiscard]] result<void> accept(std::span<const token> tokens) {
+        if (auto checked = check_tokens(tokens); !checked) {
+            return checked;
+        }
+        if (auto reserved = cache_.reserve(cached_, end() + tokens.size()); !reserved) {
+            return reserved;
+        }
+        add_to_queue(tokens);
+        return {};
+    }
+
+    [[nodiscard]] result<step_state> run_step(const any_chooser* choose) {
+        if (auto headed = choose != nullptr ? check_head() : result<void>{}; !headed) {
+            return failed(headed);
+        }
+        if (choose != nullptr && end() == 0) {
+            return nothing_fed();
+        }
+        const bool is_asked = choose != nullptr && !is_full();
+        if (!is_asked && waiting() == 0) {
+            return step_state::ready;
+        }
+        if (auto prepared = prepare(is_asked); !prepared) {
+            return failed(prepared);
+        }
+        while (waiting() != 0) {
+            if (!is_under_way()) {
+                const std::size_t most = (std::min)(waiting(), options_.prompt_chunk);
+                begin_waiting(space_->steps.rows_for(forward_pass::layer_stage, most));
+            }
+            if (!run_pass()) {
+                return stopped_step();
+            }
+        }
+        return !is_asked || is_head_done(choose->needs()) ? step_state::ready : stopped_step();
+    }
+    [[nodiscard]] result<step_state> stopped_step() const {
+        return space_->steps.is_cancelled() ? result<step_state>(was_cancelled()) : step_state::working;
     }
 
     [[nodiscard]] result<std::span<const float>> logits_of_last() {
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
+        }
+        if (auto computed = run_head(0); !computed) {
+            return failed(computed);
         }
         return all_logits();
     }
@@ -252,7 +338,10 @@ private:
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
         }
-        const auto few = screened_logits(k);
+        if (auto computed = run_head(k); !computed) {
+            return failed(computed);
+        }
+        const auto few = found(k);
         return few ? *few : largest_of(all_logits(), k);
     }
 
@@ -269,6 +358,7 @@ private:
                          sentence({"session: of ", cached_, " tokens ", cached_ - summed_states_,
                                    " ran in a batch, so that their states are missing in the mean"})};
         }
+        drop_head();
         return space_->forward->normalized(has_mean() ? state_sum_.data() : space_->forward->final_state(last_row_));
     }
 
@@ -337,14 +427,12 @@ private:
         if (space_->owner == this) {
             return;
         }
-        if (space_->owner != nullptr) {
+        if (space_->owner != nullptr && !space_->pass.is_under_way()) { // a pass keeps it when it begins
             space_->owner->keep_state();
         }
+        space_->pass.drop();
         space_->owner = this;
-        if (has_state_) {
-            space_->forward->set_state(state_.data());
-            last_row_ = 0;
-        }
+        restore_state();
     }
     void keep_state() noexcept {
         has_state_ = cached_ != 0 && state_after_ == cached_ && state_of_ == last_state::here;
@@ -352,11 +440,34 @@ private:
             space_->forward->copy_state(last_row_, state_.data());
         }
     }
+    void restore_state() noexcept {
+        if (has_state_) {
+            space_->forward->set_state(state_.data());
+            last_row_ = 0;
+        }
+    }
+
+    /// Whether a pass of this session has begun and not ended.
+    [[nodiscard]] bool is_under_way() const noexcept { return space_->owner == this && space_->pass.is_under_way(); }
+    /// Undoes the beginning of a pass; its tokens wait as before.
+    void drop_pass() noexcept {
+        if (is_under_way()) {
+            space_->pass.drop();
+            restore_state();
+        }
+    }
+    void drop_head() noexcept {
+        if (space_->owner == this) {
+            space_->pass.drop_head();
+        }
+    }
+    void drop_queue() noexcept {
+        drop_pass();
+        queued_ = 0;
+        cache_.keep(position());
+    }
 
     [[nodiscard]] result<void> go_back(std::size_t to) {
-        if (to == position()) {
-            return {};
-        }
         if (to > position()) {
             return error{errc::invalid_argument,
                          sentence({"session: position ", to, " was asked for, ", position(), " are taken"})};
@@ -365,10 +476,18 @@ private:
             reset();
             return {};
         }
-        if (has_mean()) {
+        if (to != position() && has_mean()) {
             return error{errc::invalid_argument, "session: the embedding is a mean of states, of which none can be "
                                                  "taken out; reset() starts anew"};
         }
+        if (queued_ != 0) {
+            drop_queue();
+        }
+        if (to == position()) {
+            return {};
+        }
+        drop_pass();
+        drop_head();
         stopped_by_ = stop_reason::none;
         pending_.reset();
         logits_valid_ = logits_valid_ && to == state_after_;
@@ -392,6 +511,7 @@ private:
     /// All of another session but its cache.
     void take_tokens(session_core& from) noexcept {
         from.take_workspace();
+        from.drop_pass();
         from.keep_state();
         std::copy_n(from.tokens_.data(), from.position(), tokens_.data());
         std::copy_n(from.state_.data(), state_.size(), state_.data());
@@ -414,7 +534,7 @@ private:
     }
 
     /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.
-    void visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
+    [[nodiscard]] result<void> visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
         constexpr std::size_t most = workspace::logits_rows;
         std::array<std::size_t, most> rows;
         std::array<float*, most> out;
@@ -424,13 +544,20 @@ private:
                 rows[i] = first + i;
                 out[i] = logits_row(together - 1 - i); // the last one to row 0, where logits() looks
             }
-            space_->forward->logits(space_->pool.ref(), std::span(rows).first(together),
-                                    std::span<float* const>(out).first(together));
+            const auto compute = [&]() noexcept {
+                return space_->pass.run_logits(space_->steps, *space_->forward, std::span(rows).first(together),
+                                               std::span<float* const>(out).first(together));
+            };
+            if (auto computed = run_whole(compute); !computed) {
+                drop_head();
+                return computed;
+            }
             for (std::size_t i = 0; i < together; ++i) {
                 visitor(begin + first + i, {out[i], parameters_.vocabulary});
             }
         }
         logits_valid_ = true;
+        return {};
     }
 
     /// Row 0 is the session's own, the others are the workspace's.
@@ -439,10 +566,10 @@ private:
     }
 
     [[nodiscard]] result<void> check_room(std::size_t count, std::string_view of_what) const {
-        if (count > context() - position()) {
+        if (count > context() - end()) {
             return error{errc::context_full,
                          sentence({"session: ", count, " ", of_what, " do not fit, the context has ", context(),
-                                   " positions and ", position(), " are taken"})};
+                                   " positions and ", end(), " are taken"})};
         }
         return {};
     }
@@ -475,12 +602,33 @@ private:
         return headed ? ready() : std::move(headed);
     }
 
-    /// Runs the token that next() gave last. \return errc::nothing_fed before the first token.
+    [[nodiscard]] static error nothing_fed() {
+        return {errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
+    }
+    [[nodiscard]] static error was_cancelled() { return {errc::cancelled, "cancelled"}; } // needs no memory
+
+    /// Runs all that waits. \return errc::nothing_fed before the first token.
     [[nodiscard]] result<void> ready() {
-        if (position() == 0) {
-            return error{errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
+        if (end() == 0) {
+            return nothing_fed();
         }
-        if (!pending_ && state_after_ != cached_) {
+        auto prepared = prepare(true);
+        return prepared ? run_waiting() : std::move(prepared);
+    }
+
+    /// Tokens that have not run, from cached_ on: the one that next() gave, and the queue.
+    [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
+    /// Positions that are taken, those of the queue included.
+    [[nodiscard]] std::size_t end() const noexcept { return cached_ + waiting(); }
+    [[nodiscard]] bool is_full() const noexcept { return end() != 0 && end() == context(); }
+    void add_to_queue(std::span<const token> tokens) noexcept {
+        std::copy(tokens.begin(), tokens.end(), tokens_.data() + end());
+        queued_ += tokens.size();
+    }
+
+    /// Before what waits runs. \param wants_state whether the last token waits again if its state is gone.
+    [[nodiscard]] result<void> prepare(bool wants_state) {
+        if (wants_state && waiting() == 0 && state_after_ != cached_) {
             if (tokens_[cached_ - 1] == no_token) {
                 return error{errc::invalid_argument,
                              sentence({"session: what stands at position ", cached_ - 1,
@@ -488,36 +636,66 @@ private:
             }
             pending_ = tokens_[--cached_]; // after a rewind its state is gone
         }
-        if (auto reserved = pending_ ? reserve_step() : result<void>{}; !reserved) {
+        if (auto reserved = cache_.reserve(cached_, end()); !reserved) {
             return reserved;
         }
         take_workspace();
-        if (pending_) {
-            run_pending();
+        return {};
+    }
+
+    /// Calls work() until it is true. \return errc::cancelled.
+    template <class Work> [[nodiscard]] result<void> run_whole(Work&& work) {
+        space_->steps.start(cancel_);
+        while (!work()) {
+            if (space_->steps.is_cancelled()) {
+                return was_cancelled();
+            }
+            space_->steps.start(cancel_); // the flag was true for a moment
         }
         return {};
     }
-    void run_pending() noexcept {
-        const token last = *std::exchange(pending_, std::nullopt);
-        run(std::span(&last, 1));
-    }
-
-    [[nodiscard]] std::span<const float> all_logits() noexcept {
-        const std::span<float> out(logits_row(0), parameters_.vocabulary);
-        if (!logits_valid_) {
-            space_->forward->logits(space_->pool.ref(), last_row_, out);
-            logits_valid_ = true;
+    [[nodiscard]] result<void> run_waiting() {
+        while (waiting() != 0) {
+            if (!is_under_way()) {
+                begin_waiting((std::min)(waiting(), options_.prompt_chunk));
+            }
+            if (auto ran = run_whole([&]() noexcept { return run_pass(); }); !ran) {
+                return ran;
+            }
         }
-        return out;
+        return {};
+    }
+    [[nodiscard]] result<void> run_head(std::size_t k) {
+        return run_whole([&]() noexcept { return is_head_done(k); });
     }
 
-    /// The k largest through the screen; nullopt without one, while it is being made, if k is out of range, or if all
+    /// Goes on with the head for the k largest logits, all of them for 0, until the step ends. \return whether they are
+    /// there: found(k), or logits_.
+    [[nodiscard]] bool is_head_done(std::size_t k) noexcept {
+        workspace& space = *space_;
+        if (is_screened(k) && !space.pass.has_begun_logits()) {
+            if (!space.pass.run_search(space.steps, space.search, space.forward->final_state(last_row_), k)) {
+                return false;
+            }
+            if (space.search.found()) {
+                return true;
+            }
+        }
+        float* const out = logits_row(0);
+        logits_valid_ = logits_valid_ || space.pass.run_logits(space.steps, *space.forward, {&last_row_, 1}, {&out, 1});
+        return logits_valid_;
+    }
+    /// Whether the screen is to be searched: not without one, while it is being made, if k is out of range, or if all
     /// logits are already computed.
-    [[nodiscard]] std::optional<std::span<const scored_token>> screened_logits(std::size_t k) noexcept {
-        if (!model_.screen.is_ready() || logits_valid_ || k == 0 || k > largest_.size()) {
-            return std::nullopt;
-        }
-        return space_->search.largest(space_->pool.ref(), space_->forward->final_state(last_row_), k);
+    [[nodiscard]] bool is_screened(std::size_t k) const noexcept {
+        return model_.screen.is_ready() && !logits_valid_ && k != 0 && k <= largest_.size();
+    }
+    /// The k largest if the screen has them. \pre the workspace is this session's
+    [[nodiscard]] std::optional<std::span<const scored_token>> found(std::size_t k) const noexcept {
+        return logits_valid_ ? std::nullopt : space_->pass.found(space_->search, k);
+    }
+    [[nodiscard]] std::span<const float> all_logits() const noexcept {
+        return logits_.span().first(parameters_.vocabulary);
     }
 
     [[nodiscard]] std::span<const scored_token> largest_of(std::span<const float> logits, std::size_t k) noexcept {
@@ -554,26 +732,38 @@ private:
         summed_states_ += count;
     }
 
-    /// One pass. \pre 1 <= tokens.size() <= prompt_chunk, checked tokens, room in the context.
-    void run(std::span<const token> tokens) noexcept {
-        for (std::size_t i = 0; i < tokens.size(); ++i) {
-            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, tokens[i]};
-            tokens_[cached_ + i] = tokens[i];
+    /// Begins a pass of the first `count` tokens that wait. \pre 1 <= count <= prompt_chunk, and prepare()
+    void begin_waiting(std::size_t count) noexcept {
+        for (std::size_t i = 0; i < count; ++i) {
+            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i]};
         }
-        run_rows(tokens.size());
+        begin_pass(count);
     }
-    /// The same of embeddings [rows, hidden].
-    void run(std::span<const float> embeddings) noexcept {
+    /// A pass of embeddings [rows, hidden]. \pre as above, and nothing waits. \return errc::cancelled
+    [[nodiscard]] result<void> run_embeddings(std::span<const float> embeddings) {
         const std::size_t count = embeddings.size() / parameters_.hidden;
         for (std::size_t i = 0; i < count; ++i) {
             space_->rows[i] = {&cache_, &frequencies_, cached_ + i, 0, embeddings.data() + i * parameters_.hidden};
             tokens_[cached_ + i] = no_token;
         }
-        run_rows(count);
+        begin_pass(count);
+        return run_whole([&]() noexcept { return run_pass(); });
     }
-    void run_rows(std::size_t count) noexcept {
-        cache_.extend(cached_, count);
-        space_->forward->run(space_->pool.ref(), space_->rows.span().first(count));
+    void begin_pass(std::size_t count) noexcept {
+        keep_state(); // in case the pass is dropped
+        space_->pass.begin(space_->rows.span().first(count));
+    }
+
+    /// Goes on with the pass that is under way until the step ends. \return whether it is over.
+    [[nodiscard]] bool run_pass() noexcept {
+        const std::size_t count = space_->pass.rows();
+        if (!space_->pass.run(space_->steps, *space_->forward)) {
+            return false;
+        }
+        if (waiting() != 0) {
+            queued_ -= count - (pending_ ? 1 : 0);
+            pending_.reset();
+        }
         cached_ += count;
         state_after_ = cached_;
         last_row_ = count - 1;
@@ -582,6 +772,7 @@ private:
         if (has_mean()) {
             add_states(count);
         }
+        return true;
     }
 
     model_parts model_;
@@ -589,11 +780,12 @@ private:
     const rotary_frequencies& frequencies_;
     workspace_share space_;
     kv_cache cache_;
-    buffer<token> tokens_; ///< [context]
-    buffer<float> state_;  ///< [hidden]: of the last token, while another session has the workspace
+    buffer<token> tokens_; ///< [context]: position() that are part of the sequence, then the queue
+    buffer<float> state_;  ///< [hidden]: of the last token, while a pass or another session has the workspace
     bool has_state_ = false;
     buffer<float> logits_; ///< [vocabulary]: those of the last token
     std::array<scored_token, screened_search::most> largest_;
+    const std::atomic<bool>* cancel_ = nullptr;
     std::size_t last_row_ = 0;    ///< of the last pass
     std::size_t state_after_ = 0; ///< how many positions the last state has seen
     buffer<float> state_sum_;     ///< [hidden] if embedding() is a mean

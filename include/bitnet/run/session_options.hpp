@@ -54,8 +54,15 @@ struct batch_options {
 enum class stop_reason {
     none,         ///< it gave one, or was not called
     stop_token,   ///< the model ended its turn; the stop token is part of the sequence
-    context_full, ///< position() is context()
+    context_full, ///< no position is left
     error,        ///< see last_error()
+    cancelled,    ///< the flag of set_cancel_flag() is true
+};
+
+/// Whether a session's step() has more to do.
+enum class step_state {
+    working, ///< the budget is used up: call it again
+    ready,   ///< all that was asked for is computed
 };
 
 /// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.

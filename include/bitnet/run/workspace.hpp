@@ -11,9 +11,11 @@
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
+#include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/thread/pool.hpp>
+#include <bitnet/thread/stepped_pool.hpp>
 #include <bitnet/thread/usable_cores.hpp>
 
 #include <atomic>
@@ -61,13 +63,15 @@ struct workspace {
 
     session_pool pool;
     std::optional<transformer> forward;
+    stepped_pool steps;        ///< of `pool`
+    forward_pass pass;         ///< the owner's
     buffer<sequence_row> rows; ///< [prompt_chunk]
     buffer<float> more_logits; ///< [logits_rows - 1, vocabulary]
     screened_search search;
     session_core* owner = nullptr; ///< whose states are in `forward`
     std::atomic<std::size_t> users{1};
 
-    explicit workspace(session_pool opened) noexcept : pool(std::move(opened)) {}
+    explicit workspace(session_pool opened) noexcept : pool(std::move(opened)), steps(pool.ref()) {}
 };
 
 /// One user of a workspace, which ends with its last user.

@@ -48,13 +48,21 @@ public:
           }),
           threads_(pool.threads()) {}
 
+    /// The library's own: a pool of `count` threads whose run() itself hands neighbouring indices to one thread, so
+    /// that loops leave that to it.
+    pool_ref(void* pool, void (*run_loop)(void*, std::size_t, loop_body) noexcept, std::size_t count) noexcept
+        : pool_(pool), run_(run_loop), threads_(count), makes_runs_(true) {}
+
     void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
     [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
+    /// Whether run() hands out neighbouring indices together.
+    [[nodiscard]] bool makes_runs() const noexcept { return makes_runs_; }
 
 private:
     void* pool_;
     void (*run_)(void*, std::size_t, loop_body) noexcept;
     std::size_t threads_;
+    bool makes_runs_ = false;
 };
 
 namespace detail {
@@ -138,7 +146,8 @@ private:
 /// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
 /// guided_runs.
 template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
-    const guided_runs runs(count, pool.threads());
+    // As many threads as indices make runs of one.
+    const guided_runs runs(count, pool.makes_runs() && count != 0 ? count : pool.threads());
     parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
         const guided_runs::run run = runs[index];
         for (std::size_t i = run.begin; i < run.end; ++i) {

@@ -156,19 +156,24 @@ public:
         return done;
     }
 
-    /// Works on what is to be read or written, until the budget is used up or nothing is left to do. An answer can end
-    /// in it: ended_by().
-    /// \return what any_session::feed and next return; the answer has ended with answer_end::error then, and retry()
+    /// Works on what is to be read or written, and returns before the budget is used up, or when nothing is left to do:
+    /// see any_session::step. An answer can end in it: ended_by().
+    /// \return what any_session::step and next return; the answer has ended with answer_end::error then, and retry()
     /// goes on.
     [[nodiscard]] result<conversation_state> step(std::chrono::nanoseconds budget) {
         const auto start = std::chrono::steady_clock::now();
         std::chrono::nanoseconds left = budget;
-        do {
-            if (auto advanced = advance(left); !advanced) {
+        for (bool is_first = true; state() != conversation_state::idle && (is_first || left.count() > 0);) {
+            auto advanced = advance(left);
+            if (!advanced) {
                 return failed(advanced);
             }
+            if (*advanced == step_state::working) {
+                break;
+            }
+            is_first = false;
             left = budget - (std::chrono::steady_clock::now() - start);
-        } while (left.count() > 0 && state() != conversation_state::idle);
+        }
         settle_cancel();
         return state();
     }
@@ -263,8 +268,7 @@ public:
         if (!id) {
             take_reason(session_.stopped_by());
         } else if (auto taken = detail::guarded([&] { return take_token(*id); }); !taken) {
-            error_ = failed(taken);
-            ended_ = answer_end::error;
+            fail(failed(taken));
         }
     }
 
@@ -357,6 +361,7 @@ private:
         }
         conversation made(std::move(chosen), std::move(format), std::move(session), std::move(choose), std::move(now),
                           std::move(text), std::move(cancel));
+        made.session_.set_cancel_flag(made.cancel_.get());
         auto ready = is_new ? made.change(fate::ends, [&](auto& next) { return made.begin_with_system(next); })
                             : made.follow(made.now_.tokens());
         return ready ? result<conversation>(std::move(made)) : failed(ready);
@@ -423,7 +428,9 @@ private:
                 prepare(next);
             }
             if (auto followed = follow(next.tokens()); !followed) {
-                static_cast<void>(follow(now_.tokens()));
+                if (auto back = follow(now_.tokens()); !back && is_answering()) {
+                    fail(failed(back));
+                }
                 return followed;
             }
             take_over(next, answers, told);
@@ -504,8 +511,7 @@ private:
         if (auto rewound = session_.rewind(kept); !rewound) {
             return rewound;
         }
-        to_read_ = tokens.size();
-        return {};
+        return session_.queue(tokens.subspan(kept));
     }
 
     /// The sampler counts the last `count` tokens among the recent ones.
@@ -517,33 +523,35 @@ private:
 
     [[nodiscard]] bool is_answering() const noexcept { return now_.is_open() && ended_ == answer_end::none; }
     [[nodiscard]] bool is_cancelled() const noexcept { return cancel_->load(std::memory_order_relaxed); }
-    [[nodiscard]] bool is_reading() const noexcept { return session_.position() < to_read_; }
+    [[nodiscard]] bool is_reading() const noexcept { return session_.queued() != 0; }
 
     void settle_cancel() noexcept {
         if (is_cancelled() && cancel_->exchange(false, std::memory_order_relaxed) && is_answering()) {
-            to_read_ = 0;
+            static_cast<void>(session_.rewind(session_.position())); // drops the queue
             finish(answer_end::cancelled);
         }
     }
 
-    /// A piece of work.
-    [[nodiscard]] result<void> advance(std::chrono::nanoseconds /*budget*/) {
-        const auto choose = chooser();
-        if (is_reading()) {
-            const auto rest = tokens().subspan(session_.position());
-            auto fed = session_.feed(rest.first((std::min<std::size_t>)(rest.size(), 32)));
-            if (!fed && is_answering()) {
-                error_ = error{fed.error()};
-                ended_ = answer_end::error;
+    /// A piece of work; `working`: the budget is used up.
+    [[nodiscard]] result<step_state> advance(std::chrono::nanoseconds budget) {
+        auto choose = chooser();
+        auto stepped = choose ? session_.step(budget, *choose) : session_.step(budget);
+        if (!stepped && stepped.error().code == errc::cancelled) {
+            return step_state::ready; // settle_cancel() sees to it
+        }
+        if (!stepped) {
+            if (choose) {
+                fail(error{stepped.error()});
             }
-            return fed;
+            return stepped;
         }
-        if (!choose) {
-            return {};
+        if (*stepped == step_state::ready && choose) {
+            take(session_.next(*choose));
+            if (ended_ == answer_end::error) {
+                return error{error_};
+            }
         }
-        any_chooser chosen = *choose;
-        take(session_.next(chosen));
-        return ended_ == answer_end::error ? result<void>(error{error_}) : result<void>();
+        return stepped;
     }
 
     [[nodiscard]] result<answer_end> answer_to(detail::text_visitor on_text) {
@@ -575,17 +583,32 @@ private:
     }
 
     void take_reason(stop_reason why) noexcept {
-        if (why == stop_reason::error) {
-            static_cast<void>(detail::has_memory_for([&] { error_ = session_.last_error(); }));
+        switch (why) {
+        case stop_reason::error:
+            static_cast<void>(detail::has_memory_for([&] { fail(error{session_.last_error()}); }));
             ended_ = answer_end::error;
-        } else if (why != stop_reason::context_full || !drop_in_answer()) {
-            finish(answer_end::context_full);
+            break;
+        case stop_reason::context_full:
+            go_on_without_the_oldest();
+            break;
+        default: // the flag is set
+            settle_cancel();
         }
     }
 
-    /// \return whether there is room for the answer to go on
-    [[nodiscard]] bool drop_in_answer() noexcept {
-        return settings_.room != 0 && change(fate::stays, [](detail::transcript&) { return result<void>(); });
+    void go_on_without_the_oldest() noexcept {
+        auto done = settings_.room != 0 ? change(fate::stays, [](detail::transcript&) { return result<void>(); })
+                                        : detail::error_saying(errc::context_full, {});
+        if (!done && done.error().code == errc::context_full) {
+            finish(answer_end::context_full);
+        } else if (!done) {
+            fail(std::move(done).error());
+        }
+    }
+
+    void fail(error why) noexcept {
+        error_ = std::move(why);
+        ended_ = answer_end::error;
     }
 
     /// The answer ends; what was held back of its text is shown.
@@ -599,8 +622,7 @@ private:
             return ended_ == answer_end::stop_text ? now_.cut(text_.made_decoder(follows_text)) : result<void>();
         });
         if (!done) {
-            error_ = failed(done);
-            ended_ = answer_end::error;
+            fail(failed(done));
         }
     }
 
@@ -615,7 +637,6 @@ private:
     answer_end ended_ = answer_end::none;
     error error_;
     std::size_t dropped_ = 0;
-    std::size_t to_read_ = 0; ///< how many of the tokens are to be run
 };
 
 } // namespace bitnet::inline BITNET_ABI

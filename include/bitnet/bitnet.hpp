@@ -172,6 +172,7 @@
 #include <bitnet/run/files_part.hpp>
 #include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/graph_part.hpp>
+#include <bitnet/run/logits_rows.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/model_facts.hpp>
@@ -181,14 +182,18 @@
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/parts.hpp>
 #include <bitnet/run/sampler.hpp>
+#include <bitnet/run/scheduler.hpp>
+#include <bitnet/run/scheduler_core.hpp>
 #include <bitnet/run/screen_choice.hpp>
 #include <bitnet/run/session.hpp>
 #include <bitnet/run/session_core.hpp>
 #include <bitnet/run/session_options.hpp>
+#include <bitnet/run/shared_head.hpp>
 #include <bitnet/run/speaker.hpp>
 #include <bitnet/run/tensors_part.hpp>
 #include <bitnet/run/text_part.hpp>
 #include <bitnet/run/token_chooser.hpp>
+#include <bitnet/run/token_counts.hpp>
 #include <bitnet/run/transcript.hpp>
 #include <bitnet/run/workspace.hpp>
 #include <bitnet/simd/cpu.hpp>

@@ -755,6 +755,8 @@ struct open_options;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
+class scheduler;
+struct scheduler_options;
 struct scored_token;
 enum class screen_state;
 struct screen_statistics;
@@ -973,6 +975,11 @@ protected:
 /// past after fork(), and give them back when they are rewound, reset or closed. A pool that is full is
 /// errc::kv_pool_full for who needs a page; nothing is lost. Move-only; must outlive its sessions, which may be on
 /// different threads.
+///
+/// A prefix that many share is fed to one session, which is forked for each of them. A prefix of p positions takes
+/// ceil(p / 256) pages once. A fork with q positions of its own takes ceil((p + q) / 256) - floor(p / 256): if p is no
+/// multiple of 256, it copies the last page of the prefix, because it writes behind it there. So a hundred forks with
+/// 100 positions of their own behind 1,000 take 4 + 100 * 2 pages, and behind 1,024 they take 4 + 100.
 class kv_pool {
 public:
     /// Bytes of the keys and values of 256 positions.
@@ -1098,7 +1105,7 @@ struct open_options {
 #endif
 
 // ---- bitnet/run/session_options.hpp ----
-// session_options and batch_options, and why a session stopped.
+// session_options, batch_options and scheduler_options, and why a session stopped.
 #ifndef BITNET_RUN_SESSION_OPTIONS_HPP
 #define BITNET_RUN_SESSION_OPTIONS_HPP
 
@@ -1162,6 +1169,24 @@ struct batch_options {
     std::chrono::microseconds spin = default_spin;
 
     static constexpr std::size_t most_sessions = 1024;
+};
+
+struct scheduler_options {
+    /// That can be served at the same time.
+    std::size_t speakers = 128;
+    /// Speakers that get a token in one pass, each from logits in the scheduler's memory: half a megabyte for each in a
+    /// vocabulary of 128,000. Of more, those that waited longest come next.
+    std::size_t answers = 32;
+    /// Tokens of prompts in a pass in which nobody gets a token: more are faster, see session_options::prompt_chunk.
+    std::size_t prompt_chunk = 128;
+    /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
+    std::size_t prompt_beside_answers = 16;
+    /// As in session_options; the threads of the sessions themselves rest meanwhile.
+    std::optional<std::size_t> threads = {};
+    std::chrono::microseconds spin = default_spin;
+
+    static constexpr std::size_t most_speakers = 65536;
+    static constexpr std::size_t most_answers = 1024;
 };
 
 /// Why next() gave no token.
@@ -3176,6 +3201,7 @@ struct hyper_parameters;
 namespace detail {
 
 class batch_base;
+class scheduler_base;
 class session_base;
 
 /// What any_model holds: what can be asked of a model, and what is compiled elsewhere.
@@ -3190,6 +3216,8 @@ public:
                                                                              const pool_ref* pool) const = 0;
     [[nodiscard]] virtual result<std::unique_ptr<batch_base>> open_batch(const batch_options& options,
                                                                          const pool_ref* pool) const = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
+                                                                                 const pool_ref* pool) const = 0;
 
     [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
@@ -3322,7 +3350,9 @@ private:
 #define BITNET_MODEL_RANKING_HPP
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -3351,6 +3381,24 @@ namespace detail {
 }
 [[nodiscard]] inline bool precedes(const scored_token& a, const scored_token& b) noexcept {
     return precedes(a.logit, a.id, b.logit, b.id);
+}
+
+/// The out.size() first of all `logits`, in order; all if there are fewer. \return how many
+[[nodiscard]] inline std::size_t take_largest(std::span<const float> logits, std::span<scored_token> out) noexcept {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < logits.size() && !out.empty(); ++i) {
+        const scored_token here{static_cast<token>(i), logits[i]};
+        if (count == out.size() && !precedes(here, out[count - 1])) {
+            continue;
+        }
+        count += count == out.size() ? 0u : 1u; // one drops out at the end if it is full
+        std::size_t at = count - 1;
+        for (; at != 0 && precedes(here, out[at - 1]); --at) {
+            out[at] = out[at - 1];
+        }
+        out[at] = here;
+    }
+    return count;
 }
 
 } // namespace detail
@@ -3789,12 +3837,109 @@ private:
 
 #endif
 
+// ---- bitnet/run/token_counts.hpp ----
+// token_counts: how often each token is among a few.
+#ifndef BITNET_RUN_TOKEN_COUNTS_HPP
+#define BITNET_RUN_TOKEN_COUNTS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A hash table with linear probing, at most half full, so that its size is that of a window of tokens and not of the
+/// vocabulary. Allocates in open() only: 16 to 32 bytes for each token that it has room for.
+class token_counts {
+public:
+    /// \param most tokens that are counted at the same time. \return errc::out_of_memory.
+    [[nodiscard]] static result<token_counts> open(std::size_t most) {
+        token_counts made;
+        std::size_t size = most != 0 ? 2 : 0;
+        while (size < 2 * most) {
+            size *= 2;
+        }
+        auto places = buffer<place>::allocate(size, "sampler counts");
+        if (!places) {
+            return failed(places);
+        }
+        made.places_ = *std::move(places);
+        return made;
+    }
+
+    [[nodiscard]] std::size_t distinct() const noexcept { return distinct_; }
+    [[nodiscard]] std::uint32_t of(token id) const noexcept { return distinct_ == 0 ? 0 : places_[find(id)].count; }
+
+    /// \pre fewer than the tokens given to open() are counted
+    void add(token id) noexcept {
+        place& at = places_[find(id)];
+        at.id = id;
+        distinct_ += ++at.count == 1 ? 1u : 0u;
+    }
+
+    /// \pre it is counted
+    void remove(token id) noexcept {
+        const std::size_t at = find(id);
+        if (--places_[at].count == 0) {
+            --distinct_;
+            close_gap(at);
+        }
+    }
+
+    void clear() noexcept {
+        for (place& each : places_.span()) {
+            each = {};
+        }
+        distinct_ = 0;
+    }
+
+private:
+    struct place {
+        token id;
+        std::uint32_t count; ///< 0: the place is free
+    };
+
+    [[nodiscard]] std::size_t mask() const noexcept { return places_.size() - 1; }
+    [[nodiscard]] std::size_t home_of(token id) const noexcept {
+        const std::uint32_t mixed = static_cast<std::uint32_t>(id) * 0x9e3779b1u; // Fibonacci hashing
+        return (mixed ^ (mixed >> 15)) & mask();
+    }
+    /// Where `id` is or would be.
+    [[nodiscard]] std::size_t find(token id) const noexcept {
+        std::size_t at = home_of(id);
+        while (places_[at].count != 0 && places_[at].id != id) {
+            at = (at + 1) & mask();
+        }
+        return at;
+    }
+
+    /// Moves what follows a place that became free to where find() looks for it.
+    void close_gap(std::size_t gap) noexcept {
+        for (std::size_t at = (gap + 1) & mask(); places_[at].count != 0; at = (at + 1) & mask()) {
+            const std::size_t from_home = (at - home_of(places_[at].id)) & mask();
+            if (from_home >= ((at - gap) & mask())) {
+                places_[gap] = places_[at];
+                places_[at].count = 0;
+                gap = at;
+            }
+        }
+    }
+
+    buffer<place> places_; ///< a power of two
+    std::size_t distinct_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -3834,7 +3979,8 @@ namespace bitnet::inline BITNET_ABI {
 
 /// The library's token_chooser. Holds its settings, its random state and the recent tokens. One sampler serves one
 /// sequence.
-/// Allocates in open() only: 16 bytes for each token of the vocabulary.
+/// Allocates in open() only: 12 bytes for each logit that it can need, which is needs() with a full window, and under
+/// 40 for each token of the window. Where only all logits are enough, these are the vocabulary's.
 class sampler {
 public:
     static constexpr std::size_t largest_window = 1u << 16;
@@ -3849,9 +3995,16 @@ public:
         }
         made.options_ = options;
         made.random_ = options.seed;
+        made.vocabulary_ = vocabulary;
+        auto counts = detail::token_counts::open(options.penalty_window);
+        if (!counts) {
+            return failed(counts);
+        }
+        made.counts_ = *std::move(counts);
+        const std::size_t most = made.needs_if(options.penalty_window);
         error failure;
-        detail::allocate(made.candidates_, vocabulary, "sampler candidates", failure);
-        detail::allocate(made.counts_, vocabulary, "sampler counts", failure);
+        detail::allocate(made.candidates_, most == 0 || most > vocabulary ? vocabulary : most, "sampler candidates",
+                         failure);
         detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
         if (failure.code != errc{}) {
             return failure;
@@ -3862,24 +4015,19 @@ public:
     /// Chooses a token. Changes only the random state; call accept() with the token that was taken.
     /// \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
-        assert(logits.size() == candidates_.size() && !logits.empty());
-        const detail::default_float_environment environment;
-        for (std::size_t i = 0; i < logits.size(); ++i) {
-            candidates_[i] = {penalized(logits[i], counts_[i]), static_cast<token>(i), 0.0f};
-        }
-        return choose_among(logits.size());
+        assert(logits.size() == vocabulary_ && !logits.empty());
+        return choose_of(logits.size(), [&](std::size_t i) noexcept -> candidate {
+            return {logits[i], static_cast<token>(i), 0.0f};
+        });
     }
 
     /// The same from the needs() largest logits alone, in any order: the token that all logits would give.
     /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
     [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
-        assert(!largest.empty() && largest.size() <= candidates_.size());
-        const detail::default_float_environment environment;
-        for (std::size_t i = 0; i < largest.size(); ++i) {
-            const auto [id, logit] = largest[i];
-            candidates_[i] = {penalized(logit, counts_[static_cast<std::size_t>(id)]), id, 0.0f};
-        }
-        return choose_among(largest.size());
+        assert(!largest.empty() && largest.size() <= vocabulary_);
+        return choose_of(largest.size(), [&](std::size_t i) noexcept -> candidate {
+            return {largest[i].logit, largest[i].id, 0.0f};
+        });
     }
 
     /// How many of the largest logits are enough for choose(); 0 if only all of them are. Greedy needs one, top_k
@@ -3887,15 +4035,7 @@ public:
     /// enough.
     [[nodiscard]] std::size_t needs() const noexcept {
         const detail::default_float_environment environment;
-        const std::size_t kept = is_greedy() ? 1 : options_.top_k;
-        const bool lowers =
-            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
-        if (kept == 0 || (distinct_ != 0 && !lowers)) {
-            return 0;
-        }
-        const bool penalizes =
-            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
-        return kept + (penalizes ? distinct_ : 0);
+        return needs_if(counts_.distinct());
     }
 
     /// Counts a token among the recent ones: those that were chosen, and those of the prompt if they should count.
@@ -3906,32 +4046,29 @@ public:
         }
         const std::size_t at = accepted_ % recent_.size();
         if (accepted_ >= recent_.size()) {
-            distinct_ -= --counts_[static_cast<std::size_t>(recent_[at])] == 0 ? 1u : 0u;
+            counts_.remove(recent_[at]);
         }
         recent_[at] = id;
-        distinct_ += ++counts_[static_cast<std::size_t>(id)] == 1 ? 1u : 0u;
+        counts_.add(id);
         ++accepted_;
     }
 
     /// Forgets recent tokens and starts the random sequence anew.
     void reset() noexcept {
-        for (std::size_t i = 0; i < counts_.size(); ++i) {
-            counts_[i] = 0;
-        }
+        counts_.clear();
         accepted_ = 0;
-        distinct_ = 0;
         random_ = options_.seed;
     }
 
     /// Another sampler in the same state. \return errc::out_of_memory.
     [[nodiscard]] result<sampler> copy() const {
-        auto made = open(options_, candidates_.size());
+        auto made = open(options_, vocabulary_);
+        const std::size_t held = (std::min)(accepted_, recent_.size());
+        for (std::size_t i = 0; made && i < held; ++i) { // the oldest first
+            made->accept(recent_[(accepted_ - held + i) % recent_.size()]);
+        }
         if (made) {
-            std::copy_n(counts_.data(), counts_.size(), made->counts_.data());
-            std::copy_n(recent_.data(), recent_.size(), made->recent_.data());
             made->random_ = random_;
-            made->accepted_ = accepted_;
-            made->distinct_ = distinct_;
         }
         return made;
     }
@@ -3979,12 +4116,59 @@ private:
         return value >= low && value <= high;
     }
 
-    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
-    void sort_largest(std::size_t n, std::size_t k) noexcept {
-        detail::sort_first(candidates_.data(), n, k, [](const candidate& a, const candidate& b) noexcept {
-            return detail::precedes(a.logit, a.id, b.logit, b.id);
-        });
+    [[nodiscard]] static bool before(const candidate& a, const candidate& b) noexcept {
+        return detail::precedes(a.logit, a.id, b.logit, b.id);
     }
+
+    /// needs() if `distinct` tokens are recent.
+    [[nodiscard]] std::size_t needs_if(std::size_t distinct) const noexcept {
+        constexpr std::size_t most = SIZE_MAX / 2; // so that the sum below is one
+        const std::size_t top_k = options_.top_k < most ? options_.top_k : most;
+        const std::size_t kept = is_greedy() ? 1 : top_k;
+        const bool lowers =
+            options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
+        if (kept == 0 || (distinct != 0 && !lowers)) {
+            return 0;
+        }
+        const bool penalizes =
+            options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
+        return kept + (penalizes ? distinct : 0);
+    }
+
+    /// Chooses among the candidates at(0) ... at(size - 1), of which it keeps as many as it needs.
+    template <class At> [[nodiscard]] token choose_of(std::size_t size, At at) noexcept {
+        const detail::default_float_environment environment;
+        const std::size_t needed = needs_if(counts_.distinct());
+        const std::size_t n = needed == 0 || needed > size ? size : needed;
+        for (std::size_t i = 0; i < n; ++i) {
+            candidates_[i] = at(i);
+        }
+        if (n != size) {
+            take_larger(n, size, at);
+        }
+        for (std::size_t i = 0; i < n; ++i) {
+            candidates_[i].logit = penalized(candidates_[i].logit, counts_.of(candidates_[i].id));
+        }
+        return choose_among(n);
+    }
+
+    /// The first n candidates become the n largest of all.
+    template <class At> void take_larger(std::size_t n, std::size_t size, At at) noexcept {
+        candidate* heap = candidates_.data(); // the smallest on top
+        for (std::size_t i = n / 2; i-- > 0;) {
+            detail::sorting::sift_down(heap, n, i, before);
+        }
+        for (std::size_t i = n; i < size; ++i) {
+            const candidate next = at(i);
+            if (!(next.logit < heap[0].logit) && before(next, heap[0])) {
+                heap[0] = next;
+                detail::sorting::sift_down(heap, n, 0, before);
+            }
+        }
+    }
+
+    /// Moves the k largest of the first n to the front, sorted. \pre k <= n
+    void sort_largest(std::size_t n, std::size_t k) noexcept { detail::sort_first(candidates_.data(), n, k, before); }
 
     [[nodiscard]] float penalized(float logit, std::uint32_t count) const noexcept {
         if (count == 0) {
@@ -4075,11 +4259,11 @@ private:
 
     sampler_options options_;
     std::uint64_t random_ = 0;
-    buffer<candidate> candidates_;
-    buffer<std::uint32_t> counts_; ///< [vocabulary] how often each token is among the recent ones
+    std::size_t vocabulary_ = 0;
+    buffer<candidate> candidates_; ///< [what needs() can be, or the vocabulary]
+    detail::token_counts counts_;  ///< of the recent tokens
     buffer<token> recent_;         ///< ring
     std::size_t accepted_ = 0;
-    std::size_t distinct_ = 0; ///< tokens whose count is not 0
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -4147,7 +4331,7 @@ protected:
 
 /// Borrows the model, which must outlive it. Move-only, and belongs to one thread at a time. Allocates in open() only:
 /// 2 * layers * context * kv_heads * head_size elements of the policy's kv_element, scratch for `prompt_chunk` rows
-/// (under 150 KiB a row for the 2B model), and the logits.
+/// (under 150 KiB a row for the 2B model), and eight rows of logits.
 class any_session {
 public:
     /// \return errc::invalid_argument (a context beyond the model's, no threads, no prompt chunk, a pooling other than
@@ -4238,8 +4422,7 @@ public:
     /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
     /// states of all tokens after the last norm, or the last token's, as the file or session_options::pooling says,
     /// scaled to length one. The dot product of two is their cosine. Valid until the next call that is not const.
-    /// \return errc::nothing_fed before the first token, errc::invalid_argument if a batch ran the last token or, for
-    /// a mean, any token.
+    /// \return errc::nothing_fed before the first token.
     [[nodiscard]] result<std::span<const float>> embedding() { return base_->embedding(); }
 
     /// The embedding [hidden] of a sequence of its own: reset(), feed(tokens), embedding(). Of a text, see
@@ -4276,9 +4459,11 @@ public:
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
-    /// that both belong to one thread at a time; in a kv_pool it shares the pages, too, and copies the last one when
-    /// one of the two writes it. Without a pool keys and values are copied. The queue stays with this session.
-    /// \return errc::out_of_memory, errc::kv_pool_full.
+    /// that both belong to one thread at a time, and a call of one ends the life of what the other's logits() gave. In
+    /// a kv_pool it shares the pages, too, and copies the last one when one of the two writes it: see kv_pool for a
+    /// prefix that many share. Without a pool keys and values are copied. Beside them a fork takes 4 bytes a position
+    /// of its context and 4 a value of its hidden state. The queue stays with this session. \return
+    /// errc::out_of_memory, errc::kv_pool_full.
     [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
 
     /// Starts an empty sequence. Frees and allocates nothing.
@@ -4339,8 +4524,10 @@ protected:
 
 /// Steps sessions of one model together: decoding is bound by reading the weights, and here one reading serves all.
 /// The logits are the bits that each session would have computed alone. Borrows the model, which must outlive it, and
-/// sessions only during a call. Belongs to one thread at a time, as do the sessions. Allocates in open() only: scratch
-/// for `sessions` rows (under 150 KiB a row for the 2B model).
+/// sessions only during a call; after it they read the logits out of the batch's memory until its next step, and
+/// compute them again if they are asked for later. Belongs to one thread at a time, together with the sessions that it
+/// stepped. Allocates in open() only: scratch and logits for `sessions` rows (under 150 KiB and 4 bytes a token of the
+/// vocabulary for each; memory that is never written is never used).
 ///
 ///     while (is_any_going_on) {
 ///         batch.run_pending(sessions);                   // one pass over the weights
@@ -5454,19 +5641,24 @@ public:
         return done;
     }
 
-    /// Works on what is to be read or written, until the budget is used up or nothing is left to do. An answer can end
-    /// in it: ended_by().
-    /// \return what any_session::feed and next return; the answer has ended with answer_end::error then, and retry()
+    /// Works on what is to be read or written, and returns before the budget is used up, or when nothing is left to do:
+    /// see any_session::step. An answer can end in it: ended_by().
+    /// \return what any_session::step and next return; the answer has ended with answer_end::error then, and retry()
     /// goes on.
     [[nodiscard]] result<conversation_state> step(std::chrono::nanoseconds budget) {
         const auto start = std::chrono::steady_clock::now();
         std::chrono::nanoseconds left = budget;
-        do {
-            if (auto advanced = advance(left); !advanced) {
+        for (bool is_first = true; state() != conversation_state::idle && (is_first || left.count() > 0);) {
+            auto advanced = advance(left);
+            if (!advanced) {
                 return failed(advanced);
             }
+            if (*advanced == step_state::working) {
+                break;
+            }
+            is_first = false;
             left = budget - (std::chrono::steady_clock::now() - start);
-        } while (left.count() > 0 && state() != conversation_state::idle);
+        }
         settle_cancel();
         return state();
     }
@@ -5561,8 +5753,7 @@ public:
         if (!id) {
             take_reason(session_.stopped_by());
         } else if (auto taken = detail::guarded([&] { return take_token(*id); }); !taken) {
-            error_ = failed(taken);
-            ended_ = answer_end::error;
+            fail(failed(taken));
         }
     }
 
@@ -5655,6 +5846,7 @@ private:
         }
         conversation made(std::move(chosen), std::move(format), std::move(session), std::move(choose), std::move(now),
                           std::move(text), std::move(cancel));
+        made.session_.set_cancel_flag(made.cancel_.get());
         auto ready = is_new ? made.change(fate::ends, [&](auto& next) { return made.begin_with_system(next); })
                             : made.follow(made.now_.tokens());
         return ready ? result<conversation>(std::move(made)) : failed(ready);
@@ -5721,7 +5913,9 @@ private:
                 prepare(next);
             }
             if (auto followed = follow(next.tokens()); !followed) {
-                static_cast<void>(follow(now_.tokens()));
+                if (auto back = follow(now_.tokens()); !back && is_answering()) {
+                    fail(failed(back));
+                }
                 return followed;
             }
             take_over(next, answers, told);
@@ -5802,8 +5996,7 @@ private:
         if (auto rewound = session_.rewind(kept); !rewound) {
             return rewound;
         }
-        to_read_ = tokens.size();
-        return {};
+        return session_.queue(tokens.subspan(kept));
     }
 
     /// The sampler counts the last `count` tokens among the recent ones.
@@ -5815,33 +6008,35 @@ private:
 
     [[nodiscard]] bool is_answering() const noexcept { return now_.is_open() && ended_ == answer_end::none; }
     [[nodiscard]] bool is_cancelled() const noexcept { return cancel_->load(std::memory_order_relaxed); }
-    [[nodiscard]] bool is_reading() const noexcept { return session_.position() < to_read_; }
+    [[nodiscard]] bool is_reading() const noexcept { return session_.queued() != 0; }
 
     void settle_cancel() noexcept {
         if (is_cancelled() && cancel_->exchange(false, std::memory_order_relaxed) && is_answering()) {
-            to_read_ = 0;
+            static_cast<void>(session_.rewind(session_.position())); // drops the queue
             finish(answer_end::cancelled);
         }
     }
 
-    /// A piece of work.
-    [[nodiscard]] result<void> advance(std::chrono::nanoseconds /*budget*/) {
-        const auto choose = chooser();
-        if (is_reading()) {
-            const auto rest = tokens().subspan(session_.position());
-            auto fed = session_.feed(rest.first((std::min<std::size_t>)(rest.size(), 32)));
-            if (!fed && is_answering()) {
-                error_ = error{fed.error()};
-                ended_ = answer_end::error;
+    /// A piece of work; `working`: the budget is used up.
+    [[nodiscard]] result<step_state> advance(std::chrono::nanoseconds budget) {
+        auto choose = chooser();
+        auto stepped = choose ? session_.step(budget, *choose) : session_.step(budget);
+        if (!stepped && stepped.error().code == errc::cancelled) {
+            return step_state::ready; // settle_cancel() sees to it
+        }
+        if (!stepped) {
+            if (choose) {
+                fail(error{stepped.error()});
             }
-            return fed;
+            return stepped;
         }
-        if (!choose) {
-            return {};
+        if (*stepped == step_state::ready && choose) {
+            take(session_.next(*choose));
+            if (ended_ == answer_end::error) {
+                return error{error_};
+            }
         }
-        any_chooser chosen = *choose;
-        take(session_.next(chosen));
-        return ended_ == answer_end::error ? result<void>(error{error_}) : result<void>();
+        return stepped;
     }
 
     [[nodiscard]] result<answer_end> answer_to(detail::text_visitor on_text) {
@@ -5873,17 +6068,32 @@ private:
     }
 
     void take_reason(stop_reason why) noexcept {
-        if (why == stop_reason::error) {
-            static_cast<void>(detail::has_memory_for([&] { error_ = session_.last_error(); }));
+        switch (why) {
+        case stop_reason::error:
+            static_cast<void>(detail::has_memory_for([&] { fail(error{session_.last_error()}); }));
             ended_ = answer_end::error;
-        } else if (why != stop_reason::context_full || !drop_in_answer()) {
-            finish(answer_end::context_full);
+            break;
+        case stop_reason::context_full:
+            go_on_without_the_oldest();
+            break;
+        default: // the flag is set
+            settle_cancel();
         }
     }
 
-    /// \return whether there is room for the answer to go on
-    [[nodiscard]] bool drop_in_answer() noexcept {
-        return settings_.room != 0 && change(fate::stays, [](detail::transcript&) { return result<void>(); });
+    void go_on_without_the_oldest() noexcept {
+        auto done = settings_.room != 0 ? change(fate::stays, [](detail::transcript&) { return result<void>(); })
+                                        : detail::error_saying(errc::context_full, {});
+        if (!done && done.error().code == errc::context_full) {
+            finish(answer_end::context_full);
+        } else if (!done) {
+            fail(std::move(done).error());
+        }
+    }
+
+    void fail(error why) noexcept {
+        error_ = std::move(why);
+        ended_ = answer_end::error;
     }
 
     /// The answer ends; what was held back of its text is shown.
@@ -5897,8 +6107,7 @@ private:
             return ended_ == answer_end::stop_text ? now_.cut(text_.made_decoder(follows_text)) : result<void>();
         });
         if (!done) {
-            error_ = failed(done);
-            ended_ = answer_end::error;
+            fail(failed(done));
         }
     }
 
@@ -5913,7 +6122,6 @@ private:
     answer_end ended_ = answer_end::none;
     error error_;
     std::size_t dropped_ = 0;
-    std::size_t to_read_ = 0; ///< how many of the tokens are to be run
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -5950,6 +6158,111 @@ namespace bitnet::inline BITNET_ABI {
         return made;
     });
 }
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/scheduler.hpp ----
+// scheduler: many conversations on one model, all of them in one reading of its weights.
+#ifndef BITNET_RUN_SCHEDULER_HPP
+#define BITNET_RUN_SCHEDULER_HPP
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// What scheduler holds. See there for what the functions promise.
+class scheduler_base {
+public:
+    scheduler_base(const scheduler_base&) = delete;
+    scheduler_base& operator=(const scheduler_base&) = delete;
+    virtual ~scheduler_base() = default;
+
+    [[nodiscard]] virtual result<void> add(speaker& who, int priority) = 0;
+    virtual bool set_priority(const speaker& who, int priority) noexcept = 0;
+    virtual bool remove(const speaker& who) noexcept = 0;
+    /// \param budget nullopt: one pass, without end
+    [[nodiscard]] virtual step_state step(std::optional<std::chrono::nanoseconds> budget) noexcept = 0;
+    [[nodiscard]] virtual std::size_t speakers() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t threads() const noexcept = 0;
+
+protected:
+    scheduler_base() noexcept = default;
+};
+
+} // namespace detail
+
+/// Serves many speakers with one model by continuous batching: each pass over the weights takes one token of all that
+/// are speaking and a piece of the prompts of others, and speakers come and go between passes. Every one gets the bits,
+/// and so the tokens, that it would have had alone.
+///
+/// In the order of priorities, the highest first, and of equal ones the one that waited longest; in every fourth pass
+/// the waiting alone decides, so that among n speakers nobody waits for more than 4 n passes.
+///
+/// What fails, fails for one: a speaker whose context or KV pool is full, whose flag is set (see
+/// any_session::set_cancel_flag) or that has nothing to continue gets take(nullopt), its session says why, and it is
+/// left out until the next step() asks it again.
+///
+/// Borrows the model, which must outlive it, and speakers until they are removed. Sessions need no memory for the work
+/// that is done here; those made by any_session::fork() have none of their own. Belongs to one thread at a time,
+/// together with its speakers, their sessions and all that these share a working memory with. Between two calls
+/// sessions may be used like any others; a pass that stopped halfway starts again if one of its sessions was run,
+/// rewound or removed meanwhile. Allocates in open() only: scratch for the rows of a pass, and logits for `answers`
+/// rows, of which what is never written is never used.
+///
+///     while (server_is_running()) {
+///         add_and_remove_speakers();
+///         if (all.step(2ms) == step_state::ready) { wait_for_requests(); }
+///     }
+class scheduler {
+public:
+    /// \return errc::invalid_argument (an option that is out of its range, no threads), errc::no_lm_head (a text
+    /// embedding model), errc::out_of_memory, errc::thread_error.
+    [[nodiscard]] static result<scheduler> open(const any_model& opened, const scheduler_options& options = {}) {
+        return made(opened.base().open_scheduler(options, nullptr));
+    }
+    /// The same on the caller's pool, which must outlive the scheduler; options.threads and spin are not used.
+    [[nodiscard]] static result<scheduler> open(const any_model& opened, pool_ref pool,
+                                                const scheduler_options& options = {}) {
+        return made(opened.base().open_scheduler(options, &pool));
+    }
+    static result<scheduler> open(any_model&&, const scheduler_options& = {}) = delete;           // would dangle
+    static result<scheduler> open(any_model&&, pool_ref, const scheduler_options& = {}) = delete; // would dangle
+
+    /// Serves `who` from the next step() on; it must outlive that, or be removed before. \return
+    /// errc::invalid_argument (its session is another model's or already served, too many speakers).
+    [[nodiscard]] result<void> add(speaker& who, int priority = 0) { return base_->add(who, priority); }
+    /// \return whether `who` is served here
+    bool set_priority(const speaker& who, int priority) noexcept { return base_->set_priority(who, priority); }
+    /// Its session has all tokens that it was given, and what is left in its queue. \return whether `who` was served
+    bool remove(const speaker& who) noexcept { return base_->remove(who); }
+
+    /// Works, and returns before `budget` is used up, as any_session::step() does: it may stop within a pass, and the
+    /// next call goes on there. Choosing a token is not divided; one speaker's is the most that a budget is missed by.
+    /// \return ready if no speaker has anything to do
+    [[nodiscard]] step_state step(std::chrono::nanoseconds budget) noexcept { return base_->step(budget); }
+    /// One whole pass, or the rest of one: for servers, which look for new requests between two.
+    [[nodiscard]] step_state step() noexcept { return base_->step(std::nullopt); }
+
+    [[nodiscard]] std::size_t speakers() const noexcept { return base_->speakers(); }
+    [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
+
+private:
+    explicit scheduler(std::unique_ptr<detail::scheduler_base> base) noexcept : base_(std::move(base)) {}
+
+    [[nodiscard]] static result<scheduler> made(result<std::unique_ptr<detail::scheduler_base>> opened) {
+        return opened ? result<scheduler>(scheduler(*std::move(opened))) : failed(opened);
+    }
+
+    std::unique_ptr<detail::scheduler_base> base_;
+};
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -31021,11 +31334,13 @@ public:
         return x;
     }
 
-    /// The hidden state [hidden] of one row as the layers left it, for a pass of which it will be row 0.
+    /// The hidden state [hidden] of one row as the layers left it, and back, to a row that no pass uses meanwhile.
     void copy_state(std::size_t row_index, float* out) noexcept {
         std::copy_n(row_of(scratch_.residual, row_index), model_->hidden, out);
     }
-    void set_state(const float* state) noexcept { std::copy_n(state, model_->hidden, row_of(scratch_.residual, 0)); }
+    void set_state(const float* state, std::size_t row_index = 0) noexcept {
+        std::copy_n(state, model_->hidden, row_of(scratch_.residual, row_index));
+    }
 
     /// sum += final_state(row_index)
     void add_final_state(std::size_t row_index, std::span<float> sum) noexcept {
@@ -34468,6 +34783,7 @@ namespace detail {
 
 class batch_base;
 class lm_head_screen;
+class scheduler_base;
 class session_base;
 class weights;
 struct float_matrix;
@@ -34505,12 +34821,14 @@ template <class Program = void> struct tensors_part {
                                           lm_head_screen& out, const std::atomic<bool>& stop) noexcept;
 };
 
-/// Sessions and batches.
+/// Sessions, batches and schedulers.
 template <class Program = void> struct graph_part {
     [[nodiscard]] static result<std::unique_ptr<session_base>>
     open(const model_parts& model, const session_options& options, const pool_ref* pool);
     [[nodiscard]] static result<std::unique_ptr<batch_base>> open(const model_parts& model,
                                                                   const batch_options& options, const pool_ref* pool);
+    [[nodiscard]] static result<std::unique_ptr<scheduler_base>>
+    open(const model_parts& model, const scheduler_options& options, const pool_ref* pool);
 };
 
 } // namespace detail
@@ -34547,6 +34865,110 @@ template <class Program> result<model_file> files_part<Program>::open(byte_sourc
 // batch_core: what any_batch and batch<P> hold, compiled once for all engines.
 #ifndef BITNET_RUN_BATCH_CORE_HPP
 #define BITNET_RUN_BATCH_CORE_HPP
+
+// ---- bitnet/run/logits_rows.hpp ----
+// logits_rows: where logits are computed, and which session may still read which of them.
+#ifndef BITNET_RUN_LOGITS_ROWS_HPP
+#define BITNET_RUN_LOGITS_ROWS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+class held_logits;
+
+struct logits_row {
+    float* values = nullptr;
+    held_logits* holder = nullptr; ///< whose logits these are
+};
+
+/// The logits of a session's last token, as long as nobody has computed others in their place. Both this and the rows
+/// may end first.
+class held_logits {
+public:
+    held_logits() noexcept = default;
+    held_logits(const held_logits&) = delete;
+    held_logits& operator=(const held_logits&) = delete;
+    ~held_logits() { release(); }
+
+    [[nodiscard]] bool has() const noexcept { return row_ != nullptr; }
+    /// \pre has()
+    [[nodiscard]] float* values() const noexcept { return row_->values; }
+
+    void hold(logits_row& row) noexcept {
+        release();
+        if (row.holder != nullptr) {
+            row.holder->release();
+        }
+        row.holder = this;
+        row_ = &row;
+    }
+    void release() noexcept {
+        if (row_ != nullptr) {
+            std::exchange(row_, nullptr)->holder = nullptr;
+        }
+    }
+
+private:
+    logits_row* row_ = nullptr;
+};
+
+/// Memory for several rows of logits [vocabulary]. Sessions have none of their own: a hundred that wait would hold 50
+/// MB with a vocabulary of 128,000. Move-only.
+class logits_rows {
+public:
+    logits_rows() noexcept = default;
+    logits_rows(logits_rows&&) noexcept = default;
+    logits_rows& operator=(logits_rows&&) noexcept = default;
+    ~logits_rows() {
+        for (logits_row& row : rows_.span()) {
+            static_cast<void>(overwrite(row));
+        }
+    }
+
+    /// Memory is used when it is written. \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<logits_rows> open(std::size_t rows, std::size_t vocabulary) {
+        logits_rows made;
+        auto values = buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary, "logits");
+        if (!values) {
+            return failed(values);
+        }
+        error failure;
+        allocate(made.rows_, rows, "logits", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.values_ = *std::move(values);
+        for (std::size_t i = 0; i < rows; ++i) {
+            made.rows_[i].values = made.values_.data() + i * vocabulary;
+        }
+        return made;
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return rows_.size(); }
+    [[nodiscard]] logits_row& operator[](std::size_t i) noexcept { return rows_[i]; }
+
+    /// Where to compute row `i` anew: whose it was has no logits any more.
+    [[nodiscard]] float* overwrite(std::size_t i) noexcept { return overwrite(rows_[i]); }
+
+private:
+    [[nodiscard]] static float* overwrite(logits_row& row) noexcept {
+        if (row.holder != nullptr) {
+            row.holder->release();
+        }
+        return row.values;
+    }
+
+    buffer<float> values_;
+    buffer<logits_row> rows_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 // ---- bitnet/run/session_core.hpp ----
 // session_core: what any_session and session<P> hold, compiled once for all engines.
@@ -34689,6 +35111,8 @@ public:
             pool_.threads());
     }
 
+    /// Whether the time of this step is used up.
+    [[nodiscard]] bool is_over() const noexcept { return is_timed_ && clock::now() >= end_; }
     /// Whether a loop of this step was not finished.
     [[nodiscard]] bool is_stopped() const noexcept { return is_stopped_; }
     /// Whether the flag stopped it.
@@ -35285,6 +35709,7 @@ inline void remove_listed(std::string_view list, cpu_numbers& all) noexcept {
 
 #endif
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -35326,14 +35751,15 @@ private:
 
 /// Shared by the forks of a session, of which one works at a time.
 struct workspace {
-    static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
+    static constexpr std::size_t rows_of_logits = 8; ///< that feed_each() computes together
 
     session_pool pool;
     std::optional<transformer> forward;
     stepped_pool steps;        ///< of `pool`
     forward_pass pass;         ///< the owner's
     buffer<sequence_row> rows; ///< [prompt_chunk]
-    buffer<float> more_logits; ///< [logits_rows - 1, vocabulary]
+    logits_rows logits;
+    std::array<scored_token, screened_search::most> largest; ///< found without a screen
     screened_search search;
     session_core* owner = nullptr; ///< whose states are in `forward`
     std::atomic<std::size_t> users{1};
@@ -35378,12 +35804,11 @@ public:
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = buffer<float>::allocate_uninitialized(
-            std::uint64_t{model.parameters.vocabulary} * (workspace::logits_rows - 1), "logits");
+        auto logits = logits_rows::open(workspace::rows_of_logits, model.parameters.vocabulary);
         if (!logits) {
             return failed(logits);
         }
-        all.more_logits = *std::move(logits);
+        all.logits = *std::move(logits);
         if (!model.screen.is_expected()) {
             return made;
         }
@@ -35508,19 +35933,10 @@ public:
             if (computed.error().code == errc::cancelled) {
                 return stopped(stop_reason::cancelled);
             }
-            last_error_ = failed(computed);
-            return stopped(stop_reason::error);
+            return stopped(failed(computed));
         }
         const auto few = found(k);
-        const token chosen = few ? choose.choose(*few) : choose.choose(all_logits());
-        choose.accept(chosen);
-        pending_ = chosen;
-        tokens_[cached_] = chosen;
-        if (options_.stop_at_stop_tokens && model_.text != nullptr && model_.text->is_stop(chosen)) {
-            return stopped(stop_reason::stop_token);
-        }
-        stopped_by_ = stop_reason::none;
-        return chosen;
+        return take(choose, few ? choose.choose(*few) : choose.choose(all_logits()));
     }
 
     result<void> queue(std::span<const token> tokens) override {
@@ -35550,15 +35966,16 @@ public:
         cache_.keep(0);
         cached_ = 0;
         queued_ = 0;
+        ++revision_;
         state_after_ = 0;
         summed_states_ = 0;
         pending_.reset();
-        logits_valid_ = false;
+        logits_.release();
         stopped_by_ = stop_reason::none;
     }
 
-    /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null, whose logits go to
-    /// logits_row(). \pre room in the context, and nothing queued.
+    /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null. \pre room in the
+    /// context, and nothing queued.
     [[nodiscard]] sequence_row begin_step(token id, const float* embedding) noexcept {
         drop_pass();
         drop_head();
@@ -35568,20 +35985,82 @@ public:
     }
     /// Before that: room for one position. \return errc::kv_pool_full.
     [[nodiscard]] result<void> reserve_step() { return cache_.reserve(cached_, cached_ + 1); }
-    [[nodiscard]] float* logits_row() noexcept { return logits_.data(); }
-    void end_step() noexcept {
-        state_after_ = ++cached_;
-        pending_.reset();
-        state_of_ = last_state::in_a_batch;
-        logits_valid_ = true;
+    /// After that pass: takes over the state of its row `index` and the logits that were made of it.
+    void end_step(transformer& pass, std::size_t index, logits_row& logits) noexcept {
+        end_rows(pass, index, 1);
+        logits_.hold(logits);
     }
     [[nodiscard]] std::size_t cached() const noexcept { return cached_; }
+
+    // For schedulers, which run the rows of several sessions in passes of their own.
+
+    /// Counts up with whatever makes rows that were written earlier wrong.
+    [[nodiscard]] std::uint64_t revision() const noexcept { return revision_; }
+    [[nodiscard]] bool is_cancelled() const noexcept {
+        return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] bool is_full() const noexcept { return end() != 0 && end() == context(); }
+    /// Tokens that have not run, from cached_ on: the one that next() gave, and the queue.
+    [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
+    /// Gives up what a step of its own has begun. \param wants_state whether the last token waits again if nothing does
+    /// and its state is gone. \return errc::nothing_fed, errc::invalid_argument.
+    [[nodiscard]] result<void> prepare_for_pass(bool wants_state) {
+        drop_pass();
+        drop_head();
+        if (end() == 0) {
+            return nothing_fed();
+        }
+        return wants_state ? wait_again() : result<void>{};
+    }
+    /// Room for the first `count` of waiting(). \return errc::kv_pool_full.
+    [[nodiscard]] result<void> reserve_rows(std::size_t count) { return cache_.reserve(cached_, cached_ + count); }
+    /// The first rows.size() of waiting(). \pre there is room for them
+    void write_rows(std::span<sequence_row> rows) noexcept {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i]};
+        }
+    }
+    /// After a pass of them: takes over the state of the last one. \param first of its rows. \pre count > 0
+    void end_rows(transformer& pass, std::size_t first, std::size_t count) noexcept {
+        drop_pass();
+        drop_head();
+        if (has_mean()) {
+            add_states(pass, first, count);
+        }
+        end_waiting(count);
+        take_state(pass, first + count - 1);
+    }
+    /// The state [hidden] of the last token as the layers left it. \pre nothing waits after prepare_for_pass(true)
+    [[nodiscard]] const float* state() noexcept {
+        if (space_->owner == this) {
+            keep_state();
+        }
+        return state_.data();
+    }
+    /// What next() does with the token that `choose` chose.
+    std::optional<token> take(any_chooser choose, token chosen) noexcept {
+        choose.accept(chosen);
+        pending_ = chosen;
+        tokens_[cached_] = chosen;
+        ++revision_;
+        if (options_.stop_at_stop_tokens && model_.text != nullptr && model_.text->is_stop(chosen)) {
+            return stopped(stop_reason::stop_token);
+        }
+        stopped_by_ = stop_reason::none;
+        return chosen;
+    }
+    std::optional<token> stopped(stop_reason why) noexcept {
+        stopped_by_ = why;
+        return std::nullopt;
+    }
+    std::optional<token> stopped(error why) noexcept {
+        last_error_ = std::move(why);
+        return stopped(stop_reason::error);
+    }
+
     [[nodiscard]] bool is_of(const hyper_parameters& parameters) const noexcept { return &parameters_ == &parameters; }
 
 private:
-    /// Which scratch the hidden state of the last token is in.
-    enum class last_state { here, in_a_batch };
-
     session_core(const model_parts& model, const session_options& options, workspace_share space) noexcept
         : session_base(options), model_(model), parameters_(model.parameters),
           frequencies_(model.turns.of(options.context)), space_(std::move(space)) {}
@@ -35714,9 +36193,9 @@ private:
     }
 
     [[nodiscard]] result<std::span<const scored_token>> largest_of_last(std::size_t k) {
-        if (k == 0 || k > largest_.size()) {
+        if (k == 0 || k > screened_search::most) {
             return error{errc::invalid_argument, sentence({"session: the ", k, " largest logits were asked for, 1 to ",
-                                                           largest_.size(), " are possible"})};
+                                                           screened_search::most, " are possible"})};
         }
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
@@ -35731,15 +36210,6 @@ private:
     [[nodiscard]] result<std::span<const float>> unit_state() {
         if (auto done = ready(); !done) {
             return failed(done);
-        }
-        if (state_of_ == last_state::in_a_batch) {
-            return error{errc::invalid_argument,
-                         "session: the last token ran in a batch, so that its state is not here"};
-        }
-        if (has_mean() && summed_states_ != cached_) {
-            return error{errc::invalid_argument,
-                         sentence({"session: of ", cached_, " tokens ", cached_ - summed_states_,
-                                   " ran in a batch, so that their states are missing in the mean"})};
         }
         drop_head();
         return space_->forward->normalized(has_mean() ? state_sum_.data() : space_->forward->final_state(last_row_));
@@ -35775,17 +36245,16 @@ private:
         }
         cache_ = *std::move(cache);
         error failure;
-        allocate(tokens_, options_.context, "session, its tokens", failure);
         allocate(state_, parameters_.hidden, "hidden state", failure);
         allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure);
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = buffer<float>::allocate_uninitialized(parameters_.vocabulary, "logits");
-        if (!logits) {
-            return failed(logits);
+        auto tokens = buffer<token>::allocate_uninitialized(options_.context, "session, its tokens");
+        if (!tokens) {
+            return failed(tokens);
         }
-        logits_ = *std::move(logits);
+        tokens_ = *std::move(tokens);
         return {};
     }
 
@@ -35817,8 +36286,16 @@ private:
         space_->owner = this;
         restore_state();
     }
+    /// The state of a row that somebody else's pass has run.
+    void take_state(transformer& pass, std::size_t row) noexcept {
+        if (space_->owner == this) {
+            space_->owner = nullptr;
+        }
+        pass.copy_state(row, state_.data());
+        has_state_ = true;
+    }
     void keep_state() noexcept {
-        has_state_ = cached_ != 0 && state_after_ == cached_ && state_of_ == last_state::here;
+        has_state_ = cached_ != 0 && state_after_ == cached_;
         if (has_state_) {
             space_->forward->copy_state(last_row_, state_.data());
         }
@@ -35846,6 +36323,7 @@ private:
     }
     void drop_queue() noexcept {
         drop_pass();
+        ++revision_;
         queued_ = 0;
         cache_.keep(position());
     }
@@ -35871,9 +36349,12 @@ private:
         }
         drop_pass();
         drop_head();
+        ++revision_;
         stopped_by_ = stop_reason::none;
         pending_.reset();
-        logits_valid_ = logits_valid_ && to == state_after_;
+        if (to != state_after_) {
+            logits_.release();
+        }
         cached_ = to;
         cache_.keep(to);
         return {};
@@ -35891,7 +36372,7 @@ private:
         copy.take_tokens(*this);
         return std::unique_ptr<session_base>(*std::move(made));
     }
-    /// All of another session but its cache.
+    /// All of another session but its cache and its logits, which the kept state gives again.
     void take_tokens(session_core& from) noexcept {
         from.take_workspace();
         from.drop_pass();
@@ -35904,28 +36385,18 @@ private:
         pending_ = from.pending_;
         summed_states_ = from.summed_states_;
         has_state_ = from.has_state_;
-        state_of_ = from.state_of_;
-        logits_valid_ = from.logits_valid_;
-        if (logits_valid_) {
-            std::copy_n(from.logits_.data(), logits_.size(), logits_.data());
-        }
-    }
-
-    std::optional<token> stopped(stop_reason why) noexcept {
-        stopped_by_ = why;
-        return std::nullopt;
     }
 
     /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.
     [[nodiscard]] result<void> visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
-        constexpr std::size_t most = workspace::logits_rows;
+        constexpr std::size_t most = workspace::rows_of_logits;
         std::array<std::size_t, most> rows;
         std::array<float*, most> out;
         for (std::size_t first = 0; first < count; first += most) {
             const std::size_t together = (std::min)(most, count - first);
             for (std::size_t i = 0; i < together; ++i) {
                 rows[i] = first + i;
-                out[i] = logits_row(together - 1 - i); // the last one to row 0, where logits() looks
+                out[i] = space_->logits.overwrite(together - 1 - i); // the last one to row 0, which is held
             }
             const auto compute = [&]() noexcept {
                 return space_->pass.run_logits(space_->steps, *space_->forward, std::span(rows).first(together),
@@ -35939,13 +36410,8 @@ private:
                 visitor(begin + first + i, {out[i], parameters_.vocabulary});
             }
         }
-        logits_valid_ = true;
+        logits_.hold(space_->logits[0]);
         return {};
-    }
-
-    /// Row 0 is the session's own, the others are the workspace's.
-    [[nodiscard]] float* logits_row(std::size_t i) noexcept {
-        return i == 0 ? logits_.data() : space_->more_logits.data() + (i - 1) * parameters_.vocabulary;
     }
 
     [[nodiscard]] result<void> check_room(std::size_t count, std::string_view of_what) const {
@@ -35999,25 +36465,31 @@ private:
         return prepared ? run_waiting() : std::move(prepared);
     }
 
-    /// Tokens that have not run, from cached_ on: the one that next() gave, and the queue.
-    [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
     /// Positions that are taken, those of the queue included.
     [[nodiscard]] std::size_t end() const noexcept { return cached_ + waiting(); }
-    [[nodiscard]] bool is_full() const noexcept { return end() != 0 && end() == context(); }
     void add_to_queue(std::span<const token> tokens) noexcept {
         std::copy(tokens.begin(), tokens.end(), tokens_.data() + end());
         queued_ += tokens.size();
     }
 
-    /// Before what waits runs. \param wants_state whether the last token waits again if its state is gone.
-    [[nodiscard]] result<void> prepare(bool wants_state) {
-        if (wants_state && waiting() == 0 && state_after_ != cached_) {
+    /// If nothing waits and the state of the last token is gone, that token waits. \return errc::invalid_argument.
+    [[nodiscard]] result<void> wait_again() {
+        if (waiting() == 0 && state_after_ != cached_) {
             if (tokens_[cached_ - 1] == no_token) {
                 return error{errc::invalid_argument,
                              sentence({"session: what stands at position ", cached_ - 1,
                                        " was fed as an embedding and cannot run again; feed something behind it"})};
             }
             pending_ = tokens_[--cached_]; // after a rewind its state is gone
+            ++revision_;
+        }
+        return {};
+    }
+
+    /// Before what waits runs. \param wants_state whether the last token waits again if its state is gone.
+    [[nodiscard]] result<void> prepare(bool wants_state) {
+        if (auto waits = wants_state ? wait_again() : result<void>{}; !waits) {
+            return waits;
         }
         if (auto reserved = cache_.reserve(cached_, end()); !reserved) {
             return reserved;
@@ -36064,38 +36536,31 @@ private:
                 return true;
             }
         }
-        float* const out = logits_row(0);
-        logits_valid_ = logits_valid_ || space.pass.run_logits(space.steps, *space.forward, {&last_row_, 1}, {&out, 1});
-        return logits_valid_;
+        if (!logits_.has()) {
+            float* const out = space.logits.overwrite(0);
+            if (!space.pass.run_logits(space.steps, *space.forward, {&last_row_, 1}, {&out, 1})) {
+                return false;
+            }
+            logits_.hold(space.logits[0]);
+        }
+        return true;
     }
     /// Whether the screen is to be searched: not without one, while it is being made, if k is out of range, or if all
     /// logits are already computed.
     [[nodiscard]] bool is_screened(std::size_t k) const noexcept {
-        return model_.screen.is_ready() && !logits_valid_ && k != 0 && k <= largest_.size();
+        return model_.screen.is_ready() && !logits_.has() && k != 0 && k <= screened_search::most;
     }
     /// The k largest if the screen has them. \pre the workspace is this session's
     [[nodiscard]] std::optional<std::span<const scored_token>> found(std::size_t k) const noexcept {
-        return logits_valid_ ? std::nullopt : space_->pass.found(space_->search, k);
+        return logits_.has() ? std::nullopt : space_->pass.found(space_->search, k);
     }
     [[nodiscard]] std::span<const float> all_logits() const noexcept {
-        return logits_.span().first(parameters_.vocabulary);
+        return {logits_.values(), parameters_.vocabulary};
     }
 
     [[nodiscard]] std::span<const scored_token> largest_of(std::span<const float> logits, std::size_t k) noexcept {
-        std::size_t count = 0;
-        for (std::size_t i = 0; i < logits.size(); ++i) {
-            const scored_token here{static_cast<token>(i), logits[i]};
-            if (count == k && !precedes(here, largest_[k - 1])) {
-                continue;
-            }
-            count = (std::min)(count + 1, k);
-            std::size_t at = count - 1; // one drops out at the end if there are k already
-            for (; at != 0 && precedes(here, largest_[at - 1]); --at) {
-                largest_[at] = largest_[at - 1];
-            }
-            largest_[at] = here;
-        }
-        return std::span<const scored_token>(largest_).first(count);
+        const std::span<scored_token> all(space_->largest);
+        return all.first(take_largest(logits, all.first(k)));
     }
 
     /// Whether embedding() is a mean.
@@ -36103,14 +36568,14 @@ private:
         return options_.pooling.value_or(parameters_.pooling) == pooling_type::mean;
     }
 
-    /// Adds the states of the first `count` rows of the last pass, in the order of their positions: the same bits
-    /// whatever the chunks. The sum stands for the mean, because only its direction matters.
-    void add_states(std::size_t count) noexcept {
+    /// Adds the states of `count` rows of a pass, in the order of their positions: the same bits whatever the chunks.
+    /// The sum stands for the mean, because only its direction matters.
+    void add_states(transformer& pass, std::size_t first, std::size_t count) noexcept {
         if (summed_states_ == 0) {
             std::fill(state_sum_.span().begin(), state_sum_.span().end(), 0.0f);
         }
-        for (std::size_t row = 0; row < count; ++row) {
-            space_->forward->add_final_state(row, state_sum_.span());
+        for (std::size_t row = first; row < first + count; ++row) {
+            pass.add_final_state(row, state_sum_.span());
         }
         summed_states_ += count;
     }
@@ -36143,19 +36608,23 @@ private:
         if (!space_->pass.run(space_->steps, *space_->forward)) {
             return false;
         }
+        end_waiting(count);
+        last_row_ = count - 1;
+        if (has_mean()) {
+            add_states(*space_->forward, 0, count);
+        }
+        return true;
+    }
+    /// A pass of `count` rows is over: tokens that waited, or else embeddings.
+    void end_waiting(std::size_t count) noexcept {
         if (waiting() != 0) {
             queued_ -= count - (pending_ ? 1 : 0);
             pending_.reset();
         }
         cached_ += count;
         state_after_ = cached_;
-        last_row_ = count - 1;
-        state_of_ = last_state::here;
-        logits_valid_ = false;
-        if (has_mean()) {
-            add_states(count);
-        }
-        return true;
+        logits_.release();
+        ++revision_;
     }
 
     model_parts model_;
@@ -36166,15 +36635,13 @@ private:
     buffer<token> tokens_; ///< [context]: position() that are part of the sequence, then the queue
     buffer<float> state_;  ///< [hidden]: of the last token, while a pass or another session has the workspace
     bool has_state_ = false;
-    buffer<float> logits_; ///< [vocabulary]: those of the last token
-    std::array<scored_token, screened_search::most> largest_;
+    held_logits logits_; ///< those of the last token
     const std::atomic<bool>* cancel_ = nullptr;
-    std::size_t last_row_ = 0;    ///< of the last pass
+    std::size_t last_row_ = 0; ///< of the last pass
+    std::uint64_t revision_ = 0;
     std::size_t state_after_ = 0; ///< how many positions the last state has seen
     buffer<float> state_sum_;     ///< [hidden] if embedding() is a mean
     std::size_t summed_states_ = 0;
-    last_state state_of_ = last_state::here;
-    bool logits_valid_ = false;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -36247,13 +36714,13 @@ private:
             const std::span<const float> embedding = entries[i].embedding;
             rows_[i] = of.begin_step(entries[i].id, embedding.empty() ? nullptr : embedding.data());
             row_indices_[i] = i;
-            logits_[i] = of.logits_row();
+            logits_[i] = rows_of_logits_.overwrite(i);
         }
         transformer_->run(pool_.ref(), rows_.span().first(entries.size()));
         transformer_->logits(pool_.ref(), row_indices_.span().first(entries.size()),
                              logits_.span().first(entries.size()));
-        for (const batch_entry& each : entries) {
-            core_of(each).end_step();
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            core_of(entries[i]).end_step(*transformer_, i, rows_of_logits_[i]);
         }
         return {};
     }
@@ -36264,6 +36731,11 @@ private:
             return failed(forward);
         }
         transformer_.emplace(*std::move(forward));
+        auto logits = logits_rows::open(sessions, parameters_.vocabulary);
+        if (!logits) {
+            return failed(logits);
+        }
+        rows_of_logits_ = *std::move(logits);
         error failure;
         allocate(entries_, sessions, "batch rows", failure);
         allocate(rows_, sessions, "batch rows", failure);
@@ -36342,6 +36814,7 @@ private:
     buffer<sequence_row> rows_;
     buffer<std::size_t> row_indices_;
     buffer<float*> logits_;
+    logits_rows rows_of_logits_; ///< [sessions]
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -36349,9 +36822,626 @@ private:
 #endif
 
 // ---- bitnet/run/graph_part.hpp ----
-// graph_part: sessions and batches.
+// graph_part: sessions, batches and schedulers.
 #ifndef BITNET_RUN_GRAPH_PART_HPP
 #define BITNET_RUN_GRAPH_PART_HPP
+
+// ---- bitnet/run/scheduler_core.hpp ----
+// scheduler_core: what scheduler holds, compiled once for all engines.
+#ifndef BITNET_RUN_SCHEDULER_CORE_HPP
+#define BITNET_RUN_SCHEDULER_CORE_HPP
+
+// ---- bitnet/run/shared_head.hpp ----
+// shared_head: the logits of several rows of a pass, or the largest of them.
+#ifndef BITNET_RUN_SHARED_HEAD_HPP
+#define BITNET_RUN_SHARED_HEAD_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Rows of a pass, each with how many of its largest logits are needed. Two ways lead to them: the screen is searched
+/// for one row after the other, or the output matrix is read once for all. The rule: the screen, if all rows can do
+/// with few logits and reading it once for each reads fewer bytes than the matrix has. Where a search gives up, the
+/// matrix is read for the rows that gave up. Allocates in open() only.
+class shared_head {
+public:
+    /// Borrows the model. \return errc::out_of_memory.
+    [[nodiscard]] result<void> open(const model_parts& model, std::size_t rows) {
+        screen_ = &model.screen;
+        tensors_ = &model.tensors;
+        vocabulary_ = model.parameters.vocabulary;
+        // No row's memory is used before it is written.
+        auto logits = buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary_, "scheduler, logits");
+        if (!logits) {
+            return failed(logits);
+        }
+        logits_ = *std::move(logits);
+        auto found = buffer<scored_token>::allocate_uninitialized(rows * most, "scheduler, largest logits");
+        if (!found) {
+            return failed(found);
+        }
+        few_ = *std::move(found);
+        error failure;
+        allocate(asked_, rows, "scheduler", failure);
+        allocate(full_rows_, rows, "scheduler", failure);
+        allocate(full_out_, rows, "scheduler", failure);
+        allocate(full_, rows, "scheduler", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        if (model.screen.is_expected()) {
+            auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
+                                                model.parameters.logit_scale);
+            if (!search) {
+                return failed(search);
+            }
+            search_ = *std::move(search);
+        }
+        return {};
+    }
+
+    void clear() noexcept { size_ = 0; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    /// \param needs as token_chooser has it: 0 for all logits. \pre fewer rows than open() was told
+    void add(std::size_t row, std::size_t needs) noexcept {
+        asked_[size_++] = {row, needs <= most ? (std::min)(needs, vocabulary_) : 0, 0, false};
+    }
+    /// After the last add().
+    void choose_way() noexcept {
+        searched_ = size_;
+        fulls_ = 0;
+        has_logits_ = false;
+        ranks_ = {};
+        if (is_screen_shorter()) {
+            searched_ = 0;
+        } else {
+            for (std::size_t i = 0; i < size_; ++i) {
+                read_all_of(i);
+            }
+        }
+    }
+
+    /// Goes on until the step ends. \pre the layers of the pass have run. \return whether all is there
+    [[nodiscard]] bool run(forward_pass& pass, stepped_pool& steps, transformer& forward) noexcept {
+        for (; searched_ < size_; ++searched_) {
+            asked& each = asked_[searched_];
+            if (!pass.run_search(steps, search_, forward.final_state(each.row), each.needs)) {
+                return false;
+            }
+            if (const auto found = search_.found()) {
+                std::copy(found->begin(), found->end(), few_.data() + searched_ * most);
+                each.found = found->size();
+            } else {
+                read_all_of(searched_);
+            }
+            pass.drop_head();
+        }
+        if (fulls_ == 0) {
+            return true;
+        }
+        if (!has_logits_) {
+            has_logits_ = pass.run_logits(steps, forward, full_rows_.span().first(fulls_),
+                                          std::span<float* const>(full_out_.data(), fulls_));
+            if (!has_logits_) {
+                return false;
+            }
+        }
+        parallel_for(steps.resume(ranks_, {rank_stage, 1}), fulls_, [&](std::size_t i) noexcept { rank(full_[i]); });
+        return !steps.is_stopped();
+    }
+
+    /// At least the `needs` largest logits of row `i`; nullopt if they are not there, or all are needed.
+    [[nodiscard]] std::optional<std::span<const scored_token>> few(std::size_t i, std::size_t needs) const noexcept {
+        const std::size_t found = asked_[i].found;
+        if (needs == 0 || found < (std::min)(needs, vocabulary_)) {
+            return std::nullopt;
+        }
+        return std::span<const scored_token>(few_.data() + i * most, found);
+    }
+    /// All logits of row `i`, if they were computed.
+    [[nodiscard]] std::optional<std::span<const float>> logits(std::size_t i) const noexcept {
+        if (!asked_[i].is_full) {
+            return std::nullopt;
+        }
+        return std::span<const float>(logits_.data() + i * vocabulary_, vocabulary_);
+    }
+
+private:
+    static constexpr std::size_t most = screened_search::most;
+    static constexpr std::size_t rank_stage = forward_pass::search_stage + 3;
+
+    struct asked {
+        std::size_t row;
+        std::size_t needs; ///< 0: all logits
+        std::size_t found; ///< of its few
+        bool is_full;      ///< all logits are computed
+    };
+
+    [[nodiscard]] bool is_screen_shorter() const noexcept {
+        if (!screen_->is_ready()) {
+            return false;
+        }
+        for (std::size_t i = 0; i < size_; ++i) {
+            if (asked_[i].needs == 0) {
+                return false;
+            }
+        }
+        const float_matrix& head = tensors_->lm_head();
+        return size_ * screen_->get().bytes() < std::uint64_t{head.rows} * head.row_bytes();
+    }
+
+    void read_all_of(std::size_t i) noexcept {
+        asked_[i].is_full = true;
+        full_rows_[fulls_] = asked_[i].row;
+        full_out_[fulls_] = logits_.data() + i * vocabulary_;
+        full_[fulls_++] = i;
+    }
+
+    /// Out of all logits the few that are needed, side by side with other rows': a chooser would do it one by one.
+    void rank(std::size_t i) noexcept {
+        asked& each = asked_[i];
+        if (each.needs != 0) {
+            each.found =
+                take_largest({logits_.data() + i * vocabulary_, vocabulary_}, {few_.data() + i * most, each.needs});
+        }
+    }
+
+    const model_screen* screen_ = nullptr;
+    const weights* tensors_ = nullptr;
+    std::size_t vocabulary_ = 0;
+    screened_search search_;
+    buffer<float> logits_;          ///< [rows, vocabulary]
+    buffer<scored_token> few_;      ///< [rows, most]
+    buffer<asked> asked_;           ///< [rows]
+    buffer<std::size_t> full_rows_; ///< [rows]: of those whose logits are all computed: their rows in the pass,
+    buffer<float*> full_out_;       ///< where the logits go,
+    buffer<std::size_t> full_;      ///< and which they are
+    std::size_t size_ = 0;
+    std::size_t searched_ = 0;
+    std::size_t fulls_ = 0;
+    bool has_logits_ = false;
+    loop_progress ranks_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+class scheduler_core final : public scheduler_base {
+public:
+    [[nodiscard]] static result<std::unique_ptr<scheduler_base>>
+    open(const model_parts& model, const scheduler_options& options, const pool_ref* borrowed) {
+        auto pool = session_pool::open(model.tables, options.threads, options.spin, borrowed);
+        if (!pool) {
+            return failed(pool);
+        }
+        if (auto checked = check_options(model.parameters, options); !checked) {
+            return failed(checked);
+        }
+        std::unique_ptr<scheduler_core> made(new (std::nothrow) scheduler_core(model, options, *std::move(pool)));
+        if (made == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"scheduler: ", sizeof(scheduler_core), " bytes could not be allocated"})};
+        }
+        if (auto allocated = made->allocate_all(); !allocated) {
+            return failed(allocated);
+        }
+        return std::unique_ptr<scheduler_base>(std::move(made));
+    }
+
+    result<void> add(speaker& who, int priority) override {
+        return guarded([&] { return add_checked(who, priority); });
+    }
+
+    bool set_priority(const speaker& who, int priority) noexcept override {
+        served* const found = find(who);
+        if (found != nullptr) {
+            found->priority = priority;
+        }
+        return found != nullptr;
+    }
+
+    bool remove(const speaker& who) noexcept override {
+        served* const found = find(who);
+        if (found == nullptr) {
+            return false;
+        }
+        if (stage_ == stage::layers && found->is_in_pass) {
+            drop_pass(); // its pages may be gone when the others' layers run
+        }
+        *found = {};
+        --count_;
+        return true;
+    }
+
+    step_state step(std::optional<std::chrono::nanoseconds> budget) noexcept override {
+        for (served& each : all_.span()) {
+            each.is_refused = false;
+        }
+        if (budget) {
+            steps_.start(*budget, nullptr);
+        } else {
+            steps_.start(nullptr);
+        }
+        for (;;) {
+            if (stage_ == stage::none && !begin_pass()) {
+                return step_state::ready;
+            }
+            if (!go_on()) {
+                return step_state::working;
+            }
+            if (!budget || steps_.is_over()) {
+                return has_work() ? step_state::working : step_state::ready;
+            }
+        }
+    }
+
+    std::size_t speakers() const noexcept override { return count_; }
+    std::size_t threads() const noexcept override { return pool_.ref().threads(); }
+
+private:
+    /// How far a pass is.
+    enum class stage { none, layers, head, choosing };
+
+    /// A speaker, and what it has in the present pass.
+    struct served {
+        speaker* who = nullptr; ///< null: the place is free
+        session_core* session = nullptr;
+        int priority = 0;
+        std::uint64_t last_turn = 0; ///< the turns_ when it had something, or was added
+        std::uint64_t revision = 0;  ///< of the session, so that a change is seen
+        std::size_t first_row = 0;
+        std::size_t rows = 0;
+        bool is_refused = false; ///< by this step
+        bool is_in_pass = false;
+        bool is_answered = false;  ///< by this pass
+        bool wants_answer = false; ///< behind its queue
+        bool is_speaking = false;  ///< wants an answer and has no queue
+    };
+
+    /// What a pass has left.
+    struct places {
+        std::size_t rows;
+        std::size_t prompts; ///< of the rows
+        std::size_t answers;
+    };
+
+    scheduler_core(const model_parts& model, const scheduler_options& options, session_pool pool) noexcept
+        : model_(model), options_(options), pool_(std::move(pool)), steps_(pool_.ref()) {}
+
+    [[nodiscard]] static result<void> check_options(const hyper_parameters& parameters,
+                                                    const scheduler_options& options) {
+        struct range {
+            std::string_view what;
+            std::size_t asked;
+            std::size_t most;
+        };
+        const range ranges[] = {
+            {"speakers", options.speakers, scheduler_options::most_speakers},
+            {"answers to a pass", options.answers, scheduler_options::most_answers},
+            {"prompt tokens to a pass", options.prompt_chunk, session_options::largest_prompt_chunk},
+            {"prompt tokens beside answers", options.prompt_beside_answers, session_options::largest_prompt_chunk}};
+        for (const auto& [what, asked, most] : ranges) {
+            if (asked == 0 || asked > most) {
+                return error{errc::invalid_argument, sentence({"scheduler: ", asked, " ", what,
+                                                               " were asked for, 1 to ", most, " are possible"})};
+            }
+        }
+        if (parameters.is_embedder) {
+            return error{errc::no_lm_head, "scheduler: the model is a text embedding model and has no head; see "
+                                           "session::embed()"};
+        }
+        return {};
+    }
+
+    [[nodiscard]] std::size_t most_rows() const noexcept {
+        return (std::max)(options_.prompt_chunk, options_.answers + options_.prompt_beside_answers);
+    }
+
+    [[nodiscard]] result<void> allocate_all() {
+        auto forward = transformer::open(model_.tables, model_.parameters, model_.tensors, most_rows());
+        if (!forward) {
+            return failed(forward);
+        }
+        forward_.emplace(*std::move(forward));
+        if (auto opened = head_.open(model_, options_.answers); !opened) {
+            return opened;
+        }
+        error failure;
+        allocate(all_, options_.speakers, "scheduler", failure);
+        allocate(order_, options_.speakers, "scheduler", failure);
+        allocate(rows_, most_rows(), "scheduler", failure);
+        allocate(answers_, options_.answers, "scheduler", failure);
+        return failure.code == errc{} ? result<void>{} : failure;
+    }
+
+    [[nodiscard]] served* find(const speaker& who) noexcept {
+        for (served& each : all_.span()) {
+            if (each.who == &who) {
+                return &each;
+            }
+        }
+        return nullptr;
+    }
+
+    [[nodiscard]] result<void> add_checked(speaker& who, int priority) {
+        auto& session = static_cast<session_core&>(who.session().base()); // there is no other session_base
+        if (!session.is_of(model_.parameters)) {
+            return error{errc::invalid_argument, "scheduler: the speaker's session is one of another model"};
+        }
+        served* place = nullptr;
+        for (served& each : all_.span()) {
+            if (each.who == &who || each.session == &session) {
+                return error{errc::invalid_argument, "scheduler: the speaker or its session is served already"};
+            }
+            place = place == nullptr && each.who == nullptr ? &each : place;
+        }
+        if (place == nullptr) {
+            return error{errc::invalid_argument, sentence({"scheduler: ", count_,
+                                                           " speakers are served, and "
+                                                           "scheduler_options::speakers makes room for no more"})};
+        }
+        *place = {};
+        place->who = &who;
+        place->session = &session;
+        place->priority = priority;
+        place->last_turn = ++turns_;
+        ++count_;
+        return {};
+    }
+
+    [[nodiscard]] bool has_work() const noexcept {
+        return std::any_of(all_.span().begin(), all_.span().end(), [](const served& each) noexcept {
+            return each.who != nullptr && !each.is_refused &&
+                   (each.session->queued() != 0 || each.who->chooser().has_value());
+        });
+    }
+
+    /// Tells a speaker that it gets nothing more in this step.
+    void refuse(served& each, stop_reason why) noexcept {
+        each.is_refused = true;
+        each.who->take(each.session->stopped(why));
+    }
+    void refuse(served& each, error why) noexcept {
+        each.is_refused = true;
+        each.who->take(each.session->stopped(std::move(why)));
+    }
+
+    /// Whether there is something to do for a speaker, what it is, and that it can be done.
+    [[nodiscard]] bool is_active(served& each) noexcept {
+        if (each.who == nullptr || each.is_refused) {
+            return false;
+        }
+        const bool is_asked = each.who->chooser().has_value();
+        session_core& session = *each.session;
+        if (session.queued() == 0 && !is_asked) {
+            return false;
+        }
+        if (session.is_cancelled()) {
+            refuse(each, stop_reason::cancelled);
+            return false;
+        }
+        each.is_speaking = session.queued() == 0;
+        each.wants_answer = is_asked && !session.is_full();
+        if (each.is_speaking && session.is_full()) {
+            refuse(each, stop_reason::context_full);
+            return false;
+        }
+        if (auto prepared = guarded([&] { return session.prepare_for_pass(each.wants_answer); }); !prepared) {
+            refuse(each, failed(prepared));
+            return false;
+        }
+        return true;
+    }
+
+    /// Plans a pass. \return whether there is anything to do
+    [[nodiscard]] bool begin_pass() noexcept {
+        ++passes_;
+        std::size_t active = 0;
+        bool is_anybody_speaking = false;
+        for (served& each : all_.span()) {
+            each.is_in_pass = each.is_answered = false;
+            if (is_active(each)) {
+                order_[active++] = &each;
+                is_anybody_speaking = is_anybody_speaking || each.is_speaking;
+            }
+        }
+        const std::span<served*> order = order_.span().first(active);
+        sort(order);
+        used_rows_ = 0;
+        places left{most_rows(), is_anybody_speaking ? options_.prompt_beside_answers : options_.prompt_chunk,
+                    options_.answers};
+        bool is_anybody_served = false;
+        for (served* each : order) {
+            is_anybody_served = give(*each, left) || is_anybody_served;
+        }
+        if (!is_anybody_served) {
+            return false;
+        }
+        stage_ = stage::layers;
+        pass_.begin(rows_.span().first(used_rows_));
+        return true;
+    }
+
+    /// By priority and how long they waited; in every fourth pass only by that.
+    void sort(std::span<served*> order) const noexcept {
+        const bool is_by_priority = passes_ % 4 != 0;
+        std::sort(order.begin(), order.end(), [&](const served* a, const served* b) noexcept {
+            if (is_by_priority && a->priority != b->priority) {
+                return a->priority > b->priority;
+            }
+            return a->last_turn < b->last_turn;
+        });
+    }
+
+    /// Gives a speaker its part of a pass. \return whether there is one
+    [[nodiscard]] bool give(served& each, places& left) noexcept {
+        session_core& session = *each.session;
+        const std::size_t waiting = session.waiting();
+        std::size_t count = each.is_speaking ? waiting : (std::min)({waiting, left.prompts, left.rows});
+        each.is_answered = each.wants_answer && count == waiting;
+        if (each.is_answered && left.answers == 0) {
+            if (each.is_speaking) {
+                return false;
+            }
+            --count; // its last token in a pass that has an answer for it
+            each.is_answered = false;
+        }
+        // A state that is there already needs a row for the head alone.
+        const std::size_t taken = (std::max)(count, each.is_answered ? std::size_t{1} : std::size_t{0});
+        if (taken == 0 || taken > left.rows) {
+            return false;
+        }
+        if (auto reserved = guarded([&] { return session.reserve_rows(count); }); !reserved) {
+            refuse(each, failed(reserved));
+            return false;
+        }
+        left.rows -= taken;
+        left.prompts -= each.is_speaking ? 0 : count;
+        left.answers -= each.is_answered ? 1 : 0;
+        each.is_in_pass = true;
+        each.last_turn = ++turns_;
+        each.first_row = used_rows_;
+        each.rows = count;
+        each.revision = session.revision();
+        session.write_rows(rows_.span().subspan(used_rows_, count));
+        used_rows_ += count;
+        return true;
+    }
+
+    /// Goes on with a pass until it is done or the step ends. \return whether it is done
+    [[nodiscard]] bool go_on() noexcept {
+        if (stage_ == stage::layers) {
+            if (has_changed()) {
+                drop_pass();
+                return true;
+            }
+            if (used_rows_ != 0 && !pass_.run(steps_, *forward_)) {
+                return false;
+            }
+            end_layers();
+            stage_ = stage::head;
+        }
+        if (stage_ == stage::head) {
+            if (!head_.run(pass_, steps_, *forward_)) {
+                return false;
+            }
+            chosen_ = 0;
+            stage_ = stage::choosing;
+        }
+        for (bool is_first = true; chosen_ < head_.size(); ++chosen_, is_first = false) {
+            if (!is_first && steps_.is_over()) {
+                return false;
+            }
+            choose(chosen_);
+        }
+        pass_.drop();
+        stage_ = stage::none;
+        return true;
+    }
+
+    void drop_pass() noexcept {
+        pass_.drop();
+        stage_ = stage::none;
+    }
+
+    /// Whether a session of the pass is not as it was when the pass began.
+    [[nodiscard]] bool has_changed() const noexcept {
+        return std::any_of(all_.span().begin(), all_.span().end(), [](const served& each) noexcept {
+            return each.is_in_pass && each.revision != each.session->revision();
+        });
+    }
+
+    /// Sessions take over what has run, and the head is told what to compute.
+    void end_layers() noexcept {
+        head_.clear();
+        std::size_t spare_row = used_rows_;
+        for (served& each : all_.span()) {
+            if (!each.is_in_pass) {
+                continue;
+            }
+            if (each.rows != 0) {
+                each.session->end_rows(*forward_, each.first_row, each.rows);
+            }
+            each.revision = each.session->revision();
+            const auto chooser = each.is_answered ? each.who->chooser() : std::nullopt;
+            if (!chooser) {
+                continue;
+            }
+            std::size_t row = each.first_row + each.rows - 1;
+            if (each.rows == 0) {
+                row = spare_row++;
+                forward_->set_state(each.session->state(), row);
+            }
+            answers_[head_.size()] = &each;
+            head_.add(row, chooser->needs());
+        }
+        head_.choose_way();
+    }
+
+    /// The token of answer `i`, unless the speaker has left or thought of something else meanwhile.
+    void choose(std::size_t i) noexcept {
+        served& each = *answers_[i];
+        if (!each.is_in_pass || each.revision != each.session->revision() || each.session->queued() != 0) {
+            return;
+        }
+        const default_float_environment environment;
+        const auto chooser = each.who->chooser();
+        if (!chooser) {
+            return;
+        }
+        if (each.session->is_cancelled()) {
+            return refuse(each, stop_reason::cancelled);
+        }
+        const std::size_t needs = chooser->needs();
+        if (const auto few = head_.few(i, needs)) {
+            each.who->take(each.session->take(*chooser, chooser->choose(*few)));
+        } else if (const auto logits = head_.logits(i)) {
+            each.who->take(each.session->take(*chooser, chooser->choose(*logits)));
+        } // else it needs more than it said: its state stays, and the next pass begins with the head
+    }
+
+    model_parts model_;
+    scheduler_options options_;
+    session_pool pool_;
+    stepped_pool steps_; ///< of pool_
+    std::optional<transformer> forward_;
+    forward_pass pass_;
+    shared_head head_;
+    buffer<served> all_;        ///< [speakers], each at its place as long as it is served
+    buffer<served*> order_;     ///< [speakers]
+    buffer<sequence_row> rows_; ///< [most_rows()]
+    buffer<served*> answers_;   ///< [answers]: whose the head's rows are
+    stage stage_ = stage::none;
+    std::size_t used_rows_ = 0;
+    std::size_t chosen_ = 0; ///< of the answers
+    std::size_t count_ = 0;
+    std::uint64_t passes_ = 0;
+    std::uint64_t turns_ = 0; ///< parts of passes, and additions: no two alike
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <memory>
 #include <string_view>
@@ -36369,6 +37459,12 @@ template <class Program>
 result<std::unique_ptr<batch_base>> graph_part<Program>::open(const model_parts& model, const batch_options& options,
                                                               const pool_ref* pool) {
     return batch_core::open(model, options, pool);
+}
+
+template <class Program>
+result<std::unique_ptr<scheduler_base>>
+graph_part<Program>::open(const model_parts& model, const scheduler_options& options, const pool_ref* pool) {
+    return scheduler_core::open(model, options, pool);
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -39177,6 +40273,10 @@ public:
         return guarded([&] { return graph_part<>::open(parts(), options, pool); });
     }
     result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
+        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+    }
+    result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
+                                                           const pool_ref* pool) const override {
         return guarded([&] { return graph_part<>::open(parts(), options, pool); });
     }
 

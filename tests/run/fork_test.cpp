@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // rewind(), fork() and kv_pool against sessions that never had what was taken back.
 #include "golden/tiny_model_writer.hpp"
+#include "run/counted_allocations.hpp"
 
+#include <bitnet/run/any_batch.hpp>
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/session.hpp>
 
@@ -197,6 +199,46 @@ TEST_CASE_TEMPLATE("forks go their own ways, each with the bits that it would ha
         }
         CHECK(same_bits(logits_of(first), fresh(m, own[0])));
     }
+}
+
+TEST_CASE("logits that another session has overwritten are computed again, with the same bits") {
+    const auto small = small_model::open<half>();
+    auto first = session_of(small.opened);
+    REQUIRE(first.feed(some_tokens(small.length, 3)));
+    auto second = first.fork();
+    REQUIRE(second);
+    auto steps = any_batch::open(small.opened, {.sessions = 2});
+    REQUIRE(steps);
+    const auto before = logits_of(first);
+    const auto after = fresh(small.opened, joined(some_tokens(small.length, 3), some_tokens(1, 9)));
+    const token id = some_tokens(1, 9)[0];
+    REQUIRE(second->feed({&id, 1}));
+    CHECK(same_bits(logits_of(*second), after));
+    CHECK(same_bits(logits_of(first), before));
+    CHECK(same_bits(logits_of(*second), after));
+    const batch_entry entry{&first, id};
+    REQUIRE(steps->step({&entry, 1}));
+    CHECK(same_bits(logits_of(first), after)); // in the batch's memory
+    const batch_entry other{&*second, id};
+    REQUIRE(steps->step({&other, 1}));
+    CHECK(same_bits(logits_of(first), after));
+    REQUIRE(second->rewind(small.length));
+    CHECK(same_bits(logits_of(*second), before));
+    *steps = *any_batch::open(small.opened, {.sessions = 1}); // ends the batch whose row the first one has
+    CHECK(same_bits(logits_of(first), after));
+}
+
+TEST_CASE("a fork takes memory for its tokens, a state and little else") {
+    const auto small = small_model::open<half>();
+    kv_pool kv = pool_of(small.opened, 4);
+    auto first = session_of(small.opened, &kv);
+    REQUIRE(first.feed(some_tokens(small.length, 3)));
+    const std::size_t before = bitnet_tests::allocated_bytes();
+    auto second = first.fork();
+    REQUIRE(second);
+    const std::size_t taken = bitnet_tests::allocated_bytes() - before;
+    CHECK(taken <= 4 * (first.context() + small.opened.parameters().hidden) + 1024);
+    CHECK(kv.free_pages() == 2);
 }
 
 TEST_CASE("a fork outlives the session it came from") {

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include "run/counted_allocations.hpp"
+
 #include <bitnet/run/sampler.hpp>
+#include <bitnet/run/token_counts.hpp>
 
 #include <doctest/doctest.h>
 
@@ -159,6 +162,28 @@ TEST_CASE("the same seed draws the same tokens on every platform") {
     CHECK(choose.choose(logits) == drawn[0]);
 }
 
+namespace {
+
+/// What penalties make of logits, by their definition.
+std::vector<float> penalized(std::vector<float> logits, const sampler_options& options,
+                             const std::vector<token>& accepted) {
+    const std::size_t recent = std::min(accepted.size(), options.penalty_window);
+    std::map<token, float> counts;
+    for (std::size_t i = accepted.size() - recent; i < accepted.size(); ++i) {
+        counts[accepted[i]] += 1.0f;
+    }
+    for (const auto& [id, count] : counts) {
+        float& logit = logits[static_cast<std::size_t>(id)];
+        const float p = options.repeat_penalty;
+        const float absent = -options.presence_penalty;
+        const float present = logit > 0.0f ? logit / p + absent : std::fma(logit, p, absent);
+        logit = std::fma(-count, options.frequency_penalty, present);
+    }
+    return logits;
+}
+
+} // namespace
+
 TEST_CASE("the largest logits that a sampler needs give the token that all logits give") {
     const std::size_t vocabulary = 1000;
     const float nan = std::numeric_limits<float>::quiet_NaN();
@@ -184,6 +209,11 @@ TEST_CASE("the largest logits that a sampler needs give the token that all logit
     for (const auto& options : all) {
         auto full = make(options, vocabulary);
         auto sparse = make(options, vocabulary);
+        auto without = options; // and so chooses among logits that others have penalized
+        without.repeat_penalty = 1.0f;
+        without.presence_penalty = without.frequency_penalty = 0.0f;
+        auto plain = make(without, vocabulary);
+        std::vector<token> accepted;
         std::uint32_t state = 1;
         for (int step = 0; step < 60; ++step) {
             std::vector<float> logits(vocabulary);
@@ -204,11 +234,14 @@ TEST_CASE("the largest logits that a sampler needs give the token that all logit
             const token chosen = needed == 0 ? sparse.choose(logits)
                                              : sparse.choose(std::span<const scored_token>(sorted).first(needed));
             REQUIRE(chosen == expected);
+            REQUIRE(plain.choose(penalized(logits, options, accepted)) == expected);
             full.accept(expected);
             sparse.accept(expected);
+            accepted.push_back(expected);
             if (step % 3 == 0) { // a token near the top becomes a recent one
                 full.accept(sorted[static_cast<std::size_t>(step % 7)].id);
                 sparse.accept(sorted[static_cast<std::size_t>(step % 7)].id);
+                accepted.push_back(sorted[static_cast<std::size_t>(step % 7)].id);
             }
         }
     }
@@ -236,6 +269,60 @@ TEST_CASE("a sampler reports how many of the largest logits it needs") {
     CHECK(needs([](auto& o) { o.repeat_penalty = 0.9f; }, {1}) == 0);
     CHECK(needs([](auto& o) { o.presence_penalty = -1; }, {1}) == 0);
     CHECK(needs([](auto& o) { o.frequency_penalty = -1; }, {}) == 40);
+}
+
+TEST_CASE("a sampler has no memory for each token of the vocabulary unless all logits are needed") {
+    const std::size_t vocabulary = 1u << 20;
+    const auto bytes_of = [&](const sampler_options& options) {
+        const std::size_t before = bitnet_tests::allocated_bytes();
+        const auto choose = make(options, vocabulary);
+        return bitnet_tests::allocated_bytes() - before;
+    };
+    auto penalizing = sampler_options{};
+    penalizing.repeat_penalty = 1.1f;
+    CHECK(bytes_of({}) < 4096);
+    CHECK(bytes_of(sampler_options::greedy()) < 4096);
+    CHECK(bytes_of(penalizing) < 4096);
+    auto rising = sampler_options{};
+    rising.repeat_penalty = 0.9f;
+    CHECK(bytes_of(rising) > vocabulary);
+    auto all = sampler_options{};
+    all.top_k = 0;
+    CHECK(bytes_of(all) > vocabulary);
+}
+
+TEST_CASE("counts of tokens are those of a map, whatever comes and goes") {
+    auto made = token_counts::open(50);
+    REQUIRE(made);
+    std::map<token, std::uint32_t> expected;
+    std::vector<token> present;
+    std::uint32_t state = 5;
+    const auto random = [&](std::uint32_t below) {
+        state = state * 1664525u + 1013904223u;
+        return (state >> 8) % below;
+    };
+    for (int step = 0; step < 20000; ++step) {
+        if (present.size() < 50 && random(100) < 55) {
+            const auto id = static_cast<token>(random(200) * (step % 2 == 0 ? 1u : 4096u));
+            present.push_back(id);
+            made->add(id);
+            ++expected[id];
+        } else if (!present.empty()) {
+            const std::size_t which = random(static_cast<std::uint32_t>(present.size()));
+            const token id = present[which];
+            present.erase(present.begin() + static_cast<std::ptrdiff_t>(which));
+            made->remove(id);
+            if (--expected[id] == 0) {
+                expected.erase(id);
+            }
+        }
+        REQUIRE(made->distinct() == expected.size());
+        const auto id = static_cast<token>(random(200));
+        REQUIRE(made->of(id) == (expected.contains(id) ? expected[id] : 0));
+        for (const auto& [each, count] : expected) {
+            REQUIRE(made->of(each) == count);
+        }
+    }
 }
 
 TEST_CASE("options outside their range are refused by name") {

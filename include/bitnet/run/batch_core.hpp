@@ -11,6 +11,7 @@
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/run/any_batch.hpp>
+#include <bitnet/run/logits_rows.hpp>
 #include <bitnet/run/session_core.hpp>
 
 #include <cstddef>
@@ -79,13 +80,13 @@ private:
             const std::span<const float> embedding = entries[i].embedding;
             rows_[i] = of.begin_step(entries[i].id, embedding.empty() ? nullptr : embedding.data());
             row_indices_[i] = i;
-            logits_[i] = of.logits_row();
+            logits_[i] = rows_of_logits_.overwrite(i);
         }
         transformer_->run(pool_.ref(), rows_.span().first(entries.size()));
         transformer_->logits(pool_.ref(), row_indices_.span().first(entries.size()),
                              logits_.span().first(entries.size()));
-        for (const batch_entry& each : entries) {
-            core_of(each).end_step();
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            core_of(entries[i]).end_step(*transformer_, i, rows_of_logits_[i]);
         }
         return {};
     }
@@ -96,6 +97,11 @@ private:
             return failed(forward);
         }
         transformer_.emplace(*std::move(forward));
+        auto logits = logits_rows::open(sessions, parameters_.vocabulary);
+        if (!logits) {
+            return failed(logits);
+        }
+        rows_of_logits_ = *std::move(logits);
         error failure;
         allocate(entries_, sessions, "batch rows", failure);
         allocate(rows_, sessions, "batch rows", failure);
@@ -174,6 +180,7 @@ private:
     buffer<sequence_row> rows_;
     buffer<std::size_t> row_indices_;
     buffer<float*> logits_;
+    logits_rows rows_of_logits_; ///< [sessions]
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

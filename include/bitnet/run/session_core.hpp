@@ -21,6 +21,7 @@
 #include <bitnet/model/weights.hpp>
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/forward_pass.hpp>
+#include <bitnet/run/logits_rows.hpp>
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session_options.hpp>
@@ -125,19 +126,10 @@ public:
             if (computed.error().code == errc::cancelled) {
                 return stopped(stop_reason::cancelled);
             }
-            last_error_ = failed(computed);
-            return stopped(stop_reason::error);
+            return stopped(failed(computed));
         }
         const auto few = found(k);
-        const token chosen = few ? choose.choose(*few) : choose.choose(all_logits());
-        choose.accept(chosen);
-        pending_ = chosen;
-        tokens_[cached_] = chosen;
-        if (options_.stop_at_stop_tokens && model_.text != nullptr && model_.text->is_stop(chosen)) {
-            return stopped(stop_reason::stop_token);
-        }
-        stopped_by_ = stop_reason::none;
-        return chosen;
+        return take(choose, few ? choose.choose(*few) : choose.choose(all_logits()));
     }
 
     result<void> queue(std::span<const token> tokens) override {
@@ -167,15 +159,16 @@ public:
         cache_.keep(0);
         cached_ = 0;
         queued_ = 0;
+        ++revision_;
         state_after_ = 0;
         summed_states_ = 0;
         pending_.reset();
-        logits_valid_ = false;
+        logits_.release();
         stopped_by_ = stop_reason::none;
     }
 
-    /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null, whose logits go to
-    /// logits_row(). \pre room in the context, and nothing queued.
+    /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null. \pre room in the
+    /// context, and nothing queued.
     [[nodiscard]] sequence_row begin_step(token id, const float* embedding) noexcept {
         drop_pass();
         drop_head();
@@ -185,20 +178,82 @@ public:
     }
     /// Before that: room for one position. \return errc::kv_pool_full.
     [[nodiscard]] result<void> reserve_step() { return cache_.reserve(cached_, cached_ + 1); }
-    [[nodiscard]] float* logits_row() noexcept { return logits_.data(); }
-    void end_step() noexcept {
-        state_after_ = ++cached_;
-        pending_.reset();
-        state_of_ = last_state::in_a_batch;
-        logits_valid_ = true;
+    /// After that pass: takes over the state of its row `index` and the logits that were made of it.
+    void end_step(transformer& pass, std::size_t index, logits_row& logits) noexcept {
+        end_rows(pass, index, 1);
+        logits_.hold(logits);
     }
     [[nodiscard]] std::size_t cached() const noexcept { return cached_; }
+
+    // For schedulers, which run the rows of several sessions in passes of their own.
+
+    /// Counts up with whatever makes rows that were written earlier wrong.
+    [[nodiscard]] std::uint64_t revision() const noexcept { return revision_; }
+    [[nodiscard]] bool is_cancelled() const noexcept {
+        return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] bool is_full() const noexcept { return end() != 0 && end() == context(); }
+    /// Tokens that have not run, from cached_ on: the one that next() gave, and the queue.
+    [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
+    /// Gives up what a step of its own has begun. \param wants_state whether the last token waits again if nothing does
+    /// and its state is gone. \return errc::nothing_fed, errc::invalid_argument.
+    [[nodiscard]] result<void> prepare_for_pass(bool wants_state) {
+        drop_pass();
+        drop_head();
+        if (end() == 0) {
+            return nothing_fed();
+        }
+        return wants_state ? wait_again() : result<void>{};
+    }
+    /// Room for the first `count` of waiting(). \return errc::kv_pool_full.
+    [[nodiscard]] result<void> reserve_rows(std::size_t count) { return cache_.reserve(cached_, cached_ + count); }
+    /// The first rows.size() of waiting(). \pre there is room for them
+    void write_rows(std::span<sequence_row> rows) noexcept {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i]};
+        }
+    }
+    /// After a pass of them: takes over the state of the last one. \param first of its rows. \pre count > 0
+    void end_rows(transformer& pass, std::size_t first, std::size_t count) noexcept {
+        drop_pass();
+        drop_head();
+        if (has_mean()) {
+            add_states(pass, first, count);
+        }
+        end_waiting(count);
+        take_state(pass, first + count - 1);
+    }
+    /// The state [hidden] of the last token as the layers left it. \pre nothing waits after prepare_for_pass(true)
+    [[nodiscard]] const float* state() noexcept {
+        if (space_->owner == this) {
+            keep_state();
+        }
+        return state_.data();
+    }
+    /// What next() does with the token that `choose` chose.
+    std::optional<token> take(any_chooser choose, token chosen) noexcept {
+        choose.accept(chosen);
+        pending_ = chosen;
+        tokens_[cached_] = chosen;
+        ++revision_;
+        if (options_.stop_at_stop_tokens && model_.text != nullptr && model_.text->is_stop(chosen)) {
+            return stopped(stop_reason::stop_token);
+        }
+        stopped_by_ = stop_reason::none;
+        return chosen;
+    }
+    std::optional<token> stopped(stop_reason why) noexcept {
+        stopped_by_ = why;
+        return std::nullopt;
+    }
+    std::optional<token> stopped(error why) noexcept {
+        last_error_ = std::move(why);
+        return stopped(stop_reason::error);
+    }
+
     [[nodiscard]] bool is_of(const hyper_parameters& parameters) const noexcept { return &parameters_ == &parameters; }
 
 private:
-    /// Which scratch the hidden state of the last token is in.
-    enum class last_state { here, in_a_batch };
-
     session_core(const model_parts& model, const session_options& options, workspace_share space) noexcept
         : session_base(options), model_(model), parameters_(model.parameters),
           frequencies_(model.turns.of(options.context)), space_(std::move(space)) {}
@@ -331,9 +386,9 @@ private:
     }
 
     [[nodiscard]] result<std::span<const scored_token>> largest_of_last(std::size_t k) {
-        if (k == 0 || k > largest_.size()) {
+        if (k == 0 || k > screened_search::most) {
             return error{errc::invalid_argument, sentence({"session: the ", k, " largest logits were asked for, 1 to ",
-                                                           largest_.size(), " are possible"})};
+                                                           screened_search::most, " are possible"})};
         }
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
@@ -348,15 +403,6 @@ private:
     [[nodiscard]] result<std::span<const float>> unit_state() {
         if (auto done = ready(); !done) {
             return failed(done);
-        }
-        if (state_of_ == last_state::in_a_batch) {
-            return error{errc::invalid_argument,
-                         "session: the last token ran in a batch, so that its state is not here"};
-        }
-        if (has_mean() && summed_states_ != cached_) {
-            return error{errc::invalid_argument,
-                         sentence({"session: of ", cached_, " tokens ", cached_ - summed_states_,
-                                   " ran in a batch, so that their states are missing in the mean"})};
         }
         drop_head();
         return space_->forward->normalized(has_mean() ? state_sum_.data() : space_->forward->final_state(last_row_));
@@ -392,17 +438,16 @@ private:
         }
         cache_ = *std::move(cache);
         error failure;
-        allocate(tokens_, options_.context, "session, its tokens", failure);
         allocate(state_, parameters_.hidden, "hidden state", failure);
         allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure);
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = buffer<float>::allocate_uninitialized(parameters_.vocabulary, "logits");
-        if (!logits) {
-            return failed(logits);
+        auto tokens = buffer<token>::allocate_uninitialized(options_.context, "session, its tokens");
+        if (!tokens) {
+            return failed(tokens);
         }
-        logits_ = *std::move(logits);
+        tokens_ = *std::move(tokens);
         return {};
     }
 
@@ -434,8 +479,16 @@ private:
         space_->owner = this;
         restore_state();
     }
+    /// The state of a row that somebody else's pass has run.
+    void take_state(transformer& pass, std::size_t row) noexcept {
+        if (space_->owner == this) {
+            space_->owner = nullptr;
+        }
+        pass.copy_state(row, state_.data());
+        has_state_ = true;
+    }
     void keep_state() noexcept {
-        has_state_ = cached_ != 0 && state_after_ == cached_ && state_of_ == last_state::here;
+        has_state_ = cached_ != 0 && state_after_ == cached_;
         if (has_state_) {
             space_->forward->copy_state(last_row_, state_.data());
         }
@@ -463,6 +516,7 @@ private:
     }
     void drop_queue() noexcept {
         drop_pass();
+        ++revision_;
         queued_ = 0;
         cache_.keep(position());
     }
@@ -488,9 +542,12 @@ private:
         }
         drop_pass();
         drop_head();
+        ++revision_;
         stopped_by_ = stop_reason::none;
         pending_.reset();
-        logits_valid_ = logits_valid_ && to == state_after_;
+        if (to != state_after_) {
+            logits_.release();
+        }
         cached_ = to;
         cache_.keep(to);
         return {};
@@ -508,7 +565,7 @@ private:
         copy.take_tokens(*this);
         return std::unique_ptr<session_base>(*std::move(made));
     }
-    /// All of another session but its cache.
+    /// All of another session but its cache and its logits, which the kept state gives again.
     void take_tokens(session_core& from) noexcept {
         from.take_workspace();
         from.drop_pass();
@@ -521,28 +578,18 @@ private:
         pending_ = from.pending_;
         summed_states_ = from.summed_states_;
         has_state_ = from.has_state_;
-        state_of_ = from.state_of_;
-        logits_valid_ = from.logits_valid_;
-        if (logits_valid_) {
-            std::copy_n(from.logits_.data(), logits_.size(), logits_.data());
-        }
-    }
-
-    std::optional<token> stopped(stop_reason why) noexcept {
-        stopped_by_ = why;
-        return std::nullopt;
     }
 
     /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.
     [[nodiscard]] result<void> visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
-        constexpr std::size_t most = workspace::logits_rows;
+        constexpr std::size_t most = workspace::rows_of_logits;
         std::array<std::size_t, most> rows;
         std::array<float*, most> out;
         for (std::size_t first = 0; first < count; first += most) {
             const std::size_t together = (std::min)(most, count - first);
             for (std::size_t i = 0; i < together; ++i) {
                 rows[i] = first + i;
-                out[i] = logits_row(together - 1 - i); // the last one to row 0, where logits() looks
+                out[i] = space_->logits.overwrite(together - 1 - i); // the last one to row 0, which is held
             }
             const auto compute = [&]() noexcept {
                 return space_->pass.run_logits(space_->steps, *space_->forward, std::span(rows).first(together),
@@ -556,13 +603,8 @@ private:
                 visitor(begin + first + i, {out[i], parameters_.vocabulary});
             }
         }
-        logits_valid_ = true;
+        logits_.hold(space_->logits[0]);
         return {};
-    }
-
-    /// Row 0 is the session's own, the others are the workspace's.
-    [[nodiscard]] float* logits_row(std::size_t i) noexcept {
-        return i == 0 ? logits_.data() : space_->more_logits.data() + (i - 1) * parameters_.vocabulary;
     }
 
     [[nodiscard]] result<void> check_room(std::size_t count, std::string_view of_what) const {
@@ -616,25 +658,31 @@ private:
         return prepared ? run_waiting() : std::move(prepared);
     }
 
-    /// Tokens that have not run, from cached_ on: the one that next() gave, and the queue.
-    [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
     /// Positions that are taken, those of the queue included.
     [[nodiscard]] std::size_t end() const noexcept { return cached_ + waiting(); }
-    [[nodiscard]] bool is_full() const noexcept { return end() != 0 && end() == context(); }
     void add_to_queue(std::span<const token> tokens) noexcept {
         std::copy(tokens.begin(), tokens.end(), tokens_.data() + end());
         queued_ += tokens.size();
     }
 
-    /// Before what waits runs. \param wants_state whether the last token waits again if its state is gone.
-    [[nodiscard]] result<void> prepare(bool wants_state) {
-        if (wants_state && waiting() == 0 && state_after_ != cached_) {
+    /// If nothing waits and the state of the last token is gone, that token waits. \return errc::invalid_argument.
+    [[nodiscard]] result<void> wait_again() {
+        if (waiting() == 0 && state_after_ != cached_) {
             if (tokens_[cached_ - 1] == no_token) {
                 return error{errc::invalid_argument,
                              sentence({"session: what stands at position ", cached_ - 1,
                                        " was fed as an embedding and cannot run again; feed something behind it"})};
             }
             pending_ = tokens_[--cached_]; // after a rewind its state is gone
+            ++revision_;
+        }
+        return {};
+    }
+
+    /// Before what waits runs. \param wants_state whether the last token waits again if its state is gone.
+    [[nodiscard]] result<void> prepare(bool wants_state) {
+        if (auto waits = wants_state ? wait_again() : result<void>{}; !waits) {
+            return waits;
         }
         if (auto reserved = cache_.reserve(cached_, end()); !reserved) {
             return reserved;
@@ -681,38 +729,31 @@ private:
                 return true;
             }
         }
-        float* const out = logits_row(0);
-        logits_valid_ = logits_valid_ || space.pass.run_logits(space.steps, *space.forward, {&last_row_, 1}, {&out, 1});
-        return logits_valid_;
+        if (!logits_.has()) {
+            float* const out = space.logits.overwrite(0);
+            if (!space.pass.run_logits(space.steps, *space.forward, {&last_row_, 1}, {&out, 1})) {
+                return false;
+            }
+            logits_.hold(space.logits[0]);
+        }
+        return true;
     }
     /// Whether the screen is to be searched: not without one, while it is being made, if k is out of range, or if all
     /// logits are already computed.
     [[nodiscard]] bool is_screened(std::size_t k) const noexcept {
-        return model_.screen.is_ready() && !logits_valid_ && k != 0 && k <= largest_.size();
+        return model_.screen.is_ready() && !logits_.has() && k != 0 && k <= screened_search::most;
     }
     /// The k largest if the screen has them. \pre the workspace is this session's
     [[nodiscard]] std::optional<std::span<const scored_token>> found(std::size_t k) const noexcept {
-        return logits_valid_ ? std::nullopt : space_->pass.found(space_->search, k);
+        return logits_.has() ? std::nullopt : space_->pass.found(space_->search, k);
     }
     [[nodiscard]] std::span<const float> all_logits() const noexcept {
-        return logits_.span().first(parameters_.vocabulary);
+        return {logits_.values(), parameters_.vocabulary};
     }
 
     [[nodiscard]] std::span<const scored_token> largest_of(std::span<const float> logits, std::size_t k) noexcept {
-        std::size_t count = 0;
-        for (std::size_t i = 0; i < logits.size(); ++i) {
-            const scored_token here{static_cast<token>(i), logits[i]};
-            if (count == k && !precedes(here, largest_[k - 1])) {
-                continue;
-            }
-            count = (std::min)(count + 1, k);
-            std::size_t at = count - 1; // one drops out at the end if there are k already
-            for (; at != 0 && precedes(here, largest_[at - 1]); --at) {
-                largest_[at] = largest_[at - 1];
-            }
-            largest_[at] = here;
-        }
-        return std::span<const scored_token>(largest_).first(count);
+        const std::span<scored_token> all(space_->largest);
+        return all.first(take_largest(logits, all.first(k)));
     }
 
     /// Whether embedding() is a mean.
@@ -720,14 +761,14 @@ private:
         return options_.pooling.value_or(parameters_.pooling) == pooling_type::mean;
     }
 
-    /// Adds the states of the first `count` rows of the last pass, in the order of their positions: the same bits
-    /// whatever the chunks. The sum stands for the mean, because only its direction matters.
-    void add_states(std::size_t count) noexcept {
+    /// Adds the states of `count` rows of a pass, in the order of their positions: the same bits whatever the chunks.
+    /// The sum stands for the mean, because only its direction matters.
+    void add_states(transformer& pass, std::size_t first, std::size_t count) noexcept {
         if (summed_states_ == 0) {
             std::fill(state_sum_.span().begin(), state_sum_.span().end(), 0.0f);
         }
-        for (std::size_t row = 0; row < count; ++row) {
-            space_->forward->add_final_state(row, state_sum_.span());
+        for (std::size_t row = first; row < first + count; ++row) {
+            pass.add_final_state(row, state_sum_.span());
         }
         summed_states_ += count;
     }
@@ -760,19 +801,23 @@ private:
         if (!space_->pass.run(space_->steps, *space_->forward)) {
             return false;
         }
+        end_waiting(count);
+        last_row_ = count - 1;
+        if (has_mean()) {
+            add_states(*space_->forward, 0, count);
+        }
+        return true;
+    }
+    /// A pass of `count` rows is over: tokens that waited, or else embeddings.
+    void end_waiting(std::size_t count) noexcept {
         if (waiting() != 0) {
             queued_ -= count - (pending_ ? 1 : 0);
             pending_.reset();
         }
         cached_ += count;
         state_after_ = cached_;
-        last_row_ = count - 1;
-        state_of_ = last_state::here;
-        logits_valid_ = false;
-        if (has_mean()) {
-            add_states(count);
-        }
-        return true;
+        logits_.release();
+        ++revision_;
     }
 
     model_parts model_;
@@ -783,15 +828,13 @@ private:
     buffer<token> tokens_; ///< [context]: position() that are part of the sequence, then the queue
     buffer<float> state_;  ///< [hidden]: of the last token, while a pass or another session has the workspace
     bool has_state_ = false;
-    buffer<float> logits_; ///< [vocabulary]: those of the last token
-    std::array<scored_token, screened_search::most> largest_;
+    held_logits logits_; ///< those of the last token
     const std::atomic<bool>* cancel_ = nullptr;
-    std::size_t last_row_ = 0;    ///< of the last pass
+    std::size_t last_row_ = 0; ///< of the last pass
+    std::uint64_t revision_ = 0;
     std::size_t state_after_ = 0; ///< how many positions the last state has seen
     buffer<float> state_sum_;     ///< [hidden] if embedding() is a mean
     std::size_t summed_states_ = 0;
-    last_state state_of_ = last_state::here;
-    bool logits_valid_ = false;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

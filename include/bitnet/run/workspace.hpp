@@ -8,6 +8,7 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
+#include <bitnet/model/ranking.hpp>
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
@@ -18,6 +19,7 @@
 #include <bitnet/thread/stepped_pool.hpp>
 #include <bitnet/thread/usable_cores.hpp>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -59,14 +61,15 @@ private:
 
 /// Shared by the forks of a session, of which one works at a time.
 struct workspace {
-    static constexpr std::size_t logits_rows = 8; ///< that feed_each() computes together
+    static constexpr std::size_t rows_of_logits = 8; ///< that feed_each() computes together
 
     session_pool pool;
     std::optional<transformer> forward;
     stepped_pool steps;        ///< of `pool`
     forward_pass pass;         ///< the owner's
     buffer<sequence_row> rows; ///< [prompt_chunk]
-    buffer<float> more_logits; ///< [logits_rows - 1, vocabulary]
+    logits_rows logits;
+    std::array<scored_token, screened_search::most> largest; ///< found without a screen
     screened_search search;
     session_core* owner = nullptr; ///< whose states are in `forward`
     std::atomic<std::size_t> users{1};
@@ -111,12 +114,11 @@ public:
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = buffer<float>::allocate_uninitialized(
-            std::uint64_t{model.parameters.vocabulary} * (workspace::logits_rows - 1), "logits");
+        auto logits = logits_rows::open(workspace::rows_of_logits, model.parameters.vocabulary);
         if (!logits) {
             return failed(logits);
         }
-        all.more_logits = *std::move(logits);
+        all.logits = *std::move(logits);
         if (!model.screen.is_expected()) {
             return made;
         }

@@ -84,6 +84,28 @@ TEST_CASE("bitnet-bench writes what it found as one JSON object and one table") 
     }
 }
 
+TEST_CASE("bitnet-bench measures a scheduler against one sequence") {
+    const temporary_folder folder;
+    const std::string json = folder.path("scheduled.json");
+    const outcome done = run("bench", {"--synthetic", "tiny", "-p", "0", "-n", "6", "-t", "1,2", "-r", "2",
+                                       "--sequences", "2,5", "--head", "as-stored,screened", "--json", json});
+    REQUIRE_MESSAGE(done.status == 0, done.err);
+    CHECK(done.out.find("| tg6, scheduler | 2 |") != std::string::npos);
+    CHECK(done.out.find("| mapped | 5 (") != std::string::npos);
+    const std::string text = contents(json);
+    const auto parsed = bitnet::json_document::parse(text, "scheduled.json");
+    REQUIRE(parsed);
+    const auto results = member(parsed->root(), "results");
+    CHECK(results.size() == 2 * 2 * 3); // heads * threads * (one, two, five)
+    for (const auto each : results.elements()) {
+        check_result(each);
+        const bool is_scheduled = *member(each, "scheduler").as_bool();
+        CHECK(is_scheduled == (number(each, "batch") > 1));
+        CHECK(member(each, "times_one").is_null() == !is_scheduled);
+        CHECK((!is_scheduled || number(each, "times_one") > 0));
+    }
+}
+
 TEST_CASE("bitnet-bench measures mapped and copied pages, after a warm-up of the page cache that it tells") {
     const temporary_folder folder;
     const std::string json = folder.path("pages.json");
@@ -192,6 +214,7 @@ TEST_CASE("bitnet-bench names mistakes in its options") {
         {},
         {"--synthetic", "tiny", "-m", "x.gguf"},
         {"--synthetic", "tiny", "-p", "12,many"},
+        {"--synthetic", "tiny", "--sequences", "-1"},
         {"-m", "x.gguf", "--write", "y.gguf"},
         {"--synthetic", "tiny", "-r", "0"},
         {"--synthetic", "tiny", "--pages", "torn"},

@@ -224,7 +224,7 @@ TEST_CASE("logits that another session has overwritten are computed again, with 
     CHECK(same_bits(logits_of(first), after));
     REQUIRE(second->rewind(small.length));
     CHECK(same_bits(logits_of(*second), before));
-    steps.value() = *any_batch::open(small.opened, {.sessions = 1}); // the batch whose row the first one has
+    *steps = *any_batch::open(small.opened, {.sessions = 1}); // ends the batch whose row the first one has
     CHECK(same_bits(logits_of(first), after));
 }
 

@@ -7,7 +7,9 @@
 #include <bitnet/text/token.hpp>
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -36,6 +38,24 @@ namespace detail {
 }
 [[nodiscard]] inline bool precedes(const scored_token& a, const scored_token& b) noexcept {
     return precedes(a.logit, a.id, b.logit, b.id);
+}
+
+/// The out.size() first of all `logits`, in order; all if there are fewer. \return how many
+[[nodiscard]] inline std::size_t take_largest(std::span<const float> logits, std::span<scored_token> out) noexcept {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < logits.size() && !out.empty(); ++i) {
+        const scored_token here{static_cast<token>(i), logits[i]};
+        if (count == out.size() && !precedes(here, out[count - 1])) {
+            continue;
+        }
+        count += count == out.size() ? 0u : 1u; // one drops out at the end if it is full
+        std::size_t at = count - 1;
+        for (; at != 0 && precedes(here, out[at - 1]); --at) {
+            out[at] = out[at - 1];
+        }
+        out[at] = here;
+    }
+    return count;
 }
 
 } // namespace detail

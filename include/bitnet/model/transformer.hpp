@@ -133,9 +133,11 @@ public:
     [[nodiscard]] const float* state(std::size_t row_index) const noexcept {
         return scratch_.residual.values.data() + row_index * scratch_.residual.cols;
     }
-    /// The same, for a pass of which it will be row 0.
+    /// The same, and back, to a row that no pass uses meanwhile.
     void copy_state(std::size_t row_index, float* out) noexcept { std::copy_n(state(row_index), model_->hidden, out); }
-    void set_state(const float* state) noexcept { std::copy_n(state, model_->hidden, row_of(scratch_.residual, 0)); }
+    void set_state(const float* state, std::size_t row_index = 0) noexcept {
+        std::copy_n(state, model_->hidden, row_of(scratch_.residual, row_index));
+    }
 
     /// sum += final_state(row_index)
     void add_final_state(std::size_t row_index, std::span<float> sum) noexcept {

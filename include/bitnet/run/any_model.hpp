@@ -35,6 +35,7 @@ struct memory_estimate;
 namespace detail {
 
 class batch_base;
+class scheduler_base;
 class session_base;
 
 /// What any_model holds: what can be asked of a model, and what is compiled elsewhere.
@@ -49,6 +50,8 @@ public:
                                                                              const pool_ref* pool) const = 0;
     [[nodiscard]] virtual result<std::unique_ptr<batch_base>> open_batch(const batch_options& options,
                                                                          const pool_ref* pool) const = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
+                                                                                 const pool_ref* pool) const = 0;
 
     [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;

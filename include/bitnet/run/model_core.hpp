@@ -21,6 +21,7 @@
 #include <bitnet/run/model_fingerprint.hpp>
 #include <bitnet/run/model_screen.hpp>
 #include <bitnet/run/open_options.hpp>
+#include <bitnet/run/scheduler_core.hpp>
 #include <bitnet/run/screen_choice.hpp>
 #include <bitnet/run/session_core.hpp>
 #include <bitnet/run/tensors_part.hpp>
@@ -48,6 +49,10 @@ public:
         return guarded([&] { return graph_part<>::open(parts(), options, pool); });
     }
     result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
+        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+    }
+    result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
+                                                           const pool_ref* pool) const override {
         return guarded([&] { return graph_part<>::open(parts(), options, pool); });
     }
 

@@ -31,6 +31,7 @@ namespace detail {
 
 class batch_base;
 class lm_head_screen;
+class scheduler_base;
 class session_base;
 class weights;
 struct float_matrix;
@@ -68,12 +69,14 @@ template <class Program = void> struct tensors_part {
                                           lm_head_screen& out, const std::atomic<bool>& stop) noexcept;
 };
 
-/// Sessions and batches.
+/// Sessions, batches and schedulers.
 template <class Program = void> struct graph_part {
     [[nodiscard]] static result<std::unique_ptr<session_base>>
     open(const model_parts& model, const session_options& options, const pool_ref* pool);
     [[nodiscard]] static result<std::unique_ptr<batch_base>> open(const model_parts& model,
                                                                   const batch_options& options, const pool_ref* pool);
+    [[nodiscard]] static result<std::unique_ptr<scheduler_base>>
+    open(const model_parts& model, const scheduler_options& options, const pool_ref* pool);
 };
 
 } // namespace detail

@@ -20,6 +20,7 @@
 #include <bitnet/run/token_counts.hpp>
 #include <bitnet/text/token.hpp>
 
+#include <algorithm>
 #include <bit>
 #include <cassert>
 #include <cstddef>
@@ -147,8 +148,8 @@ public:
         random_ = options_.seed;
     }
 
-    /// Writes the random state, the recent tokens, and the options, by which restore() knows them. Allocates nothing
-    /// itself. \return what the sink returns
+    /// Writes the random state, the recent tokens, and the options, which restore() compares but for the seed.
+    /// Allocates nothing itself. \return what the sink returns
     [[nodiscard]] result<void> save(byte_sink sink) const {
         const detail::saved_sampler header = saved();
         detail::checksum sum;
@@ -165,6 +166,10 @@ public:
         const std::uint64_t value = sum.value();
         return written ? write(&value, sizeof value) : std::move(written);
     }
+    /// Bytes that save() writes.
+    [[nodiscard]] std::uint64_t saved_bytes() const noexcept {
+        return detail::saved_sampler::bytes_with(saved().recent);
+    }
     /// Becomes the sampler that was saved. Allocates nothing. \param name what error messages call the save
     /// \return errc::truncated, bad_magic, bad_version, bad_checksum, inconsistent or invalid_token for what is no
     /// whole save, wrong_model if options or vocabulary differ. The sampler stays as it was then.
@@ -178,7 +183,27 @@ public:
             accept(detail::saved_sampler::recent_token(bytes, i));
         }
         random_ = read->random;
+        options_.seed = read->numbers[2];
         return {};
+    }
+
+    /// Another sampler in the same state. \return errc::out_of_memory.
+    [[nodiscard]] result<sampler> copy() const {
+        auto made = open(options_, vocabulary_);
+        const std::size_t held = (std::min)(accepted_, recent_.size());
+        for (std::size_t i = 0; made && i < held; ++i) { // the oldest first
+            made->accept(recent_[(accepted_ - held + i) % recent_.size()]);
+        }
+        if (made) {
+            made->random_ = random_;
+        }
+        return made;
+    }
+
+    /// Starts another random sequence; recent tokens stay.
+    void reseed(std::uint64_t seed) noexcept {
+        options_.seed = seed;
+        random_ = seed;
     }
 
     [[nodiscard]] const sampler_options& options() const noexcept { return options_; }

@@ -138,19 +138,10 @@ public:
             if (computed.error().code == errc::cancelled) {
                 return stopped(stop_reason::cancelled);
             }
-            last_error_ = failed(computed);
-            return stopped(stop_reason::error);
+            return stopped(failed(computed));
         }
         const auto few = found(k);
-        const token chosen = few ? choose.choose(*few) : choose.choose(all_logits());
-        choose.accept(chosen);
-        pending_ = chosen;
-        tokens_[cached_] = chosen;
-        if (options_.stop_at_stop_tokens && model_.text != nullptr && model_.text->is_stop(chosen)) {
-            return stopped(stop_reason::stop_token);
-        }
-        stopped_by_ = stop_reason::none;
-        return chosen;
+        return take(choose, few ? choose.choose(*few) : choose.choose(all_logits()));
     }
 
     result<void> queue(std::span<const token> tokens) override {
@@ -189,6 +180,7 @@ public:
         cache_.keep(0);
         cached_ = 0;
         queued_ = 0;
+        ++revision_;
         state_after_ = 0;
         summed_states_ = 0;
         pending_.reset();
@@ -209,15 +201,77 @@ public:
     [[nodiscard]] result<void> reserve_step() { return cache_.reserve(cached_, cached_ + 1); }
     /// After that pass: takes over the state of its row `index` and the logits that were made of it.
     void end_step(transformer& pass, std::size_t index, logits_row& logits) noexcept {
-        state_after_ = ++cached_;
-        pending_.reset();
-        if (has_mean()) {
-            add_states(pass, index, 1);
-        }
-        take_state(pass, index);
+        end_rows(pass, index, 1);
         logits_.hold(logits);
     }
     [[nodiscard]] std::size_t cached() const noexcept { return cached_; }
+
+    // For schedulers, which run the rows of several sessions in passes of their own.
+
+    /// Counts up with whatever makes rows that were written earlier wrong.
+    [[nodiscard]] std::uint64_t revision() const noexcept { return revision_; }
+    [[nodiscard]] bool is_cancelled() const noexcept {
+        return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] bool is_full() const noexcept { return end() != 0 && end() == context(); }
+    /// Tokens that have not run, from cached_ on: the one that next() gave, and the queue.
+    [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
+    /// Gives up what a step of its own has begun. \param wants_state whether the last token waits again if nothing does
+    /// and its state is gone. \return errc::nothing_fed, errc::invalid_argument.
+    [[nodiscard]] result<void> prepare_for_pass(bool wants_state) {
+        drop_pass();
+        drop_head();
+        if (end() == 0) {
+            return nothing_fed();
+        }
+        return wants_state ? wait_again() : result<void>{};
+    }
+    /// Room for the first `count` of waiting(). \return errc::kv_pool_full.
+    [[nodiscard]] result<void> reserve_rows(std::size_t count) { return cache_.reserve(cached_, cached_ + count); }
+    /// The first rows.size() of waiting(). \pre there is room for them
+    void write_rows(std::span<sequence_row> rows) noexcept {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i]};
+        }
+    }
+    /// After a pass of them: takes over the state of the last one. \param first of its rows. \pre count > 0
+    void end_rows(transformer& pass, std::size_t first, std::size_t count) noexcept {
+        drop_pass();
+        drop_head();
+        if (has_mean()) {
+            add_states(pass, first, count);
+        }
+        end_waiting(count);
+        take_state(pass, first + count - 1);
+    }
+    /// The state [hidden] of the last token as the layers left it. \pre nothing waits after prepare_for_pass(true)
+    [[nodiscard]] const float* state() noexcept {
+        if (space_->owner == this) {
+            keep_state();
+        }
+        return state_.data();
+    }
+    /// What next() does with the token that `choose` chose.
+    std::optional<token> take(any_chooser choose, token chosen) noexcept {
+        choose.accept(chosen);
+        pending_ = chosen;
+        tokens_[cached_] = chosen;
+        ++revision_;
+        if (options_.stop_at_stop_tokens && model_.text != nullptr && model_.text->is_stop(chosen)) {
+            return stopped(stop_reason::stop_token);
+        }
+        stopped_by_ = stop_reason::none;
+        return chosen;
+    }
+    std::optional<token> stopped(stop_reason why) noexcept {
+        stopped_by_ = why;
+        return std::nullopt;
+    }
+    std::optional<token> stopped(error why) noexcept {
+        last_error_ = std::move(why);
+        return stopped(stop_reason::error);
+    }
+
     [[nodiscard]] bool is_of(const hyper_parameters& parameters) const noexcept { return &parameters_ == &parameters; }
 
 private:
@@ -483,6 +537,7 @@ private:
     }
     void drop_queue() noexcept {
         drop_pass();
+        ++revision_;
         queued_ = 0;
         cache_.keep(position());
     }
@@ -508,6 +563,7 @@ private:
         }
         drop_pass();
         drop_head();
+        ++revision_;
         stopped_by_ = stop_reason::none;
         pending_.reset();
         if (to != state_after_) {
@@ -628,11 +684,6 @@ private:
         }
     }
 
-    std::optional<token> stopped(stop_reason why) noexcept {
-        stopped_by_ = why;
-        return std::nullopt;
-    }
-
     /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.
     [[nodiscard]] result<void> visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
         constexpr std::size_t most = workspace::rows_of_logits;
@@ -711,25 +762,31 @@ private:
         return prepared ? run_waiting() : std::move(prepared);
     }
 
-    /// Tokens that have not run, from cached_ on: the one that next() gave, and the queue.
-    [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
     /// Positions that are taken, those of the queue included.
     [[nodiscard]] std::size_t end() const noexcept { return cached_ + waiting(); }
-    [[nodiscard]] bool is_full() const noexcept { return end() != 0 && end() == context(); }
     void add_to_queue(std::span<const token> tokens) noexcept {
         std::copy(tokens.begin(), tokens.end(), tokens_.data() + end());
         queued_ += tokens.size();
     }
 
-    /// Before what waits runs. \param wants_state whether the last token waits again if its state is gone.
-    [[nodiscard]] result<void> prepare(bool wants_state) {
-        if (wants_state && waiting() == 0 && state_after_ != cached_) {
+    /// If nothing waits and the state of the last token is gone, that token waits. \return errc::invalid_argument.
+    [[nodiscard]] result<void> wait_again() {
+        if (waiting() == 0 && state_after_ != cached_) {
             if (tokens_[cached_ - 1] == no_token) {
                 return error{errc::invalid_argument,
                              sentence({"session: what stands at position ", cached_ - 1,
                                        " was fed as an embedding and cannot run again; feed something behind it"})};
             }
             pending_ = tokens_[--cached_]; // after a rewind its state is gone
+            ++revision_;
+        }
+        return {};
+    }
+
+    /// Before what waits runs. \param wants_state whether the last token waits again if its state is gone.
+    [[nodiscard]] result<void> prepare(bool wants_state) {
+        if (auto waits = wants_state ? wait_again() : result<void>{}; !waits) {
+            return waits;
         }
         if (auto reserved = cache_.reserve(cached_, end()); !reserved) {
             return reserved;
@@ -799,21 +856,8 @@ private:
     }
 
     [[nodiscard]] std::span<const scored_token> largest_of(std::span<const float> logits, std::size_t k) noexcept {
-        auto& largest = space_->largest;
-        std::size_t count = 0;
-        for (std::size_t i = 0; i < logits.size(); ++i) {
-            const scored_token here{static_cast<token>(i), logits[i]};
-            if (count == k && !precedes(here, largest[k - 1])) {
-                continue;
-            }
-            count = (std::min)(count + 1, k);
-            std::size_t at = count - 1; // one drops out at the end if there are k already
-            for (; at != 0 && precedes(here, largest[at - 1]); --at) {
-                largest[at] = largest[at - 1];
-            }
-            largest[at] = here;
-        }
-        return std::span<const scored_token>(largest).first(count);
+        const std::span<scored_token> all(space_->largest);
+        return all.first(take_largest(logits, all.first(k)));
     }
 
     /// Whether embedding() is a mean.
@@ -861,18 +905,23 @@ private:
         if (!space_->pass.run(space_->steps, *space_->forward)) {
             return false;
         }
+        end_waiting(count);
+        last_row_ = count - 1;
+        if (has_mean()) {
+            add_states(*space_->forward, 0, count);
+        }
+        return true;
+    }
+    /// A pass of `count` rows is over: tokens that waited, or else embeddings.
+    void end_waiting(std::size_t count) noexcept {
         if (waiting() != 0) {
             queued_ -= count - (pending_ ? 1 : 0);
             pending_.reset();
         }
         cached_ += count;
         state_after_ = cached_;
-        last_row_ = count - 1;
         logits_.release();
-        if (has_mean()) {
-            add_states(*space_->forward, 0, count);
-        }
-        return true;
+        ++revision_;
     }
 
     model_parts model_;
@@ -885,7 +934,8 @@ private:
     bool has_state_ = false;
     held_logits logits_; ///< those of the last token
     const std::atomic<bool>* cancel_ = nullptr;
-    std::size_t last_row_ = 0;    ///< of the last pass
+    std::size_t last_row_ = 0; ///< of the last pass
+    std::uint64_t revision_ = 0;
     std::size_t state_after_ = 0; ///< how many positions the last state has seen
     buffer<float> state_sum_;     ///< [hidden] if embedding() is a mean
     std::size_t summed_states_ = 0;

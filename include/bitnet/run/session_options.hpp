@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// session_options and batch_options, and why a session stopped.
+// session_options, batch_options and scheduler_options, and why a session stopped.
 #ifndef BITNET_RUN_SESSION_OPTIONS_HPP
 #define BITNET_RUN_SESSION_OPTIONS_HPP
 
@@ -48,6 +48,24 @@ struct batch_options {
     std::chrono::microseconds spin = default_spin;
 
     static constexpr std::size_t most_sessions = 1024;
+};
+
+struct scheduler_options {
+    /// That can be served at the same time.
+    std::size_t speakers = 128;
+    /// Speakers that get a token in one pass, each from logits in the scheduler's memory: half a megabyte for each in a
+    /// vocabulary of 128,000. Of more, those that waited longest come next.
+    std::size_t answers = 32;
+    /// Tokens of prompts in a pass in which nobody gets a token: more are faster, see session_options::prompt_chunk.
+    std::size_t prompt_chunk = 128;
+    /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
+    std::size_t prompt_beside_answers = 16;
+    /// As in session_options; the threads of the sessions themselves rest meanwhile.
+    std::optional<std::size_t> threads = {};
+    std::chrono::microseconds spin = default_spin;
+
+    static constexpr std::size_t most_speakers = 65536;
+    static constexpr std::size_t most_answers = 1024;
 };
 
 /// Why next() gave no token.

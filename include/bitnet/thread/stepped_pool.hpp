@@ -132,6 +132,8 @@ public:
             pool_.threads());
     }
 
+    /// Whether the time of this step is used up.
+    [[nodiscard]] bool is_over() const noexcept { return is_timed_ && clock::now() >= end_; }
     /// Whether a loop of this step was not finished.
     [[nodiscard]] bool is_stopped() const noexcept { return is_stopped_; }
     /// Whether the flag stopped it.

@@ -43,6 +43,7 @@ struct settings {
     std::string pages = "mapped";
     std::string activations = "default";
     std::string batches = "1";
+    std::string sequences = "0";
     std::size_t context = 0;
     std::size_t repetitions = 5;
     std::string json;
@@ -64,6 +65,7 @@ struct settings {
         all.text("--pages", "LIST", pages, "mapped or copied: where the file's bytes lie");
         all.text("--activations", "LIST", activations, "default, token, 128, 32 or float: see bitnet-logits");
         all.text("--batch", "LIST", batches, "sequences that are generated together");
+        all.text("--sequences", "LIST", sequences, "sequences that a scheduler serves; 0 for none");
         all.number<std::size_t>("-c", "CTX", context, 0, std::size_t{1} << 20,
                                 "positions after the last generated token", "a prompt of 16 tokens and -n");
         all.number<std::size_t>("-r", "REPS", repetitions, 1, 1000, "repetitions; medians are quoted");
@@ -219,7 +221,7 @@ std::vector<bitnet::token> some_tokens(std::size_t count, std::size_t vocabulary
 }
 
 bitnet::result<bench::measurement> measure_prompt(const conditions& of, std::size_t length) {
-    auto session = of.model.open_session(of.pool.threads(), length, 1);
+    auto session = of.model.open_session(of.pool.threads(), length, 1, bench::together::batch);
     if (!session) {
         return std::move(session).error();
     }
@@ -244,7 +246,7 @@ bitnet::result<bench::measurement> measure_prompt(const conditions& of, std::siz
 }
 
 bitnet::result<bench::measurement> measure_generation(const conditions& of, std::size_t count, std::size_t context,
-                                                      std::size_t sequences) {
+                                                      std::size_t sequences, bench::together how) {
     constexpr std::size_t warm_up = 4;
     constexpr std::size_t short_prompt = 16;
     const std::size_t end = context != 0 ? context : short_prompt + warm_up + count;
@@ -254,7 +256,7 @@ bitnet::result<bench::measurement> measure_generation(const conditions& of, std:
                                                                  " has no room for a prompt and " +
                                                                  std::to_string(generated) + " tokens"};
     }
-    auto session = of.model.open_session(of.pool.threads(), end + 1, sequences);
+    auto session = of.model.open_session(of.pool.threads(), end + 1, sequences, how);
     if (!session) {
         return std::move(session).error();
     }
@@ -280,8 +282,11 @@ bitnet::result<bench::measurement> measure_generation(const conditions& of, std:
     const double shared = cost.ternary_bytes + cost.norm_bytes + (*session)->head_bytes_per_step();
     const double bytes = shared / static_cast<double>(sequences) + cost.kv_bytes_per_position * after;
     const std::string at = context != 0 ? "@" + std::to_string(context) : "";
-    auto made = measured.finish("tg" + std::to_string(count) + at, bytes, cost.products_per_token);
+    const bool is_scheduled = how == bench::together::scheduler;
+    auto made = measured.finish("tg" + std::to_string(count) + at + (is_scheduled ? ", scheduler" : ""), bytes,
+                                cost.products_per_token);
     made.batch = sequences;
+    made.is_scheduled = is_scheduled;
     return made;
 }
 
@@ -295,21 +300,24 @@ public:
         const auto generated = numbers(chosen_.generated);
         const auto threads = numbers(chosen_.threads);
         const auto batches = numbers(chosen_.batches);
+        const auto sequences = numbers(chosen_.sequences);
         const auto heads = words(chosen_.heads);
         const auto pages = words(chosen_.pages);
         const auto are = [](const std::vector<std::string>& all, std::string_view a, std::string_view b) {
             return std::ranges::all_of(all, [&](const auto& each) { return each == a || each == b; });
         };
-        if (!prompts || !generated || !threads || !batches || std::ranges::count(*threads, std::size_t{0}) != 0 ||
-            !are(heads, "as-stored", "screened") || !are(pages, "mapped", "copied") ||
-            !std::ranges::all_of(words(chosen_.activations),
-                                 [](const auto& name) { return bitnet::find_activation_rounding(name).has_value(); })) {
+        if (!prompts || !generated || !threads || !batches || !sequences ||
+            std::ranges::count(*threads, std::size_t{0}) != 0 || !are(heads, "as-stored", "screened") ||
+            !are(pages, "mapped", "copied") || !std::ranges::all_of(words(chosen_.activations), [](const auto& name) {
+                return bitnet::find_activation_rounding(name).has_value();
+            })) {
             return false;
         }
         prompts_ = *prompts;
         generated_ = *generated;
         threads_ = *threads;
         batches_ = *batches;
+        sequences_ = *sequences;
         return true;
     }
 
@@ -381,17 +389,36 @@ private:
                 return added;
             }
         }
-        for (const std::size_t sequences : batches_) {
+        if (auto ran = run_generations(of, batches_, bench::together::batch); !ran) {
+            return ran;
+        }
+        return run_generations(of, sequences_, bench::together::scheduler);
+    }
+
+    [[nodiscard]] bitnet::result<void> run_generations(const conditions& of, const std::vector<std::size_t>& all,
+                                                       bench::together how) {
+        for (const std::size_t sequences : all) {
             for (const std::size_t count : generated_) {
                 auto added = count == 0 || sequences == 0
                                  ? bitnet::result<void>{}
-                                 : add(measure_generation(of, count, chosen_.context, sequences));
+                                 : add(measure_generation(of, count, chosen_.context, sequences, how));
                 if (!added) {
                     return added;
                 }
             }
         }
         return {};
+    }
+
+    /// How much faster than one sequence alone, if that was measured under the same conditions just before.
+    [[nodiscard]] std::optional<double> times_one(const bench::measurement& made) const {
+        for (auto one = results_.rbegin(); one != results_.rend(); ++one) {
+            if (one->batch == 1 && !one->is_scheduled && one->test + ", scheduler" == made.test &&
+                one->threads == made.threads && one->isa == made.isa) {
+                return made.tokens_per_second.median / one->tokens_per_second.median;
+            }
+        }
+        return std::nullopt;
     }
 
     [[nodiscard]] bitnet::result<void> add(bitnet::result<bench::measurement> made) {
@@ -405,12 +432,14 @@ private:
             made->pages.c_str(), made->batch, made->tokens_per_second.median, 100 * made->roofline_fraction,
             100 * made->model_roofline_fraction);
         std::fflush(stderr);
+        made->times_one = made->is_scheduled ? times_one(*made) : std::nullopt;
         results_.push_back(*std::move(made));
         return {};
     }
 
     const settings& chosen_;
     std::vector<std::size_t> prompts_;
+    std::vector<std::size_t> sequences_;
     std::vector<std::size_t> generated_;
     std::vector<std::size_t> threads_;
     std::vector<std::size_t> batches_;

@@ -10,6 +10,7 @@
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/open_model.hpp>
+#include <bitnet/run/scheduler.hpp>
 
 #include <algorithm>
 #include <array>
@@ -38,10 +39,34 @@ namespace bench {
                                                                    : head.row_bytes() * head.rows);
 }
 
+/// A sequence of a scheduler that wants so many tokens more.
+class bench_speaker final : public bitnet::speaker {
+public:
+    bench_speaker(bitnet::any_session& session, bitnet::sampler& choose) noexcept
+        : session_(&session), choose_(&choose) {}
+
+    bitnet::any_session& session() noexcept override { return *session_; }
+    std::optional<bitnet::any_chooser> chooser() noexcept override {
+        return wanted != 0 ? std::optional<bitnet::any_chooser>(*choose_) : std::nullopt;
+    }
+    void take(std::optional<bitnet::token> id) noexcept override {
+        has_failed = !id;
+        wanted = id ? wanted - 1 : 0;
+    }
+
+    std::size_t wanted = 0;
+    bool has_failed = false;
+
+private:
+    bitnet::any_session* session_;
+    bitnet::sampler* choose_;
+};
+
 class measured_session final : public bench_session {
 public:
-    [[nodiscard]] static bitnet::result<std::unique_ptr<bench_session>>
-    open(const bitnet::any_model& opened, std::size_t threads, std::size_t context, std::size_t sequences) {
+    [[nodiscard]] static bitnet::result<std::unique_ptr<bench_session>> open(const bitnet::any_model& opened,
+                                                                             std::size_t threads, std::size_t context,
+                                                                             std::size_t sequences, together how) {
         auto made = std::make_unique<measured_session>();
         auto pool = timed_pool::open(threads, bitnet::default_spin);
         if (!pool) {
@@ -54,14 +79,20 @@ public:
         }
         made->choose_.emplace(*std::move(choose));
         for (std::size_t i = 0; i < sequences; ++i) {
-            auto one = bitnet::any_session::open(opened, bitnet::pool_ref(*made->pool_),
-                                                 {.context = context, .stop_at_stop_tokens = false});
+            auto one = i != 0 && how == together::scheduler // whose sessions need no working memory
+                           ? made->sessions_[0].fork()
+                           : bitnet::any_session::open(opened, bitnet::pool_ref(*made->pool_),
+                                                       {.context = context, .stop_at_stop_tokens = false});
             if (!one) {
                 return std::move(one).error();
             }
             made->sessions_.push_back(*std::move(one));
         }
-        if (sequences > 1) {
+        if (how == together::scheduler) {
+            if (auto scheduled = made->open_scheduler(opened); !scheduled) {
+                return std::move(scheduled).error();
+            }
+        } else if (sequences > 1) {
             auto together = bitnet::any_batch::open(opened, bitnet::pool_ref(*made->pool_), {.sessions = sequences});
             if (!together) {
                 return std::move(together).error();
@@ -91,6 +122,12 @@ public:
 
     bitnet::result<double> decode(std::size_t tokens) override {
         const stopwatch watch(*this);
+        if (scheduler_) {
+            if (auto ran = run_scheduler(tokens); !ran) {
+                return std::move(ran).error();
+            }
+            return watch.seconds();
+        }
         for (std::size_t i = 0; i < tokens; ++i) {
             if (auto stepped = step(); !stepped) {
                 return std::move(stepped).error();
@@ -103,7 +140,7 @@ public:
 
     double head_bytes_per_step() const override {
         const bitnet::screen_statistics& screened = sessions_[0].screening();
-        return batch_ || screened.steps == 0
+        return batch_ || scheduler_ || screened.steps == 0
                    ? stored_head_bytes_
                    : static_cast<double>(screened.bytes_read) / static_cast<double>(screened.steps);
     }
@@ -131,6 +168,38 @@ private:
         std::uint64_t first_tick_ = ticks();
     };
 
+    [[nodiscard]] bitnet::result<void> open_scheduler(const bitnet::any_model& opened) {
+        auto made = bitnet::scheduler::open(opened, bitnet::pool_ref(*pool_),
+                                            {.speakers = sessions_.size(), .answers = sessions_.size()});
+        if (!made) {
+            return std::move(made).error();
+        }
+        scheduler_.emplace(*std::move(made));
+        speakers_.reserve(sessions_.size()); // the scheduler has their addresses
+        for (auto& session : sessions_) {
+            speakers_.emplace_back(session, *choose_);
+            if (auto added = scheduler_->add(speakers_.back()); !added) {
+                return added;
+            }
+        }
+        return {};
+    }
+
+    /// `tokens` of every sequence.
+    [[nodiscard]] bitnet::result<void> run_scheduler(std::size_t tokens) {
+        for (auto& each : speakers_) {
+            each.wanted = tokens;
+        }
+        while (scheduler_->step() == bitnet::step_state::working) {
+        }
+        for (auto& each : speakers_) {
+            if (each.has_failed) {
+                return bitnet::error{each.session().last_error()};
+            }
+        }
+        return {};
+    }
+
     /// Chooses the next token of every sequence; the logits after it come with the step or with the next choice.
     [[nodiscard]] bitnet::result<void> step() {
         for (auto& session : sessions_) {
@@ -146,6 +215,8 @@ private:
     std::vector<bitnet::any_session> sessions_;
     std::optional<bitnet::any_batch> batch_;
     std::vector<bitnet::any_session*> pending_; ///< all sessions
+    std::optional<bitnet::scheduler> scheduler_;
+    std::vector<bench_speaker> speakers_;
     double stored_head_bytes_ = 0;
     std::uint64_t spent_ = 0; ///< ticks in calls since the last shares()
 };
@@ -212,8 +283,8 @@ public:
     }
 
     bitnet::result<std::unique_ptr<bench_session>> open_session(std::size_t threads, std::size_t context,
-                                                                std::size_t sequences) const override {
-        return measured_session::open(model_, threads, context, sequences);
+                                                                std::size_t sequences, together how) const override {
+        return measured_session::open(model_, threads, context, sequences, how);
     }
 
 private:

@@ -39,6 +39,8 @@ void add_result(tools::json_writer& json, const bench::measurement& of, double u
     json.member("pages", of.pages);
     json.member("activations", of.activations);
     json.member("batch", of.batch);
+    json.member("scheduler", of.is_scheduled);
+    json.member("times_one", rounded(of.times_one.value_or(unknown), 3));
     json.begin("tokens_per_second", '{');
     json.member("median", rounded(of.tokens_per_second.median, 2));
     json.member("min", rounded(of.tokens_per_second.min, 2));
@@ -76,7 +78,8 @@ std::string row(const bench::measurement& of, double usd_per_hour) {
     const std::string limit = of.failed() ? "failed: " + percent(of.roofline_fraction) : percent(of.roofline_fraction);
     const bench::phase_shares& s = of.phases;
     std::string text = "| " + of.test + " | " + std::to_string(of.threads) + " | " + of.isa + " | " + of.layout +
-                       " | " + of.head + " | " + of.kv + " | " + of.pages + " | " + std::to_string(of.batch);
+                       " | " + of.head + " | " + of.kv + " | " + of.pages + " | " + std::to_string(of.batch) +
+                       (of.times_one ? " (" + fixed(*of.times_one, 2) + " times one)" : "");
     text += " | " + fixed(of.tokens_per_second.median, 1) + " (" + fixed(of.tokens_per_second.min, 1) + "-" +
             fixed(of.tokens_per_second.max, 1) + ")";
     text += " | " + fixed(of.bytes_per_token / 1e6, 0) + " | " + fixed(of.read_gb_per_second, 1) + " | " + limit +

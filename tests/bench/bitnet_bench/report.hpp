@@ -29,9 +29,11 @@ struct measurement {
     std::string layout;
     std::string head;
     std::string kv;
-    std::string pages;       ///< "mapped" or "copied"
-    std::string activations; ///< "token", "128", "32", "float"
-    std::size_t batch = 1;
+    std::string pages;               ///< "mapped" or "copied"
+    std::string activations;         ///< "token", "128", "32", "float"
+    std::size_t batch = 1;           ///< sequences
+    bool is_scheduled = false;       ///< by a scheduler, which chose the tokens of each
+    std::optional<double> times_one; ///< of a scheduler: its speed over one sequence's in a session of its own
     spread tokens_per_second;
     double bytes_per_token = 0;    ///< read from memory: weights, head, KV cache, norms
     double read_gb_per_second = 0; ///< the fastest read loop over anonymous huge pages or those below, at these threads

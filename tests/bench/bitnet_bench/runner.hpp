@@ -58,6 +58,9 @@ struct model_cost {
     double products_per_token = 0;    ///< of int8 and ternary weights
 };
 
+/// Who runs several sequences, and one.
+enum class together { batch, scheduler };
+
 /// One or more sequences that take the same steps.
 class bench_session {
 public:
@@ -87,7 +90,7 @@ public:
     [[nodiscard]] virtual std::string
     head_type() const = 0; ///< as it is read: "f16", "q6_k", "f16, screened", "ternary"
     [[nodiscard]] virtual bitnet::result<std::unique_ptr<bench_session>>
-    open_session(std::size_t threads, std::size_t context, std::size_t sequences) const = 0;
+    open_session(std::size_t threads, std::size_t context, std::size_t sequences, together how) const = 0;
 };
 
 /// What was read so that a model's files are in the system's page cache.

@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: MIT
+// scheduler_core: what scheduler holds, compiled once for all engines.
+#ifndef BITNET_RUN_SCHEDULER_CORE_HPP
+#define BITNET_RUN_SCHEDULER_CORE_HPP
+
+#include <bitnet/core/buffer.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/float_environment.hpp>
+#include <bitnet/core/guarded.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
+#include <bitnet/model/screened_search.hpp>
+#include <bitnet/model/sequence_row.hpp>
+#include <bitnet/model/transformer.hpp>
+#include <bitnet/run/forward_pass.hpp>
+#include <bitnet/run/model_parts.hpp>
+#include <bitnet/run/scheduler.hpp>
+#include <bitnet/run/session_core.hpp>
+#include <bitnet/run/shared_head.hpp>
+#include <bitnet/run/workspace.hpp>
+#include <bitnet/thread/stepped_pool.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+class scheduler_core final : public scheduler_base {
+public:
+    [[nodiscard]] static result<std::unique_ptr<scheduler_base>>
+    open(const model_parts& model, const scheduler_options& options, const pool_ref* borrowed) {
+        auto pool = session_pool::open(model.tables, options.threads, options.spin, borrowed);
+        if (!pool) {
+            return failed(pool);
+        }
+        if (auto checked = check_options(model.parameters, options); !checked) {
+            return failed(checked);
+        }
+        std::unique_ptr<scheduler_core> made(new (std::nothrow) scheduler_core(model, options, *std::move(pool)));
+        if (made == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"scheduler: ", sizeof(scheduler_core), " bytes could not be allocated"})};
+        }
+        if (auto allocated = made->allocate_all(); !allocated) {
+            return failed(allocated);
+        }
+        return std::unique_ptr<scheduler_base>(std::move(made));
+    }
+
+    result<void> add(speaker& who, int priority) override {
+        return guarded([&] { return add_checked(who, priority); });
+    }
+
+    bool set_priority(const speaker& who, int priority) noexcept override {
+        served* const found = find(who);
+        if (found != nullptr) {
+            found->priority = priority;
+        }
+        return found != nullptr;
+    }
+
+    bool remove(const speaker& who) noexcept override {
+        served* const found = find(who);
+        if (found == nullptr) {
+            return false;
+        }
+        if (stage_ == stage::layers && found->is_in_pass) {
+            drop_pass(); // its pages may be gone when the others' layers run
+        }
+        *found = {};
+        --count_;
+        return true;
+    }
+
+    step_state step(std::optional<std::chrono::nanoseconds> budget) noexcept override {
+        for (served& each : all_.span()) {
+            each.is_refused = false;
+        }
+        if (budget) {
+            steps_.start(*budget, nullptr);
+        } else {
+            steps_.start(nullptr);
+        }
+        for (;;) {
+            if (stage_ == stage::none && !begin_pass()) {
+                return step_state::ready;
+            }
+            if (!go_on()) {
+                return step_state::working;
+            }
+            if (!budget || steps_.is_over()) {
+                return has_work() ? step_state::working : step_state::ready;
+            }
+        }
+    }
+
+    std::size_t speakers() const noexcept override { return count_; }
+    std::size_t threads() const noexcept override { return pool_.ref().threads(); }
+
+private:
+    /// How far a pass is.
+    enum class stage { none, layers, head, choosing };
+
+    /// A speaker, and what it has in the present pass.
+    struct served {
+        speaker* who = nullptr; ///< null: the place is free
+        session_core* session = nullptr;
+        int priority = 0;
+        std::uint64_t last_turn = 0; ///< the turns_ when it had something, or was added
+        std::uint64_t revision = 0;  ///< of the session, so that a change is seen
+        std::size_t first_row = 0;
+        std::size_t rows = 0;
+        bool is_refused = false; ///< by this step
+        bool is_in_pass = false;
+        bool is_answered = false;  ///< by this pass
+        bool wants_answer = false; ///< behind its queue
+        bool is_speaking = false;  ///< wants an answer and has no queue
+    };
+
+    /// What a pass has left.
+    struct places {
+        std::size_t rows;
+        std::size_t prompts; ///< of the rows
+        std::size_t answers;
+    };
+
+    scheduler_core(const model_parts& model, const scheduler_options& options, session_pool pool) noexcept
+        : model_(model), options_(options), pool_(std::move(pool)), steps_(pool_.ref()) {}
+
+    [[nodiscard]] static result<void> check_options(const hyper_parameters& parameters,
+                                                    const scheduler_options& options) {
+        struct range {
+            std::string_view what;
+            std::size_t asked;
+            std::size_t most;
+        };
+        const range ranges[] = {
+            {"speakers", options.speakers, scheduler_options::most_speakers},
+            {"answers to a pass", options.answers, scheduler_options::most_answers},
+            {"prompt tokens to a pass", options.prompt_chunk, session_options::largest_prompt_chunk},
+            {"prompt tokens beside answers", options.prompt_beside_answers, session_options::largest_prompt_chunk}};
+        for (const auto& [what, asked, most] : ranges) {
+            if (asked == 0 || asked > most) {
+                return error{errc::invalid_argument, sentence({"scheduler: ", asked, " ", what,
+                                                               " were asked for, 1 to ", most, " are possible"})};
+            }
+        }
+        if (parameters.is_embedder) {
+            return error{errc::no_lm_head, "scheduler: the model is a text embedding model and has no head; see "
+                                           "session::embed()"};
+        }
+        return {};
+    }
+
+    [[nodiscard]] std::size_t most_rows() const noexcept {
+        return (std::max)(options_.prompt_chunk, options_.answers + options_.prompt_beside_answers);
+    }
+
+    [[nodiscard]] result<void> allocate_all() {
+        auto forward = transformer::open(model_.tables, model_.parameters, model_.tensors, most_rows());
+        if (!forward) {
+            return failed(forward);
+        }
+        forward_.emplace(*std::move(forward));
+        if (auto opened = head_.open(model_, options_.answers); !opened) {
+            return opened;
+        }
+        error failure;
+        allocate(all_, options_.speakers, "scheduler", failure);
+        allocate(order_, options_.speakers, "scheduler", failure);
+        allocate(rows_, most_rows(), "scheduler", failure);
+        allocate(answers_, options_.answers, "scheduler", failure);
+        return failure.code == errc{} ? result<void>{} : failure;
+    }
+
+    [[nodiscard]] served* find(const speaker& who) noexcept {
+        for (served& each : all_.span()) {
+            if (each.who == &who) {
+                return &each;
+            }
+        }
+        return nullptr;
+    }
+
+    [[nodiscard]] result<void> add_checked(speaker& who, int priority) {
+        auto& session = static_cast<session_core&>(who.session().base()); // there is no other session_base
+        if (!session.is_of(model_.parameters)) {
+            return error{errc::invalid_argument, "scheduler: the speaker's session is one of another model"};
+        }
+        served* place = nullptr;
+        for (served& each : all_.span()) {
+            if (each.who == &who || each.session == &session) {
+                return error{errc::invalid_argument, "scheduler: the speaker or its session is served already"};
+            }
+            place = place == nullptr && each.who == nullptr ? &each : place;
+        }
+        if (place == nullptr) {
+            return error{errc::invalid_argument, sentence({"scheduler: ", count_,
+                                                           " speakers are served, and "
+                                                           "scheduler_options::speakers makes room for no more"})};
+        }
+        *place = {};
+        place->who = &who;
+        place->session = &session;
+        place->priority = priority;
+        place->last_turn = ++turns_;
+        ++count_;
+        return {};
+    }
+
+    [[nodiscard]] bool has_work() const noexcept {
+        return std::any_of(all_.span().begin(), all_.span().end(), [](const served& each) noexcept {
+            return each.who != nullptr && !each.is_refused &&
+                   (each.session->queued() != 0 || each.who->chooser().has_value());
+        });
+    }
+
+    /// Tells a speaker that it gets nothing more in this step.
+    void refuse(served& each, stop_reason why) noexcept {
+        each.is_refused = true;
+        each.who->take(each.session->stopped(why));
+    }
+    void refuse(served& each, error why) noexcept {
+        each.is_refused = true;
+        each.who->take(each.session->stopped(std::move(why)));
+    }
+
+    /// Whether there is something to do for a speaker, what it is, and that it can be done.
+    [[nodiscard]] bool is_active(served& each) noexcept {
+        if (each.who == nullptr || each.is_refused) {
+            return false;
+        }
+        const bool is_asked = each.who->chooser().has_value();
+        session_core& session = *each.session;
+        if (session.queued() == 0 && !is_asked) {
+            return false;
+        }
+        if (session.is_cancelled()) {
+            refuse(each, stop_reason::cancelled);
+            return false;
+        }
+        each.is_speaking = session.queued() == 0;
+        each.wants_answer = is_asked && !session.is_full();
+        if (each.is_speaking && session.is_full()) {
+            refuse(each, stop_reason::context_full);
+            return false;
+        }
+        if (auto prepared = guarded([&] { return session.prepare_for_pass(each.wants_answer); }); !prepared) {
+            refuse(each, failed(prepared));
+            return false;
+        }
+        return true;
+    }
+
+    /// Plans a pass. \return whether there is anything to do
+    [[nodiscard]] bool begin_pass() noexcept {
+        ++passes_;
+        std::size_t active = 0;
+        bool is_anybody_speaking = false;
+        for (served& each : all_.span()) {
+            each.is_in_pass = each.is_answered = false;
+            if (is_active(each)) {
+                order_[active++] = &each;
+                is_anybody_speaking = is_anybody_speaking || each.is_speaking;
+            }
+        }
+        const std::span<served*> order = order_.span().first(active);
+        sort(order);
+        used_rows_ = 0;
+        places left{most_rows(), is_anybody_speaking ? options_.prompt_beside_answers : options_.prompt_chunk,
+                    options_.answers};
+        bool is_anybody_served = false;
+        for (served* each : order) {
+            is_anybody_served = give(*each, left) || is_anybody_served;
+        }
+        if (!is_anybody_served) {
+            return false;
+        }
+        stage_ = stage::layers;
+        pass_.begin(rows_.span().first(used_rows_));
+        return true;
+    }
+
+    /// By priority and how long they waited; in every fourth pass only by that.
+    void sort(std::span<served*> order) const noexcept {
+        const bool is_by_priority = passes_ % 4 != 0;
+        std::sort(order.begin(), order.end(), [&](const served* a, const served* b) noexcept {
+            if (is_by_priority && a->priority != b->priority) {
+                return a->priority > b->priority;
+            }
+            return a->last_turn < b->last_turn;
+        });
+    }
+
+    /// Gives a speaker its part of a pass. \return whether there is one
+    [[nodiscard]] bool give(served& each, places& left) noexcept {
+        session_core& session = *each.session;
+        const std::size_t waiting = session.waiting();
+        std::size_t count = each.is_speaking ? waiting : (std::min)({waiting, left.prompts, left.rows});
+        each.is_answered = each.wants_answer && count == waiting;
+        if (each.is_answered && left.answers == 0) {
+            if (each.is_speaking) {
+                return false;
+            }
+            --count; // its last token in a pass that has an answer for it
+            each.is_answered = false;
+        }
+        // A state that is there already needs a row for the head alone.
+        const std::size_t taken = (std::max)(count, each.is_answered ? std::size_t{1} : std::size_t{0});
+        if (taken == 0 || taken > left.rows) {
+            return false;
+        }
+        if (auto reserved = guarded([&] { return session.reserve_rows(count); }); !reserved) {
+            refuse(each, failed(reserved));
+            return false;
+        }
+        left.rows -= taken;
+        left.prompts -= each.is_speaking ? 0 : count;
+        left.answers -= each.is_answered ? 1 : 0;
+        each.is_in_pass = true;
+        each.last_turn = ++turns_;
+        each.first_row = used_rows_;
+        each.rows = count;
+        each.revision = session.revision();
+        session.write_rows(rows_.span().subspan(used_rows_, count));
+        used_rows_ += count;
+        return true;
+    }
+
+    /// Goes on with a pass until it is done or the step ends. \return whether it is done
+    [[nodiscard]] bool go_on() noexcept {
+        if (stage_ == stage::layers) {
+            if (has_changed()) {
+                drop_pass();
+                return true;
+            }
+            if (used_rows_ != 0 && !pass_.run(steps_, *forward_)) {
+                return false;
+            }
+            end_layers();
+            stage_ = stage::head;
+        }
+        if (stage_ == stage::head) {
+            if (!head_.run(pass_, steps_, *forward_)) {
+                return false;
+            }
+            chosen_ = 0;
+            stage_ = stage::choosing;
+        }
+        for (bool is_first = true; chosen_ < head_.size(); ++chosen_, is_first = false) {
+            if (!is_first && steps_.is_over()) {
+                return false;
+            }
+            choose(chosen_);
+        }
+        pass_.drop();
+        stage_ = stage::none;
+        return true;
+    }
+
+    void drop_pass() noexcept {
+        pass_.drop();
+        stage_ = stage::none;
+    }
+
+    /// Whether a session of the pass is not as it was when the pass began.
+    [[nodiscard]] bool has_changed() const noexcept {
+        return std::any_of(all_.span().begin(), all_.span().end(), [](const served& each) noexcept {
+            return each.is_in_pass && each.revision != each.session->revision();
+        });
+    }
+
+    /// Sessions take over what has run, and the head is told what to compute.
+    void end_layers() noexcept {
+        head_.clear();
+        std::size_t spare_row = used_rows_;
+        for (served& each : all_.span()) {
+            if (!each.is_in_pass) {
+                continue;
+            }
+            if (each.rows != 0) {
+                each.session->end_rows(*forward_, each.first_row, each.rows);
+            }
+            each.revision = each.session->revision();
+            const auto chooser = each.is_answered ? each.who->chooser() : std::nullopt;
+            if (!chooser) {
+                continue;
+            }
+            std::size_t row = each.first_row + each.rows - 1;
+            if (each.rows == 0) {
+                row = spare_row++;
+                forward_->set_state(each.session->state(), row);
+            }
+            answers_[head_.size()] = &each;
+            head_.add(row, chooser->needs());
+        }
+        head_.choose_way();
+    }
+
+    /// The token of answer `i`, unless the speaker has left or thought of something else meanwhile.
+    void choose(std::size_t i) noexcept {
+        served& each = *answers_[i];
+        if (!each.is_in_pass || each.revision != each.session->revision() || each.session->queued() != 0) {
+            return;
+        }
+        const default_float_environment environment;
+        const auto chooser = each.who->chooser();
+        if (!chooser) {
+            return;
+        }
+        if (each.session->is_cancelled()) {
+            return refuse(each, stop_reason::cancelled);
+        }
+        const std::size_t needs = chooser->needs();
+        if (const auto few = head_.few(i, needs)) {
+            each.who->take(each.session->take(*chooser, chooser->choose(*few)));
+        } else if (const auto logits = head_.logits(i)) {
+            each.who->take(each.session->take(*chooser, chooser->choose(*logits)));
+        } // else it needs more than it said: its state stays, and the next pass begins with the head
+    }
+
+    model_parts model_;
+    scheduler_options options_;
+    session_pool pool_;
+    stepped_pool steps_; ///< of pool_
+    std::optional<transformer> forward_;
+    forward_pass pass_;
+    shared_head head_;
+    buffer<served> all_;        ///< [speakers], each at its place as long as it is served
+    buffer<served*> order_;     ///< [speakers]
+    buffer<sequence_row> rows_; ///< [most_rows()]
+    buffer<served*> answers_;   ///< [answers]: whose the head's rows are
+    stage stage_ = stage::none;
+    std::size_t used_rows_ = 0;
+    std::size_t chosen_ = 0; ///< of the answers
+    std::size_t count_ = 0;
+    std::uint64_t passes_ = 0;
+    std::uint64_t turns_ = 0; ///< parts of passes, and additions: no two alike
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -53,6 +53,7 @@
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/huge_pages.hpp>
 #include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
@@ -75,8 +76,10 @@
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/mapped_file.hpp>
 #include <bitnet/io/name_index.hpp>
+#include <bitnet/io/open_progress.hpp>
 #include <bitnet/io/page_choice.hpp>
 #include <bitnet/io/page_mode.hpp>
+#include <bitnet/io/progress_meter.hpp>
 #include <bitnet/io/python_json.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/io/safetensors.hpp>
@@ -177,7 +180,9 @@
 #include <bitnet/run/files_part.hpp>
 #include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/graph_part.hpp>
+#include <bitnet/run/logit_bias.hpp>
 #include <bitnet/run/logits_rows.hpp>
+#include <bitnet/run/logprobs.hpp>
 #include <bitnet/run/memory_estimate.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/model_core.hpp>
@@ -188,6 +193,7 @@
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/parts.hpp>
+#include <bitnet/run/repetition_penalty.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/save_options.hpp>
 #include <bitnet/run/saved_conversation.hpp>

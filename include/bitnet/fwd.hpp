@@ -24,8 +24,12 @@ template <class T> struct matrix_view;
 enum class access_hint;
 struct byte_room;
 class byte_sink;
-class byte_source;
 class file_writer;
+struct memory_hint;
+struct memory_source;
+enum class memory_use : std::uint8_t;
+class byte_source;
+struct open_progress;
 enum class page_mode;
 struct read_callback;
 struct write_callback;
@@ -68,11 +72,18 @@ enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 
 // constrain
+template <class E> struct enum_name;
+template <class Owner, class Member> struct field;
+template <class T> struct fields_of;
 class grammar;
 class matcher;
 struct matcher_options;
 struct schema_options;
+template <class E> struct names_of;
+class tool_name;
+class tool_set;
 enum class unsupported_keyword : std::uint8_t;
+struct value_limits;
 
 /// Instruction sets.
 namespace isa {
@@ -134,6 +145,7 @@ struct conversation_turn;
 enum class full_context : unsigned char;
 class kv_pool;
 enum class lm_head_mode;
+struct logit_bias;
 struct logits_visitor;
 struct memory_estimate;
 struct open_options;
@@ -150,6 +162,7 @@ struct session_options;
 class speaker;
 enum class step_state;
 enum class stop_reason;
+struct token_logprob;
 
 // converting them
 class checkpoint_converter;
@@ -180,11 +193,17 @@ struct ternary_encoding;
 //     name_of                    text/chat_format.hpp
 //     no_token                   text/token.hpp
 //
+//     fields                     constrain/fields.hpp
+//     from_json                  constrain/from_json.hpp
+//     schema_of                  constrain/type_schema.hpp
+//     to_json                    constrain/from_json.hpp
+//
 //     isa::all_of_this_machine   simd/isa.hpp
 //     isa::enable                simd/isa.hpp
 //     isa::instruction_set       simd/isa.hpp
 //     isa::list                  simd/isa.hpp
 //     default_spin               thread/thread_limits.hpp
+//     loop_runner                thread/pool.hpp
 //     most_threads               thread/thread_limits.hpp
 //     thread_pool_type           thread/pool.hpp
 //     usable_cores               thread/usable_cores.hpp
@@ -216,6 +235,7 @@ struct ternary_encoding;
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
 //     estimate_memory            run/memory_estimate.hpp
+//     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp

@@ -32,7 +32,6 @@ conversation talk_of(std::string_view system = "You tell fairy tales.", std::uin
     options.session.threads = 1;
     options.session.context = 200;
     options.sampling = sampler_options{.repeat_penalty = 1.1f, .seed = seed};
-    options.chat_format = "chatml";
     options.stop_texts = stops;
     options.answer_limit = 30;
     auto opened = conversation::open(trained_model(), options);
@@ -50,7 +49,7 @@ std::vector<std::byte> saved(conversation& talk, bool keys_and_values) {
 
 /// All that a conversation says from here on, with a question more.
 std::string rest_of(conversation& talk) {
-    std::string all;
+    std::string all(talk.take_text());
     for (int i = 0; i < 2; ++i) {
         const auto ended = talk.answer([&](std::string_view more) { all += more; });
         REQUIRE_MESSAGE(ended, (ended ? "" : ended.error().message));

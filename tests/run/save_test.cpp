@@ -603,7 +603,13 @@ TEST_CASE("a sink that takes no more is an error of save(), which leaves the ses
 }
 
 TEST_CASE("a restored sampler chooses what the saved one would have chosen") {
-    const sampler_options options{.repeat_penalty = 1.3f, .frequency_penalty = 0.2f, .penalty_window = 5, .seed = 4};
+    const sampler_options options{.repeat_penalty = 1.3f,
+                                  .frequency_penalty = 0.2f,
+                                  .penalty_window = 5,
+                                  .seed = 4,
+                                  .dry_multiplier = 0.5f,
+                                  .dry_allowed_length = 1,
+                                  .dry_window = 6};
     const auto logits_at = [](unsigned step) {
         std::vector<float> made(298);
         for (std::size_t i = 0; i < made.size(); ++i) {
@@ -624,7 +630,7 @@ TEST_CASE("a restored sampler chooses what the saved one would have chosen") {
         steps(a, 0, length);
         bytes_of_save bytes;
         REQUIRE(a.save(bytes));
-        CHECK(bytes.size() == 88 + 4 * (length < 5 ? length : 5));
+        CHECK(bytes.size() == 136 + 4 * ((length < 5 ? length : 5) + 2 * (length < 6 ? length : 6)));
         auto b = *sampler::open(options, 298);
         steps(b, 50, 9);
         REQUIRE(b.restore(bytes));

@@ -6,6 +6,7 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_matrix.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/model/ranking.hpp>
 #include <bitnet/model/screened_search.hpp>
@@ -31,32 +32,33 @@ namespace bitnet::inline BITNET_ABI::detail {
 class shared_head {
 public:
     /// Borrows the model. \return errc::out_of_memory.
-    [[nodiscard]] result<void> open(const model_parts& model, std::size_t rows) {
+    [[nodiscard]] result<void> open(const model_parts& model, std::size_t rows, const memory_from& from) {
         screen_ = &model.screen;
         tensors_ = &model.tensors;
         vocabulary_ = model.parameters.vocabulary;
         // No row's memory is used before it is written.
-        auto logits = buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary_, "scheduler, logits");
+        auto logits =
+            buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary_, "scheduler, logits", from);
         if (!logits) {
             return failed(logits);
         }
         logits_ = *std::move(logits);
-        auto found = buffer<scored_token>::allocate_uninitialized(rows * most, "scheduler, largest logits");
+        auto found = buffer<scored_token>::allocate_uninitialized(rows * most, "scheduler, largest logits", from);
         if (!found) {
             return failed(found);
         }
         few_ = *std::move(found);
         error failure;
-        allocate(asked_, rows, "scheduler", failure);
-        allocate(full_rows_, rows, "scheduler", failure);
-        allocate(full_out_, rows, "scheduler", failure);
-        allocate(full_, rows, "scheduler", failure);
+        allocate(asked_, rows, "scheduler", failure, from);
+        allocate(full_rows_, rows, "scheduler", failure, from);
+        allocate(full_out_, rows, "scheduler", failure, from);
+        allocate(full_, rows, "scheduler", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
         if (model.screen.is_expected()) {
             auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
-                                                model.parameters.logit_scale);
+                                                model.parameters.logit_scale, from.source);
             if (!search) {
                 return failed(search);
             }

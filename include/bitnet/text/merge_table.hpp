@@ -34,8 +34,9 @@ public:
         return slots_for(count) * sizeof(slot);
     }
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<merge_table> allocate(std::uint64_t count) {
-        auto table = buffer<slot>::allocate(slots_for(count), "merge table");
+    [[nodiscard]] static result<merge_table> allocate(std::uint64_t count, const memory_source* memory = nullptr) {
+        auto table = buffer<slot>::allocate(slots_for(count), "merge table",
+                                            {memory, {memory_use::tables, false}});
         if (!table) {
             return failed(table);
         }
@@ -43,6 +44,8 @@ public:
         made.slots_ = *std::move(table);
         return made;
     }
+
+    [[nodiscard]] const memory_source* source() const noexcept { return slots_.source(); }
 
     /// Adds a pair. \pre `made.rank` < merge::never, and no more pairs than allocate() was called for
     [[nodiscard]] token_index::outcome insert(token left, token right, merge made) noexcept {

@@ -29,13 +29,15 @@ public:
     }
     /// Room for `count` tokens of `bytes` bytes in total.
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<token_store> allocate(std::uint64_t count, std::uint64_t bytes) {
+    [[nodiscard]] static result<token_store> allocate(std::uint64_t count, std::uint64_t bytes,
+                                                      const memory_source* memory = nullptr) {
+        const memory_from from{memory, {memory_use::tables, false}};
         token_store made;
-        auto ends = buffer<std::uint32_t>::allocate(count + 1, "token offsets");
+        auto ends = buffer<std::uint32_t>::allocate(count + 1, "token offsets", from);
         if (!ends) {
             return failed(ends);
         }
-        auto text = buffer<char>::allocate(bytes, "token bytes");
+        auto text = buffer<char>::allocate(bytes, "token bytes", from);
         if (!text) {
             return failed(text);
         }
@@ -110,8 +112,9 @@ public:
         return slots_for(count) * sizeof(slot);
     }
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<token_index> allocate(std::uint64_t count) {
-        auto table = buffer<slot>::allocate(slots_for(count), "token index");
+    [[nodiscard]] static result<token_index> allocate(std::uint64_t count, const memory_source* memory = nullptr) {
+        auto table =
+            buffer<slot>::allocate(slots_for(count), "token index", {memory, {memory_use::tables, false}});
         if (!table) {
             return failed(table);
         }

@@ -4,17 +4,16 @@
 #include "model_options.hpp"
 #include "sampling_options.hpp"
 #include "streams.hpp"
-#include "thought_filter.hpp"
 
 #include <bitnet/any.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace {
 
@@ -27,6 +26,7 @@ constexpr std::string_view help = "A line is a question; a line that begins with
                                   "Thoughts in front of answers are not printed (--show-thoughts prints them).\n";
 
 constexpr std::array<std::string_view, 3> thinking_words{"auto", "on", "off"};
+constexpr std::array<std::string_view, 2> when_full_words{"drop", "stop"};
 
 struct settings {
     tools::model_options model;
@@ -34,13 +34,22 @@ struct settings {
     std::string system;
     std::size_t tokens = 0;
     std::string thinking = "auto";
+    std::string when_full = "drop";
     bool show_thoughts = false;
     bool show_special = false;
 
-    [[nodiscard]] bitnet::chat_options to_dialog() const {
-        return {.thinking = thinking == "on"    ? bitnet::chat_thinking::on
-                            : thinking == "off" ? bitnet::chat_thinking::off
-                                                : bitnet::chat_thinking::by_template};
+    [[nodiscard]] bitnet::conversation_options to_conversation(const bitnet::any_model& opened) const {
+        return {.system = system,
+                .session = model.to_session(),
+                .sampling = sampling.with(opened.sampling()),
+                .chat_format = model.chat_format,
+                .chat = {.thinking = thinking == "on"    ? bitnet::chat_thinking::on
+                                     : thinking == "off" ? bitnet::chat_thinking::off
+                                                         : bitnet::chat_thinking::by_template},
+                .when_full = when_full == "stop" ? bitnet::full_context::stop : bitnet::full_context::drop_oldest,
+                .answer_limit = tokens,
+                .show_thoughts = show_thoughts,
+                .show_special = show_special};
     }
 
     void add_to(tools::options& all) {
@@ -56,6 +65,8 @@ struct settings {
         all.flag("--show-special", show_special,
                  "print control tokens as they are spelled instead of leaving them out");
         model.add_context(all, 1);
+        all.choice("--when-full", when_full_words, when_full,
+                   "what happens when the context is full: drop forgets the oldest turns, stop ends the dialog there");
         sampling.add_to(all);
         model.add_running(all);
         model.add_text(all);
@@ -65,84 +76,27 @@ struct settings {
 
 void say(const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }
 
-/// Prints an answer while it is made, its thought aside unless that is to be shown.
-class answer_printer {
+/// A conversation whose answers are printed.
+class printed_conversation {
 public:
-    answer_printer(const settings& chosen, const bitnet::any_model& model, const bitnet::chat_template& format)
-        : prompt_(format.prompt(chosen.to_dialog().thinking)), text_(&model.text()),
-          hides_(format.has_thoughts() && !chosen.show_thoughts),
-          decoder_(*text_, {.show_special = chosen.show_special}), filter_(begins_in_thought()) {}
-
-    /// \return false, as the other functions do, if stdout takes no more bytes
-    [[nodiscard]] bool begin() { return hides_ || !begins_in_thought() || tools::put(prompt_); }
-    [[nodiscard]] bool put(bitnet::token id) {
-        const bool is_mark =
-            text_->is_special(id) && (text_->bytes_of(id) == "<think>" || text_->bytes_of(id) == "</think>");
-        const std::string_view decoded = decoder_.feed(id);
-        return show(is_mark && decoded.empty() ? text_->bytes_of(id) : decoded);
-    }
-    [[nodiscard]] bool end() {
-        const bool shown = show(decoder_.flush()) && (!hides_ || tools::put(filter_.flush())) && tools::put("\n");
-        if (hides_ && filter_.is_in_thought()) {
-            say("(the answer ends in the midst of its thought: -n allows more tokens, --show-thoughts shows it)");
+    [[nodiscard]] static bitnet::result<printed_conversation> open(const settings& chosen,
+                                                                   const bitnet::any_model& model) {
+        auto talk = bitnet::conversation::open(model, chosen.to_conversation(model));
+        if (!talk) {
+            return std::move(talk).error();
         }
-        return shown;
-    }
-
-private:
-    [[nodiscard]] bool begins_in_thought() const noexcept {
-        return prompt_.find("<think>") != std::string_view::npos && prompt_.find("</think>") == std::string_view::npos;
-    }
-    [[nodiscard]] bool show(std::string_view text) {
-        return tools::put(hides_ ? filter_.feed(text) : std::string(text));
-    }
-
-    std::string_view prompt_;
-    const bitnet::tokenizer* text_;
-    bool hides_;
-    bitnet::stream_decoder decoder_;
-    tools::thought_filter filter_;
-};
-
-/// A session and the dialog that it has been fed.
-class conversation {
-public:
-    [[nodiscard]] static bitnet::result<conversation> open(const settings& chosen, const bitnet::any_model& model,
-                                                           const bitnet::chat_template& format) {
-        auto options = chosen.model.to_session();
-        options.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
-        auto session = bitnet::any_session::open(model, options);
-        if (!session) {
-            return std::move(session).error();
-        }
-        auto choose = chosen.sampling.open(model);
-        if (!choose) {
-            return std::move(choose).error();
-        }
-        auto dialog = format.open_dialog(chosen.to_dialog());
-        if (!dialog) {
-            return std::move(dialog).error();
-        }
-        conversation made(chosen, model, format, *std::move(session), *std::move(choose), *std::move(dialog));
-        if (auto ready = made.reset(); !ready) {
-            return std::move(ready).error();
-        }
-        return made;
+        return printed_conversation(chosen, model, *std::move(talk));
     }
 
     /// Starts anew.
     [[nodiscard]] bitnet::result<void> reset() {
-        session_.reset();
-        choose_.reset();
-        dialog_ = empty_;
-        return settings_->system.empty() ? bitnet::result<void>() : dialog_.add({"system", settings_->system});
+        dropped_ = 0;
+        return talk_.reset();
     }
 
     /// Prints the answer to `question`. A question that does not fit the context is told and forgotten.
     [[nodiscard]] bitnet::result<void> answer(std::string_view question) {
-        const bitnet::chat_dialog before = dialog_;
-        if (auto asked = ask(question); !asked) {
-            dialog_ = before;
+        if (auto asked = talk_.say(question); !asked) {
             if (asked.error().code != bitnet::errc::context_full) {
                 return asked;
             }
@@ -150,92 +104,63 @@ public:
             say_what_to_do();
             return {};
         }
-        return generate();
+        return print();
     }
 
 private:
-    conversation(const settings& chosen, const bitnet::any_model& model, const bitnet::chat_template& format,
-                 bitnet::any_session session, bitnet::sampler choose, bitnet::chat_dialog dialog)
-        : settings_(&chosen), model_(&model), format_(&format), session_(std::move(session)),
-          choose_(std::move(choose)), empty_(std::move(dialog)), dialog_(empty_) {}
+    printed_conversation(const settings& chosen, const bitnet::any_model& model, bitnet::conversation talk)
+        : settings_(&chosen), model_(&model), talk_(std::move(talk)) {}
 
-    [[nodiscard]] bitnet::result<void> ask(std::string_view question) {
-        if (auto added = dialog_.add({"user", question}); !added) {
-            return added;
-        }
-        dialog_.add_prompt();
-        const std::size_t kept = dialog_.kept();
-        const auto tokens = dialog_.take();
-        if (!tokens) {
-            return bitnet::error{tokens.error()};
-        }
-        if (kept + tokens->size() > session_.context()) { // so that the session can go on as it is
-            return bitnet::error{bitnet::errc::context_full,
-                                 std::to_string(tokens->size()) + " tokens do not fit, the context has " +
-                                     std::to_string(session_.context()) + " positions and " + std::to_string(kept) +
-                                     " are taken"};
-        }
-        if (auto rewound = session_.rewind(kept); !rewound) {
-            return rewound;
-        }
-        if (auto fed = session_.feed(*tokens); !fed) {
-            return fed;
-        }
-        for (const bitnet::token id : *tokens) {
-            choose_.accept(id);
-        }
-        return {};
-    }
-
-    [[nodiscard]] bitnet::result<void> generate() {
+    [[nodiscard]] bitnet::result<void> print() {
         const tools::interrupt interrupt;
-        answer_printer print(*settings_, *model_, *format_);
-        std::vector<bitnet::token> answer;
-        bool stopped = false;
-        bool written = print.begin();
-        while (written && !interrupt.seen() && (answer.size() < settings_->tokens || settings_->tokens == 0)) {
-            const auto id = session_.next(choose_);
-            stopped = id && format_->is_stop(*id);
-            if (!id || stopped) {
-                break;
+        while (talk_.state() != bitnet::conversation_state::idle) {
+            if (interrupt.seen()) {
+                talk_.cancel();
             }
-            answer.push_back(*id);
-            written = print.put(*id);
+            if (auto stepped = talk_.step(between_looks); !stepped) {
+                return std::move(stepped).error();
+            }
+            if (!tools::put(talk_.take_text())) {
+                return bitnet::error{bitnet::errc::io_error, "stdout takes no more bytes"};
+            }
         }
-        if (session_.stopped_by() == bitnet::stop_reason::error) {
-            return bitnet::error{session_.last_error()};
-        }
-        if (!written || !print.end()) {
+        if (!tools::put("\n")) {
             return bitnet::error{bitnet::errc::io_error, "stdout takes no more bytes"};
         }
-        dialog_.end_answer(answer, stopped);
-        tell_end(interrupt.seen());
+        tell_end();
         return {};
     }
 
-    void tell_end(bool interrupted) const {
-        if (interrupted) {
+    void tell_end() {
+        if (talk_.is_in_thought() && talk_.format().has_thoughts() && !settings_->show_thoughts) {
+            say("(the answer ends in the midst of its thought: -n allows more tokens, --show-thoughts shows it)");
+        }
+        if (talk_.dropped() != dropped_) {
+            say("(to make room, the oldest turns were forgotten: " + std::to_string(talk_.dropped() - dropped_) +
+                "; --when-full stop keeps them)");
+            dropped_ = talk_.dropped();
+        }
+        if (talk_.ended_by() == bitnet::answer_end::cancelled) {
             say("(stopped)");
-        } else if (session_.stopped_by() == bitnet::stop_reason::context_full) {
-            say("(the answer ends here: all " + std::to_string(session_.context()) + " positions are taken)");
+        } else if (talk_.ended_by() == bitnet::answer_end::context_full) {
+            say("(the answer ends here: all " + std::to_string(talk_.context()) + " positions are taken)");
             say_what_to_do();
         }
     }
 
     void say_what_to_do() const {
         const std::size_t most = model_->parameters().context;
-        say("/reset starts anew" + (session_.context() < most
+        say("/reset starts anew" + (talk_.context() < most
                                         ? "; a context of up to " + std::to_string(most) + " positions is had with -c"
                                         : std::string()));
     }
 
+    static constexpr std::chrono::milliseconds between_looks{20}; ///< at whether Ctrl-C was pressed
+
     const settings* settings_;
     const bitnet::any_model* model_;
-    const bitnet::chat_template* format_;
-    bitnet::any_session session_;
-    bitnet::sampler choose_;
-    bitnet::chat_dialog empty_;
-    bitnet::chat_dialog dialog_;
+    bitnet::conversation talk_;
+    std::size_t dropped_ = 0; ///< turns, as far as they were told
 };
 
 /// The next line of stdin, without its end; false at the end of the input.
@@ -253,7 +178,7 @@ bool read_line(std::string& line, bool prompted) {
 }
 
 /// Obeys /reset, /help and unknown commands.
-bitnet::result<void> obey(const std::string& command, conversation& talk) {
+bitnet::result<void> obey(const std::string& command, printed_conversation& talk) {
     if (command == "/help") {
         std::fputs(std::string(help).c_str(), stderr);
         return {};
@@ -266,7 +191,7 @@ bitnet::result<void> obey(const std::string& command, conversation& talk) {
     return {};
 }
 
-bitnet::result<void> talk_until_the_end(conversation& talk) {
+bitnet::result<void> talk_until_the_end(printed_conversation& talk) {
     const bool prompted = tools::stdin_is_terminal();
     for (std::string line; read_line(line, prompted);) {
         if (line == "/exit") {
@@ -302,7 +227,7 @@ int run(const settings& chosen) {
     }
     say("chat format " + std::string(name_of(format->format())) + (format->choice().inferred ? " (inferred)" : "") +
         ": " + format->choice().why);
-    auto talk = conversation::open(chosen, *model, *format);
+    auto talk = printed_conversation::open(chosen, *model);
     if (!talk) {
         return tools::fail(program, talk.error().message);
     }

@@ -22,6 +22,9 @@ template <class T> struct matrix_view;
 
 // files and memory
 enum class access_hint;
+struct byte_room;
+class byte_sink;
+class file_writer;
 struct memory_hint;
 struct memory_source;
 enum class memory_use : std::uint8_t;
@@ -29,6 +32,7 @@ class byte_source;
 struct open_progress;
 enum class page_mode;
 struct read_callback;
+struct write_callback;
 
 // io: GGUF, JSON, safetensors
 class gguf_file;
@@ -130,6 +134,7 @@ struct ternary_reading;
 
 // running them
 struct allowed_tokens;
+enum class answer_end : unsigned char;
 class any_batch;
 class any_chooser;
 class any_model;
@@ -137,14 +142,21 @@ class any_session;
 struct batch_entry;
 struct batch_options;
 template <class Ladder> struct compiled_for;
+class conversation;
+struct conversation_options;
+enum class conversation_state : unsigned char;
+struct conversation_turn;
+enum class full_context : unsigned char;
 class kv_pool;
 enum class lm_head_mode;
 struct logit_bias;
 struct logits_visitor;
+struct memory_estimate;
 struct open_options;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
+struct save_options;
 class scheduler;
 struct scheduler_options;
 struct scored_token;
@@ -171,6 +183,7 @@ struct ternary_encoding;
 //     buffer                     core/buffer.hpp
 //     failed                     core/result.hpp
 //
+//     byte_taker                 io/byte_sink.hpp
 //     dims_text                  io/gguf_reader.hpp
 //     element_count              io/gguf_types.hpp
 //     name_of                    io/gguf_types.hpp
@@ -228,6 +241,7 @@ struct ternary_encoding;
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
 //     constrained_token_chooser  run/token_chooser.hpp
+//     estimate_memory            run/memory_estimate.hpp
 //     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp

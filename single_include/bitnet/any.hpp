@@ -266,8 +266,9 @@ enum class errc {
     broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault
     // bytes of a file
     truncated,     ///< the file ends before what it announces
-    bad_magic,     ///< not a GGUF file
-    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped
+    bad_magic,     ///< not a GGUF file, or not a save
+    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped; a save of another version
+    bad_checksum,  ///< bytes of a save that are not those that were written
     bad_count,     ///< a count that the remaining bytes cannot hold
     bad_key,       ///< a metadata key that is empty, too long or has a NUL byte
     duplicate_key, ///< one metadata key twice
@@ -297,6 +298,7 @@ enum class errc {
     unknown_pre_tokenizer,
     unsupported_tokenizer,
     unknown_chat_template, ///< a dialog has to be written in a format that nothing tells
+    wrong_model,           ///< a save of another model, or of a session that computes otherwise
     // grammars
     bad_grammar,        ///< a grammar, regular expression or list of choices that cannot be read
     bad_schema,         ///< a JSON text that is no JSON Schema
@@ -638,6 +640,9 @@ template <class T> struct matrix_view;
 
 // files and memory
 enum class access_hint;
+struct byte_room;
+class byte_sink;
+class file_writer;
 struct memory_hint;
 struct memory_source;
 enum class memory_use : std::uint8_t;
@@ -645,6 +650,7 @@ class byte_source;
 struct open_progress;
 enum class page_mode;
 struct read_callback;
+struct write_callback;
 
 // io: GGUF, JSON, safetensors
 class gguf_file;
@@ -746,6 +752,7 @@ struct ternary_reading;
 
 // running them
 struct allowed_tokens;
+enum class answer_end : unsigned char;
 class any_batch;
 class any_chooser;
 class any_model;
@@ -753,14 +760,21 @@ class any_session;
 struct batch_entry;
 struct batch_options;
 template <class Ladder> struct compiled_for;
+class conversation;
+struct conversation_options;
+enum class conversation_state : unsigned char;
+struct conversation_turn;
+enum class full_context : unsigned char;
 class kv_pool;
 enum class lm_head_mode;
 struct logit_bias;
 struct logits_visitor;
+struct memory_estimate;
 struct open_options;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
+struct save_options;
 class scheduler;
 struct scheduler_options;
 struct scored_token;
@@ -787,6 +801,7 @@ struct ternary_encoding;
 //     buffer                     core/buffer.hpp
 //     failed                     core/result.hpp
 //
+//     byte_taker                 io/byte_sink.hpp
 //     dims_text                  io/gguf_reader.hpp
 //     element_count              io/gguf_types.hpp
 //     name_of                    io/gguf_types.hpp
@@ -844,6 +859,7 @@ struct ternary_encoding;
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
 //     constrained_token_chooser  run/token_chooser.hpp
+//     estimate_memory            run/memory_estimate.hpp
 //     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
@@ -855,6 +871,400 @@ struct ternary_encoding;
 //     find_ternary_encoding      convert/ternary_encoding.hpp
 //     ternary_encoding_names     convert/ternary_encoding.hpp
 //     ternary_encodings          convert/ternary_encoding.hpp
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/io/byte_sink.hpp ----
+// byte_sink: where bytes are written to: a vector, a fixed piece of memory, a callback, a file.
+#ifndef BITNET_IO_BYTE_SINK_HPP
+#define BITNET_IO_BYTE_SINK_HPP
+
+// ---- bitnet/core/guarded.hpp ----
+// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
+// computes in the default floating-point environment.
+#ifndef BITNET_CORE_GUARDED_HPP
+#define BITNET_CORE_GUARDED_HPP
+
+// ---- bitnet/core/float_environment.hpp ----
+// default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
+// the host has set.
+#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+
+#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
+#include <xmmintrin.h>
+#elif !BITNET_X86_64 && !(BITNET_ARM64 && defined(__GNUC__))
+#include <cfenv>
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Sets the IEEE default for this thread, and gives the caller's setting and exception flags back when it goes out of
+/// scope. Needed because hosts change rounding and trap exceptions, and -ffast-math links start-up code that flushes
+/// denormals. Cost: some ten nanoseconds. Proven by tests/core/float_environment_test.cpp.
+class default_float_environment {
+public:
+    default_float_environment() noexcept : saved_(load()) { store_default(); }
+    ~default_float_environment() { store(saved_); }
+    default_float_environment(const default_float_environment&) = delete;
+    default_float_environment& operator=(const default_float_environment&) = delete;
+
+private:
+#if BITNET_X86_64
+    using state = std::uint32_t; // MXCSR: compilers use no other unit for float and double here
+    static void store_default() noexcept { store(0x1f80); } // its value after reset: all exceptions masked, nearest
+#if defined(__GNUC__) || defined(__clang__)                 // the intrinsics' own builtins: their header is large
+    [[nodiscard]] static state load() noexcept { return __builtin_ia32_stmxcsr(); }
+    static void store(state value) noexcept { __builtin_ia32_ldmxcsr(value); }
+#else
+    [[nodiscard]] static state load() noexcept { return _mm_getcsr(); }
+    static void store(state value) noexcept { _mm_setcsr(value); }
+#endif
+#elif BITNET_ARM64 && defined(__GNUC__)
+    struct state {
+        std::uint64_t control; ///< FPCR. 0: nearest, no flush to zero, no traps, IEEE half precision
+        std::uint64_t flags;   ///< FPSR
+    };
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(now.control), "=r"(now.flags) : : "memory");
+        return now;
+    }
+    static void store_default() noexcept { store({0, 0}); }
+    static void store(state value) noexcept {
+        __asm__ volatile("msr fpsr, %1\n\tmsr fpcr, %0" : : "r"(value.control), "r"(value.flags) : "memory");
+    }
+#else
+    using state = std::fenv_t; // all units that there are: on 32-bit x86 the x87, too, which returns results
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        std::fegetenv(&now);
+        return now;
+    }
+    static void store_default() noexcept { std::fesetenv(FE_DFL_ENV); }
+    static void store(const state& value) noexcept { std::fesetenv(&value); }
+#endif
+    state saved_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Calls work(). \return whether memory sufficed: false where a standard container threw because it did not. Without
+/// exceptions a container does what the standard library does then, and this returns true. Other exceptions pass: they
+/// are those of the host's own callbacks.
+template <class Work> [[nodiscard]] bool has_memory_for(Work&& work) {
+#if BITNET_EXCEPTIONS
+    try {
+        work();
+    } catch (const std::bad_alloc&) {
+        return false;
+    } catch (const std::length_error&) {
+        return false;
+    }
+#else
+    work();
+#endif
+    return true;
+}
+
+/// What an error says that found no memory for its sentence: needs none where strings hold short texts in themselves.
+[[nodiscard]] BITNET_COLD inline std::string no_memory_text() noexcept {
+    std::string text;
+    return has_memory_for([&] { text = "out of memory"; }) ? text : std::string();
+}
+[[nodiscard]] BITNET_COLD inline error out_of_memory() noexcept { return {errc::out_of_memory, no_memory_text()}; }
+
+/// The result<T> of work(), or errc::out_of_memory where a container found no memory. Every public function that
+/// returns a result and may allocate or compute does so in here, so that no code below has to think of either.
+template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()) {
+    const default_float_environment environment;
+#if BITNET_EXCEPTIONS
+    try {
+        return work();
+    } catch (const std::bad_alloc&) {
+        return out_of_memory();
+    } catch (const std::length_error&) {
+        return out_of_memory();
+    }
+#else
+    return work();
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/core/sentence.hpp ----
+// sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
+#ifndef BITNET_CORE_SENTENCE_HPP
+#define BITNET_CORE_SENTENCE_HPP
+
+// ---- bitnet/core/checked.hpp ----
+// Size arithmetic that notices overflow: for every size that a file or a caller controls.
+#ifndef BITNET_CORE_CHECKED_HPP
+#define BITNET_CORE_CHECKED_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// a + b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
+    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
+        return std::nullopt;
+    }
+    return a + b;
+}
+
+/// a * b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
+    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
+        return std::nullopt;
+    }
+    return a * b;
+}
+
+/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
+template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
+    if constexpr (sizeof(T) > sizeof(std::size_t)) {
+        return static_cast<std::size_t>(size);
+    } else {
+        return size;
+    }
+}
+
+/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
+                                                                   std::uint64_t alignment) noexcept {
+    const auto padded = checked_add(value, alignment - 1);
+    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
+/// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
+BITNET_COLD inline void append_quoted(std::string& out, std::string_view name, std::size_t longest) {
+    out += '\'';
+    for (const char c : name.substr(0, longest)) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x20 && byte < 0x7f) {
+            out += c;
+        } else {
+            const char escaped[] = {'\\', 'x', "0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
+            out.append(escaped, sizeof escaped);
+        }
+    }
+    out.append(name.size() > longest ? "...'" : "'");
+}
+
+/// A name out of a file as a part of a sentence: at most 80 bytes of it, in quotes, as append_quoted() writes them.
+struct quoted {
+    std::string_view name;
+};
+
+/// A text as it is, a quoted name, or an integer in decimal. Borrows the text.
+class sentence_part {
+public:
+    sentence_part(std::string_view text) noexcept : text_(text.data()), value_(text.size()) {}
+    sentence_part(const char* text) noexcept : sentence_part(std::string_view(text)) {}
+    sentence_part(const std::string& text) noexcept : sentence_part(std::string_view(text)) {}
+    sentence_part(quoted part) noexcept : text_(part.name.data()), value_(part.name.size()), kind_(kind::quoted) {}
+    template <std::integral Number>
+    requires(!std::same_as<Number, bool> && !std::same_as<Number, char>) sentence_part(Number number)
+    noexcept
+        : value_(number < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(number)
+                            : static_cast<std::uint64_t>(number)),
+          kind_(number < 0 ? kind::negative : kind::positive) {}
+
+    /// Appends it to `out`.
+    BITNET_COLD void append_to(std::string& out) const {
+        switch (kind_) {
+        case kind::text:
+            out.append(text_, to_size(value_));
+            break;
+        case kind::quoted:
+            append_quoted(out, {text_, to_size(value_)}, 80);
+            break;
+        case kind::positive:
+        case kind::negative:
+            append_number(out);
+            break;
+        }
+    }
+
+private:
+    enum class kind : unsigned char { text, quoted, positive, negative };
+
+    void append_number(std::string& out) const {
+        char digits[21];
+        char* const end = digits + sizeof digits;
+        char* begin = end;
+        std::uint64_t rest = value_;
+        do {
+            *--begin = static_cast<char>('0' + rest % 10);
+            rest /= 10;
+        } while (rest != 0);
+        if (kind_ == kind::negative) {
+            *--begin = '-';
+        }
+        out.append(begin, end);
+    }
+
+    const char* text_ = nullptr;
+    std::uint64_t value_; ///< the size of a text, the magnitude of a number
+    kind kind_ = kind::text;
+};
+
+using sentence_parts = std::initializer_list<sentence_part>;
+
+/// All parts, one after another: sentence({file, ": ", rows, " rows in the file"}). A call compiles to less code than
+/// `+` and std::to_string, which are inlined wherever they are used.
+[[nodiscard]] BITNET_COLD inline std::string sentence(sentence_parts parts) {
+    std::string made;
+    for (const sentence_part& part : parts) {
+        part.append_to(made);
+    }
+    return made;
+}
+
+/// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
+/// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
+/// An error whose sentence finds no memory still has its code.
+BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) noexcept {
+    failure.code = code;
+    const bool is_told = has_memory_for([&] {
+        failure.message.clear();
+        for (const sentence_parts parts : {place, what}) {
+            for (const sentence_part& part : parts) {
+                part.append_to(failure.message);
+            }
+        }
+    });
+    if (!is_told) {
+        failure.message = no_memory_text();
+    }
+    return false;
+}
+
+/// The error of that code and that sentence, for functions that are not guarded(): needs no memory to have its code.
+[[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
+    error made;
+    set_error(made, code, what, {});
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <concepts>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Writes to wherever the host keeps its data: takes all of `bytes`, which follow those of the calls before, or returns
+/// false.
+struct write_callback {
+    bool (*write)(void* context, std::span<const std::byte> bytes) = nullptr;
+    void* context = nullptr;
+};
+
+/// Memory of the caller's that is filled from its beginning. Allocates nothing.
+struct byte_room {
+    std::span<std::byte> room;
+    std::size_t size = 0; ///< bytes that are filled
+
+    /// \return errc::invalid_argument with both numbers if `bytes` do not fit; none of them are taken then.
+    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) noexcept {
+        if (bytes.size() > room.size() - size) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"writing to memory: ", bytes.size(), " bytes do not fit, of ", room.size(),
+                                         " bytes ", size, " are filled"});
+        }
+        if (!bytes.empty()) {
+            std::memcpy(room.data() + size, bytes.data(), bytes.size());
+            size += bytes.size();
+        }
+        return {};
+    }
+};
+
+/// What a byte_sink can refer to: byte_room, file_writer, and classes of the program's own.
+template <class T>
+concept byte_taker = requires(T& taker, std::span<const std::byte> bytes) {
+    { taker.write(bytes) } -> std::same_as<result<void>>;
+};
+
+/// A reference to what takes bytes, one piece after another; it must outlive the sink. Copied like a pointer.
+class byte_sink {
+public:
+    /// Appends to `out`; who reserves beforehand has no allocation. \return errc::out_of_memory from write().
+    byte_sink(std::vector<std::byte>& out) noexcept : context_(std::addressof(out)), take_(&append) {}
+    /// \pre callback.write != nullptr
+    byte_sink(write_callback callback) noexcept
+        : context_(callback.context), callback_(callback.write), take_(&call_back) {}
+    template <byte_taker Taker>
+    byte_sink(Taker& taker) noexcept : context_(std::addressof(taker)), take_(&take<Taker>) {}
+
+    /// \return what the taker returns: see the constructors; errc::io_error for a callback that returns false.
+    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) const { return take_(*this, bytes); }
+
+private:
+    [[nodiscard]] static result<void> append(const byte_sink& sink, std::span<const std::byte> bytes) {
+        return detail::guarded([&]() -> result<void> {
+            auto& out = *static_cast<std::vector<std::byte>*>(sink.context_);
+            out.insert(out.end(), bytes.begin(), bytes.end());
+            return {};
+        });
+    }
+    [[nodiscard]] static result<void> call_back(const byte_sink& sink, std::span<const std::byte> bytes) {
+        if (!sink.callback_(sink.context_, bytes)) {
+            return detail::error_saying(errc::io_error, {"the write callback could not take ", bytes.size(), " bytes"});
+        }
+        return {};
+    }
+    template <class Taker>
+    [[nodiscard]] static result<void> take(const byte_sink& sink, std::span<const std::byte> bytes) {
+        return static_cast<Taker*>(sink.context_)->write(bytes);
+    }
+
+    void* context_;
+    bool (*callback_)(void* context, std::span<const std::byte> bytes) = nullptr;
+    result<void> (*take_)(const byte_sink& sink, std::span<const std::byte> bytes);
+};
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -1146,132 +1556,6 @@ enum class i2s_order {
 // The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
 #ifndef BITNET_THREAD_POOL_HPP
 #define BITNET_THREAD_POOL_HPP
-
-// ---- bitnet/core/float_environment.hpp ----
-// default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
-// the host has set.
-#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
-#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
-
-#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
-#include <xmmintrin.h>
-#elif !BITNET_X86_64 && !(BITNET_ARM64 && defined(__GNUC__))
-#include <cfenv>
-#endif
-
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Sets the IEEE default for this thread, and gives the caller's setting and exception flags back when it goes out of
-/// scope. Needed because hosts change rounding and trap exceptions, and -ffast-math links start-up code that flushes
-/// denormals. Cost: some ten nanoseconds. Proven by tests/core/float_environment_test.cpp.
-class default_float_environment {
-public:
-    default_float_environment() noexcept : saved_(load()) { store_default(); }
-    ~default_float_environment() { store(saved_); }
-    default_float_environment(const default_float_environment&) = delete;
-    default_float_environment& operator=(const default_float_environment&) = delete;
-
-private:
-#if BITNET_X86_64
-    using state = std::uint32_t; // MXCSR: compilers use no other unit for float and double here
-    static void store_default() noexcept { store(0x1f80); } // its value after reset: all exceptions masked, nearest
-#if defined(__GNUC__) || defined(__clang__)                 // the intrinsics' own builtins: their header is large
-    [[nodiscard]] static state load() noexcept { return __builtin_ia32_stmxcsr(); }
-    static void store(state value) noexcept { __builtin_ia32_ldmxcsr(value); }
-#else
-    [[nodiscard]] static state load() noexcept { return _mm_getcsr(); }
-    static void store(state value) noexcept { _mm_setcsr(value); }
-#endif
-#elif BITNET_ARM64 && defined(__GNUC__)
-    struct state {
-        std::uint64_t control; ///< FPCR. 0: nearest, no flush to zero, no traps, IEEE half precision
-        std::uint64_t flags;   ///< FPSR
-    };
-    [[nodiscard]] static state load() noexcept {
-        state now;
-        __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(now.control), "=r"(now.flags) : : "memory");
-        return now;
-    }
-    static void store_default() noexcept { store({0, 0}); }
-    static void store(state value) noexcept {
-        __asm__ volatile("msr fpsr, %1\n\tmsr fpcr, %0" : : "r"(value.control), "r"(value.flags) : "memory");
-    }
-#else
-    using state = std::fenv_t; // all units that there are: on 32-bit x86 the x87, too, which returns results
-    [[nodiscard]] static state load() noexcept {
-        state now;
-        std::fegetenv(&now);
-        return now;
-    }
-    static void store_default() noexcept { std::fesetenv(FE_DFL_ENV); }
-    static void store(const state& value) noexcept { std::fesetenv(&value); }
-#endif
-    state saved_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/core/guarded.hpp ----
-// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
-// computes in the default floating-point environment.
-#ifndef BITNET_CORE_GUARDED_HPP
-#define BITNET_CORE_GUARDED_HPP
-
-#include <new>
-#include <stdexcept>
-#include <string>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Calls work(). \return whether memory sufficed: false where a standard container threw because it did not. Without
-/// exceptions a container does what the standard library does then, and this returns true. Other exceptions pass: they
-/// are those of the host's own callbacks.
-template <class Work> [[nodiscard]] bool has_memory_for(Work&& work) {
-#if BITNET_EXCEPTIONS
-    try {
-        work();
-    } catch (const std::bad_alloc&) {
-        return false;
-    } catch (const std::length_error&) {
-        return false;
-    }
-#else
-    work();
-#endif
-    return true;
-}
-
-/// What an error says that found no memory for its sentence: needs none where strings hold short texts in themselves.
-[[nodiscard]] BITNET_COLD inline std::string no_memory_text() noexcept {
-    std::string text;
-    return has_memory_for([&] { text = "out of memory"; }) ? text : std::string();
-}
-[[nodiscard]] BITNET_COLD inline error out_of_memory() noexcept { return {errc::out_of_memory, no_memory_text()}; }
-
-/// The result<T> of work(), or errc::out_of_memory where a container found no memory. Every public function that
-/// returns a result and may allocate or compute does so in here, so that no code below has to think of either.
-template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()) {
-    const default_float_environment environment;
-#if BITNET_EXCEPTIONS
-    try {
-        return work();
-    } catch (const std::bad_alloc&) {
-        return out_of_memory();
-    } catch (const std::length_error&) {
-        return out_of_memory();
-    }
-#else
-    return work();
-#endif
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
 
 // ---- bitnet/thread/thread_limits.hpp ----
 // How many threads a pool may have, and how long one without work spins.
@@ -1649,185 +1933,6 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
 // chat_template: which chat format a model takes, why, and whole dialogs in it.
 #ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
 #define BITNET_TEXT_CHAT_TEMPLATE_HPP
-
-// ---- bitnet/core/sentence.hpp ----
-// sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
-#ifndef BITNET_CORE_SENTENCE_HPP
-#define BITNET_CORE_SENTENCE_HPP
-
-// ---- bitnet/core/checked.hpp ----
-// Size arithmetic that notices overflow: for every size that a file or a caller controls.
-#ifndef BITNET_CORE_CHECKED_HPP
-#define BITNET_CORE_CHECKED_HPP
-
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <limits>
-#include <optional>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// a + b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
-    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
-        return std::nullopt;
-    }
-    return a + b;
-}
-
-/// a * b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
-    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
-        return std::nullopt;
-    }
-    return a * b;
-}
-
-/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
-template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
-    if constexpr (sizeof(T) > sizeof(std::size_t)) {
-        return static_cast<std::size_t>(size);
-    } else {
-        return size;
-    }
-}
-
-/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
-                                                                   std::uint64_t alignment) noexcept {
-    const auto padded = checked_add(value, alignment - 1);
-    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <initializer_list>
-#include <string>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
-/// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
-BITNET_COLD inline void append_quoted(std::string& out, std::string_view name, std::size_t longest) {
-    out += '\'';
-    for (const char c : name.substr(0, longest)) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte >= 0x20 && byte < 0x7f) {
-            out += c;
-        } else {
-            const char escaped[] = {'\\', 'x', "0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
-            out.append(escaped, sizeof escaped);
-        }
-    }
-    out.append(name.size() > longest ? "...'" : "'");
-}
-
-/// A name out of a file as a part of a sentence: at most 80 bytes of it, in quotes, as append_quoted() writes them.
-struct quoted {
-    std::string_view name;
-};
-
-/// A text as it is, a quoted name, or an integer in decimal. Borrows the text.
-class sentence_part {
-public:
-    sentence_part(std::string_view text) noexcept : text_(text.data()), value_(text.size()) {}
-    sentence_part(const char* text) noexcept : sentence_part(std::string_view(text)) {}
-    sentence_part(const std::string& text) noexcept : sentence_part(std::string_view(text)) {}
-    sentence_part(quoted part) noexcept : text_(part.name.data()), value_(part.name.size()), kind_(kind::quoted) {}
-    template <std::integral Number>
-    requires(!std::same_as<Number, bool> && !std::same_as<Number, char>) sentence_part(Number number)
-    noexcept
-        : value_(number < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(number)
-                            : static_cast<std::uint64_t>(number)),
-          kind_(number < 0 ? kind::negative : kind::positive) {}
-
-    /// Appends it to `out`.
-    BITNET_COLD void append_to(std::string& out) const {
-        switch (kind_) {
-        case kind::text:
-            out.append(text_, to_size(value_));
-            break;
-        case kind::quoted:
-            append_quoted(out, {text_, to_size(value_)}, 80);
-            break;
-        case kind::positive:
-        case kind::negative:
-            append_number(out);
-            break;
-        }
-    }
-
-private:
-    enum class kind : unsigned char { text, quoted, positive, negative };
-
-    void append_number(std::string& out) const {
-        char digits[21];
-        char* const end = digits + sizeof digits;
-        char* begin = end;
-        std::uint64_t rest = value_;
-        do {
-            *--begin = static_cast<char>('0' + rest % 10);
-            rest /= 10;
-        } while (rest != 0);
-        if (kind_ == kind::negative) {
-            *--begin = '-';
-        }
-        out.append(begin, end);
-    }
-
-    const char* text_ = nullptr;
-    std::uint64_t value_; ///< the size of a text, the magnitude of a number
-    kind kind_ = kind::text;
-};
-
-using sentence_parts = std::initializer_list<sentence_part>;
-
-/// All parts, one after another: sentence({file, ": ", rows, " rows in the file"}). A call compiles to less code than
-/// `+` and std::to_string, which are inlined wherever they are used.
-[[nodiscard]] BITNET_COLD inline std::string sentence(sentence_parts parts) {
-    std::string made;
-    for (const sentence_part& part : parts) {
-        part.append_to(made);
-    }
-    return made;
-}
-
-/// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
-/// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
-/// An error whose sentence finds no memory still has its code.
-BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) noexcept {
-    failure.code = code;
-    const bool is_told = has_memory_for([&] {
-        failure.message.clear();
-        for (const sentence_parts parts : {place, what}) {
-            for (const sentence_part& part : parts) {
-                part.append_to(failure.message);
-            }
-        }
-    });
-    if (!is_told) {
-        failure.message = no_memory_text();
-    }
-    return false;
-}
-
-/// The error of that code and that sentence, for functions that are not guarded(): needs no memory to have its code.
-[[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
-    error made;
-    set_error(made, code, what, {});
-    return made;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
 
 // ---- bitnet/text/chat_dialog.hpp ----
 // chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
@@ -3313,6 +3418,7 @@ class gguf_file;
 class model_file;
 struct any_cpu;
 struct hyper_parameters;
+struct memory_estimate;
 
 namespace detail {
 
@@ -3375,6 +3481,12 @@ template <class Ladder> struct compiled_for {
                                                 std::string_view isa);
     [[nodiscard]] static result<any_model> open(byte_source source, const open_options& options, std::string_view isa);
     [[nodiscard]] static result<any_model> open(model_file source, const open_options& options, std::string_view isa);
+
+    /// See estimate_memory in memory_estimate.hpp.
+    [[nodiscard]] static result<memory_estimate> estimate(std::string_view utf8_path, const open_options& options,
+                                                          const session_options& of_session, std::string_view isa);
+    [[nodiscard]] static result<memory_estimate> estimate(const model_file& source, const open_options& options,
+                                                          const session_options& of_session, std::string_view isa);
 };
 
 /// An opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions and
@@ -4027,6 +4139,108 @@ void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error&
 
 #endif
 
+// ---- bitnet/core/checksum.hpp ----
+// checksum: 64 bits that show whether bytes are those that were written.
+#ifndef BITNET_CORE_CHECKSUM_HPP
+#define BITNET_CORE_CHECKSUM_HPP
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A hash of bytes that are given piece by piece, at several gigabytes a second: the value does not depend on where the
+/// pieces end. Bytes are cut into blocks of eight little-endian words, the last filled up with zeros; word i goes to
+/// lane i, lane = rotate(lane ^ word, 29) * an odd constant. value() folds the lanes and the number of bytes in the
+/// same way, and mixes. Every step is one to one in each operand, so that a change within one word always shows; others
+/// pass with a probability of 2^-64 unless they were made to pass: this is no signature.
+class checksum {
+public:
+    explicit checksum(std::uint64_t seed = 0) noexcept {
+        for (std::size_t i = 0; i < lanes; ++i) {
+            lanes_[i] = step(seed, i);
+        }
+    }
+
+    void add(std::span<const std::byte> bytes) noexcept {
+        size_ += bytes.size();
+        if (held_ != 0) {
+            const std::size_t room = block_bytes - held_;
+            const auto taken = bytes.first(bytes.size() < room ? bytes.size() : room);
+            hold(taken);
+            bytes = bytes.subspan(taken.size());
+            if (held_ < block_bytes) {
+                return;
+            }
+            add_blocks(rest_.data(), 1);
+            held_ = 0;
+        }
+        const std::size_t whole = bytes.size() / block_bytes;
+        add_blocks(bytes.data(), whole);
+        hold(bytes.subspan(whole * block_bytes));
+    }
+
+    [[nodiscard]] std::uint64_t value() const noexcept {
+        checksum last = *this;
+        if (held_ != 0) {
+            std::memset(last.rest_.data() + held_, 0, block_bytes - held_);
+            last.add_blocks(last.rest_.data(), 1);
+        }
+        std::uint64_t folded = size_;
+        for (const std::uint64_t lane : last.lanes_) {
+            folded = step(folded, lane);
+        }
+        folded = (folded ^ (folded >> 32)) * multiplier;
+        return folded ^ (folded >> 29);
+    }
+
+    [[nodiscard]] static std::uint64_t of(std::span<const std::byte> bytes, std::uint64_t seed = 0) noexcept {
+        checksum made(seed);
+        made.add(bytes);
+        return made.value();
+    }
+
+private:
+    static constexpr std::size_t lanes = 8;
+    static constexpr std::size_t block_bytes = lanes * sizeof(std::uint64_t);
+    static constexpr std::uint64_t multiplier = 0x9fb21c651e98df25u; // odd, half of its bits set
+
+    [[nodiscard]] static constexpr std::uint64_t step(std::uint64_t lane, std::uint64_t word) noexcept {
+        return std::rotl(lane ^ word, 29) * multiplier;
+    }
+
+    void add_blocks(const std::byte* at, std::size_t count) noexcept {
+        std::array<std::uint64_t, lanes> now = lanes_; // in registers
+        for (std::size_t block = 0; block < count; ++block, at += block_bytes) {
+            std::array<std::uint64_t, lanes> words;
+            std::memcpy(words.data(), at, block_bytes);
+            for (std::size_t i = 0; i < lanes; ++i) {
+                now[i] = step(now[i], words[i]);
+            }
+        }
+        lanes_ = now;
+    }
+    void hold(std::span<const std::byte> bytes) noexcept {
+        if (!bytes.empty()) {
+            std::memcpy(rest_.data() + held_, bytes.data(), bytes.size());
+            held_ += bytes.size();
+        }
+    }
+
+    std::array<std::uint64_t, lanes> lanes_;
+    std::array<std::byte, block_bytes> rest_{};
+    std::size_t held_ = 0; ///< bytes in rest_
+    std::uint64_t size_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/core/sort_first.hpp ----
 // sort_first: the first k of n elements, in order. For headers that are too light for <algorithm>.
 #ifndef BITNET_CORE_SORT_FIRST_HPP
@@ -4351,6 +4565,27 @@ public:
         list();
     }
 
+    /// Tokens of the window, and how many of them there can be.
+    [[nodiscard]] std::size_t kept() const noexcept { return kept_; }
+    [[nodiscard]] std::size_t window() const noexcept { return tokens_.size(); }
+    /// The i-th of them, the oldest first, and its length. \pre i < kept()
+    [[nodiscard]] token token_at(std::size_t i) const noexcept { return tokens_[slot(kept_ - i)]; }
+    [[nodiscard]] std::uint32_t length_at(std::size_t i) const noexcept { return lengths_[slot(kept_ - i)]; }
+    /// Becomes a window of `count` tokens, of which the i-th is token_of(i) and has length_of(i). \pre count <=
+    /// window()
+    template <class TokenOf, class LengthOf>
+    void become(std::size_t count, const TokenOf& token_of, const LengthOf& length_of) noexcept {
+        reset();
+        for (std::size_t i = 0; i < count; ++i) {
+            tokens_[i] = token_of(i);
+            lengths_[i] = length_of(i);
+        }
+        kept_ = count;
+        next_ = count == window() ? 0 : count;
+        const default_float_environment environment;
+        list();
+    }
+
     void reset() noexcept {
         kept_ = 0;
         next_ = 0;
@@ -4410,6 +4645,160 @@ private:
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_PRECISE_END
+
+#endif
+
+// ---- bitnet/run/saved_sampler.hpp ----
+// saved_sampler: the bytes of a saved sampler, written and read.
+//
+// All numbers are little-endian.
+//
+//     offset  bytes  what
+//          0      8  "BITNETSA"
+//          8      4  version, 1
+//         12      4  n, the recent tokens
+//         16      4  m, the tokens of the DRY window
+//         20  9 * 4  temperature, top_p, min_p, repeat, presence and frequency penalty, typical_p, DRY's multiplier and
+//                    base, f32
+//         56  8 * 8  top_k, penalty window, seed, vocabulary, DRY's allowed length and window, checksums of its
+//         breakers
+//                    and of the biases
+//        120      8  random state
+//        128    4 n  recent tokens, the oldest first
+//               4 m  tokens of the DRY window, the oldest first
+//               4 m  and the length of each: see repetition_penalty
+//                 8  checksum of the bytes before
+#ifndef BITNET_RUN_SAVED_SAMPLER_HPP
+#define BITNET_RUN_SAVED_SAMPLER_HPP
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The first bytes of a saved sampler.
+struct saved_sampler {
+    static constexpr std::size_t bytes = 128;
+    static constexpr std::string_view known_magic = "BITNETSA";
+    static constexpr std::uint32_t known_version = 1;
+
+    std::array<char, 8> magic{};
+    std::uint32_t version = known_version;
+    std::uint32_t recent = 0;
+    std::uint32_t repeated = 0;
+    std::array<std::uint32_t, 9> fractions{}; ///< the bits of f32 options
+    std::array<std::uint64_t, 8> numbers{};   ///< options that are numbers, and the vocabulary
+    std::uint64_t random = 0;
+
+    /// Bytes of the whole save.
+    [[nodiscard]] constexpr std::uint64_t all_bytes() const noexcept {
+        return bytes + (recent + std::uint64_t{2} * repeated) * sizeof(token) + sizeof(std::uint64_t);
+    }
+    static constexpr std::size_t least_bytes = bytes + sizeof(std::uint64_t);
+
+    [[nodiscard]] static std::array<char, 8> spelled_magic() noexcept {
+        std::array<char, 8> made{};
+        std::memcpy(made.data(), known_magic.data(), made.size());
+        return made;
+    }
+
+    /// Checks `saved` against the sampler that takes it, whose options and vocabulary `here` has. Allocates nothing.
+    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, inconsistent, wrong_model or invalid_token
+    [[nodiscard]] static inline result<saved_sampler> read(std::span<const std::byte> saved, std::string_view name,
+                                                           const saved_sampler& here);
+
+    /// The i-th of the words behind the header. \pre it is there: see read()
+    [[nodiscard]] static std::uint32_t number_at(std::span<const std::byte> saved, std::size_t i) noexcept {
+        std::uint32_t value = 0;
+        std::memcpy(&value, saved.data() + bytes + i * sizeof value, sizeof value);
+        return value;
+    }
+
+private:
+    [[nodiscard]] inline result<void> check_options(std::string_view name, const saved_sampler& here) const;
+};
+static_assert(sizeof(saved_sampler) == saved_sampler::bytes, "no padding, which would have any value");
+
+inline result<void> saved_sampler::check_options(std::string_view name, const saved_sampler& here) const {
+    constexpr std::string_view fraction_names[] = {
+        "temperature",       "top_p",     "min_p",          "repeat_penalty", "presence_penalty",
+        "frequency_penalty", "typical_p", "dry_multiplier", "dry_base"};
+    constexpr std::string_view number_names[] = {"top_k",
+                                                 "penalty_window",
+                                                 "seed",
+                                                 "vocabulary",
+                                                 "dry_allowed_length",
+                                                 "dry_window",
+                                                 "sequence breakers with the checksum",
+                                                 "biases with the checksum"};
+    for (std::size_t i = 0; i < fractions.size(); ++i) {
+        if (fractions[i] != here.fractions[i]) {
+            return error_saying(errc::wrong_model,
+                                {name, ": the sampler that was saved has another ", fraction_names[i],
+                                 " than this one, by its bits ", fractions[i], " and ", here.fractions[i]});
+        }
+    }
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        if (i != 2 && numbers[i] != here.numbers[i]) { // random numbers go on from their state, whatever the seed was
+            return error_saying(errc::wrong_model, {name, ": the sampler that was saved has ", number_names[i], " ",
+                                                    numbers[i], ", this one ", here.numbers[i]});
+        }
+    }
+    return {};
+}
+
+inline result<saved_sampler> saved_sampler::read(std::span<const std::byte> saved, std::string_view name,
+                                                 const saved_sampler& here) {
+    saved_sampler made;
+    if (saved.size() < least_bytes) {
+        return error_saying(errc::truncated,
+                            {name, ": a saved sampler has at least ", least_bytes, " bytes, these are ", saved.size()});
+    }
+    std::memcpy(&made, saved.data(), bytes);
+    const std::string_view magic(made.magic.data(), made.magic.size());
+    if (magic != known_magic) {
+        return error_saying(errc::bad_magic, {name, ": is no saved sampler: it begins with ", quoted{magic},
+                                              ", not with ", quoted{known_magic}});
+    }
+    if (made.version != known_version) {
+        return error_saying(errc::bad_version, {name, ": is of version ", made.version,
+                                                " of saved samplers, only version ", known_version, " is read"});
+    }
+    const std::uint64_t expected = made.all_bytes();
+    if (saved.size() != expected) {
+        return error_saying(saved.size() < expected ? errc::truncated : errc::inconsistent,
+                            {name, ": a saved sampler with ", made.recent, " recent tokens has ", expected,
+                             " bytes, these are ", saved.size()});
+    }
+    std::uint64_t stored = 0;
+    const auto checked = saved.first(saved.size() - sizeof stored);
+    std::memcpy(&stored, saved.data() + checked.size(), sizeof stored);
+    if (const std::uint64_t found = checksum::of(checked); found != stored) {
+        return error_saying(errc::bad_checksum, {name, ": the bytes of the sampler have the checksum ", found, ", and ",
+                                                 stored, " was saved with them"});
+    }
+    if (auto same = made.check_options(name, here); !same) {
+        return failed(same);
+    }
+    const std::uint64_t dry_window = made.fractions[7] != 0 ? here.numbers[5] : 0; // without a multiplier there is none
+    if (made.recent > here.numbers[1] || made.repeated > dry_window) {
+        return error_saying(errc::inconsistent, {name, ": has ", made.recent, " recent tokens and ", made.repeated,
+                                                 " of DRY, the windows have ", here.numbers[1], " and ", dry_window});
+    }
+    for (std::size_t i = 0; i < std::size_t{made.recent} + made.repeated; ++i) {
+        if (number_at(saved, i) >= here.numbers[3] || number_at(saved, i) > INT32_MAX) {
+            return error_saying(errc::invalid_token, {name, ": recent token ", i, " is ", number_at(saved, i),
+                                                      ", the vocabulary has ", here.numbers[3]});
+        }
+    }
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
 
@@ -4629,6 +5018,8 @@ private:
 
 #endif
 
+#include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -4777,6 +5168,81 @@ public:
         repetition_.reset();
     }
 
+    /// Writes the random state, the recent tokens, and the options, which restore() compares but for the seed.
+    /// Allocates nothing itself. \return what the sink returns
+    [[nodiscard]] result<void> save(byte_sink sink) const {
+        const detail::saved_sampler header = saved();
+        detail::checksum sum;
+        const auto write = [&](const void* data, std::size_t size) {
+            const std::span bytes(static_cast<const std::byte*>(data), size);
+            sum.add(bytes);
+            return sink.write(bytes);
+        };
+        auto written = write(&header, sizeof header);
+        for (std::size_t i = 0; written && i < header.recent; ++i) {
+            const token id = recent_[(accepted_ - header.recent + i) % recent_.size()];
+            written = write(&id, sizeof id);
+        }
+        for (std::size_t i = 0; written && i < header.repeated; ++i) {
+            const token id = repetition_.token_at(i);
+            written = write(&id, sizeof id);
+        }
+        for (std::size_t i = 0; written && i < header.repeated; ++i) {
+            const std::uint32_t length = repetition_.length_at(i);
+            written = write(&length, sizeof length);
+        }
+        const std::uint64_t value = sum.value();
+        return written ? write(&value, sizeof value) : std::move(written);
+    }
+    /// Bytes that save() writes.
+    [[nodiscard]] std::uint64_t saved_bytes() const noexcept { return saved().all_bytes(); }
+    /// Becomes the sampler that was saved. Allocates nothing. \param name what error messages call the save
+    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, inconsistent or invalid_token for what is no
+    /// whole save, wrong_model if options or vocabulary differ. The sampler stays as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> bytes, std::string_view name = "saved sampler") {
+        const auto read = detail::saved_sampler::read(bytes, name, saved());
+        if (!read) {
+            return failed(read);
+        }
+        reset();
+        for (std::size_t i = 0; i < read->recent; ++i) {
+            accept(static_cast<token>(detail::saved_sampler::number_at(bytes, i)));
+        }
+        const std::size_t first = read->recent;
+        const std::size_t count = read->repeated;
+        repetition_.become(
+            count,
+            [&](std::size_t i) noexcept {
+                return static_cast<token>(detail::saved_sampler::number_at(bytes, first + i));
+            },
+            [&](std::size_t i) noexcept { return detail::saved_sampler::number_at(bytes, first + count + i); });
+        random_ = read->random;
+        options_.seed = read->numbers[2];
+        return {};
+    }
+
+    /// Another sampler in the same state. \return errc::out_of_memory.
+    [[nodiscard]] result<sampler> copy() const {
+        auto made = open(options_, vocabulary_);
+        const std::size_t held = (std::min)(accepted_, recent_.size());
+        for (std::size_t i = 0; made && i < held; ++i) { // the oldest first
+            made->accept(recent_[(accepted_ - held + i) % recent_.size()]);
+        }
+        if (made) {
+            made->random_ = random_;
+            made->repetition_.become(
+                repetition_.kept(), [this](std::size_t i) noexcept { return repetition_.token_at(i); },
+                [this](std::size_t i) noexcept { return repetition_.length_at(i); });
+        }
+        return made;
+    }
+
+    /// Starts another random sequence; recent tokens stay.
+    void reseed(std::uint64_t seed) noexcept {
+        options_.seed = seed;
+        random_ = seed;
+    }
+
     /// Their lists are the sampler's own copies.
     [[nodiscard]] const sampler_options& options() const noexcept { return options_; }
     [[nodiscard]] bool is_greedy() const noexcept { return options_.temperature == 0.0f; }
@@ -4789,6 +5255,31 @@ private:
     };
 
     sampler() noexcept = default;
+
+    /// What a save begins with.
+    [[nodiscard]] detail::saved_sampler saved() const noexcept {
+        const sampler_options& o = options_;
+        detail::saved_sampler made;
+        made.magic = detail::saved_sampler::spelled_magic();
+        made.recent = static_cast<std::uint32_t>(accepted_ < recent_.size() ? accepted_ : recent_.size());
+        const float fractions[] = {
+            o.temperature,       o.top_p,     o.min_p,          o.repeat_penalty, o.presence_penalty,
+            o.frequency_penalty, o.typical_p, o.dry_multiplier, o.dry_base};
+        for (std::size_t i = 0; i < made.fractions.size(); ++i) {
+            made.fractions[i] = std::bit_cast<std::uint32_t>(fractions[i]);
+        }
+        made.repeated = static_cast<std::uint32_t>(repetition_.kept());
+        made.numbers = {o.top_k,
+                        o.penalty_window,
+                        o.seed,
+                        vocabulary_,
+                        o.dry_allowed_length,
+                        o.dry_window,
+                        detail::checksum::of(std::as_bytes(repetition_.breakers())),
+                        detail::checksum::of(std::as_bytes(biases_.entries()))};
+        made.random = random_;
+        return made;
+    }
 
     [[nodiscard]] static result<void> check_options(const sampler_options& o) {
         struct rule {
@@ -5043,12 +5534,31 @@ BITNET_PRECISE_END
 
 #endif
 
+// ---- bitnet/run/save_options.hpp ----
+// save_options: what of a session is saved.
+#ifndef BITNET_RUN_SAVE_OPTIONS_HPP
+#define BITNET_RUN_SAVE_OPTIONS_HPP
+
+namespace bitnet::inline BITNET_ABI {
+
+struct save_options {
+    /// Whether keys and values are saved. Without them a save has four bytes for each token, all of which are to run
+    /// through the model again; embeddings that were fed cannot, so that they need keys and values.
+    bool keys_and_values = true;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
@@ -5080,6 +5590,9 @@ public:
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
     [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
+    [[nodiscard]] virtual std::uint64_t saved_bytes(const save_options& options) const noexcept = 0;
+    [[nodiscard]] virtual result<void> save(byte_sink sink, const save_options& options) const = 0;
+    [[nodiscard]] virtual result<void> restore(std::span<const std::byte> saved, std::string_view name) = 0;
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
     [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
@@ -5251,6 +5764,32 @@ public:
     /// errc::out_of_memory, errc::kv_pool_full.
     [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
 
+    /// Writes the session as it is: its tokens, those that are queued too, what it needs to go on with the same bits,
+    /// and by default its keys and values, as they are. A save is the same on every machine and instruction set, and
+    /// does not depend on the context or the kv_pool; its layout is in run/saved_session.hpp. Allocates nothing itself.
+    /// The session is not changed.
+    /// \return what the sink returns, and errc::invalid_argument if embeddings were fed and keys and values are left
+    /// out.
+    [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) const {
+        return base_->save(sink, options);
+    }
+    /// Bytes that save() writes.
+    [[nodiscard]] std::uint64_t saved_bytes(const save_options& options = {}) const noexcept {
+        return base_->saved_bytes(options);
+    }
+
+    /// Becomes the session that was saved and forgets its own tokens; what follows has the bits that would have
+    /// followed there. Without keys and values all tokens are queued: step() runs them within a budget, and what needs
+    /// them otherwise. stopped_by() is none afterwards. Reads `saved` twice: every checksum is compared before anything
+    /// is changed. Allocates nothing. \param saved all bytes of one save, which do not change meanwhile \param name
+    /// what error messages call them, the file's name for instance \return errc::truncated, bad_magic, bad_version,
+    /// bad_checksum, inconsistent or invalid_token for what is no whole save; wrong_model for one of another model, or
+    /// of other elements of keys and values, rounding of activations, pooling, or rotation of longrope; context_full,
+    /// kv_pool_full. The session goes on as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved session") {
+        return base_->restore(saved, name);
+    }
+
     /// Starts an empty sequence. Frees and allocates nothing.
     void reset() noexcept { base_->reset(); }
 
@@ -5374,177 +5913,15 @@ private:
 
 #endif
 
-// ---- bitnet/run/embedding.hpp ----
-// Text embeddings: the tokens of a text to embed.
-#ifndef BITNET_RUN_EMBEDDING_HPP
-#define BITNET_RUN_EMBEDDING_HPP
+// ---- bitnet/run/conversation.hpp ----
+// conversation: a dialog with a model: what is said, what it answers, and what becomes of both.
+#ifndef BITNET_RUN_CONVERSATION_HPP
+#define BITNET_RUN_CONVERSATION_HPP
 
-#include <string_view>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// The tokens of `text` as any_session::embed() wants them: bos before and eos after it if the file asks for them. Text
-/// embedding models are trained with that eos, in which one that pools by the last state gathers the text. What else a
-/// model wants around a text, such as an instruction before a query, is up to the caller. \pre model.has_text().
-/// \return what tokenizer::encode returns.
-[[nodiscard]] inline result<std::vector<token>> tokens_to_embed(const any_model& model, std::string_view text) {
-    return detail::guarded([&]() -> result<std::vector<token>> {
-        const tokenizer& tokens = model.text();
-        std::vector<token> made;
-        if (tokens.add_bos() && tokens.bos()) {
-            made.push_back(*tokens.bos());
-        }
-        if (auto done = tokens.encode(text, made); !done) {
-            return failed(done);
-        }
-        if (tokens.add_eos() && tokens.eos()) {
-            made.push_back(*tokens.eos());
-        }
-        return made;
-    });
-}
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/run/scheduler.hpp ----
-// scheduler: many conversations on one model, all of them in one reading of its weights.
-#ifndef BITNET_RUN_SCHEDULER_HPP
-#define BITNET_RUN_SCHEDULER_HPP
-
-// ---- bitnet/run/speaker.hpp ----
-// speaker: what a scheduler works for, a session and how its next token is chosen.
-#ifndef BITNET_RUN_SPEAKER_HPP
-#define BITNET_RUN_SPEAKER_HPP
-
-#include <optional>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// One of the many that a scheduler serves: a conversation, or a class of the program's own. The scheduler calls it on
-/// the thread of its step() only.
-class speaker {
-public:
-    /// The session that is run. The same one as long as a scheduler serves the speaker.
-    [[nodiscard]] virtual any_session& session() noexcept = 0;
-    /// How to choose the token after what was queued; nullopt if none is wanted now.
-    [[nodiscard]] virtual std::optional<any_chooser> chooser() noexcept = 0;
-    /// What session().next(chooser()) gave; nullopt: session().stopped_by() says why.
-    virtual void take(std::optional<token> id) noexcept = 0;
-
-    speaker(const speaker&) = default;
-    speaker& operator=(const speaker&) = default;
-
-protected:
-    speaker() noexcept = default;
-    ~speaker() = default;
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-#include <chrono>
-#include <cstddef>
-#include <memory>
-#include <optional>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-namespace detail {
-
-/// What scheduler holds. See there for what the functions promise.
-class scheduler_base {
-public:
-    scheduler_base(const scheduler_base&) = delete;
-    scheduler_base& operator=(const scheduler_base&) = delete;
-    virtual ~scheduler_base() = default;
-
-    [[nodiscard]] virtual result<void> add(speaker& who, int priority) = 0;
-    virtual bool set_priority(const speaker& who, int priority) noexcept = 0;
-    virtual bool remove(const speaker& who) noexcept = 0;
-    /// \param budget nullopt: one pass, without end
-    [[nodiscard]] virtual step_state step(std::optional<std::chrono::nanoseconds> budget) noexcept = 0;
-    [[nodiscard]] virtual std::size_t speakers() const noexcept = 0;
-    [[nodiscard]] virtual std::size_t threads() const noexcept = 0;
-
-protected:
-    scheduler_base() noexcept = default;
-};
-
-} // namespace detail
-
-/// Serves many speakers with one model by continuous batching: each pass over the weights takes one token of all that
-/// are speaking and a piece of the prompts of others, and speakers come and go between passes. Every one gets the bits,
-/// and so the tokens, that it would have had alone.
-///
-/// In the order of priorities, the highest first, and of equal ones the one that waited longest; in every fourth pass
-/// the waiting alone decides, so that among n speakers nobody waits for more than 4 n passes.
-///
-/// What fails, fails for one: a speaker whose context or KV pool is full, whose flag is set (see
-/// any_session::set_cancel_flag) or that has nothing to continue gets take(nullopt), its session says why, and it is
-/// left out until the next step() asks it again.
-///
-/// Borrows the model, which must outlive it, and speakers until they are removed. Sessions need no memory for the work
-/// that is done here; those made by any_session::fork() have none of their own. Belongs to one thread at a time,
-/// together with its speakers, their sessions and all that these share a working memory with. Between two calls
-/// sessions may be used like any others; a pass that stopped halfway starts again if one of its sessions was run,
-/// rewound or removed meanwhile. Allocates in open() only: scratch for the rows of a pass, and logits for `answers`
-/// rows, of which what is never written is never used.
-///
-///     while (server_is_running()) {
-///         add_and_remove_speakers();
-///         if (all.step(2ms) == step_state::ready) { wait_for_requests(); }
-///     }
-class scheduler {
-public:
-    /// \return errc::invalid_argument (an option that is out of its range, no threads), errc::no_lm_head (a text
-    /// embedding model), errc::out_of_memory, errc::thread_error.
-    [[nodiscard]] static result<scheduler> open(const any_model& opened, const scheduler_options& options = {}) {
-        return made(opened.base().open_scheduler(options, nullptr));
-    }
-    /// The same on the caller's pool, which must outlive the scheduler; options.threads and spin are not used.
-    [[nodiscard]] static result<scheduler> open(const any_model& opened, pool_ref pool,
-                                                const scheduler_options& options = {}) {
-        return made(opened.base().open_scheduler(options, &pool));
-    }
-    static result<scheduler> open(any_model&&, const scheduler_options& = {}) = delete;           // would dangle
-    static result<scheduler> open(any_model&&, pool_ref, const scheduler_options& = {}) = delete; // would dangle
-
-    /// Serves `who` from the next step() on; it must outlive that, or be removed before. \return
-    /// errc::invalid_argument (its session is another model's or already served, too many speakers).
-    [[nodiscard]] result<void> add(speaker& who, int priority = 0) { return base_->add(who, priority); }
-    /// \return whether `who` is served here
-    bool set_priority(const speaker& who, int priority) noexcept { return base_->set_priority(who, priority); }
-    /// Its session has all tokens that it was given, and what is left in its queue. \return whether `who` was served
-    bool remove(const speaker& who) noexcept { return base_->remove(who); }
-
-    /// Works, and returns before `budget` is used up, as any_session::step() does: it may stop within a pass, and the
-    /// next call goes on there. Choosing a token is not divided; one speaker's is the most that a budget is missed by.
-    /// \return ready if no speaker has anything to do
-    [[nodiscard]] step_state step(std::chrono::nanoseconds budget) noexcept { return base_->step(budget); }
-    /// One whole pass, or the rest of one: for servers, which look for new requests between two.
-    [[nodiscard]] step_state step() noexcept { return base_->step(std::nullopt); }
-
-    [[nodiscard]] std::size_t speakers() const noexcept { return base_->speakers(); }
-    [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
-
-private:
-    explicit scheduler(std::unique_ptr<detail::scheduler_base> base) noexcept : base_(std::move(base)) {}
-
-    [[nodiscard]] static result<scheduler> made(result<std::unique_ptr<detail::scheduler_base>> opened) {
-        return opened ? result<scheduler>(scheduler(*std::move(opened))) : failed(opened);
-    }
-
-    std::unique_ptr<detail::scheduler_base> base_;
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
+// ---- bitnet/run/answer_text.hpp ----
+// answer_text: the text of an answer while it is written: what is shown of it, and where it ends.
+#ifndef BITNET_RUN_ANSWER_TEXT_HPP
+#define BITNET_RUN_ANSWER_TEXT_HPP
 
 // ---- bitnet/text/stop_texts.hpp ----
 // stop_texts: finds the texts at which an answer ends, and holds back what may become one.
@@ -5835,6 +6212,1872 @@ private:
     std::string long_;              ///< the same for a vocabulary with longer tokens
     bool show_special_;
     bool drop_space_; ///< the first byte is still to come, and is dropped if it is a space
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/text/thought_filter.hpp ----
+// thought_filter: takes the thought in front of an answer out of its text while it streams.
+#ifndef BITNET_TEXT_THOUGHT_FILTER_HPP
+#define BITNET_TEXT_THOUGHT_FILTER_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A thought begins the answer, or began in its prompt, and ends with </think>; line ends around it belong to it.
+class thought_filter {
+public:
+    static constexpr std::string_view begin_mark = "<think>";
+    static constexpr std::string_view end_mark = "</think>";
+
+    /// \param begins_in_thought the answer's prompt has begun one
+    explicit thought_filter(bool begins_in_thought) noexcept
+        : place_(begins_in_thought ? place::thought : place::beginning) {}
+
+    /// Begins another answer, in the memory there is.
+    void reset(bool begins_in_thought) noexcept {
+        kept_.clear();
+        place_ = begins_in_thought ? place::thought : place::beginning;
+    }
+
+    /// So that feed() allocates nothing for texts of so many bytes.
+    void reserve(std::size_t bytes) { kept_.reserve(bytes); }
+
+    /// What of the answer so far is to be shown and was not yet. Valid as long as `text`, and until the next call.
+    /// Throws std::bad_alloc as a std::string does, until the thought has ended.
+    [[nodiscard]] std::string_view feed(std::string_view text) {
+        if (place_ == place::answer) {
+            return text;
+        }
+        kept_ += text;
+        if (place_ == place::beginning) {
+            find_beginning();
+        }
+        if (place_ == place::thought) {
+            find_end();
+        }
+        if (place_ == place::line_ends) {
+            skip(line_ends);
+            place_ = kept_.empty() ? place_ : place::answer;
+        }
+        return place_ == place::answer ? std::string_view(kept_) : std::string_view();
+    }
+    /// What is left at the end of the answer, such as a part of a mark. Valid until the next call.
+    [[nodiscard]] std::string_view flush() const noexcept {
+        return place_ == place::beginning ? std::string_view(kept_) : std::string_view();
+    }
+
+    [[nodiscard]] bool is_in_thought() const noexcept { return place_ == place::thought; }
+
+private:
+    enum class place : unsigned char { beginning, thought, line_ends, answer };
+
+    static constexpr std::string_view line_ends = "\r\n";
+
+    void find_beginning() {
+        const std::size_t first = (std::min)(kept_.find_first_not_of(" \t\r\n"), kept_.size());
+        const std::string_view rest = std::string_view(kept_).substr(first);
+        if (rest.starts_with(begin_mark)) {
+            place_ = place::thought;
+        } else if (!begin_mark.starts_with(rest)) {
+            place_ = place::answer;
+        }
+    }
+    void find_end() {
+        const std::size_t end = kept_.find(end_mark);
+        if (end == std::string::npos) {
+            kept_.erase(0, kept_.size() - (std::min)(kept_.size(), end_mark.size() - 1));
+        } else {
+            kept_.erase(0, end + end_mark.size());
+            place_ = place::line_ends;
+        }
+    }
+    void skip(std::string_view characters) {
+        kept_.erase(0, (std::min)(kept_.find_first_not_of(characters), kept_.size()));
+    }
+
+    std::string kept_; ///< of the answer, not yet decided on
+    place place_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Tokens to text as histories have it: control tokens are left out unless they are shown, but for the marks around a
+/// thought.
+class answer_decoder {
+public:
+    answer_decoder(const tokenizer& text, stream_decoder_options options) noexcept
+        : text_(&text), decoder_(text, options) {}
+
+    /// As stream_decoder::feed() and flush().
+    [[nodiscard]] std::string_view feed(token id) noexcept {
+        const std::string_view decoded = decoder_.feed(id);
+        return decoded.empty() && is_mark(id) ? text_->bytes_of(id) : decoded;
+    }
+    [[nodiscard]] std::string_view flush() noexcept { return decoder_.flush(); }
+
+    /// How many of `tokens` have no more than `bytes` bytes of text together, and how many they have.
+    struct share {
+        std::size_t tokens;
+        std::size_t bytes;
+    };
+    [[nodiscard]] share share_of(std::span<const token> tokens, std::size_t bytes) noexcept {
+        share best{0, 0};
+        std::size_t complete = 0;
+        for (std::size_t i = 0; i < tokens.size() && complete <= bytes; ++i) {
+            complete += feed(tokens[i]).size();
+            stream_decoder copy = decoder_;
+            const std::size_t all = complete + copy.flush().size(); // with those of a character that is not complete
+            best = all <= bytes ? share{i + 1, all} : best;
+        }
+        return best;
+    }
+
+private:
+    [[nodiscard]] bool is_mark(token id) const noexcept {
+        return text_->is_special(id) &&
+               (text_->bytes_of(id) == thought_filter::begin_mark || text_->bytes_of(id) == thought_filter::end_mark);
+    }
+
+    const tokenizer* text_;
+    stream_decoder decoder_;
+};
+
+/// Borrows the tokenizer. Its functions throw std::bad_alloc as a std::string does, if its buffers have to grow.
+class answer_text {
+public:
+    struct options {
+        bool show_thoughts = false; ///< if the format has any
+        bool show_special = false;
+        std::string_view prompt = {}; ///< of every answer, such as "<think>\n"; lives as long as this
+    };
+
+    answer_text(const tokenizer& text, const options& chosen, stop_texts stops) noexcept
+        : text_(&text), options_(chosen), stops_(std::move(stops)), decoder_(made_decoder(false)),
+          filter_(begins_in_thought()) {}
+
+    /// The decoder of an answer. \param follows_text the host began it
+    [[nodiscard]] answer_decoder made_decoder(bool follows_text) const noexcept {
+        return {*text_, {.follows_text = follows_text, .show_special = options_.show_special}};
+    }
+
+    /// Another answer, which the host began with `begun`; what was not taken of the one before is gone.
+    void begin(std::string_view begun) {
+        decoder_ = made_decoder(!begun.empty());
+        filter_.reset(begins_in_thought());
+        stops_.reset();
+        fed_ = shown_ = 0;
+        out_.clear();
+        if (options_.show_thoughts && begins_in_thought()) {
+            out_ += options_.prompt;
+        }
+        static_cast<void>(filter_.feed(begun));
+    }
+
+    /// The next token, whose text is appended to `whole`, too. \return whether a stop text was hit: `whole` ends before
+    /// it then.
+    [[nodiscard]] bool put(token id, std::string& whole) {
+        const std::string_view decoded = decoder_.feed(id);
+        whole += decoded;
+        return show(decoded, whole);
+    }
+    /// The answer ends without a stop text: what was held back is shown. \return whether that ended with one after all
+    [[nodiscard]] bool end(std::string& whole) {
+        const std::string_view rest = decoder_.flush();
+        whole += rest;
+        if (show(rest, whole) || (!options_.show_thoughts && show_further(filter_.flush(), whole))) {
+            return true;
+        }
+        out_ += stops_.flush();
+        return false;
+    }
+
+    /// What became showable since the last call. Valid until the next call of this or of a function that adds text.
+    [[nodiscard]] std::string_view take() noexcept {
+        std::swap(out_, taken_);
+        out_.clear();
+        return taken_;
+    }
+    [[nodiscard]] std::string_view untaken() const noexcept { return out_; }
+    void set_untaken(std::string_view text) { out_ = text; }
+    [[nodiscard]] bool is_in_thought() const noexcept { return filter_.is_in_thought(); }
+
+    /// The same in the same place of the answer. \param stops the same texts, anew
+    [[nodiscard]] answer_text copy(stop_texts stops) const {
+        answer_text made(*text_, options_, std::move(stops));
+        made.decoder_ = decoder_;
+        made.filter_ = filter_;
+        static_cast<void>(made.stops_.feed(stops_.held()));
+        made.fed_ = fed_;
+        made.shown_ = shown_;
+        made.out_ = out_;
+        return made;
+    }
+
+    /// So that begin() allocates nothing, nor put() and take() as long as text is taken in time.
+    /// \param begun bytes of what the host begins the answer with
+    void reserve(std::size_t begun) {
+        const std::size_t piece = text_->longest_token() + 16;
+        filter_.reserve(begun + piece);
+        out_.reserve(options_.prompt.size() + stops_.longest + 4 * piece);
+        taken_.reserve(out_.capacity());
+    }
+
+private:
+    [[nodiscard]] bool begins_in_thought() const noexcept {
+        return options_.prompt.find(thought_filter::begin_mark) != std::string_view::npos &&
+               options_.prompt.find(thought_filter::end_mark) == std::string_view::npos;
+    }
+
+    [[nodiscard]] bool show(std::string_view decoded, std::string& whole) {
+        const std::string_view answer = filter_.feed(decoded); // which follows thoughts that are shown, too
+        return show_further(options_.show_thoughts ? decoded : answer, whole);
+    }
+    [[nodiscard]] bool show_further(std::string_view text, std::string& whole) {
+        fed_ += text.size();
+        const stop_texts::step step = stops_.feed(text);
+        for (const std::string_view part : step.shown) {
+            out_ += part;
+            shown_ += part.size();
+        }
+        if (step.stop) {
+            whole.resize(whole.size() - (fed_ - shown_)); // what is fed is the end of the whole
+        }
+        return step.stop.has_value();
+    }
+
+    const tokenizer* text_;
+    options options_;
+    stop_texts stops_;
+    answer_decoder decoder_;
+    thought_filter filter_;
+    std::size_t fed_ = 0;   ///< bytes of the answer that went to stops_
+    std::size_t shown_ = 0; ///< and that came back
+    std::string out_;
+    std::string taken_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/conversation_options.hpp ----
+// conversation_options: how a conversation is opened; what it is doing; why an answer ended.
+#ifndef BITNET_RUN_CONVERSATION_OPTIONS_HPP
+#define BITNET_RUN_CONVERSATION_OPTIONS_HPP
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a conversation does when its context has no room left.
+enum class full_context : unsigned char {
+    stop,       ///< an answer ends there, and what is said next is errc::context_full
+    drop_oldest ///< the oldest turns are forgotten, questions with their answers, and the rest is fed again
+};
+
+/// Texts are copied.
+struct conversation_options {
+    std::string_view system = {}; ///< what the model is told in front of all; empty: nothing
+    /// Context, threads, pages. Its stop_at_stop_tokens is not used: the chat format says what ends an answer.
+    session_options session = {};
+    std::optional<sampler_options> sampling = {}; ///< nullopt: as the file advises
+    std::string_view chat_format = {};            ///< one of chat_format_names; empty: as the file says
+    chat_options chat = {};                       ///< tools, thinking
+    full_context when_full = full_context::stop;
+    /// drop_oldest: how many positions are to be free afterwards, if there are turns enough to drop: feeding the rest
+    /// again takes time, and with more room happens less often. 0: a quarter of the context.
+    std::size_t room = 0;
+    /// An answer ends before the first of these that the text of take_text() would have. See stop_texts.
+    std::span<const std::string_view> stop_texts = {};
+    std::size_t answer_limit = 0; ///< tokens of an answer that the model writes; 0: no limit
+    bool show_thoughts = false;   ///< whether take_text() has the thought in front of an answer
+    bool show_special = false;    ///< whether take_text() has control tokens, as they are spelled
+};
+
+/// What the next step() of a conversation does.
+enum class conversation_state : unsigned char {
+    idle,    ///< nothing: all is read, and no answer is wanted or it has ended
+    reading, ///< runs what was said
+    speaking ///< writes the answer
+};
+
+/// Why an answer ended.
+enum class answer_end : unsigned char {
+    none,         ///< it did not, or there is none
+    stop_token,   ///< the model ended its turn
+    stop_text,    ///< it wrote one of conversation_options::stop_texts
+    limit,        ///< it has conversation_options::answer_limit tokens
+    cancelled,    ///< by cancel(), by a callback or by what was said next
+    context_full, ///< there is no room, and there was nothing to drop
+    error         ///< see conversation::last_error()
+};
+
+namespace detail {
+
+/// What gets the text of an answer: call(text), which returns false to stop it, or nothing. Borrowed.
+class text_visitor {
+public:
+    template <class Call>
+    explicit text_visitor(Call& call) noexcept
+        : context_(const_cast<void*>(static_cast<const void*>(std::addressof(call)))),
+          function_([](void* context, std::string_view text) -> bool {
+              if constexpr (std::is_void_v<decltype((*static_cast<Call*>(context))(text))>) {
+                  (*static_cast<Call*>(context))(text);
+                  return true;
+              } else {
+                  return static_cast<bool>((*static_cast<Call*>(context))(text));
+              }
+          }) {}
+
+    [[nodiscard]] bool operator()(std::string_view text) const { return function_(context_, text); }
+
+private:
+    void* context_;
+    bool (*function_)(void*, std::string_view);
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/conversation_turn.hpp ----
+// conversation_turn: one turn of a conversation's history.
+#ifndef BITNET_RUN_CONVERSATION_TURN_HPP
+#define BITNET_RUN_CONVERSATION_TURN_HPP
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What was said once, as data.
+struct conversation_turn {
+    /// A call of a tool, as chat_tool_call.
+    struct call {
+        std::string name;
+        std::string arguments;
+    };
+
+    std::string role;             ///< "system", "user", "assistant", "tool" ...
+    std::string text;             ///< of an answer with its thoughts, and with what the host began it with
+    std::vector<call> calls = {}; ///< of an assistant's turn that the host added
+
+    bool is_answer = false;         ///< the model wrote it, and it is in the dialog as the tokens it wrote
+    std::vector<token> tokens = {}; ///< of an answer, those that the host began it with included, not the stop token
+    std::size_t begun_tokens = 0;   ///< how many of `tokens` the host began it with
+    std::size_t begun_bytes = 0;    ///< and how many bytes of `text`
+    token stop = no_token;          ///< the stop token at its end; no_token if it was ended otherwise
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/saved_conversation.hpp ----
+// saved_conversation: the bytes of a saved conversation, written and read.
+//
+// All numbers are little-endian and have eight bytes; a text or a list is its size and then its elements.
+//
+//     offset  bytes  what
+//          0      8  "BITNETCO"
+//          8      8  version, 1
+//         16  3 * 8  bytes of the dialog, the sampler and the session, which follow the header in this order
+//         40      8  checksum of the bytes before and of the dialog
+//
+// The dialog: why the answer ended (answer_end), the code and the sentence of the last error, how many turns were
+// dropped, the text that was not taken, how many tokens all turns are and a checksum of them, the turns. A turn: role,
+// text, calls (name and arguments), 1 if the model wrote it, tokens as i32, how many tokens and how many bytes the host
+// began it with, the stop token or 2^64 - 1. Sampler and session are as they save themselves.
+#ifndef BITNET_RUN_SAVED_CONVERSATION_HPP
+#define BITNET_RUN_SAVED_CONVERSATION_HPP
+
+// ---- bitnet/core/byte_reader.hpp ----
+// byte_reader: a cursor over untrusted little-endian bytes that never reads past their end.
+#ifndef BITNET_CORE_BYTE_READER_HPP
+#define BITNET_CORE_BYTE_READER_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Reads forward through bytes that it borrows. A read that does not fit returns nullopt and does not move.
+class byte_reader {
+public:
+    explicit byte_reader(std::span<const std::byte> bytes, std::size_t offset = 0) noexcept
+        : bytes_(bytes), offset_(offset < bytes.size() ? offset : bytes.size()) {}
+
+    [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
+    [[nodiscard]] std::size_t remaining() const noexcept { return bytes_.size() - offset_; }
+
+    /// The next sizeof(T) bytes as a T. Needs no alignment.
+    template <class T>
+    requires std::is_arithmetic_v<T>
+    [[nodiscard]] std::optional<T> read() noexcept {
+        if (remaining() < sizeof(T)) {
+            return std::nullopt;
+        }
+        T value;
+        std::memcpy(&value, bytes_.data() + offset_, sizeof(T));
+        offset_ += sizeof(T);
+        return value;
+    }
+
+    /// The next `count` bytes, in place. `count` is 64 bits wide on purpose: it comes from a file.
+    [[nodiscard]] std::optional<std::span<const std::byte>> read_bytes(std::uint64_t count) noexcept {
+        if (count > remaining()) {
+            return std::nullopt;
+        }
+        const auto taken = bytes_.subspan(offset_, to_size(count));
+        offset_ += taken.size();
+        return taken;
+    }
+
+    /// A GGUF string: u64 length, then that many bytes, in place.
+    [[nodiscard]] std::optional<std::string_view> read_string() noexcept {
+        const std::size_t start = offset_;
+        if (const auto length = read<std::uint64_t>()) {
+            if (const auto text = read_bytes(*length)) {
+                return std::string_view(reinterpret_cast<const char*>(text->data()), text->size());
+            }
+        }
+        offset_ = start;
+        return std::nullopt;
+    }
+
+private:
+    std::span<const std::byte> bytes_;
+    std::size_t offset_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What of a conversation is neither session nor sampler. Borrows all of it.
+struct saved_dialog {
+    answer_end ended = answer_end::none;
+    errc error_code{};
+    std::string_view error_text;
+    std::uint64_t dropped = 0;
+    std::string_view untaken;
+    std::uint64_t token_count = 0;
+    std::uint64_t token_sum = 0;
+};
+
+[[nodiscard]] inline std::uint64_t sum_of(std::span<const token> tokens) noexcept {
+    return checksum::of(std::as_bytes(tokens));
+}
+
+/// Counts bytes, adds them to a checksum and, if there is a sink, writes them.
+class dialog_writer {
+public:
+    dialog_writer(const byte_sink* sink, checksum sum) noexcept : sink_(sink), sum_(sum) {}
+
+    void put(const saved_dialog& dialog, std::span<const conversation_turn> turns) {
+        number(static_cast<std::uint64_t>(dialog.ended));
+        number(static_cast<std::uint64_t>(dialog.error_code));
+        text(dialog.error_text);
+        number(dialog.dropped);
+        text(dialog.untaken);
+        number(dialog.token_count);
+        number(dialog.token_sum);
+        number(turns.size());
+        for (const conversation_turn& turn : turns) {
+            put(turn);
+        }
+    }
+
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+    [[nodiscard]] std::uint64_t sum() const noexcept { return sum_.value(); }
+    [[nodiscard]] result<void> done() && { return std::move(written_); }
+
+private:
+    void put(const conversation_turn& turn) {
+        text(turn.role);
+        text(turn.text);
+        number(turn.calls.size());
+        for (const conversation_turn::call& call : turn.calls) {
+            text(call.name);
+            text(call.arguments);
+        }
+        number(turn.is_answer ? 1 : 0);
+        number(turn.tokens.size());
+        bytes(std::as_bytes(std::span(turn.tokens)));
+        number(turn.begun_tokens);
+        number(turn.begun_bytes);
+        number(static_cast<std::uint64_t>(std::int64_t{turn.stop}));
+    }
+    void number(std::uint64_t value) { bytes(std::as_bytes(std::span(&value, 1))); }
+    void text(std::string_view value) {
+        number(value.size());
+        bytes(std::as_bytes(std::span(value)));
+    }
+    void bytes(std::span<const std::byte> some) {
+        size_ += some.size();
+        sum_.add(some);
+        if (sink_ != nullptr && written_ && !some.empty()) {
+            written_ = sink_->write(some);
+        }
+    }
+
+    const byte_sink* sink_;
+    checksum sum_;
+    std::uint64_t size_ = 0;
+    result<void> written_;
+};
+
+/// Reads what dialog_writer wrote. Allocates only what is there to fill it.
+class dialog_reader {
+public:
+    explicit dialog_reader(std::span<const std::byte> bytes) noexcept : reader_(bytes) {}
+
+    /// \return whether the bytes are a dialog, all of them
+    [[nodiscard]] bool read(saved_dialog& dialog, std::vector<conversation_turn>& turns) {
+        const std::uint64_t ended = number();
+        dialog.ended = static_cast<answer_end>(ended);
+        dialog.error_code = static_cast<errc>(number() & 0xffff);
+        dialog.error_text = text();
+        dialog.dropped = number();
+        dialog.untaken = text();
+        dialog.token_count = number();
+        dialog.token_sum = number();
+        const std::uint64_t count = number();
+        for (std::uint64_t i = 0; is_good_ && i < count; ++i) { // each takes bytes, so that a wrong count ends soon
+            turns.push_back(turn());
+        }
+        return is_good_ && reader_.remaining() == 0 && ended <= static_cast<std::uint64_t>(answer_end::error);
+    }
+
+private:
+    [[nodiscard]] conversation_turn turn() {
+        conversation_turn made;
+        made.role = text();
+        made.text = text();
+        const std::uint64_t calls = number();
+        for (std::uint64_t i = 0; is_good_ && i < calls; ++i) {
+            const std::string_view name = text();
+            made.calls.push_back({std::string(name), std::string(text())});
+        }
+        made.is_answer = number() == 1;
+        const std::uint64_t count = number();
+        const auto tokens = bytes(count <= UINT32_MAX ? count * sizeof(token) : UINT64_MAX);
+        if (!tokens.empty()) {
+            made.tokens.resize(to_size(count));
+            std::memcpy(made.tokens.data(), tokens.data(), tokens.size());
+        }
+        made.begun_tokens = to_size(number());
+        made.begun_bytes = to_size(number());
+        made.stop = static_cast<token>(static_cast<std::int64_t>(number()));
+        is_good_ = is_good_ && made.begun_tokens <= made.tokens.size() && made.begun_bytes <= made.text.size() &&
+                   (made.is_answer || made.tokens.empty());
+        return made;
+    }
+
+    [[nodiscard]] std::uint64_t number() {
+        const auto value = reader_.read<std::uint64_t>();
+        is_good_ = is_good_ && value;
+        return value.value_or(0);
+    }
+    [[nodiscard]] std::span<const std::byte> bytes(std::uint64_t size) {
+        const auto some = is_good_ ? reader_.read_bytes(size) : std::nullopt;
+        is_good_ = some.has_value();
+        return some.value_or(std::span<const std::byte>());
+    }
+    [[nodiscard]] std::string_view text() {
+        const auto some = bytes(number());
+        return {reinterpret_cast<const char*>(some.data()), some.size()};
+    }
+
+    byte_reader reader_;
+    bool is_good_ = true;
+};
+
+/// The first bytes of a saved conversation.
+struct conversation_header {
+    static constexpr std::string_view known_magic = "BITNETCO";
+    static constexpr std::uint64_t known_version = 1;
+
+    std::array<char, 8> magic{};
+    std::uint64_t version = known_version;
+    std::uint64_t dialog = 0;
+    std::uint64_t sampler = 0;
+    std::uint64_t session = 0;
+    std::uint64_t sum = 0;
+
+    [[nodiscard]] static conversation_header with(std::uint64_t dialog, std::uint64_t sampler,
+                                                  std::uint64_t session) noexcept {
+        conversation_header made{{}, known_version, dialog, sampler, session, 0};
+        std::memcpy(made.magic.data(), known_magic.data(), made.magic.size());
+        return made;
+    }
+    /// The checksum of all but `sum`, to which the dialog's bytes are to be added.
+    [[nodiscard]] checksum begun_sum() const noexcept {
+        checksum made;
+        made.add(std::as_bytes(std::span(this, 1)).first(sizeof(*this) - sizeof sum));
+        return made;
+    }
+};
+static_assert(sizeof(conversation_header) == 48, "no padding, which would have any value");
+
+/// The three parts of a saved conversation.
+struct conversation_parts {
+    std::span<const std::byte> dialog; ///< whose checksum is right
+    std::span<const std::byte> sampler;
+    std::span<const std::byte> session;
+
+    /// \return errc::truncated, bad_magic, bad_version, inconsistent or bad_checksum
+    [[nodiscard]] static result<conversation_parts> read(std::span<const std::byte> saved, std::string_view name) {
+        conversation_header header;
+        if (saved.size() < sizeof header) {
+            return error_saying(errc::truncated, {name, ": a saved conversation has at least ", sizeof header,
+                                                  " bytes, these are ", saved.size()});
+        }
+        std::memcpy(&header, saved.data(), sizeof header);
+        const std::string_view magic(header.magic.data(), header.magic.size());
+        if (magic != conversation_header::known_magic) {
+            return error_saying(errc::bad_magic, {name, ": is no saved conversation: it begins with ", quoted{magic},
+                                                  ", not with ", quoted{conversation_header::known_magic}});
+        }
+        if (header.version != conversation_header::known_version) {
+            return error_saying(errc::bad_version,
+                                {name, ": is of version ", header.version, " of saved conversations, only version ",
+                                 conversation_header::known_version, " is read"});
+        }
+        const auto some = checked_add(header.dialog, header.sampler);
+        const auto parts = some ? checked_add(*some, header.session) : some;
+        const auto all = parts ? checked_add(*parts, sizeof header) : parts;
+        if (!all || *all != saved.size()) {
+            const std::uint64_t expected = all.value_or(UINT64_MAX);
+            return error_saying(expected > saved.size() ? errc::truncated : errc::inconsistent,
+                                {name, ": was saved with ", expected, " bytes, these are ", saved.size()});
+        }
+        conversation_parts made;
+        made.dialog = saved.subspan(sizeof header, to_size(header.dialog));
+        made.sampler = saved.subspan(sizeof header + made.dialog.size(), to_size(header.sampler));
+        made.session = saved.last(to_size(header.session));
+        checksum sum = header.begun_sum();
+        sum.add(made.dialog);
+        if (sum.value() != header.sum) {
+            return error_saying(errc::bad_checksum, {name, ": the bytes of the dialog have the checksum ", sum.value(),
+                                                     ", and ", header.sum, " was saved with them"});
+        }
+        return made;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/speaker.hpp ----
+// speaker: what a scheduler works for, a session and how its next token is chosen.
+#ifndef BITNET_RUN_SPEAKER_HPP
+#define BITNET_RUN_SPEAKER_HPP
+
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One of the many that a scheduler serves: a conversation, or a class of the program's own. The scheduler calls it on
+/// the thread of its step() only.
+class speaker {
+public:
+    /// The session that is run. The same one as long as a scheduler serves the speaker.
+    [[nodiscard]] virtual any_session& session() noexcept = 0;
+    /// How to choose the token after what was queued; nullopt if none is wanted now.
+    [[nodiscard]] virtual std::optional<any_chooser> chooser() noexcept = 0;
+    /// What session().next(chooser()) gave; nullopt: session().stopped_by() says why.
+    virtual void take(std::optional<token> id) noexcept = 0;
+
+    speaker(const speaker&) = default;
+    speaker& operator=(const speaker&) = default;
+
+protected:
+    speaker() noexcept = default;
+    ~speaker() = default;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/transcript.hpp ----
+// transcript: the turns of a conversation and the tokens that they are.
+#ifndef BITNET_RUN_TRANSCRIPT_HPP
+#define BITNET_RUN_TRANSCRIPT_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What a session is to have in its sequence, whatever it has. A change is made on a copy, which takes the place of the
+/// one before when all of it has worked: so nothing is changed by halves. The last turn stays open if it is an answer:
+/// it may grow or be written anew. Functions throw std::bad_alloc as std::vector does.
+class transcript {
+public:
+    /// \param empty a dialog without turns
+    transcript(chat_dialog empty, const tokenizer& text) : text_(&text), empty_(empty), dialog_(std::move(empty)) {}
+
+    [[nodiscard]] const std::vector<conversation_turn>& turns() const noexcept { return turns_; }
+    /// All tokens, those of an open answer included.
+    [[nodiscard]] const std::vector<token>& tokens() const noexcept { return tokens_; }
+    /// Whether the last turn is an answer that the model writes or wrote.
+    [[nodiscard]] bool is_open() const noexcept { return is_open_; }
+    /// How many tokens are in front of the open answer.
+    [[nodiscard]] std::size_t answer_begin() const noexcept { return answer_begin_; }
+    /// How many tokens of the open answer the model wrote.
+    [[nodiscard]] std::size_t written() const noexcept {
+        return is_open_ ? turns_.back().tokens.size() - turns_.back().begun_tokens : 0;
+    }
+
+    /// Whether all tokens of a turn are in the vocabulary.
+    [[nodiscard]] bool has_tokens_of(const conversation_turn& turn) const noexcept {
+        const auto is_one = [this](token id) {
+            return id >= 0 && static_cast<std::size_t>(id) < text_->vocabulary_size();
+        };
+        return (turn.stop == no_token || is_one(turn.stop)) &&
+               std::all_of(turn.tokens.begin(), turn.tokens.end(), is_one);
+    }
+
+    /// Appends a turn; an open answer ends. \return what chat_dialog::add and take return
+    [[nodiscard]] result<void> add(conversation_turn turn) {
+        close();
+        std::vector<chat_tool_call> calls;
+        for (const conversation_turn::call& call : turn.calls) {
+            calls.push_back({call.name, call.arguments});
+        }
+        if (auto added = dialog_.add({turn.role, turn.text, calls}); !added) {
+            return added;
+        }
+        turns_.push_back(std::move(turn));
+        return take();
+    }
+
+    /// Begins an answer with `text`, which may be empty.
+    [[nodiscard]] result<void> begin_answer(std::string_view text) {
+        conversation_turn turn{.role = "assistant", .text = std::string(text), .is_answer = true};
+        if (auto encoded = text_->encode(text, turn.tokens, {.follows_text = true}); !encoded) {
+            return encoded;
+        }
+        turn.begun_tokens = turn.tokens.size();
+        turn.begun_bytes = text.size();
+        return open(std::move(turn));
+    }
+
+    /// Room for so many more tokens of the open answer and their text, so that these allocate nothing.
+    void reserve(std::size_t tokens) {
+        constexpr std::size_t bytes = 8; // of a token; 4 to 5 is what texts have
+        tokens_.reserve(tokens_.size() + tokens);
+        turns_.back().tokens.reserve(turns_.back().tokens.size() + tokens);
+        turns_.back().text.reserve(turns_.back().text.size() + tokens * bytes);
+    }
+
+    /// The model's next token. \pre is_open()
+    void append(token id) {
+        turns_.back().tokens.push_back(id);
+        tokens_.push_back(id);
+    }
+    /// The stop token that ends the answer. \pre is_open()
+    void stop(token id) {
+        tokens_.push_back(id);
+        turns_.back().stop = id;
+    }
+    /// The text of the open answer, to which append() adds nothing. \pre is_open()
+    [[nodiscard]] std::string& text() noexcept { return turns_.back().text; }
+    /// The text of the open answer ends before its tokens do: the tokens become those of the text.
+    /// \param decoder as that text was decoded \return what tokenizer::encode returns; the tokens are as before then
+    [[nodiscard]] result<void> cut(answer_decoder decoder) {
+        conversation_turn& last = turns_.back();
+        const std::span<const token> written = std::span(last.tokens).subspan(last.begun_tokens);
+        const auto kept = decoder.share_of(written, last.text.size() - last.begun_bytes);
+        const std::string_view rest = std::string_view(last.text).substr(last.begun_bytes + kept.bytes);
+        std::vector<token> end;
+        if (auto encoded = text_->encode(rest, end, {.follows_text = true}); !encoded) {
+            return encoded;
+        }
+        last.tokens.resize(last.begun_tokens + kept.tokens);
+        last.tokens.insert(last.tokens.end(), end.begin(), end.end());
+        tokens_.resize(answer_begin_ + last.begun_tokens + kept.tokens);
+        tokens_.insert(tokens_.end(), end.begin(), end.end());
+        return {};
+    }
+
+    /// Takes away what the model wrote of the last answer; one that the host added goes as a whole.
+    /// \pre the last turn is the assistant's
+    [[nodiscard]] result<void> answer_again() {
+        if (!is_open_) {
+            std::vector<conversation_turn> kept = turns_;
+            kept.pop_back();
+            auto done = become(std::move(kept));
+            return done ? begin_answer({}) : std::move(done);
+        }
+        conversation_turn& last = turns_.back();
+        last.tokens.resize(last.begun_tokens);
+        last.text.resize(last.begun_bytes);
+        last.stop = no_token;
+        tokens_.resize(answer_begin_ + last.begun_tokens);
+        return {};
+    }
+
+    /// Becomes what these turns are. An answer at their end is open.
+    [[nodiscard]] result<void> become(std::vector<conversation_turn> turns) {
+        transcript made(empty_, *text_);
+        for (conversation_turn& turn : turns) {
+            if (auto done = turn.is_answer ? made.open(std::move(turn)) : made.add(std::move(turn)); !done) {
+                return done;
+            }
+        }
+        *this = std::move(made);
+        return {};
+    }
+
+    /// The oldest question goes, with all that followed it up to the next one; what stands in front of all, such as
+    /// the system's turn, stays. \return how many turns that were; 0 if there is only one question
+    [[nodiscard]] result<std::size_t> drop_oldest() {
+        std::size_t first = 0;
+        while (first < turns_.size() && turns_[first].role == "system") {
+            ++first;
+        }
+        std::size_t next = first + 1;
+        while (next < turns_.size() && !begins_anew(next)) {
+            ++next;
+        }
+        if (next >= turns_.size()) {
+            return std::size_t{0};
+        }
+        std::vector<conversation_turn> kept(turns_.begin(), turns_.begin() + static_cast<std::ptrdiff_t>(first));
+        kept.insert(kept.end(), turns_.begin() + static_cast<std::ptrdiff_t>(next), turns_.end());
+        if (auto done = become(std::move(kept)); !done) {
+            return failed(done);
+        }
+        return next - first;
+    }
+
+private:
+    [[nodiscard]] static bool answers(const conversation_turn& turn) noexcept {
+        return turn.role == "assistant" || turn.role == "tool";
+    }
+    [[nodiscard]] bool begins_anew(std::size_t turn) const noexcept {
+        return !answers(turns_[turn]) && answers(turns_[turn - 1]);
+    }
+
+    /// Appends an answer as the tokens that it is.
+    [[nodiscard]] result<void> open(conversation_turn turn) {
+        close();
+        dialog_.add_prompt();
+        if (auto taken = take(); !taken) {
+            return taken;
+        }
+        answer_begin_ = tokens_.size();
+        tokens_.insert(tokens_.end(), turn.tokens.begin(), turn.tokens.end());
+        if (turn.stop != no_token) {
+            tokens_.push_back(turn.stop);
+        }
+        turns_.push_back(std::move(turn));
+        is_open_ = true;
+        return {};
+    }
+
+    void close() noexcept {
+        if (is_open_) {
+            dialog_.end_answer(turns_.back().tokens, turns_.back().stop != no_token);
+            is_open_ = false;
+        }
+    }
+
+    /// Takes what the dialog has for the session.
+    [[nodiscard]] result<void> take() {
+        const std::size_t kept = dialog_.kept();
+        auto more = dialog_.take();
+        if (!more) {
+            return failed(more);
+        }
+        tokens_.resize(kept);
+        tokens_.insert(tokens_.end(), more->begin(), more->end());
+        return {};
+    }
+
+    const tokenizer* text_;
+    chat_dialog empty_;
+    chat_dialog dialog_; ///< in front of an open answer
+    std::vector<conversation_turn> turns_;
+    std::vector<token> tokens_;
+    std::size_t answer_begin_ = 0;
+    bool is_open_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A dialog with a model, and all that it takes: a session, a sampler, the chat format. What a user says is never a
+/// control token, only what is new is computed, and what the model writes comes as text.
+///
+///     auto talk = conversation::open(model, {.system = "You tell fairy tales."});
+///     talk->say("Who lived in the castle?");
+///     talk->answer([](std::string_view text) { std::cout << text; });
+///
+/// or, in a loop that cannot wait:
+///
+///     talk->step(std::chrono::milliseconds(2));
+///     label += talk->take_text();
+///
+/// The tokens are those of a session that was fed the dialog by hand, whatever the steps, and whatever was said, taken
+/// back or changed before. What fails changes nothing. Borrows the model, which must outlive it; move-only. Belongs to
+/// one thread at a time, but for cancel(). step(), take() and take_text() allocate nothing once an answer was begun,
+/// but where a stop text is cut off, where turns are dropped, and for text of more than 8 bytes a token; the other
+/// functions allocate what the texts of the dialog need.
+class conversation final : public speaker {
+public:
+    /// Reads nothing yet: the system's turn is run by the first step(), or with what is said first.
+    /// \return errc::no_lm_head from a text embedding model, errc::invalid_argument for a model without tokenizer; what
+    /// any_model::chat, any_session::open, sampler::open, chat_template::open_dialog and stop_texts::open return;
+    /// errc::context_full if the context has no room for the system's turn.
+    [[nodiscard]] static result<conversation> open(const any_model& model, const conversation_options& options = {}) {
+        return detail::guarded([&] { return make(model, nullptr, options); });
+    }
+    /// The same on the caller's pool, which must outlive the conversation. See any_session::open.
+    [[nodiscard]] static result<conversation> open(const any_model& model, pool_ref pool,
+                                                   const conversation_options& options = {}) {
+        return detail::guarded([&] { return make(model, &pool, options); });
+    }
+    static result<conversation> open(any_model&&, const conversation_options& = {}) = delete;           // would dangle
+    static result<conversation> open(any_model&&, pool_ref, const conversation_options& = {}) = delete; // would dangle
+
+    /// Adds a turn of the user's, which the model is to answer. Nothing is computed. An answer that is being given ends
+    /// here. \param begun what the answer is to begin with: take_text() does not have it, the history has. It is text,
+    /// and best ends where a word does. \return errc::context_full, and what chat_dialog::add and tokenizer::encode
+    /// return.
+    [[nodiscard]] result<void> say(std::string_view text, std::string_view begun = {}) {
+        return change(fate::begins, [&](detail::transcript& next) {
+            auto added = next.add({.role = "user", .text = std::string(text)});
+            return added ? next.begin_answer(begun) : std::move(added);
+        });
+    }
+
+    /// Adds a turn of any role, such as the result of a tool or a part of an earlier dialog; no answer is wanted. An
+    /// answer that is being given ends here. \return as say()
+    [[nodiscard]] result<void> add(const chat_message& message) {
+        return change(fate::ends, [&](detail::transcript& next) {
+            conversation_turn turn{.role = std::string(message.role), .text = std::string(message.content)};
+            for (const chat_tool_call& call : message.calls) {
+                turn.calls.push_back({std::string(call.name), std::string(call.arguments)});
+            }
+            return next.add(std::move(turn));
+        });
+    }
+
+    /// The model is to answer what was added. \param begun as in say() \return as say()
+    [[nodiscard]] result<void> begin_answer(std::string_view begun = {}) {
+        return change(fate::begins, [&](detail::transcript& next) { return next.begin_answer(begun); });
+    }
+
+    /// The last answer is written anew, with the same beginning if the host gave one. The sampler goes on where it is,
+    /// so that the answer is another one unless it is greedy.
+    /// \return errc::invalid_argument if the last turn is no answer
+    [[nodiscard]] result<void> regenerate() {
+        if (history().empty() || history().back().role != "assistant") {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"conversation: the last turn is no answer that could be written anew"});
+        }
+        return change(fate::begins, [&](detail::transcript& next) { return next.answer_again(); });
+    }
+
+    /// Puts `text` in place of the one of a turn of the history. Turns after it stay; an answer that is being given
+    /// goes on, unless it is the one that was changed. Only what follows the change is computed again. \return
+    /// errc::invalid_argument if there is no such turn, errc::context_full, what tokenizer::encode returns
+    [[nodiscard]] result<void> edit(std::size_t turn, std::string_view text) {
+        if (auto checked = check_turns(turn, history().size()); !checked) {
+            return checked;
+        }
+        const bool stays = now_.is_open() && turn + 1 != history().size();
+        return change(stays ? fate::stays : fate::ends, [&](detail::transcript& next) {
+            std::vector<conversation_turn> turns = next.turns();
+            turns[turn] = {.role = turns[turn].role, .text = std::string(text), .calls = turns[turn].calls};
+            return next.become(std::move(turns));
+        });
+    }
+
+    /// Forgets the turns from `turns` on: rewind(0) is all of them, the system's turn too.
+    /// \return errc::invalid_argument if there are fewer
+    [[nodiscard]] result<void> rewind(std::size_t turns) {
+        if (turns == history().size()) {
+            return {};
+        }
+        if (auto checked = check_turns(turns, history().size()); !checked) {
+            return checked;
+        }
+        return change(fate::ends, [&](detail::transcript& next) {
+            const auto& all = next.turns();
+            return next.become({all.begin(), all.begin() + static_cast<std::ptrdiff_t>(turns)});
+        });
+    }
+
+    /// Starts anew, with the system's turn alone and the sampler as it was opened.
+    [[nodiscard]] result<void> reset() {
+        auto done = change(fate::ends, [&](detail::transcript& next) { return begin_with_system(next); });
+        if (done) {
+            sampler_.reset();
+            accept_last(now_.tokens().size());
+            ended_ = answer_end::none;
+            dropped_ = 0;
+        }
+        return done;
+    }
+
+    /// Works on what is to be read or written, and returns before the budget is used up, or when nothing is left to do:
+    /// see any_session::step. An answer can end in it: ended_by().
+    /// \return what any_session::step and next return; the answer has ended with answer_end::error then, and retry()
+    /// goes on.
+    [[nodiscard]] result<conversation_state> step(std::chrono::nanoseconds budget) {
+        const auto start = std::chrono::steady_clock::now();
+        std::chrono::nanoseconds left = budget;
+        for (bool is_first = true; state() != conversation_state::idle && (is_first || left.count() > 0);) {
+            auto advanced = advance(left);
+            if (!advanced) {
+                return failed(advanced);
+            }
+            if (*advanced == step_state::working) {
+                break;
+            }
+            is_first = false;
+            left = budget - (std::chrono::steady_clock::now() - start);
+        }
+        settle_cancel();
+        return state();
+    }
+
+    /// Works until the answer has ended, and calls on_text(std::string_view) with its text as it comes. The call
+    /// returns nothing, or false to end the answer there. \return why the answer ended, or what step() returns
+    template <class OnText> [[nodiscard]] result<answer_end> answer(OnText&& on_text) {
+        return answer_to(detail::text_visitor(on_text));
+    }
+
+    /// The text that the answer got since the last call: whole characters, but for bytes at its end that are none. What
+    /// may become a stop text or a thought is held back. What is not taken before another answer begins is lost. Valid
+    /// until the next call of a function that is not const.
+    [[nodiscard]] std::string_view take_text() noexcept { return text_.take(); }
+
+    /// The answer that is being given ends as it stands, and what was not read of the question is not. Any thread may
+    /// call it; a step() that runs meanwhile returns soon.
+    void cancel() noexcept { cancel_->store(true, std::memory_order_relaxed); }
+
+    /// After answer_end::error: the answer goes on, for example because another conversation has given back pages.
+    /// \return what say() returns
+    [[nodiscard]] result<void> retry() {
+        if (!now_.is_open() || ended_ != answer_end::error) {
+            return {};
+        }
+        auto done = detail::guarded([&] { return follow(now_.tokens()); });
+        ended_ = done ? answer_end::none : ended_;
+        return done;
+    }
+
+    /// A conversation that has the same past and goes its own way. It shares threads and working memory with this one,
+    /// so that both belong to one thread at a time; in a kv_pool it shares the pages, too: a hundred characters have
+    /// one description of their world. \param seed of the sampler's random numbers from here on; nullopt: they go on as
+    /// this one's \return errc::out_of_memory, errc::kv_pool_full
+    [[nodiscard]] result<conversation> fork(std::optional<std::uint64_t> seed = {}) {
+        return detail::guarded([&] { return make_fork(seed); });
+    }
+
+    /// Writes the conversation as it is, an answer that is being given included: its turns, its sampler and its
+    /// session. See any_session::save, whose options and errors it has. What choose_with() was given is not saved.
+    [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) {
+        return detail::guarded([&] { return write_to(sink, options); });
+    }
+    /// Becomes the conversation that was saved; what follows is what would have followed there. Settings, such as stop
+    /// texts and the system's text for reset(), stay those that this one was opened with.
+    /// \param saved all bytes of one save, which do not change meanwhile \param name what error messages call them
+    /// \return what any_session::restore and sampler::restore return, errc::wrong_model also if the dialog is other
+    /// tokens here. The conversation goes on as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved conversation") {
+        return detail::guarded([&] { return take_saved(saved, name); });
+    }
+
+    /// What chooses tokens from here on in place of the sampler, such as one that keeps to a grammar; nullopt: the
+    /// sampler. It is not told of tokens that it did not choose. Borrowed: it must outlive its use.
+    void choose_with(std::optional<any_chooser> chooser) noexcept { chooser_ = chooser; }
+
+    [[nodiscard]] conversation_state state() const noexcept {
+        if (is_answering() && is_cancelled()) {
+            return conversation_state::idle;
+        }
+        return is_reading()     ? conversation_state::reading
+               : is_answering() ? conversation_state::speaking
+                                : conversation_state::idle;
+    }
+    /// Why the last answer ended.
+    [[nodiscard]] answer_end ended_by() const noexcept {
+        return is_answering() && is_cancelled() ? answer_end::cancelled : ended_;
+    }
+    /// \pre ended_by() == answer_end::error
+    [[nodiscard]] const error& last_error() const noexcept { return error_; }
+    /// Whether the answer is still in its thought, or ended in it.
+    [[nodiscard]] bool is_in_thought() const noexcept { return now_.is_open() && text_.is_in_thought(); }
+
+    /// The turns that are in the context, an answer that is being given included. Valid until the next call of a
+    /// function that is not const.
+    [[nodiscard]] std::span<const conversation_turn> history() const noexcept { return now_.turns(); }
+    /// How many turns were dropped so far to make room.
+    [[nodiscard]] std::size_t dropped() const noexcept { return dropped_; }
+
+    /// The tokens of the dialog, those that are not computed yet included.
+    [[nodiscard]] std::span<const token> tokens() const noexcept { return now_.tokens(); }
+    [[nodiscard]] std::size_t position() const noexcept { return now_.tokens().size(); } ///< how many
+    [[nodiscard]] std::size_t context() const noexcept { return session_.context(); }
+    /// Tokens in front of the last answer.
+    [[nodiscard]] std::size_t prompt_tokens() const noexcept {
+        return now_.is_open() ? now_.answer_begin() : position();
+    }
+    /// Tokens that the model wrote of the last answer, without a stop token.
+    [[nodiscard]] std::size_t answer_tokens() const noexcept { return now_.written(); }
+
+    /// How dialogs are written.
+    [[nodiscard]] const chat_template& format() const noexcept { return format_; }
+    [[nodiscard]] const sampler& chooses() const noexcept { return sampler_; }
+
+    // What a scheduler uses.
+
+    [[nodiscard]] any_session& session() noexcept override { return session_; }
+    [[nodiscard]] std::optional<any_chooser> chooser() noexcept override {
+        settle_cancel();
+        return is_answering() ? std::optional(chooser_ ? *chooser_ : any_chooser(sampler_)) : std::nullopt;
+    }
+    void take(std::optional<token> id) noexcept override {
+        if (!is_answering()) {
+            return;
+        }
+        if (!id) {
+            take_reason(session_.stopped_by());
+        } else if (auto taken = detail::guarded([&] { return take_token(*id); }); !taken) {
+            fail(failed(taken));
+        }
+    }
+
+private:
+    /// What becomes of the answer that is being given, when the dialog changes.
+    enum class fate : unsigned char { begins, stays, ends };
+
+    /// What stays as it was opened.
+    struct settings {
+        std::string system;
+        std::vector<std::string> stop_texts = {};
+        std::size_t answer_limit = 0;
+        std::size_t room = 0; ///< 0: the full context is where it stops
+    };
+
+    conversation(settings chosen, chat_template format, any_session session, sampler choose, detail::transcript now,
+                 detail::answer_text text, std::unique_ptr<std::atomic<bool>> cancel) noexcept
+        : settings_(std::move(chosen)), format_(std::move(format)), session_(std::move(session)),
+          sampler_(std::move(choose)), now_(std::move(now)), text_(std::move(text)), cancel_(std::move(cancel)) {}
+
+    [[nodiscard]] static result<conversation> make(const any_model& model, const pool_ref* pool,
+                                                   const conversation_options& options) {
+        if (auto checked = check_model(model); !checked) {
+            return failed(checked);
+        }
+        auto format = model.chat(options.chat_format);
+        if (!format) {
+            return failed(format);
+        }
+        auto dialog = format->open_dialog(options.chat);
+        if (!dialog) {
+            return failed(dialog);
+        }
+        session_options of_session = options.session;
+        of_session.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
+        auto session =
+            pool != nullptr ? any_session::open(model, *pool, of_session) : any_session::open(model, of_session);
+        if (!session) {
+            return failed(session);
+        }
+        auto choose = sampler::open(options.sampling.value_or(sampler_options::advised_by(model.sampling())),
+                                    model.parameters().vocabulary);
+        if (!choose) {
+            return failed(choose);
+        }
+        auto stops = stop_texts::open(options.stop_texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        const detail::answer_text::options shown{
+            .show_thoughts = options.show_thoughts || !format->has_thoughts(),
+            .show_special = options.show_special,
+            .prompt = format->prompt(options.chat.thinking),
+        };
+        settings chosen = settings_of(options, session->context());
+        return assembled(std::move(chosen), *std::move(format), *std::move(session), *std::move(choose),
+                         detail::transcript(*std::move(dialog), model.text()),
+                         detail::answer_text(model.text(), shown, *std::move(stops)), true);
+    }
+
+    [[nodiscard]] static result<void> check_model(const any_model& model) {
+        if (model.parameters().is_embedder) {
+            return detail::error_saying(errc::no_lm_head, {"conversation: the model is a text embedding model, which "
+                                                           "gives no answers"});
+        }
+        if (!model.has_text()) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"conversation: the model was opened without its tokenizer"});
+        }
+        return {};
+    }
+
+    [[nodiscard]] static settings settings_of(const conversation_options& options, std::size_t context) {
+        settings made{.system = std::string(options.system), .answer_limit = options.answer_limit};
+        for (const std::string_view text : options.stop_texts) {
+            made.stop_texts.emplace_back(text);
+        }
+        if (options.when_full == full_context::drop_oldest) {
+            made.room = (std::max<std::size_t>)(options.room != 0 ? options.room : context / 4, 1);
+        }
+        return made;
+    }
+
+    [[nodiscard]] static result<conversation> assembled(settings chosen, chat_template format, any_session session,
+                                                        sampler choose, detail::transcript now,
+                                                        detail::answer_text text, bool is_new) {
+        std::unique_ptr<std::atomic<bool>> cancel(new (std::nothrow) std::atomic<bool>(false));
+        if (cancel == nullptr) {
+            return detail::out_of_memory();
+        }
+        conversation made(std::move(chosen), std::move(format), std::move(session), std::move(choose), std::move(now),
+                          std::move(text), std::move(cancel));
+        made.session_.set_cancel_flag(made.cancel_.get());
+        auto ready = is_new ? made.change(fate::ends, [&](auto& next) { return made.begin_with_system(next); })
+                            : made.follow(made.now_.tokens());
+        return ready ? result<conversation>(std::move(made)) : failed(ready);
+    }
+
+    [[nodiscard]] result<conversation> make_fork(std::optional<std::uint64_t> seed) {
+        settle_cancel();
+        auto session = session_.fork();
+        if (!session) {
+            return failed(session);
+        }
+        auto choose = sampler_.copy();
+        if (!choose) {
+            return failed(choose);
+        }
+        if (seed) {
+            choose->reseed(*seed);
+        }
+        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
+        auto stops = stop_texts::open(texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        auto made = assembled(settings_, format_, *std::move(session), *std::move(choose), now_,
+                              text_.copy(*std::move(stops)), false);
+        if (made) {
+            made->ended_ = ended_;
+            made->error_ = error_;
+            made->dropped_ = dropped_;
+            made->reserve();
+        }
+        return made;
+    }
+
+    [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {
+        settle_cancel();
+        const detail::saved_dialog dialog{ended_,
+                                          error_.code,
+                                          error_.message,
+                                          dropped_,
+                                          text_.untaken(),
+                                          now_.tokens().size(),
+                                          detail::sum_of(now_.tokens())};
+        detail::dialog_writer counted(nullptr, detail::checksum());
+        counted.put(dialog, now_.turns());
+        auto header =
+            detail::conversation_header::with(counted.size(), sampler_.saved_bytes(), session_.saved_bytes(options));
+        detail::dialog_writer summed(nullptr, header.begun_sum());
+        summed.put(dialog, now_.turns());
+        header.sum = summed.sum();
+        auto written = sink.write(std::as_bytes(std::span(&header, 1)));
+        if (written) {
+            detail::dialog_writer writer(&sink, detail::checksum());
+            writer.put(dialog, now_.turns());
+            written = std::move(writer).done();
+        }
+        written = written ? sampler_.save(sink) : std::move(written);
+        return written ? session_.save(sink, options) : std::move(written);
+    }
+
+    [[nodiscard]] result<void> take_saved(std::span<const std::byte> saved, std::string_view name) {
+        const auto parts = detail::conversation_parts::read(saved, name);
+        if (!parts) {
+            return failed(parts);
+        }
+        detail::saved_dialog dialog;
+        std::vector<conversation_turn> turns;
+        if (!detail::dialog_reader(parts->dialog).read(dialog, turns)) {
+            return detail::error_saying(errc::inconsistent, {name, ": its ", parts->dialog.size(),
+                                                             " bytes of dialog are no ", turns.size(), " turns"});
+        }
+        for (const conversation_turn& turn : turns) {
+            if (!now_.has_tokens_of(turn)) {
+                return detail::error_saying(errc::invalid_token, {name, ": an answer of ", turn.tokens.size(),
+                                                                  " tokens has some that are not in the vocabulary"});
+            }
+        }
+        detail::transcript next = now_;
+        if (auto became = next.become(std::move(turns)); !became) {
+            return became;
+        }
+        if (next.tokens().size() != dialog.token_count || detail::sum_of(next.tokens()) != dialog.token_sum) {
+            return detail::error_saying(errc::wrong_model,
+                                        {name, ": the dialog that was saved is ", dialog.token_count, " tokens, here ",
+                                         next.tokens().size(), " others: another chat format or tokenizer"});
+        }
+        auto choose = sampler_.copy();
+        if (auto restored = choose ? choose->restore(parts->sampler, name) : failed(choose); !restored) {
+            return restored;
+        }
+        auto shown = made_text(next, dialog.untaken);
+        if (!shown) {
+            return failed(shown);
+        }
+        error why{dialog.error_code, std::string(dialog.error_text)};
+        if (auto restored = session_.restore(parts->session, name); !restored) {
+            return restored;
+        }
+        cancel_->store(false, std::memory_order_relaxed);
+        now_ = std::move(next);
+        sampler_ = *std::move(choose);
+        text_ = *std::move(shown);
+        ended_ = dialog.ended;
+        error_ = std::move(why);
+        dropped_ = detail::to_size(dialog.dropped);
+        reserve();
+        return {};
+    }
+    /// The text of the open answer, of which all but `untaken` was taken.
+    [[nodiscard]] result<detail::answer_text> made_text(const detail::transcript& next,
+                                                        std::string_view untaken) const {
+        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
+        auto stops = stop_texts::open(texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        auto made = text_.copy(*std::move(stops));
+        if (next.is_open()) {
+            const conversation_turn& answer = next.turns().back();
+            made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            std::string whole;
+            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
+                static_cast<void>(made.put(id, whole));
+            }
+        }
+        made.set_untaken(untaken);
+        return made;
+    }
+
+    [[nodiscard]] result<void> begin_with_system(detail::transcript& next) const {
+        auto done = next.become({});
+        return done && !settings_.system.empty() ? next.add({.role = "system", .text = settings_.system})
+                                                 : std::move(done);
+    }
+
+    [[nodiscard]] static result<void> check_turns(std::size_t turn, std::size_t turns) {
+        if (turn >= turns) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"conversation: turn ", turn, " was asked for, the history has ", turns});
+        }
+        return {};
+    }
+
+    /// Calls work(transcript&) on a copy, which becomes the dialog if that works and the session can follow it.
+    template <class Work> [[nodiscard]] result<void> change(fate answers, Work&& work) {
+        return detail::guarded([&]() -> result<void> {
+            settle_cancel();
+            detail::transcript next = now_;
+            if (auto done = work(next); !done) {
+                return done;
+            }
+            const std::size_t told = next.tokens().size() - common(now_.tokens(), next.tokens());
+            const bool goes_on = answers == fate::begins || (answers == fate::stays && is_answering());
+            std::size_t dropped = 0;
+            if (auto fits = make_room(next, goes_on ? 1 : 0, dropped); !fits) {
+                return fits;
+            }
+            if (goes_on) {
+                prepare(next);
+            }
+            if (auto followed = follow(next.tokens()); !followed) {
+                if (auto back = follow(now_.tokens()); !back && is_answering()) {
+                    fail(failed(back));
+                }
+                return followed;
+            }
+            take_over(next, answers, told);
+            dropped_ += dropped;
+            return {};
+        });
+    }
+
+    void take_over(detail::transcript& next, fate answers, std::size_t told) {
+        const bool was_answering = is_answering();
+        std::swap(now_, next);
+        accept_last(told);
+        if (answers == fate::begins) {
+            const conversation_turn& answer = now_.turns().back();
+            text_.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            ended_ = answer_end::none;
+            cancel_->store(false, std::memory_order_relaxed);
+        } else if (answers == fate::ends && was_answering) {
+            ended_ = answer_end::cancelled;
+        }
+    }
+
+    /// Memory for the rest of the answer.
+    void prepare(detail::transcript& next) {
+        const std::size_t room = session_.context() - (std::min)(session_.context(), next.tokens().size());
+        const std::size_t limit = settings_.answer_limit;
+        next.reserve(limit != 0 ? (std::min)(room, limit + 1) : room);
+        text_.reserve(next.turns().back().begun_bytes);
+    }
+    void reserve() {
+        if (is_answering()) {
+            prepare(now_);
+        }
+    }
+
+    /// Drops turns until `need` positions are free, and if that takes any, as many more as the options say.
+    [[nodiscard]] result<void> make_room(detail::transcript& next, std::size_t need, std::size_t& dropped) const {
+        const std::size_t context = session_.context();
+        const auto has_room = [&](std::size_t free) {
+            return next.tokens().size() <= context && context - next.tokens().size() >= free;
+        };
+        const bool drops = settings_.room != 0;
+        if (has_room(drops ? need : 0)) {
+            return {};
+        }
+        while (drops && !has_room((std::max)(need, settings_.room))) {
+            auto gone = next.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            if (*gone == 0) {
+                break;
+            }
+            dropped += *gone;
+        }
+        return drops && has_room(need) ? result<void>() : does_not_fit(next.tokens());
+    }
+
+    [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
+        const std::size_t taken = common(now_.tokens(), tokens);
+        return detail::error_saying(errc::context_full,
+                                    {"conversation: ", tokens.size() - taken, " tokens do not fit, the context has ",
+                                     session_.context(), " positions and ", taken, " are taken"});
+    }
+
+    [[nodiscard]] static std::size_t common(std::span<const token> a, std::span<const token> b) noexcept {
+        const std::size_t most = (std::min)(a.size(), b.size());
+        std::size_t count = 0;
+        while (count < most && a[count] == b[count]) {
+            ++count;
+        }
+        return count;
+    }
+
+    /// The session keeps what it has of these tokens and is to run the rest.
+    [[nodiscard]] result<void> follow(std::span<const token> tokens) {
+        const std::size_t kept = common(session_.tokens(), tokens);
+        if (auto rewound = session_.rewind(kept); !rewound) {
+            return rewound;
+        }
+        return session_.queue(tokens.subspan(kept));
+    }
+
+    /// The sampler counts the last `count` tokens among the recent ones.
+    void accept_last(std::size_t count) noexcept {
+        for (const token id : tokens().last(count)) {
+            sampler_.accept(id);
+        }
+    }
+
+    [[nodiscard]] bool is_answering() const noexcept { return now_.is_open() && ended_ == answer_end::none; }
+    [[nodiscard]] bool is_cancelled() const noexcept { return cancel_->load(std::memory_order_relaxed); }
+    [[nodiscard]] bool is_reading() const noexcept { return session_.queued() != 0; }
+
+    void settle_cancel() noexcept {
+        if (is_cancelled() && cancel_->exchange(false, std::memory_order_relaxed) && is_answering()) {
+            static_cast<void>(session_.rewind(session_.position())); // drops the queue
+            finish(answer_end::cancelled);
+        }
+    }
+
+    /// A piece of work; `working`: the budget is used up.
+    [[nodiscard]] result<step_state> advance(std::chrono::nanoseconds budget) {
+        auto choose = chooser();
+        auto stepped = choose ? session_.step(budget, *choose) : session_.step(budget);
+        if (!stepped && stepped.error().code == errc::cancelled) {
+            return step_state::ready; // settle_cancel() sees to it
+        }
+        if (!stepped) {
+            if (choose) {
+                fail(error{stepped.error()});
+            }
+            return stepped;
+        }
+        if (*stepped == step_state::ready && choose) {
+            take(session_.next(*choose));
+            if (ended_ == answer_end::error) {
+                return error{error_};
+            }
+        }
+        return stepped;
+    }
+
+    [[nodiscard]] result<answer_end> answer_to(detail::text_visitor on_text) {
+        while (state() != conversation_state::idle) {
+            if (auto advanced = advance((std::chrono::nanoseconds::max)()); !advanced) {
+                return failed(advanced);
+            }
+            if (const std::string_view text = take_text(); !text.empty() && !on_text(text)) {
+                cancel();
+            }
+        }
+        settle_cancel();
+        return ended_;
+    }
+
+    [[nodiscard]] result<void> take_token(token id) {
+        if (format_.is_stop(id)) {
+            now_.stop(id);
+            finish(answer_end::stop_token);
+            return {};
+        }
+        now_.append(id);
+        if (text_.put(id, now_.text())) {
+            finish(answer_end::stop_text);
+        } else if (now_.written() == settings_.answer_limit) {
+            finish(answer_end::limit);
+        }
+        return {};
+    }
+
+    void take_reason(stop_reason why) noexcept {
+        switch (why) {
+        case stop_reason::error:
+            static_cast<void>(detail::has_memory_for([&] { fail(error{session_.last_error()}); }));
+            ended_ = answer_end::error;
+            break;
+        case stop_reason::context_full:
+            go_on_without_the_oldest();
+            break;
+        default: // the flag is set
+            settle_cancel();
+        }
+    }
+
+    void go_on_without_the_oldest() noexcept {
+        auto done = settings_.room != 0 ? change(fate::stays, [](detail::transcript&) { return result<void>(); })
+                                        : detail::error_saying(errc::context_full, {});
+        if (!done && done.error().code == errc::context_full) {
+            finish(answer_end::context_full);
+        } else if (!done) {
+            fail(std::move(done).error());
+        }
+    }
+
+    void fail(error why) noexcept {
+        error_ = std::move(why);
+        ended_ = answer_end::error;
+    }
+
+    /// The answer ends; what was held back of its text is shown.
+    void finish(answer_end why) noexcept {
+        ended_ = why;
+        auto done = detail::guarded([&]() -> result<void> {
+            if (why != answer_end::stop_text && text_.end(now_.text())) {
+                ended_ = answer_end::stop_text;
+            }
+            const bool follows_text = now_.turns().back().begun_tokens != 0;
+            return ended_ == answer_end::stop_text ? now_.cut(text_.made_decoder(follows_text)) : result<void>();
+        });
+        if (!done) {
+            fail(failed(done));
+        }
+    }
+
+    settings settings_;
+    chat_template format_;
+    any_session session_;
+    sampler sampler_;
+    std::optional<any_chooser> chooser_;
+    detail::transcript now_;
+    detail::answer_text text_;
+    std::unique_ptr<std::atomic<bool>> cancel_; ///< not here, because the session knows its place
+    answer_end ended_ = answer_end::none;
+    error error_;
+    std::size_t dropped_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/embedding.hpp ----
+// Text embeddings: the tokens of a text to embed.
+#ifndef BITNET_RUN_EMBEDDING_HPP
+#define BITNET_RUN_EMBEDDING_HPP
+
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The tokens of `text` as any_session::embed() wants them: bos before and eos after it if the file asks for them. Text
+/// embedding models are trained with that eos, in which one that pools by the last state gathers the text. What else a
+/// model wants around a text, such as an instruction before a query, is up to the caller. \pre model.has_text().
+/// \return what tokenizer::encode returns.
+[[nodiscard]] inline result<std::vector<token>> tokens_to_embed(const any_model& model, std::string_view text) {
+    return detail::guarded([&]() -> result<std::vector<token>> {
+        const tokenizer& tokens = model.text();
+        std::vector<token> made;
+        if (tokens.add_bos() && tokens.bos()) {
+            made.push_back(*tokens.bos());
+        }
+        if (auto done = tokens.encode(text, made); !done) {
+            return failed(done);
+        }
+        if (tokens.add_eos() && tokens.eos()) {
+            made.push_back(*tokens.eos());
+        }
+        return made;
+    });
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/memory_estimate.hpp ----
+// memory_estimate: what a model and its sessions will take, before either is opened.
+#ifndef BITNET_RUN_MEMORY_ESTIMATE_HPP
+#define BITNET_RUN_MEMORY_ESTIMATE_HPP
+
+#include <cstdint>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Bytes. What model() and session() add up to is within 1 % of what opening allocates, but for the stacks of threads;
+/// of memory that is allocated and not written the system uses none.
+struct memory_estimate {
+    // of a model
+    std::uint64_t mapped = 0;    ///< the file's, where it is mapped or borrowed: the system's to keep or drop
+    std::uint64_t copied = 0;    ///< the file's, where it is copied into memory
+    std::uint64_t repacked = 0;  ///< ternary weights in another layout than the file's
+    std::uint64_t screen = 0;    ///< of the head; made in the background if lm_head_mode::automatic says so
+    std::uint64_t norms = 0;     ///< and biases, as F32
+    std::uint64_t tokenizer = 0; ///< vocabulary and merges
+    std::uint64_t tables = 0;    ///< of layers, metadata and tensors
+    // of each session
+    std::uint64_t keys_and_values = 0; ///< of the whole context; with a kv_pool, in whole pages of it
+    std::uint64_t scratch = 0;         ///< rows of a prompt chunk, parts of attention, the search through the screen
+    std::uint64_t logits = 0;
+    std::uint64_t tokens = 0; ///< and the state of the last one
+
+    /// What a model takes beside the pages of a mapped file.
+    [[nodiscard]] std::uint64_t model() const noexcept {
+        return copied + repacked + screen + norms + tokenizer + tables;
+    }
+    [[nodiscard]] std::uint64_t session() const noexcept { return keys_and_values + scratch + logits + tokens; }
+};
+
+/// What any_model::open and any_session::open would allocate with the same arguments, from the file's header: weights
+/// are not read, but for scales of blocks. What depends on free memory (page_mode::automatic, lm_head_mode::automatic)
+/// is decided as it would be now. \return what any_model::open returns for a header that it refuses, and
+/// errc::invalid_argument for a context or prompt chunk that any_session::open refuses.
+template <class Ladder = any_cpu>
+[[nodiscard]] result<memory_estimate> estimate_memory(std::string_view utf8_path, const open_options& options = {},
+                                                      const session_options& of_session = {},
+                                                      std::string_view isa = {}) {
+    return compiled_for<Ladder>::estimate(utf8_path, options, of_session, isa);
+}
+/// The same of a file that is open, whose pages are what they are.
+template <class Ladder = any_cpu>
+[[nodiscard]] result<memory_estimate> estimate_memory(const model_file& file, const open_options& options = {},
+                                                      const session_options& of_session = {},
+                                                      std::string_view isa = {}) {
+    return compiled_for<Ladder>::estimate(file, options, of_session, isa);
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/scheduler.hpp ----
+// scheduler: many conversations on one model, all of them in one reading of its weights.
+#ifndef BITNET_RUN_SCHEDULER_HPP
+#define BITNET_RUN_SCHEDULER_HPP
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// What scheduler holds. See there for what the functions promise.
+class scheduler_base {
+public:
+    scheduler_base(const scheduler_base&) = delete;
+    scheduler_base& operator=(const scheduler_base&) = delete;
+    virtual ~scheduler_base() = default;
+
+    [[nodiscard]] virtual result<void> add(speaker& who, int priority) = 0;
+    virtual bool set_priority(const speaker& who, int priority) noexcept = 0;
+    virtual bool remove(const speaker& who) noexcept = 0;
+    /// \param budget nullopt: one pass, without end
+    [[nodiscard]] virtual step_state step(std::optional<std::chrono::nanoseconds> budget) noexcept = 0;
+    [[nodiscard]] virtual std::size_t speakers() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t threads() const noexcept = 0;
+
+protected:
+    scheduler_base() noexcept = default;
+};
+
+} // namespace detail
+
+/// Serves many speakers with one model by continuous batching: each pass over the weights takes one token of all that
+/// are speaking and a piece of the prompts of others, and speakers come and go between passes. Every one gets the bits,
+/// and so the tokens, that it would have had alone.
+///
+/// In the order of priorities, the highest first, and of equal ones the one that waited longest; in every fourth pass
+/// the waiting alone decides, so that among n speakers nobody waits for more than 4 n passes.
+///
+/// What fails, fails for one: a speaker whose context or KV pool is full, whose flag is set (see
+/// any_session::set_cancel_flag) or that has nothing to continue gets take(nullopt), its session says why, and it is
+/// left out until the next step() asks it again.
+///
+/// Borrows the model, which must outlive it, and speakers until they are removed. Sessions need no memory for the work
+/// that is done here; those made by any_session::fork() have none of their own. Belongs to one thread at a time,
+/// together with its speakers, their sessions and all that these share a working memory with. Between two calls
+/// sessions may be used like any others; a pass that stopped halfway starts again if one of its sessions was run,
+/// rewound or removed meanwhile. Allocates in open() only: scratch for the rows of a pass, and logits for `answers`
+/// rows, of which what is never written is never used.
+///
+///     while (server_is_running()) {
+///         add_and_remove_speakers();
+///         if (all.step(2ms) == step_state::ready) { wait_for_requests(); }
+///     }
+class scheduler {
+public:
+    /// \return errc::invalid_argument (an option that is out of its range, no threads), errc::no_lm_head (a text
+    /// embedding model), errc::out_of_memory, errc::thread_error.
+    [[nodiscard]] static result<scheduler> open(const any_model& opened, const scheduler_options& options = {}) {
+        return made(opened.base().open_scheduler(options, nullptr));
+    }
+    /// The same on the caller's pool, which must outlive the scheduler; options.threads and spin are not used.
+    [[nodiscard]] static result<scheduler> open(const any_model& opened, pool_ref pool,
+                                                const scheduler_options& options = {}) {
+        return made(opened.base().open_scheduler(options, &pool));
+    }
+    static result<scheduler> open(any_model&&, const scheduler_options& = {}) = delete;           // would dangle
+    static result<scheduler> open(any_model&&, pool_ref, const scheduler_options& = {}) = delete; // would dangle
+
+    /// Serves `who` from the next step() on; it must outlive that, or be removed before. \return
+    /// errc::invalid_argument (its session is another model's or already served, too many speakers).
+    [[nodiscard]] result<void> add(speaker& who, int priority = 0) { return base_->add(who, priority); }
+    /// \return whether `who` is served here
+    bool set_priority(const speaker& who, int priority) noexcept { return base_->set_priority(who, priority); }
+    /// Its session has all tokens that it was given, and what is left in its queue. \return whether `who` was served
+    bool remove(const speaker& who) noexcept { return base_->remove(who); }
+
+    /// Works, and returns before `budget` is used up, as any_session::step() does: it may stop within a pass, and the
+    /// next call goes on there. Choosing a token is not divided; one speaker's is the most that a budget is missed by.
+    /// \return ready if no speaker has anything to do
+    [[nodiscard]] step_state step(std::chrono::nanoseconds budget) noexcept { return base_->step(budget); }
+    /// One whole pass, or the rest of one: for servers, which look for new requests between two.
+    [[nodiscard]] step_state step() noexcept { return base_->step(std::nullopt); }
+
+    [[nodiscard]] std::size_t speakers() const noexcept { return base_->speakers(); }
+    [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
+
+private:
+    explicit scheduler(std::unique_ptr<detail::scheduler_base> base) noexcept : base_(std::move(base)) {}
+
+    [[nodiscard]] static result<scheduler> made(result<std::unique_ptr<detail::scheduler_base>> opened) {
+        return opened ? result<scheduler>(scheduler(*std::move(opened))) : failed(opened);
+    }
+
+    std::unique_ptr<detail::scheduler_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

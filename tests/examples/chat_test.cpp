@@ -127,8 +127,8 @@ TEST_CASE("commands are obeyed, unknown ones named, empty lines skipped, and std
     CHECK(run("chat", with({})).status == 0);
 }
 
-TEST_CASE("a full context is reported with the remedy, and /reset makes room") {
-    const std::vector<std::string> options = with({"-c", "16", "--temp", "0"});
+TEST_CASE("with --when-full stop a full context is reported with the remedy, and /reset makes room") {
+    const std::vector<std::string> options = with({"-c", "16", "--temp", "0", "--when-full", "stop"});
     const outcome full = run("chat", options, "Once upon a time\nthe king\n/reset\nOnce upon a time\n");
     CHECK(full.status == 0);
     CHECK(contains(full.err, "all 16 positions are taken"));
@@ -141,6 +141,23 @@ TEST_CASE("a full context is reported with the remedy, and /reset makes room") {
     const std::string hello = output("chat", with({"-c", "40", "-n", "4"}), "the king\n");
     const std::string longer(400, 'x');
     CHECK(output("chat", with({"-c", "40", "-n", "4"}), longer + "\nthe king\n") == hello);
+}
+
+TEST_CASE("a dialog goes on for ever: the oldest turns are forgotten, with a note, and what the system says is kept") {
+    const std::vector<std::string> options{"-c", "60", "--temp", "0", "-n", "12", "-s", "Tell a story."};
+    std::string questions;
+    for (int i = 0; i < 20; ++i) {
+        questions += i % 2 == 0 ? "Once upon a time\n" : "the king\n";
+    }
+    const outcome ran = run("chat", with(options), questions);
+    CHECK(ran.status == 0);
+    CHECK(contains(ran.err, "(to make room, the oldest turns were forgotten: 2"));
+    CHECK(!contains(ran.err, "tokens do not fit"));
+    CHECK(std::count(ran.out.begin(), ran.out.end(), '\n') >= 20);
+    // Nothing but the question fits: an answer has nothing to forget, and the next question begins where the first did.
+    const outcome tight = run("chat", with({"-c", "16", "--temp", "0"}), "the king\nthe king\n");
+    CHECK(contains(tight.err, "all 16 positions are taken"));
+    CHECK(tight.out.substr(0, tight.out.size() / 2) == tight.out.substr(tight.out.size() / 2));
 }
 
 TEST_CASE("a file with a wrong template is used with the right format, and a note says so") {

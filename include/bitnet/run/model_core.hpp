@@ -20,6 +20,7 @@
 #include <bitnet/run/batch_core.hpp>
 #include <bitnet/run/graph_part.hpp>
 #include <bitnet/run/model_facts.hpp>
+#include <bitnet/run/model_fingerprint.hpp>
 #include <bitnet/run/model_screen.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/scheduler_core.hpp>
@@ -88,7 +89,8 @@ public:
     screen_state head_screen() const noexcept override { return screen_.state(); }
 
     [[nodiscard]] model_parts parts() const noexcept {
-        return {tables_, facts_->parameters, tensors_, screen_, facts_->turns, facts_->text ? &*facts_->text : nullptr};
+        return {tables_,  facts_->parameters, tensors_, screen_, facts_->turns, facts_->text ? &*facts_->text : nullptr,
+                identity_};
     }
 
 private:
@@ -113,7 +115,7 @@ private:
         if (!facts) {
             return failed(facts);
         }
-        std::unique_ptr<model_core> made(new (std::nothrow) model_core(tables, *std::move(facts)));
+        std::unique_ptr<model_core> made(new (std::nothrow) model_core(tables, *std::move(facts), options));
         if (made == nullptr) {
             return error{errc::out_of_memory,
                          sentence({"model: ", sizeof(model_core), " bytes could not be allocated"})};
@@ -139,8 +141,9 @@ private:
         progress.expect(is_read_again ? bytes + head->bytes.size() : bytes);
     }
 
-    model_core(const engine& tables, std::unique_ptr<model_facts> facts) noexcept
-        : tables_(tables), facts_(std::move(facts)) {}
+    model_core(const engine& tables, std::unique_ptr<model_facts> facts, const open_options& options) noexcept
+        : tables_(tables), facts_(std::move(facts)), identity_(facts_->file(), facts_->parameters, options.file_order) {
+    }
 
     [[nodiscard]] const memory_source* memory() const noexcept { return facts_->file().memory(); }
     /// The options of a session or a batch.
@@ -257,6 +260,7 @@ private:
 
     const engine& tables_;
     std::unique_ptr<model_facts> facts_;
+    model_fingerprint identity_;
     weights tensors_;
     model_screen screen_; ///< the last one: its thread reads the others
 };

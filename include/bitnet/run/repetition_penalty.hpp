@@ -99,6 +99,27 @@ public:
         list();
     }
 
+    /// Tokens of the window, and how many of them there can be.
+    [[nodiscard]] std::size_t kept() const noexcept { return kept_; }
+    [[nodiscard]] std::size_t window() const noexcept { return tokens_.size(); }
+    /// The i-th of them, the oldest first, and its length. \pre i < kept()
+    [[nodiscard]] token token_at(std::size_t i) const noexcept { return tokens_[slot(kept_ - i)]; }
+    [[nodiscard]] std::uint32_t length_at(std::size_t i) const noexcept { return lengths_[slot(kept_ - i)]; }
+    /// Becomes a window of `count` tokens, of which the i-th is token_of(i) and has length_of(i). \pre count <=
+    /// window()
+    template <class TokenOf, class LengthOf>
+    void become(std::size_t count, const TokenOf& token_of, const LengthOf& length_of) noexcept {
+        reset();
+        for (std::size_t i = 0; i < count; ++i) {
+            tokens_[i] = token_of(i);
+            lengths_[i] = length_of(i);
+        }
+        kept_ = count;
+        next_ = count == window() ? 0 : count;
+        const default_float_environment environment;
+        list();
+    }
+
     void reset() noexcept {
         kept_ = 0;
         next_ = 0;

@@ -5,6 +5,7 @@
 
 #include <bitnet/checkpoint/sampling_advice.hpp>
 #include <bitnet/core/buffer.hpp>
+#include <bitnet/core/checksum.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/exponential.hpp>
 #include <bitnet/core/float_environment.hpp>
@@ -12,13 +13,17 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/core/sort_first.hpp>
+#include <bitnet/io/byte_sink.hpp>
 #include <bitnet/model/ranking.hpp>
 #include <bitnet/run/logit_bias.hpp>
 #include <bitnet/run/repetition_penalty.hpp>
+#include <bitnet/run/saved_sampler.hpp>
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/run/token_counts.hpp>
 #include <bitnet/text/token.hpp>
 
+#include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -167,6 +172,81 @@ public:
         repetition_.reset();
     }
 
+    /// Writes the random state, the recent tokens, and the options, which restore() compares but for the seed.
+    /// Allocates nothing itself. \return what the sink returns
+    [[nodiscard]] result<void> save(byte_sink sink) const {
+        const detail::saved_sampler header = saved();
+        detail::checksum sum;
+        const auto write = [&](const void* data, std::size_t size) {
+            const std::span bytes(static_cast<const std::byte*>(data), size);
+            sum.add(bytes);
+            return sink.write(bytes);
+        };
+        auto written = write(&header, sizeof header);
+        for (std::size_t i = 0; written && i < header.recent; ++i) {
+            const token id = recent_[(accepted_ - header.recent + i) % recent_.size()];
+            written = write(&id, sizeof id);
+        }
+        for (std::size_t i = 0; written && i < header.repeated; ++i) {
+            const token id = repetition_.token_at(i);
+            written = write(&id, sizeof id);
+        }
+        for (std::size_t i = 0; written && i < header.repeated; ++i) {
+            const std::uint32_t length = repetition_.length_at(i);
+            written = write(&length, sizeof length);
+        }
+        const std::uint64_t value = sum.value();
+        return written ? write(&value, sizeof value) : std::move(written);
+    }
+    /// Bytes that save() writes.
+    [[nodiscard]] std::uint64_t saved_bytes() const noexcept { return saved().all_bytes(); }
+    /// Becomes the sampler that was saved. Allocates nothing. \param name what error messages call the save
+    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, inconsistent or invalid_token for what is no
+    /// whole save, wrong_model if options or vocabulary differ. The sampler stays as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> bytes, std::string_view name = "saved sampler") {
+        const auto read = detail::saved_sampler::read(bytes, name, saved());
+        if (!read) {
+            return failed(read);
+        }
+        reset();
+        for (std::size_t i = 0; i < read->recent; ++i) {
+            accept(static_cast<token>(detail::saved_sampler::number_at(bytes, i)));
+        }
+        const std::size_t first = read->recent;
+        const std::size_t count = read->repeated;
+        repetition_.become(
+            count,
+            [&](std::size_t i) noexcept {
+                return static_cast<token>(detail::saved_sampler::number_at(bytes, first + i));
+            },
+            [&](std::size_t i) noexcept { return detail::saved_sampler::number_at(bytes, first + count + i); });
+        random_ = read->random;
+        options_.seed = read->numbers[2];
+        return {};
+    }
+
+    /// Another sampler in the same state. \return errc::out_of_memory.
+    [[nodiscard]] result<sampler> copy() const {
+        auto made = open(options_, vocabulary_);
+        const std::size_t held = (std::min)(accepted_, recent_.size());
+        for (std::size_t i = 0; made && i < held; ++i) { // the oldest first
+            made->accept(recent_[(accepted_ - held + i) % recent_.size()]);
+        }
+        if (made) {
+            made->random_ = random_;
+            made->repetition_.become(
+                repetition_.kept(), [this](std::size_t i) noexcept { return repetition_.token_at(i); },
+                [this](std::size_t i) noexcept { return repetition_.length_at(i); });
+        }
+        return made;
+    }
+
+    /// Starts another random sequence; recent tokens stay.
+    void reseed(std::uint64_t seed) noexcept {
+        options_.seed = seed;
+        random_ = seed;
+    }
+
     /// Their lists are the sampler's own copies.
     [[nodiscard]] const sampler_options& options() const noexcept { return options_; }
     [[nodiscard]] bool is_greedy() const noexcept { return options_.temperature == 0.0f; }
@@ -179,6 +259,31 @@ private:
     };
 
     sampler() noexcept = default;
+
+    /// What a save begins with.
+    [[nodiscard]] detail::saved_sampler saved() const noexcept {
+        const sampler_options& o = options_;
+        detail::saved_sampler made;
+        made.magic = detail::saved_sampler::spelled_magic();
+        made.recent = static_cast<std::uint32_t>(accepted_ < recent_.size() ? accepted_ : recent_.size());
+        const float fractions[] = {
+            o.temperature,       o.top_p,     o.min_p,          o.repeat_penalty, o.presence_penalty,
+            o.frequency_penalty, o.typical_p, o.dry_multiplier, o.dry_base};
+        for (std::size_t i = 0; i < made.fractions.size(); ++i) {
+            made.fractions[i] = std::bit_cast<std::uint32_t>(fractions[i]);
+        }
+        made.repeated = static_cast<std::uint32_t>(repetition_.kept());
+        made.numbers = {o.top_k,
+                        o.penalty_window,
+                        o.seed,
+                        vocabulary_,
+                        o.dry_allowed_length,
+                        o.dry_window,
+                        detail::checksum::of(std::as_bytes(repetition_.breakers())),
+                        detail::checksum::of(std::as_bytes(biases_.entries()))};
+        made.random = random_;
+        return made;
+    }
 
     [[nodiscard]] static result<void> check_options(const sampler_options& o) {
         struct rule {

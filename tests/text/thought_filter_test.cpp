@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // thought_filter: what is shown of an answer with a thought, however its text is cut.
-#include "../../examples/thought_filter.hpp"
+#include <bitnet/text/thought_filter.hpp>
 
 #include <doctest/doctest.h>
 
@@ -12,12 +12,13 @@ namespace {
 
 /// What is shown of `answer`, fed `size` bytes at a time.
 std::string shown(std::string_view answer, std::size_t size, bool begins_in_thought = false) {
-    tools::thought_filter filter(begins_in_thought);
+    bitnet::detail::thought_filter filter(begins_in_thought);
     std::string all;
     for (std::size_t i = 0; i < answer.size(); i += size) {
         all += filter.feed(answer.substr(i, size));
     }
-    return all + filter.flush();
+    all += filter.flush();
+    return all;
 }
 
 } // namespace
@@ -43,12 +44,12 @@ TEST_CASE("the thought in front of an answer is left out, all else is shown") {
 }
 
 TEST_CASE("an answer is shown as soon as it can be no thought") {
-    tools::thought_filter filter(false);
+    bitnet::detail::thought_filter filter(false);
     CHECK(filter.feed("<").empty());
     CHECK(filter.feed("t") == "");
     CHECK(filter.feed("d>") == "<td>");
     CHECK(filter.feed("x") == "x");
-    tools::thought_filter thinking(false);
+    bitnet::detail::thought_filter thinking(false);
     CHECK(thinking.feed("<think>\nlong").empty());
     CHECK(thinking.is_in_thought());
     CHECK(thinking.feed("</think>\n").empty());

@@ -1,0 +1,758 @@
+// SPDX-License-Identifier: MIT
+// conversation: a dialog with a model: what is said, what it answers, and what becomes of both.
+#ifndef BITNET_RUN_CONVERSATION_HPP
+#define BITNET_RUN_CONVERSATION_HPP
+
+#include <bitnet/checkpoint/hyper_parameters.hpp>
+#include <bitnet/core/checked.hpp>
+#include <bitnet/core/checksum.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
+#include <bitnet/io/byte_sink.hpp>
+#include <bitnet/run/answer_text.hpp>
+#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/any_session.hpp>
+#include <bitnet/run/conversation_options.hpp>
+#include <bitnet/run/conversation_turn.hpp>
+#include <bitnet/run/sampler.hpp>
+#include <bitnet/run/save_options.hpp>
+#include <bitnet/run/saved_conversation.hpp>
+#include <bitnet/run/session_options.hpp>
+#include <bitnet/run/speaker.hpp>
+#include <bitnet/run/token_chooser.hpp>
+#include <bitnet/run/transcript.hpp>
+#include <bitnet/text/chat_dialog.hpp>
+#include <bitnet/text/chat_format.hpp>
+#include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/stop_texts.hpp>
+#include <bitnet/text/token.hpp>
+#include <bitnet/thread/pool.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A dialog with a model, and all that it takes: a session, a sampler, the chat format. What a user says is never a
+/// control token, only what is new is computed, and what the model writes comes as text.
+///
+///     auto talk = conversation::open(model, {.system = "You tell fairy tales."});
+///     talk->say("Who lived in the castle?");
+///     talk->answer([](std::string_view text) { std::cout << text; });
+///
+/// or, in a loop that cannot wait:
+///
+///     talk->step(std::chrono::milliseconds(2));
+///     label += talk->take_text();
+///
+/// The tokens are those of a session that was fed the dialog by hand, whatever the steps, and whatever was said, taken
+/// back or changed before. What fails changes nothing. Borrows the model, which must outlive it; move-only. Belongs to
+/// one thread at a time, but for cancel(). step(), take() and take_text() allocate nothing once an answer was begun,
+/// but where a stop text is cut off, where turns are dropped, and for text of more than 8 bytes a token; the other
+/// functions allocate what the texts of the dialog need.
+class conversation final : public speaker {
+public:
+    /// Reads nothing yet: the system's turn is run by the first step(), or with what is said first.
+    /// \return errc::no_lm_head from a text embedding model, errc::invalid_argument for a model without tokenizer; what
+    /// any_model::chat, any_session::open, sampler::open, chat_template::open_dialog and stop_texts::open return;
+    /// errc::context_full if the context has no room for the system's turn.
+    [[nodiscard]] static result<conversation> open(const any_model& model, const conversation_options& options = {}) {
+        return detail::guarded([&] { return make(model, nullptr, options); });
+    }
+    /// The same on the caller's pool, which must outlive the conversation. See any_session::open.
+    [[nodiscard]] static result<conversation> open(const any_model& model, pool_ref pool,
+                                                   const conversation_options& options = {}) {
+        return detail::guarded([&] { return make(model, &pool, options); });
+    }
+    static result<conversation> open(any_model&&, const conversation_options& = {}) = delete;           // would dangle
+    static result<conversation> open(any_model&&, pool_ref, const conversation_options& = {}) = delete; // would dangle
+
+    /// Adds a turn of the user's, which the model is to answer. Nothing is computed. An answer that is being given ends
+    /// here. \param begun what the answer is to begin with: take_text() does not have it, the history has. It is text,
+    /// and best ends where a word does. \return errc::context_full, and what chat_dialog::add and tokenizer::encode
+    /// return.
+    [[nodiscard]] result<void> say(std::string_view text, std::string_view begun = {}) {
+        return change(fate::begins, [&](detail::transcript& next) {
+            auto added = next.add({.role = "user", .text = std::string(text)});
+            return added ? next.begin_answer(begun) : std::move(added);
+        });
+    }
+
+    /// Adds a turn of any role, such as the result of a tool or a part of an earlier dialog; no answer is wanted. An
+    /// answer that is being given ends here. \return as say()
+    [[nodiscard]] result<void> add(const chat_message& message) {
+        return change(fate::ends, [&](detail::transcript& next) {
+            conversation_turn turn{.role = std::string(message.role), .text = std::string(message.content)};
+            for (const chat_tool_call& call : message.calls) {
+                turn.calls.push_back({std::string(call.name), std::string(call.arguments)});
+            }
+            return next.add(std::move(turn));
+        });
+    }
+
+    /// The model is to answer what was added. \param begun as in say() \return as say()
+    [[nodiscard]] result<void> begin_answer(std::string_view begun = {}) {
+        return change(fate::begins, [&](detail::transcript& next) { return next.begin_answer(begun); });
+    }
+
+    /// The last answer is written anew, with the same beginning if the host gave one. The sampler goes on where it is,
+    /// so that the answer is another one unless it is greedy.
+    /// \return errc::invalid_argument if the last turn is no answer
+    [[nodiscard]] result<void> regenerate() {
+        if (history().empty() || history().back().role != "assistant") {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"conversation: the last turn is no answer that could be written anew"});
+        }
+        return change(fate::begins, [&](detail::transcript& next) { return next.answer_again(); });
+    }
+
+    /// Puts `text` in place of the one of a turn of the history. Turns after it stay; an answer that is being given
+    /// goes on, unless it is the one that was changed. Only what follows the change is computed again. \return
+    /// errc::invalid_argument if there is no such turn, errc::context_full, what tokenizer::encode returns
+    [[nodiscard]] result<void> edit(std::size_t turn, std::string_view text) {
+        if (auto checked = check_turns(turn, history().size()); !checked) {
+            return checked;
+        }
+        const bool stays = now_.is_open() && turn + 1 != history().size();
+        return change(stays ? fate::stays : fate::ends, [&](detail::transcript& next) {
+            std::vector<conversation_turn> turns = next.turns();
+            turns[turn] = {.role = turns[turn].role, .text = std::string(text), .calls = turns[turn].calls};
+            return next.become(std::move(turns));
+        });
+    }
+
+    /// Forgets the turns from `turns` on: rewind(0) is all of them, the system's turn too.
+    /// \return errc::invalid_argument if there are fewer
+    [[nodiscard]] result<void> rewind(std::size_t turns) {
+        if (turns == history().size()) {
+            return {};
+        }
+        if (auto checked = check_turns(turns, history().size()); !checked) {
+            return checked;
+        }
+        return change(fate::ends, [&](detail::transcript& next) {
+            const auto& all = next.turns();
+            return next.become({all.begin(), all.begin() + static_cast<std::ptrdiff_t>(turns)});
+        });
+    }
+
+    /// Starts anew, with the system's turn alone and the sampler as it was opened.
+    [[nodiscard]] result<void> reset() {
+        auto done = change(fate::ends, [&](detail::transcript& next) { return begin_with_system(next); });
+        if (done) {
+            sampler_.reset();
+            accept_last(now_.tokens().size());
+            ended_ = answer_end::none;
+            dropped_ = 0;
+        }
+        return done;
+    }
+
+    /// Works on what is to be read or written, and returns before the budget is used up, or when nothing is left to do:
+    /// see any_session::step. An answer can end in it: ended_by().
+    /// \return what any_session::step and next return; the answer has ended with answer_end::error then, and retry()
+    /// goes on.
+    [[nodiscard]] result<conversation_state> step(std::chrono::nanoseconds budget) {
+        const auto start = std::chrono::steady_clock::now();
+        std::chrono::nanoseconds left = budget;
+        for (bool is_first = true; state() != conversation_state::idle && (is_first || left.count() > 0);) {
+            auto advanced = advance(left);
+            if (!advanced) {
+                return failed(advanced);
+            }
+            if (*advanced == step_state::working) {
+                break;
+            }
+            is_first = false;
+            left = budget - (std::chrono::steady_clock::now() - start);
+        }
+        settle_cancel();
+        return state();
+    }
+
+    /// Works until the answer has ended, and calls on_text(std::string_view) with its text as it comes. The call
+    /// returns nothing, or false to end the answer there. \return why the answer ended, or what step() returns
+    template <class OnText> [[nodiscard]] result<answer_end> answer(OnText&& on_text) {
+        return answer_to(detail::text_visitor(on_text));
+    }
+
+    /// The text that the answer got since the last call: whole characters, but for bytes at its end that are none. What
+    /// may become a stop text or a thought is held back. What is not taken before another answer begins is lost. Valid
+    /// until the next call of a function that is not const.
+    [[nodiscard]] std::string_view take_text() noexcept { return text_.take(); }
+
+    /// The answer that is being given ends as it stands, and what was not read of the question is not. Any thread may
+    /// call it; a step() that runs meanwhile returns soon.
+    void cancel() noexcept { cancel_->store(true, std::memory_order_relaxed); }
+
+    /// After answer_end::error: the answer goes on, for example because another conversation has given back pages.
+    /// \return what say() returns
+    [[nodiscard]] result<void> retry() {
+        if (!now_.is_open() || ended_ != answer_end::error) {
+            return {};
+        }
+        auto done = detail::guarded([&] { return follow(now_.tokens()); });
+        ended_ = done ? answer_end::none : ended_;
+        return done;
+    }
+
+    /// A conversation that has the same past and goes its own way. It shares threads and working memory with this one,
+    /// so that both belong to one thread at a time; in a kv_pool it shares the pages, too: a hundred characters have
+    /// one description of their world. \param seed of the sampler's random numbers from here on; nullopt: they go on as
+    /// this one's \return errc::out_of_memory, errc::kv_pool_full
+    [[nodiscard]] result<conversation> fork(std::optional<std::uint64_t> seed = {}) {
+        return detail::guarded([&] { return make_fork(seed); });
+    }
+
+    /// Writes the conversation as it is, an answer that is being given included: its turns, its sampler and its
+    /// session. See any_session::save, whose options and errors it has. What choose_with() was given is not saved.
+    [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) {
+        return detail::guarded([&] { return write_to(sink, options); });
+    }
+    /// Becomes the conversation that was saved; what follows is what would have followed there. Settings, such as stop
+    /// texts and the system's text for reset(), stay those that this one was opened with.
+    /// \param saved all bytes of one save, which do not change meanwhile \param name what error messages call them
+    /// \return what any_session::restore and sampler::restore return, errc::wrong_model also if the dialog is other
+    /// tokens here. The conversation goes on as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved conversation") {
+        return detail::guarded([&] { return take_saved(saved, name); });
+    }
+
+    /// What chooses tokens from here on in place of the sampler, such as one that keeps to a grammar; nullopt: the
+    /// sampler. It is not told of tokens that it did not choose. Borrowed: it must outlive its use.
+    void choose_with(std::optional<any_chooser> chooser) noexcept { chooser_ = chooser; }
+
+    [[nodiscard]] conversation_state state() const noexcept {
+        if (is_answering() && is_cancelled()) {
+            return conversation_state::idle;
+        }
+        return is_reading()     ? conversation_state::reading
+               : is_answering() ? conversation_state::speaking
+                                : conversation_state::idle;
+    }
+    /// Why the last answer ended.
+    [[nodiscard]] answer_end ended_by() const noexcept {
+        return is_answering() && is_cancelled() ? answer_end::cancelled : ended_;
+    }
+    /// \pre ended_by() == answer_end::error
+    [[nodiscard]] const error& last_error() const noexcept { return error_; }
+    /// Whether the answer is still in its thought, or ended in it.
+    [[nodiscard]] bool is_in_thought() const noexcept { return now_.is_open() && text_.is_in_thought(); }
+
+    /// The turns that are in the context, an answer that is being given included. Valid until the next call of a
+    /// function that is not const.
+    [[nodiscard]] std::span<const conversation_turn> history() const noexcept { return now_.turns(); }
+    /// How many turns were dropped so far to make room.
+    [[nodiscard]] std::size_t dropped() const noexcept { return dropped_; }
+
+    /// The tokens of the dialog, those that are not computed yet included.
+    [[nodiscard]] std::span<const token> tokens() const noexcept { return now_.tokens(); }
+    [[nodiscard]] std::size_t position() const noexcept { return now_.tokens().size(); } ///< how many
+    [[nodiscard]] std::size_t context() const noexcept { return session_.context(); }
+    /// Tokens in front of the last answer.
+    [[nodiscard]] std::size_t prompt_tokens() const noexcept {
+        return now_.is_open() ? now_.answer_begin() : position();
+    }
+    /// Tokens that the model wrote of the last answer, without a stop token.
+    [[nodiscard]] std::size_t answer_tokens() const noexcept { return now_.written(); }
+
+    /// How dialogs are written.
+    [[nodiscard]] const chat_template& format() const noexcept { return format_; }
+    [[nodiscard]] const sampler& chooses() const noexcept { return sampler_; }
+
+    // What a scheduler uses.
+
+    [[nodiscard]] any_session& session() noexcept override { return session_; }
+    [[nodiscard]] std::optional<any_chooser> chooser() noexcept override {
+        settle_cancel();
+        return is_answering() ? std::optional(chooser_ ? *chooser_ : any_chooser(sampler_)) : std::nullopt;
+    }
+    void take(std::optional<token> id) noexcept override {
+        if (!is_answering()) {
+            return;
+        }
+        if (!id) {
+            take_reason(session_.stopped_by());
+        } else if (auto taken = detail::guarded([&] { return take_token(*id); }); !taken) {
+            fail(failed(taken));
+        }
+    }
+
+private:
+    /// What becomes of the answer that is being given, when the dialog changes.
+    enum class fate : unsigned char { begins, stays, ends };
+
+    /// What stays as it was opened.
+    struct settings {
+        std::string system;
+        std::vector<std::string> stop_texts = {};
+        std::size_t answer_limit = 0;
+        std::size_t room = 0; ///< 0: the full context is where it stops
+    };
+
+    conversation(settings chosen, chat_template format, any_session session, sampler choose, detail::transcript now,
+                 detail::answer_text text, std::unique_ptr<std::atomic<bool>> cancel) noexcept
+        : settings_(std::move(chosen)), format_(std::move(format)), session_(std::move(session)),
+          sampler_(std::move(choose)), now_(std::move(now)), text_(std::move(text)), cancel_(std::move(cancel)) {}
+
+    [[nodiscard]] static result<conversation> make(const any_model& model, const pool_ref* pool,
+                                                   const conversation_options& options) {
+        if (auto checked = check_model(model); !checked) {
+            return failed(checked);
+        }
+        auto format = model.chat(options.chat_format);
+        if (!format) {
+            return failed(format);
+        }
+        auto dialog = format->open_dialog(options.chat);
+        if (!dialog) {
+            return failed(dialog);
+        }
+        session_options of_session = options.session;
+        of_session.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
+        auto session =
+            pool != nullptr ? any_session::open(model, *pool, of_session) : any_session::open(model, of_session);
+        if (!session) {
+            return failed(session);
+        }
+        auto choose = sampler::open(options.sampling.value_or(sampler_options::advised_by(model.sampling())),
+                                    model.parameters().vocabulary);
+        if (!choose) {
+            return failed(choose);
+        }
+        auto stops = stop_texts::open(options.stop_texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        const detail::answer_text::options shown{
+            .show_thoughts = options.show_thoughts || !format->has_thoughts(),
+            .show_special = options.show_special,
+            .prompt = format->prompt(options.chat.thinking),
+        };
+        settings chosen = settings_of(options, session->context());
+        return assembled(std::move(chosen), *std::move(format), *std::move(session), *std::move(choose),
+                         detail::transcript(*std::move(dialog), model.text()),
+                         detail::answer_text(model.text(), shown, *std::move(stops)), true);
+    }
+
+    [[nodiscard]] static result<void> check_model(const any_model& model) {
+        if (model.parameters().is_embedder) {
+            return detail::error_saying(errc::no_lm_head, {"conversation: the model is a text embedding model, which "
+                                                           "gives no answers"});
+        }
+        if (!model.has_text()) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"conversation: the model was opened without its tokenizer"});
+        }
+        return {};
+    }
+
+    [[nodiscard]] static settings settings_of(const conversation_options& options, std::size_t context) {
+        settings made{.system = std::string(options.system), .answer_limit = options.answer_limit};
+        for (const std::string_view text : options.stop_texts) {
+            made.stop_texts.emplace_back(text);
+        }
+        if (options.when_full == full_context::drop_oldest) {
+            made.room = (std::max<std::size_t>)(options.room != 0 ? options.room : context / 4, 1);
+        }
+        return made;
+    }
+
+    [[nodiscard]] static result<conversation> assembled(settings chosen, chat_template format, any_session session,
+                                                        sampler choose, detail::transcript now,
+                                                        detail::answer_text text, bool is_new) {
+        std::unique_ptr<std::atomic<bool>> cancel(new (std::nothrow) std::atomic<bool>(false));
+        if (cancel == nullptr) {
+            return detail::out_of_memory();
+        }
+        conversation made(std::move(chosen), std::move(format), std::move(session), std::move(choose), std::move(now),
+                          std::move(text), std::move(cancel));
+        made.session_.set_cancel_flag(made.cancel_.get());
+        auto ready = is_new ? made.change(fate::ends, [&](auto& next) { return made.begin_with_system(next); })
+                            : made.follow(made.now_.tokens());
+        return ready ? result<conversation>(std::move(made)) : failed(ready);
+    }
+
+    [[nodiscard]] result<conversation> make_fork(std::optional<std::uint64_t> seed) {
+        settle_cancel();
+        auto session = session_.fork();
+        if (!session) {
+            return failed(session);
+        }
+        auto choose = sampler_.copy();
+        if (!choose) {
+            return failed(choose);
+        }
+        if (seed) {
+            choose->reseed(*seed);
+        }
+        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
+        auto stops = stop_texts::open(texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        auto made = assembled(settings_, format_, *std::move(session), *std::move(choose), now_,
+                              text_.copy(*std::move(stops)), false);
+        if (made) {
+            made->ended_ = ended_;
+            made->error_ = error_;
+            made->dropped_ = dropped_;
+            made->reserve();
+        }
+        return made;
+    }
+
+    [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {
+        settle_cancel();
+        const detail::saved_dialog dialog{ended_,
+                                          error_.code,
+                                          error_.message,
+                                          dropped_,
+                                          text_.untaken(),
+                                          now_.tokens().size(),
+                                          detail::sum_of(now_.tokens())};
+        detail::dialog_writer counted(nullptr, detail::checksum());
+        counted.put(dialog, now_.turns());
+        auto header =
+            detail::conversation_header::with(counted.size(), sampler_.saved_bytes(), session_.saved_bytes(options));
+        detail::dialog_writer summed(nullptr, header.begun_sum());
+        summed.put(dialog, now_.turns());
+        header.sum = summed.sum();
+        auto written = sink.write(std::as_bytes(std::span(&header, 1)));
+        if (written) {
+            detail::dialog_writer writer(&sink, detail::checksum());
+            writer.put(dialog, now_.turns());
+            written = std::move(writer).done();
+        }
+        written = written ? sampler_.save(sink) : std::move(written);
+        return written ? session_.save(sink, options) : std::move(written);
+    }
+
+    [[nodiscard]] result<void> take_saved(std::span<const std::byte> saved, std::string_view name) {
+        const auto parts = detail::conversation_parts::read(saved, name);
+        if (!parts) {
+            return failed(parts);
+        }
+        detail::saved_dialog dialog;
+        std::vector<conversation_turn> turns;
+        if (!detail::dialog_reader(parts->dialog).read(dialog, turns)) {
+            return detail::error_saying(errc::inconsistent, {name, ": its ", parts->dialog.size(),
+                                                             " bytes of dialog are no ", turns.size(), " turns"});
+        }
+        for (const conversation_turn& turn : turns) {
+            if (!now_.has_tokens_of(turn)) {
+                return detail::error_saying(errc::invalid_token, {name, ": an answer of ", turn.tokens.size(),
+                                                                  " tokens has some that are not in the vocabulary"});
+            }
+        }
+        detail::transcript next = now_;
+        if (auto became = next.become(std::move(turns)); !became) {
+            return became;
+        }
+        if (next.tokens().size() != dialog.token_count || detail::sum_of(next.tokens()) != dialog.token_sum) {
+            return detail::error_saying(errc::wrong_model,
+                                        {name, ": the dialog that was saved is ", dialog.token_count, " tokens, here ",
+                                         next.tokens().size(), " others: another chat format or tokenizer"});
+        }
+        auto choose = sampler_.copy();
+        if (auto restored = choose ? choose->restore(parts->sampler, name) : failed(choose); !restored) {
+            return restored;
+        }
+        auto shown = made_text(next, dialog.untaken);
+        if (!shown) {
+            return failed(shown);
+        }
+        error why{dialog.error_code, std::string(dialog.error_text)};
+        if (auto restored = session_.restore(parts->session, name); !restored) {
+            return restored;
+        }
+        cancel_->store(false, std::memory_order_relaxed);
+        now_ = std::move(next);
+        sampler_ = *std::move(choose);
+        text_ = *std::move(shown);
+        ended_ = dialog.ended;
+        error_ = std::move(why);
+        dropped_ = detail::to_size(dialog.dropped);
+        reserve();
+        return {};
+    }
+    /// The text of the open answer, of which all but `untaken` was taken.
+    [[nodiscard]] result<detail::answer_text> made_text(const detail::transcript& next,
+                                                        std::string_view untaken) const {
+        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
+        auto stops = stop_texts::open(texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        auto made = text_.copy(*std::move(stops));
+        if (next.is_open()) {
+            const conversation_turn& answer = next.turns().back();
+            made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            std::string whole;
+            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
+                static_cast<void>(made.put(id, whole));
+            }
+        }
+        made.set_untaken(untaken);
+        return made;
+    }
+
+    [[nodiscard]] result<void> begin_with_system(detail::transcript& next) const {
+        auto done = next.become({});
+        return done && !settings_.system.empty() ? next.add({.role = "system", .text = settings_.system})
+                                                 : std::move(done);
+    }
+
+    [[nodiscard]] static result<void> check_turns(std::size_t turn, std::size_t turns) {
+        if (turn >= turns) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"conversation: turn ", turn, " was asked for, the history has ", turns});
+        }
+        return {};
+    }
+
+    /// Calls work(transcript&) on a copy, which becomes the dialog if that works and the session can follow it.
+    template <class Work> [[nodiscard]] result<void> change(fate answers, Work&& work) {
+        return detail::guarded([&]() -> result<void> {
+            settle_cancel();
+            detail::transcript next = now_;
+            if (auto done = work(next); !done) {
+                return done;
+            }
+            const std::size_t told = next.tokens().size() - common(now_.tokens(), next.tokens());
+            const bool goes_on = answers == fate::begins || (answers == fate::stays && is_answering());
+            std::size_t dropped = 0;
+            if (auto fits = make_room(next, goes_on ? 1 : 0, dropped); !fits) {
+                return fits;
+            }
+            if (goes_on) {
+                prepare(next);
+            }
+            if (auto followed = follow(next.tokens()); !followed) {
+                if (auto back = follow(now_.tokens()); !back && is_answering()) {
+                    fail(failed(back));
+                }
+                return followed;
+            }
+            take_over(next, answers, told);
+            dropped_ += dropped;
+            return {};
+        });
+    }
+
+    void take_over(detail::transcript& next, fate answers, std::size_t told) {
+        const bool was_answering = is_answering();
+        std::swap(now_, next);
+        accept_last(told);
+        if (answers == fate::begins) {
+            const conversation_turn& answer = now_.turns().back();
+            text_.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            ended_ = answer_end::none;
+            cancel_->store(false, std::memory_order_relaxed);
+        } else if (answers == fate::ends && was_answering) {
+            ended_ = answer_end::cancelled;
+        }
+    }
+
+    /// Memory for the rest of the answer.
+    void prepare(detail::transcript& next) {
+        const std::size_t room = session_.context() - (std::min)(session_.context(), next.tokens().size());
+        const std::size_t limit = settings_.answer_limit;
+        next.reserve(limit != 0 ? (std::min)(room, limit + 1) : room);
+        text_.reserve(next.turns().back().begun_bytes);
+    }
+    void reserve() {
+        if (is_answering()) {
+            prepare(now_);
+        }
+    }
+
+    /// Drops turns until `need` positions are free, and if that takes any, as many more as the options say.
+    [[nodiscard]] result<void> make_room(detail::transcript& next, std::size_t need, std::size_t& dropped) const {
+        const std::size_t context = session_.context();
+        const auto has_room = [&](std::size_t free) {
+            return next.tokens().size() <= context && context - next.tokens().size() >= free;
+        };
+        const bool drops = settings_.room != 0;
+        if (has_room(drops ? need : 0)) {
+            return {};
+        }
+        while (drops && !has_room((std::max)(need, settings_.room))) {
+            auto gone = next.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            if (*gone == 0) {
+                break;
+            }
+            dropped += *gone;
+        }
+        return drops && has_room(need) ? result<void>() : does_not_fit(next.tokens());
+    }
+
+    [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
+        const std::size_t taken = common(now_.tokens(), tokens);
+        return detail::error_saying(errc::context_full,
+                                    {"conversation: ", tokens.size() - taken, " tokens do not fit, the context has ",
+                                     session_.context(), " positions and ", taken, " are taken"});
+    }
+
+    [[nodiscard]] static std::size_t common(std::span<const token> a, std::span<const token> b) noexcept {
+        const std::size_t most = (std::min)(a.size(), b.size());
+        std::size_t count = 0;
+        while (count < most && a[count] == b[count]) {
+            ++count;
+        }
+        return count;
+    }
+
+    /// The session keeps what it has of these tokens and is to run the rest.
+    [[nodiscard]] result<void> follow(std::span<const token> tokens) {
+        const std::size_t kept = common(session_.tokens(), tokens);
+        if (auto rewound = session_.rewind(kept); !rewound) {
+            return rewound;
+        }
+        return session_.queue(tokens.subspan(kept));
+    }
+
+    /// The sampler counts the last `count` tokens among the recent ones.
+    void accept_last(std::size_t count) noexcept {
+        for (const token id : tokens().last(count)) {
+            sampler_.accept(id);
+        }
+    }
+
+    [[nodiscard]] bool is_answering() const noexcept { return now_.is_open() && ended_ == answer_end::none; }
+    [[nodiscard]] bool is_cancelled() const noexcept { return cancel_->load(std::memory_order_relaxed); }
+    [[nodiscard]] bool is_reading() const noexcept { return session_.queued() != 0; }
+
+    void settle_cancel() noexcept {
+        if (is_cancelled() && cancel_->exchange(false, std::memory_order_relaxed) && is_answering()) {
+            static_cast<void>(session_.rewind(session_.position())); // drops the queue
+            finish(answer_end::cancelled);
+        }
+    }
+
+    /// A piece of work; `working`: the budget is used up.
+    [[nodiscard]] result<step_state> advance(std::chrono::nanoseconds budget) {
+        auto choose = chooser();
+        auto stepped = choose ? session_.step(budget, *choose) : session_.step(budget);
+        if (!stepped && stepped.error().code == errc::cancelled) {
+            return step_state::ready; // settle_cancel() sees to it
+        }
+        if (!stepped) {
+            if (choose) {
+                fail(error{stepped.error()});
+            }
+            return stepped;
+        }
+        if (*stepped == step_state::ready && choose) {
+            take(session_.next(*choose));
+            if (ended_ == answer_end::error) {
+                return error{error_};
+            }
+        }
+        return stepped;
+    }
+
+    [[nodiscard]] result<answer_end> answer_to(detail::text_visitor on_text) {
+        while (state() != conversation_state::idle) {
+            if (auto advanced = advance((std::chrono::nanoseconds::max)()); !advanced) {
+                return failed(advanced);
+            }
+            if (const std::string_view text = take_text(); !text.empty() && !on_text(text)) {
+                cancel();
+            }
+        }
+        settle_cancel();
+        return ended_;
+    }
+
+    [[nodiscard]] result<void> take_token(token id) {
+        if (format_.is_stop(id)) {
+            now_.stop(id);
+            finish(answer_end::stop_token);
+            return {};
+        }
+        now_.append(id);
+        if (text_.put(id, now_.text())) {
+            finish(answer_end::stop_text);
+        } else if (now_.written() == settings_.answer_limit) {
+            finish(answer_end::limit);
+        }
+        return {};
+    }
+
+    void take_reason(stop_reason why) noexcept {
+        switch (why) {
+        case stop_reason::error:
+            static_cast<void>(detail::has_memory_for([&] { fail(error{session_.last_error()}); }));
+            ended_ = answer_end::error;
+            break;
+        case stop_reason::context_full:
+            go_on_without_the_oldest();
+            break;
+        default: // the flag is set
+            settle_cancel();
+        }
+    }
+
+    void go_on_without_the_oldest() noexcept {
+        auto done = settings_.room != 0 ? change(fate::stays, [](detail::transcript&) { return result<void>(); })
+                                        : detail::error_saying(errc::context_full, {});
+        if (!done && done.error().code == errc::context_full) {
+            finish(answer_end::context_full);
+        } else if (!done) {
+            fail(std::move(done).error());
+        }
+    }
+
+    void fail(error why) noexcept {
+        error_ = std::move(why);
+        ended_ = answer_end::error;
+    }
+
+    /// The answer ends; what was held back of its text is shown.
+    void finish(answer_end why) noexcept {
+        ended_ = why;
+        auto done = detail::guarded([&]() -> result<void> {
+            if (why != answer_end::stop_text && text_.end(now_.text())) {
+                ended_ = answer_end::stop_text;
+            }
+            const bool follows_text = now_.turns().back().begun_tokens != 0;
+            return ended_ == answer_end::stop_text ? now_.cut(text_.made_decoder(follows_text)) : result<void>();
+        });
+        if (!done) {
+            fail(failed(done));
+        }
+    }
+
+    settings settings_;
+    chat_template format_;
+    any_session session_;
+    sampler sampler_;
+    std::optional<any_chooser> chooser_;
+    detail::transcript now_;
+    detail::answer_text text_;
+    std::unique_ptr<std::atomic<bool>> cancel_; ///< not here, because the session knows its place
+    answer_end ended_ = answer_end::none;
+    error error_;
+    std::size_t dropped_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif

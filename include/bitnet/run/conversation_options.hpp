@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// conversation_options: how a conversation is opened; what it is doing; why an answer ended.
+#ifndef BITNET_RUN_CONVERSATION_OPTIONS_HPP
+#define BITNET_RUN_CONVERSATION_OPTIONS_HPP
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/run/sampler.hpp>
+#include <bitnet/run/session_options.hpp>
+#include <bitnet/text/chat_template.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a conversation does when its context has no room left.
+enum class full_context : unsigned char {
+    stop,       ///< an answer ends there, and what is said next is errc::context_full
+    drop_oldest ///< the oldest turns are forgotten, questions with their answers, and the rest is fed again
+};
+
+/// Texts are copied.
+struct conversation_options {
+    std::string_view system = {}; ///< what the model is told in front of all; empty: nothing
+    /// Context, threads, pages. Its stop_at_stop_tokens is not used: the chat format says what ends an answer.
+    session_options session = {};
+    std::optional<sampler_options> sampling = {}; ///< nullopt: as the file advises
+    std::string_view chat_format = {};            ///< one of chat_format_names; empty: as the file says
+    chat_options chat = {};                       ///< tools, thinking
+    full_context when_full = full_context::stop;
+    /// drop_oldest: how many positions are to be free afterwards, if there are turns enough to drop: feeding the rest
+    /// again takes time, and with more room happens less often. 0: a quarter of the context.
+    std::size_t room = 0;
+    /// An answer ends before the first of these that the text of take_text() would have. See stop_texts.
+    std::span<const std::string_view> stop_texts = {};
+    std::size_t answer_limit = 0; ///< tokens of an answer that the model writes; 0: no limit
+    bool show_thoughts = false;   ///< whether take_text() has the thought in front of an answer
+    bool show_special = false;    ///< whether take_text() has control tokens, as they are spelled
+};
+
+/// What the next step() of a conversation does.
+enum class conversation_state : unsigned char {
+    idle,    ///< nothing: all is read, and no answer is wanted or it has ended
+    reading, ///< runs what was said
+    speaking ///< writes the answer
+};
+
+/// Why an answer ended.
+enum class answer_end : unsigned char {
+    none,         ///< it did not, or there is none
+    stop_token,   ///< the model ended its turn
+    stop_text,    ///< it wrote one of conversation_options::stop_texts
+    limit,        ///< it has conversation_options::answer_limit tokens
+    cancelled,    ///< by cancel(), by a callback or by what was said next
+    context_full, ///< there is no room, and there was nothing to drop
+    error         ///< see conversation::last_error()
+};
+
+namespace detail {
+
+/// What gets the text of an answer: call(text), which returns false to stop it, or nothing. Borrowed.
+class text_visitor {
+public:
+    template <class Call>
+    explicit text_visitor(Call& call) noexcept
+        : context_(const_cast<void*>(static_cast<const void*>(std::addressof(call)))),
+          function_([](void* context, std::string_view text) -> bool {
+              if constexpr (std::is_void_v<decltype((*static_cast<Call*>(context))(text))>) {
+                  (*static_cast<Call*>(context))(text);
+                  return true;
+              } else {
+                  return static_cast<bool>((*static_cast<Call*>(context))(text));
+              }
+          }) {}
+
+    [[nodiscard]] bool operator()(std::string_view text) const { return function_(context_, text); }
+
+private:
+    void* context_;
+    bool (*function_)(void*, std::string_view);
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
